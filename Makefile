@@ -1,0 +1,69 @@
+# The one definition of how this project is built, checked and shown; .ci/run calls it.
+#
+#   make demo            ten neighbours of a picture, from nothing (make demo DATA=~/Pictures for your own)
+#   make test            the tests
+#   make check           linters, types, import contracts, tests and coverage
+#   make parity          all of tests/parity, on every photo
+#   make lock            the lock files anew, after a change to pyproject.toml
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?=
+DEMO := .demo
+LOCK := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	--python-version 3.11
+
+.PHONY: demo test check lint types contracts coverage parity format lock clean
+.NOTPARALLEL:
+
+demo: $(VENV)/.runtime
+	@$(BIN)/python scripts/demo.py "$(DEMO)" "$(DATA)"
+
+test: $(VENV)/.dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+
+check: lint types contracts test coverage
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+coverage: $(VENV)/.dev
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+parity: $(VENV)/.dev
+	$(BIN)/pytest tests/parity --all-photos
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The runtime alone is what a user needs; the development environment adds to it in the same place.
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lookalike needs Python 3.11 or newer; name one with: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+lock: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile $(LOCK) --group build --group dev pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/uv pip compile $(LOCK) --group build --constraint requirements-dev.lock pyproject.toml \
+		--output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) $(DEMO) .coverage .coverage.*
