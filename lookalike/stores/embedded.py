@@ -1,0 +1,429 @@
+"""The embedded store: Qdrant's own engine in this process, one folder a collection, nothing to start.
+
+    HOME/qdrant/NAME/manifest.json    what the collection is
+    HOME/qdrant/NAME/shard/           Qdrant Edge's own files
+    HOME/qdrant/NAME.lock             held by whoever has the collection open
+    HOME/qdrant/NAME.holder           who that is, for the message that another process shows
+
+Source of the engine's behaviour: https://qdrant.tech/documentation/edge/ and its type stubs.
+"""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lookalike.errors import (
+    CollectionMissingError,
+    LookalikeError,
+    ManifestError,
+    StoreError,
+    StoreLockedError,
+)
+from lookalike.files import write_json
+from lookalike.manifest import CollectionManifest, Distance
+from lookalike.stores.points import (
+    EVERYTHING,
+    KEYWORD_FIELDS,
+    FloatVector,
+    ImagePoint,
+    Payload,
+    PointFilter,
+    SearchHit,
+    check_points,
+    check_query,
+)
+from lookalike.stores.protocol import is_collection_name
+
+if TYPE_CHECKING:
+    import qdrant_edge
+    from filelock import BaseFileLock
+
+LOCK_TIMEOUT_S = 10.0
+INDEXED_ABOVE_KB = 80_000
+"""Vectors of one collection in KB from which an HNSW graph is built; below, exact search is as fast."""
+
+SPARE_BYTES = 128 * 2**20
+"""Kept free on the disk. The engine writes through memory maps, and a disk that is full then ends the
+whole process without a word (SIGBUS); it grows its files by 32 MB at a time, several of them at once."""
+
+_SCAN_PAGE = 5_000
+_WAIT_S = 0.2
+_EVERY_VALUE = 2**31
+_MANIFEST = "manifest.json"
+_SHARD = "shard"
+
+
+class EmbeddedStore:
+    """Collections as folders below `directory`; implements `Store`."""
+
+    notices: tuple[str, ...] = ()
+
+    def __init__(
+        self, directory: Path, *, label: str = "embedded", lock_timeout_s: float = LOCK_TIMEOUT_S
+    ) -> None:
+        self.directory = directory
+        self.label = label
+        self._lock_timeout_s = lock_timeout_s
+
+    def names(self) -> list[str]:
+        """The folders here that hold a manifest."""
+        return sorted(path.parent.name for path in self.directory.glob(f"[!.]*/{_MANIFEST}"))
+
+    def __contains__(self, name: str) -> bool:
+        return is_collection_name(name) and (self.directory / name / _MANIFEST).is_file()
+
+    def manifest(self, name: str) -> CollectionManifest:
+        """Read without the lock: the file is only ever replaced whole."""
+        return read_manifest(self._own(name))
+
+    def create(self, manifest: CollectionManifest) -> None:
+        """Builds the folder under a temporary name and renames it into place."""
+        import qdrant_edge as edge
+
+        folder = self.directory / manifest.collection
+        with self._locked(manifest.collection):
+            if folder.exists():
+                raise ManifestError(f"{folder} is there already; it is left alone")
+            _require_space(self.directory)
+            partial = Path(tempfile.mkdtemp(dir=self.directory, prefix=f".{manifest.collection}."))
+            try:
+                with _translated(folder):
+                    shard = edge.EdgeShard.create(str(partial / _SHARD), _config(manifest))
+                    for field in KEYWORD_FIELDS:
+                        keyword = edge.PayloadSchemaType.Keyword
+                        shard.update(edge.UpdateOperation.create_field_index(field, keyword))
+                    shard.close()
+                write_json(partial / _MANIFEST, manifest.to_json())
+                partial.rename(folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+    def open(self, name: str) -> "EmbeddedCollection":
+        """Locks the collection and loads its shard."""
+        import qdrant_edge as edge
+
+        folder = self._own(name)
+        lock = self._acquire(name)
+        try:
+            manifest = read_manifest(self._own(name))  # again: it may have been deleted while we waited
+            with _translated(folder):
+                shard = edge.EdgeShard.load(str(folder / _SHARD))
+        except BaseException:
+            lock.release()
+            raise
+        return EmbeddedCollection(folder, manifest, shard, lock)
+
+    def delete(self, name: str) -> None:
+        """Removes the folder; the manifest goes first, so that a half removed one is not a collection."""
+        self._own(name)
+        with self._locked(name):
+            folder = self._own(name)
+            (folder / _MANIFEST).unlink()
+            shutil.rmtree(folder)
+
+    def close(self) -> None:
+        """Nothing is held between collections."""
+
+    def _own(self, name: str) -> Path:
+        if name in self:
+            return self.directory / name
+        if is_collection_name(name) and (self.directory / name).exists():
+            raise ManifestError(f"{self.directory / name} has no manifest of ours; it is left alone")
+        raise CollectionMissingError(f"there is no collection {name} in {self.directory}")
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        lock = self._acquire(name)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _acquire(self, name: str) -> "BaseFileLock":
+        """The one lock of a collection, with this process' name beside it for others to read."""
+        from filelock import FileLock, Timeout
+
+        holder = self.directory / f"{name}.holder"  # the lock file itself may be emptied, or unreadable
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.directory / f"{name}.lock", timeout=self._lock_timeout_s, thread_local=False)
+            lock.acquire()
+        except Timeout as error:
+            raise StoreLockedError(
+                f"collection {name} is in use by {_said_by(holder)} (waited {self._lock_timeout_s:g} s); "
+                "wait for it to end, or use a server: docker compose up qdrant"
+            ) from error
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise StoreError(
+                f"{self.directory} cannot hold collections ({error.strerror}); "
+                "make it a folder that you may write to, or name another with --store embedded:DIR"
+            ) from error
+        try:
+            holder.write_text(f"process {os.getpid()} ({Path(sys.argv[0]).name})\n", encoding="utf-8")
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
+
+class EmbeddedCollection:
+    """A loaded shard with its lock; implements `Collection`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: CollectionManifest,
+        shard: "qdrant_edge.EdgeShard",
+        lock: "BaseFileLock",
+    ) -> None:
+        self.name = folder.name
+        self.manifest = manifest
+        self._folder = folder
+        self._shard = shard
+        self._lock = lock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._shard.close()
+        finally:
+            self._lock.release()
+
+    def upsert(self, points: Sequence[ImagePoint]) -> None:
+        """One write-ahead-logged operation a call."""
+        import qdrant_edge as edge
+
+        check_points(points, dimension=self.manifest.identity.dimension)
+        if points:
+            _require_space(self._folder, 2 * len(points) * points[0].vector.nbytes)  # once more in the log
+            rows = [edge.Point(p.payload.id, p.vector.tolist(), p.payload.to_json()) for p in points]
+            self._update(edge.UpdateOperation.upsert_points(rows))
+
+    def replace_payloads(self, payloads: Sequence[Payload]) -> None:
+        """One operation a payload, by a filter, which unlike an id may match nothing."""
+        import qdrant_edge as edge
+
+        for payload in payloads:
+            only = edge.Filter(must=[edge.HasIdCondition({payload.id})])
+            self._update(edge.UpdateOperation.overwrite_payload_by_filter(only, payload.to_json()))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """One operation for all of them."""
+        import qdrant_edge as edge
+
+        if ids:
+            self._update(edge.UpdateOperation.delete_points(list(ids)))
+
+    def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
+        """Page by page, so that a large collection is never whole in memory."""
+        import qdrant_edge as edge
+
+        offset = None
+        while True:
+            request = edge.ScrollRequest(
+                offset=offset, limit=_SCAN_PAGE, filter=_filter(where), with_payload=True, with_vector=False
+            )
+            with _translated(self._folder):
+                records, offset = self._shard.scroll(request)
+            for record in records:
+                yield Payload.from_json(record.payload or {})
+            if offset is None:
+                return
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
+        """By id; the engine takes the flags by position."""
+        if not ids:
+            return {}
+        with _translated(self._folder):
+            records = self._shard.retrieve(list(ids), False, True)
+        return {str(record.id): np.asarray(record.vector, dtype=np.float32) for record in records}
+
+    def count(self, where: PointFilter = EVERYTHING) -> int:
+        """Exact."""
+        import qdrant_edge as edge
+
+        with _translated(self._folder):
+            return self._shard.count(edge.CountRequest(exact=True, filter=_filter(where)))
+
+    def tally(self, field: str) -> dict[str, int]:
+        """Facets leave points without a value out, and keep values that no point has any more."""
+        import qdrant_edge as edge
+
+        request = edge.FacetRequest(field, limit=_EVERY_VALUE, exact=True)
+        with _translated(self._folder):
+            hits = self._shard.facet(request).hits
+        counts = {str(hit.value): hit.count for hit in hits if hit.count}
+        without = self.count() - sum(counts.values())
+        return dict(sorted(({"": without} if without else {}).items() | counts.items()))
+
+    def query(
+        self, vector: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
+    ) -> list[SearchHit]:
+        """The engine's own order: best first for both distances."""
+        import qdrant_edge as edge
+
+        check_query(vector, dimension=self.manifest.identity.dimension)
+        request = edge.QueryRequest(
+            limit=limit,
+            query=edge.Query.Nearest(vector.tolist()),
+            filter=_filter(where),
+            with_payload=True,
+            params=edge.SearchParams(exact=exact),
+        )
+        with _translated(self._folder):
+            points = self._shard.query(request)
+        return [SearchHit(score=p.score, payload=Payload.from_json(p.payload or {})) for p in points]
+
+    def record_dataset(self, name: str, root: str) -> None:
+        """Rewrites the manifest beside the shard."""
+        self.manifest = self.manifest.with_dataset(name, root)
+        write_json(self._folder / _MANIFEST, self.manifest.to_json())
+
+    def needs_index(self) -> bool:
+        """Small collections are searched exactly and need none."""
+        info = self._shard.info()
+        size_kb = info.points_count * self.manifest.identity.dimension * 4 / 1024
+        unindexed_kb = size_kb - info.indexed_vectors_count * self.manifest.identity.dimension * 4 / 1024
+        return unindexed_kb > INDEXED_ABOVE_KB
+
+    def build_index(self, on_wait: Callable[[], None]) -> None:
+        """Lets a child process optimize the closed shard, since the call freezes its whole process.
+
+        The lock stays here meanwhile. Ctrl-C, or anything that `on_wait` raises, ends the child; the shard
+        stays whole and searchable.
+        """
+        import qdrant_edge as edge
+
+        self._shard.close()
+        try:
+            _run_child(self._folder / _SHARD, on_wait)
+        finally:
+            with _translated(self._folder):
+                self._shard = edge.EdgeShard.load(str(self._folder / _SHARD))
+
+    def _update(self, operation: "qdrant_edge.UpdateOperation") -> None:
+        with _translated(self._folder):
+            self._shard.update(operation)
+
+
+def read_manifest(folder: Path) -> CollectionManifest:
+    """The manifest beside a shard.
+
+    Raises:
+        ManifestError: it cannot be read or is not ours.
+    """
+    path = folder / _MANIFEST
+    try:
+        return CollectionManifest.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{path} cannot be read: {error}") from error
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from error
+
+
+def _config(manifest: CollectionManifest) -> "qdrant_edge.EdgeConfig":
+    import qdrant_edge as edge
+
+    distances = {Distance.COSINE: edge.Distance.Cosine, Distance.EUCLID: edge.Distance.Euclid}
+    return edge.EdgeConfig(
+        vectors=edge.EdgeVectorParams(
+            size=manifest.identity.dimension, distance=distances[manifest.distance]
+        ),
+        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=INDEXED_ABOVE_KB),
+    )
+
+
+def _filter(where: PointFilter) -> "qdrant_edge.Filter | None":
+    import qdrant_edge as edge
+
+    must: list[Any] = []
+    if where.class_name is not None:
+        must.append(
+            edge.FieldCondition("class", match=edge.MatchValue(where.class_name))
+            if where.class_name
+            else edge.IsEmptyCondition("class")
+        )
+    if where.dataset is not None:
+        must.append(edge.FieldCondition("dataset", match=edge.MatchValue(where.dataset)))
+    must_not: list[Any] = []
+    if where.excluded_sha256 is not None:
+        must_not.append(edge.FieldCondition("sha256", match=edge.MatchValue(where.excluded_sha256)))
+    return edge.Filter(must=must or None, must_not=must_not or None) if must or must_not else None
+
+
+@contextmanager
+def _translated(folder: Path) -> Iterator[None]:
+    """The engine raises plain `Exception` for everything."""
+    try:
+        yield
+    except (LookalikeError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if "WouldBlock" in str(error):
+            raise StoreLockedError(f"{folder} is in use by another program; end it and try again") from error
+        if "No space left" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+        raise StoreError(f"the embedded engine failed on {folder}: {error}") from error
+
+
+def _require_space(folder: Path, needed_bytes: int = 0) -> None:
+    if shutil.disk_usage(folder).free < needed_bytes + SPARE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
+def _said_by(holder: Path) -> str:
+    try:
+        return holder.read_text(encoding="utf-8").strip() or "another process"
+    except OSError:
+        return "another process"
+
+
+_CHILD = "import sys, qdrant_edge as edge; s = edge.EdgeShard.load(sys.argv[1]); s.optimize(); s.close()"
+
+
+def _run_child(shard: Path, on_wait: Callable[[], None]) -> None:
+    """Runs the engine's optimizers over a closed shard in a process of their own."""
+    child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own program
+        [sys.executable, "-P", "-c", _CHILD, str(shard)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        said = _wait(child, on_wait)
+    except BaseException:
+        child.kill()  # it stands still inside the engine; its files are made to survive that
+        child.communicate()
+        raise
+    if child.returncode:
+        reason = (said.strip().splitlines() or [f"it ended with {child.returncode}"])[-1]
+        raise StoreError(
+            f"the index of {shard.parent} was not finished ({reason}); everything is there and can be "
+            "searched, only slower: make room on disk and in memory and run the ingest again"
+        )
+
+
+def _wait(child: "subprocess.Popen[str]", on_wait: Callable[[], None]) -> str:
+    """What the child said on stderr until its end, which is read all along so that it never blocks."""
+    while True:
+        on_wait()
+        try:
+            return child.communicate(timeout=_WAIT_S)[1]
+        except subprocess.TimeoutExpired:
+            continue

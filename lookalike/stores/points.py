@@ -1,0 +1,132 @@
+"""What lies in a collection and what comes out of it."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import LookalikeError
+
+MAX_DIMENSION = 65_536
+"""Qdrant's limit on the values of one vector; the embedded engine would not refuse more, so we do."""
+
+KEYWORD_FIELDS = ("class", "dataset", "sha256")
+"""Payload fields that are indexed when a collection is made."""
+
+_NAMESPACE = uuid.UUID("9d0a4f5c-6f0e-5b6e-9c7e-3f2f6a0d8a11")
+
+FloatVector = NDArray[np.float32]
+
+
+def point_id(dataset: str, path: str) -> str:
+    """The id of a picture: UUIDv5 of its dataset and its root-relative POSIX path."""
+    return str(uuid.uuid5(uuid.uuid5(_NAMESPACE, dataset), path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """What is known of a picture besides its vector.
+
+    `path` is relative to the dataset's root, in POSIX form; `sha256` is that of the file; `width` and
+    `height` are pixels as shown (orientation applied); `ingested_at` is ISO 8601 in UTC.
+    """
+
+    dataset: str
+    path: str
+    class_name: str | None
+    sha256: str
+    width: int
+    height: int
+    bytes: int
+    mtime_ns: int
+    ingested_at: str
+
+    @property
+    def id(self) -> str:
+        """The id of the point that carries this payload."""
+        return point_id(self.dataset, self.path)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it lies in Qdrant, where the class is called `class`."""
+        data = asdict(self)
+        return {"class": data.pop("class_name"), **data}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `to_json` wrote."""
+        return cls(
+            dataset=data["dataset"],
+            path=data["path"],
+            class_name=data.get("class"),
+            sha256=data["sha256"],
+            width=data["width"],
+            height=data["height"],
+            bytes=data["bytes"],
+            mtime_ns=data["mtime_ns"],
+            ingested_at=data["ingested_at"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePoint:
+    """A picture on its way into a collection: `vector` is float32 `[D]`."""
+
+    payload: Payload
+    vector: FloatVector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchHit:
+    """A neighbour, with Qdrant's own score (cosine similarity, or Euclidean distance)."""
+
+    score: float
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointFilter:
+    """Which points to look at; `None` leaves a field open. `class_name=""` means without a class."""
+
+    class_name: str | None = None
+    dataset: str | None = None
+    excluded_sha256: str | None = None
+
+
+EVERYTHING = PointFilter()
+
+
+def usable_rows(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which rows of float32 `[N, D]` a store may hold: finite and not all zero; bool `[N]`."""
+    finite = np.isfinite(vectors).all(axis=1)
+    return np.asarray(finite & vectors.any(axis=1))
+
+
+def check_points(points: Sequence[ImagePoint], *, dimension: int) -> None:
+    """Keeps what Qdrant would accept silently and never find again out of a collection.
+
+    Raises:
+        LookalikeError: a vector has the wrong length, or is not finite, or is zero.
+    """
+    for point in points:
+        if point.vector.shape != (dimension,):
+            raise LookalikeError(
+                f"{point.payload.path}: the vector has shape {point.vector.shape}, not ({dimension},)"
+            )
+    if points and not (usable := usable_rows(np.stack([point.vector for point in points]))).all():
+        path = points[int(np.argmin(usable))].payload.path
+        raise LookalikeError(f"{path}: the vector is zero or not finite and cannot be searched")
+
+
+def check_query(vector: FloatVector, *, dimension: int) -> None:
+    """Keeps a query that nothing can be near to out of a search, which would answer it all the same.
+
+    Raises:
+        LookalikeError: the vector has the wrong length, or is not finite, or is zero.
+    """
+    if vector.shape != (dimension,):
+        raise LookalikeError(f"the query vector has shape {vector.shape}, not ({dimension},)")
+    if not usable_rows(vector[np.newaxis]).all():
+        raise LookalikeError("the query vector is zero or not finite and is near to nothing")

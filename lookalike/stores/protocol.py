@@ -1,0 +1,132 @@
+"""What a store does. `embedded` and `server` both do it; one contract suite runs on both."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from lookalike.manifest import CollectionManifest
+from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload, PointFilter, SearchHit
+
+
+def is_collection_name(name: str) -> bool:
+    """Whether a collection could be called so: Qdrant's own rule, and no leading dot (a hidden folder)."""
+    return re.fullmatch(r'(?!\.)[^<>:"/\\|?*\x00-\x1f]{1,255}', name) is not None
+
+
+class Collection(Protocol):
+    """An open collection; leaving its `with` block releases it."""
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+
+    @property
+    def manifest(self) -> CollectionManifest:
+        """What the collection says of itself, as of now."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def upsert(self, points: Sequence[ImagePoint]) -> None:
+        """Writes points; those with the same id are replaced. Durable when it returns.
+
+        Raises:
+            LookalikeError: a vector is zero, not finite, or of the wrong length; nothing is written then.
+        """
+
+    def replace_payloads(self, payloads: Sequence[Payload]) -> None:
+        """Gives points a new payload and leaves their vectors alone; points not there are ignored."""
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Removes points; ids that are not there are ignored."""
+
+    def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
+        """Every matching payload, in no order."""
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
+        """The stored vectors, float32 `[D]`, of those ids that are there."""
+
+    def count(self, where: PointFilter = EVERYTHING) -> int:
+        """How many points match, exactly."""
+
+    def tally(self, field: str) -> dict[str, int]:
+        """How many points have each value of a keyword field, exactly; without a value is `""`."""
+
+    def query(
+        self, vector: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
+    ) -> list[SearchHit]:
+        """The nearest points, best first; `exact` compares with every one of them.
+
+        Raises:
+            LookalikeError: the vector is zero, not finite, or of the wrong length.
+        """
+
+    def record_dataset(self, name: str, root: str) -> None:
+        """Notes in the manifest where a dataset lies; durable when it returns."""
+
+    def needs_index(self) -> bool:
+        """Whether `build_index` has anything to do."""
+
+    def build_index(self, on_wait: Callable[[], None]) -> None:
+        """Finishes the search index, calling `on_wait` a few times a second meanwhile.
+
+        Interrupted, it leaves a searchable collection that the next call finishes.
+        """
+
+
+class Store(Protocol):
+    """A place that holds collections."""
+
+    @property
+    def label(self) -> str:
+        """How the store is shown to people; holds no credentials."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What people should be told of this store, a line each, where its label is said."""
+
+    def names(self) -> list[str]:
+        """The collections here that are ours, sorted."""
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a collection of ours has this name."""
+
+    def manifest(self, name: str) -> CollectionManifest:
+        """What a collection says of itself, without opening it.
+
+        Raises:
+            CollectionMissingError: it is not there.
+            ManifestError: it is there and not ours.
+        """
+
+    def create(self, manifest: CollectionManifest) -> None:
+        """Makes the collection that the manifest describes, whole or not at all.
+
+        Raises:
+            ManifestError: something has its name already, ours or not; it is left as it is.
+        """
+
+    def open(self, name: str) -> Collection:
+        """Opens a collection for reading and writing.
+
+        Raises:
+            CollectionMissingError: it is not there.
+            ManifestError: it is there and not ours.
+            StoreLockedError: another process holds it (embedded).
+        """
+
+    def delete(self, name: str) -> None:
+        """Removes a collection of ours with all that is in it.
+
+        Raises:
+            CollectionMissingError: it is not there.
+            ManifestError: it is there and not ours.
+            StoreLockedError: another process holds it (embedded).
+        """
+
+    def close(self) -> None:
+        """Releases connections."""

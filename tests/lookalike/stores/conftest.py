@@ -1,0 +1,222 @@
+"""Manifests and points to write, and stand-ins for what may answer at a server's address."""
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lookalike.backbones import Pooling
+from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
+from lookalike.settings import Settings
+from lookalike.stores.points import FloatVector, ImagePoint, Payload
+
+DIMENSION = 4
+
+
+def new_manifest(distance: Distance = Distance.COSINE, dimension: int = DIMENSION) -> CollectionManifest:
+    """A manifest whose collection name nothing else has, so that tests may share a server."""
+    identity = ModelIdentity(
+        backbone="resnet101v2",
+        layer="post_relu",
+        pooling=Pooling.AVG,
+        preprocessing="tf-squash-1",
+        precision="float32",
+        weights_fingerprint=secrets.token_hex(32),
+        dimension=dimension,
+    )
+    return CollectionManifest(
+        identity=identity,
+        distance=distance,
+        weights=WeightsSource(kind=WeightsKind.FILE, official=False, path="/weights/own.h5", sha256="0" * 64),
+        exporter_version="0.1.0",
+        graph_revision=1,
+        provider="CPUExecutionProvider",
+        created_at="2026-01-01T00:00:00+00:00",
+        datasets={},
+    )
+
+
+def new_point(
+    path: str,
+    vector: Any,  # noqa: ANN401 - whatever numpy makes an array of
+    *,
+    class_name: str | None = "cat",
+    dataset: str = "data",
+    sha256: str | None = None,
+) -> ImagePoint:
+    """A point with a payload whose every field has a value that could be lost on the way."""
+    payload = Payload(
+        dataset=dataset,
+        path=path,
+        class_name=class_name,
+        sha256=sha256 or secrets.token_hex(32),
+        width=640,
+        height=480,
+        bytes=123_456,
+        mtime_ns=1_767_225_600_123_456_789,
+        ingested_at="2026-01-01T00:00:00+00:00",
+    )
+    return ImagePoint(payload=payload, vector=np.asarray(vector, dtype=np.float32))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A request that a responder was sent."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class Responder:
+    """Answers HTTP on a port of its own: a stand-in for a server, good for its faults and nothing else.
+
+    `answers` maps `METHOD PATH` to a status and a body, JSON unless it is text; all else is a 404.
+    `delay_s` passes before an answer begins, and `drip_s` after each of its bytes.
+    """
+
+    port: int
+    answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    seen: list[Seen] = field(default_factory=list)
+    delay_s: float = 0.0
+    drip_s: float = 0.0
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def be_qdrant(self, version: str = "1.20.0") -> None:
+        """Gives the two answers by which a Qdrant is known and lets us in."""
+        self.answers["GET /"] = (200, {"title": "qdrant - vector search engine", "version": version})
+        self.answers["GET /collections"] = (200, result({"collections": []}))
+
+
+def result(value: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever JSON holds
+    """An answer in Qdrant's envelope."""
+    return {"time": 0.0, "status": "ok", "result": value}
+
+
+@contextmanager
+def running_responder() -> Iterator[Responder]:
+    """A responder that answers until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            responder.seen.append(
+                Seen(method=self.command, path=self.path, headers=dict(self.headers.items()), body=body)
+            )
+            key = f"{self.command} {self.path.partition('?')[0]}"
+            status, data = responder.answers.get(key, (404, {"status": {"error": "Not found"}}))
+            sent = (data if isinstance(data, str) else json.dumps(data)).encode()
+            responder.closing.wait(responder.delay_s)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(sent)))
+            self.end_headers()
+            for start in range(len(sent)) if responder.drip_s else ():
+                self.wfile.write(sent[start : start + 1])
+                if responder.closing.wait(responder.drip_s):
+                    return
+            if not responder.drip_s:
+                self.wfile.write(sent)
+
+        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815 - http.server's names
+
+        def handle(self) -> None:
+            with suppress_hangup():
+                super().handle()
+
+        def log_message(self, *_: Any) -> None:  # noqa: ANN401 - http.server's signature
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    responder = Responder(port=server.server_port)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield responder
+    finally:
+        responder.closing.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def suppress_hangup() -> Iterator[None]:
+    """A client that has waited long enough goes away; that is what it should do."""
+    try:
+        yield
+    except (BrokenPipeError, ConnectionResetError):
+        return
+
+
+@pytest.fixture
+def responder() -> Iterator[Responder]:
+    """One responder."""
+    with running_responder() as one:
+        yield one
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on this machine that nothing listens on."""
+    with ExitStack() as stack:
+        return stack.enter_context(running_responder()).port
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings as they are when no variable is set but the home."""
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def manifest_of() -> Callable[..., CollectionManifest]:
+    """Makes manifests: `manifest_of(distance, dimension)`."""
+    return new_manifest
+
+
+@pytest.fixture
+def point_of() -> Callable[..., ImagePoint]:
+    """Makes points: `point_of(path, vector, class_name=..., dataset=..., sha256=...)`."""
+    return new_point
+
+
+@pytest.fixture
+def enveloped() -> Callable[[Any], dict[str, Any]]:
+    """Puts a value into the envelope of Qdrant's answers."""
+    return result
+
+
+@pytest.fixture
+def random_vectors() -> Callable[[int, int], list[FloatVector]]:
+    """Makes `count` seeded random vectors of `dimension` values, of different lengths."""
+
+    def vectors(count: int, dimension: int) -> list[FloatVector]:
+        generator = np.random.default_rng(7)
+        lengths = generator.uniform(0.5, 4, size=(count, 1))
+        return list((generator.standard_normal((count, dimension)) * lengths).astype(np.float32))
+
+    return vectors
+
+
+@pytest.fixture
+def stopwatch() -> Callable[[], float]:
+    """Seconds since the fixture was made."""
+    start = time.monotonic()
+    return lambda: time.monotonic() - start

@@ -1,0 +1,515 @@
+"""What is said to a server and what becomes of its faults, seen from the other end of the wire.
+
+The other end is a small HTTP responder or a small gRPC one: stand-ins that prove what we send and how
+we take what comes back, not what Qdrant does with it. The contract suite does that on a real server.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from lookalike.errors import CollectionMissingError, LookalikeError, ManifestError, StoreError, UsageError
+from lookalike.manifest import METADATA_KEY, CollectionManifest
+from lookalike.stores import address, server
+from lookalike.stores.address import ServerAddress
+from lookalike.stores.points import FloatVector, ImagePoint, PointFilter
+from lookalike.stores.server import ServerCollection, ServerStore, connect
+
+NewManifest = Callable[..., CollectionManifest]
+NewPoint = Callable[..., ImagePoint]
+RandomVectors = Callable[[int, int], list[FloatVector]]
+Envelope = Callable[[Any], dict[str, Any]]
+Responder = Any  # conftest's; tests are no package to import it from
+
+QDRANT_LIMIT_BYTES = 32 * 2**20
+KEY = "s3cret-key"
+
+
+@pytest.mark.parametrize(
+    ("url", "label", "grpc"),
+    [
+        ("http://localhost", "http://localhost:6333", True),
+        ("https://cloud.example", "https://cloud.example:6333", True),
+        ("https://cloud.example:443", "https://cloud.example:443", False),
+        ("http://127.0.0.1:7333", "http://127.0.0.1:7333", False),
+        ("http://[::1]:6333", "http://[::1]:6333", True),
+        ("http://host:6333/qdrant/", "http://host:6333/qdrant", False),
+        ("http://me:s3cret@host", "http://host:6333", False),
+        ("http://me@host:6333", "http://host:6333", False),
+    ],
+)
+def test_an_address_says_which_port_is_meant(url: str, label: str, grpc: bool) -> None:
+    """6333 unless the URL says otherwise, as qdrant-client has it; gRPC only beside that; no credentials."""
+    parsed = ServerAddress.parse(url)
+    assert parsed.label == label
+    assert parsed.may_speak_grpc is grpc
+    assert "s3cret" not in repr(parsed)
+
+
+def test_a_password_in_the_url_is_sent_and_not_shown(responder: Responder) -> None:
+    """As basic authentication, decoded, with each request."""
+    responder.be_qdrant()
+    url = responder.url.replace("http://", "http://me:p%40ss@")
+    store = connect(url, api_key=None)
+    assert store.label == responder.url
+    assert {seen.headers.get("Authorization") for seen in responder.seen} == {"Basic bWU6cEBzcw=="}
+    store.close()
+
+
+@pytest.mark.parametrize("key", ["with\nbreak", "trailing\n", " space", "schlüssel", "nul\0"])
+def test_a_key_that_cannot_be_sent_is_not_quoted(responder: Responder, key: str) -> None:
+    """HTTP libraries show the header that they cannot send; the key never gets that far."""
+    with pytest.raises(UsageError, match="QDRANT_API_KEY") as caught:
+        connect(responder.url, api_key=key)
+    assert key not in str(caught.value)
+    assert not responder.seen
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (401, "Must provide an API key", r"connecting failed on {url}.*401.*set QDRANT_API_KEY"),
+        (403, {"status": {"error": "Forbidden: read-only"}}, r"403 \(Forbidden: read-only\).*QDRANT_API_KEY"),
+        (404, "no such page", r"404.*see what runs at this address"),
+        (500, {"status": {"error": "disk\nis   broken"}}, r"500 \(disk is broken\)"),
+        (502, "x" * 5000, r"502 \(x{{200}}\.\.\.\)"),
+        (200, "<html>hello</html>", r"not one that Qdrant gives.*see what runs at this address"),
+        (200, {"result": {}}, r"not one that Qdrant gives"),
+    ],
+)
+def test_a_server_that_does_not_let_us_in_is_a_store_error(
+    responder: Responder, status: int, body: object, said: str
+) -> None:
+    """What failed, where, why, and what to do next, in one line and without the key."""
+    responder.be_qdrant()
+    responder.answers["GET /collections"] = (status, body)
+    with pytest.raises(StoreError, match=said.format(url=responder.url)) as caught:
+        connect(responder.url, api_key=KEY)
+    assert KEY not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_silent_server_is_given_up_on(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting has a timeout of its own."""
+    monkeypatch.setattr(server, "CONNECT_TIMEOUT_S", 1)
+    responder.be_qdrant()
+    responder.delay_s = 5
+    with pytest.raises(StoreError, match=r"no answer in time.*docker compose up qdrant"):
+        connect(responder.url, api_key=None)
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [("1.19.3", False), ("1.20.0", False), ("1.12.4", True), ("2.0.0", True), ("dev", False)],
+)
+def test_a_server_of_another_age_is_mentioned(
+    responder: Responder, monkeypatch: pytest.MonkeyPatch, version: str, told: bool
+) -> None:
+    """Once, as a notice for the command to print, where minors are more than one apart."""
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "1.20.0")
+    responder.be_qdrant(version)
+    store = connect(responder.url, api_key=None)
+    assert len(store.notices) == told
+    assert all(version in notice and "1.20.0" in notice for notice in store.notices)
+    store.close()
+
+
+def test_a_key_in_the_open_is_mentioned() -> None:
+    """Over plain HTTP to another machine; not to this one, and not over TLS."""
+
+    def notices(url: str, api_key: str | None) -> tuple[str, ...]:
+        return server._notices(ServerAddress.parse(url), "1.20.0", api_key=api_key)  # noqa: SLF001 - no such host
+
+    assert "unencrypted" in notices("http://db.example", KEY)[0]
+    assert KEY not in notices("http://db.example", KEY)[0]
+    assert notices("http://db.example", None) == ()
+    assert notices("https://db.example", KEY) == ()
+    assert notices("http://localhost", KEY) == notices("http://127.0.0.1", KEY) == ()
+
+
+@pytest.fixture
+def store(responder: Responder) -> Iterator[ServerStore]:
+    """A store on the responder."""
+    responder.be_qdrant()
+    one = connect(responder.url, api_key=KEY)
+    responder.seen.clear()
+    yield one
+    one.close()
+
+
+def describe(manifest: CollectionManifest, metadata: dict[str, Any] | None) -> dict[str, Any]:
+    """What a server says of a collection whose payload indexes are all there."""
+    keyword = {"data_type": "keyword", "points": 0}
+    return {
+        "status": "green",
+        "optimizer_status": "ok",
+        "segments_count": 1,
+        "points_count": 0,
+        "config": {
+            "params": {"vectors": {"size": manifest.identity.dimension, "distance": "Cosine"}},
+            "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000},
+            "optimizer_config": {
+                "deleted_threshold": 0.2,
+                "vacuum_min_vector_number": 1000,
+                "default_segment_number": 0,
+                "flush_interval_sec": 5,
+            },
+            "metadata": metadata,
+        },
+        "payload_schema": {"class": keyword, "dataset": keyword, "sha256": keyword},
+    }
+
+
+@pytest.fixture
+def there(
+    responder: Responder, enveloped: Envelope
+) -> Callable[[CollectionManifest, dict[str, Any] | None], str]:
+    """Makes the responder say that a collection is there, with this metadata; gives its path."""
+
+    def put(manifest: CollectionManifest, metadata: dict[str, Any] | None) -> str:
+        path = f"/collections/{manifest.collection}"
+        responder.answers[f"GET {path}/exists"] = (200, enveloped({"exists": True}))
+        responder.answers[f"GET {path}"] = (200, enveloped(describe(manifest, metadata)))
+        return path
+
+    return put
+
+
+@pytest.fixture
+def collection(
+    store: ServerStore, responder: Responder, manifest_of: NewManifest, there: Callable[..., str]
+) -> ServerCollection:
+    """An open collection on the responder."""
+    manifest = manifest_of()
+    there(manifest, {METADATA_KEY: manifest.to_json()})
+    one = store.open(manifest.collection)
+    assert {seen.method for seen in responder.seen} == {"GET"}
+    responder.seen.clear()
+    return one
+
+
+UPDATED = {"operation_id": 1, "status": "completed"}
+
+
+def test_a_large_upsert_goes_in_parts_that_a_server_takes(
+    store: ServerStore,
+    responder: Responder,
+    manifest_of: NewManifest,
+    there: Callable[..., str],
+    enveloped: Envelope,
+    point_of: NewPoint,
+    random_vectors: RandomVectors,
+) -> None:
+    """Each waits until it is written, each stays well below 32 MB, and nothing is left out."""
+    manifest = manifest_of(dimension=25_088)
+    path = there(manifest, {METADATA_KEY: manifest.to_json()})
+    responder.answers[f"PUT {path}/points"] = (200, enveloped(UPDATED))
+    vectors = random_vectors(40, 25_088)
+    store.open(manifest.collection).upsert(
+        [point_of(f"{number}.jpg", vector * 1e-7) for number, vector in enumerate(vectors)]
+    )
+    writes = [seen for seen in responder.seen if seen.method == "PUT"]
+    assert all(seen.path == f"{path}/points?wait=true" for seen in writes)
+    assert max(len(seen.body) for seen in writes) < QDRANT_LIMIT_BYTES / 1.5
+    assert 1 < len(writes) < 6
+    written = [point["payload"]["path"] for seen in writes for point in json.loads(seen.body)["points"]]
+    assert written == [f"{number}.jpg" for number in range(40)]
+
+
+def test_every_change_is_waited_for(
+    collection: ServerCollection, responder: Responder, enveloped: Envelope, point_of: NewPoint
+) -> None:
+    """A change that was only queued would be missing from the next question."""
+    path = f"/collections/{collection.name}/points"
+    responder.answers |= {
+        f"PUT {path}": (200, enveloped(UPDATED)),
+        f"POST {path}/batch": (200, enveloped([UPDATED])),
+        f"POST {path}/delete": (200, enveloped(UPDATED)),
+    }
+    point = point_of("a.jpg", [1, 2, 3, 4], class_name=None)
+    collection.upsert([point])
+    collection.replace_payloads([point.payload])
+    collection.delete([point.payload.id])
+    assert [seen.path.partition("?")[2] for seen in responder.seen] == ["wait=true"] * 3
+    assert json.loads(responder.seen[0].body)["points"][0]["payload"] == point.payload.to_json()
+
+
+@pytest.mark.parametrize("status", ["acknowledged", "wait_timeout"])
+def test_a_change_that_was_only_noted_is_no_success(
+    collection: ServerCollection, responder: Responder, enveloped: Envelope, point_of: NewPoint, status: str
+) -> None:
+    """A server that is short of time answers early; what it has not done yet is not reported as done."""
+    path = f"/collections/{collection.name}/points"
+    noted = {"operation_id": 1, "status": status}
+    responder.answers |= {
+        f"PUT {path}": (200, enveloped(noted)),
+        f"POST {path}/batch": (200, enveloped([UPDATED, noted])),
+        f"POST {path}/delete": (200, enveloped(noted)),
+    }
+    point = point_of("a.jpg", [1, 2, 3, 4])
+    for change in (
+        lambda: collection.upsert([point]),
+        lambda: collection.replace_payloads([point.payload] * 2),
+        lambda: collection.delete([point.payload.id]),
+    ):
+        with pytest.raises(StoreError, match=rf"only noted the change \({status}\)"):
+            change()
+
+
+def test_a_failure_names_collection_and_server(collection: ServerCollection, responder: Responder) -> None:
+    """A key that may only read, a collection that goes away, a server that goes away."""
+    query = f"POST /collections/{collection.name}/points/count"
+    responder.answers[query] = (403, {"status": {"error": "Forbidden"}})
+    with pytest.raises(StoreError, match=rf"{collection.name} failed on {responder.url}.*QDRANT_API_KEY"):
+        collection.count()
+    responder.answers[query] = (404, {"status": {"error": f"Not found: Collection {collection.name}"}})
+    with pytest.raises(CollectionMissingError, match=collection.name):
+        collection.count()
+    responder.answers[query] = (500, "")
+    with pytest.raises(StoreError, match=r"500 \(Internal Server Error\)"):
+        collection.count()
+
+
+def test_a_making_that_fails_is_undone(
+    store: ServerStore,
+    responder: Responder,
+    manifest_of: NewManifest,
+    enveloped: Envelope,
+) -> None:
+    """An index that cannot be made takes the collection along."""
+    manifest = manifest_of()
+    path = f"/collections/{manifest.collection}"
+    responder.answers |= {
+        f"GET {path}/exists": (200, enveloped({"exists": False})),
+        f"PUT {path}": (200, enveloped(True)),
+        f"PUT {path}/index": (500, {"status": {"error": "no room"}}),
+        f"DELETE {path}": (200, enveloped(True)),
+    }
+    with pytest.raises(StoreError, match="no room"):
+        store.create(manifest)
+    assert [f"{seen.method} {seen.path.partition('?')[0]}" for seen in responder.seen] == [
+        f"GET {path}/exists",
+        f"PUT {path}",
+        f"PUT {path}/index",
+        f"DELETE {path}",
+    ]
+    assert json.loads(responder.seen[1].body)["metadata"] == {METADATA_KEY: manifest.to_json()}
+
+
+def test_another_who_was_faster_keeps_the_collection(
+    store: ServerStore, responder: Responder, manifest_of: NewManifest, enveloped: Envelope
+) -> None:
+    """Between looking and making somebody else made it: it is theirs, and nothing is deleted."""
+    manifest = manifest_of()
+    path = f"/collections/{manifest.collection}"
+    responder.answers[f"GET {path}/exists"] = (200, enveloped({"exists": False}))
+    responder.answers[f"PUT {path}"] = (409, {"status": {"error": "already exists!"}})
+    with pytest.raises(ManifestError, match="already exists"):
+        store.create(manifest)
+    assert "DELETE" not in {seen.method for seen in responder.seen}
+
+
+def test_a_server_that_drops_metadata_is_too_old(
+    store: ServerStore, responder: Responder, manifest_of: NewManifest, enveloped: Envelope
+) -> None:
+    """A collection that would never be known as ours again is removed at once."""
+    manifest = manifest_of()
+    path = f"/collections/{manifest.collection}"
+
+    class Existence(dict[str, Any]):
+        """Not there when first asked, there afterwards."""
+
+        def get(self, key: str, default: object = None) -> Any:  # noqa: ANN401 - as dict has it
+            if key == f"GET {path}/exists":
+                return 200, enveloped({"exists": len(responder.seen) > 1})
+            return super().get(key, default)
+
+    responder.answers = Existence(
+        {
+            f"GET {path}": (200, enveloped(describe(manifest, None))),
+            f"PUT {path}": (200, enveloped(True)),
+            f"PUT {path}/index": (200, enveloped(UPDATED)),
+            f"DELETE {path}": (200, enveloped(True)),
+        }
+    )
+    with pytest.raises(StoreError, match=r"Qdrant 1\.16 or newer"):
+        store.create(manifest)
+    assert responder.seen[-1].method == "DELETE"
+
+
+def test_a_half_made_collection_is_finished_when_opened(
+    store: ServerStore,
+    responder: Responder,
+    manifest_of: NewManifest,
+    enveloped: Envelope,
+) -> None:
+    """A process that died between manifest and indexes leaves work, not a lasting fault."""
+    manifest = manifest_of()
+    path = f"/collections/{manifest.collection}"
+    half = describe(manifest, {METADATA_KEY: manifest.to_json()})
+    del half["payload_schema"]["dataset"]
+    responder.answers |= {
+        f"GET {path}/exists": (200, enveloped({"exists": True})),
+        f"GET {path}": (200, enveloped(half)),
+        f"PUT {path}/index": (200, enveloped(UPDATED)),
+    }
+    store.open(manifest.collection)
+    made = [json.loads(seen.body)["field_name"] for seen in responder.seen if seen.method == "PUT"]
+    assert made == ["dataset"]
+
+
+@dataclass(slots=True, kw_only=True)
+class GrpcResponder:
+    """Answers every gRPC call with an empty message, or with `code`; a stand-in for Qdrant's gRPC port.
+
+    `answers` holds the bytes to give to a method instead, `seen` the method, the request's bytes and the
+    metadata of each call.
+    """
+
+    port: int = 0
+    answers: dict[str, bytes] = field(default_factory=dict)
+    code: Any = None
+    seen: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
+
+    def service(self, details: Any) -> Any:  # noqa: ANN401 - grpc has no types
+        """The handler for any method."""
+        import grpc
+
+        def answer(request: bytes, context: Any) -> bytes:  # noqa: ANN401 - grpc has no types
+            method = details.method.rpartition("/")[2]
+            self.seen.append((method, request, dict(details.invocation_metadata)))
+            if self.code is not None:
+                context.abort(self.code, "said so")
+            return self.answers.get(method, b"")
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@pytest.fixture
+def grpc_responder(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> Iterator[GrpcResponder]:
+    """A gRPC responder on the port that belongs to the HTTP responder's."""
+    import grpc
+
+    with ThreadPoolExecutor(2) as pool:
+        one = GrpcResponder()
+        listener = grpc.server(pool, handlers=[one])
+        one.port = listener.add_insecure_port("127.0.0.1:0")
+        listener.start()
+        monkeypatch.setattr(address, "HTTP_PORT", responder.port)
+        monkeypatch.setattr(server, "GRPC_PORT", one.port)
+        yield one
+        listener.stop(None).wait()
+
+
+def test_grpc_is_taken_where_its_port_answers(responder: Responder, grpc_responder: GrpcResponder) -> None:
+    """The key goes along, and HTTP is not spoken at all."""
+    store = connect(responder.url, api_key=KEY)
+    assert store.names() == []
+    store.close()
+    assert [method for method, _, _ in grpc_responder.seen] == ["HealthCheck", "List", "List"]
+    assert {metadata.get("api-key") for _, _, metadata in grpc_responder.seen} == {KEY}
+    assert not responder.seen
+
+
+def test_http_is_taken_where_grpc_does_not_work(responder: Responder, grpc_responder: GrpcResponder) -> None:
+    """Something is at the port, but nothing that serves us."""
+    import grpc
+
+    responder.be_qdrant()
+    grpc_responder.code = grpc.StatusCode.UNIMPLEMENTED
+    store = connect(responder.url, api_key=None)
+    asked = len(grpc_responder.seen)
+    assert store.names() == []
+    assert len(grpc_responder.seen) == asked
+    store.close()
+
+
+@pytest.fixture
+def grpc_collection(
+    responder: Responder, grpc_responder: GrpcResponder, manifest_of: NewManifest
+) -> Iterator[ServerCollection]:
+    """A collection reached over gRPC."""
+    store = connect(responder.url, api_key=KEY)
+    manifest = manifest_of()
+    grpc_responder.seen.clear()
+    yield ServerCollection(store._client, manifest.collection, manifest, label=store.label)  # noqa: SLF001
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "said"),
+    [
+        ("UNAUTHENTICATED", StoreError, "QDRANT_API_KEY"),
+        ("PERMISSION_DENIED", StoreError, "QDRANT_API_KEY"),
+        ("UNAVAILABLE", StoreError, "docker compose up qdrant"),
+        ("DEADLINE_EXCEEDED", StoreError, "docker compose up qdrant"),
+        ("NOT_FOUND", CollectionMissingError, "NOT_FOUND"),
+        ("INTERNAL", StoreError, "INTERNAL"),
+    ],
+)
+def test_grpc_faults_become_ours(
+    grpc_collection: ServerCollection,
+    grpc_responder: GrpcResponder,
+    code: str,
+    kind: type[LookalikeError],
+    said: str,
+) -> None:
+    """The same kinds and the same advice as over HTTP, and never the key."""
+    import grpc
+
+    grpc_responder.code = grpc.StatusCode[code]
+    with pytest.raises(kind, match=rf"(?s){grpc_collection.name}.*said so.*{said}|{said}.*said so") as caught:
+        grpc_collection.count()
+    assert type(caught.value) is kind
+    assert KEY not in str(caught.value)
+
+
+def test_everything_can_be_said_in_grpc(
+    grpc_collection: ServerCollection, grpc_responder: GrpcResponder, point_of: NewPoint
+) -> None:
+    """Each request arrives as a message that means what was asked, and changes wait."""
+    from qdrant_client import grpc as messages
+
+    completed = messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
+    one = messages.PointsOperationResponse(result=completed).SerializeToString()
+    many = messages.UpdateBatchResponse(result=[completed]).SerializeToString()
+    grpc_responder.answers = {"Upsert": one, "Delete": one, "UpdateBatch": many}
+    point = point_of("猫.jpg", [1, 2, 3, 4], class_name=None)
+    where = PointFilter(class_name="", dataset="data", excluded_sha256="a" * 64)
+    grpc_collection.upsert([point])
+    grpc_collection.replace_payloads([point.payload])
+    grpc_collection.delete([point.payload.id])
+    assert list(grpc_collection.scan(where)) == []
+    assert grpc_collection.vectors([point.payload.id]) == {}
+    assert grpc_collection.count(where) == 0
+    assert grpc_collection.tally("class") == {}
+    assert grpc_collection.query(point.vector, limit=10, where=where, exact=True) == []
+
+    kinds = {
+        "Upsert": messages.UpsertPoints,
+        "UpdateBatch": messages.UpdateBatchPoints,
+        "Delete": messages.DeletePoints,
+        "Scroll": messages.ScrollPoints,
+        "Get": messages.GetPoints,
+        "Count": messages.CountPoints,
+        "Facet": messages.FacetCounts,
+        "Query": messages.QueryPoints,
+    }
+    said = {method: kinds[method].FromString(body) for method, body, _ in grpc_responder.seen}
+    assert set(said) == set(kinds)
+    assert {request.collection_name for request in said.values()} == {grpc_collection.name}
+    assert all(said[method].wait for method in ("Upsert", "UpdateBatch", "Delete"))
+    payload = said["Upsert"].points[0].payload
+    assert payload["path"].string_value == "猫.jpg"
+    assert payload["class"].WhichOneof("kind") == "null_value"
+    assert payload["mtime_ns"].integer_value == point.payload.mtime_ns
+    assert said["Facet"].exact
+    assert said["Facet"].limit > 1_000_000
+    assert said["Query"].params.exact
+    assert said["Query"].limit == 10
+    assert len(said["Query"].filter.must) == 2
+    assert said["Query"].filter.must_not[0].field.match.keyword == "a" * 64
