@@ -1,0 +1,166 @@
+"""What docker-compose.yml promises, read from its YAML; its two shell lines are run.
+
+No container is started: a small HTTP server stands in for Qdrant's health page, and a script for the
+image's entrypoint.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash, as the image has it")
+
+
+@pytest.fixture
+def compose() -> dict[str, Any]:
+    """The whole file."""
+    return yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def qdrant(compose: dict[str, Any]) -> dict[str, Any]:
+    """The service."""
+    return compose["services"]["qdrant"]
+
+
+def as_run(argument: str) -> str:
+    """An argument as the container gets it: Compose turns `$$` into `$` and interpolates a single one."""
+    assert not re.search(r"(?<!\$)\$(?!\$)", argument), "Compose would fill this in from the host"
+    return argument.replace("$$", "$")
+
+
+def test_the_server_is_pinned_to_the_clients_minor(qdrant: dict[str, Any]) -> None:
+    """An exact version; the client warns, and more, when minors drift apart."""
+    pinned = re.fullmatch(r"qdrant/qdrant:v(\d+\.\d+)\.\d+", qdrant["image"])
+    assert pinned
+    assert pinned[1] == ".".join(client_version().split(".")[:2])
+
+
+def client_version() -> str:
+    """The client's version in the lock file; before there is one, the version installed."""
+    lock = ROOT / "requirements.lock"
+    if lock.exists():
+        locked = re.search(r"^qdrant-client==([\d.]+)", lock.read_text(encoding="utf-8"), re.MULTILINE)
+        assert locked, "requirements.lock has no qdrant-client"
+        return locked[1]
+    return version("qdrant-client")
+
+
+def test_only_this_machine_reaches_the_server(qdrant: dict[str, Any]) -> None:
+    """Both ports are published on the loopback address and nowhere else."""
+    assert sorted(qdrant["ports"]) == ["127.0.0.1:6333:6333", "127.0.0.1:6334:6334"]
+    assert "network_mode" not in qdrant
+
+
+def test_collections_outlive_the_container(compose: dict[str, Any], qdrant: dict[str, Any]) -> None:
+    """They lie in a named volume, and the server comes back with the machine."""
+    assert qdrant["volumes"] == ["qdrant-storage:/qdrant/storage"]
+    assert compose["volumes"] == {"qdrant-storage": None}
+    assert qdrant["restart"] == "unless-stopped"
+
+
+def test_nothing_is_reported_to_anybody(qdrant: dict[str, Any]) -> None:
+    """Qdrant's telemetry is off; a string, since Compose refuses booleans here."""
+    assert qdrant["environment"]["QDRANT__TELEMETRY_DISABLED"] == "true"
+
+
+def test_the_key_is_passed_through_and_stands_nowhere(qdrant: dict[str, Any]) -> None:
+    """A name without a value is taken from the shell or `.env`, and left out where neither has it."""
+    assert qdrant["environment"]["QDRANT_API_KEY"] is None
+    assert set(qdrant["environment"]) == {"QDRANT__TELEMETRY_DISABLED", "QDRANT_API_KEY"}
+
+
+@needs_bash
+@pytest.mark.parametrize(
+    ("key", "expected"), [(None, "no key"), ("", "no key"), ("s3 cret$", "the key s3 cret$")]
+)
+def test_the_server_asks_for_a_key_only_where_one_is_set(
+    qdrant: dict[str, Any], tmp_path: Path, key: str | None, expected: str
+) -> None:
+    """An empty key reaches Qdrant as no key at all, and the entrypoint takes the shell's place."""
+    entrypoint = tmp_path / "entrypoint.sh"
+    said = 'if [ -v {0} ]; then echo "the key ${0}"; else echo no key; fi'.format("QDRANT__SERVICE__API_KEY")
+    entrypoint.write_text(f"#!/usr/bin/env bash\n{said}\necho $$\n", encoding="utf-8")
+    entrypoint.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"]} | ({} if key is None else {"QDRANT_API_KEY": key})
+    command = [as_run(argument) for argument in qdrant["command"]]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        output, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert output.splitlines() == [expected, str(process.pid)]
+
+
+def test_the_health_check_needs_no_curl(qdrant: dict[str, Any]) -> None:
+    """It asks the page that Qdrant serves without a key, within a time that Compose limits."""
+    kind, program, _, script = qdrant["healthcheck"]["test"]
+    assert (kind, program) == ("CMD", "bash")
+    assert "/dev/tcp/127.0.0.1/6333" in script
+    assert "GET /readyz" in script
+    assert not re.search(r"\b(curl|wget|nc)\b", script)
+    assert {"interval", "timeout", "retries", "start_period"} <= set(qdrant["healthcheck"])
+
+
+@needs_bash
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (401, False)])
+def test_the_health_check_tells_ready_from_not_ready(
+    qdrant: dict[str, Any], status: int, healthy: bool
+) -> None:
+    """Only a 200 from /readyz counts."""
+    with health_page(status) as port:
+        assert is_healthy(qdrant, port) is healthy
+
+
+@needs_bash
+def test_the_health_check_fails_where_nothing_listens(qdrant: dict[str, Any]) -> None:
+    """While the server is starting, or gone."""
+    with health_page(200) as port:
+        pass
+    assert not is_healthy(qdrant, port)
+
+
+def is_healthy(qdrant: dict[str, Any], port: int) -> bool:
+    """Runs the check as the container would, against a port of this machine."""
+    _, *command = [as_run(argument) for argument in qdrant["healthcheck"]["test"]]
+    command[-1] = command[-1].replace("/6333", f"/{port}")
+    return subprocess.run(command, timeout=10, check=False, stderr=subprocess.DEVNULL).returncode == 0
+
+
+@contextmanager
+def health_page(status: int) -> Iterator[int]:
+    """Serves `/readyz` with a status on a port of its own; any other page is a 404."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b"all shards are ready"
+            self.send_response(status if self.path == "/readyz" and self.headers["Host"] else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:  # noqa: ANN401 - http.server's signature
+            """Nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
