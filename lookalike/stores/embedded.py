@@ -35,6 +35,7 @@ from lookalike.manifest import CollectionManifest, Distance
 from lookalike.stores.points import (
     EVERYTHING,
     KEYWORD_FIELDS,
+    SEARCH_EF,
     FloatVector,
     ImagePoint,
     Payload,
@@ -62,6 +63,8 @@ _WAIT_S = 0.2
 _EVERY_VALUE = 2**31
 _MANIFEST = "manifest.json"
 _SHARD = "shard"
+_BUILDING = "temp_segments"
+"""Where the engine builds an index, inside the shard; it never clears what an interrupted build left."""
 
 
 class EmbeddedStore:
@@ -283,7 +286,7 @@ class EmbeddedCollection:
             query=edge.Query.Nearest(vector.tolist()),
             filter=_filter(where),
             with_payload=True,
-            params=edge.SearchParams(exact=exact),
+            params=edge.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),
         )
         with _translated(self._folder):
             points = self._shard.query(request)
@@ -310,6 +313,7 @@ class EmbeddedCollection:
         import qdrant_edge as edge
 
         self._shard.close()
+        shutil.rmtree(self._folder / _SHARD / _BUILDING, ignore_errors=True)
         try:
             _run_child(self._folder / _SHARD, on_wait)
         finally:

@@ -28,6 +28,7 @@ from lookalike.stores.address import GRPC_PORT, ServerAddress, check_api_key
 from lookalike.stores.points import (
     EVERYTHING,
     KEYWORD_FIELDS,
+    SEARCH_EF,
     FloatVector,
     ImagePoint,
     Payload,
@@ -351,7 +352,7 @@ class ServerCollection:
                 query=vector.tolist(),
                 limit=limit,
                 query_filter=_filter(where),
-                search_params=models.SearchParams(exact=exact),
+                search_params=models.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),
                 with_payload=True,
             )
         return [SearchHit(score=p.score, payload=Payload.from_json(p.payload or {})) for p in answer.points]

@@ -219,7 +219,10 @@ def test_an_interrupted_index_is_finished_by_the_next(
         found = [hit.payload.path for hit in collection.query(vectors[0], limit=10)]
         assert found == ten_nearest(vectors, vectors[0])
     with store.open(collection.name) as again:
+        left_over = store.directory / again.name / "shard/temp_segments/segment_builder_of_before"
+        left_over.mkdir(parents=True)
         again.build_index(lambda: None)
+        assert not left_over.exists()
         assert not again.needs_index()
         assert again.count() == 4000
         assert again.query(vectors[0], limit=1)[0].payload.path == "0.jpg"
