@@ -196,7 +196,7 @@ def collection_name(identity: ModelIdentity, distance: Distance, *, official: bo
 
 def _identity_from_json(data: Mapping[str, Any]) -> ModelIdentity:
     return ModelIdentity(
-        backbone=str(data["backbone"]),
+        backbone=backbone_named(str(data["backbone"])).name,
         layer=str(data["layer"]),
         pooling=Pooling(data["pooling"]),
         preprocessing=str(data["preprocessing"]),

@@ -1,0 +1,89 @@
+"""Writing: what stands under a name is always whole."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from lookalike.files import atomic_path, write_json
+
+
+def break_off(target: Path, error: type[BaseException]) -> None:
+    """Writes the first half."""
+    with atomic_path(target) as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        raise error
+
+
+def test_the_new_content_takes_the_old_ones_place(tmp_path: Path) -> None:
+    """Until the block ends the old content stands; afterwards nothing else is in the folder."""
+    target = tmp_path / "model.onnx"
+    target.write_text("old", encoding="utf-8")
+    with atomic_path(target) as temporary:
+        temporary.write_text("new", encoding="utf-8")
+        assert target.read_text(encoding="utf-8") == "old"
+    assert target.read_text(encoding="utf-8") == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_content_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+    """A download that breaks off, a check that fails, Ctrl-C."""
+    target = tmp_path / "model.onnx"
+    target.write_text("old", encoding="utf-8")
+    with pytest.raises(error):
+        break_off(target, error)
+    assert target.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_error_leaves_no_file_where_none_was(tmp_path: Path) -> None:
+    """Half a file is none."""
+    with pytest.raises(ValueError, match="broken"), atomic_path(tmp_path / "new" / "model.onnx"):
+        raise ValueError("broken")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    """A first run finds an empty home."""
+    write_json(tmp_path / "home" / "models" / "card.json", {"a": 1})
+    assert json.loads((tmp_path / "home" / "models" / "card.json").read_text(encoding="utf-8")) == {"a": 1}
+
+
+def test_the_temporary_file_is_hidden_and_beside_its_target(tmp_path: Path) -> None:
+    """On the same disk, where it can be renamed, and where no listing of models finds it."""
+    with atomic_path(tmp_path / "model.onnx") as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.name.startswith(".model.onnx.")
+
+
+def test_two_writers_of_one_target_do_not_meet(tmp_path: Path) -> None:
+    """Two runs may export the same model at once; the last one to end wins."""
+    target = tmp_path / "model.onnx"
+    with atomic_path(target) as one:
+        one.write_text("one", encoding="utf-8")
+        with atomic_path(target) as other:
+            other.write_text("other", encoding="utf-8")
+        assert target.read_text(encoding="utf-8") == "other"
+    assert target.read_text(encoding="utf-8") == "one"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
+def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    """A model in a shared folder is for all who share it."""
+    plain = tmp_path / "plain"
+    plain.touch()
+    write_json(tmp_path / "card.json", {})
+    assert stat.S_IMODE((tmp_path / "card.json").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_json_is_the_same_for_the_same_data(tmp_path: Path) -> None:
+    """Sorted and indented, so that people can read and compare it."""
+    write_json(tmp_path / "a.json", {"b": "ü", "a": 1})
+    write_json(tmp_path / "b.json", {"a": 1, "b": "ü"})
+    text = (tmp_path / "a.json").read_bytes()
+    assert text == (tmp_path / "b.json").read_bytes()
+    assert json.loads(text) == {"a": 1, "b": "ü"}

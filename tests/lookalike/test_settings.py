@@ -1,0 +1,83 @@
+"""The five environment variables."""
+
+from pathlib import Path
+
+import pytest
+from platformdirs import user_data_path
+
+from lookalike.errors import UsageError
+from lookalike.settings import Settings
+
+
+def test_the_five_variables_are_read(tmp_path: Path) -> None:
+    """Each ends up in the field that is named like it."""
+    settings = Settings.from_environment(
+        {
+            "LOOKALIKE_HOME": str(tmp_path),
+            "LOOKALIKE_STORE": "embedded",
+            "LOOKALIKE_PROVIDER": "CPU",
+            "QDRANT_URL": "http://qdrant:6333",
+            "QDRANT_API_KEY": "secret",
+        }
+    )
+    assert settings == Settings(
+        home=tmp_path,
+        store="embedded",
+        provider="cpu",
+        qdrant_url="http://qdrant:6333",
+        qdrant_api_key="secret",
+    )
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_an_empty_variable_counts_as_unset(value: str | None) -> None:
+    """Compose files and CI set variables to nothing."""
+    names = ("LOOKALIKE_HOME", "LOOKALIKE_STORE", "LOOKALIKE_PROVIDER", "QDRANT_URL", "QDRANT_API_KEY")
+    settings = Settings.from_environment({} if value is None else dict.fromkeys(names, value))
+    assert settings == Settings(home=user_data_path("lookalike", appauthor=False))
+
+
+def test_the_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands call it without arguments."""
+    monkeypatch.setenv("LOOKALIKE_STORE", "embedded:/elsewhere")
+    assert Settings.from_environment().store == "embedded:/elsewhere"
+
+
+def test_home_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is recorded in manifests, which outlive the current folder."""
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.from_environment({"LOOKALIKE_HOME": "here"})
+    assert settings.home == tmp_path / "here"
+
+
+def test_a_tilde_stands_for_the_users_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Files that set variables are not read by a shell."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert Settings.from_environment({"LOOKALIKE_HOME": "~/pictures"}).home == tmp_path / "pictures"
+
+
+def test_weights_models_and_collections_lie_below_home(tmp_path: Path) -> None:
+    """One folder to move, to mount or to remove."""
+    settings = Settings(home=tmp_path)
+    folders = (settings.weights_dir, settings.models_dir, settings.qdrant_dir)
+    assert folders == (tmp_path / "weights", tmp_path / "models", tmp_path / "qdrant")
+
+
+def test_an_unknown_provider_is_refused_with_those_there_are() -> None:
+    """A misspelt one must not quietly mean the CPU."""
+    with pytest.raises(UsageError, match=r"'gpu'.*auto, cpu, cuda"):
+        Settings.from_environment({"LOOKALIKE_PROVIDER": "gpu"})
+
+
+def test_the_api_key_is_not_shown() -> None:
+    """Settings end up in logs and tracebacks."""
+    shown = repr(Settings.from_environment({"QDRANT_API_KEY": "very-secret"}))
+    assert "very-secret" not in shown
+
+
+def test_requiring_a_gpu_leaves_cuda_as_the_only_provider(tmp_path: Path) -> None:
+    """`--require-gpu` wins over the environment, and only when it is given."""
+    settings = Settings(home=tmp_path, provider="cpu")
+    assert settings.requiring_gpu(True).provider == "cuda"
+    assert settings.requiring_gpu(False) == settings
