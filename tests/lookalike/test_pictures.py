@@ -1,0 +1,389 @@
+"""Decoding: real files of every kind, whole and broken, as a person would see them."""
+
+import io
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from lookalike import pictures
+from lookalike.backbones import RESNET101V2, VGG16
+from lookalike.errors import PictureError, SkipReason
+from lookalike.pictures import decode, preprocessing_id, read_bytes, sha256_of
+
+Array = NDArray[Any]
+
+LOSSY_TOLERANCE = 6
+"""Levels of 0 to 255 by which a JPEG or AVIF of quality 95 differs from its picture lying on its side."""
+
+COLOUR_TOLERANCE = 1
+"""Levels of 0 to 255: blending with white may round either way."""
+
+WHITE, RED, BLACK = (255, 255, 255), (255, 0, 0), (0, 0, 0)
+
+# Pillow warns of broken metadata. Commands switch that off for their whole process, pytest switches it on.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
+# EXIF says where row 0 and column 0 of the stored picture belong; this stores an upright picture so.
+STORED_AS = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.transpose(1, 0, 2),
+    6: lambda upright: upright.transpose(1, 0, 2)[::-1],
+    7: lambda upright: upright.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda upright: upright.transpose(1, 0, 2)[:, ::-1],
+}
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The bytes of a file of this kind."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def asymmetric() -> Array:
+    """uint8 `[48, 80, 3]`: no turning or mirroring leaves it as it is."""
+    image = np.zeros((48, 80, 3), np.uint8)
+    image[:24, :40], image[:24, 40:] = (200, 30, 30), (30, 200, 30)
+    image[24:, :40], image[24:, 40:] = (30, 30, 200), (120, 200, 220)
+    return image
+
+
+def noise(height: int = 120, width: int = 160) -> Image.Image:
+    """A picture that no format can compress to nothing."""
+    random = np.random.default_rng(0)
+    return Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def turned(orientation: int, kind: str, **options: Any) -> bytes:
+    """The asymmetric picture, stored lying as a camera would have it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED_AS[orientation](asymmetric())))
+    return encoded(stored, kind, exif=exif, **options)
+
+
+def reason_of(data: bytes) -> SkipReason:
+    """Why the bytes cannot be decoded; the message has to name the file."""
+    with pytest.raises(PictureError, match=r"photo\.jpg") as refused:
+        decode(data, "photo.jpg")
+    return refused.value.reason
+
+
+def largest_difference(one: Array, other: Array) -> int:
+    """In levels of 0 to 255."""
+    return int(np.abs(one.astype(int) - other).max())
+
+
+def assert_filled(data: bytes, colour: tuple[int, int, int], *, tolerance: int = 0) -> None:
+    """Every pixel of the decoded picture has this colour."""
+    picture = decode(data, "filled")
+    assert picture.pixels.shape == (224, 224, 3)
+    assert picture.pixels.dtype == np.uint8
+    assert largest_difference(picture.pixels, np.array(colour)) <= tolerance
+
+
+def test_a_picture_becomes_a_square_of_rgb_bytes_and_keeps_its_size() -> None:
+    """What the networks take, and what the payload says."""
+    picture = decode(encoded(Image.fromarray(asymmetric()), "PNG"), "a.png")
+    assert (picture.width, picture.height) == (80, 48)
+    assert picture.pixels.shape == (224, 224, 3)
+    assert picture.pixels.dtype == np.uint8
+    assert picture.pixels[10, 10].tolist() == [200, 30, 30]
+    assert picture.pixels[-10, -10].tolist() == [120, 200, 220]
+
+
+def test_the_centre_is_cut_out_of_a_picture_and_keeps_its_proportions() -> None:
+    """The ADR on preprocessing says why; its name is in the preprocessing id."""
+    stripes = np.zeros((100, 1000, 3), np.uint8)
+    stripes[:, :440], stripes[:, 500:550] = 200, 255
+    pixels = decode(encoded(Image.fromarray(stripes), "PNG"), "wide.png").pixels
+    assert (pixels[:, 4:108] < 5).all()
+    assert (pixels[:, 116:220] > 250).all()
+
+
+def test_each_backbone_names_its_own_preprocessing() -> None:
+    """The preparation of the picture and what the graph does to it are part of the identity."""
+    names = [preprocessing_id(RESNET101V2), preprocessing_id(VGG16)]
+    assert names == ["crop-bicubic-224+tf", "crop-bicubic-224+caffe"]
+
+
+@pytest.mark.parametrize("orientation", STORED_AS)
+@pytest.mark.parametrize(
+    ("kind", "options", "tolerance"),
+    [
+        ("PNG", {}, 0),
+        ("WEBP", {"lossless": True}, 0),
+        ("TIFF", {}, 0),
+        ("TIFF", {"compression": "tiff_lzw"}, 0),
+        ("JPEG", {"quality": 95, "subsampling": 0}, LOSSY_TOLERANCE),
+        ("AVIF", {"quality": 95}, LOSSY_TOLERANCE),
+    ],
+    ids=["png", "webp", "tiff", "tiff-lzw", "jpeg", "avif"],
+)
+def test_a_picture_that_lies_on_its_side_is_set_upright(
+    orientation: int, kind: str, options: dict[str, Any], tolerance: int
+) -> None:
+    """All eight orientations of EXIF give the picture that the camera saw, and its size."""
+    upright = decode(encoded(Image.fromarray(asymmetric()), kind, **options), "upright")
+    picture = decode(turned(orientation, kind, **options), "turned")
+    assert (picture.width, picture.height) == (80, 48)
+    assert largest_difference(picture.pixels, upright.pixels) <= tolerance
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_does_not_exist_says_nothing(orientation: int) -> None:
+    """Some cameras write 0."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    plain = Image.fromarray(asymmetric())
+    turned_to_nowhere = decode(encoded(plain, "PNG", exif=exif), "a.png")
+    assert (turned_to_nowhere.pixels == decode(encoded(plain, "PNG"), "a.png").pixels).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff",
+        b"Exif\0\0II*\0\x08\0\0\0\x02\0\x12\x01\x03\0\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x04\0\0\0abc\0\0\0\0\0",
+        b"Exif\0\0rubbish that is no TIFF at all",
+    ],
+    ids=["empty", "cut-short", "endless-count", "orientation-is-text", "rubbish"],
+)
+def test_broken_exif_does_not_matter(kind: str, exif: bytes) -> None:
+    """The picture is all there."""
+    plain = Image.fromarray(asymmetric())
+    with_exif = decode(encoded(plain, kind, exif=exif), "a.jpg")
+    assert (with_exif.pixels == decode(encoded(plain, kind), "a.jpg").pixels).all()
+
+
+def test_an_orientation_counts_though_other_metadata_is_broken() -> None:
+    """Editors damage what they do not know; here a number is given in letters."""
+    exif = (
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x02"
+        b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"  # orientation 6
+        b"\x01\x29\0\x02\0\0\0\x04abc\0"  # a page number in letters
+        b"\0\0\0\0"
+    )
+    stored = Image.fromarray(np.ascontiguousarray(STORED_AS[6](asymmetric())))
+    picture = decode(encoded(stored, "PNG", exif=exif), "a.png")
+    assert (picture.pixels == decode(encoded(Image.fromarray(asymmetric()), "PNG"), "a.png").pixels).all()
+
+
+def test_broken_exif_is_not_complained_of(tmp_path: Path) -> None:
+    """A folder of such pictures would bury everything else on stderr."""
+    file = tmp_path / "a.jpg"
+    file.write_bytes(encoded(noise(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"))
+    program = (
+        "import sys, pathlib; from lookalike.pictures import decode\n"
+        "print(decode(pathlib.Path(sys.argv[1]).read_bytes(), 'a.jpg').width)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout.strip(), done.stderr) == ("160", "")
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "options", "colour"),
+    [
+        (Image.new("RGBA", (9, 9), (255, 0, 0, 0)), "PNG", {}, WHITE),
+        (Image.new("RGBA", (9, 9), (255, 0, 0, 255)), "PNG", {}, RED),
+        (Image.new("RGBA", (9, 9), (255, 0, 0, 128)), "PNG", {}, (255, 127, 127)),
+        (Image.new("RGBA", (9, 9), (255, 0, 0, 128)), "WEBP", {"lossless": True}, (255, 127, 127)),
+        (Image.new("LA", (9, 9), (0, 0)), "PNG", {}, WHITE),
+        (Image.new("LA", (9, 9), (0, 128)), "PNG", {}, (127, 127, 127)),
+        (Image.new("RGB", (9, 9), (1, 2, 3)), "PNG", {"transparency": (1, 2, 3)}, WHITE),
+        (Image.new("L", (9, 9), 7), "PNG", {"transparency": 7}, WHITE),
+        (Image.new("1", (9, 9), 0), "PNG", {"transparency": 0}, WHITE),
+    ],
+    ids=[
+        "clear",
+        "opaque",
+        "half",
+        "half-webp",
+        "grey-clear",
+        "grey-half",
+        "rgb-key",
+        "grey-key",
+        "1-bit-key",
+    ],
+)
+def test_what_is_transparent_is_seen_on_white(
+    image: Image.Image, kind: str, options: dict[str, Any], colour: tuple[int, int, int]
+) -> None:
+    """As a browser shows it, whatever colour lies below."""
+    assert_filled(encoded(image, kind, **options), colour, tolerance=COLOUR_TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "colour"),
+    [
+        ("PNG", {}, RED),
+        ("PNG", {"transparency": 1}, WHITE),
+        ("PNG", {"transparency": b"\xff\x80"}, (255, 127, 127)),
+        ("GIF", {"transparency": 1}, WHITE),
+    ],
+    ids=["opaque", "clear", "half", "gif"],
+)
+def test_a_palette_may_be_transparent_too(
+    kind: str, options: dict[str, Any], colour: tuple[int, int, int]
+) -> None:
+    """By one index, or by a table of alphas."""
+    image = Image.new("P", (9, 9), 1)
+    image.putpalette([*BLACK, *RED, *([0] * 762)])
+    assert_filled(encoded(image, kind, **options), colour, tolerance=COLOUR_TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "colour"),
+    [
+        (Image.new("1", (9, 9), 1), "PNG", WHITE),
+        (Image.new("1", (9, 9), 0), "TIFF", BLACK),
+        (Image.new("L", (9, 9), 77), "PNG", (77, 77, 77)),
+        (Image.new("I;16", (9, 9), 0x8000), "PNG", (128, 128, 128)),
+        (Image.new("I;16", (9, 9), 0xFFFF), "TIFF", WHITE),
+        (Image.new("I;16B", (9, 9), 0x8000), "TIFF", (128, 128, 128)),
+        (Image.new("I", (9, 9), 0x4000), "TIFF", (64, 64, 64)),
+        (Image.new("I", (9, 9), 1_000_000), "TIFF", WHITE),
+        (Image.new("CMYK", (9, 9), (0, 255, 255, 0)), "TIFF", RED),
+        (Image.new("CMYK", (9, 9), (0, 255, 255, 0)), "JPEG", RED),
+        (Image.new("YCbCr", (9, 9), (100, 128, 128)), "TIFF", (100, 100, 100)),
+    ],
+    ids=lambda value: value.mode if isinstance(value, Image.Image) else None,
+)
+def test_every_kind_of_pixel_becomes_rgb(image: Image.Image, kind: str, colour: tuple[int, int, int]) -> None:
+    """Wide greys are scaled down to bytes and not clipped; print colours become those of a screen."""
+    assert_filled(encoded(image, kind), colour, tolerance=COLOUR_TOLERANCE)
+
+
+def test_wide_greys_keep_their_steps() -> None:
+    """Pillow's own conversion would make nearly all of them white."""
+    ramp = np.linspace(0, 65_535, 224, dtype=np.uint16)[np.newaxis].repeat(224, axis=0)
+    pixels = decode(encoded(Image.fromarray(ramp), "PNG"), "ramp.png").pixels
+    assert largest_difference(pixels[0, :, 0], np.linspace(0, 255, 224)) <= COLOUR_TOLERANCE
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF", "MPO"])
+def test_the_first_picture_of_several_is_taken(kind: str) -> None:
+    """Animations, pages of a scan, the two eyes of a stereo camera."""
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue", "lime")]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    assert_filled(data, RED, tolerance=COLOUR_TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
+def test_a_picture_that_was_cut_off_is_truncated(kind: str, share: float) -> None:
+    """A download that broke off: half a picture would be found again as something else."""
+    data = encoded(noise(), kind)
+    assert reason_of(data[: int(share * len(data))]) is SkipReason.TRUNCATED
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {"optimize": True}], ids=str)
+def test_a_jpeg_that_lacks_its_last_bytes_is_truncated(options: dict[str, Any]) -> None:
+    """A progressive one looks whole long before."""
+    assert reason_of(encoded(noise(), "JPEG", **options)[:-20]) is SkipReason.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", SkipReason.EMPTY),
+        (b"this is a note that somebody called photo.jpg\n", SkipReason.NOT_AN_IMAGE),
+        (b"<!DOCTYPE html><title>404</title>", SkipReason.NOT_AN_IMAGE),
+        (b"\0" * 4096, SkipReason.NOT_AN_IMAGE),
+        (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0", SkipReason.NOT_AN_IMAGE),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64, SkipReason.UNSUPPORTED_FORMAT),
+        (b"\xff\x0a" + b"\0" * 64, SkipReason.UNSUPPORTED_FORMAT),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", SkipReason.UNSUPPORTED_FORMAT),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", SkipReason.UNSUPPORTED_FORMAT),
+        (b"%PDF-1.7\n", SkipReason.UNSUPPORTED_FORMAT),
+        (b"8BPS\0\1", SkipReason.UNSUPPORTED_FORMAT),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", SkipReason.UNSUPPORTED_FORMAT),
+    ],
+    ids=["empty", "text", "html", "zeros", "wav", "heic", "jxl", "jxl-box", "jp2", "pdf", "psd", "svg"],
+)
+def test_what_is_no_picture_of_ours_is_named_for_what_it_is(data: bytes, reason: SkipReason) -> None:
+    """By its first bytes; its name proves nothing."""
+    assert reason_of(data) is reason
+
+
+def test_a_heic_picture_is_refused_with_the_way_out() -> None:
+    """Phones write them, so many people will see this message."""
+    with pytest.raises(PictureError, match="is HEIC, which cannot be read; convert it to JPEG"):
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "IMG_0001.HEIC")
+
+
+def test_floating_point_pixels_are_refused() -> None:
+    """Nobody knows which value is white."""
+    assert reason_of(encoded(Image.new("F", (9, 9), 0.5), "TIFF")) is SkipReason.UNSUPPORTED_FORMAT
+
+
+def test_too_many_pixels_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file may hold a picture larger than memory; the limit is inclusive."""
+    data = encoded(Image.new("RGB", (100, 100)), "PNG")
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 9_999)
+    assert reason_of(data) is SkipReason.TOO_LARGE
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 10_000)
+    assert decode(data, "photo.jpg").width == 100
+
+
+def test_a_header_that_promises_a_gigantic_picture_is_too_large() -> None:
+    """Pillow's own guard against decompression bombs raises before ours; to people it is the same."""
+    data = bytearray(encoded(Image.new("1", (8, 8)), "BMP"))
+    data[18:26] = (60_000).to_bytes(4, "little") * 2
+    assert reason_of(bytes(data)) is SkipReason.TOO_LARGE
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
+def test_the_content_decides_and_not_the_name(kind: str) -> None:
+    """A PNG that is called photo.jpg is a PNG."""
+    assert decode(encoded(Image.new("RGB", (9, 9), RED), kind), "photo.jpg").width == 9
+
+
+def test_a_damaged_picture_is_unreadable_rather_than_a_crash() -> None:
+    """Whatever Pillow raises is one of our reasons."""
+    data = bytearray(encoded(noise(), "PNG"))
+    data[60:200] = b"\xff" * 140
+    assert reason_of(bytes(data)) in (SkipReason.UNREADABLE, SkipReason.TRUNCATED)
+
+
+def test_threads_decode_what_one_thread_decodes() -> None:
+    """Reading ahead decodes in several threads at once."""
+    kinds = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
+    files = [encoded(noise(60 + i, 80), kind) for i in range(4) for kind in kinds]
+    alone = [decode(data, "alone").pixels for data in files]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda data: decode(data, "together").pixels, files))
+    assert all((one == other).all() for one, other in zip(alone, together, strict=True))
+
+
+def test_a_files_bytes_are_read(tmp_path: Path) -> None:
+    """As they are; the hash over them is the picture's identity."""
+    (tmp_path / "a.jpg").write_bytes(b"abc")
+    assert read_bytes(tmp_path / "a.jpg") == b"abc"
+    assert sha256_of(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("gone.jpg", SkipReason.VANISHED), ("folder.jpg", SkipReason.UNREADABLE)]
+)
+def test_a_file_that_cannot_be_read_says_which_and_why(tmp_path: Path, name: str, reason: SkipReason) -> None:
+    """It may go away between being listed and being read."""
+    (tmp_path / "folder.jpg").mkdir()
+    with pytest.raises(PictureError, match=name) as refused:
+        read_bytes(tmp_path / name)
+    assert refused.value.reason is reason
