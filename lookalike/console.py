@@ -1,0 +1,191 @@
+"""What the three commands share of talking to people: one way to say, to show progress and to fail.
+
+Results go to stdout, everything here goes to stderr. Stages are handed a `Reporter` and never print.
+"""
+
+import errno
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
+
+import typer
+
+from lookalike.errors import INTERRUPTED_EXIT_CODE, LookalikeError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_verbose = False
+
+
+class Bar(Protocol):
+    """A progress bar, or nothing where stderr is no terminal."""
+
+    def advance(self, done: int, *, skipped: int = 0) -> None:
+        """Moves on by `done`; `skipped` is how many were left out so far."""
+
+    def set_total(self, total: int) -> None:
+        """Says how much there is to do, once it is known."""
+
+    def count_ahead(self, count: Callable[[], int]) -> None:
+        """Lets a thread find the total; a bar that is not shown needs none."""
+
+
+class Reporter(Protocol):
+    """Where a stage says what it is doing."""
+
+    def say(self, message: str) -> None:
+        """One line."""
+
+    @contextmanager
+    def bar(self, title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
+        """A progress bar for the length of a block; `unit` is `bytes`, `images` or `seconds`."""
+        ...
+
+
+class Quiet:
+    """Says nothing; implements `Reporter` and `Bar`."""
+
+    def say(self, message: str) -> None:
+        """Nothing."""
+
+    @contextmanager
+    def bar(self, title: str, *, unit: str, total: int | None) -> Iterator[Bar]:  # noqa: ARG002
+        """A bar that is not shown."""
+        yield self
+
+    def advance(self, done: int, *, skipped: int = 0) -> None:
+        """Nothing."""
+
+    def set_total(self, total: int) -> None:
+        """Nothing."""
+
+    def count_ahead(self, count: Callable[[], int]) -> None:
+        """Nothing."""
+
+
+class StderrReporter(Quiet):
+    """Lines on stderr, and bars where stderr is a terminal."""
+
+    def say(self, message: str) -> None:
+        """Above the bar, where one is shown."""
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
+
+    @contextmanager
+    def bar(self, title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
+        """Shows a bar with speed and time left."""
+        if not sys.stderr.isatty():
+            yield self
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(*_columns(unit), console=Console(stderr=True), redirect_stderr=True) as progress:
+            yield _RichBar(progress, progress.add_task(title, total=total, skipped=0))
+
+
+class _RichBar:
+    def __init__(self, progress: "Progress", task: "TaskID") -> None:
+        self._progress, self._task = progress, task
+        self._skipped = 0
+
+    def advance(self, done: int, *, skipped: int = 0) -> None:
+        self._skipped = max(self._skipped, skipped)
+        self._progress.update(self._task, advance=done, skipped=self._skipped)
+
+    def set_total(self, total: int) -> None:
+        self._progress.update(self._task, total=total)
+
+    def count_ahead(self, count: Callable[[], int]) -> None:
+        threading.Thread(target=lambda: self.set_total(count()), daemon=True).start()
+
+
+def _columns(unit: str) -> list[Any]:
+    from rich import progress as rich
+
+    shared = [rich.TextColumn("{task.description}"), rich.BarColumn()]
+    if unit == "bytes":
+        return [*shared, rich.DownloadColumn(), rich.TransferSpeedColumn(), rich.TimeRemainingColumn()]
+
+    if unit == "seconds":
+        return [*shared, rich.TimeElapsedColumn()]
+
+    class Speed(rich.ProgressColumn):
+        def render(self, task: rich.Task) -> str:
+            return f"{task.speed:.1f} {unit}/s" if task.speed else f"- {unit}/s"
+
+    skipped = rich.TextColumn("{task.fields[skipped]} skipped")
+    return [*shared, rich.MofNCompleteColumn(), Speed(), rich.TimeRemainingColumn(), skipped]
+
+
+def _be_verbose(value: bool) -> bool:
+    global _verbose  # noqa: PLW0603 - one process runs one command
+    _verbose = _verbose or value
+    return value
+
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", callback=_be_verbose, help="Show a traceback when something fails.")
+]
+
+
+def command_app(help_text: str) -> typer.Typer:
+    """A Typer app in the house's manner: plain text, tracebacks only when asked for."""
+    app = typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_group)
+    return app
+
+
+def _group() -> None:
+    """Typer drops the name of a lone command unless its app has a callback."""
+
+
+def run_command(app: Callable[[], object]) -> NoReturn:
+    """Runs a command line to its end: one clear line for what fails, and its exit code."""
+    try:
+        app()
+    except LookalikeError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail(_INTERRUPTED, INTERRUPTED_EXIT_CODE)
+    except SystemExit as ended:  # what Typer makes of a KeyboardInterrupt, without a word
+        if ended.code == INTERRUPTED_EXIT_CODE:
+            _fail(_INTERRUPTED, INTERRUPTED_EXIT_CODE)
+        raise
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        _fail(_os_message(error), 1)
+    except MemoryError:
+        _fail("out of memory; a smaller --batch-size needs less", 1)
+    except Exception as error:  # noqa: BLE001 - the last line of defence; --verbose shows where
+        _fail(f"{type(error).__name__}: {error} (--verbose shows where)", 1)
+    sys.exit(0)
+
+
+_INTERRUPTED = "interrupted; run the same command again to go on"
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
+    if _verbose:
+        traceback.print_exc()
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(exit_code)
+
+
+def _os_message(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"{where}the disk is full; make room and run the same command again"
+    return f"{where}{error.strerror or error}"

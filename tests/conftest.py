@@ -1,0 +1,91 @@
+"""What tests of several packages share: a model that is small and real, a home, drawn pictures."""
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from exporter import ModelSpec
+from lookalike.settings import Settings
+
+WriteWeights = Callable[..., Path]
+Draw = Callable[..., list[Path]]
+
+TINY_LAYERS = {"block1_conv1": (3, 3, 3, 64), "block1_conv2": (3, 3, 64, 64)}
+"""The kernels of VGG16's first two layers, `[height, width, in, out]`."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Here and not in `tests/parity`, so that a plain `pytest` knows the option too."""
+    parser.addoption(
+        "--all-photos", action="store_true", help="compare neighbours on every photo, not on ten a class"
+    )
+
+
+@pytest.fixture(scope="session")
+def write_weights() -> WriteWeights:
+    """Writes VGG16's first two layers in the layout of Keras' `.h5` files, with values of one's own."""
+
+    def write(path: Path, *, seed: int = 0, kernel: float | None = None) -> Path:
+        """Random values, or the same one in every kernel and no bias."""
+        random = np.random.default_rng(seed)
+        with h5py.File(path, "w") as file:
+            file.attrs["layer_names"] = [name.encode() for name in TINY_LAYERS]
+            for name, shape in TINY_LAYERS.items():
+                values, bias = random.normal(0, 0.05, shape), random.normal(0, 0.05, shape[-1:])
+                if kernel is not None:
+                    values, bias = np.full(shape, kernel), np.zeros(shape[-1:])
+                group = file.create_group(name)
+                group.attrs["weight_names"] = [f"{name}_W_1:0".encode(), f"{name}_b_1:0".encode()]
+                group[f"{name}_W_1:0"] = values.astype(np.float32)
+                group[f"{name}_b_1:0"] = bias.astype(np.float32)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(write_weights: WriteWeights, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights for the taps `block1_conv1`, `block1_conv2` and `block1_pool` of VGG16: 64 values each."""
+    return write_weights(tmp_path_factory.mktemp("weights") / "tiny.h5")
+
+
+@pytest.fixture
+def tiny_spec(tiny_weights: Path) -> ModelSpec:
+    """VGG16 up to its first layer: a real model that takes milliseconds."""
+    return ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    """Settings with a home of their own, on the CPU."""
+    return Settings(home=tmp_path / "home", provider="cpu")
+
+
+@pytest.fixture(scope="session")
+def draw() -> Draw:
+    """Draws pictures: shapes on one colour, different for each path and seed."""
+
+    def draw_all(root: Path, *paths: str, seed: int = 0, size: tuple[int, int] = (64, 48)) -> list[Path]:
+        files = [root / path for path in paths]
+        for file, path in zip(files, paths, strict=True):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _drawing(zlib.crc32(f"{path} {seed}".encode()), size).save(file)
+        return files
+
+    return draw_all
+
+
+def _drawing(seed: int, size: tuple[int, int]) -> Image.Image:
+    random = np.random.default_rng(seed)
+    colours = [tuple(map(int, random.integers(0, 256, 3))) for _ in range(3)]
+    left, top, right, bottom = (int(random.integers(low, low + 20)) for low in (2, 2, 30, 24))
+    image = Image.new("RGB", size, colours[0])
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((left, top, right, bottom), fill=colours[1])
+    pen.ellipse((left + 4, top + 4, right + 12, bottom), fill=colours[2])
+    return image

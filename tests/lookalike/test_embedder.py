@@ -1,0 +1,175 @@
+"""The embedder: a real model in a real session."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from exporter import ModelFile, ModelSpec, ready_model
+from lookalike import embedder as embedder_module
+from lookalike.console import Quiet
+from lookalike.embedder import CPU, CUDA, Embedder
+from lookalike.errors import ModelError, ProviderError
+from lookalike.manifest import METADATA_KEY
+from lookalike.settings import Settings
+
+BATCH_TOLERANCE = 1e-6
+"""Relative: a batch may be summed up in another order than a single picture, in float32."""
+
+
+@pytest.fixture(scope="module")
+def model(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    """VGG16's first block, exported from random weights."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
+    return ready_model(spec, settings=settings, reporter=Quiet())
+
+
+@pytest.fixture
+def onnx_file(tmp_path: Path) -> Callable[..., Path]:
+    """Makes an ONNX model that gives back what it is given, with or without metadata."""
+
+    def make(**metadata: str) -> Path:
+        value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+        node = helper.make_node("Identity", ["x"], ["y"])
+        graph = helper.make_graph([node], "echo", value[:1], value[1:])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        helper.set_model_props(model, metadata)
+        onnx.save_model(model, tmp_path / "echo.onnx")
+        return tmp_path / "echo.onnx"
+
+    return make
+
+
+def random_pixels(count: int) -> NDArray[np.uint8]:
+    """uint8 `[count, 224, 224, 3]`."""
+    return np.random.default_rng(1).integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
+
+
+def test_a_picture_has_one_vector_alone_and_in_a_batch(model: ModelFile) -> None:
+    """Float32, of the dimension that the manifest says, and the same for what is the same."""
+    embedder, pixels = Embedder.load(model.path, provider="cpu"), random_pixels(3)
+    together = embedder.embed(pixels)
+    assert together.shape == (3, 64)
+    assert together.dtype == np.float32
+    alone = [embedder.embed_one(picture) for picture in pixels]
+    np.testing.assert_allclose(together, alone, rtol=BATCH_TOLERANCE)
+
+
+def test_different_pictures_have_different_vectors(model: ModelFile) -> None:
+    """The model really looks at its input, every picture of a batch."""
+    vectors = Embedder.load(model.path, provider="cpu").embed(random_pixels(3))
+    assert len({vector.tobytes() for vector in vectors}) == 3
+
+
+def test_a_list_of_pictures_is_a_batch_too(model: ModelFile) -> None:
+    """Pictures come one by one from the threads that decode them."""
+    embedder, pixels = Embedder.load(model.path, provider="cpu"), random_pixels(2)
+    np.testing.assert_array_equal(embedder.embed(list(pixels)), embedder.embed(pixels))
+
+
+def test_the_provider_is_what_the_session_says(model: ModelFile) -> None:
+    """Read back, since the list of available providers names more than works."""
+    embedder = Embedder.load(model.path, provider="cpu")
+    assert embedder.provider == CPU
+    assert embedder.notice is None
+
+
+def test_the_manifest_comes_out_of_the_model_itself(model: ModelFile, tmp_path: Path) -> None:
+    """A model file may be copied anywhere and still says what it is."""
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(model.path.read_bytes())
+    assert Embedder.load(copy, provider="cpu").manifest == model.manifest
+
+
+def test_a_model_that_is_not_there_is_missed_with_the_way_to_make_it(tmp_path: Path) -> None:
+    """Exit 3, and the command."""
+    with pytest.raises(ModelError, match=r"none\.onnx is not there; exporter run makes it"):
+        Embedder.load(tmp_path / "none.onnx")
+
+
+def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
+    """A download that was an error page, a file cut in half."""
+    file = tmp_path / "page.onnx"
+    file.write_text("<html>404</html>", encoding="utf-8")
+    with pytest.raises(
+        ModelError, match=r"page\.onnx cannot be loaded .*; remove it and try again"
+    ) as refused:
+        Embedder.load(file)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_model_of_somebody_elses_is_refused(onnx_file: Callable[..., Path]) -> None:
+    """Without a manifest nobody knows what its vectors may be compared with."""
+    with pytest.raises(ModelError, match=r"echo\.onnx: it carries no manifest; export it with: exporter run"):
+        Embedder.load(onnx_file(author="somebody"))
+
+
+@pytest.mark.parametrize("manifest", ["not json", "[]", "{}"])
+def test_a_model_with_a_malformed_manifest_is_refused(onnx_file: Callable[..., Path], manifest: str) -> None:
+    """Whatever is wrong with it is a fault of the model: exit 3."""
+    with pytest.raises(ModelError, match=r"echo\.onnx: "):
+        Embedder.load(onnx_file(**{METADATA_KEY: manifest}))
+
+
+def test_what_the_session_refuses_to_run_is_one_of_our_errors(model: ModelFile) -> None:
+    """A GPU whose memory is full raises the same way; this one is refused for its shape."""
+    embedder = Embedder.load(model.path, provider="cpu")
+    with pytest.raises(ModelError, match=r"CPUExecutionProvider failed on 2 pictures .*smaller --batch-size"):
+        embedder.embed(np.zeros((2, 9, 9, 3), np.uint8))
+
+
+def test_a_required_gpu_that_is_not_there_is_said_with_a_next_step(model: ModelFile) -> None:
+    """Falling back to the CPU would take hours where minutes were expected."""
+    if Embedder.load(model.path, provider="auto").provider == CUDA:
+        pytest.skip("a GPU is there")
+    with pytest.raises(
+        ProviderError, match=r"a GPU is required and the session runs on CPU\w+: (.+)"
+    ) as refused:
+        Embedder.load(model.path, provider="cuda")
+    assert str(refused.value).endswith(embedder_module.why_no_cuda())
+
+
+def test_a_gpu_that_lies_idle_is_noticed(
+    model: ModelFile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With a driver and without CUDA's libraries the message names what to install.
+
+    A stand-in: the driver is only said to be there. What the library prints about it must not reach
+    stdout, where results are.
+    """
+    monkeypatch.setattr(embedder_module, "has_cuda_driver", lambda: True)
+    embedder = Embedder.load(model.path, provider="auto")
+    if embedder.provider == CUDA:
+        pytest.skip("a GPU is there and in use")
+    assert embedder.notice is not None
+    assert embedder.notice.endswith(embedder_module.why_no_cuda())
+    assert capfd.readouterr().out == ""
+
+
+def test_who_asks_for_the_cpu_is_not_told_of_a_gpu(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was a choice."""
+    monkeypatch.setattr(embedder_module, "has_cuda_driver", lambda: True)
+    assert Embedder.load(model.path, provider="cpu").notice is None
+
+
+@pytest.mark.parametrize(
+    ("available", "driver", "said"),
+    [
+        ([CPU], True, "built for the CPU alone"),
+        ([CUDA, CPU], False, "no NVIDIA driver"),
+        ([CUDA, CPU], True, "pip install 'lookalike[cuda]'"),
+    ],
+    ids=["cpu-build", "no-driver", "no-libraries"],
+)
+def test_why_there_is_no_cuda_is_said_for_each_cause(
+    monkeypatch: pytest.MonkeyPatch, available: list[str], driver: bool, said: str
+) -> None:
+    """The three things between a machine and CUDA; only the last one is for the extra to mend."""
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: available)
+    monkeypatch.setattr(embedder_module, "has_cuda_driver", lambda: driver)
+    assert said in embedder_module.why_no_cuda()
