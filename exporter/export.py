@@ -1,0 +1,285 @@
+"""From a backbone, a layer, a pooling and weights to a model file that is ready to run."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.graph import build_graph
+from exporter.network import Flatten, Network, SubNetwork
+from exporter.onnx_file import OnnxModel, write_onnx
+from exporter.resnet101v2 import resnet101v2
+from exporter.sources import WeightsFile, locate_weights, weights_kind
+from exporter.vgg16 import vgg16
+from exporter.weights import LayerArrays, fingerprint, open_weights
+from lookalike import __version__
+from lookalike.backbones import RESNET101V2, VGG16, Backbone, Pooling, backbone_named, check_pooling
+from lookalike.console import Reporter
+from lookalike.errors import ManifestError, ModelError, UsageError
+from lookalike.files import atomic_path, write_json
+from lookalike.manifest import (
+    METADATA_KEY,
+    CollectionManifest,
+    ModelIdentity,
+    ModelManifest,
+    WeightsKind,
+    WeightsSource,
+)
+from lookalike.pictures import preprocessing_id
+from lookalike.settings import Settings
+from lookalike.stores.points import MAX_DIMENSION
+
+GRAPH_REVISION = 1
+"""Raised whenever the same identity is built into another graph, so that models are exported anew."""
+
+PRECISION = "float32"
+
+PathFor = Callable[[ModelManifest], Path]
+"""Where a model goes; most are named after their identity, which is known once the weights are read."""
+
+NETWORKS = {RESNET101V2.name: resnet101v2, VGG16.name: vgg16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """What is wanted: `weights` is `imagenet`, `imagenet-wheel` or the path of a Keras file."""
+
+    backbone: Backbone
+    layer: str
+    pooling: Pooling
+    weights: str
+
+    @classmethod
+    def of(
+        cls,
+        backbone: str,
+        *,
+        layer: str | None = None,
+        pooling: Pooling | None = None,
+        weights: str = WeightsKind.IMAGENET,
+    ) -> "ModelSpec":
+        """Fills in the defaults of a backbone and refuses what does not fit together.
+
+        Raises:
+            UsageError: an unknown backbone or layer, a pooling that the layer does not take, or vectors
+                too long for Qdrant.
+        """
+        record = backbone_named(backbone)
+        tap = layer or record.default_layer
+        _check_tap(record, tap)
+        spec = cls(
+            backbone=record, layer=tap, pooling=check_pooling(record, tap, pooling), weights=str(weights)
+        )
+        if spec.dimension > MAX_DIMENSION:
+            raise UsageError(
+                f"{record.title} {tap} flattened gives {spec.dimension:,} values and Qdrant takes "
+                f"{MAX_DIMENSION:,}; use --pooling avg or a later layer"
+            )
+        return spec
+
+    @property
+    def network(self) -> SubNetwork:
+        """The part of the backbone that the tap needs."""
+        return self.whole_network.up_to(self.layer)
+
+    @property
+    def whole_network(self) -> Network:
+        """All layers of the backbone."""
+        return NETWORKS[self.backbone.name]()
+
+    @property
+    def dimension(self) -> int:
+        """How many values one vector has."""
+        shape = self.network.shape
+        if self.pooling is Pooling.FLATTEN:
+            return shape[0] * shape[1] * shape[2]
+        return shape[-1]
+
+
+def _check_tap(backbone: Backbone, tap: str) -> None:
+    """A layer that is there, and that is not another name for a layer and a pooling."""
+    last = NETWORKS[backbone.name]().up_to(tap).layers[-1]
+    if isinstance(last, Flatten):
+        raise UsageError(
+            f"{backbone.title}'s {tap} is {last.inputs[0]} as one row; "
+            f"use --layer {last.inputs[0]} --pooling flatten"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """An exported model: the `.onnx` and what it says of itself."""
+
+    path: Path
+    manifest: ModelManifest
+
+
+def ready_model(
+    wanted: ModelSpec | CollectionManifest, *, settings: Settings, reporter: Reporter
+) -> ModelFile:
+    """The model for a spec, or the one that a collection was made with; exported where it is not here.
+
+    Raises:
+        WeightsError: the weights cannot be had or do not fit.
+        ManifestError: the weights of a collection are not what they were when it was made.
+    """
+    if isinstance(wanted, CollectionManifest):
+        return _model_of_collection(wanted, settings, reporter)
+    return _model_of_spec(wanted, settings, reporter)
+
+
+def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Reporter) -> ModelFile:
+    """Exports to a path of the user's choice, which ends in `.onnx`; its card, a `.json`, lies beside it.
+
+    Raises:
+        UsageError: the path has another suffix.
+        WeightsError: the weights cannot be had or do not fit.
+    """
+    if path.suffix != ".onnx":
+        raise UsageError(f"{path} does not end in .onnx, as the name of a model has to")
+    return _export(spec, _locate(spec, settings, reporter), lambda _: path, reporter)
+
+
+def known_models(settings: Settings) -> list[ModelFile]:
+    """The models in `settings.models_dir`, by name; what cannot be read is not one."""
+    models = []
+    for card in sorted(settings.models_dir.glob("*.json")):
+        path = card.with_suffix(".onnx")
+        try:
+            manifest = ModelManifest.from_json(json.loads(card.read_text(encoding="utf-8"))["manifest"])
+        except (OSError, ValueError, KeyError, TypeError, ManifestError):
+            continue
+        if path.is_file():
+            models.append(ModelFile(path=path, manifest=manifest))
+    return models
+
+
+def _model_of_spec(spec: ModelSpec, settings: Settings, reporter: Reporter) -> ModelFile:
+    for model in known_models(settings):
+        if _fits(model, spec) and _same_source(model, spec.weights):
+            return model
+    weights = _locate(spec, settings, reporter)
+    return _export(spec, weights, lambda manifest: model_path(manifest, settings), reporter)
+
+
+def _model_of_collection(wanted: CollectionManifest, settings: Settings, reporter: Reporter) -> ModelFile:
+    for model in known_models(settings):
+        if model.manifest.identity == wanted.identity and model.manifest.graph_revision == GRAPH_REVISION:
+            return model
+    identity, source = wanted.identity, wanted.weights
+    weights = str(source.path) if source.kind is WeightsKind.FILE else source.kind
+    spec = ModelSpec.of(identity.backbone, layer=identity.layer, pooling=identity.pooling, weights=weights)
+    reporter.say(f"exporting the model of {wanted.collection} again from {weights}")
+    model = _model_of_spec(spec, settings, reporter)
+    if model.manifest.identity != identity:
+        raise ManifestError(
+            f"{weights} gives another space than {wanted.collection} was made with: "
+            f"{_difference(identity, model.manifest.identity)}. Bring the old weights back, or ingest anew"
+        )
+    return model
+
+
+def _fits(model: ModelFile, spec: ModelSpec) -> bool:
+    identity = model.manifest.identity
+    return (
+        (identity.backbone, identity.layer, identity.pooling, identity.preprocessing, identity.precision)
+        == (spec.backbone.name, spec.layer, spec.pooling, preprocessing_id(spec.backbone), PRECISION)
+    ) and model.manifest.graph_revision == GRAPH_REVISION
+
+
+def _same_source(model: ModelFile, weights: str) -> bool:
+    """Whether a model was made from these weights: for files, as long as size and time are the same."""
+    source = model.manifest.weights
+    if source.kind != weights_kind(weights):
+        return False
+    if source.kind is not WeightsKind.FILE:
+        return True
+    card = json.loads(model.path.with_suffix(".json").read_text(encoding="utf-8"))
+    path = Path(weights).expanduser().absolute()
+    return source.path == str(path) and path.is_file() and card.get("weights_stat") == _stat(path)
+
+
+def _locate(spec: ModelSpec, settings: Settings, reporter: Reporter) -> WeightsFile:
+    with_top = spec.layer in spec.backbone.top_layers
+    return locate_weights(
+        spec.backbone, spec.weights, with_top=with_top, settings=settings, reporter=reporter
+    )
+
+
+def _export(spec: ModelSpec, weights: WeightsFile, path_for: PathFor, reporter: Reporter) -> ModelFile:
+    network = spec.network
+    with open_weights(weights.path) as reader:
+        arrays = {layer.name: reader.read(layer) for layer in network.layers if layer.variables}
+    manifest = _manifest(spec, weights.source, fingerprint(network, arrays))
+    path = path_for(manifest)
+    with atomic_path(path) as temporary:
+        write_onnx(temporary, _model(spec, network, arrays, manifest))
+        del arrays  # the checker loads the file, and both at once are not needed
+        _check(temporary, path)
+    write_json(
+        path.with_suffix(".json"), {"manifest": manifest.to_json(), "weights_stat": _stat(weights.path)}
+    )
+    reporter.say(f"exported {path}")
+    return ModelFile(path=path, manifest=manifest)
+
+
+def _model(
+    spec: ModelSpec, network: SubNetwork, arrays: Mapping[str, LayerArrays], manifest: ModelManifest
+) -> OnnxModel:
+    from onnx import helper
+
+    model = build_graph(
+        network,
+        arrays,
+        normalization=spec.backbone.normalization,
+        pooling=spec.pooling,
+        dimension=spec.dimension,
+    )
+    helper.set_model_props(model.proto, {METADATA_KEY: json.dumps(manifest.to_json(), sort_keys=True)})
+    return model
+
+
+def _check(written: Path, path: Path) -> None:
+    """Lets ONNX's own checker read the file, before it gets its name."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(written, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(
+            f"{path} was not written: ONNX's checker refuses the graph ({error}); please report this"
+        ) from error
+
+
+def _manifest(spec: ModelSpec, source: WeightsSource, weights_fingerprint: str) -> ModelManifest:
+    return ModelManifest(
+        identity=ModelIdentity(
+            backbone=spec.backbone.name,
+            layer=spec.layer,
+            pooling=spec.pooling,
+            preprocessing=preprocessing_id(spec.backbone),
+            precision=PRECISION,
+            weights_fingerprint=weights_fingerprint,
+            dimension=spec.dimension,
+        ),
+        weights=source,
+        graph_revision=GRAPH_REVISION,
+        exporter_version=__version__,
+    )
+
+
+def model_path(manifest: ModelManifest, settings: Settings) -> Path:
+    """Keyed by the identity and the graph revision, with a readable beginning."""
+    identity = manifest.identity
+    tap = f"{identity.backbone}-{identity.layer}-{identity.pooling}"
+    return settings.models_dir / f"{tap}-{identity.key}-r{manifest.graph_revision}.onnx"
+
+
+def _stat(path: Path) -> dict[str, int]:
+    stat = path.stat()
+    return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _difference(old: ModelIdentity, new: ModelIdentity) -> str:
+    names = [name for name in old.__dataclass_fields__ if getattr(old, name) != getattr(new, name)]
+    return "; ".join(f"{name} was {getattr(old, name)} and is {getattr(new, name)}" for name in names)

@@ -1,0 +1,75 @@
+"""Writing a model tensor by tensor, straight from the arrays that hold its weights.
+
+`onnx.save_model` holds every tensor four times over (VGG16 with its dense layers: 2.0 GB for 0.5 GB of
+weights). The format does not ask for that: a message is the sequence of its fields, and a field that
+holds a message or bytes is a tag, a length and the content.
+Source: https://protobuf.dev/programming-guides/encoding/
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = NDArray[Any]
+
+_LENGTH_DELIMITED = 2
+"""The wire type of a field that holds a message or bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxModel:
+    """A model whose initializers are not in its proto; `initializers` are named arrays of any layout."""
+
+    proto: "onnx.ModelProto"
+    initializers: Mapping[str, Array]
+
+
+def write_onnx(path: Path, model: OnnxModel) -> None:
+    """Writes one ONNX file: the same model as if the proto held the initializers."""
+    import onnx
+
+    rest = onnx.ModelProto()
+    rest.CopyFrom(model.proto)
+    rest.ClearField("graph")
+    graph = model.proto.graph.SerializeToString()
+    headers = {name: _tensor_header(name, array) for name, array in model.initializers.items()}
+    size = len(graph) + sum(len(headers[name]) + array.nbytes for name, array in model.initializers.items())
+    with path.open("wb") as file:
+        file.write(rest.SerializeToString())
+        file.write(_field(onnx.ModelProto.GRAPH_FIELD_NUMBER, size))
+        file.write(graph)
+        for name, array in model.initializers.items():
+            file.write(headers[name])
+            file.write(_little_endian(array).data)
+
+
+def _tensor_header(name: str, array: Array) -> bytes:
+    """Everything of an initializer but its values, which have to follow."""
+    import onnx
+
+    kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    tensor = onnx.TensorProto(name=name, dims=array.shape, data_type=kind).SerializeToString()
+    tensor += _field(onnx.TensorProto.RAW_DATA_FIELD_NUMBER, array.nbytes)
+    return _field(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, len(tensor) + array.nbytes) + tensor
+
+
+def _field(number: int, size: int) -> bytes:
+    """The tag and the length that stand before `size` bytes."""
+    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(size)
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits a byte, the lowest first; the eighth says that more follow."""
+    low, rest = value & 0x7F, value >> 7
+    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
+
+
+def _little_endian(array: Array) -> Array:
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))

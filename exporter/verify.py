@@ -1,0 +1,339 @@
+"""Is a model what it says it is, and does it say what Keras says?
+
+The checks of the graph need nothing but the exporter's own libraries. The comparison runs Keras on the
+same weights file and the same pixels, where Keras is installed. What could not be checked is said.
+"""
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.export import ModelFile, ModelSpec
+from exporter.graph import OUTPUT
+from exporter.network import INPUT
+from exporter.weights import FloatArray, fingerprint, open_weights
+from lookalike.backbones import IMAGE_SIZE, RESNET101V2, Pooling
+from lookalike.embedder import Embedder
+from lookalike.errors import LookalikeError
+from lookalike.manifest import METADATA_KEY, ModelManifest
+from lookalike.pictures import Pixels
+
+if TYPE_CHECKING:
+    import onnx
+
+COSINE_AT_LEAST = 0.99999
+"""Between Keras' vector of a picture and ours: float32 sums in another order stay far above it."""
+
+DIFFERENCE_AT_MOST = 1e-3
+"""Between single values of the two, as a part of the largest of Keras' values."""
+
+BATCH_DIFFERENCE_AT_MOST = 1e-4
+"""Between a picture's vector alone and among others: the runtime may sum in another order, no more."""
+
+
+class Outcome(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    FAILED = "FAILED"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at; `detail` is one line for people."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """All that was looked at, in order."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything is not as it should be; what was skipped does not count."""
+        return any(check.outcome is Outcome.FAILED for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {"failed": self.failed, "checks": [asdict(check) for check in self.checks]}
+
+
+class _MismatchError(Exception):
+    """A check found something else than it should; the message is the check's detail."""
+
+
+class _NotCheckedError(Exception):
+    """A check could not be made; the message is the check's detail."""
+
+
+def verify_model(model: ModelFile, spec: ModelSpec) -> VerifyReport:
+    """Checks an exported model against what was asked for, its weights file and Keras.
+
+    Never raises for what it finds: that is in the report.
+    """
+    return VerifyReport(checks=tuple(_checks(model, spec)))
+
+
+def _checks(model: ModelFile, spec: ModelSpec) -> Iterator[Check]:
+    yield _check("ONNX checker", lambda: _check_file(model.path))
+    yield _check("input and output", lambda: _check_signature(model.path, spec))
+    yield _check("manifest", lambda: _check_manifest(model, spec))
+    yield _check("weights fingerprint", lambda: _check_fingerprint(model, spec))
+    yield _check("session", lambda: _check_session(model.path, spec))
+    yield _check("Keras side by side", lambda: _compare_with_keras(model, spec))
+    yield from _layers_left_out(spec)
+
+
+def _check(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name=name, outcome=Outcome.OK, detail=look())
+    except _NotCheckedError as reason:
+        return Check(name=name, outcome=Outcome.SKIPPED, detail=str(reason))
+    except (_MismatchError, LookalikeError, OSError) as error:
+        return Check(name=name, outcome=Outcome.FAILED, detail=str(error))
+
+
+def _check_file(path: Path) -> str:
+    """ONNX's own checker, shape inference included."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise _MismatchError(f"{path}: {str(error).splitlines()[0]}") from error
+    model = _load(path)
+    nodes, opset = len(model.graph.node), model.opset_import[0].version
+    return f"{nodes} nodes, {len(model.graph.initializer)} initializers, opset {opset}"
+
+
+def _check_signature(path: Path, spec: ModelSpec) -> str:
+    """uint8 `[N, 224, 224, 3]` in, float32 `[N, D]` out, and N is free."""
+    from onnx import TensorProto
+
+    graph = _load(path).graph
+    found = [_signature(value) for value in (*graph.input, *graph.output)]
+    wanted = [
+        (INPUT, TensorProto.UINT8, ("N", IMAGE_SIZE, IMAGE_SIZE, 3)),
+        (OUTPUT, TensorProto.FLOAT, ("N", spec.dimension)),
+    ]
+    if found != wanted:
+        raise _MismatchError(f"the graph takes and gives {found} where {wanted} is wanted")
+    return f"{INPUT} uint8 [N, {IMAGE_SIZE}, {IMAGE_SIZE}, 3] -> {OUTPUT} float32 [N, {spec.dimension}]"
+
+
+def _signature(value: "onnx.ValueInfoProto") -> tuple[str, int, tuple[str | int, ...]]:
+    tensor = value.type.tensor_type
+    return value.name, tensor.elem_type, tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim)
+
+
+def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
+    """The manifest inside the file is the one beside it, and says what was asked for."""
+    properties = {entry.key: entry.value for entry in _load(model.path).metadata_props}
+    if METADATA_KEY not in properties:
+        raise _MismatchError(f"{model.path} carries no manifest")
+    if _manifest(properties[METADATA_KEY]) != model.manifest:
+        raise _MismatchError(f"{model.path} carries another manifest than the one beside it")
+    identity = model.manifest.identity
+    found = (identity.backbone, identity.layer, identity.pooling, identity.dimension)
+    wanted = (spec.backbone.name, spec.layer, spec.pooling, spec.dimension)
+    if found != wanted:
+        raise _MismatchError(f"the manifest is of {found} where {wanted} is wanted")
+    return f"{identity.backbone} {identity.layer} {identity.pooling}, {identity.precision}"
+
+
+def _manifest(text: str) -> ModelManifest | None:
+    try:
+        return ModelManifest.from_json(json.loads(text))
+    except (ValueError, LookalikeError):
+        return None
+
+
+def _check_fingerprint(model: ModelFile, spec: ModelSpec) -> str:
+    """The weights file, read once more, holds what the manifest says."""
+    path = _weights_path(model)
+    arrays = _read_weights(path, spec)
+    found, wanted = fingerprint(spec.network, arrays), model.manifest.identity.weights_fingerprint
+    if found != wanted:
+        raise _MismatchError(f"{path} has fingerprint {found} and the manifest says {wanted}; export anew")
+    count = sum(array.size for layer in arrays.values() for array in layer.values())
+    return f"{found[:16]}... over {count:,} values in {path}"
+
+
+def _check_session(path: Path, spec: ModelSpec) -> str:
+    """One picture and three of them run, and a picture's vector does not hang on its batch."""
+    embedder, pixels = Embedder.load(path, provider="cpu"), _noise()
+    together, alone = embedder.embed(pixels), embedder.embed(pixels[:1])
+    if (alone.shape, together.shape) != ((1, spec.dimension), (len(pixels), spec.dimension)):
+        raise _MismatchError(f"batches of 1 and {len(pixels)} give {alone.shape} and {together.shape}")
+    if not np.isfinite(together).all():
+        raise _MismatchError("values are not finite")
+    difference = _largest_difference(alone, together[:1])
+    if not difference <= BATCH_DIFFERENCE_AT_MOST:
+        raise _MismatchError(f"a picture's vector differs by {difference:.1e} between batches of 1 and 3")
+    return f"batches of 1 and {len(pixels)} agree to {difference:.1e} of the largest value"
+
+
+def _compare_with_keras(model: ModelFile, spec: ModelSpec) -> str:
+    """Keras' own network, with weights and pixels that Keras itself has read and prepared."""
+    keras, pixels = _import_keras(), _noise()
+    how, expected = _embed_with_keras(keras, pixels, spec, _weights_path(model))
+    found = Embedder.load(model.path, provider="cpu").embed(pixels)
+    cosine, difference = _lowest_cosine(expected, found), _largest_difference(expected, found)
+    figures = (
+        f"cosine {cosine:.8f} (at least {COSINE_AT_LEAST}), largest difference {difference:.1e} "
+        f"of the largest value (at most {DIFFERENCE_AT_MOST}), {len(pixels)} pictures of noise, "
+        f"Keras {keras.__version__} on {keras.backend.backend()}; {how}"
+    )
+    if not (cosine >= COSINE_AT_LEAST and difference <= DIFFERENCE_AT_MOST):
+        raise _MismatchError(figures)
+    return figures
+
+
+def _layers_left_out(spec: ModelSpec) -> Iterator[Check]:
+    """What no check can say anything about, since it is not in the model."""
+    used = {layer.name for layer in spec.network.layers}
+    left_out = [name for name in spec.whole_network.layers if name not in used]
+    if left_out:
+        some = ", ".join(left_out[:3]) + (", ..." if len(left_out) > 3 else "")  # noqa: PLR2004
+        detail = (
+            f"{len(left_out)} of {len(left_out) + len(used)} are not needed for {spec.layer} and neither "
+            f"in the model nor checked: {some}"
+        )
+        yield Check(name="other layers", outcome=Outcome.SKIPPED, detail=detail)
+
+
+def _load(path: Path) -> "onnx.ModelProto":
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.load(path)
+    except DecodeError as error:
+        raise _MismatchError(f"{path} cannot be read as ONNX: {error}") from error
+
+
+def _weights_path(model: ModelFile) -> Path:
+    path = Path(model.manifest.weights.path or "")
+    if not path.is_file():
+        raise _NotCheckedError(f"the weights file is no longer there: {path}")
+    return path
+
+
+def _read_weights(path: Path, spec: ModelSpec) -> dict[str, Any]:
+    with open_weights(path) as reader:
+        return {layer.name: reader.read(layer) for layer in spec.network.layers if layer.variables}
+
+
+def _noise() -> Pixels:
+    """uint8 `[3, 224, 224, 3]`, the same every time: fine, coarse, and coarser than most kernels see."""
+    rng, pictures = np.random.default_rng(0), []
+    for cell in (1, 8, 56):
+        size = (IMAGE_SIZE // cell, IMAGE_SIZE // cell, 3)
+        pictures.append(rng.integers(0, 256, size, dtype=np.uint8).repeat(cell, axis=0).repeat(cell, axis=1))
+    return np.stack(pictures)
+
+
+def _import_keras() -> Any:  # noqa: ANN401 - an untyped module
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow talks on stderr before Python can stop it
+    try:
+        import keras
+    except ImportError as error:
+        raise _NotCheckedError(
+            f"vectors were not compared with Keras' own, which cannot be imported ({error}); "
+            "install it with: pip install tensorflow-cpu"
+        ) from error
+    return keras
+
+
+def _embed_with_keras(
+    keras: Any,  # noqa: ANN401
+    pixels: Pixels,
+    spec: ModelSpec,
+    weights: Path,
+) -> tuple[str, FloatArray]:
+    """How Keras came by the weights, and its vectors: float32 `[N, D]`."""
+    keras.utils.clear_session()  # Keras numbers nameless layers from here on
+    if spec.backbone is RESNET101V2:
+        build, prepare = keras.applications.ResNet101V2, keras.applications.resnet_v2.preprocess_input
+    else:
+        build, prepare = keras.applications.VGG16, keras.applications.vgg16.preprocess_input
+    shape = (IMAGE_SIZE, IMAGE_SIZE, 3)
+    with_top = spec.layer in spec.backbone.top_layers
+    whole = build(weights=None, include_top=with_top, input_shape=shape)
+    how = _load_weights(whole, weights, spec)
+    part = keras.Model(whole.input, whole.get_layer(spec.layer).output)
+    return how, _pool(part.predict_on_batch(prepare(pixels.astype(np.float32))), spec.pooling)
+
+
+def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa: ANN401
+    """Lets Keras read the file itself, as strictly as it can; says how."""
+    for how, options in _ways_to_load(path):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Keras names each layer that it leaves as it was
+                keras_model.load_weights(path, **options)
+        except (ValueError, KeyError, TypeError, OSError):
+            continue
+        return f"Keras read {path.name} itself{how}"
+    for name, arrays in _read_weights(path, spec).items():
+        keras_model.get_layer(name).set_weights(list(arrays.values()))
+    return f"Keras cannot read {path.name} itself, its layers were given what our reader read"
+
+
+def _ways_to_load(path: Path) -> Iterator[tuple[str, dict[str, bool]]]:
+    if path.suffix == ".onnx":
+        return
+    yield "", {}
+    if path.name.endswith(".weights.h5"):
+        yield ", leaving out what does not fit", {"skip_mismatch": True}
+    else:
+        yield (
+            ", by layer name, since it holds other layers than the whole network",
+            {
+                "by_name": True,
+                "skip_mismatch": True,
+            },
+        )
+
+
+def _pool(features: NDArray[Any], pooling: Pooling) -> FloatArray:
+    """As Keras' pooling layers have it, in plain NumPy; features are `[N, H, W, C]` or `[N, D]`."""
+    values = np.asarray(features, dtype=np.float64)
+    match pooling:
+        case Pooling.AVG:
+            values = values.mean(axis=(1, 2))
+        case Pooling.MAX:
+            values = values.max(axis=(1, 2))
+        case Pooling.FLATTEN:
+            values = values.reshape(len(values), -1)
+        case Pooling.NONE:
+            pass
+    return values.astype(np.float32)
+
+
+def _lowest_cosine(expected: FloatArray, found: FloatArray) -> float:
+    """Over the rows of two `[N, D]`; not a number where a row is zero."""
+    a, b = expected.astype(np.float64), found.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(((a * b).sum(axis=1) / lengths).min())
+
+
+def _largest_difference(expected: FloatArray, found: FloatArray) -> float:
+    """As a part of the largest of the expected values; not a number where all of them are zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.abs(expected - found).max() / np.abs(expected).max())

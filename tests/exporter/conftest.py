@@ -1,0 +1,57 @@
+"""Small weights in Keras' legacy layout: the first layers of a network, with values of one's own."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from exporter.network import Network
+from exporter.resnet101v2 import resnet101v2
+from exporter.vgg16 import vgg16
+
+Arrays = dict[str, dict[str, NDArray[np.float32]]]
+
+
+@pytest.fixture(scope="session")
+def save() -> Callable[[Path, Mapping[str, Mapping[str, NDArray[np.float32]]]], Path]:
+    """Writes `{layer: {variable: array}}` as Keras' `.h5` files have it, and gives the path back."""
+
+    def write(path: Path, arrays: Mapping[str, Mapping[str, NDArray[np.float32]]]) -> Path:
+        with h5py.File(path, "w") as file:
+            file.attrs["layer_names"] = [name.encode() for name in arrays]
+            for layer, variables in arrays.items():
+                group = file.create_group(layer)
+                names = [f"{layer}/{variable}:0" for variable in variables]
+                group.attrs["weight_names"] = [name.encode() for name in names]
+                for name, array in zip(names, variables.values(), strict=True):
+                    group[name] = array
+        return path
+
+    return write
+
+
+@pytest.fixture
+def vgg_arrays() -> Arrays:
+    """VGG16 up to `block2_pool`, a tap of 128 values."""
+    return _random_arrays(vgg16(), "block2_pool")
+
+
+@pytest.fixture
+def resnet_arrays() -> Arrays:
+    """ResNet101V2 up to `conv2_block1_1_relu`, a tap of 64 values with two batch norms before it."""
+    return _random_arrays(resnet101v2(), "conv2_block1_1_relu")
+
+
+def _random_arrays(network: Network, tap: str) -> Arrays:
+    random = np.random.default_rng(0)
+    return {
+        layer.name: {
+            name: np.abs(random.normal(0, 0.1, shape)).astype(np.float32)
+            for name, shape in layer.variables.items()
+        }
+        for layer in network.up_to(tap).layers
+        if layer.variables
+    }

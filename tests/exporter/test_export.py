@@ -1,0 +1,292 @@
+"""From a spec to a model file: what is written, when it is written again, what is left after a failure."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import onnx
+import pytest
+
+from exporter import ModelSpec, ready_model
+from exporter.export import export_to, known_models
+from exporter.vgg16 import vgg16
+from lookalike.backbones import VGG16, Pooling
+from lookalike.console import Quiet
+from lookalike.errors import ManifestError, ModelError, UsageError, WeightsError
+from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance, ModelManifest, WeightsKind
+from lookalike.pictures import preprocessing_id
+from lookalike.settings import Settings
+
+PEAK_BYTES_AT_MOST = 1.5e9
+"""Of memory, for VGG16 with its first dense layer: the weights alone are 0.47e9."""
+
+
+class Lines(Quiet):
+    """A reporter that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        """Keeps it."""
+        self.said.append(message)
+
+
+@pytest.fixture
+def weights(tmp_path: Path, save: Any, vgg_arrays: Any) -> Path:
+    """VGG16 up to `block2_pool`."""
+    path: Path = save(tmp_path / "vgg.h5", vgg_arrays)
+    return path
+
+
+@pytest.fixture
+def spec(weights: Path) -> ModelSpec:
+    """The tap `block2_pool` of these weights."""
+    return ModelSpec.of("vgg", layer="block2_pool", weights=str(weights))
+
+
+def test_a_model_passes_the_full_check_with_a_free_batch_dimension(spec: ModelSpec, home: Settings) -> None:
+    """Pixels in, vectors out, and as many of both as one likes."""
+    model = onnx.load(ready_model(spec, settings=home, reporter=Quiet()).path)
+    onnx.checker.check_model(model, full_check=True)
+    (images,), (embeddings,) = model.graph.input, model.graph.output
+    assert (images.name, embeddings.name) == ("images", "embeddings")
+    assert images.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert embeddings.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert _dimensions(images) == ["N", 224, 224, 3]
+    assert _dimensions(embeddings) == ["N", 128]
+
+
+def test_a_model_carries_its_manifest(spec: ModelSpec, home: Settings, weights: Path) -> None:
+    """Inside the file and beside it, with all that the identity is made of."""
+    model = ready_model(spec, settings=home, reporter=Quiet())
+    inside = {entry.key: entry.value for entry in onnx.load(model.path).metadata_props}[METADATA_KEY]
+    beside = json.loads(model.path.with_suffix(".json").read_text(encoding="utf-8"))["manifest"]
+    assert ModelManifest.from_json(json.loads(inside)) == model.manifest == ModelManifest.from_json(beside)
+
+    identity, source = model.manifest.identity, model.manifest.weights
+    assert (identity.backbone, identity.layer, identity.pooling) == ("vgg16", "block2_pool", Pooling.AVG)
+    assert (identity.preprocessing, identity.precision) == (preprocessing_id(VGG16), "float32")
+    assert identity.dimension == 128
+    assert (source.kind, source.official, source.path) == (WeightsKind.FILE, False, str(weights))
+
+
+def test_a_model_that_is_here_is_used_again(spec: ModelSpec, home: Settings) -> None:
+    """Nothing is said and nothing is written."""
+    first = ready_model(spec, settings=home, reporter=Quiet())
+    written, reporter = first.path.stat().st_mtime_ns, Lines()
+    assert ready_model(spec, settings=home, reporter=reporter) == first
+    assert first.path.stat().st_mtime_ns == written
+    assert reporter.said == []
+
+
+def test_a_changed_weights_file_is_exported_anew(
+    spec: ModelSpec, home: Settings, weights: Path, save: Any, vgg_arrays: Any
+) -> None:
+    """The old model stays, for collections may have been made with it."""
+    first = ready_model(spec, settings=home, reporter=Quiet())
+    vgg_arrays["block1_conv1"]["bias"] += 1
+    _keep_time(weights, lambda: save(weights, vgg_arrays), later_ns=1)
+    second = ready_model(spec, settings=home, reporter=Quiet())
+    assert second.manifest.identity.weights_fingerprint != first.manifest.identity.weights_fingerprint
+    assert second.path != first.path
+    assert first.path.is_file()
+
+
+def test_another_tap_is_another_model(spec: ModelSpec, home: Settings, weights: Path) -> None:
+    """Each has its own file, and finds it again."""
+    other = ModelSpec.of("vgg", layer="block1_pool", pooling=Pooling.MAX, weights=str(weights))
+    first, second = (ready_model(each, settings=home, reporter=Quiet()) for each in (spec, other))
+    assert first.path != second.path
+    assert [ready_model(each, settings=home, reporter=Quiet()) for each in (spec, other)] == [first, second]
+
+
+def test_another_graph_revision_is_exported_anew(
+    spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that an older version built in another way is not used."""
+    first = ready_model(spec, settings=home, reporter=Quiet())
+    monkeypatch.setattr("exporter.export.GRAPH_REVISION", first.manifest.graph_revision + 1)
+    second = ready_model(spec, settings=home, reporter=Quiet())
+    assert second.path != first.path
+    assert second.manifest.identity == first.manifest.identity
+
+
+def test_models_with_a_broken_card_are_not_there(spec: ModelSpec, home: Settings) -> None:
+    """Whatever stands in the card, the model is exported once more and then found."""
+    model = ready_model(spec, settings=home, reporter=Quiet())
+    card = model.path.with_suffix(".json")
+    for content in ("", "{}", "[]", '{"manifest": {"identity": 3}}', "\ud800"):
+        card.write_text(content, encoding="utf-8", errors="surrogatepass")
+        assert known_models(home) == []
+    reporter = Lines()
+    assert ready_model(spec, settings=home, reporter=reporter).path == model.path
+    assert reporter.said == [f"exported {model.path}"]
+    assert known_models(home) == [model]
+
+
+def test_a_collection_finds_the_model_it_was_made_with(
+    spec: ModelSpec, home: Settings, weights: Path
+) -> None:
+    """As long as the model is here, its weights may be gone."""
+    model = ready_model(spec, settings=home, reporter=Quiet())
+    weights.unlink()
+    assert ready_model(_collection(model.manifest), settings=home, reporter=Quiet()) == model
+
+
+def test_a_collection_has_its_model_exported_again(spec: ModelSpec, home: Settings) -> None:
+    """From the file that its manifest names."""
+    model = ready_model(spec, settings=home, reporter=Quiet())
+    model.path.unlink()
+    reporter = Lines()
+    again = ready_model(_collection(model.manifest), settings=home, reporter=reporter)
+    assert again == model
+    assert again.path.is_file()
+    assert f"again from {spec.weights}" in reporter.said[0]
+
+
+def test_a_collection_refuses_other_weights_under_the_old_name(
+    spec: ModelSpec, home: Settings, weights: Path, save: Any, vgg_arrays: Any
+) -> None:
+    """The message names both fingerprints, and that the old weights or a new ingest help."""
+    model = ready_model(spec, settings=home, reporter=Quiet())
+    model.path.unlink()
+    vgg_arrays["block1_conv1"]["bias"] += 1
+    save(weights, vgg_arrays)
+    with pytest.raises(ManifestError, match="Bring the old weights back, or ingest anew") as caught:
+        ready_model(_collection(model.manifest), settings=home, reporter=Quiet())
+    assert f"weights_fingerprint was {model.manifest.identity.weights_fingerprint} and is" in str(
+        caught.value
+    )
+    assert caught.value.exit_code == 6
+
+
+def test_a_collection_whose_weights_are_gone_too_is_refused(
+    spec: ModelSpec, home: Settings, weights: Path
+) -> None:
+    """Neither model nor weights: the message names the file that is missing."""
+    model = ready_model(spec, settings=home, reporter=Quiet())
+    model.path.unlink()
+    weights.unlink()
+    with pytest.raises(WeightsError, match=r"vgg\.h5 is not a file"):
+        ready_model(_collection(model.manifest), settings=home, reporter=Quiet())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [onnx.checker.ValidationError("bad"), onnx.shape_inference.InferenceError("bad")],
+    ids=["checker", "shapes"],
+)
+def test_a_model_that_fails_the_check_is_not_written(
+    error: Exception, spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither half a file nor a card is left."""
+    monkeypatch.setattr("onnx.checker.check_model", _raising(error))
+    with pytest.raises(ModelError, match="was not written: ONNX's checker refuses the graph"):
+        ready_model(spec, settings=home, reporter=Quiet())
+    assert list(home.models_dir.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_old_model_as_it_was(
+    spec: ModelSpec, tmp_path: Path, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands under a name is whole, even while it is being replaced."""
+    model = export_to(tmp_path / "out" / "model.onnx", spec, settings=home, reporter=Quiet())
+    before = model.path.read_bytes()
+
+    def fill_the_disk(path: Path, _: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("exporter.export.write_onnx", fill_the_disk)
+    with pytest.raises(OSError, match="No space left"):
+        export_to(model.path, spec, settings=home, reporter=Quiet())
+    assert model.path.read_bytes() == before
+    assert sorted(path.name for path in model.path.parent.iterdir()) == ["model.json", "model.onnx"]
+
+
+def test_weights_that_do_not_fit_leave_nothing(home: Settings, weights: Path, tmp_path: Path) -> None:
+    """The layer is named, and no file appears."""
+    spec = ModelSpec.of("vgg", layer="block3_pool", weights=str(weights))
+    with pytest.raises(WeightsError, match=r"vgg\.h5: layer block3_conv1 is missing"):
+        export_to(tmp_path / "out" / "model.onnx", spec, settings=home, reporter=Quiet())
+    assert not (tmp_path / "out").exists()
+    assert not home.models_dir.exists()
+
+
+@pytest.mark.parametrize("name", ["model", "model.json", "model.h5"])
+def test_a_model_is_written_under_a_name_in_onnx_only(
+    name: str, spec: ModelSpec, tmp_path: Path, home: Settings
+) -> None:
+    """The card beside it has the same name in `.json`, and neither may take the place of something else."""
+    with pytest.raises(UsageError, match=r"does not end in \.onnx"):
+        export_to(tmp_path / name, spec, settings=home, reporter=Quiet())
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not say how much memory a process had")
+def test_dense_layers_are_exported_in_little_more_memory_than_they_have(tmp_path: Path) -> None:
+    """VGG16 up to `fc1` is the largest model: no tensor may be held several times over."""
+    weights = tmp_path / "sparse.h5"
+    with h5py.File(weights, "w") as file:  # of fill values, which take no room on the disk
+        layers = [layer for layer in vgg16().up_to("fc1").layers if layer.variables]
+        file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+        for layer in layers:
+            group = file.create_group(layer.name)
+            group.attrs["weight_names"] = [name.encode() for name in layer.variables]
+            for name, shape in layer.variables.items():
+                group.create_dataset(name, shape, dtype=np.float32, fillvalue=0.01)
+    program = (
+        "import resource, sys\n"
+        "from exporter.command import app\n"
+        "app(sys.argv[1:], standalone_mode=False)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    options = ["--backbone", "vgg", "--layer", "fc1", "--output", str(tmp_path / "fc1.onnx")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", *options, "--weights", str(weights)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert int(done.stdout.split()[-1]) * unit < PEAK_BYTES_AT_MOST
+
+
+def _dimensions(value: Any) -> list[str | int]:
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+
+def _collection(manifest: ModelManifest) -> CollectionManifest:
+    return CollectionManifest(
+        identity=manifest.identity,
+        distance=Distance.COSINE,
+        weights=replace(manifest.weights),
+        exporter_version=manifest.exporter_version,
+        graph_revision=manifest.graph_revision,
+        provider="CPUExecutionProvider",
+        created_at="2025-01-01T00:00:00+00:00",
+        datasets={},
+    )
+
+
+def _raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+def _keep_time(path: Path, change: Callable[[], object], *, later_ns: int) -> None:
+    """Changes a file so quickly that its time moves by nanoseconds only."""
+    before = path.stat()
+    change()
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + later_ns))

@@ -1,0 +1,99 @@
+"""Networks as records: shapes, names, and which layers a tap needs."""
+
+import pytest
+
+from exporter.network import BatchNorm, Conv, Dense, Network
+from exporter.resnet101v2 import resnet101v2
+from exporter.vgg16 import vgg16
+from lookalike.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("network", "tap", "shape"),
+    [
+        (resnet101v2(), "conv1_conv", (112, 112, 64)),
+        (resnet101v2(), "conv2_block3_out", (28, 28, 256)),
+        (resnet101v2(), "conv4_block23_out", (7, 7, 1024)),
+        (resnet101v2(), "post_relu", (7, 7, 2048)),
+        (vgg16(), "block1_conv2", (224, 224, 64)),
+        (vgg16(), "block5_pool", (7, 7, 512)),
+        (vgg16(), "fc2", (4096,)),
+    ],
+)
+def test_a_tap_has_the_shape_that_keras_gives_it(network: Network, tap: str, shape: tuple[int, ...]) -> None:
+    """As in the output of `model.summary()`."""
+    assert network.up_to(tap).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters"), [(resnet101v2(), 42_626_560), (vgg16(), 138_357_544 - 1000 * 4097)]
+)
+def test_networks_have_as_many_parameters_as_in_keras(network: Network, parameters: int) -> None:
+    """The totals of `keras.applications`, VGG16's without the classifier that is left out."""
+    total = 0
+    for layer in network.layers.values():
+        for shape in layer.variables.values():
+            size = 1
+            for edge in shape:
+                size *= edge
+            total += size
+    assert total == parameters
+
+
+def test_resnet_is_101_layers_deep() -> None:
+    """The name counts convolutions along the main path and the classifier that is left out."""
+    layers = resnet101v2().layers.values()
+    shortcuts = [layer for layer in layers if layer.name.endswith("_0_conv")]
+    assert sum(isinstance(layer, Conv) for layer in layers) - len(shortcuts) + 1 == 101
+
+
+def test_vgg_is_16_layers_deep() -> None:
+    """Thirteen convolutions and three dense layers, of which the classifier is left out."""
+    assert sum(isinstance(layer, Conv | Dense) for layer in vgg16().layers.values()) + 1 == 16
+
+
+def test_a_tap_keeps_its_ancestors_only() -> None:
+    """The shortcut's convolution stands before the tap in Keras' order, and is not needed for it."""
+    network = resnet101v2()
+    assert "conv2_block1_0_conv" in network.layers
+    assert [layer.name for layer in network.up_to("conv2_block1_1_relu").layers] == [
+        "conv1_pad",
+        "conv1_conv",
+        "pool1_pad",
+        "pool1_pool",
+        "conv2_block1_preact_bn",
+        "conv2_block1_preact_relu",
+        "conv2_block1_1_conv",
+        "conv2_block1_1_bn",
+        "conv2_block1_1_relu",
+    ]
+
+
+def test_variables_come_in_the_order_in_which_keras_saves_them() -> None:
+    """Files name them in several ways, so that the order is what counts."""
+    network = resnet101v2()
+    assert list(network.layers["conv1_conv"].variables) == ["kernel", "bias"]
+    assert list(network.layers["conv2_block1_1_conv"].variables) == ["kernel"]
+    norm = network.layers["post_bn"]
+    assert isinstance(norm, BatchNorm)
+    assert list(norm.variables) == ["gamma", "beta", "moving_mean", "moving_variance"]
+
+
+def test_an_unknown_layer_is_refused_with_the_names_near_it() -> None:
+    """A slip of the finger gets its correction."""
+    with pytest.raises(UsageError, match=r"ResNet101V2 has no layer 'post_rellu'; did you mean post_relu"):
+        resnet101v2().up_to("post_rellu")
+
+
+def test_a_layer_like_no_other_is_refused_with_the_last_ones() -> None:
+    """Where nothing is near, the usual taps are named."""
+    with pytest.raises(UsageError, match="did you mean flatten, fc1, fc2"):
+        vgg16().up_to("42")
+
+
+def test_the_tap_counts_as_taken_once_more() -> None:
+    """A convolution that is looked at must not disappear in what comes behind it."""
+    network = resnet101v2()
+    assert network.up_to("conv2_block1_1_conv").consumers["conv2_block1_1_conv"] == 1
+    assert network.up_to("conv2_block1_1_bn").consumers["conv2_block1_1_conv"] == 1
+    assert network.up_to("conv2_block1_out").consumers["conv2_block1_preact_relu"] == 2

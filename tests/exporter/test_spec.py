@@ -1,0 +1,65 @@
+"""Which backbone, layer, pooling and weights go together."""
+
+import pytest
+
+from exporter import ModelSpec
+from lookalike.backbones import RESNET101V2, VGG16, Pooling
+from lookalike.errors import UsageError
+
+
+def test_defaults_are_the_last_features_averaged() -> None:
+    """2048 values of ResNet101V2, 512 of VGG16."""
+    resnet, vgg = ModelSpec.of("resnet"), ModelSpec.of("vgg")
+    assert (resnet.backbone, resnet.layer, resnet.pooling) == (RESNET101V2, "post_relu", Pooling.AVG)
+    assert (vgg.backbone, vgg.layer, vgg.pooling) == (VGG16, "block5_pool", Pooling.AVG)
+    assert (resnet.dimension, vgg.dimension) == (2048, 512)
+    assert resnet.weights == vgg.weights == "imagenet"
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layer", "pooling", "dimension"),
+    [
+        ("vgg", "block5_pool", Pooling.FLATTEN, 25_088),
+        ("vgg", "block5_pool", Pooling.MAX, 512),
+        ("vgg", "fc1", None, 4096),
+        ("vgg", "fc2", Pooling.NONE, 4096),
+        ("resnet", "conv5_block3_2_relu", Pooling.FLATTEN, 25_088),
+        ("resnet", "conv2_block1_1_relu", Pooling.AVG, 64),
+    ],
+)
+def test_dimension_follows_from_layer_and_pooling(
+    backbone: str, layer: str, pooling: Pooling | None, dimension: int
+) -> None:
+    """Channels where features are pooled, all values where they are laid out in a row."""
+    assert ModelSpec.of(backbone, layer=layer, pooling=pooling).dimension == dimension
+
+
+@pytest.mark.parametrize("pooling", [Pooling.AVG, Pooling.MAX, Pooling.FLATTEN])
+def test_dense_layers_take_no_pooling(pooling: Pooling) -> None:
+    """There is nothing to pool in a vector."""
+    with pytest.raises(UsageError, match="fc1 gives vectors and takes no pooling"):
+        ModelSpec.of("vgg", layer="fc1", pooling=pooling)
+
+
+def test_feature_maps_need_a_pooling() -> None:
+    """Without one they are not a vector."""
+    with pytest.raises(UsageError, match="block5_pool gives feature maps"):
+        ModelSpec.of("vgg", pooling=Pooling.NONE)
+
+
+def test_vectors_too_long_for_qdrant_are_refused() -> None:
+    """ResNet101V2's last features laid out are 100,352 values; the message says what to do."""
+    with pytest.raises(UsageError, match=r"100,352 values and Qdrant takes 65,536; use --pooling avg"):
+        ModelSpec.of("resnet", pooling=Pooling.FLATTEN)
+
+
+def test_flatten_as_a_layer_is_refused_for_the_pooling_of_that_name() -> None:
+    """One space, one name: Keras' `flatten` layer is `block5_pool` with `--pooling flatten`."""
+    with pytest.raises(UsageError, match="use --layer block5_pool --pooling flatten"):
+        ModelSpec.of("vgg", layer="flatten")
+
+
+def test_an_unknown_layer_is_refused() -> None:
+    """Before anything is read."""
+    with pytest.raises(UsageError, match=r"VGG16 has no layer 'block5_pol'; did you mean block5_pool"):
+        ModelSpec.of("vgg", layer="block5_pol")

@@ -1,0 +1,177 @@
+"""What `exporter verify` finds without Keras; `tests/parity/test_verify.py` has Keras beside it."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from exporter.export import ModelFile, ModelSpec, ready_model
+from exporter.verify import Check, Outcome, verify_model
+from lookalike.backbones import Pooling
+from lookalike.console import Quiet
+from lookalike.settings import Settings
+
+OK, FAILED, SKIPPED = Outcome.OK, Outcome.FAILED, Outcome.SKIPPED
+
+
+@pytest.fixture(autouse=True)
+def _without_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that has the runtime dependencies alone."""
+    monkeypatch.setitem(sys.modules, "keras", None)
+
+
+@pytest.fixture
+def spec(tmp_path: Path, save: Any, vgg_arrays: Any) -> ModelSpec:
+    """The tap `block1_pool` of VGG16."""
+    return ModelSpec.of("vgg", layer="block1_pool", weights=str(save(tmp_path / "vgg.h5", vgg_arrays)))
+
+
+@pytest.fixture
+def model(spec: ModelSpec, home: Settings) -> ModelFile:
+    """Its model."""
+    return ready_model(spec, settings=home, reporter=Quiet())
+
+
+def test_a_sound_model_passes_every_check_of_its_graph(model: ModelFile, spec: ModelSpec) -> None:
+    """Without Keras the comparison is skipped, with the command that would install it."""
+    report = verify_model(model, spec)
+    assert {check.name: check.outcome for check in report.checks} == {
+        "ONNX checker": OK,
+        "input and output": OK,
+        "manifest": OK,
+        "weights fingerprint": OK,
+        "session": OK,
+        "Keras side by side": SKIPPED,
+        "other layers": SKIPPED,
+    }
+    assert not report.failed
+    assert "install it with: pip install tensorflow-cpu" in _named(report, "Keras side by side").detail
+
+
+def test_layers_behind_the_tap_are_said_not_to_be_checked(model: ModelFile, spec: ModelSpec) -> None:
+    """VGG16 has eighteen of them behind its first pooling."""
+    detail = _named(verify_model(model, spec), "other layers").detail
+    assert detail.startswith("18 of 21 are not needed for block1_pool")
+    assert "block2_conv1, block2_conv2, block2_pool, ..." in detail
+
+
+def test_a_whole_network_leaves_no_layer_unchecked() -> None:
+    """There is nothing to say of others."""
+    from exporter.verify import _layers_left_out
+
+    assert list(_layers_left_out(ModelSpec.of("resnet"))) == []
+
+
+def test_the_report_as_json_says_all_of_it(model: ModelFile, spec: ModelSpec) -> None:
+    """One object, with plain strings."""
+    report = verify_model(model, spec)
+    data = report.to_json()
+    assert data["failed"] is False
+    assert data["checks"][0]["outcome"] == "ok"
+    assert [check["name"] for check in data["checks"]] == [check.name for check in report.checks]
+
+
+def test_changed_weights_fail_the_fingerprint(
+    model: ModelFile, spec: ModelSpec, save: Any, vgg_arrays: Any
+) -> None:
+    """The file is read once more, and is no longer what the model was made from."""
+    vgg_arrays["block1_conv2"]["bias"] += 1
+    save(Path(spec.weights), vgg_arrays)
+    report = verify_model(model, spec)
+    assert report.failed
+    assert _failed(report) == ["weights fingerprint"]
+
+
+def test_damaged_weights_fail_the_fingerprint(model: ModelFile, spec: ModelSpec) -> None:
+    """What cannot be read cannot be right."""
+    path = Path(spec.weights)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert _failed(verify_model(model, spec)) == ["weights fingerprint"]
+
+
+def test_weights_that_are_gone_are_said_not_to_be_checked(model: ModelFile, spec: ModelSpec) -> None:
+    """The model may still be sound, but nobody can tell what it was made from."""
+    Path(spec.weights).unlink()
+    check = _named(verify_model(model, spec), "weights fingerprint")
+    assert check.outcome is SKIPPED
+    assert f"no longer there: {spec.weights}" in check.detail
+
+
+def _fixed_batch(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def _other_manifest(model: onnx.ModelProto) -> None:
+    model.metadata_props[0].value = model.metadata_props[0].value.replace("block1_pool", "block1_conv2")
+
+
+def _no_manifest(model: onnx.ModelProto) -> None:
+    del model.metadata_props[:]
+
+
+def _not_finite(model: onnx.ModelProto) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.name == "block1_conv2/bias":
+            values = np.full(64, np.inf, dtype=np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def _unknown_operator(model: onnx.ModelProto) -> None:
+    model.graph.node[0].op_type = "Nonsense"
+
+
+def _pictures_that_see_each_other(model: onnx.ModelProto) -> None:
+    """The vector of a batch's every picture is less the mean of the batch."""
+    model.graph.node[-1].output[0] = "alone"
+    mean = onnx.helper.make_node("ReduceMean", ["alone"], ["mean"], axes=[0], keepdims=1)
+    less = onnx.helper.make_node("Sub", ["alone", "mean"], ["embeddings"])
+    model.graph.node.extend([mean, less])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "failed"),
+    [
+        (_fixed_batch, ["input and output", "session"]),
+        (_other_manifest, ["manifest"]),
+        (_no_manifest, ["manifest", "session"]),
+        (_not_finite, ["session"]),
+        (_unknown_operator, ["ONNX checker", "session"]),
+        (_pictures_that_see_each_other, ["session"]),
+    ],
+)
+def test_a_spoilt_model_fails_the_check_that_is_for_it(
+    spoil: Callable[[onnx.ModelProto], None], failed: list[str], model: ModelFile, spec: ModelSpec
+) -> None:
+    """And the checks that it does not concern go on."""
+    proto = onnx.load(model.path)
+    spoil(proto)
+    onnx.save_model(proto, model.path)
+    assert _failed(verify_model(model, spec)) == failed
+
+
+def test_a_file_cut_short_fails_every_check_that_reads_it(model: ModelFile, spec: ModelSpec) -> None:
+    """A report all the same, and no traceback."""
+    model.path.write_bytes(model.path.read_bytes()[:-1])
+    report = verify_model(model, spec)
+    assert _failed(report) == ["ONNX checker", "input and output", "manifest", "session"]
+
+
+def test_a_model_of_something_else_fails(model: ModelFile, spec: ModelSpec) -> None:
+    """Asked for the maximum, given the average."""
+    report = verify_model(model, replace(spec, pooling=Pooling.MAX))
+    assert _failed(report) == ["manifest"]
+
+
+def _named(report: Any, name: str) -> Check:
+    check: Check = next(check for check in report.checks if check.name == name)
+    return check
+
+
+def _failed(report: Any) -> list[str]:
+    return [check.name for check in report.checks if check.outcome is FAILED]
