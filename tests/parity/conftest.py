@@ -1,0 +1,197 @@
+"""Keras as the judge: its own networks with seeded weights, the files they save and what they answer."""
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lookalike.pictures import decode
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by TensorFlow when it is imported
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+"""Real weights and photos; they are no part of the project and may be missing."""
+
+TAPS = {
+    "resnet101v2": (
+        "pool1_pool",
+        "conv3_block4_out",
+        "conv4_block1_0_conv",
+        "conv5_block3_2_relu",
+        "post_relu",
+    ),
+    "vgg16": ("block3_conv2", "block5_pool", "fc1", "fc2"),
+}
+"""Layers whose outputs are compared: of the first block, in the middle, before an activation, the last."""
+
+BATCH_SIZES = (1, 5)
+
+Pictures = NDArray[np.uint8]
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """A Keras network with seeded weights, by its files and its answers.
+
+    `files` are the same weights as `.h5` (VGG16's without its dense layers) and as `.weights.h5`.
+    `layers[tap]` holds the names of the layers that the tap needs, `kinds` the class of each,
+    `behind_conv` those that take a convolution's output. `features[tap, n]` is the tap's output for the
+    first `n` pictures, `prepared` what Keras makes of all.
+    """
+
+    files: Mapping[str, Path]
+    layers: Mapping[str, Sequence[str]]
+    kinds: Mapping[str, str]
+    behind_conv: frozenset[str]
+    features: Mapping[tuple[str, int], Floats]
+    prepared: Floats
+
+
+@pytest.fixture(scope="session")
+def keras() -> Any:
+    """Keras, where it is installed."""
+    return pytest.importorskip("keras", reason="Keras is not installed; it comes with the dev dependencies")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared weights and photos, there or not."""
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Pictures:
+    """uint8 `[5, 224, 224, 3]`: photos of five classes, or drawn pictures where there are none."""
+    folders = sorted(path for path in SHARED.glob("photos/*") if path.is_dir())
+    if len(folders) < max(BATCH_SIZES):
+        return _drawn_pictures()
+    photos = [min(folder.glob("*.jpg")) for folder in folders[: max(BATCH_SIZES)]]
+    return np.stack([decode(photo.read_bytes(), photo.name).pixels for photo in photos])
+
+
+@pytest.fixture(scope="session")
+def judge_of(
+    keras: Any, pictures: Pictures, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Judge]:
+    """The judge for a backbone's name, made once."""
+
+    @functools.cache
+    def judge(backbone: str) -> Judge:
+        return _judge(keras, backbone, pictures, tmp_path_factory.mktemp(backbone))
+
+    return judge
+
+
+def _judge(keras: Any, backbone: str, pictures: Pictures, folder: Path) -> Judge:
+    keras.utils.clear_session()  # Keras numbers nameless layers from here on
+    if backbone == "resnet101v2":
+        network = keras.applications.ResNet101V2(weights=None, include_top=False, input_shape=(224, 224, 3))
+        prepared = keras.applications.resnet_v2.preprocess_input(pictures.astype(np.float32))
+    else:
+        network = keras.applications.VGG16(weights=None)
+        prepared = keras.applications.vgg16.preprocess_input(pictures.astype(np.float32))
+    _seed(keras, network, prepared)
+    taps = TAPS[backbone]
+    convolutions = {layer.name for layer in network.layers if isinstance(layer, keras.layers.Conv2D)}
+    return Judge(
+        files=_save(keras, network, folder),
+        layers={tap: _layers_up_to(keras, network, tap) for tap in taps},
+        kinds={layer.name: type(layer).__name__ for layer in network.layers},
+        behind_conv=frozenset(layer.name for layer in network.layers if _source(layer) in convolutions),
+        features=_features(keras, network, taps, prepared),
+        prepared=prepared,
+    )
+
+
+def _seed(keras: Any, network: Any, prepared: Floats) -> None:
+    """Random weights under which values neither vanish nor explode.
+
+    Kernels are scaled as He et al. (2015) do. Batch norms take the statistics of the pictures, which one
+    pass in training with a momentum of zero leaves in them, and then move off them.
+    """
+    random = np.random.default_rng(2016)
+    norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for layer in network.layers:
+        if layer in norms:
+            gamma, beta, mean, variance = layer.get_weights()
+            layer.set_weights([_about(random, gamma, 1.0), _about(random, beta, 0.0), mean, variance])
+            layer.momentum = 0.0
+        elif layer.weights:
+            layer.set_weights([_random_weight(random, weight.shape) for weight in layer.weights])
+    if norms:
+        network(prepared, training=True)
+    for layer in norms:
+        layer.set_weights(_moved_off(random, layer.epsilon, *layer.get_weights()))
+
+
+def _moved_off(
+    random: np.random.Generator, epsilon: float, gamma: Floats, beta: Floats, mean: Floats, variance: Floats
+) -> list[Floats]:
+    """A batch norm with other statistics than those of the pictures.
+
+    A tenth of the channels get a variance as small as epsilon, as trained networks have them, and a gamma
+    that makes up for it: there a wrong epsilon shows.
+    """
+    moved = variance * random.uniform(0.7, 1.4, variance.shape)
+    small = np.where(random.random(variance.shape) < 0.1, epsilon, moved)
+    scaled = gamma * np.sqrt((small + epsilon) / (moved + epsilon))
+    return [scaled, beta, mean + _about(random, mean, 0.0) * np.sqrt(variance), small]
+
+
+def _random_weight(random: np.random.Generator, shape: Sequence[int]) -> Floats:
+    values = random.standard_normal(shape, dtype=np.float32)
+    values *= np.float32(0.1 if len(shape) == 1 else (2 / np.prod(shape[:-1])) ** 0.5)
+    return values
+
+
+def _about(random: np.random.Generator, like: Floats, centre: float) -> Floats:
+    return random.normal(centre, 0.25, like.shape)
+
+
+def _save(keras: Any, network: Any, folder: Path) -> dict[str, Path]:
+    files = {".h5": folder / "seeded.h5", ".weights.h5": folder / "seeded.weights.h5"}
+    last = network.layers[-1] if len(network.output.shape) == 4 else network.get_layer("block5_pool")
+    keras.Model(network.input, last.output).save(files[".h5"])
+    network.save_weights(files[".weights.h5"])
+    return files
+
+
+def _layers_up_to(keras: Any, network: Any, tap: str) -> list[str]:
+    return [layer.name for layer in keras.Model(network.input, network.get_layer(tap).output).layers]
+
+
+def _source(layer: Any) -> str | None:
+    """The name of the layer whose output this one takes, where it is one alone."""
+    tensor = layer.input
+    return None if isinstance(tensor, list) else tensor._keras_history.operation.name  # noqa: SLF001
+
+
+def _features(
+    keras: Any, network: Any, taps: Sequence[str], prepared: Floats
+) -> dict[tuple[str, int], Floats]:
+    part = keras.Model(network.input, [network.get_layer(tap).output for tap in taps])
+    features = {}
+    for size in BATCH_SIZES:
+        outputs = part(prepared[:size], training=False)
+        features |= {
+            (tap, size): keras.ops.convert_to_numpy(output) for tap, output in zip(taps, outputs, strict=True)
+        }
+    return features
+
+
+def _drawn_pictures() -> Pictures:
+    """Waves of several lengths and colours, with noise on them."""
+    random, pictures = np.random.default_rng(5), []
+    y, x = np.mgrid[0:224, 0:224][..., np.newaxis] / 224
+    for _ in range(max(BATCH_SIZES)):
+        along, across, phase = (random.uniform(1, 20, 3) for _ in range(3))
+        waves = 128 + 100 * np.sin(along * x + across * y + phase) + random.normal(0, 10, (224, 224, 3))
+        pictures.append(waves.clip(0, 255).astype(np.uint8))
+    return np.stack(pictures)
