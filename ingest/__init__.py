@@ -1,0 +1,1 @@
+"""Stage 2: a folder of pictures becomes collections."""
