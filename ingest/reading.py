@@ -1,0 +1,52 @@
+"""Reading ahead: files are read, hashed and decoded in threads while the network is busy."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from ingest.scan import FoundFile
+from lookalike.errors import PictureError, SkipReason
+from lookalike.pictures import Picture, decode, read_bytes, sha256_of
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadFile:
+    """A file that was read; `picture` is None where its vector is known, or where `problem` says why."""
+
+    found: FoundFile
+    sha256: str = ""
+    picture: Picture | None = None
+    problem: SkipReason | None = None
+
+
+def read_picture(found: FoundFile, is_known: Callable[[str], bool]) -> ReadFile:
+    """Reads and hashes a file, and decodes it unless vectors for its bytes are known."""
+    try:
+        data = read_bytes(found.file)
+        sha256 = sha256_of(data)
+        picture = None if is_known(sha256) else decode(data, found.path)
+    except PictureError as error:
+        return ReadFile(found=found, problem=error.reason)
+    return ReadFile(found=found, sha256=sha256, picture=picture)
+
+
+def map_ahead(function: Callable[[T], R], items: Iterator[T], *, ahead: int) -> Generator[R, None, None]:
+    """`map` in threads and in order, never more than `ahead` items in front of the consumer."""
+    workers = min(8, (os.cpu_count() or 1) + 1)
+    with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
+        waiting: deque[Future[R]] = deque(pool.submit(function, item) for item in islice(items, ahead))
+        try:
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(function, item) for item in islice(items, 1))
+                yield result
+        finally:
+            for future in waiting:
+                future.cancel()

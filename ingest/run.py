@@ -1,0 +1,355 @@
+"""Stage 2 itself: scan, read ahead, embed in batches, write in batches, index at the end."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from exporter import ModelFile, ModelSpec, ready_model
+from ingest.changes import Change, Decision
+from ingest.reading import ReadFile, map_ahead, read_picture
+from ingest.scan import FoundFile, Skipped, scan
+from ingest.target import CollectionReport, Dataset, Target, now
+from lookalike.console import Bar, Reporter
+from lookalike.embedder import BATCH_SIZE, Embedder
+from lookalike.errors import SkipReason, UsageError
+from lookalike.manifest import Distance
+from lookalike.pictures import Picture
+from lookalike.settings import Settings
+from lookalike.stores.points import FloatVector, Payload, usable_rows
+from lookalike.stores.protocol import Store
+
+MAX_IN_HAND = 512
+"""Files whose vectors are known already are written in batches of this many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestRequest:
+    """What to ingest and how; `labels` overrides the folders' classes by root-relative path."""
+
+    dataset: Dataset
+    specs: Sequence[ModelSpec]
+    distances: Sequence[Distance]
+    labels: Mapping[str, str | None] = field(default_factory=dict)
+    batch_size: int = BATCH_SIZE
+    dry_run: bool = False
+    prune: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class IngestReport:
+    """What an ingest did. `embedded` counts pictures, whatever the number of collections."""
+
+    dataset: Dataset
+    store: str
+    collections: list[CollectionReport] = field(default_factory=list)
+    found: int = 0
+    embedded: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    unused_labels: int = 0
+    interrupted: bool = False
+    reading_s: float = 0.0
+    took_s: float = 0.0
+
+    @property
+    def used(self) -> bool:
+        """Whether any picture is in any collection now, however it came there."""
+        return any(collection.counts[change] for collection in self.collections for change in Change)
+
+    @property
+    def images_per_second(self) -> float:
+        """Pictures embedded, over the time from the first file looked at to the last point written."""
+        return self.embedded / self.reading_s if self.reading_s else 0.0
+
+
+@dataclass(slots=True)
+class StopRequest:
+    """Set by whoever wants the ingest to end after the batch in hand."""
+
+    requested: bool = False
+
+    def check(self) -> None:
+        """For waits that have no batch to finish."""
+        if self.requested:
+            raise KeyboardInterrupt
+
+
+def run_ingest(
+    request: IngestRequest, *, store: Store, settings: Settings, reporter: Reporter, stop: StopRequest
+) -> IngestReport:
+    """Brings the collections up to date with the folder.
+
+    Raises:
+        UsageError: the folder is missing or holds no pictures, or its dataset lies elsewhere.
+        LookalikeError: whatever the exporter, the embedder or the store raise.
+    """
+    started = time.monotonic()
+    report = IngestReport(dataset=request.dataset, store=store.label)
+    entries = find_pictures(request.dataset.root)
+    models = [ready_model(spec, settings=settings, reporter=reporter) for spec in request.specs]
+    with ExitStack() as stack:
+        targets = [
+            Target(request.dataset, model, distance, store=store, stack=stack, read_only=request.dry_run)
+            for model in models
+            for distance in request.distances
+        ]
+        report.collections = [target.report for target in targets]
+        embedders = Embedders(settings.provider, reporter)
+        _Ingest(request, targets, embedders, report, stop).run(entries, reporter)
+        if not stop.requested:
+            _build_indexes(targets, reporter, stop)
+    report.interrupted = stop.requested
+    report.took_s = time.monotonic() - started
+    return report
+
+
+def find_pictures(root: Path) -> Iterator[FoundFile | Skipped]:
+    """The scan, once it is known to find something.
+
+    Raises:
+        UsageError: there is no such folder, or no picture in it.
+    """
+    if not root.is_dir():
+        raise UsageError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}")
+    entries = scan(root)
+    first = next(entries, None)
+    if first is None:
+        raise UsageError(f"{root} holds no pictures (.jpg, .png, .webp, .gif, .tif, .bmp or .avif)")
+    return chain([first], entries)
+
+
+class Embedders:
+    """One session a model, opened when the first picture needs it."""
+
+    def __init__(self, provider: str, reporter: Reporter) -> None:
+        self._provider, self._reporter = provider, reporter
+        self._open: dict[Path, Embedder] = {}
+
+    def of(self, model: ModelFile) -> Embedder:
+        """The model's session."""
+        if model.path not in self._open:
+            embedder = Embedder.load(model.path, provider=self._provider)
+            self._reporter.say(f"{model.manifest.identity.backbone} runs on {embedder.provider}")
+            if embedder.notice:
+                self._reporter.say(embedder.notice)
+            self._open[model.path] = embedder
+        return self._open[model.path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    """A file in hand and what each target is to do about it."""
+
+    path: str
+    sha256: str
+    picture: Picture | None
+    decisions: Mapping[str, Decision]
+
+    @property
+    def embeds(self) -> bool:
+        return any(decision.embeds for decision in self.decisions.values())
+
+
+class _Ingest:
+    """The loop over one folder: files come in one by one, and leave in batches."""
+
+    def __init__(
+        self,
+        request: IngestRequest,
+        targets: Sequence[Target],
+        embedders: Embedders,
+        report: IngestReport,
+        stop: StopRequest,
+    ) -> None:
+        self._request, self._targets, self._embedders = request, targets, embedders
+        self._report, self._stop = report, stop
+        self._seen: set[str] = set()
+        self._in_hand: list[_Item] = []
+
+    def run(self, entries: Iterator[FoundFile | Skipped], reporter: Reporter) -> None:
+        """Every entry once; ends after the batch in hand when asked to stop."""
+        started = time.monotonic()
+        root = self._request.dataset.root
+        with reporter.bar(self._request.dataset.name, unit="images", total=None) as bar:
+            bar.count_ahead(lambda: sum(1 for _ in scan(root)))
+            to_read = self._settle_unread(entries, bar)
+            files = map_ahead(self._read, to_read, ahead=2 * self._request.batch_size)
+            for file in files:
+                self._take(file, bar)
+                if self._stop.requested:
+                    break
+            files.close()
+            self._write_out(bar)
+        self._report.reading_s = time.monotonic() - started
+        if not self._stop.requested:
+            self._finish()
+
+    def _settle_unread(self, entries: Iterator[FoundFile | Skipped], bar: Bar) -> Iterator[FoundFile]:
+        """Decides by size and time where they tell; hands on what must be read."""
+        for entry in entries:
+            if self._stop.requested:
+                return
+            if isinstance(entry, Skipped):
+                self._pass_over(entry, bar)
+                continue
+            self._report.found += 1
+            self._seen.add(entry.path)
+            decisions = self._decide_unread(entry)
+            if decisions is None:
+                yield entry
+            elif all(decision.payload is None for decision in decisions.values()):
+                bar.advance(1)
+            else:
+                self._hold(_Item(path=entry.path, sha256="", picture=None, decisions=decisions), bar)
+
+    def _decide_unread(self, found: FoundFile) -> dict[str, Decision] | None:
+        decisions = {}
+        for target in self._targets:
+            decision = target.known.decide_unread(found, self._class_of(found))
+            if decision is None:
+                return None
+            decisions[target.name] = decision
+        return {target.name: target.decide(decisions[target.name]) for target in self._targets}
+
+    def _read(self, found: FoundFile) -> ReadFile:
+        """In a thread: decoding is left out where every target has a vector for these bytes."""
+        return read_picture(found, lambda sha256: all(t.known.has_bytes(sha256) for t in self._targets))
+
+    def _take(self, file: ReadFile, bar: Bar) -> None:
+        found = file.found
+        if file.problem is None:
+            decisions = self._decide_read(file)
+            if file.picture is None and any(decision.embeds for decision in decisions.values()):
+                file = read_picture(found, lambda _: False)  # the point with these bytes is gone meanwhile
+                decisions = self._decide_read(file)
+        if file.problem is not None:
+            self._skip(found.path, file.problem, bar)
+            return
+        decisions = {target.name: target.decide(decisions[target.name]) for target in self._targets}
+        self._hold(_Item(path=found.path, sha256=file.sha256, picture=file.picture, decisions=decisions), bar)
+
+    def _decide_read(self, file: ReadFile) -> dict[str, Decision]:
+        class_name = self._class_of(file.found)
+        payload = self._payload(file, class_name)
+        return {
+            target.name: target.known.decide_unread(file.found, class_name)
+            or target.known.decide_read(payload, is_gone=self._is_gone)
+            for target in self._targets
+        }
+
+    def _hold(self, item: _Item, bar: Bar) -> None:
+        self._in_hand.append(item)
+        embeds = sum(held.embeds for held in self._in_hand)
+        if embeds >= self._request.batch_size or len(self._in_hand) >= MAX_IN_HAND:
+            self._write_out(bar)
+
+    def _write_out(self, bar: Bar) -> None:
+        """Embeds and writes what is in hand, one model after the other."""
+        items = self._in_hand
+        self._in_hand = []
+        embedded: dict[Path, dict[str, FloatVector]] = {}
+        for target in self._targets:
+            path = target.model.path
+            if path not in embedded:
+                embedded[path] = self._embed(target.model, items)
+            usable = self._usable(target, items, embedded[path])
+            target.write([item.decisions[target.name] for item in usable], embedded[path])
+        self._report.embedded += sum(item.embeds for item in items) if not self._request.dry_run else 0
+        bar.advance(len(items), skipped=len(self._report.skipped))
+
+    def _embed(self, model: ModelFile, items: Sequence[_Item]) -> dict[str, FloatVector]:
+        """SHA-256 -> vector of the pictures that some target of the model wants embedded."""
+        targets = [target for target in self._targets if target.model is model]
+        pictures = {
+            item.sha256: item.picture.pixels
+            for item in items
+            if item.picture is not None and any(item.decisions[target.name].embeds for target in targets)
+        }
+        if not pictures or self._request.dry_run:
+            return {}
+        embedder = self._embedders.of(model)
+        for target in targets:
+            target.report.provider = embedder.provider
+        vectors = embedder.embed(np.stack(list(pictures.values())))
+        good = usable_rows(vectors)
+        return {sha: row for sha, row, ok in zip(pictures, vectors, good, strict=True) if ok}
+
+    def _usable(
+        self, target: Target, items: Sequence[_Item], embedded: Mapping[str, FloatVector]
+    ) -> list[_Item]:
+        """Leaves out the pictures that the network saw nothing in."""
+        if self._request.dry_run:
+            return list(items)
+        failed = {item.sha256 for item in items if item.decisions[target.name].embeds} - embedded.keys()
+        usable = []
+        for item in items:
+            decision = item.decisions[target.name]
+            if decision.writes_vector and item.sha256 in failed:
+                target.withdraw(decision)
+                skipped = Skipped(path=item.path, reason=SkipReason.NO_EMBEDDING)
+                if skipped not in self._report.skipped:  # another collection may have said so
+                    self._report.skipped.append(skipped)
+            else:
+                usable.append(item)
+        return usable
+
+    def _finish(self) -> None:
+        self._report.unused_labels = len(self._request.labels.keys() - self._seen)
+        if self._request.prune:
+            unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
+            for target in self._targets:
+                target.prune(self._seen, unread_folders=unread_folders)
+
+    def _pass_over(self, entry: Skipped, bar: Bar) -> None:
+        """A folder that cannot be looked into is no picture, and what lies in it has not vanished."""
+        if entry.is_folder:
+            self._report.skipped.append(entry)
+            return
+        self._report.found += 1
+        self._seen.add(entry.path)
+        self._skip(entry.path, entry.reason, bar)
+
+    def _skip(self, path: str, reason: SkipReason, bar: Bar) -> None:
+        if reason is SkipReason.VANISHED:
+            self._seen.discard(path)
+        self._report.skipped.append(Skipped(path=path, reason=reason))
+        bar.advance(1, skipped=len(self._report.skipped))
+
+    def _class_of(self, found: FoundFile) -> str | None:
+        return self._request.labels.get(found.path, found.folder_class)
+
+    def _is_gone(self, path: str) -> bool:
+        """Only what is known not to be there is gone; a folder may be closed to us."""
+        if path in self._seen:
+            return False
+        try:
+            (self._request.dataset.root / path).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def _payload(self, file: ReadFile, class_name: str | None) -> Payload:
+        return Payload(
+            dataset=self._request.dataset.name,
+            path=file.found.path,
+            class_name=class_name,
+            sha256=file.sha256,
+            width=file.picture.width if file.picture else 0,
+            height=file.picture.height if file.picture else 0,
+            bytes=file.found.bytes,
+            mtime_ns=file.found.mtime_ns,
+            ingested_at=now(),
+        )
+
+
+def _build_indexes(targets: Sequence[Target], reporter: Reporter, stop: StopRequest) -> None:
+    for target in targets:
+        if target.needs_index():
+            with reporter.bar(f"index of {target.name}", unit="seconds", total=None):
+                target.build_index(stop.check)

@@ -1,0 +1,164 @@
+"""One collection on its way to mirror a folder."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from exporter import ModelFile
+from ingest.changes import Decision, Known
+from lookalike.errors import UsageError
+from lookalike.manifest import CollectionManifest, Distance, collection_name
+from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint
+from lookalike.stores.protocol import Collection, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Whose pictures they are: a name, and the absolute folder that paths are relative to.
+
+    `moved` says that another folder recorded under the name is out of date.
+    """
+
+    name: str
+    root: Path
+    moved: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class CollectionReport:
+    """What became of one collection; `provider` is None where nothing was embedded."""
+
+    name: str
+    provider: str | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Target:
+    """A collection that is opened where it is there, and made when the first point is written.
+
+    Raises:
+        ManifestError: the collection holds another space.
+        UsageError: the collection knows the dataset under another root.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        model: ModelFile,
+        distance: Distance,
+        *,
+        store: Store,
+        stack: ExitStack,
+        read_only: bool,
+    ) -> None:
+        identity, weights = model.manifest.identity, model.manifest.weights
+        self.name = collection_name(identity, distance, official=weights.official)
+        self.model = model
+        self.report = CollectionReport(name=self.name)
+        self._dataset, self._distance = dataset, distance
+        self._store, self._stack, self._read_only = store, stack, read_only
+        self._collection = self._opened() if self.name in store else None
+        self.known = Known.of(dataset.name, self._collection.scan(EVERYTHING) if self._collection else ())
+
+    def decide(self, decision: Decision) -> Decision:
+        """Takes a decision as carried out, so that the next file is decided upon knowing it."""
+        self.report.counts[decision.change] += 1
+        if decision.replaces is not None:
+            self.known.remove(decision.replaces)
+        if decision.payload is not None:
+            self.known.add(decision.payload)
+        return decision
+
+    def withdraw(self, decision: Decision) -> None:
+        """Takes a decision back that cannot be carried out."""
+        self.report.counts[decision.change] -= 1
+        if decision.payload is not None:
+            self.known.remove(decision.payload)
+
+    def write(self, decisions: Sequence[Decision], embedded: Mapping[str, FloatVector]) -> None:
+        """Carries decisions out; `embedded` maps SHA-256 to the vectors that were computed for them."""
+        wanted = [decision for decision in decisions if decision.payload is not None]
+        if self._read_only or not wanted:
+            return
+        collection = self._collection or self._created()
+        vectors = {**self._stored(collection, wanted), **embedded}
+        collection.upsert(
+            [
+                ImagePoint(payload=d.payload, vector=vectors[d.payload.sha256])
+                for d in wanted
+                if d.payload is not None and not d.payload_only
+            ]
+        )
+        collection.replace_payloads([d.payload for d in wanted if d.payload is not None and d.payload_only])
+        collection.delete([d.replaces.id for d in wanted if d.replaces is not None])
+
+    def prune(self, seen: set[str], *, unread_folders: Sequence[str]) -> None:
+        """Removes the points of files that are gone."""
+        gone = self.known.vanished(seen, unread_folders=unread_folders)
+        if self._collection is not None and not self._read_only:
+            self._collection.delete([payload.id for payload in gone])
+        self.report.counts["removed"] += len(gone)
+
+    def needs_index(self) -> bool:
+        """Whether the collection has outgrown exact search."""
+        return self._collection is not None and not self._read_only and self._collection.needs_index()
+
+    def build_index(self, on_wait: Callable[[], None]) -> None:
+        """Builds the search index."""
+        if self._collection is not None:
+            self._collection.build_index(on_wait)
+
+    @staticmethod
+    def _stored(collection: Collection, decisions: Sequence[Decision]) -> dict[str, FloatVector]:
+        """SHA-256 -> vector of the points that decisions point at.
+
+        A point that an earlier one of the decisions writes anew still has its old vector; the bytes that
+        it will have are those of a source or a picture that the earlier decision has already.
+        """
+        sources: dict[str, str] = {}
+        written: set[str] = set()
+        for decision in decisions:
+            if decision.vector_of is not None and decision.vector_of.id not in written:
+                sources[decision.vector_of.id] = decision.vector_of.sha256
+            if decision.payload is not None and decision.writes_vector:
+                written.add(decision.payload.id)
+        found = collection.vectors(list(sources))
+        return {sources[point_id]: vector for point_id, vector in found.items()}
+
+    def _opened(self) -> Collection:
+        collection = self._stack.enter_context(self._store.open(self.name))
+        collection.manifest.require(self.model.manifest.identity, self._distance, name=self.name)
+        root, known_root = str(self._dataset.root), collection.manifest.datasets.get(self._dataset.name)
+        if known_root not in (None, root) and not self._dataset.moved:
+            raise UsageError(
+                f"dataset {self._dataset.name} of {self.name} lies in {known_root}, not in {root}; "
+                "if the folder moved add --new-root, if it is another one name it with --dataset"
+            )
+        if known_root != root and not self._read_only:
+            collection.record_dataset(self._dataset.name, root)
+        return collection
+
+    def _created(self) -> Collection:
+        manifest = self.model.manifest
+        self._store.create(
+            CollectionManifest(
+                identity=manifest.identity,
+                distance=self._distance,
+                weights=manifest.weights,
+                exporter_version=manifest.exporter_version,
+                graph_revision=manifest.graph_revision,
+                provider=self.report.provider or "",
+                created_at=now(),
+                datasets={self._dataset.name: str(self._dataset.root)},
+            )
+        )
+        self._collection = self._stack.enter_context(self._store.open(self.name))
+        return self._collection
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

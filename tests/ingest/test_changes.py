@@ -1,0 +1,217 @@
+"""What a file is to a collection: decisions without files and without a store."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ingest.changes import Change, Decision, Known
+from ingest.scan import FoundFile
+from lookalike.stores.points import Payload
+
+STORED = Payload(
+    dataset="data",
+    path="cat/1.jpg",
+    class_name="cat",
+    sha256="a" * 64,
+    width=640,
+    height=480,
+    bytes=1000,
+    mtime_ns=111,
+    ingested_at="2026-01-01T00:00:00+00:00",
+)
+UNSEEN_SIZE = {"width": 0, "height": 0}
+"""Of a file that was hashed and not decoded, since its bytes are known."""
+
+
+def known(*payloads: Payload) -> Known:
+    """What the collection holds, the dataset being `data`."""
+    return Known.of("data", payloads)
+
+
+def found(path: str = "cat/1.jpg", *, size: int = 1000, mtime_ns: int = 111) -> FoundFile:
+    """A file as the walk over the folder finds it."""
+    return FoundFile(path=path, file=Path("/data") / path, bytes=size, mtime_ns=mtime_ns)
+
+
+def read(path: str = "cat/1.jpg", *, sha256: str = "a" * 64, class_name: str | None = "cat") -> Payload:
+    """A file as it is now, read a year later."""
+    return replace(
+        STORED,
+        path=path,
+        sha256=sha256,
+        class_name=class_name,
+        mtime_ns=222,
+        ingested_at="2027-01-01T00:00:00+00:00",
+    )
+
+
+def decide(holds: Known, payload: Payload, *, gone: tuple[str, ...] = ()) -> Decision:
+    """The decision about a file that was read, with these paths gone from the folder."""
+    return holds.decide_read(payload, is_gone=lambda path: path in gone)
+
+
+def test_the_same_size_and_time_need_no_reading() -> None:
+    """An unchanged folder is settled by its listing."""
+    assert known(STORED).decide_unread(found(), "cat") == Decision(change=Change.UNCHANGED)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [found("cat/2.jpg"), found(size=1001), found(mtime_ns=112), found(mtime_ns=110)],
+    ids=["new-path", "other-size", "newer", "older"],
+)
+def test_another_path_size_or_time_needs_reading(file: FoundFile) -> None:
+    """A copied back file may be older and still another one."""
+    assert known(STORED).decide_unread(file, "cat") is None
+
+
+def test_a_path_of_another_dataset_is_another_file() -> None:
+    """Two folders may hold the same names."""
+    assert known(replace(STORED, dataset="other")).decide_unread(found(), "cat") is None
+
+
+@pytest.mark.parametrize("class_name", ["dog", None])
+def test_another_class_alone_changes_the_payload_alone(class_name: str | None) -> None:
+    """New labels need neither the file nor the network."""
+    decision = known(STORED).decide_unread(found(), class_name)
+    assert decision == Decision(
+        change=Change.UPDATED, payload=replace(STORED, class_name=class_name), payload_only=True
+    )
+    assert not decision.writes_vector
+    assert not decision.embeds
+
+
+def test_a_new_time_only_refreshes_the_payload() -> None:
+    """Same bytes: unchanged, and the next run sees it by the time; when it came in stays."""
+    decision = decide(known(STORED), replace(read(), **UNSEEN_SIZE))
+    assert decision == Decision(
+        change=Change.UNCHANGED, payload=replace(STORED, mtime_ns=222), payload_only=True
+    )
+    assert not decision.embeds
+
+
+def test_a_new_time_and_another_class_are_one_update_of_the_payload() -> None:
+    """Counted as updated, since people see the class."""
+    decision = decide(known(STORED), replace(read(class_name="dog"), **UNSEEN_SIZE))
+    fresh = replace(STORED, class_name="dog", mtime_ns=222)
+    assert decision == Decision(change=Change.UPDATED, payload=fresh, payload_only=True)
+
+
+def test_unknown_bytes_under_a_new_path_are_added() -> None:
+    """The one case of a first run."""
+    payload = read("cat/2.jpg", sha256="b" * 64)
+    decision = decide(known(STORED), payload)
+    assert decision == Decision(change=Change.ADDED, payload=payload)
+    assert decision.embeds
+
+
+def test_unknown_bytes_under_a_known_path_are_an_update() -> None:
+    """Embedded again, under the same id."""
+    payload = read(sha256="b" * 64)
+    decision = decide(known(STORED), payload)
+    assert decision == Decision(change=Change.UPDATED, payload=payload)
+    assert decision.embeds
+    assert payload.id == STORED.id
+
+
+def test_known_bytes_whose_path_is_gone_were_moved() -> None:
+    """The vector is taken along, and so is the size, since nobody decoded the file."""
+    decision = decide(known(STORED), replace(read("dog/1.jpg"), **UNSEEN_SIZE), gone=("cat/1.jpg",))
+    assert decision == Decision(
+        change=Change.MOVED, payload=read("dog/1.jpg"), vector_of=STORED, replaces=STORED
+    )
+    assert decision.writes_vector
+    assert not decision.embeds
+
+
+def test_known_bytes_whose_path_is_still_there_are_a_copy() -> None:
+    """Added; the vector serves both."""
+    decision = decide(known(STORED), replace(read("dog/1.jpg"), **UNSEEN_SIZE))
+    assert decision == Decision(change=Change.ADDED, payload=read("dog/1.jpg"), vector_of=STORED)
+    assert not decision.embeds
+
+
+def test_bytes_known_from_another_dataset_are_a_copy() -> None:
+    """Whether its file is gone is for the other dataset to say."""
+    other = replace(STORED, dataset="other")
+    decision = decide(known(other), read("dog/1.jpg"), gone=("cat/1.jpg",))
+    assert decision == Decision(change=Change.ADDED, payload=read("dog/1.jpg"), vector_of=other)
+
+
+def test_a_known_path_with_bytes_known_from_elsewhere_is_an_update_without_embedding() -> None:
+    """One file was overwritten with a copy of another."""
+    two = replace(STORED, path="cat/2.jpg", sha256="b" * 64)
+    decision = decide(known(STORED, two), replace(read(sha256="b" * 64), **UNSEEN_SIZE))
+    assert decision == Decision(change=Change.UPDATED, payload=read(sha256="b" * 64), vector_of=two)
+    assert not decision.embeds
+
+
+def test_a_file_that_was_moved_onto_another_one_takes_its_old_point_along() -> None:
+    """An update of one path, and the other one's point goes as with any move."""
+    two = replace(STORED, path="cat/2.jpg", sha256="b" * 64)
+    decision = decide(known(STORED, two), read(sha256="b" * 64), gone=("cat/2.jpg",))
+    assert decision == Decision(
+        change=Change.UPDATED, payload=read(sha256="b" * 64), vector_of=two, replaces=two
+    )
+
+
+def test_of_several_twins_the_one_that_is_gone_was_moved() -> None:
+    """Whichever comes first in the store."""
+    twin = replace(STORED, path="cat/2.jpg")
+    for holds in (known(STORED, twin), known(twin, STORED)):
+        decision = decide(holds, read("cat/3.jpg"), gone=("cat/2.jpg",))
+        assert (decision.change, decision.replaces) == (Change.MOVED, twin)
+
+
+def test_a_moved_file_and_its_copy_are_one_move_and_one_addition() -> None:
+    """A point can be moved once; the second file takes the vector from where it went."""
+    holds = known(STORED)
+    moved = decide(holds, read("cat/2.jpg"), gone=("cat/1.jpg",))
+    holds.remove(STORED)
+    holds.add(read("cat/2.jpg"))
+    copied = decide(holds, read("cat/3.jpg"), gone=("cat/1.jpg",))
+    assert (moved.change, moved.replaces) == (Change.MOVED, STORED)
+    assert (copied.change, copied.replaces) == (Change.ADDED, None)
+    assert copied.vector_of == read("cat/2.jpg")
+
+
+def test_bytes_that_were_overwritten_are_not_known_any_more() -> None:
+    """Their vector is about to be replaced; who has them now is embedded anew."""
+    holds = known(STORED)
+    holds.add(read(sha256="b" * 64))
+    assert not holds.has_bytes("a" * 64)
+    assert decide(holds, read("cat/2.jpg")).embeds
+
+
+def test_bytes_are_known_as_long_as_one_point_has_them() -> None:
+    """Two files, one of which goes."""
+    twin = replace(STORED, path="cat/2.jpg")
+    holds = known(STORED, twin)
+    holds.remove(STORED)
+    assert holds.has_bytes("a" * 64)
+    holds.remove(twin)
+    assert not holds.has_bytes("a" * 64)
+
+
+def test_asking_for_unknown_bytes_leaves_no_trace() -> None:
+    """Threads ask while the collection's state changes."""
+    holds = known(STORED)
+    assert not holds.has_bytes("b" * 64)
+    assert holds.by_sha256.keys() == {"a" * 64}
+
+
+def test_what_was_not_seen_has_vanished() -> None:
+    """Of this dataset; the other one's files were not looked for."""
+    two = replace(STORED, path="cat/2.jpg")
+    other = replace(STORED, dataset="other", path="cat/3.jpg")
+    assert known(STORED, two, other).vanished({"cat/1.jpg"}) == [two]
+
+
+def test_what_lies_in_a_folder_that_was_not_looked_into_has_not_vanished() -> None:
+    """A disk that is not mounted must not empty a collection; only whole names of folders count."""
+    paths = ("a/1.jpg", "a/b/2.jpg", "ab/3.jpg", "c.jpg")
+    holds = known(*(replace(STORED, path=path) for path in paths))
+    gone = holds.vanished(set(), unread_folders=["a"])
+    assert {payload.path for payload in gone} == {"ab/3.jpg", "c.jpg"}
+    assert holds.vanished(set(), unread_folders=["."]) == []

@@ -1,0 +1,80 @@
+"""Classes out of a CSV file, and the ways in which such files are wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from ingest.labels import read_labels
+from lookalike.errors import UsageError
+
+
+def table(tmp_path: Path, text: str, encoding: str = "utf-8") -> Path:
+    """The CSV file, with its line ends as they are."""
+    file = tmp_path / "labels.csv"
+    file.write_bytes(text.encode(encoding))
+    return file
+
+
+def test_each_row_gives_a_path_its_class(tmp_path: Path) -> None:
+    """Quoted where a comma is part of it, in any script."""
+    text = 'path,class\na/1.jpg,cat\n"b, c/2.jpg","dog, small"\n日本/3.jpg,büffel\n'
+    assert read_labels(table(tmp_path, text)) == {
+        "a/1.jpg": "cat",
+        "b, c/2.jpg": "dog, small",
+        "日本/3.jpg": "büffel",
+    }
+
+
+def test_an_empty_class_stands_for_none(tmp_path: Path) -> None:
+    """A class that the folder would give can be taken away, too; so does a row that ends early."""
+    assert read_labels(table(tmp_path, "path,class\na/1.jpg,\na/2.jpg\n")) == {
+        "a/1.jpg": None,
+        "a/2.jpg": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("path,class\r\na/1.jpg,cat\r\n", "utf-8"),
+        ("path,class\na/1.jpg,cat", "utf-8-sig"),
+        ("path,class\n\na/1.jpg,cat\n\n", "utf-8"),
+        ("class,path\ncat,a/1.jpg\n", "utf-8"),
+        ("id,path,class,note\n7,a/1.jpg,cat,fine\n", "utf-8"),
+        ("path,class\n./a/1.jpg,cat\n", "utf-8"),
+    ],
+    ids=["windows-line-ends", "byte-order-mark", "blank-lines", "other-order", "more-columns", "dot-slash"],
+)
+def test_tables_of_other_programs_are_read(tmp_path: Path, text: str, encoding: str) -> None:
+    """Spreadsheets and scripts write them a little differently."""
+    assert read_labels(table(tmp_path, text, encoding)) == {"a/1.jpg": "cat"}
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "said"),
+    [
+        ("a/1.jpg,cat\n", "utf-8", "the header must be path,class and is a/1.jpg,cat"),
+        ("path;class\na/1.jpg;cat\n", "utf-8", "the header must be path,class and is path;class"),
+        ("", "utf-8", "the header must be path,class and is "),
+        ("path,class\na/1.jpg,cat\n./a/1.jpg,dog\n", "utf-8", "line 3 names a/1.jpg a second time"),
+        ("path,class\na/1.jpg,caf\u00e9\n", "latin-1", "cannot be read as a UTF-8 CSV"),
+        ("path,class\na/1.jpg,cat\n", "utf-16", "cannot be read as a UTF-8 CSV"),
+        (f"path,class\na/1.jpg,{'x' * 200_000}\n", "utf-8", "cannot be read as a UTF-8 CSV"),
+    ],
+    ids=["no-header", "semicolons", "empty", "twice", "latin-1", "utf-16", "endless-field"],
+)
+def test_a_table_that_is_wrong_is_refused_with_what_is_wrong(
+    tmp_path: Path, text: str, encoding: str, said: str
+) -> None:
+    """Rather than giving half of the pictures a class; the file is named."""
+    file = table(tmp_path, text, encoding)
+    with pytest.raises(UsageError) as refused:
+        read_labels(file)
+    assert str(file) in str(refused.value)
+    assert said in str(refused.value)
+
+
+def test_a_table_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
+    """Exit 2, with its path."""
+    with pytest.raises(UsageError, match=r"none\.csv"):
+        read_labels(tmp_path / "none.csv")

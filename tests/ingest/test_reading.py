@@ -1,0 +1,138 @@
+"""Reading ahead: in threads, in order, and never further than it may."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.reading import map_ahead, read_picture
+from ingest.scan import FoundFile
+from lookalike.errors import SkipReason
+from lookalike.pictures import sha256_of
+
+AHEAD = 5
+
+
+def found(file: Path) -> FoundFile:
+    """The file as a walk over its folder would find it."""
+    return FoundFile(path=file.name, file=file, bytes=0, mtime_ns=0)
+
+
+@pytest.fixture
+def picture(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
+    """One picture of 64 x 48 pixels."""
+    return draw(tmp_path, "1.png")[0]
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    """Whichever thread is done first: here the first one waits for the second."""
+    second_is_done = threading.Event()
+
+    def second_first(item: int) -> int:
+        if item == 0:
+            assert second_is_done.wait(10)
+        if item == 1:
+            second_is_done.set()
+        return item
+
+    assert list(map_ahead(second_first, iter(range(4)), ahead=2)) == [0, 1, 2, 3]
+
+
+def test_no_more_items_are_taken_than_may_be_ahead() -> None:
+    """A decoded picture takes memory; a million must not wait for the network."""
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for item in range(100):
+            taken += 1
+            yield item
+
+    ahead = [taken - (item + 1) for item in map_ahead(lambda item: item, items(), ahead=AHEAD)]
+    assert ahead == [AHEAD] * (100 - AHEAD) + [AHEAD - 1, AHEAD - 2, AHEAD - 3, AHEAD - 4, AHEAD - 5]
+
+
+def test_nothing_is_taken_before_the_first_result_is_wanted() -> None:
+    """Making the generator starts no thread."""
+
+    def items() -> Iterator[int]:
+        pytest.fail("taken")
+        yield 0
+
+    map_ahead(lambda item: item, items(), ahead=AHEAD).close()
+
+
+def test_no_items_give_no_results() -> None:
+    """A folder in which nothing has to be read."""
+    assert list(map_ahead(lambda item: item, iter([]), ahead=AHEAD)) == []
+
+
+def test_an_error_in_a_thread_is_raised_where_its_result_was_due() -> None:
+    """After those before it, so that what was read can still be written."""
+
+    def fail_at_three(item: int) -> int:
+        if item == 3:
+            raise OSError("the disk is gone")
+        return item
+
+    results = map_ahead(fail_at_three, iter(range(100)), ahead=AHEAD)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(results)
+
+
+def test_an_error_of_the_items_is_raised_too() -> None:
+    """The walk over the folder writes what it can decide by itself, and the store may fail."""
+
+    def items() -> Iterator[int]:
+        yield 0
+        raise OSError("the store is gone")
+
+    with pytest.raises(OSError, match="the store is gone"):
+        list(map_ahead(lambda item: item, items(), ahead=AHEAD))
+
+
+def test_closing_early_leaves_no_thread_behind() -> None:
+    """An interrupted ingest ends when the files in hand are read."""
+    before = threading.active_count()
+    results = map_ahead(lambda item: item, iter(range(1000)), ahead=AHEAD)
+    assert next(results) == 0
+    results.close()
+    assert threading.active_count() == before
+
+
+def test_a_picture_is_read_hashed_and_decoded(picture: Path) -> None:
+    """In one go, since its bytes are at hand."""
+    read = read_picture(found(picture), lambda _: False)
+    assert read.sha256 == sha256_of(picture.read_bytes())
+    assert read.picture is not None
+    assert (read.picture.width, read.picture.height) == (64, 48)
+    assert read.problem is None
+
+
+def test_a_picture_whose_bytes_are_known_is_not_decoded(picture: Path) -> None:
+    """Decoding is what takes the time, and its vector is there."""
+    asked: list[str] = []
+    read = read_picture(found(picture), lambda sha256: not asked.append(sha256))
+    assert asked == [sha256_of(picture.read_bytes())]
+    assert (read.picture, read.problem) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("gone.jpg", None, SkipReason.VANISHED),
+        ("empty.jpg", b"", SkipReason.EMPTY),
+        ("text.jpg", b"hello", SkipReason.NOT_AN_IMAGE),
+        ("half.jpg", b"\xff\xd8\xff\xe0\0\x10JFIF", SkipReason.TRUNCATED),
+    ],
+)
+def test_a_file_that_is_no_picture_says_why(
+    tmp_path: Path, name: str, content: bytes | None, problem: SkipReason
+) -> None:
+    """As a value and not an error: the others go on."""
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    read = read_picture(found(tmp_path / name), lambda _: False)
+    assert (read.problem, read.picture) == (problem, None)

@@ -1,0 +1,710 @@
+"""Whole ingests: drawn pictures, a small real model, Qdrant's own engine."""
+
+import itertools
+import os
+import random
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from exporter import ModelSpec, ready_model
+from ingest import reading
+from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from ingest.scan import Skipped
+from ingest.target import Dataset
+from lookalike.backbones import Pooling
+from lookalike.console import Quiet
+from lookalike.embedder import CPU, Embedder
+from lookalike.errors import ManifestError, SkipReason, UsageError
+from lookalike.manifest import CollectionManifest, Distance, collection_name
+from lookalike.pictures import decode, sha256_of
+from lookalike.settings import Settings
+from lookalike.stores.embedded import EmbeddedStore
+from lookalike.stores.points import FloatVector, Payload
+
+VECTOR_TOLERANCE = 1e-5
+"""On values of unit vectors: float32, in batches, and normalised by Qdrant."""
+
+PICTURES = ("1.png", "cat/1.png", "cat/2.png", "dog/1.png", "dog/small/2.png")
+
+Draw = Callable[..., list[Path]]
+
+
+@dataclass(kw_only=True)
+class Ingests:
+    """A folder `root`, and what one ingest after the other makes of it in `home`."""
+
+    root: Path
+    home: Settings
+    spec: ModelSpec
+    clock: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1_600_000_000))
+
+    def run(
+        self,
+        root: Path | None = None,
+        *,
+        dataset: str = "data",
+        moved: bool = False,
+        specs: Sequence[ModelSpec] | None = None,
+        distances: Sequence[Distance] = (Distance.COSINE,),
+        labels: Mapping[str, str | None] | None = None,
+        batch_size: int = 16,
+        dry_run: bool = False,
+        prune: bool = False,
+        reporter: Quiet | None = None,
+        stop: StopRequest | None = None,
+    ) -> IngestReport:
+        """One ingest, as the command would do it."""
+        request = IngestRequest(
+            dataset=Dataset(name=dataset, root=root or self.root, moved=moved),
+            specs=specs or [self.spec],
+            distances=distances,
+            labels=labels or {},
+            batch_size=batch_size,
+            dry_run=dry_run,
+            prune=prune,
+        )
+        return run_ingest(
+            request,
+            store=self.store,
+            settings=self.home,
+            reporter=reporter or Quiet(),
+            stop=stop or StopRequest(),
+        )
+
+    @property
+    def store(self) -> EmbeddedStore:
+        """Where the collections are."""
+        return EmbeddedStore(self.home.qdrant_dir)
+
+    def name(self, distance: Distance = Distance.COSINE) -> str:
+        """The collection's name."""
+        return collection_name(self.manifest.identity, distance, official=False)
+
+    @property
+    def manifest(self) -> CollectionManifest:
+        """What a collection of this model says of itself."""
+        model = ready_model(self.spec, settings=self.home, reporter=Quiet()).manifest
+        return CollectionManifest(
+            identity=model.identity,
+            distance=Distance.COSINE,
+            weights=model.weights,
+            exporter_version="0",
+            graph_revision=1,
+            provider=CPU,
+            created_at="2026-01-01T00:00:00+00:00",
+            datasets={},
+        )
+
+    def stored(self, distance: Distance = Distance.COSINE) -> dict[str, tuple[Payload, FloatVector]]:
+        """What the collection holds by dataset and path."""
+        with self.store.open(self.name(distance)) as collection:
+            payloads = list(collection.scan())
+            vectors = collection.vectors([payload.id for payload in payloads])
+        assert len(vectors) == len(payloads)
+        return {f"{p.dataset}:{p.path}": (p, vectors[p.id]) for p in payloads}
+
+    def payload(self, path: str) -> Payload:
+        """Of one picture of the dataset `data`."""
+        return self.stored()[f"data:{path}"][0]
+
+    def embed(self, files: Sequence[Path]) -> NDArray[np.float32]:
+        """The pictures' vectors, float32 `[N, 64]`, not normalised."""
+        model = ready_model(self.spec, settings=self.home, reporter=Quiet())
+        pictures = [decode(file.read_bytes(), file.name).pixels for file in files]
+        return Embedder.load(model.path, provider="cpu").embed(pictures)
+
+    def write(self, path: str, content: Path | bytes) -> None:
+        """Gives a file other bytes, at a time of its own: clocks of file systems are coarse."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.read_bytes() if isinstance(content, Path) else content)
+        self.touch(path)
+
+    def touch(self, path: str) -> None:
+        """Gives a file another time."""
+        moment = next(self.clock)
+        os.utime(self.root / path, (moment, moment))
+
+    def move(self, old: str, new: str) -> None:
+        """As `mv` does."""
+        (self.root / new).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / old).replace(self.root / new)
+
+    def assert_mirrored(self) -> None:
+        """Every picture of the folder is there as it is now, with its own vector, and nothing else."""
+        stored = self.stored()
+        files = [file for file in self.root.rglob("*") if file.is_file()]
+        assert stored.keys() == {f"data:{file.relative_to(self.root).as_posix()}" for file in files}
+        for file, embedded in zip(files, self.embed(files), strict=True):
+            payload, vector = stored[f"data:{file.relative_to(self.root).as_posix()}"]
+            assert payload.sha256 == sha256_of(file.read_bytes())
+            assert (payload.bytes, payload.mtime_ns) == (file.stat().st_size, file.stat().st_mtime_ns)
+            with Image.open(file) as image:
+                assert (payload.width, payload.height) == image.size
+            np.testing.assert_allclose(vector, unit(embedded), atol=VECTOR_TOLERANCE)
+
+
+@pytest.fixture
+def ingests(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Draw) -> Ingests:
+    """Five pictures of two classes and none, not ingested yet."""
+    draw(tmp_path / "data", *PICTURES)
+    return Ingests(root=tmp_path / "data", home=home, spec=tiny_spec)
+
+
+@pytest.fixture(scope="module")
+def ingested(
+    tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw
+) -> tuple[Ingests, IngestReport]:
+    """The same pictures after a first run, for tests that leave them and the collection as they are."""
+    folder = tmp_path_factory.mktemp("ingested")
+    draw(folder / "data", *PICTURES)
+    spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights))
+    home = Settings(home=folder / "home", provider="cpu")
+    ingests = Ingests(root=folder / "data", home=home, spec=spec)
+    return ingests, ingests.run()
+
+
+@pytest.fixture
+def other(tmp_path: Path, draw: Draw) -> Path:
+    """A picture that is not among them, of another size."""
+    return draw(tmp_path, "other.png", size=(90, 60))[0]
+
+
+@pytest.fixture
+def no_session(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From when it is called on no session may be opened."""
+
+    class Forbidden:
+        @staticmethod
+        def load(*_: object, **__: object) -> None:
+            pytest.fail("a session was opened")
+
+    def forbid() -> None:
+        monkeypatch.setattr("ingest.run.Embedder", Forbidden)
+
+    return forbid
+
+
+def unit(vector: FloatVector) -> FloatVector:
+    """The vector at length 1, as a cosine collection has it."""
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+def counts(report: IngestReport) -> dict[str, int]:
+    """What became of the one collection, without the zeros."""
+    [collection] = report.collections
+    return {word: number for word, number in collection.counts.items() if number}
+
+
+def provider(report: IngestReport) -> str | None:
+    """What the one collection's pictures were embedded on."""
+    [collection] = report.collections
+    return collection.provider
+
+
+def test_a_first_run_adds_every_picture(ingested: tuple[Ingests, IngestReport]) -> None:
+    """Each with its own vector and a payload that says all that is known of it."""
+    ingests, report = ingested
+    assert counts(report) == {"added": 5}
+    assert (report.found, report.embedded, report.skipped, report.interrupted) == (5, 5, [], False)
+    assert provider(report) == CPU
+    assert report.images_per_second > 0
+    ingests.assert_mirrored()
+
+
+def test_a_payload_says_dataset_class_and_when_it_came_in(ingested: tuple[Ingests, IngestReport]) -> None:
+    """The class is the first folder; the time is UTC."""
+    ingests, _ = ingested
+    classes = {payload.path: payload.class_name for payload, _ in ingests.stored().values()}
+    assert classes == dict(zip(PICTURES, [None, "cat", "cat", "dog", "dog"], strict=True))
+    ingested_at = datetime.fromisoformat(ingests.payload("1.png").ingested_at)
+    assert ingested_at.utcoffset() == timedelta(0)
+
+
+def test_the_manifest_says_where_the_pictures_lie_and_what_made_the_vectors(
+    ingested: tuple[Ingests, IngestReport],
+) -> None:
+    """Enough for a search to find both again."""
+    ingests, _ = ingested
+    manifest = ingests.store.manifest(ingests.name())
+    assert manifest.datasets == {"data": str(ingests.root)}
+    assert manifest.identity == ingests.manifest.identity
+    assert manifest.weights.path == ingests.spec.weights
+    assert manifest.provider == CPU
+
+
+def test_a_second_run_changes_nothing_and_opens_no_session(
+    ingested: tuple[Ingests, IngestReport], no_session: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Size and time tell, so that no file is read either."""
+    ingests, _ = ingested
+    before = ingests.stored()
+    no_session()
+    monkeypatch.setattr("ingest.run.read_picture", lambda *_: pytest.fail("a file was read"))
+    report = ingests.run()
+    assert counts(report) == {"unchanged": 5}
+    assert (provider(report), report.embedded, report.images_per_second) == (None, 0, 0.0)
+    assert {key: payload for key, (payload, _) in ingests.stored().items()} == {
+        key: payload for key, (payload, _) in before.items()
+    }
+
+
+def test_a_new_time_only_refreshes_the_payload(ingests: Ingests, no_session: Callable[[], None]) -> None:
+    """A checkout or a restored backup gives every file a new one."""
+    ingests.run()
+    before = ingests.payload("cat/1.png")
+    ingests.touch("cat/1.png")
+    no_session()
+    assert counts(ingests.run()) == {"unchanged": 5}
+    mtime_ns = (ingests.root / "cat/1.png").stat().st_mtime_ns
+    assert ingests.payload("cat/1.png") == replace(before, mtime_ns=mtime_ns)
+
+
+def test_other_bytes_are_embedded_again(ingests: Ingests, other: Path) -> None:
+    """Under the same id, so that there is still one point for the file."""
+    ingests.run()
+    _, before = ingests.stored()["data:cat/1.png"]
+    ingests.write("cat/1.png", other)
+    report = ingests.run()
+    assert counts(report) == {"updated": 1, "unchanged": 4}
+    assert (provider(report), report.embedded) == (CPU, 1)
+    _, after = ingests.stored()["data:cat/1.png"]
+    assert np.abs(after - before).max() > 100 * VECTOR_TOLERANCE
+    ingests.assert_mirrored()
+
+
+def test_another_class_changes_the_payload_alone(ingests: Ingests, no_session: Callable[[], None]) -> None:
+    """New labels over an old collection."""
+    ingests.run()
+    no_session()
+    assert counts(ingests.run(labels={"cat/1.png": "tiger"})) == {"updated": 1, "unchanged": 4}
+    assert ingests.payload("cat/1.png").class_name == "tiger"
+    ingests.assert_mirrored()
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_a_moved_file_takes_its_vector_along(
+    ingests: Ingests, no_session: Callable[[], None], prune: bool
+) -> None:
+    """The old point goes with or without pruning, and the class is that of the new folder."""
+    ingests.run()
+    ingests.move("cat/1.png", "dog/moved.png")
+    no_session()
+    report = ingests.run(prune=prune)
+    assert counts(report) == {"moved": 1, "unchanged": 4}
+    assert provider(report) is None
+    assert ingests.payload("dog/moved.png").class_name == "dog"
+    ingests.assert_mirrored()
+
+
+def test_a_folder_that_was_renamed_is_moved_whole(ingests: Ingests, no_session: Callable[[], None]) -> None:
+    """One batch or several."""
+    ingests.run()
+    (ingests.root / "cat").rename(ingests.root / "feline")
+    no_session()
+    assert counts(ingests.run(batch_size=1)) == {"moved": 2, "unchanged": 3}
+    ingests.assert_mirrored()
+
+
+def test_a_file_that_was_moved_onto_another_one_leaves_no_point_behind(
+    ingests: Ingests, no_session: Callable[[], None]
+) -> None:
+    """The path that is gone would be found as its own twin."""
+    ingests.run()
+    ingests.move("cat/2.png", "cat/1.png")
+    no_session()
+    assert counts(ingests.run()) == {"updated": 1, "unchanged": 3}
+    ingests.assert_mirrored()
+
+
+def test_a_copy_takes_the_stored_vector(ingests: Ingests, no_session: Callable[[], None]) -> None:
+    """Both files are there, and both are found."""
+    ingests.run()
+    ingests.write("copies/1.png", ingests.root / "cat/1.png")
+    no_session()
+    assert counts(ingests.run()) == {"added": 1, "unchanged": 5}
+    ingests.assert_mirrored()
+
+
+def test_a_file_that_was_moved_and_copied_is_one_move_and_one_addition(
+    ingests: Ingests, no_session: Callable[[], None]
+) -> None:
+    """The copy takes the vector of a point that is only just being written."""
+    ingests.run()
+    ingests.move("cat/1.png", "a/1.png")
+    ingests.write("b/1.png", ingests.root / "a/1.png")
+    no_session()
+    assert counts(ingests.run()) == {"moved": 1, "added": 1, "unchanged": 4}
+    ingests.assert_mirrored()
+
+
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_two_pictures_that_changed_places_have_each_others_vectors(
+    ingests: Ingests, other: Path, batch_size: int
+) -> None:
+    """The second one's bytes were known when it was read and are not when it is decided upon."""
+    ingests.write("cat/1.png", other)
+    ingests.run()
+    one, two = ((ingests.root / path).read_bytes() for path in ("cat/1.png", "dog/1.png"))
+    ingests.write("cat/1.png", two)
+    ingests.write("dog/1.png", one)
+    assert counts(ingests.run(batch_size=batch_size)) == {"updated": 2, "unchanged": 3}
+    ingests.assert_mirrored()
+
+
+def test_a_vector_is_never_taken_from_a_point_that_has_it_not_yet(ingests: Ingests, other: Path) -> None:
+    """Three files of one batch: the first takes the second's bytes, the last has them from the first."""
+    ingests.run()
+    wanted = (ingests.root / "dog/1.png").read_bytes()
+    ingests.write("cat/1.png", wanted)
+    ingests.write("dog/1.png", other)
+    ingests.write("last/1.png", wanted)
+    assert counts(ingests.run()) == {"updated": 2, "added": 1, "unchanged": 3}
+    ingests.assert_mirrored()
+
+
+def test_whatever_happens_to_the_folder_the_collection_mirrors_it(
+    ingests: Ingests, draw: Draw, tmp_path: Path
+) -> None:
+    """Rounds of writing, copying, moving and removing, in batches of all sizes, with pruning."""
+    chance = random.Random(0)  # noqa: S311 - no secret
+    contents = [draw(tmp_path, f"content{i}.png", size=(30 + i, 40))[0] for i in range(6)]
+    paths = ["a.png", "b/1.png", "b/2.png", "c/1.png", "c/2.png", "d.png"]
+    ingests.run()
+    for _ in range(6):
+        for _ in range(chance.randint(1, 6)):
+            path, here = chance.choice(paths), [p for p in paths if (ingests.root / p).exists()]
+            match chance.choice(["write", "write", "move", "copy", "remove"]):
+                case "move" if here:
+                    ingests.move(chance.choice(here), path)
+                case "copy" if here:
+                    ingests.write(path, ingests.root / chance.choice(here))
+                case "remove" if here:
+                    (ingests.root / chance.choice(here)).unlink()
+                case _:
+                    ingests.write(path, chance.choice(contents))
+        ingests.run(prune=True, batch_size=chance.choice([1, 2, 16]))
+        ingests.assert_mirrored()
+
+
+def test_files_that_are_gone_stay_until_they_are_pruned(ingests: Ingests) -> None:
+    """A disk that is not plugged in must cost nothing."""
+    ingests.run()
+    shutil.rmtree(ingests.root / "cat")
+    assert counts(ingests.run()) == {"unchanged": 3}
+    assert len(ingests.stored()) == 5
+    assert counts(ingests.run(prune=True)) == {"unchanged": 3, "removed": 2}
+    ingests.assert_mirrored()
+
+
+def test_pruning_leaves_what_lies_in_a_folder_that_cannot_be_read(ingests: Ingests) -> None:
+    """Nobody has seen that it is gone; a copy of what lies there is no move either."""
+    if os.name == "nt" or os.geteuid() == 0:
+        pytest.skip("whoever runs this may look into every folder")
+    ingests.run()
+    ingests.write("copy.png", ingests.root / "cat/1.png")
+    (ingests.root / "cat").chmod(0)
+    try:
+        report = ingests.run(prune=True)
+    finally:
+        (ingests.root / "cat").chmod(0o700)
+    assert counts(report) == {"added": 1, "unchanged": 3}
+    assert (report.found, [skipped.path for skipped in report.skipped]) == (4, ["cat"])
+    ingests.assert_mirrored()
+
+
+def test_pruning_leaves_other_datasets_alone(ingests: Ingests, tmp_path: Path, draw: Draw) -> None:
+    """One collection may hold several folders; each one's ingest speaks for its own."""
+    draw(tmp_path / "more", "cat/1.png", seed=1)
+    ingests.run()
+    ingests.run(tmp_path / "more", dataset="more", prune=True)
+    assert len(ingests.stored()) == 6
+    manifest = ingests.store.manifest(ingests.name())
+    assert manifest.datasets == {"data": str(ingests.root), "more": str(tmp_path / "more")}
+
+
+def test_bytes_known_from_another_dataset_are_not_embedded_again(
+    ingests: Ingests, tmp_path: Path, no_session: Callable[[], None]
+) -> None:
+    """The same folder under two names costs one embedding."""
+    ingests.run()
+    shutil.copytree(ingests.root, tmp_path / "same")
+    no_session()
+    assert counts(ingests.run(tmp_path / "same", dataset="same")) == {"added": 5}
+    stored = ingests.stored()
+    for path in PICTURES:
+        np.testing.assert_allclose(
+            stored[f"same:{path}"][1], stored[f"data:{path}"][1], atol=VECTOR_TOLERANCE
+        )
+
+
+def test_a_dry_run_counts_and_stores_nothing(ingests: Ingests, other: Path) -> None:
+    """Neither a collection that is not there yet, nor a change of one that is."""
+    assert counts(ingests.run(dry_run=True)) == {"added": 5}
+    assert ingests.store.names() == []
+    ingests.run()
+    before = {key: payload for key, (payload, _) in ingests.stored().items()}
+    ingests.write("cat/1.png", other)
+    ingests.move("cat/2.png", "cat/3.png")
+    (ingests.root / "1.png").unlink()
+    report = ingests.run(dry_run=True, prune=True, labels={"dog/1.png": "wolf"})
+    assert counts(report) == {"updated": 2, "moved": 1, "unchanged": 1, "removed": 1}
+    assert (provider(report), report.embedded) == (None, 0)
+    assert {key: payload for key, (payload, _) in ingests.stored().items()} == before
+
+
+def test_what_cannot_be_read_is_skipped_with_its_reason(ingests: Ingests, draw: Draw) -> None:
+    """The others go in; mended, it comes in with the next run."""
+    whole = (ingests.root / "1.png").read_bytes()
+    ingests.write("cat/cut.png", whole[: len(whole) // 2])
+    ingests.write("cat/empty.jpg", b"")
+    ingests.write("dog/note.jpg", b"hello")
+    (ingests.root / "dog/nowhere.png").symlink_to("gone.png")
+    report = ingests.run()
+    assert report.skipped == [
+        Skipped(path="dog/nowhere.png", reason=SkipReason.VANISHED),
+        Skipped(path="cat/cut.png", reason=SkipReason.TRUNCATED),
+        Skipped(path="cat/empty.jpg", reason=SkipReason.EMPTY),
+        Skipped(path="dog/note.jpg", reason=SkipReason.NOT_AN_IMAGE),
+    ]
+    assert (report.found, counts(report), report.used) == (9, {"added": 5}, True)
+    assert len(ingests.stored()) == 5
+    (ingests.root / "dog/nowhere.png").unlink()
+    (ingests.root / "dog/note.jpg").unlink()
+    (ingests.root / "cat/empty.jpg").unlink()
+    draw(ingests.root, "cat/cut.png", seed=7)
+    assert counts(ingests.run()) == {"added": 1, "unchanged": 5}
+    ingests.assert_mirrored()
+
+
+def test_a_folder_in_which_nothing_can_be_read_makes_no_collection(ingests: Ingests) -> None:
+    """The command then ends with an error."""
+    shutil.rmtree(ingests.root)
+    ingests.write("note.jpg", b"hello")
+    report = ingests.run()
+    assert (report.found, report.used, len(report.skipped)) == (1, False, 1)
+    assert ingests.store.names() == []
+
+
+def test_each_picture_is_decoded_once_for_several_collections(
+    ingests: Ingests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two models and two distances are four collections and one look at each file."""
+    decoded: list[str] = []
+
+    def counted(data: bytes, name: str) -> object:
+        decoded.append(name)
+        return decode(data, name)
+
+    monkeypatch.setattr(reading, "decode", counted)
+    largest = ModelSpec.of("vgg", layer="block1_conv1", pooling=Pooling.MAX, weights=ingests.spec.weights)
+    report = ingests.run(specs=[ingests.spec, largest], distances=list(Distance))
+    assert sorted(decoded) == sorted(PICTURES)
+    assert [collection.counts["added"] for collection in report.collections] == [5] * 4
+    assert len(ingests.store.names()) == 4
+    assert report.embedded == 5
+
+
+def test_a_euclidean_collection_holds_raw_vectors_and_a_cosine_one_unit_vectors(ingests: Ingests) -> None:
+    """The lengths are lost for good in the second one."""
+    ingests.run(distances=[Distance.COSINE, Distance.EUCLID])
+    [vector] = ingests.embed([ingests.root / "1.png"])
+    assert abs(np.linalg.norm(vector) - 1) > 100 * VECTOR_TOLERANCE
+    np.testing.assert_allclose(
+        ingests.stored(Distance.EUCLID)["data:1.png"][1], vector, rtol=VECTOR_TOLERANCE
+    )
+    np.testing.assert_allclose(ingests.stored()["data:1.png"][1], unit(vector), atol=VECTOR_TOLERANCE)
+
+
+def test_a_collection_that_came_later_is_filled_without_touching_the_first(ingests: Ingests) -> None:
+    """A second distance over a folder that the first one knows."""
+    ingests.run()
+    report = ingests.run(distances=[Distance.COSINE, Distance.EUCLID])
+    cosine, euclid = report.collections
+    assert (cosine.counts["unchanged"], euclid.counts["added"]) == (5, 5)
+    assert len(ingests.stored(Distance.EUCLID)) == 5
+    ingests.assert_mirrored()
+
+
+def test_a_dataset_of_the_same_name_elsewhere_is_refused(
+    ingested: tuple[Ingests, IngestReport], tmp_path: Path, draw: Draw
+) -> None:
+    """Two folders called `data` would overwrite each other's points; the message says both ways out."""
+    ingests, _ = ingested
+    draw(tmp_path / "elsewhere" / "data", "cat/1.png", seed=1)
+    with pytest.raises(UsageError) as refused:
+        ingests.run(tmp_path / "elsewhere" / "data")
+    said = str(refused.value)
+    assert str(ingests.root) in said
+    assert str(tmp_path / "elsewhere" / "data") in said
+    assert "--new-root" in said
+    assert "--dataset" in said
+    ingests.assert_mirrored()
+
+
+def test_a_folder_that_moved_goes_on_under_its_new_root(
+    ingests: Ingests, no_session: Callable[[], None]
+) -> None:
+    """Paths are relative to it, so nothing else changes; afterwards nobody need say so again."""
+    ingests.run()
+    moved = ingests.root.rename(ingests.root.with_name("archive"))
+    no_session()
+    assert counts(ingests.run(moved, moved=True)) == {"unchanged": 5}
+    assert counts(ingests.run(moved)) == {"unchanged": 5}
+    assert ingests.store.manifest(ingests.name()).datasets == {"data": str(moved)}
+
+
+def test_labels_override_folders(ingests: Ingests) -> None:
+    """Unlisted files keep their folder's class; rows that name no picture here are counted."""
+    labels = {"cat/1.png": "tiger", "dog/1.png": None, "1.png": "tree", "gone.png": "x", "x/y.png": None}
+    report = ingests.run(labels=labels)
+    assert report.unused_labels == 2
+    classes = {payload.path: payload.class_name for payload, _ in ingests.stored().values()}
+    assert classes == dict(zip(PICTURES, ["tree", "tiger", "cat", None, "dog"], strict=True))
+
+
+def test_a_collection_of_another_space_is_refused(ingests: Ingests) -> None:
+    """Exit 6, both sides named, and the collection stays as it was."""
+    ours = ingests.manifest
+    theirs = replace(ours, identity=replace(ours.identity, preprocessing="another-224+caffe"))
+    ingests.store.create(theirs)
+    with pytest.raises(
+        ManifestError, match=r"preprocessing is another-224\+caffe there and \S+ here"
+    ) as refused:
+        ingests.run()
+    assert refused.value.exit_code == 6
+    assert ingests.store.manifest(theirs.collection) == theirs
+    assert ingests.stored() == {}
+
+
+def test_a_folder_of_the_collections_name_that_is_not_ours_is_left_alone(ingests: Ingests) -> None:
+    """Exit 6, too."""
+    diary = ingests.home.qdrant_dir / ingests.name() / "diary.txt"
+    diary.parent.mkdir(parents=True)
+    diary.write_text("not yours", encoding="utf-8")
+    with pytest.raises(ManifestError, match=ingests.name()):
+        ingests.run()
+    assert list(diary.parent.iterdir()) == [diary]
+
+
+def test_a_picture_that_the_network_sees_nothing_in_is_skipped(
+    ingests: Ingests, write_weights: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A zero vector is near to nothing; it is never stored, and listed once for all collections.
+
+    The kernels add up what is brighter than the mean colour, which in a black picture is nothing.
+    """
+    weights = write_weights(tmp_path / "bright.h5", kernel=1.0)
+    ingests.spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights))
+    shutil.rmtree(ingests.root)
+    ingests.root.mkdir()
+    Image.new("RGB", (9, 9), "white").save(ingests.root / "white.png")
+    for name in ("black.png", "black too.png"):
+        Image.new("RGB", (9, 9), "black").save(ingests.root / name)
+    report = ingests.run(distances=list(Distance))
+    assert report.skipped == [
+        Skipped(path="black too.png", reason=SkipReason.NO_EMBEDDING),
+        Skipped(path="black.png", reason=SkipReason.NO_EMBEDDING),
+    ]
+    assert [collection.counts["added"] for collection in report.collections] == [1, 1]
+    for distance in Distance:
+        assert ingests.stored(distance).keys() == {"data:white.png"}
+    assert counts(ingests.run()) == {"unchanged": 1}
+
+
+def test_pictures_that_the_network_sees_nothing_in_make_no_collection(
+    ingests: Ingests, write_weights: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Nothing usable came of any of them, in batches of one, too."""
+    weights = write_weights(tmp_path / "blind.h5", kernel=0.0)
+    ingests.spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights))
+    report = ingests.run(batch_size=1)
+    assert (report.found, len(report.skipped), report.used) == (5, 5, False)
+    assert ingests.store.names() == []
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_an_interrupted_ingest_is_finished_by_the_next_one(
+    ingests: Ingests, tmp_path: Path, batch_size: int
+) -> None:
+    """What was written before the interruption can be searched; in the end nothing tells of it."""
+    stop = StopRequest()
+    report = ingests.run(batch_size=batch_size, stop=stop, reporter=StoppingAfterABatch(stop))
+    assert report.interrupted
+    assert counts(report) == {"added": batch_size}
+    partial = ingests.stored()
+    assert len(partial) == batch_size
+    assert counts(ingests.run()) == {"added": 5 - batch_size, "unchanged": batch_size}
+    undisturbed = Ingests(root=ingests.root, home=Settings(home=tmp_path / "undisturbed"), spec=ingests.spec)
+    undisturbed.run()
+    finished, expected = ingests.stored(), undisturbed.stored()
+    assert finished.keys() == expected.keys()
+    for key, (payload, vector) in expected.items():
+        assert replace(finished[key][0], ingested_at="") == replace(payload, ingested_at="")
+        np.testing.assert_allclose(finished[key][1], vector, atol=VECTOR_TOLERANCE)
+
+
+def test_an_interrupted_ingest_prunes_nothing(ingests: Ingests, other: Path) -> None:
+    """What was not looked at has not vanished."""
+    ingests.run()
+    for path in PICTURES:
+        ingests.write(path, other)
+    stop = StopRequest()
+    report = ingests.run(prune=True, batch_size=1, stop=stop, reporter=StoppingAfterABatch(stop))
+    assert report.interrupted
+    assert len(ingests.stored()) == 5
+
+
+def test_an_interruption_is_heard_where_nothing_has_to_be_read(
+    ingested: tuple[Ingests, IngestReport],
+) -> None:
+    """An unchanged folder of a million files is listed for a while, too."""
+    ingests, _ = ingested
+    stop = StopRequest()
+    report = ingests.run(stop=stop, reporter=StoppingAfterABatch(stop))
+    assert (report.interrupted, counts(report)) == (True, {"unchanged": 1})
+
+
+def test_a_wait_is_broken_off_by_an_interruption() -> None:
+    """While an index is built there is no batch to finish."""
+    stop = StopRequest()
+    stop.check()
+    stop.requested = True
+    with pytest.raises(KeyboardInterrupt):
+        stop.check()
+
+
+def test_a_folder_without_pictures_is_wrong_usage(ingests: Ingests) -> None:
+    """It says which names count, and no model is exported for it."""
+    shutil.rmtree(ingests.root)
+    ingests.write("notes.txt", b"hello")
+    with pytest.raises(UsageError, match=r"holds no pictures \(\.jpg, .*\.avif\)"):
+        ingests.run()
+    assert not ingests.home.models_dir.exists()
+
+
+@pytest.mark.parametrize(("path", "said"), [("gone", "does not exist"), ("1.png", "is not a folder")])
+def test_what_is_no_folder_is_wrong_usage(ingests: Ingests, path: str, said: str) -> None:
+    """With the path as it was understood."""
+    with pytest.raises(UsageError, match=said) as refused:
+        ingests.run(ingests.root / path)
+    assert str(ingests.root / path) in str(refused.value)
+
+
+class StoppingAfterABatch(Quiet):
+    """A reporter and bar by which the ingest is interrupted as soon as anything is done."""
+
+    def __init__(self, stop: StopRequest) -> None:
+        self._stop = stop
+
+    def advance(self, done: int, *, skipped: int = 0) -> None:  # noqa: ARG002 - the bar's signature
+        """As if Ctrl-C came now."""
+        self._stop.requested = self._stop.requested or done > 0
