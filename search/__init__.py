@@ -1,0 +1,1 @@
+"""Stage 3: a picture is asked about, its nearest neighbours come out."""

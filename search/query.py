@@ -1,0 +1,109 @@
+"""Stage 3 itself: one model and one open collection answer any number of pictures."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from exporter import ready_model
+from lookalike.console import Reporter
+from lookalike.embedder import Embedder
+from lookalike.errors import PictureError, SkipReason
+from lookalike.manifest import CollectionManifest
+from lookalike.pictures import decode, read_bytes, sha256_of
+from lookalike.settings import Settings
+from lookalike.stores.points import PointFilter, SearchHit, usable_rows
+from lookalike.stores.protocol import Collection, Store
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryOptions:
+    """How to search: `class_name=""` asks for pictures without a class."""
+
+    limit: int = 10
+    class_name: str | None = None
+    dataset: str | None = None
+    exact: bool = False
+    include_self: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The neighbours of one picture, best first, and what each step took in milliseconds."""
+
+    query: str
+    hits: Sequence[SearchHit]
+    load_ms: float
+    embed_ms: float
+    search_ms: float
+
+
+class Searcher:
+    """A collection with the model that its vectors were made by."""
+
+    def __init__(self, collection: Collection, embedder: Embedder, load_ms: float) -> None:
+        self._collection = collection
+        self._embedder = embedder
+        self._load_ms = load_ms
+        self.provider = embedder.provider
+
+    @classmethod
+    @contextmanager
+    def opened(cls, name: str, *, store: Store, settings: Settings, reporter: Reporter) -> Iterator[Self]:
+        """Opens the collection and loads its model, which is exported again where it is missing.
+
+        Raises:
+            CollectionMissingError: there is no such collection.
+            ManifestError: its model cannot be had any more.
+        """
+        started = time.perf_counter()
+        with store.open(name) as collection:
+            model = ready_model(collection.manifest, settings=settings, reporter=reporter)
+            embedder = Embedder.load(model.path, provider=settings.provider)
+            if embedder.notice:
+                reporter.say(embedder.notice)
+            yield cls(collection, embedder, _since(started))
+
+    @property
+    def manifest(self) -> CollectionManifest:
+        """Of the collection that is searched."""
+        return self._collection.manifest
+
+    def answer(self, query: str, options: QueryOptions) -> Answer:
+        """The neighbours of the picture at a path, or of the one on standard input (`-`).
+
+        Raises:
+            PictureError: the picture cannot be read.
+        """
+        started = time.perf_counter()
+        data = sys.stdin.buffer.read() if query == STDIN else read_bytes(_path(query))
+        picture = decode(data, query)
+        vector = self._embedder.embed_one(picture.pixels)
+        if not usable_rows(vector[None]).all():
+            raise PictureError(f"the network sees nothing in {query}", reason=SkipReason.NO_EMBEDDING)
+        embed_ms = _since(started)
+
+        started = time.perf_counter()
+        where = PointFilter(
+            class_name=options.class_name,
+            dataset=options.dataset,
+            excluded_sha256=None if options.include_self else sha256_of(data),
+        )
+        hits = self._collection.query(vector, limit=options.limit, where=where, exact=options.exact)
+        load_ms, self._load_ms = self._load_ms, 0.0
+        return Answer(query=query, hits=hits, load_ms=load_ms, embed_ms=embed_ms, search_ms=_since(started))
+
+
+def _path(query: str) -> Path:
+    """Unlike pathlib's, this leaves a file alone whose name begins with `~` and is no user's."""
+    return Path(os.path.expanduser(query))  # noqa: PTH111
+
+
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
