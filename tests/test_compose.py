@@ -152,7 +152,7 @@ def health_page(status: int) -> Iterator[int]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:  # noqa: ANN401 - http.server's signature
+        def log_message(self, *_: Any) -> None:
             """Nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)

@@ -47,7 +47,7 @@ def new_manifest(distance: Distance = Distance.COSINE, dimension: int = DIMENSIO
 
 def new_point(
     path: str,
-    vector: Any,  # noqa: ANN401 - whatever numpy makes an array of
+    vector: Any,
     *,
     class_name: str | None = "cat",
     dataset: str = "data",
@@ -104,7 +104,7 @@ class Responder:
         self.answers["GET /collections"] = (200, result({"collections": []}))
 
 
-def result(value: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever JSON holds
+def result(value: Any) -> dict[str, Any]:
     """An answer in Qdrant's envelope."""
     return {"time": 0.0, "status": "ok", "result": value}
 
@@ -140,7 +140,7 @@ def running_responder() -> Iterator[Responder]:
             with suppress_hangup():
                 super().handle()
 
-        def log_message(self, *_: Any) -> None:  # noqa: ANN401 - http.server's signature
+        def log_message(self, *_: Any) -> None:
             """Nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -323,7 +323,7 @@ def test_a_server_that_drops_metadata_is_too_old(
     class Existence(dict[str, Any]):
         """Not there when first asked, there afterwards."""
 
-        def get(self, key: str, default: object = None) -> Any:  # noqa: ANN401 - as dict has it
+        def get(self, key: str, default: object = None) -> Any:
             if key == f"GET {path}/exists":
                 return 200, enveloped({"exists": len(responder.seen) > 1})
             return super().get(key, default)
@@ -375,11 +375,11 @@ class GrpcResponder:
     code: Any = None
     seen: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
 
-    def service(self, details: Any) -> Any:  # noqa: ANN401 - grpc has no types
+    def service(self, details: Any) -> Any:
         """The handler for any method."""
         import grpc
 
-        def answer(request: bytes, context: Any) -> bytes:  # noqa: ANN401 - grpc has no types
+        def answer(request: bytes, context: Any) -> bytes:
             method = details.method.rpartition("/")[2]
             self.seen.append((method, request, dict(details.invocation_metadata)))
             if self.code is not None:

@@ -1,0 +1,49 @@
+"""`exporter` as a process."""
+
+from typing import Any
+
+import onnx
+
+
+def test_run_prints_the_path_of_a_checked_model(shell: Any) -> None:
+    """The path alone is on stdout; the file passes ONNX' full check."""
+    done = shell("exporter", "run", *shell.model)
+    assert done.code == 0, done.err
+    (path,) = done.out.splitlines()
+    onnx.checker.check_model(path, full_check=True)
+
+
+def test_run_exports_once(shell: Any) -> None:
+    """A second run finds the model and says nothing of exporting."""
+    first, second = shell("exporter", "run", *shell.model), shell("exporter", "run", *shell.model)
+    assert first.out == second.out
+    assert "exported" in first.err
+    assert "exported" not in second.err
+
+
+def test_run_writes_where_it_is_told(shell: Any) -> None:
+    """`--output` names the file, and the home stays empty."""
+    done = shell("exporter", "run", *shell.model, "--output", "out/model.onnx", "--json")
+    assert done.json[0]["path"] == str(shell.folder / "out/model.onnx")
+    assert done.json[0]["identity"]["dimension"] == 64
+    assert not (shell.folder / "home/models").exists()
+
+
+def test_list_shows_what_is_here(shell: Any) -> None:
+    """Nothing at first, then the model."""
+    assert "nothing yet" in shell("exporter", "list").out
+    assert shell("exporter", "list", "--json").out == ""
+    path = shell("exporter", "run", *shell.model).out.strip()
+    assert path in shell("exporter", "list").out
+    assert shell("exporter", "list", "--json").json[0]["path"] == path
+
+
+def test_wrong_options_are_2_and_wrong_files_3(shell: Any) -> None:
+    """Backbone, layer and pooling are usage; a file is not."""
+    assert shell("exporter", "run", "--backbone", "alexnet").code == 2
+    assert shell("exporter", "run", "--backbone", "vgg", "--layer", "block9").code == 2
+    assert shell("exporter", "run", "--backbone", "vgg", "--layer", "fc1", "--pooling", "max").code == 2
+    assert shell("exporter", "run", "--backbone", "resnet", "--pooling", "flatten").code == 2
+    assert shell("exporter", "run", "--backbone", "resnet", "--weights", "imagenet-wheel").code == 2
+    assert shell("exporter", "run", "--backbone", "vgg", "--weights", "missing.h5").code == 3
+    assert shell("exporter", "run", "--backbone", "resnet", "--weights", shell.weights).code == 3

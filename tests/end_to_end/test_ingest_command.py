@@ -1,0 +1,258 @@
+"""`ingest` as a process: its counts, its JSON, its exit codes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from lookalike.stores.embedded import EmbeddedStore
+
+
+@pytest.fixture
+def pictures(shell: Any, ingested: Any) -> Path:
+    """A copy of the small picture folder beside an empty store."""
+    source = ingested.folder / "pictures"
+    for path in source.rglob("*.png"):
+        target = shell.folder / "pictures" / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    return shell.folder / "pictures"
+
+
+def test_a_second_run_embeds_nothing(shell: Any, pictures: Path) -> None:
+    """Everything is added once, and unchanged after that; no session is opened then."""
+    (first,) = shell.ingest("pictures", "--json").json
+    (second,) = shell.ingest("pictures", "--json").json
+    keys = "schema dataset root store found skipped collections took_ms images_per_second"
+    assert list(first) == keys.split()
+    assert (first["schema"], first["dataset"], first["root"]) == (1, "pictures", str(pictures))
+    assert (first["store"], first["found"], first["skipped"]) == ("embedded", 12, [])
+    keys = "name provider added updated moved unchanged removed"
+    assert list(first["collections"][0]) == keys.split()
+    assert first["collections"][0]["added"] == 12
+    assert first["collections"][0]["provider"] == "CPUExecutionProvider"
+    assert first["images_per_second"] > 0
+    assert second["collections"][0]["unchanged"] == 12
+    assert second["collections"][0]["provider"] is None
+
+
+def test_the_summary_is_on_stdout_and_progress_is_not(shell: Any, pictures: Path) -> None:
+    """A pipe sees the result alone; without a terminal there is no bar at all."""
+    done = shell.ingest("pictures")
+    assert done.out.splitlines()[0] == f"pictures: 12 pictures in {pictures}"
+    assert "store: embedded" in done.err
+    assert "\x1b" not in done.err + done.out
+    assert "━" not in done.err
+
+
+def test_status_counts_exactly(ingested: Any) -> None:
+    """Both collections, with datasets, classes and manifests."""
+    (status,) = ingested("ingest", "status", "--json").json
+    assert (status["schema"], status["store"], len(status["collections"])) == (1, "embedded", 2)
+    for collection in status["collections"]:
+        assert collection["points"] == 12
+        assert collection["datasets"] == {"pictures": 12}
+        assert collection["classes"] == {"circle": 4, "square": 4, "stripes": 4}
+        assert collection["manifest"]["identity"]["dimension"] == 64
+    assert "12 points" in ingested("ingest", "status").out
+
+
+def test_a_dry_run_stores_nothing(shell: Any, pictures: Path) -> None:
+    """It says what would be added, and status finds no collection."""
+    (report,) = shell.ingest("pictures", "--dry-run", "--json").json
+    assert report["collections"][0]["added"] == 12
+    assert shell("ingest", "status", "--json").json[0]["collections"] == []
+
+
+def test_changes_are_told_apart(shell: Any, pictures: Path) -> None:
+    """Added, updated, moved, removed and unchanged, each by its name."""
+    shell.ingest("pictures")
+    (pictures / "circle/crimson.png").rename(pictures / "circle/red.png")
+    (pictures / "square/crimson.png").unlink()
+    Image.new("RGB", (50, 50), "teal").save(pictures / "stripes/crimson.png")
+    Image.new("RGB", (50, 50), "pink").save(pictures / "pink.png")
+    (report,) = shell.ingest("pictures", "--prune", "--json").json
+    counts = {
+        key: report["collections"][0][key] for key in ("added", "updated", "moved", "removed", "unchanged")
+    }
+    assert counts == {"added": 1, "updated": 1, "moved": 1, "removed": 1, "unchanged": 9}
+    (status,) = shell("ingest", "status", "--json").json
+    assert status["collections"][0]["classes"] == {"": 1, "circle": 4, "square": 3, "stripes": 4}
+
+
+def test_labels_come_from_a_table(shell: Any, pictures: Path) -> None:
+    """Listed files get its class, the others keep their folder's; rows without a file are counted."""
+    (shell.folder / "labels.csv").write_text("path,class\ncircle/crimson.png,round\nnowhere.png,x\n")
+    done = shell.ingest("pictures", "--labels", "labels.csv")
+    assert "1 rows of the labels name no picture" in done.err
+    (status,) = shell("ingest", "status", "--json").json
+    assert status["collections"][0]["classes"] == {"circle": 3, "round": 1, "square": 4, "stripes": 4}
+
+
+def test_skipped_pictures_are_listed_and_strict_makes_them_1(shell: Any, pictures: Path) -> None:
+    """The others are ingested in both cases."""
+    (pictures / "broken.jpg").write_bytes(b"nothing of a picture")
+    done = shell.ingest("pictures", "--json")
+    assert done.code == 0
+    assert done.json[0]["skipped"] == [{"path": "broken.jpg", "reason": "not-an-image"}]
+    assert "'broken.jpg': not-an-image" in done.err
+    assert shell.ingest("pictures", "--strict").code == 1
+
+
+def test_nothing_but_broken_pictures_is_1(shell: Any) -> None:
+    """Pictures were found, and none could be embedded."""
+    (shell.folder / "bad").mkdir()
+    (shell.folder / "bad/a.jpg").write_bytes(b"x")
+    done = shell.ingest("bad")
+    assert done.code == 1
+    assert "none of the 1 pictures" in done.err
+
+
+def test_folders_without_pictures_are_2(shell: Any) -> None:
+    """Missing, empty, holding other files, or not a folder: one clear line each."""
+    (shell.folder / "empty").mkdir()
+    (shell.folder / "texts").mkdir()
+    (shell.folder / "texts/a.txt").write_text("a")
+    for name in ("missing", "empty", "texts", "texts/a.txt"):
+        done = shell.ingest(name)
+        (line,) = [line for line in done.err.splitlines() if line.startswith("error")]
+        assert done.code == 2
+        assert str(shell.folder / name) in line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--backbone", "resnet", "--pooling", "max"],
+        ["--layer", "no_such_layer"],
+        ["--distance", "dot"],
+        ["--labels", "missing.csv"],
+        ["--batch-size", "0"],
+    ],
+)
+def test_wrong_usage_is_2(shell: Any, pictures: Path, words: list[str]) -> None:
+    """What does not fit together is refused before anything is made."""
+    done = shell("ingest", "run", "pictures", "--backbone", "vgg", "--weights", shell.weights, *words)
+    assert done.code == 2, done.err
+    assert not (shell.folder / "home/qdrant").exists()
+
+
+def test_the_same_name_with_another_folder_is_2_unless_it_moved(shell: Any, pictures: Path) -> None:
+    """`--new-root` says that the dataset's folder has moved; nothing is embedded then."""
+    shell.ingest("pictures")
+    (shell.folder / "elsewhere").mkdir()
+    pictures.rename(shell.folder / "elsewhere/pictures")
+    done = shell.ingest("elsewhere/pictures")
+    assert done.code == 2
+    assert "--new-root" in done.err
+    (report,) = shell.ingest("elsewhere/pictures", "--new-root", "--json").json
+    assert report["collections"][0]["unchanged"] == 12
+
+
+def test_weights_that_do_not_fit_are_3(shell: Any, pictures: Path) -> None:
+    """A file that is no HDF5, and a layer that the file does not hold."""
+    (shell.folder / "text.h5").write_text("no weights")
+    done = shell("ingest", "run", "pictures", "--backbone", "vgg", "--weights", "text.h5")
+    assert done.code == 3
+    assert "text.h5" in done.err
+    done = shell("ingest", "run", "pictures", "--backbone", "vgg", "--weights", shell.weights)
+    assert done.code == 3
+    assert "block2_conv1" in done.err
+
+
+def test_a_required_gpu_that_is_not_there_is_3(shell: Any, pictures: Path) -> None:
+    """It fails instead of falling back, and says what to install."""
+    if Path("/dev/nvidiactl").exists():
+        pytest.skip("this machine has an NVIDIA GPU")
+    done = shell.ingest("pictures", "--require-gpu")
+    assert done.code == 3
+    assert "GPU" in done.err
+
+
+def test_an_unreachable_store_is_5(shell: Any, pictures: Path) -> None:
+    """A store that was named never falls back, and nothing is embedded before it answers."""
+    done = shell.ingest("pictures", "--store", "http://127.0.0.1:9")
+    assert done.code == 5
+    assert "127.0.0.1:9" in done.err
+    assert not (shell.folder / "home/models").exists()
+
+
+def test_a_collection_of_another_space_is_6(shell: Any, pictures: Path) -> None:
+    """Both sides are named."""
+    shell.ingest("pictures")
+    (manifest,) = (shell.folder / "home/qdrant").glob("*/manifest.json")
+    manifest.write_text(manifest.read_text().replace('"preprocessing": "', '"preprocessing": "old-'))
+    done = shell.ingest("pictures")
+    assert done.code == 6
+    assert "preprocessing is old-" in done.err
+
+
+def test_a_store_in_use_is_7(shell: Any, pictures: Path) -> None:
+    """The process that holds it is named; waiting is limited."""
+    (report,) = shell.ingest("pictures", "--json").json
+    store = EmbeddedStore(shell.folder / "home/qdrant")
+    with store.open(report["collections"][0]["name"]):
+        done = shell.ingest("pictures")
+    assert done.code == 7
+    assert f"process {os.getpid()}" in done.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT as a terminal does")
+def test_ctrl_c_is_130_and_the_next_run_goes_on(shell: Any, pictures: Path) -> None:
+    """The batch in hand is finished; nothing that was stored is embedded again."""
+    for number in range(200):
+        Image.new("RGB", (64, 64), (number, 255 - number, 40)).save(pictures / f"{number:03}.png")
+    words = ["ingest", "run", "pictures", *shell.model, "--batch-size", "4", "--json"]
+    program = Path(sys.executable).parent / words[0]
+    process = subprocess.Popen(
+        [program, *words[1:]],
+        cwd=shell.folder,
+        env=shell.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while not list((shell.folder / "home/qdrant").glob("*/manifest.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"run the same command again" in said
+    stored = shell("ingest", "status", "--json").json[0]["collections"][0]["points"]
+    (report,) = shell.ingest("pictures", "--json").json
+    counts = report["collections"][0]
+    assert 0 < stored < 212
+    assert (counts["unchanged"], counts["added"]) == (stored, 212 - stored)
+
+
+def test_a_traceback_is_shown_only_when_asked_for(shell: Any) -> None:
+    """One line is enough for most people."""
+    assert "Traceback" not in shell.ingest("missing").err
+    assert "Traceback" in shell.ingest("missing", "--verbose").err
+
+
+def test_sample_draws_labelled_pictures_and_a_query(shell: Any) -> None:
+    """Ten class folders of twenty, and one picture beside them."""
+    done = shell("ingest", "sample", "drawn", "--query", "query.jpg")
+    assert done.code == 0
+    folders = [path for path in (shell.folder / "drawn").iterdir() if path.is_dir()]
+    assert [len(list(folder.iterdir())) for folder in folders] == [20] * 10
+    assert (shell.folder / "query.jpg").is_file()
+
+
+def test_a_read_only_home_is_one_clear_line(shell: Any, pictures: Path) -> None:
+    """A home that cannot be made ends with 1 and its path."""
+    if os.geteuid() == 0:
+        (shell.folder / "blocked").write_text("a file stands where the home should be")
+    else:
+        (shell.folder / "blocked").mkdir(mode=0o500)
+    done = shell("ingest", "run", "pictures", *shell.model, LOOKALIKE_HOME=str(shell.folder / "blocked/home"))
+    assert done.code == 1
+    assert "blocked" in done.err
+    assert "Traceback" not in done.err

@@ -1,0 +1,135 @@
+"""`search query` as a process: its table, its JSON, its filters and how it fails."""
+
+import shutil
+from typing import Any
+
+import pytest
+
+
+def names(answer: dict[str, Any]) -> list[str]:
+    """The paths of an answer's hits, in order."""
+    return [hit["path"] for hit in answer["hits"]]
+
+
+def test_the_table_has_ten_neighbours_best_first(ingested: Any) -> None:
+    """Rank, score, class and path, under the query and the collection."""
+    done = ingested("search", "query", "query.png")
+    assert done.code == 0, done.err
+    heading, columns, *rows = done.out.splitlines()
+    assert heading.startswith("query.png in vgg16-block1_pool-w")
+    assert columns.split() == ["rank", "similarity", "class", "path"]
+    assert [row.split()[0] for row in rows] == [str(rank) for rank in range(1, 11)]
+    scores = [float(row.split()[1]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert all(row.split()[3].startswith(row.split()[2] + "/") for row in rows)
+
+
+def test_euclidean_distances_rise(ingested: Any) -> None:
+    """Best first means the smallest distance first, and the column says so."""
+    done = ingested("search", "query", "query.png", "--distance", "euclid")
+    assert "distance" in done.out.splitlines()[1]
+    scores = [float(row.split()[1]) for row in done.out.splitlines()[2:]]
+    assert len(scores) == 10
+    assert scores == sorted(scores)
+
+
+def test_json_says_everything_that_was_promised(ingested: Any) -> None:
+    """The object has the documented keys, and files that are there."""
+    (answer,) = ingested("search", "query", "query.png", "--json").json
+    expected = "schema query collection backbone layer pooling distance provider store took_ms hits"
+    assert list(answer) == expected.split()
+    assert (answer["schema"], answer["backbone"], answer["layer"]) == (1, "vgg16", "block1_pool")
+    assert (answer["distance"], answer["store"]) == ("cosine", "embedded")
+    assert set(answer["took_ms"]) == {"load", "embed", "search"}
+    hit = answer["hits"][0]
+    assert list(hit) == ["rank", "score", "class", "dataset", "path", "file", "id"]
+    assert hit["file"] == str(ingested.folder / "pictures" / hit["path"])
+
+
+def test_several_queries_share_one_model(ingested: Any) -> None:
+    """Loading is paid for once: it is 0 from the second answer on."""
+    answers = ingested("search", "query", "query.png", "pictures/square/crimson.png", "--json").json
+    assert [answer["query"] for answer in answers] == ["query.png", "pictures/square/crimson.png"]
+    assert answers[0]["took_ms"]["load"] > 0
+    assert answers[1]["took_ms"]["load"] == 0
+
+
+def test_the_query_itself_is_left_out_unless_wanted(ingested: Any) -> None:
+    """Equal bytes count as the query, whatever their name."""
+    shutil.copy(ingested.folder / "pictures/circle/crimson.png", ingested.folder / "renamed.png")
+    (without,) = ingested("search", "query", "renamed.png", "--json").json
+    (with_it,) = ingested("search", "query", "renamed.png", "--json", "--include-self").json
+    assert "circle/crimson.png" not in names(without)
+    assert names(with_it)[0] == "circle/crimson.png"
+    assert with_it["hits"][0]["score"] == pytest.approx(1, abs=1e-5)
+
+
+def test_filters_and_limit(ingested: Any) -> None:
+    """`--class` and `--dataset` narrow the answer, `--limit` shortens it."""
+    (answer,) = ingested("search", "query", "query.png", "--class", "stripes", "--json").json
+    assert {hit["class"] for hit in answer["hits"]} == {"stripes"}
+    assert len(answer["hits"]) == 4
+    (answer,) = ingested("search", "query", "query.png", "--limit", "3", "--exact", "--json").json
+    assert len(answer["hits"]) == 3
+    done = ingested("search", "query", "query.png", "--dataset", "nowhere")
+    assert done.code == 0
+    assert "no picture fits" in done.out
+
+
+def test_a_query_may_come_from_standard_input(ingested: Any) -> None:
+    """`-` gives the same neighbours as the file."""
+    data = (ingested.folder / "query.png").read_bytes()
+    (piped,) = ingested("search", "query", "-", "--json", data=data).json
+    (named,) = ingested("search", "query", "query.png", "--json").json
+    assert piped["query"] == "-"
+    assert piped["hits"] == named["hits"]
+
+
+def test_an_unreadable_query_is_4_and_the_others_are_answered(ingested: Any) -> None:
+    """One object says what is wrong, the next one is an answer."""
+    (ingested.folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    done = ingested("search", "query", "broken.jpg", "query.png", "--json")
+    assert done.code == 4
+    assert done.json[0] == {"schema": 1, "query": "broken.jpg", "error": "truncated"}
+    assert len(done.json[1]["hits"]) == 10
+
+
+def test_a_collection_can_be_named(ingested: Any) -> None:
+    """`--collection` addresses any collection, and no other option is needed."""
+    (first,) = ingested("search", "query", "query.png", "--distance", "euclid", "--json").json
+    (second,) = ingested("search", "query", "query.png", "--collection", first["collection"], "--json").json
+    assert second["hits"] == first["hits"]
+
+
+def test_a_missing_collection_is_6_and_says_what_there_is(ingested: Any) -> None:
+    """The message names the collections there are and the command that would make the missing one."""
+    done = ingested("search", "query", "query.png", "--collection", "resnet101v2-euclid")
+    assert done.code == 6
+    assert "vgg16-block1_pool-w" in done.err
+    assert "ingest run DIR --backbone resnet --distance euclid" in done.err
+    assert ingested("search", "query", "query.png", "--backbone", "resnet").code == 6
+
+
+def test_an_empty_store_is_6(shell: Any) -> None:
+    """Nothing was ingested yet, and the message says how to begin."""
+    done = shell("search", "query", "query.png")
+    assert done.code == 6
+    assert "ingest run DIR" in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["query.png", "--limit", "0"],
+        ["query.png", "--distance", "manhattan"],
+        ["query.png", "--bogus"],
+        ["-", "-"],
+        ["query.png", "--collection", "x", "--backbone", "vgg"],
+    ],
+)
+def test_wrong_usage_is_2(ingested: Any, words: list[str]) -> None:
+    """Nothing is printed to stdout, and something to stderr."""
+    done = ingested("search", "query", *words, data=b"")
+    assert (done.code, done.out) == (2, "")
+    assert done.err
