@@ -1,0 +1,369 @@
+"""How fast is a store, and how much does its index find? Upserts, exact and indexed queries, disk.
+
+    python benchmarks/store.py [--dimension 512 2048] [--points 20000 100000] [--queries 200] [--store URL]
+
+Without `--store` it is the embedded store, each case in a temporary folder of its own; with it a Qdrant
+server, on which a collection with a name of its own is made and deleted. The vectors are synthetic:
+clusters on a surface of 64 directions, some noise everywhere, what is negative cut to zero. Seen as the
+ten classes of photos that the parameters were set by, they are like VGG16's average-pooled features or a
+little harder: cosine with the tenth neighbour 0.75 (photos 0.75), with a picture at random 0.33 (0.27),
+intrinsic dimension 16 (13, Levina and Bickel's estimate from 20 neighbours).
+
+Queries are new points of the same clusters. Times are those of `Collection.query`, payloads included,
+after some queries that are not counted; "one left out" is how `search query` asks, by a filter.
+Recall@10 is the share of the ten hits that numpy's own ten nearest in float64 contain; hits that tie
+with the tenth count. The distance is cosine. Batches of 16 and of 256 take turns by 1,024 points, so
+that both meet the collection at all its sizes.
+
+The index is built whatever the collection's size: the threshold below which the embedded store does
+without is lowered for the run, and a server's is set to nothing until all points are there.
+"""
+
+import argparse
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from machine import describe
+from numpy.typing import NDArray
+
+from lookalike.backbones import VGG16, Pooling
+from lookalike.manifest import (
+    CollectionManifest,
+    Distance,
+    ModelIdentity,
+    WeightsKind,
+    WeightsSource,
+)
+from lookalike.settings import Settings
+from lookalike.stores import embedded
+from lookalike.stores.choice import open_store
+from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload, PointFilter
+from lookalike.stores.protocol import Collection, Store
+
+NEIGHBOURS = 10
+BATCH_SIZES = (16, 256)
+CHUNK = 1_024
+"""Points that are in memory at once; a multiple of every batch size."""
+
+CLUSTERS = 100
+DIRECTIONS = 64
+SPREAD = 0.8
+NOISE = 0.3
+
+WARM_UP = 20
+"""The first so many queries are asked once before the clock runs."""
+
+LEFT_OUT = PointFilter(excluded_sha256="0" * 64)
+"""`search query` asks like this: without the picture that it was given."""
+
+TIE = 1e-6
+"""Cosines that differ by less are equal: float32 sums of thousands of values differ by about as much."""
+
+_QUERIES_KEY = 2**32  # no chunk has this number
+_POLL_S = 0.1
+
+Say = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One collection to measure."""
+
+    dimension: int
+    points: int
+
+
+def main() -> None:
+    """Prints a row for each figure as soon as it is known."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dimension", type=int, nargs="+", default=[512, 2048])
+    parser.add_argument("--points", type=int, nargs="+", default=[20_000, 100_000])
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--store", metavar="URL", help="of a Qdrant server; default: the embedded store")
+    arguments = parser.parse_args()
+    if arguments.store and not arguments.store.startswith(("http://", "https://")):
+        parser.error("--store takes the URL of a server")
+    print(describe())
+    for case in (Case(dimension=d, points=n) for d in arguments.dimension for n in arguments.points):
+        measure(case, queries=arguments.queries, url=arguments.store)
+
+
+def measure(case: Case, *, queries: int, url: str | None) -> None:
+    """Fills a collection, asks it, builds its index, asks it again."""
+
+    def say(what: str, figure: str) -> None:
+        print(f"{case.dimension:5} x {case.points:<7} {what:24} {figure}", flush=True)
+
+    clusters = Clusters.of(case.dimension)
+    truth = Truth.of(clusters.draw(queries, _QUERIES_KEY))
+    with fresh_collection(case.dimension, url) as (place, name):
+        with place.store.open(name) as collection:
+            place.hold_index(name)
+            fill(collection, clusters, case.points, truth, say)
+        with reopened(place, name, "without index", say) as collection:
+            ask(collection, "exact", truth, say, exact=True)
+            ask(collection, "exact, one left out", truth, say, exact=True, where=LEFT_OUT)
+            started = time.perf_counter()
+            place.build_index(collection, case.points)
+            say("index built in", f"{time.perf_counter() - started:.1f} s")
+        with reopened(place, name, "with index", say) as collection:
+            ask(collection, "indexed", truth, say)
+            ask(collection, "indexed, one left out", truth, say, where=LEFT_OUT)
+
+
+@contextmanager
+def reopened(place: "Place", name: str, state: str, say: Say) -> Iterator[Collection]:
+    """Opens a collection as each command does; how long that takes, and what lies on the disk."""
+    disk = place.disk_bytes()
+    if disk is not None:
+        say(f"disk {state}", f"{disk / 2**20:,.0f} MB")
+    started = time.perf_counter()
+    with place.store.open(name) as collection:
+        say(f"opened {state} in", f"{(time.perf_counter() - started) * 1000:.0f} ms")
+        yield collection
+
+
+def fill(collection: Collection, clusters: "Clusters", points: int, truth: "Truth", say: Say) -> None:
+    """Writes all points in chunks; only `Collection.upsert` is timed."""
+    written, took_s = dict.fromkeys(BATCH_SIZES, 0), dict.fromkeys(BATCH_SIZES, 0.0)
+    for chunk, start in enumerate(range(0, points, CHUNK)):
+        vectors = clusters.draw(min(CHUNK, points - start), chunk)
+        truth.look_at(vectors, start)
+        rows = [ImagePoint(payload=_payload(start + i), vector=v) for i, v in enumerate(vectors)]
+        size = BATCH_SIZES[chunk % len(BATCH_SIZES)]
+        started = time.perf_counter()
+        for first in range(0, len(rows), size):
+            collection.upsert(rows[first : first + size])
+        took_s[size] += time.perf_counter() - started
+        written[size] += len(rows)
+    for size in BATCH_SIZES:
+        if written[size]:
+            say(f"upserts of {size}", f"{written[size] / took_s[size]:,.0f} points/s")
+
+
+def ask(
+    collection: Collection,
+    what: str,
+    truth: "Truth",
+    say: Say,
+    *,
+    where: PointFilter = EVERYTHING,
+    exact: bool = False,
+) -> None:
+    """Asks every query once; latency and recall@10."""
+    for vector in truth.queries[:WARM_UP]:
+        collection.query(vector, limit=NEIGHBOURS, where=where, exact=exact)
+    took_ms, found = [], []
+    for vector in truth.queries:
+        started = time.perf_counter()
+        hits = collection.query(vector, limit=NEIGHBOURS, where=where, exact=exact)
+        took_ms.append((time.perf_counter() - started) * 1000)
+        found.append({int(hit.payload.path) for hit in hits})
+    p50, p99 = np.percentile(took_ms, [50, 99])
+    say(what, f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, recall@{NEIGHBOURS} {truth.recall(found):.4f}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clusters:
+    """Where vectors come from: seeded, so that the same chunk is always the same."""
+
+    centres: NDArray[np.float32]
+    directions: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, dimension: int) -> "Clusters":
+        """Centres float32 `[CLUSTERS, DIRECTIONS]`, directions float32 `[DIRECTIONS, dimension]`."""
+        random = np.random.default_rng(dimension)
+        weights = 1 / np.sqrt(np.arange(1, DIRECTIONS + 1))
+        weights /= np.linalg.norm(weights)
+        directions = random.normal(size=(DIRECTIONS, dimension)) * weights[:, np.newaxis]
+        centres = random.normal(size=(CLUSTERS, DIRECTIONS))
+        return cls(centres=centres.astype(np.float32), directions=directions.astype(np.float32))
+
+    def draw(self, count: int, key: int) -> NDArray[np.float32]:
+        """float32 `[count, D]`, none negative; another `key` gives other points."""
+        random = np.random.default_rng([self.directions.shape[1], key])
+        centres = self.centres[random.integers(CLUSTERS, size=count)]
+        inner = centres + SPREAD * random.standard_normal((count, DIRECTIONS), dtype=np.float32)
+        vectors = inner @ self.directions
+        vectors += NOISE * random.standard_normal(vectors.shape, dtype=np.float32)
+        return np.maximum(vectors, 0, out=vectors)
+
+
+@dataclass(slots=True)
+class Truth:
+    """The nearest neighbours by numpy, kept up to date while the points go by.
+
+    `scores` float64 and `rows` int64 are `[Q, K]`, best first, with K above ten for the sake of ties.
+    """
+
+    queries: NDArray[np.float32]
+    scores: NDArray[np.float64] = field(init=False)
+    rows: NDArray[np.int64] = field(init=False)
+
+    @classmethod
+    def of(cls, queries: NDArray[np.float32]) -> "Truth":
+        """Before any point is seen."""
+        truth = cls(queries)
+        truth.scores = np.empty((len(queries), 0))
+        truth.rows = np.empty((len(queries), 0), dtype=np.int64)
+        return truth
+
+    def look_at(self, vectors: NDArray[np.float32], start: int) -> None:
+        """Takes in points float32 `[N, D]` whose rows are numbered from `start`."""
+        rows = np.broadcast_to(np.arange(start, start + len(vectors)), (len(self.queries), len(vectors)))
+        scores = np.hstack([self.scores, _unit(self.queries) @ _unit(vectors).T])
+        best = np.argsort(-scores, axis=1, kind="stable")[:, : 4 * NEIGHBOURS]
+        self.scores = np.take_along_axis(scores, best, axis=1)
+        self.rows = np.take_along_axis(np.hstack([self.rows, rows]), best, axis=1)
+
+    def recall(self, found: Sequence[set[int]]) -> float:
+        """The mean share of the hits, given by row, that are as near as the tenth neighbour."""
+        tenth = min(NEIGHBOURS, self.rows.shape[1])
+        good = self.scores >= self.scores[:, tenth - 1 : tenth] - TIE
+        right = [set(rows[ok].tolist()) for rows, ok in zip(self.rows, good, strict=True)]
+        return float(np.mean([len(a & b) / tenth for a, b in zip(found, right, strict=True)]))
+
+
+class EmbeddedPlace:
+    """The embedded store in a folder of its own."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store = store
+        self._folder = folder
+
+    def hold_index(self, name: str) -> None:
+        """Nothing to do: it is only built when asked for."""
+
+    def build_index(self, collection: Collection, points: int) -> None:  # noqa: ARG002
+        """As at the end of an ingest: in a child process, with the shard loaded again behind it."""
+        collection.build_index(lambda: None)
+        if collection.needs_index():
+            raise RuntimeError("the index is not finished")
+
+    def disk_bytes(self) -> int | None:
+        """What the folder takes; the engine's files are larger than what is written in them."""
+        return sum(_taken(path) for path in self._folder.rglob("*") if path.is_file())
+
+
+class ServerPlace:
+    """A server; its index is built by itself, which is kept back until all points are there."""
+
+    def __init__(self, store: Store, url: str, api_key: str | None) -> None:
+        from qdrant_client import QdrantClient
+
+        self.store = store
+        self._client = QdrantClient(url=url, api_key=api_key)
+
+    def hold_index(self, name: str) -> None:
+        """A threshold of 0 means never."""
+        self._set_threshold(name, 0)
+
+    def build_index(self, collection: Collection, points: int) -> None:
+        """Waits until every point is in the index."""
+        from qdrant_client.models import CollectionStatus
+
+        self._set_threshold(collection.name, 1)
+        while True:
+            info = self._client.get_collection(collection.name)
+            if info.status == CollectionStatus.GREEN and (info.indexed_vectors_count or 0) >= points:
+                return
+            time.sleep(_POLL_S)
+
+    def disk_bytes(self) -> int | None:
+        """Not seen from here."""
+        return None
+
+    def _set_threshold(self, name: str, kilobytes: int) -> None:
+        from qdrant_client.models import OptimizersConfigDiff
+
+        optimizers = OptimizersConfigDiff(indexing_threshold=kilobytes)
+        self._client.update_collection(name, optimizers_config=optimizers)
+
+
+Place = EmbeddedPlace | ServerPlace
+
+
+@contextmanager
+def fresh_collection(dimension: int, url: str | None) -> Iterator[tuple[Place, str]]:
+    """An empty collection in a store, both gone afterwards."""
+    manifest = _manifest(dimension)
+    with fresh_place(url) as place:
+        place.store.create(manifest)
+        try:
+            yield place, manifest.collection
+        finally:
+            place.store.delete(manifest.collection)
+
+
+@contextmanager
+def fresh_place(url: str | None) -> Iterator[Place]:
+    """The server, or an embedded store that indexes collections of any size."""
+    settings = Settings.from_environment()
+    if url is not None:
+        with closing(open_store(url, settings)) as store:
+            yield ServerPlace(store, url, settings.qdrant_api_key)
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder,
+        mock.patch.object(embedded, "INDEXED_ABOVE_KB", 1),
+    ):
+        yield EmbeddedPlace(open_store(f"embedded:{folder}", settings), Path(folder))
+
+
+def _manifest(dimension: int) -> CollectionManifest:
+    """Of a layer and weights that nobody has, so that no collection of that name is anywhere."""
+    return CollectionManifest(
+        identity=ModelIdentity(
+            backbone=VGG16.name,
+            layer="benchmark",
+            pooling=Pooling.AVG,
+            preprocessing="none",
+            precision="float32",
+            weights_fingerprint=secrets.token_hex(32),
+            dimension=dimension,
+        ),
+        distance=Distance.COSINE,
+        weights=WeightsSource(kind=WeightsKind.FILE, official=False),
+        exporter_version="0",
+        graph_revision=0,
+        provider="",
+        created_at="2026-01-01T00:00:00+00:00",
+        datasets={},
+    )
+
+
+def _payload(row: int) -> Payload:
+    return Payload(
+        dataset="benchmark",
+        path=str(row),
+        class_name=f"class {row % CLUSTERS}",
+        sha256=f"{row + 1:064x}",
+        width=640,
+        height=480,
+        bytes=50_000,
+        mtime_ns=1_700_000_000_000_000_000,
+        ingested_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def _unit(vectors: FloatVector) -> NDArray[np.float64]:
+    wide = vectors.astype(np.float64)
+    return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True))
+
+
+def _taken(path: Path) -> int:
+    status = path.stat()
+    blocks: int | None = getattr(status, "st_blocks", None)  # of 512 bytes; Windows has none
+    return status.st_size if blocks is None else blocks * 512
+
+
+if __name__ == "__main__":
+    main()
