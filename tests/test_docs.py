@@ -1,0 +1,83 @@
+"""The README stays true: commands, options, variables, exit codes and reasons."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lookalike import errors
+from lookalike.pictures import SUFFIXES
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+COMMANDS = {
+    "exporter": ("run", "list", "verify"),
+    "ingest": ("run", "status", "sample"),
+    "search": ("query",),
+}
+
+
+def section(title: str) -> str:
+    """The README's text from one heading to the next of the same depth."""
+    found = re.search(rf"^(#+) {re.escape(title)}$\n(.*?)(?=^#{{1,3}} |\Z)", README, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[2]
+
+
+def help_options(command: str) -> dict[str, set[str]]:
+    """Subcommand -> the options in its help."""
+    options = {}
+    for name in COMMANDS[command]:
+        program = Path(sys.executable).parent / command
+        said = subprocess.run([program, name, "--help"], capture_output=True, text=True, check=True).stdout
+        options[name] = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", said)) - {"--help"}
+    return options
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_in_the_readme_and_no_other(command: str) -> None:
+    """What `--help` lists and what the command's section lists are the same."""
+    there = set().union(*help_options(command).values())
+    rows = re.findall(r"^\| (`--.*?) \|", section(command), re.MULTILINE)
+    documented = {option for row in rows for option in re.findall(r"--[a-z-]+", row)}
+    assert documented | {"--json", "--verbose"} == there
+
+
+@pytest.mark.parametrize("command", ["exporter", "ingest"])
+def test_options_are_listed_with_their_subcommands(command: str) -> None:
+    """The column `of` names exactly the subcommands that take an option."""
+    options = help_options(command)
+    for names, of in re.findall(r"^\| (`--.*?) \| ([a-z, ]+) \|", section(command), re.MULTILINE):
+        for option in re.findall(r"--[a-z-]+", names):
+            takers = {name for name, taken in options.items() if option in taken}
+            assert takers == set(of.split(", ")), option
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_subcommand_is_in_the_readme(command: str) -> None:
+    """Each one stands there as it is typed."""
+    for name in COMMANDS[command]:
+        assert f"{command} {name}" in README
+
+
+def test_exit_codes_are_those_of_the_errors() -> None:
+    """The table has a row for every exit code there is."""
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", section("Exit codes"), re.MULTILINE)}
+    tree = [value for value in vars(errors).values() if hasattr(value, "exit_code")]
+    assert documented == {0, errors.INTERRUPTED_EXIT_CODE, *(error.exit_code for error in tree)}
+
+
+def test_environment_variables_are_those_that_are_read() -> None:
+    """The table lists what settings look up, and nothing else."""
+    source = (Path(__file__).parents[1] / "lookalike" / "settings.py").read_text(encoding="utf-8")
+    read = set(re.findall(r'environment\.get\("(\w+)"\)', source))
+    documented = set(re.findall(r"^\| `(\w+)` \|", section("Environment"), re.MULTILINE))
+    assert documented == read
+
+
+def test_reasons_and_suffixes_are_those_of_the_code() -> None:
+    """The closed set of reasons and the picture names stand in the README in full."""
+    text = section("ingest")
+    assert all(f"`{reason}`" in text for reason in errors.SkipReason)
+    assert all(f"`{suffix}`" in text for suffix in SUFFIXES)
