@@ -177,7 +177,7 @@ def _features(
     keras: Any, network: Any, taps: Sequence[str], prepared: Floats
 ) -> dict[tuple[str, int], Floats]:
     part = keras.Model(network.input, [network.get_layer(tap).output for tap in taps])
-    features = {}
+    features: dict[tuple[str, int], Floats] = {}
     for size in BATCH_SIZES:
         outputs = part(prepared[:size], training=False)
         features |= {

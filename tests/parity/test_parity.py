@@ -62,7 +62,8 @@ CASES = [
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case.backbone}-{case.layer}-{case.pooling}")
 def case(request: pytest.FixtureRequest) -> Case:
     """Each tap in turn."""
-    return request.param
+    case: Case = request.param
+    return case
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +176,6 @@ def _pool(keras: Any, features: NDArray[Any], pooling: Pooling) -> NDArray[Any]:
     return np.asarray(keras.ops.convert_to_numpy(layers[pooling]()(features)))
 
 
-def _cosines(expected: NDArray[Any], found: NDArray[Any]) -> NDArray[Any]:
+def _cosines(expected: NDArray[Any], found: NDArray[Any]) -> Any:
     a, b = expected.astype(np.float64), found.astype(np.float64)
     return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
