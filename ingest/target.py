@@ -9,7 +9,7 @@ from pathlib import Path
 
 from exporter import ModelFile
 from ingest.changes import Decision, Known
-from lookalike.errors import UsageError
+from lookalike.errors import CollectionMissingError, UsageError
 from lookalike.manifest import CollectionManifest, Distance, collection_name
 from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint
 from lookalike.stores.protocol import Collection, Store
@@ -40,7 +40,7 @@ class Target:
     """A collection that is opened where it is there, and made when the first point is written.
 
     Raises:
-        ManifestError: the collection holds another space.
+        ManifestError: the collection holds another space, or something that is not ours has its name.
         UsageError: the collection knows the dataset under another root.
     """
 
@@ -60,7 +60,7 @@ class Target:
         self.report = CollectionReport(name=self.name)
         self._dataset, self._distance = dataset, distance
         self._store, self._stack, self._read_only = store, stack, read_only
-        self._collection = self._opened() if self.name in store else None
+        self._collection = self._opened() if self._is_there() else None
         self.known = Known.of(dataset.name, self._collection.scan(EVERYTHING) if self._collection else ())
 
     def decide(self, decision: Decision) -> Decision:
@@ -127,6 +127,14 @@ class Target:
                 written.add(decision.payload.id)
         found = collection.vectors(list(sources))
         return {sources[point_id]: vector for point_id, vector in found.items()}
+
+    def _is_there(self) -> bool:
+        """Asked before anything is embedded: what has our name and is not ours is refused here."""
+        try:
+            self._store.manifest(self.name)
+        except CollectionMissingError:
+            return False
+        return True
 
     def _opened(self) -> Collection:
         collection = self._stack.enter_context(self._store.open(self.name))

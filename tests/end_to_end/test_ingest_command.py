@@ -256,3 +256,16 @@ def test_a_read_only_home_is_one_clear_line(shell: Any, pictures: Path) -> None:
     assert done.code == 1
     assert "blocked" in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_folder_that_is_not_ours_is_6_before_anything_is_embedded(shell: Any, pictures: Path) -> None:
+    """What has the collection's name and no manifest of ours is left alone, in a dry run too."""
+    (report,) = shell.ingest("pictures", "--dry-run", "--json").json
+    foreign = shell.folder / "home/qdrant" / report["collections"][0]["name"] / "precious.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("not a collection")
+    for words in (["pictures"], ["pictures", "--dry-run"]):
+        done = shell.ingest(*words)
+        assert done.code == 6
+        assert "runs on" not in done.err
+    assert foreign.read_text() == "not a collection"

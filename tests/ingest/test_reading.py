@@ -102,6 +102,26 @@ def test_closing_early_leaves_no_thread_behind() -> None:
     assert threading.active_count() == before
 
 
+def test_closing_early_does_not_read_what_is_waiting() -> None:
+    """Only what threads are at is finished; here they are held up until the rest was called off."""
+    started: list[int] = []
+    go_on = threading.Event()
+
+    def slow(item: int) -> int:
+        started.append(item)
+        if item:
+            go_on.wait(10)
+        return item
+
+    results = map_ahead(slow, iter(range(1000)), ahead=100)
+    assert next(results) == 0
+    release = threading.Timer(0.3, go_on.set)
+    release.start()
+    results.close()
+    release.join()
+    assert len(started) < 100
+
+
 def test_a_picture_is_read_hashed_and_decoded(picture: Path) -> None:
     """In one go, since its bytes are at hand."""
     read = read_picture(found(picture), lambda _: False)

@@ -348,6 +348,13 @@ def test_a_header_that_promises_a_gigantic_picture_is_too_large() -> None:
     assert reason_of(bytes(data)) is SkipReason.TOO_LARGE
 
 
+def test_a_picture_below_our_limit_is_not_refused_for_pillows_lower_one() -> None:
+    """96 megapixels, as some cameras have; only the header of one, so that it is seen to be opened."""
+    data = bytearray(encoded(Image.new("1", (8, 8)), "BMP"))
+    data[18:26] = (12_000).to_bytes(4, "little") + (8_000).to_bytes(4, "little")
+    assert reason_of(bytes(data)) is SkipReason.TRUNCATED
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 def test_the_content_decides_and_not_the_name(kind: str) -> None:
     """A PNG that is called photo.jpg is a PNG."""
