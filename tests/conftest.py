@@ -22,7 +22,7 @@ TINY_LAYERS = {"block1_conv1": (3, 3, 3, 64), "block1_conv2": (3, 3, 64, 64)}
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Here and not in `tests/parity`, so that a plain `pytest` knows the option too."""
     parser.addoption(
-        "--all-photos", action="store_true", help="compare neighbours on every photo, not on six a class"
+        "--all-photos", action="store_true", help="compare neighbours on every photo, not on twenty a class"
     )
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
@@ -64,20 +62,6 @@ class Shell:
         return self("ingest", "run", *words, *self.model)
 
 
-def write_weights(path: Path, seed: int) -> None:
-    """VGG16's first block in Keras' legacy layout, with seeded random values."""
-    rng = np.random.default_rng(seed)
-    shapes = {"block1_conv1": (3, 3, 3, 64), "block1_conv2": (3, 3, 64, 64)}
-    with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = [name.encode() for name in shapes]
-        for name, shape in shapes.items():
-            group = file.create_group(name)
-            group.attrs["weight_names"] = [f"{name}/kernel:0".encode(), f"{name}/bias:0".encode()]
-            scale = (2 / np.prod(shape[:3])) ** 0.5
-            group[f"{name}/kernel:0"] = rng.normal(0, scale, shape).astype(np.float32)
-            group[f"{name}/bias:0"] = rng.normal(0, 0.1, shape[-1:]).astype(np.float32)
-
-
 def draw(path: Path, shape: str, colour: str) -> None:
     """A picture of one shape in one colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,15 +86,7 @@ def draw_folder(root: Path, colours: Sequence[str] = COLOURS) -> Path:
 
 
 @pytest.fixture(scope="session")
-def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small model's weights."""
-    path = tmp_path_factory.mktemp("weights") / "small.h5"
-    write_weights(path, seed=1)
-    return path
-
-
-@pytest.fixture(scope="session")
-def make_shell(weights_file: Path) -> Callable[[Path], Shell]:
+def make_shell(tiny_weights: Path) -> Callable[[Path], Shell]:
     """A shell in a folder, with a home of its own and nothing of the caller's settings."""
 
     def make(folder: Path) -> Shell:
@@ -120,7 +96,7 @@ def make_shell(weights_file: Path) -> Callable[[Path], Shell]:
             if not name.startswith(("LOOKALIKE_", "QDRANT_"))
         }
         own = {"LOOKALIKE_HOME": str(folder / "home"), "LOOKALIKE_STORE": "embedded", "HOME": str(folder)}
-        return Shell(folder=folder, weights=weights_file, environment=kept | own)
+        return Shell(folder=folder, weights=tiny_weights, environment=kept | own)
 
     return make
 
