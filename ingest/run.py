@@ -71,6 +71,8 @@ class StopRequest:
     """Set by whoever wants the ingest to end after the batch in hand."""
 
     requested: bool = False
+    waits_for_batch: bool = False
+    """Whether there may be a batch in hand: not while a model is exported or a lock is waited for."""
 
     def check(self) -> None:
         """For waits that have no batch to finish."""
@@ -99,6 +101,7 @@ def run_ingest(
         ]
         report.collections = [target.report for target in targets]
         embedders = Embedders(settings.provider, reporter)
+        stop.waits_for_batch = True
         _Ingest(request, targets, embedders, report, stop).run(entries, reporter)
         if not stop.requested:
             _build_indexes(targets, reporter, stop)

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from lookalike.console import Reporter
+from lookalike.errors import ManifestError
 from lookalike.manifest import CollectionManifest
 from lookalike.stores.points import EVERYTHING
 from lookalike.stores.protocol import Store
@@ -19,10 +21,15 @@ class CollectionStatus:
     classes: Mapping[str, int]
 
 
-def collection_statuses(store: Store) -> Iterator[CollectionStatus]:
-    """Every collection of ours, counted exactly."""
+def collection_statuses(store: Store, reporter: Reporter) -> Iterator[CollectionStatus]:
+    """Every collection of ours, counted exactly; one that cannot be read is said and left out."""
     for name in store.names():
-        with store.open(name) as collection:
+        try:
+            opened = store.open(name)
+        except ManifestError as error:
+            reporter.say(f"warning: collection {name} is left out: {error}")
+            continue
+        with opened as collection:
             yield CollectionStatus(
                 name=name,
                 manifest=collection.manifest,

@@ -88,7 +88,7 @@ def why_no_cuda() -> str:
         return "this ONNX Runtime is built for the CPU alone"
     if not has_cuda_driver():
         return "no NVIDIA driver is installed"
-    return "the CUDA libraries do not load; install them with: pip install 'lookalike[cuda]'"
+    return "the CUDA libraries do not load; install this project with its extra lookalike[cuda]"
 
 
 def has_cuda_driver() -> bool:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from lookalike.backbones import BACKBONES, VGG16, Pooling, backbone_named
-from lookalike.errors import CollectionMissingError, UsageError
+from lookalike.console import Reporter
+from lookalike.errors import CollectionMissingError, ManifestError, UsageError
 from lookalike.manifest import CollectionManifest, Distance, WeightsKind
 from lookalike.settings import Settings
 from lookalike.stores.choice import where_else
@@ -13,7 +14,13 @@ from lookalike.stores.protocol import Store
 
 
 def choose_collection(
-    store: Store, *, settings: Settings, name: str | None, backbone: str | None, distance: Distance | None
+    store: Store,
+    *,
+    settings: Settings,
+    reporter: Reporter,
+    name: str | None,
+    backbone: str | None,
+    distance: Distance | None,
 ) -> str:
     """The collection that was named, or the one that the options leave.
 
@@ -31,7 +38,7 @@ def choose_collection(
         if name not in store:
             raise CollectionMissingError(missing_message(store, settings=settings, name=name))
         return name
-    manifests = {found: store.manifest(found) for found in store.names()}
+    manifests = _manifests(store, reporter)
     wanted = backbone_named(backbone).name if backbone else None
     fitting = {
         found: manifest
@@ -43,6 +50,17 @@ def choose_collection(
             missing_message(store, settings=settings, backbone=wanted, distance=distance)
         )
     return _preferred(fitting)
+
+
+def _manifests(store: Store, reporter: Reporter) -> dict[str, CollectionManifest]:
+    """Those that can be read; one that cannot does not stand in the way of the others."""
+    manifests = {}
+    for name in store.names():
+        try:
+            manifests[name] = store.manifest(name)
+        except ManifestError as error:
+            reporter.say(f"warning: collection {name} is left out: {error}")
+    return manifests
 
 
 def missing_message(

@@ -9,8 +9,8 @@ import typer
 from lookalike.console import StderrReporter, Verbose, command_app, run_command
 from lookalike.errors import PictureError, UsageError
 from lookalike.manifest import CollectionManifest, Distance
+from lookalike.options import JsonOption, RequireGpuOption, StoreOption, store_in_use
 from lookalike.settings import Settings
-from lookalike.stores.choice import open_store
 from lookalike.stores.points import SearchHit
 from lookalike.stores.protocol import Store
 from search.choice import choose_collection, file_of
@@ -21,31 +21,35 @@ app = command_app("Find the pictures most like a given one.")
 
 @app.command("query")
 def query(
-    images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Pictures; - reads one from stdin.")
-    ],
-    collection: Annotated[str | None, typer.Option("--collection", help="The collection to search.")] = None,
-    backbone: Annotated[str | None, typer.Option("--backbone", help="resnet or vgg.")] = None,
-    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many neighbours.")] = 10,
-    class_name: Annotated[
-        str | None, typer.Option("--class", help="Only pictures of this class; '' for those without one.")
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures; - reads one from stdin.")],
+    collection: Annotated[
+        str | None, typer.Option("--collection", metavar="NAME", help="The collection to search.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Only pictures of this dataset.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")
+    ] = None,
+    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="How many neighbours.")
+    ] = 10,
+    class_name: Annotated[
+        str | None,
+        typer.Option(
+            "--class", metavar="CLASS", help="Only pictures of this class; '' for those without one."
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
+    ] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Compare with every picture, past the index.")
     ] = False,
     include_self: Annotated[
         bool, typer.Option("--include-self", help="Keep pictures whose bytes equal the query's.")
     ] = False,
-    require_gpu: Annotated[
-        bool, typer.Option("--require-gpu", help="Fail where CUDA is not in use.")
-    ] = False,
-    store: Annotated[
-        str | None,
-        typer.Option("--store", help="embedded, embedded:DIR, auto or the URL of a Qdrant server."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    require_gpu: RequireGpuOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Print the nearest neighbours of each picture, best first."""
@@ -55,18 +59,18 @@ def query(
         limit=limit, class_name=class_name, dataset=dataset, exact=exact, include_self=include_self
     )
     settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
-    opened = open_store(store, settings)
-    try:
-        for notice in opened.notices:
-            reporter.say(notice)
+    with store_in_use(store, settings, reporter) as opened:
         name = choose_collection(
-            opened, settings=settings, name=collection, backbone=backbone, distance=distance
+            opened,
+            settings=settings,
+            reporter=reporter,
+            name=collection,
+            backbone=backbone,
+            distance=distance,
         )
-        reporter.say(f"store: {opened.label}, collection: {name}")
         with Searcher.opened(name, store=opened, settings=settings, reporter=reporter) as searcher:
+            reporter.say(f"collection: {name}, on {searcher.provider}")
             failed = [image for image in images if not _answer(searcher, image, options, opened, as_json)]
-    finally:
-        opened.close()
     if failed:
         raise typer.Exit(PictureError.exit_code)
 

@@ -1,5 +1,7 @@
 """`exporter` as a process."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -47,3 +49,26 @@ def test_wrong_options_are_2_and_wrong_files_3(shell: Any) -> None:
     assert shell("exporter", "run", "--backbone", "resnet", "--weights", "imagenet-wheel").code == 2
     assert shell("exporter", "run", "--backbone", "vgg", "--weights", "missing.h5").code == 3
     assert shell("exporter", "run", "--backbone", "resnet", "--weights", shell.weights).code == 3
+
+
+def test_verify_says_what_it_checked_and_what_not(shell: Any) -> None:
+    """A line a check, or one JSON object with all of them; nothing failed is 0."""
+    done = shell("exporter", "verify", *shell.model)
+    assert done.code == 0, done.out + done.err
+    assert all(line.split()[0] in ("ok", "skipped") for line in done.out.splitlines())
+    (report,) = shell("exporter", "verify", *shell.model, "--json").json
+    assert list(report) == ["schema", "path", "failed", "checks"]
+    assert report["failed"] is False
+    assert {"name", "outcome", "detail"} == set(report["checks"][0])
+
+
+def test_verify_is_1_where_the_model_is_not_what_its_card_says(shell: Any) -> None:
+    """A fingerprint that is not that of the weights is a mismatch, and is named."""
+    card = Path(shell("exporter", "run", *shell.model).out.strip()).with_suffix(".json")
+    data = json.loads(card.read_text())
+    data["manifest"]["identity"]["weights_fingerprint"] = "0" * 64
+    card.write_text(json.dumps(data))
+    done = shell("exporter", "verify", *shell.model)
+    assert done.code == 1
+    assert "FAILED" in done.out
+    assert "Traceback" not in done.err

@@ -130,6 +130,7 @@ def test_folders_without_pictures_are_2(shell: Any) -> None:
     "words",
     [
         ["--backbone", "resnet", "--pooling", "max"],
+        ["--pooling", "none"],
         ["--layer", "no_such_layer"],
         ["--distance", "dot"],
         ["--labels", "missing.csv"],

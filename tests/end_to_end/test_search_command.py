@@ -4,6 +4,7 @@ import shutil
 from typing import Any
 
 import pytest
+from PIL import Image
 
 
 def names(answer: dict[str, Any]) -> list[str]:
@@ -133,3 +134,36 @@ def test_wrong_usage_is_2(ingested: Any, words: list[str]) -> None:
     done = ingested("search", "query", *words, data=b"")
     assert (done.code, done.out) == (2, "")
     assert done.err
+
+
+def test_a_collection_prepared_otherwise_is_6_though_its_model_is_here(
+    make_shell: Any, tmp_path: Any
+) -> None:
+    """The query would be prepared by this version, so its vector would be of another space."""
+    shell = make_shell(tmp_path)
+    Image.new("RGB", (40, 40), "teal").save(tmp_path / "query.png")
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (50, 40), "coral").save(tmp_path / "pictures/a.png")
+    assert shell.ingest("pictures").code == 0
+    for path in [*tmp_path.glob("home/qdrant/*/manifest.json"), *tmp_path.glob("home/models/*.json")]:
+        path.write_text(path.read_text().replace("crop-bicubic", "squash-nearest"))
+    done = shell("search", "query", "query.png")
+    assert (done.code, done.out) == (6, "")
+    assert "squash-nearest" in done.err
+    assert "crop-bicubic" in done.err
+
+
+def test_a_collection_that_cannot_be_read_does_not_hide_the_others(make_shell: Any, tmp_path: Any) -> None:
+    """It is named in a warning; asking for it by name is refused."""
+    shell = make_shell(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (50, 40), "coral").save(tmp_path / "pictures/a.png")
+    Image.new("RGB", (40, 40), "teal").save(tmp_path / "query.png")
+    shell.ingest("pictures", "--distance", "cosine", "--distance", "euclid")
+    (broken,) = tmp_path.glob("home/qdrant/*-cosine/manifest.json")
+    broken.write_text(broken.read_text().replace('"schema": 1', '"schema": 2'))
+    done = shell("search", "query", "query.png")
+    assert done.code == 0
+    assert "-cosine is left out" in done.err
+    assert shell("search", "query", "query.png", "--collection", broken.parent.name).code == 6
+    assert len(shell("ingest", "status", "--json").json[0]["collections"]) == 1

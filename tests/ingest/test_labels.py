@@ -26,11 +26,14 @@ def test_each_row_gives_a_path_its_class(tmp_path: Path) -> None:
 
 
 def test_an_empty_class_stands_for_none(tmp_path: Path) -> None:
-    """A class that the folder would give can be taken away, too; so does a row that ends early."""
-    assert read_labels(table(tmp_path, "path,class\na/1.jpg,\na/2.jpg\n")) == {
-        "a/1.jpg": None,
-        "a/2.jpg": None,
-    }
+    """A class that the folder would give can be taken away, too."""
+    assert read_labels(table(tmp_path, "path,class\na/1.jpg,\n")) == {"a/1.jpg": None}
+
+
+def test_a_row_without_a_class_cell_is_refused(tmp_path: Path) -> None:
+    """A slip of the pen does not take a class away."""
+    with pytest.raises(UsageError, match="line 3 has too few cells"):
+        read_labels(table(tmp_path, "path,class\na/1.jpg,cat\na/2.jpg\n"))
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_who_asks_for_the_cpu_is_not_told_of_a_gpu(model: ModelFile, monkeypatch
     [
         ([CPU], True, "built for the CPU alone"),
         ([CUDA, CPU], False, "no NVIDIA driver"),
-        ([CUDA, CPU], True, "pip install 'lookalike[cuda]'"),
+        ([CUDA, CPU], True, "its extra lookalike[cuda]"),
     ],
     ids=["cpu-build", "no-driver", "no-libraries"],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lookalike.backbones import Pooling
+from lookalike.console import Quiet
 from lookalike.errors import CollectionMissingError, UsageError
 from lookalike.files import write_json
 from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
@@ -58,7 +59,9 @@ def choose(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Choose:
         backbone: str | None = None,
         distance: Distance | None = None,
     ) -> str:
-        return choose_collection(store, settings=home, name=name, backbone=backbone, distance=distance)
+        return choose_collection(
+            store, settings=home, reporter=Quiet(), name=name, backbone=backbone, distance=distance
+        )
 
     return choose_with
 

