@@ -1,4 +1,8 @@
-"""From a backbone, a layer, a pooling and weights to a model file that is ready to run."""
+"""From a backbone, a layer, a pooling and weights to a model file that is ready to run.
+
+Beside each model of ours lies a card, a `.json` with its manifest and the size and time of its weights
+file, so that the right model is found without opening it. The embedder reads the manifest in the model.
+"""
 
 import json
 from collections.abc import Callable, Mapping

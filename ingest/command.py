@@ -1,6 +1,7 @@
 """The `ingest` command."""
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from ingest.labels import read_labels
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from ingest.status import CollectionStatus, collection_statuses
 from ingest.target import Dataset
-from lookalike.console import StderrReporter, Verbose, command_app, run_command
+from lookalike.console import StderrReporter, Verbose, command_app, one_line, run_command
 from lookalike.embedder import BATCH_SIZE
 from lookalike.errors import LookalikeError, UsageError
 from lookalike.manifest import Distance
@@ -37,7 +38,7 @@ SHOWN_SKIPPED = 20
 
 @app.command("run")
 def run(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of pictures.")],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of pictures.")],
     backbone: Annotated[
         list[str] | None,
         typer.Option("--backbone", metavar="BACKBONE", help="resnet (default) or vgg; may be repeated."),
@@ -76,9 +77,8 @@ def run(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Bring collections up to date with a folder."""
-    root = folder.expanduser().resolve()
     request = IngestRequest(
-        dataset=Dataset(name=dataset or root.name or "root", root=root, moved=new_root),
+        dataset=_dataset(folder, dataset, moved=new_root),
         specs=_specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights),
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
         labels=read_labels(labels) if labels else {},
@@ -86,8 +86,6 @@ def run(
         dry_run=dry_run,
         prune=prune,
     )
-    if not root.is_dir():
-        raise UsageError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}")
     settings = Settings.from_environment().requiring_gpu(require_gpu)
     reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
@@ -149,6 +147,22 @@ def stopping_on_interrupt(reporter: StderrReporter) -> Iterator[StopRequest]:
         signal.signal(signal.SIGINT, before)
 
 
+def _dataset(folder: str, name: str | None, *, moved: bool) -> Dataset:
+    """Whose pictures these are, once their folder is there and both can be stored as text."""
+    try:
+        root = Path(os.path.expanduser(folder)).resolve()  # noqa: PTH111 - leaves a name like ~x alone
+        is_folder = bool(folder) and root.is_dir()
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"{folder[:200]} cannot be looked into ({error.__class__.__name__})") from error
+    if not is_folder:
+        raise UsageError(f"{root} {'is not a folder' if folder and root.exists() else 'does not exist'}")
+    named = name if name is not None else root.name or "root"
+    for text, option in ((named, "--dataset"), (str(root), "the folder")):
+        if not text.strip() or text != text.encode("utf-8", "replace").decode():
+            raise UsageError(f"{option}: {text!a} cannot be stored as a name; give another with --dataset")
+    return Dataset(name=named, root=root, moved=moved)
+
+
 def _specs(names: list[str], *, layer: str | None, pooling: str | None, weights: str) -> list[ModelSpec]:
     if len(names) > 1 and (layer or pooling or weights != "imagenet"):
         raise UsageError("--weights, --layer and --pooling belong to one backbone; run ingest once for each")
@@ -179,7 +193,7 @@ def _report_text(report: IngestReport, *, dry_run: bool) -> str:
     counted = ("added", "updated", "moved", "unchanged", "removed")
     width = max(len(collection.name) for collection in report.collections)
     lines = [
-        f"{report.dataset.name}: {report.found} pictures in {report.dataset.root}"
+        f"{one_line(report.dataset.name)}: {report.found} pictures in {one_line(str(report.dataset.root))}"
         + (", a dry run: nothing was stored" if dry_run else ""),
         "  ".join([f"{'collection':{width}}", *(f"{word:>9}" for word in counted)]),
     ]
@@ -228,10 +242,11 @@ def _status_json(collection: CollectionStatus) -> dict[str, Any]:
 def _status_text(collection: CollectionStatus) -> str:
     manifest, identity = collection.manifest, collection.manifest.identity
     datasets = (
-        f"  dataset {name}: {count} pictures in {manifest.datasets.get(name, 'an unknown folder')}"
+        f"  dataset {one_line(name)}: {count} pictures in "
+        f"{one_line(manifest.datasets.get(name, 'an unknown folder'))}"
         for name, count in collection.datasets.items()
     )
-    classes = (f"{name or '(none)'} {count}" for name, count in collection.classes.items())
+    classes = (f"{one_line(name) or '(none)'} {count}" for name, count in collection.classes.items())
     return "\n".join(
         [
             f"{collection.name}: {collection.points} points",

@@ -78,4 +78,4 @@ def _look_at(entry: "os.DirEntry[str]", path: str) -> FoundFile | Skipped:
 
 def _shown(path: str) -> str:
     """A name that is no valid Unicode cannot be stored; this is how it is shown."""
-    return path.encode("utf-8", "replace").decode("utf-8")
+    return os.fsencode(path).decode("utf-8", "replace")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from exporter import ModelFile
 from ingest.changes import Decision, Known
-from lookalike.errors import CollectionMissingError, UsageError
+from lookalike.errors import CollectionMissingError, ManifestError, UsageError
 from lookalike.manifest import CollectionManifest, Distance, collection_name
 from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint
 from lookalike.stores.protocol import Collection, Store
@@ -150,21 +150,28 @@ class Target:
         return collection
 
     def _created(self) -> Collection:
-        manifest = self.model.manifest
-        self._store.create(
-            CollectionManifest(
-                identity=manifest.identity,
-                distance=self._distance,
-                weights=manifest.weights,
-                exporter_version=manifest.exporter_version,
-                graph_revision=manifest.graph_revision,
-                provider=self.report.provider or "",
-                created_at=now(),
-                datasets={self._dataset.name: str(self._dataset.root)},
-            )
-        )
-        self._collection = self._stack.enter_context(self._store.open(self.name))
+        """Made now, unless another ingest has made it since we looked."""
+        if not self._is_there():
+            try:
+                self._store.create(self._new_manifest())
+            except ManifestError:
+                if self.name not in self._store:
+                    raise
+        self._collection = self._opened()
         return self._collection
+
+    def _new_manifest(self) -> CollectionManifest:
+        manifest = self.model.manifest
+        return CollectionManifest(
+            identity=manifest.identity,
+            distance=self._distance,
+            weights=manifest.weights,
+            exporter_version=manifest.exporter_version,
+            graph_revision=manifest.graph_revision,
+            provider=self.report.provider or "",
+            created_at=now(),
+            datasets={self._dataset.name: str(self._dataset.root)},
+        )
 
 
 def now() -> str:

@@ -4,11 +4,13 @@ Results go to stdout, everything here goes to stderr. Stages are handed a `Repor
 """
 
 import errno
+import io
+import os
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 
 import typer
@@ -72,8 +74,7 @@ class StderrReporter(Quiet):
 
     def say(self, message: str) -> None:
         """Above the bar, where one is shown."""
-        sys.stderr.write(f"{message}\n")
-        sys.stderr.flush()
+        say(message)
 
     @contextmanager
     def bar(self, title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
@@ -150,8 +151,21 @@ def _group() -> None:
     """Typer drops the name of a lone command unless its app has a callback."""
 
 
+def say(message: str) -> None:
+    """One line on stderr; where that is closed or full, the work goes on without it."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
+
+
+def one_line(text: str) -> str:
+    """A name as one line that a terminal shows and does not obey, whatever characters it holds."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def run_command(app: Callable[[], object]) -> NoReturn:
     """Runs a command line to its end: one clear line for what fails, and its exit code."""
+    _prepare_streams()
     try:
         app()
     except LookalikeError as error:
@@ -163,7 +177,7 @@ def run_command(app: Callable[[], object]) -> NoReturn:
             _fail(_INTERRUPTED, INTERRUPTED_EXIT_CODE)
         raise
     except BrokenPipeError:
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more when it ends
         sys.exit(1)
     except OSError as error:
         _fail(_os_message(error), 1)
@@ -174,13 +188,26 @@ def run_command(app: Callable[[], object]) -> NoReturn:
     sys.exit(0)
 
 
+def _prepare_streams() -> None:
+    """Leads closed streams nowhere, and shows with escapes what the encoding of the others lacks."""
+    if sys.stdout is None or sys.stderr is None:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        while nowhere <= 2:  # noqa: PLR2004 - or the next file that is opened would be taken for stderr
+            nowhere = os.dup(nowhere)
+        sys.stdout = sys.stdout or os.fdopen(os.dup(nowhere), "w")
+        sys.stderr = sys.stderr or os.fdopen(nowhere, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 _INTERRUPTED = "interrupted; run the same command again to go on"
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:
     if _verbose:
         traceback.print_exc()
-    sys.stderr.write(f"error: {message}\n")
+    say(f"error: {message}")
     sys.exit(exit_code)
 
 

@@ -12,7 +12,7 @@
     │   └── ManifestError          6   it is there and holds another space, or is not ours
     └── StoreLockedError           7   another process is using it
 
-A message says what failed, on which path, and what to do next. Only the command modules print it.
+A message says what failed, on which path, and what to do next. Only `console` prints it.
 """
 
 from enum import StrEnum

@@ -32,6 +32,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 MAX_PIXELS = 200_000_000
 """Width times height above which a picture is not decoded."""
 
+MAX_BYTES = 512 * 2**20
+"""Size of a file above which it is not read."""
+
 PREPARATION = "crop-bicubic-224"
 """Named in the preprocessing id: two ways of preparing pictures are two spaces."""
 
@@ -59,11 +62,17 @@ def read_bytes(path: Path) -> bytes:
         PictureError: it is gone, or cannot be read.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise PictureError(f"{path} is not there", reason=SkipReason.VANISHED) from error
     except OSError as error:
         raise PictureError(f"{path}: {error.strerror or error}", reason=SkipReason.UNREADABLE) from error
+    if len(data) > MAX_BYTES:
+        raise PictureError(
+            f"{path} is larger than {MAX_BYTES // 2**20} MiB, the limit", reason=SkipReason.TOO_LARGE
+        )
+    return data
 
 
 def sha256_of(data: bytes) -> str:
@@ -147,7 +156,9 @@ def _on_white(image: "Image.Image") -> "Image.Image":
 
 def _narrowed(image: "Image.Image") -> "Image.Image":
     """16 bits of grey become 8; `I` is how Pillow shows what some files call 32 bits."""
-    values = np.asarray(image).astype(np.int64).clip(0, 65_535)
+    values = np.asarray(image)
+    if values.dtype != np.uint16:
+        values = values.clip(0, 65_535)
     return cast("Image.Image", _pillow().fromarray((values >> 8).astype(np.uint8)))
 
 

@@ -1,12 +1,11 @@
 """The `search` command."""
 
 import json
-import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from lookalike.console import StderrReporter, Verbose, command_app, run_command
+from lookalike.console import StderrReporter, Verbose, command_app, one_line, run_command, say
 from lookalike.errors import PictureError, UsageError
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.options import JsonOption, RequireGpuOption, StoreOption, store_in_use
@@ -81,7 +80,7 @@ def _answer(searcher: Searcher, image: str, options: QueryOptions, store: Store,
     except PictureError as error:
         if as_json:
             typer.echo(json.dumps({"schema": 1, "query": image, "error": error.reason}))
-        sys.stderr.write(f"error: {error}\n")
+        say(f"error: {error}")
         return False
     if as_json:
         typer.echo(json.dumps(_json(answer, searcher, store)))
@@ -131,18 +130,13 @@ def _print_table(answer: Answer, manifest: CollectionManifest) -> None:
     rows = [("rank", score, "class", "path")]
     for i, hit in enumerate(answer.hits, start=1):
         payload = hit.payload
-        rows.append((str(i), f"{hit.score:.4f}", payload.class_name or "-", _one_line(payload.path)))
+        rows.append((str(i), f"{hit.score:.4f}", one_line(payload.class_name or "-"), one_line(payload.path)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    typer.echo(f"{_one_line(answer.query)} in {manifest.collection}")
+    typer.echo(f"{one_line(answer.query)} in {manifest.collection}")
     for rank, value, class_name, path in rows:
         typer.echo(f"{rank:>{widths[0]}}  {value:>{widths[1]}}  {class_name:{widths[2]}}  {path}")
     if not answer.hits:
         typer.echo("no picture fits")
-
-
-def _one_line(text: str) -> str:
-    """A name as one line of text, whatever characters it holds."""
-    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def main() -> NoReturn:

@@ -82,7 +82,7 @@ class Searcher:
             PictureError: the picture cannot be read.
         """
         started = time.perf_counter()
-        data = sys.stdin.buffer.read() if query == STDIN else read_bytes(_path(query))
+        data = _stdin_bytes() if query == STDIN else read_bytes(_path(query))
         picture = decode(data, query)
         vector = self._embedder.embed_one(picture.pixels)
         if not usable_rows(vector[None]).all():
@@ -98,6 +98,11 @@ class Searcher:
         hits = self._collection.query(vector, limit=options.limit, where=where, exact=options.exact)
         load_ms, self._load_ms = self._load_ms, 0.0
         return Answer(query=query, hits=hits, load_ms=load_ms, embed_ms=embed_ms, search_ms=_since(started))
+
+
+def _stdin_bytes() -> bytes:
+    """All of standard input; nothing where it is closed."""
+    return sys.stdin.buffer.read() if sys.stdin is not None else b""
 
 
 def _path(query: str) -> Path:

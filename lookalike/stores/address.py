@@ -38,7 +38,13 @@ class ServerAddress:
             host, port = parts.hostname, parts.port
         except ValueError:
             raise UsageError(_malformed(url)) from None  # it may quote a part of a password
-        if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        if (
+            parts.scheme not in ("http", "https")
+            or not host
+            or parts.query
+            or parts.fragment
+            or "@" in parts.path
+        ):
             raise UsageError(_malformed(url))
         return cls(
             scheme=parts.scheme,
@@ -84,5 +90,5 @@ def check_api_key(api_key: str | None) -> None:
 
 
 def _malformed(url: str) -> str:
-    shown = re.sub(r"^(\w+://)?.*@", r"\1", url).partition("?")[0]
+    shown = re.sub(r"^(\w+://)?.*@", r"\1", url, flags=re.DOTALL).partition("?")[0].partition("#")[0]
     return f"{shown!r} is not the URL of a server; write it like http://127.0.0.1:6333"

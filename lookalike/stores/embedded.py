@@ -55,6 +55,7 @@ INDEXED_ABOVE_KB = 80_000
 """Vectors of one collection in KB from which an HNSW graph is built; below, exact search is as fast."""
 
 SPARE_BYTES = 128 * 2**20
+SPARE_TO_OPEN_BYTES = 16 * 2**20
 """Kept free on the disk. The engine writes through memory maps, and a disk that is full then ends the
 whole process without a word (SIGBUS); it grows its files by 32 MB at a time, several of them at once."""
 
@@ -98,7 +99,7 @@ class EmbeddedStore:
         with self._locked(manifest.collection):
             if folder.exists():
                 raise ManifestError(f"{folder} is there already; it is left alone")
-            _require_space(self.directory)
+            _require_space(self.directory, SPARE_BYTES)
             partial = Path(tempfile.mkdtemp(dir=self.directory, prefix=f".{manifest.collection}."))
             try:
                 with _translated(folder):
@@ -120,6 +121,7 @@ class EmbeddedStore:
         lock = self._acquire(name)
         try:
             manifest = read_manifest(self._own(name))  # again: it may have been deleted while we waited
+            _require_space(self.directory, SPARE_TO_OPEN_BYTES)
             with _translated(folder):
                 shard = edge.EdgeShard.load(str(folder / _SHARD))
         except BaseException:
@@ -167,7 +169,9 @@ class EmbeddedStore:
                 f"collection {name} is in use by {_said_by(holder)} (waited {self._lock_timeout_s:g} s); "
                 "wait for it to end, or use a server: docker compose up qdrant"
             ) from error
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
             raise StoreError(
                 f"{self.directory} cannot hold collections ({error.strerror}); "
                 "make it a folder that you may write to, or name another with --store embedded:DIR"
@@ -213,7 +217,9 @@ class EmbeddedCollection:
 
         check_points(points, dimension=self.manifest.identity.dimension)
         if points:
-            _require_space(self._folder, 2 * len(points) * points[0].vector.nbytes)  # once more in the log
+            _require_space(
+                self._folder, SPARE_BYTES + 2 * len(points) * points[0].vector.nbytes
+            )  # and in the log
             rows = [edge.Point(p.payload.id, p.vector.tolist(), p.payload.to_json()) for p in points]
             self._update(edge.UpdateOperation.upsert_points(rows))
 
@@ -321,6 +327,7 @@ class EmbeddedCollection:
                 self._shard = edge.EdgeShard.load(str(self._folder / _SHARD))
 
     def _update(self, operation: "qdrant_edge.UpdateOperation") -> None:
+        _require_space(self._folder, SPARE_TO_OPEN_BYTES)
         with _translated(self._folder):
             self._shard.update(operation)
 
@@ -377,16 +384,22 @@ def _translated(folder: Path) -> Iterator[None]:
         yield
     except (LookalikeError, OSError, MemoryError):
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         if "WouldBlock" in str(error):
             raise StoreLockedError(f"{folder} is in use by another program; end it and try again") from error
         if "No space left" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
-        raise StoreError(f"the embedded engine failed on {folder}: {error}") from error
+        raise StoreError(
+            f"the embedded engine failed on {folder}: {error}; if it fails again the files are damaged: "
+            "remove the folder and ingest once more"
+        ) from error
 
 
-def _require_space(folder: Path, needed_bytes: int = 0) -> None:
-    if shutil.disk_usage(folder).free < needed_bytes + SPARE_BYTES:
+def _require_space(folder: Path, free_bytes: int) -> None:
+    """The engine writes through memory maps: where the disk is full, it dies without a word."""
+    if shutil.disk_usage(folder).free < free_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 

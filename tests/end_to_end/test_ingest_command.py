@@ -270,3 +270,73 @@ def test_a_folder_that_is_not_ours_is_6_before_anything_is_embedded(shell: Any, 
         assert done.code == 6
         assert "runs on" not in done.err
     assert foreign.read_text() == "not a collection"
+
+
+def test_two_first_ingests_share_the_collection_that_one_of_them_makes(shell: Any, pictures: Path) -> None:
+    """The later one waits for it, or says who holds it; it never takes it for somebody else's."""
+    other = shell.folder / "other"
+    for path in pictures.rglob("*.png"):
+        (other / path.relative_to(pictures)).parent.mkdir(parents=True, exist_ok=True)
+        (other / path.relative_to(pictures)).write_bytes(path.read_bytes() + b"\0")
+    shell("exporter", "run", *shell.model)
+    program = Path(sys.executable).parent / "ingest"
+    both = [
+        subprocess.Popen(
+            [program, "run", name, *shell.model],
+            cwd=shell.folder,
+            env=shell.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for name in ("pictures", "other")
+    ]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    (status,) = shell("ingest", "status", "--json").json
+    assert status["collections"][0]["datasets"] == {"pictures": 12, "other": 12}
+
+
+def test_names_that_cannot_be_stored_are_2_before_anything_is_done(shell: Any, pictures: Path) -> None:
+    """A folder whose name is no text, an empty one, a user that is not there, a loop of links."""
+    odd = os.fsdecode(b"bad\xffroot")
+    pictures.rename(shell.folder / odd)
+    (shell.folder / "loop").symlink_to("loop")
+    for words in ([odd], ["", "--dataset", "x"], ["~nobody-of-this-name"], ["loop"], [odd, "--dataset", " "]):
+        done = shell.ingest(*words)
+        assert done.code == 2, done.err
+        assert "Traceback" not in done.err
+    assert not (shell.folder / "home/qdrant").exists()
+
+
+def test_pruning_keeps_what_only_its_name_makes_unreadable(shell: Any, pictures: Path) -> None:
+    """In a locale that cannot read a name, the file is still there."""
+    (pictures / "caf\u00e9.png").write_bytes((pictures / "circle/crimson.png").read_bytes() + b"\0")
+    shell.ingest("pictures")
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = shell("ingest", "run", "pictures", *shell.model, "--prune", "--json", **plain)
+    assert done.json[0]["collections"][0]["removed"] == 0
+
+
+def test_control_characters_in_names_are_shown_and_not_obeyed(shell: Any, pictures: Path) -> None:
+    """A class with a line break or an escape sequence is one line in every report."""
+    (pictures / "circle").rename(pictures / "\x1b[31mcir\ncle")
+    said = shell.ingest("pictures").out + shell("ingest", "status").out
+    said += shell("search", "query", "pictures/square/crimson.png").out
+    assert "\x1b" not in said
+    assert "cir\\ncle" in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes a file descriptor as a shell does")
+def test_a_closed_stderr_loses_messages_and_nothing_else(shell: Any, pictures: Path) -> None:
+    """The work is done, and the result is on stdout."""
+    program = Path(sys.executable).parent / "ingest"
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", program, "run", "pictures", *shell.model, "--json"],
+        cwd=shell.folder,
+        env=shell.environment,
+        stdout=subprocess.PIPE,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert '"added": 12' in done.stdout

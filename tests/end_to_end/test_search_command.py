@@ -167,3 +167,23 @@ def test_a_collection_that_cannot_be_read_does_not_hide_the_others(make_shell: A
     assert "-cosine is left out" in done.err
     assert shell("search", "query", "query.png", "--collection", broken.parent.name).code == 6
     assert len(shell("ingest", "status", "--json").json[0]["collections"]) == 1
+
+
+def test_a_terminal_without_a_names_letters_shows_escapes(make_shell: Any, tmp_path: Any) -> None:
+    """The table is whole in any encoding."""
+    shell = make_shell(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (50, 40), "coral").save(tmp_path / "pictures/\u732b.png")
+    Image.new("RGB", (40, 40), "teal").save(tmp_path / "query.png")
+    shell.ingest("pictures")
+    done = shell("search", "query", "query.png", PYTHONIOENCODING="latin-1")
+    assert done.code == 0, done.err
+    assert "\\u732b.png" in done.out
+
+
+def test_a_closed_standard_input_is_an_empty_query(ingested: Any) -> None:
+    """The other queries are answered."""
+    done = ingested("search", "query", "-", "query.png", "--json", data=b"")
+    assert done.code == 4
+    assert done.json[0]["error"] == "empty"
+    assert len(done.json[1]["hits"]) == 10

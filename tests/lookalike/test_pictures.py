@@ -394,3 +394,14 @@ def test_a_file_that_cannot_be_read_says_which_and_why(tmp_path: Path, name: str
     with pytest.raises(PictureError, match=name) as refused:
         read_bytes(tmp_path / name)
     assert refused.value.reason is reason
+
+
+def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one picture that is left out, and not the end of an ingest."""
+    monkeypatch.setattr(pictures, "MAX_BYTES", 100)
+    (tmp_path / "fits.bin").write_bytes(bytes(100))
+    (tmp_path / "large.bin").write_bytes(bytes(101))
+    assert len(read_bytes(tmp_path / "fits.bin")) == 100
+    with pytest.raises(PictureError) as caught:
+        read_bytes(tmp_path / "large.bin")
+    assert caught.value.reason is SkipReason.TOO_LARGE

@@ -237,3 +237,36 @@ def test_a_child_that_fails_is_named_and_harmless(
         with pytest.raises(StoreError, match=r"not finished \(out of luck\).*run the ingest again"):
             collection.build_index(lambda: None)
         assert collection.count() == 500
+
+
+def test_a_full_disk_is_said_before_a_shard_is_opened(
+    store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine maps files with holes into memory, and dies without a word where they cannot be filled."""
+    manifest = manifest_of()
+    store.create(manifest)
+    monkeypatch.setattr(embedded, "SPARE_TO_OPEN_BYTES", 2**60)
+    with pytest.raises(OSError, match="No space left"):
+        store.open(manifest.collection)
+
+
+def test_a_panic_of_the_engine_is_a_store_error(
+    store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no `Exception`; other such errors, like an interruption, are passed on."""
+    manifest = manifest_of()
+    store.create(manifest)
+    panic = type("PanicException", (BaseException,), {})("assertion failed")
+
+    def fail_with(error: BaseException) -> Callable[[str], None]:
+        def load(_path: str) -> None:
+            raise error
+
+        return load
+
+    monkeypatch.setattr("qdrant_edge.EdgeShard.load", fail_with(panic))
+    with pytest.raises(StoreError, match=r"assertion failed.*ingest once more"):
+        store.open(manifest.collection)
+    monkeypatch.setattr("qdrant_edge.EdgeShard.load", fail_with(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        store.open(manifest.collection)
