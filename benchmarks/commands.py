@@ -1,0 +1,95 @@
+"""Whole commands, from process start to the last line: many files, memory, and a cold query.
+
+    python benchmarks/commands.py --weights VGG16.h5 [--files 10000] [--runs 5]
+
+Draws a folder of different pictures, ingests it once with VGG16's first layer (which takes little time, so
+that what is measured is everything else), ingests it again unchanged, and asks about one picture.
+Memory is the peak of the process; the model's own share is that of a process which embeds one batch.
+"""
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from machine import describe
+from PIL import Image
+
+MODEL = ("--backbone", "vgg", "--layer", "block1_conv1")
+ONE_BATCH = (
+    "import sys, pathlib, numpy; from lookalike.embedder import Embedder; "
+    "Embedder.load(pathlib.Path(sys.argv[1])).embed(numpy.zeros((16, 224, 224, 3), numpy.uint8))"
+)
+
+
+def main() -> None:
+    """Prints one line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--runs", type=int, default=5)
+    arguments = parser.parse_args()
+    print(describe())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ |= {"LOOKALIKE_HOME": str(folder / "home"), "LOOKALIKE_STORE": "embedded"}
+        draw(folder / "pictures", arguments.files)
+        measure(folder, arguments.weights.absolute(), arguments.runs)
+
+
+def measure(folder: Path, weights: Path, runs: int) -> None:
+    """One first ingest, then the unchanged one and the query `runs` times, in turn."""
+    ingest = [program("ingest"), "run", str(folder / "pictures"), *MODEL, "--weights", str(weights)]
+    exporting = [program("exporter"), "run", *MODEL, "--weights", str(weights)]
+    model = subprocess.run(exporting, check=True, capture_output=True, text=True).stdout.strip()
+    _, model_mb = timed([sys.executable, "-c", ONE_BATCH, model])
+    first_s, first_mb = timed(ingest)
+    above_mb = first_mb - model_mb
+    print(f"{'first ingest':25} {first_s:8.2f} s, {above_mb:.0f} MB above the model's {model_mb:.0f}")
+    picture = next((folder / "pictures").rglob("*.jpg"))
+    query = [program("search"), "query", str(picture)]
+    rounds = [(timed(ingest)[0], timed(query)[0]) for _ in range(runs)]
+    for what, times in zip(("unchanged ingest", "query"), zip(*rounds, strict=True), strict=True):
+        print(f"{what:25} {statistics.median(times):8.2f} s ({min(times):.2f} to {max(times):.2f})")
+
+
+def timed(command: list[str]) -> tuple[float, float]:
+    """Seconds and peak memory in MB of one process; it must succeed."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return seconds, peak_mb(usage)
+
+
+def peak_mb(usage: resource.struct_rusage) -> float:
+    """Linux counts in KiB, macOS in bytes."""
+    return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def program(name: str) -> str:
+    """A console command beside this interpreter."""
+    return str(Path(sys.executable).parent / name)
+
+
+def draw(folder: Path, count: int) -> None:
+    """Blurred noise in ten class folders, 320 x 240, no two alike."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        noise = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        path = folder / f"class{number % 10}" / f"{number:06}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise).resize((320, 240), Image.Resampling.BICUBIC).save(path, quality=80)
+
+
+if __name__ == "__main__":
+    main()
