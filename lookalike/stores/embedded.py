@@ -43,6 +43,7 @@ from lookalike.stores.points import (
     SearchHit,
     check_points,
     check_query,
+    tallied,
 )
 from lookalike.stores.protocol import is_collection_name
 
@@ -270,15 +271,13 @@ class EmbeddedCollection:
             return self._shard.count(edge.CountRequest(exact=True, filter=_filter(where)))
 
     def tally(self, field: str) -> dict[str, int]:
-        """Facets leave points without a value out, and keep values that no point has any more."""
+        """Exact facets, mended by `tallied`."""
         import qdrant_edge as edge
 
         request = edge.FacetRequest(field, limit=_EVERY_VALUE, exact=True)
         with _translated(self._folder):
             hits = self._shard.facet(request).hits
-        counts = {str(hit.value): hit.count for hit in hits if hit.count}
-        without = self.count() - sum(counts.values())
-        return dict(sorted(({"": without} if without else {}).items() | counts.items()))
+        return tallied({str(hit.value): hit.count for hit in hits}, points=self.count())
 
     def query(
         self, vector: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False

@@ -102,6 +102,17 @@ class PointFilter:
 EVERYTHING = PointFilter()
 
 
+def tallied(counts: Mapping[str, int], *, points: int) -> dict[str, int]:
+    """How many of `points` have each value, sorted, out of what a facet counts.
+
+    A facet leaves points without a value out, which are counted as `""` here, and keeps values that no
+    point has any more, which are dropped.
+    """
+    present = {value: count for value, count in counts.items() if count}
+    without = points - sum(present.values())
+    return dict(sorted((present | ({"": without} if without else {})).items()))
+
+
 def usable_rows(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which rows of float32 `[N, D]` a store may hold: finite and not all zero; bool `[N]`."""
     finite = np.isfinite(vectors).all(axis=1)
