@@ -5,7 +5,8 @@ file, so that the right model is found without opening it. The embedder reads th
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from exporter.resnet101v2 import resnet101v2
 from exporter.sources import WeightsFile, locate_weights, weights_kind
 from exporter.vgg16 import vgg16
 from exporter.weights import LayerArrays, fingerprint, read_arrays
-from lookalike import __version__
+from lookalike import __version__, locks
 from lookalike.backbones import RESNET101V2, VGG16, Backbone, Pooling, backbone_named, check_pooling
 from lookalike.console import Reporter
 from lookalike.errors import ManifestError, ModelError, UsageError, WeightsError
-from lookalike.files import atomic_path, write_json
+from lookalike.files import atomic_path, sweep_partials, write_json
 from lookalike.manifest import (
     METADATA_KEY,
     CollectionManifest,
@@ -37,6 +38,9 @@ GRAPH_REVISION = 1
 """Raised whenever the same identity is built into another graph, so that models are exported anew."""
 
 PRECISION = "float32"
+
+EXPORT_TIMEOUT_S = 600.0
+"""How long to wait for another process that makes a model, downloads included."""
 
 PathFor = Callable[[ModelManifest], Path]
 """Where a model goes; most are named after their identity, which is known once the weights are read."""
@@ -129,6 +133,7 @@ def ready_model(
     Raises:
         WeightsError: the weights cannot be had or do not fit.
         ManifestError: the weights of a collection are not what they were when it was made.
+        StoreLockedError: another process has been making a model all the while.
     """
     if isinstance(wanted, CollectionManifest):
         return _model_of_collection(wanted, settings, reporter)
@@ -144,7 +149,8 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Repo
     """
     if path.suffix != ".onnx":
         raise UsageError(f"{path} does not end in .onnx, as the name of a model has to")
-    return _export(spec, _locate(spec, settings, reporter), lambda _: path, reporter)
+    with _alone(settings, reporter):
+        return _export(spec, _locate(spec, settings, reporter), lambda _: path, reporter)
 
 
 def known_models(settings: Settings) -> list[ModelFile]:
@@ -162,14 +168,36 @@ def known_models(settings: Settings) -> list[ModelFile]:
 
 
 def _model_of_spec(spec: ModelSpec, settings: Settings, reporter: Reporter) -> ModelFile:
-    for model in known_models(settings):
-        if _fits(model, spec) and _same_source(model, spec.weights):
+    """Found, or made; whoever waited for another process finds what that one made."""
+    if (model := _known_model(spec, settings)) is not None:
+        return model
+    with _alone(settings, reporter):
+        if (model := _known_model(spec, settings)) is not None:
             return model
-    weights = _locate(spec, settings, reporter)
-    model = _export(spec, weights, lambda manifest: model_path(manifest, settings), reporter)
-    card = {"manifest": model.manifest.to_json(), "weights_stat": _stat(weights.path)}
-    write_json(model.path.with_suffix(".json"), card)
+        weights = _locate(spec, settings, reporter)
+        model = _export(spec, weights, lambda manifest: model_path(manifest, settings), reporter)
+        card = {"manifest": model.manifest.to_json(), "weights_stat": _stat(weights.path)}
+        write_json(model.path.with_suffix(".json"), card)
     return model
+
+
+@contextmanager
+def _alone(settings: Settings, reporter: Reporter) -> Iterator[None]:
+    """One process at a time fetches weights and writes models; it clears what killed ones left."""
+
+    def say_wait(holder: str) -> None:
+        reporter.say(f"waiting up to {EXPORT_TIMEOUT_S:g} s for {holder}, which makes a model")
+
+    folder = settings.models_dir
+    with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S, on_wait=say_wait):
+        sweep_partials(folder)
+        sweep_partials(settings.weights_dir)
+        yield
+
+
+def _known_model(spec: ModelSpec, settings: Settings) -> ModelFile | None:
+    fitting = (model for model in known_models(settings) if _fits(model, spec))
+    return next((model for model in fitting if _same_source(model, spec.weights)), None)
 
 
 def _model_of_collection(wanted: CollectionManifest, settings: Settings, reporter: Reporter) -> ModelFile:

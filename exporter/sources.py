@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -102,19 +103,25 @@ def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings, re
 
 
 def _download(file: OfficialWeights, folder: Path, reporter: Reporter) -> Path:
-    """Through a temporary name, so that only a whole file with the right checksum gets its own."""
+    """Into a folder of its own first, so that only a whole file with the right checksum gets its name.
+
+    Pooch's temporary files lie there too, and what a killed process left of them goes with it.
+    """
     import pooch
     import requests
 
     _check_reachable(file.url)
     pooch.get_logger().setLevel(logging.WARNING)  # the reporter says it
     reporter.say(f"downloading {file.url}")
+    partial = folder / f".{file.file_name}.download"
+    shutil.rmtree(partial, ignore_errors=True)
     with reporter.bar(file.file_name, unit="bytes", total=None) as bar:
         downloader = pooch.HTTPDownloader(progressbar=_PoochBar(bar), timeout=REACH_TIMEOUT_S)
         try:
             path = pooch.retrieve(
-                file.url, f"md5:{file.md5}", fname=file.file_name, path=folder, downloader=downloader
+                file.url, f"md5:{file.md5}", fname=file.file_name, path=partial, downloader=downloader
             )
+            return Path(path).replace(folder / file.file_name)
         except requests.RequestException as error:
             raise HostUnreachableError(_unreachable(file.url, _cause(error))) from error
         except ValueError as error:
@@ -122,7 +129,8 @@ def _download(file: OfficialWeights, folder: Path, reporter: Reporter) -> Path:
                 f"{file.url} is not the file that Keras published "
                 f"(its MD5 is not {file.md5}); nothing was kept"
             ) from error
-    return Path(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 class _PoochBar:

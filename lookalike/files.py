@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_SUFFIX = ".partial"
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
@@ -16,7 +18,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     The content is on the disk before the name is; after an error the target is as it was.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_SUFFIX}")
     temporary.touch(exist_ok=False)  # mkstemp's files are for their owner alone, and so would be the target
     try:
         yield temporary
@@ -24,6 +26,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep_partials(folder: Path) -> None:
+    """Removes what killed processes left of files that `atomic_path` was to write in a folder.
+
+    Only for who holds the lock under which that folder is written.
+    """
+    for left_over in folder.glob(f".*{_SUFFIX}"):
+        left_over.unlink(missing_ok=True)
 
 
 def write_json(target: Path, data: Any) -> None:  # noqa: ANN401 - whatever json takes

@@ -2,13 +2,14 @@
 
     HOME/qdrant/NAME/manifest.json    what the collection is
     HOME/qdrant/NAME/shard/           Qdrant Edge's own files
-    HOME/qdrant/NAME.lock             held by whoever has the collection open
-    HOME/qdrant/NAME.holder           who that is, for the message that another process shows
+    HOME/qdrant/NAME.lock, .holder    held by whoever has the collection open; see `locks`
+    HOME/qdrant/.NAME.xxxxxxxx/       one that is being made; who makes it again clears what a kill left
 
 Source of the engine's behaviour: https://qdrant.tech/documentation/edge/ and its type stubs.
 """
 
 import errno
+import glob
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from lookalike import locks
 from lookalike.errors import (
     CollectionMissingError,
     LookalikeError,
@@ -30,7 +32,7 @@ from lookalike.errors import (
     StoreError,
     StoreLockedError,
 )
-from lookalike.files import write_json
+from lookalike.files import sweep_partials, write_json
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.stores.points import (
     EVERYTHING,
@@ -100,8 +102,9 @@ class EmbeddedStore:
         with self._locked(manifest.collection):
             if folder.exists():
                 raise ManifestError(f"{folder} is there already; it is left alone")
+            self._sweep(manifest.collection)
             _require_space(self.directory, SPARE_BYTES)
-            partial = Path(tempfile.mkdtemp(dir=self.directory, prefix=f".{manifest.collection}."))
+            partial = self._hidden(manifest.collection)
             try:
                 with _translated(folder):
                     shard = edge.EdgeShard.create(str(partial / _SHARD), _config(manifest))
@@ -122,6 +125,7 @@ class EmbeddedStore:
         lock = self._acquire(name)
         try:
             manifest = read_manifest(self._own(name))  # again: it may have been deleted while we waited
+            sweep_partials(folder)
             _require_space(self.directory, SPARE_TO_OPEN_BYTES)
             with _translated(folder):
                 shard = edge.EdgeShard.load(str(folder / _SHARD))
@@ -131,15 +135,25 @@ class EmbeddedStore:
         return EmbeddedCollection(folder, manifest, shard, lock)
 
     def delete(self, name: str) -> None:
-        """Removes the folder; the manifest goes first, so that a half removed one is not a collection."""
+        """Takes the folder's name away, then its files; what a kill leaves of them is swept later."""
         self._own(name)
         with self._locked(name):
-            folder = self._own(name)
-            (folder / _MANIFEST).unlink()
-            shutil.rmtree(folder)
+            self._sweep(name)
+            hidden = self._hidden(name)
+            self._own(name).rename(hidden / name)
+            shutil.rmtree(hidden)
 
     def close(self) -> None:
         """Nothing is held between collections."""
+
+    def _hidden(self, name: str) -> Path:
+        """A new folder beside the collection that nobody takes for one."""
+        return Path(tempfile.mkdtemp(dir=self.directory, prefix=f".{name}."))
+
+    def _sweep(self, name: str) -> None:
+        """Clears the hidden folders of killed processes; the lock says that no other is at work."""
+        for left_over in self.directory.glob(f".{glob.escape(name)}.????????"):
+            shutil.rmtree(left_over, ignore_errors=True)
 
     def _own(self, name: str) -> Path:
         if name in self:
@@ -157,32 +171,20 @@ class EmbeddedStore:
             lock.release()
 
     def _acquire(self, name: str) -> "BaseFileLock":
-        """The one lock of a collection, with this process' name beside it for others to read."""
-        from filelock import FileLock, Timeout
-
-        holder = self.directory / f"{name}.holder"  # the lock file itself may be emptied, or unreadable
+        """The one lock of a collection."""
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.directory / f"{name}.lock", timeout=self._lock_timeout_s, thread_local=False)
-            lock.acquire()
-        except Timeout as error:
-            raise StoreLockedError(
-                f"collection {name} is in use by {_said_by(holder)} (waited {self._lock_timeout_s:g} s); "
-                "wait for it to end, or use a server: docker compose up qdrant"
-            ) from error
+            return locks.acquire(
+                self.directory, name, what=f"collection {name}", timeout_s=self._lock_timeout_s
+            )
+        except StoreLockedError as error:
+            raise StoreLockedError(f"{error}, or use a server: docker compose up qdrant") from error
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if locks.is_full(error):
                 raise
             raise StoreError(
                 f"{self.directory} cannot hold collections ({error.strerror}); "
                 "make it a folder that you may write to, or name another with --store embedded:DIR"
             ) from error
-        try:
-            holder.write_text(f"process {os.getpid()} ({Path(sys.argv[0]).name})\n", encoding="utf-8")
-        except BaseException:
-            lock.release()
-            raise
-        return lock
 
 
 class EmbeddedCollection:
@@ -409,13 +411,23 @@ def _said_by(holder: Path) -> str:
         return "another process"
 
 
-_CHILD = "import sys, qdrant_edge as edge; s = edge.EdgeShard.load(sys.argv[1]); s.optimize(); s.close()"
+_CHILD = """
+import ctypes, os, sys
+if sys.platform == "linux":  # when the parent is killed, this process must not keep the shard to itself
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+    if os.getppid() != int(sys.argv[2]):
+        sys.exit(1)
+import qdrant_edge
+shard = qdrant_edge.EdgeShard.load(sys.argv[1])
+shard.optimize()
+shard.close()
+"""
 
 
 def _run_child(shard: Path, on_wait: Callable[[], None]) -> None:
     """Runs the engine's optimizers over a closed shard in a process of their own."""
     child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own program
-        [sys.executable, "-P", "-c", _CHILD, str(shard)],
+        [sys.executable, "-P", "-c", _CHILD, str(shard), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

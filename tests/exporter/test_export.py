@@ -3,9 +3,11 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,13 @@ import numpy as np
 import onnx
 import pytest
 
-from exporter import ModelSpec, ready_model
+from exporter import ModelFile, ModelSpec, export, ready_model
 from exporter.export import export_to, known_models
 from exporter.vgg16 import vgg16
+from lookalike import locks
 from lookalike.backbones import VGG16, Pooling
 from lookalike.console import Quiet
-from lookalike.errors import ManifestError, ModelError, UsageError, WeightsError
+from lookalike.errors import ManifestError, ModelError, StoreLockedError, UsageError, WeightsError
 from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance, ModelManifest, WeightsKind
 from lookalike.pictures import preprocessing_id
 from lookalike.settings import Settings
@@ -192,7 +195,50 @@ def test_a_model_that_fails_the_check_is_not_written(
     monkeypatch.setattr("onnx.checker.check_model", _raising(error))
     with pytest.raises(ModelError, match="was not written: ONNX's checker refuses the graph"):
         ready_model(spec, settings=home, reporter=Quiet())
-    assert list(home.models_dir.iterdir()) == []
+    assert {path.name for path in home.models_dir.iterdir()} == {"export.lock", "export.holder"}
+
+
+def test_models_are_made_by_one_process_at_a_time(
+    spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second says whom it waits for, and in the end gives up; who holds no lock is not waited for."""
+    monkeypatch.setattr(export, "EXPORT_TIMEOUT_S", 0.2)
+    reporter, us = Lines(), f"process {os.getpid()} ({Path(sys.argv[0]).name})"
+    with (
+        locks.held(home.models_dir, "export", what="models", timeout_s=0),
+        pytest.raises(StoreLockedError, match=rf"models is in use by {re.escape(us)} \(waited 0\.2 s\)"),
+    ):
+        ready_model(spec, settings=home, reporter=reporter)
+    assert reporter.said == [f"waiting up to 0.2 s for {us}, which makes a model"]
+    assert ready_model(spec, settings=home, reporter=reporter).path.is_file()
+
+
+def test_who_waited_takes_what_the_other_made(
+    spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is read or written a second time."""
+    made: list[ModelFile] = []
+
+    def other_process(*_: object, **__: object) -> AbstractContextManager[None]:
+        monkeypatch.undo()
+        made.append(ready_model(spec, settings=home, reporter=Quiet()))
+        return nullcontext()
+
+    monkeypatch.setattr(export.locks, "held", other_process)
+    before = ready_model(spec, settings=home, reporter=Quiet())
+    assert [before] == made
+    assert len(list(home.models_dir.glob("*.onnx"))) == 1
+
+
+def test_what_a_killed_export_left_is_swept(spec: ModelSpec, home: Settings) -> None:
+    """Half a model and half a download go; whole weights stay."""
+    for folder in (home.models_dir, home.weights_dir):
+        folder.mkdir(parents=True)
+        (folder / ".x.0123abcd.partial").write_text("half", encoding="utf-8")
+        (folder / "whole.h5").write_text("whole", encoding="utf-8")
+    ready_model(spec, settings=home, reporter=Quiet())
+    assert not list(home.home.rglob("*.partial"))
+    assert len(list(home.home.rglob("whole.h5"))) == 2
 
 
 def test_a_full_disk_leaves_the_old_model_as_it_was(
@@ -219,7 +265,7 @@ def test_weights_that_do_not_fit_leave_nothing(home: Settings, weights: Path, tm
     with pytest.raises(WeightsError, match=r"vgg\.h5: layer block3_conv1 is missing"):
         export_to(tmp_path / "out" / "model.onnx", spec, settings=home, reporter=Quiet())
     assert not (tmp_path / "out").exists()
-    assert not home.models_dir.exists()
+    assert not list(home.models_dir.glob("*.onnx"))
 
 
 @pytest.mark.parametrize("name", ["model", "model.json", "model.h5"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookalike.errors import CollectionMissingError, ManifestError, StoreError, StoreLockedError
+from lookalike.errors import CollectionMissingError, StoreError, StoreLockedError
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.stores import embedded
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
@@ -129,7 +129,7 @@ def test_a_full_disk_is_said_before_it_is_written_to(
 def test_deleting_frees_the_name_even_when_it_is_cut_off(
     store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A half removed collection counts as none of ours and is not opened."""
+    """A half removed collection is not there, and the next one of its name clears what is left."""
     manifest = manifest_of()
     store.create(manifest)
 
@@ -141,8 +141,22 @@ def test_deleting_frees_the_name_even_when_it_is_cut_off(
         with pytest.raises(KeyboardInterrupt):
             store.delete(manifest.collection)
     assert store.names() == []
-    with pytest.raises(ManifestError, match="no manifest of ours"):
-        store.open(manifest.collection)
+    assert list(store.directory.glob(".*"))
+    store.create(manifest)
+    assert store.names() == [manifest.collection]
+    assert not list(store.directory.glob(".*"))
+
+
+def test_what_a_killed_process_left_is_swept(store: EmbeddedStore, manifest_of: NewManifest) -> None:
+    """A collection half made, a manifest half written; another collection's are not touched."""
+    manifest = manifest_of()
+    for left_over in (f".{manifest.collection}.abcdefgh", f".{manifest.collection}-x.abcdefgh"):
+        (store.directory / left_over / "shard").mkdir(parents=True)
+    store.create(manifest)
+    (store.directory / manifest.collection / ".manifest.json.0123abcd.partial").write_text("{")
+    with store.open(manifest.collection):
+        left = {path.name for path in store.directory.rglob(".*")}
+    assert left == {f".{manifest.collection}-x.abcdefgh"}
 
 
 INDEX_DIMENSION = 64
