@@ -116,3 +116,18 @@ class Known:
         kept = tuple("" if folder == "." else f"{folder}/" for folder in unread_folders)
         gone = self.by_path.keys() - set(seen)
         return [self.by_path[path] for path in gone if not path.startswith(kept)]
+
+    def moved_among(self, gone: Iterable[Payload]) -> list[Payload]:
+        """Those of the vanished whose bytes lie at a path of the dataset that has not vanished.
+
+        A move writes the new point before it removes the old one, and may be cut off in between.
+        """
+        gone = list(gone)
+        ids = {payload.id for payload in gone}
+        return [
+            payload
+            for payload in gone
+            if any(
+                twin.dataset == self.dataset and twin.id not in ids for twin in self.by_sha256[payload.sha256]
+            )
+        ]

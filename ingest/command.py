@@ -33,7 +33,8 @@ from lookalike.settings import Settings
 
 app = command_app("Turn a folder of pictures into searchable collections.")
 
-SHOWN_SKIPPED = 20
+SHOWN = 20
+"""Of skipped or removed pictures, by name; all of them are in the JSON."""
 
 
 @app.command("run")
@@ -68,6 +69,9 @@ def run(
         bool, typer.Option("--dry-run", help="Say what would be done, and store nothing.")
     ] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove the points of files that are gone.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --prune: also where no picture at all is left.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
     ] = False,
@@ -77,20 +81,23 @@ def run(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Bring collections up to date with a folder."""
+    if force and not prune:
+        raise UsageError("--force is for --prune: it lets a dataset be emptied")
     request = IngestRequest(
-        dataset=_dataset(folder, dataset, moved=new_root),
+        dataset=_dataset(folder, dataset, moved=new_root, may_be_missing=force),
         specs=_specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights),
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
         labels=read_labels(labels) if labels else {},
         batch_size=batch_size,
         dry_run=dry_run,
         prune=prune,
+        force=force,
     )
     settings = Settings.from_environment().requiring_gpu(require_gpu)
     reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = run_ingest(request, store=opened, settings=settings, reporter=reporter, stop=stop)
-    _warn(report, reporter)
+    _warn(report, reporter, dry_run=dry_run)
     typer.echo(json.dumps(_report_json(report)) if as_json else _report_text(report, dry_run=dry_run))
     _check(report, strict=strict)
 
@@ -147,14 +154,14 @@ def stopping_on_interrupt(reporter: StderrReporter) -> Iterator[StopRequest]:
         signal.signal(signal.SIGINT, before)
 
 
-def _dataset(folder: str, name: str | None, *, moved: bool) -> Dataset:
+def _dataset(folder: str, name: str | None, *, moved: bool, may_be_missing: bool) -> Dataset:
     """Whose pictures these are, once their folder is there and both can be stored as text."""
     try:
         root = Path(os.path.expanduser(folder)).resolve()  # noqa: PTH111 - leaves a name like ~x alone
         is_folder = bool(folder) and root.is_dir()
     except (OSError, RuntimeError) as error:
         raise UsageError(f"{folder[:200]} cannot be looked into ({error.__class__.__name__})") from error
-    if not is_folder:
+    if not is_folder and (root.exists() or not may_be_missing):
         raise UsageError(f"{root} {'is not a folder' if folder and root.exists() else 'does not exist'}")
     named = name if name is not None else root.name or "root"
     for text, option in ((named, "--dataset"), (str(root), "the folder")):
@@ -170,20 +177,27 @@ def _specs(names: list[str], *, layer: str | None, pooling: str | None, weights:
     return list({spec.backbone.name: spec for spec in specs}.values())
 
 
-def _warn(report: IngestReport, reporter: StderrReporter) -> None:
-    for skipped in report.skipped[:SHOWN_SKIPPED]:
-        reporter.say(f"skipped {skipped.path!r}: {skipped.reason}")
-    if len(report.skipped) > SHOWN_SKIPPED:
-        reporter.say(f"skipped {len(report.skipped) - SHOWN_SKIPPED} more; --json lists them all")
+def _warn(report: IngestReport, reporter: StderrReporter, *, dry_run: bool) -> None:
+    _list("skipped", [f"{skipped.path!r}: {skipped.reason}" for skipped in report.skipped], reporter)
+    for collection in report.collections:
+        verb = "would remove from" if dry_run else "removed from"
+        _list(f"{verb} {collection.name}:", [repr(path) for path in collection.removed], reporter)
     if report.unused_labels:
         reporter.say(f"warning: {report.unused_labels} rows of the labels name no picture here")
+
+
+def _list(verb: str, lines: list[str], reporter: StderrReporter) -> None:
+    for line in lines[:SHOWN]:
+        reporter.say(f"{verb} {line}")
+    if len(lines) > SHOWN:
+        reporter.say(f"{verb} {len(lines) - SHOWN} more; --json lists them all")
 
 
 def _check(report: IngestReport, *, strict: bool) -> None:
     """What of a report makes the command fail once it is shown."""
     if report.interrupted:
         raise KeyboardInterrupt
-    if not report.used:
+    if report.found and not report.used:
         raise LookalikeError(f"none of the {report.found} pictures in {report.dataset.root} could be used")
     if strict and report.skipped:
         raise LookalikeError(f"{len(report.skipped)} pictures were skipped (--strict)")
@@ -221,6 +235,7 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
                     word: collection.counts[word]
                     for word in ("added", "updated", "moved", "unchanged", "removed")
                 },
+                "removed_paths": collection.removed,
             }
             for collection in report.collections
         ],

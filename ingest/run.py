@@ -29,7 +29,10 @@ MAX_IN_HAND = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestRequest:
-    """What to ingest and how; `labels` overrides the folders' classes by root-relative path."""
+    """What to ingest and how; `labels` overrides the folders' classes by root-relative path.
+
+    `prune` removes the points of files that are gone, with `force` even where all of them are.
+    """
 
     dataset: Dataset
     specs: Sequence[ModelSpec]
@@ -38,6 +41,7 @@ class IngestRequest:
     batch_size: int = BATCH_SIZE
     dry_run: bool = False
     prune: bool = False
+    force: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,7 +95,7 @@ def run_ingest(
     """
     started = time.monotonic()
     report = IngestReport(dataset=request.dataset, store=store.label)
-    entries = find_pictures(request.dataset.root)
+    entries = find_pictures(request.dataset.root, may_be_empty=request.prune and request.force)
     models = [ready_model(spec, settings=settings, reporter=reporter) for spec in request.specs]
     with ExitStack() as stack:
         targets = [
@@ -110,19 +114,26 @@ def run_ingest(
     return report
 
 
-def find_pictures(root: Path) -> Iterator[FoundFile | Skipped]:
+def find_pictures(root: Path, *, may_be_empty: bool = False) -> Iterator[FoundFile | Skipped]:
     """The scan, once it is known to find something.
 
     Raises:
-        UsageError: there is no such folder, or no picture in it.
+        UsageError: there is no such folder, or no picture in it, and it may not be so.
     """
     if not root.is_dir():
+        if may_be_empty:
+            return iter(())
         raise UsageError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}")
     entries = scan(root)
     first = next(entries, None)
-    if first is None:
-        raise UsageError(f"{root} holds no pictures (.jpg, .png, .webp, .gif, .tif, .bmp or .avif)")
-    return chain([first], entries)
+    if first is not None:
+        return chain([first], entries)
+    if may_be_empty:
+        return iter(())
+    raise UsageError(
+        f"{root} holds no pictures (.jpg, .png, .webp, .gif, .tif, .bmp or .avif); if a disk is not mounted "
+        "mount it, if they are gone for good add --prune --force"
+    )
 
 
 class Embedders:
@@ -302,10 +313,9 @@ class _Ingest:
 
     def _finish(self) -> None:
         self._report.unused_labels = len(self._request.labels.keys() - self._seen)
-        if self._request.prune:
-            unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
-            for target in self._targets:
-                target.prune(self._seen, unread_folders=unread_folders)
+        unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
+        for target in self._targets:
+            target.settle(self._seen, unread_folders=unread_folders, prune=self._request.prune)
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
         """A folder that cannot be looked into is no picture, and what lies in it has not vanished."""

@@ -29,11 +29,15 @@ class Dataset:
 
 @dataclass(slots=True, kw_only=True)
 class CollectionReport:
-    """What became of one collection; `provider` is None where nothing was embedded."""
+    """What became of one collection; `provider` is None where nothing was embedded.
+
+    `removed` are the paths of the points that went, or in a dry run would go.
+    """
 
     name: str
     provider: str | None = None
     counts: Counter[str] = field(default_factory=Counter)
+    removed: list[str] = field(default_factory=list)
 
 
 class Target:
@@ -95,12 +99,15 @@ class Target:
         collection.replace_payloads([d.payload for d in wanted if d.payload is not None and d.payload_only])
         collection.delete([d.replaces.id for d in wanted if d.replaces is not None])
 
-    def prune(self, seen: set[str], *, unread_folders: Sequence[str]) -> None:
-        """Removes the points of files that are gone."""
+    def settle(self, seen: set[str], *, unread_folders: Sequence[str], prune: bool) -> None:
+        """Removes the points of files that are gone; unless pruning, only of those that were moved."""
         gone = self.known.vanished(seen, unread_folders=unread_folders)
+        if not prune:
+            gone = self.known.moved_among(gone)
         if self._collection is not None and not self._read_only:
             self._collection.delete([payload.id for payload in gone])
-        self.report.counts["removed"] += len(gone)
+        self.report.removed = sorted(payload.path for payload in gone)
+        self.report.counts["removed"] = len(gone)
 
     def needs_index(self) -> bool:
         """Whether the collection has outgrown exact search."""

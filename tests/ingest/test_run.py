@@ -26,7 +26,7 @@ from lookalike.errors import ManifestError, SkipReason, UsageError
 from lookalike.manifest import CollectionManifest, Distance, collection_name
 from lookalike.pictures import decode, sha256_of
 from lookalike.settings import Settings
-from lookalike.stores.embedded import EmbeddedStore
+from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike.stores.points import FloatVector, Payload
 
 VECTOR_TOLERANCE = 1e-5
@@ -58,6 +58,7 @@ class Ingests:
         batch_size: int = 16,
         dry_run: bool = False,
         prune: bool = False,
+        force: bool = False,
         reporter: Quiet | None = None,
         stop: StopRequest | None = None,
     ) -> IngestReport:
@@ -70,6 +71,7 @@ class Ingests:
             batch_size=batch_size,
             dry_run=dry_run,
             prune=prune,
+            force=force,
         )
         return run_ingest(
             request,
@@ -402,6 +404,49 @@ def test_files_that_are_gone_stay_until_they_are_pruned(ingests: Ingests) -> Non
     assert counts(ingests.run()) == {"unchanged": 3}
     assert len(ingests.stored()) == 5
     assert counts(ingests.run(prune=True)) == {"unchanged": 3, "removed": 2}
+    ingests.assert_mirrored()
+
+
+def test_a_dry_run_lists_what_pruning_would_remove(ingests: Ingests) -> None:
+    """By path, and the run that follows removes exactly these."""
+    ingests.run()
+    shutil.rmtree(ingests.root / "cat")
+    report = ingests.run(prune=True, dry_run=True)
+    assert report.collections[0].removed == ["cat/1.png", "cat/2.png"]
+    assert len(ingests.stored()) == 5
+    assert ingests.run(prune=True).collections[0].removed == ["cat/1.png", "cat/2.png"]
+    ingests.assert_mirrored()
+
+
+@pytest.mark.parametrize("whole_folder", [False, True])
+def test_a_dataset_is_emptied_only_when_forced(ingests: Ingests, whole_folder: bool) -> None:
+    """No picture found is a disk that is not mounted, as a rule; another dataset stays either way."""
+    ingests.run()
+    shutil.copytree(ingests.root, ingests.home.home / "other")
+    ingests.run(ingests.home.home / "other", dataset="other")
+    shutil.rmtree(ingests.root)
+    if not whole_folder:
+        ingests.root.mkdir()
+    for prune, force in ((True, False), (False, True)):
+        with pytest.raises(UsageError, match="does not exist" if whole_folder else "--prune --force"):
+            ingests.run(prune=prune, force=force)
+    assert len(ingests.stored()) == 10
+    report = ingests.run(prune=True, force=True)
+    assert (report.found, counts(report)) == (0, {"removed": 5})
+    assert {key.partition(":")[0] for key in ingests.stored()} == {"other"}
+
+
+def test_a_move_that_was_cut_in_half_is_finished(ingests: Ingests, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new point was written and the old one not yet removed: the next run removes it, unasked."""
+    ingests.run()
+    ingests.move("cat/1.png", "dog/moved.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(EmbeddedCollection, "delete", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            ingests.run()
+    assert len(ingests.stored()) == 6
+    assert counts(ingests.run(dry_run=True)) == {"unchanged": 5, "removed": 1}
+    assert counts(ingests.run()) == {"unchanged": 5, "removed": 1}
     ingests.assert_mirrored()
 
 
