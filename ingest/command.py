@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 
 from exporter import ModelSpec
 from ingest.labels import read_labels
+from ingest.removal import holdings, remove_dataset
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from ingest.status import CollectionStatus, collection_statuses
 from ingest.target import Dataset
@@ -118,6 +120,38 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
             typer.echo(_status_text(collection))
 
 
+@app.command("remove")
+def remove(
+    dataset: Annotated[
+        str, typer.Option("--dataset", metavar="NAME", help="Whose points go; the pictures stay.")
+    ],
+    collection: Annotated[
+        list[str] | None,
+        typer.Option("--collection", metavar="NAME", help="Only from this one; may be repeated."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001
+) -> None:
+    """Take a dataset out of the collections that hold it."""
+    settings, reporter = Settings.from_environment(), StderrReporter()
+    with store_in_use(store, settings, reporter) as opened:
+        found = holdings(dataset, store=opened, among=collection or (), reporter=reporter)
+        for holding in found:
+            reporter.say(f"{holding.collection} holds {holding.points} points of {one_line(dataset)}")
+        if not yes:
+            _confirm("remove them?")
+        removed = list(remove_dataset(dataset, store=opened, among=found))
+        if as_json:
+            listing = [{"name": holding.collection, "removed": holding.points} for holding in removed]
+            answer = {"schema": 1, "dataset": dataset, "store": opened.label, "collections": listing}
+            typer.echo(json.dumps(answer))
+            return
+        for holding in removed:
+            typer.echo(f"removed {holding.points} points of {one_line(dataset)} from {holding.collection}")
+
+
 @app.command("sample")
 def sample(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to draw them; made if need be.")],
@@ -134,6 +168,19 @@ def sample(
     if query is not None:
         draw_query(query, CLASSES[0])
         typer.echo(f"drew {query}, a picture of class {CLASSES[0]} that is not in the set")
+
+
+def _confirm(question: str) -> None:
+    """Asks on the terminal.
+
+    Raises:
+        UsageError: there is no terminal to ask on.
+        LookalikeError: the answer is no.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError("nobody is there to be asked; add --yes to go ahead")
+    if not typer.confirm(question, err=True):
+        raise LookalikeError("nothing was changed")
 
 
 @contextmanager

@@ -135,6 +135,10 @@ class CollectionManifest:
         """The same manifest with one more dataset, or with a dataset's new root."""
         return replace(self, datasets={**self.datasets, name: root})
 
+    def without_dataset(self, name: str) -> Self:
+        """The same manifest without a dataset."""
+        return replace(self, datasets={k: v for k, v in self.datasets.items() if k != name})
+
     def require(self, identity: ModelIdentity, distance: Distance, *, name: str) -> None:
         """Refuses to go on with a collection that holds another space.
 

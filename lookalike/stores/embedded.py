@@ -301,8 +301,11 @@ class EmbeddedCollection:
 
     def record_dataset(self, name: str, root: str) -> None:
         """Rewrites the manifest beside the shard."""
-        self.manifest = self.manifest.with_dataset(name, root)
-        write_json(self._folder / _MANIFEST, self.manifest.to_json())
+        self._write_manifest(self.manifest.with_dataset(name, root))
+
+    def forget_dataset(self, name: str) -> None:
+        """Rewrites the manifest beside the shard."""
+        self._write_manifest(self.manifest.without_dataset(name))
 
     def needs_index(self) -> bool:
         """Small collections are searched exactly and need none."""
@@ -326,6 +329,10 @@ class EmbeddedCollection:
         finally:
             with _translated(self._folder):
                 self._shard = edge.EdgeShard.load(str(self._folder / _SHARD))
+
+    def _write_manifest(self, manifest: CollectionManifest) -> None:
+        write_json(self._folder / _MANIFEST, manifest.to_json())
+        self.manifest = manifest
 
     def _update(self, operation: "qdrant_edge.UpdateOperation") -> None:
         _require_space(self._folder, SPARE_TO_OPEN_BYTES)

@@ -68,6 +68,9 @@ class Collection(Protocol):
     def record_dataset(self, name: str, root: str) -> None:
         """Notes in the manifest where a dataset lies; durable when it returns."""
 
+    def forget_dataset(self, name: str) -> None:
+        """Takes a dataset out of the manifest; its points are removed before. Durable when it returns."""
+
     def needs_index(self) -> bool:
         """Whether `build_index` has anything to do."""
 

@@ -358,12 +358,11 @@ class ServerCollection:
 
     def record_dataset(self, name: str, root: str) -> None:
         """Adds to the manifest as it is on the server now, so that another writer's dataset stays."""
-        info = _collection_info(self._client, self.name, self._label)
-        if info is None:
-            raise CollectionMissingError(f"collection {self.name} on {self._label} was deleted meanwhile")
-        self.manifest = _manifest(info, self.name, self._label).with_dataset(name, root)
-        with self._doing("writing the manifest of"):
-            self._client.update_collection(self.name, metadata={METADATA_KEY: self.manifest.to_json()})
+        self._write_manifest(self._manifest_now().with_dataset(name, root))
+
+    def forget_dataset(self, name: str) -> None:
+        """Takes it out of the manifest as it is on the server now."""
+        self._write_manifest(self._manifest_now().without_dataset(name))
 
     def needs_index(self) -> bool:
         """The server indexes by itself."""
@@ -371,6 +370,17 @@ class ServerCollection:
 
     def build_index(self, on_wait: Callable[[], None]) -> None:
         """Nothing to do, nothing to wait for."""
+
+    def _manifest_now(self) -> CollectionManifest:
+        info = _collection_info(self._client, self.name, self._label)
+        if info is None:
+            raise CollectionMissingError(f"collection {self.name} on {self._label} was deleted meanwhile")
+        return _manifest(info, self.name, self._label)
+
+    def _write_manifest(self, manifest: CollectionManifest) -> None:
+        with self._doing("writing the manifest of"):
+            self._client.update_collection(self.name, metadata={METADATA_KEY: manifest.to_json()})
+        self.manifest = manifest
 
     @contextmanager
     def _doing(self, what: str) -> Iterator[None]:

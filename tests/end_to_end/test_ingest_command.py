@@ -33,7 +33,7 @@ def test_a_second_run_embeds_nothing(shell: Any, pictures: Path) -> None:
     assert list(first) == keys.split()
     assert (first["schema"], first["dataset"], first["root"]) == (1, "pictures", str(pictures))
     assert (first["store"], first["found"], first["skipped"]) == ("embedded", 12, [])
-    keys = "name provider added updated moved unchanged removed"
+    keys = "name provider added updated moved unchanged removed removed_paths"
     assert list(first["collections"][0]) == keys.split()
     assert first["collections"][0]["added"] == 12
     assert first["collections"][0]["provider"] == "CPUExecutionProvider"
@@ -340,3 +340,87 @@ def test_a_closed_stderr_loses_messages_and_nothing_else(shell: Any, pictures: P
     )
     assert done.returncode == 0
     assert '"added": 12' in done.stdout
+
+
+@pytest.fixture
+def two_datasets(shell: Any, pictures: Path) -> Path:
+    """The pictures under two names in two collections."""
+    for dataset in ("pictures", "again"):
+        done = shell.ingest("pictures", "--dataset", dataset, "--distance", "cosine", "--distance", "euclid")
+        assert done.code == 0, done.err
+    return pictures
+
+
+def test_a_dataset_is_removed_from_every_collection(shell: Any, two_datasets: Path) -> None:
+    """Its points and its name go, the other dataset and the pictures stay; a second time there is none."""
+    (removed,) = shell("ingest", "remove", "--dataset", "again", "--yes", "--json").json
+    assert list(removed) == ["schema", "dataset", "store", "collections"]
+    assert [holding["removed"] for holding in removed["collections"]] == [12, 12]
+    for collection in shell("ingest", "status", "--json").json[0]["collections"]:
+        assert collection["datasets"] == {"pictures": 12}
+        assert list(collection["manifest"]["datasets"]) == ["pictures"]
+    assert len(list(two_datasets.rglob("*.png"))) == 12
+    done = shell("ingest", "remove", "--dataset", "again", "--yes")
+    assert done.code == 2
+    assert "no collection here holds a dataset 'again'; there: 'pictures'" in done.err
+
+
+def test_a_dataset_is_removed_from_one_collection(shell: Any, two_datasets: Path) -> None:
+    """`--collection` leaves the others alone; one that is not there is 6."""
+    names = [found["name"] for found in shell("ingest", "status", "--json").json[0]["collections"]]
+    done = shell("ingest", "remove", "--dataset", "again", "--collection", names[0], "--yes")
+    assert done.out == f"removed 12 points of again from {names[0]}\n"
+    counts = [c["datasets"] for c in shell("ingest", "status", "--json").json[0]["collections"]]
+    assert counts == [{"pictures": 12}, {"again": 12, "pictures": 12}]
+    assert shell("ingest", "remove", "--dataset", "again", "--collection", "none", "--yes").code == 6
+
+
+def test_nothing_is_removed_unasked(shell: Any, two_datasets: Path) -> None:
+    """Without a terminal `--yes` is needed; what would go is said."""
+    done = shell("ingest", "remove", "--dataset", "again")
+    assert done.code == 2
+    assert "holds 12 points of again" in done.err
+    assert "--yes" in done.err
+    assert all(c["points"] == 24 for c in shell("ingest", "status", "--json").json[0]["collections"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+@pytest.mark.parametrize(("answer", "code", "points"), [("n\n", 1, 24), ("y\n", 0, 12)])
+def test_on_a_terminal_one_is_asked(
+    shell: Any, two_datasets: Path, answer: str, code: int, points: int
+) -> None:
+    """No changes nothing."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [Path(sys.executable).parent / "ingest", "remove", "--dataset", "again"],
+        cwd=shell.folder,
+        env=shell.environment,
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    os.write(ours, answer.encode())
+    _, said = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == code, said
+    assert b"remove them?" in said
+    assert {c["points"] for c in shell("ingest", "status", "--json").json[0]["collections"]} == {points}
+
+
+def test_pruning_says_what_it_removes(shell: Any, pictures: Path) -> None:
+    """As a dry run first; with `--force` an emptied dataset too, and `--force` alone is a mistake."""
+    shell.ingest("pictures")
+    (pictures / "circle" / "crimson.png").unlink()
+    done = shell.ingest("pictures", "--prune", "--dry-run", "--json")
+    assert done.json[0]["collections"][0]["removed_paths"] == ["circle/crimson.png"]
+    assert "would remove from" in done.err
+    assert "'circle/crimson.png'" in done.err
+    assert "removed from" in shell.ingest("pictures", "--prune").err
+    for path in pictures.rglob("*.png"):
+        path.unlink()
+    refused = shell.ingest("pictures", "--prune")
+    assert (refused.code, "--prune --force" in refused.err) == (2, True)
+    assert shell.ingest("pictures", "--force").code == 2
+    done = shell.ingest("pictures", "--prune", "--force", "--json")
+    assert (done.code, done.json[0]["collections"][0]["removed"]) == (0, 11)

@@ -458,6 +458,10 @@ def test_datasets_are_recorded_for_good(store: Store, made: Callable[..., str]) 
         assert collection.manifest.datasets == {"data": "/new/data", "other": "/other"}
     with store.open(name) as collection:
         assert collection.manifest.datasets == {"data": "/new/data", "other": "/other"}
+        collection.forget_dataset("other")
+        collection.forget_dataset("never there")
+        assert collection.manifest.datasets == {"data": "/new/data"}
+    assert store.manifest(name).datasets == {"data": "/new/data"}
     assert store.manifest(name).collection == name
 
 

@@ -1,0 +1,57 @@
+"""Taking a dataset out of collections."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lookalike.console import Reporter
+from lookalike.errors import ManifestError, UsageError
+from lookalike.stores.points import PointFilter
+from lookalike.stores.protocol import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """A collection that knows a dataset, and how many of its points are the dataset's."""
+
+    collection: str
+    points: int
+
+
+def holdings(dataset: str, *, store: Store, among: Sequence[str] = (), reporter: Reporter) -> list[Holding]:
+    """The collections that know the dataset, all of them or those named.
+
+    Raises:
+        CollectionMissingError: a collection that was named is not there.
+        UsageError: no collection knows the dataset; the message lists the datasets there are.
+    """
+    found, known = [], set()
+    for name in among or store.names():
+        try:
+            datasets = store.manifest(name).datasets
+        except ManifestError as error:
+            if among:
+                raise
+            reporter.say(f"warning: collection {name} is left out: {error}")
+            continue
+        known |= set(datasets)
+        if dataset in datasets:
+            with store.open(name) as collection:
+                points = collection.count(PointFilter(dataset=dataset))
+            found.append(Holding(collection=name, points=points))
+    if not found:
+        there = ", ".join(map(repr, sorted(known))) or "none"
+        raise UsageError(f"no collection here holds a dataset {dataset!r}; there: {there}")
+    return found
+
+
+def remove_dataset(dataset: str, *, store: Store, among: Sequence[Holding]) -> Iterator[Holding]:
+    """Removes the dataset's points and then its name, collection by collection; says what went.
+
+    Cut off in between, the name is still there, so that the same call goes on.
+    """
+    for holding in among:
+        with store.open(holding.collection) as collection:
+            ids = [payload.id for payload in collection.scan(PointFilter(dataset=dataset))]
+            collection.delete(ids)
+            collection.forget_dataset(dataset)
+        yield Holding(collection=holding.collection, points=len(ids))
