@@ -24,6 +24,7 @@ from lookalike.errors import ManifestError, ModelError, UsageError, WeightsError
 from lookalike.files import atomic_path, sweep_partials, write_json
 from lookalike.manifest import (
     METADATA_KEY,
+    SCHEMA_VERSION,
     CollectionManifest,
     ModelIdentity,
     ModelManifest,
@@ -87,6 +88,17 @@ class ModelSpec:
                 f"{MAX_DIMENSION:,}; use --pooling avg or a later layer"
             )
         return spec
+
+    @classmethod
+    def of_collection(cls, manifest: CollectionManifest) -> "ModelSpec":
+        """What a collection was made with, its weights from where they came."""
+        identity, source = manifest.identity, manifest.weights
+        return cls.of(
+            identity.backbone,
+            layer=identity.layer,
+            pooling=identity.pooling,
+            weights=str(source.path) if source.kind is WeightsKind.FILE else source.kind,
+        )
 
     @property
     def network(self) -> SubNetwork:
@@ -205,33 +217,37 @@ def _model_of_collection(wanted: CollectionManifest, settings: Settings, reporte
     for model in known_models(settings):
         if model.manifest.identity == wanted.identity and model.manifest.graph_revision == GRAPH_REVISION:
             return model
-    identity, source = wanted.identity, wanted.weights
-    weights = str(source.path) if source.kind is WeightsKind.FILE else source.kind
-    if source.kind is WeightsKind.FILE and not Path(weights).is_file():
+    spec = ModelSpec.of_collection(wanted)
+    if wanted.weights.kind is WeightsKind.FILE and not Path(spec.weights).is_file():
         raise WeightsError(
-            f"the model of {wanted.collection} is not here any more, and neither are its weights {weights}; "
-            "put that file back, or ingest anew"
+            f"the model of {wanted.collection} is not here any more, and neither are its weights "
+            f"{spec.weights}; put that file back, or ingest anew"
         )
-    spec = ModelSpec.of(identity.backbone, layer=identity.layer, pooling=identity.pooling, weights=weights)
-    reporter.say(f"exporting the model of {wanted.collection} again from {weights}")
+    reporter.say(f"exporting the model of {wanted.collection} again from {spec.weights}")
     model = _model_of_spec(spec, settings, reporter)
-    if model.manifest.identity != identity:
+    if model.manifest.identity != wanted.identity:
         raise ManifestError(
-            f"{weights} gives another space than {wanted.collection} was made with: "
-            f"{_difference(identity, model.manifest.identity)}. Bring the old weights back, or ingest anew"
+            f"{spec.weights} gives another space than {wanted.collection} was made with: "
+            f"{_difference(wanted.identity, model.manifest.identity)}. "
+            "Bring the old weights back, or ingest anew"
         )
     return model
 
 
 def _require_current(wanted: CollectionManifest) -> None:
     """Pictures are prepared by this version's code, whatever the model file on the disk was made for."""
-    identity = wanted.identity
-    here = (preprocessing_id(backbone_named(identity.backbone)), PRECISION)
-    if (identity.preprocessing, identity.precision) != here:
+    identity, name = wanted.identity, wanted.collection
+    preprocessing = preprocessing_id(backbone_named(identity.backbone))
+    sides = {
+        "preprocessing": (identity.preprocessing, preprocessing),
+        "precision": (identity.precision, PRECISION),
+        "schema": (wanted.schema, SCHEMA_VERSION),
+    }
+    differing = [f"{key} is {old} there and {new} here" for key, (old, new) in sides.items() if old != new]
+    if differing:
         raise ManifestError(
-            f"collection {wanted.collection} was made with {identity.preprocessing} in {identity.precision}, "
-            f"and this version prepares pictures as {here[0]} in {here[1]}; remove it and ingest again, or "
-            "search it with the version that made it"
+            f"collection {name} was made by another version: {'; '.join(differing)}. Make it anew with: "
+            f"ingest rebuild {name}, or search it with the version that made it"
         )
 
 

@@ -14,6 +14,7 @@ import typer
 
 from exporter import ModelSpec
 from ingest.labels import read_labels
+from ingest.rebuild import rebuild
 from ingest.removal import holdings, remove_dataset
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from ingest.status import CollectionStatus, collection_statuses
@@ -32,6 +33,10 @@ from lookalike.options import (
     store_in_use,
 )
 from lookalike.settings import Settings
+
+BatchSizeOption = Annotated[
+    int, typer.Option("--batch-size", min=1, max=1024, metavar="N", help="Pictures per run of the network.")
+]
 
 app = command_app("Turn a folder of pictures into searchable collections.")
 
@@ -63,10 +68,7 @@ def run(
     weights: WeightsOption = "imagenet",
     layer: LayerOption = None,
     pooling: PoolingOption = None,
-    batch_size: Annotated[
-        int,
-        typer.Option("--batch-size", min=1, max=1024, metavar="N", help="Pictures per run of the network."),
-    ] = BATCH_SIZE,
+    batch_size: BatchSizeOption = BATCH_SIZE,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and store nothing.")
     ] = False,
@@ -118,6 +120,32 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
             typer.echo("no collections yet; make one with: ingest run DIR")
         for collection in collections:
             typer.echo(_status_text(collection))
+
+
+@app.command("rebuild")
+def rebuild_collection(
+    collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection to make anew.")],
+    batch_size: BatchSizeOption = BATCH_SIZE,
+    require_gpu: RequireGpuOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001
+) -> None:
+    """Make a collection anew from its datasets; the old one serves until the new one is whole."""
+    settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
+    with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
+        report = rebuild(
+            collection, batch_size=batch_size, store=opened, settings=settings, reporter=reporter, stop=stop
+        )
+    if report.interrupted:
+        raise KeyboardInterrupt
+    if as_json:
+        numbers = {"points": report.points, "gone": report.gone, "embedded": report.embedded}
+        answer = {"schema": 1, "name": report.name, "store": report.store, **numbers}
+        typer.echo(json.dumps(answer | {"took_ms": round(report.took_s * 1000)}))
+        return
+    gone = f"; {report.gone} whose pictures are gone went with the old one" if report.gone else ""
+    typer.echo(f"{report.name}: {report.points} points made anew in {report.took_s:.1f} s{gone}")
 
 
 @app.command("remove")

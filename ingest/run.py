@@ -31,7 +31,8 @@ MAX_IN_HAND = 512
 class IngestRequest:
     """What to ingest and how; `labels` overrides the folders' classes by root-relative path.
 
-    `prune` removes the points of files that are gone, with `force` even where all of them are.
+    `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
+    names another collection than the model's and the distance's own; it goes with one of each.
     """
 
     dataset: Dataset
@@ -42,6 +43,7 @@ class IngestRequest:
     dry_run: bool = False
     prune: bool = False
     force: bool = False
+    into: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,7 +101,15 @@ def run_ingest(
     models = [ready_model(spec, settings=settings, reporter=reporter) for spec in request.specs]
     with ExitStack() as stack:
         targets = [
-            Target(request.dataset, model, distance, store=store, stack=stack, read_only=request.dry_run)
+            Target(
+                request.dataset,
+                model,
+                distance,
+                store=store,
+                stack=stack,
+                read_only=request.dry_run,
+                name=request.into,
+            )
             for model in models
             for distance in request.distances
         ]
@@ -131,8 +141,8 @@ def find_pictures(root: Path, *, may_be_empty: bool = False) -> Iterator[FoundFi
     if may_be_empty:
         return iter(())
     raise UsageError(
-        f"{root} holds no pictures (.jpg, .png, .webp, .gif, .tif, .bmp or .avif); if a disk is not mounted "
-        "mount it, if they are gone for good add --prune --force"
+        f"{root} holds no pictures (.jpg, .png, .webp, .gif, .tif, .bmp or .avif); if a disk is not mounted, "
+        "mount it; if they are gone for good, add --prune --force"
     )
 
 

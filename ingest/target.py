@@ -57,9 +57,10 @@ class Target:
         store: Store,
         stack: ExitStack,
         read_only: bool,
+        name: str | None = None,
     ) -> None:
         identity, weights = model.manifest.identity, model.manifest.weights
-        self.name = collection_name(identity, distance, official=weights.official)
+        self.name = name or collection_name(identity, distance, official=weights.official)
         self.model = model
         self.report = CollectionReport(name=self.name)
         self._dataset, self._distance = dataset, distance
@@ -160,7 +161,7 @@ class Target:
         """Made now, unless another ingest has made it since we looked."""
         if not self._is_there():
             try:
-                self._store.create(self._new_manifest())
+                self._store.create(self._new_manifest(), name=self.name)
             except ManifestError:
                 if self.name not in self._store:
                     raise
@@ -168,17 +169,26 @@ class Target:
         return self._collection
 
     def _new_manifest(self) -> CollectionManifest:
-        manifest = self.model.manifest
-        return CollectionManifest(
-            identity=manifest.identity,
-            distance=self._distance,
-            weights=manifest.weights,
-            exporter_version=manifest.exporter_version,
-            graph_revision=manifest.graph_revision,
-            provider=self.report.provider or "",
-            created_at=now(),
-            datasets={self._dataset.name: str(self._dataset.root)},
-        )
+        datasets = {self._dataset.name: str(self._dataset.root)}
+        provider = self.report.provider or ""
+        return new_manifest(self.model, self._distance, provider=provider, datasets=datasets)
+
+
+def new_manifest(
+    model: ModelFile, distance: Distance, *, provider: str, datasets: Mapping[str, str]
+) -> CollectionManifest:
+    """What a collection that is made now says of itself."""
+    manifest = model.manifest
+    return CollectionManifest(
+        identity=manifest.identity,
+        distance=distance,
+        weights=manifest.weights,
+        exporter_version=manifest.exporter_version,
+        graph_revision=manifest.graph_revision,
+        provider=provider,
+        created_at=now(),
+        datasets=datasets,
+    )
 
 
 def now() -> str:

@@ -152,7 +152,7 @@ class CollectionManifest:
             sides = "; ".join(f"{key} is {here[key]} there and {asked[key]} here" for key in differing)
             raise ManifestError(
                 f"collection {name} holds another space: {sides}. "
-                "Use the options that it was made with, or another store (--store embedded:DIR)"
+                f"Make it anew with: ingest rebuild {name}, or use another store (--store embedded:DIR)"
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lookalike.pictures import SUFFIXES
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 COMMANDS = {
     "exporter": ("run", "list", "verify"),
-    "ingest": ("run", "status", "remove", "sample"),
+    "ingest": ("run", "status", "rebuild", "remove", "sample"),
     "search": ("query",),
 }
 

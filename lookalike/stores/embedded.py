@@ -2,6 +2,7 @@
 
     HOME/qdrant/NAME/manifest.json    what the collection is
     HOME/qdrant/NAME/shard/           Qdrant Edge's own files
+    HOME/qdrant/NAME.rebuild/         one that is being built to replace NAME; `whole` in it says that it can
     HOME/qdrant/NAME.lock, .holder    held by whoever has the collection open; see `locks`
     HOME/qdrant/.NAME.xxxxxxxx/       one that is being made; who makes it again clears what a kill left
 
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -47,7 +48,7 @@ from lookalike.stores.points import (
     check_query,
     tallied,
 )
-from lookalike.stores.protocol import is_collection_name
+from lookalike.stores.protocol import STAGED_SUFFIX, is_collection_name, staged_name
 
 if TYPE_CHECKING:
     import qdrant_edge
@@ -67,6 +68,7 @@ _WAIT_S = 0.2
 _EVERY_VALUE = 2**31
 _MANIFEST = "manifest.json"
 _SHARD = "shard"
+_WHOLE = "whole"
 _BUILDING = "temp_segments"
 """Where the engine builds an index, inside the shard; it never clears what an interrupted build left."""
 
@@ -85,26 +87,30 @@ class EmbeddedStore:
 
     def names(self) -> list[str]:
         """The folders here that hold a manifest."""
-        return sorted(path.parent.name for path in self.directory.glob(f"[!.]*/{_MANIFEST}"))
+        self._finish_replacements()
+        found = (path.parent.name for path in self.directory.glob(f"[!.]*/{_MANIFEST}"))
+        return sorted(name for name in found if not name.endswith(STAGED_SUFFIX))
 
     def __contains__(self, name: str) -> bool:
+        self._finish_replacements()
         return is_collection_name(name) and (self.directory / name / _MANIFEST).is_file()
 
     def manifest(self, name: str) -> CollectionManifest:
         """Read without the lock: the file is only ever replaced whole."""
         return read_manifest(self._own(name))
 
-    def create(self, manifest: CollectionManifest) -> None:
+    def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
         """Builds the folder under a temporary name and renames it into place."""
         import qdrant_edge as edge
 
-        folder = self.directory / manifest.collection
-        with self._locked(manifest.collection):
+        name = name or manifest.collection
+        folder = self.directory / name
+        with self._locked(name):
             if folder.exists():
                 raise ManifestError(f"{folder} is there already; it is left alone")
-            self._sweep(manifest.collection)
+            self._sweep(name)
             _require_space(self.directory, SPARE_BYTES)
-            partial = self._hidden(manifest.collection)
+            partial = self._hidden(name)
             try:
                 with _translated(folder):
                     shard = edge.EdgeShard.create(str(partial / _SHARD), _config(manifest))
@@ -143,8 +149,31 @@ class EmbeddedStore:
             self._own(name).rename(hidden / name)
             shutil.rmtree(hidden)
 
+    def replace(self, name: str) -> None:
+        """Two renames; a mark lets whoever comes after a kill do the second."""
+        staged = staged_name(name)
+        self._own(staged)
+        with self._locked(staged), self._locked(name):
+            folder = self.directory / name
+            self._sweep(name)
+            (self._own(staged) / _WHOLE).touch()
+            hidden = self._hidden(name)
+            if folder.exists():
+                self._own(name).rename(hidden / name)
+            self._finish_replacements()
+            shutil.rmtree(hidden)
+
     def close(self) -> None:
         """Nothing is held between collections."""
+
+    def _finish_replacements(self) -> None:
+        """Gives whole staged collections their name where it is free; another process may be faster."""
+        for mark in self.directory.glob(f"*{STAGED_SUFFIX}/{_WHOLE}"):
+            folder = self.directory / mark.parent.name.removesuffix(STAGED_SUFFIX)
+            if not folder.exists():
+                with suppress(FileNotFoundError):
+                    mark.parent.rename(folder)
+                (folder / _WHOLE).unlink(missing_ok=True)
 
     def _hidden(self, name: str) -> Path:
         """A new folder beside the collection that nobody takes for one."""

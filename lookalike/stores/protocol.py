@@ -8,10 +8,17 @@ from typing import Protocol, Self
 from lookalike.manifest import CollectionManifest
 from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload, PointFilter, SearchHit
 
+STAGED_SUFFIX = ".rebuild"
+
 
 def is_collection_name(name: str) -> bool:
     """Whether a collection could be called so: Qdrant's own rule, and no leading dot (a hidden folder)."""
     return re.fullmatch(r'(?!\.)[^<>:"/\\|?*\x00-\x1f]{1,255}', name) is not None
+
+
+def staged_name(name: str) -> str:
+    """Under which a collection is built anew, while the one that it will replace is in use."""
+    return f"{name}{STAGED_SUFFIX}"
 
 
 class Collection(Protocol):
@@ -93,7 +100,7 @@ class Store(Protocol):
         """What people should be told of this store, a line each, where its label is said."""
 
     def names(self) -> list[str]:
-        """The collections here that are ours, sorted."""
+        """The collections here that are ours, sorted; those that are being built anew are left out."""
 
     def __contains__(self, name: str) -> bool:
         """Whether a collection of ours has this name."""
@@ -106,8 +113,8 @@ class Store(Protocol):
             ManifestError: it is there and not ours.
         """
 
-    def create(self, manifest: CollectionManifest) -> None:
-        """Makes the collection that the manifest describes, whole or not at all.
+    def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
+        """Makes the collection that the manifest describes, whole or not at all; `name` overrides its own.
 
         Raises:
             ManifestError: something has its name already, ours or not; it is left as it is.
@@ -129,6 +136,18 @@ class Store(Protocol):
             CollectionMissingError: it is not there.
             ManifestError: it is there and not ours.
             StoreLockedError: another process holds it (embedded).
+        """
+
+    def replace(self, name: str) -> None:
+        """Puts the collection staged for `name` in its place; `name` need not be there.
+
+        Cut off in between, it is there as it was or as it will be, or it is refused as unfinished until
+        this is called again.
+
+        Raises:
+            CollectionMissingError: nothing is staged for it.
+            ManifestError: `name` is there and not ours.
+            StoreLockedError: another process holds one of them (embedded).
         """
 
     def close(self) -> None:

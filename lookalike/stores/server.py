@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from http import HTTPStatus
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -38,7 +39,7 @@ from lookalike.stores.points import (
     check_query,
     tallied,
 )
-from lookalike.stores.protocol import is_collection_name
+from lookalike.stores.protocol import STAGED_SUFFIX, is_collection_name, staged_name
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
@@ -49,6 +50,9 @@ TIMEOUT_S = 60
 
 MAX_BODY_BYTES = 16 * 2**20
 """Of one request, roughly: half of what Qdrant takes over HTTP unless it is configured otherwise."""
+
+_UNFINISHED = "lookalike-unfinished"
+"""In the metadata of a collection that `replace` is copying to."""
 
 _VALUE_BYTES = 24  # one float32 in JSON, as the shortest text of its double, with the comma
 _PAYLOAD_BYTES = 4096
@@ -169,21 +173,23 @@ class ServerStore:
         """One request a collection: the list of them comes without metadata."""
         with _translated(self.label, "listing collections"):
             found = [collection.name for collection in self._client.get_collections().collections]
-        return sorted(name for name in found if name in self)
+        return sorted(name for name in found if not name.endswith(STAGED_SUFFIX) and name in self)
 
     def __contains__(self, name: str) -> bool:
         info = self._info(name)
-        return info is not None and _manifest_data(info) is not None
+        return info is not None and _manifest_data(info) is not None and not _is_unfinished(info)
 
     def manifest(self, name: str) -> CollectionManifest:
         """As the server has it now."""
         return _manifest(self._own(name), name, self.label)
 
-    def create(self, manifest: CollectionManifest) -> None:
+    def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
         """Makes the collection with its manifest in one request, then its payload indexes."""
+        self._make(name or manifest.collection, manifest, metadata={METADATA_KEY: manifest.to_json()})
+
+    def _make(self, name: str, manifest: CollectionManifest, *, metadata: dict[str, Any]) -> None:
         from qdrant_client import models
 
-        name = manifest.collection
         if self._info(name) is not None:
             raise ManifestError(_taken(name, self.label))
         distances = {Distance.COSINE: models.Distance.COSINE, Distance.EUCLID: models.Distance.EUCLID}
@@ -193,7 +199,7 @@ class ServerStore:
                 vectors_config=models.VectorParams(
                     size=manifest.identity.dimension, distance=distances[manifest.distance]
                 ),
-                metadata={METADATA_KEY: manifest.to_json()},
+                metadata=metadata,
             )
         try:
             self._complete(name)
@@ -212,17 +218,34 @@ class ServerStore:
     def delete(self, name: str) -> None:
         """One request."""
         self._own(name)
-        with _translated(self.label, f"deleting collection {name}", collection=name):
-            self._client.delete_collection(name)
+        self._delete(name)
+
+    def replace(self, name: str) -> None:
+        """Copies the points, since a server cannot rename; until all are there, the copy is refused."""
+        with self.open(staged_name(name)) as staged:
+            info = self._info(name)
+            if info is not None:
+                if not _is_unfinished(info):
+                    self._own(name)
+                self._delete(name)
+            unfinished = {METADATA_KEY: staged.manifest.to_json(), _UNFINISHED: True}
+            self._make(name, staged.manifest, metadata=unfinished)
+            ServerCollection(self._client, name, staged.manifest, label=self.label).take_over(staged)
+        self._delete(staged_name(name))
 
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
 
+    def _delete(self, name: str) -> None:
+        with _translated(self.label, f"deleting collection {name}", collection=name):
+            self._client.delete_collection(name)
+
     def _complete(self, name: str) -> None:
         """Makes the indexes, and sees that the manifest was kept: an old server drops it silently."""
         self._index(name, KEYWORD_FIELDS)
-        if name not in self:
+        info = self._info(name)
+        if info is None or _manifest_data(info) is None:
             raise StoreError(
                 f"the server at {self.label} does not keep metadata of collections; "
                 "it takes Qdrant 1.16 or newer (docker compose up qdrant)"
@@ -241,6 +264,11 @@ class ServerStore:
             raise CollectionMissingError(f"there is no collection {name} on {self.label}")
         if _manifest_data(info) is None:
             raise ManifestError(f"{name} on {self.label} has no manifest of ours; it is left alone")
+        if _is_unfinished(info):
+            raise ManifestError(
+                f"{name} on {self.label} is not finished: its rebuild was cut off; go on with: "
+                f"ingest rebuild {name}"
+            )
         return info
 
     def _info(self, name: str) -> "models.CollectionInfo | None":
@@ -364,6 +392,14 @@ class ServerCollection:
         """Takes it out of the manifest as it is on the server now."""
         self._write_manifest(self._manifest_now().without_dataset(name))
 
+    def take_over(self, source: "ServerCollection") -> None:
+        """Copies all points of another collection, then says in the manifest that they are all here."""
+        payloads = source.scan()
+        while part := list(islice(payloads, self._rows)):
+            vectors = source.vectors([payload.id for payload in part])
+            self.upsert([ImagePoint(payload=payload, vector=vectors[payload.id]) for payload in part])
+        self._write_metadata({METADATA_KEY: source.manifest.to_json(), _UNFINISHED: False})
+
     def needs_index(self) -> bool:
         """The server indexes by itself."""
         return False
@@ -378,9 +414,12 @@ class ServerCollection:
         return _manifest(info, self.name, self._label)
 
     def _write_manifest(self, manifest: CollectionManifest) -> None:
-        with self._doing("writing the manifest of"):
-            self._client.update_collection(self.name, metadata={METADATA_KEY: manifest.to_json()})
+        self._write_metadata({METADATA_KEY: manifest.to_json()})
         self.manifest = manifest
+
+    def _write_metadata(self, metadata: dict[str, Any]) -> None:
+        with self._doing("writing the manifest of"):
+            self._client.update_collection(self.name, metadata=metadata)
 
     @contextmanager
     def _doing(self, what: str) -> Iterator[None]:
@@ -412,6 +451,10 @@ def _collection_info(client: "QdrantClient", name: str, label: str) -> "models.C
 def _manifest_data(info: "models.CollectionInfo") -> Mapping[str, Any] | None:
     data = (info.config.metadata or {}).get(METADATA_KEY)
     return data if isinstance(data, Mapping) else None
+
+
+def _is_unfinished(info: "models.CollectionInfo") -> bool:
+    return bool((info.config.metadata or {}).get(_UNFINISHED))
 
 
 def _manifest(info: "models.CollectionInfo", name: str, label: str) -> CollectionManifest:

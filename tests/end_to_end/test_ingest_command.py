@@ -342,6 +342,25 @@ def test_a_closed_stderr_loses_messages_and_nothing_else(shell: Any, pictures: P
     assert '"added": 12' in done.stdout
 
 
+def test_a_collection_of_another_version_is_rebuilt(shell: Any, pictures: Path) -> None:
+    """Refused for reading and writing with both sides named, shown by status, and mended by one command."""
+    shell.ingest("pictures")
+    (manifest,) = (shell.folder / "home/qdrant").glob("*/manifest.json")
+    name = manifest.parent.name
+    manifest.write_text(manifest.read_text().replace('"preprocessing": "', '"preprocessing": "old-'))
+    for refused in (shell.ingest("pictures"), shell("search", "query", pictures / "circle/crimson.png")):
+        assert refused.code == 6
+        assert "preprocessing is old-crop" in refused.err
+        assert f"ingest rebuild {name}" in refused.err
+    assert "old-crop" in shell("ingest", "status").out
+    (report,) = shell("ingest", "rebuild", name, "--json").json
+    assert list(report) == ["schema", "name", "store", "points", "gone", "embedded", "took_ms"]
+    assert (report["name"], report["points"], report["gone"], report["embedded"]) == (name, 12, 0, 12)
+    assert shell("search", "query", pictures / "circle/crimson.png").code == 0
+    assert shell("ingest", "rebuild", name).out.startswith(f"{name}: 12 points made anew in ")
+    assert shell("ingest", "rebuild", "none").code == 6
+
+
 @pytest.fixture
 def two_datasets(shell: Any, pictures: Path) -> Path:
     """The pictures under two names in two collections."""

@@ -16,7 +16,7 @@ from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance
 from lookalike.stores import embedded, server
 from lookalike.stores.embedded import EmbeddedStore
 from lookalike.stores.points import FloatVector, ImagePoint, PointFilter
-from lookalike.stores.protocol import Collection, Store
+from lookalike.stores.protocol import Collection, Store, staged_name
 from lookalike.stores.server import ServerStore, connect
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
@@ -463,6 +463,43 @@ def test_datasets_are_recorded_for_good(store: Store, made: Callable[..., str]) 
         assert collection.manifest.datasets == {"data": "/new/data"}
     assert store.manifest(name).datasets == {"data": "/new/data"}
     assert store.manifest(name).collection == name
+
+
+def test_a_staged_collection_takes_the_old_ones_place(
+    store: Store, manifest_of: NewManifest, point_of: NewPoint
+) -> None:
+    """Until then it is in no listing and the old one is as it was; afterwards only the new one is there."""
+    old = manifest_of()
+    name, new = old.collection, replace(old, created_at="2027-01-01T00:00:00+00:00", datasets={"new": "/new"})
+    with pytest.raises(CollectionMissingError):
+        store.replace(name)
+    store.create(old)
+    store.create(new, name=staged_name(name))
+    points = [point_of(f"{number}.jpg", [number + 1, 1, 0, 0]) for number in range(5)]
+    with store.open(name) as collection:
+        collection.upsert([point_of("old.jpg", [1, 2, 3, 4])])
+    with store.open(staged_name(name)) as collection:
+        collection.upsert(points)
+    assert (name in store.names(), staged_name(name) in store.names()) == (True, False)
+    assert store.manifest(name) == old
+    store.replace(name)
+    assert staged_name(name) not in store
+    assert store.manifest(name) == new
+    with store.open(name) as collection:
+        assert {payload.path for payload in collection.scan()} == {point.payload.path for point in points}
+        assert collection.query(points[0].vector, limit=1)[0].payload == points[0].payload
+        collection.record_dataset("more", "/more")
+    assert store.manifest(name).datasets == {"new": "/new", "more": "/more"}
+    store.delete(name)
+
+
+def test_a_staged_collection_takes_a_free_place(store: Store, manifest_of: NewManifest) -> None:
+    """The old one may have gone in an earlier call that was cut off."""
+    manifest = manifest_of()
+    store.create(manifest, name=staged_name(manifest.collection))
+    store.replace(manifest.collection)
+    assert store.manifest(manifest.collection) == manifest
+    store.delete(manifest.collection)
 
 
 def test_deleting_takes_everything_along(

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from lookalike.manifest import CollectionManifest, Distance
 from lookalike.stores import embedded
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike.stores.points import FloatVector, ImagePoint
+from lookalike.stores.protocol import staged_name
 
 NewManifest = Callable[..., CollectionManifest]
 NewPoint = Callable[..., ImagePoint]
@@ -157,6 +159,38 @@ def test_what_a_killed_process_left_is_swept(store: EmbeddedStore, manifest_of: 
     with store.open(manifest.collection):
         left = {path.name for path in store.directory.rglob(".*")}
     assert left == {f".{manifest.collection}-x.abcdefgh"}
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_replacement_that_was_cut_off_is_finished_by_the_next(
+    store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    """Before the first rename the old one is there, after it the new one takes the name by itself."""
+    manifest = manifest_of()
+    name, new = manifest.collection, replace(manifest, provider="another")
+    store.create(manifest)
+    store.create(new, name=staged_name(name))
+    done: list[Path] = []
+    rename = Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if len(done) == renames:
+            raise KeyboardInterrupt
+        done.append(path)
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.replace(name)
+    again = EmbeddedStore(store.directory)
+    assert again.names() == [name]
+    assert again.manifest(name) == (new if renames else manifest)
+    if not renames:
+        again.replace(name)
+    with again.open(name) as collection:
+        assert collection.manifest == new
+    assert staged_name(name) not in again
 
 
 INDEX_DIMENSION = 64
