@@ -4,6 +4,7 @@
 #   make test            the tests
 #   make check           linters, types, import contracts, tests and coverage
 #   make parity          all of tests/parity, on every photo
+#   make torture         all of tests/torture: thousands of damaged files, dozens of kills
 #   make lock            the lock files anew, after a change to pyproject.toml
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
@@ -14,7 +15,7 @@ DEMO := .demo
 LOCK := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	--python-version 3.11
 
-.PHONY: demo test check lint types contracts coverage parity format lock clean
+.PHONY: demo test check lint types contracts coverage parity torture format lock clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.runtime
@@ -42,6 +43,9 @@ coverage: $(VENV)/.dev
 
 parity: $(VENV)/.dev
 	$(BIN)/pytest tests/parity --all-photos
+
+torture: $(VENV)/.dev
+	$(BIN)/pytest tests/torture --torture
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

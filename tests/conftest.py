@@ -1,8 +1,14 @@
-"""What tests of several packages share: a model that is small and real, a home, drawn pictures."""
+"""What tests of several packages share: a model that is small and real, a home, drawn pictures, a shell."""
 
+import json
+import os
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,11 +25,58 @@ TINY_LAYERS = {"block1_conv1": (3, 3, 3, 64), "block1_conv2": (3, 3, 64, 64)}
 """The kernels of VGG16's first two layers, `[height, width, in, out]`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A process that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> list[dict[str, Any]]:
+        """Stdout as JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shell:
+    """Runs the console commands in a folder and an environment of their own."""
+
+    folder: Path
+    weights: Path
+    environment: dict[str, str]
+
+    def __call__(self, *words: str | Path, data: bytes | None = None, **variables: str) -> Done:
+        """Runs one command to its end."""
+        program, *arguments = map(str, words)
+        done = subprocess.run(
+            [Path(sys.executable).parent / program, *arguments],
+            cwd=self.folder,
+            env=self.environment | variables,
+            input=data,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+        return Done(code=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
+
+    @property
+    def model(self) -> list[str]:
+        """The options that stand for the small model."""
+        return ["--backbone", "vgg", "--layer", "block1_pool", "--weights", str(self.weights)]
+
+    def ingest(self, *words: str | Path) -> Done:
+        """`ingest run` with the small model."""
+        return self("ingest", "run", *words, *self.model)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Here and not in `tests/parity`, so that a plain `pytest` knows the option too."""
+    """Here and not in the folders that read them, so that a plain `pytest` knows the options too."""
     parser.addoption(
         "--all-photos", action="store_true", help="compare neighbours on every photo, not on twenty a class"
     )
+    parser.addoption("--torture", action="store_true", help="do the damage of tests/torture at full length")
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +131,28 @@ def draw() -> Draw:
         return files
 
     return draw_all
+
+
+@pytest.fixture(scope="session")
+def make_shell(tiny_weights: Path) -> Callable[[Path], Shell]:
+    """A shell in a folder, with a home of its own and nothing of the caller's settings."""
+
+    def make(folder: Path) -> Shell:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("LOOKALIKE_", "QDRANT_"))
+        }
+        own = {"LOOKALIKE_HOME": str(folder / "home"), "LOOKALIKE_STORE": "embedded", "HOME": str(folder)}
+        return Shell(folder=folder, weights=tiny_weights, environment=kept | own)
+
+    return make
+
+
+@pytest.fixture
+def shell(make_shell: Callable[[Path], Shell], tmp_path: Path) -> Shell:
+    """A shell in an empty folder."""
+    return make_shell(tmp_path)
 
 
 def _drawing(seed: int, size: tuple[int, int]) -> Image.Image:
