@@ -3,9 +3,11 @@
 import ctypes
 import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -82,9 +84,7 @@ class Embedder:
 
 def why_no_cuda() -> str:
     """What stands between this machine and CUDA, and what to do about it."""
-    import onnxruntime
-
-    if CUDA not in onnxruntime.get_available_providers():
+    if CUDA not in _runtime().get_available_providers():
         return "this ONNX Runtime is built for the CPU alone"
     if not has_cuda_driver():
         return "no NVIDIA driver is installed"
@@ -101,23 +101,33 @@ def has_cuda_driver() -> bool:
 
 
 def _providers(provider: str) -> list[str]:
-    import onnxruntime
-
-    wants_cuda = provider != "cpu" and CUDA in onnxruntime.get_available_providers()
+    runtime = _runtime()
+    wants_cuda = provider != "cpu" and CUDA in runtime.get_available_providers()
     if not (wants_cuda and has_cuda_driver()):
         return [CPU]
-    onnxruntime.preload_dlls()
+    runtime.preload_dlls()
     return [CUDA, CPU]
 
 
-def _session(path: Path, providers: Sequence[str]) -> Any:  # noqa: ANN401
+@cache
+def _runtime() -> Any:  # noqa: ANN401
+    """ONNX Runtime, with the telemetry off that its builds send home by default from 1.29 on.
+
+    It reads the variable as it is loaded, and so it is set before; who has set it is left in charge.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(_FATAL)  # what fails is raised, or read back from the session
+    return onnxruntime
+
+
+def _session(path: Path, providers: Sequence[str]) -> Any:  # noqa: ANN401
+    runtime = _runtime()
+    runtime.set_default_logger_severity(_FATAL)  # what fails is raised, or read back from the session
     try:
-        options = onnxruntime.SessionOptions()
+        options = runtime.SessionOptions()
         options.enable_mem_pattern = False  # it holds all activations twice: 360 MB for VGG16
-        return onnxruntime.InferenceSession(path, options, providers=list(providers))
+        return runtime.InferenceSession(path, options, providers=list(providers))
     except Exception as error:
         if not path.is_file():
             raise ModelError(f"{path} is not there; exporter run makes it") from error

@@ -47,9 +47,9 @@ def acquire(
             ) from error
     try:
         holder.write_text(f"process {os.getpid()} ({Path(sys.argv[0]).name})\n", encoding="utf-8")
-    except BaseException:
+    except OSError as error:
         lock.release()
-        raise
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(holder)) from error
     return lock
 
 

@@ -1,5 +1,8 @@
 """The embedder: a real model in a real session."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,3 +176,11 @@ def test_why_there_is_no_cuda_is_said_for_each_cause(
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: available)
     monkeypatch.setattr(embedder_module, "has_cuda_driver", lambda: driver)
     assert said in embedder_module.why_no_cuda()
+
+
+def test_the_runtime_neither_reports_home_nor_writes_files(tmp_path: Path) -> None:
+    """Its telemetry leaves a session file among the temporary ones as soon as it is loaded."""
+    program = "from lookalike.embedder import why_no_cuda; why_no_cuda()"
+    kept = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    subprocess.run([sys.executable, "-c", program], check=True, env=kept | {"TMPDIR": str(tmp_path)})
+    assert list(tmp_path.iterdir()) == []

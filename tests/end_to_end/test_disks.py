@@ -1,0 +1,143 @@
+"""Disks that are full, read-only or elsewhere, and homes that a newer version wrote."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lookalike.stores.embedded import SPARE_BYTES, SPARE_TO_OPEN_BYTES
+
+DISK_BYTES = 4 * SPARE_BYTES
+
+
+@pytest.fixture
+def pictures(shell: Any, ingested: Any) -> Path:
+    """A copy of the small picture folder."""
+    target: Path = shell.folder / "pictures"
+    shutil.copytree(ingested.folder / "pictures", target)
+    return target
+
+
+@pytest.fixture
+def disk(shell: Any) -> Iterator[Path]:
+    """A small file system of its own, at the home of the shell."""
+    home: Path = shell.folder / "home"
+    home.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "lookalike", str(home)]
+    if sys.platform != "linux" or subprocess.run(words, check=False, capture_output=True).returncode:
+        pytest.skip("whoever runs this may not mount a file system")
+    yield home
+    subprocess.run(["umount", home], check=True)  # noqa: S607
+
+
+def fill(disk: Path, *, free_bytes: int) -> Path:
+    """Leaves so much room; gives the file that takes the rest."""
+    filler = disk / "filler"
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - free_bytes)
+    return filler
+
+
+def remount(disk: Path, mode: str) -> None:
+    """`ro` or `rw`."""
+    subprocess.run(["mount", "-o", f"remount,{mode}", disk], check=True)  # noqa: S607
+
+
+def points(shell: Any) -> int:
+    """In the one collection."""
+    (status,) = shell("ingest", "status", "--json").json
+    return sum(collection["points"] for collection in status["collections"])
+
+
+@pytest.mark.parametrize("free_bytes", [0, 60_000, SPARE_BYTES // 2])
+def test_a_first_run_on_a_full_disk_leaves_nothing_half_made(
+    shell: Any, pictures: Path, disk: Path, free_bytes: int
+) -> None:
+    """No room for the lock, for the model, for the collection; with room the same command succeeds."""
+    filler = fill(disk, free_bytes=free_bytes)
+    done = shell.ingest("pictures")
+    assert done.code == 1
+    assert str(disk) in done.err
+    assert "disk is full; make room and run the same command again" in done.err
+    assert not [path for path in disk.rglob(".*") if path.name != "."]
+    filler.unlink()
+    assert shell.ingest("pictures").code == 0
+    assert points(shell) == 12
+
+
+def test_a_disk_that_fills_up_costs_nothing_that_was_there(shell: Any, pictures: Path, disk: Path) -> None:
+    """New pictures wait; searching goes on while there is room to open a collection, else it says so."""
+    shell.ingest("pictures")
+    shutil.copytree(pictures / "circle", pictures / "new")
+    (pictures / "new" / "crimson.png").write_bytes((pictures / "square/crimson.png").read_bytes() + b"\0")
+    filler = fill(disk, free_bytes=3 * SPARE_TO_OPEN_BYTES)
+    done = shell.ingest("pictures")
+    assert (done.code, "disk is full" in done.err) == (1, True)
+    assert points(shell) == 12
+    assert shell("search", "query", pictures / "circle/crimson.png").code == 0
+    filler.unlink()
+    filler = fill(disk, free_bytes=100_000)
+    done = shell("search", "query", pictures / "circle/crimson.png")
+    assert (done.code, "disk is full" in done.err) == (1, True)
+    filler.unlink()
+    assert shell.ingest("pictures").code == 0
+    assert points(shell) == 16
+
+
+def test_a_read_only_home_is_said_and_stays_as_it_is(shell: Any, pictures: Path, disk: Path) -> None:
+    """Neither a new model nor a collection can be made or opened; what is there is there afterwards."""
+    shell.ingest("pictures")
+    remount(disk, "ro")
+    try:
+        for done in (
+            shell.ingest("pictures"),
+            shell("search", "query", pictures / "circle/crimson.png"),
+            shell("ingest", "status"),
+        ):
+            assert done.code == 5
+            assert f"{disk / 'qdrant'} cannot hold collections (Read-only file system)" in done.err
+        done = shell("exporter", "run", "--backbone", "vgg", "--layer", "block1_conv1", *shell.model[4:])
+        assert done.code == 1
+        assert f"{disk / 'models'}" in done.err
+        assert "Read-only file system" in done.err
+    finally:
+        remount(disk, "rw")
+    assert points(shell) == 12
+
+
+def test_a_home_on_another_file_system_than_the_temporary_folder(
+    shell: Any, pictures: Path, disk: Path
+) -> None:
+    """Nothing is renamed across file systems."""
+    temporary = shell.folder / "tmp"
+    temporary.mkdir()
+    words = ("ingest", "run", "pictures", *shell.model)
+    assert shell(*words, TMPDIR=str(temporary)).code == 0
+    assert points(shell) == 12
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_home_that_a_newer_version_wrote_is_left_alone(shell: Any, pictures: Path) -> None:
+    """It is refused with a way on, for reading and for writing, and not a byte changes."""
+    shell.ingest("pictures")
+    (manifest,) = (shell.folder / "home/qdrant").glob("*/manifest.json")
+    data = json.loads(manifest.read_text(encoding="utf-8")) | {"schema": 99, "new": {"thing": 1}}
+    manifest.write_text(json.dumps(data), encoding="utf-8")
+    card, name = next((shell.folder / "home/models").glob("*.json")), manifest.parent.name
+    card.write_text(json.dumps({"schema": 99}), encoding="utf-8")
+    for words in (
+        ("ingest", "run", "pictures", *shell.model),
+        ("ingest", "rebuild", name),
+        ("search", "query", pictures / "circle/crimson.png", "--collection", name),
+    ):
+        done = shell(*words)
+        assert done.code == 6, done.err
+        assert "schema 99 and this version reads up to 1; upgrade lookalike" in done.err
+    assert "is left out" in shell("ingest", "status").err
+    assert json.loads(manifest.read_text(encoding="utf-8")) == data
