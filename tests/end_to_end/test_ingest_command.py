@@ -1,5 +1,6 @@
 """`ingest` as a process: its counts, its JSON, its exit codes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -198,10 +199,45 @@ def test_a_store_in_use_is_7(shell: Any, pictures: Path) -> None:
     """The process that holds it is named; waiting is limited."""
     (report,) = shell.ingest("pictures", "--json").json
     store = EmbeddedStore(shell.folder / "home/qdrant")
-    with store.open(report["collections"][0]["name"]):
-        done = shell.ingest("pictures")
-    assert done.code == 7
-    assert f"process {os.getpid()}" in done.err
+    for words in (
+        ("ingest", "run", "pictures", *shell.model),
+        ("search", "query", "pictures/circle/crimson.png"),
+    ):
+        with store.open(report["collections"][0]["name"]):
+            done = shell(*words)
+        assert done.code == 7
+        assert f"process {os.getpid()}" in done.err
+        assert "waited 10 s" in done.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
+def test_a_search_waits_for_an_ingest_to_end(shell: Any, pictures: Path) -> None:
+    """It answers from what the ingest has written; an ingest that was killed does not keep it waiting."""
+    shell.ingest("pictures")
+    words = ["ingest", "run", "pictures", *shell.model, "--dataset", "again", "--batch-size", "1"]
+    holding = Path(sys.executable).parent / words[0]
+    process = subprocess.Popen(
+        [holding, *words[1:]], cwd=shell.folder, env=shell.environment, stderr=subprocess.PIPE
+    )
+    (holder,) = (shell.folder / "home/qdrant").glob("*.holder")
+    deadline = time.monotonic() + 60
+    while f"process {process.pid} " not in holder.read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)
+    searching = subprocess.Popen(
+        [holding.with_name("search"), "query", pictures / "circle/crimson.png", "--json"],
+        cwd=shell.folder,
+        env=shell.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        searching.communicate(timeout=4)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    out, err = searching.communicate(timeout=60)
+    assert searching.returncode == 0, err
+    assert json.loads(out)["hits"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT as a terminal does")
@@ -272,13 +308,14 @@ def test_a_folder_that_is_not_ours_is_6_before_anything_is_embedded(shell: Any, 
     assert foreign.read_text() == "not a collection"
 
 
-def test_two_first_ingests_share_the_collection_that_one_of_them_makes(shell: Any, pictures: Path) -> None:
-    """The later one waits for it, or says who holds it; it never takes it for somebody else's."""
+def test_two_first_ingests_share_the_model_and_the_collection_that_one_of_them_makes(
+    shell: Any, pictures: Path
+) -> None:
+    """The later one waits; the model is made once, and the collection is nobody else's."""
     other = shell.folder / "other"
     for path in pictures.rglob("*.png"):
         (other / path.relative_to(pictures)).parent.mkdir(parents=True, exist_ok=True)
         (other / path.relative_to(pictures)).write_bytes(path.read_bytes() + b"\0")
-    shell("exporter", "run", *shell.model)
     program = Path(sys.executable).parent / "ingest"
     both = [
         subprocess.Popen(
@@ -292,6 +329,7 @@ def test_two_first_ingests_share_the_collection_that_one_of_them_makes(shell: An
     ]
     said = [process.communicate(timeout=120)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
+    assert sum(b"exported" in lines for lines in said) == 1, said
     (status,) = shell("ingest", "status", "--json").json
     assert status["collections"][0]["datasets"] == {"pictures": 12, "other": 12}
 
