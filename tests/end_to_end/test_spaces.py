@@ -1,0 +1,145 @@
+"""A collection of another space is refused, for writing and for reading, whichever store it is in.
+
+The server is a real one where `QDRANT_URL` says where it is; elsewhere the client's in-memory mode stands in.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from exporter import ModelFile, ModelSpec, ready_model
+from ingest.run import IngestRequest, StopRequest, run_ingest
+from ingest.status import collection_statuses
+from ingest.target import Dataset, new_manifest
+from lookalike.backbones import Pooling
+from lookalike.console import Quiet
+from lookalike.errors import ManifestError
+from lookalike.manifest import CollectionManifest, Distance
+from lookalike.settings import Settings
+from lookalike.stores.embedded import EmbeddedStore
+from lookalike.stores.points import ImagePoint, Payload
+from lookalike.stores.protocol import Store
+from lookalike.stores.server import ServerStore, connect
+from search.query import Searcher
+
+QDRANT_URL = os.environ.get("QDRANT_URL")
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
+]
+
+OTHERS: dict[str, Any] = {
+    "backbone": "resnet101v2",
+    "layer": "block1_conv2",
+    "pooling": Pooling.MAX,
+    "preprocessing": "squash-nearest-32+caffe",
+    "precision": "int8",
+    "weights_fingerprint": "0" * 64,
+}
+"""Spaces of the same size, each unlike ours in one thing."""
+
+
+@pytest.fixture(params=["embedded", "server" if QDRANT_URL else "server-stand-in"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Each of both."""
+    one: Store
+    if request.param == "embedded":
+        one = EmbeddedStore(tmp_path / "qdrant")
+    elif QDRANT_URL:
+        one = connect(QDRANT_URL, api_key=os.environ.get("QDRANT_API_KEY"))
+    else:
+        from qdrant_client import QdrantClient
+
+        one = ServerStore(QdrantClient(":memory:"), label="the client's in-memory mode")
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def model(tiny_spec: ModelSpec, home: Settings) -> ModelFile:
+    """The model that this version makes."""
+    return ready_model(tiny_spec, settings=home, reporter=Quiet())
+
+
+@pytest.fixture
+def planted(store: Store, model: ModelFile) -> Iterator[Callable[..., CollectionManifest]]:
+    """Makes a collection with our name and one point, whose manifest says something else."""
+    ours = new_manifest(model, Distance.COSINE, provider="", datasets={"data": "/data"})
+
+    def plant(*, schema: int = 1, **identity: Any) -> CollectionManifest:
+        theirs = replace(ours, identity=replace(ours.identity, **identity), schema=schema)
+        store.create(theirs, name=ours.collection)
+        payload = Payload(
+            dataset="data",
+            path="a.png",
+            class_name=None,
+            sha256="0" * 64,
+            width=1,
+            height=1,
+            bytes=1,
+            mtime_ns=1,
+            ingested_at="2026-01-01T00:00:00+00:00",
+        )
+        with store.open(ours.collection) as collection:
+            vector = np.ones(ours.identity.dimension, dtype=np.float32)
+            collection.upsert([ImagePoint(payload=payload, vector=vector)])
+        return theirs
+
+    yield plant
+    store.delete(ours.collection)
+
+
+def ingest(folder: Path, spec: ModelSpec, store: Store, home: Settings) -> None:
+    """One picture into the collection of our name."""
+    request = IngestRequest(
+        dataset=Dataset(name="more", root=folder), specs=[spec], distances=[Distance.COSINE]
+    )
+    run_ingest(request, store=store, settings=home, reporter=Quiet(), stop=StopRequest())
+
+
+@pytest.mark.parametrize("part", [*OTHERS, "schema"])
+def test_writing_into_another_space_is_refused(
+    store: Store,
+    planted: Callable[..., CollectionManifest],
+    part: str,
+    model: ModelFile,
+    tiny_spec: ModelSpec,
+    home: Settings,
+    tmp_path: Path,
+    draw: Callable[..., list[Path]],
+) -> None:
+    """Both sides are named with the way on; not a point and not a word of the manifest changes."""
+    theirs = planted(schema=0) if part == "schema" else planted(**{part: OTHERS[part]})
+    draw(tmp_path / "more", "cat/1.png")
+    here = 1 if part == "schema" else getattr(model.manifest.identity, part)
+    there = 0 if part == "schema" else OTHERS[part]
+    with pytest.raises(
+        ManifestError, match=rf"{part} is {re.escape(str(there))} there and {re.escape(str(here))} here"
+    ) as refused:
+        ingest(tmp_path / "more", tiny_spec, store, home)
+    assert "ingest rebuild" in str(refused.value)
+    (status,) = (found for found in collection_statuses(store, Quiet()) if found.points == 1)
+    assert status.manifest == theirs
+    assert status.datasets == {"data": 1}
+
+
+@pytest.mark.parametrize("part", ["preprocessing", "precision", "weights_fingerprint", "schema"])
+def test_reading_what_this_version_cannot_embed_for_is_refused(
+    store: Store, planted: Callable[..., CollectionManifest], part: str, model: ModelFile, home: Settings
+) -> None:
+    """Layer, pooling and backbone are taken from the manifest; these cannot be."""
+    theirs = planted(schema=0) if part == "schema" else planted(**{part: OTHERS[part]})
+    name = new_manifest(model, Distance.COSINE, provider="", datasets={}).collection
+    there = theirs.schema if part == "schema" else getattr(theirs.identity, part)
+    with (
+        pytest.raises(ManifestError, match=rf"{part} (is|was) {re.escape(str(there))}"),
+        Searcher.opened(name, store=store, settings=home, reporter=Quiet()),
+    ):
+        pass
