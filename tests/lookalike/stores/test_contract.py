@@ -14,10 +14,11 @@ import pytest
 from lookalike.errors import CollectionMissingError, LookalikeError, ManifestError
 from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance
 from lookalike.stores import embedded, server
+from lookalike.stores.connection import connect
 from lookalike.stores.embedded import EmbeddedStore
 from lookalike.stores.points import FloatVector, ImagePoint, PointFilter
 from lookalike.stores.protocol import Collection, Store
-from lookalike.stores.server import ServerStore, connect
+from lookalike.stores.server import ServerStore
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
 SERVER = "server" if QDRANT_URL else "server-stand-in"
