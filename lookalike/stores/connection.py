@@ -102,7 +102,7 @@ def _other_scheme(address: ServerAddress) -> str | None:
     tls = _speaks_tls(address)
     if address.scheme == "http":
         return "https" if tls else None
-    return "http" if tls is False and _speaks_http(address) else None
+    return "http" if not tls and _speaks_http(address) else None
 
 
 def _speaks_tls(address: ServerAddress) -> bool | None:

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 _CHUNK = 65_536
+_TLS_HANDSHAKE = b"\x16"
 _POLL_S = 0.02
 
 
@@ -190,6 +191,8 @@ def _read_request(client: socket.socket) -> Request | None:
     data = b""
     for chunk in iter(partial(client.recv, _CHUNK), b""):
         data += chunk
+        if data[:1] == _TLS_HANDSHAKE:
+            return None
         head, separator, body = data.partition(b"\r\n\r\n")
         if not separator:
             continue

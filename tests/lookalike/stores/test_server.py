@@ -490,6 +490,7 @@ def grpc_info(manifest: CollectionManifest) -> bytes:
             default_segment_number=0,
             flush_interval_sec=5,
         ),
+        wal_config=messages.WalConfigDiff(wal_capacity_mb=32, wal_segments_ahead=0),
         metadata=RestToGrpc.convert_payload({METADATA_KEY: manifest.to_json()}),
     )
     info = messages.CollectionInfo(status=messages.CollectionStatus.Green, config=config)
