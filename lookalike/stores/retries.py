@@ -82,7 +82,7 @@ class Requests:
         # out of the handler, or a traceback would show beside our error what the libraries said
         made = next(numbers)
         fault = fault_of(failed, self._secrets)
-        if fault.kind is FaultKind.UNFIT and check is not None:
+        if fault.kind in (FaultKind.UNFIT, FaultKind.MISSING) and check is not None:
             _explain(check)
         tried = f" ({made} tries)" if made > 1 else ""
         message = f"{doing} failed on {self.label}: {fault.reason}{tried}"
@@ -93,19 +93,26 @@ class Requests:
     def _tried(self, attempt: Callable[[], _Answer], doing: str, tries: int) -> _Answer:
         from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
-        def say(state: "RetryCallState") -> None:
+        lines: list[str] = []
+
+        def note(state: "RetryCallState") -> None:
             reason = fault_of(_error(state), self._secrets).reason
             number, wait_s = state.attempt_number + 1, state.upcoming_sleep
-            self._say(
+            lines[:] = [
                 f"{doing} failed on {self.label}: {reason}; again in {wait_s:.1f} s (try {number} of {tries})"
-            )
+            ]
+
+        def wait(seconds: float) -> None:
+            with _interruptible():  # before it is said, for who reads that may press Ctrl-C at once
+                self._say(*lines)
+                time.sleep(seconds)
 
         retrying = Retrying(
             retry=retry_if_exception(_may_pass),
             stop=stop_after_attempt(tries),
             wait=_wait_s,
-            before_sleep=say,
-            sleep=_sleep,
+            before_sleep=note,
+            sleep=wait,
             reraise=True,
         )
         return retrying(attempt)
@@ -142,11 +149,6 @@ def _error(state: "RetryCallState") -> Exception:
     """What the try that has just ended raised; only what `_may_pass` has let through comes here."""
     error = state.outcome.exception() if state.outcome is not None else None
     return error if isinstance(error, Exception) else RuntimeError("nothing failed")
-
-
-def _sleep(seconds: float) -> None:
-    with _interruptible():
-        time.sleep(seconds)
 
 
 @contextmanager

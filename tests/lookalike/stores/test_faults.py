@@ -196,6 +196,23 @@ def test_a_server_that_comes_back_is_waited_for(
     assert_all_there(collection, points)
 
 
+def test_a_server_that_restarts_is_waited_for(manifest_of: NewManifest, points: list[ImagePoint]) -> None:
+    """No proxy between: the stand-in itself closes its port and opens it again with its data."""
+    said: list[str] = []
+    with running_stand_in() as server:
+        store = connect(server.url, api_key=None, say=said.append)
+        manifest = manifest_of(Distance.EUCLID, 4)
+        store.create(manifest)
+        collection = store.open(manifest.collection)
+        collection.upsert(points[:20])
+        server.stop()
+        threading.Timer(0.1, server.start).start()
+        collection.upsert(points[20:])
+        assert said
+        assert_all_there(collection, points)
+        store.close()
+
+
 def test_a_server_that_stays_away_is_given_up(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str]
 ) -> None:
@@ -274,7 +291,7 @@ def test_a_server_says_when_to_come_back(
 ) -> None:
     """`Retry-After` is what is waited, up to a minute."""
     waited: list[float] = []
-    monkeypatch.setattr(retries, "_sleep", waited.append)
+    monkeypatch.setattr(retries.time, "sleep", waited.append)
     proxy.plan(WRITES, fault)
     collection.upsert(points)
     assert waited == [float(wait)]
@@ -287,7 +304,7 @@ def test_waits_grow_and_differ(
     """From half a second to some fifteen, and never so that two who failed together come back together."""
     waited: list[float] = []
     monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.5)
-    monkeypatch.setattr(retries, "_sleep", waited.append)
+    monkeypatch.setattr(retries.time, "sleep", waited.append)
     proxy.refuse()
     for _ in range(2):
         with pytest.raises(StoreError):
