@@ -93,18 +93,16 @@ class Requests:
     def _tried(self, attempt: Callable[[], _Answer], doing: str, tries: int) -> _Answer:
         from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
-        lines: list[str] = []
+        waits: list[str] = []
 
         def note(state: "RetryCallState") -> None:
             reason = fault_of(_error(state), self._secrets).reason
-            number, wait_s = state.attempt_number + 1, state.upcoming_sleep
-            lines[:] = [
-                f"{doing} failed on {self.label}: {reason}; again in {wait_s:.1f} s (try {number} of {tries})"
-            ]
+            again = f"again in {state.upcoming_sleep:.1f} s (try {state.attempt_number + 1} of {tries})"
+            waits.append(f"{doing} failed on {self.label}: {reason}; {again}")
 
         def wait(seconds: float) -> None:
             with _interruptible():  # before it is said, for who reads that may press Ctrl-C at once
-                self._say(*lines)
+                self._say(waits[-1])
                 time.sleep(seconds)
 
         retrying = Retrying(

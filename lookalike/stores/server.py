@@ -404,9 +404,7 @@ def _found(client: "QdrantClient", name: str) -> "models.CollectionInfo | None":
 def _same(info: "models.CollectionInfo | None", opened: CollectionManifest, what: str) -> CollectionManifest:
     """The manifest that `info` holds, of the very collection whose manifest was `opened`."""
     if info is None:
-        raise CollectionMissingError(
-            f"{what} was deleted meanwhile; run the same command again to make it anew"
-        )
+        raise CollectionMissingError(f"{what} was deleted meanwhile; make it anew with: ingest run DIR")
     size, dimension = getattr(info.config.params.vectors, "size", "other"), opened.identity.dimension
     if _manifest_data(info) is None or size != dimension:
         raise ManifestError(
@@ -419,7 +417,7 @@ def _same(info: "models.CollectionInfo | None", opened: CollectionManifest, what
     if manifest.created_at != opened.created_at:
         raise CollectionMissingError(
             f"{what} was deleted and made anew meanwhile (at {manifest.created_at}; the one that was opened "
-            f"is of {opened.created_at}); run the same command again to fill it"
+            f"is of {opened.created_at}); fill it with: ingest run DIR"
         )
     return manifest
 

@@ -145,7 +145,7 @@ def test_a_deleted_collection_is_exit_6_and_the_run_can_be_repeated(
     )
     done = ingest(shell, proxy)
     assert done.code == 6, done.err
-    assert "run the same command again" in done.err
+    assert "make it anew with: ingest run DIR" in done.err
     assert qdrant.client.get_collections().collections == [] or qdrant.is_real
     assert ingest(shell, proxy).code == 0
     assert len(stored(qdrant)) == PICTURES

@@ -91,6 +91,15 @@ def after(action: Callable[[], object]) -> Fault:
     return act
 
 
+def before_answer(action: Callable[[], object]) -> Fault:
+    """The server does what it was asked, then something happens, then the client hears of the first."""
+
+    def act(proxy: "FaultyProxy", client: socket.socket, request: Request) -> None:
+        proxy.exchange(client, request, meanwhile=action)
+
+    return act
+
+
 class FaultyProxy:
     """Listens on a port of its own and speaks to `target`, a host and a port."""
 
@@ -135,7 +144,14 @@ class FaultyProxy:
             self._thread.join()
             self._listening = None
 
-    def exchange(self, client: socket.socket, request: Request, answer_bytes: int | None = None) -> None:
+    def exchange(
+        self,
+        client: socket.socket,
+        request: Request,
+        *,
+        answer_bytes: int | None = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
         """The request to the target and its answer back, all of it or its first bytes."""
         try:
             server = socket.create_connection(self.target)
@@ -144,10 +160,13 @@ class FaultyProxy:
             return
         with server:
             server.sendall(request.data)
-            if answer_bytes is None:
+            if answer_bytes is None and meanwhile is None:
                 _pump(client, server)
-            else:
-                client.sendall(_answer(server)[:answer_bytes])
+                return
+            data = _answer(server)
+            if meanwhile is not None:
+                meanwhile()
+            client.sendall(data[:answer_bytes])
 
     def _serve(self, listener: socket.socket, ended: threading.Event) -> None:
         with listener:

@@ -466,12 +466,12 @@ def made_anew(qdrant: Backend, manifest: CollectionManifest) -> None:
 
 
 REPLACED = [
-    (deleted, CollectionMissingError, "deleted meanwhile; run the same command again"),
+    (deleted, CollectionMissingError, "deleted meanwhile; make it anew with: ingest run DIR"),
     (of_another_size, ManifestError, "there 8 values a vector and a manifest, here 4 values"),
     (of_another_size_with_our_manifest, ManifestError, "there 8 values a vector and a manifest, here 4"),
     (of_another_layer, ManifestError, "layer is conv5_block3_out there and post_relu here"),
     (of_somebody_else, ManifestError, "there 4 values a vector and no manifest, here 4 values"),
-    (made_anew, CollectionMissingError, "made anew meanwhile.*run the same command again"),
+    (made_anew, CollectionMissingError, "made anew meanwhile.*fill it with: ingest run DIR"),
 ]
 
 
@@ -539,12 +539,11 @@ def test_a_dataset_that_another_writer_undoes_is_recorded_again(
 ) -> None:
     """Both read, both write: the later of the two undoes the first, who notices and adds its own again."""
 
-    def write_first(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
-        wire.passing(server, client, request)
+    def undo() -> None:
         theirs = collection.manifest.with_dataset("theirs", "/theirs")
         qdrant.client.update_collection(collection.name, metadata={METADATA_KEY: theirs.to_json()})
 
-    proxy.plan("PATCH", write_first)
+    proxy.plan("PATCH", wire.before_answer(undo))
     collection.record_dataset("ours", "/ours")
     both = {"ours": "/ours", "theirs": "/theirs"}
     assert collection.manifest.datasets == store.manifest(collection.name).datasets == both
@@ -577,11 +576,10 @@ def test_a_dataset_that_is_undone_without_end_is_an_error(
     """Bounded: somebody who writes after each of our writes wins in the end, and it is said."""
     empty = {METADATA_KEY: collection.manifest.to_json()}
 
-    def undo(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
-        wire.passing(server, client, request)
+    def undo() -> None:
         qdrant.client.update_collection(collection.name, metadata=empty)
 
-    proxy.plan("PATCH", *[undo] * 20)
+    proxy.plan("PATCH", *[wire.before_answer(undo)] * 20)
     with pytest.raises(StoreError, match="cannot be recorded"):
         collection.record_dataset("ours", "/ours")
     assert proxy.count("PATCH") == 5

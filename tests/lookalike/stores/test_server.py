@@ -5,6 +5,7 @@ we take what comes back, not what Qdrant does with it. The contract suite does t
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import pytest
 
 from lookalike.errors import CollectionMissingError, LookalikeError, ManifestError, StoreError, UsageError
 from lookalike.manifest import METADATA_KEY, CollectionManifest
-from lookalike.stores import address, connection
+from lookalike.stores import address, connection, retries
 from lookalike.stores.address import ServerAddress
 from lookalike.stores.connection import connect
 from lookalike.stores.points import FloatVector, ImagePoint, PointFilter
@@ -369,14 +370,29 @@ def test_a_half_made_collection_is_finished_when_opened(
 class GrpcResponder:
     """Answers every gRPC call with an empty message, or with `code`; a stand-in for Qdrant's gRPC port.
 
-    `answers` holds the bytes to give to a method instead, `seen` the method, the request's bytes and the
-    metadata of each call. A method is named like `Upsert`, outside the points' service `Collections/Get`.
+    `answers` holds the bytes to give to a method instead; `failing` how its next calls fail: with a code,
+    a text and trailing metadata; `seen` the method, the request's bytes and the metadata of each call. A
+    method is named like `Upsert`, outside the points' service like `Collections/Get`.
     """
 
     port: int = 0
     answers: dict[str, bytes] = field(default_factory=dict)
     code: Any = None
+    failing: dict[str, list[tuple[str, str, dict[str, str]]]] = field(default_factory=dict)
+    listener: Any = None
     seen: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Listens, on the same port as before."""
+        import grpc
+
+        self.listener = grpc.server(ThreadPoolExecutor(2), handlers=[self])
+        self.port = self.listener.add_insecure_port(f"127.0.0.1:{self.port}")
+        self.listener.start()
+
+    def stop(self) -> None:
+        """Drops its connections and closes the port."""
+        self.listener.stop(None).wait()
 
     def service(self, details: Any) -> Any:
         """The handler for any method."""
@@ -385,6 +401,10 @@ class GrpcResponder:
         def answer(request: bytes, context: Any) -> bytes:
             method = details.method.removeprefix("/qdrant.").removeprefix("Points/")
             self.seen.append((method, request, dict(details.invocation_metadata)))
+            if self.failing.get(method):
+                code, text, trailing = self.failing[method].pop(0)
+                context.set_trailing_metadata(tuple(trailing.items()))
+                context.abort(grpc.StatusCode[code], text)
             if self.code is not None:
                 context.abort(self.code, "said so")
             return self.answers.get(method, b"")
@@ -395,17 +415,12 @@ class GrpcResponder:
 @pytest.fixture
 def grpc_responder(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> Iterator[GrpcResponder]:
     """A gRPC responder on the port that belongs to the HTTP responder's."""
-    import grpc
-
-    with ThreadPoolExecutor(2) as pool:
-        one = GrpcResponder()
-        listener = grpc.server(pool, handlers=[one])
-        one.port = listener.add_insecure_port("127.0.0.1:0")
-        listener.start()
-        monkeypatch.setattr(address, "HTTP_PORT", responder.port)
-        monkeypatch.setattr(connection, "GRPC_PORT", one.port)
-        yield one
-        listener.stop(None).wait()
+    one = GrpcResponder()
+    one.start()
+    monkeypatch.setattr(address, "HTTP_PORT", responder.port)
+    monkeypatch.setattr(connection, "GRPC_PORT", one.port)
+    yield one
+    one.stop()
 
 
 def test_grpc_is_taken_where_its_port_answers(responder: Responder, grpc_responder: GrpcResponder) -> None:
@@ -454,7 +469,6 @@ def grpc_collection(
         ("PERMISSION_DENIED", StoreError, "QDRANT_API_KEY"),
         ("UNAVAILABLE", StoreError, "docker compose up qdrant"),
         ("DEADLINE_EXCEEDED", StoreError, "docker compose up qdrant"),
-        ("NOT_FOUND", CollectionMissingError, "NOT_FOUND"),
         ("INTERNAL", StoreError, "INTERNAL"),
     ],
 )
@@ -473,6 +487,80 @@ def test_grpc_faults_become_ours(
         grpc_collection.count()
     assert type(caught.value) is kind
     assert KEY not in str(caught.value)
+
+
+def test_a_collection_that_grpc_does_not_find_was_deleted(
+    grpc_collection: ServerCollection, grpc_responder: GrpcResponder
+) -> None:
+    """It was there when it was opened."""
+    import grpc
+
+    grpc_responder.code = grpc.StatusCode.NOT_FOUND
+    with pytest.raises(CollectionMissingError, match=f"{grpc_collection.name}.*deleted meanwhile"):
+        grpc_collection.count()
+
+
+def test_grpc_requests_are_made_again(
+    grpc_collection: ServerCollection, grpc_responder: GrpcResponder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may pass is tried again, and a server that says when to come back is heard."""
+    waited: list[float] = []
+    monkeypatch.setattr(retries.time, "sleep", waited.append)
+    info = grpc_info(grpc_collection.manifest)
+    grpc_responder.answers["Collections/Get"] = info
+    for code, trailing in (
+        ("UNAVAILABLE", {}),
+        ("DEADLINE_EXCEEDED", {}),
+        ("RESOURCE_EXHAUSTED", {}),
+        ("RESOURCE_EXHAUSTED", {"retry-after": "7"}),
+    ):
+        grpc_responder.failing = {"Count": [(code, "later", trailing)]}
+        assert grpc_collection.count() == 0
+    assert len(waited) == 4
+    assert waited[-1] == 7.0
+
+
+def test_a_grpc_server_that_restarts_is_waited_for(
+    grpc_collection: ServerCollection, grpc_responder: GrpcResponder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The channel connects again within our tries; left alone it would wait longer each time."""
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.2)
+    grpc_responder.answers["Collections/Get"] = grpc_info(grpc_collection.manifest)
+    assert grpc_collection.count() == 0
+    grpc_responder.stop()
+    threading.Timer(0.5, grpc_responder.start).start()
+    assert grpc_collection.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (40 vs. 30)"),
+        ("OUT_OF_RANGE", "Error, decoded message length too large: found 40 bytes, the limit is: 30 bytes"),
+    ],
+)
+def test_what_is_too_large_for_grpc_goes_in_halves(
+    grpc_collection: ServerCollection,
+    grpc_responder: GrpcResponder,
+    point_of: NewPoint,
+    code: str,
+    text: str,
+) -> None:
+    """In the words of gRPC's own library and of the one that Qdrant is built with."""
+    from qdrant_client import grpc as messages
+
+    completed = messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
+    done = messages.PointsOperationResponse(result=completed).SerializeToString()
+    info = grpc_info(grpc_collection.manifest)
+    grpc_responder.answers = {"Upsert": done, "Collections/Get": info}
+    grpc_responder.failing = {"Upsert": [(code, text, {})]}
+    grpc_collection.upsert([point_of(f"{i}.jpg", [1, 2, 3, i]) for i in range(4)])
+    sizes = [
+        len(messages.UpsertPoints.FromString(body).points)
+        for method, body, _ in grpc_responder.seen
+        if method == "Upsert"
+    ]
+    assert sizes == [4, 2, 2]
 
 
 def grpc_info(manifest: CollectionManifest) -> bytes:
