@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 from pydantic import TypeAdapter
 from qdrant_client import QdrantClient, models
@@ -197,7 +198,7 @@ def _handler(stand_in: QdrantStandIn) -> type[BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            path, key = self.path.partition("?")[0], self.headers.get("api-key")
+            path, key = unquote(self.path.partition("?")[0]), self.headers.get("api-key")
             status, data = stand_in.answer(self.command, path, key, body)
             sent = (data if isinstance(data, str) else json.dumps(data)).encode()
             self.send_response(status)
