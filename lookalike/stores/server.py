@@ -199,9 +199,12 @@ class ServerCollection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """After writing, once more sees that this is the collection that was opened."""
-        if kind is None and self._written:
-            self._look()
+        """After writing, sees once more that this is what was opened, with the datasets that it recorded."""
+        if kind is not None or not self._written:
+            return
+        for _ in range(_RECORD_TRIES):
+            if not self._look():
+                return
 
     def upsert(self, points: Sequence[ImagePoint]) -> None:
         """In requests of a size that the server takes; each is on its disk before the next."""
@@ -333,8 +336,8 @@ class ServerCollection:
     def _ask(self, what: str, request: Callable[[], _Answer]) -> _Answer:
         return self._requests.make(request, f"{what} {self.name}", collection=self.name, check=self._check)
 
-    def _look(self) -> None:
-        self._requests.make(self._check, f"looking at {self.name}", collection=self.name)
+    def _look(self) -> bool:
+        return self._requests.make(self._check, f"looking at {self.name}", collection=self.name)
 
     def _write(
         self, what: str, rows: Sequence[_Row], send: Callable[[Sequence[_Row]], None], *, at_once: int
@@ -358,8 +361,8 @@ class ServerCollection:
         for half in _parts(rows, (len(rows) + 1) // 2):
             self._send(what, half, send)
 
-    def _check(self) -> None:
-        """Sees that the server still has what was opened, and that what was recorded in it has lasted.
+    def _check(self) -> bool:
+        """Sees that the server still has what was opened; whether a recorded dataset had to be put back.
 
         Raises:
             CollectionMissingError: it was deleted, or deleted and made anew without what was written.
@@ -370,9 +373,10 @@ class ServerCollection:
         lost = {name: root for name, root in self._recorded.items() if name not in manifest.datasets}
         for name, root in lost.items():
             manifest = manifest.with_dataset(name, root)
-        self.manifest = manifest
         if lost:
             self._put_manifest(manifest)
+        self.manifest = manifest
+        return bool(lost)
 
     def _put_manifest(self, manifest: CollectionManifest) -> None:
         self._client.update_collection(self.name, metadata={METADATA_KEY: manifest.to_json()})

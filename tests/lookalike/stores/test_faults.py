@@ -570,6 +570,22 @@ def test_a_dataset_that_is_undone_later_is_put_back(
     assert store.manifest(collection.name).datasets == expected
 
 
+def test_a_dataset_that_is_undone_while_it_is_put_back_is_put_back_again(
+    collection: ServerCollection, qdrant: Backend, proxy: FaultyProxy, store: ServerStore
+) -> None:
+    """Two that release the collection in the same instant may undo each other once more."""
+    stale = {METADATA_KEY: collection.manifest.to_json()}
+
+    def undo() -> None:
+        qdrant.client.update_collection(collection.name, metadata=stale)
+
+    with collection:
+        collection.record_dataset("ours", "/ours")
+        undo()
+        proxy.plan("PATCH", wire.before_answer(undo))
+    assert store.manifest(collection.name).datasets == {"ours": "/ours"}
+
+
 def test_a_dataset_that_is_undone_without_end_is_an_error(
     collection: ServerCollection, qdrant: Backend, proxy: FaultyProxy
 ) -> None:
