@@ -4,6 +4,7 @@ Between them is a TCP proxy; behind it the real server that `QDRANT_URL` names, 
 speaks Qdrant's REST interface on the client's in-memory mode. See `tests/stand_ins`.
 """
 
+import os
 import signal
 import socket
 import subprocess
@@ -27,6 +28,9 @@ Backend = Any
 
 WRITES = r"PUT .*/points\b"
 KEY = "s3cret-key-of-the-server"
+KEYS = {name: value for name, value in os.environ.items() if name == "QDRANT_API_KEY"}
+"""What a real server wants; the shell leaves it out of the environment."""
+
 IMPATIENT = (
     "from lookalike.stores import retries; retries.FIRST_WAIT_S = 0.02; "
     "from ingest.command import main; main()"
@@ -52,13 +56,13 @@ def pictures(shell: Shell, draw: Any, qdrant: Backend) -> Iterator[Path]:
 def ingest(shell: Shell, proxy: FaultyProxy, *words: str) -> Done:
     """Twelve pictures in batches of four, Euclidean, so that vectors are stored as they are."""
     command = ["ingest", "run", "pictures", "--store", proxy.url, "--batch-size", "4", *EUCLID]
-    return shell(*command, *shell.model, *words)
+    return shell(*command, *shell.model, *words, **KEYS)
 
 
 def ingest_impatiently(shell: Shell, proxy: FaultyProxy, *words: str) -> Done:
     """The same with short waits."""
     options = ["run", "pictures", "--store", proxy.url, "--batch-size", "4", *EUCLID]
-    return shell("python", "-c", IMPATIENT, *options, *shell.model, *words)
+    return shell("python", "-c", IMPATIENT, *options, *shell.model, *words, **KEYS)
 
 
 def collection_in(qdrant: Backend) -> str:
@@ -207,7 +211,7 @@ def test_ctrl_c_in_a_wait_is_exit_130_at_once(
     process = subprocess.Popen(
         [program, "run", pictures, "--store", proxy.url, "--batch-size", "4", *EUCLID, *shell.model],
         cwd=shell.folder,
-        env=shell.environment,
+        env=shell.environment | KEYS,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -260,7 +264,7 @@ def test_secrets_are_in_no_output(shell: Shell, guarded: FaultyProxy, pictures: 
 def test_a_named_server_that_nobody_runs_is_exit_5_at_once(shell: Shell, proxy: FaultyProxy) -> None:
     """The first connecting is not tried again; nor is a scheme that does not fit."""
     proxy.refuse()
-    away = shell("ingest", "status", "--store", proxy.url)
+    away = shell("ingest", "status", "--store", proxy.url, **KEYS)
     proxy.open()
     scheme = shell("ingest", "status", "--store", proxy.url.replace("http:", "https:"))
     assert (away.code, scheme.code) == (5, 5)

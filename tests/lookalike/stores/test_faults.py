@@ -688,37 +688,41 @@ ECHOES = [
 ]
 
 
+@pytest.fixture
+def guarded() -> Iterator[FaultyProxy]:
+    """A proxy before a stand-in that wants a key."""
+    with running_stand_in(api_key=KEY) as server, running_proxy(("127.0.0.1", server.port)) as one:
+        yield one
+
+
 @pytest.mark.parametrize("fault", ECHOES)
 def test_secrets_are_in_nothing_that_is_said(
-    qdrant: Backend, manifest: CollectionManifest, said: list[str], fault: wire.Fault
+    guarded: FaultyProxy, manifest_of: NewManifest, said: list[str], fault: wire.Fault
 ) -> None:
     """Not in a message, a retry's line, a notice or a traceback, even where a server hands them back."""
-    with running_proxy((qdrant.host, qdrant.port)) as proxy:
-        url = proxy.url.replace("//", "//me:p4ss%20w0rd@")
-        store = connect(url, api_key=KEY, say=said.append)
-        store.create(manifest)
-        proxy.plan("POST", *[fault] * 10)
-        with pytest.raises(LookalikeError) as caught:
-            store.open(manifest.collection).count()
-        shown = "".join([*said, *store.notices, store.label, *traceback.format_exception(caught.value)])
-        store.close()
+    manifest = manifest_of()
+    store = connect(guarded.url.replace("//", "//me:p4ss%20w0rd@"), api_key=KEY, say=said.append)
+    store.create(manifest)
+    guarded.plan("POST", *[fault] * 10)
+    with pytest.raises(LookalikeError) as caught:
+        store.open(manifest.collection).count()
+    shown = "".join([*said, *store.notices, store.label, *traceback.format_exception(caught.value)])
+    store.close()
     assert "s3cret" not in shown.lower()
     assert "p4ss" not in shown
     assert "bWU6" not in shown
     assert "count" in shown
 
 
-def test_an_answer_that_cannot_be_read_gives_nothing_away(
-    qdrant: Backend, proxy: FaultyProxy, said: list[str]
-) -> None:
+def test_an_answer_that_cannot_be_read_gives_nothing_away(guarded: FaultyProxy, said: list[str]) -> None:
     """The client's complaint quotes the answer; the traceback has its place and not its words."""
-    store = connect(proxy.url, api_key=KEY, say=said.append)
+    store = connect(guarded.url, api_key=KEY, say=said.append)
 
     def confuse(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
         body = f'{{"result": {{"collections": "{KEY}"}}}}'
         client.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
-    proxy.plan("GET /collections", confuse)
+    guarded.plan("GET /collections", confuse)
     with pytest.raises(StoreError, match="not one that Qdrant gives") as caught:
         store.names()
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
