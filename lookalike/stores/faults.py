@@ -17,6 +17,10 @@ from lookalike.stores.address import NO_SECRETS, Secrets
 _REASON_LENGTH = 200
 _NOT_QDRANT = "the answer is not one that Qdrant gives"
 
+_STOPPED_READING = "it stopped reading the request"
+"""What Qdrant does with a request that is far too large: its answer comes while the client still writes,
+and is not looked at (https://github.com/The-PR-Agent/pr-agent/issues/3545)."""
+
 
 class FaultKind(Enum):
     """What kind of failure it is, as far as it decides about what to do."""
@@ -172,6 +176,8 @@ def _transport_fault(source: Exception, secrets: Secrets) -> Fault:
     """The client wraps both what httpx raises and an answer that it cannot read."""
     import httpx
 
+    if isinstance(source, httpx.WriteTimeout):
+        return Fault(kind=FaultKind.TOO_LARGE, reason=_STOPPED_READING)
     if isinstance(source, httpx.TimeoutException):
         return Fault(kind=FaultKind.UNREACHABLE, reason="no answer in time")
     if not isinstance(source, httpx.TransportError):

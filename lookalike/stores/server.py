@@ -191,6 +191,7 @@ class ServerCollection:
         self._requests = requests
         self._written = False
         self._recorded: dict[str, str] = {}
+        self._fitting: dict[str, int] = {}
         self._rows = max(1, MAX_BODY_BYTES // (manifest.identity.dimension * _VALUE_BYTES + _PAYLOAD_BYTES))
 
     def __enter__(self) -> Self:
@@ -346,11 +347,14 @@ class ServerCollection:
             return
         self._written = True
         self._look()
-        for part in _parts(rows, at_once):
-            self._send(what, part, send)
+        done = 0
+        while done < len(rows):
+            size = min(at_once, self._fitting.get(what, at_once))
+            self._send(what, rows[done : done + size], send)
+            done += size
 
     def _send(self, what: str, rows: Sequence[_Row], send: Callable[[Sequence[_Row]], None]) -> None:
-        """What is too large for the server goes in halves, down to a single row."""
+        """What is too large for the server goes in halves, down to a single row, and so does what follows."""
         try:
             self._ask(what, lambda: send(rows))
         except TooLargeError:
@@ -358,7 +362,8 @@ class ServerCollection:
                 raise
         else:
             return
-        for half in _parts(rows, (len(rows) + 1) // 2):
+        size = self._fitting[what] = (len(rows) + 1) // 2
+        for half in _parts(rows, size):
             self._send(what, half, send)
 
     def _check(self) -> bool:

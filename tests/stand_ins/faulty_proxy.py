@@ -109,6 +109,8 @@ class FaultyProxy:
         self.seen: list[str] = []
         self.body_limit: int | None = None
         """Requests with a longer body are answered with 413."""
+        self.deaf_above: int | None = None
+        """A longer body is answered with 400 at once and not read, as Qdrant does it."""
         self.closing = threading.Event()
         self._plans: list[tuple[str, list[Fault]]] = []
         self._lock = threading.Lock()
@@ -132,6 +134,8 @@ class FaultyProxy:
     def open(self) -> None:
         """Begins to listen, on the same port as before."""
         listener = socket.create_server(("127.0.0.1", self.port))
+        # little is taken in before it is read, so that a client notices when nobody reads
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK)
         self.port = listener.getsockname()[1]
         self._listening = threading.Event()
         self._thread = threading.Thread(target=self._serve, args=(listener, self._listening), daemon=True)
@@ -179,8 +183,12 @@ class FaultyProxy:
 
     def _handle(self, client: socket.socket) -> None:
         with client, suppress(OSError):
-            request = _read_request(client)
-            if request is not None:
+            request = _read_request(client, self.deaf_above)
+            if request is not None and not request.data:
+                self.seen.append(request.line)
+                answer(400, f"larger than allowed (limit: {self.deaf_above} bytes)")(self, client, request)
+                self.closing.wait()
+            elif request is not None:
                 self.seen.append(request.line)
                 self._fault_for(request)(self, client, request)
 
@@ -206,7 +214,8 @@ def running_proxy(target: tuple[str, int]) -> Iterator[FaultyProxy]:
         proxy.refuse()
 
 
-def _read_request(client: socket.socket) -> Request | None:
+def _read_request(client: socket.socket, most: int | None = None) -> Request | None:
+    """The first request or answer on a connection; without its data where its body has over `most` bytes."""
     data = b""
     for chunk in iter(partial(client.recv, _CHUNK), b""):
         data += chunk
@@ -215,9 +224,12 @@ def _read_request(client: socket.socket) -> Request | None:
         head, separator, body = data.partition(b"\r\n\r\n")
         if not separator:
             continue
-        length = re.search(rb"(?i)content-length: *(\d+)", head)
-        if len(body) >= int(length[1] if length else 0):
-            line = head.partition(b"\r\n")[0].decode().rpartition(" ")[0]
+        found = re.search(rb"(?i)content-length: *(\d+)", head)
+        length = int(found[1] if found else 0)
+        line = head.partition(b"\r\n")[0].decode().rpartition(" ")[0]
+        if most is not None and length > most:
+            return Request(line=line, data=b"")
+        if len(body) >= length:
             return Request(line=line, data=data)
     return None
 

@@ -361,6 +361,9 @@ def test_what_is_too_large_goes_in_halves(
     collection.replace_payloads(changed)
     assert proxy.count(WRITES) > 8
     assert said == []
+    before = proxy.count("POST .*/points/batch")
+    collection.replace_payloads(changed[:4])
+    assert proxy.count("POST .*/points/batch") == before + 2, "the size that fits is remembered"
     proxy.body_limit = None
     assert_all_there(
         collection, [replace(point, payload=p) for point, p in zip(points, changed, strict=True)]
@@ -376,6 +379,26 @@ def test_qdrants_own_words_for_too_large_are_known(
     collection.upsert(points)
     assert proxy.count(WRITES) == 3
     assert_all_there(collection, points)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_stops_reading_is_sent_less(
+    proxy: FaultyProxy, manifest_of: NewManifest, point_of: NewPoint, random_vectors: RandomVectors
+) -> None:
+    """Qdrant answers a body over its limit before it has read it, which a client that writes does not see."""
+    manifest = manifest_of(Distance.EUCLID, 4096)
+    store = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"))
+    store.create(manifest)
+    collection = store.open(manifest.collection)
+    proxy.deaf_above = 2**20
+    points = [point_of(f"{i}.jpg", vector) for i, vector in enumerate(random_vectors(60, 4096))]
+    collection.upsert(points)
+    assert collection.count() == len(points)
+    for point in (points[0], points[-1]):
+        found = collection.vectors([point.payload.id])
+        assert np.array_equal(found[point.payload.id], point.vector)
+    store.delete(manifest.collection)
+    store.close()
 
 
 def test_one_row_that_is_too_large_is_an_error(
