@@ -9,9 +9,9 @@ from pathlib import Path
 
 from exporter import ModelFile
 from ingest.changes import Decision, Known
-from lookalike.errors import CollectionMissingError, ManifestError, UsageError
+from lookalike.errors import CollectionMissingError, ManifestError, StoreError, UsageError
 from lookalike.manifest import CollectionManifest, Distance, collection_name
-from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint
+from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload
 from lookalike.stores.protocol import Collection, Store
 
 
@@ -91,11 +91,7 @@ class Target:
         collection = self._collection or self._created()
         vectors = {**self._stored(collection, wanted), **embedded}
         collection.upsert(
-            [
-                ImagePoint(payload=d.payload, vector=vectors[d.payload.sha256])
-                for d in wanted
-                if d.payload is not None and not d.payload_only
-            ]
+            [self._point(d.payload, vectors) for d in wanted if d.payload is not None and not d.payload_only]
         )
         collection.replace_payloads([d.payload for d in wanted if d.payload is not None and d.payload_only])
         collection.delete([d.replaces.id for d in wanted if d.replaces is not None])
@@ -118,6 +114,16 @@ class Target:
         """Builds the search index."""
         if self._collection is not None:
             self._collection.build_index(on_wait)
+
+    def _point(self, payload: Payload, vectors: Mapping[str, FloatVector]) -> ImagePoint:
+        """The vector was computed or is a stored point's, which somebody else may have removed since."""
+        vector = vectors.get(payload.sha256)
+        if vector is None:
+            raise StoreError(
+                f"{payload.path}: the point of {self.name} that has its vector was removed meanwhile, by "
+                "somebody else; run the same command again"
+            )
+        return ImagePoint(payload=payload, vector=vector)
 
     @staticmethod
     def _stored(collection: Collection, decisions: Sequence[Decision]) -> dict[str, FloatVector]:

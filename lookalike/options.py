@@ -42,7 +42,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 @contextmanager
 def store_in_use(named: str | None, settings: Settings, reporter: Reporter) -> Iterator[Store]:
     """The store that `--store` and the environment lead to, said and in the end closed."""
-    store = open_store(named, settings)
+    store = open_store(named, settings, say=reporter.say)
     try:
         for line in (f"store: {store.label}", *store.notices):
             reporter.say(line)

@@ -5,18 +5,22 @@ import os
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import h5py
 import numpy as np
 import pytest
+from faulty_proxy import FaultyProxy, running_proxy
 from PIL import Image, ImageDraw
 
 from exporter import ModelSpec
 from lookalike.settings import Settings
+
+QDRANT_URL = os.environ.get("QDRANT_URL")
 
 WriteWeights = Callable[..., Path]
 Draw = Callable[..., list[Path]]
@@ -164,3 +168,38 @@ def _drawing(seed: int, size: tuple[int, int]) -> Image.Image:
     pen.rectangle((left, top, right, bottom), fill=colours[1])
     pen.ellipse((left + 4, top + 4, right + 12, bottom), fill=colours[2])
     return image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A Qdrant server to do damage in front of; `client` reaches its data past the damage."""
+
+    host: str
+    port: int
+    client: Any
+    is_real: bool
+
+
+@pytest.fixture
+def qdrant() -> Iterator[Backend]:
+    """The real server that `QDRANT_URL` names, else a stand-in: see `stand_ins/qdrant_stand_in.py`."""
+    from qdrant_client import QdrantClient
+    from qdrant_stand_in import running_stand_in
+
+    if QDRANT_URL is None:
+        with running_stand_in() as one:
+            yield Backend(host="127.0.0.1", port=one.port, client=one.client, is_real=False)
+        return
+    parts = urlsplit(QDRANT_URL)
+    if parts.scheme != "http" or parts.hostname is None:
+        pytest.skip("the proxy passes plain HTTP on; QDRANT_URL is something else")
+    client = QdrantClient(url=QDRANT_URL, api_key=os.environ.get("QDRANT_API_KEY"))
+    yield Backend(host=parts.hostname, port=parts.port or 6333, client=client, is_real=True)
+    client.close()
+
+
+@pytest.fixture
+def proxy(qdrant: Backend) -> Iterator[FaultyProxy]:
+    """A proxy before the server, which passes everything on until it is told otherwise."""
+    with running_proxy((qdrant.host, qdrant.port)) as one:
+        yield one

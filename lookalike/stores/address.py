@@ -1,10 +1,12 @@
-"""Where a Qdrant server is, said as a URL, and the key that goes with it."""
+"""Where a Qdrant server is, said as a URL, the key that goes with it, and how neither is given away."""
 
+import json
 import re
+from base64 import b64encode
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from lookalike.errors import UsageError
 
@@ -73,6 +75,37 @@ class ServerAddress:
     def may_speak_grpc(self) -> bool:
         """The protocol has a port of its own and knows neither paths nor user names."""
         return self.port == HTTP_PORT and not self.path and self.user is None
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What is sent to a server to be let in, in every form in which an answer may hand it back."""
+
+    forms: tuple[str, ...] = field(default=(), repr=False)
+    user: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, address: ServerAddress, api_key: str | None) -> Self:
+        """The key, the password and the user name, plain, escaped, and as a header carries them."""
+        user, password = address.user or "", address.password or ""
+        plain = [text for text in (api_key, password) if text]
+        forms = {form for text in plain for form in (text, quote(text, safe=""), json.dumps(text)[1:-1])}
+        if user or password:
+            forms.add(b64encode(f"{user}:{password}".encode()).decode())
+        return cls(tuple(sorted(forms, key=len, reverse=True)), user or None)
+
+    def __bool__(self) -> bool:
+        return bool(self.forms)
+
+    def hidden_in(self, text: str) -> str:
+        """The text without them; a user name, which may be a common word, only as a word."""
+        patterns = [re.escape(form) for form in self.forms]
+        if self.user is not None:
+            patterns.append(rf"(?<!\w){re.escape(self.user)}(?!\w)")
+        return re.sub("|".join(patterns), "***", text, flags=re.IGNORECASE) if patterns else text
+
+
+NO_SECRETS = Secrets()
 
 
 def check_api_key(api_key: str | None) -> None:

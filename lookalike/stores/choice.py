@@ -21,9 +21,10 @@ from lookalike.errors import UsageError
 from lookalike.manifest import METADATA_KEY
 from lookalike.settings import Settings
 from lookalike.stores.address import HTTP_PORT, ServerAddress, check_api_key
+from lookalike.stores.connection import connect
 from lookalike.stores.embedded import EmbeddedStore
 from lookalike.stores.protocol import Store, is_collection_name
-from lookalike.stores.server import connect
+from lookalike.stores.retries import Say, unheard
 
 PROBE_TIMEOUT_S = 0.3
 """For looking whether this machine runs Qdrant: all of it, not each step."""
@@ -36,10 +37,13 @@ _REFUSALS = ("qdrant", "must provide an api key", "invalid api key or jwt")
 """What a Qdrant that lets nobody see its title says instead; from its `src/common/auth/mod.rs`."""
 
 
-def open_store(named: str | None, settings: Settings, *, local_port: int = HTTP_PORT) -> Store:
+def open_store(
+    named: str | None, settings: Settings, *, say: Say = unheard, local_port: int = HTTP_PORT
+) -> Store:
     """The store to work on; a server among them has answered and accepted the key.
 
-    `named` is what `--store` says: `auto`, `embedded`, `embedded:DIR` or a URL.
+    `named` is what `--store` says: `auto`, `embedded`, `embedded:DIR` or a URL. `say` is told when a
+    request to a server is made again.
 
     Raises:
         UsageError: what names the store is malformed.
@@ -47,11 +51,11 @@ def open_store(named: str | None, settings: Settings, *, local_port: int = HTTP_
     """
     text, origin = (named, "--store") if named is not None else (settings.store, "LOOKALIKE_STORE")
     if text is None and settings.qdrant_url is not None:
-        return _server(settings.qdrant_url, "QDRANT_URL", settings)
+        return _server(settings.qdrant_url, "QDRANT_URL", settings, say)
     if text is not None and text != "auto":
-        return _named_store(text, origin, settings)
+        return _named_store(text, origin, settings, say)
     if _is_qdrant(local_port):
-        return connect(f"http://{_LOCAL_HOST}:{local_port}", api_key=settings.qdrant_api_key)
+        return connect(f"http://{_LOCAL_HOST}:{local_port}", api_key=settings.qdrant_api_key, say=say)
     return EmbeddedStore(settings.qdrant_dir)
 
 
@@ -70,10 +74,10 @@ def where_else(name: str, store: Store, settings: Settings, *, local_port: int =
     return None
 
 
-def _named_store(text: str, origin: str, settings: Settings) -> Store:
+def _named_store(text: str, origin: str, settings: Settings, say: Say) -> Store:
     kind, separator, directory = text.partition(":")
     if kind != "embedded":
-        return _server(text, origin, settings)
+        return _server(text, origin, settings, say)
     if not separator:
         return EmbeddedStore(settings.qdrant_dir)
     if not directory:
@@ -82,12 +86,12 @@ def _named_store(text: str, origin: str, settings: Settings) -> Store:
     return EmbeddedStore(folder, label=f"embedded:{folder}")
 
 
-def _server(url: str, origin: str, settings: Settings) -> Store:
+def _server(url: str, origin: str, settings: Settings, say: Say) -> Store:
     try:
         ServerAddress.parse(url)
     except UsageError as error:
         raise UsageError(f"{origin}: {error}; {_FORMS}") from None
-    return connect(url, api_key=settings.qdrant_api_key)
+    return connect(url, api_key=settings.qdrant_api_key, say=say)
 
 
 def _others(store: Store, settings: Settings, local_port: int) -> Iterator[str]:

@@ -1,31 +1,30 @@
-"""The server store: collections of a Qdrant server, reached with qdrant-client.
+"""The server store: collections of a Qdrant server, spoken to through qdrant-client.
 
 The manifest is the collection's `metadata` under `METADATA_KEY`, so it is made with the collection and
 goes with it. A collection without it is not ours and is never touched. The server builds its search
-index by itself. gRPC is used where its port answers, else HTTP, chosen once when connecting.
+index by itself. `connection` makes the store.
 
-Two writers at once are allowed, as Qdrant allows them; only `record_dataset` reads before it writes, so
-the later of two that add a dataset in the same instant wins.
+Two writers at once are allowed, as Qdrant allows them. A manifest is read and then written as a whole,
+so of two that add a dataset in the same instant one may undo the other; whoever is undone notices, at the
+latest when the collection is released, and adds its dataset again.
+
+A server keeps nothing reserved for us, so before each write, after each failure and when it is released
+an open collection is looked at: it must still be the one that was opened.
 """
 
-import json
-import re
-import socket
-import ssl
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from enum import Enum, auto
-from http import HTTPStatus
+from contextlib import suppress
+from functools import partial
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from lookalike.errors import CollectionMissingError, LookalikeError, ManifestError, StoreError
+from lookalike.errors import CollectionMissingError, ManifestError, StoreError
 from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance
-from lookalike.stores.address import GRPC_PORT, ServerAddress, check_api_key
+from lookalike.stores.address import NO_SECRETS, Secrets
+from lookalike.stores.faults import FaultKind, TooLargeError, fault_of
 from lookalike.stores.points import (
     EVERYTHING,
     KEYWORD_FIELDS,
@@ -40,13 +39,10 @@ from lookalike.stores.points import (
     tallied,
 )
 from lookalike.stores.protocol import STAGED_SUFFIX, is_collection_name, staged_name
+from lookalike.stores.retries import Requests, Say, unheard
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
-
-CONNECT_TIMEOUT_S = 5
-TIMEOUT_S = 60
-"""Of one request. The largest is one full upsert that waits until it is on the server's disk."""
 
 MAX_BODY_BYTES = 16 * 2**20
 """Of one request, roughly: half of what Qdrant takes over HTTP unless it is configured otherwise."""
@@ -58,121 +54,37 @@ _VALUE_BYTES = 24  # one float32 in JSON, as the shortest text of its double, wi
 _PAYLOAD_BYTES = 4096
 _SCAN_PAGE = 2_000
 _PAYLOADS_PER_REQUEST = 500
+_IDS_PER_REQUEST = 10_000
 _EVERY_VALUE = 2**31
-_REASON_LENGTH = 200
-_NOT_QDRANT = "the answer is not one that Qdrant gives"
+_RECORD_TRIES = 5
 
 _Row = TypeVar("_Row")
-
-
-def connect(url: str, *, api_key: str | None) -> "ServerStore":
-    """A store on the server at `url`, which has answered and accepted the key by the time this returns.
-
-    A user name and password in the URL are sent as HTTP basic authentication, for a proxy in front.
-
-    Raises:
-        UsageError: `url` is not a URL, or the key cannot be sent.
-        StoreError: nothing answers there, or it is not Qdrant, or it refuses the key.
-    """
-    address = ServerAddress.parse(url)
-    check_api_key(api_key)
-    grpc = address.may_speak_grpc and _answers(address.host, GRPC_PORT)
-    try:
-        version = _reach(address, api_key=api_key, grpc=grpc)
-    except StoreError:
-        if not grpc:
-            raise
-        grpc = False  # something else has the port; where HTTP fails too, its message counts
-        version = _reach(address, api_key=api_key, grpc=grpc)
-    return ServerStore(
-        _client(address, api_key=api_key, grpc=grpc, timeout_s=TIMEOUT_S),
-        label=address.label,
-        notices=_notices(address, version, api_key=api_key),
-    )
-
-
-def _answers(host: str, port: int) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout=1):
-            return True
-    except OSError:
-        return False
-
-
-def _reach(address: ServerAddress, *, api_key: str | None, grpc: bool) -> str:
-    """The server's version, asked with a short timeout, once it has also let us see its collections."""
-    with _translated(address.label, "connecting"):
-        client = _client(address, api_key=api_key, grpc=grpc, timeout_s=CONNECT_TIMEOUT_S)
-        try:
-            version = client.info().version
-            client.get_collections()
-            return version
-        finally:
-            client.close()
-
-
-def _client(address: ServerAddress, *, api_key: str | None, grpc: bool, timeout_s: int) -> "QdrantClient":
-    """Without the client's own warnings (from a thread, at any moment): `_notices` says the same once.
-
-    A proxy from the environment is left aside for this machine, which no proxy can reach for us.
-    """
-    from qdrant_client import QdrantClient
-
-    options: dict[str, Any] = {}
-    if address.is_loopback:
-        options |= {"trust_env": False, "grpc_options": {"grpc.enable_http_proxy": 0}}
-    if address.scheme == "http":  # no certificates to load, which would take longer than all the rest
-        options["verify"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if address.user is not None:
-        options["auth"] = (address.user, address.password or "")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return QdrantClient(
-            url=address.label,
-            grpc_port=GRPC_PORT,
-            prefer_grpc=grpc,
-            api_key=api_key,
-            timeout=timeout_s,
-            check_compatibility=False,
-            **options,
-        )
-
-
-def _notices(address: ServerAddress, version: str, *, api_key: str | None) -> tuple[str, ...]:
-    from importlib.metadata import version as installed
-
-    ours = installed("qdrant-client")
-    notices = []
-    if not _compatible(ours, version):
-        notices.append(
-            f"the server at {address.label} is Qdrant {version} and the client here is {ours}; "
-            "they are tested together within one minor version, so use a server nearer to it"
-        )
-    if api_key is not None and address.scheme == "http" and not address.is_loopback:
-        notices.append(f"QDRANT_API_KEY goes to {address.label} unencrypted; use https")
-    return tuple(notices)
-
-
-def _compatible(ours: str, theirs: str) -> bool:
-    """Qdrant's promise: the same major version, minors at most one apart; unknown ones pass."""
-    here, there = (re.match(r"(\d+)\.(\d+)", version) for version in (ours, theirs))
-    if not here or not there:
-        return True
-    return here[1] == there[1] and abs(int(here[2]) - int(there[2])) <= 1
+_Answer = TypeVar("_Answer")
 
 
 class ServerStore:
     """The collections of one server; implements `Store`. `label` holds no credentials."""
 
-    def __init__(self, client: "QdrantClient", *, label: str, notices: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        client: "QdrantClient",
+        *,
+        label: str,
+        notices: tuple[str, ...] = (),
+        say: Say = unheard,
+        secrets: Secrets = NO_SECRETS,
+    ) -> None:
         self.label = label
         self.notices = notices
         self._client = client
+        self._requests = Requests(label, say=say, secrets=secrets)
 
     def names(self) -> list[str]:
         """One request a collection: the list of them comes without metadata."""
-        with _translated(self.label, "listing collections"):
-            found = [collection.name for collection in self._client.get_collections().collections]
+        found = self._requests.make(
+            lambda: [collection.name for collection in self._client.get_collections().collections],
+            "listing collections",
+        )
         return sorted(name for name in found if not name.endswith(STAGED_SUFFIX) and name in self)
 
     def __contains__(self, name: str) -> bool:
@@ -185,22 +97,14 @@ class ServerStore:
 
     def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
         """Makes the collection with its manifest in one request, then its payload indexes."""
-        self._make(name or manifest.collection, manifest, metadata={METADATA_KEY: manifest.to_json()})
+        self._create(name or manifest.collection, manifest, {METADATA_KEY: manifest.to_json()})
 
-    def _make(self, name: str, manifest: CollectionManifest, *, metadata: dict[str, Any]) -> None:
-        from qdrant_client import models
-
+    def _create(self, name: str, manifest: CollectionManifest, metadata: dict[str, Any]) -> None:
         if self._info(name) is not None:
             raise ManifestError(_taken(name, self.label))
-        distances = {Distance.COSINE: models.Distance.COSINE, Distance.EUCLID: models.Distance.EUCLID}
-        with _translated(self.label, f"making collection {name}", collection=name):
-            self._client.create_collection(
-                name,
-                vectors_config=models.VectorParams(
-                    size=manifest.identity.dimension, distance=distances[manifest.distance]
-                ),
-                metadata=metadata,
-            )
+        self._requests.make(
+            lambda: self._make(name, manifest, metadata), f"making collection {name}", collection=name
+        )
         try:
             self._complete(name)
         except BaseException:
@@ -213,7 +117,7 @@ class ServerStore:
         info = self._own(name)
         manifest = _manifest(info, name, self.label)
         self._index(name, [keyword for keyword in KEYWORD_FIELDS if keyword not in info.payload_schema])
-        return ServerCollection(self._client, name, manifest, label=self.label)
+        return ServerCollection(self._client, name, manifest, requests=self._requests)
 
     def delete(self, name: str) -> None:
         """One request."""
@@ -229,8 +133,9 @@ class ServerStore:
                     self._own(name)
                 self._delete(name)
             unfinished = {METADATA_KEY: staged.manifest.to_json(), _UNFINISHED: True}
-            self._make(name, staged.manifest, metadata=unfinished)
-            ServerCollection(self._client, name, staged.manifest, label=self.label).take_over(staged)
+            self._create(name, staged.manifest, unfinished)
+            with ServerCollection(self._client, name, staged.manifest, requests=self._requests) as collection:
+                collection.take_over(staged)
         self._delete(staged_name(name))
 
     def close(self) -> None:
@@ -238,8 +143,28 @@ class ServerStore:
         self._client.close()
 
     def _delete(self, name: str) -> None:
-        with _translated(self.label, f"deleting collection {name}", collection=name):
-            self._client.delete_collection(name)
+        self._requests.make(
+            lambda: self._client.delete_collection(name), f"deleting collection {name}", collection=name
+        )
+
+    def _make(self, name: str, manifest: CollectionManifest, metadata: dict[str, Any]) -> None:
+        """One try; where the answer to an earlier one was lost, what is there is known by its manifest."""
+        from qdrant_client import models
+
+        distances = {Distance.COSINE: models.Distance.COSINE, Distance.EUCLID: models.Distance.EUCLID}
+        try:
+            self._client.create_collection(
+                name,
+                vectors_config=models.VectorParams(
+                    size=manifest.identity.dimension, distance=distances[manifest.distance]
+                ),
+                metadata=metadata,
+            )
+        except Exception as error:
+            refused = fault_of(error).kind in (FaultKind.EXISTS, FaultKind.UNFIT)
+            there = _found(self._client, name) if refused else None
+            if there is None or _manifest_data(there) != manifest.to_json():
+                raise
 
     def _complete(self, name: str) -> None:
         """Makes the indexes, and sees that the manifest was kept: an old server drops it silently."""
@@ -252,11 +177,14 @@ class ServerStore:
             )
 
     def _index(self, name: str, keywords: Sequence[str]) -> None:
+        for keyword in keywords:
+            make = partial(self._make_index, name, keyword)
+            self._requests.make(make, f"indexing the payload of {name}", collection=name)
+
+    def _make_index(self, name: str, keyword: str) -> None:
         from qdrant_client import models
 
-        with _translated(self.label, f"indexing the payload of {name}", collection=name):
-            for keyword in keywords:
-                self._client.create_payload_index(name, keyword, models.PayloadSchemaType.KEYWORD, wait=True)
+        self._client.create_payload_index(name, keyword, models.PayloadSchemaType.KEYWORD, wait=True)
 
     def _own(self, name: str) -> "models.CollectionInfo":
         info = self._info(name)
@@ -272,19 +200,28 @@ class ServerStore:
         return info
 
     def _info(self, name: str) -> "models.CollectionInfo | None":
-        return _collection_info(self._client, name, self.label)
+        if not is_collection_name(name):
+            return None
+
+        def look() -> "models.CollectionInfo | None":
+            return _found(self._client, name) if self._client.collection_exists(name) else None
+
+        return self._requests.make(look, f"looking for {name}", collection=name)
 
 
 class ServerCollection:
     """A collection on a server; implements `Collection`. Nothing is held, so nothing is released."""
 
     def __init__(
-        self, client: "QdrantClient", name: str, manifest: CollectionManifest, *, label: str
+        self, client: "QdrantClient", name: str, manifest: CollectionManifest, *, requests: Requests
     ) -> None:
         self.name = name
         self.manifest = manifest
         self._client = client
-        self._label = label
+        self._requests = requests
+        self._written = False
+        self._recorded: dict[str, str] = {}
+        self._fitting: dict[str, int] = {}
         self._rows = max(1, MAX_BODY_BYTES // (manifest.identity.dimension * _VALUE_BYTES + _PAYLOAD_BYTES))
 
     def __enter__(self) -> Self:
@@ -292,26 +229,33 @@ class ServerCollection:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        """After writing, sees once more that this is what was opened, with the datasets that it recorded."""
+        if kind is not None or not self._written:
+            return
+        for _ in range(_RECORD_TRIES):
+            if not self._look():
+                return
 
     def upsert(self, points: Sequence[ImagePoint]) -> None:
         """In requests of a size that the server takes; each is on its disk before the next."""
         from qdrant_client import models
 
-        check_points(points, dimension=self.manifest.identity.dimension)
-        for part in _parts(points, self._rows):
+        def send(part: Sequence[ImagePoint]) -> None:
             rows = [
                 models.PointStruct(id=p.payload.id, vector=p.vector.tolist(), payload=p.payload.to_json())
                 for p in part
             ]
-            with self._doing("writing points to"):
-                _require_completed(self._client.upsert(self.name, rows, wait=True))
+            _require_completed(self._client.upsert(self.name, rows, wait=True))
+
+        check_points(points, dimension=self.manifest.identity.dimension)
+        self._write("writing points to", points, send, at_once=self._rows)
 
     def replace_payloads(self, payloads: Sequence[Payload]) -> None:
         """Many operations a request, each by a filter, which unlike an id may match nothing."""
         from qdrant_client import models
 
-        for part in _parts(payloads, _PAYLOADS_PER_REQUEST):
+        def send(part: Sequence[Payload]) -> None:
             operations = [
                 models.OverwritePayloadOperation(
                     overwrite_payload=models.SetPayload(
@@ -321,26 +265,32 @@ class ServerCollection:
                 )
                 for payload in part
             ]
-            with self._doing("writing payloads to"):
-                _require_completed(*self._client.batch_update_points(self.name, operations, wait=True))
+            _require_completed(*self._client.batch_update_points(self.name, operations, wait=True))
+
+        self._write("writing payloads to", payloads, send, at_once=_PAYLOADS_PER_REQUEST)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """One request."""
+        """Thousands a request."""
         from qdrant_client import models
 
-        if ids:
-            with self._doing("deleting points from"):
-                selected = models.PointIdsList(points=list(ids))
-                _require_completed(self._client.delete(self.name, selected, wait=True))
+        def send(part: Sequence[str]) -> None:
+            selected = models.PointIdsList(points=list(part))
+            _require_completed(self._client.delete(self.name, selected, wait=True))
+
+        self._write("deleting points from", ids, send, at_once=_IDS_PER_REQUEST)
 
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
         """Page by page."""
         offset = None
         while True:
-            with self._doing("reading"):
-                records, offset = self._client.scroll(
-                    self.name, scroll_filter=_filter(where), limit=_SCAN_PAGE, offset=offset
-                )
+            page = partial(
+                self._client.scroll,
+                self.name,
+                scroll_filter=_filter(where),
+                limit=_SCAN_PAGE,
+                offset=offset,
+            )
+            records, offset = self._ask("reading", page)
             for record in records:
                 yield Payload.from_json(record.payload or {})
             if offset is None:
@@ -350,20 +300,22 @@ class ServerCollection:
         """In answers about as large as what `upsert` sends."""
         found: dict[str, FloatVector] = {}
         for part in _parts(ids, self._rows):
-            with self._doing("reading vectors from"):
-                records = self._client.retrieve(self.name, part, with_payload=False, with_vectors=True)
+            retrieve = partial(self._client.retrieve, self.name, part, with_payload=False, with_vectors=True)
+            records = self._ask("reading vectors from", retrieve)
             found |= {str(record.id): np.asarray(record.vector, dtype=np.float32) for record in records}
         return found
 
     def count(self, where: PointFilter = EVERYTHING) -> int:
         """Exact."""
-        with self._doing("counting"):
-            return self._client.count(self.name, count_filter=_filter(where), exact=True).count
+        return self._ask(
+            "counting", lambda: self._client.count(self.name, count_filter=_filter(where), exact=True).count
+        )
 
     def tally(self, field: str) -> dict[str, int]:
         """Exact facets, mended by `tallied`."""
-        with self._doing("counting"):
-            facet = self._client.facet(self.name, field, limit=_EVERY_VALUE, exact=True)
+        facet = self._ask(
+            "counting", lambda: self._client.facet(self.name, field, limit=_EVERY_VALUE, exact=True)
+        )
         return tallied({str(hit.value): hit.count for hit in facet.hits}, points=self.count())
 
     def query(
@@ -373,32 +325,57 @@ class ServerCollection:
         from qdrant_client import models
 
         check_query(vector, dimension=self.manifest.identity.dimension)
-        with self._doing("searching"):
-            answer = self._client.query_points(
+        answer = self._ask(
+            "searching",
+            lambda: self._client.query_points(
                 self.name,
                 query=vector.tolist(),
                 limit=limit,
                 query_filter=_filter(where),
                 search_params=models.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),
                 with_payload=True,
-            )
+            ),
+        )
         return [SearchHit(score=p.score, payload=Payload.from_json(p.payload or {})) for p in answer.points]
 
     def record_dataset(self, name: str, root: str) -> None:
-        """Adds to the manifest as it is on the server now, so that another writer's dataset stays."""
-        self._write_manifest(self._manifest_now().with_dataset(name, root))
+        """Adds to the manifest as it is on the server now, and reads back whether that has lasted.
+
+        Raises:
+            StoreError: others write the manifest at the same time and undo it again and again.
+        """
+        self._written = True
+        for _ in range(_RECORD_TRIES):
+            self._look()
+            if self.manifest.datasets.get(name) == root:
+                self._recorded[name] = root
+                return
+            added = partial(self._put_manifest, self.manifest.with_dataset(name, root))
+            self._ask("writing the manifest of", added)
+        raise StoreError(
+            f"dataset {name} cannot be recorded in {self.name} on {self._requests.label}: others write its "
+            "manifest all the time; run the same command again when they are done"
+        )
 
     def forget_dataset(self, name: str) -> None:
         """Takes it out of the manifest as it is on the server now."""
-        self._write_manifest(self._manifest_now().without_dataset(name))
+        self._written = True
+        self._recorded.pop(name, None)
+        self._look()
+        forgotten = partial(self._put_manifest, self.manifest.without_dataset(name))
+        self._ask("writing the manifest of", forgotten)
+        self._look()
 
     def take_over(self, source: "ServerCollection") -> None:
-        """Copies all points of another collection, then says in the manifest that they are all here."""
+        """Copies all points of another collection, then says that they are all here."""
         payloads = source.scan()
         while part := list(islice(payloads, self._rows)):
             vectors = source.vectors([payload.id for payload in part])
             self.upsert([ImagePoint(payload=payload, vector=vectors[payload.id]) for payload in part])
-        self._write_metadata({METADATA_KEY: source.manifest.to_json(), _UNFINISHED: False})
+        finished = {METADATA_KEY: self.manifest.to_json(), _UNFINISHED: False}
+        self._ask(
+            "writing the manifest of", lambda: self._client.update_collection(self.name, metadata=finished)
+        )
 
     def needs_index(self) -> bool:
         """The server indexes by itself."""
@@ -407,24 +384,57 @@ class ServerCollection:
     def build_index(self, on_wait: Callable[[], None]) -> None:
         """Nothing to do, nothing to wait for."""
 
-    def _manifest_now(self) -> CollectionManifest:
-        info = _collection_info(self._client, self.name, self._label)
-        if info is None:
-            raise CollectionMissingError(f"collection {self.name} on {self._label} was deleted meanwhile")
-        return _manifest(info, self.name, self._label)
+    def _ask(self, what: str, request: Callable[[], _Answer]) -> _Answer:
+        return self._requests.make(request, f"{what} {self.name}", collection=self.name, check=self._check)
 
-    def _write_manifest(self, manifest: CollectionManifest) -> None:
-        self._write_metadata({METADATA_KEY: manifest.to_json()})
+    def _look(self) -> bool:
+        return self._requests.make(self._check, f"looking at {self.name}", collection=self.name)
+
+    def _write(
+        self, what: str, rows: Sequence[_Row], send: Callable[[Sequence[_Row]], None], *, at_once: int
+    ) -> None:
+        if not rows:
+            return
+        self._written = True
+        self._look()
+        done = 0
+        while done < len(rows):
+            size = min(at_once, self._fitting.get(what, at_once))
+            self._send(what, rows[done : done + size], send)
+            done += size
+
+    def _send(self, what: str, rows: Sequence[_Row], send: Callable[[Sequence[_Row]], None]) -> None:
+        """What is too large for the server goes in halves, down to a single row, and so does what follows."""
+        try:
+            self._ask(what, lambda: send(rows))
+        except TooLargeError:
+            if len(rows) == 1:
+                raise
+        else:
+            return
+        size = self._fitting[what] = (len(rows) + 1) // 2
+        for half in _parts(rows, size):
+            self._send(what, half, send)
+
+    def _check(self) -> bool:
+        """Sees that the server still has what was opened; whether a recorded dataset had to be put back.
+
+        Raises:
+            CollectionMissingError: it was deleted, or deleted and made anew without what was written.
+            ManifestError: another collection has taken its place.
+        """
+        info = _found(self._client, self.name)
+        manifest = _same(info, self.manifest, f"collection {self.name} on {self._requests.label}")
+        lost = {name: root for name, root in self._recorded.items() if name not in manifest.datasets}
+        for name, root in lost.items():
+            manifest = manifest.with_dataset(name, root)
+        if lost:
+            self._put_manifest(manifest)
         self.manifest = manifest
+        return bool(lost)
 
-    def _write_metadata(self, metadata: dict[str, Any]) -> None:
-        with self._doing("writing the manifest of"):
-            self._client.update_collection(self.name, metadata=metadata)
-
-    @contextmanager
-    def _doing(self, what: str) -> Iterator[None]:
-        with _translated(self._label, f"{what} {self.name}", collection=self.name):
-            yield
+    def _put_manifest(self, manifest: CollectionManifest) -> None:
+        self._client.update_collection(self.name, metadata={METADATA_KEY: manifest.to_json()})
 
 
 def _require_completed(*results: "models.UpdateResult") -> None:
@@ -440,12 +450,36 @@ def _parts(rows: Sequence[_Row], size: int) -> Iterator[Sequence[_Row]]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
-def _collection_info(client: "QdrantClient", name: str, label: str) -> "models.CollectionInfo | None":
-    if not is_collection_name(name):
-        return None
-    with suppress(CollectionMissingError), _translated(label, f"looking for {name}", collection=name):
-        return client.get_collection(name) if client.collection_exists(name) else None
+def _found(client: "QdrantClient", name: str) -> "models.CollectionInfo | None":
+    """Asked in one request, whose "not found" is an answer."""
+    try:
+        return client.get_collection(name)
+    except Exception as error:
+        if fault_of(error).kind is not FaultKind.MISSING:
+            raise
     return None
+
+
+def _same(info: "models.CollectionInfo | None", opened: CollectionManifest, what: str) -> CollectionManifest:
+    """The manifest that `info` holds, of the very collection whose manifest was `opened`."""
+    if info is None:
+        raise CollectionMissingError(f"{what} was deleted meanwhile; make it anew with: ingest run DIR")
+    size, dimension = getattr(info.config.params.vectors, "size", "other"), opened.identity.dimension
+    if _manifest_data(info) is None or size != dimension:
+        raise ManifestError(
+            f"{what} was replaced meanwhile by one that is not ours: there {size} values a vector "
+            f"and {'a' if _manifest_data(info) else 'no'} manifest, here {dimension} values and the manifest "
+            f"of {opened.identity.backbone}, {opened.distance}; it is left alone"
+        )
+    manifest = _manifest(info, opened.collection, what.rpartition(" on ")[2])
+    if (manifest.identity, manifest.distance) != (opened.identity, opened.distance):
+        manifest.require(opened.identity, opened.distance, name=opened.collection)
+    if manifest.created_at != opened.created_at:
+        raise CollectionMissingError(
+            f"{what} was deleted and made anew meanwhile (at {manifest.created_at}; the one that was opened "
+            f"is of {opened.created_at}); fill it with: ingest run DIR"
+        )
+    return manifest
 
 
 def _manifest_data(info: "models.CollectionInfo") -> Mapping[str, Any] | None:
@@ -485,101 +519,3 @@ def _filter(where: PointFilter) -> "models.Filter | None":
 
 def _taken(name: str, label: str) -> str:
     return f"there is a collection {name} on {label} already; it is left alone"
-
-
-class _Fault(Enum):
-    REFUSED = auto()
-    MISSING = auto()
-    EXISTS = auto()
-    UNREACHABLE = auto()
-    OTHER = auto()
-
-
-_FAULT_OF_STATUS = {
-    HTTPStatus.UNAUTHORIZED: _Fault.REFUSED,
-    HTTPStatus.FORBIDDEN: _Fault.REFUSED,
-    HTTPStatus.NOT_FOUND: _Fault.MISSING,
-    HTTPStatus.CONFLICT: _Fault.EXISTS,
-}
-_FAULT_OF_CODE = {
-    "UNAUTHENTICATED": _Fault.REFUSED,
-    "PERMISSION_DENIED": _Fault.REFUSED,
-    "NOT_FOUND": _Fault.MISSING,
-    "ALREADY_EXISTS": _Fault.EXISTS,
-    "UNAVAILABLE": _Fault.UNREACHABLE,
-    "DEADLINE_EXCEEDED": _Fault.UNREACHABLE,
-}
-
-
-@contextmanager
-def _translated(label: str, doing: str, *, collection: str | None = None) -> Iterator[None]:
-    """Whatever httpx, gRPC and the client raise becomes one of ours.
-
-    Without a `collection` in play, "not found" means that this is no Qdrant.
-    """
-    try:
-        yield
-    except (LookalikeError, MemoryError):
-        raise
-    except Exception as error:
-        fault, reason = _fault(error)
-        raise _ours(fault, f"{doing} failed on {label}: {reason}", collection=collection) from error
-
-
-def _ours(fault: _Fault, message: str, *, collection: str | None) -> LookalikeError:
-    if fault is _Fault.REFUSED:
-        return StoreError(
-            f"{message}; set QDRANT_API_KEY to a key that may do this, or use another store with --store"
-        )
-    if fault is _Fault.MISSING and collection is not None:
-        return CollectionMissingError(message)
-    if fault is _Fault.EXISTS and collection is not None:
-        return ManifestError(f"{message}; it is left alone")
-    if fault is _Fault.UNREACHABLE:
-        return StoreError(
-            f"{message}; start the server (docker compose up qdrant), or use another store with --store"
-        )
-    return StoreError(f"{message}; see what runs at this address and what its log says")
-
-
-def _fault(error: Exception) -> tuple[_Fault, str]:
-    """What kind of failure it is, and a reason in one line."""
-    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
-
-    if isinstance(error, UnexpectedResponse):
-        fault = _FAULT_OF_STATUS.get(cast("HTTPStatus", error.status_code), _Fault.OTHER)
-        return fault, f"it answered {error.status_code} ({_answer_text(error)})"
-    if isinstance(error, ResponseHandlingException):
-        return _transport_fault(error.source)
-    if isinstance(error, json.JSONDecodeError):
-        return _Fault.OTHER, _NOT_QDRANT
-    code = getattr(error, "code", None)  # a method of gRPC's errors, whose module has no types
-    if callable(code):
-        name = code().name
-        details = _one_line(str(getattr(error, "details", str)()))
-        return _FAULT_OF_CODE.get(name, _Fault.OTHER), f"{details} ({name})"
-    return _Fault.OTHER, _one_line(str(error)) or type(error).__name__
-
-
-def _transport_fault(source: Exception) -> tuple[_Fault, str]:
-    """The client wraps both what httpx raises and an answer that it cannot read."""
-    import httpx
-
-    if isinstance(source, httpx.TimeoutException):
-        return _Fault.UNREACHABLE, "no answer in time"
-    if isinstance(source, httpx.TransportError):
-        return _Fault.UNREACHABLE, _one_line(str(source)) or type(source).__name__
-    return _Fault.OTHER, _NOT_QDRANT
-
-
-def _answer_text(error: Any) -> str:  # noqa: ANN401 - UnexpectedResponse, whose module is not loaded here
-    try:
-        text = str(error.structured()["status"]["error"])
-    except (ValueError, KeyError, TypeError):
-        text = bytes(error.content).decode(errors="replace")
-    return _one_line(text) or str(error.reason_phrase)
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _REASON_LENGTH else f"{line[:_REASON_LENGTH]}..."

@@ -22,10 +22,11 @@ from lookalike.console import Quiet
 from lookalike.errors import ManifestError
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.settings import Settings
+from lookalike.stores.connection import connect
 from lookalike.stores.embedded import EmbeddedStore
 from lookalike.stores.points import ImagePoint, Payload
 from lookalike.stores.protocol import Store
-from lookalike.stores.server import ServerStore, connect
+from lookalike.stores.server import ServerStore
 from search.query import Searcher
 
 QDRANT_URL = os.environ.get("QDRANT_URL")

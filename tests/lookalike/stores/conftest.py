@@ -17,6 +17,7 @@ import pytest
 from lookalike.backbones import Pooling
 from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
 from lookalike.settings import Settings
+from lookalike.stores import retries
 from lookalike.stores.points import FloatVector, ImagePoint, Payload
 
 DIMENSION = 4
@@ -163,6 +164,12 @@ def suppress_hangup() -> Iterator[None]:
         yield
     except (BrokenPipeError, ConnectionResetError):
         return
+
+
+@pytest.fixture(autouse=True)
+def no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many tries as ever, with next to nothing between them."""
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.01)
 
 
 @pytest.fixture

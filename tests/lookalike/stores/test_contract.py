@@ -1,23 +1,26 @@
 """One contract, both stores: what is true of one is true of the other.
 
-The server is a real one where `QDRANT_URL` says where it is. Elsewhere the client's in-memory mode
-stands in for it: that proves our use of the client and the semantics, not the wire and not Qdrant.
+The server is a real one where `QDRANT_URL` says where it is. Elsewhere a stand-in speaks its REST interface
+on the client's in-memory mode: that proves what goes over the wire and the semantics, not Qdrant.
 """
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from qdrant_stand_in import running_stand_in
 
 from lookalike.errors import CollectionMissingError, LookalikeError, ManifestError
 from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance
 from lookalike.stores import embedded, server
+from lookalike.stores.connection import connect
 from lookalike.stores.embedded import EmbeddedStore
 from lookalike.stores.points import FloatVector, ImagePoint, PointFilter
 from lookalike.stores.protocol import Collection, Store, staged_name
-from lookalike.stores.server import ServerStore, connect
+from lookalike.stores.server import ServerStore
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
 SERVER = "server" if QDRANT_URL else "server-stand-in"
@@ -29,28 +32,25 @@ NewManifest = Callable[..., CollectionManifest]
 NewPoint = Callable[..., ImagePoint]
 RandomVectors = Callable[[int, int], list[FloatVector]]
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
-]
 
-
-def server_store() -> ServerStore:
-    """The real server where there is one, else the client's in-memory mode as a stand-in."""
-    if QDRANT_URL:
-        return connect(QDRANT_URL, api_key=os.environ.get("QDRANT_API_KEY"))
-    from qdrant_client import QdrantClient
-
-    return ServerStore(QdrantClient(":memory:"), label="the client's in-memory mode")
+@contextmanager
+def server_store() -> Iterator[ServerStore]:
+    """On the real server where there is one, else on a stand-in, reached over real HTTP."""
+    with ExitStack() as stack:
+        url = QDRANT_URL or stack.enter_context(running_stand_in()).url
+        one = connect(url, api_key=os.environ.get("QDRANT_API_KEY") if QDRANT_URL else None)
+        yield one
+        one.close()
 
 
 @pytest.fixture(scope="module", params=["embedded", SERVER])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """The store under test."""
-    folder = tmp_path_factory.mktemp("qdrant")
-    one: Store = EmbeddedStore(folder) if request.param == "embedded" else server_store()
-    yield one
-    one.close()
+    if request.param == "embedded":
+        yield EmbeddedStore(tmp_path_factory.mktemp("qdrant"))
+        return
+    with server_store() as one:
+        yield one
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ we take what comes back, not what Qdrant does with it. The contract suite does t
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,10 +15,12 @@ import pytest
 
 from lookalike.errors import CollectionMissingError, LookalikeError, ManifestError, StoreError, UsageError
 from lookalike.manifest import METADATA_KEY, CollectionManifest
-from lookalike.stores import address, server
+from lookalike.stores import address, connection, retries
 from lookalike.stores.address import ServerAddress
+from lookalike.stores.connection import connect
 from lookalike.stores.points import FloatVector, ImagePoint, PointFilter
-from lookalike.stores.server import ServerCollection, ServerStore, connect
+from lookalike.stores.retries import TRIES, Requests
+from lookalike.stores.server import ServerCollection, ServerStore
 
 NewManifest = Callable[..., CollectionManifest]
 NewPoint = Callable[..., ImagePoint]
@@ -95,7 +98,7 @@ def test_a_server_that_does_not_let_us_in_is_a_store_error(
 
 def test_a_silent_server_is_given_up_on(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connecting has a timeout of its own."""
-    monkeypatch.setattr(server, "CONNECT_TIMEOUT_S", 1)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 1)
     responder.be_qdrant()
     responder.delay_s = 5
     with pytest.raises(StoreError, match=r"no answer in time.*docker compose up qdrant"):
@@ -122,7 +125,7 @@ def test_a_key_in_the_open_is_mentioned() -> None:
     """Over plain HTTP to another machine; not to this one, and not over TLS."""
 
     def notices(url: str, api_key: str | None) -> tuple[str, ...]:
-        return server._notices(ServerAddress.parse(url), "1.20.0", api_key=api_key)  # noqa: SLF001 - no such host
+        return connection._notices(ServerAddress.parse(url), "1.20.0", api_key=api_key)  # noqa: SLF001 - no such host
 
     assert "unencrypted" in notices("http://db.example", KEY)[0]
     assert KEY not in notices("http://db.example", KEY)[0]
@@ -234,8 +237,9 @@ def test_every_change_is_waited_for(
     collection.upsert([point])
     collection.replace_payloads([point.payload])
     collection.delete([point.payload.id])
-    assert [seen.path.partition("?")[2] for seen in responder.seen] == ["wait=true"] * 3
-    assert json.loads(responder.seen[0].body)["points"][0]["payload"] == point.payload.to_json()
+    changes = [seen for seen in responder.seen if seen.method != "GET"]
+    assert [seen.path.partition("?")[2] for seen in changes] == ["wait=true"] * 3
+    assert json.loads(changes[0].body)["points"][0]["payload"] == point.payload.to_json()
 
 
 @pytest.mark.parametrize("status", ["acknowledged", "wait_timeout"])
@@ -294,7 +298,7 @@ def test_a_making_that_fails_is_undone(
     assert [f"{seen.method} {seen.path.partition('?')[0]}" for seen in responder.seen] == [
         f"GET {path}/exists",
         f"PUT {path}",
-        f"PUT {path}/index",
+        *[f"PUT {path}/index"] * TRIES,
         f"DELETE {path}",
     ]
     assert json.loads(responder.seen[1].body)["metadata"] == {METADATA_KEY: manifest.to_json()}
@@ -366,22 +370,41 @@ def test_a_half_made_collection_is_finished_when_opened(
 class GrpcResponder:
     """Answers every gRPC call with an empty message, or with `code`; a stand-in for Qdrant's gRPC port.
 
-    `answers` holds the bytes to give to a method instead, `seen` the method, the request's bytes and the
-    metadata of each call.
+    `answers` holds the bytes to give to a method instead; `failing` how its next calls fail: with a code,
+    a text and trailing metadata; `seen` the method, the request's bytes and the metadata of each call. A
+    method is named like `Upsert`, outside the points' service like `Collections/Get`.
     """
 
     port: int = 0
     answers: dict[str, bytes] = field(default_factory=dict)
     code: Any = None
+    failing: dict[str, list[tuple[str, str, dict[str, str]]]] = field(default_factory=dict)
+    listener: Any = None
     seen: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Listens, on the same port as before."""
+        import grpc
+
+        self.listener = grpc.server(ThreadPoolExecutor(2), handlers=[self])
+        self.port = self.listener.add_insecure_port(f"127.0.0.1:{self.port}")
+        self.listener.start()
+
+    def stop(self) -> None:
+        """Drops its connections and closes the port."""
+        self.listener.stop(None).wait()
 
     def service(self, details: Any) -> Any:
         """The handler for any method."""
         import grpc
 
         def answer(request: bytes, context: Any) -> bytes:
-            method = details.method.rpartition("/")[2]
+            method = details.method.removeprefix("/qdrant.").removeprefix("Points/")
             self.seen.append((method, request, dict(details.invocation_metadata)))
+            if self.failing.get(method):
+                code, text, trailing = self.failing[method].pop(0)
+                context.set_trailing_metadata(tuple(trailing.items()))
+                context.abort(grpc.StatusCode[code], text)
             if self.code is not None:
                 context.abort(self.code, "said so")
             return self.answers.get(method, b"")
@@ -392,17 +415,12 @@ class GrpcResponder:
 @pytest.fixture
 def grpc_responder(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> Iterator[GrpcResponder]:
     """A gRPC responder on the port that belongs to the HTTP responder's."""
-    import grpc
-
-    with ThreadPoolExecutor(2) as pool:
-        one = GrpcResponder()
-        listener = grpc.server(pool, handlers=[one])
-        one.port = listener.add_insecure_port("127.0.0.1:0")
-        listener.start()
-        monkeypatch.setattr(address, "HTTP_PORT", responder.port)
-        monkeypatch.setattr(server, "GRPC_PORT", one.port)
-        yield one
-        listener.stop(None).wait()
+    one = GrpcResponder()
+    one.start()
+    monkeypatch.setattr(address, "HTTP_PORT", responder.port)
+    monkeypatch.setattr(connection, "GRPC_PORT", one.port)
+    yield one
+    one.stop()
 
 
 def test_grpc_is_taken_where_its_port_answers(responder: Responder, grpc_responder: GrpcResponder) -> None:
@@ -410,7 +428,11 @@ def test_grpc_is_taken_where_its_port_answers(responder: Responder, grpc_respond
     store = connect(responder.url, api_key=KEY)
     assert store.names() == []
     store.close()
-    assert [method for method, _, _ in grpc_responder.seen] == ["HealthCheck", "List", "List"]
+    assert [method for method, _, _ in grpc_responder.seen] == [
+        "Qdrant/HealthCheck",
+        "Collections/List",
+        "Collections/List",
+    ]
     assert {metadata.get("api-key") for _, _, metadata in grpc_responder.seen} == {KEY}
     assert not responder.seen
 
@@ -436,7 +458,7 @@ def grpc_collection(
     store = connect(responder.url, api_key=KEY)
     manifest = manifest_of()
     grpc_responder.seen.clear()
-    yield ServerCollection(store._client, manifest.collection, manifest, label=store.label)  # noqa: SLF001
+    yield ServerCollection(store._client, manifest.collection, manifest, requests=Requests(store.label))  # noqa: SLF001
     store.close()
 
 
@@ -447,7 +469,6 @@ def grpc_collection(
         ("PERMISSION_DENIED", StoreError, "QDRANT_API_KEY"),
         ("UNAVAILABLE", StoreError, "docker compose up qdrant"),
         ("DEADLINE_EXCEEDED", StoreError, "docker compose up qdrant"),
-        ("NOT_FOUND", CollectionMissingError, "NOT_FOUND"),
         ("INTERNAL", StoreError, "INTERNAL"),
     ],
 )
@@ -468,6 +489,102 @@ def test_grpc_faults_become_ours(
     assert KEY not in str(caught.value)
 
 
+def test_a_collection_that_grpc_does_not_find_was_deleted(
+    grpc_collection: ServerCollection, grpc_responder: GrpcResponder
+) -> None:
+    """It was there when it was opened."""
+    import grpc
+
+    grpc_responder.code = grpc.StatusCode.NOT_FOUND
+    with pytest.raises(CollectionMissingError, match=f"{grpc_collection.name}.*deleted meanwhile"):
+        grpc_collection.count()
+
+
+def test_grpc_requests_are_made_again(
+    grpc_collection: ServerCollection, grpc_responder: GrpcResponder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may pass is tried again, and a server that says when to come back is heard."""
+    waited: list[float] = []
+    monkeypatch.setattr(retries.time, "sleep", waited.append)
+    info = grpc_info(grpc_collection.manifest)
+    grpc_responder.answers["Collections/Get"] = info
+    for code, trailing in (
+        ("UNAVAILABLE", {}),
+        ("DEADLINE_EXCEEDED", {}),
+        ("RESOURCE_EXHAUSTED", {}),
+        ("RESOURCE_EXHAUSTED", {"retry-after": "7"}),
+    ):
+        grpc_responder.failing = {"Count": [(code, "later", trailing)]}
+        assert grpc_collection.count() == 0
+    assert len(waited) == 4
+    assert waited[-1] == 7.0
+
+
+def test_a_grpc_server_that_restarts_is_waited_for(
+    grpc_collection: ServerCollection, grpc_responder: GrpcResponder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The channel connects again within our tries; left alone it would wait longer each time."""
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.2)
+    grpc_responder.answers["Collections/Get"] = grpc_info(grpc_collection.manifest)
+    assert grpc_collection.count() == 0
+    grpc_responder.stop()
+    threading.Timer(0.5, grpc_responder.start).start()
+    assert grpc_collection.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (40 vs. 30)"),
+        ("OUT_OF_RANGE", "Error, decoded message length too large: found 40 bytes, the limit is: 30 bytes"),
+    ],
+)
+def test_what_is_too_large_for_grpc_goes_in_halves(
+    grpc_collection: ServerCollection,
+    grpc_responder: GrpcResponder,
+    point_of: NewPoint,
+    code: str,
+    text: str,
+) -> None:
+    """In the words of gRPC's own library and of the one that Qdrant is built with."""
+    from qdrant_client import grpc as messages
+
+    completed = messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
+    done = messages.PointsOperationResponse(result=completed).SerializeToString()
+    info = grpc_info(grpc_collection.manifest)
+    grpc_responder.answers = {"Upsert": done, "Collections/Get": info}
+    grpc_responder.failing = {"Upsert": [(code, text, {})]}
+    grpc_collection.upsert([point_of(f"{i}.jpg", [1, 2, 3, i]) for i in range(4)])
+    sizes = [
+        len(messages.UpsertPoints.FromString(body).points)
+        for method, body, _ in grpc_responder.seen
+        if method == "Upsert"
+    ]
+    assert sizes == [4, 2, 2]
+
+
+def grpc_info(manifest: CollectionManifest) -> bytes:
+    """What a server says of a collection that is there and ours."""
+    from qdrant_client import grpc as messages
+    from qdrant_client.conversions.conversion import RestToGrpc
+
+    vectors = messages.VectorParams(size=manifest.identity.dimension, distance=messages.Distance.Cosine)
+    config = messages.CollectionConfig(
+        params=messages.CollectionParams(vectors_config=messages.VectorsConfig(params=vectors)),
+        hnsw_config=messages.HnswConfigDiff(m=16, ef_construct=100, full_scan_threshold=10_000),
+        optimizer_config=messages.OptimizersConfigDiff(
+            deleted_threshold=0.2,
+            vacuum_min_vector_number=1000,
+            default_segment_number=0,
+            flush_interval_sec=5,
+        ),
+        wal_config=messages.WalConfigDiff(wal_capacity_mb=32, wal_segments_ahead=0),
+        metadata=RestToGrpc.convert_payload({METADATA_KEY: manifest.to_json()}),
+    )
+    info = messages.CollectionInfo(status=messages.CollectionStatus.Green, config=config)
+    return bytes(messages.GetCollectionInfoResponse(result=info).SerializeToString())
+
+
 def test_everything_can_be_said_in_grpc(
     grpc_collection: ServerCollection, grpc_responder: GrpcResponder, point_of: NewPoint
 ) -> None:
@@ -477,7 +594,8 @@ def test_everything_can_be_said_in_grpc(
     completed = messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
     one = messages.PointsOperationResponse(result=completed).SerializeToString()
     many = messages.UpdateBatchResponse(result=[completed]).SerializeToString()
-    grpc_responder.answers = {"Upsert": one, "Delete": one, "UpdateBatch": many}
+    info = grpc_info(grpc_collection.manifest)
+    grpc_responder.answers = {"Upsert": one, "Delete": one, "UpdateBatch": many, "Collections/Get": info}
     point = point_of("猫.jpg", [1, 2, 3, 4], class_name=None)
     where = PointFilter(class_name="", dataset="data", excluded_sha256="a" * 64)
     grpc_collection.upsert([point])
@@ -499,7 +617,8 @@ def test_everything_can_be_said_in_grpc(
         "Facet": messages.FacetCounts,
         "Query": messages.QueryPoints,
     }
-    said = {method: kinds[method].FromString(body) for method, body, _ in grpc_responder.seen}
+    seen = [(method, body) for method, body, _ in grpc_responder.seen if method != "Collections/Get"]
+    said = {method: kinds[method].FromString(body) for method, body in seen}
     assert set(said) == set(kinds)
     assert {request.collection_name for request in said.values()} == {grpc_collection.name}
     assert all(said[method].wait for method in ("Upsert", "UpdateBatch", "Delete"))

@@ -1,0 +1,272 @@
+"""The commands as processes while their server is restarted, stays away, loses or swaps a collection.
+
+Between them is a TCP proxy; behind it the real server that `QDRANT_URL` names, else a stand-in that
+speaks Qdrant's REST interface on the client's in-memory mode. See `tests/stand_ins`.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import faulty_proxy as wire
+import numpy as np
+import pytest
+from faulty_proxy import FaultyProxy, running_proxy
+from qdrant_stand_in import running_stand_in
+
+from lookalike.stores.embedded import EmbeddedStore
+
+Shell = Any  # conftest's; tests are no package to import it from
+Done = Any
+Backend = Any
+
+WRITES = r"PUT .*/points\b"
+KEY = "s3cret-key-of-the-server"
+KEYS = {name: value for name, value in os.environ.items() if name == "QDRANT_API_KEY"}
+"""What a real server wants; the shell leaves it out of the environment."""
+
+IMPATIENT = (
+    "from lookalike.stores import retries; retries.FIRST_WAIT_S = 0.02; "
+    "from ingest.command import main; main()"
+)
+"""`ingest`, with as many tries as ever and next to no time between them."""
+
+EUCLID = ("--distance", "euclid")
+PICTURES = 12
+COLOURS = ("crimson", "seagreen", "royalblue", "goldenrod")
+
+
+@pytest.fixture
+def pictures(shell: Shell, draw: Any, qdrant: Backend) -> Iterator[Path]:
+    """A folder of twelve; what became of them on a real server is removed in the end."""
+    folder: Path = shell.folder / "pictures"
+    draw(folder, *(f"{name}/{colour}.png" for name in ("a", "b", "c") for colour in COLOURS))
+    yield folder
+    for described in qdrant.client.get_collections().collections:
+        if described.name.startswith("vgg16-block1_pool-w"):
+            qdrant.client.delete_collection(described.name)
+
+
+def ingest(shell: Shell, proxy: FaultyProxy, *words: str) -> Done:
+    """Twelve pictures in batches of four, Euclidean, so that vectors are stored as they are."""
+    command = ["ingest", "run", "pictures", "--store", proxy.url, "--batch-size", "4", *EUCLID]
+    return shell(*command, *shell.model, *words, **KEYS)
+
+
+def ingest_impatiently(shell: Shell, proxy: FaultyProxy, *words: str) -> Done:
+    """The same with short waits."""
+    options = ["run", "pictures", "--store", proxy.url, "--batch-size", "4", *EUCLID]
+    return shell("python", "-c", IMPATIENT, *options, *shell.model, *words, **KEYS)
+
+
+def collection_in(qdrant: Backend) -> str:
+    """The one that an ingest has made."""
+    names = [described.name for described in qdrant.client.get_collections().collections]
+    return next(name for name in names if name.startswith("vgg16-block1_pool-w"))
+
+
+def stored(qdrant: Backend) -> dict[str, Any]:
+    """Path -> vector of all points; a path that is there twice would be seen."""
+    name = collection_in(qdrant)
+    records, _ = qdrant.client.scroll(name, limit=1000, with_vectors=True)
+    assert len(records) == qdrant.client.count(name).count
+    assert len({record.payload["path"] for record in records}) == len(records)
+    return {record.payload["path"]: np.asarray(record.vector, np.float32) for record in records}
+
+
+def undisturbed(shell: Shell) -> dict[str, Any]:
+    """Path -> vector as an ingest into the embedded store has them."""
+    folder = shell.folder / "undisturbed"
+    done = shell.ingest("pictures", "--store", f"embedded:{folder}", "--distance", "euclid")
+    assert done.code == 0, done.err
+    store = EmbeddedStore(folder)
+    with store.open(store.names()[0]) as collection:
+        payloads = {payload.id: payload.path for payload in collection.scan()}
+        return {payloads[point]: vector for point, vector in collection.vectors(list(payloads)).items()}
+
+
+def test_a_server_that_is_restarted_costs_nothing(
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, pictures: Path
+) -> None:
+    """Gone between two batches and back after a moment: one line says so, and nothing is missing."""
+
+    def restart(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
+        threading.Thread(target=server.refuse).start()
+        threading.Timer(0.3, server.open).start()
+        wire.reset(server, client, request)
+
+    proxy.plan(WRITES, wire.passing, restart)
+    done = ingest(shell, proxy, "--json")
+    assert done.code == 0, done.err
+    assert f"failed on {proxy.url}" in done.err
+    assert "(try 2 of 5)" in done.err
+    assert done.json[0]["collections"][0]["added"] == PICTURES
+    found, expected = stored(qdrant), undisturbed(shell)
+    assert found.keys() == expected.keys()
+    assert all(np.allclose(found[path], expected[path], atol=1e-6) for path in expected)
+
+
+def test_a_server_that_stays_away_is_exit_5_and_the_run_can_be_repeated(
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, pictures: Path
+) -> None:
+    """What was acknowledged before stays, what was not is done by the second run, nothing twice."""
+
+    def go(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
+        threading.Thread(target=server.refuse).start()
+        wire.reset(server, client, request)
+
+    proxy.plan(WRITES, wire.passing, go)
+    done = ingest_impatiently(shell, proxy)
+    assert done.code == 5, done.err
+    assert all(f"(try {number} of 5)" in done.err for number in (2, 3, 4, 5))
+    assert "(5 tries)" in done.err
+    assert "docker compose up qdrant" in done.err
+    assert "Traceback" not in done.err
+    acknowledged = stored(qdrant)
+    assert len(acknowledged) == 4
+    proxy.open()
+    done = ingest(shell, proxy, "--json")
+    assert done.code == 0, done.err
+    counts = done.json[0]["collections"][0]
+    assert (counts["added"], counts["unchanged"]) == (PICTURES - 4, 4)
+    found = stored(qdrant)
+    assert len(found) == PICTURES
+    assert all(np.array_equal(found[path], vector) for path, vector in acknowledged.items())
+
+
+def test_a_deleted_collection_is_exit_6_and_the_run_can_be_repeated(
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, pictures: Path
+) -> None:
+    """It is not made anew behind the back of whoever deleted it; the next run does that."""
+    proxy.plan(
+        WRITES, wire.passing, wire.after(lambda: qdrant.client.delete_collection(collection_in(qdrant)))
+    )
+    done = ingest(shell, proxy)
+    assert done.code == 6, done.err
+    assert "make it anew with: ingest run DIR" in done.err
+    assert qdrant.client.get_collections().collections == [] or qdrant.is_real
+    assert ingest(shell, proxy).code == 0
+    assert len(stored(qdrant)) == PICTURES
+
+
+def test_a_collection_of_another_size_is_exit_6_and_left_alone(
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, pictures: Path
+) -> None:
+    """Somebody deletes it and makes their own while a batch is on its way: nothing is mixed."""
+    from qdrant_client import models
+
+    def swap() -> None:
+        name = collection_in(qdrant)
+        qdrant.client.delete_collection(name)
+        vectors = models.VectorParams(size=8, distance=models.Distance.EUCLID)
+        qdrant.client.create_collection(name, vectors)
+
+    def swap_and_reset(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
+        swap()
+        wire.reset(server, client, request)
+
+    proxy.plan(WRITES, wire.passing, swap_and_reset)
+    done = ingest(shell, proxy)
+    assert done.code == 6, done.err
+    assert "there 8 values a vector and no manifest, here 64 values" in done.err
+    assert stored(qdrant) == {}
+
+
+def test_a_vector_whose_point_is_removed_meanwhile_is_said(
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, pictures: Path
+) -> None:
+    """A copy would take the stored vector of its original, which is gone when it is asked for."""
+    from qdrant_client import models
+
+    assert ingest(shell, proxy).code == 0
+    original = pictures / "a" / "crimson.png"
+    (pictures / "a" / "zcopy.png").write_bytes(original.read_bytes())
+
+    def remove() -> None:
+        of_path = models.FieldCondition(key="path", match=models.MatchValue(value="a/crimson.png"))
+        selected = models.FilterSelector(filter=models.Filter(must=[of_path]))
+        qdrant.client.delete(collection_in(qdrant), selected)
+
+    proxy.plan(r"POST .*/points$", wire.after(remove))
+    done = ingest(shell, proxy)
+    assert done.code == 5, done.err
+    assert "a/zcopy.png" in done.err
+    assert "run the same command again" in done.err
+    assert ingest(shell, proxy).code == 0
+    assert len(stored(qdrant)) == PICTURES + 1
+
+
+def test_ctrl_c_in_a_wait_is_exit_130_at_once(
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, pictures: Path
+) -> None:
+    """Not after the wait, and without a second Ctrl-C."""
+    proxy.plan(WRITES, wire.passing, wire.answer(503, Retry_After="60"))
+    program = Path(sys.executable).parent / "ingest"
+    process = subprocess.Popen(
+        [program, "run", pictures, "--store", proxy.url, "--batch-size", "4", *EUCLID, *shell.model],
+        cwd=shell.folder,
+        env=shell.environment | KEYS,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        assert process.stderr is not None
+        assert any("again in 60.0 s (try 2 of 5)" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(timeout=20) == 130
+    assert "interrupted; run the same command again to go on" in rest
+    assert len(stored(qdrant)) == 4
+
+
+@pytest.fixture
+def guarded() -> Iterator[FaultyProxy]:
+    """A proxy before a stand-in that wants a key."""
+    with running_stand_in(api_key=KEY) as server, running_proxy(("127.0.0.1", server.port)) as one:
+        yield one
+
+
+def test_secrets_are_in_no_output(shell: Shell, guarded: FaultyProxy, pictures: Path) -> None:
+    """Key, user and password in use, a server that hands them back, tracebacks asked for."""
+    url = guarded.url.replace("//", "//hugo:p4ssw0rd@")
+    store, basic = ["--store", url, "--verbose"], "aHVnbzpwNHNzdzByZA=="
+    echo = f"{KEY} {basic} hugo:p4ssw0rd"
+    run = ["ingest", "run", "pictures", *shell.model, *store]
+
+    def with_key(*words: str) -> Done:
+        return shell(*words, QDRANT_API_KEY=KEY)
+
+    guarded.plan(WRITES, wire.answer(429, echo, Retry_After="0"), wire.answer(403, echo))
+    refused = with_key(*run)
+    done = with_key(*run, "--json")
+    status = with_key("ingest", "status", *store, "--json")
+    query = with_key("search", "query", "pictures/a/crimson.png", *store, "--json")
+    guarded.plan("GET /collections", wire.answer(401, echo), wire.answer(401, echo))
+    locked_out = with_key("ingest", "status", *store)
+    wrong = shell("ingest", "status", *store, QDRANT_API_KEY="wr0ng-key")
+    runs = [refused, done, status, query, locked_out, wrong]
+    assert [one.code for one in runs] == [5, 0, 0, 0, 5, 5], "\n".join(one.err for one in runs)
+    assert all("Traceback" in one.err for one in (refused, locked_out, wrong))
+    assert "try 2 of 5" in refused.err
+    assert status.json[0]["store"] == query.json[0]["store"] == guarded.url
+    shown = "".join(one.out + one.err for one in runs)
+    for secret in (KEY, "s3cret", "p4ss", "hugo", basic, "wr0ng"):
+        assert secret not in shown
+
+
+def test_a_named_server_that_nobody_runs_is_exit_5_at_once(shell: Shell, proxy: FaultyProxy) -> None:
+    """The first connecting is not tried again; nor is a scheme that does not fit."""
+    proxy.refuse()
+    away = shell("ingest", "status", "--store", proxy.url, **KEYS)
+    proxy.open()
+    scheme = shell("ingest", "status", "--store", proxy.url.replace("http:", "https:"))
+    assert (away.code, scheme.code) == (5, 5)
+    assert "try 2" not in away.err
+    assert f"write {proxy.url}" in scheme.err
