@@ -221,7 +221,7 @@ def _load(path: Path) -> "onnx.ModelProto":
     from google.protobuf.message import DecodeError
 
     try:
-        return onnx.load(path)
+        return onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise _MismatchError(f"{path} cannot be read as ONNX: {error}") from error
 
