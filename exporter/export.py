@@ -20,7 +20,7 @@ from lookalike import __version__
 from lookalike.backbones import RESNET101V2, VGG16, Backbone, Pooling, backbone_named, check_pooling
 from lookalike.console import Reporter
 from lookalike.errors import ManifestError, ModelError, UsageError, WeightsError
-from lookalike.files import atomic_path, write_json
+from lookalike.files import atomic_path, parse_json, write_json
 from lookalike.manifest import (
     METADATA_KEY,
     CollectionManifest,
@@ -153,7 +153,7 @@ def known_models(settings: Settings) -> list[ModelFile]:
     for card in sorted(settings.models_dir.glob("*.json")):
         path = card.with_suffix(".onnx")
         try:
-            manifest = ModelManifest.from_json(json.loads(card.read_text(encoding="utf-8"))["manifest"])
+            manifest = ModelManifest.from_json(parse_json(card.read_text(encoding="utf-8"))["manifest"])
         except (OSError, ValueError, KeyError, TypeError, ManifestError):
             continue
         if path.is_file():
@@ -222,7 +222,7 @@ def _same_source(model: ModelFile, weights: str) -> bool:
         return False
     if source.kind is not WeightsKind.FILE:
         return True
-    card = json.loads(model.path.with_suffix(".json").read_text(encoding="utf-8"))
+    card = parse_json(model.path.with_suffix(".json").read_text(encoding="utf-8"))
     path = Path(weights).expanduser().absolute()
     return source.path == str(path) and path.is_file() and card.get("weights_stat") == _stat(path)
 

@@ -26,6 +26,18 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever is in it
+    """Reads one JSON document, however it came here.
+
+    Raises:
+        ValueError: it is none, or nested deeper than Python follows.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def write_json(target: Path, data: Any) -> None:  # noqa: ANN401 - whatever json takes
     """Writes one JSON document, whole or not at all."""
     with atomic_path(target) as temporary:

@@ -216,5 +216,5 @@ def _weights_from_json(data: Mapping[str, Any]) -> WeightsSource:
 def _reading(what: str) -> Iterator[None]:
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, UsageError) as error:
         raise ManifestError(f"this is not a {what} that lookalike wrote ({error!r})") from error

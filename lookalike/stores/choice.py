@@ -5,7 +5,6 @@ where one runs, the embedded store where none does. A store that was named never
 """
 
 import io
-import json
 import socket
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 from lookalike.errors import UsageError
+from lookalike.files import parse_json
 from lookalike.manifest import METADATA_KEY
 from lookalike.settings import Settings
 from lookalike.stores.address import HTTP_PORT, ServerAddress, check_api_key
@@ -128,7 +128,7 @@ class _Answer:
 
     def json(self) -> dict[str, Any]:
         try:
-            data = json.loads(self.body)
+            data = parse_json(self.body)
         except ValueError:
             return {}
         return data if isinstance(data, dict) else {}

@@ -9,7 +9,6 @@ Source of the engine's behaviour: https://qdrant.tech/documentation/edge/ and it
 """
 
 import errno
-import json
 import os
 import shutil
 import subprocess
@@ -30,7 +29,7 @@ from lookalike.errors import (
     StoreError,
     StoreLockedError,
 )
-from lookalike.files import write_json
+from lookalike.files import parse_json, write_json
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.stores.points import (
     EVERYTHING,
@@ -339,7 +338,7 @@ def read_manifest(folder: Path) -> CollectionManifest:
     """
     path = folder / _MANIFEST
     try:
-        return CollectionManifest.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return CollectionManifest.from_json(parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from error
     except ManifestError as error:

@@ -124,7 +124,7 @@ def test_models_with_a_broken_card_are_not_there(spec: ModelSpec, home: Settings
     """Whatever stands in the card, the model is exported once more and then found."""
     model = ready_model(spec, settings=home, reporter=Quiet())
     card = model.path.with_suffix(".json")
-    for content in ("", "{}", "[]", '{"manifest": {"identity": 3}}', "\ud800"):
+    for content in ("", "{}", "[]", "[" * 100_000, '{"manifest": {"identity": 3}}', "\ud800"):
         card.write_text(content, encoding="utf-8", errors="surrogatepass")
         assert known_models(home) == []
     reporter = Lines()

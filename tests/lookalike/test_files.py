@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.files import atomic_path, write_json
+from lookalike.files import atomic_path, parse_json, write_json
 
 
 def break_off(target: Path, error: type[BaseException]) -> None:
@@ -87,3 +87,10 @@ def test_json_is_the_same_for_the_same_data(tmp_path: Path) -> None:
     text = (tmp_path / "a.json").read_bytes()
     assert text == (tmp_path / "b.json").read_bytes()
     assert json.loads(text) == {"a": 1, "b": "ü"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a":' * 100_000, "\ud800"])
+def test_what_is_no_json_is_one_kind_of_error(text: str) -> None:
+    """However deeply it is nested: who reads a stranger's file has one thing to catch."""
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(text)
