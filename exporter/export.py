@@ -5,6 +5,7 @@ file, so that the right model is found without opening it. The embedder reads th
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from lookalike import __version__
 from lookalike.backbones import RESNET101V2, VGG16, Backbone, Pooling, backbone_named, check_pooling
 from lookalike.console import Reporter
 from lookalike.errors import ManifestError, ModelError, UsageError, WeightsError
-from lookalike.files import atomic_path, parse_json, write_json
+from lookalike.files import atomic_path, named_path, parse_json, write_json
 from lookalike.manifest import (
     METADATA_KEY,
     CollectionManifest,
@@ -139,12 +140,24 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Repo
     """Exports to a path of the user's choice, which ends in `.onnx`.
 
     Raises:
-        UsageError: the path has another suffix.
+        UsageError: the path has another suffix, or no file can be written there.
         WeightsError: the weights cannot be had or do not fit.
     """
     if path.suffix != ".onnx":
         raise UsageError(f"{path} does not end in .onnx, as the name of a model has to")
+    _check_writable(path)
     return _export(spec, _locate(spec, settings, reporter), lambda _: path, reporter)
+
+
+def _check_writable(path: Path) -> None:
+    """As far as it can be known before weights are fetched and a model is built for nothing."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name the file to write in it")
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.is_dir():
+        raise UsageError(f"{path} cannot be written: {folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{path} cannot be written: you may not write to {folder}")
 
 
 def known_models(settings: Settings) -> list[ModelFile]:
@@ -223,7 +236,7 @@ def _same_source(model: ModelFile, weights: str) -> bool:
     if source.kind is not WeightsKind.FILE:
         return True
     card = parse_json(model.path.with_suffix(".json").read_text(encoding="utf-8"))
-    path = Path(weights).expanduser().absolute()
+    path = named_path(weights, "--weights")
     return source.path == str(path) and path.is_file() and card.get("weights_stat") == _stat(path)
 
 

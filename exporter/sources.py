@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 from lookalike.backbones import VGG16, Backbone, OfficialWeights
 from lookalike.console import Bar, Reporter
 from lookalike.errors import UsageError, WeightsError
-from lookalike.files import atomic_path
+from lookalike.files import atomic_path, named_path
 from lookalike.manifest import WeightsKind, WeightsSource
 from lookalike.settings import Settings
 
@@ -69,7 +69,7 @@ def locate_weights(
             path = _wheel_file(backbone, with_top=with_top, settings=settings, reporter=reporter)
             return WeightsFile(path=path, source=_source(WeightsKind.IMAGENET_WHEEL, path, official=False))
         case WeightsKind.FILE:
-            path = Path(weights).expanduser().absolute()
+            path = named_path(weights, "--weights")
             if not path.is_file():
                 raise WeightsError(
                     f"{path} is not a file; --weights is imagenet, imagenet-wheel or a Keras .h5"

@@ -12,13 +12,14 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from exporter import ModelSpec
-from ingest.labels import read_labels
+from ingest.labels import check_labels, read_labels
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from ingest.status import CollectionStatus, collection_statuses
 from ingest.target import Dataset
 from lookalike.console import StderrReporter, Verbose, command_app, one_line, run_command
 from lookalike.embedder import BATCH_SIZE
 from lookalike.errors import LookalikeError, UsageError
+from lookalike.files import named_path
 from lookalike.manifest import Distance
 from lookalike.options import (
     JsonOption,
@@ -77,11 +78,12 @@ def run(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Bring collections up to date with a folder."""
+    whose = _dataset(folder, dataset, moved=new_root)
     request = IngestRequest(
-        dataset=_dataset(folder, dataset, moved=new_root),
+        dataset=whose,
         specs=_specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights),
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
-        labels=read_labels(labels) if labels else {},
+        labels=_labels(labels, whose.root) if labels else {},
         batch_size=batch_size,
         dry_run=dry_run,
         prune=prune,
@@ -120,8 +122,12 @@ def sample(
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
     """Draw a small labelled set of pictures for a first try."""
-    from ingest.sample import CLASSES, draw_query, draw_sample
+    from ingest.sample import CLASSES, check_query, draw_query, draw_sample
 
+    folder = named_path(str(folder), "DIR")
+    if query is not None:
+        query = named_path(str(query), "--query")
+        check_query(query)
     drawn = draw_sample(folder)
     typer.echo(f"drew {drawn.pictures} pictures of {len(drawn.classes)} classes in {drawn.directory}")
     if query is not None:
@@ -161,6 +167,12 @@ def _dataset(folder: str, name: str | None, *, moved: bool) -> Dataset:
         if not text.strip() or text != text.encode("utf-8", "replace").decode():
             raise UsageError(f"{option}: {text!a} cannot be stored as a name; give another with --dataset")
     return Dataset(name=named, root=root, moved=moved)
+
+
+def _labels(file: Path, root: Path) -> dict[str, str | None]:
+    labels = read_labels(named_path(str(file), "--labels"))
+    check_labels(labels, root)
+    return labels
 
 
 def _specs(names: list[str], *, layer: str | None, pooling: str | None, weights: str) -> list[ModelSpec]:
@@ -213,6 +225,7 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
         "store": report.store,
         "found": report.found,
         "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
+        "unused_labels": report.unused_labels,
         "collections": [
             {
                 "name": collection.name,

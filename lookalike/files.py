@@ -1,5 +1,6 @@
-"""Writing files so that what stands under a name is always whole."""
+"""Paths that people name, and writing so that what stands under a name is always whole."""
 
+import errno
 import json
 import os
 import secrets
@@ -7,6 +8,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from lookalike.errors import UsageError
+
+
+def named_path(text: str, origin: str) -> Path:
+    """The absolute path that an option or a variable names; `~` is the user's own folder.
+
+    Raises:
+        UsageError: nothing can be called so: the folder of a user who is not there, or too long a name.
+    """
+    shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    try:
+        path = Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{origin}: {shown} is in the folder of a user who has none here; write the whole path"
+        ) from error
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{origin}: {shown} is longer than the name of a file may be") from error
+    return path
+
+
+_SHOWN_CHARACTERS = 200
 
 
 @contextmanager
