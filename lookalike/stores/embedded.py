@@ -40,6 +40,7 @@ from lookalike.stores.points import (
     Payload,
     PointFilter,
     SearchHit,
+    as_values,
     check_points,
     check_query,
     tallied,
@@ -220,7 +221,10 @@ class EmbeddedCollection:
             _require_space(
                 self._folder, SPARE_BYTES + 2 * len(points) * points[0].vector.nbytes
             )  # and in the log
-            rows = [edge.Point(p.payload.id, p.vector.tolist(), p.payload.to_json()) for p in points]
+            distance = self.manifest.distance
+            rows = [
+                edge.Point(p.payload.id, as_values(p.vector, distance), p.payload.to_json()) for p in points
+            ]
             self._update(edge.UpdateOperation.upsert_points(rows))
 
     def replace_payloads(self, payloads: Sequence[Payload]) -> None:
@@ -287,7 +291,7 @@ class EmbeddedCollection:
         check_query(vector, dimension=self.manifest.identity.dimension)
         request = edge.QueryRequest(
             limit=limit,
-            query=edge.Query.Nearest(vector.tolist()),
+            query=edge.Query.Nearest(as_values(vector, self.manifest.distance)),
             filter=_filter(where),
             with_payload=True,
             params=edge.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),

@@ -34,6 +34,7 @@ from lookalike.stores.points import (
     Payload,
     PointFilter,
     SearchHit,
+    as_values,
     check_points,
     check_query,
     tallied,
@@ -273,7 +274,11 @@ class ServerCollection:
         check_points(points, dimension=self.manifest.identity.dimension)
         for part in _parts(points, self._rows):
             rows = [
-                models.PointStruct(id=p.payload.id, vector=p.vector.tolist(), payload=p.payload.to_json())
+                models.PointStruct(
+                    id=p.payload.id,
+                    vector=as_values(p.vector, self.manifest.distance),
+                    payload=p.payload.to_json(),
+                )
                 for p in part
             ]
             with self._doing("writing points to"):
@@ -348,7 +353,7 @@ class ServerCollection:
         with self._doing("searching"):
             answer = self._client.query_points(
                 self.name,
-                query=vector.tolist(),
+                query=as_values(vector, self.manifest.distance),
                 limit=limit,
                 query_filter=_filter(where),
                 search_params=models.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),
