@@ -168,9 +168,10 @@ CHANGES = st.lists(
         st.sampled_from(PATHS),
         st.integers(0, 5),
     ),
-    max_size=6,
+    min_size=2,
+    max_size=10,
 )
-FILES = st.dictionaries(st.sampled_from(PATHS), st.integers(0, 5), max_size=6)
+FILES = st.dictionaries(st.sampled_from(PATHS), st.integers(0, 5), min_size=3)
 BATCHES = st.integers(1, 4)
 
 
@@ -218,7 +219,7 @@ def test_a_dry_run_says_what_the_run_will_do(
     assert counted(again)[0] == {"unchanged": used}
 
 
-@settings(max_examples=12)
+@settings(max_examples=20)
 @given(files=FILES, changes=CHANGES, batch_sizes=st.tuples(BATCHES, BATCHES, BATCHES))
 def test_how_a_folder_came_about_does_not_matter(
     bench: Workbench, files: dict[str, int], changes: list[Change], batch_sizes: tuple[int, int, int]
@@ -236,7 +237,7 @@ def test_how_a_folder_came_about_does_not_matter(
         assert_same(on_the_way, world.stored())
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(contents=st.permutations(range(5)), others=FILES, batch_sizes=st.tuples(BATCHES, BATCHES))
 def test_the_order_of_files_and_folders_does_not_matter(
     bench: Workbench, contents: list[int], others: dict[str, int], batch_sizes: tuple[int, int]
