@@ -5,6 +5,7 @@
 #   make check           linters, types, import contracts, tests and coverage
 #   make parity          all of tests/parity, on every photo
 #   make torture         all of tests/torture: thousands of damaged files, dozens of kills
+#   make audit           known vulnerabilities of the locked packages; needs the index' advisory service
 #   make lock            the lock files anew, after a change to pyproject.toml
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
@@ -15,7 +16,7 @@ DEMO := .demo
 LOCK := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	--python-version 3.11
 
-.PHONY: demo test check lint types contracts coverage parity torture format lock clean
+.PHONY: demo test check lint types contracts coverage parity torture audit format lock clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.runtime
@@ -46,6 +47,11 @@ parity: $(VENV)/.dev
 
 torture: $(VENV)/.dev
 	$(BIN)/pytest tests/torture --torture
+
+# Strict: a package that could not be looked up is a failure, for nothing is known of it.
+audit: $(VENV)/.dev
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		--requirement requirements.lock --requirement requirements-dev.lock
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -9,6 +9,7 @@ import typer
 from exporter.export import ModelFile, ModelSpec, export_to, known_models, ready_model
 from lookalike.backbones import BACKBONES
 from lookalike.console import StderrReporter, Verbose, command_app, run_command
+from lookalike.files import named_path
 from lookalike.options import JsonOption, LayerOption, PoolingOption, WeightsOption
 from lookalike.settings import Settings
 
@@ -35,7 +36,7 @@ def run(
     spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights)
     settings, reporter = Settings.from_environment(), StderrReporter()
     if output is not None:
-        model = export_to(output.absolute(), spec, settings=settings, reporter=reporter)
+        model = export_to(named_path(str(output), "--output"), spec, settings=settings, reporter=reporter)
     else:
         model = ready_model(spec, settings=settings, reporter=reporter)
     typer.echo(json.dumps(_record(model)) if as_json else model.path)

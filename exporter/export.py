@@ -5,6 +5,7 @@ file, so that the right model is found without opening it. The embedder reads th
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +15,14 @@ from exporter.graph import build_graph
 from exporter.network import Flatten, Network, SubNetwork
 from exporter.onnx_file import OnnxModel, write_onnx
 from exporter.resnet101v2 import resnet101v2
-from exporter.sources import WeightsFile, locate_weights, weights_kind
+from exporter.sources import WeightsFile, locate_weights, weights_kind, weights_path
 from exporter.vgg16 import vgg16
 from exporter.weights import LayerArrays, fingerprint, read_arrays
 from lookalike import __version__, locks
 from lookalike.backbones import RESNET101V2, VGG16, Backbone, Pooling, backbone_named, check_pooling
 from lookalike.console import Reporter
 from lookalike.errors import ManifestError, ModelError, UsageError, WeightsError
-from lookalike.files import atomic_path, sweep_partials, write_json
+from lookalike.files import atomic_path, named_path, parse_json, sweep_partials, write_json
 from lookalike.manifest import (
     METADATA_KEY,
     SCHEMA_VERSION,
@@ -156,13 +157,25 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Repo
     """Exports to a path of the user's choice, which ends in `.onnx`.
 
     Raises:
-        UsageError: the path has another suffix.
+        UsageError: the path has another suffix, or no file can be written there.
         WeightsError: the weights cannot be had or do not fit.
     """
     if path.suffix != ".onnx":
         raise UsageError(f"{path} does not end in .onnx, as the name of a model has to")
+    _check_writable(path)
     with _alone(settings, reporter):
         return _export(spec, _locate(spec, settings, reporter), lambda _: path, reporter)
+
+
+def _check_writable(path: Path) -> None:
+    """As far as it can be known before weights are fetched and a model is built for nothing."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name the file to write in it")
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.is_dir():
+        raise UsageError(f"{path} cannot be written: {folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{path} cannot be written: you may not write to {folder}")
 
 
 def known_models(settings: Settings) -> list[ModelFile]:
@@ -171,7 +184,7 @@ def known_models(settings: Settings) -> list[ModelFile]:
     for card in sorted(settings.models_dir.glob("*.json")):
         path = card.with_suffix(".onnx")
         try:
-            manifest = ModelManifest.from_json(json.loads(card.read_text(encoding="utf-8"))["manifest"])
+            manifest = ModelManifest.from_json(parse_json(card.read_text(encoding="utf-8"))["manifest"])
         except (OSError, ValueError, KeyError, TypeError, ManifestError):
             continue
         if path.is_file():
@@ -266,8 +279,8 @@ def _same_source(model: ModelFile, weights: str) -> bool:
         return False
     if source.kind is not WeightsKind.FILE:
         return True
-    card = json.loads(model.path.with_suffix(".json").read_text(encoding="utf-8"))
-    path = Path(weights).expanduser().absolute()
+    card = parse_json(model.path.with_suffix(".json").read_text(encoding="utf-8"))
+    path = named_path(weights, "--weights")
     return source.path == str(path) and path.is_file() and card.get("weights_stat") == _stat(path)
 
 

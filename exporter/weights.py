@@ -5,21 +5,25 @@ wheel that holds VGG16's convolutions. Both check shapes before they read values
 """
 
 import hashlib
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter import hdf5
 from exporter.network import Layer, Shape, SubNetwork
 from lookalike.errors import WeightsError
 from lookalike.manifest import WeightsKind
 
 if TYPE_CHECKING:
     import h5py
+    import onnx
 
 FloatArray = NDArray[np.float32]
 LayerArrays = Mapping[str, FloatArray]
@@ -84,11 +88,10 @@ class KerasWeights:
 
     def __init__(self, path: Path, file: "h5py.File") -> None:
         self._path = path
-        try:
-            self._layers = _weight_groups(file)
-        except (OSError, RuntimeError, KeyError, ValueError, AttributeError, TypeError) as error:
-            raise WeightsError(f"{path} is damaged: {error}; fetch it again") from error
-        if not self._layers:
+        with self._damage(f"{path} is damaged"):
+            layers = hdf5.subgroup(file, "layers")
+            self._layout = _ListedLayers(file) if layers is None else _NumberedLayers(layers)
+        if not self._layout.count:
             raise WeightsError(
                 f"{path} is an HDF5 file, but not one of Keras' with layer names; "
                 "save it with a current Keras: model.save_weights('x.weights.h5')"
@@ -96,26 +99,35 @@ class KerasWeights:
 
     def read(self, layer: Layer) -> LayerArrays:
         """Keras keeps a layer's variables in a fixed order and names them in several ways: order counts."""
-        if layer.name not in self._layers:
-            raise WeightsError(_missing(self._path, layer.name, self._layers))
-        try:
-            datasets = self._layers[layer.name]()
-            if len(datasets) != len(layer.variables):
+        with self._damage(f"{self._path}: layer {layer.name} cannot be read and is damaged"):
+            group = self._layout.group(layer.name)
+            if group is None:
+                raise WeightsError(_missing(self._path, layer.name, self._layout.count))
+            found, wanted = self._layout.arrays_in(group), len(layer.variables)
+            if found != wanted:
                 raise WeightsError(
-                    f"{self._path}: layer {layer.name} has {len(datasets)} arrays where "
-                    f"{len(layer.variables)} are wanted ({', '.join(layer.variables)})"
+                    f"{self._path}: layer {layer.name} has {found} arrays where "
+                    f"{wanted} are wanted ({', '.join(layer.variables)})"
                 )
             return {
-                variable: self._read(dataset, layer.name, variable, shape)
-                for dataset, (variable, shape) in zip(datasets, layer.variables.items(), strict=True)
+                variable: self._read(hdf5.member(group, name), layer.name, variable, shape)
+                for name, (variable, shape) in zip(
+                    self._layout.names_in(group), layer.variables.items(), strict=True
+                )
             }
-        except (OSError, RuntimeError, KeyError, ValueError, AttributeError, TypeError) as error:
-            raise WeightsError(
-                f"{self._path}: layer {layer.name} cannot be read ({error}); "
-                "the file is damaged, fetch it again"
-            ) from error
 
-    def _read(self, dataset: "h5py.Dataset", layer: str, variable: str, shape: Shape) -> FloatArray:
+    @staticmethod
+    @contextmanager
+    def _damage(what: str) -> Iterator[None]:
+        """Translates what h5py raises on damaged files."""
+        try:
+            yield
+        except (OSError, RuntimeError, KeyError, ValueError, AttributeError, TypeError) as error:
+            raise WeightsError(f"{what} ({error}); fetch it again") from error
+
+    def _read(self, dataset: "hdf5.Named", layer: str, variable: str, shape: Shape) -> FloatArray:
+        """Looks at everything that is known of an array before its values are read."""
+        hdf5.check_plain(dataset)
         _check_shape(self._path, layer, variable, dataset.shape, shape)
         if dataset.dtype.kind != "f":
             raise WeightsError(f"{self._path}: layer {layer} holds {dataset.dtype} where floats are wanted")
@@ -133,7 +145,7 @@ class WheelWeights:
 
         self._path = path
         try:
-            model = onnx.load(path)
+            model = onnx.load(path, load_external_data=False)
         except (OSError, DecodeError) as error:
             raise WeightsError(f"{path} cannot be read as ONNX: {error}; remove it and try again") from error
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -153,64 +165,100 @@ class WheelWeights:
                 raise WeightsError(
                     f"{self._path}: layer {layer.name} is not in it; it holds convolutions only"
                 )
-            array = numpy_helper.to_array(tensor).astype(np.float32)
+            self._check_plain(tensor, layer.name, math.prod(shape))
+            array = numpy_helper.to_array(tensor)
             array = array.transpose(2, 3, 1, 0) if variable == "kernel" else array.reshape(-1)
             _check_shape(self._path, layer.name, variable, array.shape, shape)
             _check_values(self._path, layer.name, variable, array)
             arrays[variable] = np.ascontiguousarray(array)
         return arrays
 
+    def _check_plain(self, tensor: "onnx.TensorProto", layer: str, count: int) -> None:
+        """Refuses a tensor whose values are not simply in the file, each of them once and as float32."""
+        from onnx import TensorProto
 
-def _weight_groups(file: "h5py.File") -> dict[str, Any]:
-    """Layer name -> a function that lists its datasets in Keras' order."""
-    if "layers" in file:
-        return dict(_named_groups(file["layers"]))
-    root = file.get("model_weights", file)
-    names = root.attrs.get("layer_names")
-    if names is None:  # Keras splits the list when it is longer than one HDF5 attribute may be
-        parts = sorted(key for key in root.attrs if key.startswith("layer_names"))
-        names = [name for part in parts for name in root.attrs[part]]
-    texts = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
-    return {name: _LegacyLayer(root, name) for name in texts}
-
-
-class _LegacyLayer:
-    """A layer group of a `.h5` file, looked into when it is asked for."""
-
-    def __init__(self, root: "h5py.Group", name: str) -> None:
-        self._root, self._name = root, name
-
-    def __call__(self) -> "list[h5py.Dataset]":
-        group = self._root[self._name]
-        return [group[name] for name in group.attrs["weight_names"]]
+        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+            raise WeightsError(f"{self._path}: layer {layer} keeps its values in another file; refused")
+        declared = math.prod(tensor.dims)
+        held = len(tensor.raw_data) // 4 or len(tensor.float_data)
+        if tensor.data_type != TensorProto.FLOAT or not declared == held == count:
+            raise WeightsError(
+                f"{self._path}: layer {layer} declares {declared:,} values and holds {held:,} "
+                f"where {count:,} floats are wanted"
+            )
 
 
-def _named_groups(group: "h5py.Group") -> Iterator[tuple[str, Any]]:
-    """The `vars` groups of a `.weights.h5` file; Keras 3 notes each layer's name beside them."""
-    for child in group.values():
-        variables = child.get("vars") if hasattr(child, "get") else None
-        if variables is None:
-            continue
-        if "name" in variables.attrs:
-            yield str(variables.attrs["name"]), _NumberedLayer(variables)
-        if "layers" in child:
-            yield from _named_groups(child["layers"])
+class _ListedLayers:
+    """The layers of a `.h5` file: a group for each layer, which lists its arrays in order."""
+
+    def __init__(self, file: "h5py.File") -> None:
+        self._root = hdf5.subgroup(file, "model_weights") or file
+        self.count = self._count()
+
+    def _count(self) -> int:
+        """Keras splits the list of layers where it is longer than one HDF5 attribute may be."""
+        whole = hdf5.length(self._root, "layer_names")
+        if whole is not None:
+            return whole
+        parts = (hdf5.length(self._root, f"layer_names{i}") for i in range(hdf5.MAX_MEMBERS))
+        return sum(part or 0 for part in takewhile(lambda part: part is not None, parts))
+
+    def group(self, layer: str) -> "h5py.Group | None":
+        return hdf5.subgroup(self._root, layer)
+
+    @staticmethod
+    def arrays_in(group: "h5py.Group") -> int:
+        return hdf5.length(group, "weight_names") or 0
+
+    @staticmethod
+    def names_in(group: "h5py.Group") -> list[str]:
+        return hdf5.names(group, "weight_names")
 
 
-class _NumberedLayer:
-    """A `vars` group, whose datasets are called 0, 1, 2, ..."""
+class _NumberedLayers:
+    """The layers of a `.weights.h5` file: `vars` groups, whose arrays are called 0, 1, 2, ..."""
 
-    def __init__(self, group: "h5py.Group") -> None:
-        self._group = group
+    def __init__(self, layers: "h5py.Group") -> None:
+        self._groups = dict(_named_groups(layers))
+        self.count = len(self._groups)
 
-    def __call__(self) -> "list[h5py.Dataset]":
-        return [self._group[str(i)] for i in range(len(self._group))]
+    def group(self, layer: str) -> "h5py.Group | None":
+        return self._groups.get(layer)
+
+    @staticmethod
+    def arrays_in(group: "h5py.Group") -> int:
+        return len(group)
+
+    @staticmethod
+    def names_in(group: "h5py.Group") -> list[str]:
+        return [str(i) for i in range(len(group))]
 
 
-def _check_shape(path: Path, layer: str, variable: str, found: Shape, wanted: Shape) -> None:
-    if tuple(found) != wanted:
+def _named_groups(layers: "h5py.Group") -> "Iterator[tuple[str, h5py.Group]]":
+    """The `vars` groups below `layers`; Keras 3 notes each layer's name beside them.
+
+    Models may be nested, and in a made-up file a group may hold itself: what is looked at is counted.
+    """
+    waiting, looked_at = [layers], 0
+    while waiting:
+        for child in hdf5.subgroups(waiting.pop()):
+            looked_at += 1
+            if looked_at > hdf5.MAX_MEMBERS:
+                hdf5.refuse(layers, f"it has more than {hdf5.MAX_MEMBERS:,} layers")
+            variables, inner = hdf5.subgroup(child, "vars"), hdf5.subgroup(child, "layers")
+            if variables is None:
+                continue
+            name = hdf5.text(variables, "name")
+            if name is not None:
+                yield name, variables
+            if inner is not None:
+                waiting.append(inner)
+
+
+def _check_shape(path: Path, layer: str, variable: str, found: Shape | None, wanted: Shape) -> None:
+    if found != wanted:
         raise WeightsError(
-            f"{path}: layer {layer} has a {variable} of shape {tuple(found)} where {wanted} is wanted; "
+            f"{path}: layer {layer} has a {variable} of shape {found} where {wanted} is wanted; "
             "these are another network's weights"
         )
 
@@ -222,9 +270,9 @@ def _check_values(path: Path, layer: str, variable: str, array: FloatArray) -> N
         raise WeightsError(f"{path}: layer {layer} has a {variable} below zero; the file is damaged")
 
 
-def _missing(path: Path, layer: str, layers: Mapping[str, Any]) -> str:
+def _missing(path: Path, layer: str, count: int) -> str:
     return (
-        f"{path}: layer {layer} is missing among its {len(layers)}. Choose an earlier --layer, "
+        f"{path}: layer {layer} is missing among its {count}. Choose an earlier --layer, "
         "or the weights file of the whole network"
     )
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from exporter import ModelSpec
-from ingest.labels import read_labels
+from ingest.labels import check_labels, read_labels
 from ingest.rebuild import rebuild
 from ingest.removal import holdings, remove_dataset
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
@@ -22,6 +22,7 @@ from ingest.target import Dataset
 from lookalike.console import StderrReporter, Verbose, command_app, one_line, run_command
 from lookalike.embedder import BATCH_SIZE
 from lookalike.errors import LookalikeError, UsageError
+from lookalike.files import named_path
 from lookalike.manifest import Distance
 from lookalike.options import (
     JsonOption,
@@ -87,11 +88,12 @@ def run(
     """Bring collections up to date with a folder."""
     if force and not prune:
         raise UsageError("--force is for --prune: it lets a dataset be emptied")
+    whose = _dataset(folder, dataset, moved=new_root, may_be_missing=force)
     request = IngestRequest(
-        dataset=_dataset(folder, dataset, moved=new_root, may_be_missing=force),
+        dataset=whose,
         specs=_specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights),
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
-        labels=read_labels(labels) if labels else {},
+        labels=_labels(labels, whose.root) if labels else {},
         batch_size=batch_size,
         dry_run=dry_run,
         prune=prune,
@@ -189,8 +191,12 @@ def sample(
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
     """Draw a small labelled set of pictures for a first try."""
-    from ingest.sample import CLASSES, draw_query, draw_sample
+    from ingest.sample import CLASSES, check_query, draw_query, draw_sample
 
+    folder = named_path(str(folder), "DIR")
+    if query is not None:
+        query = named_path(str(query), "--query")
+        check_query(query)
     drawn = draw_sample(folder)
     typer.echo(f"drew {drawn.pictures} pictures of {len(drawn.classes)} classes in {drawn.directory}")
     if query is not None:
@@ -243,6 +249,12 @@ def _dataset(folder: str, name: str | None, *, moved: bool, may_be_missing: bool
         if not text.strip() or text != text.encode("utf-8", "replace").decode():
             raise UsageError(f"{option}: {text!a} cannot be stored as a name; give another with --dataset")
     return Dataset(name=named, root=root, moved=moved)
+
+
+def _labels(file: Path, root: Path) -> dict[str, str | None]:
+    labels = read_labels(named_path(str(file), "--labels"))
+    check_labels(labels, root)
+    return labels
 
 
 def _specs(names: list[str], *, layer: str | None, pooling: str | None, weights: str) -> list[ModelSpec]:
@@ -302,6 +314,7 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
         "store": report.store,
         "found": report.found,
         "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
+        "unused_labels": report.unused_labels,
         "collections": [
             {
                 "name": collection.name,

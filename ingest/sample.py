@@ -79,20 +79,30 @@ def draw_sample(directory: Path) -> SampleSet:
     return SampleSet(directory=directory, pictures=len(drawn), classes=CLASSES)
 
 
+def check_query(path: Path) -> None:
+    """Whether a picture can be drawn to `path`, asked before anything is drawn.
+
+    Raises:
+        UsageError: the suffix is not one of .jpg, .jpeg, .png and .webp, or a folder is there.
+    """
+    if path.suffix.lower() not in _FORMATS:
+        raise UsageError(f"{path}: cannot draw this format. Choose a name ending in {', '.join(_FORMATS)}.")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder. Name the file to draw in it.")
+
+
 def draw_query(path: Path, class_name: str) -> None:
     """Draw one further picture of `class_name`, which is not in the set, to `path`; a file there is replaced.
 
     The suffix of `path` chooses the format. The folder is made where it is missing.
 
     Raises:
-        UsageError: there is no such class, or the suffix is not one of .jpg, .jpeg, .png and .webp.
+        UsageError: there is no such class, or `check_query` refuses the path.
     """
-    suffix = path.suffix.lower()
+    check_query(path)
     if class_name not in CLASSES:
         raise UsageError(f"The sample has no class {class_name!r}. Choose one of {', '.join(CLASSES)}.")
-    if suffix not in _FORMATS:
-        raise UsageError(f"{path}: cannot draw this format. Choose a name ending in {', '.join(_FORMATS)}.")
-    content = _encode(_picture(class_name, _QUERY_NUMBER), suffix)
+    content = _encode(_picture(class_name, _QUERY_NUMBER), path.suffix.lower())
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 import typer
 
 from lookalike.errors import INTERRUPTED_EXIT_CODE, LookalikeError
+from lookalike.start import INTERRUPTED, raise_on_interrupt
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -167,14 +168,15 @@ def run_command(app: Callable[[], object]) -> NoReturn:
     """Runs a command line to its end: one clear line for what fails, and its exit code."""
     _prepare_streams()
     try:
+        raise_on_interrupt()
         app()
     except LookalikeError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail(_INTERRUPTED, INTERRUPTED_EXIT_CODE)
+        _fail(INTERRUPTED, INTERRUPTED_EXIT_CODE)
     except SystemExit as ended:  # what Typer makes of a KeyboardInterrupt, without a word
         if ended.code == INTERRUPTED_EXIT_CODE:
-            _fail(_INTERRUPTED, INTERRUPTED_EXIT_CODE)
+            _fail(INTERRUPTED, INTERRUPTED_EXIT_CODE)
         raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more when it ends
@@ -199,9 +201,6 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-_INTERRUPTED = "interrupted; run the same command again to go on"
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:

@@ -2,7 +2,6 @@
 
 import ctypes
 import io
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import ManifestError, ModelError, ProviderError
+from lookalike.files import parse_json
 from lookalike.manifest import METADATA_KEY, ModelManifest
+from lookalike.model_file import check_self_contained
 from lookalike.pictures import Pixels
 from lookalike.stores.points import FloatVector
 
@@ -125,9 +126,12 @@ def _session(path: Path, providers: Sequence[str]) -> Any:  # noqa: ANN401
     runtime = _runtime()
     runtime.set_default_logger_severity(_FATAL)  # what fails is raised, or read back from the session
     try:
+        check_self_contained(path)
         options = runtime.SessionOptions()
         options.enable_mem_pattern = False  # it holds all activations twice: 360 MB for VGG16
         return runtime.InferenceSession(path, options, providers=list(providers))
+    except ModelError:
+        raise
     except Exception as error:
         if not path.is_file():
             raise ModelError(f"{path} is not there; exporter run makes it") from error
@@ -141,7 +145,7 @@ def _manifest(session: Any) -> ModelManifest:  # noqa: ANN401
     if METADATA_KEY not in properties:
         raise ManifestError("it carries no manifest; export it with: exporter run")
     try:
-        return ModelManifest.from_json(json.loads(properties[METADATA_KEY]))
+        return ModelManifest.from_json(parse_json(properties[METADATA_KEY]))
     except ValueError as error:
         raise ManifestError(f"its manifest is no JSON ({error}); export it with: exporter run") from error
 

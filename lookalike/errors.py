@@ -18,6 +18,8 @@ A message says what failed, on which path, and what to do next. Only `console` p
 from enum import StrEnum
 from typing import ClassVar
 
+from lookalike import start
+
 
 class LookalikeError(Exception):
     """The root: every error that a command reports in one line."""
@@ -95,4 +97,4 @@ class StoreLockedError(LookalikeError):
     exit_code = 7
 
 
-INTERRUPTED_EXIT_CODE = 130
+INTERRUPTED_EXIT_CODE = start.INTERRUPTED_EXIT_CODE

@@ -1,5 +1,6 @@
-"""Writing files so that what stands under a name is always whole."""
+"""Paths that people name, and writing so that what stands under a name is always whole."""
 
+import errno
 import json
 import os
 import secrets
@@ -8,7 +9,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lookalike.errors import UsageError
+
 _SUFFIX = ".partial"
+
+
+def named_path(text: str, origin: str) -> Path:
+    """The absolute path that an option or a variable names; `~` is the user's own folder.
+
+    Raises:
+        UsageError: nothing can be called so: the folder of a user who is not there, or too long a name.
+    """
+    shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    try:
+        path = Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{origin}: {shown} is in the folder of a user who has none here; write the whole path"
+        ) from error
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{origin}: {shown} is longer than the name of a file may be") from error
+    return path
+
+
+_SHOWN_CHARACTERS = 200
 
 
 @contextmanager
@@ -39,6 +66,18 @@ def sweep_partials(folder: Path) -> None:
     """
     for left_over in folder.glob(f".*{_SUFFIX}"):
         left_over.unlink(missing_ok=True)
+
+
+def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever is in it
+    """Reads one JSON document, however it came here.
+
+    Raises:
+        ValueError: it is none, or nested deeper than Python follows.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def write_json(target: Path, data: Any) -> None:  # noqa: ANN401 - whatever json takes

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -211,14 +211,23 @@ def _identity_from_json(data: Mapping[str, Any]) -> ModelIdentity:
 
 
 def _weights_from_json(data: Mapping[str, Any]) -> WeightsSource:
-    known = {field.name for field in fields(WeightsSource)}
-    given = {key: value for key, value in data.items() if key in known}
-    return WeightsSource(**given | {"kind": WeightsKind(data["kind"]), "official": bool(data["official"])})
+    return WeightsSource(
+        kind=WeightsKind(data["kind"]),
+        official=bool(data["official"]),
+        path=_text_or_none(data.get("path")),
+        sha256=_text_or_none(data.get("sha256")),
+    )
+
+
+def _text_or_none(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"{value!r} is no text")
 
 
 @contextmanager
 def _reading(what: str) -> Iterator[None]:
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, UsageError) as error:
         raise ManifestError(f"this is not a {what} that lookalike wrote ({error!r})") from error

@@ -52,6 +52,8 @@ def query(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Print the nearest neighbours of each picture, best first."""
+    if "" in images:
+        raise UsageError("a picture's name is empty; name a file, or - for standard input")
     if images.count(STDIN) > 1:
         raise UsageError("standard input can be read once; name - once")
     options = QueryOptions(

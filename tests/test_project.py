@@ -28,6 +28,16 @@ def test_lock_files_hash_every_package_and_name_no_index(name: str) -> None:
     assert "index-url" not in text
 
 
+def test_the_audit_is_strict_about_both_lock_files_and_no_part_of_the_check() -> None:
+    """A package that nobody could look up is not one without known vulnerabilities."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = re.search(r"^audit:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert recipe is not None
+    for words in ("--strict", "--requirement requirements.lock", "--requirement requirements-dev.lock"):
+        assert words in recipe[1]
+    assert re.search(r"^check:(?!.*audit)", makefile, re.MULTILINE)
+
+
 def test_both_lock_files_pin_the_same_versions() -> None:
     """What users get is what the tests ran with."""
 

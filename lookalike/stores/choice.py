@@ -5,7 +5,7 @@ where one runs, the embedded store where none does. A store that was named never
 """
 
 import io
-import json
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-from lookalike.errors import UsageError
+from lookalike.errors import StoreError, UsageError
+from lookalike.files import named_path, parse_json
 from lookalike.manifest import METADATA_KEY
 from lookalike.settings import Settings
 from lookalike.stores.address import HTTP_PORT, ServerAddress, check_api_key
@@ -47,7 +48,7 @@ def open_store(
 
     Raises:
         UsageError: what names the store is malformed.
-        StoreError: the server that was named, or the one that runs here, cannot be used.
+        StoreError: the server or folder that was named, or the one that is here, cannot be used.
     """
     text, origin = (named, "--store") if named is not None else (settings.store, "LOOKALIKE_STORE")
     if text is None and settings.qdrant_url is not None:
@@ -56,7 +57,7 @@ def open_store(
         return _named_store(text, origin, settings, say)
     if _is_qdrant(local_port):
         return connect(f"http://{_LOCAL_HOST}:{local_port}", api_key=settings.qdrant_api_key, say=say)
-    return EmbeddedStore(settings.qdrant_dir)
+    return _embedded(settings.qdrant_dir, "embedded")
 
 
 def where_else(name: str, store: Store, settings: Settings, *, local_port: int = HTTP_PORT) -> str | None:
@@ -79,11 +80,26 @@ def _named_store(text: str, origin: str, settings: Settings, say: Say) -> Store:
     if kind != "embedded":
         return _server(text, origin, settings, say)
     if not separator:
-        return EmbeddedStore(settings.qdrant_dir)
+        return _embedded(settings.qdrant_dir, "embedded")
     if not directory:
         raise UsageError(f"{origin}: {text!r} names no folder; {_FORMS}")
-    folder = Path(directory).expanduser().absolute()
-    return EmbeddedStore(folder, label=f"embedded:{folder}")
+    folder = named_path(directory, origin)
+    return _embedded(folder, f"embedded:{folder}")
+
+
+def _embedded(folder: Path, label: str) -> EmbeddedStore:
+    """A folder that is missing holds no collections yet; one that cannot be looked into may hold many."""
+    try:
+        with os.scandir(folder):
+            pass
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot hold collections ({error.strerror}); make it a folder that you may look into, "
+            "or name another with --store embedded:DIR"
+        ) from error
+    return EmbeddedStore(folder, label=label)
 
 
 def _server(url: str, origin: str, settings: Settings, say: Say) -> Store:
@@ -132,7 +148,7 @@ class _Answer:
 
     def json(self) -> dict[str, Any]:
         try:
-            data = json.loads(self.body)
+            data = parse_json(self.body)
         except ValueError:
             return {}
         return data if isinstance(data, dict) else {}

@@ -11,7 +11,6 @@ Source of the engine's behaviour: https://qdrant.tech/documentation/edge/ and it
 
 import errno
 import glob
-import json
 import os
 import shutil
 import subprocess
@@ -33,7 +32,7 @@ from lookalike.errors import (
     StoreError,
     StoreLockedError,
 )
-from lookalike.files import sweep_partials, write_json
+from lookalike.files import parse_json, sweep_partials, write_json
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.stores.points import (
     EVERYTHING,
@@ -44,6 +43,7 @@ from lookalike.stores.points import (
     Payload,
     PointFilter,
     SearchHit,
+    as_values,
     check_points,
     check_query,
     tallied,
@@ -252,7 +252,10 @@ class EmbeddedCollection:
             _require_space(
                 self._folder, SPARE_BYTES + 2 * len(points) * points[0].vector.nbytes
             )  # and in the log
-            rows = [edge.Point(p.payload.id, p.vector.tolist(), p.payload.to_json()) for p in points]
+            distance = self.manifest.distance
+            rows = [
+                edge.Point(p.payload.id, as_values(p.vector, distance), p.payload.to_json()) for p in points
+            ]
             self._update(edge.UpdateOperation.upsert_points(rows))
 
     def replace_payloads(self, payloads: Sequence[Payload]) -> None:
@@ -319,7 +322,7 @@ class EmbeddedCollection:
         check_query(vector, dimension=self.manifest.identity.dimension)
         request = edge.QueryRequest(
             limit=limit,
-            query=edge.Query.Nearest(vector.tolist()),
+            query=edge.Query.Nearest(as_values(vector, self.manifest.distance)),
             filter=_filter(where),
             with_payload=True,
             params=edge.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),
@@ -377,7 +380,7 @@ def read_manifest(folder: Path) -> CollectionManifest:
     """
     path = folder / _MANIFEST
     try:
-        return CollectionManifest.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return CollectionManifest.from_json(parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from error
     except ManifestError as error:

@@ -3,12 +3,13 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import LookalikeError
+from lookalike.manifest import Distance
 
 MAX_DIMENSION = 65_536
 """Qdrant's limit on the values of one vector; the embedded engine would not refuse more, so we do."""
@@ -117,6 +118,24 @@ def usable_rows(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which rows of float32 `[N, D]` a store may hold: finite and not all zero; bool `[N]`."""
     finite = np.isfinite(vectors).all(axis=1)
     return np.asarray(finite & vectors.any(axis=1))
+
+
+def as_values(vector: FloatVector, distance: Distance) -> list[float]:
+    """A vector as Qdrant is handed it.
+
+    For cosine only the direction counts, but Qdrant finds the length in float32: it leaves vectors shorter
+    than about 3e-4 as they are, and takes those longer than 1e19 for zero. Such ones get length 1 here.
+    """
+    if distance is Distance.COSINE:
+        exact = vector.astype(np.float64)
+        length = float(np.linalg.norm(exact))
+        if not _SHORTEST <= length <= _LONGEST:
+            return cast("list[float]", (exact / length).astype(np.float32).tolist())
+    return cast("list[float]", vector.tolist())
+
+
+_SHORTEST, _LONGEST = 1e-2, 1e15
+"""Lengths between which Qdrant normalises well, with room to spare."""
 
 
 def check_points(points: Sequence[ImagePoint], *, dimension: int) -> None:

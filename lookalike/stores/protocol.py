@@ -12,8 +12,16 @@ STAGED_SUFFIX = ".rebuild"
 
 
 def is_collection_name(name: str) -> bool:
-    """Whether a collection could be called so: Qdrant's own rule, and no leading dot (a hidden folder)."""
-    return re.fullmatch(r'(?!\.)[^<>:"/\\|?*\x00-\x1f]{1,255}', name) is not None
+    """Whether a collection could be called so: Qdrant's own rule, and what a folder can be called.
+
+    That is: no leading dot, which would hide it, no surrogates, and at most 255 bytes of UTF-8.
+    """
+    allowed = re.fullmatch(r'(?!\.)[^<>:"/\\|?*\x00-\x1f\ud800-\udfff]{1,255}', name)
+    return allowed is not None and len(name.encode()) <= _MAX_NAME_BYTES
+
+
+_MAX_NAME_BYTES = 255
+"""Of a file or folder on every common file system."""
 
 
 def staged_name(name: str) -> str:

@@ -34,6 +34,7 @@ from lookalike.stores.points import (
     Payload,
     PointFilter,
     SearchHit,
+    as_values,
     check_points,
     check_query,
     tallied,
@@ -243,7 +244,11 @@ class ServerCollection:
 
         def send(part: Sequence[ImagePoint]) -> None:
             rows = [
-                models.PointStruct(id=p.payload.id, vector=p.vector.tolist(), payload=p.payload.to_json())
+                models.PointStruct(
+                    id=p.payload.id,
+                    vector=as_values(p.vector, self.manifest.distance),
+                    payload=p.payload.to_json(),
+                )
                 for p in part
             ]
             _require_completed(self._client.upsert(self.name, rows, wait=True))
@@ -329,7 +334,7 @@ class ServerCollection:
             "searching",
             lambda: self._client.query_points(
                 self.name,
-                query=vector.tolist(),
+                query=as_values(vector, self.manifest.distance),
                 limit=limit,
                 query_filter=_filter(where),
                 search_params=models.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),

@@ -30,7 +30,7 @@ def test_a_second_run_embeds_nothing(shell: Any, pictures: Path) -> None:
     """Everything is added once, and unchanged after that; no session is opened then."""
     (first,) = shell.ingest("pictures", "--json").json
     (second,) = shell.ingest("pictures", "--json").json
-    keys = "schema dataset root store found skipped collections took_ms images_per_second"
+    keys = "schema dataset root store found skipped unused_labels collections took_ms images_per_second"
     assert list(first) == keys.split()
     assert (first["schema"], first["dataset"], first["root"]) == (1, "pictures", str(pictures))
     assert (first["store"], first["found"], first["skipped"]) == ("embedded", 12, [])

@@ -127,7 +127,7 @@ def test_models_with_a_broken_card_are_not_there(spec: ModelSpec, home: Settings
     """Whatever stands in the card, the model is exported once more and then found."""
     model = ready_model(spec, settings=home, reporter=Quiet())
     card = model.path.with_suffix(".json")
-    for content in ("", "{}", "[]", '{"manifest": {"identity": 3}}', "\ud800"):
+    for content in ("", "{}", "[]", "[" * 100_000, '{"manifest": {"identity": 3}}', "\ud800"):
         card.write_text(content, encoding="utf-8", errors="surrogatepass")
         assert known_models(home) == []
     reporter = Lines()
@@ -336,3 +336,37 @@ def _keep_time(path: Path, change: Callable[[], object], *, later_ns: int) -> No
     before = path.stat()
     change()
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + later_ns))
+
+
+def _into_a_folder(tmp_path: Path) -> Path:
+    (tmp_path / "model.onnx").mkdir()
+    return tmp_path / "model.onnx"
+
+
+def _below_a_file(tmp_path: Path) -> Path:
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    return tmp_path / "file" / "models" / "model.onnx"
+
+
+def _into_a_closed_folder(tmp_path: Path) -> Path:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    return tmp_path / "closed" / "new" / "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (_into_a_folder, "is a folder; name the file to write in it"),
+        (_below_a_file, "cannot be written: .*file is not a folder"),
+        (_into_a_closed_folder, "cannot be written: you may not write to .*closed"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_done(
+    place: Callable[[Path], Path], said: str, tmp_path: Path, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that are not there would be missed otherwise; whoever may write everywhere is said not to."""
+    closed = tmp_path / "closed"
+    monkeypatch.setattr("os.access", lambda path, _: path != closed)
+    spec = ModelSpec.of("vgg", layer="block2_pool", weights=str(tmp_path / "missing.h5"))
+    with pytest.raises(UsageError, match=said):
+        export_to(place(tmp_path), spec, settings=home, reporter=Quiet())

@@ -87,8 +87,16 @@ def test_an_unknown_layer_is_refused_with_the_names_near_it() -> None:
 
 def test_a_layer_like_no_other_is_refused_with_the_last_ones() -> None:
     """Where nothing is near, the usual taps are named."""
-    with pytest.raises(UsageError, match="did you mean flatten, fc1, fc2"):
+    with pytest.raises(UsageError, match=r"did you mean block5_pool, fc1, fc2\?"):
         vgg16().up_to("42")
+
+
+@pytest.mark.parametrize("layer", ["flaten", "flatten_", "Flatten"])
+def test_a_layer_that_is_refused_itself_is_not_what_was_meant(layer: str) -> None:
+    """`flatten` is a pooling here, and so no correction of anything."""
+    with pytest.raises(UsageError) as refused:
+        vgg16().up_to(layer)
+    assert "flatten" not in str(refused.value).partition("did you mean")[2]
 
 
 def test_the_tap_counts_as_taken_once_more() -> None:

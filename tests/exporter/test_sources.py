@@ -5,6 +5,7 @@ proven by using them.
 """
 
 import hashlib
+import io
 import socket
 import subprocess
 import threading
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from exporter import sources
 from exporter.sources import HostUnreachableError, WeightsFile, locate_weights
-from lookalike.backbones import RESNET101V2, VGG16, Backbone, OfficialWeights
+from lookalike.backbones import BACKBONES, RESNET101V2, VGG16, Backbone, OfficialWeights
 from lookalike.console import Quiet
 from lookalike.errors import UsageError, WeightsError
 from lookalike.manifest import WeightsKind
@@ -49,6 +51,8 @@ class OfficialHost(BaseHTTPRequestHandler):
         """All of the file, half of it, or half of it and then silence."""
         OfficialHost.gets += 1
         self._headers()
+        if self.path == "/moved-for-get":
+            return
         self.wfile.write(CONTENT if self.path == "/whole" else CONTENT[: len(CONTENT) // 2])
         if self.path == "/silent":
             self.wfile.flush()
@@ -58,6 +62,11 @@ class OfficialHost(BaseHTTPRequestHandler):
         """Says nothing."""
 
     def _headers(self) -> None:
+        if self.path == "/moved" or (self.path == "/moved-for-get" and self.command == "GET"):
+            self.send_response(302)
+            self.send_header("Location", "/whole")
+            self.end_headers()
+            return
         self.send_response(404 if self.path == "/missing" else 200)
         self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
@@ -193,6 +202,48 @@ def test_progress_is_shown_in_bytes(host: str, home: Settings) -> None:
     reporter = Counting()
     locate_weights(_official(f"{host}/whole"), "imagenet", with_top=False, settings=home, reporter=reporter)
     assert reporter.total == reporter.done == len(CONTENT)
+
+
+@pytest.mark.parametrize(("path", "gets"), [("moved", 0), ("moved-for-get", 1)])
+def test_a_redirect_that_is_not_encrypted_is_not_followed(
+    path: str, gets: int, host: str, fetch: Fetch, home: Settings
+) -> None:
+    """Whether the host is asked for it or gives it; that is no reason to look for weights elsewhere."""
+    with pytest.raises(WeightsError, match=rf"/{path} leads to http://.*/whole, which is not enc") as caught:
+        fetch(_official(f"{host}/{path}"))
+    assert not isinstance(caught.value, HostUnreachableError)
+    assert OfficialHost.gets == gets
+    assert _files(home) == []
+
+
+@pytest.mark.parametrize("location", ["https://elsewhere.example/x.h5", "/x.h5", "//elsewhere.example/x.h5"])
+def test_a_redirect_that_stays_encrypted_may_be_followed(location: str) -> None:
+    """Hosts of large files send people on; the checksum says what it is worth."""
+    response = requests.Response()
+    response.raw = io.BytesIO()
+    response.status_code, response.url = 302, "https://host.example/weights/x.h5"
+    response.headers["Location"] = location
+    sources._stay_encrypted(response)  # noqa: SLF001 - no stand-in here speaks TLS
+    response.headers["Location"] = "http://host.example/x.h5"
+    with pytest.raises(WeightsError):
+        sources._stay_encrypted(response)  # noqa: SLF001
+
+
+@pytest.mark.parametrize("file", [file for backbone in BACKBONES for file in backbone.weights])
+def test_every_download_is_encrypted_and_has_a_checksum(file: OfficialWeights) -> None:
+    """One by HTTPS and checked against the sum in Keras' own source."""
+    assert file.url.startswith("https://")
+    assert len(bytes.fromhex(file.md5)) == 16
+    assert len(bytes.fromhex(sources.WHEEL_SHA256)) == len(bytes.fromhex(sources.WHEEL_MEMBER_SHA256)) == 32
+
+
+def test_a_machine_without_a_users_folder_fetches_all_the_same(
+    host: str, fetch: Fetch, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's user may have none, and so no copy of Keras'."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    assert fetch(_official(f"{host}/whole")).path == home.weights_dir / FILE_NAME
 
 
 def test_a_host_without_the_file_is_out_of_reach(host: str, fetch: Fetch) -> None:

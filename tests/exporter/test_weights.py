@@ -253,14 +253,14 @@ def test_weights_of_the_other_network_are_refused(
         _read(vgg, RESNET)
 
 
-def test_a_layer_behind_a_dangling_link_is_refused_by_name(
+def test_a_layer_that_is_listed_and_not_there_is_refused_by_name(
     tmp_path: Path, save: Any, vgg_arrays: Any
 ) -> None:
     """Names that lead nowhere are what a file that was patched together has."""
     path = save(tmp_path / "weights.h5", vgg_arrays)
     with h5py.File(path, "r+") as file:
         del file["block2_conv1"]
-    with pytest.raises(WeightsError, match="layer block2_conv1 cannot be read"):
+    with pytest.raises(WeightsError, match="layer block2_conv1 is missing"):
         _read(path, VGG)
 
 

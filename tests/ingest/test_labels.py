@@ -1,10 +1,12 @@
 """Classes out of a CSV file, and the ways in which such files are wrong."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from ingest.labels import read_labels
+from ingest.labels import check_labels, read_labels
 from lookalike.errors import UsageError
 
 
@@ -59,12 +61,28 @@ def test_tables_of_other_programs_are_read(tmp_path: Path, text: str, encoding: 
         ("a/1.jpg,cat\n", "utf-8", "the header must be path,class and is a/1.jpg,cat"),
         ("path;class\na/1.jpg;cat\n", "utf-8", "the header must be path,class and is path;class"),
         ("", "utf-8", "the header must be path,class and is "),
+        (
+            "path,class,class\na/1.jpg,cat,dog\n",
+            "utf-8",
+            "the header must be path,class and is path,class,class",
+        ),
+        ("path,path,class\na/1.jpg,b/1.jpg,dog\n", "utf-8", "path,class and is path,path,class"),
         ("path,class\na/1.jpg,cat\n./a/1.jpg,dog\n", "utf-8", "line 3 names a/1.jpg a second time"),
         ("path,class\na/1.jpg,caf\u00e9\n", "latin-1", "cannot be read as a UTF-8 CSV"),
         ("path,class\na/1.jpg,cat\n", "utf-16", "cannot be read as a UTF-8 CSV"),
         (f"path,class\na/1.jpg,{'x' * 200_000}\n", "utf-8", "cannot be read as a UTF-8 CSV"),
     ],
-    ids=["no-header", "semicolons", "empty", "twice", "latin-1", "utf-16", "endless-field"],
+    ids=[
+        "no-header",
+        "semicolons",
+        "empty",
+        "class-twice",
+        "path-twice",
+        "twice",
+        "latin-1",
+        "utf-16",
+        "endless-field",
+    ],
 )
 def test_a_table_that_is_wrong_is_refused_with_what_is_wrong(
     tmp_path: Path, text: str, encoding: str, said: str
@@ -81,3 +99,37 @@ def test_a_table_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
     """Exit 2, with its path."""
     with pytest.raises(UsageError, match=r"none\.csv"):
         read_labels(tmp_path / "none.csv")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
+def test_a_pipe_or_device_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    """Nobody may ever write to the one, and the other never ends."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match=rf"{name} is not a file; write the labels to one"):
+        read_labels(tmp_path / name)
+
+
+def test_a_table_for_another_folder_is_refused(tmp_path: Path) -> None:
+    """Where not one row names a file, the message shows what was looked for and where."""
+    with pytest.raises(
+        UsageError, match=r"none of the 2 rows of the labels names a file below (.*)"
+    ) as refused:
+        check_labels({"data/a/1.jpg": "cat", "data/a/2.jpg": None}, tmp_path)
+    assert str(tmp_path) in str(refused.value)
+    assert "'data/a/1.jpg'" in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["/{root}/1.jpg", "", ".", "x" * 5_000, "nul\0"])
+def test_a_row_that_can_be_no_picture_of_the_folder_does_not_count(path: str, tmp_path: Path) -> None:
+    """Whole paths are not looked up, though a file may be there."""
+    (tmp_path / "1.jpg").write_bytes(b"")
+    with pytest.raises(UsageError, match="none of the 1 rows"):
+        check_labels({path.format(root=tmp_path): "cat"}, tmp_path)
+
+
+def test_one_row_that_names_a_file_is_enough(tmp_path: Path) -> None:
+    """The others are counted when all files were looked at; an empty table names none and is none."""
+    (tmp_path / "1.jpg").write_bytes(b"")
+    check_labels({"gone.jpg": "cat", "1.jpg": "dog"}, tmp_path)
+    check_labels({}, tmp_path)

@@ -112,11 +112,19 @@ def test_a_model_of_somebody_elses_is_refused(onnx_file: Callable[..., Path]) ->
         Embedder.load(onnx_file(author="somebody"))
 
 
-@pytest.mark.parametrize("manifest", ["not json", "[]", "{}"])
+@pytest.mark.parametrize("manifest", ["not json", "[]", "{}", "[" * 100_000])
 def test_a_model_with_a_malformed_manifest_is_refused(onnx_file: Callable[..., Path], manifest: str) -> None:
     """Whatever is wrong with it is a fault of the model: exit 3."""
     with pytest.raises(ModelError, match=r"echo\.onnx: "):
         Embedder.load(onnx_file(**{METADATA_KEY: manifest}))
+
+
+def test_a_model_that_takes_values_from_other_files_is_refused(model: ModelFile, tmp_path: Path) -> None:
+    """ONNX Runtime would read them from beside it, and nobody would know what its vectors are made of."""
+    proto = onnx.load(model.path)
+    onnx.save_model(proto, tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0)
+    with pytest.raises(ModelError, match=r"model\.onnx takes values from other files"):
+        Embedder.load(tmp_path / "model.onnx", provider="cpu")
 
 
 def test_what_the_session_refuses_to_run_is_one_of_our_errors(model: ModelFile) -> None:

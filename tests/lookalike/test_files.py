@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.files import atomic_path, write_json
+from lookalike.errors import UsageError
+from lookalike.files import atomic_path, named_path, parse_json, write_json
 
 
 def break_off(target: Path, error: type[BaseException]) -> None:
@@ -87,3 +88,37 @@ def test_json_is_the_same_for_the_same_data(tmp_path: Path) -> None:
     text = (tmp_path / "a.json").read_bytes()
     assert text == (tmp_path / "b.json").read_bytes()
     assert json.loads(text) == {"a": 1, "b": "ü"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a":' * 100_000, "\ud800"])
+def test_what_is_no_json_is_one_kind_of_error(text: str) -> None:
+    """However deeply it is nested: who reads a stranger's file has one thing to catch."""
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(text)
+
+
+def test_a_name_becomes_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is relative or in the user's folder is written out, whether it is there or not."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "user"))
+    assert named_path("a/b.h5", "--weights") == tmp_path / "a" / "b.h5"
+    assert named_path("~/b.h5", "--weights") == tmp_path / "user" / "b.h5"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "~nobody-of-this-name/x",
+            "--weights: ~nobody-of-this-name/x is in the folder of a user who has none",
+        ),
+        ("x" * 5_000, "--weights: x{200}\\.\\.\\. is longer than the name of a file may be"),
+        ("/".join(["x"] * 5_000), "is longer than the name of a file may be"),
+    ],
+    ids=["nobody", "long-name", "long-path"],
+)
+def test_what_no_file_can_be_called_is_wrong_usage(text: str, said: str) -> None:
+    """The option is named, and a long name is not shown whole."""
+    with pytest.raises(UsageError, match=said):
+        named_path(text, "--weights")

@@ -1,11 +1,12 @@
 """The five environment variables."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from platformdirs import user_data_path
 
-from lookalike.errors import UsageError
+from lookalike.errors import LookalikeError, UsageError
 from lookalike.settings import Settings
 
 
@@ -81,3 +82,32 @@ def test_requiring_a_gpu_leaves_cuda_as_the_only_provider(tmp_path: Path) -> Non
     settings = Settings(home=tmp_path, provider="cpu")
     assert settings.requiring_gpu(True).provider == "cuda"
     assert settings.requiring_gpu(False) == settings
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "long"])
+def test_a_home_that_is_no_folder_is_said_at_once(name: str, tmp_path: Path) -> None:
+    """Nothing can be kept there, now or later; the variable that names another is in the message."""
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    home = str(tmp_path / ("x" * 5_000 if name == "long" else name))
+    with pytest.raises(LookalikeError, match="LOOKALIKE_HOME") as refused:
+        Settings.from_environment({"LOOKALIKE_HOME": home})
+    assert refused.value.exit_code == (2 if name == "long" else 1)
+
+
+def test_a_home_of_nobodys_is_wrong_usage() -> None:
+    """It is no folder that is called `~nobody...`."""
+    with pytest.raises(UsageError, match="LOOKALIKE_HOME: ~nobody-of-this-name/x is in the folder of a user"):
+        Settings.from_environment({"LOOKALIKE_HOME": "~nobody-of-this-name/x"})
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="where the user's folder is found otherwise")
+def test_a_user_without_a_folder_is_told_to_name_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A container may run as a user that its system does not know; no folder called `~` is made."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    with pytest.raises(UsageError, match="name one with LOOKALIKE_HOME"):
+        Settings.from_environment({})
+    with pytest.raises(UsageError, match="LOOKALIKE_HOME: ~/x is in the folder of a user who has none"):
+        Settings.from_environment({"LOOKALIKE_HOME": "~/x"})
+    assert Settings.from_environment({"LOOKALIKE_HOME": str(tmp_path)}).home == tmp_path

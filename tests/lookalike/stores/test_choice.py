@@ -266,3 +266,22 @@ def test_looking_elsewhere_never_fails(
     broken = replace(settings, qdrant_api_key="line\nbreak")
     assert where_else(name, store, broken, local_port=responder.port) is None
     assert where_else("../x", store, settings, local_port=responder.port) is None
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_file_where_collections_should_be_is_a_store_that_cannot_be_used(
+    name: str, settings: Settings, tmp_path: Path
+) -> None:
+    """It is not an empty one, which the next ingest would make."""
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    with pytest.raises(StoreError, match=rf"{name} cannot hold collections \(Not a directory\)"):
+        open_store(f"embedded:{tmp_path / name}", settings)
+    with pytest.raises(StoreError, match="qdrant cannot hold collections"):
+        open_store("embedded", replace(settings, home=tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name", "~nobody-of-this-name/x", "x" * 5_000])
+def test_a_folder_that_cannot_be_is_wrong_usage(name: str, settings: Settings) -> None:
+    """The option is named; nothing is looked for elsewhere."""
+    with pytest.raises(UsageError, match=r"^--store: "):
+        open_store(f"embedded:{name}", settings)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookalike.errors import CollectionMissingError, StoreError, StoreLockedError
+from lookalike.errors import CollectionMissingError, ManifestError, StoreError, StoreLockedError
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.stores import embedded
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
@@ -318,3 +318,16 @@ def test_a_panic_of_the_engine_is_a_store_error(
     monkeypatch.setattr("qdrant_edge.EdgeShard.load", fail_with(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         store.open(manifest.collection)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "{}", "[]", "", '{"schema": 1e999}', "\0"])
+def test_a_manifest_that_cannot_be_read_is_refused_with_its_path(
+    content: str, store: EmbeddedStore, manifest_of: NewManifest
+) -> None:
+    """Whatever stands in it, the collection is not ours to touch then."""
+    manifest = manifest_of()
+    store.create(manifest)
+    (store.directory / manifest.collection / "manifest.json").write_text(content, encoding="utf-8")
+    for look in (store.manifest, store.open):
+        with pytest.raises(ManifestError, match=r"manifest\.json"):
+            look(manifest.collection)

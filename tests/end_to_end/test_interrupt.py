@@ -1,0 +1,110 @@
+"""Ctrl-C from the first moment on: one line and 130, while the command still imports its libraries."""
+
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT as a terminal does")
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+WORDS = {"exporter": ["list"], "ingest": ["status"], "search": ["query", "x.png"]}
+
+BEFORE_IMPORTING = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+"""
+"""Sends Ctrl-C at the moment at which a module is looked for."""
+
+
+def program(command: str, before: str = "") -> list[str]:
+    """What an installer makes of a command's entry in `pyproject.toml`, after some lines of our own."""
+    module, function = SCRIPTS[command].split(":")
+    return [
+        sys.executable,
+        "-c",
+        f"{before}\nimport re, sys\nfrom {module} import {function}\nsys.exit({function}())",
+    ]
+
+
+@pytest.mark.parametrize("module", ["typer", "numpy", "lookalike.settings", "platformdirs"])
+@pytest.mark.parametrize("command", SCRIPTS)
+def test_an_interrupt_amid_imports_is_130_and_one_line(command: str, module: str, shell: Any) -> None:
+    """However far the command has come: the last module is imported when it runs already."""
+    environment = {name: value for name, value in shell.environment.items() if name != "LOOKALIKE_HOME"}
+    done = subprocess.run(
+        [*program(command, BEFORE_IMPORTING.format(module=module)), *WORDS[command]],
+        cwd=shell.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "error: interrupted; run the same command again to go on\n"
+
+
+@pytest.mark.parametrize("command", SCRIPTS)
+def test_an_interrupt_at_any_moment_shows_no_traceback_of_ours(command: str, shell: Any) -> None:
+    """From the start of the process on, later each time, until it ends before; Python's own start is its."""
+    codes, delay_s, done = [], 0.02, False
+    while not done:
+        with subprocess.Popen(
+            [*program(command), *WORDS[command]],
+            cwd=shell.folder,
+            env=shell.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                process.wait(delay_s)
+                done = True
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGINT)
+            said = process.communicate()[1]
+        assert "command.py" not in said
+        assert "import main as run" not in said
+        if "Traceback" not in said:
+            codes.append(process.returncode)
+        delay_s *= 1.3
+    assert 130 in codes
+    assert set(codes) <= {130, -signal.SIGINT, 0, 6}
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored(shell: Any) -> None:
+    """As a shell has it for what runs in the background: Ctrl-C is meant for what runs in front."""
+    before = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    done = subprocess.run(
+        [*program("exporter", before + BEFORE_IMPORTING.format(module="numpy")), "list"],
+        cwd=shell.folder,
+        env=shell.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_command_can_be_run_as_a_module(shell: Any) -> None:
+    """`python -m ingest` is the command, where scripts are not on the path."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ingest", "status"],
+        cwd=shell.folder,
+        env=shell.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("no collections yet")

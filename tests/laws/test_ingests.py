@@ -1,0 +1,296 @@
+"""What an ingest makes of a folder hangs on what is in the folder, and on nothing else."""
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from exporter import ModelFile, ModelSpec, ready_model
+from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from ingest.target import Dataset
+from lookalike.console import Quiet
+from lookalike.embedder import Embedder
+from lookalike.manifest import Distance, collection_name
+from lookalike.settings import Settings
+from lookalike.stores.embedded import EmbeddedStore
+from lookalike.stores.points import FloatVector, Payload
+
+Draw = Callable[..., list[Path]]
+
+BATCH_TOLERANCE = 1e-6
+"""Of a vector's length. On the CPU vectors are the same to the last bit, for the whole networks too;
+other providers may sum a batch up in another order, in float32."""
+
+PATHS = ("1.png", "9.png", "a/1.png", "a/2.png", "b/1.png", "b/a/1.png")
+"""In the root, in classes, and deeper."""
+
+BROKEN = b"no picture"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workbench:
+    """A small real model, and the contents that files may have."""
+
+    home: Settings
+    spec: ModelSpec
+    model: ModelFile
+    contents: tuple[bytes, ...]
+    folders: Iterator[Path]
+
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """An empty one, which is gone afterwards."""
+        folder = next(self.folders)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def bench(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Workbench:
+    """Five pictures of their own, two of one size among them."""
+    root = tmp_path_factory.mktemp("laws")
+    home = Settings(home=root / "home", provider="cpu")
+    spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights))
+    pictures = draw(root / "drawn", *(f"{i}.png" for i in range(4)))
+    pictures += draw(root / "drawn", "wide.png", size=(90, 40))
+    return Workbench(
+        home=home,
+        spec=spec,
+        model=ready_model(spec, settings=home, reporter=Quiet()),
+        contents=tuple(picture.read_bytes() for picture in pictures),
+        folders=(root / f"run{i}" for i in itertools.count()),
+    )
+
+
+@dataclass(kw_only=True)
+class World:
+    """A folder `data`, the labels beside it, and a store."""
+
+    bench: Workbench
+    folder: Path
+    labels: dict[str, str | None] = field(default_factory=dict)
+    clock: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1_600_000_000))
+
+    @property
+    def root(self) -> Path:
+        """Of the dataset."""
+        return self.folder / "data"
+
+    def write(self, path: str, content: bytes) -> None:
+        """Gives a file bytes, at a time of its own: clocks of file systems are coarse."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        self.touch(path)
+
+    def touch(self, path: str) -> None:
+        """Gives a file another time."""
+        moment = next(self.clock)
+        os.utime(self.root / path, (moment, moment))
+
+    def ingest(
+        self, *, dry_run: bool = False, prune: bool = False, batch_size: int = 16, name: str = "data"
+    ) -> IngestReport:
+        """One run over the folder of that name."""
+        request = IngestRequest(
+            dataset=Dataset(name=name, root=self.folder / name),
+            specs=[self.bench.spec],
+            distances=[Distance.COSINE],
+            labels=self.labels,
+            batch_size=batch_size,
+            dry_run=dry_run,
+            prune=prune,
+        )
+        return run_ingest(
+            request,
+            store=EmbeddedStore(self.folder / "store"),
+            settings=self.bench.home,
+            reporter=Quiet(),
+            stop=StopRequest(),
+        )
+
+    def stored(self) -> dict[str, tuple[Payload, FloatVector]]:
+        """All points by id, without the time at which they came in."""
+        identity = self.bench.model.manifest.identity
+        name = collection_name(identity, Distance.COSINE, official=False)
+        with EmbeddedStore(self.folder / "store").open(name) as collection:
+            payloads = [replace(payload, ingested_at="") for payload in collection.scan()]
+            vectors = collection.vectors([payload.id for payload in payloads])
+        return {payload.id: (payload, vectors[payload.id]) for payload in payloads}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that happens to the folder; what cannot happen, to a file that is not there, does not."""
+
+    kind: str
+    path: str
+    other: str
+    content: int
+
+    def happen(self, world: World, contents: tuple[bytes, ...]) -> None:
+        """As a person with a file manager does it."""
+        here, there = world.root / self.path, world.root / self.other
+        if self.kind == "write":
+            world.write(self.path, contents[self.content % len(contents)])
+        elif self.kind == "label":
+            world.labels[self.path] = ("round", "square", None)[self.content % 3]
+        elif here.exists() and self.kind == "delete":
+            here.unlink()
+        elif here.exists() and self.kind == "touch":
+            world.touch(self.path)
+        elif here.exists() and self.path != self.other:
+            there.parent.mkdir(parents=True, exist_ok=True)
+            {"move": os.replace, "copy": shutil.copy, "copy with its time": shutil.copy2}[self.kind](
+                here, there
+            )
+            if self.kind == "copy":
+                world.touch(self.other)
+
+
+CHANGES = st.lists(
+    st.builds(
+        Change,
+        st.sampled_from(["write", "move", "copy", "copy with its time", "delete", "touch", "label"]),
+        st.sampled_from(PATHS),
+        st.sampled_from(PATHS),
+        st.integers(0, 5),
+    ),
+    min_size=2,
+    max_size=10,
+)
+FILES = st.dictionaries(st.sampled_from(PATHS), st.integers(0, 5), min_size=3)
+BATCHES = st.integers(1, 4)
+
+
+def filled(world: World, files: Mapping[str, int], contents: tuple[bytes, ...]) -> World:
+    """Files with these contents, and one picture that is always there."""
+    world.write("always.png", contents[0])
+    for path, content in files.items():
+        world.write(path, contents[content % len(contents)])
+    return world
+
+
+def assert_same(one: Mapping[str, tuple[Payload, FloatVector]], other: object) -> None:
+    """The same points: ids, payloads and vectors."""
+    assert isinstance(other, dict)
+    assert one.keys() == other.keys()
+    for key, (payload, vector) in one.items():
+        assert payload == other[key][0]
+        np.testing.assert_allclose(vector, other[key][1], rtol=0, atol=BATCH_TOLERANCE)
+
+
+def counted(report: IngestReport) -> tuple[object, ...]:
+    """What a report says of the folder and of its one collection."""
+    (collection,) = report.collections
+    counts = {word: count for word, count in collection.counts.items() if count}
+    return counts, report.found, report.skipped, report.unused_labels
+
+
+@settings(max_examples=25)
+@given(files=FILES, changes=CHANGES, prune=st.booleans(), batch_size=BATCHES)
+def test_a_dry_run_says_what_the_run_will_do(
+    bench: Workbench, files: dict[str, int], changes: list[Change], prune: bool, batch_size: int
+) -> None:
+    """Count by count, whatever happened to the folder; and the run after that finds everything unchanged."""
+    contents = (*bench.contents, BROKEN)
+    with bench.folder() as folder:
+        world = filled(World(bench=bench, folder=folder), files, contents)
+        assert counted(world.ingest(dry_run=True)) == counted(world.ingest(batch_size=batch_size))
+        for change in changes:
+            change.happen(world, contents)
+        said = world.ingest(dry_run=True, prune=prune)
+        done = world.ingest(prune=prune, batch_size=batch_size)
+        again = world.ingest(prune=prune)
+    assert counted(said) == counted(done)
+    used = done.found - len(done.skipped)
+    assert counted(again)[0] == {"unchanged": used}
+
+
+@settings(max_examples=20)
+@given(files=FILES, changes=CHANGES, batch_sizes=st.tuples(BATCHES, BATCHES, BATCHES))
+def test_how_a_folder_came_about_does_not_matter(
+    bench: Workbench, files: dict[str, int], changes: list[Change], batch_sizes: tuple[int, int, int]
+) -> None:
+    """Ingested twice on the way, or once in the end: the same ids, payloads and vectors."""
+    with bench.folder() as folder:
+        world = filled(World(bench=bench, folder=folder), files, bench.contents)
+        world.ingest(batch_size=batch_sizes[0])
+        for change in changes:
+            change.happen(world, bench.contents)
+        world.ingest(prune=True, batch_size=batch_sizes[1])
+        on_the_way = world.stored()
+        shutil.rmtree(folder / "store")
+        world.ingest(batch_size=batch_sizes[2])
+        assert_same(on_the_way, world.stored())
+
+
+@settings(max_examples=6)
+@given(contents=st.permutations(range(5)), others=FILES, batch_sizes=st.tuples(BATCHES, BATCHES))
+def test_the_order_of_files_and_folders_does_not_matter(
+    bench: Workbench, contents: list[int], others: dict[str, int], batch_sizes: tuple[int, int]
+) -> None:
+    """A picture's vector is its own wherever its name stands, and of two folders either may come first."""
+    with bench.folder() as folder:
+        world = World(bench=bench, folder=folder)
+        for path, content in zip(PATHS, contents, strict=False):
+            world.write(path, bench.contents[content])
+        by_bytes = _by_bytes(bench, world.ingest(batch_size=batch_sizes[0]), world.stored().values())
+        shutil.copytree(world.root, folder / "other")
+        for path, content in others.items():
+            (folder / "other" / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "other" / path).write_bytes(bench.contents[content % 5])
+        world.ingest(name="other", batch_size=batch_sizes[1])
+        first = world.stored()
+        shutil.rmtree(folder / "store")
+        world.ingest(name="other", batch_size=batch_sizes[1])
+        world.ingest(batch_size=batch_sizes[0])
+        assert_same(first, world.stored())
+        for payload, vector in first.values():
+            np.testing.assert_allclose(vector, by_bytes[payload.sha256], rtol=0, atol=BATCH_TOLERANCE)
+
+
+def _by_bytes(
+    bench: Workbench, report: IngestReport, points: Iterable[tuple[Payload, FloatVector]]
+) -> dict[str, FloatVector]:
+    """SHA-256 -> vector of a collection that has all contents, each once."""
+    assert report.collections[0].counts["added"] == len(bench.contents)
+    return {payload.sha256: vector for payload, vector in points}
+
+
+@pytest.fixture(scope="module")
+def embedder(bench: Workbench) -> Embedder:
+    """The small model in a session."""
+    return Embedder.load(bench.model.path, provider="cpu")
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_the_size_of_a_batch_never_changes_a_vector(embedder: Embedder, seed: int, sizes: list[int]) -> None:
+    """Pictures of noise, plain ones and dark ones, cut into batches in any way."""
+    pixels = _pixels(seed, sum(sizes))
+    ends = list(itertools.accumulate(sizes))
+    batches = [pixels[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    in_batches = np.concatenate([embedder.embed(batch) for batch in batches])
+    alone = np.stack([embedder.embed_one(picture) for picture in pixels])
+    lengths = np.linalg.norm(alone, axis=1, keepdims=True)
+    assert (np.abs(in_batches - alone) <= BATCH_TOLERANCE * lengths).all()
+
+
+def _pixels(seed: int, count: int) -> NDArray[np.uint8]:
+    """uint8 `[count, 224, 224, 3]`: noise between two values, which may be the same."""
+    random = np.random.default_rng(seed)
+    limits = np.sort(random.integers(0, 256, (count, 2)), axis=1)
+    return np.stack([random.integers(low, high + 1, (224, 224, 3), dtype=np.uint8) for low, high in limits])

@@ -1,0 +1,194 @@
+"""Names and what is written down: everything that goes out comes back, and no two things share a name."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from exporter import ModelSpec
+from exporter.export import NETWORKS
+from lookalike.backbones import BACKBONES, Pooling
+from lookalike.errors import ManifestError, UsageError
+from lookalike.manifest import (
+    CollectionManifest,
+    Distance,
+    ModelIdentity,
+    ModelManifest,
+    WeightsKind,
+    WeightsSource,
+    collection_name,
+)
+from lookalike.stores.embedded import EmbeddedStore
+from lookalike.stores.points import Payload, point_id
+from lookalike.stores.protocol import is_collection_name
+from search.choice import _making
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+"""What UTF-8 can hold."""
+
+AMBIGUOUS = st.text("ab/:-\0 \u00e4", max_size=4)
+"""Short texts of separators, of which two may run together to the same."""
+
+COUNT = st.integers(0, 2**63 - 1)
+HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
+
+PAYLOADS = st.builds(
+    Payload,
+    dataset=TEXT,
+    path=TEXT,
+    class_name=st.none() | TEXT.filter(bool),
+    sha256=HEX,
+    width=COUNT,
+    height=COUNT,
+    bytes=COUNT,
+    mtime_ns=st.integers(-(2**63), 2**63 - 1),
+    ingested_at=TEXT,
+)
+IDENTITIES = st.builds(
+    ModelIdentity,
+    backbone=st.sampled_from([backbone.name for backbone in BACKBONES]),
+    layer=TEXT,
+    pooling=st.sampled_from(Pooling),
+    preprocessing=TEXT,
+    precision=TEXT,
+    weights_fingerprint=HEX,
+    dimension=COUNT,
+)
+SOURCES = st.builds(
+    WeightsSource,
+    kind=st.sampled_from(WeightsKind),
+    official=st.booleans(),
+    path=st.none() | TEXT,
+    sha256=st.none() | HEX,
+)
+MODELS = st.builds(
+    ModelManifest, identity=IDENTITIES, weights=SOURCES, graph_revision=COUNT, exporter_version=TEXT
+)
+COLLECTIONS = st.builds(
+    CollectionManifest,
+    identity=IDENTITIES,
+    distance=st.sampled_from(Distance),
+    weights=SOURCES,
+    exporter_version=TEXT,
+    graph_revision=COUNT,
+    provider=TEXT,
+    created_at=TEXT,
+    datasets=st.dictionaries(TEXT, TEXT, max_size=3),
+    schema=st.integers(0, 1),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@st.composite
+def taps(draw: st.DrawFn) -> ModelSpec:
+    """Any layer of a network with any pooling that it takes."""
+    backbone = draw(st.sampled_from(BACKBONES))
+    layer = draw(st.sampled_from(list(NETWORKS[backbone.name]().layers)))
+    pooling = draw(st.sampled_from(["avg", "max", "flatten", None]))
+    try:
+        return ModelSpec.of(backbone.name, layer=layer, pooling=pooling)
+    except UsageError:
+        assume(False)
+        raise
+
+
+def through_json(data: Any) -> Any:
+    """As it lies in a file or a collection."""
+    return json.loads(json.dumps(data))
+
+
+@given(PAYLOADS)
+def test_a_payload_comes_back_as_it_was(payload: Payload) -> None:
+    """Whatever characters its path, its class and its dataset have."""
+    assert Payload.from_json(through_json(payload.to_json())) == payload
+
+
+@given(MODELS, COLLECTIONS)
+def test_manifests_come_back_as_they_were(model: ModelManifest, collection: CollectionManifest) -> None:
+    """Both kinds, with all that is only recorded."""
+    assert ModelManifest.from_json(through_json(model.to_json())) == model
+    assert CollectionManifest.from_json(through_json(collection.to_json())) == collection
+
+
+@given(COLLECTIONS, st.data())
+def test_a_manifest_with_anything_in_it_is_read_or_refused(manifest: CollectionManifest, data: Any) -> None:
+    """Never another error, and never a manifest whose fields are of other kinds than they say."""
+    document = through_json(manifest.to_json())
+    holder = data.draw(st.sampled_from([document, document["identity"], document["weights"]]))
+    holder[data.draw(st.sampled_from(sorted(holder)))] = data.draw(JSON)
+    try:
+        read = CollectionManifest.from_json(document)
+    except ManifestError:
+        return
+    for value in (read.weights.path, read.weights.sha256):
+        assert value is None or isinstance(value, str)
+    assert CollectionManifest.from_json(through_json(read.to_json())) == read
+
+
+@given(JSON)
+def test_any_document_is_a_manifest_or_refused(document: Any) -> None:
+    """Also one that is no object at all."""
+    for kind in (ModelManifest, CollectionManifest):
+        with pytest.raises(ManifestError):
+            kind.from_json(document)
+
+
+@given(st.tuples(AMBIGUOUS, AMBIGUOUS), st.tuples(AMBIGUOUS, AMBIGUOUS))
+@example(("a", "b/c"), ("a/b", "c"))
+@example(("", "a"), ("a", ""))
+def test_two_pictures_never_share_an_id(one: tuple[str, str], other: tuple[str, str]) -> None:
+    """However dataset and path could be read as one text; and one picture always has the same."""
+    assert (point_id(*one) == point_id(*other)) == (one == other)
+
+
+@given(IDENTITIES, IDENTITIES)
+def test_two_identities_never_share_a_key(one: ModelIdentity, other: ModelIdentity) -> None:
+    """A model's file is named after it; one field that differs is another file."""
+    assert (one.key == other.key) == (one == other)
+    assert replace(one, layer=one.layer + "x").key != one.key
+
+
+@given(taps(), st.sampled_from(Distance), st.booleans(), HEX)
+def test_the_name_of_a_collection_says_how_to_make_it(
+    spec: ModelSpec, distance: Distance, official: bool, fingerprint: str
+) -> None:
+    """Backbone, layer, pooling and distance come back out of it; of other weights, that there are some."""
+    identity = ModelIdentity(
+        backbone=spec.backbone.name,
+        layer=spec.layer,
+        pooling=spec.pooling,
+        preprocessing="x",
+        precision="float32",
+        weights_fingerprint=fingerprint,
+        dimension=spec.dimension,
+    )
+    name = collection_name(identity, distance, official=official)
+    assert is_collection_name(name)
+    options = dict(re.findall(r"--(\S+) (\S+)", _making(name, None, None)))
+    assert options.pop("distance") == distance
+    assert ("weights" in options) == (not official)
+    options.pop("weights", None)
+    assert ModelSpec.of(options.pop("backbone"), **options) == spec
+
+
+@given(st.text(max_size=300))
+@example("\u00e4" * 255)
+@example("a" * 255)
+@example("\ud800")
+@example("..")
+def test_any_text_may_be_asked_for_as_a_collection(name: str) -> None:
+    """It is there or not; whatever could be one is one folder below the store's."""
+    store = EmbeddedStore(Path("/nowhere"))
+    assert name not in store
+    if is_collection_name(name):
+        assert (store.directory / name).parent == store.directory
+        assert len(name.encode()) <= 255

@@ -1,0 +1,238 @@
+"""A search finds what numpy finds, in both stores.
+
+The server is a real one where `QDRANT_URL` says where it is; elsewhere the client's in-memory mode stands
+in for it, which proves our use of the client and not Qdrant.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from lookalike.backbones import Pooling
+from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
+from lookalike.stores.embedded import EmbeddedStore
+from lookalike.stores.points import ImagePoint, Payload, PointFilter, SearchHit
+from lookalike.stores.protocol import Collection, Store
+from lookalike.stores.server import ServerStore, connect
+
+QDRANT_URL = os.environ.get("QDRANT_URL")
+DIMENSION = 3
+
+SCORE_TOLERANCE = 1e-5
+"""Relative to the largest score that could be: float32 sums in another order than numpy's float64."""
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
+]
+
+Vector = tuple[float, ...]
+VALUES = st.integers(-6_400, 6_400).map(lambda value: value / 64)
+VECTORS = st.tuples(VALUES, VALUES, VALUES).filter(any)
+"""Exact in float32, and so are their differences."""
+
+LENGTHS = st.sampled_from([1, 1e-4, 1e-30, 1e18, 1e30])
+"""What float32 can square, and what it cannot: for cosine the length of a vector says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture of a collection."""
+
+    vector: Vector
+    class_name: str | None
+    dataset: str
+    content: int
+
+    def payload(self, number: int) -> Payload:
+        """The `number`-th of its dataset."""
+        return Payload(
+            dataset=self.dataset,
+            path=f"{number}.png",
+            class_name=self.class_name,
+            sha256=sha256(self.content),
+            width=1,
+            height=1,
+            bytes=1,
+            mtime_ns=1,
+            ingested_at="2026-01-01T00:00:00+00:00",
+        )
+
+    def fits(self, where: PointFilter) -> bool:
+        """As the documentation of `PointFilter` has it."""
+        return (
+            where.class_name in (None, self.class_name or "")
+            and where.dataset in (None, self.dataset)
+            and where.excluded_sha256 != sha256(self.content)
+        )
+
+
+def sha256(content: int) -> str:
+    """In hex."""
+    return hashlib.sha256(bytes([content])).hexdigest()
+
+
+PICTURES = st.lists(
+    st.builds(
+        Shown,
+        VECTORS,
+        st.sampled_from([None, "cat", "dog"]),
+        st.sampled_from(["one", "two"]),
+        st.integers(0, 3),
+    ),
+    max_size=12,
+)
+FILTERS = st.builds(
+    PointFilter,
+    class_name=st.sampled_from([None, "", "cat", "bird"]),
+    dataset=st.sampled_from([None, "one"]),
+    excluded_sha256=st.none() | st.builds(sha256, st.integers(0, 3)),
+)
+
+
+@pytest.fixture(scope="module", params=["embedded", "server" if QDRANT_URL else "server-stand-in"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """The store under test."""
+    one: Store = (
+        EmbeddedStore(tmp_path_factory.mktemp("qdrant")) if request.param == "embedded" else server_store()
+    )
+    yield one
+    one.close()
+
+
+def server_store() -> ServerStore:
+    """The real server where there is one, else the client's in-memory mode as a stand-in."""
+    if QDRANT_URL:
+        return connect(QDRANT_URL, api_key=os.environ.get("QDRANT_API_KEY"))
+    from qdrant_client import QdrantClient
+
+    return ServerStore(QdrantClient(":memory:"), label="the client's in-memory mode")
+
+
+@pytest.fixture(scope="module")
+def filled(store: Store) -> Iterator[Callable[[Distance, Sequence[Shown]], Collection]]:
+    """Gives a collection of exactly these pictures, one for each distance: making them takes long."""
+    collections: dict[Distance, Collection] = {}
+
+    def fill(distance: Distance, pictures: Sequence[Shown]) -> Collection:
+        if distance not in collections:
+            manifest = new_manifest(distance)
+            store.create(manifest)
+            collections[distance] = store.open(manifest.collection)
+        collection = collections[distance]
+        collection.delete([payload.id for payload in collection.scan()])
+        collection.upsert(
+            [
+                ImagePoint(payload=picture.payload(i), vector=np.asarray(picture.vector, np.float32))
+                for i, picture in enumerate(pictures)
+            ]
+        )
+        return collection
+
+    yield fill
+    for collection in collections.values():
+        with collection:
+            pass
+        store.delete(collection.name)
+
+
+def new_manifest(distance: Distance) -> CollectionManifest:
+    """With a name that nothing else has, for a server may be shared."""
+    return CollectionManifest(
+        identity=ModelIdentity(
+            backbone="vgg16",
+            layer="block5_pool",
+            pooling=Pooling.AVG,
+            preprocessing="x",
+            precision="float32",
+            weights_fingerprint=os.urandom(32).hex(),
+            dimension=DIMENSION,
+        ),
+        distance=distance,
+        weights=WeightsSource(kind=WeightsKind.FILE, official=False),
+        exporter_version="0",
+        graph_revision=1,
+        provider="",
+        created_at="",
+        datasets={"one": str(Path("/one")), "two": str(Path("/two"))},
+    )
+
+
+@settings(max_examples=60)
+@given(
+    distance=st.sampled_from(Distance),
+    pictures=PICTURES,
+    query=VECTORS,
+    where=FILTERS,
+    limit=st.integers(1, 15),
+    exact=st.booleans(),
+    lengths=st.tuples(LENGTHS, LENGTHS),
+)
+@example(
+    distance=Distance.COSINE,
+    pictures=[Shown((1, 1, 0), None, "one", 0)],
+    query=(1, 0, 0),
+    where=PointFilter(),
+    limit=1,
+    exact=True,
+    lengths=(1e-4, 1),
+)
+def test_a_search_finds_what_numpy_finds(
+    filled: Callable[[Distance, Sequence[Shown]], Collection],
+    distance: Distance,
+    pictures: list[Shown],
+    query: Vector,
+    where: PointFilter,
+    limit: int,
+    exact: bool,
+    lengths: tuple[float, float],
+) -> None:
+    """The right number of hits that fit the filter, with the right scores, the best of all, best first."""
+    if distance is Distance.COSINE:
+        pictures = [replace(picture, vector=scaled(picture.vector, lengths[0])) for picture in pictures]
+        query = scaled(query, lengths[1])
+    hits = filled(distance, pictures).query(
+        np.asarray(query, np.float32), limit=limit, where=where, exact=exact
+    )
+    fitting = {p.payload(i).id: p for i, p in enumerate(pictures) if p.fits(where)}
+    expected = dict(zip(fitting, scores(distance, query, list(fitting.values())), strict=True))
+    tolerance = SCORE_TOLERANCE * (1 if distance is Distance.COSINE else 500)
+    assert len(hits) == len({hit.payload.id for hit in hits}) == min(limit, len(fitting))
+    for hit in hits:
+        assert hit.score == pytest.approx(expected[hit.payload.id], rel=0, abs=tolerance)
+    assert_best_first(hits, expected, distance, tolerance)
+
+
+def scaled(vector: Vector, by: float) -> Vector:
+    """Longer or shorter by a factor."""
+    return tuple(value * by for value in vector)
+
+
+def assert_best_first(
+    hits: Sequence[SearchHit], expected: dict[str, float], distance: Distance, tolerance: float
+) -> None:
+    """In order, and nothing that was left out is nearer than the last of them."""
+    sign = -1 if distance.higher_is_nearer else 1
+    found = [sign * hit.score for hit in hits]
+    assert found == sorted(found)
+    shown = {hit.payload.id for hit in hits}
+    left_out = [sign * score for key, score in expected.items() if key not in shown]
+    assert not hits or all(score >= found[-1] - tolerance for score in left_out)
+
+
+def scores(distance: Distance, query: Vector, pictures: Sequence[Shown]) -> NDArray[np.float64]:
+    """Cosine similarities or Euclidean distances, as plain as they can be written."""
+    one = np.asarray(query, np.float64)
+    all_of_them = np.asarray([picture.vector for picture in pictures], np.float64).reshape(-1, DIMENSION)
+    if distance is Distance.EUCLID:
+        return np.asarray(np.linalg.norm(all_of_them - one, axis=1))
+    lengths = np.linalg.norm(all_of_them, axis=1) * np.linalg.norm(one)
+    return np.asarray(all_of_them @ one / lengths)
