@@ -26,12 +26,14 @@ from lookalike.manifest import Distance
 from lookalike.options import (
     JsonOption,
     LayerOption,
+    MaxPixelsOption,
     PoolingOption,
     RequireGpuOption,
     StoreOption,
     WeightsOption,
     store_in_use,
 )
+from lookalike.pictures import MAX_PIXELS
 from lookalike.settings import Settings
 
 BatchSizeOption = Annotated[
@@ -69,6 +71,7 @@ def run(
     layer: LayerOption = None,
     pooling: PoolingOption = None,
     batch_size: BatchSizeOption = BATCH_SIZE,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and store nothing.")
     ] = False,
@@ -93,6 +96,7 @@ def run(
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
         labels=read_labels(labels) if labels else {},
         batch_size=batch_size,
+        max_pixels=max_pixels,
         dry_run=dry_run,
         prune=prune,
         force=force,
@@ -257,6 +261,8 @@ def _warn(report: IngestReport, reporter: StderrReporter, *, dry_run: bool) -> N
     for collection in report.collections:
         verb = "would remove from" if dry_run else "removed from"
         _list(f"{verb} {collection.name}:", [repr(path) for path in collection.removed], reporter)
+    for needed, count in report.needed.items():
+        reporter.say(f"warning: {count} of the skipped pictures can be read once this is installed: {needed}")
     if report.unused_labels:
         reporter.say(f"warning: {report.unused_labels} rows of the labels name no picture here")
 

@@ -1,5 +1,6 @@
 """Reading ahead: in threads, in order, and never further than it may."""
 
+import io
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from ingest.reading import map_ahead, read_picture
 from ingest.scan import FoundFile
 from lookalike.errors import SkipReason
-from lookalike.pictures import sha256_of
+from lookalike.picture_files import sha256_of
 
 AHEAD = 5
 
@@ -125,7 +126,7 @@ def test_closing_early_does_not_read_what_is_waiting() -> None:
 def test_a_picture_is_read_hashed_and_decoded(picture: Path) -> None:
     """In one go, since its bytes are at hand."""
     read = read_picture(found(picture), lambda _: False)
-    assert read.sha256 == sha256_of(picture.read_bytes())
+    assert read.sha256 == sha256_of(io.BytesIO(picture.read_bytes()))
     assert read.picture is not None
     assert (read.picture.width, read.picture.height) == (64, 48)
     assert read.problem is None
@@ -135,7 +136,7 @@ def test_a_picture_whose_bytes_are_known_is_not_decoded(picture: Path) -> None:
     """Decoding is what takes the time, and its vector is there."""
     asked: list[str] = []
     read = read_picture(found(picture), lambda sha256: not asked.append(sha256))
-    assert asked == [sha256_of(picture.read_bytes())]
+    assert asked == [sha256_of(io.BytesIO(picture.read_bytes()))]
     assert (read.picture, read.problem) == (None, None)
 
 
