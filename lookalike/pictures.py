@@ -90,7 +90,7 @@ def decode(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Pict
         extent = _reduce(image)
         needed = _bytes_needed(image, full, stream, name)
         _check_pixels(name, full, max_pixels * BYTES_A_PIXEL * full[0] * full[1] // needed)
-        with DECODING.taken(needed):
+        with DECODING.taken(needed + _working_bytes(image)):
             return _decoded(image, full, extent)
 
 
@@ -191,6 +191,11 @@ def _bytes_needed(image: "Image.Image", full: tuple[int, int], stream: BinaryIO,
 _JPEGS = ("JPEG", "MPO")
 
 
+def _working_bytes(image: "Image.Image") -> int:
+    """What turning a picture and making it RGB takes besides: at most four of it, or of a part of it."""
+    return 4 * BYTES_A_PIXEL * min(image.width * image.height, WHOLE_PIXELS)
+
+
 def _decoded(image: "Image.Image", full: tuple[int, int], extent: tuple[float, float]) -> Picture:
     """The picture of an open file that is stored as `full` and decoded as `extent` pixels."""
     _scale_key(image)
@@ -207,26 +212,25 @@ def _upright_square(image: "Image.Image", extent: tuple[float, float], turn: str
         return prepare(image, extent)
     way = _pillow().Transpose[turn]
     is_whole = extent[0] == image.width and extent[1] == image.height
-    if is_whole and image.width * image.height <= _TURNED_WHOLE_PIXELS:
+    if is_whole and image.width * image.height <= WHOLE_PIXELS:
         whole = image.transpose(way)
         return prepare(whole, whole.size)
     return prepare(image, extent).transpose(way)
 
 
-_TURNED_WHOLE_PIXELS = 8_000_000
-
-
 def prepare(image: "Image.Image", extent: tuple[float, float]) -> "Image.Image":
     """RGB: the shorter side scaled to the network's square, the centre cut out.
 
-    What is RGB or grey is scaled as it is. All else is made RGB first, and where it is large in bands, so
-    that there is never a second picture of its size.
+    What is RGB or grey is scaled as it is. All else is made RGB first; where it is large in bands, which may
+    round to another value, so that there is never a second picture of its size.
     """
     side = min(extent)
     left, top = (extent[0] - side) / 2, (extent[1] - side) / 2
-    if image.mode in {"RGB", "L"} and not image.has_transparency_data:
-        box = (left, top, left + side, top + side)
+    box = (left, top, left + side, top + side)
+    if _is_plain(image):
         return _scaled(image, box, IMAGE_SIZE).convert("RGB")
+    if image.width * image.height <= WHOLE_PIXELS:
+        return _scaled(_on_white(image), box, IMAGE_SIZE)
     square = _pillow().new("RGB", (IMAGE_SIZE, IMAGE_SIZE))
     lines = _lines_a_band(side)
     for first in range(0, IMAGE_SIZE, lines):
@@ -236,10 +240,18 @@ def prepare(image: "Image.Image", extent: tuple[float, float]) -> "Image.Image":
     return cast("Image.Image", square)
 
 
-_BAND_PIXELS = 4_000_000
+WHOLE_PIXELS = 4_000_000
+"""Size of a picture up to which a copy or two of it do no harm."""
+
+_BAND_PIXELS = 2_000_000
 _MIN_LINES = 4
 
 Box = tuple[float, float, float, float]
+
+
+def _is_plain(image: "Image.Image") -> bool:
+    """Whether scaling it first and making it RGB afterwards is the same."""
+    return image.mode in {"RGB", "L"} and not image.has_transparency_data
 
 
 def _lines_a_band(side: float) -> int:
@@ -254,7 +266,7 @@ def _reach(side: float) -> float:
 
 
 def _band(image: "Image.Image", box: Box, lines: int) -> "Image.Image":
-    """`box` of the picture as RGB `[lines, 224]`, which is the same as if all of it had been scaled."""
+    """`box` of the picture as RGB `[lines, 224]`, with what the filter sees of its surroundings."""
     reach = _reach(box[2] - box[0])
     left, top = max(0, math.floor(box[0] - reach)), max(0, math.floor(box[1] - reach))
     right, bottom = math.ceil(box[2] + reach), math.ceil(box[3] + reach)
@@ -317,7 +329,7 @@ def _on_white(image: "Image.Image") -> "Image.Image":
     if image.mode.startswith("I;16") or image.mode == "I":
         return _narrowed(image).convert("RGB")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
         white = _pillow().new("RGBA", rgba.size, "white")
         return cast("Image.Image", _pillow().alpha_composite(white, rgba).convert("RGB"))
     return image.convert("RGB")

@@ -157,3 +157,23 @@ def test_a_file_that_is_no_picture_says_why(
         (tmp_path / name).write_bytes(content)
     read = read_picture(found(tmp_path / name), lambda _: False)
     assert (read.problem, read.picture) == (problem, None)
+
+
+def test_a_picture_that_needs_something_installed_says_what(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command counts them and says so once."""
+    monkeypatch.setattr("lookalike.pictures._heif_is_read", lambda: False)
+    (tmp_path / "1.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    read = read_picture(found(tmp_path / "1.heic"), lambda _: False)
+    assert (read.problem, read.needed) == (
+        SkipReason.UNSUPPORTED_FORMAT,
+        "this project's extra lookalike[heif]",
+    )
+
+
+def test_the_limit_of_pixels_is_passed_on(picture: Path) -> None:
+    """As `--max-pixels` has it."""
+    read = read_picture(found(picture), lambda _: False, max_pixels=64 * 48 - 1)
+    assert read.problem is SkipReason.TOO_LARGE
+    assert read_picture(found(picture), lambda _: False, max_pixels=64 * 48).problem is None

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ import numpy as np
 import pillow_heif
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lookalike import pictures
 from lookalike.backbones import RESNET101V2, VGG16
-from lookalike.errors import PictureError, SkipReason
+from lookalike.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike.pictures import Picture, preprocessing_id
 
 Array = NDArray[Any]
@@ -98,7 +99,7 @@ def turned(orientation: int, kind: str, **options: Any) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = Image.fromarray(np.ascontiguousarray(STORED_AS[orientation](asymmetric())))
-    return encoded(stored, kind, exif=exif, **options)
+    return encoded(stored, kind, exif=exif.tobytes(), **options)
 
 
 def promising(width: int, height: int) -> bytes:
@@ -118,6 +119,12 @@ def reason_of(data: bytes, **options: Any) -> SkipReason:
 def largest_difference(one: Array, other: Array) -> int:
     """In levels of 0 to 255."""
     return int(np.abs(one.astype(int) - other).max())
+
+
+def cosine(one: Array, other: Array) -> float:
+    """Of the angle between two pictures' pixels."""
+    a, b = one.astype(float).ravel(), other.astype(float).ravel()
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def assert_filled(data: bytes, colour: tuple[int, int, int], *, tolerance: int = 0) -> None:
@@ -381,6 +388,125 @@ def test_a_jpeg_that_lacks_its_last_bytes_is_truncated(options: dict[str, Any]) 
 def test_what_is_no_picture_of_ours_is_named_for_what_it_is(data: bytes, reason: SkipReason) -> None:
     """By its first bytes; its name proves nothing."""
     assert reason_of(data) is reason
+
+
+def test_a_heic_picture_is_read_where_the_extra_is_installed() -> None:
+    """Phones write them, turned as EXIF would have it, which the library undoes by itself."""
+    pillow_heif.register_heif_opener()
+    for orientation in STORED_AS:
+        upright = decode(encoded(Image.fromarray(asymmetric()), "HEIF", quality=95), "upright")
+        picture = decode(turned(orientation, "HEIF", quality=95), "IMG_0001.HEIC")
+        assert (picture.width, picture.height) == (80, 48)
+        assert largest_difference(picture.pixels, upright.pixels) <= 2 * LOSSY_TOLERANCE
+
+
+def test_a_heic_picture_names_the_extra_where_it_is_missing(
+    monkeypatch: pytest.MonkeyPatch, missing_decoders: None
+) -> None:
+    """Many people will see this message, and whoever installs it is done."""
+    pillow_heif.register_heif_opener()
+    data = encoded(Image.new("RGB", (64, 64)), "HEIF")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(
+        MissingDecoderError, match=r"IMG\.HEIC is HEIC; install .*lookalike\[heif\]"
+    ) as refused:
+        decode(data, "IMG.HEIC")
+    assert refused.value.reason is SkipReason.UNSUPPORTED_FORMAT
+
+
+@pytest.mark.parametrize("brands", [b"avif\0\0\0\0mif1", b"mif1\0\0\0\0avif"])
+def test_an_avif_picture_names_the_decoder_where_it_is_missing(
+    monkeypatch: pytest.MonkeyPatch, missing_decoders: None, brands: bytes
+) -> None:
+    """Some builds of Pillow lack it; the name may stand in the second place."""
+    monkeypatch.setattr("PIL.features.check", lambda _: False)
+    with pytest.raises(MissingDecoderError, match=r"a\.avif is AVIF; install a Pillow") as refused:
+        decode(b"\0\0\0\x14ftyp" + brands + b"\0" * 64, "a.avif")
+    assert refused.value.reason is SkipReason.UNSUPPORTED_FORMAT
+
+
+@pytest.fixture
+def missing_decoders() -> Iterator[None]:
+    """What is installed is looked up again, before and after."""
+    lookups = (pictures._heif_is_read, pictures._avif_is_read)  # noqa: SLF001 - they remember the first answer
+    for lookup in lookups:
+        lookup.cache_clear()
+    yield
+    for lookup in lookups:
+        lookup.cache_clear()
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
+def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(options: dict[str, Any]) -> None:
+    """As good as the whole; its real size is told. An odd one, of which the last pixels stand for a part."""
+    large = noise(45, 60).resize((2405, 1803), Image.Resampling.BICUBIC)
+    data = encoded(large, "JPEG", quality=92, **options)
+    picture = decode(data, "large.jpg")
+    assert (picture.width, picture.height) == (2405, 1803)
+    with Image.open(io.BytesIO(data)) as whole:
+        plain = ImageOps.fit(whole, (224, 224), Image.Resampling.BICUBIC)
+    assert cosine(picture.pixels, np.asarray(plain)) > 0.9999
+    assert largest_difference(picture.pixels, np.asarray(plain)) <= LOSSY_TOLERANCE
+
+
+@pytest.mark.parametrize("orientation", STORED_AS)
+def test_a_large_jpeg_is_set_upright_all_the_same(orientation: int) -> None:
+    """It is turned when it is small already."""
+    upright = np.asarray(noise(8, 16).resize((2405, 1803), Image.Resampling.BICUBIC))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED_AS[orientation](upright)))
+    picture = decode(encoded(stored, "JPEG", exif=exif, quality=92), "large.jpg")
+    plain = ImageOps.fit(Image.fromarray(upright), (224, 224), Image.Resampling.BICUBIC)
+    assert (picture.width, picture.height) == (2405, 1803)
+    assert cosine(picture.pixels, np.asarray(plain)) > 0.9999
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "I;16", "1"])
+@pytest.mark.parametrize("size", [(700, 500), (500, 700), (3000, 400), (225, 1001)])
+def test_bands_give_what_the_whole_gives(
+    mode: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large pictures are made RGB a band at a time, so that there is no second one of their size.
+
+    Pillow may scale a band down and across in the other order, and rounds in between.
+    """
+    data = encoded(in_mode(mode, noise(6, 8).resize(size, Image.Resampling.BICUBIC)), "TIFF")
+    whole = decode(data, "whole").pixels
+    monkeypatch.setattr(pictures, "WHOLE_PIXELS", 0)
+    monkeypatch.setattr(pictures, "_BAND_PIXELS", 1)
+    assert cosine(decode(data, "bands").pixels, whole) > 0.9999
+
+
+def in_mode(mode: str, image: Image.Image) -> Image.Image:
+    """The picture as a file of this mode has it; alpha is its own brightness."""
+    grey = image.convert("L")
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(grey).astype(np.uint16) << 8)
+    if mode in {"LA", "RGBA"}:
+        image = image.convert(mode[:-1])
+        image.putalpha(grey)
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize("orientation", STORED_AS)
+def test_a_large_picture_is_turned_after_it_was_scaled(
+    orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That may round to the next value, and saves a second picture of its size."""
+    monkeypatch.setattr(pictures, "WHOLE_PIXELS", 0)
+    picture = decode(turned(orientation, "PNG"), "turned")
+    upright = decode(encoded(Image.fromarray(asymmetric()), "PNG"), "upright")
+    assert (picture.width, picture.height) == (80, 48)
+    assert largest_difference(picture.pixels, upright.pixels) <= 1
+
+
+def test_a_jpeg_of_absurdly_many_scans_is_refused() -> None:
+    """A few bytes each, and each makes the decoder go over the whole picture."""
+    data = encoded(noise(), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    assert decode(data[:-2] + last * 80 + b"\xff\xd9", "many.jpg").width == 160
+    assert reason_of(data[:-2] + last * 100 + b"\xff\xd9") is SkipReason.UNSUPPORTED_FORMAT
 
 
 def test_floating_point_pixels_are_refused() -> None:
