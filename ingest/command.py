@@ -130,6 +130,7 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
 def rebuild_collection(
     collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection to make anew.")],
     batch_size: BatchSizeOption = BATCH_SIZE,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -139,7 +140,13 @@ def rebuild_collection(
     settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = rebuild(
-            collection, batch_size=batch_size, store=opened, settings=settings, reporter=reporter, stop=stop
+            collection,
+            batch_size=batch_size,
+            max_pixels=max_pixels,
+            store=opened,
+            settings=settings,
+            reporter=reporter,
+            stop=stop,
         )
     if report.interrupted:
         raise KeyboardInterrupt
