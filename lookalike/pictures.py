@@ -4,10 +4,12 @@ How a picture is brought to 224 x 224 was chosen by measurement; see docs/adr/00
 memory that may take: docs/adr/0005-memory.md.
 """
 
+import ctypes
+import gc
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from io import SEEK_END
@@ -47,6 +49,9 @@ REDUCED_SIDE = 4 * IMAGE_SIZE
 PREPARATION = "crop-bicubic-224"
 """Named in the preprocessing id: two ways of preparing pictures are two spaces."""
 
+LARGE_BYTES = 64 * 2**20
+"""What a picture takes that is given back to the system at once."""
+
 DECODING = Budget(BYTES_A_PIXEL * MAX_PIXELS)
 """What all threads together may take for decoding."""
 
@@ -80,18 +85,31 @@ def decode(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Pict
     head = stream.read(HEAD_BYTES)
     if not head:
         raise PictureError(f"{name} is empty", reason=SkipReason.EMPTY)
-    with (
-        _reasons(head, size, name),
-        _room_for_file(head, size, name),
-        _pillow().open(stream, formats=_formats(head, name)) as image,
-    ):
+    with _reasons(head, size, name), _room_for_file(head, size, name), ExitStack() as room:
+        return _opened_and_decoded(stream, head, name, max_pixels, room)
+
+
+def _opened_and_decoded(
+    stream: BinaryIO, head: bytes, name: str, max_pixels: int, room: ExitStack
+) -> Picture:
+    """Takes what it needs of the budget into `room`, to be given back when nothing here is held any more."""
+    with _pillow().open(stream, formats=_formats(head, name)) as image:
         full = image.size
         _check_header(image, name, max_pixels)
         extent = _reduce(image)
         needed = _bytes_needed(image, full, stream, name)
         _check_pixels(name, full, max_pixels * BYTES_A_PIXEL * full[0] * full[1] // needed)
-        with DECODING.taken(needed + _working_bytes(image)):
-            return _decoded(image, full, extent)
+        room.enter_context(DECODING.taken(needed + _working_bytes(image)))
+        if needed >= LARGE_BYTES:
+            room.callback(_give_back)
+        return _decoded(image, full, extent)
+
+
+def _give_back() -> None:
+    """Returns to the system what a large picture took, or the C library keeps it, for each thread anew."""
+    gc.collect()  # decoders hang in cycles of references
+    with suppress(OSError, AttributeError, TypeError):  # glibc alone has it, and alone needs it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _formats(head: bytes, name: str) -> tuple[str, ...]:
