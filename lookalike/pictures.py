@@ -1,7 +1,7 @@
 """Files become pixels: which files count as pictures, and how one becomes `uint8 [224, 224, 3]`.
 
 How a picture is brought to 224 x 224 was chosen by measurement; see docs/adr/0004-preprocessing.md. How much
-memory that may take: docs/adr/0005-memory.md.
+memory that may take: docs/adr/0006-memory-of-decoding.md.
 """
 
 import ctypes

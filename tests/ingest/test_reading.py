@@ -1,6 +1,7 @@
 """Reading ahead: in threads, in order, and never further than it may."""
 
 import io
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,6 +158,26 @@ def test_a_file_that_is_no_picture_says_why(
         (tmp_path / name).write_bytes(content)
     read = read_picture(found(tmp_path / name), lambda _: False)
     assert (read.problem, read.picture) == (problem, None)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
+def test_a_file_that_has_become_a_pipe_is_not_waited_for(picture: Path) -> None:
+    """It was a file when the folder was looked at."""
+    entry = found(picture)
+    picture.unlink()
+    os.mkfifo(picture)
+    assert read_picture(entry, lambda _: False).problem is SkipReason.UNREADABLE
+
+
+def test_a_large_file_is_read_from_the_disk(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not held in memory; nothing else is different."""
+    in_memory = read_picture(found(picture), lambda _: False)
+    monkeypatch.setattr("lookalike.picture_files.IN_MEMORY_BYTES", 0)
+    from_disk = read_picture(found(picture), lambda _: False)
+    assert from_disk.sha256 == in_memory.sha256
+    assert from_disk.picture is not None
+    assert in_memory.picture is not None
+    assert (from_disk.picture.pixels == in_memory.picture.pixels).all()
 
 
 def test_a_picture_that_needs_something_installed_says_what(

@@ -76,7 +76,7 @@ class Place:
         """What is ingested."""
         return self.root / "pictures"
 
-    def ingest(self, *words: str) -> Ingested:
+    def ingest(self, *words: str, **variables: str) -> Ingested:
         """Runs the command to its end, whatever happens; nothing is written but in its home."""
         before = self._surroundings()
         process = subprocess.Popen(
@@ -89,7 +89,7 @@ class Place:
                 *words,
             ],
             cwd=self.root / "cwd",
-            env=self.shell.environment | self._folders(),
+            env=self.shell.environment | self._folders() | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -127,7 +127,8 @@ class Place:
             report["collections"][0]["name"]
         ) as collection:
             paths = {payload.id: payload.path for payload in collection.scan()}
-            return {paths[id_]: vector for id_, vector in collection.vectors(list(paths)).items()}
+            vectors = collection.vectors(list(paths))
+        return {path: vectors[id_] for id_, path in sorted(paths.items(), key=lambda item: item[1])}
 
 
 class Watch(threading.Thread):
@@ -244,12 +245,11 @@ def test_one_picture_in_many_forms_has_one_vector(place: Place, ledger: Any) -> 
 
 def test_a_folder_may_change_while_it_is_read(place: Place, ledger: Any, full_length: bool) -> None:
     """Files vanish, are cut, replaced and turned into pipes; when all is quiet, the next run has it right."""
-    names = [f"{i:04}.png" for i in range(600 if full_length else 80)]
+    names = [f"{i:04}.png" for i in range(600 if full_length else 60)]
     for name in names:
         (place.pictures / name).write_bytes(speckled(name))
     with Meddler(place.pictures, names):
-        unwatched = Place(root=place.root, shell=place.shell)
-        process = start(unwatched)
+        process = start(place)
         out, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, err.decode(errors="replace")[-2000:]
     (report,) = map(_json, out.splitlines())
@@ -263,17 +263,44 @@ def test_a_folder_may_change_while_it_is_read(place: Place, ledger: Any, full_le
     assert_nothing_new(quiet, place.ingest())
 
 
-@pytest.mark.parametrize("said", ["pipe.jpg", "/dev/zero", ".", "loop.jpg"])
-def test_a_query_that_is_no_file_is_answered_at_once(place: Place, said: str) -> None:
-    """With exit code 4 and the way to pipe a picture in, and not by waiting for ever."""
+def test_queries_that_are_no_files_are_answered_at_once(place: Place) -> None:
+    """With exit code 4 and the way to pipe a picture in; nothing is waited for, and others are answered."""
     drawing().save(place.pictures / "whole.png")
     place.ingest()
     os.mkfifo(place.root / "pipe.jpg")
     (place.root / "loop.jpg").symlink_to("loop.jpg")
-    done = place.shell("search", "query", said, "--json")
+    queries = ("pipe.jpg", "/dev/zero", ".", "loop.jpg", "pictures/whole.png")
+    done = place.shell("search", "query", *queries, "--json")
     assert done.code == PictureError.exit_code
-    assert [answer["error"] for answer in done.json] == ["unreadable"]
-    assert ("name it -" in done.err) == (said == "pipe.jpg")
+    assert [answer.get("error") for answer in done.json] == [*["unreadable"] * 4, None]
+    assert done.err.count("name it - ") == 1
+
+
+def test_the_limit_of_pixels_is_an_option(place: Place) -> None:
+    """Of the ingest and of the search; a picture of just as many pixels is let in."""
+    drawing().save(place.pictures / "whole.png")
+    drawing(161, 120).save(place.pictures / "one-column-more.png")
+    limit = ("--max-pixels", str(160 * 120))
+    done = place.ingest(*limit)
+    assert (done.skipped, [*done.vectors]) == ({"one-column-more.png": "too-large"}, ["whole.png"])
+    assert [*place.ingest().vectors.keys() - done.vectors.keys()] == ["one-column-more.png"]
+    asked = place.shell("search", "query", "pictures/one-column-more.png", "--json", *limit)
+    assert (asked.code, asked.json[0]["error"]) == (PictureError.exit_code, "too-large")
+
+
+def test_what_has_to_be_installed_is_said_once(place: Place) -> None:
+    """A stand-in for `pillow_heif` that cannot be imported lies before the real one on the path."""
+    (place.root / "without").mkdir()
+    (place.root / "without" / "pillow_heif.py").write_text("raise ImportError", encoding="utf-8")
+    drawing().save(place.pictures / "whole.png")
+    for name in ("1.heic", "2.HEIF"):
+        (place.pictures / name).write_bytes(encoded(drawing(), "HEIF"))
+    path = os.pathsep.join((str(place.root / "without"), os.environ.get("PYTHONPATH", "")))
+    done = place.ingest(PYTHONPATH=path)
+    assert done.skipped == dict.fromkeys(("1.heic", "2.HEIF"), "unsupported-format")
+    assert done.err.count("lookalike[heif]") == 1
+    assert "warning: 2 of the skipped pictures can be read once this is installed" in done.err
+    assert [*place.ingest().vectors] == ["1.heic", "2.HEIF", "whole.png"]
 
 
 def lost(paths: Sequence[str], done: Ingested) -> list[str]:
