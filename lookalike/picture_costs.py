@@ -1,8 +1,8 @@
 """What decoding a picture takes: known from its header, and shared out among the threads that decode.
 
-Measured as a process' peak on pictures of 24 megapixels (docs/adr/0006-memory-of-decoding.md): 4 bytes a pixel
-for what Pillow holds itself, 16 and more for the libraries behind WebP, AVIF and HEIC, and for JPEGs in
-several scans 2 bytes more for every sample, since all of them are kept to the last scan.
+Measured as a process' peak on pictures of 24 megapixels: 4 bytes a pixel for what Pillow holds itself, 16 and
+more for the libraries behind WebP, AVIF and HEIC, and for JPEGs in several scans 2 bytes more for every
+sample, since all of them are kept to the last scan (docs/adr/0006-memory-of-decoding.md).
 """
 
 import re
