@@ -41,7 +41,8 @@ from lookalike.console import Quiet
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import PictureError
 from lookalike.manifest import Distance
-from lookalike.pictures import Picture, decode, read_bytes, sha256_of
+from lookalike.picture_files import opened, sha256_of
+from lookalike.pictures import Picture, decode
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedStore
 
@@ -79,10 +80,12 @@ def copy_pictures(photos: Path, folder: Path, count: int) -> list[Picture]:
     pictures: dict[str, Picture] = {}
     sizes = []
     for entry in found[:: max(1, len(found) // count)][:count]:
-        with suppress(PictureError):
-            data = read_bytes(entry.file)
-            if sha256_of(data) not in pictures:
-                pictures[sha256_of(data)] = decode(data, entry.path)
+        with suppress(PictureError), opened(entry.file) as stream:
+            sha256 = sha256_of(stream)
+            if sha256 not in pictures:
+                pictures[sha256] = decode(stream, entry.path)
+                stream.seek(0)
+                data = stream.read()
                 copy = folder / entry.path
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(data)

@@ -196,6 +196,8 @@ def _model_of_spec(spec: ModelSpec, settings: Settings, reporter: Reporter) -> M
     """Found, or made; whoever waited for another process finds what that one made."""
     if (model := _known_model(spec, settings)) is not None:
         return model
+    if weights_kind(spec.weights) is WeightsKind.FILE:
+        weights_path(spec.weights)  # what cannot be need not wait, and leaves no folder behind
     with _alone(settings, reporter):
         if (model := _known_model(spec, settings)) is not None:
             return model

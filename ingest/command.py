@@ -27,12 +27,14 @@ from lookalike.manifest import Distance
 from lookalike.options import (
     JsonOption,
     LayerOption,
+    MaxPixelsOption,
     PoolingOption,
     RequireGpuOption,
     StoreOption,
     WeightsOption,
     store_in_use,
 )
+from lookalike.pictures import MAX_PIXELS
 from lookalike.settings import Settings
 
 BatchSizeOption = Annotated[
@@ -70,6 +72,7 @@ def run(
     layer: LayerOption = None,
     pooling: PoolingOption = None,
     batch_size: BatchSizeOption = BATCH_SIZE,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and store nothing.")
     ] = False,
@@ -95,6 +98,7 @@ def run(
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
         labels=_labels(labels, whose.root) if labels else {},
         batch_size=batch_size,
+        max_pixels=max_pixels,
         dry_run=dry_run,
         prune=prune,
         force=force,
@@ -128,6 +132,7 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
 def rebuild_collection(
     collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection to make anew.")],
     batch_size: BatchSizeOption = BATCH_SIZE,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -137,7 +142,13 @@ def rebuild_collection(
     settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = rebuild(
-            collection, batch_size=batch_size, store=opened, settings=settings, reporter=reporter, stop=stop
+            collection,
+            batch_size=batch_size,
+            max_pixels=max_pixels,
+            store=opened,
+            settings=settings,
+            reporter=reporter,
+            stop=stop,
         )
     if report.interrupted:
         raise KeyboardInterrupt
@@ -269,6 +280,8 @@ def _warn(report: IngestReport, reporter: StderrReporter, *, dry_run: bool) -> N
     for collection in report.collections:
         verb = "would remove from" if dry_run else "removed from"
         _list(f"{verb} {collection.name}:", [repr(path) for path in collection.removed], reporter)
+    for needed, count in report.needed.items():
+        reporter.say(f"warning: {count} of the skipped pictures can be read once this is installed: {needed}")
     if report.unused_labels:
         reporter.say(f"warning: {report.unused_labels} rows of the labels name no picture here")
 

@@ -9,8 +9,9 @@ from itertools import islice
 from typing import TypeVar
 
 from ingest.scan import FoundFile
-from lookalike.errors import PictureError, SkipReason
-from lookalike.pictures import Picture, decode, read_bytes, sha256_of
+from lookalike.errors import MissingDecoderError, PictureError, SkipReason
+from lookalike.picture_files import opened, sha256_of
+from lookalike.pictures import MAX_PIXELS, Picture, decode
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,20 +19,28 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadFile:
-    """A file that was read; `picture` is None where its vector is known, or where `problem` says why."""
+    """A file that was read; `picture` is None where its vector is known, or where `problem` says why.
+
+    `needed` is what has to be installed for it to be read.
+    """
 
     found: FoundFile
     sha256: str = ""
     picture: Picture | None = None
     problem: SkipReason | None = None
+    needed: str | None = None
 
 
-def read_picture(found: FoundFile, is_known: Callable[[str], bool]) -> ReadFile:
+def read_picture(
+    found: FoundFile, is_known: Callable[[str], bool], *, max_pixels: int = MAX_PIXELS
+) -> ReadFile:
     """Reads and hashes a file, and decodes it unless vectors for its bytes are known."""
     try:
-        data = read_bytes(found.file)
-        sha256 = sha256_of(data)
-        picture = None if is_known(sha256) else decode(data, found.path)
+        with opened(found.file) as stream:
+            sha256 = sha256_of(stream)
+            picture = None if is_known(sha256) else decode(stream, found.path, max_pixels=max_pixels)
+    except MissingDecoderError as error:
+        return ReadFile(found=found, problem=error.reason, needed=error.needed)
     except PictureError as error:
         return ReadFile(found=found, problem=error.reason)
     return ReadFile(found=found, sha256=sha256, picture=picture)

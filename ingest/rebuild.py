@@ -17,6 +17,7 @@ from lookalike.console import Reporter
 from lookalike.embedder import BATCH_SIZE
 from lookalike.errors import CollectionMissingError, ManifestError, UsageError
 from lookalike.manifest import CollectionManifest, collection_name
+from lookalike.pictures import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store, staged_name
@@ -42,6 +43,7 @@ def rebuild(
     name: str,
     *,
     batch_size: int = BATCH_SIZE,
+    max_pixels: int = MAX_PIXELS,
     store: Store,
     settings: Settings,
     reporter: Reporter,
@@ -69,6 +71,7 @@ def rebuild(
             distances=[old.distance],
             labels=_classes(name, dataset, store),
             batch_size=batch_size,
+            max_pixels=max_pixels,
             prune=True,
             into=staged_name(name),
         )

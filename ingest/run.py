@@ -1,6 +1,7 @@
 """Stage 2 itself: scan, read ahead, embed in batches, write in batches, index at the end."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from lookalike.console import Bar, Reporter
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError
 from lookalike.manifest import Distance
-from lookalike.pictures import Picture
+from lookalike.pictures import MAX_PIXELS, Picture
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
 from lookalike.stores.protocol import Store
@@ -40,6 +41,7 @@ class IngestRequest:
     distances: Sequence[Distance]
     labels: Mapping[str, str | None] = field(default_factory=dict)
     batch_size: int = BATCH_SIZE
+    max_pixels: int = MAX_PIXELS
     dry_run: bool = False
     prune: bool = False
     force: bool = False
@@ -48,7 +50,10 @@ class IngestRequest:
 
 @dataclass(slots=True, kw_only=True)
 class IngestReport:
-    """What an ingest did. `embedded` counts pictures, whatever the number of collections."""
+    """What an ingest did. `embedded` counts pictures, whatever the number of collections.
+
+    `needed` is what has to be installed for some of the skipped pictures, and for how many.
+    """
 
     dataset: Dataset
     store: str
@@ -56,6 +61,7 @@ class IngestReport:
     found: int = 0
     embedded: int = 0
     skipped: list[Skipped] = field(default_factory=list)
+    needed: Counter[str] = field(default_factory=Counter)
     unused_labels: int = 0
     interrupted: bool = False
     reading_s: float = 0.0
@@ -141,8 +147,8 @@ def find_pictures(root: Path, *, may_be_empty: bool = False) -> Iterator[FoundFi
     if may_be_empty:
         return iter(())
     raise UsageError(
-        f"{root} holds no pictures (.jpg, .png, .webp, .gif, .tif, .bmp or .avif); if a disk is not mounted, "
-        "mount it; if they are gone for good, add --prune --force"
+        f"{root} holds no pictures (.jpg, .png, .webp, .gif, .tif, .bmp, .avif or .heic); if a disk is not "
+        "mounted, mount it; if they are gone for good, add --prune --force"
     )
 
 
@@ -241,16 +247,23 @@ class _Ingest:
 
     def _read(self, found: FoundFile) -> ReadFile:
         """In a thread: decoding is left out where every target has a vector for these bytes."""
-        return read_picture(found, lambda sha256: all(t.known.has_bytes(sha256) for t in self._targets))
+        return read_picture(
+            found,
+            lambda sha256: all(target.known.has_bytes(sha256) for target in self._targets),
+            max_pixels=self._request.max_pixels,
+        )
 
     def _take(self, file: ReadFile, bar: Bar) -> None:
         found = file.found
         if file.problem is None:
             decisions = self._decide_read(file)
             if file.picture is None and any(decision.embeds for decision in decisions.values()):
-                file = read_picture(found, lambda _: False)  # the point with these bytes is gone meanwhile
+                # the point with these bytes is gone meanwhile
+                file = read_picture(found, lambda _: False, max_pixels=self._request.max_pixels)
                 decisions = self._decide_read(file)
         if file.problem is not None:
+            if file.needed is not None:
+                self._report.needed[file.needed] += 1
             self._skip(found.path, file.problem, bar)
             return
         decisions = {target.name: target.decide(decisions[target.name]) for target in self._targets}

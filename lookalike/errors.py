@@ -6,6 +6,7 @@
     │   ├── WeightsError           3   weights missing, damaged or of another network
     │   └── ProviderError          3   a required GPU that is not there
     ├── PictureError               4   a picture that cannot be read
+    │   └── MissingDecoderError    4   what would read it is not installed
     ├── StoreError                 5   the store cannot be reached or refuses
     ├── CollectionError            6   a collection that does not fit
     │   ├── CollectionMissingError 6   it is not there
@@ -69,6 +70,16 @@ class PictureError(LookalikeError):
     def __init__(self, message: str, *, reason: SkipReason) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class MissingDecoderError(PictureError):
+    """A picture could be read if `needed` were installed."""
+
+    def __init__(self, message: str, *, needed: str) -> None:
+        super().__init__(
+            f"{message}; install {needed}, or convert it to JPEG", reason=SkipReason.UNSUPPORTED_FORMAT
+        )
+        self.needed = needed
 
 
 class StoreError(LookalikeError):

@@ -36,6 +36,15 @@ StoreOption = Annotated[
 RequireGpuOption = Annotated[
     bool, typer.Option("--require-gpu", help="Fail where pictures would be embedded on anything but CUDA.")
 ]
+MaxPixelsOption = Annotated[
+    int,
+    typer.Option(
+        "--max-pixels",
+        min=1,
+        metavar="N",
+        help="Larger pictures are left out; WebP, AVIF and HEIC from a quarter of it on.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
 

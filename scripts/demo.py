@@ -17,7 +17,8 @@ from exporter.sources import HostUnreachableError
 from ingest.scan import FoundFile, scan
 from lookalike.console import StderrReporter, run_command
 from lookalike.errors import PictureError, UsageError
-from lookalike.pictures import decode, read_bytes
+from lookalike.picture_files import opened
+from lookalike.pictures import decode
 from lookalike.settings import Settings
 
 OFFICIAL = ["--backbone", "resnet"]
@@ -70,7 +71,8 @@ def first_picture(folder: Path) -> Path:
     for entry in scan(folder):
         if isinstance(entry, FoundFile):
             try:
-                decode(read_bytes(entry.file), entry.path)
+                with opened(entry.file) as stream:
+                    decode(stream, entry.path)
             except PictureError:
                 continue
             return entry.file

@@ -8,7 +8,8 @@ import typer
 from lookalike.console import StderrReporter, Verbose, command_app, one_line, run_command, say
 from lookalike.errors import PictureError, UsageError
 from lookalike.manifest import CollectionManifest, Distance
-from lookalike.options import JsonOption, RequireGpuOption, StoreOption, store_in_use
+from lookalike.options import JsonOption, MaxPixelsOption, RequireGpuOption, StoreOption, store_in_use
+from lookalike.pictures import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.points import SearchHit
 from lookalike.stores.protocol import Store
@@ -46,6 +47,7 @@ def query(
     include_self: Annotated[
         bool, typer.Option("--include-self", help="Keep pictures whose bytes equal the query's.")
     ] = False,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -57,7 +59,12 @@ def query(
     if images.count(STDIN) > 1:
         raise UsageError("standard input can be read once; name - once")
     options = QueryOptions(
-        limit=limit, class_name=class_name, dataset=dataset, exact=exact, include_self=include_self
+        limit=limit,
+        class_name=class_name,
+        dataset=dataset,
+        exact=exact,
+        include_self=include_self,
+        max_pixels=max_pixels,
     )
     settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
     with store_in_use(store, settings, reporter) as opened:

@@ -1,20 +1,22 @@
 """Stage 3 itself: one model and one open collection answer any number of pictures."""
 
+import io
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from exporter import ready_model
 from lookalike.console import Reporter
 from lookalike.embedder import Embedder
 from lookalike.errors import PictureError, SkipReason
 from lookalike.manifest import CollectionManifest
-from lookalike.pictures import decode, read_bytes, sha256_of
+from lookalike.picture_files import opened, read_piped, sha256_of
+from lookalike.pictures import MAX_PIXELS, Pixels, decode
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter, SearchHit, usable_rows
 from lookalike.stores.protocol import Collection, Store
@@ -31,6 +33,7 @@ class QueryOptions:
     dataset: str | None = None
     exact: bool = False
     include_self: bool = False
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +85,8 @@ class Searcher:
             PictureError: the picture cannot be read.
         """
         started = time.perf_counter()
-        data = _stdin_bytes() if query == STDIN else read_bytes(_path(query))
-        picture = decode(data, query)
-        vector = self._embedder.embed_one(picture.pixels)
+        sha256, pixels = _read(query, options.max_pixels)
+        vector = self._embedder.embed_one(pixels)
         if not usable_rows(vector[None]).all():
             raise PictureError(f"the network sees nothing in {query}", reason=SkipReason.NO_EMBEDDING)
         embed_ms = _since(started)
@@ -93,16 +95,22 @@ class Searcher:
         where = PointFilter(
             class_name=options.class_name,
             dataset=options.dataset,
-            excluded_sha256=None if options.include_self else sha256_of(data),
+            excluded_sha256=None if options.include_self else sha256,
         )
         hits = self._collection.query(vector, limit=options.limit, where=where, exact=options.exact)
         load_ms, self._load_ms = self._load_ms, 0.0
         return Answer(query=query, hits=hits, load_ms=load_ms, embed_ms=embed_ms, search_ms=_since(started))
 
 
-def _stdin_bytes() -> bytes:
+def _read(query: str, max_pixels: int) -> tuple[str, Pixels]:
+    """The SHA-256 and the pixels of a query."""
+    with nullcontext(_stdin()) if query == STDIN else opened(_path(query)) as stream:
+        return sha256_of(stream), decode(stream, query, max_pixels=max_pixels).pixels
+
+
+def _stdin() -> BinaryIO:
     """All of standard input; nothing where it is closed."""
-    return sys.stdin.buffer.read() if sys.stdin is not None else b""
+    return read_piped(sys.stdin.buffer) if sys.stdin is not None else io.BytesIO()
 
 
 def _path(query: str) -> Path:

@@ -1,5 +1,7 @@
 """Reading ahead: in threads, in order, and never further than it may."""
 
+import io
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 from ingest.reading import map_ahead, read_picture
 from ingest.scan import FoundFile
 from lookalike.errors import SkipReason
-from lookalike.pictures import sha256_of
+from lookalike.picture_files import sha256_of
 
 AHEAD = 5
 
@@ -125,7 +127,7 @@ def test_closing_early_does_not_read_what_is_waiting() -> None:
 def test_a_picture_is_read_hashed_and_decoded(picture: Path) -> None:
     """In one go, since its bytes are at hand."""
     read = read_picture(found(picture), lambda _: False)
-    assert read.sha256 == sha256_of(picture.read_bytes())
+    assert read.sha256 == sha256_of(io.BytesIO(picture.read_bytes()))
     assert read.picture is not None
     assert (read.picture.width, read.picture.height) == (64, 48)
     assert read.problem is None
@@ -135,7 +137,7 @@ def test_a_picture_whose_bytes_are_known_is_not_decoded(picture: Path) -> None:
     """Decoding is what takes the time, and its vector is there."""
     asked: list[str] = []
     read = read_picture(found(picture), lambda sha256: not asked.append(sha256))
-    assert asked == [sha256_of(picture.read_bytes())]
+    assert asked == [sha256_of(io.BytesIO(picture.read_bytes()))]
     assert (read.picture, read.problem) == (None, None)
 
 
@@ -156,3 +158,43 @@ def test_a_file_that_is_no_picture_says_why(
         (tmp_path / name).write_bytes(content)
     read = read_picture(found(tmp_path / name), lambda _: False)
     assert (read.problem, read.picture) == (problem, None)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
+def test_a_file_that_has_become_a_pipe_is_not_waited_for(picture: Path) -> None:
+    """It was a file when the folder was looked at."""
+    entry = found(picture)
+    picture.unlink()
+    os.mkfifo(picture)
+    assert read_picture(entry, lambda _: False).problem is SkipReason.UNREADABLE
+
+
+def test_a_large_file_is_read_from_the_disk(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not held in memory; nothing else is different."""
+    in_memory = read_picture(found(picture), lambda _: False)
+    monkeypatch.setattr("lookalike.picture_files.IN_MEMORY_BYTES", 0)
+    from_disk = read_picture(found(picture), lambda _: False)
+    assert from_disk.sha256 == in_memory.sha256
+    assert from_disk.picture is not None
+    assert in_memory.picture is not None
+    assert (from_disk.picture.pixels == in_memory.picture.pixels).all()
+
+
+def test_a_picture_that_needs_something_installed_says_what(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command counts them and says so once."""
+    monkeypatch.setattr("lookalike.pictures._heif_is_read", lambda: False)
+    (tmp_path / "1.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    read = read_picture(found(tmp_path / "1.heic"), lambda _: False)
+    assert (read.problem, read.needed) == (
+        SkipReason.UNSUPPORTED_FORMAT,
+        "this project's extra lookalike[heif]",
+    )
+
+
+def test_the_limit_of_pixels_is_passed_on(picture: Path) -> None:
+    """As `--max-pixels` has it."""
+    read = read_picture(found(picture), lambda _: False, max_pixels=64 * 48 - 1)
+    assert read.problem is SkipReason.TOO_LARGE
+    assert read_picture(found(picture), lambda _: False, max_pixels=64 * 48).problem is None

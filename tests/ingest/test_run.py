@@ -1,5 +1,6 @@
 """Whole ingests: drawn pictures, a small real model, Qdrant's own engine."""
 
+import io
 import itertools
 import os
 import random
@@ -8,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -24,7 +26,8 @@ from lookalike.console import Quiet
 from lookalike.embedder import CPU, Embedder
 from lookalike.errors import ManifestError, SkipReason, UsageError
 from lookalike.manifest import CollectionManifest, Distance, collection_name
-from lookalike.pictures import decode, sha256_of
+from lookalike.picture_files import sha256_of
+from lookalike.pictures import decode
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike.stores.points import FloatVector, Payload
@@ -120,7 +123,7 @@ class Ingests:
     def embed(self, files: Sequence[Path]) -> NDArray[np.float32]:
         """The pictures' vectors, float32 `[N, 64]`, not normalised."""
         model = ready_model(self.spec, settings=self.home, reporter=Quiet())
-        pictures = [decode(file.read_bytes(), file.name).pixels for file in files]
+        pictures = [decode(io.BytesIO(file.read_bytes()), file.name).pixels for file in files]
         return Embedder.load(model.path, provider="cpu").embed(pictures)
 
     def write(self, path: str, content: Path | bytes) -> None:
@@ -147,7 +150,7 @@ class Ingests:
         assert stored.keys() == {f"data:{file.relative_to(self.root).as_posix()}" for file in files}
         for file, embedded in zip(files, self.embed(files), strict=True):
             payload, vector = stored[f"data:{file.relative_to(self.root).as_posix()}"]
-            assert payload.sha256 == sha256_of(file.read_bytes())
+            assert payload.sha256 == sha256_of(io.BytesIO(file.read_bytes()))
             assert (payload.bytes, payload.mtime_ns) == (file.stat().st_size, file.stat().st_mtime_ns)
             with Image.open(file) as image:
                 assert (payload.width, payload.height) == image.size
@@ -557,9 +560,9 @@ def test_each_picture_is_decoded_once_and_embedded_once_a_model(
     embedded: list[int] = []
     embed = Embedder.embed
 
-    def counted(data: bytes, name: str) -> object:
+    def counted(stream: BinaryIO, name: str, *, max_pixels: int) -> object:
         decoded.append(name)
-        return decode(data, name)
+        return decode(stream, name, max_pixels=max_pixels)
 
     def counted_batch(embedder: Embedder, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         embedded.append(len(pixels))
@@ -749,7 +752,7 @@ def test_a_folder_without_pictures_is_wrong_usage(ingests: Ingests) -> None:
     """It says which names count, and no model is exported for it."""
     shutil.rmtree(ingests.root)
     ingests.write("notes.txt", b"hello")
-    with pytest.raises(UsageError, match=r"holds no pictures \(\.jpg, .*\.avif\)"):
+    with pytest.raises(UsageError, match=r"holds no pictures \(\.jpg, .*\.heic\)"):
         ingests.run()
     assert not ingests.home.models_dir.exists()
 

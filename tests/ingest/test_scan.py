@@ -80,7 +80,7 @@ def test_suffixes_count_in_any_case(tmp_path: Path, suffix: str) -> None:
 
 def test_what_is_not_named_like_a_picture_is_passed_over(tmp_path: Path) -> None:
     """Without a word: a folder of pictures holds notes and databases, too."""
-    make(tmp_path, "notes.txt", "Thumbs.db", "jpg", "photo.heic", "archive.zip", "1.jpg")
+    make(tmp_path, "notes.txt", "Thumbs.db", "jpg", "photo.raw", "archive.zip", "1.jpg")
     assert found(tmp_path) == ["1.jpg"]
 
 

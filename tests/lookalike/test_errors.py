@@ -14,6 +14,7 @@ EXIT_CODES = {
     "WeightsError": 3,
     "ProviderError": 3,
     "PictureError": 4,
+    "MissingDecoderError": 4,
     "StoreError": 5,
     "CollectionError": 6,
     "CollectionMissingError": 6,

@@ -1,6 +1,7 @@
 """Keras as the judge: its own networks with seeded weights, the files they save and what they answer."""
 
 import functools
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def pictures() -> Pictures:
     if len(folders) < max(BATCH_SIZES):
         return _drawn_pictures()
     photos = [min(folder.glob("*.jpg")) for folder in folders[: max(BATCH_SIZES)]]
-    return np.stack([decode(photo.read_bytes(), photo.name).pixels for photo in photos])
+    return np.stack([decode(io.BytesIO(photo.read_bytes()), photo.name).pixels for photo in photos])
 
 
 @pytest.fixture(scope="session")

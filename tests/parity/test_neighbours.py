@@ -1,5 +1,6 @@
 """Real weights, real photos: the ten neighbours that Keras' vectors give are the ones that ours give."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def photos(shared: Path, request: pytest.FixtureRequest) -> Pictures:
         pytest.skip(f"no photos in {shared / 'photos'}")
     count = None if request.config.getoption("--all-photos") else PHOTOS_A_CLASS
     files = [file for folder in folders for file in sorted(folder.glob("*.jpg"))[:count]]
-    return np.stack([decode(file.read_bytes(), file.name).pixels for file in files])
+    return np.stack([decode(io.BytesIO(file.read_bytes()), file.name).pixels for file in files])
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.backbone)

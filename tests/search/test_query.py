@@ -84,7 +84,9 @@ class Library:
     def scores(self, query: Path, files: list[Path], distance: Distance) -> list[float]:
         """What Qdrant should say of each file, straight from the pictures."""
         embedder = Embedder.load(self.only_model(), provider="cpu")
-        one, *others = embedder.embed([decode(f.read_bytes(), f.name).pixels for f in [query, *files]])
+        one, *others = embedder.embed(
+            [decode(io.BytesIO(f.read_bytes()), f.name).pixels for f in [query, *files]]
+        )
         if distance is Distance.EUCLID:
             return [float(np.linalg.norm(one - each)) for each in others]
         return [float(one @ each / np.linalg.norm(one) / np.linalg.norm(each)) for each in others]
