@@ -41,8 +41,8 @@ from lookalike.console import Quiet
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import PictureError
 from lookalike.manifest import Distance
-from lookalike.picture_files import opened, sha256_of
-from lookalike.pictures import Picture, decode
+from lookalike.pictures.decoding import Picture, decode
+from lookalike.pictures.files import opened, sha256_of
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedStore
 

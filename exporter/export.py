@@ -32,7 +32,7 @@ from lookalike.manifest import (
     WeightsKind,
     WeightsSource,
 )
-from lookalike.pictures import preprocessing_id
+from lookalike.pictures.decoding import preprocessing_id
 from lookalike.settings import Settings
 from lookalike.stores.points import MAX_DIMENSION
 

@@ -24,7 +24,7 @@ from lookalike.embedder import Embedder
 from lookalike.errors import LookalikeError
 from lookalike.files import parse_json
 from lookalike.manifest import METADATA_KEY, ModelManifest, WeightsKind
-from lookalike.pictures import Pixels
+from lookalike.pictures.decoding import Pixels
 
 if TYPE_CHECKING:
     import onnx

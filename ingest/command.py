@@ -34,7 +34,7 @@ from lookalike.options import (
     WeightsOption,
     store_in_use,
 )
-from lookalike.pictures import MAX_PIXELS
+from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 
 BatchSizeOption = Annotated[

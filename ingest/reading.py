@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from ingest.scan import FoundFile
 from lookalike.errors import MissingDecoderError, PictureError, SkipReason
-from lookalike.picture_files import opened, sha256_of
-from lookalike.pictures import MAX_PIXELS, Picture, decode
+from lookalike.pictures.decoding import MAX_PIXELS, Picture, decode
+from lookalike.pictures.files import opened, sha256_of
 
 T = TypeVar("T")
 R = TypeVar("R")

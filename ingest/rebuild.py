@@ -17,7 +17,7 @@ from lookalike.console import Reporter
 from lookalike.embedder import BATCH_SIZE
 from lookalike.errors import CollectionMissingError, ManifestError, UsageError
 from lookalike.manifest import CollectionManifest, collection_name
-from lookalike.pictures import MAX_PIXELS
+from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store, staged_name

@@ -19,7 +19,7 @@ from lookalike.console import Bar, Reporter
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError
 from lookalike.manifest import Distance
-from lookalike.pictures import MAX_PIXELS, Picture
+from lookalike.pictures.decoding import MAX_PIXELS, Picture
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
 from lookalike.stores.protocol import Store

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike.errors import SkipReason
-from lookalike.pictures import SUFFIXES
+from lookalike.pictures.decoding import SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from lookalike.errors import ManifestError, ModelError, ProviderError
 from lookalike.files import parse_json
 from lookalike.manifest import METADATA_KEY, ModelManifest
 from lookalike.model_file import check_self_contained
-from lookalike.pictures import Pixels
+from lookalike.pictures.decoding import Pixels
 from lookalike.stores.points import FloatVector
 
 CPU = "CPUExecutionProvider"

@@ -17,8 +17,8 @@ from exporter.sources import HostUnreachableError
 from ingest.scan import FoundFile, scan
 from lookalike.console import StderrReporter, run_command
 from lookalike.errors import PictureError, UsageError
-from lookalike.picture_files import opened
-from lookalike.pictures import decode
+from lookalike.pictures.decoding import decode
+from lookalike.pictures.files import opened
 from lookalike.settings import Settings
 
 OFFICIAL = ["--backbone", "resnet"]

@@ -9,7 +9,7 @@ from lookalike.console import StderrReporter, Verbose, command_app, one_line, ru
 from lookalike.errors import PictureError, UsageError
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.options import JsonOption, MaxPixelsOption, RequireGpuOption, StoreOption, store_in_use
-from lookalike.pictures import MAX_PIXELS
+from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.points import SearchHit
 from lookalike.stores.protocol import Store

@@ -15,8 +15,8 @@ from lookalike.console import Reporter
 from lookalike.embedder import Embedder
 from lookalike.errors import PictureError, SkipReason
 from lookalike.manifest import CollectionManifest
-from lookalike.picture_files import opened, read_piped, sha256_of
-from lookalike.pictures import MAX_PIXELS, Pixels, decode
+from lookalike.pictures.decoding import MAX_PIXELS, Pixels, decode
+from lookalike.pictures.files import opened, read_piped, sha256_of
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter, SearchHit, usable_rows
 from lookalike.stores.protocol import Collection, Store

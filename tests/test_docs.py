@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lookalike import errors
-from lookalike.pictures import SUFFIXES
+from lookalike.pictures.decoding import SUFFIXES
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 COMMANDS = {

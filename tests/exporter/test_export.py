@@ -25,7 +25,7 @@ from lookalike.backbones import VGG16, Pooling
 from lookalike.console import Quiet
 from lookalike.errors import ManifestError, ModelError, StoreLockedError, UsageError, WeightsError
 from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance, ModelManifest, WeightsKind
-from lookalike.pictures import preprocessing_id
+from lookalike.pictures.decoding import preprocessing_id
 from lookalike.settings import Settings
 
 PEAK_BYTES_AT_MOST = 1.5e9

@@ -11,7 +11,7 @@ import pytest
 from ingest.reading import map_ahead, read_picture
 from ingest.scan import FoundFile
 from lookalike.errors import SkipReason
-from lookalike.picture_files import sha256_of
+from lookalike.pictures.files import sha256_of
 
 AHEAD = 5
 
@@ -172,7 +172,7 @@ def test_a_file_that_has_become_a_pipe_is_not_waited_for(picture: Path) -> None:
 def test_a_large_file_is_read_from_the_disk(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not held in memory; nothing else is different."""
     in_memory = read_picture(found(picture), lambda _: False)
-    monkeypatch.setattr("lookalike.picture_files.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("lookalike.pictures.files.IN_MEMORY_BYTES", 0)
     from_disk = read_picture(found(picture), lambda _: False)
     assert from_disk.sha256 == in_memory.sha256
     assert from_disk.picture is not None
@@ -184,7 +184,7 @@ def test_a_picture_that_needs_something_installed_says_what(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command counts them and says so once."""
-    monkeypatch.setattr("lookalike.pictures._heif_is_read", lambda: False)
+    monkeypatch.setattr("lookalike.pictures.decoding._heif_is_read", lambda: False)
     (tmp_path / "1.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
     read = read_picture(found(tmp_path / "1.heic"), lambda _: False)
     assert (read.problem, read.needed) == (

@@ -26,8 +26,8 @@ from lookalike.console import Quiet
 from lookalike.embedder import CPU, Embedder
 from lookalike.errors import ManifestError, SkipReason, UsageError
 from lookalike.manifest import CollectionManifest, Distance, collection_name
-from lookalike.picture_files import sha256_of
-from lookalike.pictures import decode
+from lookalike.pictures.decoding import decode
+from lookalike.pictures.files import sha256_of
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike.stores.points import FloatVector, Payload

@@ -8,7 +8,7 @@ import pytest
 
 from ingest.scan import FoundFile, Skipped, scan
 from lookalike.errors import SkipReason
-from lookalike.pictures import SUFFIXES
+from lookalike.pictures.decoding import SUFFIXES
 
 
 def make(root: Path, *paths: str) -> None:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from lookalike.backbones import Pooling
 from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
+from lookalike.stores.connection import connect
 from lookalike.stores.embedded import EmbeddedStore
 from lookalike.stores.points import ImagePoint, Payload, PointFilter, SearchHit
 from lookalike.stores.protocol import Collection, Store
-from lookalike.stores.server import ServerStore, connect
+from lookalike.stores.server import ServerStore
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
 DIMENSION = 3

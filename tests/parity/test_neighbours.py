@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from exporter.export import ModelSpec, export_to
 from lookalike.console import Quiet
 from lookalike.embedder import BATCH_SIZE, Embedder
-from lookalike.pictures import decode
+from lookalike.pictures.decoding import decode
 from lookalike.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings(

@@ -19,7 +19,7 @@ from lookalike.console import Quiet
 from lookalike.embedder import CPU, Embedder
 from lookalike.errors import CollectionMissingError, ManifestError, PictureError, SkipReason, WeightsError
 from lookalike.manifest import Distance
-from lookalike.pictures import decode
+from lookalike.pictures.decoding import decode
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike.stores.points import SearchHit

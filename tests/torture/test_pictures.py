@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lookalike.errors import PictureError, SkipReason
-from lookalike.pictures import SUFFIXES
+from lookalike.pictures.decoding import SUFFIXES
 from lookalike.stores.embedded import EmbeddedStore
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs names and files that only POSIX has")

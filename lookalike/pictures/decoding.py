@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from lookalike.backbones import IMAGE_SIZE, Backbone
 from lookalike.errors import MissingDecoderError, PictureError, SkipReason
-from lookalike.picture_costs import BYTES_A_PIXEL, MAX_SCANS, Budget, count_scans, decoding_bytes
-from lookalike.picture_files import IN_MEMORY_BYTES
-from lookalike.picture_formats import HEAD_BYTES, is_avif, is_heif, is_webp, unidentified
+from lookalike.pictures.costs import BYTES_A_PIXEL, MAX_SCANS, Budget, count_scans, decoding_bytes
+from lookalike.pictures.files import IN_MEMORY_BYTES
+from lookalike.pictures.formats import HEAD_BYTES, is_avif, is_heif, is_webp, unidentified
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lookalike.picture_costs import MAX_SCANS, Budget, count_scans, decoding_bytes
+from lookalike.pictures.costs import MAX_SCANS, Budget, count_scans, decoding_bytes
 
 PIXELS = 640 * 480
 

@@ -15,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lookalike import pictures
 from lookalike.backbones import RESNET101V2, VGG16
 from lookalike.errors import MissingDecoderError, PictureError, SkipReason
-from lookalike.pictures import Picture, preprocessing_id
+from lookalike.pictures import decoding as pictures
+from lookalike.pictures.decoding import Picture, preprocessing_id
 
 Array = NDArray[Any]
 
@@ -230,7 +230,7 @@ def test_broken_exif_is_not_complained_of(tmp_path: Path) -> None:
     file = tmp_path / "a.jpg"
     file.write_bytes(encoded(noise(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"))
     program = (
-        "import sys, pathlib; from lookalike.pictures import decode\n"
+        "import sys, pathlib; from lookalike.pictures.decoding import decode\n"
         "print(decode(pathlib.Path(sys.argv[1]).open('rb'), 'a.jpg').width)"
     )
     done = subprocess.run(

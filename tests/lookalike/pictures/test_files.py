@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lookalike import picture_files
 from lookalike.errors import PictureError, SkipReason
-from lookalike.picture_files import opened, read_piped, sha256_of
+from lookalike.pictures import files as picture_files
+from lookalike.pictures.files import opened, read_piped, sha256_of
 
 SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
