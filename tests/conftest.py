@@ -78,7 +78,7 @@ class Shell:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Here and not in the folders that read them, so that a plain `pytest` knows the options too."""
     parser.addoption(
-        "--all-photos", action="store_true", help="compare neighbours on every photo, not on twenty a class"
+        "--all-photos", action="store_true", help="compare neighbours on every photo, not on ten a class"
     )
     parser.addoption("--torture", action="store_true", help="do the damage of tests/torture at full length")
 

@@ -24,11 +24,11 @@ def test_run_exports_once(shell: Any) -> None:
 
 
 def test_run_writes_where_it_is_told(shell: Any) -> None:
-    """`--output` names the file, and the home stays empty."""
+    """`--output` names the file, and no model is put among the others."""
     done = shell("exporter", "run", *shell.model, "--output", "out/model.onnx", "--json")
     assert done.json[0]["path"] == str(shell.folder / "out/model.onnx")
     assert done.json[0]["identity"]["dimension"] == 64
-    assert not (shell.folder / "home/models").exists()
+    assert not list((shell.folder / "home").rglob("*.onnx"))
 
 
 def test_list_shows_what_is_here(shell: Any) -> None:

@@ -24,7 +24,7 @@ NEIGHBOURS = 10
 OVERLAP_AT_LEAST = 0.995
 """Of all neighbours; the rest is left to photos so equally near that the last digit decides."""
 
-PHOTOS_A_CLASS = 20
+PHOTOS_A_CLASS = 10
 
 Pictures = NDArray[np.uint8]
 Vectors = NDArray[np.float32]

@@ -1,0 +1,115 @@
+"""A server's faults at random moments of an ingest: whatever it ends with, the same command ends the work.
+
+Between them is a TCP proxy; behind it the real server that `QDRANT_URL` names, else a stand-in
+(`tests/stand_ins`).
+"""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import faulty_proxy as wire
+import numpy as np
+import pytest
+from faulty_proxy import FaultyProxy
+
+from lookalike.stores.embedded import EmbeddedStore
+
+PICTURES = 12
+TRIES = 4
+VECTOR_TOLERANCE = 1e-6
+
+FAULTS = {
+    "reset": wire.reset,
+    "answer lost": wire.lost_answer,
+    "answer cut": wire.cut_answer(40),
+    "503": wire.answer(503),
+    "429": wire.answer(429, retry_after="0"),
+    "413": wire.answer(413),
+}
+
+IMPATIENT = (
+    "from lookalike.stores import retries; retries.FIRST_WAIT_S = 0.02; "
+    "from ingest.command import main; main()"
+)
+"""`ingest`, with as many tries as ever and next to no time between them."""
+
+
+@pytest.fixture
+def pictures(shell: Any, draw: Any, qdrant: Any) -> Iterator[Path]:
+    """A folder of twelve; what became of them on the server is removed in the end."""
+    folder: Path = shell.folder / "pictures"
+    draw(folder, *(f"{name}/{number}.png" for name in ("a", "b", "c") for number in range(4)))
+    yield folder
+    remove(qdrant)
+
+
+def remove(qdrant: Any) -> None:
+    """Every collection of the small model."""
+    for described in qdrant.client.get_collections().collections:
+        if described.name.startswith("vgg16-block1_pool-w"):
+            qdrant.client.delete_collection(described.name)
+
+
+def on_the_server(qdrant: Any) -> dict[str, Any]:
+    """Path -> vector of all points; one that was there twice would be counted."""
+    names = [described.name for described in qdrant.client.get_collections().collections]
+    name = next(name for name in names if name.startswith("vgg16-block1_pool-w"))
+    records, _ = qdrant.client.scroll(name, limit=1000, with_vectors=True)
+    assert len(records) == qdrant.client.count(name).count
+    return {record.payload["path"]: np.asarray(record.vector, np.float32) for record in records}
+
+
+def undisturbed(shell: Any) -> dict[str, Any]:
+    """Path -> vector as an ingest into the embedded store has them."""
+    folder = shell.folder / "undisturbed"
+    assert shell.ingest("pictures", "--store", f"embedded:{folder}", "--distance", "euclid").code == 0
+    store = EmbeddedStore(folder)
+    with store.open(store.names()[0]) as collection:
+        payloads = {payload.id: payload.path for payload in collection.scan()}
+        return {payloads[point]: vector for point, vector in collection.vectors(list(payloads)).items()}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_at_random_moments_lose_nothing(
+    shell: Any,
+    proxy: FaultyProxy,
+    qdrant: Any,
+    pictures: Path,
+    ledger: Any,
+    full_length: bool,
+    fault: str,
+) -> None:
+    """Two in a row, at any request from the first to the last; refused with 0 or 5, finished in the end."""
+    if not full_length:
+        pytest.skip("one of the long part: make torture")
+    chance = random.Random(fault)  # noqa: S311 - repeatable, not secret
+    expected = undisturbed(shell)
+    words = [
+        "run",
+        "pictures",
+        "--store",
+        proxy.url,
+        "--batch-size",
+        "4",
+        "--distance",
+        "euclid",
+        *shell.model,
+    ]
+    for _ in range(TRIES):
+        proxy.plan(".", *[wire.passing] * chance.randrange(40), *[FAULTS[fault]] * 2)
+        for attempt in range(3):
+            done = shell("python", "-c", IMPATIENT, *words)
+            assert done.code in (0, 5), done.err
+            assert "Traceback" not in done.err
+            if done.code == 0:
+                break
+            assert attempt < 2, done.err
+        found = on_the_server(qdrant)
+        lost = len(expected.keys() - found.keys())
+        ledger.add(f"server, two faults of an ingest: {fault}", 1, lost)
+        assert found.keys() == expected.keys()
+        for path, vector in expected.items():
+            np.testing.assert_allclose(found[path], vector, atol=VECTOR_TOLERANCE)
+        remove(qdrant)
