@@ -18,6 +18,7 @@ from lookalike.stores.embedded import EmbeddedStore
 
 PICTURES = 12
 TRIES = 4
+REPEATS = 2 * TRIES + 1
 VECTOR_TOLERANCE = 1e-6
 
 FAULTS = {
@@ -99,13 +100,13 @@ def test_faults_at_random_moments_lose_nothing(
     ]
     for _ in range(TRIES):
         proxy.plan(".", *[wire.passing] * chance.randrange(40), *[FAULTS[fault]] * 2)
-        for attempt in range(3):
+        for _ in range(REPEATS):  # faults that were planned for a request that never came hit a later run
             done = shell("python", "-c", IMPATIENT, *words)
             assert done.code in (0, 5), done.err
             assert "Traceback" not in done.err
             if done.code == 0:
                 break
-            assert attempt < 2, done.err
+        assert done.code == 0, done.err
         found = on_the_server(qdrant)
         lost = len(expected.keys() - found.keys())
         ledger.add(f"server, two faults of an ingest: {fault}", 1, lost)
