@@ -1,0 +1,167 @@
+"""How good neighbours are: every picture of a collection asks for its own, and the classes tell.
+
+Pure: vectors and classes in, figures out. A picture is never its own neighbour, nor is one with the same
+bytes; what is left out beyond that, the caller says.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatMatrix = NDArray[np.floating]
+IntVector = NDArray[np.int64]
+
+CUTOFFS = (1, 5, 10)
+DEPTH = max(CUTOFFS)
+BLOCK = 256
+"""Queries compared at a time: a block of similarities against 10,000 pictures is 10 MB."""
+
+RESAMPLES = 1_000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledVectors:
+    """A collection in memory: `vectors` float `[N, D]`, `classes` and `copies` int64 `[N]`.
+
+    Everything is computed in the precision of the vectors, float32 as a rule: of neighbours whose scores
+    differ by less than 1e-6 either may come first.
+
+    `classes` index into `names`; pictures with the same number in `copies` have the same bytes.
+    """
+
+    vectors: FloatMatrix
+    classes: IntVector
+    copies: IntVector
+    names: Sequence[str]
+    higher_is_nearer: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryResults:
+    """What each of N queries found, one row or value each.
+
+    `neighbours` int64 `[N, DEPTH]` are the rows of the nearest, `scores` float `[N, DEPTH]` their
+    scores (cosine similarity or Euclidean distance), best first, -1 and NaN behind the last there is.
+    `average_precision` float64 `[N]` is NaN for the only picture of its class.
+    """
+
+    neighbours: IntVector
+    scores: FloatMatrix
+    average_precision: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A mean over queries, with a 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def leave_one_out(pictures: LabelledVectors) -> QueryResults:
+    """Compares every picture with all others, exactly.
+
+    Average precision is over the whole ranking: the mean, over the pictures of the query's class, of the
+    precision among all that are at least as near. So it does not depend on the order of ties, and it is
+    scikit-learn's `average_precision_score`.
+    """
+    parts = [_query_block(pictures, rows, similarity) for rows, similarity in _similarities(pictures)]
+    return QueryResults(
+        neighbours=np.concatenate([part.neighbours for part in parts]),
+        scores=np.concatenate([part.scores for part in parts]),
+        average_precision=np.concatenate([part.average_precision for part in parts]),
+    )
+
+
+def _similarities(pictures: LabelledVectors) -> Iterator[tuple[IntVector, FloatMatrix]]:
+    """Rows of queries, and their similarity to every picture `[B, N]`, -inf where it does not count."""
+    vectors = pictures.vectors
+    if pictures.higher_is_nearer:
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    else:
+        vectors = vectors - vectors.mean(axis=0)  # the same distances, out of smaller numbers
+    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    for start in range(0, len(vectors), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(vectors)))
+        similarity = vectors[rows] @ vectors.T
+        if not pictures.higher_is_nearer:
+            distances = squares[rows, np.newaxis] - 2.0 * similarity + squares
+            similarity = -np.sqrt(np.maximum(distances, 0)).astype(vectors.dtype)
+        similarity[pictures.copies[rows, np.newaxis] == pictures.copies] = -np.inf
+        yield rows, similarity
+
+
+def _query_block(pictures: LabelledVectors, rows: IntVector, similarity: FloatMatrix) -> QueryResults:
+    depth = min(DEPTH, similarity.shape[1])
+    nearest = np.argpartition(-similarity, depth - 1, axis=1)[:, :depth]
+    values = np.take_along_axis(similarity, nearest, axis=1)
+    order = np.lexsort((nearest, -values), axis=1)
+    nearest, values = np.take_along_axis(nearest, order, axis=1), np.take_along_axis(values, order, axis=1)
+    there = np.isfinite(values)
+    neighbours = np.full((len(rows), DEPTH), -1, dtype=np.int64)
+    scores = np.full((len(rows), DEPTH), np.nan, dtype=similarity.dtype)
+    neighbours[:, :depth] = np.where(there, nearest, -1)
+    scores[:, :depth] = np.where(there, values if pictures.higher_is_nearer else -values, np.nan)
+    precision = [
+        _average_precision(row, pictures.classes == pictures.classes[query])
+        for query, row in zip(rows, similarity, strict=True)
+    ]
+    return QueryResults(neighbours=neighbours, scores=scores, average_precision=np.array(precision))
+
+
+def _average_precision(similarity: FloatMatrix, same: NDArray[np.bool_]) -> float:
+    """Of one query: `similarity` float `[N]`, `same` bool `[N]` says which have its class."""
+    relevant = np.sort(similarity[same])
+    relevant = relevant[np.isfinite(relevant)]
+    if not len(relevant):
+        return float("nan")
+    ranked = np.sort(similarity)
+    at_least = len(ranked) - np.searchsorted(ranked, relevant, side="left")
+    hits = len(relevant) - np.searchsorted(relevant, relevant, side="left")
+    return float(np.mean(hits / at_least))
+
+
+def precision_at(results: QueryResults, classes: IntVector, cutoff: int) -> NDArray[np.float64]:
+    """The share of each query's first `cutoff` neighbours that have its class, float64 `[N]`.
+
+    Where there are fewer neighbours than that, the missing ones count as wrong.
+    """
+    found = results.neighbours[:, :cutoff]
+    same = (classes[found] == classes[:, np.newaxis]) & (found >= 0)
+    return np.asarray(same.sum(axis=1) / cutoff)
+
+
+def confusion(results: QueryResults, classes: IntVector, *, count: int) -> NDArray[np.int64]:
+    """How many of the neighbours of queries of class i have class j, int64 `[count, count]`."""
+    table = np.zeros((count, count), dtype=np.int64)
+    found = results.neighbours
+    queries = np.broadcast_to(classes[:, np.newaxis], found.shape)
+    there = found >= 0
+    np.add.at(table, (queries[there], classes[found[there]]), 1)
+    return table
+
+
+def estimate(values: NDArray[np.float64], *, seed: int = 0) -> Estimate:
+    """The mean of the finite values, with the percentile bootstrap's interval over queries."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return Estimate(value=float("nan"), low=float("nan"), high=float("nan"))
+    low, high = np.quantile(_resampled_means(values, seed), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Estimate(value=float(values.mean()), low=float(low), high=float(high))
+
+
+def difference(one: NDArray[np.float64], other: NDArray[np.float64], *, seed: int = 0) -> Estimate:
+    """The mean of `other - one` over the same queries: a paired bootstrap, which sees small differences.
+
+    Better or worse is said only where the interval leaves zero out.
+    """
+    return estimate(other - one, seed=seed)
+
+
+def _resampled_means(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    random = np.random.default_rng(seed)
+    return np.array([values[random.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)])
