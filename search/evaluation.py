@@ -4,11 +4,13 @@ Pure: vectors and classes in, figures out. A picture is never its own neighbour,
 bytes; what is left out beyond that, the caller says.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from search.vote import VoteRule, vote
 
 FloatMatrix = NDArray[np.floating]
 IntVector = NDArray[np.int64]
@@ -43,6 +45,7 @@ class LabelledVectors:
 class QueryResults:
     """What each of N queries found, one row or value each.
 
+    `verdicts` gives for each rule of the vote the class that it chose, int64 `[N]`, -1 where it had none.
     `neighbours` int64 `[N, DEPTH]` are the rows of the nearest, `scores` float `[N, DEPTH]` their
     scores (cosine similarity or Euclidean distance), best first, -1 and NaN behind the last there is.
     `average_precision` float64 `[N]` is NaN for the only picture of its class.
@@ -51,6 +54,7 @@ class QueryResults:
     neighbours: IntVector
     scores: FloatMatrix
     average_precision: NDArray[np.float64]
+    verdicts: Mapping[VoteRule, IntVector]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,18 +66,26 @@ class Estimate:
     high: float
 
 
-def leave_one_out(pictures: LabelledVectors) -> QueryResults:
-    """Compares every picture with all others, exactly.
+def leave_one_out(
+    pictures: LabelledVectors, *, k: int = DEPTH, on_done: Callable[[int], None] = lambda _: None
+) -> QueryResults:
+    """Compares every picture with all others, exactly, and lets `k` neighbours vote.
+
+    `on_done` is told how many queries more are answered.
 
     Average precision is over the whole ranking: the mean, over the pictures of the query's class, of the
     precision among all that are at least as near. So it does not depend on the order of ties, and it is
     scikit-learn's `average_precision_score`.
     """
-    parts = [_query_block(pictures, rows, similarity) for rows, similarity in _similarities(pictures)]
+    parts = []
+    for rows, similarity in _similarities(pictures):
+        parts.append(_query_block(pictures, rows, similarity, k))
+        on_done(len(rows))
     return QueryResults(
         neighbours=np.concatenate([part.neighbours for part in parts]),
         scores=np.concatenate([part.scores for part in parts]),
         average_precision=np.concatenate([part.average_precision for part in parts]),
+        verdicts={rule: np.concatenate([part.verdicts[rule] for part in parts]) for rule in VoteRule},
     )
 
 
@@ -95,22 +107,71 @@ def _similarities(pictures: LabelledVectors) -> Iterator[tuple[IntVector, FloatM
         yield rows, similarity
 
 
-def _query_block(pictures: LabelledVectors, rows: IntVector, similarity: FloatMatrix) -> QueryResults:
-    depth = min(DEPTH, similarity.shape[1])
-    nearest = np.argpartition(-similarity, depth - 1, axis=1)[:, :depth]
-    values = np.take_along_axis(similarity, nearest, axis=1)
-    order = np.lexsort((nearest, -values), axis=1)
-    nearest, values = np.take_along_axis(nearest, order, axis=1), np.take_along_axis(values, order, axis=1)
-    there = np.isfinite(values)
-    neighbours = np.full((len(rows), DEPTH), -1, dtype=np.int64)
-    scores = np.full((len(rows), DEPTH), np.nan, dtype=similarity.dtype)
-    neighbours[:, :depth] = np.where(there, nearest, -1)
-    scores[:, :depth] = np.where(there, values if pictures.higher_is_nearer else -values, np.nan)
+def _query_block(pictures: LabelledVectors, rows: IntVector, similarity: FloatMatrix, k: int) -> QueryResults:
+    neighbours, values = _nearest(similarity, max(DEPTH, k))
+    sign = 1 if pictures.higher_is_nearer else -1
+    verdicts = [
+        _verdicts(pictures, found, near, row, k)
+        for found, near, row in zip(neighbours, values, similarity, strict=True)
+    ]
     precision = [
         _average_precision(row, pictures.classes == pictures.classes[query])
         for query, row in zip(rows, similarity, strict=True)
     ]
-    return QueryResults(neighbours=neighbours, scores=scores, average_precision=np.array(precision))
+    return QueryResults(
+        neighbours=neighbours[:, :DEPTH],
+        scores=sign * values[:, :DEPTH],
+        average_precision=np.array(precision),
+        verdicts={rule: np.array([each[rule] for each in verdicts]) for rule in VoteRule},
+    )
+
+
+def _nearest(similarity: FloatMatrix, depth: int) -> tuple[IntVector, FloatMatrix]:
+    """Rows and similarities of the nearest, best first, `[B, depth]`; -1 and NaN behind the last."""
+    there = min(depth, similarity.shape[1])
+    found = np.argpartition(-similarity, there - 1, axis=1)[:, :there]
+    values = np.take_along_axis(similarity, found, axis=1)
+    order = np.lexsort((found, -values), axis=1)
+    found, values = np.take_along_axis(found, order, axis=1), np.take_along_axis(values, order, axis=1)
+    finite, missing = np.isfinite(values), ((0, 0), (0, depth - there))
+    return (
+        np.pad(np.where(finite, found, -1), missing, constant_values=-1),
+        np.pad(np.where(finite, values, np.nan), missing, constant_values=np.nan),
+    )
+
+
+def _verdicts(
+    pictures: LabelledVectors, found: IntVector, values: FloatMatrix, similarity: FloatMatrix, k: int
+) -> dict[VoteRule, int]:
+    """What each rule makes of one query's neighbours: the class's number, -1 where there is none."""
+    found, values = found[found >= 0][:k], values[found >= 0][:k]
+    verdicts = {}
+    for rule in VoteRule:
+        rows, near = found, values
+        if rule is VoteRule.NEAREST_CLASS:
+            rows, near = _nearest_of_classes(pictures, np.unique(pictures.classes[found]), similarity, k)
+        verdict = vote(
+            [str(number) for number in pictures.classes[rows]],
+            near if pictures.higher_is_nearer else -near,
+            rule=rule,
+            k=k,
+            higher_is_nearer=pictures.higher_is_nearer,
+        )
+        verdicts[rule] = int(verdict.class_name) if verdict else -1
+    return verdicts
+
+
+def _nearest_of_classes(
+    pictures: LabelledVectors, classes: IntVector, similarity: FloatMatrix, k: int
+) -> tuple[IntVector, FloatMatrix]:
+    """The k nearest of each of these classes, all of them best first."""
+    parts = [np.empty(0, dtype=np.int64)]
+    for number in classes:
+        own = np.flatnonzero((pictures.classes == number) & np.isfinite(similarity))
+        parts.append(own[np.argsort(-similarity[own], kind="stable")[:k]])
+    rows = np.concatenate(parts)
+    rows = rows[np.argsort(-similarity[rows], kind="stable")]
+    return rows, similarity[rows]
 
 
 def _average_precision(similarity: FloatMatrix, same: NDArray[np.bool_]) -> float:

@@ -14,6 +14,7 @@ from search.evaluation import (
     leave_one_out,
     precision_at,
 )
+from search.vote import VoteRule, vote
 
 TOLERANCE = 1e-9
 
@@ -97,6 +98,21 @@ def test_neighbours_come_with_the_stores_own_score(cosine: bool) -> None:
         assert (steps <= 0).all() if cosine else (steps >= 0).all()
 
 
+@pytest.mark.parametrize("cosine", [True, False])
+@pytest.mark.parametrize("k", [1, 3, 10, 25])
+def test_votes_are_those_of_the_rules(cosine: bool, k: int) -> None:
+    """Over the whole ranking, so that each class has its own k nearest; fewer may be handed to the others."""
+    one = pictures(120, cosine=cosine)
+    results = leave_one_out(one, k=k)
+    table = nearness(one) if cosine else -nearness(one)
+    for query, (ranking, _) in enumerate(by_hand(one)):
+        classes = [str(one.classes[other]) for other in ranking]
+        for rule in VoteRule:
+            verdict = vote(classes, table[query, ranking], rule=rule, k=k, higher_is_nearer=cosine)
+            assert verdict is not None
+            assert results.verdicts[rule][query] == int(verdict.class_name), rule
+
+
 def test_few_pictures_have_few_neighbours() -> None:
     """Missing ones are -1 and NaN and count as wrong; a picture alone in its class has no precision."""
     one = LabelledVectors(
@@ -132,7 +148,7 @@ def results_of(neighbours: list[list[int]]) -> QueryResults:
     """Found neighbours, whatever their scores."""
     rows = np.array(neighbours)
     nothing = np.zeros(rows.shape, dtype=np.float32)
-    return QueryResults(neighbours=rows, scores=nothing, average_precision=np.zeros(len(rows)))
+    return QueryResults(neighbours=rows, scores=nothing, average_precision=np.zeros(len(rows)), verdicts={})
 
 
 def test_confusion_counts_neighbours_by_class() -> None:
