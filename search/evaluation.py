@@ -20,6 +20,9 @@ DEPTH = max(CUTOFFS)
 BLOCK = 256
 """Queries compared at a time: a block of similarities against 10,000 pictures is 10 MB."""
 
+NEAR_ABOVE = 0.99
+"""Cosine similarity from which two pictures are taken for the same one, unless told otherwise."""
+
 RESAMPLES = 1_000
 CONFIDENCE = 0.95
 
@@ -48,12 +51,14 @@ class QueryResults:
     `verdicts` gives for each rule of the vote the class that it chose, int64 `[N]`, -1 where it had none.
     `neighbours` int64 `[N, DEPTH]` are the rows of the nearest, `scores` float `[N, DEPTH]` their
     scores (cosine similarity or Euclidean distance), best first, -1 and NaN behind the last there is.
-    `average_precision` float64 `[N]` is NaN for the only picture of its class.
+    `average_precision` float64 `[N]` is NaN for the only picture of its class. `near_identical` int64
+    `[N]` says how many others are nearly the same picture.
     """
 
     neighbours: IntVector
     scores: FloatMatrix
     average_precision: NDArray[np.float64]
+    near_identical: IntVector
     verdicts: Mapping[VoteRule, IntVector]
 
 
@@ -67,10 +72,17 @@ class Estimate:
 
 
 def leave_one_out(
-    pictures: LabelledVectors, *, k: int = DEPTH, on_done: Callable[[int], None] = lambda _: None
+    pictures: LabelledVectors,
+    *,
+    k: int = DEPTH,
+    near_above: float = NEAR_ABOVE,
+    without_near: bool = False,
+    on_done: Callable[[int], None] = lambda _: None,
 ) -> QueryResults:
     """Compares every picture with all others, exactly, and lets `k` neighbours vote.
 
+    Pictures whose cosine similarity is over `near_above` count as near-identical, whatever the distance:
+    the same photo at another size, as a rule. They are counted, and left out where that is asked for.
     `on_done` is told how many queries more are answered.
 
     Average precision is over the whole ranking: the mean, over the pictures of the query's class, of the
@@ -78,36 +90,45 @@ def leave_one_out(
     scikit-learn's `average_precision_score`.
     """
     parts = []
-    for rows, similarity in _similarities(pictures):
-        parts.append(_query_block(pictures, rows, similarity, k))
+    for rows, similarity, near in _similarities(pictures, near_above):
+        if without_near:
+            similarity[near] = -np.inf
+        parts.append(_query_block(pictures, rows, similarity, k, near.sum(axis=1)))
         on_done(len(rows))
     return QueryResults(
         neighbours=np.concatenate([part.neighbours for part in parts]),
         scores=np.concatenate([part.scores for part in parts]),
         average_precision=np.concatenate([part.average_precision for part in parts]),
+        near_identical=np.concatenate([part.near_identical for part in parts]),
         verdicts={rule: np.concatenate([part.verdicts[rule] for part in parts]) for rule in VoteRule},
     )
 
 
-def _similarities(pictures: LabelledVectors) -> Iterator[tuple[IntVector, FloatMatrix]]:
-    """Rows of queries, and their similarity to every picture `[B, N]`, -inf where it does not count."""
-    vectors = pictures.vectors
-    if pictures.higher_is_nearer:
-        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    else:
-        vectors = vectors - vectors.mean(axis=0)  # the same distances, out of smaller numbers
-    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-    for start in range(0, len(vectors), BLOCK):
-        rows = np.arange(start, min(start + BLOCK, len(vectors)))
-        similarity = vectors[rows] @ vectors.T
+def _similarities(
+    pictures: LabelledVectors, near_above: float
+) -> Iterator[tuple[IntVector, FloatMatrix, NDArray[np.bool_]]]:
+    """Rows of queries, their similarity to every picture `[B, N]` and which are near-identical `[B, N]`.
+
+    Similarity is -inf where a picture does not count.
+    """
+    units = pictures.vectors / np.linalg.norm(pictures.vectors, axis=1, keepdims=True)
+    centred = pictures.vectors - pictures.vectors.mean(axis=0)  # the same distances, out of smaller numbers
+    squares = np.einsum("nd,nd->n", centred, centred, dtype=np.float64)
+    for start in range(0, len(units), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(units)))
+        similarity = units[rows] @ units.T
+        copies = pictures.copies[rows, np.newaxis] == pictures.copies
+        near = (similarity > near_above) & ~copies
         if not pictures.higher_is_nearer:
-            distances = squares[rows, np.newaxis] - 2.0 * similarity + squares
-            similarity = -np.sqrt(np.maximum(distances, 0)).astype(vectors.dtype)
-        similarity[pictures.copies[rows, np.newaxis] == pictures.copies] = -np.inf
-        yield rows, similarity
+            distances = squares[rows, np.newaxis] - 2.0 * (centred[rows] @ centred.T) + squares
+            similarity = -np.sqrt(np.maximum(distances, 0)).astype(units.dtype)
+        similarity[copies] = -np.inf
+        yield rows, similarity, near
 
 
-def _query_block(pictures: LabelledVectors, rows: IntVector, similarity: FloatMatrix, k: int) -> QueryResults:
+def _query_block(
+    pictures: LabelledVectors, rows: IntVector, similarity: FloatMatrix, k: int, near: IntVector
+) -> QueryResults:
     neighbours, values = _nearest(similarity, max(DEPTH, k))
     sign = 1 if pictures.higher_is_nearer else -1
     verdicts = [
@@ -122,6 +143,7 @@ def _query_block(pictures: LabelledVectors, rows: IntVector, similarity: FloatMa
         neighbours=neighbours[:, :DEPTH],
         scores=sign * values[:, :DEPTH],
         average_precision=np.array(precision),
+        near_identical=near,
         verdicts={rule: np.array([each[rule] for each in verdicts]) for rule in VoteRule},
     )
 

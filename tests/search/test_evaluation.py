@@ -113,6 +113,25 @@ def test_votes_are_those_of_the_rules(cosine: bool, k: int) -> None:
             assert results.verdicts[rule][query] == int(verdict.class_name), rule
 
 
+@pytest.mark.parametrize("cosine", [True, False])
+def test_near_identical_pictures_are_counted_and_can_be_left_out(cosine: bool) -> None:
+    """By their angle, whatever the distance; copies are out either way."""
+    angles = np.deg2rad([0, 5, 40, 41, 90])
+    one = LabelledVectors(
+        vectors=np.stack([np.cos(angles), np.sin(angles)], axis=1),
+        classes=np.array([0, 0, 1, 1, 0]),
+        copies=np.array([0, 1, 2, 3, 0]),
+        names=["a", "b"],
+        higher_is_nearer=cosine,
+    )
+    counted = leave_one_out(one, near_above=0.99)
+    assert counted.near_identical.tolist() == [1, 1, 1, 1, 0]
+    assert counted.neighbours[:, 0].tolist() == [1, 0, 3, 2, 3]
+    without = leave_one_out(one, near_above=0.99, without_near=True)
+    assert without.near_identical.tolist() == [1, 1, 1, 1, 0]
+    assert without.neighbours[:, 0].tolist() == [2, 2, 1, 1, 3]
+
+
 def test_few_pictures_have_few_neighbours() -> None:
     """Missing ones are -1 and NaN and count as wrong; a picture alone in its class has no precision."""
     one = LabelledVectors(
@@ -147,8 +166,13 @@ def test_the_order_of_ties_does_not_matter() -> None:
 def results_of(neighbours: list[list[int]]) -> QueryResults:
     """Found neighbours, whatever their scores."""
     rows = np.array(neighbours)
-    nothing = np.zeros(rows.shape, dtype=np.float32)
-    return QueryResults(neighbours=rows, scores=nothing, average_precision=np.zeros(len(rows)), verdicts={})
+    return QueryResults(
+        neighbours=rows,
+        scores=np.zeros(rows.shape),
+        average_precision=np.zeros(len(rows)),
+        near_identical=np.zeros(len(rows), dtype=np.int64),
+        verdicts={},
+    )
 
 
 def test_confusion_counts_neighbours_by_class() -> None:

@@ -1,0 +1,61 @@
+"""A collection's labelled pictures in memory, as an evaluation needs them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from lookalike.errors import UsageError
+from lookalike.stores.points import EVERYTHING, Payload, PointFilter
+from lookalike.stores.protocol import Collection
+from search.evaluation import LabelledVectors
+
+_AT_ONCE = 500
+MIN_PICTURES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledPictures:
+    """The vectors with their classes, and in the same order the payloads; `unlabelled` were left out."""
+
+    vectors: LabelledVectors
+    payloads: Sequence[Payload]
+    unlabelled: int
+
+
+def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> LabelledPictures:
+    """Reads every picture with a class, in the order of datasets and paths.
+
+    Raises:
+        UsageError: there are fewer than two.
+    """
+    found = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
+    payloads = [payload for payload in found if payload.class_name]
+    if len(payloads) < MIN_PICTURES:
+        raise UsageError(
+            f"{collection.name} holds {len(payloads)} pictures with a class, too few to evaluate; "
+            "put them into folders named after their classes, or ingest with --labels"
+        )
+    names = sorted({payload.class_name or "" for payload in payloads})
+    numbers = {name: number for number, name in enumerate(names)}
+    copies = {sha256: number for number, sha256 in enumerate(dict.fromkeys(p.sha256 for p in payloads))}
+    vectors = LabelledVectors(
+        vectors=_vectors(collection, payloads),
+        classes=np.array([numbers[payload.class_name or ""] for payload in payloads]),
+        copies=np.array([copies[payload.sha256] for payload in payloads]),
+        names=names,
+        higher_is_nearer=collection.manifest.distance.higher_is_nearer,
+    )
+    return LabelledPictures(vectors=vectors, payloads=payloads, unlabelled=len(found) - len(payloads))
+
+
+def _vectors(collection: Collection, payloads: Sequence[Payload]) -> np.ndarray:
+    """float32 `[N, D]`, a few at a time, since they come as Python's numbers."""
+    vectors = np.empty((len(payloads), collection.manifest.identity.dimension), dtype=np.float32)
+    rows = iter(enumerate(payload.id for payload in payloads))
+    while part := list(islice(rows, _AT_ONCE)):
+        stored = collection.vectors([point for _, point in part])
+        for row, point in part:
+            vectors[row] = stored[point]
+    return vectors

@@ -1,0 +1,135 @@
+"""What an evaluation says: figures with their intervals, overall and per class, and how settings compare."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.stores.points import Payload
+from search.evaluation import (
+    CUTOFFS,
+    DEPTH,
+    Estimate,
+    IntVector,
+    QueryResults,
+    confusion,
+    difference,
+    estimate,
+    precision_at,
+)
+from search.labelled import LabelledPictures
+from search.vote import VoteRule
+
+ENOUGH = 0.5
+"""Of the ten neighbours: the report's "5 of 10 are cats"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassFigures:
+    """One class of queries; `mistaken_for` is the class that most of its wrong neighbours have."""
+
+    name: str
+    pictures: int
+    figures: Mapping[str, Estimate]
+    mistaken_for: str | None
+    mistaken_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A collection's figures. `values` are those of single queries, float64 `[N]` each, by name.
+
+    Accuracy is that of a vote's verdict on the query; similarity is no part of it.
+    """
+
+    collection: str
+    pictures: LabelledPictures
+    results: QueryResults
+    values: Mapping[str, NDArray[np.float64]]
+    figures: Mapping[str, Estimate]
+    accuracy: Mapping[VoteRule, Estimate]
+    classes: Sequence[ClassFigures]
+    confusion: NDArray[np.int64]
+
+    @property
+    def near_identical(self) -> int:
+        """How many queries have a near-identical picture."""
+        return int((self.results.near_identical > 0).sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """How much more `other` has of a figure than `one`, over the same queries."""
+
+    one: str
+    other: str
+    figure: str
+    difference: Estimate
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the interval of the difference leaves zero out."""
+        return self.difference.low > 0 or self.difference.high < 0
+
+
+def summed_up(name: str, pictures: LabelledPictures, results: QueryResults, *, seed: int = 0) -> Evaluation:
+    """The figures of an evaluated collection, with bootstrap intervals over its queries."""
+    classes = pictures.vectors.classes
+    values = {f"precision_at_{cutoff}": precision_at(results, classes, cutoff) for cutoff in CUTOFFS}
+    values["mean_average_precision"] = results.average_precision
+    values["at_least_5_of_10"] = (values[f"precision_at_{DEPTH}"] >= ENOUGH).astype(np.float64)
+    table = confusion(results, classes, count=len(pictures.vectors.names))
+    return Evaluation(
+        collection=name,
+        pictures=pictures,
+        results=results,
+        values=values,
+        figures={figure: estimate(each, seed=seed) for figure, each in values.items()},
+        accuracy={
+            rule: estimate((verdicts == classes).astype(np.float64), seed=seed)
+            for rule, verdicts in results.verdicts.items()
+        },
+        classes=list(_classes(pictures, classes, values, table, seed)),
+        confusion=table,
+    )
+
+
+def _classes(
+    pictures: LabelledPictures,
+    classes: IntVector,
+    values: Mapping[str, NDArray[np.float64]],
+    table: NDArray[np.int64],
+    seed: int,
+) -> Iterator[ClassFigures]:
+    for number, name in enumerate(pictures.vectors.names):
+        own = classes == number
+        wrong = table[number].copy()
+        wrong[number] = 0
+        worst = int(wrong.argmax())
+        yield ClassFigures(
+            name=name,
+            pictures=int(own.sum()),
+            figures={figure: estimate(each[own], seed=seed) for figure, each in values.items()},
+            mistaken_for=pictures.vectors.names[worst] if wrong[worst] else None,
+            mistaken_share=float(wrong[worst] / max(table[number].sum(), 1)),
+        )
+
+
+def compared(one: Evaluation, other: Evaluation, figure: str, *, seed: int = 0) -> Comparison | None:
+    """The paired difference over the pictures that both hold; None where there are none."""
+    rows = {_key(payload): row for row, payload in enumerate(one.pictures.payloads)}
+    pairs = [
+        (rows[_key(payload)], row)
+        for row, payload in enumerate(other.pictures.payloads)
+        if _key(payload) in rows
+    ]
+    if not pairs:
+        return None
+    here, there = np.array(pairs).T
+    gain = difference(one.values[figure][here], other.values[figure][there], seed=seed)
+    return Comparison(one=one.collection, other=other.collection, figure=figure, difference=gain)
+
+
+def _key(payload: Payload) -> tuple[str, str]:
+    return payload.dataset, payload.path
