@@ -38,18 +38,43 @@ def choose_collection(
         if name not in store:
             raise CollectionMissingError(missing_message(store, settings=settings, name=name))
         return name
-    manifests = _manifests(store, reporter)
+    return _preferred(_fitting(store, settings, reporter, backbone, distance))
+
+
+def fitting_collections(
+    store: Store,
+    *,
+    settings: Settings,
+    reporter: Reporter,
+    backbone: str | None = None,
+    distance: Distance | None = None,
+) -> list[str]:
+    """Every collection that the options leave, sorted.
+
+    Raises:
+        CollectionMissingError: none fits.
+    """
+    return sorted(_fitting(store, settings, reporter, backbone, distance))
+
+
+def _fitting(
+    store: Store,
+    settings: Settings,
+    reporter: Reporter,
+    backbone: str | None,
+    distance: Distance | None,
+) -> dict[str, CollectionManifest]:
     wanted = backbone_named(backbone).name if backbone else None
     fitting = {
         found: manifest
-        for found, manifest in manifests.items()
+        for found, manifest in _manifests(store, reporter).items()
         if wanted in (None, manifest.identity.backbone) and distance in (None, manifest.distance)
     }
     if not fitting:
         raise CollectionMissingError(
             missing_message(store, settings=settings, backbone=wanted, distance=distance)
         )
-    return _preferred(fitting)
+    return fitting
 
 
 def _manifests(store: Store, reporter: Reporter) -> dict[str, CollectionManifest]:

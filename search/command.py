@@ -14,6 +14,7 @@ from lookalike.settings import Settings
 from lookalike.stores.points import SearchHit
 from lookalike.stores.protocol import Store
 from search.choice import choose_collection, file_of
+from search.evaluate import evaluate
 from search.query import STDIN, Answer, QueryOptions, Searcher
 
 app = command_app("Find the pictures most like a given one.")
@@ -146,6 +147,9 @@ def _print_table(answer: Answer, manifest: CollectionManifest) -> None:
         typer.echo(f"{rank:>{widths[0]}}  {value:>{widths[1]}}  {class_name:{widths[2]}}  {path}")
     if not answer.hits:
         typer.echo("no picture fits")
+
+
+app.command("evaluate")(evaluate)
 
 
 def main() -> NoReturn:

@@ -1,0 +1,108 @@
+"""`search evaluate` as a process: its figures, its JSON, its table, its refusals."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lookalike.stores.embedded import EmbeddedStore
+
+FIGURES = [
+    "precision_at_1",
+    "precision_at_5",
+    "precision_at_10",
+    "mean_average_precision",
+    "at_least_5_of_10",
+]
+
+
+def names(shell: Any) -> list[str]:
+    """The collections of the shell."""
+    return [found["name"] for found in shell("ingest", "status", "--json").json[0]["collections"]]
+
+
+def test_figures_are_those_of_the_stored_vectors(ingested: Any) -> None:
+    """One object, whose precision@1 is what plain numpy finds in the collection."""
+    cosine = next(name for name in names(ingested) if name.endswith("cosine"))
+    done = ingested("search", "evaluate", "--collection", cosine, "--json")
+    assert done.code == 0, done.err
+    (found,) = done.json
+    head = ["schema", "collection", "store", "pictures", "unlabelled", "near_identical"]
+    assert list(found) == [*head, *FIGURES, "k", "accuracy", "classes", "confusion", "differences"]
+    assert (found["schema"], found["collection"], found["pictures"]) == (1, cosine, 12)
+    with EmbeddedStore(ingested.folder / "home/qdrant").open(cosine) as collection:
+        payloads = list(collection.scan())
+        stored = collection.vectors([payload.id for payload in payloads])
+    vectors = np.stack([stored[payload.id] for payload in payloads])
+    similarity = vectors @ vectors.T
+    np.fill_diagonal(similarity, -1)
+    nearest = [payloads[row].class_name for row in similarity.argmax(axis=1)]
+    right = np.mean([payload.class_name == other for payload, other in zip(payloads, nearest, strict=True)])
+    assert found["precision_at_1"]["value"] == pytest.approx(right, abs=1e-9)
+    assert found["accuracy"].keys() == {"majority", "nearer-ties", "nearest-class", "weighted"}
+    assert np.sum(found["confusion"]["neighbours"]) == 12 * 10
+    for estimate in (found[key] for key in FIGURES):
+        assert 0 <= estimate["low"] <= estimate["value"] <= estimate["high"] <= 1
+
+
+def test_settings_are_compared_over_the_same_queries(ingested: Any) -> None:
+    """The second line says how it differs from the first, and whether that is certain."""
+    first, second = ingested("search", "evaluate", "--all", "--json").json
+    assert first["differences"] == []
+    (gain,) = (each for each in second["differences"] if each["figure"] == "precision_at_10")
+    assert gain["to"] == first["collection"]
+    expected = second["precision_at_10"]["value"] - first["precision_at_10"]["value"]
+    assert gain["value"] == pytest.approx(expected, abs=1e-9)
+    assert gain["certain"] == (gain["low"] > 0 or gain["high"] < 0)
+
+
+def test_the_table_of_queries_has_a_row_for_each(ingested: Any) -> None:
+    """It can be opened by any spreadsheet, and its mean is the figure."""
+    file = ingested.folder / "queries.csv"
+    (found,) = ingested("search", "evaluate", "--distance", "cosine", "--csv", file, "--json").json
+    with file.open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert len(rows) == 12
+    assert {row["class"] for row in rows} == {"circle", "square", "stripes"}
+    mean = np.mean([float(row["mean_average_precision"]) for row in rows])
+    assert found["mean_average_precision"]["value"] == pytest.approx(mean, abs=1e-9)
+    assert {row["verdict_majority"] for row in rows} <= {"circle", "square", "stripes"}
+
+
+def test_the_text_says_what_was_left_out(ingested: Any) -> None:
+    """Figures with intervals, verdicts, classes with the worst first."""
+    out = ingested("search", "evaluate", "--distance", "euclid", "--without-near", "--near-above", "0.9").out
+    for words in ("12 pictures of 3 classes", "near-identical (similarity over 0.9)", "left out"):
+        assert words in out
+    for words in ("precision@10", "mean average precision", "verdict of 10 neighbours", "nearer-ties"):
+        assert words in out
+    shown = [line.split()[0] for line in out.splitlines()[-5:] if line.strip()]
+    assert sorted(shown[-3:]) == ["circle", "square", "stripes"]
+
+
+def test_what_cannot_be_evaluated_is_refused(shell: Any, draw: Any, tmp_path: Path) -> None:
+    """No collection, no classes, contradicting options, a table that is a folder."""
+    assert shell("search", "evaluate").code == 6
+    draw(tmp_path / "plain", "1.png", "2.png", "3.png")
+    shell.ingest("plain")
+    done = shell("search", "evaluate")
+    assert done.code == 2
+    assert "holds 0 pictures with a class" in done.err
+    assert "--labels" in done.err
+    assert shell("search", "evaluate", "--all", "--collection", "x").code == 2
+    assert shell("search", "evaluate", "--csv", tmp_path).code == 2
+    assert shell("search", "evaluate", "--collection", "none").code == 6
+
+
+def test_a_lonely_class_has_no_precision(shell: Any, draw: Any, tmp_path: Path) -> None:
+    """Its one picture has nothing to find: null, which is not zero, and JSON that everybody reads."""
+    draw(tmp_path / "few", "cat/1.png", "dog/1.png", "dog/2.png")
+    shell.ingest("few")
+    done = shell("search", "evaluate", "--json")
+    found = json.loads(done.out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    cat, dog = found["classes"]
+    assert cat["mean_average_precision"] == {"value": None, "low": None, "high": None}
+    assert dog["mean_average_precision"]["value"] > 0
