@@ -16,6 +16,7 @@ from lookalike.stores.protocol import Store
 from search.choice import choose_collection, file_of
 from search.evaluate import evaluate
 from search.query import STDIN, Answer, QueryOptions, Searcher
+from search.vote import VoteRule
 
 app = command_app("Find the pictures most like a given one.")
 
@@ -49,6 +50,10 @@ def query(
         bool, typer.Option("--include-self", help="Keep pictures whose bytes equal the query's.")
     ] = False,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
+    vote: Annotated[
+        VoteRule, typer.Option("--vote", help="How the neighbours' classes become a verdict.")
+    ] = VoteRule.NEARER_TIES,
+    k: Annotated[int, typer.Option("--k", min=1, max=1_000, metavar="N", help="How many vote.")] = 10,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -66,6 +71,8 @@ def query(
         exact=exact,
         include_self=include_self,
         max_pixels=max_pixels,
+        vote=vote,
+        k=k,
     )
     settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
     with store_in_use(store, settings, reporter) as opened:
@@ -93,14 +100,17 @@ def _answer(searcher: Searcher, image: str, options: QueryOptions, store: Store,
         say(f"error: {error}")
         return False
     if as_json:
-        typer.echo(json.dumps(_json(answer, searcher, store)))
+        typer.echo(json.dumps(_json(answer, searcher, store, options)))
     else:
         _print_table(answer, searcher.manifest)
+        if answer.verdict is not None:
+            share = f"{answer.verdict.share:.0%} of {options.k} neighbours' votes"
+            typer.echo(f"verdict: {one_line(answer.verdict.class_name)}, {share} ({options.vote})")
     return True
 
 
-def _json(answer: Answer, searcher: Searcher, store: Store) -> dict[str, Any]:
-    manifest = searcher.manifest
+def _json(answer: Answer, searcher: Searcher, store: Store, options: QueryOptions) -> dict[str, Any]:
+    manifest, verdict = searcher.manifest, answer.verdict
     return {
         "schema": 1,
         "query": answer.query,
@@ -115,6 +125,13 @@ def _json(answer: Answer, searcher: Searcher, store: Store) -> dict[str, Any]:
             "load": round(answer.load_ms, 1),
             "embed": round(answer.embed_ms, 1),
             "search": round(answer.search_ms, 1),
+        },
+        "verdict": verdict
+        and {
+            "rule": options.vote,
+            "k": options.k,
+            "class": verdict.class_name,
+            "share": verdict.share,
         },
         "hits": [_hit_json(rank, hit, manifest) for rank, hit in enumerate(answer.hits, start=1)],
     }

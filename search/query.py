@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -18,15 +18,16 @@ from lookalike.manifest import CollectionManifest
 from lookalike.pictures.decoding import MAX_PIXELS, Pixels, decode
 from lookalike.pictures.files import opened, read_piped, sha256_of
 from lookalike.settings import Settings
-from lookalike.stores.points import PointFilter, SearchHit, usable_rows
+from lookalike.stores.points import FloatVector, PointFilter, SearchHit, usable_rows
 from lookalike.stores.protocol import Collection, Store
+from search.vote import Verdict, VoteRule, vote
 
 STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryOptions:
-    """How to search: `class_name=""` asks for pictures without a class."""
+    """How to search: `class_name=""` asks for pictures without a class. `k` neighbours vote by `vote`."""
 
     limit: int = 10
     class_name: str | None = None
@@ -34,14 +35,20 @@ class QueryOptions:
     exact: bool = False
     include_self: bool = False
     max_pixels: int = MAX_PIXELS
+    vote: VoteRule = VoteRule.NEARER_TIES
+    k: int = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The neighbours of one picture, best first, and what each step took in milliseconds."""
+    """The neighbours of one picture, best first, and what each step took in milliseconds.
+
+    `verdict` is the class that they vote for; None where none has one, or one class alone was searched.
+    """
 
     query: str
     hits: Sequence[SearchHit]
+    verdict: Verdict | None
     load_ms: float
     embed_ms: float
     search_ms: float
@@ -97,9 +104,42 @@ class Searcher:
             dataset=options.dataset,
             excluded_sha256=None if options.include_self else sha256,
         )
-        hits = self._collection.query(vector, limit=options.limit, where=where, exact=options.exact)
+        limit = max(options.limit, options.k)
+        hits = self._collection.query(vector, limit=limit, where=where, exact=options.exact)
+        verdict = self._verdict(vector, hits[: options.k], where, options)
         load_ms, self._load_ms = self._load_ms, 0.0
-        return Answer(query=query, hits=hits, load_ms=load_ms, embed_ms=embed_ms, search_ms=_since(started))
+        return Answer(
+            query=query,
+            hits=hits[: options.limit],
+            verdict=verdict,
+            load_ms=load_ms,
+            embed_ms=embed_ms,
+            search_ms=_since(started),
+        )
+
+    def _verdict(
+        self, vector: FloatVector, voters: Sequence[SearchHit], where: PointFilter, options: QueryOptions
+    ) -> Verdict | None:
+        """What the neighbours vote for; where each class' own nearest count, they are searched for."""
+        if options.class_name is not None:
+            return None
+        if options.vote is VoteRule.NEAREST_CLASS:
+            classes = {hit.payload.class_name for hit in voters if hit.payload.class_name}
+            own = [
+                self._collection.query(
+                    vector, limit=options.k, where=replace(where, class_name=name), exact=options.exact
+                )
+                for name in classes
+            ]
+            sign = -1 if self.manifest.distance.higher_is_nearer else 1
+            voters = sorted((hit for hits in own for hit in hits), key=lambda hit: sign * hit.score)
+        return vote(
+            [hit.payload.class_name or "" for hit in voters],
+            [hit.score for hit in voters],
+            rule=options.vote,
+            k=options.k,
+            higher_is_nearer=self.manifest.distance.higher_is_nearer,
+        )
 
 
 def _read(query: str, max_pixels: int) -> tuple[str, Pixels]:

@@ -13,10 +13,10 @@ def names(answer: dict[str, Any]) -> list[str]:
 
 
 def test_the_table_has_ten_neighbours_best_first(ingested: Any) -> None:
-    """Rank, score, class and path, under the query and the collection."""
+    """Rank, score, class and path, under the query and the collection; the verdict comes last."""
     done = ingested("search", "query", "query.png")
     assert done.code == 0, done.err
-    heading, columns, *rows = done.out.splitlines()
+    heading, columns, *rows, _verdict = done.out.splitlines()
     assert heading.startswith("query.png in vgg16-block1_pool-w")
     assert columns.split() == ["rank", "similarity", "class", "path"]
     assert [row.split()[0] for row in rows] == [str(rank) for rank in range(1, 11)]
@@ -29,7 +29,7 @@ def test_euclidean_distances_rise(ingested: Any) -> None:
     """Best first means the smallest distance first, and the column says so."""
     done = ingested("search", "query", "query.png", "--distance", "euclid")
     assert "distance" in done.out.splitlines()[1]
-    scores = [float(row.split()[1]) for row in done.out.splitlines()[2:]]
+    scores = [float(row.split()[1]) for row in done.out.splitlines()[2:-1]]
     assert len(scores) == 10
     assert scores == sorted(scores)
 
@@ -37,7 +37,7 @@ def test_euclidean_distances_rise(ingested: Any) -> None:
 def test_json_says_everything_that_was_promised(ingested: Any) -> None:
     """The object has the documented keys, and files that are there."""
     (answer,) = ingested("search", "query", "query.png", "--json").json
-    expected = "schema query collection backbone layer pooling distance provider store took_ms hits"
+    expected = "schema query collection backbone layer pooling distance provider store took_ms verdict hits"
     assert list(answer) == expected.split()
     assert (answer["schema"], answer["backbone"], answer["layer"]) == (1, "vgg16", "block1_pool")
     assert (answer["distance"], answer["store"]) == ("cosine", "embedded")
@@ -187,3 +187,23 @@ def test_a_closed_standard_input_is_an_empty_query(ingested: Any) -> None:
     assert done.code == 4
     assert done.json[0]["error"] == "empty"
     assert len(done.json[1]["hits"]) == 10
+
+
+@pytest.mark.parametrize("rule", ["majority", "nearer-ties", "nearest-class", "weighted"])
+def test_neighbours_vote_for_a_class(ingested: Any, rule: str) -> None:
+    """A circle is one by every rule; its share is of the votes that were cast."""
+    done = ingested("search", "query", "query.png", "--vote", rule, "--k", "3", "--json", "--limit", "1")
+    (answer,) = done.json
+    assert len(answer["hits"]) == 1
+    assert (answer["verdict"]["rule"], answer["verdict"]["k"]) == (rule, 3)
+    assert answer["verdict"]["class"] == "circle"
+    assert 1 / 3 <= answer["verdict"]["share"] <= 1
+    said = ingested("search", "query", "query.png", "--vote", rule, "--k", "3").out.splitlines()[-1]
+    assert said.startswith("verdict: circle, ")
+    assert said.endswith(f" of 3 neighbours' votes ({rule})")
+
+
+def test_one_class_alone_has_no_verdict(ingested: Any) -> None:
+    """Who asks for circles only has decided already."""
+    (answer,) = ingested("search", "query", "query.png", "--class", "stripes", "--json").json
+    assert answer["verdict"] is None
