@@ -1,15 +1,15 @@
 """Stage 1: Keras weights become an ONNX model.
 
-`ready_model` is the one function that other stages call: it hands over a model file, exporting it
-first where it is not there yet.
+`ready_model` hands a model file to the other stages, exporting it first where it is not there yet;
+`outdated` says which collections this version's models do not fit.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exporter.export import ModelFile, ModelSpec, ready_model
+    from exporter.export import ModelFile, ModelSpec, outdated, ready_model
 
-__all__ = ["ModelFile", "ModelSpec", "ready_model"]
+__all__ = ["ModelFile", "ModelSpec", "outdated", "ready_model"]
 
 
 def __getattr__(name: str) -> object:

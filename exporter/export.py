@@ -7,7 +7,7 @@ file, so that the right model is found without opening it. The embedder reads th
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,7 +163,8 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Repo
     if path.suffix != ".onnx":
         raise UsageError(f"{path} does not end in .onnx, as the name of a model has to")
     _check_writable(path)
-    with _alone(settings, reporter):
+    own_file = weights_kind(spec.weights) is WeightsKind.FILE
+    with nullcontext() if own_file else _alone(settings, reporter):
         return _export(spec, _locate(spec, settings, reporter), lambda _: path, reporter)
 
 
@@ -251,19 +252,23 @@ def _model_of_collection(wanted: CollectionManifest, settings: Settings, reporte
 
 def _require_current(wanted: CollectionManifest) -> None:
     """Pictures are prepared by this version's code, whatever the model file on the disk was made for."""
-    identity, name = wanted.identity, wanted.collection
-    preprocessing = preprocessing_id(backbone_named(identity.backbone))
-    sides = {
-        "preprocessing": (identity.preprocessing, preprocessing),
-        "precision": (identity.precision, PRECISION),
-        "schema": (wanted.schema, SCHEMA_VERSION),
-    }
-    differing = [f"{key} is {old} there and {new} here" for key, (old, new) in sides.items() if old != new]
-    if differing:
+    if differing := outdated(wanted):
+        name = wanted.collection
         raise ManifestError(
             f"collection {name} was made by another version: {'; '.join(differing)}. Make it anew with: "
             f"ingest rebuild {name}, or search it with the version that made it"
         )
+
+
+def outdated(manifest: CollectionManifest) -> list[str]:
+    """In what a collection is unlike those that this version makes; nothing where it can be used."""
+    identity = manifest.identity
+    sides = {
+        "preprocessing": (identity.preprocessing, preprocessing_id(backbone_named(identity.backbone))),
+        "precision": (identity.precision, PRECISION),
+        "schema": (manifest.schema, SCHEMA_VERSION),
+    }
+    return [f"{key} is {old} there and {new} here" for key, (old, new) in sides.items() if old != new]
 
 
 def _fits(model: ModelFile, spec: ModelSpec) -> bool:

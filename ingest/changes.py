@@ -97,14 +97,17 @@ class Known:
         old = self.by_path.get(payload.path)
         if old is not None and old.sha256 == payload.sha256:
             change = Change.UNCHANGED if old.class_name == payload.class_name else Change.UPDATED
-            fresh = replace(old, class_name=payload.class_name, mtime_ns=payload.mtime_ns)
+            fresh = replace(
+                old, class_name=payload.class_name, bytes=payload.bytes, mtime_ns=payload.mtime_ns
+            )
             return Decision(change=change, payload=fresh, payload_only=True)
         twins = self.by_sha256.get(payload.sha256) or []
         if not twins:
             return Decision(change=Change.ADDED if old is None else Change.UPDATED, payload=payload)
         moved_from = next((t for t in twins if t.dataset == self.dataset and is_gone(t.path)), None)
         source = moved_from or twins[0]
-        sized = replace(payload, width=source.width, height=source.height)
+        before = moved_from.path if moved_from else None
+        sized = replace(payload, width=source.width, height=source.height, moved_from=before)
         change = Change.UPDATED if old else Change.MOVED if moved_from else Change.ADDED
         return Decision(change=change, payload=sized, vector_of=source, replaces=moved_from)
 
@@ -118,16 +121,14 @@ class Known:
         return [self.by_path[path] for path in gone if not path.startswith(kept)]
 
     def moved_among(self, gone: Iterable[Payload]) -> list[Payload]:
-        """Those of the vanished whose bytes lie at a path of the dataset that has not vanished.
+        """Those of the vanished that a point of the dataset says it was moved from.
 
-        A move writes the new point before it removes the old one, and may be cut off in between.
+        A move writes the new point before it removes the old one, and may be cut off in between. A point
+        that came later than the move is another one.
         """
-        gone = list(gone)
-        ids = {payload.id for payload in gone}
-        return [
-            payload
-            for payload in gone
-            if any(
-                twin.dataset == self.dataset and twin.id not in ids for twin in self.by_sha256[payload.sha256]
-            )
-        ]
+        moved = {
+            (payload.moved_from, payload.sha256): payload.ingested_at
+            for payload in self.by_path.values()
+            if payload.moved_from is not None
+        }
+        return [old for old in gone if old.ingested_at <= moved.get((old.path, old.sha256), "")]

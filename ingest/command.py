@@ -14,7 +14,7 @@ import typer
 
 from exporter import ModelSpec
 from ingest.labels import check_labels, read_labels
-from ingest.rebuild import rebuild
+from ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from ingest.removal import holdings, remove_dataset
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from ingest.status import CollectionStatus, collection_statuses
@@ -133,32 +133,29 @@ def rebuild_collection(
     collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection to make anew.")],
     batch_size: BatchSizeOption = BATCH_SIZE,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
+    force: Annotated[
+        bool, typer.Option("--force", help="Leave out pictures that are there and cannot be read.")
+    ] = False,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Make a collection anew from its datasets; the old one serves until the new one is whole."""
+    """Make a collection anew from its datasets; the old one stays until the new one is whole."""
     settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
+    options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force)
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
-        report = rebuild(
-            collection,
-            batch_size=batch_size,
-            max_pixels=max_pixels,
-            store=opened,
-            settings=settings,
-            reporter=reporter,
-            stop=stop,
-        )
+        report = rebuild(collection, options, store=opened, settings=settings, reporter=reporter, stop=stop)
+    _warn_of_skipped(report, reporter)
     if report.interrupted:
         raise KeyboardInterrupt
-    if as_json:
-        numbers = {"points": report.points, "gone": report.gone, "embedded": report.embedded}
-        answer = {"schema": 1, "name": report.name, "store": report.store, **numbers}
-        typer.echo(json.dumps(answer | {"took_ms": round(report.took_s * 1000)}))
-        return
-    gone = f"; {report.gone} whose pictures are gone went with the old one" if report.gone else ""
-    typer.echo(f"{report.name}: {report.points} points made anew in {report.took_s:.1f} s{gone}")
+    if not report.replaced:
+        raise LookalikeError(
+            f"{len(report.left_out)} pictures of {collection} are there and cannot be taken in, "
+            f"{report.left_out[0]} for one; the old collection stays. Mend them and run the same command "
+            "again, or leave them out with --force"
+        )
+    typer.echo(json.dumps(_rebuild_json(report)) if as_json else _rebuild_text(report))
 
 
 @app.command("remove")
@@ -276,14 +273,18 @@ def _specs(names: list[str], *, layer: str | None, pooling: str | None, weights:
 
 
 def _warn(report: IngestReport, reporter: StderrReporter, *, dry_run: bool) -> None:
-    _list("skipped", [f"{skipped.path!r}: {skipped.reason}" for skipped in report.skipped], reporter)
+    _warn_of_skipped(report, reporter)
     for collection in report.collections:
         verb = "would remove from" if dry_run else "removed from"
         _list(f"{verb} {collection.name}:", [repr(path) for path in collection.removed], reporter)
-    for needed, count in report.needed.items():
-        reporter.say(f"warning: {count} of the skipped pictures can be read once this is installed: {needed}")
     if report.unused_labels:
         reporter.say(f"warning: {report.unused_labels} rows of the labels name no picture here")
+
+
+def _warn_of_skipped(report: IngestReport | RebuildReport, reporter: StderrReporter) -> None:
+    _list("skipped", [f"{skipped.path!r}: {skipped.reason}" for skipped in report.skipped], reporter)
+    for needed, count in report.needed.items():
+        reporter.say(f"warning: {count} of the skipped pictures can be read once this is installed: {needed}")
 
 
 def _list(verb: str, lines: list[str], reporter: StderrReporter) -> None:
@@ -345,6 +346,26 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
     }
 
 
+def _rebuild_text(report: RebuildReport) -> str:
+    out = f", {len(report.left_out)} left out" if report.left_out else ""
+    gone = f", {report.gone} whose pictures are gone went with the old one" if report.gone else ""
+    return f"{report.name}: {report.points} points made anew in {report.took_s:.1f} s{out}{gone}"
+
+
+def _rebuild_json(report: RebuildReport) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "name": report.name,
+        "store": report.store,
+        "points": report.points,
+        "gone": report.gone,
+        "left_out": [str(file) for file in report.left_out],
+        "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
+        "embedded": report.embedded,
+        "took_ms": round(report.took_s * 1000),
+    }
+
+
 def _status_json(collection: CollectionStatus) -> dict[str, Any]:
     return {
         "name": collection.name,
@@ -352,6 +373,8 @@ def _status_json(collection: CollectionStatus) -> dict[str, Any]:
         "points": collection.points,
         "datasets": collection.datasets,
         "classes": collection.classes,
+        "outdated": list(collection.outdated),
+        "rebuild_begun": collection.rebuild_begun,
     }
 
 
@@ -362,6 +385,9 @@ def _status_text(collection: CollectionStatus) -> str:
         f"{one_line(manifest.datasets.get(name, 'an unknown folder'))}"
         for name, count in collection.datasets.items()
     )
+    again = f"ingest rebuild {collection.name}"
+    hints = [f"made by another version: {each}; {again}" for each in collection.outdated]
+    hints += [f"a rebuild was begun: {again}"] if collection.rebuild_begun else []
     classes = (f"{one_line(name) or '(none)'} {count}" for name, count in collection.classes.items())
     return "\n".join(
         [
@@ -371,6 +397,7 @@ def _status_text(collection: CollectionStatus) -> str:
             f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",
             *datasets,
             f"  classes: {', '.join(classes)}",
+            *(f"  {hint}" for hint in hints),
         ]
     )
 

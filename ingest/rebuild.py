@@ -7,16 +7,17 @@ place. Interrupted, the same call goes on with what is staged.
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter import ModelFile, ModelSpec, ready_model
 from ingest.run import IngestRequest, StopRequest, run_ingest
+from ingest.scan import Skipped
 from ingest.target import Dataset, new_manifest
 from lookalike.console import Reporter
-from lookalike.embedder import BATCH_SIZE
+from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import CollectionMissingError, ManifestError, UsageError
-from lookalike.manifest import CollectionManifest, collection_name
+from lookalike.manifest import SCHEMA_VERSION, CollectionManifest, Distance, collection_name
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
@@ -24,26 +25,40 @@ from lookalike.stores.protocol import Store, staged_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RebuildReport:
-    """What a rebuild did: `points` are in the new collection, `gone` were only in the old one.
+class RebuildOptions:
+    """As for an ingest; `force` leaves pictures out that the old collection has and that cannot be read."""
 
-    `embedded` counts pictures, those of earlier calls that were interrupted left out.
+    batch_size: int = BATCH_SIZE
+    max_pixels: int = MAX_PIXELS
+    force: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class RebuildReport:
+    """What a rebuild did: `points` are in the new collection, the files of `gone` ones are not there.
+
+    `left_out` are pictures of the old collection that are there and could not be taken in; `skipped` says
+    why. Where there are any the old collection is not `replaced`, unless that was forced. `embedded` counts
+    pictures, those of calls that were cut off left out.
     """
 
     name: str
     store: str
     points: int = 0
     gone: int = 0
+    left_out: list[Path] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    needed: Counter[str] = field(default_factory=Counter)
     embedded: int = 0
     interrupted: bool = False
+    replaced: bool = False
     took_s: float = 0.0
 
 
 def rebuild(
     name: str,
+    options: RebuildOptions,
     *,
-    batch_size: int = BATCH_SIZE,
-    max_pixels: int = MAX_PIXELS,
     store: Store,
     settings: Settings,
     reporter: Reporter,
@@ -58,90 +73,147 @@ def rebuild(
         LookalikeError: whatever an ingest raises.
     """
     started = time.monotonic()
-    old = _manifest(name, store)
-    _require_folders(name, old.datasets)
-    spec = ModelSpec.of_collection(old)
-    model = ready_model(spec, settings=settings, reporter=reporter)
-    _stage(name, old, model, store)
-    embedded = 0
-    for dataset, root in old.datasets.items():
+    report = RebuildReport(name=name, store=store.label)
+    with store.rebuilding(name):
+        _Rebuild(name, options, store, settings, reporter, stop, report).run()
+    report.took_s = time.monotonic() - started
+    return report
+
+
+_ROUNDS = 3
+"""Over all datasets: what comes to the old collection meanwhile is taken in by the next."""
+
+
+class _Rebuild:
+    """One collection on its way to be replaced."""
+
+    def __init__(
+        self,
+        name: str,
+        options: RebuildOptions,
+        store: Store,
+        settings: Settings,
+        reporter: Reporter,
+        stop: StopRequest,
+        report: RebuildReport,
+    ) -> None:
+        self._name, self._options, self._store = name, options, store
+        self._settings, self._reporter, self._stop, self._report = settings, reporter, stop, report
+
+    def run(self) -> None:
+        """Stages all of it, and only then replaces the old collection."""
+        old = self._old()
+        _require_folders(self._name, old.datasets)
+        spec = ModelSpec.of_collection(old)
+        self._stage(old, ready_model(spec, settings=self._settings, reporter=self._reporter))
+        for _ in range(_ROUNDS):
+            self._report.skipped, self._report.needed = [], Counter()
+            datasets = self._old().datasets
+            for dataset, root in sorted(datasets.items()):
+                if not self._fill(dataset, root, spec, old.distance):
+                    return
+            left = self._left()
+            self._report.left_out = sorted(file for file in left if not _is_gone(file))
+            self._report.gone = len(left) - len(self._report.left_out)
+            if not self._report.left_out and self._old().datasets == datasets:
+                break
+        if self._report.left_out and not self._options.force:
+            return
+        self._stop.check()
+        with self._store.open(staged_name(self._name)) as staged:
+            self._report.points = staged.count()
+        self._store.replace(self._name)
+        self._report.replaced = True
+
+    def _old(self) -> CollectionManifest:
+        """The old collection's manifest; where it was cut off while it was replaced, the new one's."""
+        try:
+            return self._store.manifest(self._name)
+        except (CollectionMissingError, ManifestError):
+            if staged_name(self._name) in self._store:
+                return self._store.manifest(staged_name(self._name))
+            raise
+
+    def _stage(self, old: CollectionManifest, model: ModelFile) -> None:
+        """Keeps what an earlier call staged, if it is of this space and of datasets that are still there."""
+        identity, official = model.manifest.identity, model.manifest.weights.official
+        if collection_name(identity, old.distance, official=official) != self._name:
+            raise ManifestError(
+                f"the weights that {self._name} was made with are others now; "
+                "make a new collection with ingest run"
+            )
+        staged = staged_name(self._name)
+        if staged in self._store and not self._fits(self._store.manifest(staged), old, model):
+            self._store.delete(staged)
+        if staged not in self._store:
+            provider = Embedder.load(model.path, provider=self._settings.provider).provider
+            manifest = new_manifest(model, old.distance, provider=provider, datasets=old.datasets)
+            self._store.create(manifest, name=staged)
+
+    @staticmethod
+    def _fits(staged: CollectionManifest, old: CollectionManifest, model: ModelFile) -> bool:
+        same_space = (staged.identity, staged.distance, staged.schema) == (
+            model.manifest.identity,
+            old.distance,
+            SCHEMA_VERSION,
+        )
+        return same_space and staged.datasets.items() <= old.datasets.items()
+
+    def _fill(self, dataset: str, root: str, spec: ModelSpec, distance: Distance) -> bool:
+        """Ingests a dataset into the staged collection; False where that was interrupted."""
+        source = self._name if self._name in self._store else staged_name(self._name)
+        with self._store.open(source) as collection:
+            payloads = collection.scan(PointFilter(dataset=dataset))
+            classes = {payload.path: payload.class_name for payload in payloads}
         request = IngestRequest(
             dataset=Dataset(name=dataset, root=Path(root)),
             specs=[spec],
-            distances=[old.distance],
-            labels=_classes(name, dataset, store),
-            batch_size=batch_size,
-            max_pixels=max_pixels,
+            distances=[distance],
+            labels=classes,
+            batch_size=self._options.batch_size,
+            max_pixels=self._options.max_pixels,
             prune=True,
-            into=staged_name(name),
+            into=staged_name(self._name),
         )
-        report = run_ingest(request, store=store, settings=settings, reporter=reporter, stop=stop)
-        embedded += report.embedded
-        if report.interrupted:
-            took_s = time.monotonic() - started
-            return RebuildReport(
-                name=name, store=store.label, embedded=embedded, interrupted=True, took_s=took_s
-            )
-    before, after = _points(name, store), _points(staged_name(name), store)
-    store.replace(name)
-    return RebuildReport(
-        name=name,
-        store=store.label,
-        points=after.total(),
-        gone=(before - after).total(),
-        embedded=embedded,
-        took_s=time.monotonic() - started,
-    )
+        made = run_ingest(
+            request, store=self._store, settings=self._settings, reporter=self._reporter, stop=self._stop
+        )
+        self._report.embedded += made.embedded
+        self._report.skipped += made.skipped
+        self._report.needed += made.needed
+        self._report.interrupted = made.interrupted
+        return not made.interrupted
 
-
-def _manifest(name: str, store: Store) -> CollectionManifest:
-    """The old collection's, or where a rebuild was cut off while it was replaced, the new one's."""
-    try:
-        return store.manifest(name)
-    except (CollectionMissingError, ManifestError):
-        if staged_name(name) in store:
-            return store.manifest(staged_name(name))
-        raise
+    def _left(self) -> list[Path]:
+        """The files of the old collection's points that the staged one has not."""
+        if self._name not in self._store:
+            return []
+        with self._store.open(staged_name(self._name)) as staged:
+            there = {payload.id for payload in staged.scan()}
+        with self._store.open(self._name) as old:
+            roots = old.manifest.datasets
+            return [
+                Path(roots.get(payload.dataset, "")) / payload.path
+                for payload in old.scan()
+                if payload.id not in there
+            ]
 
 
 def _require_folders(name: str, datasets: Mapping[str, str]) -> None:
-    missing = {dataset: root for dataset, root in datasets.items() if not Path(root).is_dir()}
-    for dataset, root in missing.items():
-        raise UsageError(
-            f"dataset {dataset} of {name} lies in {root}, which is not there; mount it, name its new place "
-            f"with ingest run --new-root, or take it out with ingest remove --dataset {dataset}"
-        )
+    for dataset, root in datasets.items():
+        if not Path(root).is_dir():
+            raise UsageError(
+                f"dataset {dataset} of {name} lies in {root}, which is not there; mount it, name its new "
+                f"place with ingest run --new-root, or take it out with ingest remove --dataset {dataset}"
+            )
 
 
-def _stage(name: str, old: CollectionManifest, model: ModelFile, store: Store) -> None:
-    """What an earlier call staged, unless it is another space by now; else an empty collection."""
-    identity, official = model.manifest.identity, model.manifest.weights.official
-    if collection_name(identity, old.distance, official=official) != name:
-        raise ManifestError(
-            f"the weights that {name} was made with are others now; make a new collection with ingest run"
-        )
-    staged = staged_name(name)
-    if staged in store:
-        try:
-            store.manifest(staged).require(identity, old.distance, name=staged)
-        except ManifestError:
-            store.delete(staged)
-    if staged not in store:
-        manifest = new_manifest(model, old.distance, provider="", datasets=old.datasets)
-        store.create(manifest, name=staged)
-
-
-def _classes(name: str, dataset: str, store: Store) -> dict[str, str | None]:
-    """Path -> class of what the old collection holds: some may come from a table and not from folders."""
-    if name not in store:
-        return {}
-    with store.open(name) as collection:
-        return {payload.path: payload.class_name for payload in collection.scan(PointFilter(dataset=dataset))}
-
-
-def _points(name: str, store: Store) -> Counter[str]:
-    """How many points each dataset has."""
-    if name not in store:
-        return Counter()
-    with store.open(name) as collection:
-        return Counter(collection.tally("dataset"))
+def _is_gone(file: Path) -> bool:
+    """Only what is known not to be there; a link may lead to a disk that is not mounted."""
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lookalike.console import Reporter
 from lookalike.errors import ManifestError, UsageError
 from lookalike.stores.points import PointFilter
-from lookalike.stores.protocol import Store
+from lookalike.stores.protocol import Store, staged_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,4 +54,6 @@ def remove_dataset(dataset: str, *, store: Store, among: Sequence[Holding]) -> I
             ids = [payload.id for payload in collection.scan(PointFilter(dataset=dataset))]
             collection.delete(ids)
             collection.forget_dataset(dataset)
+        if staged_name(holding.collection) in store:  # by a rebuild that was interrupted
+            store.delete(staged_name(holding.collection))
         yield Holding(collection=holding.collection, points=len(ids))

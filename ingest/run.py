@@ -19,7 +19,7 @@ from lookalike.console import Bar, Reporter
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError
 from lookalike.manifest import Distance
-from lookalike.pictures.decoding import MAX_PIXELS, Picture
+from lookalike.pictures.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
 from lookalike.stores.protocol import Store
@@ -86,6 +86,10 @@ class StopRequest:
     waits_for_batch: bool = False
     """Whether there may be a batch in hand: not while a model is exported or a lock is waited for."""
 
+    def be_done(self) -> None:
+        """There is no batch in hand any more."""
+        self.waits_for_batch = False
+
     def check(self) -> None:
         """For waits that have no batch to finish."""
         if self.requested:
@@ -122,6 +126,7 @@ def run_ingest(
         report.collections = [target.report for target in targets]
         embedders = Embedders(settings.provider, reporter)
         stop.waits_for_batch = True
+        stack.callback(stop.be_done)
         _Ingest(request, targets, embedders, report, stop).run(entries, reporter)
         if not stop.requested:
             _build_indexes(targets, reporter, stop)
@@ -146,9 +151,14 @@ def find_pictures(root: Path, *, may_be_empty: bool = False) -> Iterator[FoundFi
         return chain([first], entries)
     if may_be_empty:
         return iter(())
-    raise UsageError(
-        f"{root} holds no pictures (.jpg, .png, .webp, .gif, .tif, .bmp, .avif or .heic); if a disk is not "
-        "mounted, mount it; if they are gone for good, add --prune --force"
+    raise UsageError(no_pictures(root))
+
+
+def no_pictures(root: Path) -> str:
+    """What to say of a folder that holds none, and what to do."""
+    return (
+        f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))}); if a disk is not mounted, mount it; if "
+        "they are gone for good: ingest remove --dataset NAME, or ingest run with --prune --force"
     )
 
 
@@ -337,6 +347,8 @@ class _Ingest:
     def _finish(self) -> None:
         self._report.unused_labels = len(self._request.labels.keys() - self._seen)
         unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
+        if self._request.prune and not self._request.force and not self._seen:
+            raise UsageError(no_pictures(self._request.dataset.root))
         for target in self._targets:
             target.settle(self._seen, unread_folders=unread_folders, prune=self._request.prune)
 

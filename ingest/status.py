@@ -1,24 +1,31 @@
 """What lies in a store."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from exporter import outdated
 from lookalike.console import Reporter
 from lookalike.errors import ManifestError
 from lookalike.manifest import CollectionManifest
 from lookalike.stores.points import EVERYTHING
-from lookalike.stores.protocol import Store
+from lookalike.stores.protocol import Store, staged_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionStatus:
-    """One collection; `datasets` and `classes` map names to numbers of points, `""` being no class."""
+    """One collection; `datasets` and `classes` map names to numbers of points, `""` being no class.
+
+    `outdated` says in what it is unlike those that this version makes, `rebuild_begun` that a rebuild of it
+    goes on or was interrupted.
+    """
 
     name: str
     manifest: CollectionManifest
     points: int
     datasets: Mapping[str, int]
     classes: Mapping[str, int]
+    outdated: Sequence[str]
+    rebuild_begun: bool
 
 
 def collection_statuses(store: Store, reporter: Reporter) -> Iterator[CollectionStatus]:
@@ -36,4 +43,6 @@ def collection_statuses(store: Store, reporter: Reporter) -> Iterator[Collection
                 points=collection.count(EVERYTHING),
                 datasets=collection.tally("dataset"),
                 classes=collection.tally("class"),
+                outdated=outdated(collection.manifest),
+                rebuild_begun=staged_name(name) in store,
             )

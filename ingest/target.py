@@ -60,6 +60,7 @@ class Target:
         name: str | None = None,
     ) -> None:
         identity, weights = model.manifest.identity, model.manifest.weights
+        self._is_staged = name is not None
         self.name = name or collection_name(identity, distance, official=weights.official)
         self.model = model
         self.report = CollectionReport(name=self.name)
@@ -164,8 +165,8 @@ class Target:
         return collection
 
     def _created(self) -> Collection:
-        """Made now, unless another ingest has made it since we looked."""
-        if not self._is_there():
+        """Made now, unless another ingest has made it since we looked; a staged one is made by who stages."""
+        if not self._is_there() and not self._is_staged:
             try:
                 self._store.create(self._new_manifest(), name=self.name)
             except ManifestError:

@@ -3,7 +3,6 @@
 Results go to stdout, everything here goes to stderr. Stages are handed a `Reporter` and never print.
 """
 
-import errno
 import io
 import os
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 import typer
 
 from lookalike.errors import INTERRUPTED_EXIT_CODE, LookalikeError
+from lookalike.files import is_full
 from lookalike.start import INTERRUPTED, raise_on_interrupt
 
 if TYPE_CHECKING:
@@ -212,6 +212,6 @@ def _fail(message: str, exit_code: int) -> NoReturn:
 
 def _os_message(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
-    if error.errno == errno.ENOSPC:
+    if is_full(error):
         return f"{where}the disk is full; make room and run the same command again"
     return f"{where}{error.strerror or error}"

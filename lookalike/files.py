@@ -59,6 +59,11 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or the user's share of it, is used up."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def sweep_partials(folder: Path) -> None:
     """Removes what killed processes left of files that `atomic_path` was to write in a folder.
 

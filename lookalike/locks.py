@@ -4,7 +4,6 @@ FOLDER/NAME.lock      held by one process; a dead one's lock is free again
 FOLDER/NAME.holder    who that is, for the message that another process shows
 """
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -63,11 +62,6 @@ def held(
         yield
     finally:
         lock.release()
-
-
-def is_full(error: OSError) -> bool:
-    """Whether the disk, or the user's share of it, is used up."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _said_by(holder: Path) -> str:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -32,7 +32,7 @@ from lookalike.errors import (
     StoreError,
     StoreLockedError,
 )
-from lookalike.files import parse_json, sweep_partials, write_json
+from lookalike.files import is_full, parse_json, sweep_partials, write_json
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.stores.points import (
     EVERYTHING,
@@ -64,6 +64,7 @@ SPARE_TO_OPEN_BYTES = 16 * 2**20
 whole process without a word (SIGBUS); it grows its files by 32 MB at a time, several of them at once."""
 
 _SCAN_PAGE = 5_000
+_LOOKS = 5
 _WAIT_S = 0.2
 _EVERY_VALUE = 2**31
 _MANIFEST = "manifest.json"
@@ -86,18 +87,21 @@ class EmbeddedStore:
         self._lock_timeout_s = lock_timeout_s
 
     def names(self) -> list[str]:
-        """The folders here that hold a manifest."""
-        self._finish_replacements()
-        found = (path.parent.name for path in self.directory.glob(f"[!.]*/{_MANIFEST}"))
-        return sorted(name for name in found if not name.endswith(STAGED_SUFFIX))
+        """The folders here that hold a manifest, and whole staged ones that only want their name."""
+        found = {path.parent.name for path in self.directory.glob(f"[!.]*/{_MANIFEST}")}
+        whole = {path.parent.name for path in self.directory.glob(f"[!.]*{STAGED_SUFFIX}/{_WHOLE}")}
+        finished = {name for name in found if not name.endswith(STAGED_SUFFIX)}
+        return sorted(finished | {name.removesuffix(STAGED_SUFFIX) for name in whole & found})
 
     def __contains__(self, name: str) -> bool:
-        self._finish_replacements()
-        return is_collection_name(name) and (self.directory / name / _MANIFEST).is_file()
+        return self._folder(name) is not None
 
     def manifest(self, name: str) -> CollectionManifest:
-        """Read without the lock: the file is only ever replaced whole."""
-        return read_manifest(self._own(name))
+        """Read without the lock: the file is only ever replaced whole, and its folder may be renamed."""
+        for _ in range(_LOOKS):
+            with suppress(FileNotFoundError):
+                return read_manifest(self._own(name))
+        raise CollectionMissingError(f"there is no collection {name} in {self.directory}")
 
     def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
         """Builds the folder under a temporary name and renames it into place."""
@@ -108,7 +112,6 @@ class EmbeddedStore:
         with self._locked(name):
             if folder.exists():
                 raise ManifestError(f"{folder} is there already; it is left alone")
-            self._sweep(name)
             _require_space(self.directory, SPARE_BYTES)
             partial = self._hidden(name)
             try:
@@ -127,10 +130,11 @@ class EmbeddedStore:
         """Locks the collection and loads its shard."""
         import qdrant_edge as edge
 
-        folder = self._own(name)
+        self._own(name)
         lock = self._acquire(name)
         try:
-            manifest = read_manifest(self._own(name))  # again: it may have been deleted while we waited
+            folder = self._own(name)  # again: it may have been deleted while we waited
+            manifest = read_manifest(folder)
             sweep_partials(folder)
             _require_space(self.directory, SPARE_TO_OPEN_BYTES)
             with _translated(folder):
@@ -144,10 +148,15 @@ class EmbeddedStore:
         """Takes the folder's name away, then its files; what a kill leaves of them is swept later."""
         self._own(name)
         with self._locked(name):
-            self._sweep(name)
             hidden = self._hidden(name)
             self._own(name).rename(hidden / name)
             shutil.rmtree(hidden)
+
+    def rebuilding(self, name: str) -> AbstractContextManager[None]:
+        """A lock of its own, so that the collection can be searched meanwhile."""
+        self._make_directory()
+        what = f"the rebuild of {name}"
+        return locks.held(self.directory, f"{name}.rebuilding", what=what, timeout_s=self._lock_timeout_s)
 
     def replace(self, name: str) -> None:
         """Two renames; a mark lets whoever comes after a kill do the second."""
@@ -155,25 +164,23 @@ class EmbeddedStore:
         self._own(staged)
         with self._locked(staged), self._locked(name):
             folder = self.directory / name
-            self._sweep(name)
             (self._own(staged) / _WHOLE).touch()
             hidden = self._hidden(name)
             if folder.exists():
                 self._own(name).rename(hidden / name)
-            self._finish_replacements()
+            self._finish_replacement(name)
             shutil.rmtree(hidden)
 
     def close(self) -> None:
         """Nothing is held between collections."""
 
-    def _finish_replacements(self) -> None:
-        """Gives whole staged collections their name where it is free; another process may be faster."""
-        for mark in self.directory.glob(f"*{STAGED_SUFFIX}/{_WHOLE}"):
-            folder = self.directory / mark.parent.name.removesuffix(STAGED_SUFFIX)
-            if not folder.exists():
-                with suppress(FileNotFoundError):
-                    mark.parent.rename(folder)
-                (folder / _WHOLE).unlink(missing_ok=True)
+    def _finish_replacement(self, name: str) -> None:
+        """Gives a whole staged collection its name where it is free."""
+        folder, staged = self.directory / name, self.directory / staged_name(name)
+        if (staged / _WHOLE).is_file() and not folder.exists():
+            staged.rename(folder)
+        if not name.endswith(STAGED_SUFFIX):
+            (folder / _WHOLE).unlink(missing_ok=True)
 
     def _hidden(self, name: str) -> Path:
         """A new folder beside the collection that nobody takes for one."""
@@ -185,11 +192,21 @@ class EmbeddedStore:
             shutil.rmtree(left_over, ignore_errors=True)
 
     def _own(self, name: str) -> Path:
-        if name in self:
-            return self.directory / name
+        folder = self._folder(name)
+        if folder is not None:
+            return folder
         if is_collection_name(name) and (self.directory / name).exists():
             raise ManifestError(f"{self.directory / name} has no manifest of ours; it is left alone")
         raise CollectionMissingError(f"there is no collection {name} in {self.directory}")
+
+    def _folder(self, name: str) -> Path | None:
+        """Where a collection lies: under its name, or where a kill came between two renames, staged."""
+        if not is_collection_name(name):
+            return None
+        folder, staged = self.directory / name, self.directory / staged_name(name)
+        if (folder / _MANIFEST).is_file():
+            return folder
+        return staged if (staged / _WHOLE).is_file() and not folder.exists() else None
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
@@ -200,20 +217,33 @@ class EmbeddedStore:
             lock.release()
 
     def _acquire(self, name: str) -> "BaseFileLock":
-        """The one lock of a collection."""
+        """The one lock of a collection; what a killed process left of it is cleared or finished."""
+        self._make_directory()
         try:
-            return locks.acquire(
+            lock = locks.acquire(
                 self.directory, name, what=f"collection {name}", timeout_s=self._lock_timeout_s
             )
         except StoreLockedError as error:
             raise StoreLockedError(f"{error}, or use a server: docker compose up qdrant") from error
         except OSError as error:
-            if locks.is_full(error):
-                raise
-            raise StoreError(
-                f"{self.directory} cannot hold collections ({error.strerror}); "
-                "make it a folder that you may write to, or name another with --store embedded:DIR"
-            ) from error
+            raise self._unusable(error) from error
+        self._finish_replacement(name)
+        self._sweep(name)
+        return lock
+
+    def _make_directory(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> Exception:
+        if is_full(error):
+            return error
+        return StoreError(
+            f"{self.directory} cannot hold collections ({error.strerror}); "
+            "make it a folder that you may write to, or name another with --store embedded:DIR"
+        )
 
 
 class EmbeddedCollection:
@@ -376,11 +406,14 @@ def read_manifest(folder: Path) -> CollectionManifest:
     """The manifest beside a shard.
 
     Raises:
+        FileNotFoundError: it is not there, or not any more.
         ManifestError: it cannot be read or is not ours.
     """
     path = folder / _MANIFEST
     try:
         return CollectionManifest.from_json(parse_json(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from error
     except ManifestError as error:
@@ -441,13 +474,6 @@ def _require_space(folder: Path, free_bytes: int) -> None:
     """The engine writes through memory maps: where the disk is full, it dies without a word."""
     if shutil.disk_usage(folder).free < free_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-
-
-def _said_by(holder: Path) -> str:
-    try:
-        return holder.read_text(encoding="utf-8").strip() or "another process"
-    except OSError:
-        return "another process"
 
 
 _CHILD = """

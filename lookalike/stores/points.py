@@ -36,7 +36,8 @@ class Payload:
     """What is known of a picture besides its vector.
 
     `path` is relative to the dataset's root, in POSIX form; `sha256` is that of the file; `width` and
-    `height` are pixels as shown (orientation applied); `ingested_at` is ISO 8601 in UTC.
+    `height` are pixels as shown (orientation applied); `ingested_at` is ISO 8601 in UTC. `moved_from` is
+    the path that the file had before it was moved here, if it was.
     """
 
     dataset: str
@@ -48,6 +49,7 @@ class Payload:
     bytes: int
     mtime_ns: int
     ingested_at: str
+    moved_from: str | None = None
 
     @property
     def id(self) -> str:
@@ -57,6 +59,8 @@ class Payload:
     def to_json(self) -> dict[str, Any]:
         """As it lies in Qdrant, where the class is called `class`."""
         data = asdict(self)
+        if self.moved_from is None:
+            del data["moved_from"]
         return {"class": data.pop("class_name"), **data}
 
     @classmethod
@@ -72,6 +76,7 @@ class Payload:
             bytes=data["bytes"],
             mtime_ns=data["mtime_ns"],
             ingested_at=data["ingested_at"],
+            moved_from=data.get("moved_from"),
         )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -144,6 +145,13 @@ class Store(Protocol):
             CollectionMissingError: it is not there.
             ManifestError: it is there and not ours.
             StoreLockedError: another process holds it (embedded).
+        """
+
+    def rebuilding(self, name: str) -> AbstractContextManager[None]:
+        """Keeps other rebuilds of a collection out for the length of a block, where the store can (embedded).
+
+        Raises:
+            StoreLockedError: another process rebuilds it.
         """
 
     def replace(self, name: str) -> None:

@@ -12,8 +12,9 @@ A server keeps nothing reserved for us, so before each write, after each failure
 an open collection is looked at: it must still be the one that was opened.
 """
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from itertools import islice
 from types import TracebackType
@@ -49,7 +50,7 @@ MAX_BODY_BYTES = 16 * 2**20
 """Of one request, roughly: half of what Qdrant takes over HTTP unless it is configured otherwise."""
 
 _UNFINISHED = "lookalike-unfinished"
-"""In the metadata of a collection that `replace` is copying to."""
+"""In the metadata of a collection that `replace` is copying to: a token of the process that does."""
 
 _VALUE_BYTES = 24  # one float32 in JSON, as the shortest text of its double, with the comma
 _PAYLOAD_BYTES = 4096
@@ -90,7 +91,7 @@ class ServerStore:
 
     def __contains__(self, name: str) -> bool:
         info = self._info(name)
-        return info is not None and _manifest_data(info) is not None and not _is_unfinished(info)
+        return info is not None and _manifest_data(info) is not None and not _copier(info)
 
     def manifest(self, name: str) -> CollectionManifest:
         """As the server has it now."""
@@ -125,18 +126,22 @@ class ServerStore:
         self._own(name)
         self._delete(name)
 
+    def rebuilding(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002
+        """A server knows no locks; `replace` notices when two of them meet."""
+        return nullcontext()
+
     def replace(self, name: str) -> None:
         """Copies the points, since a server cannot rename; until all are there, the copy is refused."""
         with self.open(staged_name(name)) as staged:
             info = self._info(name)
             if info is not None:
-                if not _is_unfinished(info):
+                if not _copier(info):
                     self._own(name)
                 self._delete(name)
-            unfinished = {METADATA_KEY: staged.manifest.to_json(), _UNFINISHED: True}
-            self._create(name, staged.manifest, unfinished)
+            token = secrets.token_hex(8)
+            self._create(name, staged.manifest, {METADATA_KEY: staged.manifest.to_json(), _UNFINISHED: token})
             with ServerCollection(self._client, name, staged.manifest, requests=self._requests) as collection:
-                collection.take_over(staged)
+                collection.take_over(staged, token)
         self._delete(staged_name(name))
 
     def close(self) -> None:
@@ -193,10 +198,10 @@ class ServerStore:
             raise CollectionMissingError(f"there is no collection {name} on {self.label}")
         if _manifest_data(info) is None:
             raise ManifestError(f"{name} on {self.label} has no manifest of ours; it is left alone")
-        if _is_unfinished(info):
+        if _copier(info):
             raise ManifestError(
-                f"{name} on {self.label} is not finished: its rebuild was cut off; go on with: "
-                f"ingest rebuild {name}"
+                f"{name} on {self.label} is not finished: it is being rebuilt, or that was cut off; wait for "
+                f"the rebuild to end, or go on with: ingest rebuild {name}"
             )
         return info
 
@@ -371,16 +376,33 @@ class ServerCollection:
         self._ask("writing the manifest of", forgotten)
         self._look()
 
-    def take_over(self, source: "ServerCollection") -> None:
-        """Copies all points of another collection, then says that they are all here."""
+    def take_over(self, source: "ServerCollection", token: str) -> None:
+        """Copies all points of another collection, then says that they are all here.
+
+        Raises:
+            StoreError: another process does the same, or points came or went meanwhile; what is here stays
+                unfinished.
+        """
         payloads = source.scan()
         while part := list(islice(payloads, self._rows)):
+            self._require_copier(token)
             vectors = source.vectors([payload.id for payload in part])
-            self.upsert([ImagePoint(payload=payload, vector=vectors[payload.id]) for payload in part])
-        finished = {METADATA_KEY: self.manifest.to_json(), _UNFINISHED: False}
+            there = [payload for payload in part if payload.id in vectors]
+            self.upsert([ImagePoint(payload=payload, vector=vectors[payload.id]) for payload in there])
+        self._require_copier(token)
+        if self.count() != source.count():
+            raise StoreError(
+                f"{source.name} changed while it was copied; go on with: ingest rebuild {self.name}"
+            )
+        finished = {METADATA_KEY: self.manifest.to_json(), _UNFINISHED: ""}
         self._ask(
             "writing the manifest of", lambda: self._client.update_collection(self.name, metadata=finished)
         )
+
+    def _require_copier(self, token: str) -> None:
+        info = self._ask("looking at", lambda: _found(self._client, self.name))
+        if info is None or _copier(info) != token:
+            raise StoreError(f"another process puts {self.name} together, too; let it end, then look again")
 
     def needs_index(self) -> bool:
         """The server indexes by itself."""
@@ -492,8 +514,9 @@ def _manifest_data(info: "models.CollectionInfo") -> Mapping[str, Any] | None:
     return data if isinstance(data, Mapping) else None
 
 
-def _is_unfinished(info: "models.CollectionInfo") -> bool:
-    return bool((info.config.metadata or {}).get(_UNFINISHED))
+def _copier(info: "models.CollectionInfo") -> str:
+    """Who is putting a collection together from a staged one; nobody as a rule."""
+    return str((info.config.metadata or {}).get(_UNFINISHED) or "")
 
 
 def _manifest(info: "models.CollectionInfo", name: str, label: str) -> CollectionManifest:

@@ -119,7 +119,10 @@ def test_known_bytes_whose_path_is_gone_were_moved() -> None:
     """The vector is taken along, and so is the size, since nobody decoded the file."""
     decision = decide(known(STORED), replace(read("dog/1.jpg"), **UNSEEN_SIZE), gone=("cat/1.jpg",))
     assert decision == Decision(
-        change=Change.MOVED, payload=read("dog/1.jpg"), vector_of=STORED, replaces=STORED
+        change=Change.MOVED,
+        payload=replace(read("dog/1.jpg"), moved_from="cat/1.jpg"),
+        vector_of=STORED,
+        replaces=STORED,
     )
     assert decision.writes_vector
     assert not decision.embeds
@@ -152,7 +155,10 @@ def test_a_file_that_was_moved_onto_another_one_takes_its_old_point_along() -> N
     two = replace(STORED, path="cat/2.jpg", sha256="b" * 64)
     decision = decide(known(STORED, two), read(sha256="b" * 64), gone=("cat/2.jpg",))
     assert decision == Decision(
-        change=Change.UPDATED, payload=read(sha256="b" * 64), vector_of=two, replaces=two
+        change=Change.UPDATED,
+        payload=replace(read(sha256="b" * 64), moved_from="cat/2.jpg"),
+        vector_of=two,
+        replaces=two,
     )
 
 

@@ -4,21 +4,37 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from qdrant_client import QdrantClient
 
 from exporter import ModelSpec
-from ingest.rebuild import RebuildReport, rebuild
-from ingest.run import IngestRequest, StopRequest, run_ingest
+from ingest import rebuild as rebuild_module
+from ingest.rebuild import RebuildOptions, RebuildReport, rebuild
+from ingest.removal import holdings, remove_dataset
+from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from ingest.status import collection_statuses
 from ingest.target import Dataset
 from lookalike.console import Quiet
-from lookalike.errors import CollectionMissingError, ManifestError, UsageError
+from lookalike.errors import (
+    CollectionMissingError,
+    LookalikeError,
+    ManifestError,
+    StoreLockedError,
+    UsageError,
+)
 from lookalike.manifest import Distance
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedStore
 from lookalike.stores.points import FloatVector, Payload
 from lookalike.stores.protocol import staged_name
+from lookalike.stores.server import ServerCollection, ServerStore
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Payload indexes have no effect in the local Qdrant:UserWarning"
+)
 
 PICTURES = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png", "3.png")
 
@@ -29,12 +45,12 @@ class Rebuilds:
     def __init__(self, folder: Path, home: Settings, spec: ModelSpec) -> None:
         self.roots = {"one": folder / "one", "two": folder / "two"}
         self.home, self.spec = home, spec
-        self.store = EmbeddedStore(home.qdrant_dir)
+        self.store: Any = EmbeddedStore(home.qdrant_dir)
 
-    def ingest(self, dataset: str, labels: Mapping[str, str | None]) -> None:
+    def ingest(self, dataset: str, labels: Mapping[str, str | None], *, moved: bool = False) -> None:
         """Brings one dataset in."""
         request = IngestRequest(
-            dataset=Dataset(name=dataset, root=self.roots[dataset]),
+            dataset=Dataset(name=dataset, root=self.roots[dataset], moved=moved),
             specs=[self.spec],
             distances=[Distance.COSINE],
             labels=labels,
@@ -47,11 +63,18 @@ class Rebuilds:
         (name,) = self.store.names()
         return name
 
-    def rebuild(self, stop: StopRequest | None = None, reporter: Quiet | None = None) -> RebuildReport:
+    def rebuild(
+        self,
+        stop: StopRequest | None = None,
+        reporter: Quiet | None = None,
+        *,
+        force: bool = False,
+        name: str | None = None,
+    ) -> RebuildReport:
         """As the command would do it, a picture a batch."""
         return rebuild(
-            self.name,
-            batch_size=1,
+            name or self.name,
+            RebuildOptions(batch_size=1, force=force),
             store=self.store,
             settings=self.home,
             reporter=reporter or Quiet(),
@@ -170,5 +193,150 @@ def test_an_emptied_folder_stops_it_too(rebuilds: Rebuilds) -> None:
 def test_a_collection_that_is_not_there(rebuilds: Rebuilds) -> None:
     """Nothing is made in its place."""
     with pytest.raises(CollectionMissingError):
-        rebuild("none", store=rebuilds.store, settings=rebuilds.home, reporter=Quiet(), stop=StopRequest())
+        rebuild(
+            "none",
+            RebuildOptions(),
+            store=rebuilds.store,
+            settings=rebuilds.home,
+            reporter=Quiet(),
+            stop=StopRequest(),
+        )
     assert "none" not in rebuilds.store
+
+
+def test_pictures_that_are_there_and_cannot_be_read_keep_the_old_collection(rebuilds: Rebuilds) -> None:
+    """Damaged, or links to a disk that is not mounted: nothing is replaced unless that is forced."""
+    (rebuilds.roots["one"] / "cat/1.png").write_bytes(b"no picture")
+    (rebuilds.roots["two"] / "3.png").unlink()
+    (rebuilds.roots["two"] / "3.png").symlink_to("/not-mounted/3.png")
+    rebuilds.age()
+    before = rebuilds.store.manifest(rebuilds.name)
+    report = rebuilds.rebuild()
+    assert not report.replaced
+    assert report.left_out == [rebuilds.roots["one"] / "cat/1.png", rebuilds.roots["two"] / "3.png"]
+    assert {skipped.path: skipped.reason for skipped in report.skipped} == {
+        "cat/1.png": "not-an-image",
+        "3.png": "vanished",
+    }
+    assert rebuilds.store.manifest(rebuilds.name) == before
+    assert len(rebuilds.stored()) == 10
+    report = rebuilds.rebuild(force=True)
+    assert (report.replaced, report.points, report.gone, len(report.left_out)) == (True, 8, 0, 2)
+
+
+def test_a_dataset_that_was_removed_meanwhile_does_not_come_back(rebuilds: Rebuilds) -> None:
+    """What was staged of it goes with it."""
+    stop = StopRequest()
+    rebuilds.rebuild(stop, StoppingLater(stop, 7))
+    name = rebuilds.name
+    found = holdings("one", store=rebuilds.store, reporter=Quiet())
+    assert [holding.points for holding in remove_dataset("one", store=rebuilds.store, among=found)] == [5]
+    assert staged_name(name) not in rebuilds.store
+    assert rebuilds.rebuild().points == 5
+    assert {payload.dataset for payload, _ in rebuilds.stored().values()} == {"two"}
+    assert list(rebuilds.store.manifest(name).datasets) == ["two"]
+
+
+def test_a_folder_that_moved_between_two_calls_is_found(rebuilds: Rebuilds) -> None:
+    """As the message of the first one advises: `ingest run --new-root`, then the same command again."""
+    stop = StopRequest()
+    rebuilds.rebuild(stop, StoppingLater(stop, 7))
+    rebuilds.roots["one"] = rebuilds.roots["one"].rename(rebuilds.roots["one"].with_name("moved"))
+    with pytest.raises(UsageError, match="ingest run --new-root"):
+        rebuilds.rebuild()
+    rebuilds.ingest("one", {"cat/1.png": "tiger"}, moved=True)
+    assert rebuilds.rebuild().points == 10
+    assert rebuilds.store.manifest(rebuilds.name).datasets["one"] == str(rebuilds.roots["one"])
+
+
+def test_what_comes_to_the_old_collection_meanwhile_is_in_the_new_one(
+    rebuilds: Rebuilds, draw: Callable[..., list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture of a dataset that is done, and a dataset that there was not."""
+    ingest = rebuild_module.run_ingest
+    calls: list[str] = []
+
+    def disturbed(request: IngestRequest, **words: Any) -> IngestReport:
+        report = ingest(request, **words)
+        calls.append(request.dataset.name)
+        if len(calls) == 1:
+            draw(rebuilds.roots["one"], "cat/late.png", seed=9)
+            rebuilds.ingest("one", {"cat/1.png": "tiger"})
+            draw(tmp_path / "three", "cat/1.png", seed=3)
+            rebuilds.roots["three"] = tmp_path / "three"
+            rebuilds.ingest("three", {})
+        return report
+
+    monkeypatch.setattr(rebuild_module, "run_ingest", disturbed)
+    report = rebuilds.rebuild()
+    assert (report.replaced, report.points, report.left_out) == (True, 12, [])
+    assert calls == ["one", "two", "one", "three", "two"]
+    assert list(rebuilds.store.manifest(rebuilds.name).datasets) == ["one", "three", "two"]
+
+
+def test_one_rebuild_at_a_time(rebuilds: Rebuilds) -> None:
+    """The second is told who is at it; searching goes on meanwhile."""
+    other = EmbeddedStore(rebuilds.store.directory, lock_timeout_s=0.2)
+    with (
+        rebuilds.store.rebuilding(rebuilds.name),
+        pytest.raises(StoreLockedError, match=rf"the rebuild of {rebuilds.name} is in use by process"),
+        other.rebuilding(rebuilds.name),
+    ):
+        pass
+    with rebuilds.store.rebuilding(rebuilds.name), other.open(rebuilds.name) as collection:
+        assert collection.count() == 10
+
+
+def test_status_says_what_is_of_another_version_and_what_was_begun(rebuilds: Rebuilds) -> None:
+    """With the command that mends it."""
+    (status,) = collection_statuses(rebuilds.store, Quiet())
+    assert (status.outdated, status.rebuild_begun) == ([], False)
+    rebuilds.age()
+    stop = StopRequest()
+    rebuilds.rebuild(stop, StoppingLater(stop, 2))
+    (status,) = collection_statuses(rebuilds.store, Quiet())
+    assert status.outdated == ["preprocessing is squash-nearest-32 there and crop-bicubic-224+caffe here"]
+    assert status.rebuild_begun
+
+
+def test_a_server_keeps_classes_when_the_copy_was_cut_off(
+    rebuilds: Rebuilds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are with the staged points by then. Qdrant's client in memory stands in for the server."""
+    rebuilds.store = ServerStore(QdrantClient(":memory:"), label="the client's in-memory mode")
+    for dataset in rebuilds.roots:
+        rebuilds.ingest(dataset, {"cat/1.png": "tiger"} if dataset == "one" else {})
+    name = rebuilds.name
+
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ServerCollection, "take_over", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            rebuilds.rebuild()
+    assert rebuilds.rebuild(name=name).points == 10
+    assert rebuilds.stored()["one:cat/1.png"][0].class_name == "tiger"
+
+
+def test_two_rebuilds_on_a_server_do_not_mix(rebuilds: Rebuilds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finds another's copy in its place stops, and the other's is whole."""
+    store = ServerStore(QdrantClient(":memory:"), label="the client's in-memory mode")
+    rebuilds.store = store
+    for dataset in rebuilds.roots:
+        rebuilds.ingest(dataset, {})
+    name = rebuilds.name
+    take_over = ServerCollection.take_over
+    others: list[str] = []
+
+    def overtaken(collection: ServerCollection, source: ServerCollection, token: str) -> None:
+        if not others:
+            others.append(token)
+            store.replace(name)
+        take_over(collection, source, token)
+
+    monkeypatch.setattr(ServerCollection, "take_over", overtaken)
+    with pytest.raises(LookalikeError):  # what was staged is gone, or the copy is another's
+        rebuilds.rebuild()
+    assert store.manifest(name).collection == name
+    assert len(rebuilds.stored()) == 10

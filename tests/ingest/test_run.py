@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -18,8 +18,10 @@ from PIL import Image
 
 from exporter import ModelSpec, ready_model
 from ingest import reading
+from ingest import run as run_module
+from ingest.reading import ReadFile
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from ingest.scan import Skipped
+from ingest.scan import FoundFile, Skipped
 from ingest.target import Dataset
 from lookalike.backbones import Pooling
 from lookalike.console import Quiet
@@ -752,7 +754,7 @@ def test_a_folder_without_pictures_is_wrong_usage(ingests: Ingests) -> None:
     """It says which names count, and no model is exported for it."""
     shutil.rmtree(ingests.root)
     ingests.write("notes.txt", b"hello")
-    with pytest.raises(UsageError, match=r"holds no pictures \(\.jpg, .*\.heic\)"):
+    with pytest.raises(UsageError, match=r"holds no pictures \(\.avif, .*\.webp\)"):
         ingests.run()
     assert not ingests.home.models_dir.exists()
 
@@ -774,3 +776,70 @@ class StoppingAfterABatch(Quiet):
     def advance(self, done: int, *, skipped: int = 0) -> None:  # noqa: ARG002 - the bar's signature
         """As if Ctrl-C came now."""
         self._stop.requested = self._stop.requested or done > 0
+
+
+def test_a_copy_whose_original_vanishes_is_no_move(ingests: Ingests) -> None:
+    """Its disk may not be plugged in: it stays until it is pruned, like everything else that vanishes."""
+    ingests.write("backup/1.png", ingests.root / "cat/1.png")
+    ingests.run()
+    shutil.rmtree(ingests.root / "backup")
+    assert counts(ingests.run()) == {"unchanged": 5}
+    assert len(ingests.stored()) == 6
+    ingests.write("later/1.png", ingests.root / "cat/2.png")
+    ingests.run()
+    (ingests.root / "cat/2.png").unlink()
+    assert counts(ingests.run()) == {"unchanged": 5}
+    assert len(ingests.stored()) == 7
+
+
+def test_a_moved_file_that_came_back_is_another_one(
+    ingests: Ingests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was moved from a path says nothing of what lies there later."""
+    ingests.run()
+    ingests.move("cat/1.png", "cat/moved.png")
+    ingests.run()
+    assert ingests.payload("cat/moved.png").moved_from == "cat/1.png"
+    monkeypatch.setattr(run_module, "now", lambda: "2099-01-01T00:00:00+00:00")
+    ingests.write("cat/1.png", ingests.root / "cat/moved.png")
+    ingests.run()
+    (ingests.root / "cat/1.png").unlink()
+    assert counts(ingests.run()) == {"unchanged": 5}
+    assert len(ingests.stored()) == 6
+
+
+def test_links_into_a_disk_that_is_not_mounted_do_not_empty_a_dataset(
+    ingests: Ingests, tmp_path: Path
+) -> None:
+    """They are listed, and lead nowhere."""
+    disk = ingests.root.rename(tmp_path / "disk")
+    ingests.root.mkdir()
+    for path in PICTURES:
+        (ingests.root / path).parent.mkdir(exist_ok=True)
+        (ingests.root / path).symlink_to(disk / path)
+    ingests.run()
+    disk.rename(tmp_path / "unplugged")
+    with pytest.raises(UsageError, match="if a disk is not mounted"):
+        ingests.run(prune=True)
+    assert len(ingests.stored()) == 5
+    assert counts(ingests.run(prune=True, force=True)) == {"removed": 5}
+
+
+def test_a_file_that_grew_before_it_was_read_settles(
+    ingests: Ingests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its size is that of the scan at first; the next run puts it right, and the one after reads nothing."""
+    read = run_module.read_picture
+
+    def grown(found: FoundFile, is_known: Any, **words: Any) -> ReadFile:
+        if found.path == "cat/1.png":
+            found.file.write_bytes(found.file.read_bytes() + b"more")
+        return read(found, is_known, **words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "read_picture", grown)
+        ingests.run()
+    size = (ingests.root / "cat/1.png").stat().st_size
+    assert ingests.payload("cat/1.png").bytes < size
+    ingests.run()
+    assert ingests.payload("cat/1.png").bytes == size

@@ -126,7 +126,7 @@ class World:
         identity = self.bench.model.manifest.identity
         name = collection_name(identity, Distance.COSINE, official=False)
         with EmbeddedStore(self.folder / "store").open(name) as collection:
-            payloads = [replace(payload, ingested_at="") for payload in collection.scan()]
+            payloads = [replace(payload, ingested_at="", moved_from=None) for payload in collection.scan()]
             vectors = collection.vectors([payload.id for payload in payloads])
         return {payload.id: (payload, vectors[payload.id]) for payload in payloads}
 

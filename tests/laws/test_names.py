@@ -48,6 +48,7 @@ PAYLOADS = st.builds(
     bytes=COUNT,
     mtime_ns=st.integers(-(2**63), 2**63 - 1),
     ingested_at=TEXT,
+    moved_from=st.none() | TEXT,
 )
 IDENTITIES = st.builds(
     ModelIdentity,

@@ -45,7 +45,7 @@ def test_a_copy_that_was_cut_off_is_refused_and_finished_by_the_next_call(
     with store.open(staged_name(name)) as staged:
         staged.upsert(points)
 
-    def cut_off(collection: ServerCollection, source: ServerCollection) -> None:
+    def cut_off(collection: ServerCollection, source: ServerCollection, _token: str) -> None:
         vectors = source.vectors([point.payload.id for point in points])
         collection.upsert([replace(p, vector=vectors[p.payload.id]) for p in points[:copied]])
         raise KeyboardInterrupt

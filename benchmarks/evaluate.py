@@ -1,0 +1,134 @@
+"""How long `search evaluate` takes and how much memory, as a process, on vectors of a size of one's choice.
+
+    python benchmarks/evaluate.py [--points 10000] [--dimension 2048] [--classes 10] [--rounds 3]
+
+The collection is filled with random clouds, one a class, in an embedded store of its own; the command is
+then run on it from process start to its last line. Reading the vectors from the store is part of it.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from lookalike.backbones import Pooling
+from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
+from lookalike.stores.embedded import EmbeddedStore
+from lookalike.stores.points import ImagePoint, Payload
+
+BATCH = 500
+
+
+def main() -> None:
+    """Prints a line a round, and the medians."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--points", type=int, default=10_000)
+    parser.add_argument("--dimension", type=int, default=2048)
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder), arguments.points, arguments.dimension, arguments.classes)
+        rounds = [measure(Path(folder)) for _ in range(arguments.rounds)]
+    for seconds, megabytes in rounds:
+        print(f"{seconds:.1f} s, peak {megabytes:.0f} MB", flush=True)
+    seconds, megabytes = (statistics.median(column) for column in zip(*rounds, strict=True))
+    size = f"{arguments.points} x {arguments.dimension}"
+    print(f"median of {arguments.rounds}, {size}: {seconds:.1f} s, peak {megabytes:.0f} MB")
+
+
+def fill(folder: Path, points: int, dimension: int, classes: int) -> None:
+    """Random vectors, all positive as a network's are, around a centre for each class."""
+    random = np.random.default_rng(0)
+    centres = random.exponential(size=(classes, dimension))
+    store = EmbeddedStore(folder / "qdrant")
+    manifest = manifest_of(dimension)
+    store.create(manifest)
+    with store.open(manifest.collection) as collection:
+        for start in range(0, points, BATCH):
+            numbers = range(start, min(start + BATCH, points))
+            vectors = centres[[n % classes for n in numbers]] + random.exponential(
+                size=(len(numbers), dimension)
+            )
+            collection.upsert(
+                [
+                    ImagePoint(payload=payload_of(number, classes), vector=row.astype(np.float32))
+                    for number, row in zip(numbers, vectors, strict=True)
+                ]
+            )
+
+
+def manifest_of(dimension: int) -> CollectionManifest:
+    """Of a model that there is not; an evaluation needs none."""
+    identity = ModelIdentity(
+        backbone="resnet101v2",
+        layer="post_relu",
+        pooling=Pooling.AVG,
+        preprocessing="none",
+        precision="float32",
+        weights_fingerprint="0" * 64,
+        dimension=dimension,
+    )
+    return CollectionManifest(
+        identity=identity,
+        distance=Distance.COSINE,
+        weights=WeightsSource(kind=WeightsKind.FILE, official=False),
+        exporter_version="0",
+        graph_revision=1,
+        provider="",
+        created_at="2026-01-01T00:00:00+00:00",
+        datasets={"data": "/data"},
+    )
+
+
+def payload_of(number: int, classes: int) -> Payload:
+    """A picture that there is not."""
+    name = f"class {number % classes}"
+    return Payload(
+        dataset="data",
+        path=f"{name}/{number}.jpg",
+        class_name=name,
+        sha256=f"{number:064x}",
+        width=1,
+        height=1,
+        bytes=1,
+        mtime_ns=1,
+        ingested_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def measure(folder: Path) -> tuple[float, float]:
+    """Seconds and the peak in MB (VmHWM, so Linux only) of one run of the command."""
+    command = [Path(sys.executable).parent / "search", "evaluate", "--json"]
+    environment = os.environ | {"LOOKALIKE_HOME": str(folder), "LOOKALIKE_STORE": "embedded"}
+    started, peaks = time.perf_counter(), [0.0]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        watcher = threading.Thread(target=watch, args=(process, peaks))
+        watcher.start()
+        out, _ = process.communicate()
+        seconds = time.perf_counter() - started
+        watcher.join()
+    json.loads(out)
+    return seconds, peaks[0]
+
+
+def watch(process: "subprocess.Popen[str]", peaks: list[float]) -> None:
+    """Reads the peak until the process ends; it only grows."""
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
+        peaks[0] = max(peaks[0], int(found[1]) / 1024 if found else 0)
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()
