@@ -227,8 +227,12 @@ class EmbeddedStore:
             raise StoreLockedError(f"{error}, or use a server: docker compose up qdrant") from error
         except OSError as error:
             raise self._unusable(error) from error
-        self._finish_replacement(name)
-        self._sweep(name)
+        try:
+            self._finish_replacement(name)
+            self._sweep(name)
+        except BaseException:
+            lock.release()
+            raise
         return lock
 
     def _make_directory(self) -> None:
