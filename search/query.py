@@ -20,7 +20,7 @@ from lookalike.pictures.files import opened, read_piped, sha256_of
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, PointFilter, SearchHit, usable_rows
 from lookalike.stores.protocol import Collection, Store
-from search.vote import Verdict, VoteRule, vote
+from search.quality.vote import Verdict, VoteRule, vote
 
 STDIN = "-"
 

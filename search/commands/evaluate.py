@@ -17,10 +17,10 @@ from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store
 from search.choice import choose_collection, fitting_collections
-from search.evaluation import DEPTH, NEAR_ABOVE, Estimate, leave_one_out
-from search.labelled import load_labelled
-from search.report import ClassFigures, Comparison, Evaluation, compared, summed_up
-from search.vote import VoteRule
+from search.quality.evaluation import DEPTH, NEAR_ABOVE, Estimate, leave_one_out
+from search.quality.labelled import load_labelled
+from search.quality.summary import ClassFigures, Comparison, Evaluation, compared, summed_up
+from search.quality.vote import VoteRule
 
 FIGURES = {
     "precision_at_1": "precision@1",

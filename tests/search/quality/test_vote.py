@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from search.vote import TEMPERATURE, Verdict, VoteRule, vote
+from search.quality.vote import TEMPERATURE, Verdict, VoteRule, vote
 
 CLASSES = ["cat", "dog", "dog", "cat", "", "fox", "cat", "dog"]
 COSINE = [0.95, 0.90, 0.89, 0.60, 0.59, 0.58, 0.57, 0.50]

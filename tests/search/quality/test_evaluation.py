@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.evaluation import (
+from search.quality.evaluation import (
     DEPTH,
     LabelledVectors,
     QueryResults,
@@ -14,7 +14,7 @@ from search.evaluation import (
     leave_one_out,
     precision_at,
 )
-from search.vote import VoteRule, vote
+from search.quality.vote import VoteRule, vote
 
 TOLERANCE = 1e-9
 

@@ -9,7 +9,7 @@ import numpy as np
 from lookalike.errors import UsageError
 from lookalike.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike.stores.protocol import Collection
-from search.evaluation import LabelledVectors
+from search.quality.evaluation import LabelledVectors
 
 _AT_ONCE = 500
 MIN_PICTURES = 2

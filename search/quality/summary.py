@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.stores.points import Payload
-from search.evaluation import (
+from search.quality.evaluation import (
     CUTOFFS,
     DEPTH,
     Estimate,
@@ -18,8 +18,8 @@ from search.evaluation import (
     estimate,
     precision_at,
 )
-from search.labelled import LabelledPictures
-from search.vote import VoteRule
+from search.quality.labelled import LabelledPictures
+from search.quality.vote import VoteRule
 
 ENOUGH = 0.5
 """Of the ten neighbours: the report's "5 of 10 are cats"."""

@@ -1,0 +1,103 @@
+"""What two networks make of the same pictures, as one ranking.
+
+Pure: similarities of candidates in each network in, one fused similarity out.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatMatrix = NDArray[np.floating]
+Chance = Callable[[FloatMatrix], FloatMatrix]
+
+DEPTH = 100
+"""How many of a network's nearest are candidates, and count in a sum of reciprocal ranks."""
+
+RANK_CONSTANT = 60
+"""Of reciprocal-rank fusion, as Cormack, Clarke and Buettcher (SIGIR 2009) have it."""
+
+
+class FusionRule(StrEnum):
+    """How several rankings become one."""
+
+    RRF = "rrf"
+    ZSCORE = "zscore"
+    CALIBRATED = "calibrated"
+
+
+def fused(
+    similarities: Sequence[FloatMatrix],
+    rule: FusionRule,
+    *,
+    chances: Sequence[Chance] = (),
+    depth: int = DEPTH,
+) -> NDArray[np.float64]:
+    """The fused similarity of M pictures to B queries, float64 `[B, M]`; higher is nearer.
+
+    `similarities` holds one float `[B, M]` a network, higher is nearer (Euclidean distances negated), with
+    NaN where the picture is not in that network's collection and -inf where it does not count, as it then
+    does not in any. `chances` turns the similarities of each network into the chance of the same class.
+
+    A candidate is among the `depth` nearest of at least one network. Others come behind all candidates.
+
+    - `RRF`: the sum of 1 / (60 + rank) over the networks that have it among their `depth` nearest; a network
+      whose collection lacks the picture is taken to agree with the others.
+    - `ZSCORE`: the mean, over the networks that hold the picture, of its similarity in standard deviations
+      above the mean of that network's `depth` nearest.
+    - `CALIBRATED`: the mean, over those networks, of the chance that a picture of this similarity has the
+      query's class. Chances are flat in places; among equal ones the z-scores decide.
+    """
+    ranks = [_ranks(each) for each in similarities]
+    candidate = np.any([rank <= depth for rank in ranks], axis=0)
+    z = _mean([_standardised(each, rank <= depth) for each, rank in zip(similarities, ranks, strict=True)])
+    match rule:
+        case FusionRule.RRF:
+            found = [np.where(rank <= depth, 1 / (RANK_CONSTANT + rank), 0) for rank in ranks]
+            parts = [np.where(np.isnan(s), np.nan, r) for s, r in zip(similarities, found, strict=True)]
+            score = len(parts) * _mean(parts)
+        case FusionRule.ZSCORE:
+            score = z
+        case FusionRule.CALIBRATED:
+            there = [np.where(np.isneginf(each), np.nan, each) for each in similarities]
+            chance = [of(each) for of, each in zip(chances, there, strict=True)]
+            score = _mean([np.where(np.isnan(s), np.nan, c) for s, c in zip(there, chance, strict=True)])
+    left_out = np.any([np.isneginf(each) for each in similarities], axis=0)
+    return np.where(left_out, -np.inf, _in_order(score, z, candidate))
+
+
+def _ranks(similarity: FloatMatrix) -> NDArray[np.float64]:
+    """1 for the nearest of each row, then 2, ...; infinite for what is not there or does not count."""
+    there = np.isfinite(similarity)
+    order = np.argsort(np.where(there, -similarity, np.inf), axis=1, kind="stable")
+    ranks = np.empty(similarity.shape)
+    np.put_along_axis(ranks, order, np.arange(1.0, similarity.shape[1] + 1)[np.newaxis], axis=1)
+    return np.where(there, ranks, np.inf)
+
+
+def _standardised(similarity: FloatMatrix, nearest: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """In standard deviations above the mean of each row's nearest; NaN for what is not there."""
+    count = np.maximum(nearest.sum(axis=1, keepdims=True), 1)
+    values = np.where(np.isfinite(similarity), similarity, np.nan).astype(np.float64)
+    near = np.where(nearest, values, 0)
+    mean = near.sum(axis=1, keepdims=True) / count
+    deviation = np.sqrt(np.where(nearest, (values - mean) ** 2, 0).sum(axis=1, keepdims=True) / count)
+    return np.asarray((values - mean) / np.where(deviation > 0, deviation, 1))
+
+
+def _mean(parts: Sequence[FloatMatrix]) -> NDArray[np.float64]:
+    """Over the networks that have a value; NaN where none has."""
+    there = np.sum([~np.isnan(part) for part in parts], axis=0)
+    total = np.sum([np.nan_to_num(part) for part in parts], axis=0)
+    return np.asarray(np.where(there > 0, total / np.maximum(there, 1), np.nan))
+
+
+def _in_order(score: FloatMatrix, z: FloatMatrix, candidate: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The score, with ties undone by less than 1e-9, and all that is no candidate behind those that are."""
+    soft = np.nan_to_num(z / (1 + np.abs(z)), nan=-1.0)
+    floor = np.where(candidate, score, np.inf).min(axis=1, keepdims=True, initial=0)
+    return np.asarray(np.where(candidate, score + _TIE * soft, floor - 2 + soft))
+
+
+_TIE = 1e-9

@@ -1,0 +1,1 @@
+"""How good neighbours are: votes, figures, intervals. Pure, but for `labelled`, which reads a collection."""
