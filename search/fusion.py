@@ -49,12 +49,12 @@ def fused(
     - `CALIBRATED`: the mean, over those networks, of the chance that a picture of this similarity has the
       query's class. Chances are flat in places; among equal ones the z-scores decide.
     """
-    ranks = [_ranks(each) for each in similarities]
-    candidate = np.any([rank <= depth for rank in ranks], axis=0)
-    z = _mean([_standardised(each, rank <= depth) for each, rank in zip(similarities, ranks, strict=True)])
+    placed = [ranks(each) for each in similarities]
+    candidate = np.any([rank <= depth for rank in placed], axis=0)
+    z = _mean([_standardised(each, rank <= depth) for each, rank in zip(similarities, placed, strict=True)])
     match rule:
         case FusionRule.RRF:
-            found = [np.where(rank <= depth, 1 / (RANK_CONSTANT + rank), 0) for rank in ranks]
+            found = [np.where(rank <= depth, 1 / (RANK_CONSTANT + rank), 0) for rank in placed]
             parts = [np.where(np.isnan(s), np.nan, r) for s, r in zip(similarities, found, strict=True)]
             score = len(parts) * _mean(parts)
         case FusionRule.ZSCORE:
@@ -67,13 +67,13 @@ def fused(
     return np.where(left_out, -np.inf, _in_order(score, z, candidate))
 
 
-def _ranks(similarity: FloatMatrix) -> NDArray[np.float64]:
+def ranks(similarity: FloatMatrix) -> NDArray[np.float64]:
     """1 for the nearest of each row, then 2, ...; infinite for what is not there or does not count."""
     there = np.isfinite(similarity)
     order = np.argsort(np.where(there, -similarity, np.inf), axis=1, kind="stable")
-    ranks = np.empty(similarity.shape)
-    np.put_along_axis(ranks, order, np.arange(1.0, similarity.shape[1] + 1)[np.newaxis], axis=1)
-    return np.where(there, ranks, np.inf)
+    places = np.empty(similarity.shape)
+    np.put_along_axis(places, order, np.arange(1.0, similarity.shape[1] + 1)[np.newaxis], axis=1)
+    return np.where(there, places, np.inf)
 
 
 def _standardised(similarity: FloatMatrix, nearest: NDArray[np.bool_]) -> NDArray[np.float64]:
