@@ -53,7 +53,7 @@ def find_sources(name: str, collections: Sequence[Collection], *, dataset: str |
     if name == STDIN:
         return [Source(name=name)]
     file = _path(name)
-    if not os.path.lexists(file):
+    if not _is_there(file):
         return [_indexed(name, collections, dataset)]
     if file.is_dir():
         return list(_below(name, file))
@@ -63,6 +63,17 @@ def find_sources(name: str, collections: Sequence[Collection], *, dataset: str |
 def _path(name: str) -> Path:
     """Unlike pathlib's, this leaves a file alone whose name begins with `~` and is no user's."""
     return Path(os.path.expanduser(name))  # noqa: PTH111
+
+
+def _is_there(file: Path) -> bool:
+    """Also what cannot be looked at is: reading it says why."""
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _below(name: str, folder: Path) -> Iterator[Source]:
