@@ -55,7 +55,7 @@ def find_sources(name: str, collections: Sequence[Collection], *, dataset: str |
     file = _path(name)
     if not _is_there(file):
         return [_indexed(name, collections, dataset)]
-    if file.is_dir():
+    if os.path.isdir(file):  # noqa: PTH112 - pathlib raises where a name is too long
         return list(_below(name, file))
     return [Source(name=name, file=file)]
 
