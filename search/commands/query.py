@@ -8,7 +8,14 @@ import typer
 from lookalike.console import StderrReporter, Verbose, one_line, say
 from lookalike.errors import PictureError, UsageError
 from lookalike.manifest import CollectionManifest, Distance
-from lookalike.options import JsonOption, MaxPixelsOption, RequireGpuOption, StoreOption, store_in_use
+from lookalike.options import (
+    JsonOption,
+    MaxPixelsOption,
+    ProviderOption,
+    RequireGpuOption,
+    StoreOption,
+    store_in_use,
+)
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.points import SearchHit
@@ -50,6 +57,7 @@ def query(
         VoteRule, typer.Option("--vote", help="How the neighbours' classes become a verdict.")
     ] = VoteRule.NEARER_TIES,
     k: Annotated[int, typer.Option("--k", min=1, max=1_000, metavar="N", help="How many vote.")] = 10,
+    provider: ProviderOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -70,7 +78,10 @@ def query(
         vote=vote,
         k=k,
     )
-    settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
+    settings, reporter = (
+        Settings.from_environment().on_provider(provider, require_gpu=require_gpu),
+        StderrReporter(),
+    )
     with store_in_use(store, settings, reporter) as opened:
         name = choose_collection(
             opened,
