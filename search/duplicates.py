@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from lookalike.stores.points import Payload
 
-
 ABOVE = 0.99
 """Cosine similarity from which two pictures are taken for the same one, unless told otherwise."""
 
