@@ -161,6 +161,7 @@ def rebuild_collection(
             f"{report.left_out[0]} for one; the old collection stays. Mend them and run the same command "
             "again, or leave them out with --force"
         )
+    _say_dropped(collection, report.calibration_dropped, reporter)
     typer.echo(json.dumps(_rebuild_json(report)) if as_json else _rebuild_text(report))
 
 
@@ -187,6 +188,8 @@ def remove(
         if not yes:
             _confirm("remove them?")
         removed = list(remove_dataset(dataset, store=opened, among=found))
+        for holding in removed:
+            _say_dropped(holding.collection, holding.calibration_dropped, reporter)
         if as_json:
             listing = [{"name": holding.collection, "removed": holding.points} for holding in removed]
             answer = {"schema": 1, "dataset": dataset, "store": opened.label, "collections": listing}
@@ -283,8 +286,17 @@ def _warn(report: IngestReport, reporter: StderrReporter, *, dry_run: bool) -> N
     for collection in report.collections:
         verb = "would remove from" if dry_run else "removed from"
         _list(f"{verb} {collection.name}:", [repr(path) for path in collection.removed], reporter)
+        _say_dropped(collection.name, collection.calibration_dropped, reporter)
     if report.unused_labels:
         reporter.say(f"warning: {report.unused_labels} rows of the labels name no picture here")
+
+
+def _say_dropped(collection: str, dropped: bool, reporter: StderrReporter) -> None:
+    if dropped:
+        reporter.say(
+            f"the calibration of {collection} was dropped, since its pictures have changed; "
+            f"make it anew with: search calibrate --collection {collection}"
+        )
 
 
 def _warn_of_skipped(report: IngestReport | RebuildReport, reporter: StderrReporter) -> None:

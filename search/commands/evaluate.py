@@ -17,6 +17,7 @@ from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store
 from search.choice import choose_collection, fitting_collections
+from search.commands.reliability import reliability_json, reliability_lines
 from search.quality.evaluation import DEPTH, NEAR_ABOVE, Estimate, leave_one_out
 from search.quality.labelled import load_labelled
 from search.quality.summary import ClassFigures, Comparison, Evaluation, compared, summed_up
@@ -73,7 +74,9 @@ def evaluate(
     where = PointFilter(dataset=dataset)
     done: list[Evaluation] = []
     with store_in_use(store, settings, reporter) as opened:
-        names = _names(opened, settings, reporter, collection or [], backbone, distance, every=every)
+        names = collections_meant(
+            opened, settings, reporter, collection or [], backbone, distance, every=every
+        )
         for name in names:
             with opened.open(name) as source:
                 pictures = load_labelled(source, where)
@@ -96,7 +99,7 @@ def evaluate(
         _write_csv(csv_file, done)
 
 
-def _names(
+def collections_meant(
     store: Store,
     settings: Settings,
     reporter: StderrReporter,
@@ -106,7 +109,7 @@ def _names(
     *,
     every: bool,
 ) -> list[str]:
-    """The collections to measure: those named, all that fit, or the one that a query would take."""
+    """The collections to work on: those named, all that fit, or the one that a query would take."""
     if every:
         if named:
             raise UsageError("--all takes every collection; leave --collection out")
@@ -149,6 +152,8 @@ def _text(
         "",
         f"{f'verdict of {k} neighbours':30}   right   95 % interval",
         *(_row(rule, evaluation.accuracy[rule]) for rule in VoteRule),
+        "",
+        *reliability_lines(evaluation.reliability),
         "",
         *_class_lines(evaluation.classes),
     ]
@@ -195,6 +200,7 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
         **{key: _estimate_json(evaluation.figures[key]) for key in FIGURES},
         "k": k,
         "accuracy": {rule: _estimate_json(found) for rule, found in evaluation.accuracy.items()},
+        "expected_calibration_error": reliability_json(evaluation.reliability),
         "classes": [
             {
                 "class": each.name,

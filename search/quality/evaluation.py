@@ -48,9 +48,11 @@ class LabelledVectors:
 class QueryResults:
     """What each of N queries found, one row or value each.
 
-    `verdicts` gives for each rule of the vote the class that it chose, int64 `[N]`, -1 where it had none.
-    `neighbours` int64 `[N, DEPTH]` are the rows of the nearest, `scores` float `[N, DEPTH]` their
+    `verdicts` gives for each rule of the vote the class that it chose, int64 `[N]`, -1 where it had none;
+    `shares` float64 `[N]` its share of the vote, NaN there.
+    `neighbours` int64 `[N, depth]` are the rows of the nearest, `scores` float `[N, depth]` their
     scores (cosine similarity or Euclidean distance), best first, -1 and NaN behind the last there is.
+    `strangers` float `[N]` are the scores of the nearest of other classes, NaN where there is none.
     `average_precision` float64 `[N]` is NaN for the only picture of its class. `near_identical` int64
     `[N]` says how many others are nearly the same picture.
     """
@@ -59,7 +61,9 @@ class QueryResults:
     scores: FloatMatrix
     average_precision: NDArray[np.float64]
     near_identical: IntVector
+    strangers: NDArray[np.floating]
     verdicts: Mapping[VoteRule, IntVector]
+    shares: Mapping[VoteRule, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +81,10 @@ def leave_one_out(
     k: int = DEPTH,
     near_above: float = NEAR_ABOVE,
     without_near: bool = False,
+    depth: int = DEPTH,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> QueryResults:
-    """Compares every picture with all others, exactly, and lets `k` neighbours vote.
+    """Compares every picture with all others, exactly, lets `k` neighbours vote and keeps `depth` of them.
 
     Pictures whose cosine similarity is over `near_above` count as near-identical, whatever the distance:
     the same photo at another size, as a rule. They are counted, and left out where that is asked for.
@@ -93,14 +98,16 @@ def leave_one_out(
     for rows, similarity, near in _similarities(pictures, near_above):
         if without_near:
             similarity[near] = -np.inf
-        parts.append(_query_block(pictures, rows, similarity, k, near.sum(axis=1)))
+        parts.append(_query_block(pictures, rows, similarity, near.sum(axis=1), k=k, depth=depth))
         on_done(len(rows))
     return QueryResults(
         neighbours=np.concatenate([part.neighbours for part in parts]),
         scores=np.concatenate([part.scores for part in parts]),
         average_precision=np.concatenate([part.average_precision for part in parts]),
         near_identical=np.concatenate([part.near_identical for part in parts]),
+        strangers=np.concatenate([part.strangers for part in parts]),
         verdicts={rule: np.concatenate([part.verdicts[rule] for part in parts]) for rule in VoteRule},
+        shares={rule: np.concatenate([part.shares[rule] for part in parts]) for rule in VoteRule},
     )
 
 
@@ -127,24 +134,31 @@ def _similarities(
 
 
 def _query_block(
-    pictures: LabelledVectors, rows: IntVector, similarity: FloatMatrix, k: int, near: IntVector
+    pictures: LabelledVectors,
+    rows: IntVector,
+    similarity: FloatMatrix,
+    near: IntVector,
+    *,
+    k: int,
+    depth: int,
 ) -> QueryResults:
-    neighbours, values = _nearest(similarity, max(DEPTH, k))
+    neighbours, values = _nearest(similarity, max(depth, k))
     sign = 1 if pictures.higher_is_nearer else -1
     verdicts = [
         _verdicts(pictures, found, near, row, k)
         for found, near, row in zip(neighbours, values, similarity, strict=True)
     ]
-    precision = [
-        _average_precision(row, pictures.classes == pictures.classes[query])
-        for query, row in zip(rows, similarity, strict=True)
-    ]
+    same = pictures.classes[rows, np.newaxis] == pictures.classes
+    precision = [_average_precision(row, own) for row, own in zip(similarity, same, strict=True)]
+    strangers = np.where(same, -np.inf, similarity).max(axis=1)
     return QueryResults(
-        neighbours=neighbours[:, :DEPTH],
-        scores=sign * values[:, :DEPTH],
+        neighbours=neighbours[:, :depth],
+        scores=sign * values[:, :depth],
         average_precision=np.array(precision),
         near_identical=near,
-        verdicts={rule: np.array([each[rule] for each in verdicts]) for rule in VoteRule},
+        strangers=sign * np.where(np.isfinite(strangers), strangers, np.nan),
+        verdicts={rule: np.array([each[rule][0] for each in verdicts]) for rule in VoteRule},
+        shares={rule: np.array([each[rule][1] for each in verdicts]) for rule in VoteRule},
     )
 
 
@@ -164,8 +178,8 @@ def _nearest(similarity: FloatMatrix, depth: int) -> tuple[IntVector, FloatMatri
 
 def _verdicts(
     pictures: LabelledVectors, found: IntVector, values: FloatMatrix, similarity: FloatMatrix, k: int
-) -> dict[VoteRule, int]:
-    """What each rule makes of one query's neighbours: the class's number, -1 where there is none."""
+) -> dict[VoteRule, tuple[int, float]]:
+    """What each rule makes of one query's neighbours: the class's number and share, -1 and NaN for none."""
     found, values = found[found >= 0][:k], values[found >= 0][:k]
     verdicts = {}
     for rule in VoteRule:
@@ -179,7 +193,7 @@ def _verdicts(
             k=k,
             higher_is_nearer=pictures.higher_is_nearer,
         )
-        verdicts[rule] = int(verdict.class_name) if verdict else -1
+        verdicts[rule] = (int(verdict.class_name), verdict.share) if verdict else (-1, float("nan"))
     return verdicts
 
 

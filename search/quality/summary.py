@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.calibration import Reliability
 from lookalike.stores.points import Payload
+from search.quality.calibration import reliability
 from search.quality.evaluation import (
     CUTOFFS,
     DEPTH,
@@ -40,7 +42,8 @@ class ClassFigures:
 class Evaluation:
     """A collection's figures. `values` are those of single queries, float64 `[N]` each, by name.
 
-    Accuracy is that of a vote's verdict on the query; similarity is no part of it.
+    Accuracy is that of a vote's verdict on the query; similarity is no part of it. `reliability` says how
+    well a calibration learned from half of the pictures holds for the others; None where they are too few.
     """
 
     collection: str
@@ -51,6 +54,7 @@ class Evaluation:
     accuracy: Mapping[VoteRule, Estimate]
     classes: Sequence[ClassFigures]
     confusion: NDArray[np.int64]
+    reliability: Reliability | None
 
     @property
     def near_identical(self) -> int:
@@ -92,6 +96,7 @@ def summed_up(name: str, pictures: LabelledPictures, results: QueryResults, *, s
         },
         classes=list(_classes(pictures, classes, values, table, seed)),
         confusion=table,
+        reliability=reliability(pictures.vectors, results, seed=seed),
     )
 
 
