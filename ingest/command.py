@@ -29,6 +29,7 @@ from lookalike.options import (
     LayerOption,
     MaxPixelsOption,
     PoolingOption,
+    ProviderOption,
     RequireGpuOption,
     StoreOption,
     WeightsOption,
@@ -83,6 +84,7 @@ def run(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
     ] = False,
+    provider: ProviderOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -103,7 +105,7 @@ def run(
         prune=prune,
         force=force,
     )
-    settings = Settings.from_environment().requiring_gpu(require_gpu)
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
     reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = run_ingest(request, store=opened, settings=settings, reporter=reporter, stop=stop)
@@ -136,13 +138,17 @@ def rebuild_collection(
     force: Annotated[
         bool, typer.Option("--force", help="Leave out pictures that are there and cannot be read.")
     ] = False,
+    provider: ProviderOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
     """Make a collection anew from its datasets; the old one stays until the new one is whole."""
-    settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
+    settings, reporter = (
+        Settings.from_environment().on_provider(provider, require_gpu=require_gpu),
+        StderrReporter(),
+    )
     options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force)
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = rebuild(collection, options, store=opened, settings=settings, reporter=reporter, stop=stop)

@@ -9,7 +9,14 @@ import typer
 from lookalike.console import Reporter, StderrReporter, Verbose, one_line, say
 from lookalike.errors import PictureError, UsageError
 from lookalike.manifest import Distance
-from lookalike.options import JsonOption, MaxPixelsOption, RequireGpuOption, StoreOption, store_in_use
+from lookalike.options import (
+    JsonOption,
+    MaxPixelsOption,
+    ProviderOption,
+    RequireGpuOption,
+    StoreOption,
+    store_in_use,
+)
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
@@ -77,6 +84,7 @@ def query(
         VoteRule, typer.Option("--vote", help="How the neighbours' classes become a verdict.")
     ] = VoteRule.NEARER_TIES,
     k: Annotated[int, typer.Option("--k", min=1, max=1_000, metavar="N", help="How many vote.")] = 10,
+    provider: ProviderOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -97,7 +105,8 @@ def query(
         k=k,
         fusion=fusion or FusionRule.RRF,
     )
-    settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
+    reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as opened:
         names = _chosen(opened, settings, reporter, collection or [], backbone, distance)
         if fusion is not None and len(names) == 1:

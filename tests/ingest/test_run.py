@@ -25,12 +25,13 @@ from ingest.target import Dataset
 from lookalike.backbones import Pooling
 from lookalike.calibration import Calibration
 from lookalike.console import Quiet
-from lookalike.embedder import CPU, Embedder
+from lookalike.embedder import Embedder
 from lookalike.errors import ManifestError, SkipReason, UsageError
 from lookalike.manifest import CollectionManifest, Distance, collection_name
 from lookalike.pictures.decoding import decode
 from lookalike.pictures.files import sha256_of
 from lookalike.pictures.scan import FoundFile, Skipped
+from lookalike.providers import CPU
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike.stores.points import FloatVector, Payload
