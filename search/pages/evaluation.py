@@ -55,7 +55,7 @@ class ConfusionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellView:
-    """A cell of the confusion table; `heat` is 0 to 1, `anchor` leads to examples where there are any."""
+    """A cell of the confusion table; `heat` is 0 to 1 at the worst confusion, `anchor` leads to examples where there are any."""
 
     count: int
     share: float
@@ -199,11 +199,13 @@ def _cells(
     table: NDArray[np.int64], row: int, columns: Sequence[int], anchors: Mapping[tuple[int, int], str]
 ) -> list[CellView]:
     total = max(int(table[row].sum()), 1)
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    hottest = float((shares - np.diag(shares.diagonal())).max()) or 1.0
     return [
         CellView(
             count=int(table[row, column]),
             share=table[row, column] / total,
-            heat=float(np.sqrt(table[row, column] / total)),  # or a share of 2 % could not be seen
+            heat=min(1.0, float(np.sqrt(table[row, column] / total / hottest))),
             is_right=row == column,
             anchor=anchors.get((row, column)),
         )
