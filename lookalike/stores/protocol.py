@@ -7,7 +7,15 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from lookalike.manifest import CollectionManifest
-from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload, PointFilter, SearchHit
+from lookalike.stores.points import (
+    EVERYTHING,
+    FloatVector,
+    ImagePoint,
+    Payload,
+    PointFilter,
+    ScoredId,
+    SearchHit,
+)
 
 STAGED_SUFFIX = ".rebuild"
 
@@ -82,6 +90,15 @@ class Collection(Protocol):
 
         Raises:
             LookalikeError: the vector is zero, not finite, or of the wrong length.
+        """
+
+    def query_many(
+        self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
+    ) -> list[list[ScoredId]]:
+        """What `query` finds for each row of float32 `[B, D]`, by id alone; faster than one by one.
+
+        Raises:
+            LookalikeError: the vectors have the wrong length, or one is zero or not finite.
         """
 
     def record_dataset(self, name: str, root: str) -> None:

@@ -34,9 +34,11 @@ from lookalike.stores.points import (
     ImagePoint,
     Payload,
     PointFilter,
+    ScoredId,
     SearchHit,
     as_values,
     check_points,
+    check_queries,
     check_query,
     tallied,
 )
@@ -57,6 +59,7 @@ _PAYLOAD_BYTES = 4096
 _SCAN_PAGE = 2_000
 _PAYLOADS_PER_REQUEST = 500
 _IDS_PER_REQUEST = 10_000
+_QUERIES_PER_REQUEST = 100
 _EVERY_VALUE = 2**31
 _RECORD_TRIES = 5
 
@@ -356,6 +359,29 @@ class ServerCollection:
             ),
         )
         return [SearchHit(score=p.score, payload=Payload.from_json(p.payload or {})) for p in answer.points]
+
+    def query_many(
+        self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
+    ) -> list[list[ScoredId]]:
+        """In requests of a size that the server takes, many searches each."""
+        from qdrant_client import models
+
+        check_queries(vectors, dimension=self.manifest.identity.dimension)
+        found: list[list[ScoredId]] = []
+        for part in _parts(list(vectors), min(self._rows, _QUERIES_PER_REQUEST)):
+            requests = [
+                models.QueryRequest(
+                    query=as_values(vector, self.manifest.distance),
+                    limit=limit,
+                    filter=_filter(where),
+                    params=models.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),
+                )
+                for vector in part
+            ]
+            ask = partial(self._client.query_batch_points, self.name, requests)
+            answers = self._ask("searching", ask)
+            found += [[ScoredId(id=str(p.id), score=p.score) for p in answer.points] for answer in answers]
+        return found
 
     def record_dataset(self, name: str, root: str) -> None:
         """Adds to the manifest as it is on the server now, and reads back whether that has lasted.
