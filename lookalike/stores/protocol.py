@@ -107,6 +107,9 @@ class Collection(Protocol):
     def forget_dataset(self, name: str) -> None:
         """Takes a dataset out of the manifest; its points are removed before. Durable when it returns."""
 
+    def indexed_count(self) -> int:
+        """How many vectors the search index covers; 0 where there is none, and every search exact."""
+
     def needs_index(self) -> bool:
         """Whether `build_index` has anything to do."""
 
