@@ -8,13 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.console import Reporter
+from lookalike.manifest import CollectionManifest
 from lookalike.stores.points import Payload
+from search.choice import file_of
 from search.pages.gallery import Gallery
 from search.pages.page import write_page
 from search.quality.summary import Comparison, Evaluation
 from search.quality.vote import VoteRule
 
 FileOf = Callable[[Payload], Path | None]
+
+RULE = VoteRule.NEARER_TIES
+"""The vote whose wrong verdicts are shown, as that of `search query`."""
 
 TABLE_CLASSES = 25
 """Classes in the confusion table; of more, those with the most wrong neighbours."""
@@ -55,7 +60,10 @@ class ConfusionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellView:
-    """A cell of the confusion table; `heat` is 0 to 1 at the worst confusion, `anchor` leads to examples where there are any."""
+    """A cell of the confusion table.
+
+    `heat` is 0 to 1 at the worst confusion, `anchor` leads to examples where there are any.
+    """
 
     count: int
     share: float
@@ -102,22 +110,24 @@ class EvaluationReport:
     """All that the page says; `figures` are their keys with what people call them."""
 
     figures: Mapping[str, str]
-    rule: VoteRule
     k: int
     sections: Sequence[SectionView]
+    rule: VoteRule = RULE
 
 
 def section_view(
     evaluation: Evaluation,
     *,
     number: int,
-    file_of: FileOf,
-    score: str,
-    rule: VoteRule,
+    manifest: CollectionManifest,
     differences: Sequence[Comparison] = (),
+    rule: VoteRule = RULE,
 ) -> SectionView:
-    """A collection's evaluation as it is shown; `number` tells it from the page's other collections."""
-    pictures = _Pictures(evaluation, file_of)
+    """A collection's evaluation as it is shown; `number` tells it from the page's other collections.
+
+    `manifest` is the collection's, of several fused that of the first, whose pictures they are.
+    """
+    pictures = _Pictures(evaluation, lambda payload: file_of(manifest, payload.dataset, payload.path))
     worst = _worst_pairs(evaluation.confusion)
     anchors = {pair: f"c{number}-{own}-{other}" for pair in worst[:CONFUSIONS] for own, other in [pair]}
     columns = _shown_classes(evaluation.confusion)
@@ -127,13 +137,19 @@ def section_view(
         anchor=f"s{number}",
         evaluation=evaluation,
         differences=differences,
-        score=score,
+        score=_score_name(evaluation, manifest),
         columns=[names[column] for column in columns],
         rows=[(names[row], _cells(evaluation.confusion, row, columns, anchors)) for row in columns],
         confusions=list(_confusions(pictures, anchors)),
         wrong=[pictures.wrong(row, rule) for row in wrong[:WRONG_QUERIES]],
         wrong_count=len(wrong),
     )
+
+
+def _score_name(evaluation: Evaluation, manifest: CollectionManifest) -> str:
+    if evaluation.fusion:
+        return f"{evaluation.fusion.rule} score"
+    return "similarity" if manifest.distance.higher_is_nearer else "distance"
 
 
 def write_evaluation_page(path: Path, report: EvaluationReport, *, reporter: Reporter) -> None:
