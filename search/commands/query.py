@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lookalike.console import Reporter, StderrReporter, Verbose, say
+from lookalike.console import Reporter, StderrReporter, Verbose, one_line, say
 from lookalike.errors import PictureError, UsageError
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.options import (
@@ -240,4 +240,4 @@ class _Session:
 
     def _say_failed(self, error: PictureError) -> None:
         self.failed = True
-        say(f"error: {error}")
+        say(f"error: {one_line(str(error))}")
