@@ -54,7 +54,7 @@ def looked_at(payload: Payload, manifest: CollectionManifest) -> PictureFile:
 
 
 def verified(picture: PictureFile) -> PictureFile:
-    """As `ingest run` knows an unchanged file: by its time of change too, and by its bytes where that differs."""
+    """At a closer look, as `ingest run` has it: by time of change and, where that differs, by its bytes."""
     file, status, payload = picture.file, picture.status, picture.payload
     if picture.state is not FileState.PRESENT or file is None or status is None:
         return picture

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from lookalike.console import Reporter
 from lookalike.errors import UsageError
-from lookalike.manifest import CollectionManifest
 from lookalike.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike.stores.protocol import Collection
 from search.disk import FileState, Offers, PictureFile, looked_at, verified
@@ -24,7 +23,7 @@ ABOVE = 0.99
 
 
 class KeptBecause(StrEnum):
-    """The first rule that sets the kept file apart from the next best of its group."""
+    """The first rule that sets the kept file apart from the next best of its group that is still there."""
 
     THERE = "the only one left as it was"
     PIXELS = "most pixels"

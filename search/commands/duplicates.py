@@ -141,8 +141,8 @@ def _total(groups: Sequence[Group]) -> str:
     pictures = sum(1 + len(group.others) for group in groups)
     frees = _size(sum(group.frees for group in groups))
     return (
-        f"{len(groups)} groups of {pictures} pictures; {len(redundant)} files could go, {frees}. "
-        "Nothing was deleted"
+        f"groups: {len(groups)}, of {pictures} pictures; files that could go: {len(redundant)}, {frees}; "
+        "nothing was deleted"
     )
 
 
