@@ -66,13 +66,18 @@ def write_plot(file: Path, evaluations: Sequence[Evaluation], *, seed: int = 0) 
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # left out: a plot can be repeated
     with _drawing() as figure:
         side = _side(len(best.confusion))
-        figure.set_size_inches(side + 9.3, max(side + 1.6, 5.8))
-        figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15)
-        left, right = figure.subplots(1, 2, width_ratios=[side + 2, 6.5])
-        _draw_confusion(left, best, is_one_of=len(evaluations))
-        _draw_precision(right, evaluations, seed)
+        figure.set_size_inches(_INCHES, _INCHES)
+        _draw_confusion(_axes(figure, 0, 0, side, side), best, is_one_of=len(evaluations))
+        _draw_precision(_axes(figure, 1.05 * side + 1.6, side - 3.9, 5.6, 3.9), evaluations, seed)
         with atomic_path(file) as temporary:
-            figure.savefig(temporary, format=suffix, dpi=_DOTS_PER_INCH, metadata=dates.get(suffix))
+            figure.savefig(
+                temporary,
+                format=suffix,
+                dpi=_DOTS_PER_INCH,
+                bbox_inches="tight",  # as large as what is drawn, however long the names are
+                pad_inches=0.25,
+                metadata=dates.get(suffix),
+            )
 
 
 @contextmanager
@@ -96,6 +101,15 @@ def _drawing() -> Iterator["Figure"]:
         yield Figure()
 
 
+def _axes(figure: "Figure", left: float, bottom: float, width: float, height: float) -> "Axes":
+    """At a place in inches."""
+    return figure.add_axes((left / _INCHES, bottom / _INCHES, width / _INCHES, height / _INCHES))
+
+
+_INCHES = 10.0
+"""Of the figure's sides, by which places are told; what is saved is as large as what is drawn."""
+
+
 def _side(classes: int) -> float:
     """Of the square of cells, in inches."""
     if classes <= _WRITTEN_UP_TO:
@@ -113,12 +127,17 @@ def _draw_confusion(axes: "Axes", evaluation: Evaluation, *, is_one_of: int) -> 
     names = [_short(name) for name in evaluation.pictures.vectors.names]
     if len(names) <= _WRITTEN_UP_TO:
         _write_shares(axes, shares, np.where(right, shares, shares / most))
-    elif axes.figure is not None:
-        bar = axes.figure.colorbar(wrong, ax=axes, shrink=0.4, aspect=25, pad=0.01, anchor=(0, 1))
+    else:
+        place = axes.inset_axes((1.015, 0.6, 0.018, 0.4))
+        bar = place.figure.colorbar(wrong, cax=place)
         bar.set_label("wrong neighbours, share of the row's", fontsize=9)
-        bar.ax.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+        bar.ax.yaxis.set_major_formatter(_tick)
     _name_classes(axes, names, shares.diagonal())
-    which = evaluation.collection if is_one_of == 1 else f"{evaluation.collection}, which has the highest precision@10 of {is_one_of} settings"
+    which = (
+        evaluation.collection
+        if is_one_of == 1
+        else f"{evaluation.collection}, which has the highest precision@10 of {is_one_of} settings"
+    )
     axes.set_title(
         "Classes of the ten neighbours, in % of each row\n" + textwrap.fill(one_line(which), _LEGEND_WIDTH),
         fontsize=11,
@@ -153,10 +172,17 @@ def _write_shares(axes: "Axes", shares: NDArray[np.float64], darkness: NDArray[n
 def _percent(share: float) -> str:
     """`7.3`, `42`, and 100 for all alone."""
     exact = 100 * share
-    return f"{exact:.0f}" if share == 1 or round(exact, 1) >= _NO_DECIMALS and round(exact) < _ALL else f"{exact:.1f}"
+    whole = share == 1 or (round(exact, 1) >= _NO_DECIMALS and round(exact) < _ALL)
+    return f"{exact:.0f}" if whole else f"{exact:.1f}"
 
 
 _NO_DECIMALS, _ALL = 10, 100
+
+
+def _tick(share: float, _: float) -> str:
+    """`97 %`, and `97.5 %` where it is between two."""
+    percent = round(100 * share, 1)
+    return f"{percent:g} %"
 
 
 def _name_classes(axes: "Axes", names: Sequence[str], right: NDArray[np.float64]) -> None:
@@ -200,16 +226,12 @@ def _draw_precision(axes: "Axes", evaluations: Sequence[Evaluation], seed: int) 
             linewidth=0,
         )
     axes.set_xticks(cutoffs)
-    axes.yaxis.set_major_formatter(
-        lambda share, _: f"{share:.1%}" if round(100 * share, 6) % 1 else f"{share:.0%}"
-    )
+    axes.yaxis.set_major_formatter(_tick)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.set_title("Precision of the k nearest, with 95 % intervals", fontsize=11, loc="left")
     axes.set_xlabel("k")
     axes.set_ylabel("share of the query's class")
-    axes.set_box_aspect(0.72)
-    axes.set_anchor("NW")
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), frameon=False, fontsize=9, borderaxespad=0)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.14), frameon=False, fontsize=9, borderaxespad=0)
 
 
 def _precision(evaluation: Evaluation, cutoff: int, seed: int) -> Estimate:
