@@ -410,6 +410,11 @@ class EmbeddedCollection:
         """Rewrites the manifest beside the shard."""
         self._write_manifest(self.manifest.without_dataset(name))
 
+    def indexed_count(self) -> int:
+        """As the engine counts them; segments that are too small for an index have none."""
+        with _translated(self._folder):
+            return self._shard.info().indexed_vectors_count
+
     def record_calibration(self, calibration: Calibration | None) -> None:
         """Rewrites the manifest beside the shard."""
         self._write_manifest(self.manifest.with_calibration(calibration))

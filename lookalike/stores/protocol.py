@@ -114,6 +114,9 @@ class Collection(Protocol):
     def forget_dataset(self, name: str) -> None:
         """Takes a dataset out of the manifest; its points are removed before. Durable when it returns."""
 
+    def indexed_count(self) -> int:
+        """How many vectors the search index covers; 0 where there is none, and every search exact."""
+
     def record_calibration(self, calibration: Calibration | None) -> None:
         """Puts a calibration into the manifest, or takes it out; durable when it returns."""
 

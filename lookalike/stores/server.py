@@ -460,6 +460,11 @@ class ServerCollection:
         if info is None or _copier(info) != token:
             raise StoreError(f"another process puts {self.name} together, too; let it end, then look again")
 
+    def indexed_count(self) -> int:
+        """As the server counts them, which may lag behind; segments that are too small have no index."""
+        info = self._ask("looking at", lambda: self._client.get_collection(self.name))
+        return info.indexed_vectors_count or 0
+
     def needs_index(self) -> bool:
         """The server indexes by itself."""
         return False

@@ -9,20 +9,24 @@ from typing import Annotated, Any
 import typer
 
 from lookalike.console import StderrReporter, Verbose, one_line
-from lookalike.errors import UsageError
-from lookalike.files import atomic_path
+from lookalike.errors import CollectionMissingError, UsageError
+from lookalike.files import atomic_path, check_writable
 from lookalike.manifest import Distance
 from lookalike.options import JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store
-from search.choice import choose_collection, fitting_collections
+from search.choice import choose_both, choose_collection, fitting_collections
 from search.commands.reliability import reliability_json, reliability_lines
-from search.quality.evaluation import DEPTH, NEAR_ABOVE, Estimate, leave_one_out
-from search.quality.labelled import load_labelled
-from search.quality.summary import ClassFigures, Comparison, Evaluation, compared, summed_up
+from search.evaluations import EvaluationOptions, Plan, Setting, evaluated
+from search.fusion import FusionRule
+from search.plots import PLOT_SUFFIXES, write_plot
+from search.quality.evaluation import DEPTH, NEAR_ABOVE, Estimate
+from search.quality.indexed import IndexFigures
+from search.quality.summary import ClassFigures, Comparison, Evaluation, Fusion, compared
 from search.quality.vote import VoteRule
 
+BOTH = "both"
 FIGURES = {
     "precision_at_1": "precision@1",
     "precision_at_5": "precision@5",
@@ -38,10 +42,20 @@ def evaluate(
         list[str] | None, typer.Option("--collection", metavar="NAME", help="May be repeated, to compare.")
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")
+        str | None,
+        typer.Option("--backbone", metavar="BACKBONE", help="resnet, vgg, or both, each alone and fused."),
     ] = None,
     distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every collection that fits, compared.")] = False,
+    fusion: Annotated[
+        list[FusionRule] | None,
+        typer.Option(
+            "--fusion", help="How two rankings become one; may be repeated. Default: rrf, with --all each."
+        ),
+    ] = None,
+    indexed: Annotated[
+        bool, typer.Option("--indexed", help="Compare what the store's index finds with the exact ten, too.")
+    ] = False,
     dataset: Annotated[
         str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
     ] = None,
@@ -63,40 +77,96 @@ def evaluate(
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write a table of the queries here.")
     ] = None,
+    plot_file: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw the figures here: .png, .svg or .pdf."),
+    ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Measure how good the neighbours are: every picture asks, and the classes tell."""
-    if csv_file is not None and csv_file.is_dir():
-        raise UsageError(f"--csv: {csv_file} is a folder; name the file to write in it")
+    for file, option, suffixes in ((csv_file, "--csv", ()), (plot_file, "--plot", PLOT_SUFFIXES)):
+        if file is not None:
+            check_writable(file, option, suffixes)
     settings, reporter = Settings.from_environment(), StderrReporter()
-    where = PointFilter(dataset=dataset)
+    options = EvaluationOptions(
+        where=PointFilter(dataset=dataset),
+        k=k,
+        near_above=near_above,
+        without_near=without_near,
+        seed=seed,
+        indexed=indexed,
+    )
     done: list[Evaluation] = []
     with store_in_use(store, settings, reporter) as opened:
-        names = collections_meant(
-            opened, settings, reporter, collection or [], backbone, distance, every=every
+        plan = _plan(
+            opened, settings, reporter, collection or [], backbone, distance, fusion or [], every=every
         )
-        for name in names:
-            with opened.open(name) as source:
-                pictures = load_labelled(source, where)
-            with reporter.bar(name, unit="images", total=len(pictures.payloads)) as bar:
-                results = leave_one_out(
-                    pictures.vectors,
-                    k=k,
-                    near_above=near_above,
-                    without_near=without_near,
-                    on_done=bar.advance,
-                )
-            evaluation = summed_up(name, pictures, results, seed=seed)
-            differences = list(_differences(done, evaluation, seed))
-            done.append(evaluation)
+        for setting in evaluated(opened, plan, options, reporter):
+            differences = list(_differences(setting, seed))
             if as_json:
-                typer.echo(json.dumps(_json(evaluation, differences, opened.label, k)))
+                typer.echo(json.dumps(_json(setting.evaluation, differences, opened.label, k)))
             else:
-                typer.echo(_text(evaluation, differences, k=k, near_above=near_above, without=without_near))
+                typer.echo(_text(setting.evaluation, differences, options))
+            done.append(setting.evaluation)
     if csv_file is not None:
         _write_csv(csv_file, done)
+    if plot_file is not None:
+        write_plot(plot_file, done, seed=seed)
+
+
+def _plan(
+    store: Store,
+    settings: Settings,
+    reporter: StderrReporter,
+    named: Sequence[str],
+    backbone: str | None,
+    distance: Distance | None,
+    fusion: Sequence[FusionRule],
+    *,
+    every: bool,
+) -> Plan:
+    """What the options ask for, alone and fused."""
+    named = list(dict.fromkeys(named))
+    if backbone == BOTH and named:
+        raise UsageError("--collection names what is evaluated; leave --backbone out")
+    everywhere = every and backbone in (None, BOTH)
+    if fusion and not (everywhere or backbone == BOTH or named[1:]):
+        raise UsageError("--fusion is for several: add --backbone both, --all, or --collection twice")
+    if backbone == BOTH and not every:
+        names = choose_both(store, settings=settings, reporter=reporter, distance=distance)
+    else:
+        network = None if backbone == BOTH else backbone
+        names = collections_meant(store, settings, reporter, named, network, distance, every=every)
+    required = backbone == BOTH or bool(fusion)
+    pairs = [names] if required else []
+    if everywhere:
+        pairs = _every_pair(store, settings, reporter, distance, required=required)
+    rules = list(dict.fromkeys(fusion)) or (list(FusionRule) if every else [FusionRule.RRF])
+    return Plan(collections=names, pairs=pairs, rules=rules, pairs_may_fail=every)
+
+
+def _every_pair(
+    store: Store,
+    settings: Settings,
+    reporter: StderrReporter,
+    distance: Distance | None,
+    *,
+    required: bool,
+) -> list[list[str]]:
+    """Of each distance that both networks have; if one is `required` and none is there, an error says why."""
+    pairs = []
+    for each in [distance] if distance else Distance:
+        try:
+            pairs.append(choose_both(store, settings=settings, reporter=reporter, distance=each))
+        except CollectionMissingError:
+            continue
+        except UsageError as error:
+            reporter.say(f"{each} is not fused: {error}")
+    if required and not pairs:
+        return [choose_both(store, settings=settings, reporter=reporter, distance=distance)]
+    return pairs
 
 
 def collections_meant(
@@ -124,42 +194,52 @@ def collections_meant(
     ]
 
 
-def _differences(before: Sequence[Evaluation], evaluation: Evaluation, seed: int) -> Iterator[Comparison]:
-    for other in before:
+def _differences(setting: Setting, seed: int) -> Iterator[Comparison]:
+    for other in setting.compared_with:
         for figure in COMPARED:
-            comparison = compared(other, evaluation, figure, seed=seed)
+            comparison = compared(other, setting.evaluation, figure, seed=seed)
             if comparison is not None:
                 yield comparison
 
 
-def _text(
-    evaluation: Evaluation,
-    differences: Sequence[Comparison],
-    *,
-    k: int,
-    near_above: float,
-    without: bool,
-) -> str:
-    pictures, near = evaluation.pictures, "left out" if without else "counted as any other"
-    count, classes = len(pictures.payloads), len(pictures.vectors.names)
+def _text(evaluation: Evaluation, differences: Sequence[Comparison], options: EvaluationOptions) -> str:
+    count, classes = len(evaluation.pictures.payloads), len(evaluation.pictures.vectors.names)
+    near = f"near-identical (similarity over {options.near_above:g}) for {evaluation.near_identical} queries"
     lines = [
         f"{evaluation.collection}: {count} pictures of {classes} classes, each asked for the others",
-        f"left out: copies of the query's bytes, and {pictures.unlabelled} pictures without a class",
-        f"near-identical (similarity over {near_above:g}) for {evaluation.near_identical} queries; {near}",
+        f"left out: copies of the query's bytes, and {_left_out(evaluation)}",
+        f"{near}; {'left out' if options.without_near else 'counted as any other'}",
         "",
         f"{'':30}   value   95 % interval",
         *(_row(title, evaluation.figures[key]) for key, title in FIGURES.items()),
         "",
-        f"{f'verdict of {k} neighbours':30}   right   95 % interval",
+        f"{f'verdict of {options.k} neighbours':30}   right   95 % interval",
         *(_row(rule, evaluation.accuracy[rule]) for rule in VoteRule),
         "",
-        *reliability_lines(evaluation.reliability),
-        "",
+        *(() if evaluation.fusion else [*reliability_lines(evaluation.reliability), ""]),
+        *(_index_lines(evaluation.indexed) if evaluation.indexed else ()),
         *_class_lines(evaluation.classes),
     ]
     if differences:
         lines += ["", *(_difference_line(comparison) for comparison in differences)]
     return "\n".join([*lines, ""])
+
+
+def _left_out(evaluation: Evaluation) -> str:
+    if evaluation.fusion is None:
+        return f"{evaluation.pictures.unlabelled} pictures without a class"
+    return f"{evaluation.fusion.only_in_some} pictures that only one of the collections holds"
+
+
+def _index_lines(found: IndexFigures) -> Iterator[str]:
+    if found.covered:
+        yield f"{f'by the index, of {found.covered} vectors':30}   value   95 % interval"
+    else:
+        yield f"{'by the store, without index':30}   value   95 % interval   (it searches exactly, too)"
+    yield _row("share of the exact ten", found.overlap)
+    yield _row("queries with all of them", found.complete)
+    yield from (_row(FIGURES[key], each) for key, each in found.figures.items())
+    yield ""
 
 
 def _row(title: str, estimate: Estimate) -> str:
@@ -219,6 +299,27 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
             }
             for each in differences
         ],
+        "fusion": evaluation.fusion and _fusion_json(evaluation.fusion),
+        "indexed": evaluation.indexed and _index_json(evaluation.indexed),
+    }
+
+
+def _fusion_json(fusion: Fusion) -> dict[str, Any]:
+    return {
+        "rule": fusion.rule,
+        "collections": list(fusion.collections),
+        "only_in_some": fusion.only_in_some,
+    }
+
+
+def _index_json(found: IndexFigures) -> dict[str, Any]:
+    return {
+        "has_index": found.covered > 0,
+        "indexed_vectors": found.covered,
+        "points": found.points,
+        "overlap": _estimate_json(found.overlap),
+        "all_the_same": _estimate_json(found.complete),
+        **{key: _estimate_json(each) for key, each in found.figures.items()},
     }
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lookalike.calibration import Calibration, Curve, Reliability, Threshold
 from lookalike.manifest import CollectionManifest
 from search.fusion import DEPTH as CANDIDATES
-from search.quality.evaluation import DEPTH, IntVector, LabelledVectors, QueryResults
+from search.quality.evaluation import DEPTH, FloatMatrix, IntVector, LabelledVectors, QueryResults
 from search.quality.vote import VoteRule
 
 FloatVector = NDArray[np.floating]
@@ -52,7 +52,7 @@ def calibrated(
     found = reliability(pictures, results, seed=seed)
     if found is None:
         return None
-    shown, candidates = _pairs(pictures, results, DEPTH), _pairs(pictures, results, CANDIDATES)
+    shown, candidates = _nearest(pictures, results, DEPTH), _nearest(pictures, results, CANDIDATES)
     verdicts = {rule: _verdicts(pictures, results, rule) for rule in VoteRule}
     return Calibration(
         identity=manifest.identity.key,
@@ -94,7 +94,7 @@ def reliability(pictures: LabelledVectors, results: QueryResults, *, seed: int =
     if shortage(pictures, results):
         return None
     half = held_out(pictures.copies, seed=seed)
-    neighbours = _errors(_pairs(pictures, results, DEPTH), half)
+    neighbours = _errors(_nearest(pictures, results, DEPTH), half)
     verdicts = {rule: _errors(_verdicts(pictures, results, rule), half) for rule in VoteRule}
     if neighbours is None or None in verdicts.values():
         return None
@@ -111,6 +111,23 @@ def held_out(copies: IntVector, *, seed: int) -> BoolVector:
     groups, group_of = np.unique(copies, return_inverse=True)
     chosen = np.random.default_rng(seed).permutation(len(groups)) < len(groups) // 2
     return np.asarray(chosen[group_of])
+
+
+def crosswise(
+    pictures: LabelledVectors, neighbours: IntVector, nearness: FloatMatrix, half: BoolVector
+) -> tuple[Curve, Curve] | None:
+    """The chances for the queries of a half, bool `[N]`, and for the others, each learned from the other.
+
+    `neighbours` are those of each query, int64 `[N, depth]`, -1 where there is none, `nearness` how near they
+    are. A pair that the other side has from its other end is not learned from. None where a side has nothing
+    to learn from.
+    """
+    cases = _pairs(pictures, neighbours, nearness)
+    sides = [learn for learn, _ in _split(cases, half)]
+    if not all(side.any() for side in sides):
+        return None
+    one, other = (learned(cases.values[side], cases.right[side]) for side in sides)
+    return one, other
 
 
 def learned(values: FloatVector, right: BoolVector) -> Curve:
@@ -154,13 +171,17 @@ class _Cases:
     others: IntVector
 
 
-def _pairs(pictures: LabelledVectors, results: QueryResults, depth: int) -> _Cases:
-    """The nearest of each query with their nearness, and whether they have its class."""
-    found = results.neighbours[:, :depth]
+def _nearest(pictures: LabelledVectors, results: QueryResults, depth: int) -> _Cases:
+    scores = results.scores[:, :depth]
+    return _pairs(pictures, results.neighbours[:, :depth], _nearness(pictures, scores))
+
+
+def _pairs(pictures: LabelledVectors, found: IntVector, nearness: FloatMatrix) -> _Cases:
+    """The nearest of each query, and whether they have its class."""
     there = found >= 0
     queries = np.broadcast_to(np.arange(len(found))[:, np.newaxis], found.shape)[there]
     return _Cases(
-        values=_nearness(pictures, results.scores[:, :depth][there]),
+        values=nearness[there],
         right=pictures.classes[queries] == pictures.classes[found[there]],
         queries=queries,
         others=found[there],

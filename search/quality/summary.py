@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lookalike.calibration import Reliability
 from lookalike.stores.points import Payload
+from search.fusion import FusionRule
 from search.quality.calibration import reliability
 from search.quality.evaluation import (
     CUTOFFS,
@@ -20,6 +21,7 @@ from search.quality.evaluation import (
     estimate,
     precision_at,
 )
+from search.quality.indexed import IndexFigures
 from search.quality.labelled import LabelledPictures
 from search.quality.vote import VoteRule
 
@@ -39,11 +41,27 @@ class ClassFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fusion:
+    """How the ranking of an evaluation was made of those of `collections`.
+
+    `only_in_some` pictures are not in all of them and were left out.
+    """
+
+    rule: FusionRule
+    collections: Sequence[str]
+    only_in_some: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A collection's figures. `values` are those of single queries, float64 `[N]` each, by name.
+    """A collection's figures, or those of several fused, which have a name of their own.
+
+    `values` are those of single queries, float64 `[N]` each, by name.
 
     Accuracy is that of a vote's verdict on the query; similarity is no part of it. `reliability` says how
-    well a calibration learned from half of the pictures holds for the others; None where they are too few.
+    well a calibration learned from half of the pictures holds for the others; None where they are too few,
+    and of a fusion, which has none. `pictures` of a fusion are those of its first collection. `indexed` is
+    how the store's index did, where it was asked.
     """
 
     collection: str
@@ -55,6 +73,8 @@ class Evaluation:
     classes: Sequence[ClassFigures]
     confusion: NDArray[np.int64]
     reliability: Reliability | None
+    fusion: Fusion | None = None
+    indexed: IndexFigures | None = None
 
     @property
     def near_identical(self) -> int:
@@ -77,8 +97,15 @@ class Comparison:
         return self.difference.low > 0 or self.difference.high < 0
 
 
-def summed_up(name: str, pictures: LabelledPictures, results: QueryResults, *, seed: int = 0) -> Evaluation:
-    """The figures of an evaluated collection, with bootstrap intervals over its queries."""
+def summed_up(
+    name: str,
+    pictures: LabelledPictures,
+    results: QueryResults,
+    *,
+    seed: int = 0,
+    fusion: Fusion | None = None,
+) -> Evaluation:
+    """The figures of an evaluated collection or fusion, with bootstrap intervals over its queries."""
     classes = pictures.vectors.classes
     values = {f"precision_at_{cutoff}": precision_at(results, classes, cutoff) for cutoff in CUTOFFS}
     values["mean_average_precision"] = results.average_precision
@@ -96,7 +123,8 @@ def summed_up(name: str, pictures: LabelledPictures, results: QueryResults, *, s
         },
         classes=list(_classes(pictures, classes, values, table, seed)),
         confusion=table,
-        reliability=reliability(pictures.vectors, results, seed=seed),
+        reliability=None if fusion else reliability(pictures.vectors, results, seed=seed),
+        fusion=fusion,
     )
 
 
