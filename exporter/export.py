@@ -148,7 +148,7 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureModel:
-    """A model whose output, `[N, H * W * C]`, is a whole feature map in that order; `shape` is `(H, W, C)`."""
+    """A model whose output `[N, H * W * C]` is a whole feature map in that order; `shape` is `(H, W, C)`."""
 
     path: Path
     shape: tuple[int, int, int]

@@ -209,7 +209,7 @@ def test_a_model_without_its_pooling_is_refused_where_the_weights_are_others(
     model = ready_model(spec, settings=home, reporter=Quiet())
     vgg_arrays["block2_conv1"]["bias"] += 1
     save(weights, vgg_arrays)
-    with pytest.raises(ManifestError, match="weights_fingerprint was .* and is "):
+    with pytest.raises(ManifestError, match=r"weights_fingerprint was .* and is "):
         unpooled_model(_collection(model.manifest), settings=home, reporter=Quiet())
 
 
