@@ -133,7 +133,8 @@ def _thirds(cells: int) -> FloatMatrix:
     edges = np.linspace(0, cells, _THIRDS + 1)
     low, high = edges[:-1, np.newaxis], edges[1:, np.newaxis]
     cell = np.arange(cells)
-    return np.maximum(np.minimum(high, cell + 1) - np.maximum(low, cell), 0.0, dtype=np.float64)
+    within: FloatMatrix = np.minimum(high, cell + 1) - np.maximum(low, cell)
+    return np.maximum(within, 0)
 
 
 def _place(row: int, column: int) -> str:
