@@ -34,7 +34,6 @@ from numpy.typing import NDArray
 
 from exporter import ModelSpec, ready_model
 from ingest.run import IngestRequest, StopRequest, run_ingest
-from ingest.scan import FoundFile, scan
 from ingest.target import Dataset
 from lookalike.backbones import VGG16, Pooling
 from lookalike.console import Quiet
@@ -43,6 +42,7 @@ from lookalike.errors import PictureError
 from lookalike.manifest import Distance
 from lookalike.pictures.decoding import Picture, decode
 from lookalike.pictures.files import opened, sha256_of
+from lookalike.pictures.scan import FoundFile, scan
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedStore
 

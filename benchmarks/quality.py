@@ -43,7 +43,7 @@ def leave_one_out(collection: Collection) -> tuple[float, float, int]:
             continue
         vector = collection.vectors([payload.id])[payload.id]
         started = time.perf_counter()
-        others = PointFilter(excluded_sha256=payload.sha256)
+        others = PointFilter(excluded_sha256=frozenset({payload.sha256}))
         hits = collection.query(vector, limit=LIMIT, where=others, exact=True)
         times_ms.append((time.perf_counter() - started) * 1000)
         right = sum(hit.payload.class_name == payload.class_name for hit in hits)

@@ -60,7 +60,7 @@ NOISE = 0.3
 WARM_UP = 20
 """The first so many queries are asked once before the clock runs."""
 
-LEFT_OUT = PointFilter(excluded_sha256="0" * 64)
+LEFT_OUT = PointFilter(excluded_sha256=frozenset({"0" * 64}))
 """`search query` asks like this: without the picture that it was given."""
 
 TIE = 1e-6

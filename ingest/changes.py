@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from ingest.scan import FoundFile
+from lookalike.pictures.scan import FoundFile
 from lookalike.stores.points import Payload
 
 

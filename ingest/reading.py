@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from ingest.scan import FoundFile
 from lookalike.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike.pictures.decoding import MAX_PIXELS, Picture, decode
 from lookalike.pictures.files import opened, sha256_of
+from lookalike.pictures.scan import FoundFile
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from exporter import ModelFile, ModelSpec, ready_model
 from ingest.run import IngestRequest, StopRequest, run_ingest
-from ingest.scan import Skipped
 from ingest.target import Dataset, new_manifest
 from lookalike.console import Reporter
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import CollectionMissingError, ManifestError, UsageError
 from lookalike.manifest import SCHEMA_VERSION, CollectionManifest, Distance, collection_name
 from lookalike.pictures.decoding import MAX_PIXELS
+from lookalike.pictures.scan import Skipped
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store, staged_name

@@ -13,13 +13,13 @@ import numpy as np
 from exporter import ModelFile, ModelSpec, ready_model
 from ingest.changes import Change, Decision
 from ingest.reading import ReadFile, map_ahead, read_picture
-from ingest.scan import FoundFile, Skipped, scan
 from ingest.target import CollectionReport, Dataset, Target, now
 from lookalike.console import Bar, Reporter
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError
 from lookalike.manifest import Distance
 from lookalike.pictures.decoding import MAX_PIXELS, SUFFIXES, Picture
+from lookalike.pictures.scan import FoundFile, Skipped, scan
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
 from lookalike.stores.protocol import Store

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from exporter import ModelSpec, ready_model
 from exporter.sources import HostUnreachableError
-from ingest.scan import FoundFile, scan
 from lookalike.console import StderrReporter, run_command
 from lookalike.errors import PictureError, UsageError
 from lookalike.pictures.decoding import decode
 from lookalike.pictures.files import opened
+from lookalike.pictures.scan import FoundFile, scan
 from lookalike.settings import Settings
 
 OFFICIAL = ["--backbone", "resnet"]

@@ -41,6 +41,39 @@ def choose_collection(
     return _preferred(_fitting(store, settings, reporter, backbone, distance))
 
 
+def choose_both(
+    store: Store, *, settings: Settings, reporter: Reporter, distance: Distance | None
+) -> list[str]:
+    """The preferred collection of each backbone, of one distance: cosine where all have it, unless told.
+
+    Raises:
+        CollectionMissingError: a backbone has none; the message names the command that would make it.
+        UsageError: several of a backbone fit equally well.
+    """
+    manifests = _manifests(store, reporter)
+    found = {
+        metric: {record.name: _of(manifests, record.name, metric) for record in BACKBONES}
+        for metric in ([distance] if distance else Distance)
+    }
+    for fitting in found.values():
+        if all(fitting.values()):
+            return [_preferred(each) for each in fitting.values()]
+    metric, fitting = max(found.items(), key=lambda item: sum(map(bool, item[1].values())))
+    missing = next(name for name, each in fitting.items() if not each)
+    message = missing_message(store, settings=settings, backbone=missing, distance=metric)
+    raise CollectionMissingError(f"--backbone both takes a collection of each network: {message}")
+
+
+def _of(
+    manifests: Mapping[str, CollectionManifest], backbone: str, distance: Distance
+) -> dict[str, CollectionManifest]:
+    return {
+        name: manifest
+        for name, manifest in manifests.items()
+        if (manifest.identity.backbone, manifest.distance) == (backbone, distance)
+    }
+
+
 def fitting_collections(
     store: Store,
     *,

@@ -9,6 +9,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from search.quality.vote import TEMPERATURE
+
 FloatMatrix = NDArray[np.floating]
 Chance = Callable[[FloatMatrix], FloatMatrix]
 
@@ -49,12 +51,12 @@ def fused(
     - `CALIBRATED`: the mean, over those networks, of the chance that a picture of this similarity has the
       query's class. Chances are flat in places; among equal ones the z-scores decide.
     """
-    ranks = [_ranks(each) for each in similarities]
-    candidate = np.any([rank <= depth for rank in ranks], axis=0)
-    z = _mean([_standardised(each, rank <= depth) for each, rank in zip(similarities, ranks, strict=True)])
+    placed = [ranks(each, depth) for each in similarities]
+    candidate = np.any([rank <= depth for rank in placed], axis=0)
+    z = _mean([_standardised(each, rank <= depth) for each, rank in zip(similarities, placed, strict=True)])
     match rule:
         case FusionRule.RRF:
-            found = [np.where(rank <= depth, 1 / (RANK_CONSTANT + rank), 0) for rank in ranks]
+            found = [np.where(rank <= depth, 1 / (RANK_CONSTANT + rank), 0) for rank in placed]
             parts = [np.where(np.isnan(s), np.nan, r) for s, r in zip(similarities, found, strict=True)]
             score = len(parts) * _mean(parts)
         case FusionRule.ZSCORE:
@@ -67,13 +69,31 @@ def fused(
     return np.where(left_out, -np.inf, _in_order(score, z, candidate))
 
 
-def _ranks(similarity: FloatMatrix) -> NDArray[np.float64]:
-    """1 for the nearest of each row, then 2, ...; infinite for what is not there or does not count."""
+def vote_unit(rule: FusionRule, *, networks: int = 2) -> float:
+    """By what fused similarities are multiplied for a vote, whose temperature of 0.07 has to mean something.
+
+    The weighted vote alone notices. `RRF`: 1 is what a picture has that all networks rank first, and the
+    tenth of all has 0.87. `ZSCORE`: a standard deviation is one temperature. `CALIBRATED`: chances as they
+    are.
+    """
+    units = {
+        FusionRule.RRF: (RANK_CONSTANT + 1) / networks,
+        FusionRule.ZSCORE: TEMPERATURE,
+        FusionRule.CALIBRATED: 1.0,
+    }
+    return units[rule]
+
+
+def ranks(similarity: FloatMatrix, depth: int) -> NDArray[np.float64]:
+    """1 for the nearest of each row, then 2, ... up to `depth`; infinite for all others.
+
+    Of equally near ones the first is taken for the nearer.
+    """
     there = np.isfinite(similarity)
     order = np.argsort(np.where(there, -similarity, np.inf), axis=1, kind="stable")
-    ranks = np.empty(similarity.shape)
-    np.put_along_axis(ranks, order, np.arange(1.0, similarity.shape[1] + 1)[np.newaxis], axis=1)
-    return np.where(there, ranks, np.inf)
+    places = np.empty(similarity.shape)
+    np.put_along_axis(places, order, np.arange(1.0, similarity.shape[1] + 1)[np.newaxis], axis=1)
+    return np.where(there & (places <= depth), places, np.inf)
 
 
 def _standardised(similarity: FloatMatrix, nearest: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -1,162 +1,180 @@
-"""Stage 3 itself: one model and one open collection answer any number of pictures."""
+"""Stage 3 itself: open collections, and the models behind them, answer any number of pictures."""
 
-import io
-import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import BinaryIO, Self
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Self
 
-from exporter import ready_model
 from lookalike.console import Reporter
-from lookalike.embedder import Embedder
 from lookalike.errors import PictureError, SkipReason
 from lookalike.manifest import CollectionManifest
-from lookalike.pictures.decoding import MAX_PIXELS, Pixels, decode
-from lookalike.pictures.files import opened, read_piped, sha256_of
 from lookalike.settings import Settings
-from lookalike.stores.points import FloatVector, PointFilter, SearchHit, usable_rows
-from lookalike.stores.protocol import Collection, Store
+from lookalike.stores.points import FloatVector, PointFilter, SearchHit
+from lookalike.stores.protocol import Store
+from search.answers import Answer, Neighbour, QueryOptions
+from search.both import check_fusion, fused_neighbours
+from search.choice import file_of
+from search.examples import NO_EXAMPLES, Example, ExampleSet, combined, read_example
+from search.network import Network, milliseconds_since
 from search.quality.vote import Verdict, VoteRule, vote
+from search.sources import Source, find_sources
 
-STDIN = "-"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueryOptions:
-    """How to search: `class_name=""` asks for pictures without a class. `k` neighbours vote by `vote`."""
-
-    limit: int = 10
-    class_name: str | None = None
-    dataset: str | None = None
-    exact: bool = False
-    include_self: bool = False
-    max_pixels: int = MAX_PIXELS
-    vote: VoteRule = VoteRule.NEARER_TIES
-    k: int = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """The neighbours of one picture, best first, and what each step took in milliseconds.
-
-    `verdict` is the class that they vote for; None where none has one, or one class alone was searched.
-    """
-
-    query: str
-    hits: Sequence[SearchHit]
-    verdict: Verdict | None
-    load_ms: float
-    embed_ms: float
-    search_ms: float
+Found = tuple[list[Neighbour], Verdict | None]
 
 
 class Searcher:
-    """A collection with the model that its vectors were made by."""
+    """Answers by one network, or by several whose rankings are fused."""
 
-    def __init__(self, collection: Collection, embedder: Embedder, load_ms: float) -> None:
-        self._collection = collection
-        self._embedder = embedder
-        self._load_ms = load_ms
-        self.provider = embedder.provider
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self.networks = networks
 
     @classmethod
     @contextmanager
-    def opened(cls, name: str, *, store: Store, settings: Settings, reporter: Reporter) -> Iterator[Self]:
-        """Opens the collection and loads its model, which is exported again where it is missing.
+    def opened(cls, *names: str, store: Store, settings: Settings, reporter: Reporter) -> Iterator[Self]:
+        """Opens the collections, all at once; a model is loaded when a picture has to be embedded.
 
         Raises:
             CollectionMissingError: there is no such collection.
-            ManifestError: its model cannot be had any more.
         """
-        started = time.perf_counter()
-        with store.open(name) as collection:
-            model = ready_model(collection.manifest, settings=settings, reporter=reporter)
-            embedder = Embedder.load(model.path, provider=settings.provider)
-            if embedder.notice:
-                reporter.say(embedder.notice)
-            yield cls(collection, embedder, _since(started))
+        with ExitStack() as stack:
+            opening = [
+                Network.opened(name, store=store, settings=settings, reporter=reporter) for name in names
+            ]
+            yield cls([stack.enter_context(each) for each in opening])
 
     @property
     def manifest(self) -> CollectionManifest:
-        """Of the collection that is searched."""
-        return self._collection.manifest
+        """Of the collection that is searched, the first of several."""
+        return self.networks[0].manifest
 
-    def answer(self, query: str, options: QueryOptions) -> Answer:
-        """The neighbours of the picture at a path, or of the one on standard input (`-`).
+    def find(self, name: str, *, dataset: str | None = None) -> list[Source]:
+        """What a name stands for: see `find_sources`."""
+        return find_sources(name, [network.collection for network in self.networks], dataset=dataset)
+
+    def read(self, source: Source, options: QueryOptions) -> Example:
+        """A picture and its vectors: see `read_example`."""
+        return read_example(source, self.networks, max_pixels=options.max_pixels)
+
+    def answer(
+        self,
+        source: Source,
+        options: QueryOptions,
+        *,
+        positives: ExampleSet = NO_EXAMPLES,
+        negatives: ExampleSet = NO_EXAMPLES,
+    ) -> Answer:
+        """The neighbours of a picture, or of what it makes together with other examples.
+
+        None of the examples is among them, nor a copy of its bytes, unless `include_self` says so.
 
         Raises:
-            PictureError: the picture cannot be read.
+            PictureError: the picture cannot be read, or the examples leave nothing to search for.
+            UsageError: the rankings of these collections cannot be fused as the options want it.
         """
-        started = time.perf_counter()
-        sha256, pixels = _read(query, options.max_pixels)
-        vector = self._embedder.embed_one(pixels)
-        if not usable_rows(vector[None]).all():
-            raise PictureError(f"the network sees nothing in {query}", reason=SkipReason.NO_EMBEDDING)
-        embed_ms = _since(started)
+        check_fusion([network.manifest for network in self.networks], options)
+        started, loaded = time.perf_counter(), self._load_ms()
+        example = self.read(source, options)
+        vectors = self._vectors(example, positives, negatives)
+        embed_ms = milliseconds_since(started) - (self._load_ms() - loaded)
 
         started = time.perf_counter()
+        others = (*positives.examples, *negatives.examples)
         where = PointFilter(
             class_name=options.class_name,
             dataset=options.dataset,
-            excluded_sha256=None if options.include_self else sha256,
+            excluded_sha256=frozenset()
+            if options.include_self
+            else example.sha256.union(*(other.sha256 for other in others)),
         )
-        limit = max(options.limit, options.k)
-        hits = self._collection.query(vector, limit=limit, where=where, exact=options.exact)
-        verdict = self._verdict(vector, hits[: options.k], where, options)
-        load_ms, self._load_ms = self._load_ms, 0.0
+        hits, verdict = self._found(vectors, where, options)
         return Answer(
-            query=query,
+            query=example.name,
+            file=example.file,
+            indexed=example.indexed,
             hits=hits[: options.limit],
             verdict=verdict,
-            load_ms=load_ms,
+            provider=next((each.provider for each in (example, *others) if each.provider), None),
+            load_ms=self._load_ms(forget=True),
             embed_ms=embed_ms,
-            search_ms=_since(started),
+            search_ms=milliseconds_since(started),
+            positives=positives.names,
+            negatives=negatives.names,
         )
 
-    def _verdict(
-        self, vector: FloatVector, voters: Sequence[SearchHit], where: PointFilter, options: QueryOptions
-    ) -> Verdict | None:
-        """What the neighbours vote for; where each class' own nearest count, they are searched for."""
-        if options.class_name is not None:
-            return None
-        if options.vote is VoteRule.NEAREST_CLASS:
-            classes = {hit.payload.class_name for hit in voters if hit.payload.class_name}
-            own = [
-                self._collection.query(
-                    vector, limit=options.k, where=replace(where, class_name=name), exact=options.exact
+    def _vectors(self, example: Example, positives: ExampleSet, negatives: ExampleSet) -> list[FloatVector]:
+        """What to search with, one for each network."""
+        vectors = []
+        for i, network in enumerate(self.networks):
+            vector = combined(
+                [example.vectors[i], *(each.vectors[i] for each in positives.examples)],
+                [each.vectors[i] for each in negatives.examples],
+                network.manifest.distance,
+            )
+            if vector is None:
+                raise PictureError(
+                    f"{example.name} and its examples cancel each other out and leave nothing to search for; "
+                    "leave one of --and or --not out",
+                    reason=SkipReason.NO_EMBEDDING,
                 )
-                for name in classes
-            ]
-            sign = -1 if self.manifest.distance.higher_is_nearer else 1
-            voters = sorted((hit for hits in own for hit in hits), key=lambda hit: sign * hit.score)
-        return vote(
-            [hit.payload.class_name or "" for hit in voters],
-            [hit.score for hit in voters],
-            rule=options.vote,
-            k=options.k,
-            higher_is_nearer=self.manifest.distance.higher_is_nearer,
+            vectors.append(vector)
+        return vectors
+
+    def _found(self, vectors: Sequence[FloatVector], where: PointFilter, options: QueryOptions) -> Found:
+        if len(self.networks) > 1:
+            return fused_neighbours(self.networks, vectors, where, options)
+        return _nearest(self.networks[0], vectors[0], where, options)
+
+    def _load_ms(self, *, forget: bool = False) -> float:
+        """What opening and loading took that no answer has shown yet."""
+        total = sum(network.load_ms for network in self.networks)
+        if forget:
+            for network in self.networks:
+                network.load_ms = 0.0
+        return total
+
+
+def _nearest(network: Network, vector: FloatVector, where: PointFilter, options: QueryOptions) -> Found:
+    """At least as many as are asked for or vote."""
+    limit = max(options.limit, options.k)
+    hits = network.collection.query(vector, limit=limit, where=where, exact=options.exact)
+    neighbours = [
+        Neighbour(
+            rank=rank,
+            score=hit.score,
+            payload=hit.payload,
+            file=file_of(network.manifest, hit.payload.dataset, hit.payload.path),
         )
+        for rank, hit in enumerate(hits, start=1)
+    ]
+    return neighbours, _verdict(network, vector, hits[: options.k], where, options)
 
 
-def _read(query: str, max_pixels: int) -> tuple[str, Pixels]:
-    """The SHA-256 and the pixels of a query."""
-    with nullcontext(_stdin()) if query == STDIN else opened(_path(query)) as stream:
-        return sha256_of(stream), decode(stream, query, max_pixels=max_pixels).pixels
-
-
-def _stdin() -> BinaryIO:
-    """All of standard input; nothing where it is closed."""
-    return read_piped(sys.stdin.buffer) if sys.stdin is not None else io.BytesIO()
-
-
-def _path(query: str) -> Path:
-    """Unlike pathlib's, this leaves a file alone whose name begins with `~` and is no user's."""
-    return Path(os.path.expanduser(query))  # noqa: PTH111
-
-
-def _since(started: float) -> float:
-    return (time.perf_counter() - started) * 1000
+def _verdict(
+    network: Network,
+    vector: FloatVector,
+    voters: Sequence[SearchHit],
+    where: PointFilter,
+    options: QueryOptions,
+) -> Verdict | None:
+    """What the neighbours vote for; where each class' own nearest count, they are searched for."""
+    if options.class_name is not None:
+        return None
+    higher_is_nearer = network.manifest.distance.higher_is_nearer
+    if options.vote is VoteRule.NEAREST_CLASS:
+        classes = {hit.payload.class_name for hit in voters if hit.payload.class_name}
+        own = [
+            network.collection.query(
+                vector, limit=options.k, where=replace(where, class_name=name), exact=options.exact
+            )
+            for name in classes
+        ]
+        sign = -1 if higher_is_nearer else 1
+        voters = sorted((hit for hits in own for hit in hits), key=lambda hit: sign * hit.score)
+    return vote(
+        [hit.payload.class_name or "" for hit in voters],
+        [hit.score for hit in voters],
+        rule=options.vote,
+        k=options.k,
+        higher_is_nearer=higher_is_nearer,
+    )

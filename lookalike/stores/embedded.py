@@ -331,6 +331,14 @@ class EmbeddedCollection:
             records = self._shard.retrieve(list(ids), False, True)
         return {str(record.id): np.asarray(record.vector, dtype=np.float32) for record in records}
 
+    def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
+        """By id; the engine takes the flags by position."""
+        if not ids:
+            return {}
+        with _translated(self._folder):
+            records = self._shard.retrieve(list(ids), True, False)
+        return {str(record.id): Payload.from_json(record.payload or {}) for record in records}
+
     def count(self, where: PointFilter = EVERYTHING) -> int:
         """Exact."""
         import qdrant_edge as edge
@@ -449,8 +457,9 @@ def _filter(where: PointFilter) -> "qdrant_edge.Filter | None":
     if where.dataset is not None:
         must.append(edge.FieldCondition("dataset", match=edge.MatchValue(where.dataset)))
     must_not: list[Any] = []
-    if where.excluded_sha256 is not None:
-        must_not.append(edge.FieldCondition("sha256", match=edge.MatchValue(where.excluded_sha256)))
+    if where.excluded_sha256:
+        any_of = edge.MatchAny(sorted(where.excluded_sha256))
+        must_not.append(edge.FieldCondition("sha256", match=any_of))
     return edge.Filter(must=must or None, must_not=must_not or None) if must or must_not else None
 
 

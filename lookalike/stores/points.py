@@ -98,11 +98,14 @@ class SearchHit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointFilter:
-    """Which points to look at; `None` leaves a field open. `class_name=""` means without a class."""
+    """Which points to look at; `None` leaves a field open. `class_name=""` means without a class.
+
+    `excluded_sha256` holds the files' hashes of those to leave out.
+    """
 
     class_name: str | None = None
     dataset: str | None = None
-    excluded_sha256: str | None = None
+    excluded_sha256: frozenset[str] = frozenset()
 
 
 EVERYTHING = PointFilter()

@@ -66,6 +66,9 @@ class Collection(Protocol):
     def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
         """The stored vectors, float32 `[D]`, of those ids that are there."""
 
+    def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
+        """The payloads, by id, of those ids that are there."""
+
     def count(self, where: PointFilter = EVERYTHING) -> int:
         """How many points match, exactly."""
 

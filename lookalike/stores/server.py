@@ -315,6 +315,15 @@ class ServerCollection:
             found |= {str(record.id): np.asarray(record.vector, dtype=np.float32) for record in records}
         return found
 
+    def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
+        """Thousands a request."""
+        found: dict[str, Payload] = {}
+        for part in _parts(ids, _SCAN_PAGE):
+            retrieve = partial(self._client.retrieve, self.name, part, with_payload=True, with_vectors=False)
+            records = self._ask("reading", retrieve)
+            found |= {str(record.id): Payload.from_json(record.payload or {}) for record in records}
+        return found
+
     def count(self, where: PointFilter = EVERYTHING) -> int:
         """Exact."""
         return self._ask(
@@ -539,9 +548,9 @@ def _filter(where: PointFilter) -> "models.Filter | None":
     if where.dataset is not None:
         must.append(models.FieldCondition(key="dataset", match=models.MatchValue(value=where.dataset)))
     must_not: list[Any] = []
-    if where.excluded_sha256 is not None:
-        value = models.MatchValue(value=where.excluded_sha256)
-        must_not.append(models.FieldCondition(key="sha256", match=value))
+    if where.excluded_sha256:
+        any_of = models.MatchAny(any=sorted(where.excluded_sha256))
+        must_not.append(models.FieldCondition(key="sha256", match=any_of))
     return models.Filter(must=must or None, must_not=must_not or None) if must or must_not else None
 
 

@@ -1,32 +1,58 @@
 """The `search query` command."""
 
 import json
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import typer
 
-from lookalike.console import StderrReporter, Verbose, one_line, say
+from lookalike.console import Reporter, StderrReporter, Verbose, say
 from lookalike.errors import PictureError, UsageError
-from lookalike.manifest import CollectionManifest, Distance
+from lookalike.manifest import Distance
 from lookalike.options import JsonOption, MaxPixelsOption, RequireGpuOption, StoreOption, store_in_use
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
-from lookalike.stores.points import SearchHit
 from lookalike.stores.protocol import Store
-from search.choice import choose_collection, file_of
+from search.answers import QueryOptions
+from search.choice import choose_both, choose_collection
+from search.commands.listing import answer_json, answer_table
+from search.examples import Example, ExampleSet
+from search.fusion import FusionRule
 from search.quality.vote import VoteRule
-from search.query import STDIN, Answer, QueryOptions, Searcher
+from search.query import Searcher
+from search.sources import STDIN, Source
+
+BOTH = "both"
 
 
 def query(
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures; - reads one from stdin.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE",
+            help="Pictures, folders of them, ids or paths of indexed ones; - reads one from stdin.",
+        ),
+    ],
+    positives: Annotated[
+        list[str] | None,
+        typer.Option("--and", metavar="IMAGE", help="One more example of what is wanted; may be repeated."),
+    ] = None,
+    negatives: Annotated[
+        list[str] | None,
+        typer.Option("--not", metavar="IMAGE", help="An example of what is not wanted; may be repeated."),
+    ] = None,
     collection: Annotated[
-        str | None, typer.Option("--collection", metavar="NAME", help="The collection to search.")
+        list[str] | None,
+        typer.Option("--collection", metavar="NAME", help="The collection to search; several are fused."),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")
+        str | None,
+        typer.Option("--backbone", metavar="BACKBONE", help="resnet, vgg, or both, which are fused."),
     ] = None,
     distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    fusion: Annotated[
+        FusionRule | None, typer.Option("--fusion", help="How several rankings become one; default: rrf.")
+    ] = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="How many neighbours.")
     ] = 10,
@@ -43,7 +69,8 @@ def query(
         bool, typer.Option("--exact", help="Compare with every picture, past the index.")
     ] = False,
     include_self: Annotated[
-        bool, typer.Option("--include-self", help="Keep pictures whose bytes equal the query's.")
+        bool,
+        typer.Option("--include-self", help="Keep pictures whose bytes equal the query's or an example's."),
     ] = False,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     vote: Annotated[
@@ -56,9 +83,8 @@ def query(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Print the nearest neighbours of each picture, best first."""
-    if "" in images:
-        raise UsageError("a picture's name is empty; name a file, or - for standard input")
-    if images.count(STDIN) > 1:
+    asked = [*images, *(positives or []), *(negatives or [])]
+    if asked.count(STDIN) > 1:
         raise UsageError("standard input can be read once; name - once")
     options = QueryOptions(
         limit=limit,
@@ -69,94 +95,97 @@ def query(
         max_pixels=max_pixels,
         vote=vote,
         k=k,
+        fusion=fusion or FusionRule.RRF,
     )
     settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
     with store_in_use(store, settings, reporter) as opened:
-        name = choose_collection(
-            opened,
-            settings=settings,
-            reporter=reporter,
-            name=collection,
-            backbone=backbone,
-            distance=distance,
-        )
-        with Searcher.opened(name, store=opened, settings=settings, reporter=reporter) as searcher:
-            reporter.say(f"collection: {name}, on {searcher.provider}")
-            failed = [image for image in images if not _answer(searcher, image, options, opened, as_json)]
-    if failed:
+        names = _chosen(opened, settings, reporter, collection or [], backbone, distance)
+        if fusion is not None and len(names) == 1:
+            raise UsageError("--fusion is for several collections; say --backbone both, or leave it out")
+        with Searcher.opened(*names, store=opened, settings=settings, reporter=reporter) as searcher:
+            reporter.say(f"collection: {', '.join(names)}")
+            session = _Session(searcher, options, store=opened.label, as_json=as_json)
+            session.answer_all(images, positives or [], negatives or [])
+    if session.failed:
         raise typer.Exit(PictureError.exit_code)
 
 
-def _answer(searcher: Searcher, image: str, options: QueryOptions, store: Store, as_json: bool) -> bool:
-    try:
-        answer = searcher.answer(image, options)
-    except PictureError as error:
-        if as_json:
-            typer.echo(json.dumps({"schema": 1, "query": image, "error": error.reason}))
+def _chosen(
+    store: Store,
+    settings: Settings,
+    reporter: Reporter,
+    named: Sequence[str],
+    backbone: str | None,
+    distance: Distance | None,
+) -> list[str]:
+    """The collections to ask; several are fused."""
+    if backbone is not None and backbone.lower() == BOTH:
+        if named:
+            raise UsageError("--collection names what to search; leave --backbone out")
+        return choose_both(store, settings=settings, reporter=reporter, distance=distance)
+    return [
+        choose_collection(
+            store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
+        )
+        for name in dict.fromkeys(named) or [None]
+    ]
+
+
+class _Session:
+    """One run of the command; `failed` says whether a picture could not be read."""
+
+    def __init__(self, searcher: Searcher, options: QueryOptions, *, store: str, as_json: bool) -> None:
+        self.failed = False
+        self._searcher = searcher
+        self._options = options
+        self._store = store
+        self._as_json = as_json
+
+    def answer_all(self, images: Sequence[str], positives: Sequence[str], negatives: Sequence[str]) -> None:
+        """Names are looked up before anything is read, so that a wrong one is known at once."""
+        wanted, unwanted = self._found(positives), self._found(negatives)
+        sources = [source for image in images for source in self._find(image)]
+        ands, nots = self._examples(wanted), self._examples(unwanted)
+        for source in sources:
+            self._answer(source, ands, nots)
+
+    def _find(self, name: str) -> list[Source]:
+        return self._searcher.find(name, dataset=self._options.dataset)
+
+    def _found(self, names: Sequence[str]) -> dict[str, list[Source]]:
+        return {name: self._find(name) for name in names}
+
+    def _examples(self, found: dict[str, list[Source]]) -> ExampleSet:
+        examples = [example for sources in found.values() for example in self._read(sources)]
+        return ExampleSet(names=list(found), examples=examples)
+
+    def _read(self, sources: Sequence[Source]) -> Iterator[Example]:
+        """What was named must be readable; of a folder, at least one picture."""
+        missing = 0
+        for source in sources:
+            try:
+                yield self._searcher.read(source, self._options)
+            except PictureError as error:
+                missing += 1
+                if missing == len(sources):
+                    raise
+                self._say_failed(error)
+
+    def _answer(self, source: Source, positives: ExampleSet, negatives: ExampleSet) -> None:
+        searcher, options = self._searcher, self._options
+        try:
+            answer = searcher.answer(source, options, positives=positives, negatives=negatives)
+        except PictureError as error:
+            if self._as_json:
+                typer.echo(json.dumps({"schema": 1, "query": source.name, "error": error.reason}))
+            self._say_failed(error)
+            return
+        manifests = [network.manifest for network in searcher.networks]
+        if self._as_json:
+            typer.echo(json.dumps(answer_json(answer, manifests, self._store, options)))
+        else:
+            typer.echo(answer_table(answer, manifests, options))
+
+    def _say_failed(self, error: PictureError) -> None:
+        self.failed = True
         say(f"error: {error}")
-        return False
-    if as_json:
-        typer.echo(json.dumps(_json(answer, searcher, store, options)))
-    else:
-        _print_table(answer, searcher.manifest)
-        if answer.verdict is not None:
-            share = f"{answer.verdict.share:.0%} of {options.k} neighbours' votes"
-            typer.echo(f"verdict: {one_line(answer.verdict.class_name)}, {share} ({options.vote})")
-    return True
-
-
-def _json(answer: Answer, searcher: Searcher, store: Store, options: QueryOptions) -> dict[str, Any]:
-    manifest, verdict = searcher.manifest, answer.verdict
-    return {
-        "schema": 1,
-        "query": answer.query,
-        "collection": manifest.collection,
-        "backbone": manifest.identity.backbone,
-        "layer": manifest.identity.layer,
-        "pooling": manifest.identity.pooling,
-        "distance": manifest.distance,
-        "provider": searcher.provider,
-        "store": store.label,
-        "took_ms": {
-            "load": round(answer.load_ms, 1),
-            "embed": round(answer.embed_ms, 1),
-            "search": round(answer.search_ms, 1),
-        },
-        "verdict": verdict
-        and {
-            "rule": options.vote,
-            "k": options.k,
-            "class": verdict.class_name,
-            "share": verdict.share,
-        },
-        "hits": [_hit_json(rank, hit, manifest) for rank, hit in enumerate(answer.hits, start=1)],
-    }
-
-
-def _hit_json(rank: int, hit: SearchHit, manifest: CollectionManifest) -> dict[str, Any]:
-    payload = hit.payload
-    file = file_of(manifest, payload.dataset, payload.path)
-    return {
-        "rank": rank,
-        "score": hit.score,
-        "class": payload.class_name,
-        "dataset": payload.dataset,
-        "path": payload.path,
-        "file": str(file) if file else None,
-        "id": payload.id,
-    }
-
-
-def _print_table(answer: Answer, manifest: CollectionManifest) -> None:
-    """Plain columns: a path is never cut or wrapped, so that it can be copied and piped."""
-    score = "similarity" if manifest.distance.higher_is_nearer else "distance"
-    rows = [("rank", score, "class", "path")]
-    for i, hit in enumerate(answer.hits, start=1):
-        payload = hit.payload
-        rows.append((str(i), f"{hit.score:.4f}", one_line(payload.class_name or "-"), one_line(payload.path)))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    typer.echo(f"{one_line(answer.query)} in {manifest.collection}")
-    for rank, value, class_name, path in rows:
-        typer.echo(f"{rank:>{widths[0]}}  {value:>{widths[1]}}  {class_name:{widths[2]}}  {path}")
-    if not answer.hits:
-        typer.echo("no picture fits")

@@ -27,6 +27,7 @@ from lookalike.stores.embedded import EmbeddedStore
 from lookalike.stores.points import ImagePoint, Payload
 from lookalike.stores.protocol import Store
 from lookalike.stores.server import ServerStore
+from search.answers import QueryOptions
 from search.query import Searcher
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
@@ -133,14 +134,21 @@ def test_writing_into_another_space_is_refused(
 
 @pytest.mark.parametrize("part", ["preprocessing", "precision", "weights_fingerprint", "schema"])
 def test_reading_what_this_version_cannot_embed_for_is_refused(
-    store: Store, planted: Callable[..., CollectionManifest], part: str, model: ModelFile, home: Settings
+    store: Store,
+    planted: Callable[..., CollectionManifest],
+    part: str,
+    model: ModelFile,
+    home: Settings,
+    tmp_path: Path,
+    draw: Callable[..., list[Path]],
 ) -> None:
     """Layer, pooling and backbone are taken from the manifest; these cannot be."""
+    [picture] = draw(tmp_path, "query.png")
     theirs = planted(schema=0) if part == "schema" else planted(**{part: OTHERS[part]})
     name = new_manifest(model, Distance.COSINE, provider="", datasets={}).collection
     there = theirs.schema if part == "schema" else getattr(theirs.identity, part)
     with (
         pytest.raises(ManifestError, match=rf"{part} (is|was) {re.escape(str(there))}"),
-        Searcher.opened(name, store=store, settings=home, reporter=Quiet()),
+        Searcher.opened(name, store=store, settings=home, reporter=Quiet()) as searcher,
     ):
-        pass
+        searcher.answer(*searcher.find(str(picture)), QueryOptions())

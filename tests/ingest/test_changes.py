@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ingest.changes import Change, Decision, Known
-from ingest.scan import FoundFile
+from lookalike.pictures.scan import FoundFile
 from lookalike.stores.points import Payload
 
 STORED = Payload(

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ingest.reading import map_ahead, read_picture
-from ingest.scan import FoundFile
 from lookalike.errors import SkipReason
 from lookalike.pictures.files import sha256_of
+from lookalike.pictures.scan import FoundFile
 
 AHEAD = 5
 

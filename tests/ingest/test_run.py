@@ -21,7 +21,6 @@ from ingest import reading
 from ingest import run as run_module
 from ingest.reading import ReadFile
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from ingest.scan import FoundFile, Skipped
 from ingest.target import Dataset
 from lookalike.backbones import Pooling
 from lookalike.console import Quiet
@@ -30,6 +29,7 @@ from lookalike.errors import ManifestError, SkipReason, UsageError
 from lookalike.manifest import CollectionManifest, Distance, collection_name
 from lookalike.pictures.decoding import decode
 from lookalike.pictures.files import sha256_of
+from lookalike.pictures.scan import FoundFile, Skipped
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike.stores.points import FloatVector, Payload

@@ -23,7 +23,8 @@ from lookalike.pictures.decoding import decode
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike.stores.points import SearchHit
-from search.query import Answer, QueryOptions, Searcher
+from search.answers import Answer, QueryOptions
+from search.query import Searcher
 
 SCORE_TOLERANCE = 1e-3
 """On the score of a picture with itself: Qdrant squares and adds up float32."""
@@ -74,7 +75,7 @@ class Library:
     def ask(self, path: str) -> Answer:
         """One question about a file below the root, with all that goes before it."""
         with self.opened() as searcher:
-            return searcher.answer(str(self.root / path), QueryOptions())
+            return ask(searcher, str(self.root / path), QueryOptions())
 
     def only_model(self) -> Path:
         """The one model file."""
@@ -121,6 +122,12 @@ def own_library(tmp_path: Path, home: Settings, draw: Draw) -> Library:
     return Library(root=tmp_path / "data", home=home)
 
 
+def ask(searcher: Searcher, name: str, options: QueryOptions) -> Answer:
+    """One question by the one picture of a name."""
+    [source] = searcher.find(name)
+    return searcher.answer(source, options)
+
+
 def paths(answer: Answer) -> list[str]:
     """Of the neighbours, best first, with the dataset where it is not `data`."""
     payloads = [hit.payload for hit in answer.hits]
@@ -131,7 +138,7 @@ def paths(answer: Answer) -> list[str]:
 def test_a_picture_is_nearest_to_itself(library: Library, distance: Distance, score: float) -> None:
     """Where it is let into its own answer, as near as can be."""
     with library.opened(distance) as searcher:
-        answer = searcher.answer(str(library.root / "dog/1.png"), QueryOptions(include_self=True))
+        answer = ask(searcher, str(library.root / "dog/1.png"), QueryOptions(include_self=True))
     assert paths(answer)[0] == "dog/1.png"
     assert answer.hits[0].score == pytest.approx(score, abs=SCORE_TOLERANCE)
 
@@ -139,8 +146,8 @@ def test_a_picture_is_nearest_to_itself(library: Library, distance: Distance, sc
 def test_a_picture_and_its_copies_are_left_out_of_its_answer(library: Library, searcher: Searcher) -> None:
     """Whoever asks with a picture of the collection wants the others."""
     query = str(library.root / "cat/1.png")
-    everything = paths(searcher.answer(query, QueryOptions(include_self=True)))
-    others = paths(searcher.answer(query, QueryOptions()))
+    everything = paths(ask(searcher, query, QueryOptions(include_self=True)))
+    others = paths(ask(searcher, query, QueryOptions()))
     assert set(everything[:2]) == {"cat/1.png", "copy/1.png"}
     assert others == everything[2:]
     assert len(others) == 6
@@ -153,7 +160,7 @@ def test_neighbours_come_in_the_order_that_their_vectors_say(
     """Computed once more without Qdrant, for a picture that is not in the collection."""
     [query] = draw(tmp_path, "query.png", seed=5)
     with library.opened(distance) as searcher:
-        answer = searcher.answer(str(query), QueryOptions())
+        answer = ask(searcher, str(query), QueryOptions())
     assert len(answer.hits) == 8
     files = [library.root.parent / hit.payload.dataset / hit.payload.path for hit in answer.hits]
     scores = library.scores(query, files, distance)
@@ -174,7 +181,7 @@ def test_the_store_is_asked_to_search_exactly_where_the_user_does(
         return query(collection, *arguments, **options)
 
     monkeypatch.setattr(EmbeddedCollection, "query", remembered)
-    searcher.answer(str(library.root / "dog/1.png"), QueryOptions(exact=exact))
+    ask(searcher, str(library.root / "dog/1.png"), QueryOptions(exact=exact))
     assert asked == [exact]
 
 
@@ -182,8 +189,7 @@ def test_no_more_neighbours_come_than_were_asked_for(library: Library, searcher:
     """The best of them."""
     query = str(library.root / "dog/1.png")
     assert (
-        paths(searcher.answer(query, QueryOptions(limit=3)))
-        == paths(searcher.answer(query, QueryOptions()))[:3]
+        paths(ask(searcher, query, QueryOptions(limit=3))) == paths(ask(searcher, query, QueryOptions()))[:3]
     )
 
 
@@ -204,7 +210,7 @@ def test_only_pictures_of_the_class_and_dataset_that_were_asked_for_come(
     library: Library, searcher: Searcher, options: QueryOptions, expected: set[str]
 ) -> None:
     """All of them, and the query's own bytes stay out as ever."""
-    answer = searcher.answer(str(library.root / "dog/1.png"), options)
+    answer = ask(searcher, str(library.root / "dog/1.png"), options)
     assert set(paths(answer)) == expected
     assert len(answer.hits) == len(expected)
 
@@ -215,11 +221,11 @@ def test_a_query_that_cannot_be_read_leaves_the_next_one_alone(
     """Several queries are answered by one searcher; the error says which and why."""
     (tmp_path / "note.jpg").write_text("hello", encoding="utf-8")
     with pytest.raises(PictureError, match=r"note\.jpg is not an image") as refused:
-        searcher.answer(str(tmp_path / "note.jpg"), QueryOptions())
+        ask(searcher, str(tmp_path / "note.jpg"), QueryOptions())
     assert refused.value.reason is SkipReason.NOT_AN_IMAGE
     with pytest.raises(PictureError, match=r"gone\.jpg is not there"):
-        searcher.answer(str(tmp_path / "gone.jpg"), QueryOptions())
-    assert len(searcher.answer(str(library.root / "dog/1.png"), QueryOptions()).hits) == 7
+        ask(searcher, str(tmp_path / "gone.jpg"), QueryOptions())
+    assert len(ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).hits) == 7
 
 
 def test_several_queries_share_one_session(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +240,7 @@ def test_several_queries_share_one_session(library: Library, monkeypatch: pytest
     monkeypatch.setattr(Embedder, "load", counted)
     with library.opened() as searcher:
         query = str(library.root / "dog/1.png")
-        answers = [searcher.answer(query, QueryOptions()) for _ in range(3)]
+        answers = [ask(searcher, query, QueryOptions()) for _ in range(3)]
     assert len(loaded) == 1
     assert answers[0].load_ms > 0
     assert [answer.load_ms for answer in answers[1:]] == [0, 0]
@@ -245,8 +251,8 @@ def test_a_query_that_fails_does_not_take_the_loading_time_with_it(library: Libr
     """The first answer that is given shows it."""
     with library.opened() as searcher:
         with pytest.raises(PictureError):
-            searcher.answer(str(tmp_path / "gone.jpg"), QueryOptions())
-        assert searcher.answer(str(library.root / "dog/1.png"), QueryOptions()).load_ms > 0
+            ask(searcher, str(tmp_path / "gone.jpg"), QueryOptions())
+        assert ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).load_ms > 0
 
 
 def test_a_picture_may_come_from_standard_input(
@@ -255,9 +261,9 @@ def test_a_picture_may_come_from_standard_input(
     """Its bytes count as they do from a file."""
     file = library.root / "dog/1.png"
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(file.read_bytes())))
-    answer = searcher.answer("-", QueryOptions())
+    answer = ask(searcher, "-", QueryOptions())
     assert answer.query == "-"
-    assert paths(answer) == paths(searcher.answer(str(file), QueryOptions()))
+    assert paths(answer) == paths(ask(searcher, str(file), QueryOptions()))
 
 
 def test_a_file_whose_name_begins_with_a_tilde_is_found(
@@ -271,12 +277,12 @@ def test_a_file_whose_name_begins_with_a_tilde_is_found(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     for query in ("~copy of dog.png", "~/dog.png"):
-        assert len(searcher.answer(query, QueryOptions()).hits) == 7
+        assert len(ask(searcher, query, QueryOptions()).hits) == 7
 
 
-def test_the_provider_is_read_back_from_the_session(searcher: Searcher) -> None:
+def test_the_provider_is_read_back_from_the_session(library: Library, searcher: Searcher) -> None:
     """`--json` shows it."""
-    assert searcher.provider == CPU
+    assert ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).provider == CPU
 
 
 def test_a_collection_that_is_not_there_is_missed(library: Library) -> None:
@@ -295,7 +301,7 @@ def test_a_model_that_is_gone_is_exported_again(own_library: Library, tiny_spec:
         file.unlink()
     reporter = Remembering()
     with own_library.opened(reporter=reporter) as searcher:
-        answer = searcher.answer(str(own_library.root / "cat/1.png"), QueryOptions(include_self=True))
+        answer = ask(searcher, str(own_library.root / "cat/1.png"), QueryOptions(include_self=True))
     assert paths(answer)[0] == "cat/1.png"
     assert any("again" in line and tiny_spec.weights in line for line in reporter.lines)
     assert list(own_library.home.models_dir.glob("*.onnx")) != []
@@ -354,8 +360,9 @@ def test_a_gpu_that_lies_idle_is_mentioned(library: Library, monkeypatch: pytest
 
     monkeypatch.setattr(Embedder, "load", noticing)
     reporter = Remembering()
-    with library.opened(reporter=reporter):
-        assert reporter.lines == ["a GPU is not in use"]
+    with library.opened(reporter=reporter) as searcher:
+        ask(searcher, str(library.root / "dog/1.png"), QueryOptions())
+    assert reporter.lines == ["a GPU is not in use", "vgg16 runs on CPUExecutionProvider"]
 
 
 class Remembering(Quiet):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 TRAPS = {
-    "scan": "ingest.scan:_look_at",
+    "scan": "lookalike.pictures.scan:_look_at",
     "read": "ingest.run:read_picture",
     "embed": "lookalike.embedder:Embedder.embed",
     "create": "lookalike.stores.embedded:EmbeddedStore.create",

@@ -281,6 +281,9 @@ def test_what_cannot_be_searched_never_gets_in(
         collection.query(np.asarray(bad, dtype=np.float32), limit=1)
 
 
+ONE = frozenset({"a" * 64})
+
+
 @pytest.fixture
 def mixed(point_of: NewPoint) -> list[ImagePoint]:
     """Two datasets, two classes and no class, one picture twice."""
@@ -301,10 +304,11 @@ def mixed(point_of: NewPoint) -> list[ImagePoint]:
         (PointFilter(class_name=""), {"data/4.jpg"}),
         (PointFilter(class_name="bird"), set()),
         (PointFilter(dataset="other"), {"other/1.jpg"}),
-        (PointFilter(excluded_sha256="a" * 64), {"data/2.jpg", "data/3.jpg", "data/4.jpg"}),
-        (PointFilter(class_name="cat", dataset="data", excluded_sha256="a" * 64), {"data/2.jpg"}),
+        (PointFilter(excluded_sha256=ONE), {"data/2.jpg", "data/3.jpg", "data/4.jpg"}),
+        (PointFilter(excluded_sha256=ONE | {"c" * 64, "e" * 64}), {"data/2.jpg", "data/4.jpg"}),
+        (PointFilter(class_name="cat", dataset="data", excluded_sha256=ONE), {"data/2.jpg"}),
     ],
-    ids=["all", "class", "no-class", "unknown-class", "dataset", "excluded", "together"],
+    ids=["all", "class", "no-class", "unknown-class", "dataset", "excluded", "several", "together"],
 )
 def test_filters_mean_the_same_everywhere(
     emptied: Callable[..., Collection], mixed: list[ImagePoint], where: PointFilter, expected: set[str]
@@ -359,6 +363,15 @@ def test_payloads_are_replaced_and_vectors_stay(
     assert collection.tally("class") == {"": 1, "cat": 1, "dog": 1, "fish": 1}
     assert list(collection.scan(PointFilter(class_name=""))) == changed[:1]
     assert collection.vectors([changed[0].id])[changed[0].id].tolist() == [1, 0, 0, 0]
+
+
+def test_payloads_come_by_id(emptied: Callable[..., Collection], mixed: list[ImagePoint]) -> None:
+    """As they were written, of those that are there; nothing is asked for nothing."""
+    collection = emptied()
+    collection.upsert(mixed[1:])
+    ids = [point.payload.id for point in mixed[:3]]
+    assert collection.payloads(ids) == {point.payload.id: point.payload for point in mixed[1:3]}
+    assert collection.payloads([]) == {}
 
 
 def test_euclid_keeps_vectors_as_they_are(emptied: Callable[..., Collection], point_of: NewPoint) -> None:

@@ -597,12 +597,13 @@ def test_everything_can_be_said_in_grpc(
     info = grpc_info(grpc_collection.manifest)
     grpc_responder.answers = {"Upsert": one, "Delete": one, "UpdateBatch": many, "Collections/Get": info}
     point = point_of("猫.jpg", [1, 2, 3, 4], class_name=None)
-    where = PointFilter(class_name="", dataset="data", excluded_sha256="a" * 64)
+    where = PointFilter(class_name="", dataset="data", excluded_sha256=frozenset({"a" * 64, "b" * 64}))
     grpc_collection.upsert([point])
     grpc_collection.replace_payloads([point.payload])
     grpc_collection.delete([point.payload.id])
     assert list(grpc_collection.scan(where)) == []
     assert grpc_collection.vectors([point.payload.id]) == {}
+    assert grpc_collection.payloads([point.payload.id]) == {}
     assert grpc_collection.count(where) == 0
     assert grpc_collection.tally("class") == {}
     assert grpc_collection.query(point.vector, limit=10, where=where, exact=True) == []
@@ -631,4 +632,4 @@ def test_everything_can_be_said_in_grpc(
     assert said["Query"].params.exact
     assert said["Query"].limit == 10
     assert len(said["Query"].filter.must) == 2
-    assert said["Query"].filter.must_not[0].field.match.keyword == "a" * 64
+    assert list(said["Query"].filter.must_not[0].field.match.keywords.strings) == ["a" * 64, "b" * 64]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.scan import FoundFile, Skipped, scan
 from lookalike.errors import SkipReason
 from lookalike.pictures.decoding import SUFFIXES
+from lookalike.pictures.scan import FoundFile, Skipped, scan
 
 
 def make(root: Path, *paths: str) -> None:

@@ -1,0 +1,125 @@
+"""An answer of `search query` as a table and as JSON."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lookalike.console import one_line
+from lookalike.manifest import CollectionManifest
+from search.answers import Answer, Neighbour, Placing, QueryOptions
+
+
+def answer_table(answer: Answer, manifests: Sequence[CollectionManifest], options: QueryOptions) -> str:
+    """Plain columns: a path is never cut or wrapped, so that it can be copied and piped."""
+    rows = [_heading(manifests, options), *(_row(hit, manifests) for hit in answer.hits)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    lines = [f"{_asked(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"]
+    for *cells, class_name, path in rows:
+        padded = [f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False)]
+        lines.append("  ".join([*padded, f"{class_name:{widths[-1]}}", path]))
+    if not answer.hits:
+        lines.append("no picture fits")
+    if answer.verdict is not None:
+        share = f"{answer.verdict.share:.0%} of {options.k} neighbours' votes"
+        lines.append(f"verdict: {one_line(answer.verdict.class_name)}, {share} ({options.vote})")
+    return "\n".join(lines)
+
+
+def _asked(answer: Answer) -> str:
+    """The query, with the other examples as they were named."""
+    parts = [" and ".join([answer.query, *answer.positives]), *answer.negatives]
+    return one_line(" and not ".join(parts))
+
+
+def _heading(manifests: Sequence[CollectionManifest], options: QueryOptions) -> list[str]:
+    if len(manifests) == 1:
+        return ["rank", _score_name(manifests[0]), "class", "path"]
+    names = [manifest.identity.backbone for manifest in manifests]
+    if len(set(names)) < len(names):
+        names = [manifest.collection for manifest in manifests]
+    columns = [
+        column
+        for name, manifest in zip(names, manifests, strict=True)
+        for column in (f"{name} rank", _score_name(manifest))
+    ]
+    return ["rank", options.fusion, *columns, "class", "path"]
+
+
+def _score_name(manifest: CollectionManifest) -> str:
+    return "similarity" if manifest.distance.higher_is_nearer else "distance"
+
+
+def _row(hit: Neighbour, manifests: Sequence[CollectionManifest]) -> list[str]:
+    """A neighbour's cells; `-` is where a network does not have it, or not among its candidates."""
+    cells = [str(hit.rank), f"{hit.score:.4f}"]
+    if len(manifests) > 1:
+        for placing in hit.placings.values():
+            cells.append(str(placing.rank) if placing and placing.rank else "-")
+            cells.append(f"{placing.score:.4f}" if placing else "-")
+    return [*cells, one_line(hit.payload.class_name or "-"), one_line(hit.payload.path)]
+
+
+def answer_json(
+    answer: Answer, manifests: Sequence[CollectionManifest], store: str, options: QueryOptions
+) -> dict[str, Any]:
+    """The documented object; of a fused answer what concerns collections is a list, in their order."""
+    verdict = answer.verdict
+    return {
+        "schema": 1,
+        "query": answer.query,
+        **dict(_examples(answer)),
+        **_spaces(manifests, options),
+        "provider": answer.provider,
+        "store": store,
+        "took_ms": {
+            "load": round(answer.load_ms, 1),
+            "embed": round(answer.embed_ms, 1),
+            "search": round(answer.search_ms, 1),
+        },
+        "verdict": verdict
+        and {"rule": options.vote, "k": options.k, "class": verdict.class_name, "share": verdict.share},
+        "hits": [_hit_json(hit) for hit in answer.hits],
+    }
+
+
+def _examples(answer: Answer) -> Iterator[tuple[str, list[str]]]:
+    """Where there are any."""
+    if answer.positives:
+        yield "positives", list(answer.positives)
+    if answer.negatives:
+        yield "negatives", list(answer.negatives)
+
+
+def _spaces(manifests: Sequence[CollectionManifest], options: QueryOptions) -> dict[str, Any]:
+    spaces = [
+        {
+            "collection": manifest.collection,
+            "backbone": manifest.identity.backbone,
+            "layer": manifest.identity.layer,
+            "pooling": manifest.identity.pooling,
+            "distance": manifest.distance,
+        }
+        for manifest in manifests
+    ]
+    if len(spaces) == 1:
+        return spaces[0]
+    return {key: [space[key] for space in spaces] for key in spaces[0]} | {"fusion": options.fusion}
+
+
+def _hit_json(hit: Neighbour) -> dict[str, Any]:
+    payload = hit.payload
+    data: dict[str, Any] = {
+        "rank": hit.rank,
+        "score": hit.score,
+        "class": payload.class_name,
+        "dataset": payload.dataset,
+        "path": payload.path,
+        "file": str(hit.file) if hit.file else None,
+        "id": payload.id,
+    }
+    if hit.placings:
+        data["networks"] = {name: _placing_json(placing) for name, placing in hit.placings.items()}
+    return data
+
+
+def _placing_json(placing: Placing | None) -> dict[str, Any] | None:
+    return {"rank": placing.rank, "score": placing.score} if placing else None
