@@ -1,0 +1,147 @@
+"""The page of `search query --html`: each query with its verdict and its neighbours."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookalike.console import Reporter
+from search.answers import Answer, Neighbour
+from search.pages.gallery import Gallery
+from search.pages.page import write_page
+from search.quality.vote import Verdict, VoteRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacingView:
+    """Where one network of several puts a neighbour; None where it does not."""
+
+    network: str
+    rank: int | None
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighbourView:
+    """A neighbour as it is shown. `is_right` is None where the query's own class is not known."""
+
+    rank: int
+    score: float
+    class_name: str | None
+    path: str
+    file: Path | None
+    is_right: bool | None
+    chance: float | None
+    placings: Sequence[PlacingView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictView:
+    """What the neighbours vote for, with its share of the vote, 0 to 1."""
+
+    class_name: str
+    share: float
+    is_right: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryView:
+    """A query as it is shown; `problem` says why it has no neighbours, where it could not be read."""
+
+    name: str
+    file: Path | None
+    class_name: str | None
+    examples: str
+    verdict: VerdictView | None
+    neighbours: Sequence[NeighbourView]
+    problem: str | None = None
+
+    @property
+    def classes(self) -> list[tuple[str, int]]:
+        """The neighbours' classes with how many have each, the most frequent first."""
+        return Counter(hit.class_name for hit in self.neighbours if hit.class_name).most_common()
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the verdict is known to be wrong."""
+        return self.verdict is not None and self.verdict.is_right is False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryReport:
+    """All that the page says. `score` names what stands beside a neighbour, and how it is read."""
+
+    searched: str
+    score: str
+    rule: VoteRule
+    k: int
+    queries: Sequence[QueryView]
+
+    @property
+    def judged(self) -> int:
+        """How many verdicts are known to be right or wrong."""
+        return sum(query.verdict is not None and query.verdict.is_right is not None for query in self.queries)
+
+    @property
+    def right(self) -> int:
+        """How many verdicts are known to be right."""
+        return sum(query.verdict is not None and query.verdict.is_right is True for query in self.queries)
+
+    def files(self) -> Iterator[Path | None]:
+        """Every picture on the page."""
+        for query in self.queries:
+            yield query.file
+            yield from (neighbour.file for neighbour in query.neighbours)
+
+
+def query_view(answer: Answer) -> QueryView:
+    """An answer as it is shown."""
+    own, verdict = answer.class_name, answer.verdict
+    with_, without = (", ".join(names) for names in (answer.positives, answer.negatives))
+    said = [f"and {with_}" if with_ else "", f"not {without}" if without else ""]
+    return QueryView(
+        name=answer.query,
+        file=answer.file,
+        class_name=own,
+        examples="; ".join(filter(None, said)),
+        verdict=_verdict_view(verdict, own) if verdict else None,
+        neighbours=[_neighbour_view(hit, own) for hit in answer.hits],
+    )
+
+
+def _verdict_view(verdict: Verdict, own: str | None) -> VerdictView:
+    is_right = None if own is None else verdict.class_name == own
+    return VerdictView(class_name=verdict.class_name, share=verdict.share, is_right=is_right)
+
+
+def unread(name: str, problem: str, file: Path | None = None) -> QueryView:
+    """A query that could not be answered."""
+    return QueryView(
+        name=name, file=file, class_name=None, examples="", verdict=None, neighbours=(), problem=problem
+    )
+
+
+def _neighbour_view(hit: Neighbour, own: str | None) -> NeighbourView:
+    return NeighbourView(
+        rank=hit.rank,
+        score=hit.score,
+        class_name=hit.payload.class_name,
+        path=hit.payload.path,
+        file=hit.file,
+        is_right=None if own is None else hit.payload.class_name == own,
+        chance=hit.chance,
+        placings=[
+            PlacingView(
+                network=network,
+                rank=placing.rank if placing else None,
+                score=placing.score if placing else None,
+            )
+            for network, placing in hit.placings.items()
+        ],
+    )
+
+
+def write_query_page(path: Path, report: QueryReport, *, reporter: Reporter) -> None:
+    """Writes the page, whole or not at all; pictures that are gone are said to be."""
+    gallery = Gallery.of(report.files(), reporter)
+    write_page(path, "query.html", report=report, gallery=gallery)
