@@ -1,7 +1,8 @@
 """Two pictures, looked at by the networks of collections: what their similarity is made of."""
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import BinaryIO
 
 import numpy as np
 
@@ -12,10 +13,13 @@ from lookalike.embedder import Embedder
 from lookalike.errors import PictureError, SkipReason, UsageError
 from lookalike.manifest import CollectionManifest
 from lookalike.pictures.decoding import Pixels, decode, decode_small
+from lookalike.pictures.files import opened
 from lookalike.pictures.thumbnails import Thumbnail, encoded
 from lookalike.settings import Settings
-from lookalike.stores.protocol import Store
+from lookalike.stores.protocol import Collection
+from search.examples import stdin_stream
 from search.explanation import Explanation, Features, explain
+from search.sources import find_sources
 
 EDGE = 640
 """Pixels of the longer side of a picture as it is shown."""
@@ -42,34 +46,46 @@ class Explained:
     explanation: Explanation
 
 
-def see(stream: BinaryIO, name: str, *, max_pixels: int) -> SeenPicture:
-    """Reads a picture for networks and for people.
+def see(name: str, collections: Sequence[Collection], *, max_pixels: int) -> SeenPicture:
+    """Reads a picture for networks and for people: a file, `-`, or an indexed one that has its file still.
 
     Raises:
-        PictureError: it cannot be read.
+        PictureError: it is nothing of that, or cannot be read.
+        UsageError: it is a folder, or several datasets have it.
     """
-    pixels = decode(stream, name, max_pixels=max_pixels).pixels
-    small = decode_small(stream, name, edge=EDGE, max_pixels=max_pixels)
+    found = find_sources(name, collections)
+    if len(found) != 1 or (found[0].file is not None and found[0].name != name):
+        raise UsageError(f"{name} is a folder; name one picture")
+    [source] = found
+    if source.problem is not None:
+        raise source.problem
+    if source.payloads and source.file is None:
+        raise PictureError(
+            f"{name} is indexed, and where its file lies is not known; name the file itself",
+            reason=SkipReason.VANISHED,
+        )
+    with nullcontext(stdin_stream()) if source.file is None else opened(source.file) as stream:
+        pixels = decode(stream, name, max_pixels=max_pixels).pixels
+        small = decode_small(stream, name, edge=EDGE, max_pixels=max_pixels)
     return SeenPicture(name=name, pixels=pixels, shown=encoded(np.asarray(small), quality=QUALITY))
 
 
 def explanation_by(
+    manifest: CollectionManifest,
     name: str,
     query: SeenPicture,
     neighbour: SeenPicture,
     *,
-    store: Store,
     settings: Settings,
     reporter: Reporter,
 ) -> Explained:
-    """Takes two pictures' cosine similarity apart, by the network of a collection.
+    """Takes two pictures' cosine similarity apart, by the network of the collection of this name.
 
     Raises:
         UsageError: the collection's vectors are no averages over cells.
         ManifestError, WeightsError: its model cannot be had any more.
         PictureError: the network sees nothing in one of them.
     """
-    manifest = store.manifest(name)
     require_average(name, manifest)
     model = unpooled_model(manifest, settings=settings, reporter=reporter)
     embedder = Embedder.load(model.path, provider=settings.provider)

@@ -1,28 +1,25 @@
 """The `search explain` command."""
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import typer
 
-from lookalike.backbones import BACKBONES
 from lookalike.console import StderrReporter, Verbose, one_line
-from lookalike.errors import PictureError, SkipReason, UsageError
+from lookalike.errors import UsageError
 from lookalike.manifest import Distance
 from lookalike.options import JsonOption, MaxPixelsOption, RequireGpuOption, StoreOption, store_in_use
 from lookalike.pictures.decoding import MAX_PIXELS
-from lookalike.pictures.files import opened, read_piped
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
-from search.choice import choose_collection, file_of
+from search.choice import choose_both, choose_collection
 from search.explained import Explained, SeenPicture, explanation_by, require_average, see
 from search.explanation import FloatMatrix, focus, strongest_pairs
 from search.pages.page import page_path
-from search.query import STDIN
+from search.sources import STDIN
 
 BOTH = "both"
 PAIRS = 5
@@ -55,24 +52,29 @@ def explain(
         raise UsageError("standard input can be read once; name a file for one of the pictures")
     settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
     with store_in_use(store, settings, reporter) as source:
-        names = _collections(source, settings, reporter, collection, backbone, distance)
-        for name in names:
-            require_average(name, source.manifest(name))
-        pictures = [_picture(word, names, source, max_pixels) for word in (query, neighbour)]
-        explained = []
-        for name in names:
-            found = explanation_by(name, *pictures, store=source, settings=settings, reporter=reporter)
-            reporter.say(f"collection: {name}, its network on {found.provider}")
-            explained.append(found)
-            typer.echo(json.dumps(_json(found, pictures, source)) if as_json else _text(found, pictures))
+        names = _chosen(source, settings, reporter, collection, backbone, distance)
+        manifests = {name: source.manifest(name) for name in names}
+        for name, manifest in manifests.items():
+            require_average(name, manifest)
+        with ExitStack() as stack:
+            opened = [stack.enter_context(source.open(name)) for name in names]
+            one, other = (see(word, opened, max_pixels=max_pixels) for word in (query, neighbour))
+        label = source.label
+    explained = []
+    for name, manifest in manifests.items():
+        found = explanation_by(manifest, name, one, other, settings=settings, reporter=reporter)
+        reporter.say(f"{name}: its network runs on {found.provider}")
+        explained.append(found)
+        said = json.dumps(_json(found, one, other, label)) if as_json else _text(found, one, other)
+        typer.echo(said)
     if page is not None:
         from search.pages.explained import write_explanations
 
-        write_explanations(page, pictures, explained)
+        write_explanations(page, (one, other), explained)
         reporter.say(f"wrote {page}")
 
 
-def _collections(
+def _chosen(
     store: Store,
     settings: Settings,
     reporter: StderrReporter,
@@ -80,51 +82,20 @@ def _collections(
     backbone: str | None,
     distance: Distance | None,
 ) -> list[str]:
-    wanted: Sequence[str | None] = [backbone]
     if backbone is not None and backbone.lower() == BOTH:
-        wanted = [record.name for record in BACKBONES]
-    return [
-        choose_collection(
-            store, settings=settings, reporter=reporter, name=name, backbone=each, distance=distance
-        )
-        for each in wanted
-    ]
-
-
-def _picture(word: str, collections: Sequence[str], store: Store, max_pixels: int) -> SeenPicture:
-    with ExitStack() as stack:
-        stream = _stream(word, collections, store, stack)
-        return see(stream, word, max_pixels=max_pixels)
-
-
-def _stream(word: str, collections: Sequence[str], store: Store, stack: ExitStack) -> BinaryIO:
-    """A file, standard input, or an indexed picture's file, which is looked for where there is no other."""
-    if word == STDIN:
-        return read_piped(sys.stdin.buffer)
-    path = Path(word).expanduser()
-    if not path.exists():
-        path = _indexed_file(word, collections, store)
-    return stack.enter_context(opened(path))
-
-
-def _indexed_file(word: str, collections: Sequence[str], store: Store) -> Path:
-    for name in collections:
-        with store.open(name) as source:
-            for payload in source.scan():
-                if word in (payload.id, payload.path):
-                    file = file_of(source.manifest, payload.dataset, payload.path)
-                    if file is not None:
-                        return file
-    there = " or ".join(collections)
-    raise PictureError(
-        f"{word} is no file, nor the path or id of a picture in {there}", reason=SkipReason.VANISHED
+        if name is not None:
+            raise UsageError("--collection names one collection; leave --backbone out")
+        return choose_both(store, settings=settings, reporter=reporter, distance=distance)
+    chosen = choose_collection(
+        store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
     )
+    return [chosen]
 
 
-def _text(explained: Explained, pictures: Sequence[SeenPicture]) -> str:
+def _text(explained: Explained, query: SeenPicture, neighbour: SeenPicture) -> str:
     explanation, layer = explained.explanation, explained.manifest.identity.layer
     rows, columns = explanation.query.shape
-    names = [one_line(picture.name) for picture in pictures]
+    names = [one_line(query.name), one_line(neighbour.name)]
     lines = [
         f"{names[0]} and {names[1]} in {explained.collection}",
         f"cosine similarity {explanation.cosine:.4f}, a sum over {rows} x {columns} cells of {layer}",
@@ -155,19 +126,19 @@ def _cell(cell: tuple[int, int]) -> str:
     return f"({cell[0] + 1}, {cell[1] + 1})"
 
 
-def _json(explained: Explained, pictures: Sequence[SeenPicture], store: Store) -> dict[str, Any]:
+def _json(explained: Explained, query: SeenPicture, neighbour: SeenPicture, store: str) -> dict[str, Any]:
     explanation, manifest = explained.explanation, explained.manifest
     return {
         "schema": 1,
-        "query": pictures[0].name,
-        "neighbour": pictures[1].name,
+        "query": query.name,
+        "neighbour": neighbour.name,
         "collection": explained.collection,
         "backbone": manifest.identity.backbone,
         "layer": manifest.identity.layer,
         "pooling": manifest.identity.pooling,
         "distance": manifest.distance,
         "provider": explained.provider,
-        "store": store.label,
+        "store": store,
         "cosine": explanation.cosine,
         "query_shares": explanation.query.tolist(),
         "neighbour_shares": explanation.neighbour.tolist(),
