@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -94,6 +95,16 @@ class Tab:
                 self.requested.append(parameters["request"]["url"])
 
 
+_STARTER = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(pipe), fcntl.F_DUPFD, 10) for pipe in sys.argv[1:3]]
+os.dup2(pipes[0], 3)
+os.dup2(pipes[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium wants its pipes as 3 and 4, which others may be by now; a shell knows no numbers over 9."""
+
+
 @contextmanager
 def open_tab(program: str, profile: Path) -> Iterator[Tab]:
     """An empty page in a browser of its own, which ends with the block."""
@@ -101,8 +112,8 @@ def open_tab(program: str, profile: Path) -> Iterator[Tab]:
     its_read, our_write = os.pipe()
     command = [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
     command += [f"--user-data-dir={profile}", "--no-first-run", "--hide-scrollbars", "about:blank"]
-    shell = ["/bin/sh", "-c", f'exec "$@" 3<&{its_read} 4>&{its_write}', "sh", *command]
-    with subprocess.Popen(shell, pass_fds=(its_read, its_write), stderr=subprocess.DEVNULL) as process:
+    starter = [sys.executable, "-c", _STARTER, str(its_read), str(its_write), *command]
+    with subprocess.Popen(starter, pass_fds=(its_read, its_write), stderr=subprocess.DEVNULL) as process:
         os.close(its_read)
         os.close(its_write)
         with os.fdopen(our_read, "rb") as source, os.fdopen(our_write, "wb") as target:
