@@ -74,10 +74,10 @@ def map_(
 
 def _lines(drawn: CollectionMap) -> Iterator[str]:
     sampled, projection, trust = drawn.sampled, drawn.projection, drawn.trust
-    shown = f"{len(sampled.payloads):,}"
+    shown = f"{len(sampled.payloads):,} pictures"
     if len(sampled.payloads) < sampled.total:
-        shown += f" of {sampled.total:,}, drawn from all classes alike,"
-    yield f"{sampled.collection}: {shown} pictures, {_way(drawn)}"
+        shown += f" of {sampled.total:,}, drawn from all classes alike"
+    yield f"{sampled.collection}: {shown}, {_way(drawn)}"
     if projection.kl_divergence is not None:
         yield f"KL divergence {projection.kl_divergence:.4f}"
     if trust is None:
