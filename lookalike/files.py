@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,23 @@ def named_path(text: str, origin: str) -> Path:
 
 
 _SHOWN_CHARACTERS = 200
+
+
+def check_writable(target: Path, option: str, suffixes: Sequence[str] = ()) -> None:
+    """Says before long work that its result could not be written; leaves nothing behind.
+
+    Raises:
+        UsageError: it is a folder, or its name ends in none of the `suffixes` where there are any.
+        OSError: nothing can be written there.
+    """
+    if suffixes and target.suffix.lower() not in suffixes:
+        raise UsageError(f"{option}: {target} has to end in {', '.join(suffixes)}")
+    if target.is_dir():
+        raise UsageError(f"{option}: {target} is a folder; name the file to write in it")
+    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    probe = folder / f".{target.name}.{secrets.token_hex(4)}{_SUFFIX}"
+    probe.touch(exist_ok=False)
+    probe.unlink()
 
 
 @contextmanager

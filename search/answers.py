@@ -84,3 +84,12 @@ class Answer:
     def class_name(self) -> str | None:
         """The query's own class, where it is known."""
         return self.indexed.class_name if self.indexed else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """A query that could not be read, with what was said of it."""
+
+    query: str
+    file: Path | None
+    problem: str

@@ -13,6 +13,7 @@ from search.quality.vote import TEMPERATURE
 
 FloatMatrix = NDArray[np.floating]
 Chance = Callable[[FloatMatrix], FloatMatrix]
+"""The chance of the same class for similarities float `[n]`, each by itself."""
 
 DEPTH = 100
 """How many of a network's nearest are candidates, and count in a sum of reciprocal ranks."""
@@ -62,9 +63,8 @@ def fused(
         case FusionRule.ZSCORE:
             score = z
         case FusionRule.CALIBRATED:
-            there = [np.where(np.isneginf(each), np.nan, each) for each in similarities]
-            chance = [of(each) for of, each in zip(chances, there, strict=True)]
-            score = _mean([np.where(np.isnan(s), np.nan, c) for s, c in zip(there, chance, strict=True)])
+            pairs = zip(chances, similarities, strict=True)
+            score = _mean([_chances(of, each, candidate & np.isfinite(each)) for of, each in pairs])
     left_out = np.any([np.isneginf(each) for each in similarities], axis=0)
     return np.where(left_out, -np.inf, _in_order(score, z, candidate))
 
@@ -89,33 +89,64 @@ def ranks(similarity: FloatMatrix, depth: int) -> NDArray[np.float64]:
 
     Of equally near ones the first is taken for the nearer.
     """
-    there = np.isfinite(similarity)
-    order = np.argsort(np.where(there, -similarity, np.inf), axis=1, kind="stable")
-    places = np.empty(similarity.shape)
-    np.put_along_axis(places, order, np.arange(1.0, similarity.shape[1] + 1)[np.newaxis], axis=1)
-    return np.where(there & (places <= depth), places, np.inf)
+    values = np.where(np.isfinite(similarity), similarity, -np.inf)
+    columns = _nearest(values, min(depth, values.shape[1]))
+    near = np.take_along_axis(values, columns, axis=1)
+    order = np.argsort(-near, axis=1, kind="stable")
+    columns, near = np.take_along_axis(columns, order, axis=1), np.take_along_axis(near, order, axis=1)
+    places = np.full(values.shape, np.inf)
+    counted = np.arange(1.0, columns.shape[1] + 1)
+    np.put_along_axis(places, columns, np.where(np.isfinite(near), counted, np.inf), axis=1)
+    return places
+
+
+def _nearest(values: FloatMatrix, depth: int) -> NDArray[np.int64]:
+    """The columns of each row's `depth` largest, ascending, int64 `[B, depth]`: no row is sorted for it."""
+    last = values.shape[1] - depth
+    if not last:
+        return np.broadcast_to(np.arange(depth), values.shape)
+    least = np.partition(values, last, axis=1)[:, last : last + 1]
+    chosen = values >= least
+    tied = np.flatnonzero(chosen.sum(axis=1) > depth)
+    equal = values[tied] == least[tied]
+    room = depth - (values[tied] > least[tied]).sum(axis=1, keepdims=True)
+    chosen[tied] &= ~equal | (equal.cumsum(axis=1) <= room)
+    return np.nonzero(chosen)[1].reshape(len(values), depth)
+
+
+def _chances(of: Chance, similarity: FloatMatrix, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Where they are wanted; NaN elsewhere."""
+    chances = np.full(similarity.shape, np.nan)
+    chances[wanted] = of(similarity[wanted])
+    return chances
 
 
 def _standardised(similarity: FloatMatrix, nearest: NDArray[np.bool_]) -> NDArray[np.float64]:
     """In standard deviations above the mean of each row's nearest; NaN for what is not there."""
-    count = np.maximum(nearest.sum(axis=1, keepdims=True), 1)
-    values = np.where(np.isfinite(similarity), similarity, np.nan).astype(np.float64)
-    near = np.where(nearest, values, 0)
-    mean = near.sum(axis=1, keepdims=True) / count
-    deviation = np.sqrt(np.where(nearest, (values - mean) ** 2, 0).sum(axis=1, keepdims=True) / count)
-    return np.asarray((values - mean) / np.where(deviation > 0, deviation, 1))
+    rows, columns = np.nonzero(nearest)
+    near = similarity[rows, columns].astype(np.float64)
+    count = np.maximum(nearest.sum(axis=1), 1)
+    mean = np.bincount(rows, near, minlength=len(similarity)) / count
+    deviation = np.sqrt(np.bincount(rows, (near - mean[rows]) ** 2, minlength=len(similarity)) / count)
+    values = np.where(np.isfinite(similarity), similarity, np.nan) - mean[:, np.newaxis]
+    return np.asarray(values / np.where(deviation > 0, deviation, 1)[:, np.newaxis])
 
 
 def _mean(parts: Sequence[FloatMatrix]) -> NDArray[np.float64]:
     """Over the networks that have a value; NaN where none has."""
-    there = np.sum([~np.isnan(part) for part in parts], axis=0)
-    total = np.sum([np.nan_to_num(part) for part in parts], axis=0)
-    return np.asarray(np.where(there > 0, total / np.maximum(there, 1), np.nan))
+    total, count = np.zeros(parts[0].shape), np.zeros(parts[0].shape)
+    for part in parts:
+        there = ~np.isnan(part)
+        total += np.where(there, part, 0)
+        count += there
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / count)
 
 
 def _in_order(score: FloatMatrix, z: FloatMatrix, candidate: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The score, with ties undone by less than 1e-9, and all that is no candidate behind those that are."""
-    soft = np.nan_to_num(z / (1 + np.abs(z)), nan=-1.0)
+    soft = z / (1 + np.abs(z))
+    soft[np.isnan(soft)] = -1
     floor = np.where(candidate, score, np.inf).min(axis=1, keepdims=True, initial=0)
     return np.asarray(np.where(candidate, score + _TIE * soft, floor - 2 + soft))
 

@@ -9,8 +9,8 @@ from lookalike.errors import CollectionError
 from lookalike.manifest import CollectionManifest
 from lookalike.stores.points import EVERYTHING, FloatVector, Payload, PointFilter
 from lookalike.stores.protocol import Collection
+from search.every import stored_vectors
 from search.projection import Projection, Trust, measure, project, sample
-from search.quality.labelled import read_vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,7 @@ def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFi
             f"{collection.name} holds no pictures{of}; ingest some, or see what there is with: ingest status"
         )
     rows = sample([payload.class_name for payload in found], limit, seed=seed)
-    payloads = [found[row] for row in rows.tolist()]
-    vectors = read_vectors(collection, payloads)
+    payloads, vectors = stored_vectors(collection, [found[row] for row in rows.tolist()])
     if collection.manifest.distance.higher_is_nearer:
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return Sampled(

@@ -96,13 +96,19 @@ def thumbnails(
                 future.cancel()
 
 
-def small_pixels(path: Path, edge: int, *, max_pixels: int = MAX_PIXELS) -> Pixels | SkipReason:
-    """The pixels of `thumbnail`, uint8 `[H, W, 3]`, or why there are none."""
+def pixels_within(path: Path, width: int, height: int) -> Pixels | SkipReason:
+    """The picture uint8 `[H, W, 3]` in a box of so many pixels, sides' ratio kept, or why there is none."""
     try:
         with opened(path) as stream:
-            return np.asarray(decode_small(stream, str(path), edge=edge, max_pixels=max_pixels))
+            image = decode_small(stream, str(path), edge=_FINER * max(width, height))
     except PictureError as error:
         return error.reason
+    image.thumbnail((width, height))
+    return np.asarray(image)
+
+
+_FINER = 4
+"""So many times larger than the box a picture is decoded, since its sides' ratio is not known before."""
 
 
 def encoded(pixels: Pixels, *, encoding: Encoding = Encoding.JPEG, quality: int = QUALITY) -> Thumbnail:

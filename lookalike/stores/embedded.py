@@ -42,9 +42,11 @@ from lookalike.stores.points import (
     ImagePoint,
     Payload,
     PointFilter,
+    ScoredId,
     SearchHit,
     as_values,
     check_points,
+    check_queries,
     check_query,
     tallied,
 )
@@ -64,6 +66,7 @@ SPARE_TO_OPEN_BYTES = 16 * 2**20
 whole process without a word (SIGBUS); it grows its files by 32 MB at a time, several of them at once."""
 
 _SCAN_PAGE = 5_000
+_QUERIES_AT_ONCE = 64
 _LOOKS = 5
 _WAIT_S = 0.2
 _EVERY_VALUE = 2**31
@@ -373,6 +376,30 @@ class EmbeddedCollection:
             points = self._shard.query(request)
         return [SearchHit(score=p.score, payload=Payload.from_json(p.payload or {})) for p in points]
 
+    def query_many(
+        self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
+    ) -> list[list[ScoredId]]:
+        """In batches short enough for Ctrl-C: the engine lets nothing else run meanwhile."""
+        import qdrant_edge as edge
+
+        check_queries(vectors, dimension=self.manifest.identity.dimension)
+        requests = [
+            edge.QueryRequest(
+                limit=limit,
+                query=edge.Query.Nearest(as_values(vector, self.manifest.distance)),
+                filter=_filter(where),
+                params=edge.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),
+            )
+            for vector in vectors
+        ]
+        found: list[list[ScoredId]] = []
+        for start in range(0, len(requests), _QUERIES_AT_ONCE):
+            batch = edge.QueryBatchRequest(requests[start : start + _QUERIES_AT_ONCE])
+            with _translated(self._folder):
+                answers = self._shard.query_batch(batch)
+            found += [[ScoredId(id=str(p.id), score=p.score) for p in points] for points in answers]
+        return found
+
     def record_dataset(self, name: str, root: str) -> None:
         """Rewrites the manifest beside the shard."""
         self._write_manifest(self.manifest.with_dataset(name, root))
@@ -380,6 +407,11 @@ class EmbeddedCollection:
     def forget_dataset(self, name: str) -> None:
         """Rewrites the manifest beside the shard."""
         self._write_manifest(self.manifest.without_dataset(name))
+
+    def indexed_count(self) -> int:
+        """As the engine counts them; segments that are too small for an index have none."""
+        with _translated(self._folder):
+            return self._shard.info().indexed_vectors_count
 
     def needs_index(self) -> bool:
         """Small collections are searched exactly and need none."""

@@ -97,6 +97,14 @@ class SearchHit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredId:
+    """A neighbour by its id alone, with Qdrant's own score."""
+
+    id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PointFilter:
     """Which points to look at; `None` leaves a field open. `class_name=""` means without a class.
 
@@ -170,5 +178,19 @@ def check_query(vector: FloatVector, *, dimension: int) -> None:
     """
     if vector.shape != (dimension,):
         raise LookalikeError(f"the query vector has shape {vector.shape}, not ({dimension},)")
-    if not usable_rows(vector[np.newaxis]).all():
+    check_queries(vector[np.newaxis], dimension=dimension)
+
+
+def check_queries(vectors: FloatVector, *, dimension: int) -> None:
+    """The same for float32 `[B, D]`, many queries.
+
+    Raises:
+        LookalikeError: the vectors have the wrong length, or one is not finite, or is zero.
+    """
+    if vectors.ndim != _MATRIX or vectors.shape[1] != dimension:
+        raise LookalikeError(f"the query vectors have shape {vectors.shape}, not (any, {dimension})")
+    if not usable_rows(vectors).all():
         raise LookalikeError("the query vector is zero or not finite and is near to nothing")
+
+
+_MATRIX = 2  # of two dimensions

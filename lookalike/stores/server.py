@@ -34,9 +34,11 @@ from lookalike.stores.points import (
     ImagePoint,
     Payload,
     PointFilter,
+    ScoredId,
     SearchHit,
     as_values,
     check_points,
+    check_queries,
     check_query,
     tallied,
 )
@@ -57,6 +59,7 @@ _PAYLOAD_BYTES = 4096
 _SCAN_PAGE = 2_000
 _PAYLOADS_PER_REQUEST = 500
 _IDS_PER_REQUEST = 10_000
+_QUERIES_PER_REQUEST = 100
 _EVERY_VALUE = 2**31
 _RECORD_TRIES = 5
 
@@ -357,6 +360,29 @@ class ServerCollection:
         )
         return [SearchHit(score=p.score, payload=Payload.from_json(p.payload or {})) for p in answer.points]
 
+    def query_many(
+        self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
+    ) -> list[list[ScoredId]]:
+        """In requests of a size that the server takes, many searches each."""
+        from qdrant_client import models
+
+        check_queries(vectors, dimension=self.manifest.identity.dimension)
+        found: list[list[ScoredId]] = []
+        for part in _parts(list(vectors), min(self._rows, _QUERIES_PER_REQUEST)):
+            requests = [
+                models.QueryRequest(
+                    query=as_values(vector, self.manifest.distance),
+                    limit=limit,
+                    filter=_filter(where),
+                    params=models.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),
+                )
+                for vector in part
+            ]
+            ask = partial(self._client.query_batch_points, self.name, requests)
+            answers = self._ask("searching", ask)
+            found += [[ScoredId(id=str(p.id), score=p.score) for p in answer.points] for answer in answers]
+        return found
+
     def record_dataset(self, name: str, root: str) -> None:
         """Adds to the manifest as it is on the server now, and reads back whether that has lasted.
 
@@ -412,6 +438,11 @@ class ServerCollection:
         info = self._ask("looking at", lambda: _found(self._client, self.name))
         if info is None or _copier(info) != token:
             raise StoreError(f"another process puts {self.name} together, too; let it end, then look again")
+
+    def indexed_count(self) -> int:
+        """As the server counts them, which may lag behind; segments that are too small have no index."""
+        info = self._ask("looking at", lambda: self._client.get_collection(self.name))
+        return info.indexed_vectors_count or 0
 
     def needs_index(self) -> bool:
         """The server indexes by itself."""

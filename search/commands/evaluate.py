@@ -8,20 +8,25 @@ from typing import Annotated, Any
 
 import typer
 
-from lookalike.console import StderrReporter, Verbose, one_line
-from lookalike.errors import UsageError
-from lookalike.files import atomic_path
-from lookalike.manifest import Distance
-from lookalike.options import JsonOption, StoreOption, store_in_use
+from lookalike.console import Reporter, StderrReporter, Verbose, one_line
+from lookalike.errors import CollectionMissingError, UsageError
+from lookalike.files import atomic_path, check_writable
+from lookalike.manifest import CollectionManifest, Distance
+from lookalike.options import HtmlOption, JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store
-from search.choice import choose_collection, fitting_collections
-from search.quality.evaluation import DEPTH, NEAR_ABOVE, Estimate, leave_one_out
-from search.quality.labelled import load_labelled
-from search.quality.summary import ClassFigures, Comparison, Evaluation, compared, summed_up
+from search.choice import choose_both, choose_collection, fitting_collections
+from search.evaluations import EvaluationOptions, Plan, Setting, evaluated
+from search.fusion import FusionRule
+from search.pages.page import page_path
+from search.plots import PLOT_SUFFIXES, write_plot
+from search.quality.evaluation import DEPTH, NEAR_ABOVE, Estimate
+from search.quality.indexed import IndexFigures
+from search.quality.summary import ClassFigures, Comparison, Evaluation, Fusion, compared
 from search.quality.vote import VoteRule
 
+BOTH = "both"
 FIGURES = {
     "precision_at_1": "precision@1",
     "precision_at_5": "precision@5",
@@ -37,10 +42,20 @@ def evaluate(
         list[str] | None, typer.Option("--collection", metavar="NAME", help="May be repeated, to compare.")
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")
+        str | None,
+        typer.Option("--backbone", metavar="BACKBONE", help="resnet, vgg, or both, each alone and fused."),
     ] = None,
     distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every collection that fits, compared.")] = False,
+    fusion: Annotated[
+        list[FusionRule] | None,
+        typer.Option(
+            "--fusion", help="How two rankings become one; may be repeated. Default: rrf, with --all each."
+        ),
+    ] = None,
+    indexed: Annotated[
+        bool, typer.Option("--indexed", help="Compare what the store's index finds with the exact ten, too.")
+    ] = False,
     dataset: Annotated[
         str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
     ] = None,
@@ -62,38 +77,106 @@ def evaluate(
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write a table of the queries here.")
     ] = None,
+    plot_file: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw the figures here: .png, .svg or .pdf."),
+    ] = None,
+    html: HtmlOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Measure how good the neighbours are: every picture asks, and the classes tell."""
-    if csv_file is not None and csv_file.is_dir():
-        raise UsageError(f"--csv: {csv_file} is a folder; name the file to write in it")
+    for file, option, suffixes in ((csv_file, "--csv", ()), (plot_file, "--plot", PLOT_SUFFIXES)):
+        if file is not None:
+            check_writable(file, option, suffixes)
+    page = page_path(html) if html is not None else None
     settings, reporter = Settings.from_environment(), StderrReporter()
-    where = PointFilter(dataset=dataset)
+    options = EvaluationOptions(
+        where=PointFilter(dataset=dataset),
+        k=k,
+        near_above=near_above,
+        without_near=without_near,
+        seed=seed,
+        indexed=indexed,
+    )
     done: list[Evaluation] = []
+    gains: list[list[Comparison]] = []
     with store_in_use(store, settings, reporter) as opened:
-        names = _names(opened, settings, reporter, collection or [], backbone, distance, every=every)
-        for name in names:
-            with opened.open(name) as source:
-                pictures = load_labelled(source, where)
-            with reporter.bar(name, unit="images", total=len(pictures.payloads)) as bar:
-                results = leave_one_out(
-                    pictures.vectors,
-                    k=k,
-                    near_above=near_above,
-                    without_near=without_near,
-                    on_done=bar.advance,
-                )
-            evaluation = summed_up(name, pictures, results, seed=seed)
-            differences = list(_differences(done, evaluation, seed))
-            done.append(evaluation)
+        pairs = _pairs(opened, settings, reporter, backbone, distance, fusion, named=collection, every=every)
+        names = _names(opened, settings, reporter, collection or [], backbone, distance, pairs, every=every)
+        rules = list(dict.fromkeys(fusion or (FusionRule if every else [FusionRule.RRF])))
+        plan = Plan(collections=names, pairs=pairs, rules=rules, pairs_may_fail=every)
+        for setting in evaluated(opened, plan, options, reporter):
+            differences = list(_differences(setting, seed))
             if as_json:
-                typer.echo(json.dumps(_json(evaluation, differences, opened.label, k)))
+                typer.echo(json.dumps(_json(setting.evaluation, differences, opened.label, k)))
             else:
-                typer.echo(_text(evaluation, differences, k=k, near_above=near_above, without=without_near))
+                typer.echo(_text(setting.evaluation, differences, options))
+            done.append(setting.evaluation)
+            gains.append(differences)
+        manifests = [opened.manifest(_first_collection(each)) for each in done] if page else []
     if csv_file is not None:
         _write_csv(csv_file, done)
+    if plot_file is not None:
+        write_plot(plot_file, done, seed=seed)
+    if page is not None:
+        _write_page(page, done, gains, manifests, k, reporter)
+
+
+def _first_collection(evaluation: Evaluation) -> str:
+    return evaluation.fusion.collections[0] if evaluation.fusion else evaluation.collection
+
+
+def _write_page(
+    path: Path,
+    done: Sequence[Evaluation],
+    gains: Sequence[Sequence[Comparison]],
+    manifests: Sequence[CollectionManifest],
+    k: int,
+    reporter: Reporter,
+) -> None:
+    from search.pages.evaluation import EvaluationReport, section_view, write_evaluation_page
+
+    sections = [
+        section_view(evaluation, number=number, manifest=manifest, differences=differences)
+        for number, (evaluation, manifest, differences) in enumerate(zip(done, manifests, gains, strict=True))
+    ]
+    write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=k, sections=sections), reporter=reporter)
+
+
+def _pairs(
+    store: Store,
+    settings: Settings,
+    reporter: StderrReporter,
+    backbone: str | None,
+    distance: Distance | None,
+    fusion: Sequence[FusionRule] | None,
+    *,
+    named: Sequence[str] | None,
+    every: bool,
+) -> list[list[str]]:
+    """The collections to fuse: of a distance, or with --all of every one that both networks have."""
+    both = backbone == BOTH or (every and backbone is None)
+    if fusion and not both:
+        raise UsageError("--fusion is for both networks: add --backbone both or --all")
+    if backbone == BOTH and named:
+        raise UsageError("--collection names what is evaluated; leave --backbone out")
+    if not both:
+        return []
+    if not every:
+        return [choose_both(store, settings=settings, reporter=reporter, distance=distance)]
+    pairs = []
+    for each in [distance] if distance else Distance:
+        try:
+            pairs.append(choose_both(store, settings=settings, reporter=reporter, distance=each))
+        except CollectionMissingError:
+            continue
+        except UsageError as error:
+            reporter.say(f"{each} is not fused: {error}")
+    if not pairs and (fusion or backbone == BOTH):  # says what is missing
+        return [choose_both(store, settings=settings, reporter=reporter, distance=distance)]
+    return pairs
 
 
 def _names(
@@ -103,16 +186,20 @@ def _names(
     named: Sequence[str],
     backbone: str | None,
     distance: Distance | None,
+    pairs: Sequence[Sequence[str]],
     *,
     every: bool,
 ) -> list[str]:
-    """The collections to measure: those named, all that fit, or the one that a query would take."""
+    """The collections to measure: those named, all that fit, those to fuse, or the one that a query takes."""
     if every:
         if named:
             raise UsageError("--all takes every collection; leave --collection out")
+        wanted = None if backbone == BOTH else backbone
         return fitting_collections(
-            store, settings=settings, reporter=reporter, backbone=backbone, distance=distance
+            store, settings=settings, reporter=reporter, backbone=wanted, distance=distance
         )
+    if pairs:
+        return [name for pair in pairs for name in pair]
     return [
         choose_collection(
             store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
@@ -121,40 +208,51 @@ def _names(
     ]
 
 
-def _differences(before: Sequence[Evaluation], evaluation: Evaluation, seed: int) -> Iterator[Comparison]:
-    for other in before:
+def _differences(setting: Setting, seed: int) -> Iterator[Comparison]:
+    for other in setting.compared_with:
         for figure in COMPARED:
-            comparison = compared(other, evaluation, figure, seed=seed)
+            comparison = compared(other, setting.evaluation, figure, seed=seed)
             if comparison is not None:
                 yield comparison
 
 
-def _text(
-    evaluation: Evaluation,
-    differences: Sequence[Comparison],
-    *,
-    k: int,
-    near_above: float,
-    without: bool,
-) -> str:
-    pictures, near = evaluation.pictures, "left out" if without else "counted as any other"
-    count, classes = len(pictures.payloads), len(pictures.vectors.names)
+def _text(evaluation: Evaluation, differences: Sequence[Comparison], options: EvaluationOptions) -> str:
+    count, classes = len(evaluation.pictures.payloads), len(evaluation.pictures.vectors.names)
+    near = f"near-identical (similarity over {options.near_above:g}) for {evaluation.near_identical} queries"
     lines = [
         f"{evaluation.collection}: {count} pictures of {classes} classes, each asked for the others",
-        f"left out: copies of the query's bytes, and {pictures.unlabelled} pictures without a class",
-        f"near-identical (similarity over {near_above:g}) for {evaluation.near_identical} queries; {near}",
+        f"left out: copies of the query's bytes, and {_left_out(evaluation)}",
+        f"{near}; {'left out' if options.without_near else 'counted as any other'}",
         "",
         f"{'':30}   value   95 % interval",
         *(_row(title, evaluation.figures[key]) for key, title in FIGURES.items()),
         "",
-        f"{f'verdict of {k} neighbours':30}   right   95 % interval",
+        f"{f'verdict of {options.k} neighbours':30}   right   95 % interval",
         *(_row(rule, evaluation.accuracy[rule]) for rule in VoteRule),
         "",
+        *(_index_lines(evaluation.indexed) if evaluation.indexed else ()),
         *_class_lines(evaluation.classes),
     ]
     if differences:
         lines += ["", *(_difference_line(comparison) for comparison in differences)]
     return "\n".join([*lines, ""])
+
+
+def _left_out(evaluation: Evaluation) -> str:
+    if evaluation.fusion is None:
+        return f"{evaluation.pictures.unlabelled} pictures without a class"
+    return f"{evaluation.fusion.only_in_some} pictures that only one of the collections holds"
+
+
+def _index_lines(found: IndexFigures) -> Iterator[str]:
+    if found.covered:
+        yield f"{f'by the index, of {found.covered} vectors':30}   value   95 % interval"
+    else:
+        yield f"{'by the store, without index':30}   value   95 % interval   (it searches exactly, too)"
+    yield _row("share of the exact ten", found.overlap)
+    yield _row("queries with all of them", found.complete)
+    yield from (_row(FIGURES[key], each) for key, each in found.figures.items())
+    yield ""
 
 
 def _row(title: str, estimate: Estimate) -> str:
@@ -213,6 +311,27 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
             }
             for each in differences
         ],
+        "fusion": evaluation.fusion and _fusion_json(evaluation.fusion),
+        "indexed": evaluation.indexed and _index_json(evaluation.indexed),
+    }
+
+
+def _fusion_json(fusion: Fusion) -> dict[str, Any]:
+    return {
+        "rule": fusion.rule,
+        "collections": list(fusion.collections),
+        "only_in_some": fusion.only_in_some,
+    }
+
+
+def _index_json(found: IndexFigures) -> dict[str, Any]:
+    return {
+        "has_index": found.covered > 0,
+        "indexed_vectors": found.covered,
+        "points": found.points,
+        "overlap": _estimate_json(found.overlap),
+        "all_the_same": _estimate_json(found.complete),
+        **{key: _estimate_json(each) for key, each in found.figures.items()},
     }
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +10,14 @@ import typer
 from lookalike.console import StderrReporter, Verbose, one_line
 from lookalike.errors import UsageError
 from lookalike.manifest import Distance
-from lookalike.options import JsonOption, MaxPixelsOption, RequireGpuOption, StoreOption, store_in_use
+from lookalike.options import (
+    HtmlOption,
+    JsonOption,
+    MaxPixelsOption,
+    RequireGpuOption,
+    StoreOption,
+    store_in_use,
+)
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
@@ -37,9 +43,7 @@ def explain(
         str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet, vgg or both.")
     ] = None,
     distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Draw it over both pictures, as a page.")
-    ] = None,
+    html: HtmlOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,

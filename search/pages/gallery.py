@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from lookalike.console import Reporter
 from lookalike.errors import SkipReason
+from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.pictures.thumbnails import Encoding, Thumbnail, thumbnails
 
 SIZES = {200: (288, Encoding.JPEG), 3_000: (144, Encoding.JPEG)}
@@ -38,13 +39,14 @@ class Gallery:
     numbers: Mapping[Path, int]
 
     @classmethod
-    def of(cls, files: Iterable[Path | None], reporter: Reporter) -> Self:
+    def of(cls, files: Iterable[Path | None], reporter: Reporter, *, max_pixels: int = MAX_PIXELS) -> Self:
         """Makes the thumbnails of all files; what cannot be shown gets a note instead."""
         wanted = list(dict.fromkeys(file for file in files if file is not None))
         edge, encoding = next((size for count, size in SIZES.items() if len(wanted) <= count), SMALLEST)
         hung = {}
         with reporter.bar("thumbnails", unit="images", total=len(wanted)) as bar:
-            for file, made in zip(wanted, thumbnails(wanted, edge, encoding=encoding), strict=True):
+            making = thumbnails(wanted, edge, encoding=encoding, max_pixels=max_pixels)
+            for file, made in zip(wanted, making, strict=True):
                 hung[file] = made
                 bar.advance(1)
         return cls(hung=hung, numbers={file: number for number, file in enumerate(wanted)})

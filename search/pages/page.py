@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import UsageError
-from lookalike.files import atomic_path, named_path
+from lookalike.files import atomic_path, check_writable, named_path
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,12 +27,12 @@ def page_path(text: str | Path, option: str = "--html") -> Path:
 
     Raises:
         UsageError: there is a folder of that name, or no folder to write it into.
+        OSError: nothing can be written there.
     """
     path = named_path(str(text), option)
-    if path.is_dir():
-        raise UsageError(f"{option}: {path} is a folder; name the file to write in it")
     if not path.parent.is_dir():
         raise UsageError(f"{option}: {path.parent} is no folder; make it first, or name another")
+    check_writable(path, option)
     return path
 
 

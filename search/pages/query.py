@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike.console import Reporter
-from search.answers import Answer, Neighbour
+from lookalike.manifest import CollectionManifest
+from lookalike.pictures.decoding import MAX_PIXELS
+from search.answers import Answer, Neighbour, QueryOptions, Unanswered
 from search.pages.gallery import Gallery
 from search.pages.page import write_page
 from search.quality.vote import Verdict, VoteRule
@@ -94,6 +96,26 @@ class QueryReport:
             yield from (neighbour.file for neighbour in query.neighbours)
 
 
+def query_report(
+    outcomes: Sequence[Answer | Unanswered],
+    manifests: Sequence[CollectionManifest],
+    options: QueryOptions,
+) -> QueryReport:
+    """What was asked of these collections, and what they said."""
+    score = f"{options.fusion} score"
+    if len(manifests) == 1:
+        score = "similarity" if manifests[0].distance.higher_is_nearer else "distance"
+    return QueryReport(
+        searched=" and ".join(manifest.collection for manifest in manifests),
+        score=score,
+        rule=options.vote,
+        k=options.k,
+        queries=[
+            query_view(outcome) if isinstance(outcome, Answer) else unread(outcome) for outcome in outcomes
+        ],
+    )
+
+
 def query_view(answer: Answer) -> QueryView:
     """An answer as it is shown."""
     own, verdict = answer.class_name, answer.verdict
@@ -114,10 +136,16 @@ def _verdict_view(verdict: Verdict, own: str | None) -> VerdictView:
     return VerdictView(class_name=verdict.class_name, share=verdict.share, is_right=is_right)
 
 
-def unread(name: str, problem: str, file: Path | None = None) -> QueryView:
-    """A query that could not be answered."""
+def unread(outcome: Unanswered) -> QueryView:
+    """A query that could not be answered, with the reason."""
     return QueryView(
-        name=name, file=file, class_name=None, examples="", verdict=None, neighbours=(), problem=problem
+        name=outcome.query,
+        file=outcome.file,
+        class_name=None,
+        examples="",
+        verdict=None,
+        neighbours=(),
+        problem=outcome.problem,
     )
 
 
@@ -141,7 +169,9 @@ def _neighbour_view(hit: Neighbour, own: str | None) -> NeighbourView:
     )
 
 
-def write_query_page(path: Path, report: QueryReport, *, reporter: Reporter) -> None:
+def write_query_page(
+    path: Path, report: QueryReport, *, max_pixels: int = MAX_PIXELS, reporter: Reporter
+) -> None:
     """Writes the page, whole or not at all; pictures that are gone are said to be."""
-    gallery = Gallery.of(report.files(), reporter)
+    gallery = Gallery.of(report.files(), reporter, max_pixels=max_pixels)
     write_page(path, "query.html", report=report, gallery=gallery)

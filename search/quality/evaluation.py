@@ -45,6 +45,19 @@ class LabelledVectors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Some queries and every picture: `rows` int64 `[B]` are the queries.
+
+    `similarity` float `[B, N]` is higher for nearer, and -inf for what does not count; `near` bool `[B, N]`
+    says what is near-identical.
+    """
+
+    rows: IntVector
+    similarity: FloatMatrix
+    near: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueryResults:
     """What each of N queries found, one row or value each.
 
@@ -89,30 +102,20 @@ def leave_one_out(
     precision among all that are at least as near. So it does not depend on the order of ties, and it is
     scikit-learn's `average_precision_score`.
     """
-    parts = []
-    for rows, similarity, near in _similarities(pictures, near_above):
-        if without_near:
-            similarity[near] = -np.inf
-        parts.append(_query_block(pictures, rows, similarity, k, near.sum(axis=1)))
-        on_done(len(rows))
-    return QueryResults(
-        neighbours=np.concatenate([part.neighbours for part in parts]),
-        scores=np.concatenate([part.scores for part in parts]),
-        average_precision=np.concatenate([part.average_precision for part in parts]),
-        near_identical=np.concatenate([part.near_identical for part in parts]),
-        verdicts={rule: np.concatenate([part.verdicts[rule] for part in parts]) for rule in VoteRule},
+    blocks = with_near_left_out(similarities(pictures, near_above), without_near=without_near)
+    return answered(
+        blocks, pictures.classes, k=k, higher_is_nearer=pictures.higher_is_nearer, on_done=on_done
     )
 
 
-def _similarities(
-    pictures: LabelledVectors, near_above: float
-) -> Iterator[tuple[IntVector, FloatMatrix, NDArray[np.bool_]]]:
-    """Rows of queries, their similarity to every picture `[B, N]` and which are near-identical `[B, N]`.
+def similarities(pictures: LabelledVectors, near_above: float) -> Iterator[Block]:
+    """What every picture is to every other, `BLOCK` queries at a time and exactly.
 
-    Similarity is -inf where a picture does not count.
+    Similarity is -inf for the copies of a query, and a Euclidean distance is negated.
     """
-    units = pictures.vectors / np.linalg.norm(pictures.vectors, axis=1, keepdims=True)
-    centred = pictures.vectors - pictures.vectors.mean(axis=0)  # the same distances, out of smaller numbers
+    vectors = pictures.vectors
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    centred = vectors if pictures.higher_is_nearer else vectors - vectors.mean(axis=0)  # smaller numbers
     squares = np.einsum("nd,nd->n", centred, centred, dtype=np.float64)
     for start in range(0, len(units), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(units)))
@@ -123,32 +126,75 @@ def _similarities(
             distances = squares[rows, np.newaxis] - 2.0 * (centred[rows] @ centred.T) + squares
             similarity = -np.sqrt(np.maximum(distances, 0)).astype(units.dtype)
         similarity[copies] = -np.inf
-        yield rows, similarity, near
+        yield Block(rows=rows, similarity=similarity, near=near)
 
 
-def _query_block(
-    pictures: LabelledVectors, rows: IntVector, similarity: FloatMatrix, k: int, near: IntVector
+def with_near_left_out(blocks: Iterator[Block], *, without_near: bool) -> Iterator[Block]:
+    """The same blocks, with near-identical pictures out of the way where that is asked for."""
+    for block in blocks:
+        if without_near:
+            block.similarity[block.near] = -np.inf
+        yield block
+
+
+def answered(
+    blocks: Iterator[Block],
+    classes: IntVector,
+    *,
+    k: int,
+    higher_is_nearer: bool,
+    vote_unit: float = 1.0,
+    on_done: Callable[[int], None] = lambda _: None,
 ) -> QueryResults:
-    neighbours, values = _nearest(similarity, max(DEPTH, k))
-    sign = 1 if pictures.higher_is_nearer else -1
+    """What the queries of all blocks found, whatever their similarity is made of.
+
+    `scores` are similarities, negated where lower scores are nearer; the votes take them times `vote_unit`.
+    """
+    asked = _Asked(classes=classes, k=k, higher_is_nearer=higher_is_nearer, vote_unit=vote_unit)
+    parts = []
+    for block in blocks:
+        parts.append(_query_block(asked, block))
+        on_done(len(block.rows))
+    return QueryResults(
+        neighbours=np.concatenate([part.neighbours for part in parts]),
+        scores=np.concatenate([part.scores for part in parts]),
+        average_precision=np.concatenate([part.average_precision for part in parts]),
+        near_identical=np.concatenate([part.near_identical for part in parts]),
+        verdicts={rule: np.concatenate([part.verdicts[rule] for part in parts]) for rule in VoteRule},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What is the same for all queries."""
+
+    classes: IntVector
+    k: int
+    higher_is_nearer: bool
+    vote_unit: float
+
+
+def _query_block(asked: _Asked, block: Block) -> QueryResults:
+    neighbours, values = nearest(block.similarity, max(DEPTH, asked.k))
+    sign = 1 if asked.higher_is_nearer else -1
     verdicts = [
-        _verdicts(pictures, found, near, row, k)
-        for found, near, row in zip(neighbours, values, similarity, strict=True)
+        _verdicts(asked, found, near, row)
+        for found, near, row in zip(neighbours, values, block.similarity, strict=True)
     ]
     precision = [
-        _average_precision(row, pictures.classes == pictures.classes[query])
-        for query, row in zip(rows, similarity, strict=True)
+        _average_precision(row, asked.classes == asked.classes[query])
+        for query, row in zip(block.rows, block.similarity, strict=True)
     ]
     return QueryResults(
         neighbours=neighbours[:, :DEPTH],
         scores=sign * values[:, :DEPTH],
         average_precision=np.array(precision),
-        near_identical=near,
+        near_identical=block.near.sum(axis=1),
         verdicts={rule: np.array([each[rule] for each in verdicts]) for rule in VoteRule},
     )
 
 
-def _nearest(similarity: FloatMatrix, depth: int) -> tuple[IntVector, FloatMatrix]:
+def nearest(similarity: FloatMatrix, depth: int) -> tuple[IntVector, FloatMatrix]:
     """Rows and similarities of the nearest, best first, `[B, depth]`; -1 and NaN behind the last."""
     there = min(depth, similarity.shape[1])
     found = np.argpartition(-similarity, there - 1, axis=1)[:, :there]
@@ -163,34 +209,35 @@ def _nearest(similarity: FloatMatrix, depth: int) -> tuple[IntVector, FloatMatri
 
 
 def _verdicts(
-    pictures: LabelledVectors, found: IntVector, values: FloatMatrix, similarity: FloatMatrix, k: int
+    asked: _Asked, found: IntVector, values: FloatMatrix, similarity: FloatMatrix
 ) -> dict[VoteRule, int]:
     """What each rule makes of one query's neighbours: the class's number, -1 where there is none."""
-    found, values = found[found >= 0][:k], values[found >= 0][:k]
+    found, values = found[found >= 0][: asked.k], values[found >= 0][: asked.k]
+    unit = asked.vote_unit if asked.higher_is_nearer else -asked.vote_unit
     verdicts = {}
     for rule in VoteRule:
         rows, near = found, values
         if rule is VoteRule.NEAREST_CLASS:
-            rows, near = _nearest_of_classes(pictures, np.unique(pictures.classes[found]), similarity, k)
+            rows, near = _nearest_of_classes(asked, np.unique(asked.classes[found]), similarity)
         verdict = vote(
-            [str(number) for number in pictures.classes[rows]],
-            near if pictures.higher_is_nearer else -near,
+            [str(number) for number in asked.classes[rows]],
+            unit * near,
             rule=rule,
-            k=k,
-            higher_is_nearer=pictures.higher_is_nearer,
+            k=asked.k,
+            higher_is_nearer=asked.higher_is_nearer,
         )
         verdicts[rule] = int(verdict.class_name) if verdict else -1
     return verdicts
 
 
 def _nearest_of_classes(
-    pictures: LabelledVectors, classes: IntVector, similarity: FloatMatrix, k: int
+    asked: _Asked, classes: IntVector, similarity: FloatMatrix
 ) -> tuple[IntVector, FloatMatrix]:
     """The k nearest of each of these classes, all of them best first."""
     parts = [np.empty(0, dtype=np.int64)]
     for number in classes:
-        own = np.flatnonzero((pictures.classes == number) & np.isfinite(similarity))
-        parts.append(own[np.argsort(-similarity[own], kind="stable")[:k]])
+        own = np.flatnonzero((asked.classes == number) & np.isfinite(similarity))
+        parts.append(own[np.argsort(-similarity[own], kind="stable")[: asked.k]])
     rows = np.concatenate(parts)
     rows = rows[np.argsort(-similarity[rows], kind="stable")]
     return rows, similarity[rows]
@@ -213,7 +260,12 @@ def precision_at(results: QueryResults, classes: IntVector, cutoff: int) -> NDAr
 
     Where there are fewer neighbours than that, the missing ones count as wrong.
     """
-    found = results.neighbours[:, :cutoff]
+    return precision_of(results.neighbours, classes, cutoff)
+
+
+def precision_of(neighbours: IntVector, classes: IntVector, cutoff: int) -> NDArray[np.float64]:
+    """As `precision_at`, of neighbours int64 `[N, DEPTH]` alone, -1 where there is none."""
+    found = neighbours[:, :cutoff]
     same = (classes[found] == classes[:, np.newaxis]) & (found >= 0)
     return np.asarray(same.sum(axis=1) / cutoff)
 

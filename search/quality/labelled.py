@@ -41,7 +41,7 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
     numbers = {name: number for number, name in enumerate(names)}
     copies = {sha256: number for number, sha256 in enumerate(dict.fromkeys(p.sha256 for p in payloads))}
     vectors = LabelledVectors(
-        vectors=read_vectors(collection, payloads),
+        vectors=_vectors(collection, payloads),
         classes=np.array([numbers[payload.class_name or ""] for payload in payloads]),
         copies=np.array([copies[payload.sha256] for payload in payloads]),
         names=names,
@@ -50,7 +50,7 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
     return LabelledPictures(vectors=vectors, payloads=payloads, unlabelled=len(found) - len(payloads))
 
 
-def read_vectors(collection: Collection, payloads: Sequence[Payload]) -> np.ndarray:
+def _vectors(collection: Collection, payloads: Sequence[Payload]) -> np.ndarray:
     """float32 `[N, D]`, a few at a time, since they come as Python's numbers."""
     vectors = np.empty((len(payloads), collection.manifest.identity.dimension), dtype=np.float32)
     rows = iter(enumerate(payload.id for payload in payloads))

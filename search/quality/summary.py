@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.stores.points import Payload
+from search.fusion import FusionRule
 from search.quality.evaluation import (
     CUTOFFS,
     DEPTH,
@@ -18,6 +19,7 @@ from search.quality.evaluation import (
     estimate,
     precision_at,
 )
+from search.quality.indexed import IndexFigures
 from search.quality.labelled import LabelledPictures
 from search.quality.vote import VoteRule
 
@@ -37,10 +39,25 @@ class ClassFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """A collection's figures. `values` are those of single queries, float64 `[N]` each, by name.
+class Fusion:
+    """How the ranking of an evaluation was made of those of `collections`.
 
-    Accuracy is that of a vote's verdict on the query; similarity is no part of it.
+    `only_in_some` pictures are not in all of them and were left out.
+    """
+
+    rule: FusionRule
+    collections: Sequence[str]
+    only_in_some: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A collection's figures, or those of several fused, which have a name of their own.
+
+    `values` are those of single queries, float64 `[N]` each, by name.
+
+    Accuracy is that of a vote's verdict on the query; similarity is no part of it. `pictures` of a fusion
+    are those of its first collection. `indexed` is how the store's index did, where it was asked.
     """
 
     collection: str
@@ -51,6 +68,8 @@ class Evaluation:
     accuracy: Mapping[VoteRule, Estimate]
     classes: Sequence[ClassFigures]
     confusion: NDArray[np.int64]
+    fusion: Fusion | None = None
+    indexed: IndexFigures | None = None
 
     @property
     def near_identical(self) -> int:

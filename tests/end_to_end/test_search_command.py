@@ -207,3 +207,129 @@ def test_one_class_alone_has_no_verdict(ingested: Any) -> None:
     """Who asks for circles only has decided already."""
     (answer,) = ingested("search", "query", "query.png", "--class", "stripes", "--json").json
     assert answer["verdict"] is None
+
+
+def test_an_indexed_picture_is_asked_for_by_path_and_by_id(ingested: Any) -> None:
+    """The same neighbours as by its file, and no model was loaded for them."""
+    (by_file,) = ingested("search", "query", "pictures/circle/crimson.png", "--json").json
+    done = ingested("search", "query", "circle/crimson.png", "pictures/circle/crimson.png", "--json")
+    assert names(done.json[0]) == names(by_file)
+    assert done.json[0]["provider"] is None
+    assert done.json[1]["provider"] == by_file["provider"] == "CPUExecutionProvider"
+    (hit,) = ingested("search", "query", "circle/seagreen.png", "--limit", "1", "--json").json[0]["hits"]
+    done = ingested("search", "query", hit["id"], "--json")
+    assert done.json[0]["query"] == hit["id"]
+    assert done.json[0]["provider"] is None
+    assert "runs on" not in done.err
+    assert hit["path"] not in names(done.json[0])
+
+
+def test_a_folder_asks_with_each_of_its_pictures(ingested: Any) -> None:
+    """In order, and what cannot be read is said in its place."""
+    folder = ingested.folder / "asked"
+    (folder / "more").mkdir(parents=True)
+    shutil.copy(ingested.folder / "query.png", folder / "a.png")
+    shutil.copy(ingested.folder / "query.png", folder / "more/c.png")
+    (folder / "b.png").write_text("hello", encoding="utf-8")
+    done = ingested("search", "query", "asked", "--limit", "1", "--json")
+    assert done.code == 4
+    assert [answer["query"] for answer in done.json] == ["asked/a.png", "asked/b.png", "asked/more/c.png"]
+    assert done.json[1]["error"] == "not-an-image"
+    (ingested.folder / "empty").mkdir()
+    done = ingested("search", "query", "query.png", "empty")
+    assert (done.code, done.out) == (2, "")
+    assert "empty holds no picture" in done.err
+
+
+def test_examples_are_named_in_table_and_json_and_left_out(ingested: Any) -> None:
+    """A file, an indexed path, and a folder of which one picture cannot be read: the others count."""
+    folder = ingested.folder / "unwanted"
+    folder.mkdir()
+    shutil.copy(ingested.folder / "pictures/stripes/crimson.png", folder / "a.png")
+    (folder / "b.png").write_text("hello", encoding="utf-8")
+    words = ["search", "query", "query.png", "--and", "circle/crimson.png", "--not", "unwanted"]
+    done = ingested(*words, "--json")
+    assert done.code == 4, "a picture could not be read"
+    assert "b.png is not an image" in done.err
+    (answer,) = done.json
+    assert (answer["positives"], answer["negatives"]) == (["circle/crimson.png"], ["unwanted"])
+    assert not {"circle/crimson.png", "stripes/crimson.png"} & set(names(answer))
+    (plain,) = ingested("search", "query", "query.png", "--json").json
+    assert "positives" not in plain
+    assert "negatives" not in plain
+    heading = ingested(*words).out.splitlines()[0]
+    assert heading.startswith("query.png and circle/crimson.png and not unwanted in vgg16-")
+
+
+@pytest.mark.parametrize(
+    "words", [["--and", "broken.png"], ["--not", "nowhere.png"], ["--and", "unreadable"]]
+)
+def test_an_example_that_cannot_be_read_leaves_no_answer(ingested: Any, words: list[str]) -> None:
+    """It would be another one than was asked for."""
+    (ingested.folder / "unreadable").mkdir(exist_ok=True)
+    for file in ("broken.png", "unreadable/1.png"):
+        (ingested.folder / file).write_text("hello", encoding="utf-8")
+    done = ingested("search", "query", "query.png", *words, "--json")
+    assert (done.code, done.out) == (4, "")
+    assert done.err.splitlines()[-1].startswith("error: ")
+
+
+def test_several_collections_are_fused(ingested: Any) -> None:
+    """Each neighbour has its place in each; lists say what each collection is."""
+    collections = [
+        ingested("search", "query", "query.png", "--distance", distance, "--json").json[0]["collection"]
+        for distance in ("cosine", "euclid")
+    ]
+    words = [
+        "search",
+        "query",
+        "query.png",
+        *(word for name in collections for word in ("--collection", name)),
+    ]
+    done = ingested(*words, "--json")
+    assert done.code == 0, done.err
+    (answer,) = done.json
+    expected = (
+        "schema query collection backbone layer pooling distance fusion provider store took_ms verdict hits"
+    )
+    assert list(answer) == expected.split()
+    assert answer["collection"] == collections
+    assert (answer["distance"], answer["backbone"]) == (["cosine", "euclid"], ["vgg16", "vgg16"])
+    assert answer["fusion"] == "rrf"
+    for hit in answer["hits"]:
+        assert list(hit["networks"]) == collections
+        assert hit["score"] == pytest.approx(
+            sum(1 / (60 + place["rank"]) for place in hit["networks"].values()), abs=1e-8
+        )
+    table = ingested(*words, "--fusion", "zscore", "--k", "3")
+    _, columns, *rows, verdict = table.out.splitlines()
+    first, second = collections
+    assert columns.split() == [
+        *("rank", "zscore", first, "rank", "similarity", second, "rank", "distance", "class", "path")
+    ]
+    assert len(rows) == 10
+    assert verdict.startswith("verdict: circle, ")
+
+
+def test_both_networks_need_a_collection_of_each(ingested: Any) -> None:
+    """Exit 6, with the command that would make the one that is missing."""
+    done = ingested("search", "query", "query.png", "--backbone", "both")
+    assert (done.code, done.out) == (6, "")
+    assert "ingest run DIR --backbone resnet --distance cosine" in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["query.png", "--fusion", "rrf"],
+        ["query.png", "--backbone", "both", "--collection", "x"],
+        ["query.png", "--backbone", "both", "--fusion", "sum"],
+        ["-", "--and", "-"],
+        ["query.png", "--not", ""],
+    ],
+)
+def test_what_does_not_fit_together_is_2(ingested: Any, words: list[str]) -> None:
+    """Before anything is answered."""
+    done = ingested("search", "query", *words, data=b"")
+    assert (done.code, done.out) == (2, "")
+    assert done.err

@@ -16,7 +16,7 @@ from lookalike.settings import Settings
 from lookalike.stores.choice import where_else
 from lookalike.stores.embedded import EmbeddedStore
 from search import choice
-from search.choice import choose_collection, file_of
+from search.choice import choose_both, choose_collection, file_of
 
 RESNET, VGG = ("resnet101v2", "post_relu", 2048), ("vgg16", "block5_pool", 512)
 COSINE, EUCLID = Distance.COSINE, Distance.EUCLID
@@ -240,3 +240,55 @@ def test_a_pictures_file_lies_below_its_datasets_root() -> None:
     """As far as the manifest knows; a dataset that it does not name has none."""
     assert file_of(manifest(), "data", "cat/1.jpg") == Path("/pictures/data/cat/1.jpg")
     assert file_of(manifest(), "unknown", "cat/1.jpg") is None
+
+
+Both = Callable[..., list[str]]
+
+
+@pytest.fixture
+def choose_of_both(choose: Choose, home: Settings) -> Both:
+    """Chooses a collection of each network; `choose` sees to it that no server runs."""
+    return functools.partial(choose_both, settings=home, reporter=Quiet())
+
+
+def test_both_networks_are_taken_with_the_same_distance(shelve: Shelve, choose_of_both: Both) -> None:
+    """Cosine where both have it, unless told."""
+    store = shelve(*ALL_DEFAULT, *SPECIAL)
+    assert choose_of_both(store, distance=None) == ["resnet101v2-cosine", "vgg16-cosine"]
+    assert choose_of_both(store, distance=EUCLID) == ["resnet101v2-euclid", "vgg16-euclid"]
+
+
+def test_both_networks_are_taken_with_the_distance_that_both_have(
+    shelve: Shelve, choose_of_both: Both
+) -> None:
+    """Also where one of them has cosine, too; and special collections serve where there is no other."""
+    store = shelve(
+        manifest(VGG, COSINE), manifest(VGG, EUCLID), manifest(RESNET, EUCLID, pooling=Pooling.MAX)
+    )
+    assert choose_of_both(store, distance=None) == ["resnet101v2-max-euclid", "vgg16-euclid"]
+
+
+@pytest.mark.parametrize(
+    ("there", "distance", "command"),
+    [
+        ([manifest(VGG, COSINE)], None, "ingest run DIR --backbone resnet --distance cosine"),
+        ([manifest(RESNET, EUCLID)], None, "ingest run DIR --backbone vgg --distance euclid"),
+        ([manifest(RESNET, EUCLID)], COSINE, "ingest run DIR --backbone resnet --distance cosine"),
+        (
+            [manifest(VGG, EUCLID), manifest(RESNET)],
+            COSINE,
+            "ingest run DIR --backbone vgg --distance cosine",
+        ),
+        ([], None, "ingest run DIR --backbone resnet --distance cosine"),
+    ],
+)
+def test_the_network_that_is_missing_is_named_with_its_command(
+    shelve: Shelve,
+    choose_of_both: Both,
+    there: list[CollectionManifest],
+    distance: Distance | None,
+    command: str,
+) -> None:
+    """Exit 6."""
+    with pytest.raises(CollectionMissingError, match=f"--backbone both.*{command}"):
+        choose_of_both(shelve(*there), distance=distance)

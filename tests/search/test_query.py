@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +24,7 @@ from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike.stores.points import SearchHit
 from search.answers import Answer, QueryOptions
+from search.examples import ExampleSet
 from search.query import Searcher
 
 SCORE_TOLERANCE = 1e-3
@@ -245,6 +246,91 @@ def test_several_queries_share_one_session(library: Library, monkeypatch: pytest
     assert answers[0].load_ms > 0
     assert [answer.load_ms for answer in answers[1:]] == [0, 0]
     assert all(answer.embed_ms > 0 and answer.search_ms > 0 for answer in answers)
+
+
+def test_an_indexed_picture_needs_no_model(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stored vector is as good."""
+    by_file = library.ask("dog/1.png")
+    monkeypatch.setattr(Embedder, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    with library.opened() as searcher:
+        by_path = ask(searcher, "dog/1.png", QueryOptions())
+        assert by_path.indexed is not None
+        by_id = ask(searcher, by_path.indexed.id, QueryOptions())
+    assert paths(by_path) == paths(by_id) == paths(by_file)
+    assert by_path.provider is None
+    assert by_path.file == library.root / "dog/1.png"
+    assert by_path.class_name == "dog"
+
+
+def test_a_file_after_an_indexed_picture_pays_for_the_loading(library: Library, searcher: Searcher) -> None:
+    """Loading is shown where it happened."""
+    ask(searcher, "dog/1.png", QueryOptions())
+    assert ask(searcher, "dog/2.png", QueryOptions()).load_ms == 0
+    later = ask(searcher, str(library.root / "dog/1.png"), QueryOptions())
+    assert later.provider == CPU
+    assert later.load_ms > 0
+
+
+def test_the_class_of_a_file_in_an_ingested_folder_is_known(
+    library: Library, searcher: Searcher, tmp_path: Path, draw: Draw
+) -> None:
+    """A report can say what was right; a picture from elsewhere has no class."""
+    [elsewhere] = draw(tmp_path, "cat/query.png", seed=9)
+    assert ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).class_name == "dog"
+    assert ask(searcher, str(library.root / "1.png"), QueryOptions()).class_name is None
+    assert ask(searcher, str(elsewhere), QueryOptions()).indexed is None
+
+
+def test_a_picture_is_decoded_once_for_all_networks(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And embedded by each."""
+    decoded: list[str] = []
+    embedded: list[int] = []
+    embed = Embedder.embed_one
+    monkeypatch.setattr(
+        "search.examples.decode", lambda s, name, **kw: (decoded.append(name), decode(s, name, **kw))[1]
+    )
+    monkeypatch.setattr(Embedder, "embed_one", lambda one, p: (embedded.append(1), embed(one, p))[1])
+    names = [library.name(distance) for distance in Distance]
+    with Searcher.opened(*names, store=library.store, settings=library.home, reporter=Quiet()) as searcher:
+        answer = ask(searcher, str(library.root / "dog/1.png"), QueryOptions())
+    assert (len(decoded), len(embedded)) == (1, 2)
+    assert len(answer.hits) == 7
+    assert answer.provider == CPU
+
+
+def test_examples_move_an_answer_and_stay_out_of_it(library: Library, searcher: Searcher) -> None:
+    """The scores are those of the combined vector, by numpy."""
+    options = QueryOptions()
+    queries = [str(library.root / path) for path in ("cat/1.png", "cat/2.png", "dog/1.png")]
+    read = [searcher.read(*searcher.find(query), options) for query in queries]
+    answer = searcher.answer(
+        *searcher.find(queries[0]),
+        options,
+        positives=ExampleSet(names=["two"], examples=read[1:2]),
+        negatives=ExampleSet(names=["three"], examples=read[2:]),
+    )
+    assert set(paths(answer)) == {"1.png", "cat/3.png", "dog/2.png", "more:cat/9.png"}
+    one, two, three = (each.vectors[0] / np.linalg.norm(each.vectors[0]) for each in read)
+    wanted = one + two - three
+    stored = searcher.networks[0].collection.vectors([hit.payload.id for hit in answer.hits])
+    for hit in answer.hits:
+        score = stored[hit.payload.id] @ wanted / np.linalg.norm(wanted)
+        assert hit.score == pytest.approx(score, abs=SCORE_TOLERANCE)
+
+
+def test_examples_that_leave_nothing_are_refused(library: Library) -> None:
+    """A message says which options to change."""
+    with library.opened(Distance.EUCLID) as searcher:
+        query = searcher.read(*searcher.find("cat/1.png"), QueryOptions())
+        doubled = replace(query, vectors=[2 * query.vectors[0]])
+        with pytest.raises(PictureError, match="leave one of --and or --not out"):
+            searcher.answer(
+                *searcher.find("cat/1.png"),
+                QueryOptions(),
+                negatives=ExampleSet(names=["x"], examples=[doubled]),
+            )
 
 
 def test_a_query_that_fails_does_not_take_the_loading_time_with_it(library: Library, tmp_path: Path) -> None:

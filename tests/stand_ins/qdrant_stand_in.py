@@ -152,6 +152,10 @@ class QdrantStandIn:
         )
         return _json(answer)
 
+    def _query_batch(self, name: str, data: Any) -> Any:
+        wanted = models.QueryRequestBatch.model_validate(data).searches
+        return _json(self._there(name).query_batch_points(name, wanted))
+
     def _there(self, name: str) -> QdrantClient:
         if not self.client.collection_exists(name):
             raise KeyError(f"Not found: Collection `{name}` doesn't exist!")
@@ -174,6 +178,7 @@ _ROUTES: list[tuple[str, Callable[..., Any]]] = [
     (r"POST /collections/([^/]+)/points/count", QdrantStandIn._count),  # noqa: SLF001
     (r"POST /collections/([^/]+)/facet", QdrantStandIn._facet),  # noqa: SLF001
     (r"POST /collections/([^/]+)/points/query", QdrantStandIn._query),  # noqa: SLF001
+    (r"POST /collections/([^/]+)/points/query/batch", QdrantStandIn._query_batch),  # noqa: SLF001
 ]
 
 

@@ -453,6 +453,52 @@ def test_search_agrees_with_brute_force(
     assert [hit.score for hit in hits] == pytest.approx(scores[order], abs=SCORE_TOLERANCE)
 
 
+@pytest.mark.parametrize("distance", list(Distance))
+@pytest.mark.parametrize("exact", [False, True])
+def test_many_queries_find_what_each_one_finds(
+    emptied: Callable[..., Collection],
+    point_of: NewPoint,
+    random_vectors: RandomVectors,
+    monkeypatch: pytest.MonkeyPatch,
+    distance: Distance,
+    exact: bool,
+) -> None:
+    """By id, in the same order, with the same scores, however they are put into batches."""
+    monkeypatch.setattr(embedded, "_QUERIES_AT_ONCE", 7)
+    monkeypatch.setattr(server, "_QUERIES_PER_REQUEST", 7)
+    vectors = random_vectors(60, 16)
+    points = [
+        point_of(f"{number}.jpg", vector, class_name="cat" if number % 2 else None)
+        for number, vector in enumerate(vectors)
+    ]
+    collection, where = emptied(distance, 16), PointFilter(class_name="cat")
+    collection.upsert(points)
+    queries = np.stack(vectors[:20])
+    found = collection.query_many(queries, limit=10, where=where, exact=exact)
+    each = [collection.query(query, limit=10, where=where, exact=exact) for query in queries]
+    assert [[hit.id for hit in hits] for hits in found] == [[hit.payload.id for hit in hits] for hits in each]
+    for some, others in zip(found, each, strict=True):
+        assert [hit.score for hit in some] == pytest.approx(
+            [hit.score for hit in others], abs=SCORE_TOLERANCE
+        )
+
+
+def test_no_queries_find_nothing(emptied: Callable[..., Collection]) -> None:
+    """And in an empty collection each finds nothing."""
+    collection = emptied()
+    assert collection.query_many(np.empty((0, 4), dtype=np.float32), limit=3) == []
+    assert collection.query_many(np.ones((2, 4), dtype=np.float32), limit=3) == [[], []]
+
+
+@pytest.mark.parametrize(
+    "bad", [[[1, 0, 0, 0], [0, 0, 0, 0]], [[np.nan, 0, 0, 0]], [[1, 2, 3]], [1, 2, 3, 4]]
+)
+def test_one_query_of_many_that_cannot_be_is_refused(emptied: Callable[..., Collection], bad: object) -> None:
+    """Zero, not finite, too short, or not many at all."""
+    with pytest.raises(LookalikeError, match="query"):
+        emptied().query_many(np.asarray(bad, dtype=np.float32), limit=1)
+
+
 def brute_force(vectors: FloatVector, query: FloatVector, distance: Distance) -> FloatVector:
     """Qdrant's scores, computed in the plainest way."""
     if distance is Distance.EUCLID:

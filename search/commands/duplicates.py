@@ -1,0 +1,197 @@
+"""The `search duplicates` command."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lookalike.console import Reporter, StderrReporter, Verbose, one_line, say
+from lookalike.errors import UsageError
+from lookalike.manifest import Distance
+from lookalike.options import HtmlOption, JsonOption, StoreOption, store_in_use
+from lookalike.settings import Settings
+from lookalike.stores.points import PointFilter
+from search.choice import choose_collection
+from search.disk import FileState
+from search.duplicates import ABOVE, Group, Member, find_duplicates
+from search.pages.page import page_path
+
+
+def duplicates(
+    collection: Annotated[
+        str | None, typer.Option("--collection", metavar="NAME", help="The collection to look in.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")
+    ] = None,
+    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    above: Annotated[
+        float,
+        typer.Option(
+            "--above",
+            min=0,
+            max=1,
+            metavar="SIMILARITY",
+            help="From which cosine similarity on pictures are the same; 1: only those of the same bytes.",
+        ),
+    ] = ABOVE,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
+    ] = None,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="Print only the files that could be deleted, a line each.")
+    ] = False,
+    print0: Annotated[
+        bool, typer.Option("--print0", help="The same, each ended by NUL, for xargs -0.")
+    ] = False,
+    html: HtmlOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001 - acts by itself
+) -> None:
+    """Show groups of the same picture, and which file to keep; nothing is deleted."""
+    if paths + print0 + as_json > 1:
+        raise UsageError("--paths, --print0 and --json each print something else; take one of them")
+    page = page_path(html) if html is not None else None
+    settings, reporter = Settings.from_environment(), StderrReporter()
+    with store_in_use(store, settings, reporter) as opened:
+        name = choose_collection(
+            opened,
+            settings=settings,
+            reporter=reporter,
+            name=collection,
+            backbone=backbone,
+            distance=distance,
+        )
+        with opened.open(name) as source:
+            reporter.say(f"collection: {name}")
+            groups = find_duplicates(
+                source, reporter=reporter, above=above, where=PointFilter(dataset=dataset)
+            )
+    if paths or print0:
+        _print_paths(groups, b"\0" if print0 else b"\n")
+    elif as_json:
+        for number, group in enumerate(groups, start=1):
+            typer.echo(json.dumps(_json(group, number, name)))
+    else:
+        for number, group in enumerate(groups, start=1):
+            typer.echo(_text(group, number))
+        typer.echo(_total(groups))
+    _warn_of_changes(groups)
+    if page is not None:
+        _write_page(page, groups, name, above, reporter)
+
+
+def _write_page(path: Path, groups: Sequence[Group], name: str, above: float, reporter: Reporter) -> None:
+    from search.pages.duplicates import duplicates_report, write_duplicates_page
+
+    report = duplicates_report(groups, collection=name, above=above)
+    write_duplicates_page(path, report, reporter=reporter)
+
+
+def _print_paths(groups: Sequence[Group], end: bytes) -> None:
+    """As the file system has them: what is not UTF-8 in the names, or in the locale, comes through."""
+    for group in groups:
+        for member in group.redundant:
+            if (path := os.fsencode(str(member.file))).find(end) < 0:
+                typer.echo(path + end, nl=False)
+            else:
+                say(f"left out, for its name has a line break: {one_line(str(member.file))}; use --print0")
+
+
+def _text(group: Group, number: int) -> str:
+    """Plain columns: a path is never cut or wrapped, so that it can be copied."""
+    because = f"kept: {group.because}"
+    frees = f", {_size(group.frees)} could go" if group.redundant else ", nothing could go"
+    rows = [_columns(member, group) for member in (group.kept, *group.others)]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [f"group {number}: {1 + len(group.others)} pictures{frees}; {because}"]
+    for mark, score, pixels, size, path in rows:
+        shown = (f"{mark:{widths[0]}}", score, f"{pixels:>{widths[2]}}", f"{size:>{widths[3]}}", path)
+        lines.append("  " + "  ".join(shown))
+    return "\n".join([*lines, ""])
+
+
+def _columns(member: Member, group: Group) -> tuple[str, str, str, str, str]:
+    payload = member.payload
+    return (
+        _mark(member, group),
+        f"{member.similarity:.4f}",
+        f"{payload.width} x {payload.height}",
+        f"{payload.bytes:,}",
+        one_line(str(member.file) if member.file else f"{payload.dataset}: {payload.path}"),
+    )
+
+
+def _mark(member: Member, group: Group) -> str:
+    """What a picture is to its group, and what stands in the way of deleting it."""
+    other = "same bytes" if member.is_identical else "near"
+    mark = "keep" if member is group.kept else other
+    if member.state is not FileState.PRESENT:
+        return f"{mark}, {member.state}"
+    is_same_file = member is not group.kept and group.kept.state is FileState.PRESENT
+    return f"{mark}, same file" if is_same_file and not member.is_redundant else mark
+
+
+def _total(groups: Sequence[Group]) -> str:
+    redundant = [member for group in groups for member in group.redundant]
+    pictures = sum(1 + len(group.others) for group in groups)
+    frees = _size(sum(group.frees for group in groups))
+    return (
+        f"groups: {len(groups)}, of {pictures} pictures; files that could go: {len(redundant)}, {frees}; "
+        "nothing was deleted"
+    )
+
+
+def _warn_of_changes(groups: Sequence[Group]) -> None:
+    members = [member for group in groups for member in (group.kept, *group.others)]
+    if stale := sum(member.state is not FileState.PRESENT for member in members):
+        say(
+            f"{stale} of these files are gone, or changed since they were ingested, and are not offered for "
+            "deletion; bring the collection up to date with: ingest run DIR --prune"
+        )
+
+
+def _size(count: int) -> str:
+    from rich.filesize import decimal
+
+    return decimal(count)
+
+
+def _json(group: Group, number: int, collection: str) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "collection": collection,
+        "group": number,
+        "because": group.because,
+        "frees": group.frees,
+        "kept": _member_json(group.kept),
+        "others": [
+            _member_json(member)
+            | {
+                "similarity": member.similarity,
+                "identical": member.is_identical,
+                "redundant": member.is_redundant,
+                "frees": member.frees,
+            }
+            for member in group.others
+        ],
+    }
+
+
+def _member_json(member: Member) -> dict[str, Any]:
+    payload = member.payload
+    return {
+        "dataset": payload.dataset,
+        "path": payload.path,
+        "class": payload.class_name,
+        "file": str(member.file) if member.file else None,
+        "state": member.state,
+        "sha256": payload.sha256,
+        "width": payload.width,
+        "height": payload.height,
+        "bytes": payload.bytes,
+    }

@@ -1,0 +1,207 @@
+"""The `search neighbours` command."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from lookalike.console import Quiet, Reporter, StderrReporter, Verbose
+from lookalike.errors import UsageError
+from lookalike.files import atomic_path
+from lookalike.manifest import Distance
+from lookalike.options import StoreOption, store_in_use
+from lookalike.settings import Settings
+from lookalike.stores.points import PointFilter
+from lookalike.stores.protocol import Collection
+from search.choice import choose_collection
+from search.every import Neighbours, every_neighbours, is_small
+
+COLUMNS = (
+    "dataset",
+    "path",
+    "class",
+    "rank",
+    "score",
+    "neighbour_dataset",
+    "neighbour_path",
+    "neighbour_class",
+)
+
+
+class TableFormat(StrEnum):
+    """How neighbours are written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+
+
+def neighbours(
+    collection: Annotated[
+        str | None, typer.Option("--collection", metavar="NAME", help="The collection to search.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")
+    ] = None,
+    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="How many neighbours of each.")
+    ] = 10,
+    class_name: Annotated[
+        str | None,
+        typer.Option(
+            "--class", metavar="CLASS", help="Only pictures of this class; '' for those without one."
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare all with all; the default for 100,000 pictures or less.")
+    ] = False,
+    indexed: Annotated[
+        bool, typer.Option("--indexed", help="Ask the store's index; the default for more pictures.")
+    ] = False,
+    include_self: Annotated[
+        bool, typer.Option("--include-self", help="Keep pictures whose bytes equal the asking one's.")
+    ] = False,
+    table_format: Annotated[
+        TableFormat | None,
+        typer.Option("--format", help="csv, or jsonl: an object a picture; default: as --output ends."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write here, and not to stdout.")
+    ] = None,
+    store: StoreOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As --format jsonl.")] = False,
+    verbose: Verbose = False,  # noqa: ARG001 - acts by itself
+) -> None:
+    """Print the nearest neighbours of each and every picture, as a table."""
+    if exact and indexed:
+        raise UsageError("--exact compares past the index, which --indexed asks; leave one of them out")
+    if output is not None and output.is_dir():
+        raise UsageError(f"--output: {output} is a folder; name the file to write in it")
+    write = _WRITERS[_format(table_format, output, as_json)]
+    where = PointFilter(class_name=class_name, dataset=dataset)
+    settings, reporter = Settings.from_environment(), StderrReporter()
+    with store_in_use(store, settings, reporter) as opened:
+        name = choose_collection(
+            opened,
+            settings=settings,
+            reporter=reporter,
+            name=collection,
+            backbone=backbone,
+            distance=distance,
+        )
+        with opened.open(name) as source, _table(output) as table:
+            in_numpy = exact or (not indexed and is_small(source, where))
+            how = "compared all with all" if in_numpy else "asked of the store's own search"
+            found = every_neighbours(
+                source, limit=limit, where=where, include_copies=include_self, exact=in_numpy
+            )
+            count = write(table, _shown(found, source, where, _bars(reporter, output)))
+            reporter.say(f"collection: {name}, {count} pictures, {how}")
+
+
+def _format(named: TableFormat | None, output: Path | None, as_json: bool) -> TableFormat:
+    if as_json:
+        if named is TableFormat.CSV:
+            raise UsageError("--json is --format jsonl; leave --format csv out")
+        return TableFormat.JSONL
+    if named is not None:
+        return named
+    is_json = output is not None and output.suffix.lower() in _JSON_SUFFIXES
+    return TableFormat.JSONL if is_json else TableFormat.CSV
+
+
+@contextmanager
+def _table(output: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that is there once it is whole."""
+    if output is None:
+        stream = sys.stdout  # as it is now: a progress bar takes its name for itself
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(newline="\n")
+        yield stream
+        stream.flush()
+        return
+    with atomic_path(output) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        yield stream
+
+
+def _bars(reporter: Reporter, output: Path | None) -> Reporter:
+    """No bar between the lines of a table on a terminal."""
+    return Quiet() if output is None and sys.stdout.isatty() else reporter
+
+
+def _shown(
+    found: Iterable[Neighbours], collection: Collection, where: PointFilter, reporter: Reporter
+) -> Iterator[Neighbours]:
+    """The same, with a progress bar."""
+    with reporter.bar(collection.name, unit="images", total=collection.count(where)) as bar:
+        for each in found:
+            yield each
+            bar.advance(1)
+
+
+def _write_csv(table: TextIO, found: Iterable[Neighbours]) -> int:
+    """One row a neighbour; how many pictures there were."""
+    writer, count = csv.writer(table, lineterminator="\n"), 0
+    writer.writerow(COLUMNS)
+    for count, (payload, hits) in enumerate(found, start=1):  # noqa: B007 - what is left is the count
+        writer.writerows(
+            (
+                payload.dataset,
+                payload.path,
+                payload.class_name,
+                rank,
+                hit.score,
+                hit.payload.dataset,
+                hit.payload.path,
+                hit.payload.class_name,
+            )
+            for rank, hit in enumerate(hits, start=1)
+        )
+    return count
+
+
+def _write_jsonl(table: TextIO, found: Iterable[Neighbours]) -> int:
+    """One object a picture; how many there were."""
+    count = 0
+    for count, each in enumerate(found, start=1):  # noqa: B007 - what is left is the count
+        table.write(json.dumps(_json(each)) + "\n")
+    return count
+
+
+def _json(found: Neighbours) -> dict[str, Any]:
+    payload, hits = found
+    return {
+        "schema": 1,
+        "dataset": payload.dataset,
+        "path": payload.path,
+        "class": payload.class_name,
+        "hits": [
+            {
+                "rank": rank,
+                "score": hit.score,
+                "class": hit.payload.class_name,
+                "dataset": hit.payload.dataset,
+                "path": hit.payload.path,
+            }
+            for rank, hit in enumerate(hits, start=1)
+        ],
+    }
+
+
+_WRITERS: dict[TableFormat, Callable[[TextIO, Iterable[Neighbours]], int]] = {
+    TableFormat.CSV: _write_csv,
+    TableFormat.JSONL: _write_jsonl,
+}

@@ -1,0 +1,220 @@
+"""How good the neighbours of several networks together are: one ranking, measured like any other.
+
+The rankings are fused by `search.fusion`, as they are for a query: what is measured is what is served.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.errors import UsageError
+from lookalike.stores.points import Payload
+from search.fusion import DEPTH as CANDIDATES
+from search.fusion import Chance, FusionRule, fused, vote_unit
+from search.quality.evaluation import (
+    DEPTH,
+    NEAR_ABOVE,
+    Block,
+    FloatMatrix,
+    IntVector,
+    LabelledVectors,
+    QueryResults,
+    answered,
+    nearest,
+    similarities,
+    with_near_left_out,
+)
+from search.quality.labelled import MIN_PICTURES, LabelledPictures
+
+FOLDS = 2
+_ROWS = 16
+"""Queries fused at a time: what comes in between then stays in the processor's own memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedPictures:
+    """The pictures that all of several collections hold, in the same order in each of `networks`.
+
+    `only_in_some` is how many pictures with a class there are that not all of them hold.
+    """
+
+    networks: Sequence[LabelledPictures]
+    only_in_some: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CrossFitted:
+    """For each fold the chances of each network, learned from the other one; `fold` is int64 `[N]`."""
+
+    fold: IntVector
+    chances: Sequence[Sequence[Chance]]
+
+
+def shared_pictures(collections: Sequence[LabelledPictures]) -> SharedPictures:
+    """Leaves out what is not in all of them with the same bytes and of the same class.
+
+    Raises:
+        UsageError: fewer than two pictures remain.
+    """
+    keys = [[_key(payload) for payload in pictures.payloads] for pictures in collections]
+    common = set[tuple[str, ...]].intersection(*map(set, keys))
+    if len(common) < MIN_PICTURES:
+        raise UsageError(
+            f"the collections share {len(common)} pictures with a class, too few to evaluate them together; "
+            "ingest the same folder with both backbones"
+        )
+    parts = [
+        _part(pictures, [row for row, key in enumerate(own) if key in common])
+        for pictures, own in zip(collections, keys, strict=True)
+    ]
+    return SharedPictures(networks=parts, only_in_some=len(set().union(*keys)) - len(common))
+
+
+def _key(payload: Payload) -> tuple[str, ...]:
+    return payload.dataset, payload.path, payload.sha256, payload.class_name or ""
+
+
+def _part(pictures: LabelledPictures, rows: Sequence[int]) -> LabelledPictures:
+    """Some of the pictures, which keep their order and have their classes numbered anew."""
+    if len(rows) == len(pictures.payloads):
+        return pictures
+    kept, vectors = np.array(rows), pictures.vectors
+    numbers, classes = np.unique(vectors.classes[kept], return_inverse=True)
+    part = LabelledVectors(
+        vectors=vectors.vectors[kept],
+        classes=classes,
+        copies=vectors.copies[kept],
+        names=[vectors.names[number] for number in numbers],
+        higher_is_nearer=vectors.higher_is_nearer,
+    )
+    return replace(pictures, vectors=part, payloads=[pictures.payloads[row] for row in rows])
+
+
+def leave_one_out_fused(
+    networks: Sequence[LabelledVectors],
+    rule: FusionRule,
+    *,
+    k: int = DEPTH,
+    near_above: float = NEAR_ABOVE,
+    without_near: bool = False,
+    seed: int = 0,
+    on_done: Callable[[int], None] = lambda _: None,
+) -> QueryResults:
+    """As `leave_one_out`, by the fused similarity of several networks' vectors of the same pictures.
+
+    - `scores` are fused similarities. Average precision is over the whole fused ranking: the candidates,
+      which are the 100 nearest of each network, and behind them the rest by standardised similarity.
+    - A picture is near-identical where it is for one of the networks, so that what is left out for one alone
+      is never found by both.
+    - Chances (`CALIBRATED`) are learned from other queries than those they are applied to: those of one
+      random half, drawn by `seed` and with copies together, serve the other.
+    - The votes take the scores times `vote_unit`, which the weighted rule alone notices. The
+      nearest of a class are those of the whole fused ranking; one that is no candidate is farther from the
+      query, by 1 at least, than all candidates are: what counts first is how many of a class' own k are.
+    - `on_done` is told of `passes` times as many queries as there are.
+    """
+    fitted = None
+    if rule is FusionRule.CALIBRATED:
+        blocks = [
+            with_near_left_out(similarities(each, near_above), without_near=without_near) for each in networks
+        ]
+        fitted = _cross_fitted(networks, blocks, seed, on_done)
+    blocks = [similarities(each, near_above) for each in networks]
+    return answered(
+        _fused_blocks(blocks, rule, fitted, without_near=without_near),
+        networks[0].classes,
+        k=k,
+        higher_is_nearer=True,
+        vote_unit=vote_unit(rule, networks=len(networks)),
+        on_done=on_done,
+    )
+
+
+def passes(networks: int, rule: FusionRule) -> int:
+    """How often `leave_one_out_fused` goes through all queries."""
+    return 1 + networks if rule is FusionRule.CALIBRATED else 1
+
+
+def _fused_blocks(
+    networks: Sequence[Iterator[Block]],
+    rule: FusionRule,
+    fitted: _CrossFitted | None,
+    *,
+    without_near: bool,
+) -> Iterator[Block]:
+    for blocks in zip(*networks, strict=True):
+        rows, near = blocks[0].rows, np.any([block.near for block in blocks], axis=0)
+        for block in blocks:
+            if without_near:
+                block.similarity[near] = -np.inf
+        parts = [block.similarity for block in blocks]
+        yield Block(rows=rows, similarity=_fused_rows(rows, parts, rule, fitted), near=near)
+
+
+def _fused_rows(
+    rows: IntVector, similarity: Sequence[FloatMatrix], rule: FusionRule, fitted: _CrossFitted | None
+) -> FloatMatrix:
+    """A few rows at a time, each by the chances that were not learned from it."""
+    found = np.empty(similarity[0].shape)
+    folds = fitted.fold[rows] if fitted else np.zeros(len(rows), dtype=np.int64)
+    for fold in range(FOLDS if fitted else 1):
+        own = np.flatnonzero(folds == fold)
+        for start in range(0, len(own), _ROWS):
+            few = own[start : start + _ROWS]
+            chances = fitted.chances[fold] if fitted else ()
+            found[few] = fused([each[few] for each in similarity], rule, chances=chances)
+    return found
+
+
+def _cross_fitted(
+    networks: Sequence[LabelledVectors],
+    blocks: Sequence[Iterator[Block]],
+    seed: int,
+    on_done: Callable[[int], None],
+) -> _CrossFitted:
+    fold = _folds(networks[0].copies, seed)
+    chances: list[list[Chance]] = [[] for _ in range(FOLDS)]
+    for pictures, own in zip(networks, blocks, strict=True):
+        nearness, same = _candidates(pictures, own, on_done)
+        for number, functions in enumerate(chances):
+            other = fold != number
+            there = np.isfinite(nearness[other])
+            if not there.any():
+                raise UsageError(
+                    "there are too few different pictures to learn chances from; leave calibrated out"
+                )
+            functions.append(fit_chance(nearness[other][there], same[other][there]))
+    return _CrossFitted(fold=fold, chances=chances)
+
+
+def _folds(copies: IntVector, seed: int) -> IntVector:
+    """Two random halves of the pictures, int64 `[N]`; copies are in the same."""
+    groups, group = np.unique(copies, return_inverse=True)
+    return np.asarray(np.random.default_rng(seed).permutation(len(groups))[group] % FOLDS)
+
+
+def _candidates(
+    pictures: LabelledVectors, blocks: Iterator[Block], on_done: Callable[[int], None]
+) -> tuple[FloatMatrix, NDArray[np.bool_]]:
+    """The similarity of each query's candidates, NaN where there are fewer, and which have its class."""
+    values, same = [], []
+    for block in blocks:
+        found, similarity = nearest(block.similarity, CANDIDATES)
+        values.append(similarity)
+        same.append(pictures.classes[found] == pictures.classes[block.rows, np.newaxis])
+        on_done(len(block.rows))
+    return np.concatenate(values), np.concatenate(same)
+
+
+def fit_chance(nearness: FloatMatrix, same: NDArray[np.bool_]) -> Chance:
+    """The chance of the same class that rises with nearness, learned from pairs `[M]`."""
+    from sklearn.isotonic import IsotonicRegression
+
+    learned = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(nearness, same)
+
+    def chance(similarity: FloatMatrix) -> FloatMatrix:
+        return np.asarray(np.interp(similarity, learned.X_thresholds_, learned.y_thresholds_))
+
+    return chance

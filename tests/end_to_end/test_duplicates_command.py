@@ -1,0 +1,104 @@
+"""`search duplicates` as a process: its table, its JSON, the paths that others are to delete."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def album(shell: Any, draw: Any, tmp_path: Path) -> Path:
+    """Ingested: one picture in two sizes and as a copy with a line break in its name, and another picture."""
+    folder = tmp_path / "album"
+    draw(folder, "cat/large.png", size=(640, 480))
+    draw(folder, "dog/other.png", seed=5)
+    with Image.open(folder / "cat/large.png") as image:
+        image.resize((320, 240), Image.Resampling.LANCZOS).save(folder / "cat/small.png")
+    (folder / "cat/a\nb.png").write_bytes((folder / "cat/large.png").read_bytes())
+    os.utime(folder / "cat/large.png", ns=(10, 10))
+    assert shell.ingest("album").code == 0
+    return folder
+
+
+def test_groups_name_the_file_to_keep(shell: Any, album: Path) -> None:
+    """As one object a group; the files stay."""
+    before = sorted(album.rglob("*.png"))
+    done = shell("search", "duplicates", "--json", "--above", "0.98")
+    assert done.code == 0, done.err
+    (group,) = done.json
+    assert list(group) == ["schema", "collection", "group", "because", "frees", "kept", "others"]
+    assert (group["schema"], group["group"], group["because"]) == (1, 1, "oldest")
+    assert group["kept"]["file"] == str(album / "cat/large.png")
+    copy, small = group["others"]
+    assert (copy["path"], copy["identical"], copy["similarity"]) == ("cat/a\nb.png", True, 1)
+    assert (small["path"], small["identical"], small["width"], small["height"]) == (
+        "cat/small.png",
+        False,
+        320,
+        240,
+    )
+    assert 0.98 < small["similarity"] <= 1
+    assert group["frees"] == copy["bytes"] + small["bytes"] == copy["frees"] + small["frees"]
+    assert {each["state"] for each in (group["kept"], copy, small)} == {"present"}
+    assert sorted(album.rglob("*.png")) == before
+
+
+def test_the_table_says_what_could_go(shell: Any, album: Path) -> None:
+    """The kept file first, names on one line each, and the sum at the end."""
+    done = shell("search", "duplicates", "--above", "0.98")
+    first, *rows, blank, total = done.out.splitlines()
+    assert first.startswith("group 1: 3 pictures, ")
+    assert first.endswith("could go; kept: oldest")
+    assert [row.split()[0] for row in rows] == ["keep", "same", "near"]
+    assert rows[0].endswith(str(album / "cat/large.png"))
+    assert rows[1].endswith("a\\nb.png")
+    assert blank == ""
+    assert total.startswith("groups: 1, of 3 pictures; files that could go: 2, ")
+    assert total.endswith("; nothing was deleted")
+
+
+def test_paths_can_be_piped(shell: Any, album: Path) -> None:
+    """Only what could go; what breaks a line needs `--print0`, and what has changed is left out."""
+    done = shell("search", "duplicates", "--above", "0.98", "--paths")
+    assert done.out == f"{album / 'cat/small.png'}\n"
+    assert "--print0" in done.err
+    done = shell("search", "duplicates", "--above", "0.98", "--print0")
+    assert done.out.split("\0") == [str(album / "cat/a\nb.png"), str(album / "cat/small.png"), ""]
+    (album / "cat/small.png").write_bytes(b"something else")
+    done = shell("search", "duplicates", "--above", "0.98", "--print0")
+    assert done.out.split("\0") == [str(album / "cat/a\nb.png"), ""]
+    assert "1 of these files are gone, or changed" in done.err
+    assert "near, changed" in shell("search", "duplicates", "--above", "0.98").out
+
+
+def test_a_kept_file_that_changed_saves_the_others(shell: Any, album: Path) -> None:
+    """Nothing is offered for the sake of a file whose bytes are others by now."""
+    data = bytearray((album / "cat/large.png").read_bytes())
+    data[-20] ^= 1
+    (album / "cat/large.png").write_bytes(data)
+    done = shell("search", "duplicates", "--above", "0.98")
+    assert "keep, changed" in done.out
+    assert "files that could go: 0, " in done.out
+    assert shell("search", "duplicates", "--above", "0.98", "--print0").out == ""
+
+
+def test_no_duplicates_are_no_lines(ingested: Any) -> None:
+    """In JSON and as paths; the table says zero."""
+    words = ("search", "duplicates", "--above", "1")
+    assert ingested(*words, "--json").out == ""
+    assert ingested(*words, "--paths").out == ""
+    assert ingested(*words).out.startswith("groups: 0, of 0 pictures")
+
+
+def test_what_cannot_be_asked_is_refused(ingested: Any) -> None:
+    """With the code for wrong usage, or for a collection that is not there."""
+    for words, code in [
+        (["--above", "1.5"], 2),
+        (["--above", "nan"], 2),
+        (["--paths", "--json"], 2),
+        (["--paths", "--print0"], 2),
+        (["--collection", "none"], 6),
+    ]:
+        assert ingested("search", "duplicates", *words).code == code, words

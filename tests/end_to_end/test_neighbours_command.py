@@ -1,0 +1,116 @@
+"""`search neighbours` as a process: its tables, its files, its refusals."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HEAD = "dataset,path,class,rank,score,neighbour_dataset,neighbour_path,neighbour_class"
+
+
+def test_the_table_has_a_row_for_each_neighbour(ingested: Any) -> None:
+    """In the order of pictures and ranks; the first is what a query by the picture finds first."""
+    done = ingested("search", "neighbours", "--distance", "cosine", "--limit", "3")
+    assert done.code == 0, done.err
+    assert "12 pictures, compared all with all" in done.err
+    assert done.out.splitlines()[0] == HEAD
+    assert "\r" not in done.out
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    assert len(rows) == 12 * 3
+    assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
+    assert [row["rank"] for row in rows] == ["1", "2", "3"] * 12
+    assert all(row["path"] != row["neighbour_path"] for row in rows)
+    (asked,) = ingested(
+        "search", "query", "--distance", "cosine", "pictures/circle/crimson.png", "--json"
+    ).json
+    own = [row for row in rows if row["path"] == "circle/crimson.png"]
+    assert [row["neighbour_path"] for row in own] == [hit["path"] for hit in asked["hits"][:3]]
+    assert [float(row["score"]) for row in own] == pytest.approx(
+        [h["score"] for h in asked["hits"][:3]], abs=1e-5
+    )
+    assert {row["neighbour_class"] for row in rows} == {"circle", "square", "stripes"}
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclid"])
+def test_the_index_and_numpy_find_the_same(ingested: Any, distance: str) -> None:
+    """As objects, a line a picture; which way it was is said."""
+    words = ("search", "neighbours", "--distance", distance, "--json")
+    exact, indexed = ingested(*words, "--exact"), ingested(*words, "--indexed")
+    assert "compared all with all" in exact.err
+    assert "asked of the store's own search" in indexed.err
+    assert len(exact.json) == len(indexed.json) == 12
+    for one, other in zip(exact.json, indexed.json, strict=True):
+        assert list(one) == ["schema", "dataset", "path", "class", "hits"]
+        assert one["path"] == other["path"]
+        scores = [[hit["score"] for hit in each["hits"]] for each in (one, other)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+        assert [hit["rank"] for hit in one["hits"]] == list(range(1, 11))
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "is_json"),
+    [
+        ("t.csv", [], False),
+        ("t.jsonl", [], True),
+        ("t.NDJSON", [], True),
+        ("plain", [], False),
+        ("t.csv", ["--format", "jsonl"], True),
+        ("t.jsonl", ["--format", "csv"], False),
+    ],
+)
+def test_a_file_is_written_as_its_name_ends(
+    ingested: Any, tmp_path: Path, name: str, words: list[str], is_json: bool
+) -> None:
+    """Unless the format is named; nothing on stdout then."""
+    done = ingested("search", "neighbours", "--output", tmp_path / name, *words)
+    assert (done.code, done.out) == (0, "")
+    data = (tmp_path / name).read_bytes()
+    assert b"\r" not in data
+    first = data.decode().splitlines()[0]
+    assert (json.loads(first)["schema"] == 1) if is_json else (first == HEAD)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_names_that_no_table_expects_come_through(shell: Any, draw: Any, tmp_path: Path) -> None:
+    """Line breaks, quotes and commas in a path, pictures without a class, copies only on request."""
+    name = 'a "b",\nc.png'
+    draw(tmp_path / "odd", name, "cat/1.png")
+    (tmp_path / "odd/copy.png").write_bytes((tmp_path / "odd" / name).read_bytes())
+    assert shell.ingest("odd").code == 0
+    done = shell("search", "neighbours")
+    rows = list(csv.DictReader(io.StringIO(done.out, newline="")))
+    assert [(row["path"], row["neighbour_path"]) for row in rows] == [
+        (name, "cat/1.png"),
+        ("cat/1.png", name),
+        ("cat/1.png", "copy.png"),
+        ("copy.png", "cat/1.png"),
+    ]
+    assert [row["class"] for row in rows] == ["", "cat", "cat", ""]
+    with_copies = shell("search", "neighbours", "--include-self", "--json").json
+    assert [len(each["hits"]) for each in with_copies] == [2, 2, 2]
+    assert with_copies[0]["class"] is None
+    assert with_copies[0]["hits"][0]["path"] == "copy.png"
+    assert len(shell("search", "neighbours", "--class", "cat", "--json").json) == 1
+    assert shell("search", "neighbours", "--dataset", "none").out == f"{HEAD}\n"
+
+
+def test_what_cannot_be_done_is_refused(ingested: Any, tmp_path: Path) -> None:
+    """With the right code, and a file that is there stays as it is."""
+    kept = tmp_path / "kept.csv"
+    kept.write_text("mine", encoding="utf-8")
+    for words, code in [
+        (["--exact", "--indexed"], 2),
+        (["--json", "--format", "csv"], 2),
+        (["--output", tmp_path], 2),
+        (["--collection", "none", "--output", kept], 6),
+        (["--limit", "0"], 2),
+        (["--output", kept / "below.csv"], 1),
+    ]:
+        done = ingested("search", "neighbours", *words)
+        assert (done.code, done.out) == (code, ""), words
+        assert "Traceback" not in done.err
+    assert kept.read_text(encoding="utf-8") == "mine"
+    assert [file.name for file in tmp_path.iterdir()] == ["kept.csv"]
