@@ -62,12 +62,13 @@ function look(next) {
   map.setAttribute("viewBox", `${x} ${y} ${width} ${height}`);
   map.style.setProperty("--k", Math.pow(width / full.width, 0.85));
   stage.classList.toggle("zoomed", width < full.width);
-  if (!near.hidden) show(at);
+  if (!near.hidden) isInView(at) ? show(at) : hide();
 }
 function zoom(factor, x = view.x + view.width / 2, y = view.y + view.height / 2) {
   const width = Math.min(full.width, view.width / factor), ratio = width / view.width;
   look({ x: x - (x - view.x) * ratio, y: y - (y - view.y) * ratio, width });
 }
+const middle = () => near.hidden ? [] : places[at]; // what is shown stays where it is
 function inMap(event) {
   const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(map.getScreenCTM().inverse());
   return [point.x, point.y];
@@ -89,11 +90,14 @@ function neighbour([dx, dy]) { // the nearest within 45 degrees of the way
     return i !== at && ahead > 0 && ahead >= aside;
   });
 }
+function isInView(i) {
+  const [x, y] = places[i];
+  return x >= view.x && y >= view.y && x <= view.x + view.width && y <= view.y + view.height;
+}
 function go(i) {
   if (i < 0) return;
   const [x, y] = places[i];
-  if (x < view.x || y < view.y || x > view.x + view.width || y > view.y + view.height)
-    look({ x: x - view.width / 2, y: y - view.height / 2, width: view.width });
+  if (!isInView(i)) look({ x: x - view.width / 2, y: y - view.height / 2, width: view.width });
   show(i);
   heard.textContent = markers[i].getAttribute("aria-label");
 }
@@ -103,8 +107,8 @@ map.addEventListener("blur", hide);
 map.addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (ways[event.key]) go(at < 0 ? nearest(view.x + view.width / 2, view.y + view.height / 2) : neighbour(ways[event.key]));
-  else if (event.key === "+" || event.key === "=") zoom(1.5, ...(at < 0 ? [] : places[at]));
-  else if (event.key === "-") zoom(1 / 1.5);
+  else if (event.key === "+" || event.key === "=") zoom(1.5, ...middle());
+  else if (event.key === "-") zoom(1 / 1.5, ...middle());
   else if (event.key === "0") look(full);
   else if (event.key === "Escape") hide();
   else return;
@@ -130,6 +134,6 @@ map.addEventListener("pointercancel", () => { held = null; });
 map.addEventListener("click", event => { const i = nearest(...inMap(event)); if (i >= 0 && !event.target.closest("use")) { const [x, y] = places[i], [a, b] = inMap(event); if (Math.hypot(x - a, y - b) < 20 * view.width / full.width) show(i); } });
 map.addEventListener("dblclick", event => zoom(2, ...inMap(event)));
 const [more, less, all] = tools.querySelectorAll("button");
-more.addEventListener("click", () => zoom(1.5));
-less.addEventListener("click", () => zoom(1 / 1.5));
+more.addEventListener("click", () => zoom(1.5, ...middle()));
+less.addEventListener("click", () => zoom(1 / 1.5, ...middle()));
 all.addEventListener("click", () => look(full));
