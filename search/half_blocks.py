@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 COLUMNS, LINES = 12, 4
-"""Of a thumbnail: 12 x 8 pixels, for half a character is about as high as it is wide."""
+"""Of a thumbnail: half a character is about as high as it is wide, and half a line is left between two."""
 
 LEAST_WIDTH = 60
 """Columns of a terminal below which there is no room beside a row."""
@@ -75,7 +75,7 @@ def _pairs_of_lines(file: Path | None) -> Iterator[tuple[list[Pixel], list[Pixel
     """The upper and lower pixels of each line; None where there is no picture."""
     height = 2 * LINES
     grid: list[list[Pixel]] = [[None] * COLUMNS for _ in range(height)]
-    found = SkipReason.VANISHED if file is None else pixels_within(file, COLUMNS, height)
+    found = SkipReason.VANISHED if file is None else pixels_within(file, COLUMNS, height - 1)
     if not isinstance(found, SkipReason):
         top, left = height - found.shape[0], (COLUMNS - found.shape[1]) // 2
         for y, row in enumerate(found.tolist(), start=top):
