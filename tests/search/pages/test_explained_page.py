@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from chromium import Tab
+from page_rules import read_page
 
 from lookalike.backbones import Pooling
 from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
@@ -75,6 +77,11 @@ def test_every_cell_stands_on_the_page_without_a_script(page: Path) -> None:
     assert numbers == shares[:49]
 
 
+def test_the_page_keeps_to_the_rules_of_pages(page: Path) -> None:
+    """Structure, names of pictures, references, and no address to load from."""
+    assert read_page(page).problems == []
+
+
 def test_cells_lie_on_the_centre_square(page: Path) -> None:
     """Of a picture of 120 x 80 the network sees 80 x 80, from 20 on."""
     text = page.read_text(encoding="utf-8")
@@ -116,9 +123,11 @@ def test_a_similarity_below_zero_is_given_in_plain_numbers(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_page_is_quiet_asks_for_nothing_and_fits(page: Path, tab: Tab, width: int, scheme: str) -> None:
+def test_the_page_is_quiet_asks_for_nothing_and_fits(
+    page: Path, tab: Tab, width: int, scheme: Literal["light", "dark"]
+) -> None:
     """From a file, on a desk and on a phone."""
-    tab.show_as(width=width, phone=width < 500, scheme=scheme)  # type: ignore[arg-type]
+    tab.show_as(width=width, phone=width < 500, scheme=scheme)
     tab.open(page)
     assert tab.logged == []
     assert [url for url in tab.requested if not url.startswith("data:")] == [page.as_uri()]

@@ -4,11 +4,13 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from chromium import Tab
 from numpy.typing import NDArray
+from page_rules import read_page
 
 from lookalike.backbones import Pooling
 from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
@@ -109,6 +111,11 @@ def test_every_picture_is_a_mark_and_has_its_thumbnail_once(page: Path) -> None:
     assert "12 of 24 pictures" in text
 
 
+def test_the_page_keeps_to_the_rules_of_pages(page: Path) -> None:
+    """Structure, names of pictures, references, and no address to load from."""
+    assert read_page(page).problems == []
+
+
 def test_classes_come_by_name_and_those_without_one_last(page: Path) -> None:
     """A class's name is text, whatever it holds."""
     text = page.read_text(encoding="utf-8")
@@ -168,9 +175,11 @@ def test_colours_are_told_apart_by_every_eye(colours: Sequence[str], ground: str
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_page_is_quiet_asks_for_nothing_and_fits(page: Path, tab: Tab, width: int, scheme: str) -> None:
+def test_the_page_is_quiet_asks_for_nothing_and_fits(
+    page: Path, tab: Tab, width: int, scheme: Literal["light", "dark"]
+) -> None:
     """From a file, on a desk and on a phone."""
-    tab.show_as(width=width, phone=width < 500, scheme=scheme)  # type: ignore[arg-type]
+    tab.show_as(width=width, phone=width < 500, scheme=scheme)
     tab.open(page)
     assert tab.logged == []
     assert [url for url in tab.requested if not url.startswith("data:")] == [page.as_uri()]
