@@ -29,6 +29,7 @@ from lookalike.options import (
     LayerOption,
     MaxPixelsOption,
     PoolingOption,
+    ProviderOption,
     RequireGpuOption,
     StoreOption,
     WeightsOption,
@@ -83,6 +84,7 @@ def run(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
     ] = False,
+    provider: ProviderOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -103,7 +105,7 @@ def run(
         prune=prune,
         force=force,
     )
-    settings = Settings.from_environment().requiring_gpu(require_gpu)
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
     reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = run_ingest(request, store=opened, settings=settings, reporter=reporter, stop=stop)
@@ -136,13 +138,17 @@ def rebuild_collection(
     force: Annotated[
         bool, typer.Option("--force", help="Leave out pictures that are there and cannot be read.")
     ] = False,
+    provider: ProviderOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
     """Make a collection anew from its datasets; the old one stays until the new one is whole."""
-    settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
+    settings, reporter = (
+        Settings.from_environment().on_provider(provider, require_gpu=require_gpu),
+        StderrReporter(),
+    )
     options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force)
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = rebuild(collection, options, store=opened, settings=settings, reporter=reporter, stop=stop)
@@ -155,6 +161,7 @@ def rebuild_collection(
             f"{report.left_out[0]} for one; the old collection stays. Mend them and run the same command "
             "again, or leave them out with --force"
         )
+    _say_dropped(collection, report.calibration_dropped, reporter)
     typer.echo(json.dumps(_rebuild_json(report)) if as_json else _rebuild_text(report))
 
 
@@ -181,6 +188,8 @@ def remove(
         if not yes:
             _confirm("remove them?")
         removed = list(remove_dataset(dataset, store=opened, among=found))
+        for holding in removed:
+            _say_dropped(holding.collection, holding.calibration_dropped, reporter)
         if as_json:
             listing = [{"name": holding.collection, "removed": holding.points} for holding in removed]
             answer = {"schema": 1, "dataset": dataset, "store": opened.label, "collections": listing}
@@ -277,8 +286,17 @@ def _warn(report: IngestReport, reporter: StderrReporter, *, dry_run: bool) -> N
     for collection in report.collections:
         verb = "would remove from" if dry_run else "removed from"
         _list(f"{verb} {collection.name}:", [repr(path) for path in collection.removed], reporter)
+        _say_dropped(collection.name, collection.calibration_dropped, reporter)
     if report.unused_labels:
         reporter.say(f"warning: {report.unused_labels} rows of the labels name no picture here")
+
+
+def _say_dropped(collection: str, dropped: bool, reporter: StderrReporter) -> None:
+    if dropped:
+        reporter.say(
+            f"the calibration of {collection} was dropped, since its pictures have changed; "
+            f"make it anew with: search calibrate --collection {collection}"
+        )
 
 
 def _warn_of_skipped(report: IngestReport | RebuildReport, reporter: StderrReporter) -> None:

@@ -39,7 +39,8 @@ class RebuildReport:
 
     `left_out` are pictures of the old collection that are there and could not be taken in; `skipped` says
     why. Where there are any the old collection is not `replaced`, unless that was forced. `embedded` counts
-    pictures, those of calls that were cut off left out.
+    pictures, those of calls that were cut off left out. The new collection has no calibration; that the old
+    one had one is `calibration_dropped`.
     """
 
     name: str
@@ -52,6 +53,7 @@ class RebuildReport:
     embedded: int = 0
     interrupted: bool = False
     replaced: bool = False
+    calibration_dropped: bool = False
     took_s: float = 0.0
 
 
@@ -124,6 +126,7 @@ class _Rebuild:
             self._report.points = staged.count()
         self._store.replace(self._name)
         self._report.replaced = True
+        self._report.calibration_dropped = old.calibration is not None
 
     def _old(self) -> CollectionManifest:
         """The old collection's manifest; where it was cut off while it was replaced, the new one's."""

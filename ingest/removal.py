@@ -11,10 +11,14 @@ from lookalike.stores.protocol import Store, staged_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """A collection that knows a dataset, and how many of its points are the dataset's."""
+    """A collection that knows a dataset, and how many of its points are the dataset's.
+
+    `calibration_dropped` says that the collection was calibrated until they were removed.
+    """
 
     collection: str
     points: int
+    calibration_dropped: bool = False
 
 
 def holdings(dataset: str, *, store: Store, among: Sequence[str] = (), reporter: Reporter) -> list[Holding]:
@@ -52,8 +56,10 @@ def remove_dataset(dataset: str, *, store: Store, among: Sequence[Holding]) -> I
     for holding in among:
         with store.open(holding.collection) as collection:
             ids = [payload.id for payload in collection.scan(PointFilter(dataset=dataset))]
+            was_calibrated = collection.manifest.calibration is not None
             collection.delete(ids)
+            dropped = was_calibrated and collection.manifest.calibration is None
             collection.forget_dataset(dataset)
         if staged_name(holding.collection) in store:  # by a rebuild that was interrupted
             store.delete(staged_name(holding.collection))
-        yield Holding(collection=holding.collection, points=len(ids))
+        yield Holding(collection=holding.collection, points=len(ids), calibration_dropped=dropped)

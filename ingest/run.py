@@ -20,6 +20,7 @@ from lookalike.errors import SkipReason, UsageError
 from lookalike.manifest import Distance
 from lookalike.pictures.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike.pictures.scan import FoundFile, Skipped, scan
+from lookalike.providers import ProviderChoice
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
 from lookalike.stores.protocol import Store
@@ -165,7 +166,7 @@ def no_pictures(root: Path) -> str:
 class Embedders:
     """One session a model, opened when the first picture needs it."""
 
-    def __init__(self, provider: str, reporter: Reporter) -> None:
+    def __init__(self, provider: ProviderChoice, reporter: Reporter) -> None:
         self._provider, self._reporter = provider, reporter
         self._open: dict[Path, Embedder] = {}
 

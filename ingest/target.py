@@ -1,14 +1,14 @@
 """One collection on its way to mirror a folder."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from exporter import ModelFile
-from ingest.changes import Decision, Known
+from ingest.changes import Change, Decision, Known
 from lookalike.errors import CollectionMissingError, ManifestError, StoreError, UsageError
 from lookalike.manifest import CollectionManifest, Distance, collection_name
 from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload
@@ -31,13 +31,15 @@ class Dataset:
 class CollectionReport:
     """What became of one collection; `provider` is None where nothing was embedded.
 
-    `removed` are the paths of the points that went, or in a dry run would go.
+    `removed` are the paths of the points that went, or in a dry run would go. `calibration_dropped` says that
+    the collection had one, which what was written has outdated.
     """
 
     name: str
     provider: str | None = None
     counts: Counter[str] = field(default_factory=Counter)
     removed: list[str] = field(default_factory=list)
+    calibration_dropped: bool = False
 
 
 class Target:
@@ -91,11 +93,17 @@ class Target:
             return
         collection = self._collection or self._created()
         vectors = {**self._stored(collection, wanted), **embedded}
-        collection.upsert(
-            [self._point(d.payload, vectors) for d in wanted if d.payload is not None and not d.payload_only]
-        )
-        collection.replace_payloads([d.payload for d in wanted if d.payload is not None and d.payload_only])
-        collection.delete([d.replaces.id for d in wanted if d.replaces is not None])
+        points = [
+            self._point(d.payload, vectors) for d in wanted if d.payload is not None and d.writes_vector
+        ]
+        with self._watching(collection):
+            collection.upsert(points)
+            for refreshes in (False, True):
+                collection.replace_payloads(
+                    [d.payload for d in wanted if d.payload is not None and _replaces(d, refreshes)],
+                    same_classes=refreshes,
+                )
+            collection.delete([d.replaces.id for d in wanted if d.replaces is not None])
 
     def settle(self, seen: set[str], *, unread_folders: Sequence[str], prune: bool) -> None:
         """Removes the points of files that are gone; unless pruning, only of those that were moved."""
@@ -103,7 +111,8 @@ class Target:
         if not prune:
             gone = self.known.moved_among(gone)
         if self._collection is not None and not self._read_only:
-            self._collection.delete([payload.id for payload in gone])
+            with self._watching(self._collection):
+                self._collection.delete([payload.id for payload in gone])
         self.report.removed = sorted(payload.path for payload in gone)
         self.report.counts["removed"] = len(gone)
 
@@ -115,6 +124,14 @@ class Target:
         """Builds the search index."""
         if self._collection is not None:
             self._collection.build_index(on_wait)
+
+    @contextmanager
+    def _watching(self, collection: Collection) -> Iterator[None]:
+        """Notes that a calibration was dropped, by what is written in the block."""
+        was_calibrated = collection.manifest.calibration is not None
+        yield
+        if was_calibrated and collection.manifest.calibration is None:
+            self.report.calibration_dropped = True
 
     def _point(self, payload: Payload, vectors: Mapping[str, FloatVector]) -> ImagePoint:
         """The vector was computed or is a stored point's, which somebody else may have removed since."""
@@ -179,6 +196,11 @@ class Target:
         datasets = {self._dataset.name: str(self._dataset.root)}
         provider = self.report.provider or ""
         return new_manifest(self.model, self._distance, provider=provider, datasets=datasets)
+
+
+def _replaces(decision: Decision, refreshes: bool) -> bool:
+    """Whether a payload alone is replaced, and only refreshed: same class, another time or size."""
+    return decision.payload_only and (decision.change is Change.UNCHANGED) == refreshes
 
 
 def new_manifest(

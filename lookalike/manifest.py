@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from lookalike.backbones import Pooling, backbone_named
+from lookalike.calibration import Calibration
 from lookalike.errors import ManifestError, UsageError
 
 SCHEMA_VERSION = 1
@@ -113,7 +114,8 @@ class CollectionManifest:
     """What a collection says of itself.
 
     `datasets` maps the name of each dataset to the absolute folder that its paths are relative to.
-    `provider` is the execution provider that the first vectors were computed on.
+    `provider` is the execution provider that the first vectors were computed on. `calibration` is what its
+    present points taught, None where nobody has asked them or points were written since.
     """
 
     identity: ModelIdentity
@@ -125,6 +127,7 @@ class CollectionManifest:
     created_at: str
     datasets: Mapping[str, str]
     schema: int = SCHEMA_VERSION
+    calibration: Calibration | None = None
 
     @property
     def collection(self) -> str:
@@ -138,6 +141,10 @@ class CollectionManifest:
     def without_dataset(self, name: str) -> Self:
         """The same manifest without a dataset."""
         return replace(self, datasets={k: v for k, v in self.datasets.items() if k != name})
+
+    def with_calibration(self, calibration: Calibration | None) -> Self:
+        """The same manifest with this calibration, or without one."""
+        return replace(self, calibration=calibration)
 
     def require(self, identity: ModelIdentity, distance: Distance, *, name: str) -> None:
         """Refuses to go on with a collection that holds another space.
@@ -157,11 +164,14 @@ class CollectionManifest:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `from_json` reads it back."""
-        return asdict(self) | {"datasets": dict(self.datasets)}
+        data = asdict(self) | {"datasets": dict(self.datasets)}
+        if self.calibration is None:
+            del data["calibration"]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Reads what `to_json` wrote.
+        """Reads what `to_json` wrote; a malformed calibration is as good as none.
 
         Raises:
             ManifestError: a field is missing or malformed, or a newer version wrote it.
@@ -182,6 +192,7 @@ class CollectionManifest:
                 created_at=str(data["created_at"]),
                 datasets={str(k): str(v) for k, v in data["datasets"].items()},
                 schema=int(data["schema"]),
+                calibration=_calibration_from_json(data.get("calibration")),
             )
 
 
@@ -217,6 +228,15 @@ def _weights_from_json(data: Mapping[str, Any]) -> WeightsSource:
         path=_text_or_none(data.get("path")),
         sha256=_text_or_none(data.get("sha256")),
     )
+
+
+def _calibration_from_json(data: object) -> Calibration | None:
+    if not isinstance(data, Mapping):
+        return None
+    try:
+        return Calibration.from_json(data)
+    except ManifestError:
+        return None
 
 
 def _text_or_none(value: object) -> str | None:

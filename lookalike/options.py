@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from lookalike.console import Reporter
+from lookalike.providers import ProviderChoice
 from lookalike.settings import Settings
 from lookalike.stores.choice import open_store
 from lookalike.stores.protocol import Store
@@ -36,6 +37,12 @@ StoreOption = Annotated[
 ]
 RequireGpuOption = Annotated[
     bool, typer.Option("--require-gpu", help="Fail where pictures would be embedded on anything but CUDA.")
+]
+ProviderOption = Annotated[
+    ProviderChoice | None,
+    typer.Option(
+        "--provider", help="What to embed on; auto takes CUDA, else OpenVINO where it pays, else the CPU."
+    ),
 ]
 MaxPixelsOption = Annotated[
     int,

@@ -10,46 +10,53 @@ from typing import Self
 
 from lookalike.errors import LookalikeError, UsageError
 from lookalike.files import named_path
-
-PROVIDERS = ("auto", "cpu", "cuda")
+from lookalike.providers import ProviderChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The five environment variables, parsed.
 
-    `home` holds `weights/`, `models/` and `qdrant/`. `provider` is one of `PROVIDERS`.
+    `home` holds `weights/`, `models/` and `qdrant/`. `provider` is what pictures may be embedded on.
     """
 
     home: Path
     store: str | None = None
     qdrant_url: str | None = None
     qdrant_api_key: str | None = field(default=None, repr=False)
-    provider: str = "auto"
+    provider: ProviderChoice = ProviderChoice.AUTO
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Reads the variables; empty ones count as unset.
 
         Raises:
-            UsageError: `LOOKALIKE_PROVIDER` is not one of `PROVIDERS`, or there is no home.
+            UsageError: `LOOKALIKE_PROVIDER` names no provider, or there is no home.
             LookalikeError: something that is no folder is where the home should be.
         """
-        provider = (environment.get("LOOKALIKE_PROVIDER") or "auto").lower()
-        if provider not in PROVIDERS:
-            raise UsageError(f"LOOKALIKE_PROVIDER is {provider!r}; use one of {', '.join(PROVIDERS)}")
+        provider = (environment.get("LOOKALIKE_PROVIDER") or ProviderChoice.AUTO).lower()
+        if provider not in list(ProviderChoice):
+            raise UsageError(f"LOOKALIKE_PROVIDER is {provider!r}; use one of {', '.join(ProviderChoice)}")
         home = environment.get("LOOKALIKE_HOME")
         return cls(
             home=_checked(named_path(home, "LOOKALIKE_HOME") if home else _default_home()),
             store=environment.get("LOOKALIKE_STORE") or None,
             qdrant_url=environment.get("QDRANT_URL") or None,
             qdrant_api_key=environment.get("QDRANT_API_KEY") or None,
-            provider=provider,
+            provider=ProviderChoice(provider),
         )
 
-    def requiring_gpu(self, required: bool) -> Self:
-        """The same settings, with CUDA as the only provider where it is required."""
-        return replace(self, provider="cuda") if required else self
+    def on_provider(self, provider: ProviderChoice | None, *, require_gpu: bool) -> Self:
+        """The same settings, with the provider that was named, or CUDA alone where it is required.
+
+        Raises:
+            UsageError: a GPU is required and another provider was named.
+        """
+        if not require_gpu:
+            return replace(self, provider=provider or self.provider)
+        if provider not in (None, ProviderChoice.AUTO, ProviderChoice.CUDA):
+            raise UsageError(f"--require-gpu and --provider {provider} contradict each other; leave one out")
+        return replace(self, provider=ProviderChoice.CUDA)
 
     @property
     def weights_dir(self) -> Path:

@@ -148,4 +148,4 @@ def _fused(
             seed=options.seed,
             on_done=bar.advance,
         )
-    return replace(summed_up(name, networks[0], results, seed=options.seed), fusion=fusion)
+    return summed_up(name, networks[0], results, seed=options.seed, fusion=fusion)

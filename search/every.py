@@ -105,8 +105,9 @@ def _by_store(
         for payload, vector, answer in zip(part, vectors, answers, strict=True):
             hits = counted(answer, payload)
             if len(hits) < limit and len(answer) == wanted:
-                copies_of = frozenset() if include_copies else frozenset({payload.sha256})
-                others = replace(where, excluded_sha256=copies_of)
+                others = replace(
+                    where, excluded_sha256=frozenset(() if include_copies else (payload.sha256,))
+                )
                 [again] = collection.query_many(vector[np.newaxis], limit=limit + 1, where=others)
                 hits = counted(again, payload)
             yield payload, hits

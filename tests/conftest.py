@@ -18,6 +18,7 @@ from faulty_proxy import FaultyProxy, running_proxy
 from PIL import Image, ImageDraw
 
 from exporter import ModelSpec
+from lookalike.calibration import Calibration, Curve, Reliability, Threshold
 from lookalike.settings import Settings
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
@@ -115,6 +116,30 @@ def tiny_weights(write_weights: WriteWeights, tmp_path_factory: pytest.TempPathF
 def tiny_spec(tiny_weights: Path) -> ModelSpec:
     """VGG16 up to its first layer: a real model that takes milliseconds."""
     return ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights))
+
+
+@pytest.fixture(scope="session")
+def calibration() -> Calibration:
+    """A calibration, whose figures are made up and could be lost on the way."""
+    curve = Curve(knots=(0.1 + 0.2, 0.5, 0.9), chances=(0.25, 0.25, 2 / 3))
+    return Calibration(
+        identity="0123456789abcdef",
+        distance="cosine",
+        created_at="2026-01-02T03:04:05+00:00",
+        points=3,
+        pictures=2,
+        classes=2,
+        k=10,
+        pairs=20,
+        depth=100,
+        neighbours=curve,
+        candidates=Curve(knots=(0.2,), chances=(0.5,)),
+        verdicts={"majority": curve},
+        threshold=Threshold(nearness=0.4, refused=0.01, caught=0.8),
+        reliability=Reliability(
+            bins=10, neighbours=0.01, neighbours_equal_mass=0.02, verdicts={"majority": 0.03}
+        ),
+    )
 
 
 @pytest.fixture

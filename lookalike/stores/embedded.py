@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lookalike import locks
+from lookalike.calibration import Calibration
 from lookalike.errors import (
     CollectionMissingError,
     LookalikeError,
@@ -124,7 +125,7 @@ class EmbeddedStore:
                         keyword = edge.PayloadSchemaType.Keyword
                         shard.update(edge.UpdateOperation.create_field_index(field, keyword))
                     shard.close()
-                write_json(partial / _MANIFEST, manifest.to_json())
+                write_json(partial / _MANIFEST, manifest.with_calibration(None).to_json())
                 partial.rename(folder)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -295,13 +296,14 @@ class EmbeddedCollection:
             ]
             self._update(edge.UpdateOperation.upsert_points(rows))
 
-    def replace_payloads(self, payloads: Sequence[Payload]) -> None:
+    def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
         """One operation a payload, by a filter, which unlike an id may match nothing."""
         import qdrant_edge as edge
 
         for payload in payloads:
             only = edge.Filter(must=[edge.HasIdCondition({payload.id})])
-            self._update(edge.UpdateOperation.overwrite_payload_by_filter(only, payload.to_json()))
+            operation = edge.UpdateOperation.overwrite_payload_by_filter(only, payload.to_json())
+            self._update(operation, keeps_calibration=same_classes)
 
     def delete(self, ids: Sequence[str]) -> None:
         """One operation for all of them."""
@@ -413,6 +415,10 @@ class EmbeddedCollection:
         with _translated(self._folder):
             return self._shard.info().indexed_vectors_count
 
+    def record_calibration(self, calibration: Calibration | None) -> None:
+        """Rewrites the manifest beside the shard."""
+        self._write_manifest(self.manifest.with_calibration(calibration))
+
     def needs_index(self) -> bool:
         """Small collections are searched exactly and need none."""
         info = self._shard.info()
@@ -440,8 +446,10 @@ class EmbeddedCollection:
         write_json(self._folder / _MANIFEST, manifest.to_json())
         self.manifest = manifest
 
-    def _update(self, operation: "qdrant_edge.UpdateOperation") -> None:
+    def _update(self, operation: "qdrant_edge.UpdateOperation", *, keeps_calibration: bool = False) -> None:
         _require_space(self._folder, SPARE_TO_OPEN_BYTES)
+        if self.manifest.calibration is not None and not keeps_calibration:
+            self.record_calibration(None)  # before: a kill in between must not leave one that is stale
         with _translated(self._folder):
             self._shard.update(operation)
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, Self
 
+from lookalike.calibration import Calibration
 from lookalike.manifest import CollectionManifest
 from lookalike.stores.points import (
     EVERYTHING,
@@ -39,7 +40,10 @@ def staged_name(name: str) -> str:
 
 
 class Collection(Protocol):
-    """An open collection; leaving its `with` block releases it."""
+    """An open collection; leaving its `with` block releases it.
+
+    Whatever may change neighbours or classes drops the collection's calibration first, for good.
+    """
 
     @property
     def name(self) -> str:
@@ -62,8 +66,11 @@ class Collection(Protocol):
             LookalikeError: a vector is zero, not finite, or of the wrong length; nothing is written then.
         """
 
-    def replace_payloads(self, payloads: Sequence[Payload]) -> None:
-        """Gives points a new payload and leaves their vectors alone; points not there are ignored."""
+    def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
+        """Gives points a new payload and leaves their vectors alone; points not there are ignored.
+
+        Where they have the `same_classes` as before, the calibration stays.
+        """
 
     def delete(self, ids: Sequence[str]) -> None:
         """Removes points; ids that are not there are ignored."""
@@ -109,6 +116,9 @@ class Collection(Protocol):
 
     def indexed_count(self) -> int:
         """How many vectors the search index covers; 0 where there is none, and every search exact."""
+
+    def record_calibration(self, calibration: Calibration | None) -> None:
+        """Puts a calibration into the manifest, or takes it out; durable when it returns."""
 
     def needs_index(self) -> bool:
         """Whether `build_index` has anything to do."""

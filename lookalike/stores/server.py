@@ -1,8 +1,10 @@
 """The server store: collections of a Qdrant server, spoken to through qdrant-client.
 
 The manifest is the collection's `metadata` under `METADATA_KEY`, so it is made with the collection and
-goes with it. A collection without it is not ours and is never touched. The server builds its search
-index by itself. `connection` makes the store.
+goes with it. A collection without it is not ours and is never touched. Its calibration lies beside it under a
+key of its own, since the server replaces the value of each key as a whole: who records a dataset never puts
+back a calibration that another has dropped. The server builds its search index by itself. `connection`
+makes the store.
 
 Two writers at once are allowed, as Qdrant allows them. A manifest is read and then written as a whole,
 so of two that add a dataset in the same instant one may undo the other; whoever is undone notices, at the
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
+from lookalike.calibration import Calibration
 from lookalike.errors import CollectionMissingError, ManifestError, StoreError
 from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance
 from lookalike.stores.address import NO_SECRETS, Secrets
@@ -53,6 +56,9 @@ MAX_BODY_BYTES = 16 * 2**20
 
 _UNFINISHED = "lookalike-unfinished"
 """In the metadata of a collection that `replace` is copying to: a token of the process that does."""
+
+_CALIBRATION = "lookalike-calibration"
+"""In the metadata of a collection that is calibrated."""
 
 _VALUE_BYTES = 24  # one float32 in JSON, as the shortest text of its double, with the comma
 _PAYLOAD_BYTES = 4096
@@ -102,7 +108,7 @@ class ServerStore:
 
     def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
         """Makes the collection with its manifest in one request, then its payload indexes."""
-        self._create(name or manifest.collection, manifest, {METADATA_KEY: manifest.to_json()})
+        self._create(name or manifest.collection, manifest, {METADATA_KEY: _manifest_json(manifest)})
 
     def _create(self, name: str, manifest: CollectionManifest, metadata: dict[str, Any]) -> None:
         if self._info(name) is not None:
@@ -142,7 +148,8 @@ class ServerStore:
                     self._own(name)
                 self._delete(name)
             token = secrets.token_hex(8)
-            self._create(name, staged.manifest, {METADATA_KEY: staged.manifest.to_json(), _UNFINISHED: token})
+            metadata = {METADATA_KEY: _manifest_json(staged.manifest), _UNFINISHED: token}
+            self._create(name, staged.manifest, metadata)
             with ServerCollection(self._client, name, staged.manifest, requests=self._requests) as collection:
                 collection.take_over(staged, token)
         self._delete(staged_name(name))
@@ -172,7 +179,7 @@ class ServerStore:
         except Exception as error:
             refused = fault_of(error).kind in (FaultKind.EXISTS, FaultKind.UNFIT)
             there = _found(self._client, name) if refused else None
-            if there is None or _manifest_data(there) != manifest.to_json():
+            if there is None or _manifest_data(there) != metadata[METADATA_KEY]:
                 raise
 
     def _complete(self, name: str) -> None:
@@ -229,6 +236,7 @@ class ServerCollection:
         self._client = client
         self._requests = requests
         self._written = False
+        self._outdates = False
         self._recorded: dict[str, str] = {}
         self._fitting: dict[str, int] = {}
         self._rows = max(1, MAX_BODY_BYTES // (manifest.identity.dimension * _VALUE_BYTES + _PAYLOAD_BYTES))
@@ -262,9 +270,10 @@ class ServerCollection:
             _require_completed(self._client.upsert(self.name, rows, wait=True))
 
         check_points(points, dimension=self.manifest.identity.dimension)
+        self._outdates = self._outdates or bool(points)
         self._write("writing points to", points, send, at_once=self._rows)
 
-    def replace_payloads(self, payloads: Sequence[Payload]) -> None:
+    def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
         """Many operations a request, each by a filter, which unlike an id may match nothing."""
         from qdrant_client import models
 
@@ -280,6 +289,7 @@ class ServerCollection:
             ]
             _require_completed(*self._client.batch_update_points(self.name, operations, wait=True))
 
+        self._outdates = self._outdates or (bool(payloads) and not same_classes)
         self._write("writing payloads to", payloads, send, at_once=_PAYLOADS_PER_REQUEST)
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -290,6 +300,7 @@ class ServerCollection:
             selected = models.PointIdsList(points=list(part))
             _require_completed(self._client.delete(self.name, selected, wait=True))
 
+        self._outdates = self._outdates or bool(ids)
         self._write("deleting points from", ids, send, at_once=_IDS_PER_REQUEST)
 
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
@@ -411,6 +422,16 @@ class ServerCollection:
         self._ask("writing the manifest of", forgotten)
         self._look()
 
+    def record_calibration(self, calibration: Calibration | None) -> None:
+        """Beside the manifest. What this object wrote before is taken to be what was calibrated."""
+        self._written = True
+        self._outdates = False
+        self._look()
+        data = calibration.to_json() if calibration is not None else ""
+        record = partial(self._client.update_collection, self.name, metadata={_CALIBRATION: data})
+        self._ask("writing the calibration of", record)
+        self.manifest = self.manifest.with_calibration(calibration)
+
     def take_over(self, source: "ServerCollection", token: str) -> None:
         """Copies all points of another collection, then says that they are all here.
 
@@ -429,7 +450,7 @@ class ServerCollection:
             raise StoreError(
                 f"{source.name} changed while it was copied; go on with: ingest rebuild {self.name}"
             )
-        finished = {METADATA_KEY: self.manifest.to_json(), _UNFINISHED: ""}
+        finished = {METADATA_KEY: _manifest_json(self.manifest), _UNFINISHED: ""}
         self._ask(
             "writing the manifest of", lambda: self._client.update_collection(self.name, metadata=finished)
         )
@@ -486,6 +507,8 @@ class ServerCollection:
     def _check(self) -> bool:
         """Sees that the server still has what was opened; whether a recorded dataset had to be put back.
 
+        It drops a calibration that what is written outdates, also one that somebody has made meanwhile.
+
         Raises:
             CollectionMissingError: it was deleted, or deleted and made anew without what was written.
             ManifestError: another collection has taken its place.
@@ -497,11 +520,14 @@ class ServerCollection:
             manifest = manifest.with_dataset(name, root)
         if lost:
             self._put_manifest(manifest)
+        if self._outdates and manifest.calibration is not None:
+            self._client.update_collection(self.name, metadata={_CALIBRATION: ""})
+            manifest = manifest.with_calibration(None)
         self.manifest = manifest
         return bool(lost)
 
     def _put_manifest(self, manifest: CollectionManifest) -> None:
-        self._client.update_collection(self.name, metadata={METADATA_KEY: manifest.to_json()})
+        self._client.update_collection(self.name, metadata={METADATA_KEY: _manifest_json(manifest)})
 
 
 def _require_completed(*results: "models.UpdateResult") -> None:
@@ -554,14 +580,20 @@ def _manifest_data(info: "models.CollectionInfo") -> Mapping[str, Any] | None:
     return data if isinstance(data, Mapping) else None
 
 
+def _manifest_json(manifest: CollectionManifest) -> dict[str, Any]:
+    """The manifest as it lies under its key, without what lies under another."""
+    return manifest.with_calibration(None).to_json()
+
+
 def _copier(info: "models.CollectionInfo") -> str:
     """Who is putting a collection together from a staged one; nobody as a rule."""
     return str((info.config.metadata or {}).get(_UNFINISHED) or "")
 
 
 def _manifest(info: "models.CollectionInfo", name: str, label: str) -> CollectionManifest:
+    calibration = (info.config.metadata or {}).get(_CALIBRATION)
     try:
-        return CollectionManifest.from_json(_manifest_data(info) or {})
+        return CollectionManifest.from_json({**(_manifest_data(info) or {}), "calibration": calibration})
     except ManifestError as error:
         raise ManifestError(f"collection {name} on {label}: {error}") from error
 

@@ -17,6 +17,7 @@ from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store
 from search.choice import choose_both, choose_collection, fitting_collections
+from search.commands.reliability import reliability_json, reliability_lines
 from search.evaluations import EvaluationOptions, Plan, Setting, evaluated
 from search.fusion import FusionRule
 from search.pages.page import page_path
@@ -103,10 +104,9 @@ def evaluate(
     done: list[Evaluation] = []
     gains: list[list[Comparison]] = []
     with store_in_use(store, settings, reporter) as opened:
-        pairs = _pairs(opened, settings, reporter, backbone, distance, fusion, named=collection, every=every)
-        names = _names(opened, settings, reporter, collection or [], backbone, distance, pairs, every=every)
-        rules = list(dict.fromkeys(fusion or (FusionRule if every else [FusionRule.RRF])))
-        plan = Plan(collections=names, pairs=pairs, rules=rules, pairs_may_fail=every)
+        plan = _plan(
+            opened, settings, reporter, collection or [], backbone, distance, fusion or [], every=every
+        )
         for setting in evaluated(opened, plan, options, reporter):
             differences = list(_differences(setting, seed))
             if as_json:
@@ -145,27 +145,46 @@ def _write_page(
     write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=k, sections=sections), reporter=reporter)
 
 
-def _pairs(
+def _plan(
     store: Store,
     settings: Settings,
     reporter: StderrReporter,
+    named: Sequence[str],
     backbone: str | None,
     distance: Distance | None,
-    fusion: Sequence[FusionRule] | None,
+    fusion: Sequence[FusionRule],
     *,
-    named: Sequence[str] | None,
     every: bool,
-) -> list[list[str]]:
-    """The collections to fuse: of a distance, or with --all of every one that both networks have."""
-    both = backbone == BOTH or (every and backbone is None)
-    if fusion and not both:
-        raise UsageError("--fusion is for both networks: add --backbone both or --all")
+) -> Plan:
+    """What the options ask for, alone and fused."""
+    named = list(dict.fromkeys(named))
     if backbone == BOTH and named:
         raise UsageError("--collection names what is evaluated; leave --backbone out")
-    if not both:
-        return []
-    if not every:
-        return [choose_both(store, settings=settings, reporter=reporter, distance=distance)]
+    everywhere = every and backbone in (None, BOTH)
+    if fusion and not (everywhere or backbone == BOTH or named[1:]):
+        raise UsageError("--fusion is for several: add --backbone both, --all, or --collection twice")
+    if backbone == BOTH and not every:
+        names = choose_both(store, settings=settings, reporter=reporter, distance=distance)
+    else:
+        network = None if backbone == BOTH else backbone
+        names = collections_meant(store, settings, reporter, named, network, distance, every=every)
+    required = backbone == BOTH or bool(fusion)
+    pairs = [names] if required else []
+    if everywhere:
+        pairs = _every_pair(store, settings, reporter, distance, required=required)
+    rules = list(dict.fromkeys(fusion)) or (list(FusionRule) if every else [FusionRule.RRF])
+    return Plan(collections=names, pairs=pairs, rules=rules, pairs_may_fail=every)
+
+
+def _every_pair(
+    store: Store,
+    settings: Settings,
+    reporter: StderrReporter,
+    distance: Distance | None,
+    *,
+    required: bool,
+) -> list[list[str]]:
+    """Of each distance that both networks have; if one is `required` and none is there, an error says why."""
     pairs = []
     for each in [distance] if distance else Distance:
         try:
@@ -174,32 +193,28 @@ def _pairs(
             continue
         except UsageError as error:
             reporter.say(f"{each} is not fused: {error}")
-    if not pairs and (fusion or backbone == BOTH):  # says what is missing
+    if required and not pairs:
         return [choose_both(store, settings=settings, reporter=reporter, distance=distance)]
     return pairs
 
 
-def _names(
+def collections_meant(
     store: Store,
     settings: Settings,
     reporter: StderrReporter,
     named: Sequence[str],
     backbone: str | None,
     distance: Distance | None,
-    pairs: Sequence[Sequence[str]],
     *,
     every: bool,
 ) -> list[str]:
-    """The collections to measure: those named, all that fit, those to fuse, or the one that a query takes."""
+    """The collections to work on: those named, all that fit, or the one that a query would take."""
     if every:
         if named:
             raise UsageError("--all takes every collection; leave --collection out")
-        wanted = None if backbone == BOTH else backbone
         return fitting_collections(
-            store, settings=settings, reporter=reporter, backbone=wanted, distance=distance
+            store, settings=settings, reporter=reporter, backbone=backbone, distance=distance
         )
-    if pairs:
-        return [name for pair in pairs for name in pair]
     return [
         choose_collection(
             store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
@@ -230,6 +245,7 @@ def _text(evaluation: Evaluation, differences: Sequence[Comparison], options: Ev
         f"{f'verdict of {options.k} neighbours':30}   right   95 % interval",
         *(_row(rule, evaluation.accuracy[rule]) for rule in VoteRule),
         "",
+        *(() if evaluation.fusion else [*reliability_lines(evaluation.reliability), ""]),
         *(_index_lines(evaluation.indexed) if evaluation.indexed else ()),
         *_class_lines(evaluation.classes),
     ]
@@ -293,6 +309,7 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
         **{key: _estimate_json(evaluation.figures[key]) for key in FIGURES},
         "k": k,
         "accuracy": {rule: _estimate_json(found) for rule, found in evaluation.accuracy.items()},
+        "expected_calibration_error": reliability_json(evaluation.reliability),
         "classes": [
             {
                 "class": each.name,

@@ -14,6 +14,7 @@ from lookalike.options import (
     HtmlOption,
     JsonOption,
     MaxPixelsOption,
+    ProviderOption,
     RequireGpuOption,
     StoreOption,
     store_in_use,
@@ -45,6 +46,7 @@ def explain(
     distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
     html: HtmlOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
+    provider: ProviderOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -54,7 +56,8 @@ def explain(
     page = page_path(html) if html is not None else None
     if query == neighbour == STDIN:
         raise UsageError("standard input can be read once; name a file for one of the pictures")
-    settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
+    reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as source:
         names = _chosen(source, settings, reporter, collection, backbone, distance)
         manifests = {name: source.manifest(name) for name in names}

@@ -14,6 +14,7 @@ from lookalike.options import (
     HtmlOption,
     JsonOption,
     MaxPixelsOption,
+    ProviderOption,
     RequireGpuOption,
     StoreOption,
     store_in_use,
@@ -91,6 +92,7 @@ def query(
     no_thumbnails: Annotated[
         bool, typer.Option("--no-thumbnails", help="Only text, in a terminal with colours, too.")
     ] = False,
+    provider: ProviderOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -112,7 +114,8 @@ def query(
         fusion=fusion or FusionRule.RRF,
     )
     page = page_path(html) if html is not None else None
-    settings, reporter = Settings.from_environment().requiring_gpu(require_gpu), StderrReporter()
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
+    reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as opened:
         names = _chosen(opened, settings, reporter, collection or [], backbone, distance)
         if fusion is not None and len(names) == 1:

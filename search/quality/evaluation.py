@@ -61,9 +61,11 @@ class Block:
 class QueryResults:
     """What each of N queries found, one row or value each.
 
-    `verdicts` gives for each rule of the vote the class that it chose, int64 `[N]`, -1 where it had none.
-    `neighbours` int64 `[N, DEPTH]` are the rows of the nearest, `scores` float `[N, DEPTH]` their
+    `verdicts` gives for each rule of the vote the class that it chose, int64 `[N]`, -1 where it had none;
+    `shares` float64 `[N]` its share of the vote, NaN there.
+    `neighbours` int64 `[N, depth]` are the rows of the nearest, `scores` float `[N, depth]` their
     scores (cosine similarity or Euclidean distance), best first, -1 and NaN behind the last there is.
+    `strangers` float `[N]` are the scores of the nearest of other classes, NaN where there is none.
     `average_precision` float64 `[N]` is NaN for the only picture of its class. `near_identical` int64
     `[N]` says how many others are nearly the same picture.
     """
@@ -72,7 +74,9 @@ class QueryResults:
     scores: FloatMatrix
     average_precision: NDArray[np.float64]
     near_identical: IntVector
+    strangers: NDArray[np.floating]
     verdicts: Mapping[VoteRule, IntVector]
+    shares: Mapping[VoteRule, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +94,10 @@ def leave_one_out(
     k: int = DEPTH,
     near_above: float = NEAR_ABOVE,
     without_near: bool = False,
+    depth: int = DEPTH,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> QueryResults:
-    """Compares every picture with all others, exactly, and lets `k` neighbours vote.
+    """Compares every picture with all others, exactly, lets `k` neighbours vote and keeps `depth` of them.
 
     Pictures whose cosine similarity is over `near_above` count as near-identical, whatever the distance:
     the same photo at another size, as a rule. They are counted, and left out where that is asked for.
@@ -104,7 +109,12 @@ def leave_one_out(
     """
     blocks = with_near_left_out(similarities(pictures, near_above), without_near=without_near)
     return answered(
-        blocks, pictures.classes, k=k, higher_is_nearer=pictures.higher_is_nearer, on_done=on_done
+        blocks,
+        pictures.classes,
+        k=k,
+        higher_is_nearer=pictures.higher_is_nearer,
+        depth=depth,
+        on_done=on_done,
     )
 
 
@@ -144,13 +154,14 @@ def answered(
     k: int,
     higher_is_nearer: bool,
     vote_unit: float = 1.0,
+    depth: int = DEPTH,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> QueryResults:
     """What the queries of all blocks found, whatever their similarity is made of.
 
     `scores` are similarities, negated where lower scores are nearer; the votes take them times `vote_unit`.
     """
-    asked = _Asked(classes=classes, k=k, higher_is_nearer=higher_is_nearer, vote_unit=vote_unit)
+    asked = _Asked(classes=classes, k=k, higher_is_nearer=higher_is_nearer, vote_unit=vote_unit, depth=depth)
     parts = []
     for block in blocks:
         parts.append(_query_block(asked, block))
@@ -160,7 +171,9 @@ def answered(
         scores=np.concatenate([part.scores for part in parts]),
         average_precision=np.concatenate([part.average_precision for part in parts]),
         near_identical=np.concatenate([part.near_identical for part in parts]),
+        strangers=np.concatenate([part.strangers for part in parts]),
         verdicts={rule: np.concatenate([part.verdicts[rule] for part in parts]) for rule in VoteRule},
+        shares={rule: np.concatenate([part.shares[rule] for part in parts]) for rule in VoteRule},
     )
 
 
@@ -172,25 +185,27 @@ class _Asked:
     k: int
     higher_is_nearer: bool
     vote_unit: float
+    depth: int
 
 
 def _query_block(asked: _Asked, block: Block) -> QueryResults:
-    neighbours, values = nearest(block.similarity, max(DEPTH, asked.k))
+    neighbours, values = nearest(block.similarity, max(asked.depth, asked.k))
     sign = 1 if asked.higher_is_nearer else -1
     verdicts = [
         _verdicts(asked, found, near, row)
         for found, near, row in zip(neighbours, values, block.similarity, strict=True)
     ]
-    precision = [
-        _average_precision(row, asked.classes == asked.classes[query])
-        for query, row in zip(block.rows, block.similarity, strict=True)
-    ]
+    same = asked.classes[block.rows, np.newaxis] == asked.classes
+    precision = [_average_precision(row, own) for row, own in zip(block.similarity, same, strict=True)]
+    strangers = np.where(same, -np.inf, block.similarity).max(axis=1)
     return QueryResults(
-        neighbours=neighbours[:, :DEPTH],
-        scores=sign * values[:, :DEPTH],
+        neighbours=neighbours[:, : asked.depth],
+        scores=sign * values[:, : asked.depth],
         average_precision=np.array(precision),
         near_identical=block.near.sum(axis=1),
-        verdicts={rule: np.array([each[rule] for each in verdicts]) for rule in VoteRule},
+        strangers=sign * np.where(np.isfinite(strangers), strangers, np.nan),
+        verdicts={rule: np.array([each[rule][0] for each in verdicts]) for rule in VoteRule},
+        shares={rule: np.array([each[rule][1] for each in verdicts]) for rule in VoteRule},
     )
 
 
@@ -210,8 +225,8 @@ def nearest(similarity: FloatMatrix, depth: int) -> tuple[IntVector, FloatMatrix
 
 def _verdicts(
     asked: _Asked, found: IntVector, values: FloatMatrix, similarity: FloatMatrix
-) -> dict[VoteRule, int]:
-    """What each rule makes of one query's neighbours: the class's number, -1 where there is none."""
+) -> dict[VoteRule, tuple[int, float]]:
+    """What each rule makes of one query's neighbours: the class's number and share, -1 and NaN for none."""
     found, values = found[found >= 0][: asked.k], values[found >= 0][: asked.k]
     unit = asked.vote_unit if asked.higher_is_nearer else -asked.vote_unit
     verdicts = {}
@@ -226,7 +241,7 @@ def _verdicts(
             k=asked.k,
             higher_is_nearer=asked.higher_is_nearer,
         )
-        verdicts[rule] = int(verdict.class_name) if verdict else -1
+        verdicts[rule] = (int(verdict.class_name), verdict.share) if verdict else (-1, float("nan"))
     return verdicts
 
 

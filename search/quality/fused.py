@@ -13,6 +13,7 @@ from lookalike.errors import UsageError
 from lookalike.stores.points import Payload
 from search.fusion import DEPTH as CANDIDATES
 from search.fusion import Chance, FusionRule, fused, vote_unit
+from search.quality.calibration import crosswise, held_out
 from search.quality.evaluation import (
     DEPTH,
     NEAR_ABOVE,
@@ -28,7 +29,6 @@ from search.quality.evaluation import (
 )
 from search.quality.labelled import MIN_PICTURES, LabelledPictures
 
-FOLDS = 2
 _ROWS = 16
 """Queries fused at a time: what comes in between then stays in the processor's own memory."""
 
@@ -46,9 +46,12 @@ class SharedPictures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CrossFitted:
-    """For each fold the chances of each network, learned from the other one; `fold` is int64 `[N]`."""
+    """The chances of each network for the queries of a half, bool `[N]`, and for the others.
 
-    fold: IntVector
+    They were learned from the other side.
+    """
+
+    half: NDArray[np.bool_]
     chances: Sequence[Sequence[Chance]]
 
 
@@ -105,7 +108,8 @@ def leave_one_out_fused(
     """As `leave_one_out`, by the fused similarity of several networks' vectors of the same pictures.
 
     - `scores` are fused similarities. Average precision is over the whole fused ranking: the candidates,
-      which are the 100 nearest of each network, and behind them the rest by standardised similarity.
+      which are the 100 nearest of each network or `k` where that is more, and behind them the rest by
+      standardised similarity.
     - A picture is near-identical where it is for one of the networks, so that what is left out for one alone
       is never found by both.
     - Chances (`CALIBRATED`) are learned from other queries than those they are applied to: those of one
@@ -123,7 +127,7 @@ def leave_one_out_fused(
         fitted = _cross_fitted(networks, blocks, seed, on_done)
     blocks = [similarities(each, near_above) for each in networks]
     return answered(
-        _fused_blocks(blocks, rule, fitted, without_near=without_near),
+        _fused_blocks(blocks, rule, fitted, depth=max(CANDIDATES, k), without_near=without_near),
         networks[0].classes,
         k=k,
         higher_is_nearer=True,
@@ -142,6 +146,7 @@ def _fused_blocks(
     rule: FusionRule,
     fitted: _CrossFitted | None,
     *,
+    depth: int,
     without_near: bool,
 ) -> Iterator[Block]:
     for blocks in zip(*networks, strict=True):
@@ -150,21 +155,24 @@ def _fused_blocks(
             if without_near:
                 block.similarity[near] = -np.inf
         parts = [block.similarity for block in blocks]
-        yield Block(rows=rows, similarity=_fused_rows(rows, parts, rule, fitted), near=near)
+        yield Block(rows=rows, similarity=_fused_rows(rows, parts, rule, fitted, depth), near=near)
 
 
 def _fused_rows(
-    rows: IntVector, similarity: Sequence[FloatMatrix], rule: FusionRule, fitted: _CrossFitted | None
+    rows: IntVector,
+    similarity: Sequence[FloatMatrix],
+    rule: FusionRule,
+    fitted: _CrossFitted | None,
+    depth: int,
 ) -> FloatMatrix:
     """A few rows at a time, each by the chances that were not learned from it."""
     found = np.empty(similarity[0].shape)
-    folds = fitted.fold[rows] if fitted else np.zeros(len(rows), dtype=np.int64)
-    for fold in range(FOLDS if fitted else 1):
-        own = np.flatnonzero(folds == fold)
+    half = fitted.half[rows] if fitted else np.ones(len(rows), dtype=bool)
+    for side, chances in zip((half, ~half), fitted.chances if fitted else ((), ()), strict=True):
+        own = np.flatnonzero(side)
         for start in range(0, len(own), _ROWS):
             few = own[start : start + _ROWS]
-            chances = fitted.chances[fold] if fitted else ()
-            found[few] = fused([each[few] for each in similarity], rule, chances=chances)
+            found[few] = fused([each[few] for each in similarity], rule, chances=chances, depth=depth)
     return found
 
 
@@ -174,47 +182,21 @@ def _cross_fitted(
     seed: int,
     on_done: Callable[[int], None],
 ) -> _CrossFitted:
-    fold = _folds(networks[0].copies, seed)
-    chances: list[list[Chance]] = [[] for _ in range(FOLDS)]
+    half = held_out(networks[0].copies, seed=seed)
+    pairs = []
     for pictures, own in zip(networks, blocks, strict=True):
-        nearness, same = _candidates(pictures, own, on_done)
-        for number, functions in enumerate(chances):
-            other = fold != number
-            there = np.isfinite(nearness[other])
-            if not there.any():
-                raise UsageError(
-                    "there are too few different pictures to learn chances from; leave calibrated out"
-                )
-            functions.append(fit_chance(nearness[other][there], same[other][there]))
-    return _CrossFitted(fold=fold, chances=chances)
+        chances = crosswise(pictures, *_candidates(own, on_done), half)
+        if chances is None:
+            raise UsageError("there are too few different pictures to learn chances from")
+        pairs.append(chances)
+    return _CrossFitted(half=half, chances=list(zip(*pairs, strict=True)))
 
 
-def _folds(copies: IntVector, seed: int) -> IntVector:
-    """Two random halves of the pictures, int64 `[N]`; copies are in the same."""
-    groups, group = np.unique(copies, return_inverse=True)
-    return np.asarray(np.random.default_rng(seed).permutation(len(groups))[group] % FOLDS)
-
-
-def _candidates(
-    pictures: LabelledVectors, blocks: Iterator[Block], on_done: Callable[[int], None]
-) -> tuple[FloatMatrix, NDArray[np.bool_]]:
-    """The similarity of each query's candidates, NaN where there are fewer, and which have its class."""
-    values, same = [], []
+def _candidates(blocks: Iterator[Block], on_done: Callable[[int], None]) -> tuple[IntVector, FloatMatrix]:
+    """Each query's, and how near they are, `[N, CANDIDATES]`; -1 and NaN where there are fewer."""
+    parts = []
     for block in blocks:
-        found, similarity = nearest(block.similarity, CANDIDATES)
-        values.append(similarity)
-        same.append(pictures.classes[found] == pictures.classes[block.rows, np.newaxis])
+        parts.append(nearest(block.similarity, CANDIDATES))
         on_done(len(block.rows))
-    return np.concatenate(values), np.concatenate(same)
-
-
-def fit_chance(nearness: FloatMatrix, same: NDArray[np.bool_]) -> Chance:
-    """The chance of the same class that rises with nearness, learned from pairs `[M]`."""
-    from sklearn.isotonic import IsotonicRegression
-
-    learned = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(nearness, same)
-
-    def chance(similarity: FloatMatrix) -> FloatMatrix:
-        return np.asarray(np.interp(similarity, learned.X_thresholds_, learned.y_thresholds_))
-
-    return chance
+    rows, similarity = zip(*parts, strict=True)
+    return np.concatenate(rows), np.concatenate(similarity)

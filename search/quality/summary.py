@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike.calibration import Reliability
 from lookalike.stores.points import Payload
 from search.fusion import FusionRule
+from search.quality.calibration import reliability
 from search.quality.evaluation import (
     CUTOFFS,
     DEPTH,
@@ -56,8 +58,10 @@ class Evaluation:
 
     `values` are those of single queries, float64 `[N]` each, by name.
 
-    Accuracy is that of a vote's verdict on the query; similarity is no part of it. `pictures` of a fusion
-    are those of its first collection. `indexed` is how the store's index did, where it was asked.
+    Accuracy is that of a vote's verdict on the query; similarity is no part of it. `reliability` says how
+    well a calibration learned from half of the pictures holds for the others; None where they are too few,
+    and of a fusion, which has none. `pictures` of a fusion are those of its first collection. `indexed` is
+    how the store's index did, where it was asked.
     """
 
     collection: str
@@ -68,6 +72,7 @@ class Evaluation:
     accuracy: Mapping[VoteRule, Estimate]
     classes: Sequence[ClassFigures]
     confusion: NDArray[np.int64]
+    reliability: Reliability | None
     fusion: Fusion | None = None
     indexed: IndexFigures | None = None
 
@@ -92,8 +97,15 @@ class Comparison:
         return self.difference.low > 0 or self.difference.high < 0
 
 
-def summed_up(name: str, pictures: LabelledPictures, results: QueryResults, *, seed: int = 0) -> Evaluation:
-    """The figures of an evaluated collection, with bootstrap intervals over its queries."""
+def summed_up(
+    name: str,
+    pictures: LabelledPictures,
+    results: QueryResults,
+    *,
+    seed: int = 0,
+    fusion: Fusion | None = None,
+) -> Evaluation:
+    """The figures of an evaluated collection or fusion, with bootstrap intervals over its queries."""
     classes = pictures.vectors.classes
     values = {f"precision_at_{cutoff}": precision_at(results, classes, cutoff) for cutoff in CUTOFFS}
     values["mean_average_precision"] = results.average_precision
@@ -111,6 +123,8 @@ def summed_up(name: str, pictures: LabelledPictures, results: QueryResults, *, s
         },
         classes=list(_classes(pictures, classes, values, table, seed)),
         confusion=table,
+        reliability=None if fusion else reliability(pictures.vectors, results, seed=seed),
+        fusion=fusion,
     )
 
 

@@ -17,6 +17,7 @@ from ingest.removal import holdings, remove_dataset
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from ingest.status import collection_statuses
 from ingest.target import Dataset
+from lookalike.calibration import Calibration
 from lookalike.console import Quiet
 from lookalike.errors import (
     CollectionMissingError,
@@ -340,3 +341,22 @@ def test_two_rebuilds_on_a_server_do_not_mix(rebuilds: Rebuilds, monkeypatch: py
         rebuilds.rebuild()
     assert store.manifest(name).collection == name
     assert len(rebuilds.stored()) == 10
+
+
+def test_a_rebuilt_collection_is_not_calibrated(rebuilds: Rebuilds, calibration: Calibration) -> None:
+    """The report says that the old one was."""
+    with rebuilds.store.open(rebuilds.name) as collection:
+        collection.record_calibration(calibration)
+    assert rebuilds.rebuild().calibration_dropped
+    assert rebuilds.store.manifest(rebuilds.name).calibration is None
+    assert not rebuilds.rebuild().calibration_dropped
+
+
+def test_a_removed_dataset_takes_the_calibration_along(rebuilds: Rebuilds, calibration: Calibration) -> None:
+    """What is left has other neighbours."""
+    with rebuilds.store.open(rebuilds.name) as collection:
+        collection.record_calibration(calibration)
+    found = holdings("one", store=rebuilds.store, reporter=Quiet())
+    (removed,) = remove_dataset("one", store=rebuilds.store, among=found)
+    assert removed.calibration_dropped
+    assert rebuilds.store.manifest(rebuilds.name).calibration is None

@@ -23,13 +23,15 @@ from ingest.reading import ReadFile
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from ingest.target import Dataset
 from lookalike.backbones import Pooling
+from lookalike.calibration import Calibration
 from lookalike.console import Quiet
-from lookalike.embedder import CPU, Embedder
+from lookalike.embedder import Embedder
 from lookalike.errors import ManifestError, SkipReason, UsageError
 from lookalike.manifest import CollectionManifest, Distance, collection_name
 from lookalike.pictures.decoding import decode
 from lookalike.pictures.files import sha256_of
 from lookalike.pictures.scan import FoundFile, Skipped
+from lookalike.providers import CPU
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike.stores.points import FloatVector, Payload
@@ -843,3 +845,41 @@ def test_a_file_that_grew_before_it_was_read_settles(
     assert ingests.payload("cat/1.png").bytes < size
     ingests.run()
     assert ingests.payload("cat/1.png").bytes == size
+
+
+def test_what_changes_no_neighbour_leaves_the_calibration(ingests: Ingests, calibration: Calibration) -> None:
+    """An unchanged folder, another time of a file, a dry run of more than that."""
+    ingests.run()
+    with ingests.store.open(ingests.name()) as collection:
+        collection.record_calibration(calibration)
+    reports = [ingests.run()]
+    ingests.touch("cat/1.png")
+    reports.append(ingests.run())
+    ingests.move("cat/1.png", "dog/9.png")
+    reports.append(ingests.run(dry_run=True))
+    assert ingests.store.manifest(ingests.name()).calibration == calibration
+    assert not any(report.collections[0].calibration_dropped for report in reports)
+
+
+CHANGES: dict[str, Callable[[Ingests, Path], Any]] = {
+    "added": lambda ingests, other: ingests.write("cat/new.png", other),
+    "updated": lambda ingests, other: ingests.write("cat/1.png", other),
+    "moved": lambda ingests, _: ingests.move("cat/1.png", "cat/other.png"),
+    "removed": lambda ingests, _: (ingests.root / "cat/1.png").unlink(),
+    "another class": lambda _, __: {"cat/1.png": "tiger"},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_what_changes_neighbours_or_classes_drops_the_calibration(
+    ingests: Ingests, other: Path, calibration: Calibration, change: Callable[[Ingests, Path], Any]
+) -> None:
+    """The report says so, once: the next run has none to drop."""
+    ingests.run()
+    with ingests.store.open(ingests.name()) as collection:
+        collection.record_calibration(calibration)
+    labels = change(ingests, other)
+    report = ingests.run(prune=True, labels=labels)
+    assert report.collections[0].calibration_dropped
+    assert ingests.store.manifest(ingests.name()).calibration is None
+    assert not ingests.run(prune=True, labels=labels).collections[0].calibration_dropped

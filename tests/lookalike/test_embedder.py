@@ -1,8 +1,5 @@
 """The embedder: a real model in a real session."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +10,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from exporter import ModelFile, ModelSpec, ready_model
-from lookalike import embedder as embedder_module
 from lookalike.console import Quiet
-from lookalike.embedder import CPU, CUDA, Embedder
-from lookalike.errors import ModelError, ProviderError
+from lookalike.embedder import Embedder
+from lookalike.errors import ModelError
 from lookalike.manifest import METADATA_KEY
+from lookalike.providers import CPU
 from lookalike.settings import Settings
 
 BATCH_TOLERANCE = 1e-6
@@ -132,63 +129,3 @@ def test_what_the_session_refuses_to_run_is_one_of_our_errors(model: ModelFile) 
     embedder = Embedder.load(model.path, provider="cpu")
     with pytest.raises(ModelError, match=r"CPUExecutionProvider failed on 2 pictures .*smaller --batch-size"):
         embedder.embed(np.zeros((2, 9, 9, 3), np.uint8))
-
-
-def test_a_required_gpu_that_is_not_there_is_said_with_a_next_step(model: ModelFile) -> None:
-    """Falling back to the CPU would take hours where minutes were expected."""
-    if Embedder.load(model.path, provider="auto").provider == CUDA:
-        pytest.skip("a GPU is there")
-    with pytest.raises(
-        ProviderError, match=r"a GPU is required and the session runs on CPU\w+: (.+)"
-    ) as refused:
-        Embedder.load(model.path, provider="cuda")
-    assert str(refused.value).endswith(embedder_module.why_no_cuda())
-
-
-def test_a_gpu_that_lies_idle_is_noticed(
-    model: ModelFile, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """With a driver and without CUDA's libraries the message names what to install.
-
-    A stand-in: the driver is only said to be there. What the library prints about it must not reach
-    stdout, where results are.
-    """
-    monkeypatch.setattr(embedder_module, "has_cuda_driver", lambda: True)
-    embedder = Embedder.load(model.path, provider="auto")
-    if embedder.provider == CUDA:
-        pytest.skip("a GPU is there and in use")
-    assert embedder.notice is not None
-    assert embedder.notice.endswith(embedder_module.why_no_cuda())
-    assert capfd.readouterr().out == ""
-
-
-def test_who_asks_for_the_cpu_is_not_told_of_a_gpu(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was a choice."""
-    monkeypatch.setattr(embedder_module, "has_cuda_driver", lambda: True)
-    assert Embedder.load(model.path, provider="cpu").notice is None
-
-
-@pytest.mark.parametrize(
-    ("available", "driver", "said"),
-    [
-        ([CPU], True, "built for the CPU alone"),
-        ([CUDA, CPU], False, "no NVIDIA driver"),
-        ([CUDA, CPU], True, "its extra lookalike[cuda]"),
-    ],
-    ids=["cpu-build", "no-driver", "no-libraries"],
-)
-def test_why_there_is_no_cuda_is_said_for_each_cause(
-    monkeypatch: pytest.MonkeyPatch, available: list[str], driver: bool, said: str
-) -> None:
-    """The three things between a machine and CUDA; only the last one is for the extra to mend."""
-    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: available)
-    monkeypatch.setattr(embedder_module, "has_cuda_driver", lambda: driver)
-    assert said in embedder_module.why_no_cuda()
-
-
-def test_the_runtime_neither_reports_home_nor_writes_files(tmp_path: Path) -> None:
-    """Its telemetry leaves a session file among the temporary ones as soon as it is loaded."""
-    program = "from lookalike.embedder import why_no_cuda; why_no_cuda()"
-    kept = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
-    subprocess.run([sys.executable, "-c", program], check=True, env=kept | {"TMPDIR": str(tmp_path)})
-    assert list(tmp_path.iterdir()) == []

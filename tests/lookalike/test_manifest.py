@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lookalike.backbones import Pooling
+from lookalike.calibration import Calibration
 from lookalike.errors import ManifestError
 from lookalike.manifest import (
     SCHEMA_VERSION,
@@ -220,3 +221,17 @@ def test_a_cosine_score_grows_with_nearness_and_a_euclidean_one_falls(
 ) -> None:
     """The table's column is titled by it."""
     assert distance.higher_is_nearer is higher
+
+
+def test_a_manifest_carries_a_calibration(calibration: Calibration) -> None:
+    """Where there is none there is no word of it, so that older versions and manifests fit."""
+    calibrated = COLLECTION.with_calibration(calibration)
+    assert CollectionManifest.from_json(json.loads(json.dumps(calibrated.to_json()))) == calibrated
+    assert "calibration" not in COLLECTION.to_json()
+    assert calibrated.with_calibration(None) == COLLECTION
+
+
+@pytest.mark.parametrize("damaged", ["soon", [], {}, {"points": 3}, 0.5])
+def test_a_malformed_calibration_costs_nothing_else(damaged: object) -> None:
+    """The manifest is read as if there were none."""
+    assert CollectionManifest.from_json(COLLECTION.to_json() | {"calibration": damaged}) == COLLECTION

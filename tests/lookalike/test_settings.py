@@ -7,6 +7,7 @@ import pytest
 from platformdirs import user_data_path
 
 from lookalike.errors import LookalikeError, UsageError
+from lookalike.providers import ProviderChoice
 from lookalike.settings import Settings
 
 
@@ -67,7 +68,7 @@ def test_weights_models_and_collections_lie_below_home(tmp_path: Path) -> None:
 
 def test_an_unknown_provider_is_refused_with_those_there_are() -> None:
     """A misspelt one must not quietly mean the CPU."""
-    with pytest.raises(UsageError, match=r"'gpu'.*auto, cpu, cuda"):
+    with pytest.raises(UsageError, match=r"'gpu'.*auto, cuda, openvino, cpu"):
         Settings.from_environment({"LOOKALIKE_PROVIDER": "gpu"})
 
 
@@ -79,9 +80,24 @@ def test_the_api_key_is_not_shown() -> None:
 
 def test_requiring_a_gpu_leaves_cuda_as_the_only_provider(tmp_path: Path) -> None:
     """`--require-gpu` wins over the environment, and only when it is given."""
-    settings = Settings(home=tmp_path, provider="cpu")
-    assert settings.requiring_gpu(True).provider == "cuda"
-    assert settings.requiring_gpu(False) == settings
+    settings = Settings(home=tmp_path, provider=ProviderChoice.CPU)
+    assert settings.on_provider(None, require_gpu=True).provider is ProviderChoice.CUDA
+    assert settings.on_provider(None, require_gpu=False) == settings
+
+
+def test_a_provider_that_is_named_wins_over_the_environment(tmp_path: Path) -> None:
+    """`--provider` is nearer to the user than a variable."""
+    settings = Settings(home=tmp_path, provider=ProviderChoice.CPU)
+    assert settings.on_provider(ProviderChoice.AUTO, require_gpu=False).provider is ProviderChoice.AUTO
+
+
+@pytest.mark.parametrize("provider", [ProviderChoice.CPU, ProviderChoice.OPENVINO])
+def test_a_required_gpu_and_another_provider_contradict_each_other(
+    tmp_path: Path, provider: ProviderChoice
+) -> None:
+    """Which of the two was meant, nobody can tell."""
+    with pytest.raises(UsageError, match=f"--require-gpu and --provider {provider} contradict"):
+        Settings(home=tmp_path).on_provider(provider, require_gpu=True)
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "long"])

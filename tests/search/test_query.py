@@ -16,10 +16,11 @@ from exporter import ModelSpec
 from ingest.run import IngestRequest, StopRequest, run_ingest
 from ingest.target import Dataset
 from lookalike.console import Quiet
-from lookalike.embedder import CPU, Embedder
+from lookalike.embedder import Embedder
 from lookalike.errors import CollectionMissingError, ManifestError, PictureError, SkipReason, WeightsError
 from lookalike.manifest import Distance
 from lookalike.pictures.decoding import decode
+from lookalike.providers import CPU
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike.stores.points import SearchHit

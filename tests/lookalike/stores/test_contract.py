@@ -4,6 +4,7 @@ The server is a real one where `QDRANT_URL` says where it is. Elsewhere a stand-
 on the client's in-memory mode: that proves what goes over the wire and the semantics, not Qdrant.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from qdrant_stand_in import running_stand_in
 
+from lookalike.calibration import Calibration
 from lookalike.errors import CollectionMissingError, LookalikeError, ManifestError
 from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance
 from lookalike.stores import embedded, server
@@ -522,6 +524,167 @@ def test_datasets_are_recorded_for_good(store: Store, made: Callable[..., str]) 
         assert collection.manifest.datasets == {"data": "/new/data"}
     assert store.manifest(name).datasets == {"data": "/new/data"}
     assert store.manifest(name).collection == name
+
+
+def test_a_calibration_is_recorded_for_good(
+    store: Store, made: Callable[..., str], calibration: Calibration
+) -> None:
+    """It is in the manifest at once and after opening again, whatever datasets come and go; None ends it."""
+    name = made()
+    bare = store.manifest(name)
+    assert bare.calibration is None
+    with store.open(name) as collection:
+        collection.record_calibration(calibration)
+        assert collection.manifest.calibration == calibration
+    with store.open(name) as collection:
+        assert collection.manifest.calibration == calibration
+        collection.record_dataset("data", "/data")
+        collection.forget_dataset("data")
+    assert store.manifest(name) == replace(bare, calibration=calibration)
+    with store.open(name) as collection:
+        collection.record_calibration(None)
+        assert collection.manifest.calibration is None
+    assert store.manifest(name) == bare
+
+
+WRITES: dict[str, Callable[[Collection, list[ImagePoint]], None]] = {
+    "upsert": lambda collection, points: collection.upsert(points[1:2]),
+    "delete": lambda collection, points: collection.delete([points[0].payload.id]),
+    "another class": lambda collection, points: collection.replace_payloads(
+        [replace(points[0].payload, class_name="dog")]
+    ),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+def test_what_is_written_drops_the_calibration(
+    store: Store,
+    made: Callable[..., str],
+    mixed: list[ImagePoint],
+    calibration: Calibration,
+    write: Callable[[Collection, list[ImagePoint]], None],
+) -> None:
+    """It was learned from other neighbours or classes; one that is made afterwards stays."""
+    name = made()
+    with store.open(name) as collection:
+        collection.upsert(mixed[:1])
+        collection.record_calibration(calibration)
+    with store.open(name) as collection:
+        write(collection, mixed)
+        assert collection.manifest.calibration is None
+        assert store.manifest(name).calibration is None
+        collection.record_calibration(calibration)
+    assert store.manifest(name).calibration == calibration
+
+
+def test_what_changes_no_neighbour_leaves_the_calibration(
+    store: Store, made: Callable[..., str], mixed: list[ImagePoint], calibration: Calibration
+) -> None:
+    """Nothing written, or payloads whose classes are as they were."""
+    name = made()
+    with store.open(name) as collection:
+        collection.upsert(mixed[:1])
+        collection.record_calibration(calibration)
+    with store.open(name) as collection:
+        collection.upsert([])
+        collection.delete([])
+        collection.replace_payloads([])
+        collection.replace_payloads([replace(mixed[0].payload, mtime_ns=5)], same_classes=True)
+        assert [payload.mtime_ns for payload in collection.scan()] == [5]
+    assert store.manifest(name).calibration == calibration
+
+
+def test_a_point_that_is_refused_leaves_the_calibration(
+    store: Store, made: Callable[..., str], point_of: NewPoint, calibration: Calibration
+) -> None:
+    """Nothing was written."""
+    name = made()
+    with store.open(name) as collection:
+        collection.record_calibration(calibration)
+        with pytest.raises(LookalikeError):
+            collection.upsert([point_of("bad.jpg", [0, 0, 0, 0])])
+    assert store.manifest(name).calibration == calibration
+
+
+def test_a_new_collection_has_no_calibration(
+    store: Store, manifest_of: NewManifest, calibration: Calibration
+) -> None:
+    """Whatever its manifest was copied from."""
+    manifest = manifest_of()
+    store.create(replace(manifest, calibration=calibration))
+    assert store.manifest(manifest.collection) == manifest
+    store.delete(manifest.collection)
+
+
+def test_what_takes_the_old_ones_place_is_not_calibrated(
+    store: Store, manifest_of: NewManifest, point_of: NewPoint, calibration: Calibration
+) -> None:
+    """The calibration goes with the collection that it was learned from."""
+    manifest = manifest_of()
+    name = manifest.collection
+    for each in (name, staged_name(name)):
+        store.create(manifest, name=each)
+        with store.open(each) as collection:
+            collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+    with store.open(name) as collection:
+        collection.record_calibration(calibration)
+    store.replace(name)
+    assert store.manifest(name).calibration is None
+    store.delete(name)
+
+
+def test_a_damaged_calibration_is_as_good_as_none(
+    store: Store, made: Callable[..., str], point_of: NewPoint, calibration: Calibration
+) -> None:
+    """The collection can be searched and written to, and calibrated anew."""
+    name = made()
+    bad = calibration.to_json() | {"points": "many"}
+    if isinstance(store, EmbeddedStore):
+        path = store.directory / name / "manifest.json"
+        path.write_text(json.dumps(store.manifest(name).to_json() | {"calibration": bad}), encoding="utf-8")
+    else:
+        client(store).update_collection(name, metadata={"lookalike-calibration": bad})
+    with store.open(name) as collection:
+        assert collection.manifest.calibration is None
+        collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+        collection.record_calibration(calibration)
+    assert store.manifest(name).calibration == calibration
+
+
+def test_who_records_a_dataset_brings_no_calibration_back(
+    made: Callable[..., str], store: Store, point_of: NewPoint, calibration: Calibration
+) -> None:
+    """Two processes have a collection on a server open; one drops what the other still has in mind."""
+    if isinstance(store, EmbeddedStore):
+        pytest.skip("an embedded collection is open once")
+    name = made()
+    with store.open(name) as collection:
+        collection.record_calibration(calibration)
+    with store.open(name) as one, store.open(name) as other:
+        one.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+        assert other.manifest.calibration == calibration
+        other.record_dataset("data", "/data")
+        assert other.manifest.calibration is None
+    assert store.manifest(name).calibration is None
+    assert store.manifest(name).datasets == {"data": "/data"}
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_calibration_made_in_the_middle_of_an_ingest_is_dropped(
+    made: Callable[..., str], store: Store, point_of: NewPoint, calibration: Calibration, goes_on: bool
+) -> None:
+    """By the next write, or at the latest when the collection is released."""
+    if isinstance(store, EmbeddedStore):
+        pytest.skip("an embedded collection is open once")
+    name = made()
+    with store.open(name) as writing:
+        writing.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+        with store.open(name) as calibrating:
+            calibrating.record_calibration(calibration)
+        if goes_on:
+            writing.upsert([point_of("2.jpg", [4, 3, 2, 1])])
+            assert store.manifest(name).calibration is None
+    assert store.manifest(name).calibration is None
 
 
 def test_a_staged_collection_takes_the_old_ones_place(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lookalike.calibration import Calibration
 from lookalike.errors import CollectionMissingError, ManifestError, StoreError, StoreLockedError
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.stores import embedded
@@ -331,3 +332,31 @@ def test_a_manifest_that_cannot_be_read_is_refused_with_its_path(
     for look in (store.manifest, store.open):
         with pytest.raises(ManifestError, match=r"manifest\.json"):
             look(manifest.collection)
+
+
+def test_a_calibration_goes_before_anything_is_written(
+    store: EmbeddedStore,
+    manifest_of: NewManifest,
+    point_of: NewPoint,
+    calibration: Calibration,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that is killed in the middle of a write leaves none that is stale."""
+    manifest = manifest_of()
+    store.create(manifest)
+    on_disk = []
+
+    class Dying:
+        def update(self, _: object) -> None:
+            on_disk.append(store.manifest(manifest.collection).calibration)
+            raise KeyboardInterrupt
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    with store.open(manifest.collection) as collection:
+        collection.record_calibration(calibration)
+        monkeypatch.setattr(collection, "_shard", Dying())
+        with pytest.raises(KeyboardInterrupt):
+            collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+    assert on_disk == [None]

@@ -171,7 +171,9 @@ def results_of(neighbours: list[list[int]]) -> QueryResults:
         scores=np.zeros(rows.shape),
         average_precision=np.zeros(len(rows)),
         near_identical=np.zeros(len(rows), dtype=np.int64),
+        strangers=np.zeros(len(rows)),
         verdicts={},
+        shares={},
     )
 
 

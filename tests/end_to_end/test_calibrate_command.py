@@ -1,0 +1,149 @@
+"""`search calibrate` as a process: what it prints and records, when that goes again, what it refuses."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lookalike.calibration import Calibration
+from lookalike.errors import LookalikeError
+from lookalike.stores.embedded import EmbeddedStore
+from search.commands import calibrate as module
+
+
+@pytest.fixture(scope="module")
+def calibrated(make_shell: Any, draw: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A shell beside `pictures/`, 24 of two classes and one without, in two calibrated collections."""
+    shell = make_shell(tmp_path_factory.mktemp("calibrated"))
+    draw(shell.folder / "pictures", "plain.png", *(f"{c}/{n}.png" for c in ("cat", "dog") for n in range(12)))
+    assert shell.ingest("pictures", "--distance", "cosine", "--distance", "euclid").code == 0
+    return shell, shell("search", "calibrate", "--all", "--json")
+
+
+@pytest.fixture
+def copied(calibrated: Any, make_shell: Any, tmp_path: Path) -> Any:
+    """The same, to be written to."""
+    shell, _ = calibrated
+    shutil.copytree(shell.folder / "home", tmp_path / "home")
+    shutil.copytree(shell.folder / "pictures", tmp_path / "pictures")
+    return make_shell(tmp_path)
+
+
+def store(shell: Any) -> EmbeddedStore:
+    """Where a shell's collections are."""
+    return EmbeddedStore(shell.folder / "home/qdrant")
+
+
+def calibrations(shell: Any) -> list[Calibration | None]:
+    """What the manifests say."""
+    return [store(shell).manifest(name).calibration for name in store(shell).names()]
+
+
+def test_what_it_learns_is_said_and_recorded(calibrated: Any) -> None:
+    """One object a collection, whose curves are those of the manifest, in Qdrant's own scores."""
+    shell, done = calibrated
+    assert done.code == 0, done.err
+    cosine, euclid = done.json
+    head = ["schema", "collection", "store", "created_at", "pictures", "unlabelled", "classes", "k", "pairs"]
+    curves = ["neighbours", "verdicts", "threshold"]
+    assert list(cosine) == [*head, "expected_calibration_error", *curves]
+    for found, recorded in zip((cosine, euclid), calibrations(shell), strict=True):
+        assert recorded is not None
+        assert (found["pictures"], found["unlabelled"], found["classes"], found["pairs"]) == (24, 1, 2, 240)
+        assert (recorded.pictures, recorded.points) == (24, 25)
+        error = found["expected_calibration_error"]
+        assert error["neighbours"] == recorded.reliability.neighbours
+        assert error["verdict"] == recorded.reliability.verdicts
+        sign = 1 if found is cosine else -1
+        scores = np.array([knot["score"] for knot in found["neighbours"]])
+        chances = [knot["chance"] for knot in found["neighbours"]]
+        np.testing.assert_allclose(recorded.chance(sign * scores), chances)
+        assert found["threshold"]["score"] == sign * recorded.threshold.nearness
+        assert found["verdicts"].keys() == {"majority", "nearer-ties", "nearest-class", "weighted"}
+
+
+def test_the_text_names_errors_chances_and_the_threshold(copied: Any) -> None:
+    """And evaluate prints the same errors."""
+    done = copied("search", "calibrate", "--distance", "euclid")
+    assert done.code == 0, done.err
+    for words in (
+        "calibrated by 24 pictures of 2 classes",
+        "1 pictures without a class",
+        "expected calibration error, 10 bins, on held-out halves",
+        "distance  same class, of the 10 nearest",
+        "of the vote",
+        "unlike anything indexed: nearest picture's distance over",
+        "if none of their class were here",
+    ):
+        assert words in done.out
+    errors = [line for line in done.out.splitlines() if line.startswith(("neighbours", "verdict,"))]
+    evaluated = copied("search", "evaluate", "--distance", "euclid").out.splitlines()
+    assert len(errors) == 6
+    assert set(errors) <= set(evaluated)
+    (found,) = copied("search", "evaluate", "--distance", "euclid", "--json").json
+    said = found["expected_calibration_error"]["neighbours"]
+    assert f"{said:.4f}" == errors[0].split()[-1]
+
+
+def test_an_ingest_that_changes_pictures_says_that_the_calibration_went(copied: Any, draw: Any) -> None:
+    """In a line for each collection, with the command that makes it anew; an unchanged run keeps it."""
+    options = ["pictures", "--new-root", "--distance", "cosine", "--distance", "euclid"]
+    assert "calibration" not in copied.ingest(*options).err
+    assert None not in calibrations(copied)
+    draw(copied.folder / "pictures", "cat/new.png")
+    done = copied.ingest(*options)
+    for name in store(copied).names():
+        assert f"make it anew with: search calibrate --collection {name}" in done.err
+    assert calibrations(copied) == [None, None]
+    assert "calibration" not in copied.ingest(*options).err
+
+
+def test_removing_and_rebuilding_say_so_too(copied: Any) -> None:
+    """Whatever takes the points away."""
+    name, other = store(copied).names()
+    done = copied("ingest", "rebuild", name)
+    assert done.code == 0, done.err
+    assert f"search calibrate --collection {name}" in done.err
+    done = copied("ingest", "remove", "--dataset", "pictures", "--yes")
+    assert f"search calibrate --collection {other}" in done.err
+    assert f"search calibrate --collection {name}" not in done.err
+    assert calibrations(copied) == [None, None]
+
+
+def test_too_little_is_refused_and_nothing_recorded(shell: Any, draw: Any, tmp_path: Path) -> None:
+    """Few pictures, one class, none, no collection; each says what is missing."""
+    assert shell("search", "calibrate").code == 6
+    draw(tmp_path / "pictures", *(f"cat/{number}.png" for number in range(25)))
+    shell.ingest("pictures")
+    done = shell("search", "calibrate")
+    assert (done.code, done.out) == (2, "")
+    assert "25 different pictures of 1 classes are too few to calibrate" in done.err
+    draw(tmp_path / "few", "cat/1.png", "dog/1.png", "dog/2.png")
+    shell.ingest("few")
+    shell("ingest", "remove", "--dataset", "pictures", "--yes")
+    done = shell("search", "calibrate", "--json")
+    assert (done.code, done.out) == (2, "")
+    assert "3 different pictures of 2 classes are too few to calibrate: it takes 20 of 2" in done.err
+    assert shell("search", "calibrate", "--all", "--collection", "x").code == 2
+    assert calibrations(shell) == [None]
+
+
+def test_what_changes_meanwhile_is_not_calibrated(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collection is free while it is learned from; what is learned of other points is not recorded."""
+    opened = store(copied)
+    name, _ = opened.names()
+    learn = module.leave_one_out
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        with opened.open(name) as collection:
+            payload = next(payload for payload in collection.scan() if payload.class_name == "cat")
+            collection.replace_payloads([replace(payload, class_name="dog")])
+        return learn(*arguments, **options)
+
+    monkeypatch.setattr(module, "leave_one_out", meanwhile)
+    with pytest.raises(LookalikeError, match="has changed while it was calibrated"):
+        module._calibrate(opened, name, module.StderrReporter(), seed=0)  # noqa: SLF001 - between its steps
+    assert opened.manifest(name).calibration is None
