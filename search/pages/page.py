@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lookalike.calibration import percent
 from lookalike.errors import UsageError
 from lookalike.files import atomic_path, check_writable, named_path
 
@@ -71,6 +72,7 @@ def environment() -> "Environment":
         keep_trailing_newline=True,
     )
     made.filters["csp_hash"] = csp_hash
+    made.filters["percent"] = percent
     made.globals["version"] = version("lookalike")
     return made
 

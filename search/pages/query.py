@@ -39,16 +39,21 @@ class NeighbourView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictView:
-    """What the neighbours vote for, with its share of the vote, 0 to 1."""
+    """What the neighbours vote for, with its share of the vote, and the chance of being right where known."""
 
     class_name: str
     share: float
+    chance: float | None
     is_right: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryView:
-    """A query as it is shown; `problem` says why it has no neighbours, where it could not be read."""
+    """A query as it is shown.
+
+    `problem` says why it has no neighbours, where it could not be read; `is_unlike` that it has no verdict,
+    since nothing that is indexed is like it.
+    """
 
     name: str
     file: Path | None
@@ -56,6 +61,7 @@ class QueryView:
     examples: str
     verdict: VerdictView | None
     neighbours: Sequence[NeighbourView]
+    is_unlike: bool = False
     problem: str | None = None
 
     @property
@@ -89,6 +95,11 @@ class QueryReport:
         """How many verdicts are known to be right."""
         return sum(query.verdict is not None and query.verdict.is_right is True for query in self.queries)
 
+    @property
+    def has_chances(self) -> bool:
+        """Whether a calibration says anything of any neighbour."""
+        return any(hit.chance is not None for query in self.queries for hit in query.neighbours)
+
     def files(self) -> Iterator[Path | None]:
         """Every picture on the page."""
         for query in self.queries:
@@ -118,7 +129,7 @@ def query_report(
 
 def query_view(answer: Answer) -> QueryView:
     """An answer as it is shown."""
-    own, verdict = answer.class_name, answer.verdict
+    own = answer.class_name
     with_, without = (", ".join(names) for names in (answer.positives, answer.negatives))
     said = [f"and {with_}" if with_ else "", f"not {without}" if without else ""]
     return QueryView(
@@ -126,14 +137,19 @@ def query_view(answer: Answer) -> QueryView:
         file=answer.file,
         class_name=own,
         examples="; ".join(filter(None, said)),
-        verdict=_verdict_view(verdict, own) if verdict else None,
+        verdict=_verdict_view(answer.verdict, answer) if answer.verdict else None,
         neighbours=[_neighbour_view(hit, own) for hit in answer.hits],
+        is_unlike=bool(answer.unlike_anything),
     )
 
 
-def _verdict_view(verdict: Verdict, own: str | None) -> VerdictView:
-    is_right = None if own is None else verdict.class_name == own
-    return VerdictView(class_name=verdict.class_name, share=verdict.share, is_right=is_right)
+def _verdict_view(verdict: Verdict, answer: Answer) -> VerdictView:
+    return VerdictView(
+        class_name=verdict.class_name,
+        share=verdict.share,
+        chance=answer.verdict_chance,
+        is_right=None if answer.class_name is None else verdict.class_name == answer.class_name,
+    )
 
 
 def unread(outcome: Unanswered) -> QueryView:

@@ -328,6 +328,18 @@ def test_chances_and_networks_are_shown_where_they_are_known(collection: Collect
     assert "resnet101v2-cosine: not in it" in page.text
 
 
+def test_a_calibrated_answer_says_how_often_such_a_verdict_is_right(
+    collection: Collection, tmp_path: Path
+) -> None:
+    """And that there is none where the picture is unlike anything indexed."""
+    sure = collection.answer(13, verdict_chance=0.93, unlike_anything=False)
+    page = query_page(collection, tmp_path / "a.html", sure)
+    assert "with 70 % of the vote, ≈ 93 % right" in page.text
+    far = collection.answer(13, verdict=None, unlike_anything=True)
+    page = query_page(collection, tmp_path / "a.html", far)
+    assert "No verdict: the picture is unlike anything indexed." in page.text
+
+
 def test_an_unread_query_has_its_place_and_its_reason(collection: Collection, tmp_path: Path) -> None:
     """The others are answered; nothing is left out in silence."""
     gone = Unanswered(query="x.jpg", file=None, problem="x.jpg is not there")
@@ -411,8 +423,10 @@ def test_an_evaluation_shows_its_figures_with_intervals(collection: Collection, 
         said = f"{name}{100 * found.value:.1f} %{100 * found.low:.1f} to {100 * found.high:.1f} %"
         assert said in page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert "2 without a class were left out" in page.text
+    assert collection.evaluation.reliability is not None
     for rule in VoteRule:
         assert rule in page.text
+        assert f"{collection.evaluation.reliability.verdicts[rule]:.4f}" in page.text
 
 
 def test_the_confusion_table_is_that_of_the_evaluation(collection: Collection, tmp_path: Path) -> None:
