@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
-VOID = frozenset({"meta", "link", "input", "br", "img", "hr", "image", "use"})
+VOID = frozenset({"meta", "link", "input", "br", "img", "hr"})
 LANDMARKS = ("header", "main", "footer")
 CELLS = ("th", "td")
 
@@ -36,6 +36,12 @@ class _Reader(HTMLParser):
             self.problems.append(f"<{tag}> has an attribute twice")
         if tag not in VOID:
             self.open_tags.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """As SVG's elements end themselves."""
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
 
     def handle_endtag(self, tag: str) -> None:
         if not self.open_tags or self.open_tags[-1] != tag:
