@@ -6,7 +6,6 @@
 import base64
 import hashlib
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +59,8 @@ def shown(text: str) -> str:
 @cache
 def environment() -> "Environment":
     """Jinja with escaping always on; every value goes through `shown`."""
+    from importlib.metadata import version
+
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(

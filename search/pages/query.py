@@ -1,9 +1,10 @@
 """The page of `search query --html`: each query with its verdict and its neighbours."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from lookalike.console import Reporter
 from lookalike.manifest import CollectionManifest
@@ -83,6 +84,7 @@ class QueryReport:
     score: str
     rule: VoteRule
     k: int
+    is_fused: bool
     queries: Sequence[QueryView]
 
     @property
@@ -121,14 +123,24 @@ def query_report(
         score=score,
         rule=options.vote,
         k=options.k,
+        is_fused=len(manifests) > 1,
         queries=[
-            query_view(outcome) if isinstance(outcome, Answer) else unread(outcome) for outcome in outcomes
+            query_view(outcome, _short_names(manifests)) if isinstance(outcome, Answer) else unread(outcome)
+            for outcome in outcomes
         ],
     )
 
 
-def query_view(answer: Answer) -> QueryView:
-    """An answer as it is shown."""
+def _short_names(manifests: Sequence[CollectionManifest]) -> dict[str, str]:
+    """Collection -> its network's name, where that tells it from the others."""
+    networks = [manifest.identity.backbone for manifest in manifests]
+    if len(set(networks)) < len(networks):
+        return {}
+    return {manifest.collection: manifest.identity.backbone for manifest in manifests}
+
+
+def query_view(answer: Answer, networks: Mapping[str, str] = MappingProxyType({})) -> QueryView:
+    """An answer as it is shown; `networks` are the names to show of collections, instead of their own."""
     own = answer.class_name
     with_, without = (", ".join(names) for names in (answer.positives, answer.negatives))
     said = [f"and {with_}" if with_ else "", f"not {without}" if without else ""]
@@ -138,7 +150,7 @@ def query_view(answer: Answer) -> QueryView:
         class_name=own,
         examples="; ".join(filter(None, said)),
         verdict=_verdict_view(answer.verdict, answer) if answer.verdict else None,
-        neighbours=[_neighbour_view(hit, own) for hit in answer.hits],
+        neighbours=[_neighbour_view(hit, own, networks) for hit in answer.hits],
         is_unlike=bool(answer.unlike_anything),
     )
 
@@ -165,7 +177,7 @@ def unread(outcome: Unanswered) -> QueryView:
     )
 
 
-def _neighbour_view(hit: Neighbour, own: str | None) -> NeighbourView:
+def _neighbour_view(hit: Neighbour, own: str | None, networks: Mapping[str, str]) -> NeighbourView:
     return NeighbourView(
         rank=hit.rank,
         score=hit.score,
@@ -176,11 +188,11 @@ def _neighbour_view(hit: Neighbour, own: str | None) -> NeighbourView:
         chance=hit.chance,
         placings=[
             PlacingView(
-                network=network,
+                network=networks.get(collection, collection),
                 rank=placing.rank if placing else None,
                 score=placing.score if placing else None,
             )
-            for network, placing in hit.placings.items()
+            for collection, placing in hit.placings.items()
         ],
     )
 

@@ -324,8 +324,8 @@ def test_chances_and_networks_are_shown_where_they_are_known(collection: Collect
     hits = [replace(answer.hits[0], chance=0.868, placings=placings)]
     page = query_page(collection, tmp_path / "a.html", replace(answer, hits=hits))
     assert f"similarity {hits[0].score:.4f} ≈ 87 % same class" in page.text
-    assert "vgg16-cosine: 2., 0.5000" in page.text
-    assert "resnet101v2-cosine: not in it" in page.text
+    assert "vgg16: rank 2, 0.5000" in page.text
+    assert "resnet101v2-cosine: not in it" in page.text  # of a collection that was not asked
 
 
 def test_a_calibrated_answer_says_how_often_such_a_verdict_is_right(
@@ -334,7 +334,7 @@ def test_a_calibrated_answer_says_how_often_such_a_verdict_is_right(
     """And that there is none where the picture is unlike anything indexed."""
     sure = collection.answer(13, verdict_chance=0.93, unlike_anything=False)
     page = query_page(collection, tmp_path / "a.html", sure)
-    assert "with 70 % of the vote, ≈ 93 % right" in page.text
+    assert "; estimated chance to be right: ≈ 93 %" in page.text
     far = collection.answer(13, verdict=None, unlike_anything=True)
     page = query_page(collection, tmp_path / "a.html", far)
     assert "No verdict: the picture is unlike anything indexed." in page.text
