@@ -1,15 +1,16 @@
 """Stage 1: Keras weights become an ONNX model.
 
 `ready_model` hands a model file to the other stages, exporting it first where it is not there yet;
-`outdated` says which collections this version's models do not fit.
+`unpooled_model` hands over the same model with every value of its last layer; `outdated` says which
+collections this version's models do not fit.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exporter.export import ModelFile, ModelSpec, outdated, ready_model
+    from exporter.export import FeatureModel, ModelFile, ModelSpec, outdated, ready_model, unpooled_model
 
-__all__ = ["ModelFile", "ModelSpec", "outdated", "ready_model"]
+__all__ = ["FeatureModel", "ModelFile", "ModelSpec", "outdated", "ready_model", "unpooled_model"]
 
 
 def __getattr__(name: str) -> object:

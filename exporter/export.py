@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.graph import build_graph
@@ -102,6 +102,14 @@ class ModelSpec:
         )
 
     @property
+    def unpooled(self) -> "ModelSpec":
+        """The same layer, every value of it: to look into, not to be a collection.
+
+        So its vectors may be longer than Qdrant takes.
+        """
+        return replace(self, pooling=Pooling.FLATTEN)
+
+    @property
     def network(self) -> SubNetwork:
         """The part of the backbone that the tap needs."""
         return self.whole_network.up_to(self.layer)
@@ -138,6 +146,14 @@ class ModelFile:
     manifest: ModelManifest
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureModel:
+    """A model whose output `[N, H * W * C]` is a whole feature map in that order; `shape` is `(H, W, C)`."""
+
+    path: Path
+    shape: tuple[int, int, int]
+
+
 def ready_model(
     wanted: ModelSpec | CollectionManifest, *, settings: Settings, reporter: Reporter
 ) -> ModelFile:
@@ -149,8 +165,28 @@ def ready_model(
         StoreLockedError: another process has been making a model all the while.
     """
     if isinstance(wanted, CollectionManifest):
-        return _model_of_collection(wanted, settings, reporter)
+        _require_current(wanted)
+        spec = ModelSpec.of_collection(wanted)
+        return _model_of_collection(wanted, spec, wanted.identity, settings, reporter)
     return _model_of_spec(wanted, settings, reporter)
+
+
+def unpooled_model(wanted: CollectionManifest, *, settings: Settings, reporter: Reporter) -> FeatureModel:
+    """The model that a collection was made with, less its pooling; exported where it is not here.
+
+    Raises:
+        UsageError: the collection's layer gives vectors, and there is nothing that was pooled.
+        WeightsError, ManifestError, StoreLockedError: as `ready_model`.
+    """
+    _require_current(wanted)
+    spec = ModelSpec.of_collection(wanted)
+    if spec.pooling is Pooling.NONE:
+        raise UsageError(f"{spec.backbone.title}'s {spec.layer} gives vectors; it has no pooling to undo")
+    spec = spec.unpooled
+    identity = replace(wanted.identity, pooling=spec.pooling, dimension=spec.dimension)
+    model = _model_of_collection(wanted, spec, identity, settings, reporter)
+    height, width, channels = spec.network.shape
+    return FeatureModel(path=model.path, shape=(height, width, channels))
 
 
 def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Reporter) -> ModelFile:
@@ -228,23 +264,29 @@ def _known_model(spec: ModelSpec, settings: Settings) -> ModelFile | None:
     return next((model for model in fitting if _same_source(model, spec.weights)), None)
 
 
-def _model_of_collection(wanted: CollectionManifest, settings: Settings, reporter: Reporter) -> ModelFile:
-    _require_current(wanted)
+def _model_of_collection(
+    wanted: CollectionManifest,
+    spec: ModelSpec,
+    identity: ModelIdentity,
+    settings: Settings,
+    reporter: Reporter,
+) -> ModelFile:
+    """The model with this identity, by the weights of a collection."""
     for model in known_models(settings):
-        if model.manifest.identity == wanted.identity and model.manifest.graph_revision == GRAPH_REVISION:
+        if model.manifest.identity == identity and model.manifest.graph_revision == GRAPH_REVISION:
             return model
-    spec = ModelSpec.of_collection(wanted)
     if wanted.weights.kind is WeightsKind.FILE and not Path(spec.weights).is_file():
         raise WeightsError(
             f"the model of {wanted.collection} is not here any more, and neither are its weights "
             f"{spec.weights}; put that file back, or ingest anew"
         )
-    reporter.say(f"exporting the model of {wanted.collection} again from {spec.weights}")
+    again = "again from" if identity == wanted.identity else "without its pooling from"
+    reporter.say(f"exporting the model of {wanted.collection} {again} {spec.weights}")
     model = _model_of_spec(spec, settings, reporter)
-    if model.manifest.identity != wanted.identity:
+    if model.manifest.identity != identity:
         raise ManifestError(
             f"{spec.weights} gives another space than {wanted.collection} was made with: "
-            f"{_difference(wanted.identity, model.manifest.identity)}. "
+            f"{_difference(identity, model.manifest.identity)}. "
             "Bring the old weights back, or ingest anew"
         )
     return model

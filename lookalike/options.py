@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -51,6 +52,10 @@ MaxPixelsOption = Annotated[
         metavar="N",
         help="Larger pictures are left out; WebP, AVIF and HEIC from a quarter of it on.",
     ),
+]
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write a page with the pictures here, all in one file."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 

@@ -58,14 +58,28 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """The neighbours of one picture, best first, and what follows from them.
+
+    `verdict` is the class that they vote for; None where none has one, where one class alone was searched, or
+    where the picture is `unlike_anything` that is indexed. `verdict_chance` is the chance that it is right, 0
+    to 1. That and whether it is unlike anything are None where no calibration says so.
+    """
+
+    hits: Sequence[Neighbour]
+    verdict: Verdict | None
+    verdict_chance: float | None = None
+    unlike_anything: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The neighbours of one picture, best first, and what each step took in milliseconds.
+    """What was found for one picture, as in `Findings`, and what each step took in milliseconds.
 
     `query` is its name as it was asked for, `file` where it lies, if it does (standard input does not), and
     `indexed` what is known of it where it is in the collection with the bytes that it has. `positives` and
-    `negatives` are the names of the other examples. `verdict` is the class that the neighbours vote for; None
-    where none has one, or one class alone was searched. `provider` is what embedded it, None where every
-    vector was known.
+    `negatives` are the names of the other examples. `provider` is what embedded it, None where every vector
+    was known.
     """
 
     query: str
@@ -79,8 +93,19 @@ class Answer:
     search_ms: float
     positives: Sequence[str] = ()
     negatives: Sequence[str] = ()
+    verdict_chance: float | None = None
+    unlike_anything: bool | None = None
 
     @property
     def class_name(self) -> str | None:
         """The query's own class, where it is known."""
         return self.indexed.class_name if self.indexed else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """A query that could not be read, with what was said of it."""
+
+    query: str
+    file: Path | None
+    problem: str

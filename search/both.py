@@ -16,24 +16,23 @@ from search.network import Network
 from search.quality.vote import Verdict, VoteRule, vote
 
 
-def check_fusion(manifests: Sequence[CollectionManifest], options: QueryOptions) -> None:
-    """Says before anything is asked that collections cannot be fused as the options want it.
+def check_fusion(networks: Sequence[Network], options: QueryOptions) -> None:
+    """Says before anything is asked that networks cannot be fused as the options want it.
 
     Raises:
-        UsageError: a calibration is missing.
+        UsageError: a calibration is missing, or is stale.
     """
-    if len(manifests) > 1 and options.fusion is FusionRule.CALIBRATED:
-        chances_of(manifests)
+    if len(networks) > 1 and options.fusion is FusionRule.CALIBRATED:
+        _chances(networks)
 
 
-def chances_of(manifests: Sequence[CollectionManifest]) -> list[Chance]:
-    """For each collection what turns similarities (Euclidean distances negated) into chances.
-
-    Raises:
-        UsageError: one of them is not calibrated.
-    """
-    names = ", ".join(manifest.collection for manifest in manifests)
-    raise UsageError(f"--fusion calibrated needs calibrated collections ({names}); run: search calibrate")
+def _chances(networks: Sequence[Network]) -> list[Chance]:
+    """For each network what turns similarities (Euclidean distances negated) into chances."""
+    missing = [network.name for network in networks if network.calibration is None]
+    if missing:
+        command = " ".join(["search calibrate", *(f"--collection {name}" for name in missing)])
+        raise UsageError(f"--fusion calibrated needs collections that are calibrated; run: {command}")
+    return [network.calibration.candidate_chance for network in networks if network.calibration is not None]
 
 
 def fused_neighbours(
@@ -98,7 +97,7 @@ class _Asking:
         found = self._found(requests)
         manifests = [network.manifest for network in self.networks]
         rule = self.options.fusion
-        chances = chances_of(manifests) if rule is FusionRule.CALIBRATED else ()
+        chances = _chances(self.networks) if rule is FusionRule.CALIBRATED else ()
         scores = fused(found.similarities, rule, chances=chances, depth=self.depth)[0]
         places = [ranks(similarity, self.depth)[0] for similarity in found.similarities]
         order = [int(row) for row in np.argsort(-scores, kind="stable") if scores[row] > -np.inf]

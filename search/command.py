@@ -6,12 +6,14 @@ from lookalike.console import command_app, run_command
 from search.commands.calibrate import calibrate
 from search.commands.duplicates import duplicates
 from search.commands.evaluate import evaluate
+from search.commands.explain import explain
+from search.commands.map import map_
 from search.commands.neighbours import neighbours
 from search.commands.query import query
 
 app = command_app("Find the pictures most like a given one.")
-for subcommand in (query, evaluate, calibrate, neighbours, duplicates):
-    app.command(subcommand.__name__)(subcommand)
+for subcommand in (query, evaluate, calibrate, neighbours, duplicates, explain, map_):
+    app.command(subcommand.__name__.removesuffix("_"))(subcommand)
 
 
 def main() -> NoReturn:

@@ -12,7 +12,7 @@ from search.exact import ExactSearch
 
 Neighbours = tuple[Payload, list[SearchHit]]
 
-EXACT_PICTURES = 100_000
+EXACT_PICTURES = 50_000
 EXACT_BYTES = 2**30
 """Up to so many pictures, and so much memory for their vectors, comparing all with all in numpy is as fast
 as asking the embedded store's index for each (benchmarks/neighbours.py)."""

@@ -148,10 +148,10 @@ def _indexed_file(source: Source, max_pixels: int) -> tuple[str, Pixels]:
 
 def _read(source: Source, max_pixels: int) -> tuple[str, Pixels]:
     """The SHA-256 and the pixels of a picture."""
-    with nullcontext(_stdin()) if source.file is None else opened(source.file) as stream:
+    with nullcontext(stdin_stream()) if source.file is None else opened(source.file) as stream:
         return sha256_of(stream), decode(stream, source.name, max_pixels=max_pixels).pixels
 
 
-def _stdin() -> BinaryIO:
-    """All of standard input; nothing where it is closed."""
+def stdin_stream() -> BinaryIO:
+    """All of standard input as a stream that can be read again and again; nothing where it is closed."""
     return read_piped(sys.stdin.buffer) if sys.stdin is not None else io.BytesIO()

@@ -14,13 +14,18 @@ from lookalike.pictures.decoding import Pixels
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, usable_rows
 from lookalike.stores.protocol import Collection, Store
+from search.estimates import usable_calibration
 
 
 class Network:
-    """One side of a search. `load_ms` is what opening and loading took and nobody was told of yet."""
+    """One side of a search. `load_ms` is what opening and loading took and nobody was told of yet.
+
+    `calibration` is the collection's, where it has one that is not stale.
+    """
 
     def __init__(self, collection: Collection, *, settings: Settings, reporter: Reporter) -> None:
         self.collection = collection
+        self.calibration = usable_calibration(collection, reporter.say)
         self.load_ms = 0.0
         self._settings = settings
         self._reporter = reporter

@@ -180,8 +180,8 @@ _NO_DECIMALS, _ALL = 10, 100
 
 
 def _tick(share: float, _: float) -> str:
-    """`97 %`, and `97.5 %` where it is between two."""
-    percent = round(100 * share, 1)
+    """`97 %`, and `97.25 %` where it is between two."""
+    percent = round(100 * share, 2)
     return f"{percent:g} %"
 
 

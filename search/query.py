@@ -12,15 +12,14 @@ from lookalike.manifest import CollectionManifest
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, PointFilter, SearchHit
 from lookalike.stores.protocol import Store
-from search.answers import Answer, Neighbour, QueryOptions
+from search.answers import Answer, Findings, Neighbour, QueryOptions
 from search.both import check_fusion, fused_neighbours
 from search.choice import file_of
+from search.estimates import estimated
 from search.examples import NO_EXAMPLES, Example, ExampleSet, combined, read_example
 from search.network import Network, milliseconds_since
 from search.quality.vote import Verdict, VoteRule, vote
 from search.sources import Source, find_sources
-
-Found = tuple[list[Neighbour], Verdict | None]
 
 
 class Searcher:
@@ -72,7 +71,7 @@ class Searcher:
             PictureError: the picture cannot be read, or the examples leave nothing to search for.
             UsageError: the rankings of these collections cannot be fused as the options want it.
         """
-        check_fusion([network.manifest for network in self.networks], options)
+        check_fusion(self.networks, options)
         started, loaded = time.perf_counter(), self._load_ms()
         example = self.read(source, options)
         vectors = self._vectors(example, positives, negatives)
@@ -87,13 +86,17 @@ class Searcher:
             if options.include_self
             else example.sha256.union(*(other.sha256 for other in others)),
         )
-        hits, verdict = self._found(vectors, where, options)
+        found = self._found(vectors, where, options)
+        if len(self.networks) == 1 and not others and _asks_everything(options):
+            found = _with_estimates(found, self.networks[0], options)
         return Answer(
             query=example.name,
             file=example.file,
             indexed=example.indexed,
-            hits=hits[: options.limit],
-            verdict=verdict,
+            hits=found.hits[: options.limit],
+            verdict=found.verdict,
+            verdict_chance=found.verdict_chance,
+            unlike_anything=found.unlike_anything,
             provider=next((each.provider for each in (example, *others) if each.provider), None),
             load_ms=self._load_ms(forget=True),
             embed_ms=embed_ms,
@@ -120,9 +123,10 @@ class Searcher:
             vectors.append(vector)
         return vectors
 
-    def _found(self, vectors: Sequence[FloatVector], where: PointFilter, options: QueryOptions) -> Found:
+    def _found(self, vectors: Sequence[FloatVector], where: PointFilter, options: QueryOptions) -> Findings:
         if len(self.networks) > 1:
-            return fused_neighbours(self.networks, vectors, where, options)
+            hits, verdict = fused_neighbours(self.networks, vectors, where, options)
+            return Findings(hits=hits, verdict=verdict)
         return _nearest(self.networks[0], vectors[0], where, options)
 
     def _load_ms(self, *, forget: bool = False) -> float:
@@ -134,7 +138,33 @@ class Searcher:
         return total
 
 
-def _nearest(network: Network, vector: FloatVector, where: PointFilter, options: QueryOptions) -> Found:
+def _asks_everything(options: QueryOptions) -> bool:
+    """Whether a picture asks all others, as those did that a calibration was learned from."""
+    return options.class_name is None and options.dataset is None and not options.include_self
+
+
+def _with_estimates(found: Findings, network: Network, options: QueryOptions) -> Findings:
+    """With what the collection's calibration says, where it has one."""
+    if network.calibration is None:
+        return found
+    estimates = estimated(
+        network.calibration,
+        scores=[hit.score for hit in found.hits],
+        classes=[hit.payload.class_name for hit in found.hits],
+        verdict=found.verdict,
+        rule=options.vote,
+        k=options.k,
+    )
+    chances = zip(found.hits, estimates.neighbours, strict=True)
+    return Findings(
+        hits=[replace(hit, chance=chance) for hit, chance in chances],
+        verdict=None if estimates.unlike_anything else found.verdict,
+        verdict_chance=None if estimates.unlike_anything else estimates.verdict,
+        unlike_anything=estimates.unlike_anything,
+    )
+
+
+def _nearest(network: Network, vector: FloatVector, where: PointFilter, options: QueryOptions) -> Findings:
     """At least as many as are asked for or vote."""
     limit = max(options.limit, options.k)
     hits = network.collection.query(vector, limit=limit, where=where, exact=options.exact)
@@ -147,7 +177,7 @@ def _nearest(network: Network, vector: FloatVector, where: PointFilter, options:
         )
         for rank, hit in enumerate(hits, start=1)
     ]
-    return neighbours, _verdict(network, vector, hits[: options.k], where, options)
+    return Findings(hits=neighbours, verdict=_verdict(network, vector, hits[: options.k], where, options))
 
 
 def _verdict(

@@ -14,7 +14,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 COMMANDS = {
     "exporter": ("run", "list", "verify"),
     "ingest": ("run", "status", "rebuild", "remove", "sample"),
-    "search": ("query", "evaluate", "calibrate", "neighbours", "duplicates"),
+    "search": ("query", "evaluate", "calibrate", "neighbours", "duplicates", "explain", "map"),
 }
 
 

@@ -8,14 +8,14 @@ import ctypes
 import gc
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from io import SEEK_END
 from threading import Lock
 from types import ModuleType
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,29 +80,55 @@ def decode(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Pict
     Raises:
         PictureError: it is no picture that can be shown, or too large; `name` stands in the message.
     """
+    return _guarded(stream, name, max_pixels, REDUCED_SIDE, _decoded)
+
+
+def decode_small(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MAX_PIXELS) -> "Image.Image":
+    """The whole picture as a person sees it, RGB, its longer side `edge` pixels, or less if it has less.
+
+    `stream` is read from its beginning and can be sought in.
+
+    Raises:
+        PictureError: as `decode`.
+    """
+
+    def small(image: "Image.Image", full: tuple[int, int], _: Extent) -> "Image.Image":
+        return _upright_small(image, full, edge)
+
+    return _guarded(stream, name, max_pixels, 2 * edge, small)
+
+
+Extent = tuple[float, float]
+T = TypeVar("T")
+Make = Callable[["Image.Image", tuple[int, int], Extent], T]
+"""Makes something of an open picture that is stored as so many pixels and decoded to such an extent."""
+
+
+def _guarded(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make[T]) -> T:
+    """What is made of a file; JPEGs are decoded at a part of their size where `side` is left of both."""
     size = stream.seek(0, SEEK_END)
     stream.seek(0)
     head = stream.read(HEAD_BYTES)
     if not head:
         raise PictureError(f"{name} is empty", reason=SkipReason.EMPTY)
     with _reasons(head, size, name), _room_for_file(head, size, name), ExitStack() as room:
-        return _opened_and_decoded(stream, head, name, max_pixels, room)
+        return _opened_and_made(stream, head, name, max_pixels, side, make, room)
 
 
-def _opened_and_decoded(
-    stream: BinaryIO, head: bytes, name: str, max_pixels: int, room: ExitStack
-) -> Picture:
+def _opened_and_made(
+    stream: BinaryIO, head: bytes, name: str, max_pixels: int, side: int, make: Make[T], room: ExitStack
+) -> T:
     """Takes what it needs of the budget into `room`, to be given back when nothing here is held any more."""
     with _pillow().open(stream, formats=_formats(head, name)) as image:
         full = image.size
         _check_header(image, name, max_pixels)
-        extent = _reduce(image)
+        extent = _reduce(image, side)
         needed = _bytes_needed(image, full, stream, name)
         _check_pixels(name, full, max_pixels * BYTES_A_PIXEL * full[0] * full[1] // needed)
         room.enter_context(DECODING.taken(needed + _working_bytes(image)))
         if needed >= LARGE_BYTES:
             room.callback(_give_back)
-        return _decoded(image, full, extent)
+        return make(image, full, extent)
 
 
 def _give_back() -> None:
@@ -186,10 +212,10 @@ def _check_pixels(name: str, size: tuple[int, int], limit: int) -> None:
         )
 
 
-def _reduce(image: "Image.Image") -> tuple[float, float]:
+def _reduce(image: "Image.Image", side: int) -> Extent:
     """Has a large JPEG decoded at a part of its size; what remains of width and height, to the fraction."""
     if image.format in _JPEGS:
-        drafted = image.draft(None, (REDUCED_SIDE, REDUCED_SIDE))
+        drafted = image.draft(None, (side, side))
         if drafted:
             _, (_, _, width, height) = drafted
             return width, height
@@ -219,7 +245,7 @@ def _working_bytes(image: "Image.Image") -> int:
     return 4 * BYTES_A_PIXEL * min(image.width * image.height, WHOLE_PIXELS)
 
 
-def _decoded(image: "Image.Image", full: tuple[int, int], extent: tuple[float, float]) -> Picture:
+def _decoded(image: "Image.Image", full: tuple[int, int], extent: Extent) -> Picture:
     """The picture of an open file that is stored as `full` and decoded as `extent` pixels."""
     _scale_key(image)
     image.load()
@@ -229,7 +255,7 @@ def _decoded(image: "Image.Image", full: tuple[int, int], extent: tuple[float, f
     return Picture(pixels=np.asarray(square, dtype=np.uint8), width=width, height=height)
 
 
-def _upright_square(image: "Image.Image", extent: tuple[float, float], turn: str | None) -> "Image.Image":
+def _upright_square(image: "Image.Image", extent: Extent, turn: str | None) -> "Image.Image":
     """Turned and then scaled; a large picture the other way round, which may round to the next value."""
     if turn is None:
         return prepare(image, extent)
@@ -241,7 +267,24 @@ def _upright_square(image: "Image.Image", extent: tuple[float, float], turn: str
     return prepare(image, extent).transpose(way)
 
 
-def prepare(image: "Image.Image", extent: tuple[float, float]) -> "Image.Image":
+def _upright_small(image: "Image.Image", full: tuple[int, int], edge: int) -> "Image.Image":
+    """All of the picture in a square of `edge` pixels; never larger than its file has it."""
+    _scale_key(image)
+    image.load()
+    turn = _turn(image)
+    scale = min(1.0, edge / max(full))
+    width, height = (max(1, round(scale * side)) for side in full)
+    if not _is_plain(image):  # no second picture of its size, whatever its mode
+        coarse = min(1.0, math.sqrt(WHOLE_PIXELS / (image.width * image.height)))
+        if coarse < 1:
+            sides = max(1, int(coarse * image.width)), max(1, int(coarse * image.height))
+            image = image.resize(sides, _pillow().Resampling.NEAREST)
+        image = _on_white(image)
+    small = image.resize((width, height), _pillow().Resampling.BICUBIC).convert("RGB")
+    return small if turn is None else small.transpose(_pillow().Transpose[turn])
+
+
+def prepare(image: "Image.Image", extent: Extent) -> "Image.Image":
     """RGB: the shorter side scaled to the network's square, the centre cut out.
 
     What is RGB or grey is scaled as it is. All else is made RGB first; where it is large in bands, which may

@@ -3,19 +3,21 @@
 import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lookalike.console import StderrReporter, Verbose, one_line, say
+from lookalike.console import Reporter, StderrReporter, Verbose, one_line, say
 from lookalike.errors import UsageError
 from lookalike.manifest import Distance
-from lookalike.options import JsonOption, StoreOption, store_in_use
+from lookalike.options import HtmlOption, JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from search.choice import choose_collection
 from search.disk import FileState
 from search.duplicates import ABOVE, Group, Member, find_duplicates
+from search.pages.page import page_path
 
 
 def duplicates(
@@ -45,6 +47,7 @@ def duplicates(
     print0: Annotated[
         bool, typer.Option("--print0", help="The same, each ended by NUL, for xargs -0.")
     ] = False,
+    html: HtmlOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
@@ -52,6 +55,7 @@ def duplicates(
     """Show groups of the same picture, and which file to keep; nothing is deleted."""
     if paths + print0 + as_json > 1:
         raise UsageError("--paths, --print0 and --json each print something else; take one of them")
+    page = page_path(html) if html is not None else None
     settings, reporter = Settings.from_environment(), StderrReporter()
     with store_in_use(store, settings, reporter) as opened:
         name = choose_collection(
@@ -77,6 +81,15 @@ def duplicates(
             typer.echo(_text(group, number))
         typer.echo(_total(groups))
     _warn_of_changes(groups)
+    if page is not None:
+        _write_page(page, groups, name, above, reporter)
+
+
+def _write_page(path: Path, groups: Sequence[Group], name: str, above: float, reporter: Reporter) -> None:
+    from search.pages.duplicates import duplicates_report, write_duplicates_page
+
+    report = duplicates_report(groups, collection=name, above=above)
+    write_duplicates_page(path, report, reporter=reporter)
 
 
 def _print_paths(groups: Sequence[Group], end: bytes) -> None:

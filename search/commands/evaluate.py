@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from lookalike.console import StderrReporter, Verbose, one_line
+from lookalike.console import Reporter, StderrReporter, Verbose, one_line
 from lookalike.errors import CollectionMissingError, UsageError
 from lookalike.files import atomic_path, check_writable
-from lookalike.manifest import Distance
-from lookalike.options import JsonOption, StoreOption, store_in_use
+from lookalike.manifest import CollectionManifest, Distance
+from lookalike.options import HtmlOption, JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store
@@ -20,6 +20,7 @@ from search.choice import choose_both, choose_collection, fitting_collections
 from search.commands.reliability import reliability_json, reliability_lines
 from search.evaluations import EvaluationOptions, Plan, Setting, evaluated
 from search.fusion import FusionRule
+from search.pages.page import page_path
 from search.plots import PLOT_SUFFIXES, write_plot
 from search.quality.evaluation import DEPTH, NEAR_ABOVE, Estimate
 from search.quality.indexed import IndexFigures
@@ -81,6 +82,7 @@ def evaluate(
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Draw the figures here: .png, .svg or .pdf."),
     ] = None,
+    html: HtmlOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
@@ -89,6 +91,7 @@ def evaluate(
     for file, option, suffixes in ((csv_file, "--csv", ()), (plot_file, "--plot", PLOT_SUFFIXES)):
         if file is not None:
             check_writable(file, option, suffixes)
+    page = page_path(html) if html is not None else None
     settings, reporter = Settings.from_environment(), StderrReporter()
     options = EvaluationOptions(
         where=PointFilter(dataset=dataset),
@@ -99,6 +102,7 @@ def evaluate(
         indexed=indexed,
     )
     done: list[Evaluation] = []
+    gains: list[list[Comparison]] = []
     with store_in_use(store, settings, reporter) as opened:
         plan = _plan(
             opened, settings, reporter, collection or [], backbone, distance, fusion or [], every=every
@@ -110,10 +114,35 @@ def evaluate(
             else:
                 typer.echo(_text(setting.evaluation, differences, options))
             done.append(setting.evaluation)
+            gains.append(differences)
+        manifests = [opened.manifest(_first_collection(each)) for each in done] if page else []
     if csv_file is not None:
         _write_csv(csv_file, done)
     if plot_file is not None:
         write_plot(plot_file, done, seed=seed)
+    if page is not None:
+        _write_page(page, done, gains, manifests, k, reporter)
+
+
+def _first_collection(evaluation: Evaluation) -> str:
+    return evaluation.fusion.collections[0] if evaluation.fusion else evaluation.collection
+
+
+def _write_page(
+    path: Path,
+    done: Sequence[Evaluation],
+    gains: Sequence[Sequence[Comparison]],
+    manifests: Sequence[CollectionManifest],
+    k: int,
+    reporter: Reporter,
+) -> None:
+    from search.pages.evaluation import EvaluationReport, section_view, write_evaluation_page
+
+    sections = [
+        section_view(evaluation, number=number, manifest=manifest, differences=differences)
+        for number, (evaluation, manifest, differences) in enumerate(zip(done, manifests, gains, strict=True))
+    ]
+    write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=k, sections=sections), reporter=reporter)
 
 
 def _plan(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from lookalike.calibration import percent
 from lookalike.console import one_line
 from lookalike.manifest import CollectionManifest
 from search.answers import Answer, Neighbour, Placing, QueryOptions
@@ -10,7 +11,11 @@ from search.answers import Answer, Neighbour, Placing, QueryOptions
 
 def answer_table(answer: Answer, manifests: Sequence[CollectionManifest], options: QueryOptions) -> str:
     """Plain columns: a path is never cut or wrapped, so that it can be copied and piped."""
-    rows = [_heading(manifests, options), *(_row(hit, manifests) for hit in answer.hits)]
+    calibrated = any(hit.chance is not None for hit in answer.hits)
+    rows = [
+        _heading(manifests, options, calibrated),
+        *(_row(hit, manifests, calibrated) for hit in answer.hits),
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     lines = [f"{_asked(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"]
     for *cells, class_name, path in rows:
@@ -18,10 +23,17 @@ def answer_table(answer: Answer, manifests: Sequence[CollectionManifest], option
         lines.append("  ".join([*padded, f"{class_name:{widths[-1]}}", path]))
     if not answer.hits:
         lines.append("no picture fits")
-    if answer.verdict is not None:
-        share = f"{answer.verdict.share:.0%} of {options.k} neighbours' votes"
-        lines.append(f"verdict: {one_line(answer.verdict.class_name)}, {share} ({options.vote})")
+    if answer.verdict is not None or answer.unlike_anything:
+        lines.append(f"verdict: {_verdict(answer, options)}")
     return "\n".join(lines)
+
+
+def _verdict(answer: Answer, options: QueryOptions) -> str:
+    if answer.verdict is None:
+        return "none; the picture is unlike anything indexed"
+    share = f"{answer.verdict.share:.0%} of {options.k} neighbours' votes ({options.vote})"
+    right = "" if answer.verdict_chance is None else f", {percent(answer.verdict_chance)} right"
+    return f"{one_line(answer.verdict.class_name)}, {share}{right}"
 
 
 def _asked(answer: Answer) -> str:
@@ -30,9 +42,10 @@ def _asked(answer: Answer) -> str:
     return one_line(" and not ".join(parts))
 
 
-def _heading(manifests: Sequence[CollectionManifest], options: QueryOptions) -> list[str]:
+def _heading(manifests: Sequence[CollectionManifest], options: QueryOptions, calibrated: bool) -> list[str]:
     if len(manifests) == 1:
-        return ["rank", _score_name(manifests[0]), "class", "path"]
+        chance = ["same class"] if calibrated else []
+        return ["rank", _score_name(manifests[0]), *chance, "class", "path"]
     names = [manifest.identity.backbone for manifest in manifests]
     if len(set(names)) < len(names):
         names = [manifest.collection for manifest in manifests]
@@ -48,9 +61,11 @@ def _score_name(manifest: CollectionManifest) -> str:
     return "similarity" if manifest.distance.higher_is_nearer else "distance"
 
 
-def _row(hit: Neighbour, manifests: Sequence[CollectionManifest]) -> list[str]:
-    """A neighbour's cells; `-` is where a network does not have it, or not among its candidates."""
+def _row(hit: Neighbour, manifests: Sequence[CollectionManifest], calibrated: bool) -> list[str]:
+    """A neighbour's cells; `-` is what is not known: a network's rank, its score, a chance."""
     cells = [str(hit.rank), f"{hit.score:.4f}"]
+    if calibrated:
+        cells.append("-" if hit.chance is None else percent(hit.chance))
     if len(manifests) > 1:
         for placing in hit.placings.values():
             cells.append(str(placing.rank) if placing and placing.rank else "-")
@@ -76,7 +91,14 @@ def answer_json(
             "search": round(answer.search_ms, 1),
         },
         "verdict": verdict
-        and {"rule": options.vote, "k": options.k, "class": verdict.class_name, "share": verdict.share},
+        and {
+            "rule": options.vote,
+            "k": options.k,
+            "class": verdict.class_name,
+            "share": verdict.share,
+            "chance": answer.verdict_chance,
+        },
+        "unlike_anything": answer.unlike_anything,
         "hits": [_hit_json(hit) for hit in answer.hits],
     }
 
@@ -110,6 +132,7 @@ def _hit_json(hit: Neighbour) -> dict[str, Any]:
     data: dict[str, Any] = {
         "rank": hit.rank,
         "score": hit.score,
+        "chance": hit.chance,
         "class": payload.class_name,
         "dataset": payload.dataset,
         "path": payload.path,

@@ -66,7 +66,7 @@ def neighbours(
         str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
     ] = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compare all with all; the default for 100,000 pictures or less.")
+        bool, typer.Option("--exact", help="Compare all with all; the default up to 50,000 pictures.")
     ] = False,
     indexed: Annotated[
         bool, typer.Option("--indexed", help="Ask the store's index; the default for more pictures.")

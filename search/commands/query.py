@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lookalike.console import Reporter, StderrReporter, Verbose, one_line, say
 from lookalike.errors import PictureError, UsageError
-from lookalike.manifest import Distance
+from lookalike.manifest import CollectionManifest, Distance
 from lookalike.options import (
+    HtmlOption,
     JsonOption,
     MaxPixelsOption,
     ProviderOption,
@@ -20,11 +22,13 @@ from lookalike.options import (
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
-from search.answers import QueryOptions
+from search.answers import Answer, QueryOptions, Unanswered
 from search.choice import choose_both, choose_collection
 from search.commands.listing import answer_json, answer_table
 from search.examples import Example, ExampleSet
 from search.fusion import FusionRule
+from search.half_blocks import ColourSystem, colours, illustrated
+from search.pages.page import page_path
 from search.quality.vote import VoteRule
 from search.query import Searcher
 from search.sources import STDIN, Source
@@ -84,6 +88,10 @@ def query(
         VoteRule, typer.Option("--vote", help="How the neighbours' classes become a verdict.")
     ] = VoteRule.NEARER_TIES,
     k: Annotated[int, typer.Option("--k", min=1, max=1_000, metavar="N", help="How many vote.")] = 10,
+    html: HtmlOption = None,
+    no_thumbnails: Annotated[
+        bool, typer.Option("--no-thumbnails", help="Only text, in a terminal with colours, too.")
+    ] = False,
     provider: ProviderOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
@@ -105,6 +113,7 @@ def query(
         k=k,
         fusion=fusion or FusionRule.RRF,
     )
+    page = page_path(html) if html is not None else None
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
     reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as opened:
@@ -114,7 +123,12 @@ def query(
         with Searcher.opened(*names, store=opened, settings=settings, reporter=reporter) as searcher:
             reporter.say(f"collection: {', '.join(names)}")
             session = _Session(searcher, options, store=opened.label, as_json=as_json)
+            session.is_kept = page is not None
+            session.colours = None if as_json or no_thumbnails else colours()
             session.answer_all(images, positives or [], negatives or [])
+            manifests = [network.manifest for network in searcher.networks]
+    if page is not None:
+        _write_page(page, session.outcomes, manifests, options, reporter)
     if session.failed:
         raise typer.Exit(PictureError.exit_code)
 
@@ -140,11 +154,31 @@ def _chosen(
     ]
 
 
+def _write_page(
+    path: Path,
+    outcomes: Sequence[Answer | Unanswered],
+    manifests: Sequence[CollectionManifest],
+    options: QueryOptions,
+    reporter: Reporter,
+) -> None:
+    from search.pages.query import query_report, write_query_page
+
+    report = query_report(outcomes, manifests, options)
+    write_query_page(path, report, max_pixels=options.max_pixels, reporter=reporter)
+
+
 class _Session:
-    """One run of the command; `failed` says whether a picture could not be read."""
+    """One run of the command; `failed` says whether a picture could not be read.
+
+    `outcomes` are, where that `is_kept`, the answers and what could not be answered. `colours` are those that
+    thumbnails are shown in.
+    """
 
     def __init__(self, searcher: Searcher, options: QueryOptions, *, store: str, as_json: bool) -> None:
         self.failed = False
+        self.is_kept = False
+        self.outcomes: list[Answer | Unanswered] = []
+        self.colours: ColourSystem | None = None
         self._searcher = searcher
         self._options = options
         self._store = store
@@ -188,12 +222,24 @@ class _Session:
             if self._as_json:
                 typer.echo(json.dumps({"schema": 1, "query": source.name, "error": error.reason}))
             self._say_failed(error)
+            self._keep(Unanswered(query=source.name, file=source.file, problem=str(error)))
             return
+        self._keep(answer)
         manifests = [network.manifest for network in searcher.networks]
         if self._as_json:
             typer.echo(json.dumps(answer_json(answer, manifests, self._store, options)))
         else:
-            typer.echo(answer_table(answer, manifests, options))
+            self._print_table(answer, answer_table(answer, manifests, options))
+
+    def _keep(self, outcome: Answer | Unanswered) -> None:
+        if self.is_kept:
+            self.outcomes.append(outcome)
+
+    def _print_table(self, answer: Answer, table: str) -> None:
+        if self.colours is not None:
+            files = [hit.file for hit in answer.hits]
+            table = illustrated(table, answer.file, files, self.colours)
+        typer.echo(table)
 
     def _say_failed(self, error: PictureError) -> None:
         self.failed = True

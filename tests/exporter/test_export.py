@@ -17,12 +17,13 @@ import numpy as np
 import onnx
 import pytest
 
-from exporter import ModelFile, ModelSpec, export, ready_model
+from exporter import ModelFile, ModelSpec, export, ready_model, unpooled_model
 from exporter.export import export_to, known_models
 from exporter.vgg16 import vgg16
 from lookalike import locks
 from lookalike.backbones import VGG16, Pooling
 from lookalike.console import Quiet
+from lookalike.embedder import Embedder
 from lookalike.errors import ManifestError, ModelError, StoreLockedError, UsageError, WeightsError
 from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance, ModelManifest, WeightsKind
 from lookalike.pictures.decoding import preprocessing_id
@@ -181,6 +182,43 @@ def test_a_collection_whose_weights_are_gone_too_is_refused(
     weights.unlink()
     with pytest.raises(WeightsError, match=r"neither are its weights .*vgg\.h5"):
         ready_model(_collection(model.manifest), settings=home, reporter=Quiet())
+
+
+def test_a_collections_model_is_had_without_its_pooling(spec: ModelSpec, home: Settings) -> None:
+    """Every cell of the feature map, rows before columns before channels; their mean is the old vector."""
+    model = ready_model(spec, settings=home, reporter=Quiet())
+    unpooled = unpooled_model(_collection(model.manifest), settings=home, reporter=Quiet())
+    assert unpooled.shape == (56, 56, 128)
+    pixels = np.random.default_rng(0).integers(0, 60, (1, 224, 224, 3), dtype=np.uint8)
+    pixels[:, :56] = 255  # bright in the upper quarter
+    [whole] = Embedder.load(unpooled.path, provider="cpu").embed(pixels)
+    [pooled] = Embedder.load(model.path, provider="cpu").embed(pixels)
+    features = whole.reshape(unpooled.shape)
+    np.testing.assert_allclose(features.mean(axis=(0, 1)), pooled, rtol=1e-4)
+    rows, columns = features.sum(axis=(1, 2)), features.sum(axis=(0, 2))
+    assert rows[:12].min() > 2 * rows[20:].max()
+    assert columns.max() < 2 * columns.min()
+    assert unpooled_model(_collection(model.manifest), settings=home, reporter=Quiet()) == unpooled
+    assert len(known_models(home)) == 2
+
+
+def test_a_model_without_its_pooling_is_refused_where_the_weights_are_others(
+    spec: ModelSpec, home: Settings, save: Any, vgg_arrays: Any, weights: Path
+) -> None:
+    """It would explain another space."""
+    model = ready_model(spec, settings=home, reporter=Quiet())
+    vgg_arrays["block2_conv1"]["bias"] += 1
+    save(weights, vgg_arrays)
+    with pytest.raises(ManifestError, match=r"weights_fingerprint was .* and is "):
+        unpooled_model(_collection(model.manifest), settings=home, reporter=Quiet())
+
+
+def test_what_is_not_pooled_has_no_model_without_pooling(spec: ModelSpec, home: Settings) -> None:
+    """VGG16's dense layers see the picture as a whole."""
+    manifest = _collection(ready_model(spec, settings=home, reporter=Quiet()).manifest)
+    dense = replace(manifest, identity=replace(manifest.identity, layer="fc1", pooling=Pooling.NONE))
+    with pytest.raises(UsageError, match="VGG16's fc1 gives vectors"):
+        unpooled_model(dense, settings=home, reporter=Quiet())
 
 
 @pytest.mark.parametrize(

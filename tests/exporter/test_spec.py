@@ -53,6 +53,12 @@ def test_vectors_too_long_for_qdrant_are_refused() -> None:
         ModelSpec.of("resnet", pooling=Pooling.FLATTEN)
 
 
+def test_a_model_to_look_into_may_have_more_values_than_a_collection() -> None:
+    """Qdrant's limit is for what goes there."""
+    unpooled = ModelSpec.of("resnet").unpooled
+    assert (unpooled.pooling, unpooled.dimension) == (Pooling.FLATTEN, 100_352)
+
+
 def test_flatten_as_a_layer_is_refused_for_the_pooling_of_that_name() -> None:
     """One space, one name: Keras' `flatten` layer is `block5_pool` with `--pooling flatten`."""
     with pytest.raises(UsageError, match="use --layer block5_pool --pooling flatten"):

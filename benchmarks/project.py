@@ -1,0 +1,48 @@
+"""How long the places of `search map` take, and measuring them, on random clouds of sizes of one's choice.
+
+    python benchmarks/project.py [--points 1000 --points 5000] [--dimension 2048] [--classes 10]
+
+Reading vectors and thumbnails is not part of it.
+"""
+
+import argparse
+import resource
+import time
+
+import numpy as np
+
+from search.projection import measure, project
+
+
+def main() -> None:
+    """Prints a line for each number of points."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--points", type=int, action="append")
+    parser.add_argument("--dimension", type=int, default=2048)
+    parser.add_argument("--classes", type=int, default=10)
+    arguments = parser.parse_args()
+    project(np.eye(8, dtype=np.float32), seed=0)  # loads the library
+    for points in arguments.points or (1_000, 2_000, 5_000):
+        random = np.random.default_rng(0)
+        classes = np.arange(points) % arguments.classes
+        centres = random.exponential(size=(arguments.classes, arguments.dimension))
+        vectors = (centres[classes] + random.exponential(size=(points, arguments.dimension))).astype(
+            np.float32
+        )
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        started, cpu = time.perf_counter(), time.process_time()
+        found = project(vectors, seed=0)
+        placed, placed_cpu = time.perf_counter() - started, time.process_time() - cpu
+        started = time.perf_counter()
+        measure(vectors, found.places, classes, seed=0)
+        measured = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"{points} x {arguments.dimension}: placed in {placed:.1f} s ({placed_cpu:.1f} s of processor), "
+            f"measured in {measured:.1f} s, peak {peak:.0f} MB",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The `search explain` command."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Annotated, Any
+
+import typer
+
+from lookalike.console import StderrReporter, Verbose, one_line
+from lookalike.errors import UsageError
+from lookalike.manifest import Distance
+from lookalike.options import (
+    HtmlOption,
+    JsonOption,
+    MaxPixelsOption,
+    ProviderOption,
+    RequireGpuOption,
+    StoreOption,
+    store_in_use,
+)
+from lookalike.pictures.decoding import MAX_PIXELS
+from lookalike.settings import Settings
+from lookalike.stores.protocol import Store
+from search.choice import choose_both, choose_collection
+from search.explained import Explained, SeenPicture, explanation_by, require_average, see
+from search.explanation import FloatMatrix, focus, strongest_pairs
+from search.pages.page import page_path
+from search.sources import STDIN
+
+BOTH = "both"
+PAIRS = 5
+
+
+def explain(
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="A picture: a file, -, or an indexed one's path or id.")
+    ],
+    neighbour: Annotated[str, typer.Argument(metavar="NEIGHBOUR", help="Another, named in the same ways.")],
+    collection: Annotated[
+        str | None, typer.Option("--collection", metavar="NAME", help="Whose network is asked.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet, vgg or both.")
+    ] = None,
+    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    html: HtmlOption = None,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    provider: ProviderOption = None,
+    require_gpu: RequireGpuOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001 - acts by itself
+) -> None:
+    """Show where in two pictures their similarity comes from: what each cell adds to it."""
+    page = page_path(html) if html is not None else None
+    if query == neighbour == STDIN:
+        raise UsageError("standard input can be read once; name a file for one of the pictures")
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
+    reporter = StderrReporter()
+    with store_in_use(store, settings, reporter) as source:
+        names = _chosen(source, settings, reporter, collection, backbone, distance)
+        manifests = {name: source.manifest(name) for name in names}
+        for name, manifest in manifests.items():
+            require_average(name, manifest)
+        with ExitStack() as stack:
+            opened = [stack.enter_context(source.open(name)) for name in names]
+            one, other = (see(word, opened, max_pixels=max_pixels) for word in (query, neighbour))
+        label = source.label
+    explained = []
+    for name, manifest in manifests.items():
+        found = explanation_by(manifest, name, one, other, settings=settings, reporter=reporter)
+        reporter.say(f"{name}: its network runs on {found.provider}")
+        explained.append(found)
+        said = json.dumps(_json(found, one, other, label)) if as_json else _text(found, one, other)
+        typer.echo(said)
+    if page is not None:
+        from search.pages.explained import write_explanations
+
+        write_explanations(page, (one, other), explained)
+        reporter.say(f"wrote {page}")
+
+
+def _chosen(
+    store: Store,
+    settings: Settings,
+    reporter: StderrReporter,
+    name: str | None,
+    backbone: str | None,
+    distance: Distance | None,
+) -> list[str]:
+    if backbone is not None and backbone.lower() == BOTH:
+        if name is not None:
+            raise UsageError("--collection names one collection; leave --backbone out")
+        return choose_both(store, settings=settings, reporter=reporter, distance=distance)
+    chosen = choose_collection(
+        store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
+    )
+    return [chosen]
+
+
+def _text(explained: Explained, query: SeenPicture, neighbour: SeenPicture) -> str:
+    explanation, layer = explained.explanation, explained.manifest.identity.layer
+    rows, columns = explanation.query.shape
+    names = [one_line(query.name), one_line(neighbour.name)]
+    lines = [
+        f"{names[0]} and {names[1]} in {explained.collection}",
+        f"cosine similarity {explanation.cosine:.4f}, a sum over {rows} x {columns} cells of {layer}",
+    ]
+    if explained.manifest.distance is Distance.EUCLID:
+        lines.append("(the collection compares by distance; what is taken apart is the cosine similarity)")
+    for name, shares in zip(names, (explanation.query, explanation.neighbour), strict=True):
+        lines += ["", *_share_lines(name, shares, explanation.cosine)]
+    lines += ["", "pairs of cells that add most (row, column):"]
+    for pair in strongest_pairs(explanation, PAIRS):
+        lines.append(f"{_cell(pair.query)} and {_cell(pair.neighbour)}: {pair.part:.4f}")
+    return "\n".join([*lines, ""])
+
+
+def _share_lines(name: str, shares: FloatMatrix, cosine: float) -> Iterator[str]:
+    found = focus(shares)
+    yield (
+        f"{name}: {found.share:.0%} comes from the {found.place}, a ninth of it (11% if spread evenly); "
+        f"half comes from {found.half} of {found.cells} cells"
+    )
+    unit, scale = ("per cent of the similarity", 100 / cosine) if cosine > 0 else ("hundredths", 100)
+    yield f"each cell's share, in {unit}:"
+    for row in shares * scale:
+        yield " ".join(f"{value:5.1f}" for value in row)
+
+
+def _cell(cell: tuple[int, int]) -> str:
+    return f"({cell[0] + 1}, {cell[1] + 1})"
+
+
+def _json(explained: Explained, query: SeenPicture, neighbour: SeenPicture, store: str) -> dict[str, Any]:
+    explanation, manifest = explained.explanation, explained.manifest
+    return {
+        "schema": 1,
+        "query": query.name,
+        "neighbour": neighbour.name,
+        "collection": explained.collection,
+        "backbone": manifest.identity.backbone,
+        "layer": manifest.identity.layer,
+        "pooling": manifest.identity.pooling,
+        "distance": manifest.distance,
+        "provider": explained.provider,
+        "store": store,
+        "cosine": explanation.cosine,
+        "query_shares": explanation.query.tolist(),
+        "neighbour_shares": explanation.neighbour.tolist(),
+        "pairs": [
+            {"query": pair.query, "neighbour": pair.neighbour, "part": pair.part}
+            for pair in strongest_pairs(explanation, PAIRS)
+        ],
+    }

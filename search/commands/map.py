@@ -1,0 +1,126 @@
+"""The `search map` command."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lookalike.console import StderrReporter, Verbose
+from lookalike.manifest import Distance
+from lookalike.options import JsonOption, StoreOption, store_in_use
+from lookalike.settings import Settings
+from lookalike.stores.points import PointFilter
+from search.choice import choose_collection
+from search.mapped import CollectionMap, load_sample, mapped
+from search.pages.page import page_path
+from search.projection import NEIGHBOURS, Method
+
+LIMIT = 2_000
+MOST = 10_000
+"""Pictures on one map: more take minutes and hide each other."""
+
+
+def map_(
+    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Write the map here, as a page.")],
+    collection: Annotated[
+        str | None, typer.Option("--collection", metavar="NAME", help="The collection to show.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")
+    ] = None,
+    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
+    ] = None,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", min=1, max=MOST, metavar="N", help="At most so many pictures, drawn by lot."),
+    ] = LIMIT,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="Of the lot, and of the places.")
+    ] = 0,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001 - acts by itself
+) -> None:
+    """Draw a collection in two dimensions: near ones near, coloured by class."""
+    page = page_path(html)
+    settings, reporter = Settings.from_environment(), StderrReporter()
+    with store_in_use(store, settings, reporter) as source:
+        name = choose_collection(
+            source,
+            settings=settings,
+            reporter=reporter,
+            name=collection,
+            backbone=backbone,
+            distance=distance,
+        )
+        with source.open(name) as opened:
+            sampled = load_sample(opened, limit=limit, seed=seed, where=PointFilter(dataset=dataset))
+        label = source.label
+    reporter.say(f"placing {len(sampled.payloads):,} of {sampled.total:,} pictures of {name}")
+    drawn = mapped(sampled, seed=seed)
+    from search.pages.map import write_map
+
+    with reporter.bar("thumbnails", unit="images", total=len(sampled.payloads)) as bar:
+        without = write_map(page, drawn, seed=seed, on_done=bar.advance)
+    if without:
+        reporter.say(f"{without:,} pictures could not be read and are on the map without a thumbnail")
+    reporter.say(f"wrote {page}")
+    typer.echo(json.dumps(_json(drawn, label, page, seed)) if as_json else "\n".join(_lines(drawn)))
+
+
+def _lines(drawn: CollectionMap) -> Iterator[str]:
+    sampled, projection, trust = drawn.sampled, drawn.projection, drawn.trust
+    shown = f"{len(sampled.payloads):,} pictures"
+    if len(sampled.payloads) < sampled.total:
+        shown += f" of {sampled.total:,}, drawn from all classes alike"
+    yield f"{sampled.collection}: {shown}, {_way(drawn)}"
+    if projection.kl_divergence is not None:
+        yield f"KL divergence {projection.kl_divergence:.4f}"
+    if trust is None:
+        yield f"too few pictures to say how far the map can be trusted (more than {2 * NEIGHBOURS})"
+        return
+    on = "" if trust.measured == len(sampled.payloads) else f", measured on {trust.measured:,}"
+    yield f"trustworthiness {trust.trustworthiness:.4f} (1 is perfect, {NEIGHBOURS} neighbours{on})"
+    if trust.on_map is not None and trust.in_space is not None:
+        yield (
+            f"of the {NEIGHBOURS} nearest, {trust.on_map:.1%} on the map have the same class, "
+            f"{trust.in_space:.1%} in the collection"
+        )
+
+
+def _way(drawn: CollectionMap) -> str:
+    match drawn.projection.method:
+        case Method.TSNE:
+            return f"placed by t-SNE (perplexity {drawn.projection.perplexity:g})"
+        case Method.PCA:
+            return "placed by principal components, being too few for t-SNE"
+        case Method.NONE:
+            return "all with the same vector: their places say nothing"
+
+
+def _json(drawn: CollectionMap, store: str, page: Path, seed: int) -> dict[str, Any]:
+    sampled, projection, trust = drawn.sampled, drawn.projection, drawn.trust
+    return {
+        "schema": 1,
+        "collection": sampled.collection,
+        "store": store,
+        "html": str(page),
+        "pictures": len(sampled.payloads),
+        "total": sampled.total,
+        "seed": seed,
+        "method": projection.method,
+        "perplexity": projection.perplexity,
+        "kl_divergence": projection.kl_divergence,
+        "trustworthiness": trust and trust.trustworthiness,
+        "same_class_on_map": trust and trust.on_map,
+        "same_class_in_space": trust and trust.in_space,
+        "places": [
+            {"id": payload.id, "dataset": payload.dataset, "path": payload.path, "class": payload.class_name}
+            | dict(zip("xy", place, strict=True))
+            for payload, place in zip(sampled.payloads, projection.places.tolist(), strict=True)
+        ],
+    }

@@ -1,0 +1,92 @@
+"""The page of `search duplicates --html`: groups of the same picture, with the file to keep."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookalike.console import Reporter
+from search.disk import FileState
+from search.duplicates import Group, Member
+from search.pages.gallery import Gallery
+from search.pages.page import write_page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberView:
+    """A picture of a group: `standing` says in words what it is to it, `state` what became of its file."""
+
+    member: Member
+    standing: str
+    state: str
+    size: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupView:
+    """A group as it is shown, the kept picture first; `frees` is empty where nothing could go."""
+
+    because: str
+    frees: str
+    members: Sequence[MemberView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicatesReport:
+    """All that the page says; `frees` is what deleting every redundant file would free."""
+
+    collection: str
+    above: float
+    groups: Sequence[GroupView]
+    pictures: int
+    redundant: int
+    frees: str
+
+
+def duplicates_report(groups: Sequence[Group], *, collection: str, above: float) -> DuplicatesReport:
+    """The groups of a collection, those that free most first."""
+    ordered = sorted(groups, key=lambda group: -group.frees)  # stable: else as they were
+    return DuplicatesReport(
+        collection=collection,
+        above=above,
+        groups=[_group_view(group) for group in ordered],
+        pictures=sum(1 + len(group.others) for group in groups),
+        redundant=sum(len(group.redundant) for group in groups),
+        frees=_size(sum(group.frees for group in groups)),
+    )
+
+
+def write_duplicates_page(path: Path, report: DuplicatesReport, *, reporter: Reporter) -> None:
+    """Writes the page, whole or not at all; pictures that are gone are said to be."""
+    files = (each.member.file for group in report.groups for each in group.members)
+    write_page(path, "duplicates.html", report=report, gallery=Gallery.of(files, reporter))
+
+
+def _group_view(group: Group) -> GroupView:
+    return GroupView(
+        because=group.because,
+        frees=_size(group.frees) if group.redundant else "",
+        members=[_member_view(member, group) for member in (group.kept, *group.others)],
+    )
+
+
+def _member_view(member: Member, group: Group) -> MemberView:
+    if member is group.kept:
+        standing = "keep"
+    elif member.is_redundant:
+        standing = "could go"
+    else:
+        standing = "stays"
+    states = {
+        FileState.PRESENT: "",
+        FileState.CHANGED: "changed since it was ingested",
+        FileState.GONE: "gone since it was ingested",
+    }
+    return MemberView(
+        member=member, standing=standing, state=states[member.state], size=_size(member.payload.bytes)
+    )
+
+
+def _size(count: int) -> str:
+    from rich.filesize import decimal
+
+    return decimal(count)

@@ -1,0 +1,87 @@
+"""Templates become files: what stands on a page is text, whatever it holds, and a page loads nothing.
+
+`templates/base.html` is what all pages share: the policy that forbids requests, the style, the landmarks.
+"""
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lookalike.calibration import percent
+from lookalike.errors import UsageError
+from lookalike.files import atomic_path, check_writable, named_path
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+_JOINERS = "\u200c\u200d"
+"""What holds letters together or apart in several scripts; invisible and harmless."""
+
+
+def page_path(text: str | Path, option: str = "--html") -> Path:
+    """Where a page is to be written, checked before the work that it is to show.
+
+    Raises:
+        UsageError: there is a folder of that name, or no folder to write it into.
+        OSError: nothing can be written there.
+    """
+    path = named_path(str(text), option)
+    if not path.parent.is_dir():
+        raise UsageError(f"{option}: {path.parent} is no folder; make it first, or name another")
+    check_writable(path, option)
+    return path
+
+
+def write_page(path: Path, template: str, **values: object) -> None:
+    """Renders `templates/{template}` into a file, whole or not at all.
+
+    Values are escaped wherever they stand; a template that asks for one that is not there is an error.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    parts = environment().get_template(template).generate(**values)
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(parts)
+
+
+def shown(text: str) -> str:
+    """Text with what no page may hold, or what turns its direction, written as Python does in `repr`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in _JOINERS else repr(c)[1:-1] for c in text)
+
+
+@cache
+def environment() -> "Environment":
+    """Jinja with escaping always on; every value goes through `shown`."""
+    from importlib.metadata import version
+
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalized,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["csp_hash"] = csp_hash
+    made.filters["percent"] = percent
+    made.globals["version"] = version("lookalike")
+    return made
+
+
+def _finalized(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
+    return shown(value) if type(value) is str else value  # what is markup is left as it is
+
+
+def csp_hash(script: str) -> str:
+    """How a Content-Security-Policy names a script that stands on the page (W3C CSP 3, hash-source)."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"

@@ -1,0 +1,166 @@
+"""Vectors in two dimensions, for people to look at, and how far what they see can be trusted.
+
+Pure: vectors in, places out. t-SNE (van der Maaten and Hinton, 2008) by scikit-learn keeps near ones near;
+how far apart clusters lie, and how large they are, it does not keep.
+"""
+
+import os
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatMatrix = NDArray[np.floating]
+IntVector = NDArray[np.int64]
+
+COMPONENTS = 50
+"""Principal components that t-SNE starts from, as its authors do; more cost time and add noise."""
+
+PERPLEXITY = 30.0
+"""About how many neighbours t-SNE keeps near; a third of the others where there are few."""
+
+FEWEST = 5
+"""Different vectors that t-SNE needs; fewer are placed by their principal components."""
+
+NEIGHBOURS = 10
+MOST_MEASURED = 5_000
+"""Pictures that trustworthiness is measured on: it compares all with all, 600 MB for so many."""
+
+
+class Method(StrEnum):
+    """How pictures got their places."""
+
+    TSNE = "t-SNE"
+    PCA = "PCA"
+    NONE = "none"
+    """All vectors are the same; the places say nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection:
+    """Places, float64 `[N, 2]`, finite; `kl_divergence` is what t-SNE could not bring into two dimensions."""
+
+    places: NDArray[np.float64]
+    method: Method
+    perplexity: float | None = None
+    kl_divergence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """How true a map is, measured on `measured` pictures and their `NEIGHBOURS` nearest on it and in space.
+
+    `trustworthiness` is 1 where nobody is a neighbour on the map who is not one in space (Venna and Kaski,
+    2001; scikit-learn's), about 0.5 where places are random. `on_map` and `in_space` are the shares of
+    neighbours that have the same class; None where there are no classes.
+    """
+
+    measured: int
+    trustworthiness: float
+    on_map: float | None
+    in_space: float | None
+
+
+def project(vectors: FloatMatrix, *, seed: int) -> Projection:
+    """Places vectors float `[N, D]`, N at least 1, by their Euclidean distances; the same for the same seed.
+
+    For cosine similarity they are to have length 1: then both order neighbours alike.
+    """
+    _let_threads_sleep()
+    different = len(np.unique(vectors, axis=0))
+    if different == 1:
+        return Projection(places=_sunflower(len(vectors)), method=Method.NONE)
+    if different < FEWEST:
+        return Projection(places=_principal(vectors, 2, seed), method=Method.PCA)
+    return _tsne(vectors, seed)
+
+
+def measure(
+    vectors: FloatMatrix, places: NDArray[np.float64], classes: IntVector, *, seed: int
+) -> Trust | None:
+    """How far a map can be trusted; None for fewer pictures than twice the neighbours.
+
+    `classes` int64 `[N]` number the classes; -1 is none, and such pictures ask for no neighbours.
+    """
+    if len(vectors) > MOST_MEASURED:
+        rows = np.sort(np.random.default_rng(seed).choice(len(vectors), MOST_MEASURED, replace=False))
+        vectors, places, classes = vectors[rows], places[rows], classes[rows]
+    if len(vectors) <= 2 * NEIGHBOURS:
+        return None
+    from sklearn.manifold import trustworthiness
+
+    return Trust(
+        measured=len(vectors),
+        trustworthiness=float(trustworthiness(vectors, places, n_neighbors=NEIGHBOURS)),
+        on_map=_same_class(places, classes),
+        in_space=_same_class(vectors, classes),
+    )
+
+
+def sample(classes: Sequence[Hashable], limit: int, *, seed: int) -> IntVector:
+    """At most `limit` rows, ascending, drawn at random from all classes alike.
+
+    Each class keeps its part of the whole, and at least one as long as there are no more classes than that.
+    """
+    order = np.random.default_rng(seed).permutation(len(classes))
+    counts: dict[Hashable, int] = {}
+    position = np.empty(len(classes))
+    for row in order.tolist():
+        position[row] = counts.get(classes[row], 0)
+        counts[classes[row]] = counts.get(classes[row], 0) + 1
+    part = position / np.array([counts[name] for name in classes])
+    drawn = order[np.argsort(part[order], kind="stable")[:limit]]
+    return np.sort(drawn)
+
+
+def _let_threads_sleep() -> None:
+    """While OpenMP's threads wait for each other, which they else do at full speed.
+
+    t-SNE has them wait thousands of times, and takes four times as long where another process wants a core,
+    too. The variable is read as the library is loaded; who has set it is left in charge.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def _tsne(vectors: FloatMatrix, seed: int) -> Projection:
+    from sklearn.manifold import TSNE
+
+    perplexity = min(PERPLEXITY, (len(vectors) - 1) / 3)
+    tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
+    places = tsne.fit_transform(_principal(vectors, COMPONENTS, seed).astype(np.float32))
+    return Projection(
+        places=places.astype(np.float64),
+        method=Method.TSNE,
+        perplexity=perplexity,
+        kl_divergence=float(tsne.kl_divergence_),
+    )
+
+
+def _principal(vectors: FloatMatrix, components: int, seed: int) -> NDArray[np.float64]:
+    """The first principal components there are, float64 `[N, 2 or more]`, filled up with zeros."""
+    from sklearn.decomposition import PCA
+
+    there = min(components, *vectors.shape)
+    found = PCA(n_components=there, random_state=seed).fit_transform(vectors.astype(np.float64))
+    missing = max(0, 2 - there)
+    return np.asarray(np.pad(found, ((0, 0), (0, missing))), dtype=np.float64)
+
+
+def _sunflower(count: int) -> NDArray[np.float64]:
+    """Places at equal distances, so that each picture can be seen."""
+    number = np.arange(count)
+    angle = number * np.pi * (3 - np.sqrt(5))
+    return np.stack([np.sqrt(number) * np.cos(angle), np.sqrt(number) * np.sin(angle)], axis=1)
+
+
+def _same_class(points: FloatMatrix, classes: IntVector) -> float | None:
+    """The mean share of nearest neighbours, no picture its own, that have its class."""
+    from sklearn.neighbors import NearestNeighbors
+
+    asking = np.flatnonzero(classes >= 0)
+    if len(set(classes[asking].tolist())) == 0:
+        return None
+    nearest = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(points).kneighbors(return_distance=False)
+    return float((classes[nearest[asking]] == classes[asking, np.newaxis]).mean())

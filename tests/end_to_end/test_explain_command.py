@@ -1,0 +1,179 @@
+"""`search explain` and `search map` as processes: their figures, their pages, their refusals."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SUM_TOLERANCE = 1e-4
+"""Between the sum of all parts and the score that the collection gives."""
+
+
+@pytest.fixture(scope="module")
+def library(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory, draw: Any) -> Any:
+    """A shell beside `pictures/`, 24 of them in three classes, which are in two collections."""
+    shell = make_shell(tmp_path_factory.mktemp("explained"))
+    names = [f"{kind}/{number}.png" for kind in ("cat", "dog", "eel") for number in range(8)]
+    draw(shell.folder / "pictures", *names)
+    done = shell.ingest("pictures", "--distance", "cosine", "--distance", "euclid")
+    assert done.code == 0, done.err
+    return shell
+
+
+def only_file_in(folder: Path, *, before: set[Path]) -> set[str]:
+    """The names that are in a folder now and were not before."""
+    return {path.name for path in set(folder.iterdir()) - before}
+
+
+def test_shares_sum_to_the_score_of_search_query(library: Any) -> None:
+    """Files and indexed pictures alike; the maps of both pictures are there in full."""
+    [answer] = library("search", "query", "pictures/cat/0.png", "--distance", "cosine", "--json").json
+    hit = answer["hits"][0]
+    done = library("search", "explain", "pictures/cat/0.png", hit["path"], "--distance", "cosine", "--json")
+    assert done.code == 0, done.err
+    [found] = done.json
+    head = ["schema", "query", "neighbour", "collection", "backbone", "layer", "pooling", "distance"]
+    assert list(found) == [*head, "provider", "store", "cosine", "query_shares", "neighbour_shares", "pairs"]
+    assert found["cosine"] == pytest.approx(hit["score"], abs=SUM_TOLERANCE)
+    for side in ("query_shares", "neighbour_shares"):
+        assert np.sum(found[side]) == pytest.approx(hit["score"], abs=SUM_TOLERANCE)
+        assert np.shape(found[side]) == (14, 14)
+    parts = [pair["part"] for pair in found["pairs"]]
+    assert parts == sorted(parts, reverse=True)
+
+
+def test_a_picture_from_standard_input_is_explained(library: Any) -> None:
+    """As the same one by its file; the text names the score and where it comes from."""
+    data = (library.folder / "pictures/cat/1.png").read_bytes()
+    piped = library("search", "explain", "-", "dog/0.png", "--distance", "cosine", data=data)
+    named = library("search", "explain", "cat/1.png", "dog/0.png", "--distance", "cosine")
+    assert (piped.code, named.code) == (0, 0)
+    assert piped.out.splitlines()[1:] == [
+        line.replace("cat/1.png", "-") for line in named.out.splitlines()[1:]
+    ]
+    assert "cosine similarity 0." in piped.out
+    assert "of 196 cells" in piped.out
+
+
+def test_the_page_is_written_whole(library: Any) -> None:
+    """Both pictures and their cells; nothing else is left in the folder."""
+    before = set(library.folder.iterdir())
+    done = library(
+        "search", "explain", "cat/1.png", "dog/0.png", "--distance", "euclid", "--html", "why.html"
+    )
+    assert done.code == 0, done.err
+    assert only_file_in(library.folder, before=before) == {"why.html"}
+    text = (library.folder / "why.html").read_text(encoding="utf-8")
+    assert text.count('<rect class="cell"') == 2 * 196
+    assert text.count("data:image/") == 2
+    assert "the collection compares by distance" in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["-", "-"], 2, "standard input can be read once"),
+        (["pictures/cat", "cat/1.png"], 2, "is a folder; name one picture"),
+        (["cat/99.png", "cat/1.png"], 4, "no picture of"),
+        (["cat/0.png", "cat/1.png", "--html", "."], 2, "is a folder; name the file"),
+        (["cat/0.png", "cat/1.png", "--html", "no/where.html"], 2, "is no folder"),
+        (["cat/0.png", "cat/1.png", "--collection", "nothing"], 6, "there is no collection nothing"),
+        (["cat/0.png", "cat/1.png", "--backbone", "both"], 6, "takes a collection of each network"),
+        (["broken.png", "cat/1.png"], 4, "broken.png"),
+    ],
+)
+def test_what_cannot_be_explained_says_why(library: Any, words: list[str], code: int, said: str) -> None:
+    """One line, the right exit code, and no result."""
+    (library.folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    done = library("search", "explain", *words)
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
+
+
+def test_a_collection_of_another_pooling_is_refused(shell: Any, draw: Any) -> None:
+    """Its score is no sum over cells; the message says what to do."""
+    draw(shell.folder / "pictures", "cat/0.png", "cat/1.png")
+    assert shell.ingest("pictures", "--pooling", "max").code == 0
+    done = shell("search", "explain", "cat/0.png", "cat/1.png")
+    assert (done.code, done.out) == (2, "")
+    assert "keep each channel's largest value" in done.err
+    assert "--pooling avg" in done.err
+
+
+def test_an_indexed_picture_whose_file_is_gone_is_refused(library: Any, tmp_path: Path) -> None:
+    """Its vector is there, but what made it is not."""
+    gone = library.folder / "pictures/eel/7.png"
+    kept = shutil.copy(gone, tmp_path / "7.png")
+    gone.unlink()
+    try:
+        done = library("search", "explain", "eel/7.png", "cat/0.png", "--distance", "cosine")
+    finally:
+        shutil.copy(kept, gone)
+    assert (done.code, done.out) == (4, "")
+    assert "eel/7.png is not there" in done.err
+
+
+def test_a_map_has_a_place_for_every_picture(library: Any) -> None:
+    """The same ones for the same seed; the page holds each thumbnail once."""
+    words = ["search", "map", "--distance", "cosine", "--json", "--html"]
+    done = library(*words, "map.html")
+    assert done.code == 0, done.err
+    [found] = done.json
+    head = ["schema", "collection", "store", "html", "pictures", "total", "seed", "method", "perplexity"]
+    figures = ["kl_divergence", "trustworthiness", "same_class_on_map", "same_class_in_space"]
+    assert list(found) == [*head, *figures, "places"]
+    assert (found["pictures"], found["total"], found["method"]) == (24, 24, "t-SNE")
+    assert 0 < found["trustworthiness"] <= 1
+    assert {place["class"] for place in found["places"]} == {"cat", "dog", "eel"}
+    text = (library.folder / "map.html").read_text(encoding="utf-8")
+    assert text.count("data:image/") == 24
+    [again] = library(*words, "again.html").json
+    assert again["places"] == found["places"]
+    assert (library.folder / "again.html").read_text(encoding="utf-8") == text
+
+
+def test_a_map_of_some_pictures_says_so(library: Any) -> None:
+    """Drawn from all classes alike; so few are placed by their principal components."""
+    done = library("search", "map", "--distance", "euclid", "--limit", "3", "--html", "few.html")
+    assert done.code == 0, done.err
+    assert "3 pictures of 24, drawn from all classes alike, placed by principal components" in done.out
+    assert "placing 3 of 24 pictures" in done.err
+    text = (library.folder / "few.html").read_text(encoding="utf-8")
+    assert "drawn by lot from all classes alike" in text
+    assert all(name in text for name in ("cat", "dog", "eel"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 2, "--html"),
+        (["--html", "map.html", "--dataset", "none"], 6, "no pictures of dataset none"),
+        (["--html", "."], 2, "is a folder"),
+        (["--html", "map.html", "--limit", "0"], 2, "--limit"),
+        (["--html", "map.html", "--backbone", "resnet"], 6, "there is no collection resnet101v2"),
+    ],
+)
+def test_what_cannot_be_mapped_says_why(library: Any, words: list[str], code: int, said: str) -> None:
+    """One message, the right exit code, and no result."""
+    done = library("search", "map", *words)
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
+
+
+def test_pictures_that_are_all_the_same_make_a_map(shell: Any) -> None:
+    """Copies have one vector; they are spread out, and it is said that this means nothing."""
+    folder = shell.folder / "pictures"
+    folder.mkdir()
+    for number in range(6):
+        Image.new("RGB", (32, 32), "teal").save(folder / f"{number}.png")
+    assert shell.ingest("pictures").code == 0
+    done = shell("search", "map", "--html", "map.html")
+    assert done.code == 0, done.err
+    assert "all with the same vector: their places say nothing" in done.out
+    text = (shell.folder / "map.html").read_text(encoding="utf-8")
+    assert text.count("(no class): ") == 6
+    assert "All have the same vector" in text
