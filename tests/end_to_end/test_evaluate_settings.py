@@ -66,7 +66,7 @@ def fill(shell: Any, backbone: str, distance: Distance, numbers: range, *, layer
 
 @pytest.fixture(scope="module")
 def both(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A shell with a cosine collection of each network, VGG16's without four pictures, and a Euclidean one."""
+    """A cosine collection of each network, of which VGG16's lacks four pictures, and a Euclidean one."""
     shell = make_shell(tmp_path_factory.mktemp("both"))
     fill(shell, "resnet101v2", Distance.COSINE, range(60))
     fill(shell, "vgg16", Distance.COSINE, range(4, 60))
