@@ -118,10 +118,11 @@ def leave_one_out(
     )
 
 
-def similarities(pictures: LabelledVectors, near_above: float) -> Iterator[Block]:
+def similarities(pictures: LabelledVectors, near_above: float | None) -> Iterator[Block]:
     """What every picture is to every other, `BLOCK` queries at a time and exactly.
 
-    Similarity is -inf for the copies of a query, and a Euclidean distance is negated.
+    Similarity is -inf for the copies of a query, and a Euclidean distance is negated. Without `near_above`
+    nothing is near-identical, which nobody has to find out then.
     """
     vectors = pictures.vectors
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -129,9 +130,12 @@ def similarities(pictures: LabelledVectors, near_above: float) -> Iterator[Block
     squares = np.einsum("nd,nd->n", centred, centred, dtype=np.float64)
     for start in range(0, len(units), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(units)))
-        similarity = units[rows] @ units.T
         copies = pictures.copies[rows, np.newaxis] == pictures.copies
-        near = (similarity > near_above) & ~copies
+        near = np.zeros_like(copies)
+        if near_above is not None or pictures.higher_is_nearer:
+            similarity = units[rows] @ units.T
+        if near_above is not None:
+            near = (similarity > near_above) & ~copies
         if not pictures.higher_is_nearer:
             distances = squares[rows, np.newaxis] - 2.0 * (centred[rows] @ centred.T) + squares
             similarity = -np.sqrt(np.maximum(distances, 0)).astype(units.dtype)
@@ -233,7 +237,7 @@ def _verdicts(
     for rule in VoteRule:
         rows, near = found, values
         if rule is VoteRule.NEAREST_CLASS:
-            rows, near = _nearest_of_classes(asked, np.unique(asked.classes[found]), similarity)
+            rows, near = _nearest_of_classes(asked, sorted(set(asked.classes[found].tolist())), similarity)
         verdict = vote(
             [str(number) for number in asked.classes[rows]],
             unit * near,
@@ -246,7 +250,7 @@ def _verdicts(
 
 
 def _nearest_of_classes(
-    asked: _Asked, classes: IntVector, similarity: FloatMatrix
+    asked: _Asked, classes: Sequence[int], similarity: FloatMatrix
 ) -> tuple[IntVector, FloatMatrix]:
     """The k nearest of each of these classes, all of them best first."""
     parts = [np.empty(0, dtype=np.int64)]

@@ -121,9 +121,8 @@ def leave_one_out_fused(
     """
     fitted = None
     if rule is FusionRule.CALIBRATED:
-        blocks = [
-            with_near_left_out(similarities(each, near_above), without_near=without_near) for each in networks
-        ]
+        limit = near_above if without_near else None
+        blocks = [with_near_left_out(similarities(each, limit), without_near=True) for each in networks]
         fitted = _cross_fitted(networks, blocks, seed, on_done)
     blocks = [similarities(each, near_above) for each in networks]
     return answered(
