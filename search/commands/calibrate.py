@@ -17,11 +17,11 @@ from lookalike.settings import Settings
 from lookalike.stores.protocol import Collection, Store
 from search.commands.evaluate import collections_meant
 from search.commands.reliability import reliability_json, reliability_lines
-from search.fusion import DEPTH as CANDIDATES
 from search.quality.calibration import calibrated, shortage
 from search.quality.evaluation import leave_one_out
 from search.quality.labelled import LabelledPictures, load_labelled
-from search.quality.vote import VoteRule
+from search.ranking.fusion import DEPTH as CANDIDATES
+from search.ranking.vote import VoteRule
 
 ROWS = 8
 """Of the table of scores."""

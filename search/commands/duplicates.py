@@ -15,9 +15,9 @@ from lookalike.options import HtmlOption, JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from search.choice import choose_collection
-from search.disk import FileState
-from search.duplicates import ABOVE, Group, Member, find_duplicates
 from search.pages.page import page_path
+from search.whole.disk import FileState
+from search.whole.duplicates import ABOVE, Group, Member, find_duplicates
 
 
 def duplicates(

@@ -18,14 +18,14 @@ from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store
 from search.choice import choose_both, choose_collection, fitting_collections
 from search.commands.reliability import reliability_json, reliability_lines
-from search.evaluations import EvaluationOptions, Plan, Setting, evaluated
-from search.fusion import FusionRule
+from search.drawing.plots import PLOT_SUFFIXES, write_plot
 from search.pages.page import page_path
-from search.plots import PLOT_SUFFIXES, write_plot
 from search.quality.evaluation import DEPTH, NEAR_ABOVE, Estimate
+from search.quality.evaluations import EvaluationOptions, Plan, Setting, evaluated
 from search.quality.indexed import IndexFigures
 from search.quality.summary import ClassFigures, Comparison, Evaluation, Fusion, compared
-from search.quality.vote import VoteRule
+from search.ranking.fusion import FusionRule
+from search.ranking.vote import VoteRule
 
 BOTH = "both"
 FIGURES = {

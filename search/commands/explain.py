@@ -22,11 +22,11 @@ from lookalike.options import (
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
+from search.asking.sources import STDIN
 from search.choice import choose_both, choose_collection
-from search.explained import Explained, SeenPicture, explanation_by, require_average, see
-from search.explanation import FloatMatrix, focus, strongest_pairs
+from search.explaining.explained import Explained, SeenPicture, explanation_by, require_average, see
+from search.explaining.explanation import FloatMatrix, focus, strongest_pairs
 from search.pages.page import page_path
-from search.sources import STDIN
 
 BOTH = "both"
 PAIRS = 5

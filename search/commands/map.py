@@ -13,9 +13,9 @@ from lookalike.options import JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from search.choice import choose_collection
-from search.mapped import CollectionMap, load_sample, mapped
 from search.pages.page import page_path
-from search.projection import NEIGHBOURS, Method
+from search.whole.mapped import CollectionMap, load_sample, mapped
+from search.whole.projection import NEIGHBOURS, Method
 
 LIMIT = 2_000
 MOST = 10_000

@@ -21,7 +21,7 @@ from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Collection
 from search.choice import choose_collection
-from search.every import Neighbours, every_neighbours, is_small
+from search.whole.every import Neighbours, every_neighbours, is_small
 
 COLUMNS = (
     "dataset",

@@ -22,16 +22,16 @@ from lookalike.options import (
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
-from search.answers import Answer, QueryOptions, Unanswered
+from search.asking.answers import Answer, QueryOptions, Unanswered
+from search.asking.examples import Example, ExampleSet
+from search.asking.query import Searcher
+from search.asking.sources import STDIN, Source
 from search.choice import choose_both, choose_collection
 from search.commands.listing import answer_json, answer_table
-from search.examples import Example, ExampleSet
-from search.fusion import FusionRule
-from search.half_blocks import ColourSystem, colours, illustrated
+from search.drawing.half_blocks import ColourSystem, colours, illustrated
 from search.pages.page import page_path
-from search.quality.vote import VoteRule
-from search.query import Searcher
-from search.sources import STDIN, Source
+from search.ranking.fusion import FusionRule
+from search.ranking.vote import VoteRule
 
 BOTH = "both"
 
