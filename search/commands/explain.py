@@ -24,6 +24,7 @@ from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
 from search.asking.sources import STDIN
 from search.choice import choose_both, choose_collection
+from search.commands.options import BackbonesOption, CollectionOption, DistanceOption
 from search.explaining.explained import Explained, SeenPicture, explanation_by, require_average, see
 from search.explaining.explanation import FloatMatrix, focus, strongest_pairs
 from search.pages.page import page_path
@@ -37,13 +38,9 @@ def explain(
         str, typer.Argument(metavar="QUERY", help="A picture: a file, -, or an indexed one's path or id.")
     ],
     neighbour: Annotated[str, typer.Argument(metavar="NEIGHBOUR", help="Another, named in the same ways.")],
-    collection: Annotated[
-        str | None, typer.Option("--collection", metavar="NAME", help="Whose network is asked.")
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet, vgg or both.")
-    ] = None,
-    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    collection: CollectionOption = None,
+    backbone: BackbonesOption = None,
+    distance: DistanceOption = None,
     html: HtmlOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     provider: ProviderOption = None,
