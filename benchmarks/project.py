@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from search.projection import measure, project
+from search.whole.projection import measure, project
 
 
 def main() -> None:

@@ -11,17 +11,18 @@ import typer
 from lookalike.calibration import Calibration, Curve, percent
 from lookalike.console import StderrReporter, Verbose
 from lookalike.errors import LookalikeError, UsageError
-from lookalike.manifest import CollectionManifest, Distance
+from lookalike.manifest import CollectionManifest
 from lookalike.options import JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Collection, Store
 from search.commands.evaluate import collections_meant
+from search.commands.options import BackboneOption, CollectionsOption, DistanceOption
 from search.commands.reliability import reliability_json, reliability_lines
-from search.fusion import DEPTH as CANDIDATES
 from search.quality.calibration import calibrated, shortage
 from search.quality.evaluation import leave_one_out
 from search.quality.labelled import LabelledPictures, load_labelled
-from search.quality.vote import VoteRule
+from search.ranking.fusion import DEPTH as CANDIDATES
+from search.ranking.vote import VoteRule
 
 ROWS = 8
 """Of the table of scores."""
@@ -31,13 +32,9 @@ SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 def calibrate(
-    collection: Annotated[
-        list[str] | None, typer.Option("--collection", metavar="NAME", help="May be repeated.")
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")
-    ] = None,
-    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    collection: CollectionsOption = None,
+    backbone: BackboneOption = None,
+    distance: DistanceOption = None,
     every: Annotated[bool, typer.Option("--all", help="Every collection that fits.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the halves held out.")] = 0,
     store: StoreOption = None,

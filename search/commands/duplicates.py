@@ -10,24 +10,20 @@ import typer
 
 from lookalike.console import Reporter, StderrReporter, Verbose, one_line, say
 from lookalike.errors import UsageError
-from lookalike.manifest import Distance
 from lookalike.options import HtmlOption, JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from search.choice import choose_collection
-from search.disk import FileState
-from search.duplicates import ABOVE, Group, Member, find_duplicates
+from search.commands.options import BackboneOption, CollectionOption, DatasetOption, DistanceOption
 from search.pages.page import page_path
+from search.whole.disk import FileState
+from search.whole.duplicates import ABOVE, Group, Member, find_duplicates
 
 
 def duplicates(
-    collection: Annotated[
-        str | None, typer.Option("--collection", metavar="NAME", help="The collection to look in.")
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")
-    ] = None,
-    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    collection: CollectionOption = None,
+    backbone: BackboneOption = None,
+    distance: DistanceOption = None,
     above: Annotated[
         float,
         typer.Option(
@@ -38,9 +34,7 @@ def duplicates(
             help="From which cosine similarity on pictures are the same; 1: only those of the same bytes.",
         ),
     ] = ABOVE,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
-    ] = None,
+    dataset: DatasetOption = None,
     paths: Annotated[
         bool, typer.Option("--paths", help="Print only the files that could be deleted, a line each.")
     ] = False,

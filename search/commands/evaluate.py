@@ -17,15 +17,22 @@ from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store
 from search.choice import choose_both, choose_collection, fitting_collections
+from search.commands.options import (
+    BackbonesOption,
+    CollectionsOption,
+    DatasetOption,
+    DistanceOption,
+    VotersOption,
+)
 from search.commands.reliability import reliability_json, reliability_lines
-from search.evaluations import EvaluationOptions, Plan, Setting, evaluated
-from search.fusion import FusionRule
+from search.drawing.plots import PLOT_SUFFIXES, write_plot
 from search.pages.page import page_path
-from search.plots import PLOT_SUFFIXES, write_plot
 from search.quality.evaluation import DEPTH, NEAR_ABOVE, Estimate
+from search.quality.evaluations import EvaluationOptions, Plan, Setting, evaluated
 from search.quality.indexed import IndexFigures
 from search.quality.summary import ClassFigures, Comparison, Evaluation, Fusion, compared
-from search.quality.vote import VoteRule
+from search.ranking.fusion import FusionRule
+from search.ranking.vote import VoteRule
 
 BOTH = "both"
 FIGURES = {
@@ -39,14 +46,9 @@ COMPARED = ("precision_at_1", "precision_at_10", "mean_average_precision")
 
 
 def evaluate(
-    collection: Annotated[
-        list[str] | None, typer.Option("--collection", metavar="NAME", help="May be repeated, to compare.")
-    ] = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option("--backbone", metavar="BACKBONE", help="resnet, vgg, or both, each alone and fused."),
-    ] = None,
-    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    collection: CollectionsOption = None,
+    backbone: BackbonesOption = None,
+    distance: DistanceOption = None,
     every: Annotated[bool, typer.Option("--all", help="Every collection that fits, compared.")] = False,
     fusion: Annotated[
         list[FusionRule] | None,
@@ -57,10 +59,8 @@ def evaluate(
     indexed: Annotated[
         bool, typer.Option("--indexed", help="Compare what the store's index finds with the exact ten, too.")
     ] = False,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
-    ] = None,
-    k: Annotated[int, typer.Option("--k", min=1, max=1_000, metavar="N", help="How many vote.")] = DEPTH,
+    dataset: DatasetOption = None,
+    k: VotersOption = DEPTH,
     near_above: Annotated[
         float,
         typer.Option(

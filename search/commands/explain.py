@@ -22,11 +22,12 @@ from lookalike.options import (
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
+from search.asking.sources import STDIN
 from search.choice import choose_both, choose_collection
-from search.explained import Explained, SeenPicture, explanation_by, require_average, see
-from search.explanation import FloatMatrix, focus, strongest_pairs
+from search.commands.options import BackbonesOption, CollectionOption, DistanceOption
+from search.explaining.explained import Explained, SeenPicture, explanation_by, require_average, see
+from search.explaining.explanation import FloatMatrix, focus, strongest_pairs
 from search.pages.page import page_path
-from search.sources import STDIN
 
 BOTH = "both"
 PAIRS = 5
@@ -37,13 +38,9 @@ def explain(
         str, typer.Argument(metavar="QUERY", help="A picture: a file, -, or an indexed one's path or id.")
     ],
     neighbour: Annotated[str, typer.Argument(metavar="NEIGHBOUR", help="Another, named in the same ways.")],
-    collection: Annotated[
-        str | None, typer.Option("--collection", metavar="NAME", help="Whose network is asked.")
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet, vgg or both.")
-    ] = None,
-    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    collection: CollectionOption = None,
+    backbone: BackbonesOption = None,
+    distance: DistanceOption = None,
     html: HtmlOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     provider: ProviderOption = None,

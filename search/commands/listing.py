@@ -6,7 +6,7 @@ from typing import Any
 from lookalike.calibration import percent
 from lookalike.console import one_line
 from lookalike.manifest import CollectionManifest
-from search.answers import Answer, Neighbour, Placing, QueryOptions
+from search.asking.answers import Answer, Neighbour, Placing, QueryOptions
 
 
 def answer_table(answer: Answer, manifests: Sequence[CollectionManifest], options: QueryOptions) -> str:

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from lookalike.console import StderrReporter, Verbose
-from lookalike.manifest import Distance
 from lookalike.options import JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from search.choice import choose_collection
-from search.mapped import CollectionMap, load_sample, mapped
+from search.commands.options import BackboneOption, CollectionOption, DatasetOption, DistanceOption
 from search.pages.page import page_path
-from search.projection import NEIGHBOURS, Method
+from search.whole.mapped import CollectionMap, load_sample, mapped
+from search.whole.projection import NEIGHBOURS, Method
 
 LIMIT = 2_000
 MOST = 10_000
@@ -24,16 +24,10 @@ MOST = 10_000
 
 def map_(
     html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Write the map here, as a page.")],
-    collection: Annotated[
-        str | None, typer.Option("--collection", metavar="NAME", help="The collection to show.")
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")
-    ] = None,
-    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
-    ] = None,
+    collection: CollectionOption = None,
+    backbone: BackboneOption = None,
+    distance: DistanceOption = None,
+    dataset: DatasetOption = None,
     limit: Annotated[
         int,
         typer.Option("--limit", min=1, max=MOST, metavar="N", help="At most so many pictures, drawn by lot."),

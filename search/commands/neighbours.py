@@ -15,13 +15,19 @@ import typer
 from lookalike.console import Quiet, Reporter, StderrReporter, Verbose
 from lookalike.errors import UsageError
 from lookalike.files import atomic_path
-from lookalike.manifest import Distance
 from lookalike.options import StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Collection
 from search.choice import choose_collection
-from search.every import Neighbours, every_neighbours, is_small
+from search.commands.options import (
+    BackboneOption,
+    ClassOption,
+    CollectionOption,
+    DatasetOption,
+    DistanceOption,
+)
+from search.whole.every import Neighbours, every_neighbours, is_small
 
 COLUMNS = (
     "dataset",
@@ -46,25 +52,14 @@ _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 
 def neighbours(
-    collection: Annotated[
-        str | None, typer.Option("--collection", metavar="NAME", help="The collection to search.")
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")
-    ] = None,
-    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    collection: CollectionOption = None,
+    backbone: BackboneOption = None,
+    distance: DistanceOption = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="How many neighbours of each.")
     ] = 10,
-    class_name: Annotated[
-        str | None,
-        typer.Option(
-            "--class", metavar="CLASS", help="Only pictures of this class; '' for those without one."
-        ),
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
-    ] = None,
+    class_name: ClassOption = None,
+    dataset: DatasetOption = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Compare all with all; the default up to 50,000 pictures.")
     ] = False,

@@ -22,16 +22,24 @@ from lookalike.options import (
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
-from search.answers import Answer, QueryOptions, Unanswered
+from search.asking.answers import Answer, QueryOptions, Unanswered
+from search.asking.examples import Example, ExampleSet
+from search.asking.query import Searcher
+from search.asking.sources import STDIN, Source
 from search.choice import choose_both, choose_collection
 from search.commands.listing import answer_json, answer_table
-from search.examples import Example, ExampleSet
-from search.fusion import FusionRule
-from search.half_blocks import ColourSystem, colours, illustrated
+from search.commands.options import (
+    BackbonesOption,
+    ClassOption,
+    CollectionsOption,
+    DatasetOption,
+    DistanceOption,
+    VotersOption,
+)
+from search.drawing.half_blocks import ColourSystem, colours, illustrated
 from search.pages.page import page_path
-from search.quality.vote import VoteRule
-from search.query import Searcher
-from search.sources import STDIN, Source
+from search.ranking.fusion import FusionRule
+from search.ranking.vote import VoteRule
 
 BOTH = "both"
 
@@ -52,30 +60,17 @@ def query(
         list[str] | None,
         typer.Option("--not", metavar="IMAGE", help="An example of what is not wanted; may be repeated."),
     ] = None,
-    collection: Annotated[
-        list[str] | None,
-        typer.Option("--collection", metavar="NAME", help="The collection to search; several are fused."),
-    ] = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option("--backbone", metavar="BACKBONE", help="resnet, vgg, or both, which are fused."),
-    ] = None,
-    distance: Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")] = None,
+    collection: CollectionsOption = None,
+    backbone: BackbonesOption = None,
+    distance: DistanceOption = None,
     fusion: Annotated[
         FusionRule | None, typer.Option("--fusion", help="How several rankings become one; default: rrf.")
     ] = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="How many neighbours.")
     ] = 10,
-    class_name: Annotated[
-        str | None,
-        typer.Option(
-            "--class", metavar="CLASS", help="Only pictures of this class; '' for those without one."
-        ),
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
-    ] = None,
+    class_name: ClassOption = None,
+    dataset: DatasetOption = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Compare with every picture, past the index.")
     ] = False,
@@ -87,7 +82,7 @@ def query(
     vote: Annotated[
         VoteRule, typer.Option("--vote", help="How the neighbours' classes become a verdict.")
     ] = VoteRule.NEARER_TIES,
-    k: Annotated[int, typer.Option("--k", min=1, max=1_000, metavar="N", help="How many vote.")] = 10,
+    k: VotersOption = 10,
     html: HtmlOption = None,
     no_thumbnails: Annotated[
         bool, typer.Option("--no-thumbnails", help="Only text, in a terminal with colours, too.")

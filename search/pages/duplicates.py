@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike.console import Reporter
-from search.disk import FileState
-from search.duplicates import Group, Member
 from search.pages.gallery import Gallery
 from search.pages.page import write_page
+from search.whole.disk import FileState
+from search.whole.duplicates import Group, Member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

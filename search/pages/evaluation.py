@@ -14,7 +14,7 @@ from search.choice import file_of
 from search.pages.gallery import Gallery
 from search.pages.page import write_page
 from search.quality.summary import Comparison, Evaluation
-from search.quality.vote import VoteRule
+from search.ranking.vote import VoteRule
 
 FileOf = Callable[[Payload], Path | None]
 

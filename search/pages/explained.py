@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lookalike.backbones import backbone_named
 from lookalike.pictures.thumbnails import Thumbnail
-from search.explained import Explained, SeenPicture
-from search.explanation import FloatMatrix, Focus, focus, strongest_pairs
+from search.explaining.explained import Explained, SeenPicture
+from search.explaining.explanation import FloatMatrix, Focus, focus, strongest_pairs
 from search.pages.page import write_page
 
 PAIRS = 8

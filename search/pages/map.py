@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from lookalike.pictures.thumbnails import Thumbnail, thumbnails
 from search.choice import file_of
-from search.mapped import CollectionMap, Sampled
 from search.pages.page import write_page
+from search.whole.mapped import CollectionMap, Sampled
 
 EDGE = 96
 """Pixels of a thumbnail's longer side: about 2 KB each on the page."""

@@ -9,10 +9,10 @@ from types import MappingProxyType
 from lookalike.console import Reporter
 from lookalike.manifest import CollectionManifest
 from lookalike.pictures.decoding import MAX_PIXELS
-from search.answers import Answer, Neighbour, QueryOptions, Unanswered
+from search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered
 from search.pages.gallery import Gallery
 from search.pages.page import write_page
-from search.quality.vote import Verdict, VoteRule
+from search.ranking.vote import Verdict, VoteRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

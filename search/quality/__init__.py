@@ -1,1 +1,1 @@
-"""How good neighbours are: votes, figures, intervals. Pure, but for `labelled`, which reads a collection."""
+"""How good neighbours are: figures with intervals, calibrations, one setting after the other."""

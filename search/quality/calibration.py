@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from lookalike.calibration import Calibration, Curve, Reliability, Threshold
 from lookalike.manifest import CollectionManifest
-from search.fusion import DEPTH as CANDIDATES
 from search.quality.evaluation import DEPTH, FloatMatrix, IntVector, LabelledVectors, QueryResults
-from search.quality.vote import VoteRule
+from search.ranking.fusion import DEPTH as CANDIDATES
+from search.ranking.vote import VoteRule
 
 FloatVector = NDArray[np.floating]
 BoolVector = NDArray[np.bool_]

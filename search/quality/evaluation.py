@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.quality.vote import VoteRule, vote
+from search.ranking.vote import VoteRule, vote
 
 FloatMatrix = NDArray[np.floating]
 IntVector = NDArray[np.int64]

@@ -1,6 +1,6 @@
 """How good the neighbours of several networks together are: one ranking, measured like any other.
 
-The rankings are fused by `search.fusion`, as they are for a query: what is measured is what is served.
+The rankings are fused by `search.ranking.fusion`, as they are for a query: what is measured is served.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from lookalike.errors import UsageError
 from lookalike.stores.points import Payload
-from search.fusion import DEPTH as CANDIDATES
-from search.fusion import Chance, FusionRule, fused, vote_unit
 from search.quality.calibration import crosswise, held_out
 from search.quality.evaluation import (
     DEPTH,
@@ -28,6 +26,8 @@ from search.quality.evaluation import (
     with_near_left_out,
 )
 from search.quality.labelled import MIN_PICTURES, LabelledPictures
+from search.ranking.fusion import DEPTH as CANDIDATES
+from search.ranking.fusion import Chance, FusionRule, fused, vote_unit
 
 _ROWS = 16
 """Queries fused at a time: what comes in between then stays in the processor's own memory."""

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from lookalike.calibration import Reliability
 from lookalike.stores.points import Payload
-from search.fusion import FusionRule
 from search.quality.calibration import reliability
 from search.quality.evaluation import (
     CUTOFFS,
@@ -23,7 +22,8 @@ from search.quality.evaluation import (
 )
 from search.quality.indexed import IndexFigures
 from search.quality.labelled import LabelledPictures
-from search.quality.vote import VoteRule
+from search.ranking.fusion import FusionRule
+from search.ranking.vote import VoteRule
 
 ENOUGH = 0.5
 """Of the ten neighbours: the report's "5 of 10 are cats"."""

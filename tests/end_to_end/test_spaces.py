@@ -27,8 +27,8 @@ from lookalike.stores.embedded import EmbeddedStore
 from lookalike.stores.points import ImagePoint, Payload
 from lookalike.stores.protocol import Store
 from lookalike.stores.server import ServerStore
-from search.answers import QueryOptions
-from search.query import Searcher
+from search.asking.answers import QueryOptions
+from search.asking.query import Searcher
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
 

@@ -12,8 +12,8 @@ from page_rules import read_page
 from lookalike.backbones import Pooling
 from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
 from lookalike.pictures.thumbnails import encoded
-from search.explained import Explained, SeenPicture
-from search.explanation import explain
+from search.explaining.explained import Explained, SeenPicture
+from search.explaining.explanation import explain
 from search.pages.explained import write_explanations
 
 HOSTILE = '<script>alert("1")</script>\u202e.jpg'

@@ -15,9 +15,9 @@ from page_rules import read_page
 from lookalike.backbones import Pooling
 from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
 from lookalike.stores.points import Payload
-from search.mapped import CollectionMap, Sampled, mapped
 from search.pages.map import DARK, EDGE, LIGHT, SHAPES, write_map
-from search.projection import Method, Projection
+from search.whole.mapped import CollectionMap, Sampled, mapped
+from search.whole.projection import Method, Projection
 
 Draw = Callable[..., list[Path]]
 

@@ -18,9 +18,7 @@ from lookalike.errors import SkipReason
 from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
 from lookalike.pictures.thumbnails import Thumbnail
 from lookalike.stores.points import Payload
-from search.answers import Answer, Neighbour, Placing, QueryOptions, Unanswered
-from search.disk import FileState
-from search.duplicates import Group, KeptBecause, Member
+from search.asking.answers import Answer, Neighbour, Placing, QueryOptions, Unanswered
 from search.pages import evaluation as evaluation_page
 from search.pages.duplicates import duplicates_report, write_duplicates_page
 from search.pages.evaluation import EvaluationReport, section_view, write_evaluation_page
@@ -30,7 +28,9 @@ from search.pages.query import query_report, write_query_page
 from search.quality.evaluation import LabelledVectors, leave_one_out
 from search.quality.labelled import LabelledPictures
 from search.quality.summary import Evaluation, compared, summed_up
-from search.quality.vote import Verdict, VoteRule
+from search.ranking.vote import Verdict, VoteRule
+from search.whole.disk import FileState
+from search.whole.duplicates import Group, KeptBecause, Member
 
 Draw = Callable[..., list[Path]]
 

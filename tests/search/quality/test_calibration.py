@@ -20,7 +20,7 @@ from search.quality.calibration import (
     shortage,
 )
 from search.quality.evaluation import LabelledVectors, QueryResults, leave_one_out
-from search.quality.vote import VoteRule
+from search.ranking.vote import VoteRule
 
 TOLERANCE = 1e-9
 

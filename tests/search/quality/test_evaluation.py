@@ -14,7 +14,7 @@ from search.quality.evaluation import (
     leave_one_out,
     precision_at,
 )
-from search.quality.vote import VoteRule, vote
+from search.ranking.vote import VoteRule, vote
 
 TOLERANCE = 1e-9
 

@@ -12,13 +12,13 @@ from sklearn.metrics import average_precision_score
 
 from lookalike.errors import UsageError
 from lookalike.stores.points import Payload
-from search.fusion import DEPTH as CANDIDATES
-from search.fusion import FusionRule
 from search.quality.calibration import crosswise, held_out
 from search.quality.evaluation import LabelledVectors, leave_one_out, precision_at
 from search.quality.fused import leave_one_out_fused, passes, shared_pictures
 from search.quality.labelled import LabelledPictures
-from search.quality.vote import VoteRule, vote
+from search.ranking.fusion import DEPTH as CANDIDATES
+from search.ranking.fusion import FusionRule
+from search.ranking.vote import VoteRule, vote
 
 TOLERANCE = 1e-9
 COUNT, CLASSES = 240, 5
@@ -89,7 +89,7 @@ def chance_of_all(
 def by_hand(
     networks: Sequence[LabelledVectors], rule: FusionRule
 ) -> list[tuple[list[int], dict[int, float]]]:
-    """Each query's ranking, and the fused score of its candidates, by the definitions in `search.fusion`."""
+    """Each query's ranking, and the fused score of its candidates, as `search.ranking.fusion` defines it."""
     half = held_out(networks[0].copies, seed=0)
     tables = [[nearness(network, query) for query in range(COUNT)] for network in networks]
     taught = chance_of_all(networks, tables) if rule is FusionRule.CALIBRATED else []

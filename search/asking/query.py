@@ -1,0 +1,210 @@
+"""Stage 3 itself: open collections, and the models behind them, answer any number of pictures."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Self
+
+from lookalike.console import Reporter
+from lookalike.errors import PictureError, SkipReason
+from lookalike.manifest import CollectionManifest
+from lookalike.settings import Settings
+from lookalike.stores.points import FloatVector, PointFilter, SearchHit
+from lookalike.stores.protocol import Store
+from search.asking.answers import Answer, Findings, Neighbour, QueryOptions
+from search.asking.both import check_fusion, fused_neighbours
+from search.asking.estimates import estimated
+from search.asking.examples import NO_EXAMPLES, Example, ExampleSet, combined, read_example
+from search.asking.network import Network, milliseconds_since
+from search.asking.sources import Source, find_sources
+from search.choice import file_of
+from search.ranking.vote import Verdict, VoteRule, vote
+
+
+class Searcher:
+    """Answers by one network, or by several whose rankings are fused."""
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self.networks = networks
+
+    @classmethod
+    @contextmanager
+    def opened(cls, *names: str, store: Store, settings: Settings, reporter: Reporter) -> Iterator[Self]:
+        """Opens the collections, all at once; a model is loaded when a picture has to be embedded.
+
+        Raises:
+            CollectionMissingError: there is no such collection.
+        """
+        with ExitStack() as stack:
+            opening = [
+                Network.opened(name, store=store, settings=settings, reporter=reporter) for name in names
+            ]
+            yield cls([stack.enter_context(each) for each in opening])
+
+    @property
+    def manifest(self) -> CollectionManifest:
+        """Of the collection that is searched, the first of several."""
+        return self.networks[0].manifest
+
+    def find(self, name: str, *, dataset: str | None = None) -> list[Source]:
+        """What a name stands for: see `find_sources`."""
+        return find_sources(name, [network.collection for network in self.networks], dataset=dataset)
+
+    def read(self, source: Source, options: QueryOptions) -> Example:
+        """A picture and its vectors: see `read_example`."""
+        return read_example(source, self.networks, max_pixels=options.max_pixels)
+
+    def answer(
+        self,
+        source: Source,
+        options: QueryOptions,
+        *,
+        positives: ExampleSet = NO_EXAMPLES,
+        negatives: ExampleSet = NO_EXAMPLES,
+    ) -> Answer:
+        """The neighbours of a picture, or of what it makes together with other examples.
+
+        None of the examples is among them, nor a copy of its bytes, unless `include_self` says so.
+
+        Raises:
+            PictureError: the picture cannot be read, or the examples leave nothing to search for.
+            UsageError: the rankings of these collections cannot be fused as the options want it.
+        """
+        check_fusion(self.networks, options)
+        started, loaded = time.perf_counter(), self._load_ms()
+        example = self.read(source, options)
+        vectors = self._vectors(example, positives, negatives)
+        embed_ms = milliseconds_since(started) - (self._load_ms() - loaded)
+
+        started = time.perf_counter()
+        others = (*positives.examples, *negatives.examples)
+        where = PointFilter(
+            class_name=options.class_name,
+            dataset=options.dataset,
+            excluded_sha256=frozenset()
+            if options.include_self
+            else example.sha256.union(*(other.sha256 for other in others)),
+        )
+        found = self._found(vectors, where, options)
+        if len(self.networks) == 1 and not others and _asks_everything(options):
+            found = _with_estimates(found, self.networks[0], options)
+        return Answer(
+            query=example.name,
+            file=example.file,
+            indexed=example.indexed,
+            hits=found.hits[: options.limit],
+            verdict=found.verdict,
+            verdict_chance=found.verdict_chance,
+            unlike_anything=found.unlike_anything,
+            provider=next((each.provider for each in (example, *others) if each.provider), None),
+            load_ms=self._load_ms(forget=True),
+            embed_ms=embed_ms,
+            search_ms=milliseconds_since(started),
+            positives=positives.names,
+            negatives=negatives.names,
+        )
+
+    def _vectors(self, example: Example, positives: ExampleSet, negatives: ExampleSet) -> list[FloatVector]:
+        """What to search with, one for each network."""
+        vectors = []
+        for i, network in enumerate(self.networks):
+            vector = combined(
+                [example.vectors[i], *(each.vectors[i] for each in positives.examples)],
+                [each.vectors[i] for each in negatives.examples],
+                network.manifest.distance,
+            )
+            if vector is None:
+                raise PictureError(
+                    f"{example.name} and its examples cancel each other out and leave nothing to search for; "
+                    "leave one of --and or --not out",
+                    reason=SkipReason.NO_EMBEDDING,
+                )
+            vectors.append(vector)
+        return vectors
+
+    def _found(self, vectors: Sequence[FloatVector], where: PointFilter, options: QueryOptions) -> Findings:
+        if len(self.networks) > 1:
+            hits, verdict = fused_neighbours(self.networks, vectors, where, options)
+            return Findings(hits=hits, verdict=verdict)
+        return _nearest(self.networks[0], vectors[0], where, options)
+
+    def _load_ms(self, *, forget: bool = False) -> float:
+        """What opening and loading took that no answer has shown yet."""
+        total = sum(network.load_ms for network in self.networks)
+        if forget:
+            for network in self.networks:
+                network.load_ms = 0.0
+        return total
+
+
+def _asks_everything(options: QueryOptions) -> bool:
+    """Whether a picture asks all others, as those did that a calibration was learned from."""
+    return options.class_name is None and options.dataset is None and not options.include_self
+
+
+def _with_estimates(found: Findings, network: Network, options: QueryOptions) -> Findings:
+    """With what the collection's calibration says, where it has one."""
+    if network.calibration is None:
+        return found
+    estimates = estimated(
+        network.calibration,
+        scores=[hit.score for hit in found.hits],
+        classes=[hit.payload.class_name for hit in found.hits],
+        verdict=found.verdict,
+        rule=options.vote,
+        k=options.k,
+    )
+    chances = zip(found.hits, estimates.neighbours, strict=True)
+    return Findings(
+        hits=[replace(hit, chance=chance) for hit, chance in chances],
+        verdict=None if estimates.unlike_anything else found.verdict,
+        verdict_chance=None if estimates.unlike_anything else estimates.verdict,
+        unlike_anything=estimates.unlike_anything,
+    )
+
+
+def _nearest(network: Network, vector: FloatVector, where: PointFilter, options: QueryOptions) -> Findings:
+    """At least as many as are asked for or vote."""
+    limit = max(options.limit, options.k)
+    hits = network.collection.query(vector, limit=limit, where=where, exact=options.exact)
+    neighbours = [
+        Neighbour(
+            rank=rank,
+            score=hit.score,
+            payload=hit.payload,
+            file=file_of(network.manifest, hit.payload.dataset, hit.payload.path),
+        )
+        for rank, hit in enumerate(hits, start=1)
+    ]
+    return Findings(hits=neighbours, verdict=_verdict(network, vector, hits[: options.k], where, options))
+
+
+def _verdict(
+    network: Network,
+    vector: FloatVector,
+    voters: Sequence[SearchHit],
+    where: PointFilter,
+    options: QueryOptions,
+) -> Verdict | None:
+    """What the neighbours vote for; where each class' own nearest count, they are searched for."""
+    if options.class_name is not None:
+        return None
+    higher_is_nearer = network.manifest.distance.higher_is_nearer
+    if options.vote is VoteRule.NEAREST_CLASS:
+        classes = {hit.payload.class_name for hit in voters if hit.payload.class_name}
+        own = [
+            network.collection.query(
+                vector, limit=options.k, where=replace(where, class_name=name), exact=options.exact
+            )
+            for name in classes
+        ]
+        sign = -1 if higher_is_nearer else 1
+        voters = sorted((hit for hits in own for hit in hits), key=lambda hit: sign * hit.score)
+    return vote(
+        [hit.payload.class_name or "" for hit in voters],
+        [hit.score for hit in voters],
+        rule=options.vote,
+        k=options.k,
+        higher_is_nearer=higher_is_nearer,
+    )

@@ -1,0 +1,1 @@
+"""Pictures of figures, and pictures in a terminal."""

@@ -1,0 +1,1 @@
+"""Where the similarity of two pictures comes from."""

@@ -1,0 +1,1 @@
+"""What rankings say: the class that neighbours vote for, and several rankings made one. Pure."""

@@ -1,0 +1,117 @@
+"""Every picture of a collection asks for its neighbours: the store's index, or numpy, which misses none."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lookalike.stores.points import EVERYTHING, FloatVector, Payload, PointFilter, ScoredId, SearchHit
+from lookalike.stores.protocol import Collection
+from search.whole.exact import ExactSearch
+
+Neighbours = tuple[Payload, list[SearchHit]]
+
+EXACT_PICTURES = 50_000
+EXACT_BYTES = 2**30
+"""Up to so many pictures, and so much memory for their vectors, comparing all with all in numpy is as fast
+as asking the embedded store's index for each (benchmarks/neighbours.py)."""
+
+AT_ONCE = 256
+"""Pictures whose vectors are read at a time; from the stores they come as Python's numbers."""
+
+_SPARE = 8
+"""So many copies are reckoned with; where a picture has more, it asks again."""
+
+
+def is_small(collection: Collection, where: PointFilter = EVERYTHING) -> bool:
+    """Whether exact comparison is at least as fast as the index, and fits into memory."""
+    count = collection.count(where)
+    return count <= EXACT_PICTURES and count * collection.manifest.identity.dimension * 4 <= EXACT_BYTES
+
+
+def every_neighbours(
+    collection: Collection,
+    *,
+    limit: int,
+    where: PointFilter = EVERYTHING,
+    include_copies: bool = False,
+    exact: bool = False,
+) -> Iterator[Neighbours]:
+    """Each picture with its nearest, best first, in the order of datasets and paths.
+
+    `where` says which pictures ask and which answer; it leaves `excluded_sha256` open. A picture is never
+    its own neighbour, and neither are those with the same bytes unless `include_copies` says so. Scores
+    are Qdrant's own. With `exact` all vectors are in memory and compared in numpy. Otherwise the store is
+    asked, as `search query` asks it; then only payloads are all in memory, about 1 KB each. What is
+    written or deleted meanwhile may be left out.
+    """
+    payloads = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
+    if exact:
+        return _by_numpy(collection, payloads, limit, include_copies=include_copies)
+    return _by_store(collection, payloads, limit, where, include_copies=include_copies)
+
+
+def stored_vectors(collection: Collection, payloads: Sequence[Payload]) -> tuple[list[Payload], FloatVector]:
+    """Those of some pictures that are there, with their vectors, float32 `[N, D]`."""
+    vectors = np.empty((len(payloads), collection.manifest.identity.dimension), dtype=np.float32)
+    there: list[Payload] = []
+    for start in range(0, len(payloads), AT_ONCE):
+        part = payloads[start : start + AT_ONCE]
+        stored = collection.vectors([payload.id for payload in part])
+        for payload in part:
+            if (vector := stored.get(payload.id)) is not None:
+                vectors[len(there)] = vector
+                there.append(payload)
+    return there, vectors[: len(there)]
+
+
+def _by_numpy(
+    collection: Collection, payloads: Sequence[Payload], limit: int, *, include_copies: bool
+) -> Iterator[Neighbours]:
+    there, vectors = stored_vectors(collection, payloads)
+    copies: dict[str, list[int]] = {}
+    for row, payload in enumerate(there):
+        copies.setdefault(payload.sha256, []).append(row)
+    search = ExactSearch(vectors, cosine=collection.manifest.distance.higher_is_nearer)
+    for rows in search.blocks():
+        left_out = [[row] if include_copies else copies[there[row].sha256] for row in rows.tolist()]
+        for found in search.nearest(rows, limit=limit, left_out=left_out):
+            pairs = zip(found.rows.tolist(), found.scores.tolist(), strict=True)
+            yield there[found.row], [SearchHit(score=score, payload=there[row]) for row, score in pairs]
+
+
+def _by_store(
+    collection: Collection,
+    payloads: Sequence[Payload],
+    limit: int,
+    where: PointFilter,
+    *,
+    include_copies: bool,
+) -> Iterator[Neighbours]:
+    """Asks for a few more than are wanted, and by a filter, which takes longer, where that was too few."""
+    known = {payload.id: payload for payload in payloads}
+    copies = Counter(payload.sha256 for payload in payloads)
+
+    def counted(found: Sequence[ScoredId], asks: Payload) -> list[SearchHit]:
+        hits = [SearchHit(score=each.score, payload=known[each.id]) for each in found if each.id in known]
+        return [hit for hit in hits if not _is_left_out(hit.payload, asks, include_copies)][:limit]
+
+    for start in range(0, len(payloads), AT_ONCE):
+        part, vectors = stored_vectors(collection, payloads[start : start + AT_ONCE])
+        most = 1 if include_copies else max((copies[payload.sha256] for payload in part), default=1)
+        wanted = limit + min(most, _SPARE)
+        answers = collection.query_many(vectors, limit=wanted, where=where)
+        for payload, vector, answer in zip(part, vectors, answers, strict=True):
+            hits = counted(answer, payload)
+            if len(hits) < limit and len(answer) == wanted:
+                others = replace(
+                    where, excluded_sha256=frozenset(() if include_copies else (payload.sha256,))
+                )
+                [again] = collection.query_many(vector[np.newaxis], limit=limit + 1, where=others)
+                hits = counted(again, payload)
+            yield payload, hits
+
+
+def _is_left_out(payload: Payload, asks: Payload, include_copies: bool) -> bool:
+    return payload.id == asks.id or (not include_copies and payload.sha256 == asks.sha256)

@@ -1,0 +1,165 @@
+"""What a calibration adds to an answer, in both stores; it is made by hand, so that each chance is known."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lookalike.calibration import Calibration, Curve, Threshold
+from lookalike.console import Quiet
+from lookalike.manifest import Distance
+from lookalike.settings import Settings
+from lookalike.stores.protocol import Store
+from search.asking.answers import Answer, QueryOptions
+from search.asking.examples import ExampleSet
+from search.asking.query import Searcher
+from search.commands.listing import answer_json, answer_table
+from search.ranking.fusion import FusionRule
+
+PICTURES = {
+    "cat/1.png": [1.0, 0.0],
+    "cat/2.png": [0.8, 0.6],
+    "dog/1.png": [0.6, 0.8],
+    "dog/2.png": [0.0, 1.0],
+}
+TOLERANCE = 1e-6
+"""Scores are float32, and a chance is read off a line of slope 1."""
+
+
+@pytest.fixture
+def calibrated(both_stores: Store, fill: Callable[..., str], calibration: Calibration) -> Callable[..., str]:
+    """`calibrated(**changes)` makes a collection with a calibration whose chance is the similarity itself."""
+
+    def make(*, backbone: str = "vgg16", **changes: Any) -> str:
+        name = fill(both_stores, PICTURES, backbone=backbone)
+        identity = both_stores.manifest(name).identity.key
+        line = Curve(knots=(0.0, 1.0), chances=(0.0, 1.0))
+        record = replace(
+            calibration,
+            identity=identity,
+            distance=Distance.COSINE,
+            points=len(PICTURES),
+            neighbours=line,
+            candidates=line,
+            verdicts={"nearer-ties": line},
+            threshold=Threshold(nearness=0.5, refused=0.01, caught=0.8),
+        )
+        with both_stores.open(name) as collection:
+            collection.record_calibration(replace(record, **changes))
+        return name
+
+    return make
+
+
+@pytest.fixture
+def ask(both_stores: Store, home: Settings) -> Callable[..., Answer]:
+    """`ask(names, path, also=..., **options)`."""
+
+    def asked(*names: str, path: str = "cat/1.png", also: str | None = None, **options: Any) -> Answer:
+        with Searcher.opened(*names, store=both_stores, settings=home, reporter=Quiet()) as searcher:
+            [source] = searcher.find(path)
+            chosen = QueryOptions(**options)
+            more = [searcher.read(each, chosen) for each in searcher.find(also)] if also else []
+            return searcher.answer(source, chosen, positives=ExampleSet(names=[also or ""], examples=more))
+
+    return asked
+
+
+def chances(answer: Answer) -> list[float | None]:
+    """Of the neighbours, best first."""
+    return [hit.chance for hit in answer.hits]
+
+
+def test_neighbours_and_verdict_carry_their_chances(
+    calibrated: Callable[..., str], ask: Callable[..., Answer]
+) -> None:
+    """Similarities 0.8, 0.6 and 0 are read off the line; of three votes the dogs have two."""
+    answer = ask(calibrated())
+    assert chances(answer) == pytest.approx([0.8, 0.6, 0.0], abs=TOLERANCE)
+    assert answer.verdict is not None
+    assert answer.verdict.class_name == "dog"
+    assert answer.verdict_chance == pytest.approx(2 / 3)
+    assert answer.unlike_anything is False
+
+
+def test_a_picture_far_from_all_has_no_verdict(
+    calibrated: Callable[..., str], ask: Callable[..., Answer]
+) -> None:
+    """Its nearest has a similarity of 0.8 and the threshold is 0.9; its neighbours are shown all the same."""
+    name = calibrated(threshold=Threshold(nearness=0.9, refused=0.01, caught=0.8))
+    answer = ask(name)
+    assert answer.unlike_anything is True
+    assert (answer.verdict, answer.verdict_chance) == (None, None)
+    assert len(answer.hits) == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"class_name": "cat"}, {"dataset": "data"}, {"include_self": True}, {"also": "cat/2.png"}],
+    ids=["class", "dataset", "copies", "examples"],
+)
+def test_another_question_has_no_chances(
+    calibrated: Callable[..., str], ask: Callable[..., Answer], options: dict[str, Any]
+) -> None:
+    """They were learned from single pictures that ask for all others."""
+    answer = ask(calibrated(), **options)
+    assert answer.hits
+    assert set(chances(answer)) == {None}
+    assert (answer.verdict_chance, answer.unlike_anything) == (None, None)
+
+
+def test_a_stale_calibration_says_nothing(calibrated: Callable[..., str], ask: Callable[..., Answer]) -> None:
+    """It is of another number of points."""
+    answer = ask(calibrated(points=3))
+    assert set(chances(answer)) == {None}
+    assert answer.verdict is not None
+    assert (answer.verdict_chance, answer.unlike_anything) == (None, None)
+
+
+def test_other_votes_than_it_knows_have_no_chance(
+    calibrated: Callable[..., str], ask: Callable[..., Answer]
+) -> None:
+    """The vote of three is not that of ten."""
+    answer = ask(calibrated(), k=3)
+    assert answer.verdict is not None
+    assert answer.verdict_chance is None
+    assert None not in chances(answer)
+
+
+def test_chances_are_fused_where_both_collections_are_calibrated(
+    calibrated: Callable[..., str], ask: Callable[..., Answer]
+) -> None:
+    """Both are the same line over the same similarities, and so is their mean; one answer has no chance."""
+    answer = ask(calibrated(), calibrated(backbone="resnet101v2"), fusion=FusionRule.CALIBRATED)
+    assert [hit.score for hit in answer.hits] == pytest.approx([0.8, 0.6, 0.0], abs=TOLERANCE)
+    assert set(chances(answer)) == {None}
+
+
+def test_chances_are_shown_beside_scores_and_never_as_them(
+    calibrated: Callable[..., str], ask: Callable[..., Answer], both_stores: Store
+) -> None:
+    """A column of its own, and a key of its own; without a calibration the table is as it was."""
+    name, options = calibrated(), QueryOptions()
+    manifests = [both_stores.manifest(name)]
+    heading, first = answer_table(ask(name), manifests, options).splitlines()[1:3]
+    assert heading.split("  ") == ["rank", "similarity", "same class", "class", "path"]
+    assert first.split() == ["1", "0.8000", "≈", "80", "%", "cat", "cat/2.png"]
+    assert answer_table(ask(name), manifests, options).endswith("(nearer-ties), ≈ 67 % right")
+    [hit, *_] = answer_json(ask(name), manifests, "embedded", options)["hits"]
+    assert (hit["score"], hit["chance"]) == pytest.approx((0.8, 0.8), abs=TOLERANCE)
+    plain = ask(name, class_name="cat")
+    assert "same class" not in answer_table(plain, manifests, options)
+
+
+def test_a_picture_unlike_anything_says_so(
+    calibrated: Callable[..., str], ask: Callable[..., Answer], both_stores: Store
+) -> None:
+    """Instead of a class."""
+    name, options = calibrated(threshold=Threshold(nearness=0.9, refused=0.01, caught=0.8)), QueryOptions()
+    manifests = [both_stores.manifest(name)]
+    assert answer_table(ask(name), manifests, options).endswith(
+        "verdict: none; the picture is unlike anything indexed"
+    )
+    data = answer_json(ask(name), manifests, "embedded", options)
+    assert (data["verdict"], data["unlike_anything"]) == (None, True)

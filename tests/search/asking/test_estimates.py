@@ -1,0 +1,104 @@
+"""What a calibration says of an answer, and when it says nothing."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lookalike.calibration import Calibration
+from lookalike.manifest import Distance
+from search.asking.estimates import Estimates, estimated, usable_calibration
+from search.ranking.vote import Verdict, VoteRule
+
+VERDICT = Verdict(class_name="cat", share=0.9)
+
+
+def asked(calibration: Calibration, **changes: Any) -> Estimates:
+    """Three neighbours, one of them without a class."""
+    question = {
+        "scores": [0.9, 0.7, 0.3],
+        "classes": ["cat", None, "dog"],
+        "verdict": VERDICT,
+        "rule": VoteRule.MAJORITY,
+        "k": 10,
+    }
+    return estimated(calibration, **(question | changes))
+
+
+def test_neighbours_with_a_class_have_a_chance(calibration: Calibration) -> None:
+    """By their score; of what has no class nobody knows whether it is the query's."""
+    found = asked(calibration)
+    assert found.neighbours == [pytest.approx(2 / 3), None, 0.25]
+    assert found.verdict == pytest.approx(2 / 3)
+    assert not found.unlike_anything
+
+
+def test_distances_are_nearer_the_smaller_they_are(calibration: Calibration) -> None:
+    """Curves are kept by nearness, the negated distance."""
+    curve = replace(calibration.neighbours, knots=(-3.0, -2.0, -1.0))
+    threshold = replace(calibration.threshold, nearness=-2.5)
+    euclid = replace(calibration, distance="euclid", neighbours=curve, threshold=threshold)
+    found = asked(euclid, scores=[1.0, 2.0, 3.0], classes=["cat"] * 3)
+    assert found.neighbours == pytest.approx([2 / 3, 0.25, 0.25])
+    assert not asked(euclid, scores=[2.5, 2.6, 2.7]).unlike_anything
+    assert asked(euclid, scores=[2.6, 2.7, 2.8]).unlike_anything
+
+
+def test_beyond_the_ten_nearest_nothing_is_known(calibration: Calibration) -> None:
+    """They are another population."""
+    found = asked(calibration, scores=[0.5] * 12, classes=["cat"] * 12)
+    assert found.neighbours == [0.25] * 10 + [None] * 2
+
+
+@pytest.mark.parametrize("changes", [{"k": 5}, {"rule": VoteRule.WEIGHTED}, {"verdict": None}])
+def test_a_verdict_that_was_not_calibrated_has_no_chance(
+    calibration: Calibration, changes: dict[str, Any]
+) -> None:
+    """By another number of voters, by a rule that the record lacks, or none at all."""
+    assert asked(calibration, **changes).verdict is None
+
+
+def test_a_query_far_from_everything_is_unlike_anything(calibration: Calibration) -> None:
+    """By its nearest neighbour alone; where there is none, nothing is said."""
+    assert asked(calibration, scores=[0.39, 0.3, 0.2]).unlike_anything
+    assert not asked(calibration, scores=[0.41, 0.3, 0.2]).unlike_anything
+    assert not asked(calibration, scores=[], classes=[], verdict=None).unlike_anything
+
+
+class Held:
+    """As much of a collection as is asked."""
+
+    name = "mine"
+
+    def __init__(self, calibration: Calibration | None, *, points: int, distance: str = "cosine") -> None:
+        self.points = points
+        key = "0123456789abcdef"
+        self.manifest = Manifest(calibration, Distance(distance), key)
+
+    def count(self) -> int:
+        """Its points."""
+        return self.points
+
+
+class Manifest:
+    """As much of a manifest as is asked."""
+
+    def __init__(self, calibration: Calibration | None, distance: Distance, key: str) -> None:
+        self.calibration, self.distance, self.key = calibration, distance, key
+
+    @property
+    def identity(self) -> "Manifest":
+        """Its key is what matters."""
+        return self
+
+
+def test_a_stale_calibration_is_left_aside_and_said(calibration: Calibration) -> None:
+    """With another number of points or of another space; one that fits is used, none is no news."""
+    said: list[str] = []
+    assert usable_calibration(Held(calibration, points=3), said.append) == calibration
+    assert usable_calibration(Held(None, points=3), said.append) is None
+    assert said == []
+    for held in (Held(calibration, points=4), Held(calibration, points=3, distance="euclid")):
+        assert usable_calibration(held, said.append) is None
+    assert len(said) == 2
+    assert "search calibrate --collection mine" in said[0]

@@ -1,0 +1,464 @@
+"""Questions to a real collection: drawn pictures, a small real model, Qdrant's own engine."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from exporter import ModelSpec
+from ingest.run import IngestRequest, StopRequest, run_ingest
+from ingest.target import Dataset
+from lookalike.console import Quiet
+from lookalike.embedder import Embedder
+from lookalike.errors import CollectionMissingError, ManifestError, PictureError, SkipReason, WeightsError
+from lookalike.manifest import Distance
+from lookalike.pictures.decoding import decode
+from lookalike.providers import CPU
+from lookalike.settings import Settings
+from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike.stores.points import SearchHit
+from search.asking.answers import Answer, QueryOptions
+from search.asking.examples import ExampleSet
+from search.asking.query import Searcher
+
+SCORE_TOLERANCE = 1e-3
+"""On the score of a picture with itself: Qdrant squares and adds up float32."""
+
+PICTURES = ("1.png", "cat/1.png", "cat/2.png", "cat/3.png", "dog/1.png", "dog/2.png")
+
+Draw = Callable[..., list[Path]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Library:
+    """Ingested pictures in `root`, searched in `home`."""
+
+    root: Path
+    home: Settings
+
+    def ingest(
+        self,
+        spec: ModelSpec,
+        root: Path | None = None,
+        *,
+        dataset: str = "data",
+        distances: Sequence[Distance] = (Distance.COSINE,),
+    ) -> None:
+        """Takes a folder in."""
+        request = IngestRequest(
+            dataset=Dataset(name=dataset, root=root or self.root), specs=[spec], distances=distances
+        )
+        run_ingest(request, store=self.store, settings=self.home, reporter=Quiet(), stop=StopRequest())
+
+    @property
+    def store(self) -> EmbeddedStore:
+        """Where the collections are."""
+        return EmbeddedStore(self.home.qdrant_dir)
+
+    def name(self, distance: Distance = Distance.COSINE) -> str:
+        """The one collection of this distance."""
+        [name] = [name for name in self.store.names() if name.endswith(distance)]
+        return name
+
+    def opened(
+        self, distance: Distance = Distance.COSINE, reporter: Quiet | None = None
+    ) -> AbstractContextManager[Searcher]:
+        """A searcher for a `with` block."""
+        name, reporter = self.name(distance), reporter or Quiet()
+        return Searcher.opened(name, store=self.store, settings=self.home, reporter=reporter)
+
+    def ask(self, path: str) -> Answer:
+        """One question about a file below the root, with all that goes before it."""
+        with self.opened() as searcher:
+            return ask(searcher, str(self.root / path), QueryOptions())
+
+    def only_model(self) -> Path:
+        """The one model file."""
+        [model] = self.home.models_dir.glob("*.onnx")
+        return model
+
+    def scores(self, query: Path, files: list[Path], distance: Distance) -> list[float]:
+        """What Qdrant should say of each file, straight from the pictures."""
+        embedder = Embedder.load(self.only_model(), provider="cpu")
+        one, *others = embedder.embed(
+            [decode(io.BytesIO(f.read_bytes()), f.name).pixels for f in [query, *files]]
+        )
+        if distance is Distance.EUCLID:
+            return [float(np.linalg.norm(one - each)) for each in others]
+        return [float(one @ each / np.linalg.norm(one) / np.linalg.norm(each)) for each in others]
+
+
+@pytest.fixture(scope="module")
+def library(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Library:
+    """Seven pictures, two of which are the same, and one of another dataset; tests leave them as they are."""
+    folder = tmp_path_factory.mktemp("library")
+    draw(folder / "data", *PICTURES)
+    draw(folder / "more", "cat/9.png")
+    (folder / "data" / "copy").mkdir()
+    (folder / "data" / "copy" / "1.png").write_bytes((folder / "data" / "cat" / "1.png").read_bytes())
+    library = Library(root=folder / "data", home=Settings(home=folder / "home", provider="cpu"))
+    spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights))
+    library.ingest(spec, distances=list(Distance))
+    library.ingest(spec, folder / "more", dataset="more", distances=list(Distance))
+    return library
+
+
+@pytest.fixture
+def searcher(library: Library) -> Iterator[Searcher]:
+    """The cosine collection, open."""
+    with library.opened() as searcher:
+        yield searcher
+
+
+@pytest.fixture
+def own_library(tmp_path: Path, home: Settings, draw: Draw) -> Library:
+    """Two pictures that are not ingested yet, for tests that change what belongs to them."""
+    draw(tmp_path / "data", "cat/1.png", "dog/1.png")
+    return Library(root=tmp_path / "data", home=home)
+
+
+def ask(searcher: Searcher, name: str, options: QueryOptions) -> Answer:
+    """One question by the one picture of a name."""
+    [source] = searcher.find(name)
+    return searcher.answer(source, options)
+
+
+def paths(answer: Answer) -> list[str]:
+    """Of the neighbours, best first, with the dataset where it is not `data`."""
+    payloads = [hit.payload for hit in answer.hits]
+    return [p.path if p.dataset == "data" else f"{p.dataset}:{p.path}" for p in payloads]
+
+
+@pytest.mark.parametrize(("distance", "score"), [(Distance.COSINE, 1.0), (Distance.EUCLID, 0.0)])
+def test_a_picture_is_nearest_to_itself(library: Library, distance: Distance, score: float) -> None:
+    """Where it is let into its own answer, as near as can be."""
+    with library.opened(distance) as searcher:
+        answer = ask(searcher, str(library.root / "dog/1.png"), QueryOptions(include_self=True))
+    assert paths(answer)[0] == "dog/1.png"
+    assert answer.hits[0].score == pytest.approx(score, abs=SCORE_TOLERANCE)
+
+
+def test_a_picture_and_its_copies_are_left_out_of_its_answer(library: Library, searcher: Searcher) -> None:
+    """Whoever asks with a picture of the collection wants the others."""
+    query = str(library.root / "cat/1.png")
+    everything = paths(ask(searcher, query, QueryOptions(include_self=True)))
+    others = paths(ask(searcher, query, QueryOptions()))
+    assert set(everything[:2]) == {"cat/1.png", "copy/1.png"}
+    assert others == everything[2:]
+    assert len(others) == 6
+
+
+@pytest.mark.parametrize("distance", Distance)
+def test_neighbours_come_in_the_order_that_their_vectors_say(
+    library: Library, tmp_path: Path, draw: Draw, distance: Distance
+) -> None:
+    """Computed once more without Qdrant, for a picture that is not in the collection."""
+    [query] = draw(tmp_path, "query.png", seed=5)
+    with library.opened(distance) as searcher:
+        answer = ask(searcher, str(query), QueryOptions())
+    assert len(answer.hits) == 8
+    files = [library.root.parent / hit.payload.dataset / hit.payload.path for hit in answer.hits]
+    scores = library.scores(query, files, distance)
+    assert scores == sorted(scores, reverse=distance.higher_is_nearer)
+    np.testing.assert_allclose([hit.score for hit in answer.hits], scores, atol=SCORE_TOLERANCE)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_the_store_is_asked_to_search_exactly_where_the_user_does(
+    library: Library, searcher: Searcher, monkeypatch: pytest.MonkeyPatch, exact: bool
+) -> None:
+    """In a collection this small both give the same, so it is seen in what the store is asked."""
+    asked: list[bool] = []
+    query = EmbeddedCollection.query
+
+    def remembered(collection: EmbeddedCollection, *arguments: Any, **options: Any) -> list[SearchHit]:
+        asked.append(options["exact"])
+        return query(collection, *arguments, **options)
+
+    monkeypatch.setattr(EmbeddedCollection, "query", remembered)
+    ask(searcher, str(library.root / "dog/1.png"), QueryOptions(exact=exact))
+    assert asked == [exact]
+
+
+def test_no_more_neighbours_come_than_were_asked_for(library: Library, searcher: Searcher) -> None:
+    """The best of them."""
+    query = str(library.root / "dog/1.png")
+    assert (
+        paths(ask(searcher, query, QueryOptions(limit=3))) == paths(ask(searcher, query, QueryOptions()))[:3]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (QueryOptions(class_name="cat"), {"cat/1.png", "cat/2.png", "cat/3.png", "more:cat/9.png"}),
+        (QueryOptions(class_name="cat", dataset="data"), {"cat/1.png", "cat/2.png", "cat/3.png"}),
+        (QueryOptions(class_name=""), {"1.png"}),
+        (QueryOptions(dataset="more"), {"more:cat/9.png"}),
+        (QueryOptions(class_name="dog"), {"dog/2.png"}),
+        (QueryOptions(class_name="horse"), set()),
+        (QueryOptions(dataset="more", class_name="dog"), set()),
+    ],
+    ids=["class", "class-and-dataset", "no-class", "dataset", "class-of-its-own", "unknown", "neither"],
+)
+def test_only_pictures_of_the_class_and_dataset_that_were_asked_for_come(
+    library: Library, searcher: Searcher, options: QueryOptions, expected: set[str]
+) -> None:
+    """All of them, and the query's own bytes stay out as ever."""
+    answer = ask(searcher, str(library.root / "dog/1.png"), options)
+    assert set(paths(answer)) == expected
+    assert len(answer.hits) == len(expected)
+
+
+def test_a_query_that_cannot_be_read_leaves_the_next_one_alone(
+    library: Library, searcher: Searcher, tmp_path: Path
+) -> None:
+    """Several queries are answered by one searcher; the error says which and why."""
+    (tmp_path / "note.jpg").write_text("hello", encoding="utf-8")
+    with pytest.raises(PictureError, match=r"note\.jpg is not an image") as refused:
+        ask(searcher, str(tmp_path / "note.jpg"), QueryOptions())
+    assert refused.value.reason is SkipReason.NOT_AN_IMAGE
+    with pytest.raises(PictureError, match=r"gone\.jpg is not there"):
+        ask(searcher, str(tmp_path / "gone.jpg"), QueryOptions())
+    assert len(ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).hits) == 7
+
+
+def test_several_queries_share_one_session(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading is what takes the time; only the first answer was kept waiting by it."""
+    loaded: list[Path] = []
+    load = Embedder.load
+
+    def counted(path: Path, *, provider: str) -> Embedder:
+        loaded.append(path)
+        return load(path, provider=provider)
+
+    monkeypatch.setattr(Embedder, "load", counted)
+    with library.opened() as searcher:
+        query = str(library.root / "dog/1.png")
+        answers = [ask(searcher, query, QueryOptions()) for _ in range(3)]
+    assert len(loaded) == 1
+    assert answers[0].load_ms > 0
+    assert [answer.load_ms for answer in answers[1:]] == [0, 0]
+    assert all(answer.embed_ms > 0 and answer.search_ms > 0 for answer in answers)
+
+
+def test_an_indexed_picture_needs_no_model(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stored vector is as good."""
+    by_file = library.ask("dog/1.png")
+    monkeypatch.setattr(Embedder, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    with library.opened() as searcher:
+        by_path = ask(searcher, "dog/1.png", QueryOptions())
+        assert by_path.indexed is not None
+        by_id = ask(searcher, by_path.indexed.id, QueryOptions())
+    assert paths(by_path) == paths(by_id) == paths(by_file)
+    assert by_path.provider is None
+    assert by_path.file == library.root / "dog/1.png"
+    assert by_path.class_name == "dog"
+
+
+def test_a_file_after_an_indexed_picture_pays_for_the_loading(library: Library, searcher: Searcher) -> None:
+    """Loading is shown where it happened."""
+    ask(searcher, "dog/1.png", QueryOptions())
+    assert ask(searcher, "dog/2.png", QueryOptions()).load_ms == 0
+    later = ask(searcher, str(library.root / "dog/1.png"), QueryOptions())
+    assert later.provider == CPU
+    assert later.load_ms > 0
+
+
+def test_the_class_of_a_file_in_an_ingested_folder_is_known(
+    library: Library, searcher: Searcher, tmp_path: Path, draw: Draw
+) -> None:
+    """A report can say what was right; a picture from elsewhere has no class."""
+    [elsewhere] = draw(tmp_path, "cat/query.png", seed=9)
+    assert ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).class_name == "dog"
+    assert ask(searcher, str(library.root / "1.png"), QueryOptions()).class_name is None
+    assert ask(searcher, str(elsewhere), QueryOptions()).indexed is None
+
+
+def test_a_picture_is_decoded_once_for_all_networks(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And embedded by each."""
+    decoded: list[str] = []
+    embedded: list[int] = []
+    embed = Embedder.embed_one
+    monkeypatch.setattr(
+        "search.asking.examples.decode",
+        lambda s, name, **kw: (decoded.append(name), decode(s, name, **kw))[1],
+    )
+    monkeypatch.setattr(Embedder, "embed_one", lambda one, p: (embedded.append(1), embed(one, p))[1])
+    names = [library.name(distance) for distance in Distance]
+    with Searcher.opened(*names, store=library.store, settings=library.home, reporter=Quiet()) as searcher:
+        answer = ask(searcher, str(library.root / "dog/1.png"), QueryOptions())
+    assert (len(decoded), len(embedded)) == (1, 2)
+    assert len(answer.hits) == 7
+    assert answer.provider == CPU
+
+
+def test_examples_move_an_answer_and_stay_out_of_it(library: Library, searcher: Searcher) -> None:
+    """The scores are those of the combined vector, by numpy."""
+    options = QueryOptions()
+    queries = [str(library.root / path) for path in ("cat/1.png", "cat/2.png", "dog/1.png")]
+    read = [searcher.read(*searcher.find(query), options) for query in queries]
+    answer = searcher.answer(
+        *searcher.find(queries[0]),
+        options,
+        positives=ExampleSet(names=["two"], examples=read[1:2]),
+        negatives=ExampleSet(names=["three"], examples=read[2:]),
+    )
+    assert set(paths(answer)) == {"1.png", "cat/3.png", "dog/2.png", "more:cat/9.png"}
+    one, two, three = (each.vectors[0] / np.linalg.norm(each.vectors[0]) for each in read)
+    wanted = one + two - three
+    stored = searcher.networks[0].collection.vectors([hit.payload.id for hit in answer.hits])
+    for hit in answer.hits:
+        score = stored[hit.payload.id] @ wanted / np.linalg.norm(wanted)
+        assert hit.score == pytest.approx(score, abs=SCORE_TOLERANCE)
+
+
+def test_examples_that_leave_nothing_are_refused(library: Library) -> None:
+    """A message says which options to change."""
+    with library.opened(Distance.EUCLID) as searcher:
+        query = searcher.read(*searcher.find("cat/1.png"), QueryOptions())
+        doubled = replace(query, vectors=[2 * query.vectors[0]])
+        with pytest.raises(PictureError, match="leave one of --and or --not out"):
+            searcher.answer(
+                *searcher.find("cat/1.png"),
+                QueryOptions(),
+                negatives=ExampleSet(names=["x"], examples=[doubled]),
+            )
+
+
+def test_a_query_that_fails_does_not_take_the_loading_time_with_it(library: Library, tmp_path: Path) -> None:
+    """The first answer that is given shows it."""
+    with library.opened() as searcher:
+        with pytest.raises(PictureError):
+            ask(searcher, str(tmp_path / "gone.jpg"), QueryOptions())
+        assert ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).load_ms > 0
+
+
+def test_a_picture_may_come_from_standard_input(
+    library: Library, searcher: Searcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes count as they do from a file."""
+    file = library.root / "dog/1.png"
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(file.read_bytes())))
+    answer = ask(searcher, "-", QueryOptions())
+    assert answer.query == "-"
+    assert paths(answer) == paths(ask(searcher, str(file), QueryOptions()))
+
+
+def test_a_file_whose_name_begins_with_a_tilde_is_found(
+    library: Library, searcher: Searcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is nobody's home; one's own is found, too."""
+    picture = (library.root / "dog/1.png").read_bytes()
+    (tmp_path / "~copy of dog.png").write_bytes(picture)
+    (tmp_path / "dog.png").write_bytes(picture)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for query in ("~copy of dog.png", "~/dog.png"):
+        assert len(ask(searcher, query, QueryOptions()).hits) == 7
+
+
+def test_the_provider_is_read_back_from_the_session(library: Library, searcher: Searcher) -> None:
+    """`--json` shows it."""
+    assert ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).provider == CPU
+
+
+def test_a_collection_that_is_not_there_is_missed(library: Library) -> None:
+    """Exit 6."""
+    with (
+        pytest.raises(CollectionMissingError, match="vgg16-cosine"),
+        Searcher.opened("vgg16-cosine", store=library.store, settings=library.home, reporter=Quiet()),
+    ):
+        pytest.fail("it was opened")
+
+
+def test_a_model_that_is_gone_is_exported_again(own_library: Library, tiny_spec: ModelSpec) -> None:
+    """From the weights that the collection was made with, and people are told."""
+    own_library.ingest(tiny_spec)
+    for file in own_library.home.models_dir.iterdir():
+        file.unlink()
+    reporter = Remembering()
+    with own_library.opened(reporter=reporter) as searcher:
+        answer = ask(searcher, str(own_library.root / "cat/1.png"), QueryOptions(include_self=True))
+    assert paths(answer)[0] == "cat/1.png"
+    assert any("again" in line and tiny_spec.weights in line for line in reporter.lines)
+    assert list(own_library.home.models_dir.glob("*.onnx")) != []
+
+
+def test_weights_that_changed_are_refused(
+    own_library: Library, tmp_path: Path, write_weights: Callable[..., Path]
+) -> None:
+    """Their vectors would be of another space than the stored ones; both sides are named."""
+    weights = write_weights(tmp_path / "own.h5", seed=1)
+    own_library.ingest(ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights)))
+    model = own_library.only_model()
+    write_weights(weights, seed=2)
+    assert len(own_library.ask("cat/1.png").hits) == 1, "the model that is there still serves"
+    model.unlink()
+    with pytest.raises(ManifestError, match=r"weights_fingerprint was \w{64} and is \w{64}.*Bring the old"):
+        own_library.ask("cat/1.png")
+
+
+def test_weights_that_are_gone_are_missed_with_their_path(
+    own_library: Library, tmp_path: Path, write_weights: Callable[..., Path]
+) -> None:
+    """Exit 3, once the model is gone, too."""
+    weights = write_weights(tmp_path / "own.h5")
+    own_library.ingest(ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights)))
+    weights.unlink()
+    own_library.only_model().unlink()
+    with pytest.raises(WeightsError, match=r"own\.h5"):
+        own_library.ask("cat/1.png")
+
+
+def test_a_query_that_the_network_sees_nothing_in_is_refused(
+    own_library: Library, tmp_path: Path, write_weights: Callable[..., Path]
+) -> None:
+    """A zero vector is near to nothing, and Qdrant would answer it all the same.
+
+    The kernels add up what is brighter than the mean colour, which in a black picture is nothing.
+    """
+    weights = write_weights(tmp_path / "bright.h5", kernel=1.0)
+    Image.new("RGB", (9, 9), "white").save(own_library.root / "white.png")
+    Image.new("RGB", (9, 9), "black").save(tmp_path / "black.png")
+    own_library.ingest(ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights)))
+    with pytest.raises(PictureError, match=r"the network sees nothing in .*black\.png") as refused:
+        own_library.ask("../black.png")
+    assert refused.value.reason is SkipReason.NO_EMBEDDING
+
+
+def test_a_gpu_that_lies_idle_is_mentioned(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the embedder notices reaches the user."""
+    load = Embedder.load
+
+    def noticing(path: Path, *, provider: str) -> Embedder:
+        embedder = load(path, provider=provider)
+        embedder.notice = "a GPU is not in use"
+        return embedder
+
+    monkeypatch.setattr(Embedder, "load", noticing)
+    reporter = Remembering()
+    with library.opened(reporter=reporter) as searcher:
+        ask(searcher, str(library.root / "dog/1.png"), QueryOptions())
+    assert reporter.lines == ["a GPU is not in use", "vgg16 runs on CPUExecutionProvider"]
+
+
+class Remembering(Quiet):
+    """A reporter that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        """Keeps it."""
+        self.lines.append(message)
