@@ -13,11 +13,11 @@ from lookalike.manifest import Distance
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store
-from search.answers import QueryOptions
-from search.evaluations import EvaluationOptions, Plan, Setting, evaluated
-from search.fusion import FusionRule
-from search.quality.vote import VoteRule
-from search.query import Searcher
+from search.asking.answers import QueryOptions
+from search.asking.query import Searcher
+from search.quality.evaluations import EvaluationOptions, Plan, Setting, evaluated
+from search.ranking.fusion import FusionRule
+from search.ranking.vote import VoteRule
 
 Fill = Callable[..., str]
 CLASSES = ("ant", "bee", "cat")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lookalike.stores.points import Payload
-from search.plots import PLOT_SUFFIXES, write_plot
+from search.drawing.plots import PLOT_SUFFIXES, write_plot
 from search.quality.evaluation import LabelledVectors, leave_one_out
 from search.quality.labelled import LabelledPictures
 from search.quality.summary import Evaluation, summed_up
