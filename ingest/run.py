@@ -13,7 +13,7 @@ import numpy as np
 from exporter import ModelFile, ModelSpec, ready_model
 from ingest.changes import Change, Decision
 from ingest.reading import ReadFile, map_ahead, read_picture
-from ingest.target import CollectionReport, Dataset, Target, now
+from ingest.target import CollectionReport, Dataset, Target, now, target_name
 from lookalike.console import Bar, Reporter
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError
@@ -23,7 +23,7 @@ from lookalike.pictures.scan import FoundFile, Skipped, scan
 from lookalike.providers import ProviderChoice
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
-from lookalike.stores.protocol import Store
+from lookalike.stores.protocol import Store, opened_together
 
 MAX_IN_HAND = 512
 """Files whose vectors are known already are written in batches of this many."""
@@ -111,29 +111,43 @@ def run_ingest(
     entries = find_pictures(request.dataset.root, may_be_empty=request.prune and request.force)
     models = [ready_model(spec, settings=settings, reporter=reporter) for spec in request.specs]
     with ExitStack() as stack:
-        targets = [
-            Target(
-                request.dataset,
-                model,
-                distance,
-                store=store,
-                stack=stack,
-                read_only=request.dry_run,
-                name=request.into,
-            )
-            for model in models
-            for distance in request.distances
-        ]
+        targets = _targets(request, models, store, stack)
         report.collections = [target.report for target in targets]
         embedders = Embedders(settings.provider, reporter)
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
-        _Ingest(request, targets, embedders, report, stop).run(entries, reporter)
+        by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
+        _Ingest(request, by_name, embedders, report, stop).run(entries, reporter)
         if not stop.requested:
             _build_indexes(targets, reporter, stop)
     report.interrupted = stop.requested
     report.took_s = time.monotonic() - started
     return report
+
+
+def _targets(
+    request: IngestRequest, models: Sequence[ModelFile], store: Store, stack: ExitStack
+) -> list[Target]:
+    """One for each model and distance, which are opened together."""
+    wanted = {
+        target_name(model, distance, into=request.into): (model, distance)
+        for model in models
+        for distance in request.distances
+    }
+
+    def open_one(name: str) -> Target:
+        model, distance = wanted[name]
+        return Target(
+            request.dataset,
+            model,
+            distance,
+            store=store,
+            stack=stack,
+            read_only=request.dry_run,
+            name=request.into,
+        )
+
+    return opened_together(list(wanted), open_one)
 
 
 def find_pictures(root: Path, *, may_be_empty: bool = False) -> Iterator[FoundFile | Skipped]:

@@ -42,6 +42,12 @@ class CollectionReport:
     calibration_dropped: bool = False
 
 
+def target_name(model: ModelFile, distance: Distance, *, into: str | None = None) -> str:
+    """Of the collection that a model's vectors go to: their own, unless they go `into` another."""
+    manifest = model.manifest
+    return into or collection_name(manifest.identity, distance, official=manifest.weights.official)
+
+
 class Target:
     """A collection that is opened where it is there, and made when the first point is written.
 
@@ -61,9 +67,8 @@ class Target:
         read_only: bool,
         name: str | None = None,
     ) -> None:
-        identity, weights = model.manifest.identity, model.manifest.weights
         self._is_staged = name is not None
-        self.name = name or collection_name(identity, distance, official=weights.official)
+        self.name = target_name(model, distance, into=name)
         self.model = model
         self.report = CollectionReport(name=self.name)
         self._dataset, self._distance = dataset, distance

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from lookalike.calibration import Calibration
 from lookalike.manifest import CollectionManifest
@@ -19,6 +19,8 @@ from lookalike.stores.points import (
 )
 
 STAGED_SUFFIX = ".rebuild"
+
+_Opened = TypeVar("_Opened")
 
 
 def is_collection_name(name: str) -> bool:
@@ -37,6 +39,16 @@ _MAX_NAME_BYTES = 255
 def staged_name(name: str) -> str:
     """Under which a collection is built anew, while the one that it will replace is in use."""
     return f"{name}{STAGED_SUFFIX}"
+
+
+def opened_together(names: Sequence[str], open_one: Callable[[str], _Opened]) -> list[_Opened]:
+    """What `open_one` gives for each name, in the order asked for; a name that comes twice is opened once.
+
+    They are opened in the order of their names, so that no two processes wait for each other, each with a
+    collection that the other one needs.
+    """
+    opened = {name: open_one(name) for name in sorted(set(names))}
+    return [opened[name] for name in names]
 
 
 class Collection(Protocol):

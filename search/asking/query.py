@@ -11,7 +11,7 @@ from lookalike.errors import PictureError, SkipReason
 from lookalike.manifest import CollectionManifest
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, PointFilter, SearchHit
-from lookalike.stores.protocol import Store
+from lookalike.stores.protocol import Store, opened_together
 from search.asking.answers import Answer, Findings, Neighbour, QueryOptions
 from search.asking.both import check_fusion, fused_neighbours
 from search.asking.estimates import estimated
@@ -37,10 +37,13 @@ class Searcher:
             CollectionMissingError: there is no such collection.
         """
         with ExitStack() as stack:
-            opening = [
-                Network.opened(name, store=store, settings=settings, reporter=reporter) for name in names
-            ]
-            yield cls([stack.enter_context(each) for each in opening])
+
+            def open_one(name: str) -> Network:
+                return stack.enter_context(
+                    Network.opened(name, store=store, settings=settings, reporter=reporter)
+                )
+
+            yield cls(opened_together(names, open_one))
 
     @property
     def manifest(self) -> CollectionManifest:

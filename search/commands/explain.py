@@ -21,7 +21,7 @@ from lookalike.options import (
 )
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
-from lookalike.stores.protocol import Store
+from lookalike.stores.protocol import Store, opened_together
 from search.asking.sources import STDIN
 from search.choice import choose_both, choose_collection
 from search.commands.options import BackbonesOption, CollectionOption, DistanceOption
@@ -61,7 +61,7 @@ def explain(
         for name, manifest in manifests.items():
             require_average(name, manifest)
         with ExitStack() as stack:
-            opened = [stack.enter_context(source.open(name)) for name in names]
+            opened = opened_together(names, lambda name: stack.enter_context(source.open(name)))
             one, other = (see(word, opened, max_pixels=max_pixels) for word in (query, neighbour))
         label = source.label
     explained = []

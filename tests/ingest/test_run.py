@@ -604,6 +604,26 @@ def test_a_collection_that_came_later_is_filled_without_touching_the_first(inges
     ingests.assert_mirrored()
 
 
+def test_collections_are_opened_by_name_whatever_the_order_asked_for(
+    ingests: Ingests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New ones and those that are there, so that no two ingests wait for each other."""
+    opened: list[str] = []
+    plain = EmbeddedStore.open
+
+    def noted(store: EmbeddedStore, name: str) -> EmbeddedCollection:
+        opened.append(name)
+        return plain(store, name)
+
+    monkeypatch.setattr(EmbeddedStore, "open", noted)
+    cosine, euclid = ingests.name(Distance.COSINE), ingests.name(Distance.EUCLID)
+    for _ in ("made", "there"):
+        opened.clear()
+        report = ingests.run(distances=[Distance.EUCLID, Distance.COSINE])
+        assert opened == [cosine, euclid]
+        assert [each.name for each in report.collections] == [euclid, cosine]
+
+
 def test_a_dataset_of_the_same_name_elsewhere_is_refused(
     ingested: tuple[Ingests, IngestReport], tmp_path: Path, draw: Draw
 ) -> None:

@@ -13,7 +13,7 @@ from lookalike.errors import PictureError, UsageError
 from lookalike.manifest import Distance
 from lookalike.settings import Settings
 from lookalike.stores.points import point_id
-from lookalike.stores.protocol import Store
+from lookalike.stores.protocol import Collection, Store
 from search.asking import both
 from search.asking.answers import Answer, QueryOptions
 from search.asking.query import Searcher
@@ -198,6 +198,28 @@ def test_fused_neighbours_vote(ask: Callable[..., Answer], rule: VoteRule) -> No
         assert answer.verdict.share == pytest.approx(weights[cats].sum() / weights.sum())
     else:
         assert answer.verdict.share == pytest.approx(2 / 3)
+
+
+def test_collections_are_opened_by_name_and_answer_in_the_order_asked_for(
+    both_stores: Store, fill: Fill, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two searches that name them the other way round do not wait for each other."""
+    names = sorted([fill(both_stores, ONE), fill(both_stores, OTHER, distance=Distance.EUCLID)])
+    locked: list[str] = []
+    plain = both_stores.open
+
+    def noted(name: str) -> Collection:
+        locked.append(name)
+        return plain(name)
+
+    monkeypatch.setattr(both_stores, "open", noted)
+    for asked in (names, names[::-1]):
+        locked.clear()
+        with opened(asked, both_stores, home) as searcher:
+            assert [network.name for network in searcher.networks] == asked
+            answer = searcher.answer(*searcher.find("cat/1.png"), QueryOptions())
+        assert locked == names
+        assert list(answer.hits[0].placings) == asked
 
 
 def test_a_calibrated_fusion_without_calibrations_says_how_to_make_them(ask: Callable[..., Answer]) -> None:
