@@ -49,22 +49,21 @@ def estimated(
     classes: Sequence[str | None],
     verdict: Verdict | None,
     rule: VoteRule,
-    k: int,
 ) -> Estimates:
     """The estimates for neighbours of one picture, best first, of a whole collection.
 
-    `scores` are Qdrant's own. Nothing is known of neighbours beyond the ten nearest, of those without a
-    class, and of verdicts by another number than ten. It was learned from single pictures that ask for the
-    others: searches within a class or a dataset, by several examples, or for copies too, are another matter.
+    `scores` are Qdrant's own. Nothing is known of neighbours without a class, of others beyond the ten
+    nearest that have one, and of verdicts by another number of voters than ten. It was learned from single
+    pictures that ask for the others: searches within a class or a dataset, by several examples, or for copies
+    too, are another matter.
     """
     nearness = np.array(scores) if calibration.distance == "cosine" else -np.array(scores)
     chances = calibration.chance(nearness).tolist()
-    known = verdict if k == calibration.k else None
+    known = verdict if verdict and verdict.voters == calibration.k else None
+    labelled = [i for i, class_name in enumerate(classes) if class_name]
+    learned = set(labelled[: calibration.k])
     return Estimates(
-        neighbours=[
-            chance if rank < calibration.k and class_name else None
-            for rank, (chance, class_name) in enumerate(zip(chances, classes, strict=True))
-        ],
+        neighbours=[chance if i in learned else None for i, chance in enumerate(chances)],
         verdict=calibration.verdict_chance(rule, known.share) if known else None,
         unlike_anything=len(nearness) > 0 and calibration.is_unlike_anything(float(nearness[0])),
     )

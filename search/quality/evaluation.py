@@ -34,7 +34,8 @@ class LabelledVectors:
     Everything is computed in the precision of the vectors, float32 as a rule: of neighbours whose scores
     differ by less than 1e-6 either may come first.
 
-    `classes` index into `names`; pictures with the same number in `copies` have the same bytes.
+    `classes` index into `names`, which are sorted: numbers decide a vote's ties as names would. Pictures with
+    the same number in `copies` have the same bytes.
     """
 
     vectors: FloatMatrix
@@ -239,7 +240,7 @@ def _verdicts(
         if rule is VoteRule.NEAREST_CLASS:
             rows, near = _nearest_of_classes(asked, sorted(set(asked.classes[found].tolist())), similarity)
         verdict = vote(
-            [str(number) for number in asked.classes[rows]],
+            [_as_name(number) for number in asked.classes[rows]],
             unit * near,
             rule=rule,
             k=asked.k,
@@ -247,6 +248,11 @@ def _verdicts(
         )
         verdicts[rule] = (int(verdict.class_name), verdict.share) if verdict else (-1, float("nan"))
     return verdicts
+
+
+def _as_name(number: int) -> str:
+    """A class's number for the vote, such that texts are in the order of numbers, which is that of names."""
+    return f"{number:019d}"
 
 
 def _nearest_of_classes(

@@ -108,8 +108,7 @@ def leave_one_out_fused(
     """As `leave_one_out`, by the fused similarity of several networks' vectors of the same pictures.
 
     - `scores` are fused similarities. Average precision is over the whole fused ranking: the candidates,
-      which are the 100 nearest of each network or `k` where that is more, and behind them the rest by
-      standardised similarity.
+      which are the 100 nearest of each network, and behind them the rest by standardised similarity.
     - A picture is near-identical where it is for one of the networks, so that what is left out for one alone
       is never found by both.
     - Chances (`CALIBRATED`) are learned from other queries than those they are applied to: those of one
@@ -126,7 +125,7 @@ def leave_one_out_fused(
         fitted = _cross_fitted(networks, blocks, seed, on_done)
     blocks = [similarities(each, near_above) for each in networks]
     return answered(
-        _fused_blocks(blocks, rule, fitted, depth=max(CANDIDATES, k), without_near=without_near),
+        _fused_blocks(blocks, rule, fitted, without_near=without_near),
         networks[0].classes,
         k=k,
         higher_is_nearer=True,
@@ -145,7 +144,6 @@ def _fused_blocks(
     rule: FusionRule,
     fitted: _CrossFitted | None,
     *,
-    depth: int,
     without_near: bool,
 ) -> Iterator[Block]:
     for blocks in zip(*networks, strict=True):
@@ -154,7 +152,7 @@ def _fused_blocks(
             if without_near:
                 block.similarity[near] = -np.inf
         parts = [block.similarity for block in blocks]
-        yield Block(rows=rows, similarity=_fused_rows(rows, parts, rule, fitted, depth), near=near)
+        yield Block(rows=rows, similarity=_fused_rows(rows, parts, rule, fitted), near=near)
 
 
 def _fused_rows(
@@ -162,7 +160,6 @@ def _fused_rows(
     similarity: Sequence[FloatMatrix],
     rule: FusionRule,
     fitted: _CrossFitted | None,
-    depth: int,
 ) -> FloatMatrix:
     """A few rows at a time, each by the chances that were not learned from it."""
     found = np.empty(similarity[0].shape)
@@ -171,7 +168,7 @@ def _fused_rows(
         own = np.flatnonzero(side)
         for start in range(0, len(own), _ROWS):
             few = own[start : start + _ROWS]
-            found[few] = fused([each[few] for each in similarity], rule, chances=chances, depth=depth)
+            found[few] = fused([each[few] for each in similarity], rule, chances=chances, depth=CANDIDATES)
     return found
 
 

@@ -10,7 +10,7 @@ from lookalike.manifest import Distance
 from search.asking.estimates import Estimates, estimated, usable_calibration
 from search.ranking.vote import Verdict, VoteRule
 
-VERDICT = Verdict(class_name="cat", share=0.9)
+VERDICT = Verdict(class_name="cat", share=0.9, voters=10)
 
 
 def asked(calibration: Calibration, **changes: Any) -> Estimates:
@@ -20,7 +20,6 @@ def asked(calibration: Calibration, **changes: Any) -> Estimates:
         "classes": ["cat", None, "dog"],
         "verdict": VERDICT,
         "rule": VoteRule.MAJORITY,
-        "k": 10,
     }
     return estimated(calibration, **(question | changes))
 
@@ -45,12 +44,16 @@ def test_distances_are_nearer_the_smaller_they_are(calibration: Calibration) -> 
 
 
 def test_beyond_the_ten_nearest_nothing_is_known(calibration: Calibration) -> None:
-    """They are another population."""
+    """They are another population. Those without a class, which nothing was learned from, are not counted."""
     found = asked(calibration, scores=[0.5] * 12, classes=["cat"] * 12)
     assert found.neighbours == [0.25] * 10 + [None] * 2
+    with_others = asked(calibration, scores=[0.5] * 14, classes=[None, "cat", None, *["cat"] * 11])
+    assert with_others.neighbours == [None, 0.25, None, *[0.25] * 9, None, None]
 
 
-@pytest.mark.parametrize("changes", [{"k": 5}, {"rule": VoteRule.WEIGHTED}, {"verdict": None}])
+@pytest.mark.parametrize(
+    "changes", [{"verdict": replace(VERDICT, voters=9)}, {"rule": VoteRule.WEIGHTED}, {"verdict": None}]
+)
 def test_a_verdict_that_was_not_calibrated_has_no_chance(
     calibration: Calibration, changes: dict[str, Any]
 ) -> None:

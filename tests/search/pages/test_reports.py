@@ -67,7 +67,7 @@ class Collection:
             file=self.file(row),
             indexed=self.payloads[row],
             hits=[self.neighbour(rank, *pair) for rank, pair in enumerate(pairs, start=1)],
-            verdict=Verdict(class_name=verdict, share=0.7),
+            verdict=Verdict(class_name=verdict, share=0.7, voters=10),
             provider=None,
             load_ms=0,
             embed_ms=0,
@@ -295,7 +295,7 @@ def test_a_query_shows_its_verdict_and_each_neighbour(collection: Collection, tm
     answer = collection.answer(13)
     page = query_page(collection, tmp_path / "a.html", answer)
     assert page.text.startswith(f"Neighbours of {answer.query} - Lookalike")
-    assert "70 % of the vote" in page.text
+    assert "70 % of the vote of 10 neighbours (shown: " in page.text
     assert "nearer-ties" in page.text
     for hit in answer.hits:
         mark = "✓ right" if hit.payload.class_name == "dog" else "✗ wrong"
@@ -401,7 +401,7 @@ def test_a_thousand_queries_without_a_picture_in_common_stay_under_30_mb(tmp_pat
                 file=files[query],
                 indexed=indexed,
                 hits=hits,
-                verdict=Verdict(class_name="some-class", share=1.0),
+                verdict=Verdict(class_name="some-class", share=1.0, voters=10),
                 provider=None,
                 load_ms=0,
                 embed_ms=0,

@@ -14,6 +14,8 @@ from search.quality.evaluation import (
     leave_one_out,
     precision_at,
 )
+from search.quality.fused import leave_one_out_fused
+from search.ranking.fusion import FusionRule
 from search.ranking.vote import VoteRule, vote
 
 TOLERANCE = 1e-9
@@ -111,6 +113,20 @@ def test_votes_are_those_of_the_rules(cosine: bool, k: int) -> None:
             verdict = vote(classes, table[query, ranking], rule=rule, k=k, higher_is_nearer=cosine)
             assert verdict is not None
             assert results.verdicts[rule][query] == int(verdict.class_name), rule
+
+
+@pytest.mark.parametrize("rule", [VoteRule.MAJORITY, VoteRule.NEARER_TIES, VoteRule.WEIGHTED])
+def test_ties_go_to_the_name_that_a_query_would_choose(rule: VoteRule) -> None:
+    """Class 2 of twelve comes before class 10, by its name as by its number."""
+    one = LabelledVectors(
+        vectors=np.array([[1.0, 0.0], [0.8, -0.6], [0.8, 0.6]]),
+        classes=np.array([0, 10, 2]),
+        copies=np.arange(3),
+        names=[f"c{number:02}" for number in range(12)],
+        higher_is_nearer=True,
+    )
+    alone, fused = leave_one_out(one, k=2), leave_one_out_fused([one, one], FusionRule.ZSCORE, k=2)
+    assert alone.verdicts[rule][0] == fused.verdicts[rule][0] == 2
 
 
 @pytest.mark.parametrize("cosine", [True, False])
