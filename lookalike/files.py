@@ -51,8 +51,11 @@ def check_writable(target: Path, option: str, suffixes: Sequence[str] = ()) -> N
         raise UsageError(f"{option}: {target} is a folder; name the file to write in it")
     folder = next(parent for parent in target.absolute().parents if parent.exists())
     probe = folder / f".{target.name}.{secrets.token_hex(4)}{_SUFFIX}"
-    probe.touch(exist_ok=False)
-    probe.unlink()
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(target)) from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lookalike.errors import UsageError
-from lookalike.files import atomic_path, named_path, parse_json, write_json
+from lookalike.files import atomic_path, check_writable, named_path, parse_json, write_json
 
 
 def break_off(target: Path, error: type[BaseException]) -> None:
@@ -122,3 +122,28 @@ def test_what_no_file_can_be_called_is_wrong_usage(text: str, said: str) -> None
     """The option is named, and a long name is not shown whole."""
     with pytest.raises(UsageError, match=said):
         named_path(text, "--weights")
+
+
+def test_what_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    """A new file, one that is there, one in folders that are not; nothing is made for the asking."""
+    old = tmp_path / "old.svg"
+    old.write_text("old", encoding="utf-8")
+    for target in (old, tmp_path / "new.SVG", tmp_path / "no" / "such" / "folder.png", Path("plot.png")):
+        check_writable(target, "--plot", (".png", ".svg"))
+    assert list(tmp_path.iterdir()) == [old]
+    assert old.read_text(encoding="utf-8") == "old"
+
+
+def test_what_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
+    """Another suffix or none, a folder, and a file where a folder would have to be."""
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").touch()
+    for name in ("plot.jpg", "plot", ".png"):
+        with pytest.raises(UsageError, match=r"--plot: .*has to end in \.png, \.svg"):
+            check_writable(tmp_path / name, "--plot", (".png", ".svg"))
+    with pytest.raises(UsageError, match=r"--csv: .*folder\.png is a folder"):
+        check_writable(tmp_path / "folder.png", "--csv")
+    with pytest.raises(OSError, match="Not a directory") as caught:
+        check_writable(tmp_path / "file" / "plot.png", "--plot", (".png",))
+    assert caught.value.filename == str(tmp_path / "file" / "plot.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
