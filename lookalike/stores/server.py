@@ -322,19 +322,23 @@ class ServerCollection:
 
     def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
         """In answers about as large as what `upsert` sends."""
+
+        def read(part: Sequence[str]) -> "list[models.Record]":
+            return self._client.retrieve(self.name, part, with_payload=False, with_vectors=True)
+
         found: dict[str, FloatVector] = {}
-        for part in _parts(ids, self._rows):
-            retrieve = partial(self._client.retrieve, self.name, part, with_payload=False, with_vectors=True)
-            records = self._ask("reading vectors from", retrieve)
+        for records in self._answers("reading vectors from", ids, read, at_once=self._rows):
             found |= {str(record.id): np.asarray(record.vector, dtype=np.float32) for record in records}
         return found
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
         """Thousands a request."""
+
+        def read(part: Sequence[str]) -> "list[models.Record]":
+            return self._client.retrieve(self.name, part, with_payload=True, with_vectors=False)
+
         found: dict[str, Payload] = {}
-        for part in _parts(ids, _SCAN_PAGE):
-            retrieve = partial(self._client.retrieve, self.name, part, with_payload=True, with_vectors=False)
-            records = self._ask("reading", retrieve)
+        for records in self._answers("reading", ids, read, at_once=_SCAN_PAGE):
             found |= {str(record.id): Payload.from_json(record.payload or {}) for record in records}
         return found
 
@@ -377,9 +381,7 @@ class ServerCollection:
         """In requests of a size that the server takes, many searches each."""
         from qdrant_client import models
 
-        check_queries(vectors, dimension=self.manifest.identity.dimension)
-        found: list[list[ScoredId]] = []
-        for part in _parts(list(vectors), min(self._rows, _QUERIES_PER_REQUEST)):
+        def search(part: Sequence[FloatVector]) -> "list[models.QueryResponse]":
             requests = [
                 models.QueryRequest(
                     query=as_values(vector, self.manifest.distance),
@@ -389,8 +391,12 @@ class ServerCollection:
                 )
                 for vector in part
             ]
-            ask = partial(self._client.query_batch_points, self.name, requests)
-            answers = self._ask("searching", ask)
+            return self._client.query_batch_points(self.name, requests)
+
+        check_queries(vectors, dimension=self.manifest.identity.dimension)
+        found: list[list[ScoredId]] = []
+        at_once = min(self._rows, _QUERIES_PER_REQUEST)
+        for answers in self._answers("searching", list(vectors), search, at_once=at_once):
             found += [[ScoredId(id=str(p.id), score=p.score) for p in answer.points] for answer in answers]
         return found
 
@@ -485,24 +491,34 @@ class ServerCollection:
             return
         self._written = True
         self._look()
+        for _ in self._answers(what, rows, send, at_once=at_once):
+            pass
+
+    def _answers(
+        self, what: str, rows: Sequence[_Row], request: Callable[[Sequence[_Row]], _Answer], *, at_once: int
+    ) -> Iterator[_Answer]:
+        """The answers to requests of so many rows each, or of as few as the server is known to take."""
         done = 0
         while done < len(rows):
             size = min(at_once, self._fitting.get(what, at_once))
-            self._send(what, rows[done : done + size], send)
+            yield from self._halved(what, rows[done : done + size], request)
             done += size
 
-    def _send(self, what: str, rows: Sequence[_Row], send: Callable[[Sequence[_Row]], None]) -> None:
+    def _halved(
+        self, what: str, rows: Sequence[_Row], request: Callable[[Sequence[_Row]], _Answer]
+    ) -> Iterator[_Answer]:
         """What is too large for the server goes in halves, down to a single row, and so does what follows."""
         try:
-            self._ask(what, lambda: send(rows))
+            answer = self._ask(what, lambda: request(rows))
         except TooLargeError:
             if len(rows) == 1:
                 raise
         else:
+            yield answer
             return
         size = self._fitting[what] = (len(rows) + 1) // 2
         for half in _parts(rows, size):
-            self._send(what, half, send)
+            yield from self._halved(what, half, request)
 
     def _check(self) -> bool:
         """Sees that the server still has what was opened; whether a recorded dataset had to be put back.

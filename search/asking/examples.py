@@ -138,12 +138,24 @@ def _indexed_file(source: Source, max_pixels: int) -> tuple[str, Pixels]:
             f"{source.name} is not in every collection, and its file cannot be read: {error}",
             reason=error.reason,
         ) from error
-    if sha256 not in {payload.sha256 for payload in source.payloads}:
+    require_unchanged(source, sha256)
+    return sha256, pixels
+
+
+def require_unchanged(source: Source, sha256: str) -> None:
+    """Refuses what lies in an indexed picture's file now where that is another picture.
+
+    `sha256` is of the bytes that were read; what is no indexed picture cannot have changed.
+
+    Raises:
+        PictureError: a collection was made of other bytes.
+    """
+    if any(payload.sha256 != sha256 for payload in source.payloads):
         raise PictureError(
-            f"{source.name} is not in every collection, and its file has changed; ingest it again",
+            f"{source.file} has changed since it was ingested; bring its collections up to date with: "
+            "ingest run DIR",
             reason=SkipReason.UNREADABLE,
         )
-    return sha256, pixels
 
 
 def _read(source: Source, max_pixels: int) -> tuple[str, Pixels]:

@@ -13,11 +13,11 @@ from lookalike.embedder import Embedder
 from lookalike.errors import PictureError, SkipReason, UsageError
 from lookalike.manifest import CollectionManifest
 from lookalike.pictures.decoding import Pixels, decode, decode_small
-from lookalike.pictures.files import opened
+from lookalike.pictures.files import opened, sha256_of
 from lookalike.pictures.thumbnails import Thumbnail, encoded
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Collection
-from search.asking.examples import stdin_stream
+from search.asking.examples import require_unchanged, stdin_stream
 from search.asking.sources import find_sources
 from search.explaining.explanation import Explanation, Features, explain
 
@@ -50,7 +50,7 @@ def see(name: str, collections: Sequence[Collection], *, max_pixels: int) -> See
     """Reads a picture for networks and for people: a file, `-`, or an indexed one that has its file still.
 
     Raises:
-        PictureError: it is nothing of that, or cannot be read.
+        PictureError: it is nothing of that, cannot be read, or is indexed and was changed since.
         UsageError: it is a folder, or several datasets have it.
     """
     found = find_sources(name, collections)
@@ -65,6 +65,7 @@ def see(name: str, collections: Sequence[Collection], *, max_pixels: int) -> See
             reason=SkipReason.VANISHED,
         )
     with nullcontext(stdin_stream()) if source.file is None else opened(source.file) as stream:
+        require_unchanged(source, sha256_of(stream))
         pixels = decode(stream, name, max_pixels=max_pixels).pixels
         small = decode_small(stream, name, edge=EDGE, max_pixels=max_pixels)
     return SeenPicture(name=name, pixels=pixels, shown=encoded(np.asarray(small), quality=QUALITY))

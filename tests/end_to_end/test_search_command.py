@@ -76,7 +76,7 @@ def test_filters_and_limit(ingested: Any) -> None:
     assert len(answer["hits"]) == 4
     (answer,) = ingested("search", "query", "query.png", "--limit", "3", "--exact", "--json").json
     assert len(answer["hits"]) == 3
-    done = ingested("search", "query", "query.png", "--dataset", "nowhere")
+    done = ingested("search", "query", "query.png", "--class", "nowhere")
     assert done.code == 0
     assert "no picture fits" in done.out
 

@@ -370,6 +370,37 @@ def test_what_is_too_large_goes_in_halves(
     )
 
 
+def test_questions_that_are_too_large_go_in_halves(
+    collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str]
+) -> None:
+    """Searches and lists of ids, with every answer in its place; the size that fits is remembered."""
+    collection.upsert(points)
+    vectors = np.array([point.vector for point in points])
+    ids = [point.payload.id for point in points]
+    whole = collection.query_many(vectors, limit=3)
+    asked = proxy.count("POST")
+    proxy.body_limit = 1000
+    assert collection.query_many(vectors, limit=3) == whole
+    assert [first.id for first, *_ in whole] == ids, "each is nearest to itself"
+    assert list(collection.vectors(ids)) == ids
+    assert list(collection.payloads(ids)) == ids
+    assert proxy.count("POST") > asked + 6
+    assert said == []
+    before = proxy.count("POST .*/query/batch")
+    collection.query_many(vectors[:2], limit=3)
+    assert proxy.count("POST .*/query/batch") == before + 1
+
+
+def test_one_question_that_is_too_large_is_an_error(
+    collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
+) -> None:
+    """A search cannot be halved."""
+    collection.upsert(points)
+    proxy.body_limit = 200
+    with pytest.raises(StoreError, match=r"searching .*413 \(the limit is 200 bytes\)"):
+        collection.query_many(np.array([points[0].vector]), limit=3)
+
+
 def test_qdrants_own_words_for_too_large_are_known(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
 ) -> None:

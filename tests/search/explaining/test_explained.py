@@ -114,6 +114,23 @@ def test_what_is_no_picture_is_refused(library: Library) -> None:
         library.see("cat/2.png")
 
 
+def test_an_indexed_picture_whose_file_is_another_one_now_is_refused(library: Library) -> None:
+    """What would be explained is not what the collection holds; the file itself can be asked about."""
+    file = library.root / "dog/1.png"
+    kept = file.read_bytes()
+    file.write_bytes((library.root / "cat/1.png").read_bytes())
+    try:
+        with pytest.raises(PictureError, match=r"dog/1\.png has changed .*: ingest run DIR") as caught:
+            library.see("dog/1.png")
+        [seen] = library.see(str(file))
+    finally:
+        file.write_bytes(kept)
+    assert caught.value.exit_code == 4
+    assert str(file) in str(caught.value)
+    assert (seen.shown.width, seen.shown.height) == (90, 40)
+    assert library.see("dog/1.png")
+
+
 @pytest.mark.parametrize("pooling", [Pooling.MAX, Pooling.FLATTEN, Pooling.NONE])
 def test_other_poolings_are_refused_with_the_reason(library: Library, pooling: Pooling) -> None:
     """Their similarity is no sum over pairs of cells; the message says what to ingest with."""

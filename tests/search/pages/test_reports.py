@@ -513,6 +513,42 @@ def test_several_collections_stand_side_by_side(collection: Collection, tmp_path
     assert "no certain difference" in page.text
 
 
+LONG = "resnet101v2-conv5_block1_preact_relu-w5b0ab088-{0} + vgg16-block4_pool-max-w2cd5ce3e-{0} (calibrated)"
+A4_PX = 680
+"""About what is left of an A4 page between the page's margins."""
+
+
+@pytest.mark.parametrize(("media", "width"), [("screen", 1100), ("print", A4_PX)])
+def test_long_names_leave_room_for_the_figures(
+    collection: Collection, tmp_path: Path, tab: Tab, media: str, width: int
+) -> None:
+    """Two fused rankings are compared with every figure in sight, without scrolling and on paper."""
+    figures = {key: key.replace("_", " ") for key in collection.evaluation.figures}
+    sections = [
+        section_view(
+            replace(collection.evaluation, collection=LONG.format(distance)),
+            number=number,
+            manifest=collection.manifest,
+            differences=[],
+        )
+        for number, distance in enumerate(Distance)
+    ]
+    path = tmp_path / "a.html"
+    write_evaluation_page(path, EvaluationReport(figures=figures, k=10, sections=sections), reporter=Quiet())
+    tab.show_as(width=width)
+    tab("Emulation.setEmulatedMedia", media=media)
+    try:
+        tab.open(path)
+        cells = tab.run(
+            "[...document.querySelector('table').querySelectorAll('td.number')]"
+            ".map(cell => cell.getBoundingClientRect().right)"
+        )
+    finally:
+        tab("Emulation.setEmulatedMedia", media="")
+    assert len(cells) == 2 * (1 + len(figures))
+    assert max(cells) <= width
+
+
 def test_duplicates_show_what_to_keep_and_what_could_go(collection: Collection, tmp_path: Path) -> None:
     """In words, with sizes; a file that is gone has a note, and groups that free most come first."""
     groups = [group(collection, 12, 13), group(collection, 0, 1, 2, 3)]
