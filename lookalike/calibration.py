@@ -31,6 +31,10 @@ class Curve:
         chances = np.interp(values, self.knots, self.chances)
         return np.asarray(np.where(np.isnan(values), np.nan, chances))
 
+    def where_known(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The same, and NaN below the first knot: of anything that far nothing was ever seen."""
+        return np.where(values < self.knots[0], np.nan, self(values))
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Reads what `asdict` gave; a ValueError where it is no such curve."""
@@ -120,17 +124,18 @@ class Calibration:
     reliability: Reliability
 
     def chance(self, nearness: NDArray[np.floating]) -> NDArray[np.float64]:
-        """That each of the `k` nearest has the query's class, by its nearness; NaN for NaN."""
-        return self.neighbours(nearness)
+        """That each of the `k` nearest has the query's class, by its nearness; NaN where nothing is known."""
+        return self.neighbours.where_known(nearness)
 
     def candidate_chance(self, nearness: NDArray[np.floating]) -> NDArray[np.float64]:
         """That each of the `depth` nearest has the query's class, by its nearness; NaN for NaN."""
         return self.candidates(nearness)
 
     def verdict_chance(self, rule: str, share: float) -> float | None:
-        """That a verdict of `k` neighbours is right, by its share of the vote; None for an unknown rule."""
+        """That a verdict of `k` neighbours is right, by its share of the vote; None where none is known."""
         curve = self.verdicts.get(rule)
-        return None if curve is None else float(curve(np.array(share)))
+        chance = np.nan if curve is None else float(curve.where_known(np.array(share)))
+        return None if np.isnan(chance) else float(chance)
 
     def is_unlike_anything(self, nearest: float) -> bool:
         """Whether a query whose nearest picture is no nearer than this is unlike all that is indexed."""

@@ -6,6 +6,7 @@ rather than something wrong.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 
 import numpy as np
 
@@ -53,18 +54,21 @@ def estimated(
 ) -> Estimates:
     """The estimates for neighbours of one picture, best first, of a whole collection.
 
-    `scores` are Qdrant's own. Nothing is known of neighbours beyond the ten nearest, of those without a
-    class, and of verdicts by another number than ten. It was learned from single pictures that ask for the
-    others: searches within a class or a dataset, by several examples, or for copies too, are another matter.
+    `scores` are Qdrant's own. Nothing is known of a picture that is unlike anything, of what is farther than
+    anything that was seen when the calibration was learned, of neighbours beyond the ten nearest, of those
+    without a class, and of verdicts by another number than ten. It was learned from single pictures that ask
+    for the others: searches within a class or a dataset, by several examples, or for copies too, are another
+    matter.
     """
     nearness = np.array(scores) if calibration.distance == "cosine" else -np.array(scores)
+    if len(nearness) and calibration.is_unlike_anything(float(nearness[0])):
+        return Estimates(neighbours=[None] * len(nearness), unlike_anything=True)
     chances = calibration.chance(nearness).tolist()
     known = verdict if k == calibration.k else None
     return Estimates(
         neighbours=[
-            chance if rank < calibration.k and class_name else None
+            chance if rank < calibration.k and class_name and not isnan(chance) else None
             for rank, (chance, class_name) in enumerate(zip(chances, classes, strict=True))
         ],
         verdict=calibration.verdict_chance(rule, known.share) if known else None,
-        unlike_anything=len(nearness) > 0 and calibration.is_unlike_anything(float(nearness[0])),
     )

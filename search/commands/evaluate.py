@@ -11,7 +11,7 @@ import typer
 
 from lookalike.console import Reporter, StderrReporter, Verbose, one_line
 from lookalike.errors import CollectionMissingError, UsageError
-from lookalike.files import atomic_path, check_writable
+from lookalike.files import atomic_path, check_apart, output_path
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.options import HtmlOption, JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
@@ -27,7 +27,6 @@ from search.commands.options import (
 )
 from search.commands.reliability import reliability_json, reliability_lines
 from search.drawing.plots import PLOT_SUFFIXES, write_plot
-from search.pages.page import page_path
 from search.quality.calibration import Abstaining
 from search.quality.comparisons import Comparison
 from search.quality.evaluation import DEPTH, NEAR_ABOVE, Estimate
@@ -89,10 +88,10 @@ def evaluate(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Measure how good the neighbours are: every picture asks, and the classes tell."""
-    for file, option, suffixes in ((csv_file, "--csv", ()), (plot_file, "--plot", PLOT_SUFFIXES)):
-        if file is not None:
-            check_writable(file, option, suffixes)
-    page = page_path(html) if html is not None else None
+    table = output_path(csv_file, "--csv") if csv_file is not None else None
+    plot = output_path(plot_file, "--plot", PLOT_SUFFIXES) if plot_file is not None else None
+    page = output_path(html, "--html") if html is not None else None
+    check_apart({"--csv": table, "--plot": plot, "--html": page})
     settings, reporter = Settings.from_environment(), StderrReporter()
     options = EvaluationOptions(
         where=PointFilter(dataset=dataset),
@@ -116,10 +115,10 @@ def evaluate(
             done.append(setting.evaluation)
             gains.append(setting.differences)
         manifests = [opened.manifest(_first_collection(each)) for each in done] if page else []
-    if csv_file is not None:
-        _write_csv(csv_file, done)
-    if plot_file is not None:
-        write_plot(plot_file, done, seed=seed)
+    if table is not None:
+        _write_csv(table, done)
+    if plot is not None:
+        write_plot(plot, done, seed=seed)
     if page is not None:
         _write_page(page, done, gains, manifests, k, reporter)
 

@@ -323,4 +323,11 @@ def difference(one: NDArray[np.float64], other: NDArray[np.float64], *, seed: in
 
 def _resampled_means(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     random = np.random.default_rng(seed)
-    return np.array([values[random.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)])
+    at_once = max(1, min(RESAMPLES, _RESAMPLED_VALUES // len(values)))
+    draws = (min(at_once, RESAMPLES - start) for start in range(0, RESAMPLES, at_once))
+    means = [values[random.integers(0, len(values), (draw, len(values)))].mean(axis=1) for draw in draws]
+    return np.concatenate(means)
+
+
+_RESAMPLED_VALUES = 100_000
+"""Drawn at a time: a class of a few pictures takes one draw, not a thousand."""

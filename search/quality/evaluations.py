@@ -10,6 +10,7 @@ from lookalike.console import Reporter
 from lookalike.errors import UsageError
 from lookalike.stores.points import EVERYTHING, PointFilter
 from lookalike.stores.protocol import Collection, Store
+from search.choice import require_dataset
 from search.quality.comparisons import Comparison, Contest, compared
 from search.quality.evaluation import DEPTH, NEAR_ABOVE, QueryResults, leave_one_out
 from search.quality.fused import (
@@ -90,6 +91,7 @@ def evaluated(store: Store, plan: Plan, options: EvaluationOptions, reporter: Re
 
 def _of_collection(store: Store, name: str, options: EvaluationOptions, reporter: Reporter) -> Evaluation:
     with store.open(name) as source:
+        require_dataset([source.manifest], options.where.dataset)
         pictures = load_labelled(source, options.where)
         indexed = _indexed(source, pictures, options, reporter) if options.indexed else None
     evaluation = _exact(name, pictures, options, reporter)

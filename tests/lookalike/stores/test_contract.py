@@ -744,6 +744,7 @@ def test_a_small_collection_needs_no_index(
     collection = emptied()
     collection.upsert(mixed)
     assert not collection.needs_index()
+    assert collection.indexed_count() == 0
 
 
 @pytest.mark.parametrize("page", [7, 100])

@@ -235,9 +235,11 @@ def test_an_index_is_built_in_a_child(
     waits: list[None] = []
     with unindexed(1000) as collection:
         assert collection.needs_index()
+        assert collection.indexed_count() == 0
         collection.build_index(lambda: waits.append(None))
         assert waits
         assert not collection.needs_index()
+        assert collection.indexed_count() == 1000
         assert collection.count() == 1000
         found = 0
         for query in vectors[:20]:

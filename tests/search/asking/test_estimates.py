@@ -16,7 +16,7 @@ VERDICT = Verdict(class_name="cat", share=0.9)
 def asked(calibration: Calibration, **changes: Any) -> Estimates:
     """Three neighbours, one of them without a class."""
     question = {
-        "scores": [0.9, 0.7, 0.3],
+        "scores": [0.9, 0.7, 0.4],
         "classes": ["cat", None, "dog"],
         "verdict": VERDICT,
         "rule": VoteRule.MAJORITY,
@@ -42,6 +42,20 @@ def test_distances_are_nearer_the_smaller_they_are(calibration: Calibration) -> 
     assert found.neighbours == pytest.approx([2 / 3, 0.25, 0.25])
     assert not asked(euclid, scores=[2.5, 2.6, 2.7]).unlike_anything
     assert asked(euclid, scores=[2.6, 2.7, 2.8]).unlike_anything
+
+
+def test_farther_than_anything_seen_nothing_is_known(calibration: Calibration) -> None:
+    """A curve ends where its pictures ended; to go on level would be a guess."""
+    assert asked(calibration, scores=[0.9, 0.7, 0.2]).neighbours[2] is None
+    assert asked(calibration, verdict=Verdict(class_name="cat", share=0.2)).verdict is None
+
+
+def test_of_a_picture_unlike_anything_no_chance_is_known(calibration: Calibration) -> None:
+    """Its neighbours are not of the kind that the curve was learned from."""
+    found = asked(calibration, scores=[0.39, 0.35, 0.32], classes=["cat"] * 3)
+    assert found.unlike_anything
+    assert found.neighbours == [None] * 3
+    assert found.verdict is None
 
 
 def test_beyond_the_ten_nearest_nothing_is_known(calibration: Calibration) -> None:

@@ -1,137 +1,203 @@
-"""Which settings are compared, and that they are compared over the same queries among the same pictures."""
+"""Settings evaluated one after the other, in both stores, and what they are compared with."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lookalike.console import Bar, Quiet
-from lookalike.stores.embedded import EmbeddedStore
-from search.quality.comparisons import Comparison
+from lookalike.errors import UsageError
+from lookalike.manifest import Distance
+from lookalike.settings import Settings
+from lookalike.stores.points import PointFilter
+from lookalike.stores.protocol import Store
+from search.asking.answers import QueryOptions
+from search.asking.query import Searcher
 from search.quality.evaluations import EvaluationOptions, Plan, Setting, evaluated
 from search.ranking.fusion import FusionRule
+from search.ranking.vote import VoteRule
 
-Vectors = Mapping[str, np.ndarray]
 Fill = Callable[..., str]
+CLASSES = ("ant", "bee", "cat")
 
 
-class Told(Quiet):
-    """Remembers what was said, and the titles of bars."""
+def pictures(count: int, *, dimension: int, seed: int, first: int = 0) -> dict[str, Any]:
+    """Clouds of the three classes."""
+    random = np.random.default_rng(seed)
+    centres = np.abs(random.normal(size=(3, dimension)))
+    vectors = {}
+    for number in range(first, first + count):
+        noise = np.abs(random.normal(size=dimension))
+        vectors[f"{CLASSES[number % 3]}/{number}.png"] = centres[number % 3] + noise
+    return vectors
+
+
+def run(store: Store, plan: Plan, **options: Any) -> list[Setting]:
+    """All settings of a plan."""
+    return list(evaluated(store, plan, EvaluationOptions(**options), Quiet()))
+
+
+def compared(setting: Setting) -> list[str]:
+    """What a setting is compared with."""
+    return list(dict.fromkeys(each.one for each in setting.differences))
+
+
+def pair(store: Store, fill: Fill, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """The names of a cosine collection of each network."""
+    return [fill(store, one, backbone="resnet101v2"), fill(store, other, backbone="vgg16")]
+
+
+def test_a_fusion_is_compared_with_its_networks_and_with_other_fusions_of_them(
+    both_stores: Store, fill: Fill
+) -> None:
+    """And a collection with all before it."""
+    names = pair(both_stores, fill, pictures(30, dimension=6, seed=1), pictures(30, dimension=3, seed=2))
+    names.append(fill(both_stores, pictures(30, dimension=3, seed=3), distance=Distance.EUCLID))
+    plan = Plan(collections=names, pairs=[names[:2]], rules=list(FusionRule))
+    settings = run(both_stores, plan)
+    fusions = [f"{names[0]} + {names[1]} ({rule})" for rule in ("rrf", "zscore", "calibrated")]
+    assert [setting.evaluation.collection for setting in settings] == [*names, *fusions]
+    assert [compared(setting) for setting in settings] == [
+        [],
+        names[:1],
+        names[:2],
+        names[:2],
+        [*names[:2], fusions[0]],
+        [*names[:2], *fusions[:2]],
+    ]
+    assert [setting.evaluation.fusion is not None for setting in settings] == [False] * 3 + [True] * 3
+
+
+def test_a_network_is_compared_over_and_among_the_pictures_that_the_other_has_too(
+    both_stores: Store, fill: Fill
+) -> None:
+    """What only one holds is counted, and is nobody's neighbour in the comparison."""
+    one = pictures(36, dimension=6, seed=1)
+    shared = dict(list(one.items())[6:])
+    other = {key: pictures(36, dimension=3, seed=2)[key] for key in shared} | {"cat/other.png": [1, 2, 3]}
+    names = pair(both_stores, fill, one, other)
+    first, second, fused = run(both_stores, Plan(collections=names, pairs=[names], rules=[FusionRule.RRF]))
+    assert [len(each.evaluation.pictures.payloads) for each in (first, second, fused)] == [36, 31, 30]
+    assert fused.evaluation.fusion is not None
+    assert fused.evaluation.fusion.only_in_some == 7
+    alone = fill(both_stores, shared)
+    [expected] = run(both_stores, Plan(collections=[alone]))
+    differences = [each for each in fused.differences if each.one == names[0]]
+    assert len(differences) == 3
+    for each in differences:
+        gain = fused.evaluation.values[each.figure] - expected.evaluation.values[each.figure]
+        assert each.difference.value == pytest.approx(np.nanmean(gain), abs=1e-9)
+        assert (each.pictures, each.is_partial) == (30, True)
+
+
+def test_what_is_measured_is_what_is_served(both_stores: Store, fill: Fill, home: Settings) -> None:
+    """Every picture's ten and verdicts are those that a query for it gets, by every vote."""
+    names = pair(both_stores, fill, pictures(60, dimension=6, seed=1), pictures(60, dimension=4, seed=2))
+    for rule in (FusionRule.RRF, FusionRule.ZSCORE):
+        *_, setting = run(both_stores, Plan(collections=names, pairs=[names], rules=[rule]))
+        found = setting.evaluation
+        with Searcher.opened(*names, store=both_stores, settings=home, reporter=Quiet()) as searcher:
+            for vote in VoteRule:
+                options = QueryOptions(fusion=rule, vote=vote, exact=True)
+                for row, payload in list(enumerate(found.pictures.payloads))[::7]:
+                    answer = searcher.answer(*searcher.find(payload.path), options)
+                    ten = [found.pictures.payloads[other].path for other in found.results.neighbours[row]]
+                    assert [hit.payload.path for hit in answer.hits] == ten
+                    scores = [hit.score for hit in answer.hits]
+                    np.testing.assert_allclose(scores, found.results.scores[row], atol=1e-4)
+                    assert answer.verdict is not None
+                    verdict = found.results.verdicts[vote][row]
+                    assert answer.verdict.class_name == found.pictures.vectors.names[verdict]
+
+
+def test_too_few_shared_pictures_are_an_error_or_left_out(both_stores: Store, fill: Fill) -> None:
+    """As the plan has it; what was evaluated before is there."""
+    names = pair(
+        both_stores, fill, pictures(9, dimension=3, seed=1), pictures(9, dimension=3, seed=1, first=9)
+    )
+    plan = Plan(collections=names, pairs=[names], rules=[FusionRule.RRF])
+    with pytest.raises(UsageError, match="share 0 pictures"):
+        run(both_stores, plan)
+    lenient = Plan(collections=names, pairs=[names], rules=[FusionRule.RRF], pairs_may_fail=True)
+    assert [setting.evaluation.collection for setting in run(both_stores, lenient)] == names
+
+
+def overlap(store: Store, name: str, **options: Any) -> Any:
+    """What the index of a collection is said to find."""
+    [setting] = run(store, Plan(collections=[name]), indexed=True, **options)
+    assert setting.evaluation.indexed is not None
+    return setting
+
+
+@pytest.mark.parametrize("distance", Distance)
+def test_a_small_collection_finds_all_without_an_index(
+    both_stores: Store, fill: Fill, distance: Distance
+) -> None:
+    """Copies, pictures without a class and those of other datasets take no places of the ten."""
+    all_pictures = pictures(40, dimension=5, seed=1)
+    copies = {f"ant/copy {number}.png": all_pictures["ant/0.png"] for number in range(15)}
+    near = {f"{number}.png": np.asarray(all_pictures["bee/1.png"]) + 0.01 * number for number in range(25)}
+    elsewhere = {f"other:cat/{number}.png": vector for number, vector in enumerate(near.values())}
+    name = fill(
+        both_stores,
+        {**all_pictures, **copies, **near, **elsewhere},
+        distance=distance,
+        copies=dict.fromkeys([*copies, "ant/0.png"], "the same"),
+    )
+    setting = overlap(both_stores, name, where=PointFilter(dataset="data"))
+    found = setting.evaluation.indexed
+    assert (found.covered, found.points) == (0, 105)
+    assert found.overlap.value == found.complete.value == 1
+    for cutoff in (1, 5, 10):
+        figure = f"precision_at_{cutoff}"
+        assert found.figures[figure] == setting.evaluation.figures[figure]
+
+
+def test_near_identical_pictures_take_no_places_where_they_do_not_count(
+    both_stores: Store, fill: Fill
+) -> None:
+    """They are many more than ten, and nearer than all others."""
+    near = {f"ant/near {number}.png": [5, 1 + number / 1000, 1] for number in range(30)}
+    name = fill(both_stores, {**near, **pictures(40, dimension=3, seed=1)})
+    found = overlap(both_stores, name, without_near=True, near_above=0.999).evaluation.indexed
+    assert found.overlap.value == 1
+
+
+def test_few_pictures_have_fewer_than_ten_neighbours(both_stores: Store, fill: Fill) -> None:
+    """The share is of those that there are."""
+    name = fill(both_stores, pictures(4, dimension=3, seed=1))
+    found = overlap(both_stores, name).evaluation.indexed
+    assert found.overlap.value == 1
+    assert found.figures["precision_at_10"].value <= 0.3
+
+
+class Counting(Quiet):
+    """Counts what the bars are told."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.titles: list[str] = []
+        self.totals: dict[str, int] = {}
+        self.done: dict[str, int] = {}
+        self._title = ""
 
-    def say(self, message: str) -> None:
-        """Kept."""
-        self.lines.append(message)
+    @contextmanager
+    def bar(self, title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
+        """One at a time."""
+        assert unit == "images"
+        self._title, self.totals[title], self.done[title] = title, total or 0, 0
+        yield self
 
-    def bar(self, title: str, *, unit: str, total: int | None) -> AbstractContextManager[Bar]:
-        """Its title is kept."""
-        self.titles.append(title)
-        return super().bar(title, unit=unit, total=total)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> EmbeddedStore:
-    """An empty one."""
-    return EmbeddedStore(tmp_path / "qdrant")
+    def advance(self, done: int, **_: int) -> None:
+        """Of the bar that is shown."""
+        self.done[self._title] += done
 
 
-def clouds(count: int, seed: int, noise: float = 0.6) -> dict[str, np.ndarray]:
-    """Pictures of three classes that overlap."""
-    random = np.random.default_rng(seed)
-    return {
-        f"class{number % 3}/{number:03}.png": np.eye(3, 6)[number % 3] + random.normal(0, noise, 6)
-        for number in range(count)
-    }
-
-
-def settings(
-    store: EmbeddedStore,
-    *names: str,
-    pairs: bool = False,
-    options: EvaluationOptions | None = None,
-    told: Told | None = None,
-) -> list[Setting]:
-    """What is evaluated of these collections."""
-    plan = Plan(collections=names, pairs=[names] if pairs else [], rules=[FusionRule.RRF])
-    return list(evaluated(store, plan, options or EvaluationOptions(), told or Told()))
-
-
-def gains(differences: list[Comparison]) -> dict[str, tuple[float, float, float]]:
-    """What they say, by figure."""
-    return {each.figure: (each.difference.value, each.difference.low, each.p) for each in differences}
-
-
-def test_collections_are_compared_among_the_pictures_that_both_hold(store: EmbeddedStore, fill: Fill) -> None:
-    """More pictures, or others at the same path, in one of them change its figures, not the difference."""
-    one = clouds(45, seed=1)
-    shared, others = clouds(39, seed=2), clouds(60, seed=3)
-    first, lean = fill(store, one), fill(store, shared)
-    full = fill(store, others | shared, copies={key: f"x{key}" for key in others.keys() - shared.keys()})
-    _, alone = settings(store, first, lean)
-    _, among_more = settings(store, first, full)
-    assert among_more.evaluation.figures != alone.evaluation.figures
-    assert gains(list(among_more.differences)) == gains(list(alone.differences))
-    for found in (*alone.differences, *among_more.differences):
-        assert (found.pictures, found.is_partial) == (39, True)
-
-
-def test_what_has_other_bytes_is_another_picture(store: EmbeddedStore, fill: Fill) -> None:
-    """Though it has the same path."""
-    one, other = (
-        fill(store, clouds(30, seed=1)),
-        fill(store, clouds(30, seed=2), copies={"class0/000.png": "changed"}),
-    )
-    _, found = settings(store, one, other)
-    assert {each.pictures for each in found.differences} == {29}
-
-
-def test_the_same_pictures_are_evaluated_once(store: EmbeddedStore, fill: Fill) -> None:
-    """Their values are there already, and the difference is that of the figures."""
-    names, told = [fill(store, clouds(30, seed=seed)) for seed in (1, 2)], Told()
-    one, other = settings(store, *names, told=told)
-    assert told.titles == names
-    found = gains(list(other.differences))["precision_at_1"][0]
-    figures = (each.evaluation.figures["precision_at_1"].value for each in (other, one))
-    assert found == pytest.approx(next(figures) - next(figures))
-    assert not any(each.is_partial for each in other.differences)
-
-
-def test_one_shared_picture_is_no_comparison(store: EmbeddedStore, fill: Fill) -> None:
-    """It is said, and nothing is certain."""
-    one, told = clouds(12, seed=1), Told()
-    other = {f"{key}x": vector for key, vector in clouds(12, seed=2).items()}
-    other["class0/000.png"] = np.ones(6)
-    first, second = fill(store, one), fill(store, other)
-    _, found = settings(store, first, second, told=told)
-    assert found.differences == []
-    (line,) = told.lines
-    assert line.startswith(f"{first} and {second}: not compared: the collections share 1 pictures")
-
-
-@pytest.mark.parametrize("pairs", [False, True])
-def test_what_one_takes_for_near_identical_is_left_out_of_both(
-    store: EmbeddedStore, fill: Fill, pairs: bool
-) -> None:
-    """Else the other, alone, would find the very picture that was taken from the first and from the fused."""
-    angles = {"a/1": 0, "a/2": 1, "b/1": 60, "b/2": 80}
-    apart = angles | {"a/2": 25}
-    vectors = [
-        {
-            f"{key}.png": np.array([np.cos(a), np.sin(a)])
-            for key, a in zip(of, np.deg2rad(list(of.values())), strict=True)
-        }
-        for of in (angles, apart)
-    ]
-    names = [fill(store, each) for each in vectors]
-    *_, found = settings(store, *names, pairs=pairs, options=EvaluationOptions(without_near=True))
-    by_one = {
-        each.one: each.difference.value for each in found.differences if each.figure == "precision_at_1"
-    }
-    assert by_one == dict.fromkeys(names if pairs else names[:1], 0)
-    _, other, *_ = settings(store, *names, options=EvaluationOptions(without_near=True))
-    assert other.evaluation.figures["precision_at_1"].value == 1, "alone it finds a/2 by a/1"
+def test_every_bar_gets_to_its_end(both_stores: Store, fill: Fill) -> None:
+    """One for each collection, one for its index, and one for each fusion."""
+    names = pair(both_stores, fill, pictures(12, dimension=3, seed=1), pictures(12, dimension=3, seed=2))
+    plan = Plan(collections=names, pairs=[names], rules=list(FusionRule))
+    reporter = Counting()
+    list(evaluated(both_stores, plan, EvaluationOptions(indexed=True), reporter))
+    assert len(reporter.done) == 2 + 2 + 3
+    assert reporter.done == reporter.totals
