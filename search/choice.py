@@ -12,6 +12,14 @@ from lookalike.settings import Settings
 from lookalike.stores.choice import where_else
 from lookalike.stores.protocol import Store
 
+BOTH = "both"
+"""What `--backbone` may say instead of one backbone's name."""
+
+
+def is_both(backbone: str | None) -> bool:
+    """Whether `--backbone` asks for both networks, in whatever case."""
+    return backbone is not None and backbone.lower() == BOTH
+
 
 def choose_collection(
     store: Store,

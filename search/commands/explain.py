@@ -24,12 +24,11 @@ from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
 from search.asking.sources import STDIN
-from search.choice import choose_both, choose_collection
+from search.choice import choose_both, choose_collection, is_both
 from search.commands.options import BackbonesOption, CollectionOption, DistanceOption
 from search.explaining.explained import Explained, SeenPicture, explanation_by, require_average, see
 from search.explaining.explanation import FloatMatrix, focus, strongest_pairs
 
-BOTH = "both"
 PAIRS = 5
 
 
@@ -86,7 +85,7 @@ def _chosen(
     backbone: str | None,
     distance: Distance | None,
 ) -> list[str]:
-    if backbone is not None and backbone.lower() == BOTH:
+    if is_both(backbone):
         if name is not None:
             raise UsageError("--collection names one collection; leave --backbone out")
         return choose_both(store, settings=settings, reporter=reporter, distance=distance)

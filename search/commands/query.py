@@ -27,7 +27,7 @@ from search.asking.answers import Answer, QueryOptions, Unanswered
 from search.asking.examples import Example, ExampleSet
 from search.asking.query import Searcher
 from search.asking.sources import STDIN, Source
-from search.choice import choose_both, choose_collection, require_dataset
+from search.choice import choose_both, choose_collection, is_both, require_dataset
 from search.commands.listing import answer_json, answer_table
 from search.commands.options import (
     BackbonesOption,
@@ -40,8 +40,6 @@ from search.commands.options import (
 from search.drawing.half_blocks import ColourSystem, colours, illustrated
 from search.ranking.fusion import FusionRule
 from search.ranking.vote import VoteRule
-
-BOTH = "both"
 
 
 def query(
@@ -138,7 +136,7 @@ def _chosen(
     distance: Distance | None,
 ) -> list[str]:
     """The collections to ask; several are fused."""
-    if backbone is not None and backbone.lower() == BOTH:
+    if is_both(backbone):
         if named:
             raise UsageError("--collection names what to search; leave --backbone out")
         return choose_both(store, settings=settings, reporter=reporter, distance=distance)

@@ -134,6 +134,27 @@ def leave_one_out_fused(
     )
 
 
+def leave_one_out_beside(
+    own: LabelledVectors,
+    others: Sequence[LabelledVectors],
+    *,
+    near_above: float = NEAR_ABOVE,
+    on_done: Callable[[int], None] = lambda _: None,
+) -> QueryResults:
+    """As `leave_one_out` of `own`, without what is near-identical for it or for one of `others`.
+
+    Those are of the same pictures in the same order. Only one neighbour votes: it is for the ranking.
+    """
+    blocks = [similarities(each, near_above) for each in (own, *others)]
+    return answered(
+        (first for first, *_ in _of_one_mind(blocks, without_near=True)),
+        own.classes,
+        k=1,
+        higher_is_nearer=own.higher_is_nearer,
+        on_done=on_done,
+    )
+
+
 def passes(networks: int, rule: FusionRule) -> int:
     """How often `leave_one_out_fused` goes through all queries."""
     return 1 + networks if rule is FusionRule.CALIBRATED else 1
@@ -146,13 +167,17 @@ def _fused_blocks(
     *,
     without_near: bool,
 ) -> Iterator[Block]:
+    for blocks in _of_one_mind(networks, without_near=without_near):
+        rows, parts = blocks[0].rows, [block.similarity for block in blocks]
+        yield replace(blocks[0], similarity=_fused_rows(rows, parts, rule, fitted))
+
+
+def _of_one_mind(networks: Sequence[Iterator[Block]], *, without_near: bool) -> Iterator[list[Block]]:
+    """The networks' blocks of the same queries; what is near-identical for one of them is so for all."""
     for blocks in zip(*networks, strict=True):
-        rows, near = blocks[0].rows, np.any([block.near for block in blocks], axis=0)
-        for block in blocks:
-            if without_near:
-                block.similarity[near] = -np.inf
-        parts = [block.similarity for block in blocks]
-        yield Block(rows=rows, similarity=_fused_rows(rows, parts, rule, fitted), near=near)
+        near = np.any([block.near for block in blocks], axis=0)
+        agreed = (replace(block, near=near) for block in blocks)
+        yield list(with_near_left_out(agreed, without_near=without_near))
 
 
 def _fused_rows(

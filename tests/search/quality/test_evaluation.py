@@ -225,6 +225,14 @@ def test_nothing_to_estimate_is_no_figure() -> None:
     assert np.isnan(estimate(np.array([np.nan])).value)
 
 
+def test_few_queries_have_a_mean_and_no_interval() -> None:
+    """Four that agree say little of the next; five are the fewest to be resampled."""
+    few, enough = estimate(np.ones(4)), estimate(np.array([0, 1, 1, 1, 1.0]))
+    assert few.value == 1
+    assert np.isnan([few.low, few.high]).all()
+    assert enough.low < enough.value < enough.high
+
+
 def test_the_same_seed_gives_the_same_interval() -> None:
     """A figure can be repeated."""
     values = np.random.default_rng(3).random(50)
