@@ -206,8 +206,13 @@ def _prepare_streams() -> None:
 def _fail(message: str, exit_code: int) -> NoReturn:
     if _verbose:
         traceback.print_exc()
-    say(f"error: {message}")
+    say(f"error: {_shown(message)}")
     sys.exit(exit_code)
+
+
+def _shown(message: str) -> str:
+    """In one line that a terminal shows and does not obey, for it holds names that others gave."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in message)
 
 
 def _os_message(error: OSError) -> str:

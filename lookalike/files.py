@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,24 +38,43 @@ def named_path(text: str, origin: str) -> Path:
 _SHOWN_CHARACTERS = 200
 
 
-def check_writable(target: Path, option: str, suffixes: Sequence[str] = ()) -> None:
-    """Says before long work that its result could not be written; leaves nothing behind.
+def output_path(text: str | Path, option: str, suffixes: Sequence[str] = ()) -> Path:
+    """Where an option wants something written, checked before the long work that it is the result of.
+
+    A link is followed, so that it stays one. Nothing is left behind.
 
     Raises:
-        UsageError: it is a folder, or its name ends in none of the `suffixes` where there are any.
+        UsageError: it is a folder, a device or a pipe, or its name ends in none of the `suffixes`, if any.
         OSError: nothing can be written there.
     """
-    if suffixes and target.suffix.lower() not in suffixes:
-        raise UsageError(f"{option}: {target} has to end in {', '.join(suffixes)}")
+    named = named_path(str(text), option)
+    if suffixes and named.suffix.lower() not in suffixes:
+        raise UsageError(f"{option}: {named} has to end in {', '.join(suffixes)}")
+    target = Path(os.path.realpath(named))
     if target.is_dir():
-        raise UsageError(f"{option}: {target} is a folder; name the file to write in it")
-    folder = next(parent for parent in target.absolute().parents if parent.exists())
-    probe = folder / f".{target.name}.{secrets.token_hex(4)}{_SUFFIX}"
+        raise UsageError(f"{option}: {named} is a folder; name the file to write in it")
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{option}: {named} is a device or a pipe; name a file, which is put there whole")
+    folder = next(parent for parent in target.parents if parent.exists())
+    probe = folder / _partial(target)
     try:
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
-        raise OSError(error.errno, os.strerror(error.errno or 0), str(target)) from error
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(named)) from error
+    return target
+
+
+def check_apart(outputs: Mapping[str, Path | None]) -> None:
+    """Keeps one output from taking the place of another; `outputs` are those of each option.
+
+    Raises:
+        UsageError: two options name the same file.
+    """
+    taken: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is not None and (other := taken.setdefault(path, option)) != option:
+            raise UsageError(f"{other} and {option} both name {path}; give each a file of its own")
 
 
 @contextmanager
@@ -65,7 +84,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     The content is on the disk before the name is; after an error the target is as it was.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_SUFFIX}")
+    temporary = target.with_name(_partial(target))
     temporary.touch(exist_ok=False)  # mkstemp's files are for their owner alone, and so would be the target
     try:
         yield temporary
@@ -109,6 +128,14 @@ def write_json(target: Path, data: Any) -> None:  # noqa: ANN401 - whatever json
     """Writes one JSON document, whole or not at all."""
     with atomic_path(target) as temporary:
         temporary.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _partial(target: Path) -> str:
+    """What a file is called while it is written; no longer than its name may be."""
+    return f".{target.name[:_SHOWN_IN_PARTIAL]}.{secrets.token_hex(4)}{_SUFFIX}"
+
+
+_SHOWN_IN_PARTIAL = 40
 
 
 def _sync(path: Path) -> None:

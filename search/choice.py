@@ -1,7 +1,7 @@
 """Which collection a query is asked of."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lookalike.backbones import BACKBONES, VGG16, Pooling, backbone_named
@@ -11,6 +11,14 @@ from lookalike.manifest import CollectionManifest, Distance, WeightsKind
 from lookalike.settings import Settings
 from lookalike.stores.choice import where_else
 from lookalike.stores.protocol import Store
+
+BOTH = "both"
+"""What `--backbone` may say instead of one backbone's name."""
+
+
+def is_both(backbone: str | None) -> bool:
+    """Whether `--backbone` asks for both networks, in whatever case."""
+    return backbone is not None and backbone.lower() == BOTH
 
 
 def choose_collection(
@@ -137,6 +145,18 @@ def missing_message(
         if said := where_else(candidate, store, settings):
             return f"{missing} {candidate} is in another store; search it with: --store {said}"
     return f"{missing} Make it with: {_making(name, backbone, distance)}"
+
+
+def require_dataset(manifests: Sequence[CollectionManifest], dataset: str | None) -> None:
+    """Refuses to look for pictures of a dataset that none of the collections has.
+
+    Raises:
+        UsageError: there is none of that name; the message names those there are.
+    """
+    there = sorted({name for manifest in manifests for name in manifest.datasets})
+    if dataset is not None and dataset not in there:
+        names = " or ".join(manifest.collection for manifest in manifests)
+        raise UsageError(f"there is no dataset {dataset} in {names}; there: {', '.join(there) or 'none'}")
 
 
 def file_of(manifest: CollectionManifest, dataset: str, path: str) -> Path | None:

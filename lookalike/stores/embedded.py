@@ -496,7 +496,7 @@ def _filter(where: PointFilter) -> "qdrant_edge.Filter | None":
         )
     if where.dataset is not None:
         must.append(edge.FieldCondition("dataset", match=edge.MatchValue(where.dataset)))
-    must_not: list[Any] = []
+    must_not: list[Any] = [edge.IsEmptyCondition("class")] if where.labelled else []
     if where.excluded_sha256:
         any_of = edge.MatchAny(sorted(where.excluded_sha256))
         must_not.append(edge.FieldCondition("sha256", match=any_of))

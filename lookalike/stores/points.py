@@ -108,10 +108,11 @@ class ScoredId:
 class PointFilter:
     """Which points to look at; `None` leaves a field open. `class_name=""` means without a class.
 
-    `excluded_sha256` holds the files' hashes of those to leave out.
+    `labelled` means with a class, whichever. `excluded_sha256` holds the files' hashes of those to leave out.
     """
 
     class_name: str | None = None
+    labelled: bool = False
     dataset: str | None = None
     excluded_sha256: frozenset[str] = frozenset()
 

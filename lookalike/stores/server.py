@@ -627,6 +627,8 @@ def _filter(where: PointFilter) -> "models.Filter | None":
     if where.dataset is not None:
         must.append(models.FieldCondition(key="dataset", match=models.MatchValue(value=where.dataset)))
     must_not: list[Any] = []
+    if where.labelled:
+        must_not.append(models.IsEmptyCondition(is_empty=models.PayloadField(key="class")))
     if where.excluded_sha256:
         any_of = models.MatchAny(any=sorted(where.excluded_sha256))
         must_not.append(models.FieldCondition(key="sha256", match=any_of))

@@ -13,7 +13,7 @@ from search.asking.answers import Neighbour, Placing, QueryOptions
 from search.asking.network import Network
 from search.choice import file_of
 from search.ranking.fusion import DEPTH, Chance, FloatMatrix, FusionRule, fused, ranks, vote_unit
-from search.ranking.vote import Verdict, VoteRule, vote
+from search.ranking.vote import Verdict, VoteRule, vote, wants_voters
 
 
 def check_fusion(networks: Sequence[Network], options: QueryOptions) -> None:
@@ -40,24 +40,32 @@ def fused_neighbours(
 ) -> tuple[list[Neighbour], Verdict | None]:
     """The neighbours by the fused score, best first, and what they vote for.
 
-    Candidates are the 100 nearest of each network, or as many as are asked for; one that a network did not
-    find is looked up there and compared exactly. `vectors` holds one float32 `[D]` for each network.
+    Candidates are the 100 nearest of each network, however many are asked for: what else is found comes
+    behind them. One that a network did not find is looked up there and compared exactly. `vectors` holds one
+    float32 `[D]` for each network.
     """
     asking = _Asking(networks=networks, vectors=vectors, options=options)
-    neighbours = asking.neighbours([_Request(where=where, limit=asking.depth)])
-    return neighbours, _verdict(asking, neighbours, where)
+    request = _Request(where=where, limit=max(DEPTH, options.limit, options.k))
+    neighbours = asking.neighbours([request])
+    return neighbours, _verdict(asking, neighbours, request)
 
 
-def _verdict(asking: "_Asking", neighbours: Sequence[Neighbour], where: PointFilter) -> Verdict | None:
-    """By the fused score; where each class' own nearest count, they are searched for."""
-    options = asking.options
+def _verdict(asking: "_Asking", neighbours: Sequence[Neighbour], request: "_Request") -> Verdict | None:
+    """By the fused score of the k nearest with a class, which are searched for where they are not all there.
+
+    Where each class' own nearest count, they are searched for, too.
+    """
+    options, where, requests = asking.options, request.where, [request]
     if options.class_name is not None:
         return None
+    if wants_voters([each.payload.class_name for each in neighbours], k=options.k):
+        requests.append(replace(request, where=replace(where, labelled=True)))
+        neighbours = asking.neighbours(requests)
     voters = [each for each in neighbours if each.payload.class_name]
     if options.vote is VoteRule.NEAREST_CLASS:
         classes = {each.payload.class_name for each in voters[: options.k]}
         own = [_Request(where=replace(where, class_name=name), limit=options.k) for name in classes]
-        more = asking.neighbours([_Request(where=where, limit=asking.depth), *own])
+        more = asking.neighbours([*requests, *own])
         by_class = {name: [each for each in more if each.payload.class_name == name] for name in classes}
         nearest = [each for found in by_class.values() for each in found[: options.k]]
         voters = sorted(nearest, key=lambda each: each.rank)
@@ -87,19 +95,14 @@ class _Asking:
     vectors: Sequence[FloatVector]
     options: QueryOptions
 
-    @property
-    def depth(self) -> int:
-        """How many of a network's nearest are candidates."""
-        return max(DEPTH, self.options.limit, self.options.k)
-
     def neighbours(self, requests: Sequence[_Request]) -> list[Neighbour]:
         """All that the requests find in any network, by the fused score; candidates come first."""
         found = self._found(requests)
         manifests = [network.manifest for network in self.networks]
         rule = self.options.fusion
         chances = _chances(self.networks) if rule is FusionRule.CALIBRATED else ()
-        scores = fused(found.similarities, rule, chances=chances, depth=self.depth)[0]
-        places = [ranks(similarity, self.depth)[0] for similarity in found.similarities]
+        scores = fused(found.similarities, rule, chances=chances, depth=DEPTH)[0]
+        places = [ranks(similarity, DEPTH)[0] for similarity in found.similarities]
         order = [int(row) for row in np.argsort(-scores, kind="stable") if scores[row] > -np.inf]
         return [
             Neighbour(

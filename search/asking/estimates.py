@@ -50,25 +50,25 @@ def estimated(
     classes: Sequence[str | None],
     verdict: Verdict | None,
     rule: VoteRule,
-    k: int,
 ) -> Estimates:
     """The estimates for neighbours of one picture, best first, of a whole collection.
 
     `scores` are Qdrant's own. Nothing is known of a picture that is unlike anything, of what is farther than
-    anything that was seen when the calibration was learned, of neighbours beyond the ten nearest, of those
-    without a class, and of verdicts by another number than ten. It was learned from single pictures that ask
-    for the others: searches within a class or a dataset, by several examples, or for copies too, are another
-    matter.
+    anything that was seen when the calibration was learned, of neighbours without a class, of others beyond
+    the ten nearest that have one, and of verdicts by another number of voters than ten. It was learned from
+    single pictures that ask for the others: searches within a class or a dataset, by several examples, or for
+    copies too, are another matter.
     """
     nearness = np.array(scores) if calibration.distance == "cosine" else -np.array(scores)
     if len(nearness) and calibration.is_unlike_anything(float(nearness[0])):
         return Estimates(neighbours=[None] * len(nearness), unlike_anything=True)
     chances = calibration.chance(nearness).tolist()
-    known = verdict if k == calibration.k else None
+    known = verdict if verdict and verdict.voters == calibration.k else None
+    labelled = [i for i, class_name in enumerate(classes) if class_name]
+    learned = set(labelled[: calibration.k])
     return Estimates(
         neighbours=[
-            chance if rank < calibration.k and class_name and not isnan(chance) else None
-            for rank, (chance, class_name) in enumerate(zip(chances, classes, strict=True))
+            chance if i in learned and not isnan(chance) else None for i, chance in enumerate(chances)
         ],
         verdict=calibration.verdict_chance(rule, known.share) if known else None,
     )

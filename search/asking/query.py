@@ -19,7 +19,7 @@ from search.asking.examples import NO_EXAMPLES, Example, ExampleSet, combined, r
 from search.asking.network import Network, milliseconds_since
 from search.asking.sources import Source, find_sources
 from search.choice import file_of
-from search.ranking.vote import Verdict, VoteRule, vote
+from search.ranking.vote import Verdict, VoteRule, vote, wants_voters
 
 
 class Searcher:
@@ -156,7 +156,6 @@ def _with_estimates(found: Findings, network: Network, options: QueryOptions) ->
         classes=[hit.payload.class_name for hit in found.hits],
         verdict=found.verdict,
         rule=options.vote,
-        k=options.k,
     )
     chances = zip(found.hits, estimates.neighbours, strict=True)
     return Findings(
@@ -180,22 +179,29 @@ def _nearest(network: Network, vector: FloatVector, where: PointFilter, options:
         )
         for rank, hit in enumerate(hits, start=1)
     ]
-    return Findings(hits=neighbours, verdict=_verdict(network, vector, hits[: options.k], where, options))
+    return Findings(hits=neighbours, verdict=_verdict(network, vector, hits, where, options))
 
 
 def _verdict(
     network: Network,
     vector: FloatVector,
-    voters: Sequence[SearchHit],
+    hits: Sequence[SearchHit],
     where: PointFilter,
     options: QueryOptions,
 ) -> Verdict | None:
-    """What the neighbours vote for; where each class' own nearest count, they are searched for."""
+    """What the k nearest with a class vote for, which are searched for where `hits` do not hold them all.
+
+    Where each class' own nearest count, they are searched for, too.
+    """
     if options.class_name is not None:
         return None
+    if wants_voters([hit.payload.class_name for hit in hits], k=options.k):
+        labelled = replace(where, labelled=True)
+        hits = network.collection.query(vector, limit=options.k, where=labelled, exact=options.exact)
+    voters = [hit for hit in hits if hit.payload.class_name][: options.k]
     higher_is_nearer = network.manifest.distance.higher_is_nearer
     if options.vote is VoteRule.NEAREST_CLASS:
-        classes = {hit.payload.class_name for hit in voters if hit.payload.class_name}
+        classes = {hit.payload.class_name for hit in voters}
         own = [
             network.collection.query(
                 vector, limit=options.k, where=replace(where, class_name=name), exact=options.exact

@@ -10,12 +10,12 @@ import typer
 
 from lookalike.console import Reporter, StderrReporter, Verbose, one_line, say
 from lookalike.errors import UsageError
+from lookalike.files import output_path
 from lookalike.options import HtmlOption, JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
-from search.choice import choose_collection
+from search.choice import choose_collection, require_dataset
 from search.commands.options import BackboneOption, CollectionOption, DatasetOption, DistanceOption
-from search.pages.page import page_path
 from search.whole.disk import FileState
 from search.whole.duplicates import ABOVE, Group, Member, find_duplicates
 
@@ -49,7 +49,7 @@ def duplicates(
     """Show groups of the same picture, and which file to keep; nothing is deleted."""
     if paths + print0 + as_json > 1:
         raise UsageError("--paths, --print0 and --json each print something else; take one of them")
-    page = page_path(html) if html is not None else None
+    page = output_path(html, "--html") if html is not None else None
     settings, reporter = Settings.from_environment(), StderrReporter()
     with store_in_use(store, settings, reporter) as opened:
         name = choose_collection(
@@ -62,6 +62,7 @@ def duplicates(
         )
         with opened.open(name) as source:
             reporter.say(f"collection: {name}")
+            require_dataset([source.manifest], dataset)
             groups = find_duplicates(
                 source, reporter=reporter, above=above, where=PointFilter(dataset=dataset)
             )
@@ -121,13 +122,16 @@ def _columns(member: Member, group: Group) -> tuple[str, str, str, str, str]:
 
 
 def _mark(member: Member, group: Group) -> str:
-    """What a picture is to its group, and what stands in the way of deleting it."""
+    """What a picture is to its group, and what stands in the way of deleting it.
+
+    A file that is there and not offered is the kept one by another name, or one that is offered already.
+    """
     other = "same bytes" if member.is_identical else "near"
     mark = "keep" if member is group.kept else other
     if member.state is not FileState.PRESENT:
         return f"{mark}, {member.state}"
-    is_same_file = member is not group.kept and group.kept.state is FileState.PRESENT
-    return f"{mark}, same file" if is_same_file and not member.is_redundant else mark
+    is_known = member is not group.kept and group.kept.state is FileState.PRESENT
+    return f"{mark}, same file as another" if is_known and not member.is_redundant else mark
 
 
 def _total(groups: Sequence[Group]) -> str:

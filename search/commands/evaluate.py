@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,13 +11,13 @@ import typer
 
 from lookalike.console import Reporter, StderrReporter, Verbose, one_line
 from lookalike.errors import CollectionMissingError, UsageError
-from lookalike.files import atomic_path, check_writable
+from lookalike.files import atomic_path, check_apart, output_path
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.options import HtmlOption, JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store
-from search.choice import choose_both, choose_collection, fitting_collections
+from search.choice import choose_both, choose_collection, fitting_collections, is_both
 from search.commands.options import (
     BackbonesOption,
     CollectionsOption,
@@ -26,15 +27,15 @@ from search.commands.options import (
 )
 from search.commands.reliability import reliability_json, reliability_lines
 from search.drawing.plots import PLOT_SUFFIXES, write_plot
-from search.pages.page import page_path
+from search.quality.calibration import Abstaining
+from search.quality.comparisons import Comparison
 from search.quality.evaluation import DEPTH, NEAR_ABOVE, Estimate
-from search.quality.evaluations import EvaluationOptions, Plan, Setting, evaluated
+from search.quality.evaluations import EvaluationOptions, Plan, evaluated
 from search.quality.indexed import IndexFigures
-from search.quality.summary import ClassFigures, Comparison, Evaluation, Fusion, compared
+from search.quality.summary import ClassFigures, Evaluation, Fusion
 from search.ranking.fusion import FusionRule
 from search.ranking.vote import VoteRule
 
-BOTH = "both"
 FIGURES = {
     "precision_at_1": "precision@1",
     "precision_at_5": "precision@5",
@@ -42,7 +43,6 @@ FIGURES = {
     "mean_average_precision": "mean average precision",
     "at_least_5_of_10": "queries with at least 5 of 10",
 }
-COMPARED = ("precision_at_1", "precision_at_10", "mean_average_precision")
 
 
 def evaluate(
@@ -88,10 +88,10 @@ def evaluate(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Measure how good the neighbours are: every picture asks, and the classes tell."""
-    for file, option, suffixes in ((csv_file, "--csv", ()), (plot_file, "--plot", PLOT_SUFFIXES)):
-        if file is not None:
-            check_writable(file, option, suffixes)
-    page = page_path(html) if html is not None else None
+    table = output_path(csv_file, "--csv") if csv_file is not None else None
+    plot = output_path(plot_file, "--plot", PLOT_SUFFIXES) if plot_file is not None else None
+    page = output_path(html, "--html") if html is not None else None
+    check_apart({"--csv": table, "--plot": plot, "--html": page})
     settings, reporter = Settings.from_environment(), StderrReporter()
     options = EvaluationOptions(
         where=PointFilter(dataset=dataset),
@@ -102,24 +102,23 @@ def evaluate(
         indexed=indexed,
     )
     done: list[Evaluation] = []
-    gains: list[list[Comparison]] = []
+    gains: list[Sequence[Comparison]] = []
     with store_in_use(store, settings, reporter) as opened:
         plan = _plan(
             opened, settings, reporter, collection or [], backbone, distance, fusion or [], every=every
         )
         for setting in evaluated(opened, plan, options, reporter):
-            differences = list(_differences(setting, seed))
             if as_json:
-                typer.echo(json.dumps(_json(setting.evaluation, differences, opened.label, k)))
+                typer.echo(json.dumps(_json(setting.evaluation, setting.differences, opened.label, k)))
             else:
-                typer.echo(_text(setting.evaluation, differences, options))
+                typer.echo(_text(setting.evaluation, setting.differences, options))
             done.append(setting.evaluation)
-            gains.append(differences)
+            gains.append(setting.differences)
         manifests = [opened.manifest(_first_collection(each)) for each in done] if page else []
-    if csv_file is not None:
-        _write_csv(csv_file, done)
-    if plot_file is not None:
-        write_plot(plot_file, done, seed=seed)
+    if table is not None:
+        _write_csv(table, done)
+    if plot is not None:
+        write_plot(plot, done, seed=seed)
     if page is not None:
         _write_page(page, done, gains, manifests, k, reporter)
 
@@ -158,17 +157,18 @@ def _plan(
 ) -> Plan:
     """What the options ask for, alone and fused."""
     named = list(dict.fromkeys(named))
-    if backbone == BOTH and named:
+    both = is_both(backbone)
+    if both and named:
         raise UsageError("--collection names what is evaluated; leave --backbone out")
-    everywhere = every and backbone in (None, BOTH)
-    if fusion and not (everywhere or backbone == BOTH or named[1:]):
+    everywhere = every and (both or backbone is None)
+    if fusion and not (everywhere or both or named[1:]):
         raise UsageError("--fusion is for several: add --backbone both, --all, or --collection twice")
-    if backbone == BOTH and not every:
+    if both and not every:
         names = choose_both(store, settings=settings, reporter=reporter, distance=distance)
     else:
-        network = None if backbone == BOTH else backbone
+        network = None if both else backbone
         names = collections_meant(store, settings, reporter, named, network, distance, every=every)
-    required = backbone == BOTH or bool(fusion)
+    required = both or bool(fusion)
     pairs = [names] if required else []
     if everywhere:
         pairs = _every_pair(store, settings, reporter, distance, required=required)
@@ -223,14 +223,6 @@ def collections_meant(
     ]
 
 
-def _differences(setting: Setting, seed: int) -> Iterator[Comparison]:
-    for other in setting.compared_with:
-        for figure in COMPARED:
-            comparison = compared(other, setting.evaluation, figure, seed=seed)
-            if comparison is not None:
-                yield comparison
-
-
 def _text(evaluation: Evaluation, differences: Sequence[Comparison], options: EvaluationOptions) -> str:
     count, classes = len(evaluation.pictures.payloads), len(evaluation.pictures.vectors.names)
     near = f"near-identical (similarity over {options.near_above:g}) for {evaluation.near_identical} queries"
@@ -246,11 +238,12 @@ def _text(evaluation: Evaluation, differences: Sequence[Comparison], options: Ev
         *(_row(rule, evaluation.accuracy[rule]) for rule in VoteRule),
         "",
         *(() if evaluation.fusion else [*reliability_lines(evaluation.reliability), ""]),
+        *(_abstaining_lines(evaluation.abstaining) if evaluation.abstaining else ()),
         *(_index_lines(evaluation.indexed) if evaluation.indexed else ()),
         *_class_lines(evaluation.classes),
     ]
     if differences:
-        lines += ["", *(_difference_line(comparison) for comparison in differences)]
+        lines += ["", *_difference_lines(differences)]
     return "\n".join([*lines, ""])
 
 
@@ -258,6 +251,13 @@ def _left_out(evaluation: Evaluation) -> str:
     if evaluation.fusion is None:
         return f"{evaluation.pictures.unlabelled} pictures without a class"
     return f"{evaluation.fusion.only_in_some} pictures that only one of the collections holds"
+
+
+def _abstaining_lines(found: Abstaining) -> Iterator[str]:
+    yield f"{'abstaining past a threshold':30}   value   95 % interval   (learned from the other half)"
+    yield _row("queries answered", found.answered)
+    yield _row("right of these, nearer-ties", found.accuracy)
+    yield ""
 
 
 def _index_lines(found: IndexFigures) -> Iterator[str]:
@@ -272,7 +272,15 @@ def _index_lines(found: IndexFigures) -> Iterator[str]:
 
 
 def _row(title: str, estimate: Estimate) -> str:
-    return f"{title:30}  {estimate.value:.4f}   {estimate.low:.4f} - {estimate.high:.4f}"
+    return f"{title:30}  {_number(estimate.value):>6}   {_interval(estimate)}"
+
+
+def _interval(estimate: Estimate) -> str:
+    return "-" if isnan(estimate.low) else f"{estimate.low:.4f} - {estimate.high:.4f}"
+
+
+def _number(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.4f}"
 
 
 def _class_lines(classes: Sequence[ClassFigures]) -> Iterator[str]:
@@ -283,18 +291,25 @@ def _class_lines(classes: Sequence[ClassFigures]) -> Iterator[str]:
         found = each.figures["precision_at_10"]
         wrong = f"{one_line(each.mistaken_for)} {each.mistaken_share:.1%}" if each.mistaken_for else "-"
         yield (
-            f"{one_line(each.name):{width}}  {each.pictures:8}  {found.value:12.4f}   "
-            f"{found.low:.4f} - {found.high:.4f}   {wrong}"
+            f"{one_line(each.name):{width}}  {each.pictures:8}  {_number(found.value):>12}   "
+            f"{_interval(found):15}   {wrong}"
         )
 
 
-def _difference_line(comparison: Comparison) -> str:
-    gain = comparison.difference
-    verdict = ("higher" if gain.value > 0 else "lower") if comparison.is_certain else "no certain difference"
-    return (
-        f"{FIGURES[comparison.figure]} against {comparison.one}: {gain.value:+.4f} "
-        f"({gain.low:+.4f} to {gain.high:+.4f}): {verdict}"
+def _difference_lines(differences: Sequence[Comparison]) -> Iterator[str]:
+    yield (
+        f"p by sign-flips, corrected (Holm) for these {len(differences)} comparisons; "
+        "certain: p < 0.05 and an interval without 0"
     )
+    for each in differences:
+        gain = each.difference
+        interval = "-" if isnan(gain.low) else f"{gain.low:+.4f} to {gain.high:+.4f}"
+        verdict = ("higher" if gain.value > 0 else "lower") if each.is_certain else "no certain difference"
+        shared = f" over {each.pictures} shared pictures" if each.is_partial else ""
+        yield (
+            f"{FIGURES[each.figure]} against {each.one}{shared}: "
+            f"{'-' if isnan(gain.value) else f'{gain.value:+.4f}'} ({interval}; p {each.p:.4f}): {verdict}"
+        )
 
 
 def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str, k: int) -> dict[str, Any]:
@@ -310,6 +325,11 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
         "k": k,
         "accuracy": {rule: _estimate_json(found) for rule, found in evaluation.accuracy.items()},
         "expected_calibration_error": reliability_json(evaluation.reliability),
+        "abstaining": evaluation.abstaining
+        and {
+            "answered": _estimate_json(evaluation.abstaining.answered),
+            "accuracy": _estimate_json(evaluation.abstaining.accuracy),
+        },
         "classes": [
             {
                 "class": each.name,
@@ -323,7 +343,9 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
             {
                 "to": each.one,
                 "figure": each.figure,
+                "pictures": each.pictures,
                 **_estimate_json(each.difference),
+                "p": each.p,
                 "certain": each.is_certain,
             }
             for each in differences

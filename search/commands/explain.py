@@ -9,6 +9,7 @@ import typer
 
 from lookalike.console import StderrReporter, Verbose, one_line
 from lookalike.errors import UsageError
+from lookalike.files import output_path
 from lookalike.manifest import Distance
 from lookalike.options import (
     HtmlOption,
@@ -23,13 +24,11 @@ from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store, opened_together
 from search.asking.sources import STDIN
-from search.choice import choose_both, choose_collection
+from search.choice import choose_both, choose_collection, is_both
 from search.commands.options import BackbonesOption, CollectionOption, DistanceOption
 from search.explaining.explained import Explained, SeenPicture, explanation_by, require_average, see
 from search.explaining.explanation import FloatMatrix, focus, strongest_pairs
-from search.pages.page import page_path
 
-BOTH = "both"
 PAIRS = 5
 
 
@@ -50,7 +49,7 @@ def explain(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Show where in two pictures their similarity comes from: what each cell adds to it."""
-    page = page_path(html) if html is not None else None
+    page = output_path(html, "--html") if html is not None else None
     if query == neighbour == STDIN:
         raise UsageError("standard input can be read once; name a file for one of the pictures")
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
@@ -86,7 +85,7 @@ def _chosen(
     backbone: str | None,
     distance: Distance | None,
 ) -> list[str]:
-    if backbone is not None and backbone.lower() == BOTH:
+    if is_both(backbone):
         if name is not None:
             raise UsageError("--collection names one collection; leave --backbone out")
         return choose_both(store, settings=settings, reporter=reporter, distance=distance)

@@ -31,7 +31,9 @@ def answer_table(answer: Answer, manifests: Sequence[CollectionManifest], option
 def _verdict(answer: Answer, options: QueryOptions) -> str:
     if answer.verdict is None:
         return "none; the picture is unlike anything indexed"
-    share = f"{answer.verdict.share:.0%} of {options.k} neighbours' votes ({options.vote})"
+    voters = answer.verdict.voters
+    votes = "1 neighbour's vote" if voters == 1 else f"{voters} neighbours' votes"
+    share = f"{answer.verdict.share:.0%} of {votes} ({options.vote})"
     right = "" if answer.verdict_chance is None else f", {percent(answer.verdict_chance)} right"
     return f"{one_line(answer.verdict.class_name)}, {share}{right}"
 
@@ -94,6 +96,7 @@ def answer_json(
         and {
             "rule": options.vote,
             "k": options.k,
+            "voters": verdict.voters,
             "class": verdict.class_name,
             "share": verdict.share,
             "chance": answer.verdict_chance,

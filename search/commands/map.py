@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from lookalike.console import StderrReporter, Verbose
+from lookalike.files import output_path
 from lookalike.options import JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from search.choice import choose_collection
 from search.commands.options import BackboneOption, CollectionOption, DatasetOption, DistanceOption
-from search.pages.page import page_path
 from search.whole.mapped import CollectionMap, load_sample, mapped
 from search.whole.projection import NEIGHBOURS, Method
 
@@ -40,7 +40,7 @@ def map_(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Draw a collection in two dimensions: near ones near, coloured by class."""
-    page = page_path(html)
+    page = output_path(html, "--html")
     settings, reporter = Settings.from_environment(), StderrReporter()
     with store_in_use(store, settings, reporter) as source:
         name = choose_collection(

@@ -14,12 +14,12 @@ import typer
 
 from lookalike.console import Quiet, Reporter, StderrReporter, Verbose
 from lookalike.errors import UsageError
-from lookalike.files import atomic_path
+from lookalike.files import atomic_path, output_path
 from lookalike.options import StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Collection
-from search.choice import choose_collection
+from search.choice import choose_collection, require_dataset
 from search.commands.options import (
     BackboneOption,
     ClassOption,
@@ -83,9 +83,8 @@ def neighbours(
     """Print the nearest neighbours of each and every picture, as a table."""
     if exact and indexed:
         raise UsageError("--exact compares past the index, which --indexed asks; leave one of them out")
-    if output is not None and output.is_dir():
-        raise UsageError(f"--output: {output} is a folder; name the file to write in it")
     write = _WRITERS[_format(table_format, output, as_json)]
+    output = output_path(output, "--output") if output is not None else None
     where = PointFilter(class_name=class_name, dataset=dataset)
     settings, reporter = Settings.from_environment(), StderrReporter()
     with store_in_use(store, settings, reporter) as opened:
@@ -98,6 +97,7 @@ def neighbours(
             distance=distance,
         )
         with opened.open(name) as source, _table(output) as table:
+            require_dataset([source.manifest], dataset)
             in_numpy = exact or (not indexed and is_small(source, where))
             how = "compared all with all" if in_numpy else "asked of the store's own search"
             found = every_neighbours(
@@ -147,9 +147,19 @@ def _shown(
             bar.advance(1)
 
 
+class _UnixLines:
+    """Takes CSV's own line ends, for which names that hold such a character are quoted, and writes Unix'."""
+
+    def __init__(self, table: TextIO) -> None:
+        self._table = table
+
+    def write(self, row: str) -> None:
+        self._table.write(row.removesuffix("\r\n") + "\n")
+
+
 def _write_csv(table: TextIO, found: Iterable[Neighbours]) -> int:
     """One row a neighbour; how many pictures there were."""
-    writer, count = csv.writer(table, lineterminator="\n"), 0
+    writer, count = csv.writer(_UnixLines(table)), 0
     writer.writerow(COLUMNS)
     for count, (payload, hits) in enumerate(found, start=1):  # noqa: B007 - what is left is the count
         writer.writerows(

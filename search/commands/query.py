@@ -9,6 +9,7 @@ import typer
 
 from lookalike.console import Reporter, StderrReporter, Verbose, one_line, say
 from lookalike.errors import PictureError, UsageError
+from lookalike.files import output_path
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.options import (
     HtmlOption,
@@ -26,7 +27,7 @@ from search.asking.answers import Answer, QueryOptions, Unanswered
 from search.asking.examples import Example, ExampleSet
 from search.asking.query import Searcher
 from search.asking.sources import STDIN, Source
-from search.choice import choose_both, choose_collection
+from search.choice import choose_both, choose_collection, is_both, require_dataset
 from search.commands.listing import answer_json, answer_table
 from search.commands.options import (
     BackbonesOption,
@@ -37,11 +38,8 @@ from search.commands.options import (
     VotersOption,
 )
 from search.drawing.half_blocks import ColourSystem, colours, illustrated
-from search.pages.page import page_path
 from search.ranking.fusion import FusionRule
 from search.ranking.vote import VoteRule
-
-BOTH = "both"
 
 
 def query(
@@ -108,7 +106,7 @@ def query(
         k=k,
         fusion=fusion or FusionRule.RRF,
     )
-    page = page_path(html) if html is not None else None
+    page = output_path(html, "--html") if html is not None else None
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
     reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as opened:
@@ -117,6 +115,7 @@ def query(
             raise UsageError("--fusion is for several collections; say --backbone both, or leave it out")
         with Searcher.opened(*names, store=opened, settings=settings, reporter=reporter) as searcher:
             reporter.say(f"collection: {', '.join(names)}")
+            require_dataset([network.manifest for network in searcher.networks], dataset)
             session = _Session(searcher, options, store=opened.label, as_json=as_json)
             session.is_kept = page is not None
             session.colours = None if as_json or no_thumbnails else colours()
@@ -137,7 +136,7 @@ def _chosen(
     distance: Distance | None,
 ) -> list[str]:
     """The collections to ask; several are fused."""
-    if backbone is not None and backbone.lower() == BOTH:
+    if is_both(backbone):
         if named:
             raise UsageError("--collection names what to search; leave --backbone out")
         return choose_both(store, settings=settings, reporter=reporter, distance=distance)

@@ -13,7 +13,8 @@ from lookalike.stores.points import Payload
 from search.choice import file_of
 from search.pages.gallery import Gallery
 from search.pages.page import write_page
-from search.quality.summary import Comparison, Evaluation
+from search.quality.comparisons import Comparison
+from search.quality.summary import Evaluation
 from search.ranking.vote import VoteRule
 
 FileOf = Callable[[Payload], Path | None]

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookalike.calibration import percent
-from lookalike.errors import UsageError
-from lookalike.files import atomic_path, check_writable, named_path
+from lookalike.files import atomic_path
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -20,20 +19,6 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 _JOINERS = "\u200c\u200d"
 """What holds letters together or apart in several scripts; invisible and harmless."""
-
-
-def page_path(text: str | Path, option: str = "--html") -> Path:
-    """Where a page is to be written, checked before the work that it is to show.
-
-    Raises:
-        UsageError: there is a folder of that name, or no folder to write it into.
-        OSError: nothing can be written there.
-    """
-    path = named_path(str(text), option)
-    if not path.parent.is_dir():
-        raise UsageError(f"{option}: {path.parent} is no folder; make it first, or name another")
-    check_writable(path, option)
-    return path
 
 
 def write_page(path: Path, template: str, **values: object) -> None:

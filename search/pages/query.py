@@ -40,10 +40,11 @@ class NeighbourView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictView:
-    """What the neighbours vote for, with its share of the vote, and the chance of being right where known."""
+    """What the voters vote for, with its share of the vote, and the chance of being right where known."""
 
     class_name: str
     share: float
+    voters: int
     chance: float | None
     is_right: bool | None
 
@@ -159,6 +160,7 @@ def _verdict_view(verdict: Verdict, answer: Answer) -> VerdictView:
     return VerdictView(
         class_name=verdict.class_name,
         share=verdict.share,
+        voters=verdict.voters,
         chance=answer.verdict_chance,
         is_right=None if answer.class_name is None else verdict.class_name == answer.class_name,
     )

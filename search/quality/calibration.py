@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from lookalike.calibration import Calibration, Curve, Reliability, Threshold
 from lookalike.manifest import CollectionManifest
-from search.quality.evaluation import DEPTH, FloatMatrix, IntVector, LabelledVectors, QueryResults
+from search.quality.evaluation import (
+    DEPTH,
+    Estimate,
+    FloatMatrix,
+    IntVector,
+    LabelledVectors,
+    QueryResults,
+    estimate,
+)
 from search.ranking.fusion import DEPTH as CANDIDATES
 from search.ranking.vote import VoteRule
 
@@ -33,6 +41,18 @@ REFUSED = 0.01
 
 MAX_KNOTS = 100
 _FINEST = 0.001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abstaining:
+    """What comes of giving no verdict on what is unlike anything indexed.
+
+    `answered` is the share of queries that still get one, `accuracy` how often these are right, by the vote
+    `nearer-ties`.
+    """
+
+    answered: Estimate
+    accuracy: Estimate
 
 
 def calibrated(
@@ -103,6 +123,29 @@ def reliability(pictures: LabelledVectors, results: QueryResults, *, seed: int =
         neighbours=neighbours[0],
         neighbours_equal_mass=neighbours[1],
         verdicts={rule.value: errors[0] for rule, errors in verdicts.items() if errors is not None},
+    )
+
+
+def abstaining(pictures: LabelledVectors, results: QueryResults, *, seed: int = 0) -> Abstaining | None:
+    """What a threshold does to pictures that it was not learned from; None where there are too few.
+
+    It is learned from one half of the pictures and applied to the other, then the other way round, with
+    copies in one half. A query without any neighbour is not answered.
+    """
+    if shortage(pictures, results):
+        return None
+    half = held_out(pictures.copies, seed=seed)
+    nearest = _nearness(pictures, results.scores[:, 0])
+    answered = np.zeros(len(half), dtype=bool)
+    for measured in (half, ~half):
+        learn = nearest[~measured & np.isfinite(nearest)]
+        if not len(learn):
+            return None
+        answered[measured] = nearest[measured] >= _least(learn)
+    right = (results.verdicts[VoteRule.NEARER_TIES] == pictures.classes).astype(np.float64)
+    return Abstaining(
+        answered=estimate(answered.astype(np.float64), seed=seed),
+        accuracy=estimate(right[answered], seed=seed),
     )
 
 
@@ -237,12 +280,16 @@ def _threshold(pictures: LabelledVectors, results: QueryResults) -> Threshold:
     nearest = _nearness(pictures, results.scores[:, 0])
     nearest = nearest[np.isfinite(nearest)]
     strangers = _nearness(pictures, results.strangers)
-    least = float(np.quantile(nearest, REFUSED, method="lower"))
+    least = _least(nearest)
     return Threshold(
         nearness=least,
         refused=float(np.mean(nearest < least)),
         caught=float(np.mean(strangers[np.isfinite(strangers)] < least)),
     )
+
+
+def _least(nearest: FloatVector) -> float:
+    return float(np.quantile(nearest, REFUSED, method="lower"))
 
 
 def _thinned(knots: FloatVector, chances: FloatVector) -> Curve:

@@ -25,16 +25,21 @@ NEAR_ABOVE = 0.99
 
 RESAMPLES = 1_000
 CONFIDENCE = 0.95
+FEWEST_QUERIES = 5
+"""Of fewer a mean has no interval: one of resampled few values is far too narrow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledVectors:
     """A collection in memory: `vectors` float `[N, D]`, `classes` and `copies` int64 `[N]`.
 
-    Everything is computed in the precision of the vectors, float32 as a rule: of neighbours whose scores
-    differ by less than 1e-6 either may come first.
+    Everything is computed in the precision of the vectors, float32 as a rule, so that of neighbours whose
+    scores hardly differ either may come first. Cosine similarities are off by at most about 1e-6. Euclidean
+    distances come of squares, whose error is about 1e-6 of the squared lengths (from the mean of all): a
+    distance like these lengths is off by up to 1e-5 of itself, one of under a thousandth of them may be 0.
 
-    `classes` index into `names`; pictures with the same number in `copies` have the same bytes.
+    `classes` index into `names`, which are sorted: numbers decide a vote's ties as names would. Pictures with
+    the same number in `copies` have the same bytes.
     """
 
     vectors: FloatMatrix
@@ -81,7 +86,7 @@ class QueryResults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean over queries, with a 95 % bootstrap interval."""
+    """A mean over queries, with a 95 % bootstrap interval: `low` and `high`, NaN where they are too few."""
 
     value: float
     low: float
@@ -239,7 +244,7 @@ def _verdicts(
         if rule is VoteRule.NEAREST_CLASS:
             rows, near = _nearest_of_classes(asked, sorted(set(asked.classes[found].tolist())), similarity)
         verdict = vote(
-            [str(number) for number in asked.classes[rows]],
+            [_as_name(number) for number in asked.classes[rows]],
             unit * near,
             rule=rule,
             k=asked.k,
@@ -247,6 +252,11 @@ def _verdicts(
         )
         verdicts[rule] = (int(verdict.class_name), verdict.share) if verdict else (-1, float("nan"))
     return verdicts
+
+
+def _as_name(number: int) -> str:
+    """A class's number for the vote, such that texts are in the order of numbers, which is that of names."""
+    return f"{number:019d}"
 
 
 def _nearest_of_classes(
@@ -300,19 +310,20 @@ def confusion(results: QueryResults, classes: IntVector, *, count: int) -> NDArr
 
 
 def estimate(values: NDArray[np.float64], *, seed: int = 0) -> Estimate:
-    """The mean of the finite values, with the percentile bootstrap's interval over queries."""
+    """The mean of the finite values, with the percentile bootstrap's interval over queries.
+
+    There is no mean of none, and no interval of fewer than `FEWEST_QUERIES`: those are NaN.
+    """
     values = values[np.isfinite(values)]
-    if not len(values):
-        return Estimate(value=float("nan"), low=float("nan"), high=float("nan"))
+    if len(values) < FEWEST_QUERIES:
+        mean = float(values.mean()) if len(values) else float("nan")
+        return Estimate(value=mean, low=float("nan"), high=float("nan"))
     low, high = np.quantile(_resampled_means(values, seed), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Estimate(value=float(values.mean()), low=float(low), high=float(high))
 
 
 def difference(one: NDArray[np.float64], other: NDArray[np.float64], *, seed: int = 0) -> Estimate:
-    """The mean of `other - one` over the same queries: a paired bootstrap, which sees small differences.
-
-    Better or worse is said only where the interval leaves zero out.
-    """
+    """The mean of `other - one` over the same queries: a paired bootstrap, which sees small differences."""
     return estimate(other - one, seed=seed)
 
 

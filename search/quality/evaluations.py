@@ -1,17 +1,28 @@
 """Every setting that is to be evaluated, one after the other: collections, and the rankings of two fused."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lookalike.console import Reporter
 from lookalike.errors import UsageError
 from lookalike.stores.points import EVERYTHING, PointFilter
 from lookalike.stores.protocol import Collection, Store
-from search.quality.evaluation import DEPTH, NEAR_ABOVE, leave_one_out
-from search.quality.fused import leave_one_out_fused, passes, shared_pictures
+from search.choice import require_dataset
+from search.quality.comparisons import Comparison, Contest, compared
+from search.quality.evaluation import DEPTH, NEAR_ABOVE, QueryResults, leave_one_out
+from search.quality.fused import (
+    SharedPictures,
+    leave_one_out_beside,
+    leave_one_out_fused,
+    passes,
+    shared_pictures,
+)
 from search.quality.indexed import IndexedNeighbours, index_figures, indexed_neighbours
 from search.quality.labelled import LabelledPictures, load_labelled
-from search.quality.summary import Evaluation, Fusion, summed_up
+from search.quality.summary import Evaluation, Fusion, summed_up, values_of
 from search.ranking.fusion import FusionRule
 
 
@@ -46,17 +57,19 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """An evaluation, and those before it that it is to be compared with."""
+    """An evaluation, and how it differs from those before it that it is compared with."""
 
     evaluation: Evaluation
-    compared_with: Sequence[Evaluation]
+    differences: Sequence[Comparison]
 
 
 def evaluated(store: Store, plan: Plan, options: EvaluationOptions, reporter: Reporter) -> Iterator[Setting]:
     """Each of the collections, then each of the pairs fused by each of the rules.
 
-    A collection is compared with all before it. A fusion is compared with each of its collections, over the
-    same pictures and among the same pictures, and with the other fusions of them.
+    A collection is compared with all before it, a fusion with each of its collections and with the other
+    fusions of them: always the same queries among the same pictures, with the same bytes and of the same
+    class. A collection that holds others, or takes others for near-identical where those are left out, is
+    evaluated again for that. Two that share too few are not compared, which is said.
 
     Raises:
         UsageError: a collection holds, or a pair shares, too few pictures with a class.
@@ -64,7 +77,8 @@ def evaluated(store: Store, plan: Plan, options: EvaluationOptions, reporter: Re
     done: dict[str, Evaluation] = {}
     for name in plan.collections:
         evaluation = _of_collection(store, name, options, reporter)
-        yield Setting(evaluation=evaluation, compared_with=list(done.values()))
+        contests = list(_with_earlier(list(done.values()), evaluation, options, reporter))
+        yield Setting(evaluation=evaluation, differences=compared(contests, seed=options.seed))
         done[name] = evaluation
     for pair in plan.pairs:
         try:
@@ -77,6 +91,7 @@ def evaluated(store: Store, plan: Plan, options: EvaluationOptions, reporter: Re
 
 def _of_collection(store: Store, name: str, options: EvaluationOptions, reporter: Reporter) -> Evaluation:
     with store.open(name) as source:
+        require_dataset([source.manifest], options.where.dataset)
         pictures = load_labelled(source, options.where)
         indexed = _indexed(source, pictures, options, reporter) if options.indexed else None
     evaluation = _exact(name, pictures, options, reporter)
@@ -113,24 +128,88 @@ def _exact(
     return summed_up(name, pictures, results, seed=options.seed)
 
 
+def _with_earlier(
+    earlier: Sequence[Evaluation], evaluation: Evaluation, options: EvaluationOptions, reporter: Reporter
+) -> Iterator[Contest]:
+    for one in earlier:
+        try:
+            shared = shared_pictures([one.pictures, evaluation.pictures])
+        except UsageError as error:
+            reporter.say(f"{one.collection} and {evaluation.collection}: not compared: {error}")
+            continue
+        one_values, other_values = _alike([one, evaluation], shared, options, reporter)
+        yield Contest(
+            one=one.collection,
+            other=evaluation.collection,
+            one_values=one_values,
+            other_values=other_values,
+            is_partial=shared.only_in_some > 0,
+        )
+
+
+def _alike(
+    alone: Sequence[Evaluation], shared: SharedPictures, options: EvaluationOptions, reporter: Reporter
+) -> list[Mapping[str, NDArray[np.float64]]]:
+    """The values of each, where all have the same queries and the same pictures to find.
+
+    Near-identical pictures that are left out are those of any of them. What was evaluated so is taken as it
+    is.
+    """
+    near = options.without_near and any(each.near_identical for each in alone)
+    found: list[Mapping[str, NDArray[np.float64]]] = []
+    for number, (each, pictures) in enumerate(zip(alone, shared.networks, strict=True)):
+        if pictures is each.pictures and not near:
+            found.append(each.values)
+            continue
+        others = [*shared.networks[:number], *shared.networks[number + 1 :]] if near else []
+        results = _anew(each.collection, pictures, others, options, reporter)
+        found.append(values_of(results, pictures.vectors.classes))
+    return found
+
+
+def _anew(
+    name: str,
+    pictures: LabelledPictures,
+    others: Sequence[LabelledPictures],
+    options: EvaluationOptions,
+    reporter: Reporter,
+) -> QueryResults:
+    with reporter.bar(f"{name}, to compare", unit="images", total=len(pictures.payloads)) as bar:
+        if others:
+            return leave_one_out_beside(
+                pictures.vectors,
+                [each.vectors for each in others],
+                near_above=options.near_above,
+                on_done=bar.advance,
+            )
+        return leave_one_out(pictures.vectors, k=1, near_above=options.near_above, on_done=bar.advance)
+
+
 def _fusions(
     alone: Sequence[Evaluation],
     rules: Sequence[FusionRule],
     options: EvaluationOptions,
     reporter: Reporter,
 ) -> Iterator[Setting]:
-    """Where a collection holds pictures that the other lacks, it is evaluated again without them."""
     shared = shared_pictures([each.pictures for each in alone])
-    compared_with = [
-        each if pictures is each.pictures else _exact(each.collection, pictures, options, reporter)
-        for each, pictures in zip(alone, shared.networks, strict=True)
-    ]
+    names = [each.collection for each in alone]
+    before = list(zip(names, _alike(alone, shared, options, reporter), strict=True))
+    sizes = [len(each.pictures.payloads) for each in alone]
     for rule in rules:
-        names = [each.collection for each in alone]
         fusion = Fusion(rule=rule, collections=names, only_in_some=shared.only_in_some)
         evaluation = _fused(fusion, shared.networks, options, reporter)
-        yield Setting(evaluation=evaluation, compared_with=list(compared_with))
-        compared_with.append(evaluation)
+        contests = [
+            Contest(
+                one=name,
+                other=evaluation.collection,
+                one_values=values,
+                other_values=evaluation.values,
+                is_partial=number < len(sizes) and sizes[number] > len(shared.networks[0].payloads),
+            )
+            for number, (name, values) in enumerate(before)
+        ]
+        yield Setting(evaluation=evaluation, differences=compared(contests, seed=options.seed))
+        before.append((evaluation.collection, evaluation.values))
 
 
 def _fused(

@@ -108,8 +108,7 @@ def leave_one_out_fused(
     """As `leave_one_out`, by the fused similarity of several networks' vectors of the same pictures.
 
     - `scores` are fused similarities. Average precision is over the whole fused ranking: the candidates,
-      which are the 100 nearest of each network or `k` where that is more, and behind them the rest by
-      standardised similarity.
+      which are the 100 nearest of each network, and behind them the rest by standardised similarity.
     - A picture is near-identical where it is for one of the networks, so that what is left out for one alone
       is never found by both.
     - Chances (`CALIBRATED`) are learned from other queries than those they are applied to: those of one
@@ -126,11 +125,32 @@ def leave_one_out_fused(
         fitted = _cross_fitted(networks, blocks, seed, on_done)
     blocks = [similarities(each, near_above) for each in networks]
     return answered(
-        _fused_blocks(blocks, rule, fitted, depth=max(CANDIDATES, k), without_near=without_near),
+        _fused_blocks(blocks, rule, fitted, without_near=without_near),
         networks[0].classes,
         k=k,
         higher_is_nearer=True,
         vote_unit=vote_unit(rule, networks=len(networks)),
+        on_done=on_done,
+    )
+
+
+def leave_one_out_beside(
+    own: LabelledVectors,
+    others: Sequence[LabelledVectors],
+    *,
+    near_above: float = NEAR_ABOVE,
+    on_done: Callable[[int], None] = lambda _: None,
+) -> QueryResults:
+    """As `leave_one_out` of `own`, without what is near-identical for it or for one of `others`.
+
+    Those are of the same pictures in the same order. Only one neighbour votes: it is for the ranking.
+    """
+    blocks = [similarities(each, near_above) for each in (own, *others)]
+    return answered(
+        (first for first, *_ in _of_one_mind(blocks, without_near=True)),
+        own.classes,
+        k=1,
+        higher_is_nearer=own.higher_is_nearer,
         on_done=on_done,
     )
 
@@ -145,16 +165,19 @@ def _fused_blocks(
     rule: FusionRule,
     fitted: _CrossFitted | None,
     *,
-    depth: int,
     without_near: bool,
 ) -> Iterator[Block]:
+    for blocks in _of_one_mind(networks, without_near=without_near):
+        rows, parts = blocks[0].rows, [block.similarity for block in blocks]
+        yield replace(blocks[0], similarity=_fused_rows(rows, parts, rule, fitted))
+
+
+def _of_one_mind(networks: Sequence[Iterator[Block]], *, without_near: bool) -> Iterator[list[Block]]:
+    """The networks' blocks of the same queries; what is near-identical for one of them is so for all."""
     for blocks in zip(*networks, strict=True):
-        rows, near = blocks[0].rows, np.any([block.near for block in blocks], axis=0)
-        for block in blocks:
-            if without_near:
-                block.similarity[near] = -np.inf
-        parts = [block.similarity for block in blocks]
-        yield Block(rows=rows, similarity=_fused_rows(rows, parts, rule, fitted, depth), near=near)
+        near = np.any([block.near for block in blocks], axis=0)
+        agreed = (replace(block, near=near) for block in blocks)
+        yield list(with_near_left_out(agreed, without_near=without_near))
 
 
 def _fused_rows(
@@ -162,7 +185,6 @@ def _fused_rows(
     similarity: Sequence[FloatMatrix],
     rule: FusionRule,
     fitted: _CrossFitted | None,
-    depth: int,
 ) -> FloatMatrix:
     """A few rows at a time, each by the chances that were not learned from it."""
     found = np.empty(similarity[0].shape)
@@ -171,7 +193,7 @@ def _fused_rows(
         own = np.flatnonzero(side)
         for start in range(0, len(own), _ROWS):
             few = own[start : start + _ROWS]
-            found[few] = fused([each[few] for each in similarity], rule, chances=chances, depth=depth)
+            found[few] = fused([each[few] for each in similarity], rule, chances=chances, depth=CANDIDATES)
     return found
 
 

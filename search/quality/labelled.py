@@ -31,6 +31,8 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
         UsageError: there are fewer than two.
     """
     found = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
+    if not found:
+        raise UsageError(f"{collection.name} holds no picture; fill it with: ingest run DIR")
     payloads = [payload for payload in found if payload.class_name]
     if len(payloads) < MIN_PICTURES:
         raise UsageError(

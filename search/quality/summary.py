@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.calibration import Reliability
-from lookalike.stores.points import Payload
-from search.quality.calibration import reliability
+from search.quality.calibration import Abstaining, abstaining, reliability
 from search.quality.evaluation import (
     CUTOFFS,
     DEPTH,
@@ -16,7 +15,6 @@ from search.quality.evaluation import (
     IntVector,
     QueryResults,
     confusion,
-    difference,
     estimate,
     precision_at,
 )
@@ -59,9 +57,10 @@ class Evaluation:
     `values` are those of single queries, float64 `[N]` each, by name.
 
     Accuracy is that of a vote's verdict on the query; similarity is no part of it. `reliability` says how
-    well a calibration learned from half of the pictures holds for the others; None where they are too few,
-    and of a fusion, which has none. `pictures` of a fusion are those of its first collection. `indexed` is
-    how the store's index did, where it was asked.
+    well a calibration learned from half of the pictures holds for the others, and `abstaining` what a
+    threshold learned so would do; None where they are too few, and of a fusion, which has none. `pictures`
+    of a fusion are those of its first collection. `indexed` is how the store's index did, where it was
+    asked.
     """
 
     collection: str
@@ -73,6 +72,7 @@ class Evaluation:
     classes: Sequence[ClassFigures]
     confusion: NDArray[np.int64]
     reliability: Reliability | None
+    abstaining: Abstaining | None
     fusion: Fusion | None = None
     indexed: IndexFigures | None = None
 
@@ -80,21 +80,6 @@ class Evaluation:
     def near_identical(self) -> int:
         """How many queries have a near-identical picture."""
         return int((self.results.near_identical > 0).sum())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """How much more `other` has of a figure than `one`, over the same queries."""
-
-    one: str
-    other: str
-    figure: str
-    difference: Estimate
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether the interval of the difference leaves zero out."""
-        return self.difference.low > 0 or self.difference.high < 0
 
 
 def summed_up(
@@ -107,9 +92,7 @@ def summed_up(
 ) -> Evaluation:
     """The figures of an evaluated collection or fusion, with bootstrap intervals over its queries."""
     classes = pictures.vectors.classes
-    values = {f"precision_at_{cutoff}": precision_at(results, classes, cutoff) for cutoff in CUTOFFS}
-    values["mean_average_precision"] = results.average_precision
-    values["at_least_5_of_10"] = (values[f"precision_at_{DEPTH}"] >= ENOUGH).astype(np.float64)
+    values = values_of(results, classes)
     table = confusion(results, classes, count=len(pictures.vectors.names))
     return Evaluation(
         collection=name,
@@ -124,8 +107,17 @@ def summed_up(
         classes=list(_classes(pictures, classes, values, table, seed)),
         confusion=table,
         reliability=None if fusion else reliability(pictures.vectors, results, seed=seed),
+        abstaining=None if fusion else abstaining(pictures.vectors, results, seed=seed),
         fusion=fusion,
     )
+
+
+def values_of(results: QueryResults, classes: IntVector) -> dict[str, NDArray[np.float64]]:
+    """What each query's neighbours are worth, float64 `[N]` by figure."""
+    values = {f"precision_at_{cutoff}": precision_at(results, classes, cutoff) for cutoff in CUTOFFS}
+    values["mean_average_precision"] = results.average_precision
+    values["at_least_5_of_10"] = (values[f"precision_at_{DEPTH}"] >= ENOUGH).astype(np.float64)
+    return values
 
 
 def _classes(
@@ -147,22 +139,3 @@ def _classes(
             mistaken_for=pictures.vectors.names[worst] if wrong[worst] else None,
             mistaken_share=float(wrong[worst] / max(table[number].sum(), 1)),
         )
-
-
-def compared(one: Evaluation, other: Evaluation, figure: str, *, seed: int = 0) -> Comparison | None:
-    """The paired difference over the pictures that both hold; None where there are none."""
-    rows = {_key(payload): row for row, payload in enumerate(one.pictures.payloads)}
-    pairs = [
-        (rows[_key(payload)], row)
-        for row, payload in enumerate(other.pictures.payloads)
-        if _key(payload) in rows
-    ]
-    if not pairs:
-        return None
-    here, there = np.array(pairs).T
-    gain = difference(one.values[figure][here], other.values[figure][there], seed=seed)
-    return Comparison(one=one.collection, other=other.collection, figure=figure, difference=gain)
-
-
-def _key(payload: Payload) -> tuple[str, str]:
-    return payload.dataset, payload.path

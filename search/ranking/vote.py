@@ -25,13 +25,23 @@ class VoteRule(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The class that won, and its share of the vote, 0 to 1.
+    """The class that won, and its share of the vote, 0 to 1, of how many `voters`.
 
-    `share` is that of the k neighbours, for the weighted rule that of the weights.
+    `share` is that of the voters, for the weighted rule that of their weights. There are fewer than k voters
+    where fewer neighbours have a class.
     """
 
     class_name: str
     share: float
+    voters: int
+
+
+def wants_voters(classes: Sequence[str | None], *, k: int) -> bool:
+    """Whether neighbours without a class took places, so that those with one have to be asked for alone.
+
+    Who votes is the same everywhere: the k nearest that have a class.
+    """
+    return sum(map(bool, classes)) < min(k, len(classes))
 
 
 def vote(
@@ -44,8 +54,8 @@ def vote(
 ) -> Verdict | None:
     """The verdict of neighbours in the order of their nearness; None where there is none with a class.
 
-    Neighbours without a class (`""`) have no vote. The first `k` of the others are asked; `NEAREST_CLASS`
-    asks on, for up to `k` of each class that is among those.
+    Neighbours without a class (`""`) have no vote, nor do they take a place: see `wants_voters`. The first
+    `k` of the others are asked; `NEAREST_CLASS` asks on, for up to `k` of each class that is among those.
 
     - `MAJORITY`: most of the k; a tie goes to the class whose name comes first, by which the rule is
       plain, repeatable and blind to scores.
@@ -74,8 +84,8 @@ def vote(
         case VoteRule.WEIGHTED:
             weights = _weights(asked, higher_is_nearer=higher_is_nearer)
             winner = min(weights, key=lambda name: (-weights[name], name))
-            return Verdict(class_name=winner, share=weights[winner])
-    return Verdict(class_name=winner, share=counts[winner] / len(asked))
+            return Verdict(class_name=winner, share=weights[winner], voters=len(asked))
+    return Verdict(class_name=winner, share=counts[winner] / len(asked), voters=len(asked))
 
 
 def _weights(asked: Sequence[tuple[str, float]], *, higher_is_nearer: bool) -> dict[str, float]:

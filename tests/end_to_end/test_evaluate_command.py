@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,14 @@ def test_figures_are_those_of_the_stored_vectors(ingested: Any) -> None:
         "k",
         "accuracy",
         error,
+        "abstaining",
         "classes",
         "confusion",
         "differences",
         "fusion",
         "indexed",
     ]
-    assert found[error] is None, "12 pictures are too few to tell"
+    assert found[error] is found["abstaining"] is None, "12 pictures are too few to tell"
     assert (found["schema"], found["collection"], found["pictures"]) == (1, cosine, 12)
     with EmbeddedStore(ingested.folder / "home/qdrant").open(cosine) as collection:
         payloads = list(collection.scan())
@@ -69,7 +71,19 @@ def test_settings_are_compared_over_the_same_queries(ingested: Any) -> None:
     assert gain["to"] == first["collection"]
     expected = second["precision_at_10"]["value"] - first["precision_at_10"]["value"]
     assert gain["value"] == pytest.approx(expected, abs=1e-9)
-    assert gain["certain"] == (gain["low"] > 0 or gain["high"] < 0)
+    assert gain["pictures"] == 12
+    assert 0 < gain["p"] <= 1
+    assert gain["certain"] == ((gain["low"] > 0 or gain["high"] < 0) and gain["p"] < 0.05)
+    out = ingested("search", "evaluate", "--all").out
+    assert "corrected (Holm) for these 3 comparisons" in out
+    assert f"precision@10 against {first['collection']}: " in out
+
+
+def test_both_may_be_written_in_any_case(ingested: Any) -> None:
+    """As for a query: what is missing is a collection, not a backbone of that name."""
+    done = ingested("search", "evaluate", "--backbone", "BOTH")
+    assert done.code == 6
+    assert "ingest run DIR --backbone resnet" in done.err
 
 
 def test_the_table_of_queries_has_a_row_for_each(ingested: Any) -> None:
@@ -119,3 +133,8 @@ def test_a_lonely_class_has_no_precision(shell: Any, draw: Any, tmp_path: Path) 
     cat, dog = found["classes"]
     assert cat["mean_average_precision"] == {"value": None, "low": None, "high": None}
     assert dog["mean_average_precision"]["value"] > 0
+    assert dog["precision_at_1"]["low"] is dog["precision_at_1"]["high"] is None, "two are too few"
+    out = shell("search", "evaluate").out
+    assert "nan" not in out
+    assert re.search(r"^precision@1 +0\.\d{4}   -$", out, re.MULTILINE)
+    assert re.search(r"^cat +1 +0\.0000   - ", out, re.MULTILINE)

@@ -118,7 +118,7 @@ def test_the_text_says_what_only_one_holds_and_how_the_index_does(both: Any) -> 
     assert done.code == 0, done.err
     alone, fused = done.out.split(f"{FUSED} (calibrated): ")
     assert "and 4 pictures that only one of the collections holds" in fused
-    assert f"precision@10 against {RESNET}:" in fused
+    assert f"precision@10 against {RESNET} over 56 shared pictures:" in fused
     assert "index" not in fused
     assert "calibration error" not in fused
     for words in ("by the store, without index", "searches exactly", "share of the exact ten"):

@@ -37,13 +37,17 @@ def test_euclidean_distances_rise(ingested: Any) -> None:
 def test_json_says_everything_that_was_promised(ingested: Any) -> None:
     """The object has the documented keys, and files that are there."""
     (answer,) = ingested("search", "query", "query.png", "--json").json
-    expected = "schema query collection backbone layer pooling distance provider store took_ms verdict hits"
+    expected = (
+        "schema query collection backbone layer pooling distance provider store took_ms verdict "
+        "unlike_anything hits"
+    )
     assert list(answer) == expected.split()
+    assert list(answer["verdict"]) == ["rule", "k", "voters", "class", "share", "chance"]
     assert (answer["schema"], answer["backbone"], answer["layer"]) == (1, "vgg16", "block1_pool")
     assert (answer["distance"], answer["store"]) == ("cosine", "embedded")
     assert set(answer["took_ms"]) == {"load", "embed", "search"}
     hit = answer["hits"][0]
-    assert list(hit) == ["rank", "score", "class", "dataset", "path", "file", "id"]
+    assert list(hit) == ["rank", "score", "chance", "class", "dataset", "path", "file", "id"]
     assert hit["file"] == str(ingested.folder / "pictures" / hit["path"])
 
 
@@ -72,7 +76,7 @@ def test_filters_and_limit(ingested: Any) -> None:
     assert len(answer["hits"]) == 4
     (answer,) = ingested("search", "query", "query.png", "--limit", "3", "--exact", "--json").json
     assert len(answer["hits"]) == 3
-    done = ingested("search", "query", "query.png", "--dataset", "nowhere")
+    done = ingested("search", "query", "query.png", "--class", "nowhere")
     assert done.code == 0
     assert "no picture fits" in done.out
 
@@ -290,7 +294,8 @@ def test_several_collections_are_fused(ingested: Any) -> None:
     assert done.code == 0, done.err
     (answer,) = done.json
     expected = (
-        "schema query collection backbone layer pooling distance fusion provider store took_ms verdict hits"
+        "schema query collection backbone layer pooling distance fusion provider store took_ms verdict "
+        "unlike_anything hits"
     )
     assert list(answer) == expected.split()
     assert answer["collection"] == collections

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lookalike.calibration import Calibration, Curve
 from lookalike.console import Quiet
 from lookalike.errors import PictureError, UsageError
 from lookalike.manifest import Distance
@@ -15,7 +16,7 @@ from lookalike.settings import Settings
 from lookalike.stores.points import point_id
 from lookalike.stores.protocol import Collection, Store
 from search.asking import both
-from search.asking.answers import Answer, QueryOptions
+from search.asking.answers import Answer, Neighbour, QueryOptions
 from search.asking.query import Searcher
 from search.ranking.fusion import FusionRule, fused
 from search.ranking.vote import VoteRule
@@ -155,6 +156,45 @@ def test_what_only_one_network_finds_near_is_looked_up_in_the_other(
     assert euclid.rank is None, "cat/3 and dog/3 are the two candidates there"
     assert euclid.score == pytest.approx(4)
     assert answer.hits[1].score == pytest.approx(1 / 61, abs=2e-9)
+
+
+@pytest.mark.parametrize("rule", FusionRule)
+def test_a_longer_answer_begins_as_a_shorter_one_does(
+    both_stores: Store, fill: Fill, home: Settings, calibration: Calibration, rule: FusionRule
+) -> None:
+    """Of networks that agree on little: how many are asked for, or vote, makes nobody a candidate."""
+    random, names = np.random.default_rng(0), []
+    for backbone in ("vgg16", "resnet101v2"):
+        pictures = {f"cat/{number}.png": random.normal(size=3) for number in range(300)}
+        names.append(fill(both_stores, pictures, backbone=backbone))
+        record_line(both_stores, names[-1], calibration, points=300)
+    with opened(names, both_stores, home) as searcher:
+        for number in range(5):
+            [source] = searcher.find(f"cat/{number}.png")
+            short, long, voted = (
+                searcher.answer(source, QueryOptions(fusion=rule, exact=True, **options)).hits
+                for options in ({"limit": 10}, {"limit": 500}, {"limit": 10, "k": 200})
+            )
+            assert len(long) == 299
+            for other in (long[:10], voted):
+                assert [hit.payload.path for hit in other] == [hit.payload.path for hit in short]
+                assert [hit.score for hit in other] == pytest.approx([hit.score for hit in short], abs=1e-5)
+                assert [ranks_of(hit) for hit in other] == [ranks_of(hit) for hit in short]
+
+
+def record_line(store: Store, name: str, calibration: Calibration, *, points: int) -> None:
+    """A calibration whose chance rises with the similarity from end to end."""
+    line = Curve(knots=(-1.0, 1.0), chances=(0.0, 1.0))
+    identity = store.manifest(name).identity.key
+    with store.open(name) as collection:
+        collection.record_calibration(
+            replace(calibration, identity=identity, distance=Distance.COSINE, points=points, candidates=line)
+        )
+
+
+def ranks_of(hit: Neighbour) -> list[int | None]:
+    """In each network."""
+    return [placing.rank if placing else None for placing in hit.placings.values()]
 
 
 def test_no_more_come_than_asked_for_and_filters_hold(ask: Callable[..., Answer]) -> None:

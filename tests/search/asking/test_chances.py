@@ -40,6 +40,7 @@ def calibrated(both_stores: Store, fill: Callable[..., str], calibration: Calibr
             identity=identity,
             distance=Distance.COSINE,
             points=len(PICTURES),
+            k=3,
             neighbours=line,
             candidates=line,
             verdicts={"nearer-ties": line},
@@ -120,8 +121,8 @@ def test_a_stale_calibration_says_nothing(calibrated: Callable[..., str], ask: C
 def test_other_votes_than_it_knows_have_no_chance(
     calibrated: Callable[..., str], ask: Callable[..., Answer]
 ) -> None:
-    """The vote of three is not that of ten."""
-    answer = ask(calibrated(), k=3)
+    """The vote of two is not that of three."""
+    answer = ask(calibrated(), k=2)
     assert answer.verdict is not None
     assert answer.verdict_chance is None
     assert None not in chances(answer)

@@ -10,7 +10,7 @@ from lookalike.manifest import Distance
 from search.asking.estimates import Estimates, estimated, usable_calibration
 from search.ranking.vote import Verdict, VoteRule
 
-VERDICT = Verdict(class_name="cat", share=0.9)
+VERDICT = Verdict(class_name="cat", share=0.9, voters=10)
 
 
 def asked(calibration: Calibration, **changes: Any) -> Estimates:
@@ -20,7 +20,6 @@ def asked(calibration: Calibration, **changes: Any) -> Estimates:
         "classes": ["cat", None, "dog"],
         "verdict": VERDICT,
         "rule": VoteRule.MAJORITY,
-        "k": 10,
     }
     return estimated(calibration, **(question | changes))
 
@@ -47,7 +46,7 @@ def test_distances_are_nearer_the_smaller_they_are(calibration: Calibration) -> 
 def test_farther_than_anything_seen_nothing_is_known(calibration: Calibration) -> None:
     """A curve ends where its pictures ended; to go on level would be a guess."""
     assert asked(calibration, scores=[0.9, 0.7, 0.2]).neighbours[2] is None
-    assert asked(calibration, verdict=Verdict(class_name="cat", share=0.2)).verdict is None
+    assert asked(calibration, verdict=replace(VERDICT, share=0.2)).verdict is None
 
 
 def test_of_a_picture_unlike_anything_no_chance_is_known(calibration: Calibration) -> None:
@@ -59,12 +58,16 @@ def test_of_a_picture_unlike_anything_no_chance_is_known(calibration: Calibratio
 
 
 def test_beyond_the_ten_nearest_nothing_is_known(calibration: Calibration) -> None:
-    """They are another population."""
+    """They are another population. Those without a class, which nothing was learned from, are not counted."""
     found = asked(calibration, scores=[0.5] * 12, classes=["cat"] * 12)
     assert found.neighbours == [0.25] * 10 + [None] * 2
+    with_others = asked(calibration, scores=[0.5] * 14, classes=[None, "cat", None, *["cat"] * 11])
+    assert with_others.neighbours == [None, 0.25, None, *[0.25] * 9, None, None]
 
 
-@pytest.mark.parametrize("changes", [{"k": 5}, {"rule": VoteRule.WEIGHTED}, {"verdict": None}])
+@pytest.mark.parametrize(
+    "changes", [{"verdict": replace(VERDICT, voters=9)}, {"rule": VoteRule.WEIGHTED}, {"verdict": None}]
+)
 def test_a_verdict_that_was_not_calibrated_has_no_chance(
     calibration: Calibration, changes: dict[str, Any]
 ) -> None:

@@ -11,8 +11,7 @@ import pytest
 from chromium import Tab
 from page_rules import read_page
 
-from lookalike.errors import UsageError
-from search.pages.page import TEMPLATES, csp_hash, environment, page_path, shown, write_page
+from search.pages.page import TEMPLATES, csp_hash, environment, shown, write_page
 
 ROOT = Path(__file__).parents[3]
 
@@ -91,16 +90,6 @@ def test_a_browser_refuses_what_the_policy_does(tmp_path: Path, tab: Tab) -> Non
     assert tab.run("document.title") != "ran"
     assert len([line for line in tab.logged if "Content Security Policy" in line]) == 2
     assert "asks for http://127.0.0.1:1/a.png" in read_page(tmp_path / "a.html").problems
-
-
-def test_where_a_page_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:
-    """A folder, or a folder that is not there; nothing is made for trying."""
-    with pytest.raises(UsageError, match="is a folder"):
-        page_path(tmp_path)
-    with pytest.raises(UsageError, match="no folder"):
-        page_path(tmp_path / "missing" / "a.html")
-    assert page_path(tmp_path / "a.html") == tmp_path / "a.html"
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_built_wheel_holds_the_templates(tmp_path: Path) -> None:

@@ -25,9 +25,10 @@ from search.pages.evaluation import EvaluationReport, section_view, write_evalua
 from search.pages.gallery import SIZES, SMALLEST, Gallery
 from search.pages.page import write_page
 from search.pages.query import query_report, write_query_page
+from search.quality.comparisons import Contest, compared
 from search.quality.evaluation import LabelledVectors, leave_one_out
 from search.quality.labelled import LabelledPictures
-from search.quality.summary import Evaluation, compared, summed_up
+from search.quality.summary import Evaluation, summed_up
 from search.ranking.vote import Verdict, VoteRule
 from search.whole.disk import FileState
 from search.whole.duplicates import Group, KeptBecause, Member
@@ -36,7 +37,11 @@ Draw = Callable[..., list[Path]]
 
 HOSTILE = """<b>"cat's"</b> & co"""
 """A class, and a folder."""
-FIGURES = {"precision_at_1": "precision@1", "precision_at_10": "precision@10"}
+FIGURES = {
+    "precision_at_1": "precision@1",
+    "precision_at_10": "precision@10",
+    "mean_average_precision": "mean average precision",
+}
 PER_CLASS = 12
 
 
@@ -67,7 +72,7 @@ class Collection:
             file=self.file(row),
             indexed=self.payloads[row],
             hits=[self.neighbour(rank, *pair) for rank, pair in enumerate(pairs, start=1)],
-            verdict=Verdict(class_name=verdict, share=0.7),
+            verdict=Verdict(class_name=verdict, share=0.7, voters=10),
             provider=None,
             load_ms=0,
             embed_ms=0,
@@ -155,11 +160,15 @@ def evaluated_page(collection: Collection, path: Path, *evaluations: Evaluation)
     first, *_ = evaluations
     sections = []
     for number, each in enumerate(evaluations):
-        gain = compared(first, each, "precision_at_10")
-        assert gain is not None
-        sections.append(
-            section_view(each, number=number, manifest=collection.manifest, differences=[gain] * (number > 0))
+        contest = Contest(
+            one=first.collection,
+            other=each.collection,
+            one_values=first.values,
+            other_values=each.values,
+            is_partial=True,
         )
+        gains = compared([contest] if number else [])
+        sections.append(section_view(each, number=number, manifest=collection.manifest, differences=gains))
     write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=10, sections=sections), reporter=Quiet())
     return read_page(path)
 
@@ -295,7 +304,7 @@ def test_a_query_shows_its_verdict_and_each_neighbour(collection: Collection, tm
     answer = collection.answer(13)
     page = query_page(collection, tmp_path / "a.html", answer)
     assert page.text.startswith(f"Neighbours of {answer.query} - Lookalike")
-    assert "70 % of the vote" in page.text
+    assert "70 % of the vote of 10 neighbours (shown: " in page.text
     assert "nearer-ties" in page.text
     for hit in answer.hits:
         mark = "✓ right" if hit.payload.class_name == "dog" else "✗ wrong"
@@ -401,7 +410,7 @@ def test_a_thousand_queries_without_a_picture_in_common_stay_under_30_mb(tmp_pat
                 file=files[query],
                 indexed=indexed,
                 hits=hits,
-                verdict=Verdict(class_name="some-class", share=1.0),
+                verdict=Verdict(class_name="some-class", share=1.0, voters=10),
                 provider=None,
                 load_ms=0,
                 embed_ms=0,
@@ -511,6 +520,8 @@ def test_several_collections_stand_side_by_side(collection: Collection, tmp_path
     assert page.problems == []
     assert len(page.with_class("collection")) == 2
     assert "no certain difference" in page.text
+    assert "corrected for these 3 comparisons" in page.text
+    assert "vgg16-cosine, over 36 shared pictures" in page.text
 
 
 LONG = "resnet101v2-conv5_block1_preact_relu-w5b0ab088-{0} + vgg16-block4_pool-max-w2cd5ce3e-{0} (calibrated)"

@@ -12,6 +12,7 @@ from lookalike.calibration import Calibration
 from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
 from search.quality.calibration import (
     MAX_KNOTS,
+    abstaining,
     calibrated,
     expected_calibration_error,
     held_out,
@@ -304,6 +305,41 @@ def test_the_threshold_refuses_one_in_a_hundred(cosine: bool) -> None:
     assert 0.1 < threshold.caught < 1, "clouds that lie apart are told from each other"
 
 
+@pytest.mark.parametrize("cosine", [True, False])
+def test_abstaining_is_measured_on_the_half_that_taught_nothing(cosine: bool) -> None:
+    """Both ways round, plainly: the 1 % farthest of one half say which of the other are answered."""
+    one = pictures(cosine=cosine)
+    results = leave_one_out(one)
+    half = held_out(one.copies, seed=0)
+    answered, right = [], []
+    for measured in (half, ~half):
+        known = sorted(results.scores[~measured, 0], reverse=not cosine)
+        least = known[int(0.01 * (len(known) - 1))]
+        for query in np.flatnonzero(measured):
+            score = results.scores[query, 0]
+            answered.append(score >= least if cosine else score <= least)
+            if answered[-1]:
+                right.append(results.verdicts[VoteRule.NEARER_TIES][query] == one.classes[query])
+    found = abstaining(one, results)
+    assert found is not None
+    assert 0.9 < found.answered.value < 1
+    assert found.answered.value == pytest.approx(np.mean(answered))
+    assert found.accuracy.value == pytest.approx(np.mean(right))
+    assert found.accuracy.low < found.accuracy.value < found.accuracy.high
+
+
+def test_what_is_far_from_all_is_not_answered() -> None:
+    """Strangers of the measured half, of whom that which taught knows next to none."""
+    one = pictures(cosine=False)
+    vectors = one.vectors.copy()
+    strangers = np.flatnonzero(held_out(one.copies, seed=0))[:40]
+    vectors[strangers] += 1_000 * np.arange(1, 41)[:, np.newaxis]
+    one = replace(one, vectors=vectors)
+    found = abstaining(one, leave_one_out(one))
+    assert found is not None
+    assert found.answered.value == pytest.approx(0.9, abs=0.02)
+
+
 def test_neighbours_that_are_all_right_are_calibrated_too() -> None:
     """Classes that lie far apart: nearly certain, not quite, and no error to speak of."""
     calibration = learn(pictures(200, spread=0.001))
@@ -322,6 +358,7 @@ def test_too_little_is_no_calibration(count: int, classes: int, copies: int) -> 
     one = replace(pictures(count), classes=np.arange(count) % classes, copies=np.arange(count) % copies)
     results = leave_one_out(one)
     assert reliability(one, results) is None
+    assert abstaining(one, results) is None
     assert learn(one) is None
     assert "too few to calibrate" in (shortage(one, results) or "")
 

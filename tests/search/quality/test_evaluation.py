@@ -14,6 +14,8 @@ from search.quality.evaluation import (
     leave_one_out,
     precision_at,
 )
+from search.quality.fused import leave_one_out_fused
+from search.ranking.fusion import FusionRule
 from search.ranking.vote import VoteRule, vote
 
 TOLERANCE = 1e-9
@@ -113,6 +115,20 @@ def test_votes_are_those_of_the_rules(cosine: bool, k: int) -> None:
             assert results.verdicts[rule][query] == int(verdict.class_name), rule
 
 
+@pytest.mark.parametrize("rule", [VoteRule.MAJORITY, VoteRule.NEARER_TIES, VoteRule.WEIGHTED])
+def test_ties_go_to_the_name_that_a_query_would_choose(rule: VoteRule) -> None:
+    """Class 2 of twelve comes before class 10, by its name as by its number."""
+    one = LabelledVectors(
+        vectors=np.array([[1.0, 0.0], [0.8, -0.6], [0.8, 0.6]]),
+        classes=np.array([0, 10, 2]),
+        copies=np.arange(3),
+        names=[f"c{number:02}" for number in range(12)],
+        higher_is_nearer=True,
+    )
+    alone, fused = leave_one_out(one, k=2), leave_one_out_fused([one, one], FusionRule.ZSCORE, k=2)
+    assert alone.verdicts[rule][0] == fused.verdicts[rule][0] == 2
+
+
 @pytest.mark.parametrize("cosine", [True, False])
 def test_near_identical_pictures_are_counted_and_can_be_left_out(cosine: bool) -> None:
     """By their angle, whatever the distance; copies are out either way."""
@@ -207,6 +223,14 @@ def test_a_pair_shows_what_two_intervals_hide() -> None:
 def test_nothing_to_estimate_is_no_figure() -> None:
     """Not a zero, which would be one."""
     assert np.isnan(estimate(np.array([np.nan])).value)
+
+
+def test_few_queries_have_a_mean_and_no_interval() -> None:
+    """Four that agree say little of the next; five are the fewest to be resampled."""
+    few, enough = estimate(np.ones(4)), estimate(np.array([0, 1, 1, 1, 1.0]))
+    assert few.value == 1
+    assert np.isnan([few.low, few.high]).all()
+    assert enough.low < enough.value < enough.high
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

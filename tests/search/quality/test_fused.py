@@ -184,6 +184,16 @@ def test_a_class_is_as_near_as_its_own_nearest_in_the_whole_ranking() -> None:
         assert results.verdicts[VoteRule.NEAREST_CLASS][query] == best
 
 
+@pytest.mark.parametrize("rule", FusionRule)
+def test_how_many_vote_changes_no_ranking(rule: FusionRule) -> None:
+    """Not even where more vote than there are candidates of a network."""
+    networks = two_networks(cosine=True)
+    few, many = (leave_one_out_fused(networks, rule, k=k) for k in (10, 200))
+    assert (few.neighbours == many.neighbours).all()
+    assert (few.scores == many.scores).all()
+    assert (few.average_precision == many.average_precision).all()
+
+
 def test_what_is_near_identical_for_one_network_is_left_out_of_both() -> None:
     """So fusing is not flattered by a picture that a network alone was spared."""
     one, other = two_networks(cosine=True)

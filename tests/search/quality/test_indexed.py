@@ -41,7 +41,7 @@ def test_the_share_is_of_the_exact_neighbours(cosine: bool) -> None:
     )
     assert found.overlap.value == pytest.approx((1 + 1 / 2 + 0) / 3)
     assert found.complete.value == pytest.approx(1 / 3)
-    assert found.overlap.low <= found.overlap.value <= found.overlap.high
+    assert np.isnan(found.overlap.low), "three queries are too few for an interval"
     assert (found.covered, found.points) == (4, 4)
 
 

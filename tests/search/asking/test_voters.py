@@ -1,0 +1,145 @@
+"""Who votes, in both stores: the k nearest that have a class, wherever pictures without one lie."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lookalike.calibration import Calibration
+from lookalike.console import Quiet
+from lookalike.manifest import Distance
+from lookalike.settings import Settings
+from lookalike.stores.protocol import Store
+from search.asking.answers import Answer, QueryOptions
+from search.asking.query import Searcher
+from search.commands.listing import answer_json, answer_table
+from search.quality.evaluation import leave_one_out
+from search.quality.labelled import load_labelled
+from search.ranking.fusion import FusionRule
+from search.ranking.vote import VoteRule
+
+Fill = Callable[..., str]
+
+BURIED = {
+    "cat/query.png": [1, 0],
+    "1.png": [1, 0.01],
+    "2.png": [1, 0.02],
+    "3.png": [1, 0.03],
+    "cat/1.png": [1, 0.04],
+    "4.png": [1, 0.05],
+    "dog/1.png": [1, 0.5],
+    "dog/2.png": [1, 0.6],
+    "cat/2.png": [1, 0.7],
+}
+"""Of the five nearest one has a class, and all four have one that do."""
+
+
+def ask(names: list[str], path: str, store: Store, home: Settings, **options: Any) -> Answer:
+    """Of one or several collections."""
+    with Searcher.opened(*names, store=store, settings=home, reporter=Quiet()) as searcher:
+        return searcher.answer(*searcher.find(path), QueryOptions(**options))
+
+
+def mostly_unlabelled() -> Mapping[str, Any]:
+    """150 pictures in two clouds, of which four in five have no class."""
+    random = np.random.default_rng(0)
+    vectors = random.normal([3, 0, 0, 0], size=(150, 4))
+    folders = ["cat/" if each[1] + each[2] > 0 else "dog/" for each in vectors]
+    return {
+        f"{folder if number % 5 == 0 else ''}{number}.png": vector
+        for number, (folder, vector) in enumerate(zip(folders, vectors, strict=True))
+    }
+
+
+@pytest.mark.parametrize("rule", VoteRule)
+@pytest.mark.parametrize("distance", Distance)
+def test_a_query_has_the_verdict_that_an_evaluation_measures(
+    both_stores: Store, fill: Fill, home: Settings, rule: VoteRule, distance: Distance
+) -> None:
+    """Picture by picture, with its share: an evaluation does not even see pictures without a class."""
+    name = fill(both_stores, mostly_unlabelled(), distance=distance)
+    with both_stores.open(name) as collection:
+        labelled = load_labelled(collection)
+    results = leave_one_out(labelled.vectors, k=5)
+    with Searcher.opened(name, store=both_stores, settings=home, reporter=Quiet()) as searcher:
+        for row, payload in enumerate(labelled.payloads):
+            [source] = searcher.find(payload.path)
+            verdict = searcher.answer(source, QueryOptions(vote=rule, k=5, exact=True)).verdict
+            assert verdict is not None
+            assert verdict.class_name == labelled.vectors.names[results.verdicts[rule][row]]
+            assert verdict.share == pytest.approx(results.shares[rule][row], abs=1e-4)
+            assert verdict.voters == 5
+
+
+@pytest.mark.parametrize("fusion", [None, FusionRule.RRF, FusionRule.ZSCORE])
+@pytest.mark.parametrize("rule", [VoteRule.MAJORITY, VoteRule.NEARER_TIES])
+def test_pictures_without_a_class_take_nobodys_vote(
+    both_stores: Store,
+    fill: Fill,
+    home: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    fusion: FusionRule | None,
+    rule: VoteRule,
+) -> None:
+    """One cat is near, the dogs are next; the neighbours that are shown are the nearest all the same."""
+    monkeypatch.setattr("search.asking.both.DEPTH", 5)
+    names = [fill(both_stores, BURIED)]
+    if fusion:
+        names.append(fill(both_stores, BURIED, backbone="resnet101v2", distance=Distance.EUCLID))
+    options = {"fusion": fusion} if fusion else {}
+    answer = ask(names, "cat/query.png", both_stores, home, vote=rule, k=3, limit=5, **options)
+    assert [hit.payload.path for hit in answer.hits] == ["1.png", "2.png", "3.png", "cat/1.png", "4.png"]
+    assert answer.verdict is not None
+    assert (answer.verdict.class_name, answer.verdict.voters) == ("dog", 3)
+    assert answer.verdict.share == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_class_is_as_near_as_its_own_nearest_behind_pictures_without_one(
+    both_stores: Store, fill: Fill, home: Settings, monkeypatch: pytest.MonkeyPatch, fused: bool
+) -> None:
+    """Cats at 0.04 and 0.7 against dogs at 0.5 and 0.6; of two voters one is a cat."""
+    monkeypatch.setattr("search.asking.both.DEPTH", 5)
+    names = [fill(both_stores, BURIED, distance=Distance.EUCLID)]
+    if fused:
+        names.append(fill(both_stores, BURIED, backbone="resnet101v2", distance=Distance.EUCLID))
+    found = ask(names, "cat/query.png", both_stores, home, vote=VoteRule.NEAREST_CLASS, k=2, limit=2)
+    assert found.verdict is not None
+    assert (found.verdict.class_name, found.verdict.voters) == ("cat", 2)
+    assert found.verdict.share == 1 / 2
+
+
+def test_the_true_number_of_voters_is_said(both_stores: Store, fill: Fill, home: Settings) -> None:
+    """As a person counts, and in JSON beside what was asked for."""
+    name = fill(both_stores, {key: BURIED[key] for key in ("cat/query.png", "1.png", "cat/1.png")})
+    manifests, options = [both_stores.manifest(name)], QueryOptions()
+    for path, votes in (("cat/query.png", "1 neighbour's vote"), ("1.png", "2 neighbours' votes")):
+        answer = ask([name], path, both_stores, home)
+        assert answer_table(answer, manifests, options).endswith(
+            f"verdict: cat, 100% of {votes} (nearer-ties)"
+        )
+        said = answer_json(answer, manifests, "embedded", options)["verdict"]
+        assert (said["k"], said["voters"]) == (10, int(votes[0]))
+
+
+def test_a_verdict_of_other_voters_than_were_calibrated_has_no_chance(
+    both_stores: Store, fill: Fill, home: Settings, calibration: Calibration
+) -> None:
+    """Four have a class where ten were learned from; where four were, it has one, whatever was asked for."""
+    name = fill(both_stores, BURIED)
+    record = replace(
+        calibration,
+        identity=both_stores.manifest(name).identity.key,
+        distance=Distance.COSINE,
+        points=len(BURIED),
+        threshold=replace(calibration.threshold, nearness=0.0),
+    )
+    said = {}
+    for k in (10, 4):
+        with both_stores.open(name) as collection:
+            collection.record_calibration(replace(record, k=k))
+        said[k] = ask([name], "cat/query.png", both_stores, home, vote=VoteRule.MAJORITY).verdict_chance
+    assert said[10] is None
+    assert said[4] is not None
