@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Self, cast
 
 import numpy as np
@@ -28,7 +29,12 @@ FloatVector = NDArray[np.float32]
 
 def point_id(dataset: str, path: str) -> str:
     """The id of a picture: UUIDv5 of its dataset and its root-relative POSIX path."""
-    return str(uuid.uuid5(uuid.uuid5(_NAMESPACE, dataset), path))
+    return str(uuid.uuid5(_dataset_namespace(dataset), path))
+
+
+@lru_cache(maxsize=64)
+def _dataset_namespace(dataset: str) -> uuid.UUID:
+    return uuid.uuid5(_NAMESPACE, dataset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
