@@ -33,7 +33,7 @@ class Input(NamedTuple):
 
 README = "[benchmarks](../benchmarks/README.md#{})"
 EMBEDDING, STORES, COMMANDS = (README.format(part) for part in ("embedding", "stores", "whole-commands"))
-FILES = "files of an embedded collection of 40,000"
+FOOTPRINT = README.format("footprint")
 PLANNING = "[Qdrant, capacity planning](https://qdrant.tech/documentation/capacity-planning/)"
 
 INPUTS = (
@@ -48,9 +48,9 @@ INPUTS = (
     Input("h512", 2.3, "ms", "indexed query, p50, 512 x 100,000", STORES),
     Input("h2048", 3.2, "ms", "indexed query, p50, 2048 x 100,000", STORES),
     Input("u", 0.93, "s", "unchanged ingest of 10,000 files, from process start to end", COMMANDS),
-    Input("k", 674, "bytes", "a picture that is known, in an ingest's memory", "`tracemalloc` of 100,000"),
-    Input("p", 400, "bytes", "a picture's payload", FILES),
-    Input("m", 311, "bytes", "its part of the payload indexes (244), ids (29) and graph (38)", FILES),
+    Input("k", 643, "bytes", "a picture that is known, in an ingest's memory", FOOTPRINT),
+    Input("p", 401, "bytes", "a picture's payload", FOOTPRINT),
+    Input("m", 307, "bytes", "its part of the payload indexes (242), ids (29) and graph (35)", FOOTPRINT),
     Input("f", 115_000, "bytes", "a picture's file", "ImageNet's training pictures: 147.9 GB as an archive"),
     Input("q", 1.5, "", "memory for a byte of vectors that stay in it", PLANNING),
     Input("M", 128e9, "bytes", "memory of a server, of which 80 % are used", "chosen"),
