@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,9 +50,10 @@ class Synsets:
         A synset without a name is called by its id. What is of no synset has its folder's class, but for
         ImageNet's validation and test pictures: `val` and `test` are no classes of theirs.
         """
-        folders = _SYNSET_FOLDER.findall(f"{self.root_name}/{found.path}")
-        name = os.path.splitext(found.path.rpartition("/")[2])[0]  # noqa: PTH122 - a hot loop of plain names
-        synset = folders[-1] if folders else self.pictures.get(name)
+        folders, _, name = found.path.rpartition("/")
+        synset = _nearest_synset(f"{self.root_name}/{folders}/")
+        if synset is None:
+            synset = self.pictures.get(os.path.splitext(name)[0])  # noqa: PTH122 - a hot loop of plain names
         if synset is not None:
             return Label(class_name=self.names.get(synset, synset), synset=synset)
         if _WITHOUT_CLASS_FOLDER.search(found.path):
@@ -59,7 +61,11 @@ class Synsets:
         return folder_label(found)
 
 
-_SYNSET_FOLDER = re.compile(r"(?:^|(?<=/))n[0-9]{8}(?=/)")
+@lru_cache(maxsize=1)  # a scan comes folder by folder
+def _nearest_synset(folders: str) -> str | None:
+    """The last of the folders that is named like one."""
+    return next((name for name in reversed(folders.split("/")) if _SYNSET.fullmatch(name)), None)
+
 
 _WITHOUT_CLASS_FOLDER = re.compile(r"(?:^|/)(val|test)/ILSVRC2012_\1_[0-9]{8}\.[^/]+$")
 
