@@ -133,12 +133,30 @@ class Layout:
         """One for a single node, else a few for each, so that nodes can be added."""
         return 1 if self.nodes == 1 else SHARDS_A_NODE * self.nodes
 
+    @property
+    def index_s(self) -> float:
+        """For its shards one after the other, on each of the servers at a time."""
+        points = self.number / self.shards
+        one = VALUES[f"i{self.dimension}"] * _steps(points) / _steps(MEASURED)
+        return one * self.replicas * self.shards / self.nodes
+
 
 def layouts(number: int) -> str:
     """Each network, quantization and number of replicas."""
-    head = ["network", "quantization", "replicas", "disk", "memory", "servers", "shards", "pictures a shard"]
+    head = [
+        "network",
+        "quantization",
+        "replicas",
+        "disk",
+        "memory",
+        "servers",
+        "shards",
+        "N / shards",
+        "index",
+    ]
     formulas = ["D values", "b bytes a value", "R", "R N (4D + bD + p + m)", "R N (q b D + m)"]
-    formulas += ["max(memory / M, disk / S) / 0.8", "2 a server", "N / shards"]
+    formulas += ["max(memory / M, disk / S) / 0.8", "2 a server", "n"]
+    formulas += ["i (n ln n) / (N₀ ln N₀) R shards / servers"]
     rows = [[f"*{formula}*" for formula in formulas]]
     for dimension, network in NETWORKS.items():
         for quantization, in_memory in QUANTIZATIONS.items():
@@ -146,6 +164,7 @@ def layouts(number: int) -> str:
                 layout = Layout(number=number, dimension=dimension, in_memory=in_memory, replicas=replicas)
                 sizes = [_size(layout.disk), _size(layout.memory)]
                 counts = [f"{layout.nodes:,}", f"{layout.shards:,}", _rounded(number / layout.shards)]
+                counts.append(_span(layout.index_s))
                 rows.append([network, quantization, str(replicas), *sizes, *counts])
     return _table(head, rows)
 
@@ -167,12 +186,15 @@ def times(number: int) -> str:
     days = VALUES["T"] * 86_400
     row("machines to embed in T: N / (r T)", *(f"{math.ceil(number / rate / days):,}" for rate in each("r")))
     row("writing, one writer: N / w", *(_span(number / rate) for rate in each("w")))
-    row("index, one shard: i (N ln N) / (N₀ ln N₀)", *(_span(i * share * logarithms) for i in each("i")))
     row("exact query, one shard: e N / N₀", *(_span(e * share / 1000) for e in each("e")))
     row("indexed query, one shard: h ln N / ln N₀", *(_span(h * logarithms / 1000) for h in each("h")))
     row("an ingest that changes nothing: u N / 10,000", *[_span(VALUES["u"] * number / 10_000)] * 2)
     row("what one ingest of all remembers: k N", *[_size(VALUES["k"] * number)] * 2)
     return _table(["", *NETWORKS.values()], rows)
+
+
+def _steps(points: float) -> float:
+    return points * math.log(points)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -42,6 +42,9 @@ def test_a_layout_is_what_its_formulas_say(scale: ModuleType) -> None:
     assert layout.memory == pytest.approx(memory)
     assert layout.nodes == math.ceil(max(memory / 128e9, disk / 4e12) / 0.8)
     assert layout.shards == 2 * layout.nodes
+    points = 1e9 / layout.shards
+    a_shard = inputs["i2048"] * points * math.log(points) / (1e5 * math.log(1e5))
+    assert layout.index_s == pytest.approx(4 * a_shard)  # two shards a server, twice
 
 
 def test_whole_vectors_are_held_once(scale: ModuleType) -> None:
