@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
@@ -12,6 +12,7 @@ import numpy as np
 
 from exporter import ModelFile, ModelSpec, ready_model
 from ingest.changes import Change, Decision
+from ingest.labels import Label, LabelOf, folder_label
 from ingest.reading import ReadFile, map_ahead, read_picture
 from ingest.target import CollectionReport, Dataset, Target, now, target_name
 from lookalike.console import Bar, Reporter
@@ -31,7 +32,10 @@ MAX_IN_HAND = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestRequest:
-    """What to ingest and how; `labels` overrides the folders' classes by root-relative path.
+    """What to ingest and how; `labels` overrides by root-relative path what `label_of` says of a picture.
+
+    A picture that it does not take (`takes`; None takes all) is left alone, in the folder and in the
+    collections.
 
     `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
     names another collection than the model's and the distance's own; it goes with one of each.
@@ -41,6 +45,8 @@ class IngestRequest:
     specs: Sequence[ModelSpec]
     distances: Sequence[Distance]
     labels: Mapping[str, str | None] = field(default_factory=dict)
+    label_of: LabelOf = folder_label
+    takes: Callable[[FoundFile], bool] | None = None
     batch_size: int = BATCH_SIZE
     max_pixels: int = MAX_PIXELS
     dry_run: bool = False
@@ -48,11 +54,18 @@ class IngestRequest:
     force: bool = False
     into: str | None = None
 
+    def label(self, found: FoundFile) -> Label:
+        """A picture's class."""
+        if found.path in self.labels:
+            return Label(class_name=self.labels[found.path])
+        return self.label_of(found)
+
 
 @dataclass(slots=True, kw_only=True)
 class IngestReport:
     """What an ingest did. `embedded` counts pictures, whatever the number of collections.
 
+    `found` are the pictures that were to be taken in, `not_taken` those of the folder that were not.
     `needed` is what has to be installed for some of the skipped pictures, and for how many.
     """
 
@@ -60,6 +73,7 @@ class IngestReport:
     store: str
     collections: list[CollectionReport] = field(default_factory=list)
     found: int = 0
+    not_taken: int = 0
     embedded: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     needed: Counter[str] = field(default_factory=Counter)
@@ -251,8 +265,12 @@ class _Ingest:
             if isinstance(entry, Skipped):
                 self._pass_over(entry, bar)
                 continue
-            self._report.found += 1
             self._seen.add(entry.path)
+            if self._request.takes is not None and not self._request.takes(entry):
+                self._report.not_taken += 1
+                bar.advance(1)
+                continue
+            self._report.found += 1
             decisions = self._decide_unread(entry)
             if decisions is None:
                 yield entry
@@ -263,8 +281,9 @@ class _Ingest:
 
     def _decide_unread(self, found: FoundFile) -> dict[str, Decision] | None:
         decisions = {}
+        label = self._request.label(found)
         for target in self._targets:
-            decision = target.known.decide_unread(found, self._class_of(found))
+            decision = target.known.decide_unread(found, label.class_name, label.synset)
             if decision is None:
                 return None
             decisions[target.name] = decision
@@ -295,10 +314,10 @@ class _Ingest:
         self._hold(_Item(path=found.path, sha256=file.sha256, picture=file.picture, decisions=decisions), bar)
 
     def _decide_read(self, file: ReadFile) -> dict[str, Decision]:
-        class_name = self._class_of(file.found)
-        payload = self._payload(file, class_name)
+        label = self._request.label(file.found)
+        payload = self._payload(file, label)
         return {
-            target.name: target.known.decide_unread(file.found, class_name)
+            target.name: target.known.decide_unread(file.found, label.class_name, label.synset)
             or target.known.decide_read(payload, is_gone=self._is_gone)
             for target in self._targets
         }
@@ -382,9 +401,6 @@ class _Ingest:
         self._report.skipped.append(Skipped(path=path, reason=reason))
         bar.advance(1, skipped=len(self._report.skipped))
 
-    def _class_of(self, found: FoundFile) -> str | None:
-        return self._request.labels.get(found.path, found.folder_class)
-
     def _is_gone(self, path: str) -> bool:
         """Only what is known not to be there is gone; a folder may be closed to us."""
         if path in self._seen:
@@ -397,11 +413,12 @@ class _Ingest:
             return False
         return False
 
-    def _payload(self, file: ReadFile, class_name: str | None) -> Payload:
+    def _payload(self, file: ReadFile, label: Label) -> Payload:
         return Payload(
             dataset=self._request.dataset.name,
             path=file.found.path,
-            class_name=class_name,
+            class_name=label.class_name,
+            synset=label.synset,
             sha256=file.sha256,
             width=file.picture.width if file.picture else 0,
             height=file.picture.height if file.picture else 0,

@@ -43,7 +43,8 @@ class Payload:
 
     `path` is relative to the dataset's root, in POSIX form; `sha256` is that of the file; `width` and
     `height` are pixels as shown (orientation applied); `ingested_at` is ISO 8601 in UTC. `moved_from` is
-    the path that the file had before it was moved here, if it was.
+    the path that the file had before it was moved here, if it was. `synset` is WordNet's id of the class
+    (`n01440764`), where the class came from one.
     """
 
     dataset: str
@@ -56,6 +57,7 @@ class Payload:
     mtime_ns: int
     ingested_at: str
     moved_from: str | None = None
+    synset: str | None = None
 
     @property
     def id(self) -> str:
@@ -65,8 +67,9 @@ class Payload:
     def to_json(self) -> dict[str, Any]:
         """As it lies in Qdrant, where the class is called `class`."""
         data = asdict(self)
-        if self.moved_from is None:
-            del data["moved_from"]
+        for optional in ("moved_from", "synset"):
+            if data[optional] is None:
+                del data[optional]
         return {"class": data.pop("class_name"), **data}
 
     @classmethod
@@ -83,6 +86,7 @@ class Payload:
             mtime_ns=data["mtime_ns"],
             ingested_at=data["ingested_at"],
             moved_from=data.get("moved_from"),
+            synset=data.get("synset"),
         )
 
 
