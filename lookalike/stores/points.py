@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Self, cast
 
@@ -66,11 +66,9 @@ class Payload:
 
     def to_json(self) -> dict[str, Any]:
         """As it lies in Qdrant, where the class is called `class`."""
-        data = asdict(self)
-        for optional in ("moved_from", "synset"):
-            if data[optional] is None:
-                del data[optional]
-        return {"class": data.pop("class_name"), **data}
+        data: dict[str, Any] = {"class": self.class_name}
+        data |= {name: getattr(self, name) for name in _ALWAYS}  # `asdict` takes longer than the engine
+        return data | {name: value for name in _SOMETIMES if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -88,6 +86,10 @@ class Payload:
             moved_from=data.get("moved_from"),
             synset=data.get("synset"),
         )
+
+
+_SOMETIMES = ("moved_from", "synset")
+_ALWAYS = tuple(field.name for field in fields(Payload) if field.name not in ("class_name", *_SOMETIMES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
