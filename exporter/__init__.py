@@ -2,15 +2,31 @@
 
 `ready_model` hands a model file to the other stages, exporting it first where it is not there yet;
 `unpooled_model` hands over the same model with every value of its last layer; `outdated` says which
-collections this version's models do not fit.
+collections this version's models do not fit; `calibrated` finds the quantization of an int8 model.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exporter.export import FeatureModel, ModelFile, ModelSpec, outdated, ready_model, unpooled_model
+    from exporter.export import (
+        FeatureModel,
+        ModelFile,
+        ModelSpec,
+        calibrated,
+        outdated,
+        ready_model,
+        unpooled_model,
+    )
 
-__all__ = ["FeatureModel", "ModelFile", "ModelSpec", "outdated", "ready_model", "unpooled_model"]
+__all__ = [
+    "FeatureModel",
+    "ModelFile",
+    "ModelSpec",
+    "calibrated",
+    "outdated",
+    "ready_model",
+    "unpooled_model",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -6,12 +6,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from exporter.export import ModelFile, ModelSpec, export_to, known_models, ready_model
+from exporter.export import ModelFile, ModelSpec, calibrated, export_to, known_models, ready_model
 from lookalike.backbones import BACKBONES
 from lookalike.console import StderrReporter, Verbose, command_app, run_command
+from lookalike.errors import UsageError
 from lookalike.files import named_path
-from lookalike.options import JsonOption, LayerOption, PoolingOption, WeightsOption
+from lookalike.manifest import Precision
+from lookalike.options import JsonOption, LayerOption, PoolingOption, PrecisionOption, WeightsOption
 from lookalike.settings import Settings
+
+CalibrateOption = Annotated[
+    Path | None,
+    typer.Option("--calibrate", metavar="DIR", help="Pictures that an int8 model is calibrated on."),
+]
 
 app = command_app("Turn Keras' ResNet101V2 and VGG16 into ONNX models.")
 
@@ -26,6 +33,8 @@ def run(
     weights: WeightsOption = "imagenet",
     layer: LayerOption = None,
     pooling: PoolingOption = None,
+    precision: PrecisionOption = Precision.FP32,
+    calibrate: CalibrateOption = None,
     output: Annotated[
         Path | None, typer.Option("--output", help="Write the model here and not among the others.")
     ] = None,
@@ -33,8 +42,9 @@ def run(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Export one model; nothing is done where it is there already."""
-    spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights)
+    spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
     settings, reporter = Settings.from_environment(), StderrReporter()
+    spec = _calibrated(spec, calibrate, settings, reporter)
     if output is not None:
         model = export_to(named_path(str(output), "--output"), spec, settings=settings, reporter=reporter)
     else:
@@ -61,7 +71,8 @@ def list_models(as_json: JsonOption = False, verbose: Verbose = False) -> None: 
         weights = source.path if source.kind == "file" else source.kind
         megabytes = model.path.stat().st_size / 1e6
         typer.echo(
-            f"  {model.path}  {megabytes:.0f} MB, {model.manifest.identity.dimension} values, from {weights}"
+            f"  {model.path}  {megabytes:.0f} MB, {model.manifest.precision}, "
+            f"{model.manifest.identity.dimension} values, from {weights}"
         )
 
 
@@ -71,16 +82,29 @@ def verify(
     weights: WeightsOption = "imagenet",
     layer: LayerOption = None,
     pooling: PoolingOption = None,
+    precision: PrecisionOption = Precision.FP32,
+    calibrate: CalibrateOption = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option("--pictures", metavar="DIR", help="Compare fp16 or int8 with fp32 on these."),
+    ] = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Check a model, and compare it with Keras."""
-    from exporter.verify import verify_model
+    """Check a model, and compare it with Keras; one of 16 or 8 bits is compared with that of 32."""
+    from exporter.verify import Comparison, verify_model
 
-    spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights)
+    spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
+    if pictures is not None and precision is Precision.FP32:
+        raise UsageError("--pictures are what fp16 and int8 are compared with fp32 on; add --precision")
+    folder = _folder(pictures, "--pictures")
     settings, reporter = Settings.from_environment(), StderrReporter()
-    model = ready_model(spec, settings=settings, reporter=reporter)
-    report = verify_model(model, spec)
+    spec = _calibrated(spec, calibrate or pictures, settings, reporter)
+    model, comparison = ready_model(spec, settings=settings, reporter=reporter), None
+    if precision is not Precision.FP32:
+        fp32 = ready_model(spec.in_fp32, settings=settings, reporter=reporter)
+        comparison = Comparison(fp32=fp32, pictures=folder)
+    report = verify_model(model, spec, comparison)
     if as_json:
         typer.echo(json.dumps({"schema": 1, "path": str(model.path), **report.to_json()}))
     else:
@@ -88,6 +112,28 @@ def verify(
             typer.echo(f"{check.outcome:8}{check.name}: {check.detail}")
     if report.failed:
         raise typer.Exit(1)
+
+
+def _calibrated(
+    spec: ModelSpec, named: Path | None, settings: Settings, reporter: StderrReporter
+) -> ModelSpec:
+    """The spec, with its quantization where it is one of int8."""
+    folder = _folder(named, "--calibrate")
+    if spec.precision is not Precision.INT8:
+        return spec
+    if folder is None:
+        raise UsageError(
+            "an int8 model is calibrated on pictures: name a folder of them with --calibrate DIR "
+            "(ingest sample DIR draws one)"
+        )
+    return calibrated(spec, folder, settings=settings, reporter=reporter)
+
+
+def _folder(named: Path | None, option: str) -> Path | None:
+    folder = named_path(str(named), option) if named is not None else None
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{option}: {folder} {'is not a folder' if folder.exists() else 'does not exist'}")
+    return folder
 
 
 def _record(model: ModelFile) -> dict[str, object]:

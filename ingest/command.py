@@ -26,12 +26,13 @@ from lookalike.console import StderrReporter, Verbose, command_app, one_line, ru
 from lookalike.embedder import BATCH_SIZE
 from lookalike.errors import LookalikeError, UsageError
 from lookalike.files import named_path
-from lookalike.manifest import Distance
+from lookalike.manifest import Distance, Precision
 from lookalike.options import (
     JsonOption,
     LayerOption,
     MaxPixelsOption,
     PoolingOption,
+    PrecisionOption,
     ProviderOption,
     RequireGpuOption,
     StoreOption,
@@ -91,6 +92,7 @@ def run(
     weights: WeightsOption = "imagenet",
     layer: LayerOption = None,
     pooling: PoolingOption = None,
+    precision: PrecisionOption = Precision.FP32,
     batch_size: BatchSizeOption = BATCH_SIZE,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     dry_run: Annotated[
@@ -118,7 +120,9 @@ def run(
     reporter = StderrReporter()
     request = IngestRequest(
         dataset=whose,
-        specs=_specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights),
+        specs=_specs(
+            backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights, precision=precision
+        ),
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
         labels=_labels(labels, whose.root) if labels else {},
         label_of=synset_labels(
@@ -309,10 +313,15 @@ def _sampled(request: IngestRequest, subset: Subset, reporter: StderrReporter) -
     return replace(request, takes=Chosen(subset, scan(request.dataset.root), request.label))
 
 
-def _specs(names: list[str], *, layer: str | None, pooling: str | None, weights: str) -> list[ModelSpec]:
+def _specs(
+    names: list[str], *, layer: str | None, pooling: str | None, weights: str, precision: Precision
+) -> list[ModelSpec]:
     if len(names) > 1 and (layer or pooling or weights != "imagenet"):
         raise UsageError("--weights, --layer and --pooling belong to one backbone; run ingest once for each")
-    specs = [ModelSpec.of(name, layer=layer, pooling=pooling, weights=weights) for name in names]
+    specs = [
+        ModelSpec.of(name, layer=layer, pooling=pooling, weights=weights, precision=precision)
+        for name in names
+    ]
     return list({spec.backbone.name: spec for spec in specs}.values())
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from exporter import ModelFile, ModelSpec, ready_model
+from exporter import ModelFile, ModelSpec, calibrated, ready_model
 from ingest.changes import Change, Decision
 from ingest.labels import Label, LabelOf, folder_label
 from ingest.reading import ReadFile, map_ahead, read_picture
@@ -18,7 +18,7 @@ from ingest.target import CollectionReport, Dataset, Target, now, target_name
 from lookalike.console import Bar, Reporter
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError
-from lookalike.manifest import Distance
+from lookalike.manifest import CollectionManifest, Distance
 from lookalike.pictures.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike.pictures.scan import FoundFile, Skipped, scan
 from lookalike.providers import ProviderChoice
@@ -123,7 +123,7 @@ def run_ingest(
     started = time.monotonic()
     report = IngestReport(dataset=request.dataset, store=store.label)
     entries = find_pictures(request.dataset.root, may_be_empty=request.prune and request.force)
-    models = [ready_model(spec, settings=settings, reporter=reporter) for spec in request.specs]
+    models = _models(request, store, settings, reporter)
     with ExitStack() as stack:
         targets = _targets(request, models, store, stack)
         report.collections = [target.report for target in targets]
@@ -137,6 +137,21 @@ def run_ingest(
     report.interrupted = stop.requested
     report.took_s = time.monotonic() - started
     return report
+
+
+def _models(request: IngestRequest, store: Store, settings: Settings, reporter: Reporter) -> list[ModelFile]:
+    """One for each spec; int8 goes on in the space of a collection that is there."""
+
+    def recorded() -> Iterator[CollectionManifest]:
+        return (store.manifest(name) for name in store.names())
+
+    models = []
+    for wanted in request.specs:
+        spec = calibrated(
+            wanted, request.dataset.root, recorded=recorded, settings=settings, reporter=reporter
+        )
+        models.append(ready_model(spec, settings=settings, reporter=reporter))
+    return models
 
 
 def _targets(

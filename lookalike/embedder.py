@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from lookalike.errors import ManifestError, ModelError
 from lookalike.files import parse_json
-from lookalike.manifest import METADATA_KEY, ModelManifest
+from lookalike.manifest import METADATA_KEY, ModelManifest, Precision
 from lookalike.pictures.decoding import Pixels
-from lookalike.providers import OpenedSession, ProviderChoice, first_line, open_session
+from lookalike.providers import CPU, OpenedSession, ProviderChoice, first_line, open_session
 from lookalike.stores.points import FloatVector
 
 BATCH_SIZE = 16
@@ -29,6 +29,8 @@ class Embedder:
         self.manifest = manifest
         self.provider = opened.provider
         self.notice = opened.notice
+        if manifest.precision is Precision.FP16 and opened.provider == CPU:
+            self.notice = "this model is fp16, which is for GPUs: on a processor fp32 is faster"
 
     @classmethod
     def load(cls, path: Path, *, provider: str = ProviderChoice.AUTO) -> Self:

@@ -36,6 +36,18 @@ class Distance(StrEnum):
         return self is Distance.COSINE
 
 
+class Precision(StrEnum):
+    """How a graph computes; those of 32 and of 16 bits give comparable vectors, those of 8 bits do not."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+FLOAT32 = "float32"
+"""The precision in the identity of every fp32 and fp16 model: their vectors are one space."""
+
+
 class WeightsKind(StrEnum):
     """Where weights came from."""
 
@@ -81,17 +93,41 @@ class WeightsSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quantization:
+    """How an int8 model came by its steps; with the weights it is all that the model is made of.
+
+    `ranges` maps a tensor's name to the lowest and highest value that a step is to stand for, found by
+    `method` on so many `pictures`.
+    """
+
+    method: str
+    pictures: int
+    ranges: Mapping[str, tuple[float, float]]
+
+    @property
+    def precision(self) -> str:
+        """What the identity says: other ranges are other steps, and so another space."""
+        text = json.dumps(self.ranges, sort_keys=True, separators=(",", ":"))
+        return f"{Precision.INT8}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelManifest:
-    """What an exported model says of itself."""
+    """What an exported model says of itself.
+
+    `precision` is the graph's own; `quantization` is there where that is int8.
+    """
 
     identity: ModelIdentity
     weights: WeightsSource
     graph_revision: int
     exporter_version: str
+    precision: Precision = Precision.FP32
+    quantization: Quantization | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `from_json` reads it back."""
-        return asdict(self)
+        return _without_none(asdict(self), "quantization")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -106,6 +142,8 @@ class ModelManifest:
                 weights=_weights_from_json(data["weights"]),
                 graph_revision=int(data["graph_revision"]),
                 exporter_version=str(data["exporter_version"]),
+                precision=Precision(data.get("precision", Precision.FP32)),
+                quantization=_quantization_from_json(data.get("quantization")),
             )
 
 
@@ -115,7 +153,8 @@ class CollectionManifest:
 
     `datasets` maps the name of each dataset to the absolute folder that its paths are relative to.
     `provider` is the execution provider that the first vectors were computed on. `calibration` is what its
-    present points taught, None where nobody has asked them or points were written since.
+    present points taught, None where nobody has asked them or points were written since. `precision` and
+    `quantization` are those of the model that embedded its first pictures.
     """
 
     identity: ModelIdentity
@@ -128,6 +167,8 @@ class CollectionManifest:
     datasets: Mapping[str, str]
     schema: int = SCHEMA_VERSION
     calibration: Calibration | None = None
+    precision: Precision = Precision.FP32
+    quantization: Quantization | None = None
 
     @property
     def collection(self) -> str:
@@ -165,9 +206,7 @@ class CollectionManifest:
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `from_json` reads it back."""
         data = asdict(self) | {"datasets": dict(self.datasets)}
-        if self.calibration is None:
-            del data["calibration"]
-        return data
+        return _without_none(data, "calibration", "quantization")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -193,17 +232,21 @@ class CollectionManifest:
                 datasets={str(k): str(v) for k, v in data["datasets"].items()},
                 schema=int(data["schema"]),
                 calibration=_calibration_from_json(data.get("calibration")),
+                precision=Precision(data.get("precision", Precision.FP32)),
+                quantization=_quantization_from_json(data.get("quantization")),
             )
 
 
 def collection_name(identity: ModelIdentity, distance: Distance, *, official: bool) -> str:
-    """`BACKBONE[-LAYER][-POOLING][-wXXXXXXXX]-DISTANCE`, default parts left out."""
+    """`BACKBONE[-LAYER][-POOLING][-int8][-wXXXXXXXX]-DISTANCE`, default parts left out."""
     backbone = backbone_named(identity.backbone)
     parts = [backbone.name]
     if identity.layer != backbone.default_layer:
         parts.append(identity.layer)
     if identity.pooling not in (Pooling.AVG, Pooling.NONE):
         parts.append(identity.pooling)
+    if identity.precision.startswith(Precision.INT8):
+        parts.append(Precision.INT8)
     if not official:
         parts.append(f"w{identity.weights_fingerprint[:8]}")
     return "-".join([*parts, distance])
@@ -230,6 +273,18 @@ def _weights_from_json(data: Mapping[str, Any]) -> WeightsSource:
     )
 
 
+def _quantization_from_json(data: object) -> Quantization | None:
+    if data is None:
+        return None
+    if not isinstance(data, Mapping):
+        raise TypeError(f"{data!r} is no quantization")
+    return Quantization(
+        method=str(data["method"]),
+        pictures=int(data["pictures"]),
+        ranges={str(name): (float(low), float(high)) for name, (low, high) in data["ranges"].items()},
+    )
+
+
 def _calibration_from_json(data: object) -> Calibration | None:
     if not isinstance(data, Mapping):
         return None
@@ -237,6 +292,10 @@ def _calibration_from_json(data: object) -> Calibration | None:
         return Calibration.from_json(data)
     except ManifestError:
         return None
+
+
+def _without_none(data: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if value is not None or key not in names}
 
 
 def _text_or_none(value: object) -> str | None:

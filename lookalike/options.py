@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from lookalike.console import Reporter
+from lookalike.manifest import Precision
 from lookalike.providers import ProviderChoice
 from lookalike.settings import Settings
 from lookalike.stores.choice import open_store
@@ -28,6 +29,10 @@ LayerOption = Annotated[
 PoolingOption = Annotated[
     Literal["avg", "max", "flatten"] | None,
     typer.Option("--pooling", help="How feature maps become one vector; default: avg."),
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option("--precision", help="fp16 is for GPUs; int8 is faster on a CPU, and a space of its own."),
 ]
 StoreOption = Annotated[
     str | None,

@@ -7,7 +7,7 @@ from pathlib import Path
 from lookalike.backbones import BACKBONES, VGG16, Pooling, backbone_named
 from lookalike.console import Reporter
 from lookalike.errors import CollectionMissingError, ManifestError, UsageError
-from lookalike.manifest import CollectionManifest, Distance, WeightsKind
+from lookalike.manifest import CollectionManifest, Distance, Precision, WeightsKind
 from lookalike.settings import Settings
 from lookalike.stores.choice import where_else
 from lookalike.stores.protocol import Store
@@ -202,4 +202,6 @@ def _option(part: str, *, wheel: bool) -> str:
     """The option behind one part of a collection's name."""
     if re.fullmatch("w[0-9a-f]{8}", part):
         return f"--weights {f'FILE|{WeightsKind.IMAGENET_WHEEL}' if wheel else 'FILE'}"
+    if part == Precision.INT8:
+        return f"--precision {part}"
     return f"--pooling {part}" if part in list(Pooling) else f"--layer {part}"
