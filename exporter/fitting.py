@@ -385,4 +385,6 @@ def _discriminants(centred: FloatArray, classes: IntArray) -> FloatArray:
     names, numbers = np.unique(classes, return_inverse=True)
     means = np.stack([centred[numbers == number].mean(axis=0) for number in range(len(names))])
     within, _ = ledoit_wolf(centred - means[numbers], assume_centered=True)
+    if not within.any():  # one picture of each class
+        return np.asarray(means.T)
     return np.asarray(np.linalg.solve(within, means.T))

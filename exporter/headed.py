@@ -93,6 +93,7 @@ def _write(path: Path, base: Path, head: Head, manifest: ModelManifest) -> None:
     model = onnx.load(base)
     graph = model.graph
     for node in graph.node:
+        node.name = _FEATURES if node.name == OUTPUT else node.name
         node.output[:] = [_FEATURES if name == OUTPUT else name for name in node.output]
     kernel, bias = "head/weight", "head/bias"
     graph.initializer.extend(

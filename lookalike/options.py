@@ -29,6 +29,10 @@ PoolingOption = Annotated[
     Literal["avg", "max", "flatten"] | None,
     typer.Option("--pooling", help="How feature maps become one vector; default: avg."),
 ]
+HeadOption = Annotated[
+    str | None,
+    typer.Option("--head", metavar="HEAD", help="A new last layer that exporter fit has made."),
+]
 StoreOption = Annotated[
     str | None,
     typer.Option(
