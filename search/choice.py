@@ -218,8 +218,8 @@ def _default_names(backbone: str | None, distance: Distance | None) -> Iterator[
 
 def _making_with_head(name: str | None, settings: Settings) -> str | None:
     """The command behind the name of a collection with a head that is here."""
-    _, *middle, metric = (name or "-").split("-")
-    heads = [part for part in middle if NAME.fullmatch(part) and head_path(part, settings).is_file()]
+    *middle, metric = (name or "").split("-")
+    heads = [part for part in middle[1:] if NAME.fullmatch(part) and head_path(part, settings).is_file()]
     if len(heads) != 1 or metric not in list(Distance):
         return None
     return f"ingest run DIR --head {heads[0]} --distance {metric}"
