@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -12,8 +12,19 @@ from lookalike.console import StderrReporter, Verbose, command_app, run_command
 from lookalike.errors import UsageError
 from lookalike.files import named_path
 from lookalike.manifest import Precision
-from lookalike.options import JsonOption, LayerOption, PoolingOption, PrecisionOption, WeightsOption
+from lookalike.options import (
+    JsonOption,
+    LayerOption,
+    PoolingOption,
+    PrecisionOption,
+    StoreOption,
+    WeightsOption,
+    store_in_use,
+)
 from lookalike.settings import Settings
+
+if TYPE_CHECKING:
+    from exporter.fit import FitReport
 
 CalibrateOption = Annotated[
     Path | None,
@@ -114,6 +125,46 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command("fit")
+def fit(
+    collection: Annotated[
+        list[str],
+        typer.Option("--collection", metavar="NAME", help="Whose pictures and classes; may be repeated."),
+    ],
+    name: Annotated[str, typer.Option("--name", metavar="HEAD", help="What the new layer is called.")],
+    class_name: Annotated[
+        list[str] | None,
+        typer.Option("--class", metavar="CLASS", help="Only this class; may be repeated. Default: all."),
+    ] = None,
+    dims: Annotated[
+        int | None,
+        typer.Option(
+            "--dims", min=1, metavar="D", help="Values that it gives; default: as many as the base."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of what is held out.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace another head of this name.")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001
+) -> None:
+    """Fit a new last layer to the classes of a collection."""
+    from exporter.fit import FitRequest, fit_head
+
+    request = FitRequest(
+        collections=collection,
+        name=name,
+        classes=class_name or (),
+        dims=dims,
+        seed=seed,
+        force=force,
+    )
+    settings, reporter = Settings.from_environment(), StderrReporter()
+    with store_in_use(store, settings, reporter) as opened:
+        report = fit_head(request, store=opened, settings=settings, reporter=reporter)
+    typer.echo(json.dumps(_fit_json(report)) if as_json else _fit_text(report))
+
+
 def _calibrated(
     spec: ModelSpec, named: Path | None, settings: Settings, reporter: StderrReporter
 ) -> ModelSpec:
@@ -134,6 +185,47 @@ def _folder(named: Path | None, option: str) -> Path | None:
     if folder is not None and not folder.is_dir():
         raise UsageError(f"{option}: {folder} {'is not a folder' if folder.exists() else 'does not exist'}")
     return folder
+
+
+def _fit_json(report: "FitReport") -> dict[str, object]:
+    head = report.head
+    return {
+        "schema": 1,
+        "head": head.key,
+        "path": str(report.path),
+        "model": str(report.model),
+        "made": report.made,
+        "base": head.base.identity.to_json(),
+        "dimension": head.identity.dimension,
+        "classes": list(head.classes),
+        **head.record,
+    }
+
+
+def _fit_text(report: "FitReport") -> str:
+    head, record = report.head, report.head.record
+    parts, method = record["split"], record["method"]
+    strength = "" if method["strength"] is None else f" {method['strength']:g}"
+    count = len(record["candidates"])
+    lines = [
+        f"{head.key}: {len(head.classes)} classes, {parts['training']} pictures",
+        f"method: {method['method']}{strength}, pull {method['pull']:g}, the best of {count} candidates",
+    ]
+    before, after = (record["held_out_against_training"][side] for side in ("before", "after"))
+    if before and after:
+        said = f"{parts['held_out']} more, held out, among these"
+        lines.append(f"{said:36}  before   after")
+        lines += [f"{title:36}  {before[key]:.4f}  {after[key]:.4f}" for key, title in _FIT_FIGURES.items()]
+    there = "" if report.made else ", which was there already"
+    lines += [f"{report.path}{there}", f"{report.model}", f"next: ingest run DIR --head {head.name}"]
+    return "\n".join(lines)
+
+
+_FIT_FIGURES = {
+    "precision_at_1": "precision@1",
+    "precision_at_10": "precision@10",
+    "mean_average_precision": "mean average precision",
+}
 
 
 def _record(model: ModelFile) -> dict[str, object]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.graph import build_graph
+from exporter.heads import Head
 from exporter.network import Flatten, Network, SubNetwork
 from exporter.onnx_file import OnnxModel, write_onnx
 from exporter.precision import calibration, has_int8, kept_in_fp32, write_fp16, write_int8
@@ -110,7 +111,7 @@ class ModelSpec:
         return spec
 
     @classmethod
-    def of_collection(cls, manifest: CollectionManifest) -> "ModelSpec":
+    def of_collection(cls, manifest: CollectionManifest | ModelManifest) -> "ModelSpec":
         """What a collection was made with, its weights from where they came."""
         identity, source = manifest.identity, manifest.weights
         spec = cls.of(
@@ -190,17 +191,25 @@ class FeatureModel:
 
 
 def ready_model(
-    wanted: ModelSpec | CollectionManifest, *, settings: Settings, reporter: Reporter
+    wanted: "ModelSpec | Head | CollectionManifest", *, settings: Settings, reporter: Reporter
 ) -> ModelFile:
-    """The model for a spec, or the one that a collection was made with; exported where it is not here.
+    """The model for a spec or a head, or of a collection; exported where it is not here.
 
     Raises:
         WeightsError: the weights cannot be had or do not fit.
         ManifestError: the weights of a collection are not what they were when it was made.
         StoreLockedError: another process has been making a model all the while.
     """
+    if isinstance(wanted, Head):
+        from exporter.headed import ready_headed_model
+
+        return ready_headed_model(wanted, settings=settings, reporter=reporter)
     if isinstance(wanted, CollectionManifest):
         _require_current(wanted)
+        if wanted.identity.head is not None:
+            from exporter.headed import model_of_headed_collection
+
+            return model_of_headed_collection(wanted, settings=settings, reporter=reporter)
         spec = _to_search_with(wanted)
         return _model_of_collection(wanted, spec, wanted.identity, settings, reporter)
     return _model_of_spec(wanted, settings, reporter)
@@ -411,6 +420,7 @@ def _fits(model: ModelFile, spec: ModelSpec) -> bool:
     return (
         (identity.backbone, identity.layer, identity.pooling, identity.preprocessing, identity.precision)
         == (spec.backbone.name, spec.layer, spec.pooling, preprocessing_id(spec.backbone), spec.space)
+        and identity.head is None
     ) and (model.manifest.graph_revision, model.manifest.precision) == (GRAPH_REVISION, spec.precision)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from exporter import ModelFile, ModelSpec, calibrated, ready_model
+from exporter import Head, ModelFile, ModelSpec, calibrated, ready_model
 from ingest.changes import Change, Decision
 from ingest.labels import Label, LabelOf, folder_label
 from ingest.reading import ReadFile, map_ahead, read_picture
+from ingest.stored import StoredVectors, base_names
 from ingest.target import CollectionReport, Dataset, Target, now, target_name
 from lookalike.console import Bar, Reporter
 from lookalike.embedder import BATCH_SIZE, Embedder
@@ -24,7 +25,7 @@ from lookalike.pictures.scan import FoundFile, Skipped, scan
 from lookalike.providers import ProviderChoice
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
-from lookalike.stores.protocol import Store, opened_together
+from lookalike.stores.protocol import Collection, Store, opened_together
 
 MAX_IN_HAND = 512
 """Files whose vectors are known already are written in batches of this many."""
@@ -38,11 +39,12 @@ class IngestRequest:
     collections.
 
     `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
-    names another collection than the model's and the distance's own; it goes with one of each.
+    names another collection than the model's and the distance's own; it goes with one of each. A head is
+    the only one of `specs`.
     """
 
     dataset: Dataset
-    specs: Sequence[ModelSpec]
+    specs: Sequence[ModelSpec | Head]
     distances: Sequence[Distance]
     labels: Mapping[str, str | None] = field(default_factory=dict)
     label_of: LabelOf = folder_label
@@ -66,6 +68,7 @@ class IngestReport:
     """What an ingest did. `embedded` counts pictures, whatever the number of collections.
 
     `found` are the pictures that were to be taken in, `not_taken` those of the folder that were not.
+    `from_stored` are pictures that no network looked at, since a head was put on their stored vectors.
     `needed` is what has to be installed for some of the skipped pictures, and for how many.
     """
 
@@ -75,6 +78,7 @@ class IngestReport:
     found: int = 0
     not_taken: int = 0
     embedded: int = 0
+    from_stored: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     needed: Counter[str] = field(default_factory=Counter)
     unused_labels: int = 0
@@ -125,13 +129,13 @@ def run_ingest(
     entries = find_pictures(request.dataset.root, may_be_empty=request.prune and request.force)
     models = _models(request, store, settings, reporter)
     with ExitStack() as stack:
-        targets = _targets(request, models, store, stack)
+        targets, stored = _targets(request, models, store, stack)
         report.collections = [target.report for target in targets]
         embedders = Embedders(settings.provider, reporter)
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
         by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
-        _Ingest(request, by_name, embedders, report, stop).run(entries, reporter)
+        _Ingest(request, by_name, stored, embedders, report, stop).run(entries, reporter)
         if not stop.requested:
             _build_indexes(targets, reporter, stop)
     report.interrupted = stop.requested
@@ -145,26 +149,30 @@ def _models(request: IngestRequest, store: Store, settings: Settings, reporter: 
     def recorded() -> Iterator[CollectionManifest]:
         return (store.manifest(name) for name in store.names())
 
-    models = []
-    for wanted in request.specs:
-        spec = calibrated(
-            wanted, request.dataset.root, recorded=recorded, settings=settings, reporter=reporter
-        )
-        models.append(ready_model(spec, settings=settings, reporter=reporter))
-    return models
+    def ready(wanted: ModelSpec | Head) -> ModelFile:
+        root = request.dataset.root
+        if isinstance(wanted, ModelSpec):
+            wanted = calibrated(wanted, root, recorded=recorded, settings=settings, reporter=reporter)
+        return ready_model(wanted, settings=settings, reporter=reporter)
+
+    return [ready(wanted) for wanted in request.specs]
 
 
 def _targets(
     request: IngestRequest, models: Sequence[ModelFile], store: Store, stack: ExitStack
-) -> list[Target]:
-    """One for each model and distance, which are opened together."""
+) -> tuple[list[Target], StoredVectors]:
+    """One for each model and distance, opened together with what the base of a head holds."""
+    head = next((spec for spec in request.specs if isinstance(spec, Head)), None)
+    bases = base_names(head, store) if head else []
     wanted = {
         target_name(model, distance, into=request.into): (model, distance)
         for model in models
         for distance in request.distances
     }
 
-    def open_one(name: str) -> Target:
+    def open_one(name: str) -> Target | Collection:
+        if name in bases:
+            return stack.enter_context(store.open(name))
         model, distance = wanted[name]
         return Target(
             request.dataset,
@@ -176,7 +184,10 @@ def _targets(
             name=request.into,
         )
 
-    return opened_together(list(wanted), open_one)
+    opened = opened_together([*wanted, *bases], open_one)
+    targets = [each for each in opened if isinstance(each, Target)]
+    collections = [each for each in opened if not isinstance(each, Target)]
+    return targets, StoredVectors(head, collections, request.dataset)
 
 
 def find_pictures(root: Path, *, may_be_empty: bool = False) -> Iterator[FoundFile | Skipped]:
@@ -245,11 +256,13 @@ class _Ingest:
         self,
         request: IngestRequest,
         targets: Sequence[Target],
+        stored: StoredVectors,
         embedders: Embedders,
         report: IngestReport,
         stop: StopRequest,
     ) -> None:
         self._request, self._targets, self._embedders = request, targets, embedders
+        self._stored = stored
         self._report, self._stop = report, stop
         self._seen: set[str] = set()
         self._in_hand: list[_Item] = []
@@ -305,10 +318,13 @@ class _Ingest:
         return {target.name: target.decide(decisions[target.name]) for target in self._targets}
 
     def _read(self, found: FoundFile) -> ReadFile:
-        """In a thread: decoding is left out where every target has a vector for these bytes."""
-        return read_picture(
+        """In a thread: decoding is left out where every target has a vector for these bytes, or a base."""
+        return self._stored.unread(found) or read_picture(
             found,
-            lambda sha256: all(target.known.has_bytes(sha256) for target in self._targets),
+            lambda sha256: (
+                self._stored.has_bytes(sha256)
+                or all(target.known.has_bytes(sha256) for target in self._targets)
+            ),
             max_pixels=self._request.max_pixels,
         )
 
@@ -316,7 +332,8 @@ class _Ingest:
         found = file.found
         if file.problem is None:
             decisions = self._decide_read(file)
-            if file.picture is None and any(decision.embeds for decision in decisions.values()):
+            embeds = any(decision.embeds for decision in decisions.values())
+            if embeds and file.picture is None and not self._stored.has_bytes(file.sha256):
                 # the point with these bytes is gone meanwhile
                 file = read_picture(found, lambda _: False, max_pixels=self._request.max_pixels)
                 decisions = self._decide_read(file)
@@ -354,25 +371,32 @@ class _Ingest:
                 embedded[path] = self._embed(target.model, items)
             usable = self._usable(target, items, embedded[path])
             target.write([item.decisions[target.name] for item in usable], embedded[path])
-        self._report.embedded += sum(item.embeds for item in items) if not self._request.dry_run else 0
+        if not self._request.dry_run:
+            stored = [self._stored.has_bytes(item.sha256) for item in items if item.embeds]
+            self._report.from_stored += sum(stored)
+            self._report.embedded += len(stored) - sum(stored)
         bar.advance(len(items), skipped=len(self._report.skipped))
 
     def _embed(self, model: ModelFile, items: Sequence[_Item]) -> dict[str, FloatVector]:
         """SHA-256 -> vector of the pictures that some target of the model wants embedded."""
         targets = [target for target in self._targets if target.model is model]
+        wanted = [item for item in items if any(item.decisions[target.name].embeds for target in targets)]
+        if self._request.dry_run:
+            return {}
+        headed = self._stored.vectors(item.sha256 for item in wanted)
         pictures = {
             item.sha256: item.picture.pixels
-            for item in items
-            if item.picture is not None and any(item.decisions[target.name].embeds for target in targets)
+            for item in wanted
+            if item.picture is not None and item.sha256 not in headed
         }
-        if not pictures or self._request.dry_run:
-            return {}
+        if not pictures:
+            return dict(headed)
         embedder = self._embedders.of(model)
         for target in targets:
             target.report.provider = embedder.provider
         vectors = embedder.embed(np.stack(list(pictures.values())))
         good = usable_rows(vectors)
-        return {sha: row for sha, row, ok in zip(pictures, vectors, good, strict=True) if ok}
+        return {**headed, **{sha: row for sha, row, ok in zip(pictures, vectors, good, strict=True) if ok}}
 
     def _usable(
         self, target: Target, items: Sequence[_Item], embedded: Mapping[str, FloatVector]
@@ -435,8 +459,8 @@ class _Ingest:
             class_name=label.class_name,
             synset=label.synset,
             sha256=file.sha256,
-            width=file.picture.width if file.picture else 0,
-            height=file.picture.height if file.picture else 0,
+            width=file.picture.width if file.picture else self._stored.size(file.sha256)[0],
+            height=file.picture.height if file.picture else self._stored.size(file.sha256)[1],
             bytes=file.found.bytes,
             mtime_ns=file.found.mtime_ns,
             ingested_at=now(),

@@ -61,7 +61,8 @@ class ModelIdentity:
     """What makes two models give comparable vectors.
 
     `weights_fingerprint` is a SHA-256 in hex over name, shape and float32 bytes of every tensor that
-    was read, in Keras' order; `dimension` is the number of values of one vector.
+    was read, in Keras' order; `dimension` is the number of values of one vector. `head` is the name of a
+    layer that was fitted to the vectors, and 8 hex digits of it; it is left out where there is none.
     """
 
     backbone: str
@@ -71,11 +72,23 @@ class ModelIdentity:
     precision: str
     weights_fingerprint: str
     dimension: int
+    head: str | None = None
 
     @property
     def key(self) -> str:
         """16 hex digits that stand for the whole identity."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def with_head(self, head: str, *, dimension: int) -> Self:
+        """Of the same model with a head behind it."""
+        return replace(self, head=head, dimension=dimension)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; one without a head looks as it did before there were heads."""
+        data = asdict(self)
+        if self.head is None:
+            del data["head"]
+        return data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +140,8 @@ class ModelManifest:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `from_json` reads it back."""
-        return _without_none(asdict(self), "quantization")
+        data = asdict(self) | {"identity": self.identity.to_json()}
+        return _without_none(data, "quantization")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -205,7 +219,7 @@ class CollectionManifest:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `from_json` reads it back."""
-        data = asdict(self) | {"datasets": dict(self.datasets)}
+        data = asdict(self) | {"identity": self.identity.to_json(), "datasets": dict(self.datasets)}
         return _without_none(data, "calibration", "quantization")
 
     @classmethod
@@ -238,7 +252,10 @@ class CollectionManifest:
 
 
 def collection_name(identity: ModelIdentity, distance: Distance, *, official: bool) -> str:
-    """`BACKBONE[-LAYER][-POOLING][-int8][-wXXXXXXXX]-DISTANCE`, default parts left out."""
+    """`BACKBONE[-LAYER][-POOLING][-int8][-HEAD][-wXXXXXXXX]-DISTANCE`, default parts left out.
+
+    The head goes by its name alone, so that `ingest rebuild` takes a head that was fitted again.
+    """
     backbone = backbone_named(identity.backbone)
     parts = [backbone.name]
     if identity.layer != backbone.default_layer:
@@ -247,6 +264,8 @@ def collection_name(identity: ModelIdentity, distance: Distance, *, official: bo
         parts.append(identity.pooling)
     if identity.precision.startswith(Precision.INT8):
         parts.append(Precision.INT8)
+    if identity.head is not None:
+        parts.append(identity.head.rpartition("-")[0])
     if not official:
         parts.append(f"w{identity.weights_fingerprint[:8]}")
     return "-".join([*parts, distance])
@@ -261,6 +280,7 @@ def _identity_from_json(data: Mapping[str, Any]) -> ModelIdentity:
         precision=str(data["precision"]),
         weights_fingerprint=str(data["weights_fingerprint"]),
         dimension=int(data["dimension"]),
+        head=_text_or_none(data.get("head")),
     )
 
 

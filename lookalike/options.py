@@ -34,6 +34,10 @@ PrecisionOption = Annotated[
     Precision,
     typer.Option("--precision", help="fp16 is for GPUs; int8 is faster on a CPU, and a space of its own."),
 ]
+HeadOption = Annotated[
+    str | None,
+    typer.Option("--head", metavar="HEAD", help="A new last layer that exporter fit has made."),
+]
 StoreOption = Annotated[
     str | None,
     typer.Option(

@@ -17,7 +17,8 @@ from lookalike.providers import ProviderChoice
 class Settings:
     """The five environment variables, parsed.
 
-    `home` holds `weights/`, `models/` and `qdrant/`. `provider` is what pictures may be embedded on.
+    `home` holds `weights/`, `models/`, `heads/` and `qdrant/`. `provider` is what pictures may be
+    embedded on.
     """
 
     home: Path
@@ -67,6 +68,11 @@ class Settings:
     def models_dir(self) -> Path:
         """Exported `.onnx` models."""
         return self.home / "models"
+
+    @property
+    def heads_dir(self) -> Path:
+        """New last layers that were fitted."""
+        return self.home / "heads"
 
     @property
     def qdrant_dir(self) -> Path:

@@ -19,6 +19,9 @@ DistanceOption = Annotated[Distance | None, typer.Option("--distance", help="cos
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
 ]
+HeadOption = Annotated[
+    str | None, typer.Option("--head", metavar="HEAD", help="The collection with this new last layer.")
+]
 ClassOption = Annotated[
     str | None,
     typer.Option("--class", metavar="CLASS", help="Only pictures of this class; '' for those without one."),

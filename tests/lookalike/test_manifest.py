@@ -52,6 +52,7 @@ OTHER_VALUES = {
     "precision": "float16",
     "weights_fingerprint": "ef56" * 16,
     "dimension": 512,
+    "head": "pets-0a1b2c3d",
 }
 
 
