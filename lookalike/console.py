@@ -159,9 +159,14 @@ def say(message: str) -> None:
         sys.stderr.flush()
 
 
-def one_line(text: str) -> str:
-    """A name as one line that a terminal shows and does not obey, whatever characters it holds."""
-    return text if text.isprintable() else repr(text)[1:-1]
+def one_line(text: str, *, kept: str = "") -> str:
+    """Text as one line that a terminal shows and does not obey, for it may hold names that others gave.
+
+    What cannot be printed, or turns the direction of writing, stands as in Python's `repr`, but for `kept`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in kept else repr(char)[1:-1] for char in text)
 
 
 def run_command(app: Callable[[], object]) -> NoReturn:
@@ -206,13 +211,8 @@ def _prepare_streams() -> None:
 def _fail(message: str, exit_code: int) -> NoReturn:
     if _verbose:
         traceback.print_exc()
-    say(f"error: {_shown(message)}")
+    say(f"error: {one_line(message)}")
     sys.exit(exit_code)
-
-
-def _shown(message: str) -> str:
-    """In one line that a terminal shows and does not obey, for it holds names that others gave."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in message)
 
 
 def _os_message(error: OSError) -> str:
