@@ -122,10 +122,28 @@ def write_fp16(path: Path) -> list[str]:
     model = onnx.load(path)
     kept = list(_not_for_fp16(model, ranges))
     model = convert_float_to_float16(model, keep_io_types=True, op_block_list=[], node_block_list=kept)
+    _let_fp32_pass(model.graph)
     ordered = ONNXModel(model)
     ordered.topological_sort()
     onnx.save_model(ordered.model, path)
     return kept
+
+
+def _let_fp32_pass(graph: "onnx.GraphProto") -> None:
+    """Takes out the 16 bits between two nodes of 32: the library casts around every node that is kept."""
+    from onnx import TensorProto
+
+    def casts_to(kind: int) -> "list[onnx.NodeProto]":
+        return [node for node in graph.node if node.op_type == "Cast" and node.attribute[0].i == kind]
+
+    narrowing = {node.output[0]: node for node in casts_to(TensorProto.FLOAT16)}
+    for widening in casts_to(TensorProto.FLOAT):
+        if widening.input[0] in narrowing:
+            widening.input[0] = narrowing[widening.input[0]].input[0]
+    taken = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    for name, node in narrowing.items():
+        if name not in taken:
+            graph.node.remove(node)
 
 
 def _not_for_fp16(model: "onnx.ModelProto", ranges: Mapping[str, tuple[float, float]]) -> Iterator[str]:
