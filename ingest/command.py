@@ -35,6 +35,7 @@ from lookalike.options import (
     ProviderOption,
     RequireGpuOption,
     StoreOption,
+    ThreadsOption,
     WeightsOption,
     store_in_use,
 )
@@ -104,6 +105,7 @@ def run(
         bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
     ] = False,
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -135,7 +137,7 @@ def run(
     )
     if max_per_class is not None:
         request = _sampled(request, Subset(max_per_class=max_per_class, seed=seed or 0), reporter)
-    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = run_ingest(request, store=opened, settings=settings, reporter=reporter, stop=stop)
     _warn(report, reporter, dry_run=dry_run)
@@ -168,6 +170,7 @@ def rebuild_collection(
         bool, typer.Option("--force", help="Leave out pictures that are there and cannot be read.")
     ] = False,
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -175,7 +178,7 @@ def rebuild_collection(
 ) -> None:
     """Make a collection anew from its datasets; the old one stays until the new one is whole."""
     settings, reporter = (
-        Settings.from_environment().on_provider(provider, require_gpu=require_gpu),
+        Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads),
         StderrReporter(),
     )
     options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force)
