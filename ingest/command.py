@@ -37,6 +37,7 @@ from lookalike.options import (
     ProviderOption,
     RequireGpuOption,
     StoreOption,
+    ThreadsOption,
     WeightsOption,
     store_in_use,
 )
@@ -108,6 +109,7 @@ def run(
         bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
     ] = False,
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -123,7 +125,7 @@ def run(
     ):
         raise UsageError("--head says which network it belongs to; leave --backbone and the like out")
     whose = _dataset(folder, dataset, moved=new_root, may_be_missing=force)
-    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     reporter = StderrReporter()
     plain = _specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights, precision=precision)
     request = IngestRequest(
@@ -177,6 +179,7 @@ def rebuild_collection(
         bool, typer.Option("--force", help="Leave out pictures that are there and cannot be read.")
     ] = False,
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -184,7 +187,7 @@ def rebuild_collection(
 ) -> None:
     """Make a collection anew from its datasets; the old one stays until the new one is whole."""
     settings, reporter = (
-        Settings.from_environment().on_provider(provider, require_gpu=require_gpu),
+        Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads),
         StderrReporter(),
     )
     options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force)

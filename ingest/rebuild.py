@@ -158,7 +158,7 @@ class _Rebuild:
         if staged in self._store and not self._fits(self._store.manifest(staged), old, model):
             self._store.delete(staged)
         if staged not in self._store:
-            provider = Embedder.load(model.path, provider=self._settings.provider).provider
+            provider = Embedder.as_set(model.path, self._settings).provider
             manifest = new_manifest(model, old.distance, provider=provider, datasets=old.datasets)
             self._store.create(manifest, name=staged)
 

@@ -22,7 +22,6 @@ from lookalike.errors import SkipReason, UsageError
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.pictures.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike.pictures.scan import FoundFile, Skipped, scan
-from lookalike.providers import ProviderChoice
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
 from lookalike.stores.protocol import Collection, Store, opened_together
@@ -131,7 +130,7 @@ def run_ingest(
     with ExitStack() as stack:
         targets, stored = _targets(request, models, store, stack)
         report.collections = [target.report for target in targets]
-        embedders = Embedders(settings.provider, reporter)
+        embedders = Embedders(settings, reporter)
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
         by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
@@ -220,14 +219,14 @@ def no_pictures(root: Path) -> str:
 class Embedders:
     """One session a model, opened when the first picture needs it."""
 
-    def __init__(self, provider: ProviderChoice, reporter: Reporter) -> None:
-        self._provider, self._reporter = provider, reporter
+    def __init__(self, settings: Settings, reporter: Reporter) -> None:
+        self._settings, self._reporter = settings, reporter
         self._open: dict[Path, Embedder] = {}
 
     def of(self, model: ModelFile) -> Embedder:
         """The model's session."""
         if model.path not in self._open:
-            embedder = Embedder.load(model.path, provider=self._provider)
+            embedder = Embedder.as_set(model.path, self._settings)
             self._reporter.say(f"{model.manifest.identity.backbone} runs on {embedder.provider}")
             if embedder.notice:
                 self._reporter.say(embedder.notice)

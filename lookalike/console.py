@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 
 import typer
+from typer.core import TyperGroup
 
 from lookalike.errors import INTERRUPTED_EXIT_CODE, LookalikeError
 from lookalike.files import is_full
@@ -135,9 +136,10 @@ Verbose = Annotated[
 ]
 
 
-def command_app(help_text: str) -> typer.Typer:
+def command_app(help_text: str, *, group: type[TyperGroup] = TyperGroup) -> typer.Typer:
     """A Typer app in the house's manner: plain text, tracebacks only when asked for."""
     app = typer.Typer(
+        cls=group,
         help=help_text,
         no_args_is_help=True,
         add_completion=False,

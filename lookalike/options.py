@@ -53,6 +53,16 @@ ProviderOption = Annotated[
         "--provider", help="What to embed on; auto takes CUDA, else OpenVINO where it pays, else the CPU."
     ),
 ]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        max=1024,
+        metavar="N",
+        help="Threads that the processor embeds in; default: as many as this machine lends.",
+    ),
+]
 MaxPixelsOption = Annotated[
     int,
     typer.Option(

@@ -18,6 +18,7 @@ from lookalike.options import (
     ProviderOption,
     RequireGpuOption,
     StoreOption,
+    ThreadsOption,
     store_in_use,
 )
 from lookalike.pictures.decoding import MAX_PIXELS
@@ -88,6 +89,7 @@ def query(
         bool, typer.Option("--no-thumbnails", help="Only text, in a terminal with colours, too.")
     ] = False,
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -109,7 +111,7 @@ def query(
         fusion=fusion or FusionRule.RRF,
     )
     page = output_path(html, "--html") if html is not None else None
-    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as opened:
         names = _chosen(opened, settings, reporter, collection or [], backbone, distance, head)
