@@ -19,7 +19,7 @@ from ingest.target import CollectionReport, Dataset, Target, now, target_name
 from lookalike.console import Bar, Reporter
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError
-from lookalike.manifest import CollectionManifest, Distance
+from lookalike.manifest import CollectionManifest, Distance, StoredAs
 from lookalike.pictures.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike.pictures.scan import FoundFile, Skipped, scan
 from lookalike.settings import Settings
@@ -39,7 +39,7 @@ class IngestRequest:
 
     `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
     names another collection than the model's and the distance's own; it goes with one of each. A head is
-    the only one of `specs`.
+    the only one of `specs`. `quantize` is for collections that are made now; one that is there must have it.
     """
 
     dataset: Dataset
@@ -54,6 +54,7 @@ class IngestRequest:
     prune: bool = False
     force: bool = False
     into: str | None = None
+    quantize: StoredAs | None = None
 
     def label(self, found: FoundFile) -> Label:
         """A picture's class."""
@@ -181,6 +182,7 @@ def _targets(
             stack=stack,
             read_only=request.dry_run,
             name=request.into,
+            quantize=request.quantize,
         )
 
     opened = opened_together([*wanted, *bases], open_one)
