@@ -83,22 +83,30 @@ class Known:
         """Whether some point carries these very bytes."""
         return bool(self.by_sha256.get(sha256))
 
-    def decide_unread(self, found: FoundFile, class_name: str | None) -> Decision | None:
+    def decide_unread(
+        self, found: FoundFile, class_name: str | None, synset: str | None = None
+    ) -> Decision | None:
         """What size and time tell; None where the file must be read."""
         old = self.by_path.get(found.path)
         if old is None or (old.bytes, old.mtime_ns) != (found.bytes, found.mtime_ns):
             return None
-        if old.class_name == class_name:
+        if (old.class_name, old.synset) == (class_name, synset):
             return Decision(change=Change.UNCHANGED)
-        return Decision(change=Change.UPDATED, payload=replace(old, class_name=class_name), payload_only=True)
+        relabelled = replace(old, class_name=class_name, synset=synset)
+        return Decision(change=Change.UPDATED, payload=relabelled, payload_only=True)
 
     def decide_read(self, payload: Payload, *, is_gone: Callable[[str], bool]) -> Decision:
         """What the bytes tell; `payload` is the file as it is now, `is_gone` asks for another path."""
         old = self.by_path.get(payload.path)
         if old is not None and old.sha256 == payload.sha256:
-            change = Change.UNCHANGED if old.class_name == payload.class_name else Change.UPDATED
+            same_label = (old.class_name, old.synset) == (payload.class_name, payload.synset)
+            change = Change.UNCHANGED if same_label else Change.UPDATED
             fresh = replace(
-                old, class_name=payload.class_name, bytes=payload.bytes, mtime_ns=payload.mtime_ns
+                old,
+                class_name=payload.class_name,
+                synset=payload.synset,
+                bytes=payload.bytes,
+                mtime_ns=payload.mtime_ns,
             )
             return Decision(change=change, payload=fresh, payload_only=True)
         twins = self.by_sha256.get(payload.sha256) or []

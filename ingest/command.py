@@ -6,36 +6,43 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from exporter import ModelSpec
+from exporter import ModelSpec, named_head
 from ingest.labels import check_labels, read_labels
 from ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from ingest.removal import holdings, remove_dataset
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from ingest.status import CollectionStatus, collection_statuses
+from ingest.subset import Chosen, Subset
+from ingest.synsets import synset_labels
 from ingest.target import Dataset
 from lookalike.console import StderrReporter, Verbose, command_app, one_line, run_command
 from lookalike.embedder import BATCH_SIZE
 from lookalike.errors import LookalikeError, UsageError
 from lookalike.files import named_path
-from lookalike.manifest import Distance
+from lookalike.manifest import Distance, Precision
 from lookalike.options import (
+    HeadOption,
     JsonOption,
     LayerOption,
     MaxPixelsOption,
     PoolingOption,
+    PrecisionOption,
     ProviderOption,
     RequireGpuOption,
     StoreOption,
+    ThreadsOption,
     WeightsOption,
     store_in_use,
 )
 from lookalike.pictures.decoding import MAX_PIXELS
+from lookalike.pictures.scan import scan
 from lookalike.settings import Settings
 
 BatchSizeOption = Annotated[
@@ -69,9 +76,26 @@ def run(
         Path | None,
         typer.Option("--labels", metavar="CSV", help="A table with the header path,class."),
     ] = None,
+    synsets: Annotated[
+        Path | None,
+        typer.Option("--synsets", metavar="FILE", help="What ImageNet's folders are called, as n01440764."),
+    ] = None,
+    val_solution: Annotated[
+        Path | None,
+        typer.Option("--val-solution", metavar="CSV", help="The classes of ImageNet's validation pictures."),
+    ] = None,
+    max_per_class: Annotated[
+        int | None,
+        typer.Option("--max-per-class", min=1, metavar="N", help="Take so many pictures of each class."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="S", help="With --max-per-class: which; default 0.")
+    ] = None,
     weights: WeightsOption = "imagenet",
     layer: LayerOption = None,
     pooling: PoolingOption = None,
+    precision: PrecisionOption = Precision.FP32,
+    head: HeadOption = None,
     batch_size: BatchSizeOption = BATCH_SIZE,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     dry_run: Annotated[
@@ -85,6 +109,7 @@ def run(
         bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
     ] = False,
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -93,20 +118,35 @@ def run(
     """Bring collections up to date with a folder."""
     if force and not prune:
         raise UsageError("--force is for --prune: it lets a dataset be emptied")
+    if seed is not None and max_per_class is None:
+        raise UsageError("--seed is for --max-per-class: it says which pictures are taken")
+    if head is not None and (
+        backbone or layer or pooling or weights != "imagenet" or precision is not Precision.FP32
+    ):
+        raise UsageError("--head says which network it belongs to; leave --backbone and the like out")
     whose = _dataset(folder, dataset, moved=new_root, may_be_missing=force)
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
+    reporter = StderrReporter()
+    plain = _specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights, precision=precision)
     request = IngestRequest(
         dataset=whose,
-        specs=_specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights),
+        specs=[named_head(head, settings)] if head is not None else plain,
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
         labels=_labels(labels, whose.root) if labels else {},
+        label_of=synset_labels(
+            whose.root,
+            names=named_path(str(synsets), "--synsets") if synsets else None,
+            solution=named_path(str(val_solution), "--val-solution") if val_solution else None,
+            reporter=reporter,
+        ),
         batch_size=batch_size,
         max_pixels=max_pixels,
         dry_run=dry_run,
         prune=prune,
         force=force,
     )
-    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
-    reporter = StderrReporter()
+    if max_per_class is not None:
+        request = _sampled(request, Subset(max_per_class=max_per_class, seed=seed or 0), reporter)
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = run_ingest(request, store=opened, settings=settings, reporter=reporter, stop=stop)
     _warn(report, reporter, dry_run=dry_run)
@@ -139,6 +179,7 @@ def rebuild_collection(
         bool, typer.Option("--force", help="Leave out pictures that are there and cannot be read.")
     ] = False,
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -146,7 +187,7 @@ def rebuild_collection(
 ) -> None:
     """Make a collection anew from its datasets; the old one stays until the new one is whole."""
     settings, reporter = (
-        Settings.from_environment().on_provider(provider, require_gpu=require_gpu),
+        Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads),
         StderrReporter(),
     )
     options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force)
@@ -274,10 +315,21 @@ def _labels(file: Path, root: Path) -> dict[str, str | None]:
     return labels
 
 
-def _specs(names: list[str], *, layer: str | None, pooling: str | None, weights: str) -> list[ModelSpec]:
+def _sampled(request: IngestRequest, subset: Subset, reporter: StderrReporter) -> IngestRequest:
+    """Takes a part of the folder, which is gone through once for that before anything else is done."""
+    reporter.say(f"taking at most {subset.max_per_class} pictures of each class, by seed {subset.seed}")
+    return replace(request, takes=Chosen(subset, scan(request.dataset.root), request.label))
+
+
+def _specs(
+    names: list[str], *, layer: str | None, pooling: str | None, weights: str, precision: Precision
+) -> list[ModelSpec]:
     if len(names) > 1 and (layer or pooling or weights != "imagenet"):
         raise UsageError("--weights, --layer and --pooling belong to one backbone; run ingest once for each")
-    specs = [ModelSpec.of(name, layer=layer, pooling=pooling, weights=weights) for name in names]
+    specs = [
+        ModelSpec.of(name, layer=layer, pooling=pooling, weights=weights, precision=precision)
+        for name in names
+    ]
     return list({spec.backbone.name: spec for spec in specs}.values())
 
 
@@ -327,6 +379,7 @@ def _report_text(report: IngestReport, *, dry_run: bool) -> str:
     width = max(len(collection.name) for collection in report.collections)
     lines = [
         f"{one_line(report.dataset.name)}: {report.found} pictures in {one_line(str(report.dataset.root))}"
+        + (f", {report.not_taken} more left out by --max-per-class" if report.not_taken else "")
         + (", a dry run: nothing was stored" if dry_run else ""),
         "  ".join([f"{'collection':{width}}", *(f"{word:>9}" for word in counted)]),
     ]
@@ -334,7 +387,8 @@ def _report_text(report: IngestReport, *, dry_run: bool) -> str:
         numbers = (f"{collection.counts[word]:>9}" for word in counted)
         lines.append("  ".join([f"{collection.name:{width}}", *numbers]))
     speed = f", {report.images_per_second:.1f} images/s" if report.embedded else ""
-    lines.append(f"{report.took_s:.1f} s{speed}, {len(report.skipped)} skipped")
+    stored = f", {report.from_stored} from stored vectors" if report.from_stored else ""
+    lines.append(f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped")
     return "\n".join(lines)
 
 
@@ -345,6 +399,7 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
         "root": str(report.dataset.root),
         "store": report.store,
         "found": report.found,
+        "not_taken": report.not_taken,
         "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
         "unused_labels": report.unused_labels,
         "collections": [
@@ -361,6 +416,7 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
         ],
         "took_ms": round(report.took_s * 1000),
         "images_per_second": round(report.images_per_second, 2),
+        "from_stored": report.from_stored,
     }
 
 
@@ -407,10 +463,11 @@ def _status_text(collection: CollectionStatus) -> str:
     hints = [f"made by another version: {each}; {again}" for each in collection.outdated]
     hints += [f"a rebuild was begun: {again}"] if collection.rebuild_begun else []
     classes = (f"{one_line(name) or '(none)'} {count}" for name, count in collection.classes.items())
+    head = f" and the head {one_line(identity.head)}" if identity.head else ""
     return "\n".join(
         [
             f"{collection.name}: {collection.points} points",
-            f"  {identity.backbone} {identity.layer} {identity.pooling}, {identity.dimension} values",
+            f"  {identity.backbone} {identity.layer} {identity.pooling}{head}, {identity.dimension} values",
             f"  {manifest.distance}, {identity.preprocessing}, {identity.precision}",
             f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",
             *datasets,

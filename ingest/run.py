@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
@@ -10,20 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from exporter import ModelFile, ModelSpec, ready_model
+from exporter import Head, ModelFile, ModelSpec, calibrated, ready_model
 from ingest.changes import Change, Decision
+from ingest.labels import Label, LabelOf, folder_label
 from ingest.reading import ReadFile, map_ahead, read_picture
+from ingest.stored import StoredVectors, base_names
 from ingest.target import CollectionReport, Dataset, Target, now, target_name
 from lookalike.console import Bar, Reporter
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError
-from lookalike.manifest import Distance
+from lookalike.manifest import CollectionManifest, Distance
 from lookalike.pictures.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike.pictures.scan import FoundFile, Skipped, scan
-from lookalike.providers import ProviderChoice
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
-from lookalike.stores.protocol import Store, opened_together
+from lookalike.stores.protocol import Collection, Store, opened_together
 
 MAX_IN_HAND = 512
 """Files whose vectors are known already are written in batches of this many."""
@@ -31,16 +32,22 @@ MAX_IN_HAND = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestRequest:
-    """What to ingest and how; `labels` overrides the folders' classes by root-relative path.
+    """What to ingest and how; `labels` overrides by root-relative path what `label_of` says of a picture.
+
+    A picture that it does not take (`takes`; None takes all) is left alone, in the folder and in the
+    collections.
 
     `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
-    names another collection than the model's and the distance's own; it goes with one of each.
+    names another collection than the model's and the distance's own; it goes with one of each. A head is
+    the only one of `specs`.
     """
 
     dataset: Dataset
-    specs: Sequence[ModelSpec]
+    specs: Sequence[ModelSpec | Head]
     distances: Sequence[Distance]
     labels: Mapping[str, str | None] = field(default_factory=dict)
+    label_of: LabelOf = folder_label
+    takes: Callable[[FoundFile], bool] | None = None
     batch_size: int = BATCH_SIZE
     max_pixels: int = MAX_PIXELS
     dry_run: bool = False
@@ -48,11 +55,19 @@ class IngestRequest:
     force: bool = False
     into: str | None = None
 
+    def label(self, found: FoundFile) -> Label:
+        """A picture's class."""
+        if found.path in self.labels:
+            return Label(class_name=self.labels[found.path])
+        return self.label_of(found)
+
 
 @dataclass(slots=True, kw_only=True)
 class IngestReport:
     """What an ingest did. `embedded` counts pictures, whatever the number of collections.
 
+    `found` are the pictures that were to be taken in, `not_taken` those of the folder that were not.
+    `from_stored` are pictures that no network looked at, since a head was put on their stored vectors.
     `needed` is what has to be installed for some of the skipped pictures, and for how many.
     """
 
@@ -60,7 +75,9 @@ class IngestReport:
     store: str
     collections: list[CollectionReport] = field(default_factory=list)
     found: int = 0
+    not_taken: int = 0
     embedded: int = 0
+    from_stored: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     needed: Counter[str] = field(default_factory=Counter)
     unused_labels: int = 0
@@ -109,15 +126,15 @@ def run_ingest(
     started = time.monotonic()
     report = IngestReport(dataset=request.dataset, store=store.label)
     entries = find_pictures(request.dataset.root, may_be_empty=request.prune and request.force)
-    models = [ready_model(spec, settings=settings, reporter=reporter) for spec in request.specs]
+    models = _models(request, store, settings, reporter)
     with ExitStack() as stack:
-        targets = _targets(request, models, store, stack)
+        targets, stored = _targets(request, models, store, stack)
         report.collections = [target.report for target in targets]
-        embedders = Embedders(settings.provider, reporter)
+        embedders = Embedders(settings, reporter)
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
         by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
-        _Ingest(request, by_name, embedders, report, stop).run(entries, reporter)
+        _Ingest(request, by_name, stored, embedders, report, stop).run(entries, reporter)
         if not stop.requested:
             _build_indexes(targets, reporter, stop)
     report.interrupted = stop.requested
@@ -125,17 +142,36 @@ def run_ingest(
     return report
 
 
+def _models(request: IngestRequest, store: Store, settings: Settings, reporter: Reporter) -> list[ModelFile]:
+    """One for each spec; int8 goes on in the space of a collection that is there."""
+
+    def recorded() -> Iterator[CollectionManifest]:
+        return (store.manifest(name) for name in store.names())
+
+    def ready(wanted: ModelSpec | Head) -> ModelFile:
+        root = request.dataset.root
+        if isinstance(wanted, ModelSpec):
+            wanted = calibrated(wanted, root, recorded=recorded, settings=settings, reporter=reporter)
+        return ready_model(wanted, settings=settings, reporter=reporter)
+
+    return [ready(wanted) for wanted in request.specs]
+
+
 def _targets(
     request: IngestRequest, models: Sequence[ModelFile], store: Store, stack: ExitStack
-) -> list[Target]:
-    """One for each model and distance, which are opened together."""
+) -> tuple[list[Target], StoredVectors]:
+    """One for each model and distance, opened together with what the base of a head holds."""
+    head = next((spec for spec in request.specs if isinstance(spec, Head)), None)
+    bases = base_names(head, store) if head else []
     wanted = {
         target_name(model, distance, into=request.into): (model, distance)
         for model in models
         for distance in request.distances
     }
 
-    def open_one(name: str) -> Target:
+    def open_one(name: str) -> Target | Collection:
+        if name in bases:
+            return stack.enter_context(store.open(name))
         model, distance = wanted[name]
         return Target(
             request.dataset,
@@ -147,7 +183,10 @@ def _targets(
             name=request.into,
         )
 
-    return opened_together(list(wanted), open_one)
+    opened = opened_together([*wanted, *bases], open_one)
+    targets = [each for each in opened if isinstance(each, Target)]
+    collections = [each for each in opened if not isinstance(each, Target)]
+    return targets, StoredVectors(head, collections, request.dataset)
 
 
 def find_pictures(root: Path, *, may_be_empty: bool = False) -> Iterator[FoundFile | Skipped]:
@@ -180,14 +219,14 @@ def no_pictures(root: Path) -> str:
 class Embedders:
     """One session a model, opened when the first picture needs it."""
 
-    def __init__(self, provider: ProviderChoice, reporter: Reporter) -> None:
-        self._provider, self._reporter = provider, reporter
+    def __init__(self, settings: Settings, reporter: Reporter) -> None:
+        self._settings, self._reporter = settings, reporter
         self._open: dict[Path, Embedder] = {}
 
     def of(self, model: ModelFile) -> Embedder:
         """The model's session."""
         if model.path not in self._open:
-            embedder = Embedder.load(model.path, provider=self._provider)
+            embedder = Embedder.as_set(model.path, self._settings)
             self._reporter.say(f"{model.manifest.identity.backbone} runs on {embedder.provider}")
             if embedder.notice:
                 self._reporter.say(embedder.notice)
@@ -216,11 +255,13 @@ class _Ingest:
         self,
         request: IngestRequest,
         targets: Sequence[Target],
+        stored: StoredVectors,
         embedders: Embedders,
         report: IngestReport,
         stop: StopRequest,
     ) -> None:
         self._request, self._targets, self._embedders = request, targets, embedders
+        self._stored = stored
         self._report, self._stop = report, stop
         self._seen: set[str] = set()
         self._in_hand: list[_Item] = []
@@ -251,8 +292,12 @@ class _Ingest:
             if isinstance(entry, Skipped):
                 self._pass_over(entry, bar)
                 continue
-            self._report.found += 1
             self._seen.add(entry.path)
+            if self._request.takes is not None and not self._request.takes(entry):
+                self._report.not_taken += 1
+                bar.advance(1)
+                continue
+            self._report.found += 1
             decisions = self._decide_unread(entry)
             if decisions is None:
                 yield entry
@@ -263,18 +308,22 @@ class _Ingest:
 
     def _decide_unread(self, found: FoundFile) -> dict[str, Decision] | None:
         decisions = {}
+        label = self._request.label(found)
         for target in self._targets:
-            decision = target.known.decide_unread(found, self._class_of(found))
+            decision = target.known.decide_unread(found, label.class_name, label.synset)
             if decision is None:
                 return None
             decisions[target.name] = decision
         return {target.name: target.decide(decisions[target.name]) for target in self._targets}
 
     def _read(self, found: FoundFile) -> ReadFile:
-        """In a thread: decoding is left out where every target has a vector for these bytes."""
-        return read_picture(
+        """In a thread: decoding is left out where every target has a vector for these bytes, or a base."""
+        return self._stored.unread(found) or read_picture(
             found,
-            lambda sha256: all(target.known.has_bytes(sha256) for target in self._targets),
+            lambda sha256: (
+                self._stored.has_bytes(sha256)
+                or all(target.known.has_bytes(sha256) for target in self._targets)
+            ),
             max_pixels=self._request.max_pixels,
         )
 
@@ -282,7 +331,8 @@ class _Ingest:
         found = file.found
         if file.problem is None:
             decisions = self._decide_read(file)
-            if file.picture is None and any(decision.embeds for decision in decisions.values()):
+            embeds = any(decision.embeds for decision in decisions.values())
+            if embeds and file.picture is None and not self._stored.has_bytes(file.sha256):
                 # the point with these bytes is gone meanwhile
                 file = read_picture(found, lambda _: False, max_pixels=self._request.max_pixels)
                 decisions = self._decide_read(file)
@@ -295,10 +345,10 @@ class _Ingest:
         self._hold(_Item(path=found.path, sha256=file.sha256, picture=file.picture, decisions=decisions), bar)
 
     def _decide_read(self, file: ReadFile) -> dict[str, Decision]:
-        class_name = self._class_of(file.found)
-        payload = self._payload(file, class_name)
+        label = self._request.label(file.found)
+        payload = self._payload(file, label)
         return {
-            target.name: target.known.decide_unread(file.found, class_name)
+            target.name: target.known.decide_unread(file.found, label.class_name, label.synset)
             or target.known.decide_read(payload, is_gone=self._is_gone)
             for target in self._targets
         }
@@ -320,25 +370,32 @@ class _Ingest:
                 embedded[path] = self._embed(target.model, items)
             usable = self._usable(target, items, embedded[path])
             target.write([item.decisions[target.name] for item in usable], embedded[path])
-        self._report.embedded += sum(item.embeds for item in items) if not self._request.dry_run else 0
+        if not self._request.dry_run:
+            stored = [self._stored.has_bytes(item.sha256) for item in items if item.embeds]
+            self._report.from_stored += sum(stored)
+            self._report.embedded += len(stored) - sum(stored)
         bar.advance(len(items), skipped=len(self._report.skipped))
 
     def _embed(self, model: ModelFile, items: Sequence[_Item]) -> dict[str, FloatVector]:
         """SHA-256 -> vector of the pictures that some target of the model wants embedded."""
         targets = [target for target in self._targets if target.model is model]
+        wanted = [item for item in items if any(item.decisions[target.name].embeds for target in targets)]
+        if self._request.dry_run:
+            return {}
+        headed = self._stored.vectors(item.sha256 for item in wanted)
         pictures = {
             item.sha256: item.picture.pixels
-            for item in items
-            if item.picture is not None and any(item.decisions[target.name].embeds for target in targets)
+            for item in wanted
+            if item.picture is not None and item.sha256 not in headed
         }
-        if not pictures or self._request.dry_run:
-            return {}
+        if not pictures:
+            return dict(headed)
         embedder = self._embedders.of(model)
         for target in targets:
             target.report.provider = embedder.provider
         vectors = embedder.embed(np.stack(list(pictures.values())))
         good = usable_rows(vectors)
-        return {sha: row for sha, row, ok in zip(pictures, vectors, good, strict=True) if ok}
+        return {**headed, **{sha: row for sha, row, ok in zip(pictures, vectors, good, strict=True) if ok}}
 
     def _usable(
         self, target: Target, items: Sequence[_Item], embedded: Mapping[str, FloatVector]
@@ -382,9 +439,6 @@ class _Ingest:
         self._report.skipped.append(Skipped(path=path, reason=reason))
         bar.advance(1, skipped=len(self._report.skipped))
 
-    def _class_of(self, found: FoundFile) -> str | None:
-        return self._request.labels.get(found.path, found.folder_class)
-
     def _is_gone(self, path: str) -> bool:
         """Only what is known not to be there is gone; a folder may be closed to us."""
         if path in self._seen:
@@ -397,14 +451,15 @@ class _Ingest:
             return False
         return False
 
-    def _payload(self, file: ReadFile, class_name: str | None) -> Payload:
+    def _payload(self, file: ReadFile, label: Label) -> Payload:
         return Payload(
             dataset=self._request.dataset.name,
             path=file.found.path,
-            class_name=class_name,
+            class_name=label.class_name,
+            synset=label.synset,
             sha256=file.sha256,
-            width=file.picture.width if file.picture else 0,
-            height=file.picture.height if file.picture else 0,
+            width=file.picture.width if file.picture else self._stored.size(file.sha256)[0],
+            height=file.picture.height if file.picture else self._stored.size(file.sha256)[1],
             bytes=file.found.bytes,
             mtime_ns=file.found.mtime_ns,
             ingested_at=now(),
