@@ -1,15 +1,16 @@
 """How fast pictures are embedded, what an ingest costs beside that, what others take. Images per second.
 
     python benchmarks/embed.py PHOTOS --backbone vgg --weights FILE [--layer L] [--images 96] [--rounds 5]
-        [--provider cpu --provider openvino] [--batch-size 16] [--no-peers] [--json FILE]
+        [--provider cpu --provider openvino] [--precision fp32 --precision int8] [--batch-size 16]
+        [--no-peers] [--json FILE]
 
 The ways run one after the other in every round, over the same pictures in the same order:
 
-    PROVIDER          our session on a provider, on pixels that are decoded already
-    ingest PROVIDER   `run_ingest` into a fresh embedded store: scan, read, hash, decode, embed, write
-    the peers         see `peers.py`; their vectors are compared with ours first
+    PROVIDER PRECISION   our session, on pixels that are decoded already
+    ingest ...           `run_ingest` into a fresh embedded store: scan, read, hash, decode, embed, write
+    the peers            see `peers.py`; their vectors, of fp32, are compared with ours first
 
-An ingest uses the session of its provider; opening it, and exporting the model, is counted nowhere. The
+An ingest uses the session above it; opening it, exporting and calibrating the model are counted nowhere. The
 files were written a moment ago and lie in the system's cache. A first round warms everything up and is not
 counted. A ratio is taken within each round, and its median is what is printed, so that a machine that
 gets slower or faster meanwhile moves both sides of it.
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from unittest import mock
@@ -30,13 +32,13 @@ from machine import describe, write_results
 from numpy.typing import NDArray
 from peers import AGREEMENT, disagreement, peers
 
-from exporter import ModelSpec, ready_model
+from exporter import ModelSpec, calibrated, ready_model
 from ingest.run import IngestRequest, StopRequest, run_ingest
 from ingest.target import Dataset
 from lookalike.console import Quiet
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import PictureError
-from lookalike.manifest import Distance
+from lookalike.manifest import Distance, Precision
 from lookalike.pictures.decoding import Picture, decode
 from lookalike.pictures.files import opened, sha256_of
 from lookalike.pictures.scan import FoundFile, scan
@@ -69,6 +71,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--weights", required=True, type=Path, help="a Keras .h5 file")
     parser.add_argument("--layer")
     parser.add_argument("--provider", action="append", type=ProviderChoice, help="cpu; may be repeated")
+    parser.add_argument("--precision", action="append", type=Precision, help="fp32; may be repeated")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=5)
@@ -111,23 +114,33 @@ def prepared_ways(
 ) -> Iterator[tuple[str, Way]]:
     """Each way with its name, ready to run over all pictures."""
     settings = replace(Settings.from_environment(), home=home)
-    model = ready_model(spec, settings=settings, reporter=Quiet()).path
+    plain = ready_model(spec, settings=settings, reporter=Quiet()).path
     pixels = np.stack([picture.pixels for picture in pictures])
-    ours = None
-    for provider in arguments.provider or [ProviderChoice.CPU]:
-        session = opened_session(model, provider)
-        vectors = bare(session, pixels, arguments.batch_size)
-        ours = vectors if ours is None else ours
-        print(f"{provider}: lowest cosine to the first provider's vectors {lowest_cosine(ours, vectors):.6f}")
-        yield provider.value, lambda session=session: bare(session, pixels, arguments.batch_size)
-        yield (
-            f"ingest {provider.value}",
-            lambda session=session: ingest(
-                spec, session, settings, batch_size=arguments.batch_size, expected=len(pictures)
-            ),
+    ours = bare(Embedder.load(plain, provider=ProviderChoice.CPU), pixels, arguments.batch_size)
+    for precision in arguments.precision or [Precision.FP32]:
+        exact = calibrated(
+            replace(spec, precision=precision), arguments.photos, settings=settings, reporter=Quiet()
         )
+        path = ready_model(exact, settings=settings, reporter=Quiet()).path
+        for provider in arguments.provider or [ProviderChoice.CPU]:
+            session = opened_session(path, provider)
+            cosine = lowest_cosine(ours, bare(session, pixels, arguments.batch_size))
+            name = f"{provider.value} {precision.value}"
+            print(f"{name}: lowest cosine to fp32 on the processor {cosine:.6f}")
+            yield name, partial(bare, session, pixels, arguments.batch_size)
+            yield (
+                f"ingest {name}",
+                partial(
+                    ingest,
+                    exact,
+                    session,
+                    settings,
+                    batch_size=arguments.batch_size,
+                    expected=len(pictures),
+                ),
+            )
     if not arguments.no_peers:
-        for name, way in peers(spec, model, pixels, batch=arguments.batch_size):
+        for name, way in peers(spec, plain, pixels, batch=arguments.batch_size):
             require_agreement(name, disagreement(ours, way()))
             yield name, way
 
@@ -140,7 +153,7 @@ def opened_session(model: Path, provider: ProviderChoice) -> Embedder:
     return session
 
 
-def bare(model: Embedder, pixels: NDArray[np.uint8], batch: int) -> NDArray[np.float32]:
+def bare(model: Embedder, pixels: NDArray[np.uint8], batch: int = BATCH_SIZE) -> NDArray[np.float32]:
     """float32 `[N, D]`, batch by batch."""
     starts = range(0, len(pixels), batch)
     return np.concatenate([model.embed(pixels[start : start + batch]) for start in starts])
