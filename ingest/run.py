@@ -19,7 +19,7 @@ from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError
 from lookalike.manifest import Distance
 from lookalike.pictures.decoding import MAX_PIXELS, SUFFIXES, Picture
-from lookalike.pictures.scan import FoundFile, Skipped, scan
+from lookalike.pictures.scan import FoundFile, Skipped, count_pictures, scan
 from lookalike.providers import ProviderChoice
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
@@ -120,6 +120,8 @@ def run_ingest(
         _Ingest(request, by_name, embedders, report, stop).run(entries, reporter)
         if not stop.requested:
             _build_indexes(targets, reporter, stop)
+            for target in targets:
+                target.keep_listing()
     report.interrupted = stop.requested
     report.took_s = time.monotonic() - started
     return report
@@ -222,15 +224,17 @@ class _Ingest:
     ) -> None:
         self._request, self._targets, self._embedders = request, targets, embedders
         self._report, self._stop = report, stop
-        self._seen: set[str] = set()
+        self._seen = 0
+        self._unused_labels = set(request.labels)
         self._in_hand: list[_Item] = []
+        self._to_embed = 0
 
     def run(self, entries: Iterator[FoundFile | Skipped], reporter: Reporter) -> None:
         """Every entry once; ends after the batch in hand when asked to stop."""
         started = time.monotonic()
         root = self._request.dataset.root
         with reporter.bar(self._request.dataset.name, unit="images", total=None) as bar:
-            bar.count_ahead(lambda: sum(1 for _ in scan(root)))
+            bar.count_ahead(lambda: count_pictures(root))
             to_read = self._settle_unread(entries, bar)
             files = map_ahead(self._read, to_read, ahead=2 * self._request.batch_size)
             for file in files:
@@ -251,8 +255,7 @@ class _Ingest:
             if isinstance(entry, Skipped):
                 self._pass_over(entry, bar)
                 continue
-            self._report.found += 1
-            self._seen.add(entry.path)
+            self._see(entry.path)
             decisions = self._decide_unread(entry)
             if decisions is None:
                 yield entry
@@ -262,13 +265,11 @@ class _Ingest:
                 self._hold(_Item(path=entry.path, sha256="", picture=None, decisions=decisions), bar)
 
     def _decide_unread(self, found: FoundFile) -> dict[str, Decision] | None:
-        decisions = {}
-        for target in self._targets:
-            decision = target.known.decide_unread(found, self._class_of(found))
-            if decision is None:
-                return None
-            decisions[target.name] = decision
-        return {target.name: target.decide(decisions[target.name]) for target in self._targets}
+        class_name = self._class_of(found)
+        decisions = {t.name: t.known.decide_unread(found, class_name) for t in self._targets}
+        if None in decisions.values():
+            return None
+        return {t.name: t.decide(d) for t in self._targets if (d := decisions[t.name]) is not None}
 
     def _read(self, found: FoundFile) -> ReadFile:
         """In a thread: decoding is left out where every target has a vector for these bytes."""
@@ -305,14 +306,14 @@ class _Ingest:
 
     def _hold(self, item: _Item, bar: Bar) -> None:
         self._in_hand.append(item)
-        embeds = sum(held.embeds for held in self._in_hand)
-        if embeds >= self._request.batch_size or len(self._in_hand) >= MAX_IN_HAND:
+        self._to_embed += item.embeds
+        if self._to_embed >= self._request.batch_size or len(self._in_hand) >= MAX_IN_HAND:
             self._write_out(bar)
 
     def _write_out(self, bar: Bar) -> None:
         """Embeds and writes what is in hand, one model after the other."""
         items = self._in_hand
-        self._in_hand = []
+        self._in_hand, self._to_embed = [], 0
         embedded: dict[Path, dict[str, FloatVector]] = {}
         for target in self._targets:
             path = target.model.path
@@ -360,25 +361,39 @@ class _Ingest:
         return usable
 
     def _finish(self) -> None:
-        self._report.unused_labels = len(self._request.labels.keys() - self._seen)
+        self._report.unused_labels = len(self._unused_labels)
         unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
         if self._request.prune and not self._request.force and not self._seen:
             raise UsageError(no_pictures(self._request.dataset.root))
         for target in self._targets:
-            target.settle(self._seen, unread_folders=unread_folders, prune=self._request.prune)
+            target.settle(unread_folders=unread_folders, prune=self._request.prune)
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
         """A folder that cannot be looked into is no picture, and what lies in it has not vanished."""
         if entry.is_folder:
             self._report.skipped.append(entry)
             return
-        self._report.found += 1
-        self._seen.add(entry.path)
+        self._see(entry.path)
+        for target in self._targets:
+            target.known.see(entry.path)
         self._skip(entry.path, entry.reason, bar)
+
+    def _see(self, path: str) -> None:
+        self._report.found += 1
+        self._seen += 1
+        self._unused_labels.discard(path)
+
+    def _unsee(self, path: str) -> None:
+        """It was there when the folder was looked at."""
+        self._seen -= 1
+        if path in self._request.labels:
+            self._unused_labels.add(path)
+        for target in self._targets:
+            target.known.see(path, seen=False)
 
     def _skip(self, path: str, reason: SkipReason, bar: Bar) -> None:
         if reason is SkipReason.VANISHED:
-            self._seen.discard(path)
+            self._unsee(path)
         self._report.skipped.append(Skipped(path=path, reason=reason))
         bar.advance(1, skipped=len(self._report.skipped))
 
@@ -387,8 +402,6 @@ class _Ingest:
 
     def _is_gone(self, path: str) -> bool:
         """Only what is known not to be there is gone; a folder may be closed to us."""
-        if path in self._seen:
-            return False
         try:
             (self._request.dataset.root / path).stat()
         except (FileNotFoundError, NotADirectoryError):
