@@ -1,10 +1,11 @@
 """Stage 2 itself: scan, read ahead, embed in batches, write in batches, index at the end."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -20,10 +21,13 @@ from lookalike.errors import SkipReason, UsageError
 from lookalike.manifest import Distance
 from lookalike.pictures.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike.pictures.scan import FoundFile, Skipped, count_pictures, scan
-from lookalike.providers import ProviderChoice
+from lookalike.providers import CUDA, ProviderChoice
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
 from lookalike.stores.protocol import Store, opened_together
+
+BATCH_SIZES = {CUDA: 128}
+"""Pictures a run where it is not `BATCH_SIZE`; of many small batches a GPU waits for each."""
 
 MAX_IN_HAND = 512
 """Files whose vectors are known already are written in batches of this many."""
@@ -34,14 +38,15 @@ class IngestRequest:
     """What to ingest and how; `labels` overrides the folders' classes by root-relative path.
 
     `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
-    names another collection than the model's and the distance's own; it goes with one of each.
+    names another collection than the model's and the distance's own; it goes with one of each. Where no
+    `batch_size` is given the provider has its own.
     """
 
     dataset: Dataset
     specs: Sequence[ModelSpec]
     distances: Sequence[Distance]
     labels: Mapping[str, str | None] = field(default_factory=dict)
-    batch_size: int = BATCH_SIZE
+    batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
     dry_run: bool = False
     prune: bool = False
@@ -211,8 +216,21 @@ class _Item:
         return any(decision.embeds for decision in self.decisions.values())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Files that went through the network: vectors by model and SHA-256, and what each target shall write.
+
+    Not so, and not written, where the ingest was asked to stop before: there are no `vectors` then.
+    """
+
+    items: list[_Item]
+    vectors: Mapping[Path, Mapping[str, FloatVector]]
+    wanted: dict[str, list[Decision]] = field(default_factory=dict)
+    is_written: bool = True
+
+
 class _Ingest:
-    """The loop over one folder: files come in one by one, and leave in batches."""
+    """The way of one folder: files come in one by one, and leave in batches."""
 
     def __init__(
         self,
@@ -226,29 +244,32 @@ class _Ingest:
         self._report, self._stop = report, stop
         self._seen = 0
         self._unused_labels = set(request.labels)
-        self._in_hand: list[_Item] = []
-        self._to_embed = 0
+        self._batch_size = request.batch_size or BATCH_SIZE
+        self._failed: defaultdict[str, set[str]] = defaultdict(set)
 
     def run(self, entries: Iterator[FoundFile | Skipped], reporter: Reporter) -> None:
-        """Every entry once; ends after the batch in hand when asked to stop."""
+        """Every entry once; ends after the batch in hand when asked to stop.
+
+        Deciding stays in this thread; reading, the network and writing each go on in threads of their own.
+        """
         started = time.monotonic()
         root = self._request.dataset.root
-        with reporter.bar(self._request.dataset.name, unit="images", total=None) as bar:
+        with reporter.bar(self._request.dataset.name, unit="images", total=None) as bar, ExitStack() as stack:
             bar.count_ahead(lambda: count_pictures(root))
             to_read = self._settle_unread(entries, bar)
-            files = map_ahead(self._read, to_read, ahead=2 * self._request.batch_size)
-            for file in files:
-                self._take(file, bar)
-                if self._stop.requested:
-                    break
-            files.close()
-            self._write_out(bar)
+            files = map_ahead(self._read, to_read, ahead=lambda: 2 * self._batch_size)
+            batches = self._batches(stack.enter_context(closing(files)), bar)
+            embedded = map_ahead(self._embedded, batches, ahead=2, workers=1)
+            to_write = self._usable_of(stack.enter_context(closing(embedded)))
+            written = map_ahead(partial(self._write, bar=bar), to_write, ahead=2, workers=1)
+            for batch in stack.enter_context(closing(written)):
+                self._account(batch)
         self._report.reading_s = time.monotonic() - started
         if not self._stop.requested:
             self._finish()
 
-    def _settle_unread(self, entries: Iterator[FoundFile | Skipped], bar: Bar) -> Iterator[FoundFile]:
-        """Decides by size and time where they tell; hands on what must be read."""
+    def _settle_unread(self, entries: Iterator[FoundFile | Skipped], bar: Bar) -> Iterator[FoundFile | _Item]:
+        """Decides by size and time where they tell; hands on what must be read or written."""
         for entry in entries:
             if self._stop.requested:
                 return
@@ -262,7 +283,7 @@ class _Ingest:
             elif all(decision.payload is None for decision in decisions.values()):
                 bar.advance(1)
             else:
-                self._hold(_Item(path=entry.path, sha256="", picture=None, decisions=decisions), bar)
+                yield _Item(path=entry.path, sha256="", picture=None, decisions=decisions)
 
     def _decide_unread(self, found: FoundFile) -> dict[str, Decision] | None:
         class_name = self._class_of(found)
@@ -271,15 +292,42 @@ class _Ingest:
             return None
         return {t.name: t.decide(d) for t in self._targets if (d := decisions[t.name]) is not None}
 
-    def _read(self, found: FoundFile) -> ReadFile:
+    def _read(self, found: FoundFile | _Item) -> ReadFile | _Item:
         """In a thread: decoding is left out where every target has a vector for these bytes."""
+        if isinstance(found, _Item):
+            return found
         return read_picture(
             found,
             lambda sha256: all(target.known.has_bytes(sha256) for target in self._targets),
             max_pixels=self._request.max_pixels,
         )
 
-    def _take(self, file: ReadFile, bar: Bar) -> None:
+    def _batches(self, files: Iterator[ReadFile | _Item], bar: Bar) -> Iterator[list[_Item]]:
+        """Decides about the files that were read; the last batch may be small."""
+        in_hand: list[_Item] = []
+        to_embed = 0
+        for file in files:
+            item = file if isinstance(file, _Item) else self._take(file, bar)
+            if item is not None:
+                in_hand.append(item)
+                to_embed += item.embeds
+                if to_embed == 1:
+                    self._choose_batch_size()
+            if to_embed >= self._batch_size or len(in_hand) >= MAX_IN_HAND:
+                yield in_hand
+                in_hand, to_embed = [], 0
+            if self._stop.requested:
+                break
+        if in_hand:
+            yield in_hand
+
+    def _choose_batch_size(self) -> None:
+        """Unless it is given, what fills the slowest of the providers that the models run on."""
+        if self._request.batch_size is None and not self._request.dry_run:
+            providers = {self._embedders.of(target.model).provider for target in self._targets}
+            self._batch_size = min(BATCH_SIZES.get(provider, BATCH_SIZE) for provider in providers)
+
+    def _take(self, file: ReadFile, bar: Bar) -> _Item | None:
         found = file.found
         if file.problem is None:
             decisions = self._decide_read(file)
@@ -291,9 +339,9 @@ class _Ingest:
             if file.needed is not None:
                 self._report.needed[file.needed] += 1
             self._skip(found.path, file.problem, bar)
-            return
+            return None
         decisions = {target.name: target.decide(decisions[target.name]) for target in self._targets}
-        self._hold(_Item(path=found.path, sha256=file.sha256, picture=file.picture, decisions=decisions), bar)
+        return _Item(path=found.path, sha256=file.sha256, picture=file.picture, decisions=decisions)
 
     def _decide_read(self, file: ReadFile) -> dict[str, Decision]:
         class_name = self._class_of(file.found)
@@ -304,25 +352,36 @@ class _Ingest:
             for target in self._targets
         }
 
-    def _hold(self, item: _Item, bar: Bar) -> None:
-        self._in_hand.append(item)
-        self._to_embed += item.embeds
-        if self._to_embed >= self._request.batch_size or len(self._in_hand) >= MAX_IN_HAND:
-            self._write_out(bar)
+    def _embedded(self, items: list[_Item]) -> _Batch:
+        """In the network's thread: one model after the other, none once it was asked to stop."""
+        models = {} if self._stop.requested else {t.model.path: t.model for t in self._targets}
+        vectors = {path: self._embed(model, items) for path, model in models.items()}
+        return _Batch(items=[replace(item, picture=None) for item in items], vectors=vectors)
 
-    def _write_out(self, bar: Bar) -> None:
-        """Embeds and writes what is in hand, one model after the other."""
-        items = self._in_hand
-        self._in_hand, self._to_embed = [], 0
-        embedded: dict[Path, dict[str, FloatVector]] = {}
+    def _usable_of(self, batches: Iterator[_Batch]) -> Iterator[_Batch]:
+        """Says what each target shall write of them."""
+        for batch in batches:
+            for target in self._targets:
+                batch.wanted[target.name] = self._usable(target, batch)
+            yield batch
+
+    def _write(self, batch: _Batch, *, bar: Bar) -> _Batch:
+        """In the store's thread; nothing once it was asked to stop."""
+        if self._stop.requested:
+            return replace(batch, is_written=False)
         for target in self._targets:
-            path = target.model.path
-            if path not in embedded:
-                embedded[path] = self._embed(target.model, items)
-            usable = self._usable(target, items, embedded[path])
-            target.write([item.decisions[target.name] for item in usable], embedded[path])
-        self._report.embedded += sum(item.embeds for item in items) if not self._request.dry_run else 0
-        bar.advance(len(items), skipped=len(self._report.skipped))
+            target.write(batch.wanted[target.name], batch.vectors[target.model.path])
+        bar.advance(len(batch.items), skipped=len(self._report.skipped))
+        return batch
+
+    def _account(self, batch: _Batch) -> None:
+        """What was not written was not done."""
+        if batch.is_written and not self._request.dry_run:
+            self._report.embedded += sum(item.embeds for item in batch.items)
+        if not batch.is_written:
+            for target in self._targets:
+                for decision in batch.wanted[target.name]:
+                    target.withdraw(decision)
 
     def _embed(self, model: ModelFile, items: Sequence[_Item]) -> dict[str, FloatVector]:
         """SHA-256 -> vector of the pictures that some target of the model wants embedded."""
@@ -341,23 +400,23 @@ class _Ingest:
         good = usable_rows(vectors)
         return {sha: row for sha, row, ok in zip(pictures, vectors, good, strict=True) if ok}
 
-    def _usable(
-        self, target: Target, items: Sequence[_Item], embedded: Mapping[str, FloatVector]
-    ) -> list[_Item]:
-        """Leaves out the pictures that the network saw nothing in."""
-        if self._request.dry_run:
-            return list(items)
-        failed = {item.sha256 for item in items if item.decisions[target.name].embeds} - embedded.keys()
+    def _usable(self, target: Target, batch: _Batch) -> list[Decision]:
+        """Leaves out the pictures that the network saw nothing in, and copies of them that came later."""
+        decided = [(item, item.decisions[target.name]) for item in batch.items]
+        if self._request.dry_run or not batch.vectors:
+            return [decision for _, decision in decided]
+        failed = self._failed[target.name]
+        failed |= {item.sha256 for item, decision in decided if decision.embeds}
+        failed.difference_update(batch.vectors[target.model.path])
         usable = []
-        for item in items:
-            decision = item.decisions[target.name]
+        for item, decision in decided:
             if decision.writes_vector and item.sha256 in failed:
                 target.withdraw(decision)
                 skipped = Skipped(path=item.path, reason=SkipReason.NO_EMBEDDING)
                 if skipped not in self._report.skipped:  # another collection may have said so
                     self._report.skipped.append(skipped)
             else:
-                usable.append(item)
+                usable.append(decision)
         return usable
 
     def _finish(self) -> None:
