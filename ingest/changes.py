@@ -77,29 +77,35 @@ class Known:
         """Notes that a file is in the folder, or that it is not after all."""
         stamp = self.listing.stamp(self.dataset, path)
         if stamp is not None:
-            self._note(stamp[0], seen=seen)
+            self._note(stamp.row, seen=seen)
 
-    def decide_unread(self, found: FoundFile, class_name: str | None) -> Decision | None:
+    def decide_unread(
+        self, found: FoundFile, class_name: str | None, synset: str | None = None
+    ) -> Decision | None:
         """What size and time tell; None where the file must be read. It was seen."""
         stamp = self.listing.stamp(self.dataset, found.path)
         if stamp is None:
             return None
-        row, old_class, size, mtime_ns = stamp
-        self._note(row, seen=True)
-        if (size, mtime_ns) != (found.bytes, found.mtime_ns):
+        self._note(stamp.row, seen=True)
+        if (stamp.bytes, stamp.mtime_ns) != (found.bytes, found.mtime_ns):
             return None
-        if old_class == class_name:
+        if (stamp.class_name, stamp.synset) == (class_name, synset):
             return _UNCHANGED
-        fresh = replace(self.listing.payload(row), class_name=class_name)
-        return Decision(change=Change.UPDATED, payload=fresh, payload_only=True)
+        relabelled = replace(self.listing.payload(stamp.row), class_name=class_name, synset=synset)
+        return Decision(change=Change.UPDATED, payload=relabelled, payload_only=True)
 
     def decide_read(self, payload: Payload, *, is_gone: Callable[[str], bool]) -> Decision:
         """What the bytes tell; `payload` is the file as it is now, `is_gone` asks for another path."""
         old = self._at(payload.path)
         if old is not None and old.sha256 == payload.sha256:
-            change = Change.UNCHANGED if old.class_name == payload.class_name else Change.UPDATED
+            same_label = (old.class_name, old.synset) == (payload.class_name, payload.synset)
+            change = Change.UNCHANGED if same_label else Change.UPDATED
             fresh = replace(
-                old, class_name=payload.class_name, bytes=payload.bytes, mtime_ns=payload.mtime_ns
+                old,
+                class_name=payload.class_name,
+                synset=payload.synset,
+                bytes=payload.bytes,
+                mtime_ns=payload.mtime_ns,
             )
             return Decision(change=change, payload=fresh, payload_only=True)
         twins = self.listing.with_bytes(payload.sha256)
@@ -137,12 +143,12 @@ class Known:
 
     def _at(self, path: str) -> Payload | None:
         stamp = self.listing.stamp(self.dataset, path)
-        return None if stamp is None else self.listing.payload(stamp[0])
+        return None if stamp is None else self.listing.payload(stamp.row)
 
     def _is_unseen(self, payload: Payload) -> bool:
         """Whether it is of this dataset and its file was not seen, as yet."""
         stamp = self.listing.stamp(self.dataset, payload.path) if payload.dataset == self.dataset else None
-        return stamp is not None and not self._was_seen(stamp[0])
+        return stamp is not None and not self._was_seen(stamp.row)
 
     def _was_seen(self, row: int) -> bool:
         return row < len(self._seen) and bool(self._seen[row])

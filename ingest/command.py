@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -18,6 +19,8 @@ from ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from ingest.removal import holdings, remove_dataset
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from ingest.status import CollectionStatus, collection_statuses
+from ingest.subset import Chosen, Subset
+from ingest.synsets import synset_labels
 from ingest.target import Dataset
 from lookalike.console import StderrReporter, Verbose, command_app, one_line, run_command
 from lookalike.errors import LookalikeError, UsageError
@@ -35,6 +38,7 @@ from lookalike.options import (
     store_in_use,
 )
 from lookalike.pictures.decoding import MAX_PIXELS
+from lookalike.pictures.scan import scan
 from lookalike.settings import Settings
 
 BatchSizeOption = Annotated[
@@ -75,6 +79,21 @@ def run(
         Path | None,
         typer.Option("--labels", metavar="CSV", help="A table with the header path,class."),
     ] = None,
+    synsets: Annotated[
+        Path | None,
+        typer.Option("--synsets", metavar="FILE", help="What ImageNet's folders are called, as n01440764."),
+    ] = None,
+    val_solution: Annotated[
+        Path | None,
+        typer.Option("--val-solution", metavar="CSV", help="The classes of ImageNet's validation pictures."),
+    ] = None,
+    max_per_class: Annotated[
+        int | None,
+        typer.Option("--max-per-class", min=1, metavar="N", help="Take so many pictures of each class."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="S", help="With --max-per-class: which; default 0.")
+    ] = None,
     weights: WeightsOption = "imagenet",
     layer: LayerOption = None,
     pooling: PoolingOption = None,
@@ -99,20 +118,30 @@ def run(
     """Bring collections up to date with a folder."""
     if force and not prune:
         raise UsageError("--force is for --prune: it lets a dataset be emptied")
+    if seed is not None and max_per_class is None:
+        raise UsageError("--seed is for --max-per-class: it says which pictures are taken")
     whose = _dataset(folder, dataset, moved=new_root, may_be_missing=force)
+    reporter = StderrReporter()
     request = IngestRequest(
         dataset=whose,
         specs=_specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights),
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
         labels=_labels(labels, whose.root) if labels else {},
+        label_of=synset_labels(
+            whose.root,
+            names=named_path(str(synsets), "--synsets") if synsets else None,
+            solution=named_path(str(val_solution), "--val-solution") if val_solution else None,
+            reporter=reporter,
+        ),
         batch_size=batch_size,
         max_pixels=max_pixels,
         dry_run=dry_run,
         prune=prune,
         force=force,
     )
+    if max_per_class is not None:
+        request = _sampled(request, Subset(max_per_class=max_per_class, seed=seed or 0), reporter)
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
-    reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = run_ingest(request, store=opened, settings=settings, reporter=reporter, stop=stop)
     _warn(report, reporter, dry_run=dry_run)
@@ -280,6 +309,12 @@ def _labels(file: Path, root: Path) -> dict[str, str | None]:
     return labels
 
 
+def _sampled(request: IngestRequest, subset: Subset, reporter: StderrReporter) -> IngestRequest:
+    """Takes a part of the folder, which is gone through once for that before anything else is done."""
+    reporter.say(f"taking at most {subset.max_per_class} pictures of each class, by seed {subset.seed}")
+    return replace(request, takes=Chosen(subset, scan(request.dataset.root), request.label))
+
+
 def _specs(names: list[str], *, layer: str | None, pooling: str | None, weights: str) -> list[ModelSpec]:
     if len(names) > 1 and (layer or pooling or weights != "imagenet"):
         raise UsageError("--weights, --layer and --pooling belong to one backbone; run ingest once for each")
@@ -333,6 +368,7 @@ def _report_text(report: IngestReport, *, dry_run: bool) -> str:
     width = max(len(collection.name) for collection in report.collections)
     lines = [
         f"{one_line(report.dataset.name)}: {report.found} pictures in {one_line(str(report.dataset.root))}"
+        + (f", {report.not_taken} more left out by --max-per-class" if report.not_taken else "")
         + (", a dry run: nothing was stored" if dry_run else ""),
         "  ".join([f"{'collection':{width}}", *(f"{word:>9}" for word in counted)]),
     ]
@@ -351,6 +387,7 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
         "root": str(report.dataset.root),
         "store": report.store,
         "found": report.found,
+        "not_taken": report.not_taken,
         "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
         "unused_labels": report.unused_labels,
         "collections": [

@@ -1,11 +1,30 @@
-"""Classes from a table instead of from folders."""
+"""Classes from folders, and from a table instead."""
 
 import csv
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike.errors import UsageError
+from lookalike.pictures.scan import FoundFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """A picture's class, None where it has none; `synset` is WordNet's id where that told the class."""
+
+    class_name: str | None
+    synset: str | None = None
+
+
+LabelOf = Callable[[FoundFile], Label]
+"""What tells the class of a picture."""
+
+
+def folder_label(found: FoundFile) -> Label:
+    """The first folder below the root."""
+    return Label(class_name=found.folder_class)
 
 
 def read_labels(file: Path) -> dict[str, str | None]:

@@ -12,14 +12,12 @@ from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+from zlib import crc32
 
 from lookalike.errors import StoreError
 from lookalike.files import atomic_path
 from lookalike.stores.points import Payload
-
-VERSION = 1
-"""Of the tables; a listing of another version is made anew."""
 
 CACHE_KB = 16_384
 """What of the database is held in memory; the rest is the operating system's to keep or to drop."""
@@ -27,10 +25,23 @@ CACHE_KB = 16_384
 _COLUMNS = tuple(field.name for field in fields(Payload))
 _values = attrgetter(*_COLUMNS)
 _INSERT = f"INSERT INTO points VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - no one else's words
-_STAMP = "dataset, path, class_name, bytes, mtime_ns"
+VERSION = crc32(", ".join(_COLUMNS).encode()) >> 1
+"""Of the table; a listing of another version is made anew."""
+
+_STAMP = "dataset, path, class_name, synset, bytes, mtime_ns"
 """What an unchanged file is known by; asked in the order of paths, the index alone answers."""
 
 _LARGEST = 2**63 - 1
+
+
+class Stamp(NamedTuple):
+    """A point's row, and what tells whether its file is as it was."""
+
+    row: int
+    class_name: str | None
+    synset: str | None
+    bytes: int
+    mtime_ns: int
 
 
 class Listing:
@@ -77,14 +88,17 @@ class Listing:
             listing.close()
         return None
 
-    def stamp(self, dataset: str, path: str) -> tuple[int, str | None, int, int] | None:
-        """Row, class, bytes and time of a file."""
+    def stamp(self, dataset: str, path: str) -> Stamp | None:
+        """What an unchanged file is known by; None where there is no such point."""
         found = self._one(
-            "SELECT rowid, class_name, bytes, mtime_ns FROM points WHERE dataset = ? AND path = ?",
+            "SELECT rowid, class_name, synset, bytes, mtime_ns FROM points WHERE dataset = ? AND path = ?",
             dataset,
             path,
         )
-        return None if found is None else (found[0], found[1], int(found[2]), int(found[3]))
+        if found is None:
+            return None
+        row, class_name, synset, size, mtime_ns = found
+        return Stamp(row, class_name, synset, int(size), int(mtime_ns))
 
     def payload(self, row: int) -> Payload:
         """What the point of a row carries."""

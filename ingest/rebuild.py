@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter import ModelFile, ModelSpec, ready_model
+from ingest.labels import Label
 from ingest.run import IngestRequest, StopRequest, run_ingest
 from ingest.target import Dataset, new_manifest
 from lookalike.console import Reporter
@@ -66,7 +67,9 @@ def rebuild(
     reporter: Reporter,
     stop: StopRequest,
 ) -> RebuildReport:
-    """Embeds every dataset of a collection again; each picture keeps the class that it has.
+    """Embeds every picture of a collection again; each keeps the class that it has.
+
+    What its folders hold besides, because it is new or was left out of a sample, stays out.
 
     Raises:
         CollectionMissingError: there is no such collection.
@@ -167,12 +170,16 @@ class _Rebuild:
         source = self._name if self._name in self._store else staged_name(self._name)
         with self._store.open(source) as collection:
             payloads = collection.scan(PointFilter(dataset=dataset))
-            classes = {payload.path: payload.class_name for payload in payloads}
+            labels = {
+                payload.path: Label(class_name=payload.class_name, synset=payload.synset)
+                for payload in payloads
+            }
         request = IngestRequest(
             dataset=Dataset(name=dataset, root=Path(root)),
             specs=[spec],
             distances=[distance],
-            labels=classes,
+            label_of=lambda found: labels[found.path],
+            takes=lambda found: found.path in labels,
             batch_size=self._options.batch_size,
             max_pixels=self._options.max_pixels,
             prune=True,

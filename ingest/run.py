@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,6 +13,7 @@ import numpy as np
 
 from exporter import ModelFile, ModelSpec, ready_model
 from ingest.changes import Change, Decision
+from ingest.labels import Label, LabelOf, folder_label
 from ingest.reading import ReadFile, map_ahead, read_picture
 from ingest.target import CollectionReport, Dataset, Target, now, target_name
 from lookalike.console import Bar, Reporter
@@ -35,7 +36,10 @@ MAX_IN_HAND = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestRequest:
-    """What to ingest and how; `labels` overrides the folders' classes by root-relative path.
+    """What to ingest and how; `labels` overrides by root-relative path what `label_of` says of a picture.
+
+    A picture that it does not take (`takes`; None takes all) is left alone, in the folder and in the
+    collections.
 
     `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
     names another collection than the model's and the distance's own; it goes with one of each. Where no
@@ -46,6 +50,8 @@ class IngestRequest:
     specs: Sequence[ModelSpec]
     distances: Sequence[Distance]
     labels: Mapping[str, str | None] = field(default_factory=dict)
+    label_of: LabelOf = folder_label
+    takes: Callable[[FoundFile], bool] | None = None
     batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
     dry_run: bool = False
@@ -53,11 +59,18 @@ class IngestRequest:
     force: bool = False
     into: str | None = None
 
+    def label(self, found: FoundFile) -> Label:
+        """A picture's class."""
+        if found.path in self.labels:
+            return Label(class_name=self.labels[found.path])
+        return self.label_of(found)
+
 
 @dataclass(slots=True, kw_only=True)
 class IngestReport:
     """What an ingest did. `embedded` counts pictures, whatever the number of collections.
 
+    `found` are the pictures that were to be taken in, `not_taken` those of the folder that were not.
     `needed` is what has to be installed for some of the skipped pictures, and for how many.
     """
 
@@ -65,6 +78,7 @@ class IngestReport:
     store: str
     collections: list[CollectionReport] = field(default_factory=list)
     found: int = 0
+    not_taken: int = 0
     embedded: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     needed: Counter[str] = field(default_factory=Counter)
@@ -276,7 +290,13 @@ class _Ingest:
             if isinstance(entry, Skipped):
                 self._pass_over(entry, bar)
                 continue
-            self._see(entry.path)
+            if self._request.takes is not None and not self._request.takes(entry):
+                self._report.not_taken += 1
+                self._see(entry.path)
+                bar.advance(1)
+                continue
+            self._report.found += 1
+            self._note_seen(entry.path)
             decisions = self._decide_unread(entry)
             if decisions is None:
                 yield entry
@@ -286,8 +306,10 @@ class _Ingest:
                 yield _Item(path=entry.path, sha256="", picture=None, decisions=decisions)
 
     def _decide_unread(self, found: FoundFile) -> dict[str, Decision] | None:
-        class_name = self._class_of(found)
-        decisions = {t.name: t.known.decide_unread(found, class_name) for t in self._targets}
+        label = self._request.label(found)
+        decisions = {
+            t.name: t.known.decide_unread(found, label.class_name, label.synset) for t in self._targets
+        }
         if None in decisions.values():
             return None
         return {t.name: t.decide(d) for t in self._targets if (d := decisions[t.name]) is not None}
@@ -344,10 +366,10 @@ class _Ingest:
         return _Item(path=found.path, sha256=file.sha256, picture=file.picture, decisions=decisions)
 
     def _decide_read(self, file: ReadFile) -> dict[str, Decision]:
-        class_name = self._class_of(file.found)
-        payload = self._payload(file, class_name)
+        label = self._request.label(file.found)
+        payload = self._payload(file, label)
         return {
-            target.name: target.known.decide_unread(file.found, class_name)
+            target.name: target.known.decide_unread(file.found, label.class_name, label.synset)
             or target.known.decide_read(payload, is_gone=self._is_gone)
             for target in self._targets
         }
@@ -432,13 +454,17 @@ class _Ingest:
         if entry.is_folder:
             self._report.skipped.append(entry)
             return
+        self._report.found += 1
         self._see(entry.path)
-        for target in self._targets:
-            target.known.see(entry.path)
         self._skip(entry.path, entry.reason, bar)
 
     def _see(self, path: str) -> None:
-        self._report.found += 1
+        """It is in the folder, and no collection is asked about it."""
+        self._note_seen(path)
+        for target in self._targets:
+            target.known.see(path)
+
+    def _note_seen(self, path: str) -> None:
         self._seen += 1
         self._unused_labels.discard(path)
 
@@ -456,9 +482,6 @@ class _Ingest:
         self._report.skipped.append(Skipped(path=path, reason=reason))
         bar.advance(1, skipped=len(self._report.skipped))
 
-    def _class_of(self, found: FoundFile) -> str | None:
-        return self._request.labels.get(found.path, found.folder_class)
-
     def _is_gone(self, path: str) -> bool:
         """Only what is known not to be there is gone; a folder may be closed to us."""
         try:
@@ -469,11 +492,12 @@ class _Ingest:
             return False
         return False
 
-    def _payload(self, file: ReadFile, class_name: str | None) -> Payload:
+    def _payload(self, file: ReadFile, label: Label) -> Payload:
         return Payload(
             dataset=self._request.dataset.name,
             path=file.found.path,
-            class_name=class_name,
+            class_name=label.class_name,
+            synset=label.synset,
             sha256=file.sha256,
             width=file.picture.width if file.picture else 0,
             height=file.picture.height if file.picture else 0,

@@ -137,6 +137,7 @@ def _hit_json(hit: Neighbour) -> dict[str, Any]:
         "score": hit.score,
         "chance": hit.chance,
         "class": payload.class_name,
+        **({"synset": payload.synset} if payload.synset else {}),
         "dataset": payload.dataset,
         "path": payload.path,
         "file": str(hit.file) if hit.file else None,

@@ -93,9 +93,10 @@ def _by_store(
     known = {payload.id: payload for payload in payloads}
     copies = Counter(payload.sha256 for payload in payloads)
 
-    def counted(found: Sequence[ScoredId], asks: Payload) -> list[SearchHit]:
-        hits = [SearchHit(score=each.score, payload=known[each.id]) for each in found if each.id in known]
-        return [hit for hit in hits if not _is_left_out(hit.payload, asks, include_copies)][:limit]
+    def counted(found: Sequence[ScoredId], asks: Payload, its_id: str) -> list[SearchHit]:
+        others = (each for each in found if each.id != its_id and each.id in known)
+        hits = [SearchHit(score=each.score, payload=known[each.id]) for each in others]
+        return [hit for hit in hits if include_copies or hit.payload.sha256 != asks.sha256][:limit]
 
     for start in range(0, len(payloads), AT_ONCE):
         part, vectors = stored_vectors(collection, payloads[start : start + AT_ONCE])
@@ -103,15 +104,12 @@ def _by_store(
         wanted = limit + min(most, _SPARE)
         answers = collection.query_many(vectors, limit=wanted, where=where)
         for payload, vector, answer in zip(part, vectors, answers, strict=True):
-            hits = counted(answer, payload)
+            its_id = payload.id
+            hits = counted(answer, payload, its_id)
             if len(hits) < limit and len(answer) == wanted:
                 others = replace(
                     where, excluded_sha256=frozenset(() if include_copies else (payload.sha256,))
                 )
                 [again] = collection.query_many(vector[np.newaxis], limit=limit + 1, where=others)
-                hits = counted(again, payload)
+                hits = counted(again, payload, its_id)
             yield payload, hits
-
-
-def _is_left_out(payload: Payload, asks: Payload, include_copies: bool) -> bool:
-    return payload.id == asks.id or (not include_copies and payload.sha256 == asks.sha256)

@@ -82,6 +82,18 @@ def test_another_class_alone_changes_the_payload_alone(class_name: str | None) -
     assert not decision.embeds
 
 
+@pytest.mark.parametrize("synset", ["n02123045", None])
+def test_another_synset_alone_changes_the_payload_alone(synset: str | None) -> None:
+    """Of a file that was read, too; the same one changes nothing."""
+    stored = replace(STORED, synset="n02121620")
+    assert known(stored).decide_unread(found(), "cat", "n02121620") == Decision(change=Change.UNCHANGED)
+    told = replace(stored, synset=synset)
+    unread = known(stored).decide_unread(found(), "cat", synset)
+    assert unread == Decision(change=Change.UPDATED, payload=told, payload_only=True)
+    decision = decide(known(stored), replace(read(), synset=synset))
+    assert decision == Decision(change=Change.UPDATED, payload=replace(told, mtime_ns=222), payload_only=True)
+
+
 def test_a_new_time_only_refreshes_the_payload() -> None:
     """Same bytes: unchanged, and the next run sees it by the time; when it came in stays."""
     decision = decide(known(STORED), replace(read(), **UNSEEN_SIZE))

@@ -67,14 +67,16 @@ def opened(home: Settings) -> Callable[[], EmbeddedCollection]:
 def listed(collection: EmbeddedCollection) -> set[Payload]:
     """What the listing beside a collection says, read without our own code."""
     with sqlite3.connect(collection.listing) as database:
-        rows = database.execute("SELECT * FROM points").fetchall()
-    return {Payload(**dict(zip(Payload.__slots__, row, strict=True))) for row in rows}
+        found = database.execute("SELECT * FROM points")
+        names = [column[0] for column in found.description]
+        rows = found.fetchall()
+    return {Payload(**dict(zip(names, row, strict=True))) for row in rows}
 
 
 def test_a_payload_comes_back_as_it_was() -> None:
     """Each field with its type, whatever its size."""
     assert Listing.of([POINT]).with_bytes("a" * 64) == [POINT]
-    assert Listing.of([POINT]).stamp("data", "cat/1.jpg") == (1, None, 1000, 2**63)
+    assert Listing.of([POINT]).stamp("data", "cat/1.jpg") == (1, None, None, 1000, 2**63)
 
 
 def test_what_is_saved_is_kept_and_what_is_not_is_taken_back(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from qdrant_client import QdrantClient
 
 from exporter import ModelSpec
 from ingest import rebuild as rebuild_module
+from ingest.labels import Label
 from ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from ingest.removal import holdings, remove_dataset
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
@@ -126,6 +128,27 @@ def test_a_collection_of_another_version_is_made_anew(rebuilds: Rebuilds) -> Non
     assert manifest.datasets == {name: str(root) for name, root in rebuilds.roots.items()}
     assert not list(rebuilds.store.directory.glob(".*"))
     rebuilds.ingest("one", {"cat/1.png": "tiger"})
+
+
+def test_synsets_are_kept_and_what_was_left_out_stays_out(
+    rebuilds: Rebuilds, draw: Callable[..., list[Path]]
+) -> None:
+    """A sample of a million pictures is not made whole by making it anew."""
+    request = IngestRequest(
+        dataset=Dataset(name="one", root=rebuilds.roots["one"]),
+        specs=[rebuilds.spec],
+        distances=[Distance.COSINE],
+        label_of=lambda _: Label(class_name="tench", synset="n01440764"),
+    )
+    run_ingest(request, store=rebuilds.store, settings=rebuilds.home, reporter=Quiet(), stop=StopRequest())
+    draw(rebuilds.roots["one"], "cat/3.png", "bird/1.png", seed=7)
+    before = {key: replace(payload, ingested_at="") for key, (payload, _) in rebuilds.stored().items()}
+    rebuilds.age()
+    report = rebuilds.rebuild()
+    assert (report.points, report.embedded, report.gone) == (10, 10, 0)
+    after = {key: replace(payload, ingested_at="") for key, (payload, _) in rebuilds.stored().items()}
+    assert after == before
+    assert [payload.synset for payload in after.values()].count("n01440764") == 5
 
 
 class StoppingLater(Quiet):

@@ -19,6 +19,7 @@ from PIL import Image
 from exporter import ModelSpec, ready_model
 from ingest import reading
 from ingest import run as run_module
+from ingest.labels import Label, LabelOf, folder_label
 from ingest.reading import ReadFile
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from ingest.target import Dataset
@@ -62,6 +63,8 @@ class Ingests:
         specs: Sequence[ModelSpec] | None = None,
         distances: Sequence[Distance] = (Distance.COSINE,),
         labels: Mapping[str, str | None] | None = None,
+        label_of: LabelOf = folder_label,
+        takes: Callable[[FoundFile], bool] | None = None,
         batch_size: int = 16,
         dry_run: bool = False,
         prune: bool = False,
@@ -75,6 +78,8 @@ class Ingests:
             specs=specs or [self.spec],
             distances=distances,
             labels=labels or {},
+            label_of=label_of,
+            takes=takes,
             batch_size=batch_size,
             dry_run=dry_run,
             prune=prune,
@@ -659,6 +664,65 @@ def test_labels_override_folders(ingests: Ingests) -> None:
     assert report.unused_labels == 2
     classes = {payload.path: payload.class_name for payload, _ in ingests.stored().values()}
     assert classes == dict(zip(PICTURES, ["tree", "tiger", "cat", None, "dog"], strict=True))
+
+
+def tiger(found: FoundFile) -> Label:
+    """Of a WordNet that knows cats alone."""
+    in_cats = found.folder_class == "cat"
+    return Label(class_name="tiger", synset="n02129604") if in_cats else folder_label(found)
+
+
+def test_a_synset_lies_beside_the_class_and_labels_take_both_away(
+    ingests: Ingests, no_session: Callable[[], None]
+) -> None:
+    """When the tables come later, too: nothing is embedded again."""
+    ingests.run()
+    no_session()
+    assert counts(ingests.run(label_of=tiger)) == {"updated": 2, "unchanged": 3}
+    assert counts(ingests.run(label_of=tiger)) == {"unchanged": 5}
+    stored = [ingests.payload(path) for path in ("cat/1.png", "cat/2.png", "dog/1.png")]
+    assert [(payload.class_name, payload.synset) for payload in stored] == [
+        ("tiger", "n02129604"),
+        ("tiger", "n02129604"),
+        ("dog", None),
+    ]
+    labels = {"cat/1.png": "tiger", "cat/2.png": None}
+    assert counts(ingests.run(label_of=tiger, labels=labels)) == {"updated": 2, "unchanged": 3}
+    assert {ingests.payload(path).synset for path in labels} == {None}
+
+
+def test_a_synset_stays_with_what_is_touched_copied_and_moved(ingests: Ingests) -> None:
+    """As long as the folder says so."""
+    ingests.run(label_of=tiger)
+    ingests.touch("cat/1.png")
+    ingests.write("cat/copy.png", ingests.root / "cat/1.png")
+    ingests.move("cat/2.png", "cat/deeper/2.png")
+    ingests.write("dog/copy.png", ingests.root / "cat/1.png")
+    assert counts(ingests.run(label_of=tiger)) == {"added": 2, "moved": 1, "unchanged": 4}
+    paths = ("cat/1.png", "cat/copy.png", "cat/deeper/2.png", "dog/copy.png")
+    assert [ingests.payload(path).synset for path in paths] == ["n02129604"] * 3 + [None]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_is_not_taken_is_neither_embedded_nor_removed(ingests: Ingests, dry_run: bool) -> None:
+    """Pruning is for what is gone from the disk; a part of the folder may be asked for after all of it."""
+    ingests.run(takes=lambda found: found.path != "dog/1.png")
+    assert ingests.stored().keys() == {f"data:{path}" for path in PICTURES if path != "dog/1.png"}
+    (ingests.root / "cat/2.png").unlink()
+    report = ingests.run(takes=lambda found: found.path == "1.png", prune=True, dry_run=dry_run)
+    assert (report.found, report.not_taken) == (1, 3)
+    assert counts(report) == {"unchanged": 1, "removed": 1}
+    assert report.collections[0].removed == ["cat/2.png"]
+    assert counts(ingests.run(prune=True)) == {"added": 1, "unchanged": 3} | (
+        {"removed": 1} if dry_run else {}
+    )
+
+
+def test_labels_of_what_is_not_taken_are_not_unused(ingests: Ingests) -> None:
+    """They name pictures that are here."""
+    assert (
+        ingests.run(labels={"cat/1.png": "x"}, takes=lambda found: found.path == "1.png").unused_labels == 0
+    )
 
 
 def test_a_collection_of_another_space_is_refused(ingests: Ingests) -> None:

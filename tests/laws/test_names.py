@@ -49,6 +49,7 @@ PAYLOADS = st.builds(
     mtime_ns=st.integers(-(2**63), 2**63 - 1),
     ingested_at=TEXT,
     moved_from=st.none() | TEXT,
+    synset=st.none() | TEXT,
 )
 IDENTITIES = st.builds(
     ModelIdentity,

@@ -1,0 +1,104 @@
+"""What does a picture take besides its vector? Bytes of an embedded collection's files, and of an ingest.
+
+    python benchmarks/footprint.py [--points 40000] [--dimension 512]
+
+The collection has payloads like those of ImageNet's training pictures, and its index is built. Files are
+counted by the blocks that they take. What an ingest keeps
+in memory of the pictures that it knows is Python's own count (tracemalloc).
+"""
+
+import argparse
+import hashlib
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from store import Clusters, fresh_collection
+
+from ingest.changes import Known
+from lookalike.stores.points import ImagePoint, Payload
+
+CHUNK = 1_000
+
+PARTS = {
+    "payload": ("payload_storage",),
+    "payload indexes": ("payload_index",),
+    "ids": ("id_tracker",),
+    "graph": ("vector_index",),
+    "vectors": ("vector_storage",),
+}
+"""Words in the names of the engine's files; the write-ahead log is bounded and belongs to none."""
+
+
+def main() -> None:
+    """Prints bytes a picture, by part."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--points", type=int, default=40_000)
+    parser.add_argument("--dimension", type=int, default=512)
+    arguments = parser.parse_args()
+    for part, taken in files(arguments.points, arguments.dimension).items():
+        print(f"{part:16} {taken / arguments.points:8.1f} bytes a picture")
+    print(f"{'in an ingest':16} {known(arguments.points) / arguments.points:8.1f} bytes a picture")
+
+
+def files(points: int, dimension: int) -> Mapping[str, int]:
+    """Bytes of an indexed collection, by part."""
+    clusters = Clusters.of(dimension)
+    with fresh_collection(dimension, None) as (place, name):
+        with place.store.open(name) as collection:
+            for start in range(0, points, CHUNK):
+                vectors = clusters.draw(min(CHUNK, points - start), start)
+                rows = zip(payloads(start, len(vectors)), vectors, strict=True)
+                collection.upsert([ImagePoint(payload=payload, vector=vector) for payload, vector in rows])
+        with place.store.open(name) as collection:
+            place.build_index(collection, points)
+        return _by_part(place.store.directory)
+
+
+def known(points: int) -> int:
+    """Bytes in which an ingest remembers so many pictures."""
+    tracemalloc.start()
+    remembered = Known.of("train", payloads(0, points))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    del remembered
+    return taken
+
+
+def payloads(start: int, count: int) -> Iterator[Payload]:
+    """Like those of ImageNet's training pictures, 1,000 classes in turn."""
+    for number in range(start, start + count):
+        synset = f"n{1_440_764 + number % 1000:08}"
+        yield Payload(
+            dataset="train",
+            path=f"{synset}/{synset}_{number}.JPEG",
+            class_name=f"class number {number % 1000}",
+            synset=synset,
+            sha256=hashlib.sha256(str(number).encode()).hexdigest(),
+            width=500,
+            height=375,
+            bytes=110_000 + number % 5000,
+            mtime_ns=1_600_000_000_000_000_000 + number,
+            ingested_at="2026-01-01T00:00:00+00:00",
+        )
+
+
+def _by_part(folder: Path) -> Counter[str]:
+    taken: Counter[str] = Counter()
+    for file in folder.rglob("*"):
+        name = file.relative_to(folder).as_posix()
+        for part, words in PARTS.items():
+            if file.is_file() and any(word in name for word in words):
+                taken[part] += _bytes_of(file)
+    return taken
+
+
+def _bytes_of(file: Path) -> int:
+    """On the disk: the engine's files are larger than what is written in them."""
+    status = file.stat()
+    return 512 * getattr(status, "st_blocks", -(-status.st_size // 512))
+
+
+if __name__ == "__main__":
+    main()

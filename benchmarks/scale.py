@@ -1,0 +1,233 @@
+"""What more pictures would take: disk, memory, machines and time, computed from measured rates.
+
+    python benchmarks/scale.py            # prints the tables of docs/scale.md
+    python benchmarks/scale.py --write    # and puts them in their places there
+
+Every figure follows from `INPUTS` by the formula at the head of its column. After a new measurement change
+the input, and write. Units are decimal: 1 GB is 10^9 bytes.
+"""
+
+import argparse
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
+
+SIZES = (1_281_167, 1_000_000_000)
+"""Pictures: ImageNet's for training, and a thousand million."""
+
+
+class Input(NamedTuple):
+    """A figure that everything else follows from, by the symbol that formulas use."""
+
+    symbol: str
+    value: float
+    unit: str
+    what: str
+    source: str
+
+
+README = "[benchmarks](../benchmarks/README.md#{})"
+EMBEDDING, STORES, COMMANDS = (README.format(part) for part in ("embedding", "stores", "whole-commands"))
+FOOTPRINT = README.format("footprint")
+PLANNING = "[Qdrant, capacity planning](https://qdrant.tech/documentation/capacity-planning/)"
+
+INPUTS = (
+    Input("r512", 7.2, "pictures/s", "whole ingest, VGG16 to `block5_pool`", EMBEDDING),
+    Input("r2048", 14.5, "pictures/s", "whole ingest, ResNet101V2, 30 of its 33 blocks", EMBEDDING),
+    Input("w512", 4718, "points/s", "upserts of 256, 512 x 100,000", STORES),
+    Input("w2048", 4235, "points/s", "upserts of 256, 2048 x 100,000", STORES),
+    Input("i512", 52.2, "s", "index built, 512 x 100,000", STORES),
+    Input("i2048", 111.5, "s", "index built, 2048 x 100,000", STORES),
+    Input("e512", 32.4, "ms", "exact query, p50, 512 x 100,000", STORES),
+    Input("e2048", 107.5, "ms", "exact query, p50, 2048 x 100,000", STORES),
+    Input("h512", 2.3, "ms", "indexed query, p50, 512 x 100,000", STORES),
+    Input("h2048", 3.2, "ms", "indexed query, p50, 2048 x 100,000", STORES),
+    Input("u", 0.93, "s", "unchanged ingest of 10,000 files, from process start to end", COMMANDS),
+    Input("k", 643, "bytes", "a picture that is known, in an ingest's memory", FOOTPRINT),
+    Input("p", 401, "bytes", "a picture's payload", FOOTPRINT),
+    Input("m", 307, "bytes", "its part of the payload indexes (242), ids (29) and graph (35)", FOOTPRINT),
+    Input("f", 115_000, "bytes", "a picture's file", "ImageNet's training pictures: 147.9 GB as an archive"),
+    Input("q", 1.5, "", "memory for a byte of vectors that stay in it", PLANNING),
+    Input("M", 128e9, "bytes", "memory of a server, of which 80 % are used", "chosen"),
+    Input("S", 4e12, "bytes", "disk of a server, of which 80 % are used", "chosen"),
+    Input("T", 30, "days", "in which all pictures are to be embedded", "chosen"),
+)
+VALUES = {each.symbol: each.value for each in INPUTS}
+
+NETWORKS = {512: "VGG16, 512", 2048: "ResNet101V2, 2048"}
+QUANTIZATIONS = {"none": 4.0, "int8": 1.0, "4-bit": 0.5}
+"""Bytes of a value that stay in memory."""
+
+USED = 0.8
+"""Of a server's memory and disk."""
+
+SHARDS_A_NODE = 2
+MEASURED = 100_000
+"""Points of the collections that writing, indexing and asking were measured on."""
+
+
+def main() -> None:
+    """Prints the tables, or writes them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/scale.md")
+    if parser.parse_args().write:
+        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print("\n\n".join(tables()))
+
+
+def with_tables(page: str) -> str:
+    """The page with these tables in the places of those that it has, in their order."""
+    left = tables()
+    return re.sub(r"^\|(?:.*\n)(?:\|.*\n)*", lambda _: f"{next(left)}\n", page, flags=re.MULTILINE)
+
+
+def tables() -> Iterator[str]:
+    """The inputs; then, for each number of pictures, the layouts of a store and the times."""
+    yield inputs()
+    for number in SIZES:
+        yield layouts(number)
+        yield times(number)
+
+
+def inputs() -> str:
+    """Every figure that is not computed."""
+    rows = [[f"`{each.symbol}`", _shown(each), each.what, each.source] for each in INPUTS]
+    return _table(["", "value", "what it is", "where it comes from"], rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """A way to hold so many vectors on a server or several: sizes are bytes, of all servers together."""
+
+    number: int
+    dimension: int
+    in_memory: float
+    replicas: int
+
+    @property
+    def disk(self) -> float:
+        """Whole vectors, the smaller ones beside them where there are any, payloads and what finds them."""
+        smaller = self.in_memory if self.in_memory < QUANTIZATIONS["none"] else 0
+        a_picture = (4 + smaller) * self.dimension + VALUES["p"] + VALUES["m"]
+        return self.replicas * self.number * a_picture
+
+    @property
+    def memory(self) -> float:
+        """The vectors that are compared first, and what does not shrink with them."""
+        a_picture = VALUES["q"] * self.in_memory * self.dimension + VALUES["m"]
+        return self.replicas * self.number * a_picture
+
+    @property
+    def nodes(self) -> int:
+        """As many as memory and disk need; two replicas want three, so that one may fail."""
+        needed = max(self.memory / VALUES["M"], self.disk / VALUES["S"]) / USED
+        return max(math.ceil(needed), 1 if self.replicas == 1 else 3)
+
+    @property
+    def shards(self) -> int:
+        """One for a single node, else a few for each, so that nodes can be added."""
+        return 1 if self.nodes == 1 else SHARDS_A_NODE * self.nodes
+
+    @property
+    def index_s(self) -> float:
+        """For its shards one after the other, on each of the servers at a time."""
+        points = self.number / self.shards
+        one = VALUES[f"i{self.dimension}"] * _steps(points) / _steps(MEASURED)
+        return one * self.replicas * self.shards / self.nodes
+
+
+def layouts(number: int) -> str:
+    """Each network, quantization and number of replicas."""
+    head = [
+        "network",
+        "quantization",
+        "replicas",
+        "disk",
+        "memory",
+        "servers",
+        "shards",
+        "N / shards",
+        "index",
+    ]
+    formulas = ["D values", "b bytes a value", "R", "R N (4D + bD + p + m)", "R N (q b D + m)"]
+    formulas += ["max(memory / M, disk / S) / 0.8", "2 a server", "n"]
+    formulas += ["i (n ln n) / (N₀ ln N₀) R shards / servers"]
+    rows = [[f"*{formula}*" for formula in formulas]]
+    for dimension, network in NETWORKS.items():
+        for quantization, in_memory in QUANTIZATIONS.items():
+            for replicas in (1, 2):
+                layout = Layout(number=number, dimension=dimension, in_memory=in_memory, replicas=replicas)
+                sizes = [_size(layout.disk), _size(layout.memory)]
+                counts = [f"{layout.nodes:,}", f"{layout.shards:,}", _rounded(number / layout.shards)]
+                counts.append(_span(layout.index_s))
+                rows.append([network, quantization, str(replicas), *sizes, *counts])
+    return _table(head, rows)
+
+
+def times(number: int) -> str:
+    """How long everything would take that is done once, and a query."""
+    rows = [["*formula*", "*D = 512*", "*D = 2048*"]]
+    logarithms = math.log(number) / math.log(MEASURED)
+    share = number / MEASURED
+
+    def row(what: str, *cells: str) -> None:
+        rows.append([what, *cells])
+
+    def each(symbol: str) -> list[float]:
+        return [VALUES[f"{symbol}{dimension}"] for dimension in NETWORKS]
+
+    row("the pictures themselves: N f", *[_size(number * VALUES["f"])] * 2)
+    row("embedding, one machine: N / r", *(_span(number / rate) for rate in each("r")))
+    days = VALUES["T"] * 86_400
+    row("machines to embed in T: N / (r T)", *(f"{math.ceil(number / rate / days):,}" for rate in each("r")))
+    row("writing, one writer: N / w", *(_span(number / rate) for rate in each("w")))
+    row("exact query, one shard: e N / N₀", *(_span(e * share / 1000) for e in each("e")))
+    row("indexed query, one shard: h ln N / ln N₀", *(_span(h * logarithms / 1000) for h in each("h")))
+    row("an ingest that changes nothing: u N / 10,000", *[_span(VALUES["u"] * number / 10_000)] * 2)
+    row("what one ingest of all remembers: k N", *[_size(VALUES["k"] * number)] * 2)
+    return _table(["", *NETWORKS.values()], rows)
+
+
+def _steps(points: float) -> float:
+    return points * math.log(points)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _shown(each: Input) -> str:
+    if each.unit == "bytes" and each.value >= MEASURED:
+        return _size(each.value)
+    return f"{each.value:,} {each.unit}".rstrip()
+
+
+def _size(count: float) -> str:
+    """Bytes, in the largest unit that leaves a figure before the point."""
+    for unit, size in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{_rounded(count / size)} {unit}"
+    return f"{_rounded(count)} bytes"
+
+
+def _span(seconds: float) -> str:
+    """A time, in the largest unit of which there are two."""
+    for unit, length in (("years", 365.25 * 86_400), ("days", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        if seconds >= 2 * length:
+            return f"{_rounded(seconds / length)} {unit}"
+    return f"{_rounded(seconds * 1000)} ms"
+
+
+def _rounded(value: float) -> str:
+    """Two figures that count where it is small, no fractions where it is not."""
+    return f"{value:.2g}" if value < 10 else f"{float(f'{value:.3g}'):,.0f}"  # noqa: PLR2004 - two digits
+
+
+if __name__ == "__main__":
+    main()

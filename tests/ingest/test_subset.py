@@ -1,0 +1,92 @@
+"""Which pictures a sample takes: few questions of chance, none of them answered by it."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from hashlib import blake2b
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ingest.labels import Label, folder_label
+from ingest.subset import Chosen, Subset
+from lookalike.errors import SkipReason
+from lookalike.pictures.scan import FoundFile, Skipped
+
+PATHS = [f"{folder}{number}.jpg" for folder in ("", "cat/", "dog/", "dog/small/") for number in range(50)]
+
+
+def found(path: str) -> FoundFile:
+    """A file of that path; where it lies and what is in it is of no matter."""
+    return FoundFile(path=path, file=Path("/anywhere") / path, bytes=1, mtime_ns=1)
+
+
+def taken(paths: Sequence[str], count: int, seed: int = 0) -> set[str]:
+    """The paths that a sample of so many a class takes."""
+    files = [found(path) for path in paths]
+    chosen = Chosen(Subset(max_per_class=count, seed=seed), files, folder_label)
+    return {file.path for file in files if chosen(file)}
+
+
+def test_the_pictures_are_those_of_the_lowest_hashes() -> None:
+    """Worked out once more by sorting: BLAKE2b of seed, NUL and path, each class for itself."""
+    expected = set()
+    for name in (None, "cat", "dog"):
+        own = [path for path in PATHS if found(path).folder_class == name]
+        own.sort(key=lambda path: blake2b(b"7\0" + path.encode(), digest_size=16).hexdigest())
+        expected |= set(own[:10])
+    assert taken(PATHS, 10, seed=7) == expected
+
+
+def test_each_class_has_so_many_and_those_without_one_are_one_more() -> None:
+    """A class that has fewer is taken whole."""
+    chosen = taken([*PATHS, "bird/1.jpg", "bird/2.jpg"], 10)
+    assert Counter(found(path).folder_class for path in chosen) == {None: 10, "cat": 10, "dog": 10, "bird": 2}
+
+
+def test_the_order_of_the_scan_does_not_matter() -> None:
+    """Nor where the folder lies, which is no part of a relative path."""
+    shuffled = random.Random(1).sample(PATHS, len(PATHS))  # noqa: S311 - an order, no secret
+    assert taken(shuffled, 10) == taken(PATHS, 10)
+
+
+def test_a_larger_number_leaves_none_out() -> None:
+    """So that a collection can be filled in steps."""
+    samples = [taken(PATHS, count) for count in (1, 5, 10, 30, 100)]
+    assert all(small < large for small, large in pairwise(samples))
+    assert samples[-1] == set(PATHS)
+
+
+def test_another_seed_is_another_sample() -> None:
+    """As many pictures, other ones."""
+    one, other = taken(PATHS, 10, seed=1), taken(PATHS, 10, seed=2)
+    assert len(one) == len(other)
+    assert len(one & other) < len(one) / 2
+
+
+@pytest.mark.parametrize("new", [f"cat/new{number}.jpg" for number in range(8)])
+def test_a_further_picture_puts_at_most_one_out(new: str) -> None:
+    """And only one of its own class."""
+    before, after = taken(PATHS, 10), taken([*PATHS, new], 10)
+    assert after - before <= {new}
+    assert len(before - after) == len(after - before)
+    assert all(path.startswith("cat/") for path in before - after)
+
+
+def test_classes_are_those_that_pictures_are_given() -> None:
+    """Not those of their folders, where a table says otherwise."""
+    chosen = Chosen(Subset(max_per_class=3), map(found, PATHS), lambda _: Label(class_name="same"))
+    assert sum(chosen(found(path)) for path in PATHS) == 3
+
+
+def test_what_cannot_be_looked_at_counts_for_nothing() -> None:
+    """It has no class; the ingest says that it was skipped."""
+    entries = [Skipped(path="cat/0.jpg", reason=SkipReason.UNREADABLE), found("cat/1.jpg")]
+    chosen = Chosen(Subset(max_per_class=1), entries, folder_label)
+    assert chosen(found("cat/1.jpg"))
+
+
+def test_a_class_that_came_after_the_choice_is_not_taken() -> None:
+    """The next run takes it."""
+    assert not Chosen(Subset(max_per_class=5), map(found, PATHS), folder_label)(found("new/1.jpg"))

@@ -1,0 +1,359 @@
+"""ImageNet's tables, and the classes that follow from them."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.labels import Label
+from ingest.synsets import MAX_BYTES, Synsets, find_upward, read_names, read_solution, synset_labels
+from lookalike.console import Quiet
+from lookalike.errors import UsageError
+from lookalike.pictures.scan import FoundFile
+
+NAMES = """\
+n01440764 tench, Tinca tinca
+n02012849 crane
+n02113186 Cardigan, Cardigan Welsh corgi
+n02963159 cardigan
+n03126707 crane
+n03710637 maillot
+n03710721 maillot, tank suit
+n04008634 projectile, missile
+"""
+"""Lines of the real mapping, with all the first names that two of its synsets share."""
+
+SOLUTION = """\
+ImageId,PredictionString
+ILSVRC2012_val_00048981,n01440764 85 1 499 272
+ILSVRC2012_val_00037956,n02012849 131 0 499 254 n02012849 0 39 78 117
+ILSVRC2012_val_00000001,n09999999 1 2 3 4
+"""
+
+
+class Said(Quiet):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        """One line."""
+        self.lines.append(message)
+
+
+def found(path: str) -> FoundFile:
+    """A picture of that path."""
+    return FoundFile(path=path, file=Path("/anywhere") / path, bytes=1, mtime_ns=1)
+
+
+@pytest.fixture
+def competition(tmp_path: Path) -> Path:
+    """The unpacked folder, with its tables and without a picture."""
+    root = tmp_path / "imagenet-object-localization-challenge"
+    (root / "ILSVRC/Data/CLS-LOC/train/n01440764").mkdir(parents=True)
+    (root / "LOC_synset_mapping.txt").write_text(NAMES, encoding="utf-8")
+    (root / "LOC_val_solution.csv").write_text(SOLUTION, encoding="utf-8")
+    return root
+
+
+def labels_of(root: Path, reporter: Quiet | None = None, **given: Path | None) -> Callable[[str], Label]:
+    """What the pictures of a dataset are, by path."""
+    tables = {"names": None, "solution": None} | given
+    label_of = synset_labels(root, reporter=reporter or Quiet(), **tables)
+    return lambda path: label_of(found(path))
+
+
+def tench() -> Label:
+    """The label of a tench."""
+    return Label(class_name="tench", synset="n01440764")
+
+
+def written(tmp_path: Path, content: str | bytes) -> Path:
+    """A table, whatever is in it."""
+    file = tmp_path / "table"
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return file
+
+
+def test_the_class_is_the_first_name(tmp_path: Path) -> None:
+    """Where two synsets share it, in capitals or not, each has its id behind it."""
+    assert read_names(written(tmp_path, NAMES)) == {
+        "n01440764": "tench",
+        "n02012849": "crane (n02012849)",
+        "n02113186": "Cardigan (n02113186)",
+        "n02963159": "cardigan (n02963159)",
+        "n03126707": "crane (n03126707)",
+        "n03710637": "maillot (n03710637)",
+        "n03710721": "maillot (n03710721)",
+        "n04008634": "projectile",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "n01440764 tench, Tinca tinca\r\n\r\nn04507155 umbrella",
+        "\ufeffn01440764 tench\nn04507155 umbrella\n",
+        "n01440764\ttench, Tinca tinca\nn04507155\tumbrella\n",
+        "  n01440764   tench \n n04507155 umbrella\n",
+    ],
+    ids=["windows-line-ends", "byte-order-mark", "tabs-as-in-words.txt", "spaces"],
+)
+def test_lists_of_other_programs_are_read(text: str, tmp_path: Path) -> None:
+    """WordNet's own `words.txt` has tabs."""
+    assert read_names(written(tmp_path, text)) == {"n01440764": "tench", "n04507155": "umbrella"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "holds no lines like"),
+        ("n01440764 tench\nn04507155\n", "line 2 is not like"),
+        ("n01440764 tench\nn04507155 , , \n", "line 2 is not like"),
+        ("n1440764 tench\n", "line 1 is not like"),
+        ("n0144076\u0664 tench\n", "line 1 is not like"),
+        ("path,class\n", "line 1 is not like"),
+        ("n01440764 ten\0ch\n", "line 1 is not like"),
+        ("n01440764 ten\x1b[31mch\n", "line 1 is not like"),
+        ("n01440764 tench\nn01440764 trout\n", "line 2 names n01440764 a second time"),
+        ("n01440764 tench\n".encode("utf-16"), "cannot be read as UTF-8 text"),
+        ("n01440764 tanche \u00e0 t\u00eate\n".encode("latin-1"), "cannot be read as UTF-8 text"),
+        (b"\0" * 1000, "line 1 is not like"),
+        (b"x" * 1_000_000, "line 1 is not like"),
+    ],
+    ids=[
+        "empty",
+        "id-alone",
+        "no-name",
+        "short-id",
+        "other-digits",
+        "another-table",
+        "nul",
+        "escape",
+        "twice",
+        "utf-16",
+        "latin-1",
+        "zeros",
+        "endless-line",
+    ],
+)
+def test_a_mapping_that_is_wrong_is_refused_with_what_is_wrong(
+    content: str | bytes, said: str, tmp_path: Path
+) -> None:
+    """In a message of reasonable length that names the file."""
+    file = written(tmp_path, content)
+    with pytest.raises(UsageError, match=said) as refused:
+        read_names(file)
+    assert str(file) in str(refused.value)
+    assert len(str(refused.value)) < len(str(file)) + 300
+
+
+def test_the_first_synset_of_a_prediction_counts(tmp_path: Path) -> None:
+    """A picture has a box for each object; an empty prediction says nothing."""
+    assert read_solution(written(tmp_path, f"\ufeff{SOLUTION}ILSVRC2012_val_00000002,\n\n")) == {
+        "ILSVRC2012_val_00048981": "n01440764",
+        "ILSVRC2012_val_00037956": "n02012849",
+        "ILSVRC2012_val_00000001": "n09999999",
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "the header must be ImageId,PredictionString and is $"),
+        ("ILSVRC2012_val_00048981,n01440764 1 2 3 4\n", "header must be .* and is ILSVRC2012_val_00048981"),
+        ("ImageId\nx\n", "and is ImageId$"),
+        (f"{'x' * 100_000}\n", "header must be"),
+        ("ImageId,PredictionString\na,tench 1 2 3 4\n", "line 2 predicts 'tench', which is no synset"),
+        ("ImageId,PredictionString\na,\0\n", r"line 2 predicts '\\x00', which is no synset"),
+        (f"ImageId,PredictionString\na,{'x' * 100_000}\n", "line 2 predicts 'x+', which is no synset"),
+        (f"ImageId,PredictionString\na,{'x' * 200_000}\n", "cannot be read as a CSV"),
+        ("ImageId,PredictionString\na,n01440764\na,n01440764\n", "line 3 names a a second time"),
+        (SOLUTION.encode("utf-16"), "cannot be read as UTF-8 text"),
+    ],
+    ids=[
+        "empty",
+        "no-header",
+        "missing-column",
+        "endless-header",
+        "name",
+        "nul",
+        "long-prediction",
+        "endless-field",
+        "twice",
+        "utf-16",
+    ],
+)
+def test_a_solution_that_is_wrong_is_refused_with_what_is_wrong(
+    content: str | bytes, said: str, tmp_path: Path
+) -> None:
+    """In a message of reasonable length that names the file."""
+    file = written(tmp_path, content)
+    with pytest.raises(UsageError, match=said) as refused:
+        read_solution(file)
+    assert str(file) in str(refused.value)
+    assert len(str(refused.value)) < len(str(file)) + 400
+
+
+def test_a_short_row_of_a_solution_says_nothing(tmp_path: Path) -> None:
+    """As an empty prediction does."""
+    assert read_solution(written(tmp_path, "ImageId,PredictionString\na\n")) == {}
+
+
+@pytest.mark.parametrize("read", [read_names, read_solution])
+def test_what_is_no_file_or_too_large_is_refused_unread(read: Callable[[Path], Any], tmp_path: Path) -> None:
+    """A folder, nothing at all, and a file that would fill the memory."""
+    (tmp_path / "folder").mkdir()
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(MAX_BYTES + 1)
+    for name, said in (
+        ("folder", "is not a file"),
+        ("none", "cannot be read as UTF-8 text"),
+        ("large", "is larger"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            read(tmp_path / name)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
+def test_a_pipe_or_device_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    """Nobody may ever write to the one, and the other never ends."""
+    os.mkfifo(tmp_path / "pipe")
+    for read in (read_names, read_solution):
+        with pytest.raises(UsageError, match="is not a file; name the table itself"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("root", "path"),
+    [
+        ("ILSVRC/Data/CLS-LOC/train", "n01440764/n01440764_10026.JPEG"),
+        (".", "ILSVRC/Data/CLS-LOC/train/n01440764/n01440764_10026.JPEG"),
+        ("ILSVRC/Data/CLS-LOC", "train/n01440764/n01440764_10026.JPEG"),
+        ("ILSVRC/Data/CLS-LOC/train/n01440764", "n01440764_10026.JPEG"),
+        ("ILSVRC/Data/CLS-LOC/val", "ILSVRC2012_val_00048981.JPEG"),
+        ("ILSVRC/Data/CLS-LOC", "val/ILSVRC2012_val_00048981.JPEG"),
+        ("ILSVRC/Data/CLS-LOC/val", "n01440764/ILSVRC2012_val_00037956.JPEG"),
+        ("ILSVRC/Data/CLS-LOC/train", "n02012849/n01440764/1.JPEG"),
+    ],
+    ids=["train", "all", "cls-loc", "one-folder", "val", "val-of-cls-loc", "sorted-val", "nested"],
+)
+def test_a_picture_is_of_its_folders_synset_or_of_the_one_that_the_solution_says(
+    root: str, path: str, competition: Path
+) -> None:
+    """Wherever in the competition's folder the dataset begins; the tables are found above it."""
+    assert labels_of((competition / root).resolve())(path) == tench()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "ILSVRC/Data/CLS-LOC/test/ILSVRC2012_test_00000001.JPEG",
+        "ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_00000009.JPEG",
+        "test/ILSVRC2012_test_00000001.JPEG",
+    ],
+)
+def test_what_no_table_knows_has_no_class(path: str, competition: Path) -> None:
+    """Neither `ILSVRC` nor `test` is one."""
+    assert labels_of(competition)(path) == Label(class_name=None)
+
+
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [
+        ("n09999999/1.JPEG", Label(class_name="n09999999", synset="n09999999")),
+        ("val/ILSVRC2012_val_00000001.JPEG", Label(class_name="n09999999", synset="n09999999")),
+    ],
+)
+def test_a_synset_without_a_name_is_called_by_its_id(path: str, label: Label, competition: Path) -> None:
+    """So that pictures of training and validation agree."""
+    assert labels_of(competition)(path) == label
+
+
+@pytest.mark.parametrize(
+    ("path", "class_name"),
+    [
+        ("cat/1.jpg", "cat"),
+        ("1.jpg", None),
+        ("n0144076/1.jpg", "n0144076"),
+        ("n014407641/1.jpg", "n014407641"),
+        ("xn01440764/1.jpg", "xn01440764"),
+        ("tench/ILSVRC2012_val_00000009.JPEG", "tench"),
+        ("val/1.jpg", "val"),
+        ("test/ILSVRC2012_val_00000009.JPEG", "test"),
+    ],
+)
+def test_other_pictures_have_their_folders_class(
+    path: str, class_name: str | None, competition: Path
+) -> None:
+    """Also beside ImageNet's; and no synset."""
+    assert labels_of(competition)(path) == Label(class_name=class_name)
+
+
+def test_without_tables_nothing_is_told_apart(tmp_path: Path) -> None:
+    """A folder that happens to be called like a synset is a class like any other."""
+    said = Said()
+    label_of = labels_of(tmp_path, said)
+    assert label_of("n01440764/1.jpg") == Label(class_name="n01440764")
+    assert label_of("val/ILSVRC2012_val_00048981.JPEG") == Label(class_name="val")
+    assert said.lines == []
+
+
+def test_the_nearest_table_is_taken_and_named(competition: Path) -> None:
+    """On stderr, for it may be another one than was thought of."""
+    root = competition / "ILSVRC/Data/CLS-LOC/train"
+    (root / "LOC_synset_mapping.txt").write_text("n01440764 Schleie\n")
+    said = Said()
+    assert labels_of(root, said)("n01440764/1.JPEG").class_name == "Schleie"
+    assert said.lines == [
+        f"names of synsets from {root / 'LOC_synset_mapping.txt'}",
+        f"synsets of validation pictures from {competition / 'LOC_val_solution.csv'}",
+    ]
+
+
+def test_tables_are_not_looked_for_further_up(competition: Path) -> None:
+    """Five folders lie between one synset's pictures and the tables; what lies higher belongs to others."""
+    deepest = competition / "ILSVRC/Data/CLS-LOC/train/n01440764"
+    assert find_upward(deepest, "LOC_val_solution.csv") == competition / "LOC_val_solution.csv"
+    assert find_upward(deepest / "deeper", "LOC_val_solution.csv") is None
+
+
+def test_tables_that_are_named_go_before_those_that_lie_near(competition: Path, tmp_path: Path) -> None:
+    """And may lie anywhere."""
+    names = tmp_path / "names.txt"
+    names.write_text("n01440764 Schleie\nn02012849 Kranich\n")
+    solution = tmp_path / "solution.csv"
+    solution.write_text("ImageId,PredictionString\nILSVRC2012_val_00048981,n02012849 1 2 3 4\n")
+    label_of = labels_of(competition, names=names, solution=solution)
+    assert label_of("train/n01440764/1.JPEG").class_name == "Schleie"
+    assert label_of("val/ILSVRC2012_val_00048981.JPEG").class_name == "Kranich"
+
+
+@pytest.mark.parametrize("kind", ["folder", "nonsense", "link to nowhere"])
+def test_a_table_that_was_found_and_cannot_be_used_is_one_warning(kind: str, competition: Path) -> None:
+    """The ingest goes on as without it; one that was named is refused."""
+    table = competition / "LOC_synset_mapping.txt"
+    table.unlink()
+    if kind == "folder":
+        table.mkdir()
+    elif kind == "nonsense":
+        table.write_bytes(b"\xff\x00nonsense")
+    else:
+        table.symlink_to("nowhere")
+    said = Said()
+    label_of = labels_of(competition, said)
+    assert len([line for line in said.lines if line.startswith("warning: going on without")]) == 1
+    assert label_of("val/ILSVRC2012_val_00048981.JPEG").synset == "n01440764"
+    with pytest.raises(UsageError, match=str(table)):
+        labels_of(competition, names=table)
+
+
+def test_a_label_is_a_matter_of_names_alone() -> None:
+    """No file is looked at: a scan of a million pictures has done that."""
+    synsets = Synsets(names={"n01440764": "tench"}, pictures={"a": "n01440764"})
+    assert synsets.label_of(found("not/there/a.jpg")) == tench()
