@@ -1,9 +1,11 @@
 """How long `search evaluate` takes and how much memory, as a process, on vectors of a size of one's choice.
 
     python benchmarks/evaluate.py [--points 10000] [--dimension 2048] [--classes 10] [--rounds 3]
+        [--fusion calibrated]
 
 The collection is filled with random clouds, one a class, in an embedded store of its own; the command is
-then run on it from process start to its last line. Reading the vectors from the store is part of it.
+then run on it from process start to its last line. Reading the vectors from the store is part of it. With
+`--fusion` there is a second collection of the same pictures, of 512 values, and the two are evaluated fused.
 """
 
 import argparse
@@ -16,16 +18,20 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from machine import describe
 
-from lookalike.backbones import Pooling
+from lookalike.backbones import Pooling, backbone_named
 from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
 from lookalike.stores.embedded import EmbeddedStore
 from lookalike.stores.points import ImagePoint, Payload
 
 BATCH = 500
+
+SECOND_DIMENSION = 512
 
 
 def main() -> None:
@@ -35,23 +41,31 @@ def main() -> None:
     parser.add_argument("--dimension", type=int, default=2048)
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--fusion", help="rrf, zscore or calibrated")
     arguments = parser.parse_args()
+    print(describe())
     with tempfile.TemporaryDirectory() as folder:
         fill(Path(folder), arguments.points, arguments.dimension, arguments.classes)
-        rounds = [measure(Path(folder)) for _ in range(arguments.rounds)]
+        words = []
+        if arguments.fusion:
+            fill(Path(folder), arguments.points, SECOND_DIMENSION, arguments.classes, backbone="vgg16")
+            words = ["--backbone", "both", "--fusion", arguments.fusion]
+        rounds = [measure(Path(folder), words) for _ in range(arguments.rounds)]
     for seconds, megabytes in rounds:
         print(f"{seconds:.1f} s, peak {megabytes:.0f} MB", flush=True)
     seconds, megabytes = (statistics.median(column) for column in zip(*rounds, strict=True))
-    size = f"{arguments.points} x {arguments.dimension}"
+    size = f"{arguments.points} x {arguments.dimension}" + (
+        f" + {SECOND_DIMENSION}" if arguments.fusion else ""
+    )
     print(f"median of {arguments.rounds}, {size}: {seconds:.1f} s, peak {megabytes:.0f} MB")
 
 
-def fill(folder: Path, points: int, dimension: int, classes: int) -> None:
+def fill(folder: Path, points: int, dimension: int, classes: int, *, backbone: str = "resnet101v2") -> None:
     """Random vectors, all positive as a network's are, around a centre for each class."""
     random = np.random.default_rng(0)
     centres = random.exponential(size=(classes, dimension))
     store = EmbeddedStore(folder / "qdrant")
-    manifest = manifest_of(dimension)
+    manifest = manifest_of(dimension, backbone)
     store.create(manifest)
     with store.open(manifest.collection) as collection:
         for start in range(0, points, BATCH):
@@ -67,11 +81,11 @@ def fill(folder: Path, points: int, dimension: int, classes: int) -> None:
             )
 
 
-def manifest_of(dimension: int) -> CollectionManifest:
+def manifest_of(dimension: int, backbone: str = "resnet101v2") -> CollectionManifest:
     """Of a model that there is not; an evaluation needs none."""
     identity = ModelIdentity(
-        backbone="resnet101v2",
-        layer="post_relu",
+        backbone=backbone,
+        layer=backbone_named(backbone).default_layer,
         pooling=Pooling.AVG,
         preprocessing="none",
         precision="float32",
@@ -106,9 +120,9 @@ def payload_of(number: int, classes: int) -> Payload:
     )
 
 
-def measure(folder: Path) -> tuple[float, float]:
+def measure(folder: Path, words: Sequence[str]) -> tuple[float, float]:
     """Seconds and the peak in MB (VmHWM, so Linux only) of one run of the command."""
-    command = [Path(sys.executable).parent / "search", "evaluate", "--json"]
+    command = [Path(sys.executable).parent / "search", "evaluate", "--json", *words]
     environment = os.environ | {"LOOKALIKE_HOME": str(folder), "LOOKALIKE_STORE": "embedded"}
     started, peaks = time.perf_counter(), [0.0]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -117,7 +131,8 @@ def measure(folder: Path) -> tuple[float, float]:
         out, _ = process.communicate()
         seconds = time.perf_counter() - started
         watcher.join()
-    json.loads(out)
+    for line in out.splitlines():
+        json.loads(line)
     return seconds, peaks[0]
 
 

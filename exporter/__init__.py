@@ -2,21 +2,44 @@
 
 `ready_model` hands a model file to the other stages, exporting it first where it is not there yet;
 `unpooled_model` hands over the same model with every value of its last layer; `outdated` says which
-collections this version's models do not fit.
+collections this version's models do not fit; `calibrated` finds the quantization of an int8 model.
+`named_head` and `head_of` find a new last layer.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exporter.export import FeatureModel, ModelFile, ModelSpec, outdated, ready_model, unpooled_model
+    from exporter.export import (
+        FeatureModel,
+        ModelFile,
+        ModelSpec,
+        calibrated,
+        outdated,
+        ready_model,
+        unpooled_model,
+    )
+    from exporter.heads import Head, head_name, head_of, head_path, named_head
 
-__all__ = ["FeatureModel", "ModelFile", "ModelSpec", "outdated", "ready_model", "unpooled_model"]
+__all__ = [
+    "FeatureModel",
+    "Head",
+    "ModelFile",
+    "ModelSpec",
+    "calibrated",
+    "head_name",
+    "head_of",
+    "head_path",
+    "named_head",
+    "outdated",
+    "ready_model",
+    "unpooled_model",
+]
 
 
 def __getattr__(name: str) -> object:
     """Imports what is in `__all__` when it is asked for: the command must not wait for it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from exporter import export
+    from exporter import export, heads
 
-    return getattr(export, name)
+    return getattr(export if hasattr(export, name) else heads, name)

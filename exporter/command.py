@@ -2,16 +2,34 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from exporter.export import ModelFile, ModelSpec, export_to, known_models, ready_model
+from exporter.export import ModelFile, ModelSpec, calibrated, export_to, known_models, ready_model
 from lookalike.backbones import BACKBONES
 from lookalike.console import StderrReporter, Verbose, command_app, run_command
+from lookalike.errors import UsageError
 from lookalike.files import named_path
-from lookalike.options import JsonOption, LayerOption, PoolingOption, WeightsOption
+from lookalike.manifest import Precision
+from lookalike.options import (
+    JsonOption,
+    LayerOption,
+    PoolingOption,
+    PrecisionOption,
+    StoreOption,
+    WeightsOption,
+    store_in_use,
+)
 from lookalike.settings import Settings
+
+if TYPE_CHECKING:
+    from exporter.fit import FitReport
+
+CalibrateOption = Annotated[
+    Path | None,
+    typer.Option("--calibrate", metavar="DIR", help="Pictures that an int8 model is calibrated on."),
+]
 
 app = command_app("Turn Keras' ResNet101V2 and VGG16 into ONNX models.")
 
@@ -26,6 +44,8 @@ def run(
     weights: WeightsOption = "imagenet",
     layer: LayerOption = None,
     pooling: PoolingOption = None,
+    precision: PrecisionOption = Precision.FP32,
+    calibrate: CalibrateOption = None,
     output: Annotated[
         Path | None, typer.Option("--output", help="Write the model here and not among the others.")
     ] = None,
@@ -33,8 +53,9 @@ def run(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Export one model; nothing is done where it is there already."""
-    spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights)
+    spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
     settings, reporter = Settings.from_environment(), StderrReporter()
+    spec = _calibrated(spec, calibrate, settings, reporter)
     if output is not None:
         model = export_to(named_path(str(output), "--output"), spec, settings=settings, reporter=reporter)
     else:
@@ -61,7 +82,8 @@ def list_models(as_json: JsonOption = False, verbose: Verbose = False) -> None: 
         weights = source.path if source.kind == "file" else source.kind
         megabytes = model.path.stat().st_size / 1e6
         typer.echo(
-            f"  {model.path}  {megabytes:.0f} MB, {model.manifest.identity.dimension} values, from {weights}"
+            f"  {model.path}  {megabytes:.0f} MB, {model.manifest.precision}, "
+            f"{model.manifest.identity.dimension} values, from {weights}"
         )
 
 
@@ -71,16 +93,29 @@ def verify(
     weights: WeightsOption = "imagenet",
     layer: LayerOption = None,
     pooling: PoolingOption = None,
+    precision: PrecisionOption = Precision.FP32,
+    calibrate: CalibrateOption = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option("--pictures", metavar="DIR", help="Compare fp16 or int8 with fp32 on these."),
+    ] = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Check a model, and compare it with Keras."""
-    from exporter.verify import verify_model
+    """Check a model, and compare it with Keras; one of 16 or 8 bits is compared with that of 32."""
+    from exporter.verify import Comparison, verify_model
 
-    spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights)
+    spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
+    if pictures is not None and precision is Precision.FP32:
+        raise UsageError("--pictures are what fp16 and int8 are compared with fp32 on; add --precision")
+    folder = _folder(pictures, "--pictures")
     settings, reporter = Settings.from_environment(), StderrReporter()
-    model = ready_model(spec, settings=settings, reporter=reporter)
-    report = verify_model(model, spec)
+    spec = _calibrated(spec, calibrate or pictures, settings, reporter)
+    model, comparison = ready_model(spec, settings=settings, reporter=reporter), None
+    if precision is not Precision.FP32:
+        fp32 = ready_model(spec.in_fp32, settings=settings, reporter=reporter)
+        comparison = Comparison(fp32=fp32, pictures=folder)
+    report = verify_model(model, spec, comparison)
     if as_json:
         typer.echo(json.dumps({"schema": 1, "path": str(model.path), **report.to_json()}))
     else:
@@ -88,6 +123,109 @@ def verify(
             typer.echo(f"{check.outcome:8}{check.name}: {check.detail}")
     if report.failed:
         raise typer.Exit(1)
+
+
+@app.command("fit")
+def fit(
+    collection: Annotated[
+        list[str],
+        typer.Option("--collection", metavar="NAME", help="Whose pictures and classes; may be repeated."),
+    ],
+    name: Annotated[str, typer.Option("--name", metavar="HEAD", help="What the new layer is called.")],
+    class_name: Annotated[
+        list[str] | None,
+        typer.Option("--class", metavar="CLASS", help="Only this class; may be repeated. Default: all."),
+    ] = None,
+    dims: Annotated[
+        int | None,
+        typer.Option(
+            "--dims", min=1, metavar="D", help="Values that it gives; default: as many as the base."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of what is held out.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace another head of this name.")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001
+) -> None:
+    """Fit a new last layer to the classes of a collection."""
+    from exporter.fit import FitRequest, fit_head
+
+    request = FitRequest(
+        collections=collection,
+        name=name,
+        classes=class_name or (),
+        dims=dims,
+        seed=seed,
+        force=force,
+    )
+    settings, reporter = Settings.from_environment(), StderrReporter()
+    with store_in_use(store, settings, reporter) as opened:
+        report = fit_head(request, store=opened, settings=settings, reporter=reporter)
+    typer.echo(json.dumps(_fit_json(report)) if as_json else _fit_text(report))
+
+
+def _calibrated(
+    spec: ModelSpec, named: Path | None, settings: Settings, reporter: StderrReporter
+) -> ModelSpec:
+    """The spec, with its quantization where it is one of int8."""
+    folder = _folder(named, "--calibrate")
+    if spec.precision is not Precision.INT8:
+        return spec
+    if folder is None:
+        raise UsageError(
+            "an int8 model is calibrated on pictures: name a folder of them with --calibrate DIR "
+            "(ingest sample DIR draws one)"
+        )
+    return calibrated(spec, folder, settings=settings, reporter=reporter)
+
+
+def _folder(named: Path | None, option: str) -> Path | None:
+    folder = named_path(str(named), option) if named is not None else None
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{option}: {folder} {'is not a folder' if folder.exists() else 'does not exist'}")
+    return folder
+
+
+def _fit_json(report: "FitReport") -> dict[str, object]:
+    head = report.head
+    return {
+        "schema": 1,
+        "head": head.key,
+        "path": str(report.path),
+        "model": str(report.model),
+        "made": report.made,
+        "base": head.base.identity.to_json(),
+        "dimension": head.identity.dimension,
+        "classes": list(head.classes),
+        **head.record,
+    }
+
+
+def _fit_text(report: "FitReport") -> str:
+    head, record = report.head, report.head.record
+    parts, method = record["split"], record["method"]
+    strength = "" if method["strength"] is None else f" {method['strength']:g}"
+    count = len(record["candidates"])
+    lines = [
+        f"{head.key}: {len(head.classes)} classes, {parts['training']} pictures",
+        f"method: {method['method']}{strength}, pull {method['pull']:g}, the best of {count} candidates",
+    ]
+    before, after = (record["held_out_against_training"][side] for side in ("before", "after"))
+    if before and after:
+        said = f"{parts['held_out']} more, held out, among these"
+        lines.append(f"{said:36}  before   after")
+        lines += [f"{title:36}  {before[key]:.4f}  {after[key]:.4f}" for key, title in _FIT_FIGURES.items()]
+    there = "" if report.made else ", which was there already"
+    lines += [f"{report.path}{there}", f"{report.model}", f"next: ingest run DIR --head {head.name}"]
+    return "\n".join(lines)
+
+
+_FIT_FIGURES = {
+    "precision_at_1": "precision@1",
+    "precision_at_10": "precision@10",
+    "mean_average_precision": "mean average precision",
+}
 
 
 def _record(model: ModelFile) -> dict[str, object]:

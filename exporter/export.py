@@ -6,14 +6,17 @@ file, so that the right model is found without opening it. The embedder reads th
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.graph import build_graph
+from exporter.heads import Head
 from exporter.network import Flatten, Network, SubNetwork
 from exporter.onnx_file import OnnxModel, write_onnx
+from exporter.precision import calibration, has_int8, kept_in_fp32, write_fp16, write_int8
 from exporter.resnet101v2 import resnet101v2
 from exporter.sources import WeightsFile, locate_weights, weights_kind, weights_path
 from exporter.vgg16 import vgg16
@@ -24,22 +27,27 @@ from lookalike.console import Reporter
 from lookalike.errors import ManifestError, ModelError, UsageError, WeightsError
 from lookalike.files import atomic_path, named_path, parse_json, sweep_partials, write_json
 from lookalike.manifest import (
+    FLOAT32,
     METADATA_KEY,
     SCHEMA_VERSION,
     CollectionManifest,
     ModelIdentity,
     ModelManifest,
+    Precision,
+    Quantization,
     WeightsKind,
     WeightsSource,
 )
 from lookalike.pictures.decoding import preprocessing_id
+from lookalike.pictures.sampling import sample_of
 from lookalike.settings import Settings
 from lookalike.stores.points import MAX_DIMENSION
 
 GRAPH_REVISION = 1
 """Raised whenever the same identity is built into another graph, so that models are exported anew."""
 
-PRECISION = "float32"
+CALIBRATED_ON = 64
+"""Pictures; twice as many changed no neighbour that could be told from chance."""
 
 EXPORT_TIMEOUT_S = 600.0
 """How long to wait for another process that makes a model, downloads included."""
@@ -52,12 +60,17 @@ NETWORKS = {RESNET101V2.name: resnet101v2, VGG16.name: vgg16}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """What is wanted: `weights` is `imagenet`, `imagenet-wheel` or the path of a Keras file."""
+    """What is wanted: `weights` is `imagenet`, `imagenet-wheel` or the path of a Keras file.
+
+    An int8 model needs its `quantization`, which `calibrated` finds.
+    """
 
     backbone: Backbone
     layer: str
     pooling: Pooling
     weights: str
+    precision: Precision = Precision.FP32
+    quantization: Quantization | None = None
 
     @classmethod
     def of(
@@ -67,12 +80,13 @@ class ModelSpec:
         layer: str | None = None,
         pooling: str | None = None,
         weights: str = WeightsKind.IMAGENET,
+        precision: str = Precision.FP32,
     ) -> "ModelSpec":
         """Fills in the defaults of a backbone and refuses what does not fit together.
 
         Raises:
-            UsageError: an unknown backbone or layer, a pooling that the layer does not take, or vectors
-                too long for Qdrant.
+            UsageError: an unknown backbone or layer, a pooling that the layer does not take, vectors too long
+                for Qdrant, or int8 where nothing would be of 8 bits.
         """
         record = backbone_named(backbone)
         tap = layer or record.default_layer
@@ -82,7 +96,13 @@ class ModelSpec:
             layer=tap,
             pooling=check_pooling(record, tap, Pooling(pooling) if pooling else None),
             weights=str(weights),
+            precision=Precision(precision),
         )
+        if spec.precision is Precision.INT8 and not has_int8(spec.network):
+            raise UsageError(
+                f"int8 leaves the first convolution as it is, and there is no other up to {tap}; "
+                "use a later layer or --precision fp32"
+            )
         if spec.dimension > MAX_DIMENSION:
             raise UsageError(
                 f"{record.title} {tap} flattened gives {spec.dimension:,} values and Qdrant takes "
@@ -91,15 +111,26 @@ class ModelSpec:
         return spec
 
     @classmethod
-    def of_collection(cls, manifest: CollectionManifest) -> "ModelSpec":
+    def of_collection(cls, manifest: CollectionManifest | ModelManifest) -> "ModelSpec":
         """What a collection was made with, its weights from where they came."""
         identity, source = manifest.identity, manifest.weights
-        return cls.of(
+        spec = cls.of(
             identity.backbone,
             layer=identity.layer,
             pooling=identity.pooling,
             weights=str(source.path) if source.kind is WeightsKind.FILE else source.kind,
+            precision=manifest.precision,
         )
+        return replace(spec, quantization=manifest.quantization)
+
+    @property
+    def space(self) -> str:
+        """The precision in the identity: one for fp32 and fp16, and for int8 one for each quantization."""
+        if self.precision is not Precision.INT8:
+            return FLOAT32
+        if self.quantization is None:
+            raise UsageError("an int8 model has to be calibrated on pictures")
+        return self.quantization.precision
 
     @property
     def unpooled(self) -> "ModelSpec":
@@ -108,6 +139,11 @@ class ModelSpec:
         So its vectors may be longer than Qdrant takes.
         """
         return replace(self, pooling=Pooling.FLATTEN)
+
+    @property
+    def in_fp32(self) -> "ModelSpec":
+        """The same in 32 bits: what fewer bits are compared with."""
+        return replace(self, precision=Precision.FP32, quantization=None)
 
     @property
     def network(self) -> SubNetwork:
@@ -155,18 +191,26 @@ class FeatureModel:
 
 
 def ready_model(
-    wanted: ModelSpec | CollectionManifest, *, settings: Settings, reporter: Reporter
+    wanted: "ModelSpec | Head | CollectionManifest", *, settings: Settings, reporter: Reporter
 ) -> ModelFile:
-    """The model for a spec, or the one that a collection was made with; exported where it is not here.
+    """The model for a spec or a head, or of a collection; exported where it is not here.
 
     Raises:
         WeightsError: the weights cannot be had or do not fit.
         ManifestError: the weights of a collection are not what they were when it was made.
         StoreLockedError: another process has been making a model all the while.
     """
+    if isinstance(wanted, Head):
+        from exporter.headed import ready_headed_model
+
+        return ready_headed_model(wanted, settings=settings, reporter=reporter)
     if isinstance(wanted, CollectionManifest):
         _require_current(wanted)
-        spec = ModelSpec.of_collection(wanted)
+        if wanted.identity.head is not None:
+            from exporter.headed import model_of_headed_collection
+
+            return model_of_headed_collection(wanted, settings=settings, reporter=reporter)
+        spec = _to_search_with(wanted)
         return _model_of_collection(wanted, spec, wanted.identity, settings, reporter)
     return _model_of_spec(wanted, settings, reporter)
 
@@ -179,7 +223,7 @@ def unpooled_model(wanted: CollectionManifest, *, settings: Settings, reporter: 
         WeightsError, ManifestError, StoreLockedError: as `ready_model`.
     """
     _require_current(wanted)
-    spec = ModelSpec.of_collection(wanted)
+    spec = _to_search_with(wanted)
     if spec.pooling is Pooling.NONE:
         raise UsageError(f"{spec.backbone.title}'s {spec.layer} gives vectors; it has no pooling to undo")
     spec = spec.unpooled
@@ -187,6 +231,50 @@ def unpooled_model(wanted: CollectionManifest, *, settings: Settings, reporter: 
     model = _model_of_collection(wanted, spec, identity, settings, reporter)
     height, width, channels = spec.network.shape
     return FeatureModel(path=model.path, shape=(height, width, channels))
+
+
+def calibrated(
+    spec: ModelSpec,
+    folder: Path,
+    *,
+    recorded: Callable[[], Iterable[CollectionManifest]] = tuple,
+    settings: Settings,
+    reporter: Reporter,
+) -> ModelSpec:
+    """The spec with its quantization, where it is one of int8 that lacks it.
+
+    That of a recorded collection with the same weights, layer and pooling is taken over, so that its space
+    goes on; else the pictures of a folder are looked at.
+
+    Raises:
+        UsageError: none of them can be read.
+        WeightsError, StoreLockedError: as `ready_model`.
+    """
+    if spec.precision is not Precision.INT8 or spec.quantization is not None:
+        return spec
+    known = [manifest for manifest in recorded() if manifest.quantization is not None]
+    for manifest in known:
+        candidate = replace(spec, quantization=manifest.quantization)
+        model = _known_model(candidate, settings)
+        if model is not None and model.manifest.identity == manifest.identity:
+            return candidate
+    own_file = weights_kind(spec.weights) is WeightsKind.FILE
+    with nullcontext() if own_file else _alone(settings, reporter):
+        weights = _locate(spec, settings, reporter)
+    network = spec.network
+    arrays = read_arrays(weights.path, weights.source.kind, network)
+    for manifest in known:
+        candidate = replace(spec, quantization=manifest.quantization)
+        if _manifest(candidate, weights.source, fingerprint(network, arrays)).identity == manifest.identity:
+            return candidate
+    reporter.say(f"calibrating {spec.backbone.name} for int8 on up to {CALIBRATED_ON} pictures of {folder}")
+    with tempfile.TemporaryDirectory(prefix="lookalike-") as temporary:
+        path = Path(temporary) / "fp32.onnx"
+        write_onnx(path, _graph(spec, network, arrays))
+        del arrays
+        pictures = sample_of(folder, count=CALIBRATED_ON)
+        quantization = calibration(path, pictures, backbone=spec.backbone.name)
+    return replace(spec, quantization=quantization)
 
 
 def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Reporter) -> ModelFile:
@@ -272,9 +360,13 @@ def _model_of_collection(
     reporter: Reporter,
 ) -> ModelFile:
     """The model with this identity, by the weights of a collection."""
-    for model in known_models(settings):
-        if model.manifest.identity == identity and model.manifest.graph_revision == GRAPH_REVISION:
-            return model
+    current = [
+        model
+        for model in known_models(settings)
+        if model.manifest.identity == identity and model.manifest.graph_revision == GRAPH_REVISION
+    ]
+    if current:
+        return min(current, key=lambda model: model.manifest.precision is not spec.precision)
     if wanted.weights.kind is WeightsKind.FILE and not Path(spec.weights).is_file():
         raise WeightsError(
             f"the model of {wanted.collection} is not here any more, and neither are its weights "
@@ -302,23 +394,34 @@ def _require_current(wanted: CollectionManifest) -> None:
         )
 
 
+def _to_search_with(manifest: CollectionManifest) -> ModelSpec:
+    """What one query is embedded with: fp16 is for many pictures on a GPU, and its space is that of fp32."""
+    spec = ModelSpec.of_collection(manifest)
+    return replace(spec, precision=Precision.FP32) if spec.precision is Precision.FP16 else spec
+
+
 def outdated(manifest: CollectionManifest) -> list[str]:
     """In what a collection is unlike those that this version makes; nothing where it can be used."""
     identity = manifest.identity
     sides = {
         "preprocessing": (identity.preprocessing, preprocessing_id(backbone_named(identity.backbone))),
-        "precision": (identity.precision, PRECISION),
+        "precision": (identity.precision, _space_of(manifest)),
         "schema": (manifest.schema, SCHEMA_VERSION),
     }
     return [f"{key} is {old} there and {new} here" for key, (old, new) in sides.items() if old != new]
+
+
+def _space_of(manifest: CollectionManifest) -> str:
+    return manifest.quantization.precision if manifest.quantization else FLOAT32
 
 
 def _fits(model: ModelFile, spec: ModelSpec) -> bool:
     identity = model.manifest.identity
     return (
         (identity.backbone, identity.layer, identity.pooling, identity.preprocessing, identity.precision)
-        == (spec.backbone.name, spec.layer, spec.pooling, preprocessing_id(spec.backbone), PRECISION)
-    ) and model.manifest.graph_revision == GRAPH_REVISION
+        == (spec.backbone.name, spec.layer, spec.pooling, preprocessing_id(spec.backbone), spec.space)
+        and identity.head is None
+    ) and (model.manifest.graph_revision, model.manifest.precision) == (GRAPH_REVISION, spec.precision)
 
 
 def _same_source(model: ModelFile, weights: str) -> bool:
@@ -347,7 +450,8 @@ def _export(spec: ModelSpec, weights: WeightsFile, path_for: PathFor, reporter: 
     path = path_for(manifest)
     with atomic_path(path) as temporary:
         write_onnx(temporary, _model(spec, network, arrays, manifest))
-        del arrays  # the checker loads the file, and both at once are not needed
+        del arrays  # what follows loads the file, and both at once are not needed
+        _lower(temporary, spec, reporter)
         _check(temporary, path)
     reporter.say(f"exported {path}")
     return ModelFile(path=path, manifest=manifest)
@@ -358,15 +462,29 @@ def _model(
 ) -> OnnxModel:
     from onnx import helper
 
-    model = build_graph(
+    model = _graph(spec, network, arrays)
+    helper.set_model_props(model.proto, {METADATA_KEY: json.dumps(manifest.to_json(), sort_keys=True)})
+    return model
+
+
+def _graph(spec: ModelSpec, network: SubNetwork, arrays: Mapping[str, LayerArrays]) -> OnnxModel:
+    return build_graph(
         network,
         arrays,
         normalization=spec.backbone.normalization,
         pooling=spec.pooling,
         dimension=spec.dimension,
+        convs_pad=spec.precision is Precision.INT8,
     )
-    helper.set_model_props(model.proto, {METADATA_KEY: json.dumps(manifest.to_json(), sort_keys=True)})
-    return model
+
+
+def _lower(written: Path, spec: ModelSpec, reporter: Reporter) -> None:
+    """Makes the fp32 model in a file what the spec asks for."""
+    if spec.precision is Precision.FP16:
+        kept = write_fp16(written)
+        reporter.say(f"fp16, but for {len(kept)} nodes in fp32: {', '.join(kept)}")
+    elif spec.quantization is not None:
+        write_int8(written, spec.quantization, kept=kept_in_fp32(spec.network))
 
 
 def _check(written: Path, path: Path) -> None:
@@ -388,20 +506,24 @@ def _manifest(spec: ModelSpec, source: WeightsSource, weights_fingerprint: str) 
             layer=spec.layer,
             pooling=spec.pooling,
             preprocessing=preprocessing_id(spec.backbone),
-            precision=PRECISION,
+            precision=spec.space,
             weights_fingerprint=weights_fingerprint,
             dimension=spec.dimension,
         ),
         weights=source,
         graph_revision=GRAPH_REVISION,
         exporter_version=__version__,
+        precision=spec.precision,
+        quantization=spec.quantization,
     )
 
 
 def model_path(manifest: ModelManifest, settings: Settings) -> Path:
     """Keyed by the identity and the graph revision, with a readable beginning."""
-    identity = manifest.identity
+    identity, precision = manifest.identity, manifest.precision
     tap = f"{identity.backbone}-{identity.layer}-{identity.pooling}"
+    if precision is not Precision.FP32:
+        tap += f"-{precision}"
     return settings.models_dir / f"{tap}-{identity.key}-r{manifest.graph_revision}.onnx"
 
 

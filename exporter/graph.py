@@ -48,11 +48,16 @@ def build_graph(
     normalization: Normalization,
     pooling: Pooling,
     dimension: int,
+    convs_pad: bool = False,
 ) -> OnnxModel:
-    """The whole model, from pixels to float32 `[N, dimension]`."""
+    """The whole model, from pixels to float32 `[N, dimension]`.
+
+    `convs_pad` lets convolutions do the padding in front of them, which int8 graphs need: ONNX Runtime does
+    that to others by itself.
+    """
     from onnx import TensorProto, helper
 
-    graph = _Graph()
+    graph = _Graph(convs_pad=convs_pad)
     _prepare_pixels(graph, normalization)
     tensors = {INPUT: "preprocessing"}
     for layer in network.layers:
@@ -75,7 +80,8 @@ def build_graph(
 class _Graph:
     """Nodes and initializers as they are added."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, convs_pad: bool) -> None:
+        self.convs_pad = convs_pad
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, Array] = {}
 
@@ -122,7 +128,7 @@ def _emit(  # noqa: PLR0911 - one case for each kind of layer
     match layer:
         case Conv():
             folded = _batch_norm_behind(layer, network)
-            return _conv(graph, layer, inputs, arrays, folded)
+            return _conv(graph, layer, inputs, arrays, folded, _padding_of(graph, layer, network))
         case BatchNorm():
             if _folds(layer, network):
                 return inputs[0]
@@ -151,11 +157,26 @@ def _zero_padding(graph: _Graph, layer: ZeroPadding, x: str, network: SubNetwork
     (`onnxruntime/core/optimizer/pad_fusion.cc`): wrong where values are negative, as behind `conv1_conv`.
     It leaves -0.0 alone, and to a maximum -0.0 is zero.
     """
+    if graph.convs_pad and _only_convs_take(layer, network):
+        return x
     edges = np.array([0, 0, layer.pad, layer.pad] * 2, dtype=np.int64)
     operands = [x, graph.constant(edges, f"{layer.name}/pads")]
     if any(isinstance(other, MaxPool) and layer.name in other.inputs for other in network.layers):
         operands.append(graph.constant(np.array(-0.0, dtype=np.float32), f"{layer.name}/zero"))
     return graph.node("Pad", operands, layer.name)
+
+
+def _only_convs_take(layer: ZeroPadding, network: SubNetwork) -> bool:
+    takers = [other for other in network.layers if layer.name in other.inputs]
+    return all(isinstance(other, Conv) for other in takers) and network.consumers[layer.name] == len(takers)
+
+
+def _padding_of(graph: _Graph, conv: Conv, network: SubNetwork) -> int:
+    """What a convolution adds on each side, with that of the layer in front of it where it takes it over."""
+    before = next((layer for layer in network.layers if layer.name == conv.inputs[0]), None)
+    if graph.convs_pad and isinstance(before, ZeroPadding) and _only_convs_take(before, network):
+        return conv.same_pad + before.pad
+    return conv.same_pad
 
 
 def _batch_norm_behind(conv: Conv, network: SubNetwork) -> BatchNorm | None:
@@ -177,6 +198,7 @@ def _conv(
     inputs: Sequence[str],
     arrays: Mapping[str, LayerArrays],
     norm: BatchNorm | None,
+    pad: int,
 ) -> str:
     kernel, bias = arrays[layer.name]["kernel"], arrays[layer.name].get("bias")
     if norm is not None:
@@ -190,7 +212,7 @@ def _conv(
         layer.name,
         kernel_shape=[layer.kernel] * 2,
         strides=[layer.stride] * 2,
-        pads=[layer.same_pad] * 4,
+        pads=[pad] * 4,
     )
     return graph.node("Relu", [x], f"{layer.name}/relu") if layer.relu else x
 

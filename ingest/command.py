@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from exporter import ModelSpec
+from exporter import ModelSpec, named_head
 from ingest.labels import check_labels, read_labels
 from ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from ingest.removal import holdings, remove_dataset
@@ -25,15 +25,18 @@ from ingest.target import Dataset
 from lookalike.console import StderrReporter, Verbose, command_app, one_line, run_command
 from lookalike.errors import LookalikeError, UsageError
 from lookalike.files import named_path
-from lookalike.manifest import Distance
+from lookalike.manifest import Distance, Precision
 from lookalike.options import (
+    HeadOption,
     JsonOption,
     LayerOption,
     MaxPixelsOption,
     PoolingOption,
+    PrecisionOption,
     ProviderOption,
     RequireGpuOption,
     StoreOption,
+    ThreadsOption,
     WeightsOption,
     store_in_use,
 )
@@ -97,6 +100,8 @@ def run(
     weights: WeightsOption = "imagenet",
     layer: LayerOption = None,
     pooling: PoolingOption = None,
+    precision: PrecisionOption = Precision.FP32,
+    head: HeadOption = None,
     batch_size: BatchSizeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     dry_run: Annotated[
@@ -110,6 +115,7 @@ def run(
         bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
     ] = False,
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -120,11 +126,17 @@ def run(
         raise UsageError("--force is for --prune: it lets a dataset be emptied")
     if seed is not None and max_per_class is None:
         raise UsageError("--seed is for --max-per-class: it says which pictures are taken")
+    if head is not None and (
+        backbone or layer or pooling or weights != "imagenet" or precision is not Precision.FP32
+    ):
+        raise UsageError("--head says which network it belongs to; leave --backbone and the like out")
     whose = _dataset(folder, dataset, moved=new_root, may_be_missing=force)
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     reporter = StderrReporter()
+    plain = _specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights, precision=precision)
     request = IngestRequest(
         dataset=whose,
-        specs=_specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights),
+        specs=[named_head(head, settings)] if head is not None else plain,
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
         labels=_labels(labels, whose.root) if labels else {},
         label_of=synset_labels(
@@ -141,7 +153,6 @@ def run(
     )
     if max_per_class is not None:
         request = _sampled(request, Subset(max_per_class=max_per_class, seed=seed or 0), reporter)
-    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = run_ingest(request, store=opened, settings=settings, reporter=reporter, stop=stop)
     _warn(report, reporter, dry_run=dry_run)
@@ -174,6 +185,7 @@ def rebuild_collection(
         bool, typer.Option("--force", help="Leave out pictures that are there and cannot be read.")
     ] = False,
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -181,7 +193,7 @@ def rebuild_collection(
 ) -> None:
     """Make a collection anew from its datasets; the old one stays until the new one is whole."""
     settings, reporter = (
-        Settings.from_environment().on_provider(provider, require_gpu=require_gpu),
+        Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads),
         StderrReporter(),
     )
     options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force)
@@ -315,10 +327,15 @@ def _sampled(request: IngestRequest, subset: Subset, reporter: StderrReporter) -
     return replace(request, takes=Chosen(subset, scan(request.dataset.root), request.label))
 
 
-def _specs(names: list[str], *, layer: str | None, pooling: str | None, weights: str) -> list[ModelSpec]:
+def _specs(
+    names: list[str], *, layer: str | None, pooling: str | None, weights: str, precision: Precision
+) -> list[ModelSpec]:
     if len(names) > 1 and (layer or pooling or weights != "imagenet"):
         raise UsageError("--weights, --layer and --pooling belong to one backbone; run ingest once for each")
-    specs = [ModelSpec.of(name, layer=layer, pooling=pooling, weights=weights) for name in names]
+    specs = [
+        ModelSpec.of(name, layer=layer, pooling=pooling, weights=weights, precision=precision)
+        for name in names
+    ]
     return list({spec.backbone.name: spec for spec in specs}.values())
 
 
@@ -376,7 +393,8 @@ def _report_text(report: IngestReport, *, dry_run: bool) -> str:
         numbers = (f"{collection.counts[word]:>9}" for word in counted)
         lines.append("  ".join([f"{collection.name:{width}}", *numbers]))
     speed = f", {report.images_per_second:.1f} images/s" if report.embedded else ""
-    lines.append(f"{report.took_s:.1f} s{speed}, {len(report.skipped)} skipped")
+    stored = f", {report.from_stored} from stored vectors" if report.from_stored else ""
+    lines.append(f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped")
     return "\n".join(lines)
 
 
@@ -404,6 +422,7 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
         ],
         "took_ms": round(report.took_s * 1000),
         "images_per_second": round(report.images_per_second, 2),
+        "from_stored": report.from_stored,
     }
 
 
@@ -450,10 +469,11 @@ def _status_text(collection: CollectionStatus) -> str:
     hints = [f"made by another version: {each}; {again}" for each in collection.outdated]
     hints += [f"a rebuild was begun: {again}"] if collection.rebuild_begun else []
     classes = (f"{one_line(name) or '(none)'} {count}" for name, count in collection.classes.items())
+    head = f" and the head {one_line(identity.head)}" if identity.head else ""
     return "\n".join(
         [
             f"{collection.name}: {collection.points} points",
-            f"  {identity.backbone} {identity.layer} {identity.pooling}, {identity.dimension} values",
+            f"  {identity.backbone} {identity.layer} {identity.pooling}{head}, {identity.dimension} values",
             f"  {manifest.distance}, {identity.preprocessing}, {identity.precision}",
             f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",
             *datasets,

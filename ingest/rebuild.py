@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter import ModelFile, ModelSpec, ready_model
+from exporter import Head, ModelFile, ModelSpec, head_name, named_head, ready_model
 from ingest.labels import Label
 from ingest.run import IngestRequest, StopRequest, run_ingest
 from ingest.target import Dataset, new_manifest
@@ -109,7 +109,7 @@ class _Rebuild:
         """Stages all of it, and only then replaces the old collection."""
         old = self._old()
         _require_folders(self._name, old.datasets)
-        spec = ModelSpec.of_collection(old)
+        spec = self._spec(old)
         self._stage(old, ready_model(spec, settings=self._settings, reporter=self._reporter))
         for _ in range(_ROUNDS):
             self._report.skipped, self._report.needed = [], Counter()
@@ -130,6 +130,12 @@ class _Rebuild:
         self._store.replace(self._name)
         self._report.replaced = True
         self._report.calibration_dropped = old.calibration is not None
+
+    def _spec(self, old: CollectionManifest) -> ModelSpec | Head:
+        """What makes the new one; of a head that was fitted again, the new one."""
+        if old.identity.head is None:
+            return ModelSpec.of_collection(old)
+        return named_head(head_name(old.identity), self._settings)
 
     def _old(self) -> CollectionManifest:
         """The old collection's manifest; where it was cut off while it was replaced, the new one's."""
@@ -152,7 +158,7 @@ class _Rebuild:
         if staged in self._store and not self._fits(self._store.manifest(staged), old, model):
             self._store.delete(staged)
         if staged not in self._store:
-            provider = Embedder.load(model.path, provider=self._settings.provider).provider
+            provider = Embedder.as_set(model.path, self._settings).provider
             manifest = new_manifest(model, old.distance, provider=provider, datasets=old.datasets)
             self._store.create(manifest, name=staged)
 
@@ -165,7 +171,7 @@ class _Rebuild:
         )
         return same_space and staged.datasets.items() <= old.datasets.items()
 
-    def _fill(self, dataset: str, root: str, spec: ModelSpec, distance: Distance) -> bool:
+    def _fill(self, dataset: str, root: str, spec: ModelSpec | Head, distance: Distance) -> bool:
         """Ingests a dataset into the staged collection; False where that was interrupted."""
         source = self._name if self._name in self._store else staged_name(self._name)
         with self._store.open(source) as collection:

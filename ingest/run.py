@@ -11,21 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
-from exporter import ModelFile, ModelSpec, ready_model
+from exporter import Head, ModelFile, ModelSpec, calibrated, ready_model
 from ingest.changes import Change, Decision
 from ingest.labels import Label, LabelOf, folder_label
 from ingest.reading import ReadFile, map_ahead, read_picture
+from ingest.stored import StoredVectors, base_names
 from ingest.target import CollectionReport, Dataset, Target, now, target_name
 from lookalike.console import Bar, Reporter
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError
-from lookalike.manifest import Distance
+from lookalike.manifest import CollectionManifest, Distance
 from lookalike.pictures.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike.pictures.scan import FoundFile, Skipped, count_pictures, scan
-from lookalike.providers import CUDA, ProviderChoice
+from lookalike.providers import CUDA
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
-from lookalike.stores.protocol import Store, opened_together
+from lookalike.stores.protocol import Collection, Store, opened_together
 
 BATCH_SIZES = {CUDA: 128}
 """Pictures a run where it is not `BATCH_SIZE`; of many small batches a GPU waits for each."""
@@ -42,12 +43,12 @@ class IngestRequest:
     collections.
 
     `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
-    names another collection than the model's and the distance's own; it goes with one of each. Where no
-    `batch_size` is given the provider has its own.
+    names another collection than the model's and the distance's own; it goes with one of each. A head is
+    the only one of `specs`. Where no `batch_size` is given the provider has its own.
     """
 
     dataset: Dataset
-    specs: Sequence[ModelSpec]
+    specs: Sequence[ModelSpec | Head]
     distances: Sequence[Distance]
     labels: Mapping[str, str | None] = field(default_factory=dict)
     label_of: LabelOf = folder_label
@@ -71,6 +72,7 @@ class IngestReport:
     """What an ingest did. `embedded` counts pictures, whatever the number of collections.
 
     `found` are the pictures that were to be taken in, `not_taken` those of the folder that were not.
+    `from_stored` are pictures that no network looked at, since a head was put on their stored vectors.
     `needed` is what has to be installed for some of the skipped pictures, and for how many.
     """
 
@@ -80,6 +82,7 @@ class IngestReport:
     found: int = 0
     not_taken: int = 0
     embedded: int = 0
+    from_stored: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     needed: Counter[str] = field(default_factory=Counter)
     unused_labels: int = 0
@@ -128,15 +131,15 @@ def run_ingest(
     started = time.monotonic()
     report = IngestReport(dataset=request.dataset, store=store.label)
     entries = find_pictures(request.dataset.root, may_be_empty=request.prune and request.force)
-    models = [ready_model(spec, settings=settings, reporter=reporter) for spec in request.specs]
+    models = _models(request, store, settings, reporter)
     with ExitStack() as stack:
-        targets = _targets(request, models, store, stack)
+        targets, stored = _targets(request, models, store, stack)
         report.collections = [target.report for target in targets]
-        embedders = Embedders(settings.provider, reporter)
+        embedders = Embedders(settings, reporter)
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
         by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
-        _Ingest(request, by_name, embedders, report, stop).run(entries, reporter)
+        _Ingest(request, by_name, stored, embedders, report, stop).run(entries, reporter)
         if not stop.requested:
             _build_indexes(targets, reporter, stop)
             for target in targets:
@@ -146,17 +149,36 @@ def run_ingest(
     return report
 
 
+def _models(request: IngestRequest, store: Store, settings: Settings, reporter: Reporter) -> list[ModelFile]:
+    """One for each spec; int8 goes on in the space of a collection that is there."""
+
+    def recorded() -> Iterator[CollectionManifest]:
+        return (store.manifest(name) for name in store.names())
+
+    def ready(wanted: ModelSpec | Head) -> ModelFile:
+        root = request.dataset.root
+        if isinstance(wanted, ModelSpec):
+            wanted = calibrated(wanted, root, recorded=recorded, settings=settings, reporter=reporter)
+        return ready_model(wanted, settings=settings, reporter=reporter)
+
+    return [ready(wanted) for wanted in request.specs]
+
+
 def _targets(
     request: IngestRequest, models: Sequence[ModelFile], store: Store, stack: ExitStack
-) -> list[Target]:
-    """One for each model and distance, which are opened together."""
+) -> tuple[list[Target], StoredVectors]:
+    """One for each model and distance, opened together with what the base of a head holds."""
+    head = next((spec for spec in request.specs if isinstance(spec, Head)), None)
+    bases = base_names(head, store) if head else []
     wanted = {
         target_name(model, distance, into=request.into): (model, distance)
         for model in models
         for distance in request.distances
     }
 
-    def open_one(name: str) -> Target:
+    def open_one(name: str) -> Target | Collection:
+        if name in bases:
+            return stack.enter_context(store.open(name))
         model, distance = wanted[name]
         return Target(
             request.dataset,
@@ -168,7 +190,10 @@ def _targets(
             name=request.into,
         )
 
-    return opened_together(list(wanted), open_one)
+    opened = opened_together([*wanted, *bases], open_one)
+    targets = [each for each in opened if isinstance(each, Target)]
+    collections = [each for each in opened if not isinstance(each, Target)]
+    return targets, StoredVectors(head, collections, request.dataset)
 
 
 def find_pictures(root: Path, *, may_be_empty: bool = False) -> Iterator[FoundFile | Skipped]:
@@ -201,14 +226,14 @@ def no_pictures(root: Path) -> str:
 class Embedders:
     """One session a model, opened when the first picture needs it."""
 
-    def __init__(self, provider: ProviderChoice, reporter: Reporter) -> None:
-        self._provider, self._reporter = provider, reporter
+    def __init__(self, settings: Settings, reporter: Reporter) -> None:
+        self._settings, self._reporter = settings, reporter
         self._open: dict[Path, Embedder] = {}
 
     def of(self, model: ModelFile) -> Embedder:
         """The model's session."""
         if model.path not in self._open:
-            embedder = Embedder.load(model.path, provider=self._provider)
+            embedder = Embedder.as_set(model.path, self._settings)
             self._reporter.say(f"{model.manifest.identity.backbone} runs on {embedder.provider}")
             if embedder.notice:
                 self._reporter.say(embedder.notice)
@@ -250,15 +275,18 @@ class _Ingest:
         self,
         request: IngestRequest,
         targets: Sequence[Target],
+        stored: StoredVectors,
         embedders: Embedders,
         report: IngestReport,
         stop: StopRequest,
     ) -> None:
         self._request, self._targets, self._embedders = request, targets, embedders
+        self._stored = stored
         self._report, self._stop = report, stop
         self._seen = 0
         self._unused_labels = set(request.labels)
         self._batch_size = request.batch_size or BATCH_SIZE
+        self._is_batch_chosen = request.batch_size is not None or request.dry_run
         self._failed: defaultdict[str, set[str]] = defaultdict(set)
 
     def run(self, entries: Iterator[FoundFile | Skipped], reporter: Reporter) -> None:
@@ -315,12 +343,15 @@ class _Ingest:
         return {t.name: t.decide(d) for t in self._targets if (d := decisions[t.name]) is not None}
 
     def _read(self, found: FoundFile | _Item) -> ReadFile | _Item:
-        """In a thread: decoding is left out where every target has a vector for these bytes."""
+        """In a thread: decoding is left out where every target has a vector for these bytes, or a base."""
         if isinstance(found, _Item):
             return found
-        return read_picture(
+        return self._stored.unread(found) or read_picture(
             found,
-            lambda sha256: all(target.known.has_bytes(sha256) for target in self._targets),
+            lambda sha256: (
+                self._stored.has_bytes(sha256)
+                or all(target.known.has_bytes(sha256) for target in self._targets)
+            ),
             max_pixels=self._request.max_pixels,
         )
 
@@ -333,7 +364,7 @@ class _Ingest:
             if item is not None:
                 in_hand.append(item)
                 to_embed += item.embeds
-                if to_embed == 1:
+                if item.embeds and item.picture is not None:
                     self._choose_batch_size()
             if to_embed >= self._batch_size or len(in_hand) >= MAX_IN_HAND:
                 yield in_hand
@@ -345,7 +376,8 @@ class _Ingest:
 
     def _choose_batch_size(self) -> None:
         """Unless it is given, what fills the slowest of the providers that the models run on."""
-        if self._request.batch_size is None and not self._request.dry_run:
+        if not self._is_batch_chosen:
+            self._is_batch_chosen = True
             providers = {self._embedders.of(target.model).provider for target in self._targets}
             self._batch_size = min(BATCH_SIZES.get(provider, BATCH_SIZE) for provider in providers)
 
@@ -353,7 +385,8 @@ class _Ingest:
         found = file.found
         if file.problem is None:
             decisions = self._decide_read(file)
-            if file.picture is None and any(decision.embeds for decision in decisions.values()):
+            embeds = any(decision.embeds for decision in decisions.values())
+            if embeds and file.picture is None and not self._stored.has_bytes(file.sha256):
                 # the point with these bytes is gone meanwhile
                 file = read_picture(found, lambda _: False, max_pixels=self._request.max_pixels)
                 decisions = self._decide_read(file)
@@ -399,7 +432,9 @@ class _Ingest:
     def _account(self, batch: _Batch) -> None:
         """What was not written was not done."""
         if batch.is_written and not self._request.dry_run:
-            self._report.embedded += sum(item.embeds for item in batch.items)
+            stored = [self._stored.has_bytes(item.sha256) for item in batch.items if item.embeds]
+            self._report.from_stored += sum(stored)
+            self._report.embedded += len(stored) - sum(stored)
         if not batch.is_written:
             for target in self._targets:
                 for decision in batch.wanted[target.name]:
@@ -408,19 +443,23 @@ class _Ingest:
     def _embed(self, model: ModelFile, items: Sequence[_Item]) -> dict[str, FloatVector]:
         """SHA-256 -> vector of the pictures that some target of the model wants embedded."""
         targets = [target for target in self._targets if target.model is model]
+        wanted = [item for item in items if any(item.decisions[target.name].embeds for target in targets)]
+        if self._request.dry_run:
+            return {}
+        headed = self._stored.vectors(item.sha256 for item in wanted)
         pictures = {
             item.sha256: item.picture.pixels
-            for item in items
-            if item.picture is not None and any(item.decisions[target.name].embeds for target in targets)
+            for item in wanted
+            if item.picture is not None and item.sha256 not in headed
         }
-        if not pictures or self._request.dry_run:
-            return {}
+        if not pictures:
+            return dict(headed)
         embedder = self._embedders.of(model)
         for target in targets:
             target.report.provider = embedder.provider
         vectors = embedder.embed(np.stack(list(pictures.values())))
         good = usable_rows(vectors)
-        return {sha: row for sha, row, ok in zip(pictures, vectors, good, strict=True) if ok}
+        return {**headed, **{sha: row for sha, row, ok in zip(pictures, vectors, good, strict=True) if ok}}
 
     def _usable(self, target: Target, batch: _Batch) -> list[Decision]:
         """Leaves out the pictures that the network saw nothing in, and copies of them that came later."""
@@ -499,8 +538,8 @@ class _Ingest:
             class_name=label.class_name,
             synset=label.synset,
             sha256=file.sha256,
-            width=file.picture.width if file.picture else 0,
-            height=file.picture.height if file.picture else 0,
+            width=file.picture.width if file.picture else self._stored.size(file.sha256)[0],
+            height=file.picture.height if file.picture else self._stored.size(file.sha256)[1],
             bytes=file.found.bytes,
             mtime_ns=file.found.mtime_ns,
             ingested_at=now(),

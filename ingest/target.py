@@ -251,6 +251,8 @@ def new_manifest(
         provider=provider,
         created_at=now(),
         datasets=datasets,
+        precision=manifest.precision,
+        quantization=manifest.quantization,
     )
 
 

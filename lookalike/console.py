@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 
 import typer
+from typer.core import TyperGroup
 
 from lookalike.errors import INTERRUPTED_EXIT_CODE, LookalikeError
 from lookalike.files import is_full
@@ -135,9 +136,10 @@ Verbose = Annotated[
 ]
 
 
-def command_app(help_text: str) -> typer.Typer:
+def command_app(help_text: str, *, group: type[TyperGroup] = TyperGroup) -> typer.Typer:
     """A Typer app in the house's manner: plain text, tracebacks only when asked for."""
     app = typer.Typer(
+        cls=group,
         help=help_text,
         no_args_is_help=True,
         add_completion=False,
@@ -159,9 +161,14 @@ def say(message: str) -> None:
         sys.stderr.flush()
 
 
-def one_line(text: str) -> str:
-    """A name as one line that a terminal shows and does not obey, whatever characters it holds."""
-    return text if text.isprintable() else repr(text)[1:-1]
+def one_line(text: str, *, kept: str = "") -> str:
+    """Text as one line that a terminal shows and does not obey, for it may hold names that others gave.
+
+    What cannot be printed, or turns the direction of writing, stands as in Python's `repr`, but for `kept`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in kept else repr(char)[1:-1] for char in text)
 
 
 def run_command(app: Callable[[], object]) -> NoReturn:
@@ -206,13 +213,8 @@ def _prepare_streams() -> None:
 def _fail(message: str, exit_code: int) -> NoReturn:
     if _verbose:
         traceback.print_exc()
-    say(f"error: {_shown(message)}")
+    say(f"error: {one_line(message)}")
     sys.exit(exit_code)
-
-
-def _shown(message: str) -> str:
-    """In one line that a terminal shows and does not obey, for it holds names that others gave."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in message)
 
 
 def _os_message(error: OSError) -> str:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from lookalike.errors import ManifestError, ModelError
 from lookalike.files import parse_json
-from lookalike.manifest import METADATA_KEY, ModelManifest
+from lookalike.manifest import METADATA_KEY, ModelManifest, Precision
 from lookalike.pictures.decoding import Pixels
-from lookalike.providers import OpenedSession, ProviderChoice, first_line, open_session
+from lookalike.providers import CPU, OpenedSession, ProviderChoice, first_line, open_session
+from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector
 
 BATCH_SIZE = 16
@@ -29,20 +30,38 @@ class Embedder:
         self.manifest = manifest
         self.provider = opened.provider
         self.notice = opened.notice
+        if manifest.precision is Precision.FP16 and opened.provider == CPU:
+            self.notice = "this model is fp16, which is for GPUs: on a processor fp32 is faster"
 
     @classmethod
-    def load(cls, path: Path, *, provider: str = ProviderChoice.AUTO) -> Self:
+    def load(
+        cls,
+        path: Path,
+        *,
+        provider: str = ProviderChoice.AUTO,
+        threads: int | None = None,
+        kept_in: Path | None = None,
+    ) -> Self:
         """Opens a session on the best provider there is (`auto`), or on the one that is named.
+
+        `threads` and `kept_in` are those of `open_session`.
 
         Raises:
             ModelError: the file is not a model that the exporter made.
             ProviderError: a provider was named and the session would run on something else.
         """
-        opened = open_session(path, ProviderChoice(provider))
+        opened = open_session(path, ProviderChoice(provider), threads=threads, kept_in=kept_in)
         try:
             return cls(opened, _manifest(opened.session))
         except ManifestError as error:
             raise ModelError(f"{path}: {error}") from error
+
+    @classmethod
+    def as_set(cls, path: Path, settings: Settings) -> Self:
+        """As `load`, the way the settings say, and fast: the optimized graph is kept for the next process."""
+        return cls.load(
+            path, provider=settings.provider, threads=settings.threads, kept_in=settings.optimized_dir
+        )
 
     def embed(self, pixels: NDArray[np.uint8] | Sequence[Pixels]) -> NDArray[np.float32]:
         """float32 `[N, D]` for uint8 `[N, 224, 224, 3]` RGB.

@@ -12,6 +12,8 @@ from typing import Any
 from lookalike.errors import UsageError
 
 _SUFFIX = ".partial"
+PARTIALS = f".*{_SUFFIX}"
+"""What files are called while `atomic_path` has them written."""
 
 
 def named_path(text: str, origin: str) -> Path:
@@ -108,7 +110,7 @@ def sweep_partials(folder: Path) -> None:
 
     Only for who holds the lock under which that folder is written.
     """
-    for left_over in folder.glob(f".*{_SUFFIX}"):
+    for left_over in folder.glob(PARTIALS):
         left_over.unlink(missing_ok=True)
 
 

@@ -36,6 +36,18 @@ class Distance(StrEnum):
         return self is Distance.COSINE
 
 
+class Precision(StrEnum):
+    """How a graph computes; those of 32 and of 16 bits give comparable vectors, those of 8 bits do not."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+FLOAT32 = "float32"
+"""The precision in the identity of every fp32 and fp16 model: their vectors are one space."""
+
+
 class WeightsKind(StrEnum):
     """Where weights came from."""
 
@@ -49,7 +61,8 @@ class ModelIdentity:
     """What makes two models give comparable vectors.
 
     `weights_fingerprint` is a SHA-256 in hex over name, shape and float32 bytes of every tensor that
-    was read, in Keras' order; `dimension` is the number of values of one vector.
+    was read, in Keras' order; `dimension` is the number of values of one vector. `head` is the name of a
+    layer that was fitted to the vectors, and 8 hex digits of it; it is left out where there is none.
     """
 
     backbone: str
@@ -59,11 +72,23 @@ class ModelIdentity:
     precision: str
     weights_fingerprint: str
     dimension: int
+    head: str | None = None
 
     @property
     def key(self) -> str:
         """16 hex digits that stand for the whole identity."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def with_head(self, head: str, *, dimension: int) -> Self:
+        """Of the same model with a head behind it."""
+        return replace(self, head=head, dimension=dimension)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; one without a head looks as it did before there were heads."""
+        data = asdict(self)
+        if self.head is None:
+            del data["head"]
+        return data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +106,42 @@ class WeightsSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quantization:
+    """How an int8 model came by its steps; with the weights it is all that the model is made of.
+
+    `ranges` maps a tensor's name to the lowest and highest value that a step is to stand for, found by
+    `method` on so many `pictures`.
+    """
+
+    method: str
+    pictures: int
+    ranges: Mapping[str, tuple[float, float]]
+
+    @property
+    def precision(self) -> str:
+        """What the identity says: other ranges are other steps, and so another space."""
+        text = json.dumps(self.ranges, sort_keys=True, separators=(",", ":"))
+        return f"{Precision.INT8}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelManifest:
-    """What an exported model says of itself."""
+    """What an exported model says of itself.
+
+    `precision` is the graph's own; `quantization` is there where that is int8.
+    """
 
     identity: ModelIdentity
     weights: WeightsSource
     graph_revision: int
     exporter_version: str
+    precision: Precision = Precision.FP32
+    quantization: Quantization | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `from_json` reads it back."""
-        return asdict(self)
+        data = asdict(self) | {"identity": self.identity.to_json()}
+        return _without_none(data, "quantization")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -106,6 +156,8 @@ class ModelManifest:
                 weights=_weights_from_json(data["weights"]),
                 graph_revision=int(data["graph_revision"]),
                 exporter_version=str(data["exporter_version"]),
+                precision=Precision(data.get("precision", Precision.FP32)),
+                quantization=_quantization_from_json(data.get("quantization")),
             )
 
 
@@ -115,7 +167,8 @@ class CollectionManifest:
 
     `datasets` maps the name of each dataset to the absolute folder that its paths are relative to.
     `provider` is the execution provider that the first vectors were computed on. `calibration` is what its
-    present points taught, None where nobody has asked them or points were written since.
+    present points taught, None where nobody has asked them or points were written since. `precision` and
+    `quantization` are those of the model that embedded its first pictures.
     """
 
     identity: ModelIdentity
@@ -128,6 +181,8 @@ class CollectionManifest:
     datasets: Mapping[str, str]
     schema: int = SCHEMA_VERSION
     calibration: Calibration | None = None
+    precision: Precision = Precision.FP32
+    quantization: Quantization | None = None
 
     @property
     def collection(self) -> str:
@@ -164,10 +219,8 @@ class CollectionManifest:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `from_json` reads it back."""
-        data = asdict(self) | {"datasets": dict(self.datasets)}
-        if self.calibration is None:
-            del data["calibration"]
-        return data
+        data = asdict(self) | {"identity": self.identity.to_json(), "datasets": dict(self.datasets)}
+        return _without_none(data, "calibration", "quantization")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -193,17 +246,26 @@ class CollectionManifest:
                 datasets={str(k): str(v) for k, v in data["datasets"].items()},
                 schema=int(data["schema"]),
                 calibration=_calibration_from_json(data.get("calibration")),
+                precision=Precision(data.get("precision", Precision.FP32)),
+                quantization=_quantization_from_json(data.get("quantization")),
             )
 
 
 def collection_name(identity: ModelIdentity, distance: Distance, *, official: bool) -> str:
-    """`BACKBONE[-LAYER][-POOLING][-wXXXXXXXX]-DISTANCE`, default parts left out."""
+    """`BACKBONE[-LAYER][-POOLING][-int8][-HEAD][-wXXXXXXXX]-DISTANCE`, default parts left out.
+
+    The head goes by its name alone, so that `ingest rebuild` takes a head that was fitted again.
+    """
     backbone = backbone_named(identity.backbone)
     parts = [backbone.name]
     if identity.layer != backbone.default_layer:
         parts.append(identity.layer)
     if identity.pooling not in (Pooling.AVG, Pooling.NONE):
         parts.append(identity.pooling)
+    if identity.precision.startswith(Precision.INT8):
+        parts.append(Precision.INT8)
+    if identity.head is not None:
+        parts.append(identity.head.rpartition("-")[0])
     if not official:
         parts.append(f"w{identity.weights_fingerprint[:8]}")
     return "-".join([*parts, distance])
@@ -218,6 +280,7 @@ def _identity_from_json(data: Mapping[str, Any]) -> ModelIdentity:
         precision=str(data["precision"]),
         weights_fingerprint=str(data["weights_fingerprint"]),
         dimension=int(data["dimension"]),
+        head=_text_or_none(data.get("head")),
     )
 
 
@@ -230,6 +293,18 @@ def _weights_from_json(data: Mapping[str, Any]) -> WeightsSource:
     )
 
 
+def _quantization_from_json(data: object) -> Quantization | None:
+    if data is None:
+        return None
+    if not isinstance(data, Mapping):
+        raise TypeError(f"{data!r} is no quantization")
+    return Quantization(
+        method=str(data["method"]),
+        pictures=int(data["pictures"]),
+        ranges={str(name): (float(low), float(high)) for name, (low, high) in data["ranges"].items()},
+    )
+
+
 def _calibration_from_json(data: object) -> Calibration | None:
     if not isinstance(data, Mapping):
         return None
@@ -237,6 +312,10 @@ def _calibration_from_json(data: object) -> Calibration | None:
         return Calibration.from_json(data)
     except ManifestError:
         return None
+
+
+def _without_none(data: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if value is not None or key not in names}
 
 
 def _text_or_none(value: object) -> str | None:

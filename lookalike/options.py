@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from lookalike.console import Reporter
+from lookalike.manifest import Precision
 from lookalike.providers import ProviderChoice
 from lookalike.settings import Settings
 from lookalike.stores.choice import open_store
@@ -29,6 +30,14 @@ PoolingOption = Annotated[
     Literal["avg", "max", "flatten"] | None,
     typer.Option("--pooling", help="How feature maps become one vector; default: avg."),
 ]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option("--precision", help="fp16 is for GPUs; int8 is faster on a CPU, and a space of its own."),
+]
+HeadOption = Annotated[
+    str | None,
+    typer.Option("--head", metavar="HEAD", help="A new last layer that exporter fit has made."),
+]
 StoreOption = Annotated[
     str | None,
     typer.Option(
@@ -42,6 +51,16 @@ ProviderOption = Annotated[
     ProviderChoice | None,
     typer.Option(
         "--provider", help="What to embed on; auto takes CUDA, else OpenVINO where it pays, else the CPU."
+    ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        max=1024,
+        metavar="N",
+        help="Threads that the processor embeds in; default: as many as this machine lends.",
     ),
 ]
 MaxPixelsOption = Annotated[

@@ -9,15 +9,17 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lookalike.cores import fewer_than_all
 from lookalike.errors import ModelError, ProviderError
 from lookalike.model_file import check_self_contained
+from lookalike.optimized import entry_of, kept
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -44,11 +46,16 @@ class OpenedSession:
     notice: str | None
 
 
-def open_session(path: Path, choice: ProviderChoice) -> OpenedSession:
+def open_session(
+    path: Path, choice: ProviderChoice, *, threads: int | None = None, kept_in: Path | None = None
+) -> OpenedSession:
     """A session for a model on the first provider that works.
 
     `AUTO` tries CUDA where NVIDIA's driver is, then OpenVINO's plugin where it is installed and the
-    processor computes in bfloat16, where it is several times as fast, then the processor alone.
+    processor computes in bfloat16, where it is several times as fast, then the processor alone. That
+    computes in so many `threads`; None takes as many as this process may use where those are fewer than the
+    machine has, and else leaves it to the runtime. Its optimized graph is taken from the folder `kept_in`,
+    or kept there for the next process.
 
     Raises:
         ModelError: the file is no model that can be loaded.
@@ -73,7 +80,7 @@ def open_session(path: Path, choice: ProviderChoice) -> OpenedSession:
         if choice is ProviderChoice.OPENVINO:
             raise ProviderError(f"OpenVINO is asked for and cannot be used: {problem}")
         notice = notice or f"OpenVINO's plugin is installed and not in use: {problem}"
-    session = _session(path, _options(), [CPU])
+    session = _on_processor(path, threads, kept_in)
     return OpenedSession(session=session, provider=session.get_providers()[0], notice=notice)
 
 
@@ -138,6 +145,43 @@ def _on_openvino(path: Path) -> tuple[Any | None, str]:
         return None, f"it cannot run this model ({first_line(error)})"
 
 
+def _on_processor(path: Path, threads: int | None, kept_in: Path | None) -> Any:  # noqa: ANN401
+    """A session on the processor, by its kept graph where there is one; nothing about that is an error."""
+    session = None
+    if kept_in is not None:
+        entry = entry_of(path, kept_in, runtime=load_runtime().__version__)
+        try:
+            return _kept_session(entry, threads)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, the model itself is there
+            session = _session_to_keep(path, entry, threads)
+    return session or _session(path, _options(threads), [CPU])
+
+
+def _session_to_keep(path: Path, entry: Path, threads: int | None) -> Any | None:  # noqa: ANN401
+    """A session whose graph is kept if that can be; None where it could not even be begun."""
+    session = None
+    with suppress(Exception), kept(entry, path) as temporary:
+        options = _options(threads)
+        options.optimized_model_filepath = str(temporary)
+        session = _session(path, options, [CPU])
+    return session
+
+
+def _kept_session(entry: Path, threads: int | None) -> Any:  # noqa: ANN401
+    """As it was optimized: what is done to it a second time is done for nothing.
+
+    Raises:
+        Exception: it is not there, broken, or says nothing of itself.
+    """
+    check_self_contained(entry)
+    options = _options(threads)
+    options.graph_optimization_level = load_runtime().GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = _session(entry, options, [CPU])
+    if not session.get_modelmeta().custom_metadata_map:
+        raise ModelError(f"{entry} has lost its manifest")
+    return session
+
+
 def _openvino_pays() -> bool:
     """Whether the plugin is here and its processor computes in bfloat16.
 
@@ -179,9 +223,10 @@ def _check(path: Path) -> None:
         raise _no_model(path, error) from error
 
 
-def _options() -> Any:  # noqa: ANN401
+def _options(threads: int | None = None) -> Any:  # noqa: ANN401
     options = load_runtime().SessionOptions()
     options.enable_mem_pattern = False  # it holds all activations twice: 360 MB for VGG16
+    options.intra_op_num_threads = threads or fewer_than_all() or 0  # 0: the runtime counts the cores
     return options
 
 

@@ -17,7 +17,8 @@ from lookalike.providers import ProviderChoice
 class Settings:
     """The five environment variables, parsed.
 
-    `home` holds `weights/`, `models/` and `qdrant/`. `provider` is what pictures may be embedded on.
+    `home` holds `weights/`, `models/`, `heads/` and `qdrant/`. `provider` is what pictures may be
+    embedded on. `threads` is how many threads the processor embeds in; None lets the machine decide.
     """
 
     home: Path
@@ -25,6 +26,7 @@ class Settings:
     qdrant_url: str | None = None
     qdrant_api_key: str | None = field(default=None, repr=False)
     provider: ProviderChoice = ProviderChoice.AUTO
+    threads: int | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -46,17 +48,19 @@ class Settings:
             provider=ProviderChoice(provider),
         )
 
-    def on_provider(self, provider: ProviderChoice | None, *, require_gpu: bool) -> Self:
+    def on_provider(
+        self, provider: ProviderChoice | None, *, require_gpu: bool, threads: int | None = None
+    ) -> Self:
         """The same settings, with the provider that was named, or CUDA alone where it is required.
 
         Raises:
             UsageError: a GPU is required and another provider was named.
         """
         if not require_gpu:
-            return replace(self, provider=provider or self.provider)
+            return replace(self, provider=provider or self.provider, threads=threads)
         if provider not in (None, ProviderChoice.AUTO, ProviderChoice.CUDA):
             raise UsageError(f"--require-gpu and --provider {provider} contradict each other; leave one out")
-        return replace(self, provider=ProviderChoice.CUDA)
+        return replace(self, provider=ProviderChoice.CUDA, threads=threads)
 
     @property
     def weights_dir(self) -> Path:
@@ -67,6 +71,16 @@ class Settings:
     def models_dir(self) -> Path:
         """Exported `.onnx` models."""
         return self.home / "models"
+
+    @property
+    def optimized_dir(self) -> Path:
+        """Models as they were optimized for this processor; see `lookalike.optimized`."""
+        return self.models_dir / "optimized"
+
+    @property
+    def heads_dir(self) -> Path:
+        """New last layers that were fitted."""
+        return self.home / "heads"
 
     @property
     def qdrant_dir(self) -> Path:

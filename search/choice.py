@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from exporter import head_name, head_path
+from exporter.heads import NAME
 from lookalike.backbones import BACKBONES, VGG16, Pooling, backbone_named
 from lookalike.console import Reporter
 from lookalike.errors import CollectionMissingError, ManifestError, UsageError
-from lookalike.manifest import CollectionManifest, Distance, WeightsKind
+from lookalike.manifest import CollectionManifest, Distance, Precision, WeightsKind
 from lookalike.settings import Settings
 from lookalike.stores.choice import where_else
 from lookalike.stores.protocol import Store
@@ -29,11 +31,12 @@ def choose_collection(
     name: str | None,
     backbone: str | None,
     distance: Distance | None,
+    head: str | None = None,
 ) -> str:
     """The collection that was named, or the one that the options leave.
 
-    Of several, those with default weights, layer and pooling go first, then ResNet101V2 before VGG16,
-    then cosine before Euclid.
+    Of several, those without a head go first, then those with default weights, layer and pooling, then
+    ResNet101V2 before VGG16, then cosine before Euclid.
 
     Raises:
         CollectionMissingError: none fits; the message names those there are and how to make one, or the
@@ -41,12 +44,12 @@ def choose_collection(
         UsageError: several fit equally well, or options contradict each other.
     """
     if name is not None:
-        if backbone or distance:
-            raise UsageError("--collection names one collection; leave --backbone and --distance out")
+        if backbone or distance or head:
+            raise UsageError("--collection names one collection; leave --backbone, --distance and --head out")
         if name not in store:
             raise CollectionMissingError(missing_message(store, settings=settings, name=name))
         return name
-    return _preferred(_fitting(store, settings, reporter, backbone, distance))
+    return _preferred(_fitting(store, settings, reporter, backbone, distance, head))
 
 
 def choose_both(
@@ -104,7 +107,10 @@ def _fitting(
     reporter: Reporter,
     backbone: str | None,
     distance: Distance | None,
+    head: str | None = None,
 ) -> dict[str, CollectionManifest]:
+    if head is not None:
+        return _with_head(store, settings, reporter, backbone, distance, head)
     wanted = backbone_named(backbone).name if backbone else None
     fitting = {
         found: manifest
@@ -114,6 +120,28 @@ def _fitting(
     if not fitting:
         raise CollectionMissingError(
             missing_message(store, settings=settings, backbone=wanted, distance=distance)
+        )
+    return fitting
+
+
+def _with_head(
+    store: Store,
+    settings: Settings,
+    reporter: Reporter,
+    backbone: str | None,
+    distance: Distance | None,
+    head: str,
+) -> dict[str, CollectionManifest]:
+    """Those with a head of this name."""
+    fitting = {
+        found: manifest
+        for found, manifest in _fitting(store, settings, reporter, backbone, distance).items()
+        if manifest.identity.head is not None and head_name(manifest.identity) == head
+    }
+    if not fitting:
+        raise CollectionMissingError(
+            f"there is no collection with the head {head!a} in the store {store.label}. "
+            f"Make it with: ingest run DIR --head {head if head.isidentifier() else 'HEAD'}"
         )
     return fitting
 
@@ -144,7 +172,8 @@ def missing_message(
     for candidate in [name] if name else _default_names(backbone, distance):
         if said := where_else(candidate, store, settings):
             return f"{missing} {candidate} is in another store; search it with: --store {said}"
-    return f"{missing} Make it with: {_making(name, backbone, distance)}"
+    making = _making_with_head(name, settings) or _making(name, backbone, distance)
+    return f"{missing} Make it with: {making}"
 
 
 def require_dataset(manifests: Sequence[CollectionManifest], dataset: str | None) -> None:
@@ -168,10 +197,11 @@ def file_of(manifest: CollectionManifest, dataset: str, path: str) -> Path | Non
 def _preferred(manifests: Mapping[str, CollectionManifest]) -> str:
     backbones, distances = [backbone.name for backbone in BACKBONES], list(Distance)
 
-    def rank(name: str) -> tuple[bool, int, int]:
+    def rank(name: str) -> tuple[bool, bool, int, int]:
         identity, distance = manifests[name].identity, manifests[name].distance
         is_default = name == f"{identity.backbone}-{distance}"
-        return (not is_default, backbones.index(identity.backbone), distances.index(distance))
+        has_head = identity.head is not None
+        return (has_head, not is_default, backbones.index(identity.backbone), distances.index(distance))
 
     best, *others = sorted(manifests, key=rank)
     if others and rank(others[0]) == rank(best):
@@ -184,6 +214,15 @@ def _default_names(backbone: str | None, distance: Distance | None) -> Iterator[
     for network in [backbone] if backbone else [record.name for record in BACKBONES]:
         for metric in [distance] if distance else Distance:
             yield f"{network}-{metric}"
+
+
+def _making_with_head(name: str | None, settings: Settings) -> str | None:
+    """The command behind the name of a collection with a head that is here."""
+    *middle, metric = (name or "").split("-")
+    heads = [part for part in middle[1:] if NAME.fullmatch(part) and head_path(part, settings).is_file()]
+    if len(heads) != 1 or metric not in list(Distance):
+        return None
+    return f"ingest run DIR --head {heads[0]} --distance {metric}"
 
 
 def _making(name: str | None, backbone: str | None, distance: str | None) -> str:
@@ -202,4 +241,6 @@ def _option(part: str, *, wheel: bool) -> str:
     """The option behind one part of a collection's name."""
     if re.fullmatch("w[0-9a-f]{8}", part):
         return f"--weights {f'FILE|{WeightsKind.IMAGENET_WHEEL}' if wheel else 'FILE'}"
+    if part == Precision.INT8:
+        return f"--precision {part}"
     return f"--pooling {part}" if part in list(Pooling) else f"--layer {part}"

@@ -1,5 +1,6 @@
 """What tests of several packages share: a model that is small and real, a home, drawn pictures, a shell."""
 
+import functools
 import json
 import os
 import subprocess
@@ -16,12 +17,16 @@ import numpy as np
 import pytest
 from faulty_proxy import FaultyProxy, running_proxy
 from PIL import Image, ImageDraw
+from warm_commands import WarmCommands
 
 from exporter import ModelSpec
 from lookalike.calibration import Calibration, Curve, Reliability, Threshold
 from lookalike.settings import Settings
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+"""As `search.whole.projection` has it; here OpenMP is often loaded before that is asked for anything."""
 
 WriteWeights = Callable[..., Path]
 Draw = Callable[..., list[Path]]
@@ -51,9 +56,18 @@ class Shell:
     folder: Path
     weights: Path
     environment: dict[str, str]
+    warm: Callable[[], WarmCommands] | None
 
     def __call__(self, *words: str | Path, data: bytes | None = None, **variables: str) -> Done:
-        """Runs one command to its end."""
+        """Runs one command to its end, with its libraries imported already where that makes no difference."""
+        command, environment = [*map(str, words)], self.environment | variables
+        if self.warm is None or not self.warm().can_run(command, environment):
+            return self.cold(*words, data=data, **variables)
+        code, out, err = self.warm().run(command, folder=self.folder, environment=environment, data=data)
+        return Done(code=code, out=out.decode(), err=err.decode())
+
+    def cold(self, *words: str | Path, data: bytes | None = None, **variables: str) -> Done:
+        """Runs one command from nothing to its end, as a user's shell does."""
         program, *arguments = map(str, words)
         done = subprocess.run(
             [Path(sys.executable).parent / program, *arguments],
@@ -69,7 +83,7 @@ class Shell:
     @property
     def model(self) -> list[str]:
         """The options that stand for the small model."""
-        return ["--backbone", "vgg", "--layer", "block1_pool", "--weights", str(self.weights)]
+        return ["--backbone", "vgg", "--layer", "block1_conv1", "--weights", str(self.weights)]
 
     def ingest(self, *words: str | Path) -> Done:
         """`ingest run` with the small model."""
@@ -163,7 +177,19 @@ def draw() -> Draw:
 
 
 @pytest.fixture(scope="session")
-def make_shell(tiny_weights: Path) -> Callable[[Path], Shell]:
+def warm() -> Iterator[Callable[[], WarmCommands] | None]:
+    """Gives the one server of this process' commands, which is started when it is first needed."""
+    if not WarmCommands.can_be():
+        yield None
+        return
+    started = functools.cache(WarmCommands)
+    yield started
+    if started.cache_info().currsize:
+        started().close()
+
+
+@pytest.fixture(scope="session")
+def make_shell(tiny_weights: Path, warm: Callable[[], WarmCommands] | None) -> Callable[[Path], Shell]:
     """A shell in a folder, with a home of its own and nothing of the caller's settings."""
 
     def make(folder: Path) -> Shell:
@@ -173,7 +199,7 @@ def make_shell(tiny_weights: Path) -> Callable[[Path], Shell]:
             if not name.startswith(("LOOKALIKE_", "QDRANT_"))
         }
         own = {"LOOKALIKE_HOME": str(folder / "home"), "LOOKALIKE_STORE": "embedded", "HOME": str(folder)}
-        return Shell(folder=folder, weights=tiny_weights, environment=kept | own)
+        return Shell(folder=folder, weights=tiny_weights, environment=kept | own, warm=warm)
 
     return make
 

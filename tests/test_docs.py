@@ -12,7 +12,7 @@ from lookalike.pictures.decoding import SUFFIXES
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 COMMANDS = {
-    "exporter": ("run", "list", "verify"),
+    "exporter": ("run", "list", "verify", "fit"),
     "ingest": ("run", "status", "rebuild", "remove", "sample"),
     "search": ("query", "evaluate", "calibrate", "neighbours", "duplicates", "explain", "map"),
 }

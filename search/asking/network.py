@@ -81,7 +81,7 @@ class Network:
     def _loaded(self) -> Embedder:
         started = time.perf_counter()
         model = ready_model(self.manifest, settings=self._settings, reporter=self._reporter)
-        embedder = Embedder.load(model.path, provider=self._settings.provider)
+        embedder = Embedder.as_set(model.path, self._settings)
         if embedder.notice:
             self._reporter.say(embedder.notice)
         self._reporter.say(f"{self.manifest.identity.backbone} runs on {embedder.provider}")

@@ -11,11 +11,16 @@ import typer
 from lookalike.console import Reporter, StderrReporter, Verbose, one_line, say
 from lookalike.errors import UsageError
 from lookalike.files import output_path
-from lookalike.options import HtmlOption, JsonOption, StoreOption, store_in_use
-from lookalike.settings import Settings
+from lookalike.options import HtmlOption, JsonOption, StoreOption
 from lookalike.stores.points import PointFilter
-from search.choice import choose_collection, require_dataset
-from search.commands.options import BackboneOption, CollectionOption, DatasetOption, DistanceOption
+from search.choice import require_dataset
+from search.commands.options import (
+    BackboneOption,
+    CollectionOption,
+    DatasetOption,
+    DistanceOption,
+    collection_in_use,
+)
 from search.whole.disk import FileState
 from search.whole.duplicates import ABOVE, Group, Member, find_duplicates
 
@@ -50,22 +55,13 @@ def duplicates(
     if paths + print0 + as_json > 1:
         raise UsageError("--paths, --print0 and --json each print something else; take one of them")
     page = output_path(html, "--html") if html is not None else None
-    settings, reporter = Settings.from_environment(), StderrReporter()
-    with store_in_use(store, settings, reporter) as opened:
-        name = choose_collection(
-            opened,
-            settings=settings,
-            reporter=reporter,
-            name=collection,
-            backbone=backbone,
-            distance=distance,
-        )
-        with opened.open(name) as source:
-            reporter.say(f"collection: {name}")
-            require_dataset([source.manifest], dataset)
-            groups = find_duplicates(
-                source, reporter=reporter, above=above, where=PointFilter(dataset=dataset)
-            )
+    reporter = StderrReporter()
+    chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
+    with chosen as (_, source):
+        name = source.name
+        reporter.say(f"collection: {name}")
+        require_dataset([source.manifest], dataset)
+        groups = find_duplicates(source, reporter=reporter, above=above, where=PointFilter(dataset=dataset))
     if paths or print0:
         _print_paths(groups, b"\0" if print0 else b"\n")
     elif as_json:

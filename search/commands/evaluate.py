@@ -23,8 +23,10 @@ from search.commands.options import (
     CollectionsOption,
     DatasetOption,
     DistanceOption,
+    HeadOption,
     VotersOption,
 )
+from search.commands.parts import headed_parts, parts_json, parts_lines
 from search.commands.reliability import reliability_json, reliability_lines
 from search.drawing.plots import PLOT_SUFFIXES, write_plot
 from search.quality.calibration import Abstaining
@@ -49,6 +51,7 @@ def evaluate(
     collection: CollectionsOption = None,
     backbone: BackbonesOption = None,
     distance: DistanceOption = None,
+    head: HeadOption = None,
     every: Annotated[bool, typer.Option("--all", help="Every collection that fits, compared.")] = False,
     fusion: Annotated[
         list[FusionRule] | None,
@@ -105,13 +108,24 @@ def evaluate(
     gains: list[Sequence[Comparison]] = []
     with store_in_use(store, settings, reporter) as opened:
         plan = _plan(
-            opened, settings, reporter, collection or [], backbone, distance, fusion or [], every=every
+            opened,
+            settings,
+            reporter,
+            collection or [],
+            backbone,
+            distance,
+            fusion or [],
+            every=every,
+            head=head,
         )
         for setting in evaluated(opened, plan, options, reporter):
+            parts = headed_parts(setting.evaluation, opened, settings, reporter, seed=seed)
             if as_json:
-                typer.echo(json.dumps(_json(setting.evaluation, setting.differences, opened.label, k)))
+                found = _json(setting.evaluation, setting.differences, opened.label, k)
+                typer.echo(json.dumps(found | parts_json(parts)))
             else:
-                typer.echo(_text(setting.evaluation, setting.differences, options))
+                lines = parts_lines(parts)
+                typer.echo("\n".join([_text(setting.evaluation, setting.differences, options), *lines]))
             done.append(setting.evaluation)
             gains.append(setting.differences)
         manifests = [opened.manifest(_first_collection(each)) for each in done] if page else []
@@ -154,9 +168,12 @@ def _plan(
     fusion: Sequence[FusionRule],
     *,
     every: bool,
+    head: str | None,
 ) -> Plan:
     """What the options ask for, alone and fused."""
     named = list(dict.fromkeys(named))
+    if head is not None and (every or is_both(backbone)):
+        raise UsageError("--head is for one collection; leave --all and --backbone both out")
     both = is_both(backbone)
     if both and named:
         raise UsageError("--collection names what is evaluated; leave --backbone out")
@@ -167,7 +184,7 @@ def _plan(
         names = choose_both(store, settings=settings, reporter=reporter, distance=distance)
     else:
         network = None if both else backbone
-        names = collections_meant(store, settings, reporter, named, network, distance, every=every)
+        names = collections_meant(store, settings, reporter, named, network, distance, every=every, head=head)
     required = both or bool(fusion)
     pairs = [names] if required else []
     if everywhere:
@@ -207,6 +224,7 @@ def collections_meant(
     distance: Distance | None,
     *,
     every: bool,
+    head: str | None = None,
 ) -> list[str]:
     """The collections to work on: those named, all that fit, or the one that a query would take."""
     if every:
@@ -217,7 +235,13 @@ def collections_meant(
         )
     return [
         choose_collection(
-            store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
+            store,
+            settings=settings,
+            reporter=reporter,
+            name=name,
+            backbone=backbone,
+            distance=distance,
+            head=head,
         )
         for name in dict.fromkeys(named) or [None]
     ]

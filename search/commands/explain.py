@@ -18,6 +18,7 @@ from lookalike.options import (
     ProviderOption,
     RequireGpuOption,
     StoreOption,
+    ThreadsOption,
     store_in_use,
 )
 from lookalike.pictures.decoding import MAX_PIXELS
@@ -43,6 +44,7 @@ def explain(
     html: HtmlOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -52,7 +54,7 @@ def explain(
     page = output_path(html, "--html") if html is not None else None
     if query == neighbour == STDIN:
         raise UsageError("standard input can be read once; name a file for one of the pictures")
-    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as source:
         names = _chosen(source, settings, reporter, collection, backbone, distance)

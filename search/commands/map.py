@@ -9,11 +9,15 @@ import typer
 
 from lookalike.console import StderrReporter, Verbose
 from lookalike.files import output_path
-from lookalike.options import JsonOption, StoreOption, store_in_use
-from lookalike.settings import Settings
+from lookalike.options import JsonOption, StoreOption
 from lookalike.stores.points import PointFilter
-from search.choice import choose_collection
-from search.commands.options import BackboneOption, CollectionOption, DatasetOption, DistanceOption
+from search.commands.options import (
+    BackboneOption,
+    CollectionOption,
+    DatasetOption,
+    DistanceOption,
+    collection_in_use,
+)
 from search.whole.mapped import CollectionMap, load_sample, mapped
 from search.whole.projection import NEIGHBOURS, Method
 
@@ -41,19 +45,11 @@ def map_(
 ) -> None:
     """Draw a collection in two dimensions: near ones near, coloured by class."""
     page = output_path(html, "--html")
-    settings, reporter = Settings.from_environment(), StderrReporter()
-    with store_in_use(store, settings, reporter) as source:
-        name = choose_collection(
-            source,
-            settings=settings,
-            reporter=reporter,
-            name=collection,
-            backbone=backbone,
-            distance=distance,
-        )
-        with source.open(name) as opened:
-            sampled = load_sample(opened, limit=limit, seed=seed, where=PointFilter(dataset=dataset))
-        label = source.label
+    reporter = StderrReporter()
+    chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
+    with chosen as (holder, source):
+        sampled = load_sample(source, limit=limit, seed=seed, where=PointFilter(dataset=dataset))
+        name, label = source.name, holder.label
     reporter.say(f"placing {len(sampled.payloads):,} of {sampled.total:,} pictures of {name}")
     drawn = mapped(sampled, seed=seed)
     from search.pages.map import write_map

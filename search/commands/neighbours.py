@@ -15,17 +15,17 @@ import typer
 from lookalike.console import Quiet, Reporter, StderrReporter, Verbose
 from lookalike.errors import UsageError
 from lookalike.files import atomic_path, output_path
-from lookalike.options import StoreOption, store_in_use
-from lookalike.settings import Settings
+from lookalike.options import StoreOption
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Collection
-from search.choice import choose_collection, require_dataset
+from search.choice import require_dataset
 from search.commands.options import (
     BackboneOption,
     ClassOption,
     CollectionOption,
     DatasetOption,
     DistanceOption,
+    collection_in_use,
 )
 from search.whole.every import Neighbours, every_neighbours, is_small
 
@@ -86,25 +86,17 @@ def neighbours(
     write = _WRITERS[_format(table_format, output, as_json)]
     output = output_path(output, "--output") if output is not None else None
     where = PointFilter(class_name=class_name, dataset=dataset)
-    settings, reporter = Settings.from_environment(), StderrReporter()
-    with store_in_use(store, settings, reporter) as opened:
-        name = choose_collection(
-            opened,
-            settings=settings,
-            reporter=reporter,
-            name=collection,
-            backbone=backbone,
-            distance=distance,
+    reporter = StderrReporter()
+    chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
+    with chosen as (_, source), _table(output) as table:
+        require_dataset([source.manifest], dataset)
+        in_numpy = exact or (not indexed and is_small(source, where))
+        how = "compared all with all" if in_numpy else "asked of the store's own search"
+        found = every_neighbours(
+            source, limit=limit, where=where, include_copies=include_self, exact=in_numpy
         )
-        with opened.open(name) as source, _table(output) as table:
-            require_dataset([source.manifest], dataset)
-            in_numpy = exact or (not indexed and is_small(source, where))
-            how = "compared all with all" if in_numpy else "asked of the store's own search"
-            found = every_neighbours(
-                source, limit=limit, where=where, include_copies=include_self, exact=in_numpy
-            )
-            count = write(table, _shown(found, source, where, _bars(reporter, output)))
-            reporter.say(f"collection: {name}, {count} pictures, {how}")
+        count = write(table, _shown(found, source, where, _bars(reporter, output)))
+        reporter.say(f"collection: {source.name}, {count} pictures, {how}")
 
 
 def _format(named: TableFormat | None, output: Path | None, as_json: bool) -> TableFormat:

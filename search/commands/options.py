@@ -1,10 +1,17 @@
-"""Options that several subcommands of `search` share, each said once."""
+"""Options that several subcommands of `search` share, each said once, and the collection they lead to."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
+from lookalike.console import Reporter
 from lookalike.manifest import Distance
+from lookalike.options import store_in_use
+from lookalike.settings import Settings
+from lookalike.stores.protocol import Collection, Store
+from search.choice import choose_collection
 
 CollectionOption = Annotated[str | None, typer.Option("--collection", metavar="NAME", help="The collection.")]
 CollectionsOption = Annotated[
@@ -19,6 +26,9 @@ DistanceOption = Annotated[Distance | None, typer.Option("--distance", help="cos
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
 ]
+HeadOption = Annotated[
+    str | None, typer.Option("--head", metavar="HEAD", help="The collection with this new last layer.")
+]
 ClassOption = Annotated[
     str | None,
     typer.Option("--class", metavar="CLASS", help="Only pictures of this class; '' for those without one."),
@@ -26,3 +36,22 @@ ClassOption = Annotated[
 VotersOption = Annotated[
     int, typer.Option("--k", min=1, max=1_000, metavar="N", help="How many neighbours vote.")
 ]
+
+
+@contextmanager
+def collection_in_use(
+    named_store: str | None,
+    reporter: Reporter,
+    *,
+    name: str | None,
+    backbone: str | None,
+    distance: Distance | None,
+) -> Iterator[tuple[Store, Collection]]:
+    """The one collection that the options lead to, open for reading, and the store that holds it."""
+    settings = Settings.from_environment()
+    with store_in_use(named_store, settings, reporter) as store:
+        chosen = choose_collection(
+            store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
+        )
+        with store.open(chosen) as collection:
+            yield store, collection

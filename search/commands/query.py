@@ -18,6 +18,7 @@ from lookalike.options import (
     ProviderOption,
     RequireGpuOption,
     StoreOption,
+    ThreadsOption,
     store_in_use,
 )
 from lookalike.pictures.decoding import MAX_PIXELS
@@ -35,6 +36,7 @@ from search.commands.options import (
     CollectionsOption,
     DatasetOption,
     DistanceOption,
+    HeadOption,
     VotersOption,
 )
 from search.drawing.half_blocks import ColourSystem, colours, illustrated
@@ -61,6 +63,7 @@ def query(
     collection: CollectionsOption = None,
     backbone: BackbonesOption = None,
     distance: DistanceOption = None,
+    head: HeadOption = None,
     fusion: Annotated[
         FusionRule | None, typer.Option("--fusion", help="How several rankings become one; default: rrf.")
     ] = None,
@@ -86,6 +89,7 @@ def query(
         bool, typer.Option("--no-thumbnails", help="Only text, in a terminal with colours, too.")
     ] = False,
     provider: ProviderOption = None,
+    threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -107,10 +111,10 @@ def query(
         fusion=fusion or FusionRule.RRF,
     )
     page = output_path(html, "--html") if html is not None else None
-    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu)
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as opened:
-        names = _chosen(opened, settings, reporter, collection or [], backbone, distance)
+        names = _chosen(opened, settings, reporter, collection or [], backbone, distance, head)
         if fusion is not None and len(names) == 1:
             raise UsageError("--fusion is for several collections; say --backbone both, or leave it out")
         with Searcher.opened(*names, store=opened, settings=settings, reporter=reporter) as searcher:
@@ -134,15 +138,22 @@ def _chosen(
     named: Sequence[str],
     backbone: str | None,
     distance: Distance | None,
+    head: str | None,
 ) -> list[str]:
     """The collections to ask; several are fused."""
     if is_both(backbone):
-        if named:
-            raise UsageError("--collection names what to search; leave --backbone out")
+        if named or head:
+            raise UsageError("--collection or --head names what to search; leave --backbone both out")
         return choose_both(store, settings=settings, reporter=reporter, distance=distance)
     return [
         choose_collection(
-            store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
+            store,
+            settings=settings,
+            reporter=reporter,
+            name=name,
+            backbone=backbone,
+            distance=distance,
+            head=head,
         )
         for name in dict.fromkeys(named) or [None]
     ]

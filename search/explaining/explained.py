@@ -89,7 +89,7 @@ def explanation_by(
     """
     require_average(name, manifest)
     model = unpooled_model(manifest, settings=settings, reporter=reporter)
-    embedder = Embedder.load(model.path, provider=settings.provider)
+    embedder = Embedder.as_set(model.path, settings)
     if embedder.notice:
         reporter.say(embedder.notice)
     one, other = (_features(embedder, model.shape, picture) for picture in (query, neighbour))
@@ -105,6 +105,11 @@ def require_average(name: str, manifest: CollectionManifest) -> None:
         UsageError: the collection's vectors were not pooled, or not by their mean.
     """
     identity = manifest.identity
+    if identity.head is not None:
+        raise UsageError(
+            f"{name} cannot be explained cell by cell: its head takes a mean off before it compares, "
+            "which is no sum over cells. Explain by a collection of the network without the head"
+        )
     why = {
         Pooling.MAX: "keep each channel's largest value, and say nothing of the other cells",
         Pooling.FLATTEN: "compare each cell with the one at the same place alone",

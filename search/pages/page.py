@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookalike.calibration import percent
+from lookalike.console import one_line
 from lookalike.files import atomic_path
 
 if TYPE_CHECKING:
@@ -34,16 +35,9 @@ def write_page(path: Path, template: str, **values: object) -> None:
         file.writelines(parts)
 
 
-def shown(text: str) -> str:
-    """Text with what no page may hold, or what turns its direction, written as Python does in `repr`."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in _JOINERS else repr(c)[1:-1] for c in text)
-
-
 @cache
 def environment() -> "Environment":
-    """Jinja with escaping always on; every value goes through `shown`."""
+    """Jinja with escaping always on; text has what no page may hold as a terminal has it."""
     from importlib.metadata import version
 
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -64,7 +58,7 @@ def environment() -> "Environment":
 
 
 def _finalized(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
-    return shown(value) if type(value) is str else value  # what is markup is left as it is
+    return one_line(value, kept=_JOINERS) if type(value) is str else value  # what is markup is left as it is
 
 
 def csp_hash(script: str) -> str:

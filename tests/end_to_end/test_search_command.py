@@ -17,7 +17,7 @@ def test_the_table_has_ten_neighbours_best_first(ingested: Any) -> None:
     done = ingested("search", "query", "query.png")
     assert done.code == 0, done.err
     heading, columns, *rows, _verdict = done.out.splitlines()
-    assert heading.startswith("query.png in vgg16-block1_pool-w")
+    assert heading.startswith("query.png in vgg16-block1_conv1-w")
     assert columns.split() == ["rank", "similarity", "class", "path"]
     assert [row.split()[0] for row in rows] == [str(rank) for rank in range(1, 11)]
     scores = [float(row.split()[1]) for row in rows]
@@ -43,7 +43,7 @@ def test_json_says_everything_that_was_promised(ingested: Any) -> None:
     )
     assert list(answer) == expected.split()
     assert list(answer["verdict"]) == ["rule", "k", "voters", "class", "share", "chance"]
-    assert (answer["schema"], answer["backbone"], answer["layer"]) == (1, "vgg16", "block1_pool")
+    assert (answer["schema"], answer["backbone"], answer["layer"]) == (1, "vgg16", "block1_conv1")
     assert (answer["distance"], answer["store"]) == ("cosine", "embedded")
     assert set(answer["took_ms"]) == {"load", "embed", "search"}
     hit = answer["hits"][0]
@@ -110,7 +110,7 @@ def test_a_missing_collection_is_6_and_says_what_there_is(ingested: Any) -> None
     """The message names the collections there are and the command that would make the missing one."""
     done = ingested("search", "query", "query.png", "--collection", "resnet101v2-euclid")
     assert done.code == 6
-    assert "vgg16-block1_pool-w" in done.err
+    assert "vgg16-block1_conv1-w" in done.err
     assert "ingest run DIR --backbone resnet --distance euclid" in done.err
     assert ingested("search", "query", "query.png", "--backbone", "resnet").code == 6
 

@@ -49,7 +49,7 @@ def pictures(shell: Shell, draw: Any, qdrant: Backend) -> Iterator[Path]:
     draw(folder, *(f"{name}/{colour}.png" for name in ("a", "b", "c") for colour in COLOURS))
     yield folder
     for described in qdrant.client.get_collections().collections:
-        if described.name.startswith("vgg16-block1_pool-w"):
+        if described.name.startswith("vgg16-block1_conv1-w"):
             qdrant.client.delete_collection(described.name)
 
 
@@ -68,7 +68,7 @@ def ingest_impatiently(shell: Shell, proxy: FaultyProxy, *words: str) -> Done:
 def collection_in(qdrant: Backend) -> str:
     """The one that an ingest has made."""
     names = [described.name for described in qdrant.client.get_collections().collections]
-    return next(name for name in names if name.startswith("vgg16-block1_pool-w"))
+    return next(name for name in names if name.startswith("vgg16-block1_conv1-w"))
 
 
 def stored(qdrant: Backend) -> dict[str, Any]:

@@ -8,16 +8,15 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from made_collections import manifest_of
 from numpy.typing import NDArray
 
-from lookalike.backbones import Pooling
-from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
+from lookalike.manifest import Distance
 from lookalike.stores.connection import connect
 from lookalike.stores.embedded import EmbeddedStore
 from lookalike.stores.points import ImagePoint, Payload, PointFilter, SearchHit
@@ -125,7 +124,7 @@ def filled(store: Store) -> Iterator[Callable[[Distance, Sequence[Shown]], Colle
 
     def fill(distance: Distance, pictures: Sequence[Shown]) -> Collection:
         if distance not in collections:
-            manifest = new_manifest(distance)
+            manifest = manifest_of(distance, DIMENSION, {"one": "/one", "two": "/two"})
             store.create(manifest)
             collections[distance] = store.open(manifest.collection)
         collection = collections[distance]
@@ -143,28 +142,6 @@ def filled(store: Store) -> Iterator[Callable[[Distance, Sequence[Shown]], Colle
         with collection:
             pass
         store.delete(collection.name)
-
-
-def new_manifest(distance: Distance) -> CollectionManifest:
-    """With a name that nothing else has, for a server may be shared."""
-    return CollectionManifest(
-        identity=ModelIdentity(
-            backbone="vgg16",
-            layer="block5_pool",
-            pooling=Pooling.AVG,
-            preprocessing="x",
-            precision="float32",
-            weights_fingerprint=os.urandom(32).hex(),
-            dimension=DIMENSION,
-        ),
-        distance=distance,
-        weights=WeightsSource(kind=WeightsKind.FILE, official=False),
-        exporter_version="0",
-        graph_revision=1,
-        provider="",
-        created_at="",
-        datasets={"one": str(Path("/one")), "two": str(Path("/two"))},
-    )
 
 
 @settings(max_examples=60)

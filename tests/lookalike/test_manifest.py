@@ -15,6 +15,8 @@ from lookalike.manifest import (
     Distance,
     ModelIdentity,
     ModelManifest,
+    Precision,
+    Quantization,
     WeightsKind,
     WeightsSource,
     collection_name,
@@ -52,6 +54,7 @@ OTHER_VALUES = {
     "precision": "float16",
     "weights_fingerprint": "ef56" * 16,
     "dimension": 512,
+    "head": "pets-0a1b2c3d",
 }
 
 
@@ -186,12 +189,49 @@ def test_a_malformed_manifest_is_not_ours(field: str, value: object) -> None:
         CollectionManifest.from_json({**COLLECTION.to_json(), field: value})
 
 
-@pytest.mark.parametrize("field", [name for name in COLLECTION.to_json() if name != "schema"])
+@pytest.mark.parametrize(
+    "field", [name for name in COLLECTION.to_json() if name not in ("schema", "precision")]
+)
 def test_a_collection_manifest_without_one_of_its_fields_is_not_ours(field: str) -> None:
     """A half written one must not be filled in with guesses."""
     data = {name: value for name, value in COLLECTION.to_json().items() if name != field}
     with pytest.raises(ManifestError, match=field):
         CollectionManifest.from_json(data)
+
+
+def test_manifests_from_before_there_were_precisions_are_of_fp32() -> None:
+    """The only one there was; what they identify is what it was."""
+    for manifest in (MODEL, COLLECTION):
+        data = {name: value for name, value in manifest.to_json().items() if name != "precision"}
+        assert type(manifest).from_json(data) == manifest
+        assert manifest.precision is Precision.FP32
+    assert RESNET.key == "6d2079db8eb04270"
+
+
+def test_a_quantization_survives_and_names_its_space() -> None:
+    """Through JSON and back, digit by digit; one other range is another name."""
+    ranges = {"conv/relu": (0.0, 0.1 + 0.2), "conv": (-1e-7, 3.0)}
+    quantization = Quantization(method="minmax", pictures=3, ranges=ranges)
+    other = replace(quantization, ranges={**ranges, "conv": (-1e-7, 3.1)})
+    precisions = {quantization.precision, other.precision}
+    assert len(precisions) == 2
+    assert replace(quantization, ranges=dict(reversed(ranges.items()))).precision in precisions
+    for manifest in (MODEL, COLLECTION):
+        made = replace(manifest, precision=Precision.INT8, quantization=quantization)
+        assert type(manifest).from_json(json.loads(json.dumps(made.to_json()))) == made
+    int8 = replace(VGG, precision=quantization.precision)
+    assert collection_name(int8, Distance.COSINE, official=True) == "vgg16-int8-cosine"
+    assert collection_name(int8, Distance.COSINE, official=False) == "vgg16-int8-wab12cd34-cosine"
+
+
+@pytest.mark.parametrize(
+    "quantization", ["int8", {"method": "minmax"}, {"method": "minmax", "pictures": 1, "ranges": {"x": [1]}}]
+)
+def test_a_malformed_quantization_is_not_ours(quantization: object) -> None:
+    """Vectors could not be made again without it."""
+    for manifest in (MODEL, COLLECTION):
+        with pytest.raises(ManifestError, match="that lookalike wrote"):
+            type(manifest).from_json(manifest.to_json() | {"quantization": quantization})
 
 
 @pytest.mark.parametrize("data", [{}, [], "text", {"identity": {}}])

@@ -1,41 +1,23 @@
 """Collections made by hand, in both stores: vectors that can be followed with a pencil."""
 
-import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from qdrant_stand_in import running_stand_in
+from made_collections import STORES, manifest_of, point_of, store_of
 
-from lookalike.backbones import Pooling
-from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
-from lookalike.stores.connection import connect
+from lookalike.manifest import Distance
 from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.points import ImagePoint, Payload
+from lookalike.stores.points import ImagePoint
 from lookalike.stores.protocol import Store
 
-QDRANT_URL = os.environ.get("QDRANT_URL")
 
-
-@pytest.fixture(params=["embedded", "server" if QDRANT_URL else "server-stand-in"])
+@pytest.fixture(params=STORES)
 def both_stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Each of both; the server is a real one where `QDRANT_URL` says where it is."""
-    if request.param == "embedded":
-        yield EmbeddedStore(tmp_path / "qdrant")
-    elif QDRANT_URL:
-        yield from _connected(QDRANT_URL)
-    else:
-        with running_stand_in() as server:
-            yield from _connected(server.url)
-
-
-def _connected(url: str) -> Iterator[Store]:
-    store = connect(url, api_key=os.environ.get("QDRANT_API_KEY") if QDRANT_URL else None)
-    yield store
-    store.close()
+    with store_of(request.param, tmp_path / "qdrant") as store:
+        yield store
 
 
 @pytest.fixture
@@ -55,12 +37,9 @@ def fill(tmp_path: Path) -> Iterator[Callable[..., str]]:
         distance: Distance = Distance.COSINE,
         copies: Mapping[str, str] | None = None,
     ) -> str:
-        points = [
-            ImagePoint(payload=_payload(key, (copies or {}).get(key)), vector=np.asarray(vector, np.float32))
-            for key, vector in pictures.items()
-        ]
+        points = [_point(key, vector, (copies or {}).get(key)) for key, vector in pictures.items()]
         roots = {point.payload.dataset: str(tmp_path / point.payload.dataset) for point in points}
-        manifest = _manifest(backbone, distance, len(points[0].vector), roots)
+        manifest = manifest_of(distance, len(points[0].vector), roots, backbone=backbone, layer="a-layer")
         store.create(manifest)
         made.append((store, manifest.collection))
         with store.open(manifest.collection) as collection:
@@ -73,41 +52,13 @@ def fill(tmp_path: Path) -> Iterator[Callable[..., str]]:
             store.delete(name)
 
 
-def _payload(key: str, content: str | None) -> Payload:
+def _point(key: str, vector: Any, content: str | None) -> ImagePoint:
     dataset, _, path = key.rpartition(":")
     head, slash, _ = path.partition("/")
-    return Payload(
+    return point_of(
+        path,
+        vector,
         dataset=dataset or "data",
-        path=path,
         class_name=head if slash else None,
         sha256=(content or key).encode().hex().ljust(64, "0")[:64],
-        width=1,
-        height=1,
-        bytes=1,
-        mtime_ns=1,
-        ingested_at="2026-01-01T00:00:00+00:00",
-    )
-
-
-def _manifest(
-    backbone: str, distance: Distance, dimension: int, datasets: Mapping[str, str]
-) -> CollectionManifest:
-    """With a name that nothing else has, for a server may be shared."""
-    return CollectionManifest(
-        identity=ModelIdentity(
-            backbone=backbone,
-            layer="a-layer",
-            pooling=Pooling.AVG,
-            preprocessing="none",
-            precision="float32",
-            weights_fingerprint=secrets.token_hex(32),
-            dimension=dimension,
-        ),
-        distance=distance,
-        weights=WeightsSource(kind=WeightsKind.FILE, official=False, path="/weights/own.h5", sha256="0" * 64),
-        exporter_version="0.1.0",
-        graph_revision=1,
-        provider="CPUExecutionProvider",
-        created_at="2026-01-01T00:00:00+00:00",
-        datasets=datasets,
     )

@@ -5,7 +5,7 @@ The server is a real one where `QDRANT_URL` says where it is, elsewhere a stand-
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,18 @@ def store_of(kind: str, folder: Path) -> Iterator[Store]:
         one.close()
 
 
-def manifest_of(distance: Distance, dimension: int, datasets: dict[str, str]) -> CollectionManifest:
-    """Of weights that nobody has, so that tests may share a server."""
+def manifest_of(
+    distance: Distance = Distance.COSINE,
+    dimension: int = 2,
+    datasets: Mapping[str, str] | None = None,
+    *,
+    backbone: str = "vgg16",
+    layer: str = "block5_pool",
+) -> CollectionManifest:
+    """Of weights that nobody has, so that tests may share a server; every field has a value to be lost."""
     identity = ModelIdentity(
-        backbone="vgg16",
-        layer="block5_pool",
+        backbone=backbone,
+        layer=layer,
         pooling=Pooling.AVG,
         preprocessing="none",
         precision="float32",
@@ -51,12 +58,12 @@ def manifest_of(distance: Distance, dimension: int, datasets: dict[str, str]) ->
     return CollectionManifest(
         identity=identity,
         distance=distance,
-        weights=WeightsSource(kind=WeightsKind.FILE, official=False),
-        exporter_version="0",
+        weights=WeightsSource(kind=WeightsKind.FILE, official=False, path="/weights/own.h5", sha256="0" * 64),
+        exporter_version="0.1.0",
         graph_revision=1,
         provider="CPUExecutionProvider",
         created_at="2026-01-01T00:00:00+00:00",
-        datasets=datasets,
+        datasets={"data": "/data"} if datasets is None else datasets,
     )
 
 
@@ -67,10 +74,10 @@ def collection_of(
     *,
     distance: Distance = Distance.COSINE,
     dimension: int = 2,
-    datasets: dict[str, str] | None = None,
+    datasets: Mapping[str, str] | None = None,
 ) -> Iterator[Collection]:
     """A new collection with these points, open; gone afterwards."""
-    manifest = manifest_of(distance, dimension, datasets or {"data": "/data"})
+    manifest = manifest_of(distance, dimension, datasets)
     store.create(manifest)
     with store.open(manifest.collection) as collection:
         collection.upsert(points)
@@ -79,17 +86,20 @@ def collection_of(
 
 
 def point_of(path: str, vector: Any, **fields: Any) -> ImagePoint:
-    """A picture of its own bytes in class `cat` of `data`, unless `fields` of the payload say otherwise."""
+    """A picture as `payload_of` has it, at a vector."""
+    return ImagePoint(payload=payload_of(path, **fields), vector=np.asarray(vector, dtype=np.float32))
+
+
+def payload_of(path: str, **fields: Any) -> Payload:
+    """Of a picture of its own bytes in class `cat` of `data`, unless `fields` say otherwise."""
     known: dict[str, Any] = {
         "dataset": "data",
         "class_name": "cat",
         "sha256": secrets.token_hex(32),
         "width": 640,
         "height": 480,
-        "bytes": 1000,
-        "mtime_ns": 10,
+        "bytes": 123_456,
+        "mtime_ns": 1_767_225_600_123_456_789,
         "ingested_at": "2026-01-01T00:00:00+00:00",
     }
-    return ImagePoint(
-        payload=Payload(path=path, **(known | fields)), vector=np.asarray(vector, dtype=np.float32)
-    )
+    return Payload(path=path, **(known | fields))

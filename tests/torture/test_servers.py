@@ -55,14 +55,14 @@ def pictures(shell: Any, draw: Any, qdrant: Any) -> Iterator[Path]:
 def remove(qdrant: Any) -> None:
     """Every collection of the small model."""
     for described in qdrant.client.get_collections().collections:
-        if described.name.startswith("vgg16-block1_pool-w"):
+        if described.name.startswith("vgg16-block1_conv1-w"):
             qdrant.client.delete_collection(described.name)
 
 
 def on_the_server(qdrant: Any) -> dict[str, Any]:
     """Path -> vector of all points; one that was there twice would be counted."""
     names = [described.name for described in qdrant.client.get_collections().collections]
-    name = next(name for name in names if name.startswith("vgg16-block1_pool-w"))
+    name = next(name for name in names if name.startswith("vgg16-block1_conv1-w"))
     records, _ = qdrant.client.scroll(name, limit=1000, with_vectors=True)
     assert len(records) == qdrant.client.count(name).count
     return {record.payload["path"]: np.asarray(record.vector, np.float32) for record in records}

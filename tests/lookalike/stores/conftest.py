@@ -1,7 +1,6 @@
 """Manifests and points to write, and stand-ins for what may answer at a server's address."""
 
 import json
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,62 +10,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import made_collections
 import numpy as np
 import pytest
 
-from lookalike.backbones import Pooling
-from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
+from lookalike.manifest import CollectionManifest, Distance
 from lookalike.settings import Settings
 from lookalike.stores import retries
-from lookalike.stores.points import FloatVector, ImagePoint, Payload
+from lookalike.stores.points import FloatVector, ImagePoint
 
 DIMENSION = 4
-
-
-def new_manifest(distance: Distance = Distance.COSINE, dimension: int = DIMENSION) -> CollectionManifest:
-    """A manifest whose collection name nothing else has, so that tests may share a server."""
-    identity = ModelIdentity(
-        backbone="resnet101v2",
-        layer="post_relu",
-        pooling=Pooling.AVG,
-        preprocessing="tf-squash-1",
-        precision="float32",
-        weights_fingerprint=secrets.token_hex(32),
-        dimension=dimension,
-    )
-    return CollectionManifest(
-        identity=identity,
-        distance=distance,
-        weights=WeightsSource(kind=WeightsKind.FILE, official=False, path="/weights/own.h5", sha256="0" * 64),
-        exporter_version="0.1.0",
-        graph_revision=1,
-        provider="CPUExecutionProvider",
-        created_at="2026-01-01T00:00:00+00:00",
-        datasets={},
-    )
-
-
-def new_point(
-    path: str,
-    vector: Any,
-    *,
-    class_name: str | None = "cat",
-    dataset: str = "data",
-    sha256: str | None = None,
-) -> ImagePoint:
-    """A point with a payload whose every field has a value that could be lost on the way."""
-    payload = Payload(
-        dataset=dataset,
-        path=path,
-        class_name=class_name,
-        sha256=sha256 or secrets.token_hex(32),
-        width=640,
-        height=480,
-        bytes=123_456,
-        mtime_ns=1_767_225_600_123_456_789,
-        ingested_at="2026-01-01T00:00:00+00:00",
-    )
-    return ImagePoint(payload=payload, vector=np.asarray(vector, dtype=np.float32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,13 +148,17 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def manifest_of() -> Callable[..., CollectionManifest]:
     """Makes manifests: `manifest_of(distance, dimension)`."""
-    return new_manifest
+
+    def make(distance: Distance = Distance.COSINE, dimension: int = DIMENSION) -> CollectionManifest:
+        return made_collections.manifest_of(distance, dimension, {})
+
+    return make
 
 
 @pytest.fixture
 def point_of() -> Callable[..., ImagePoint]:
     """Makes points: `point_of(path, vector, class_name=..., dataset=..., sha256=...)`."""
-    return new_point
+    return made_collections.point_of
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 import pytest
 from chromium import Tab
+from made_collections import manifest_of, payload_of
 from numpy.typing import NDArray
 from page_rules import read_page
 
-from lookalike.backbones import Pooling
-from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
+from lookalike.manifest import Distance
 from lookalike.stores.points import Payload
 from search.pages.map import DARK, EDGE, LIGHT, SHAPES, write_map
 from search.whole.mapped import CollectionMap, Sampled, mapped
@@ -46,18 +46,8 @@ SEEN_AS = {
 
 
 def payload(path: str, class_name: str | None) -> Payload:
-    """Of a picture of the dataset `data`."""
-    return Payload(
-        dataset="data",
-        path=path,
-        class_name=class_name,
-        sha256=path,
-        width=1,
-        height=1,
-        bytes=1,
-        mtime_ns=0,
-        ingested_at="",
-    )
+    """Of a picture whose bytes are its path's."""
+    return payload_of(path, class_name=class_name, sha256=path)
 
 
 def sampled(root: Path, classes: Sequence[str | None], paths: Sequence[str] = ()) -> Sampled:
@@ -65,24 +55,7 @@ def sampled(root: Path, classes: Sequence[str | None], paths: Sequence[str] = ()
     random = np.random.default_rng(0)
     paths = paths or [f"{number}.png" for number in range(len(classes))]
     vectors = random.normal(0, 1, (len(classes), 16)).astype(np.float32)
-    manifest = CollectionManifest(
-        identity=ModelIdentity(
-            backbone="vgg16",
-            layer="block5_pool",
-            pooling=Pooling.AVG,
-            preprocessing="p",
-            precision="float32",
-            weights_fingerprint="0" * 64,
-            dimension=16,
-        ),
-        distance=Distance.COSINE,
-        weights=WeightsSource(kind=WeightsKind.IMAGENET, official=True),
-        exporter_version="0",
-        graph_revision=1,
-        provider="CPUExecutionProvider",
-        created_at="2026-01-01T00:00:00+00:00",
-        datasets={"data": str(root)},
-    )
+    manifest = manifest_of(Distance.COSINE, 16, {"data": str(root)})
     return Sampled(
         collection="vgg16-cosine",
         manifest=manifest,

@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 import pytest
 from chromium import Tab
+from made_collections import manifest_of, payload_of
 from page_rules import ReadPage, read_page
 
-from lookalike.backbones import Pooling
 from lookalike.console import Quiet
 from lookalike.errors import SkipReason
-from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
+from lookalike.manifest import CollectionManifest, Distance, WeightsKind, WeightsSource
 from lookalike.pictures.thumbnails import Thumbnail
 from lookalike.stores.points import Payload
 from search.asking.answers import Answer, Neighbour, Placing, QueryOptions, Unanswered
@@ -111,41 +111,14 @@ def collection(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Collecti
 
 
 def payload(path: str, class_name: str | None) -> Payload:
-    """Of a picture of the dataset `data`."""
-    return Payload(
-        dataset="data",
-        path=path,
-        class_name=class_name,
-        sha256=path,
-        width=64,
-        height=48,
-        bytes=2_000,
-        mtime_ns=0,
-        ingested_at="",
-    )
+    """Of a picture whose bytes are its path's."""
+    return payload_of(path, class_name=class_name, sha256=path, width=64, height=48, bytes=2_000)
 
 
 def manifest(root: Path, distance: Distance = Distance.COSINE) -> CollectionManifest:
-    """Of a collection of the dataset `data`."""
-    identity = ModelIdentity(
-        backbone="vgg16",
-        layer="block5_pool",
-        pooling=Pooling.AVG,
-        preprocessing="p",
-        precision="float32",
-        weights_fingerprint="0" * 64,
-        dimension=8,
-    )
-    return CollectionManifest(
-        identity=identity,
-        distance=distance,
-        weights=WeightsSource(kind=WeightsKind.IMAGENET, official=True),
-        exporter_version="0",
-        graph_revision=1,
-        provider="CPUExecutionProvider",
-        created_at="",
-        datasets={"data": str(root)},
-    )
+    """Of a collection of the dataset `data`, by official weights."""
+    official = WeightsSource(kind=WeightsKind.IMAGENET, official=True)
+    return replace(manifest_of(distance, 8, {"data": str(root)}), weights=official)
 
 
 def query_page(collection: Collection, path: Path, *outcomes: Answer | Unanswered) -> ReadPage:

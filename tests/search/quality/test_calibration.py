@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_collections import manifest_of
 from numpy.typing import NDArray
 
-from lookalike.backbones import Pooling
 from lookalike.calibration import Calibration
-from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
+from lookalike.manifest import Distance
 from search.quality.calibration import (
     MAX_KNOTS,
     abstaining,
@@ -42,36 +42,13 @@ def pictures(
     )
 
 
-def manifest(distance: Distance = Distance.COSINE) -> CollectionManifest:
-    """Of a collection of 8 values a vector."""
-    identity = ModelIdentity(
-        backbone="vgg16",
-        layer="block5_pool",
-        pooling=Pooling.AVG,
-        preprocessing="x",
-        precision="float32",
-        weights_fingerprint="0" * 64,
-        dimension=8,
-    )
-    return CollectionManifest(
-        identity=identity,
-        distance=distance,
-        weights=WeightsSource(kind=WeightsKind.IMAGENET, official=True),
-        exporter_version="0",
-        graph_revision=1,
-        provider="CPUExecutionProvider",
-        created_at="2026-01-01T00:00:00+00:00",
-        datasets={},
-    )
-
-
 def learn(one: LabelledVectors, **options: Any) -> Calibration | None:
     """A calibration of everything that the pictures hold."""
     distance = Distance.COSINE if one.higher_is_nearer else Distance.EUCLID
     now = "2026-01-02T00:00:00+00:00"
     results = leave_one_out(one, depth=100)
     points = len(one.classes)
-    return calibrated(one, results, manifest(distance), points=points, created_at=now, **options)
+    return calibrated(one, results, manifest_of(distance, 8), points=points, created_at=now, **options)
 
 
 def chances_at(values: list[float], right: list[int], at: list[float]) -> list[float]:
@@ -275,7 +252,7 @@ def test_the_record_says_what_it_was_made_of() -> None:
     assert calibration is not None
     found = (calibration.pictures, calibration.points, calibration.classes, calibration.k, calibration.pairs)
     assert found == (300, 300, 4, 10, 3000)
-    assert calibration.fits(identity=manifest().identity.key, distance="euclid", points=300)
+    assert calibration.fits(identity=manifest_of(dimension=8).identity.key, distance="euclid", points=300)
     assert calibration.reliability == reliability(one, leave_one_out(one))
     assert calibration.verdicts.keys() == set(VoteRule)
     assert learn(one) == calibration

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_collections import payload_of
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import average_precision_score
 
 from lookalike.errors import UsageError
-from lookalike.stores.points import Payload
 from search.quality.calibration import crosswise, held_out
 from search.quality.evaluation import LabelledVectors, leave_one_out, precision_at
 from search.quality.fused import leave_one_out_fused, passes, shared_pictures
@@ -274,20 +274,7 @@ def pictures(*held: tuple[str, str, str], seed: int = 0) -> LabelledPictures:
             names=names,
             higher_is_nearer=True,
         ),
-        payloads=[
-            Payload(
-                dataset="data",
-                path=path,
-                class_name=name,
-                sha256=content,
-                width=1,
-                height=1,
-                bytes=1,
-                mtime_ns=1,
-                ingested_at="2026-01-01T00:00:00+00:00",
-            )
-            for path, name, content in held
-        ],
+        payloads=[payload_of(path, class_name=name, sha256=content) for path, name, content in held],
         unlabelled=0,
     )
 

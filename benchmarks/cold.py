@@ -1,0 +1,105 @@
+"""How long is it from a process' start to its answer? Seconds, in the median of rounds, each way in turn.
+
+    python benchmarks/cold.py PICTURE --collection NAME --weights FILE [--layer L] [--rounds 5] [--json FILE]
+
+    python    `python -c pass`: what nothing can be faster than
+    help      `search --help`
+    query     `search query PICTURE --collection NAME`, which is there already (`LOOKALIKE_HOME`)
+    keras     a script that does the same from saved vectors: imports Keras, builds the network, loads the
+              weights, embeds one picture, compares it with all vectors by numpy and prints ten
+
+A first round, in which the optimized graph is kept, warms the system's cache and is not counted. The saved
+vectors are random: what they are takes no time.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from commands import program
+from machine import describe
+
+KERAS = """
+import os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import keras, numpy as np
+picture, weights, vectors, backbone, layer = sys.argv[1:]
+if backbone == "vgg16":
+    build, prepare = keras.applications.VGG16, keras.applications.vgg16.preprocess_input
+else:
+    build, prepare = keras.applications.ResNet101V2, keras.applications.resnet_v2.preprocess_input
+network = build(weights=None, include_top=False, input_shape=(224, 224, 3))
+network.load_weights(weights, by_name=True)
+pooled = keras.layers.GlobalAveragePooling2D()(network.get_layer(layer).output)
+pixels = keras.utils.img_to_array(keras.utils.load_img(picture, target_size=(224, 224)))
+vector = keras.Model(network.input, pooled).predict(prepare(pixels[None]), verbose=0)[0]
+known = np.load(vectors)
+scores = known @ vector / (np.linalg.norm(known, axis=1) * np.linalg.norm(vector))
+for row in np.argsort(-scores)[:10]:
+    print(row, scores[row])
+"""
+
+
+def main() -> None:
+    """Prints a line for each way, and writes all rounds where `--json` says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("picture")
+    parser.add_argument("--collection", required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--layer", default="block5_pool")
+    parser.add_argument("--points", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        ways = commands(arguments, Path(folder) / "vectors.npy")
+        rounds = [
+            {name: seconds(command) for name, command in ways.items()} for _ in range(arguments.rounds + 1)
+        ]
+    print(describe())
+    for name in ways:
+        times = [each[name] for each in rounds[1:]]
+        print(f"{name:8} {median(times):6.2f} s ({min(times):.2f} to {max(times):.2f})")
+    if arguments.json is not None:
+        said = {"machine": describe(), "command": sys.argv, "rounds": rounds[1:]}
+        arguments.json.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+
+
+def commands(arguments: argparse.Namespace, vectors: Path) -> dict[str, list[str]]:
+    """Each way by its name."""
+    backbone = arguments.collection.partition("-")[0]
+    values = 512 if backbone == "vgg16" else 2048 if arguments.layer == "post_relu" else 1024
+    np.save(vectors, np.random.default_rng(0).random((arguments.points, values), dtype=np.float32))
+    search, picture = program("search"), arguments.picture
+    return {
+        "python": [sys.executable, "-c", "pass"],
+        "help": [search, "--help"],
+        "query": [search, "query", picture, "--collection", arguments.collection],
+        "keras": [
+            sys.executable,
+            "-c",
+            KERAS,
+            picture,
+            arguments.weights,
+            str(vectors),
+            backbone,
+            arguments.layer,
+        ],
+    }
+
+
+def seconds(command: list[str]) -> float:
+    """Of one process, from its start to its end; it must succeed."""
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""Heads: new last layers, each a small file beside the models, made by `exporter fit`.
+
+A head belongs to one base, a model without its head. Its file holds the layer's arrays, what they were
+learned from, and all that is needed to make the model of base and head again.
+"""
+
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike.backbones import BACKBONES, Pooling
+from lookalike.errors import ManifestError, ModelError, UsageError
+from lookalike.files import atomic_path, parse_json
+from lookalike.manifest import Distance, ModelIdentity, ModelManifest
+from lookalike.settings import Settings
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_HASH_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Head:
+    """A fitted layer: unit vectors of `base` times `weight` float32 `[D', D]`, plus `bias` float32 `[D']`.
+
+    `classes` are those that it was fitted to, `trained` the SHA-256 of the pictures that it learned from.
+    `record` says how it was made, as JSON has it: nothing is computed from it.
+    """
+
+    name: str
+    base: ModelManifest
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    classes: Sequence[str]
+    trained: frozenset[str]
+    record: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The name and 8 hex digits of what is computed, as it stands in identities."""
+        digest = hashlib.sha256(self.base.identity.key.encode())
+        for array in (self.weight, self.bias):
+            digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+        return f"{self.name}-{digest.hexdigest()[:8]}"
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Of the model of base and head."""
+        return self.base.identity.with_head(self.key, dimension=len(self.bias))
+
+    def apply(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 `[N, D']` of length 1, for the base's vectors, float32 `[N, D]` of any length.
+
+        A vector of zeros has no direction, and gives NaN.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+            mapped = units @ self.weight.T + self.bias
+            return np.asarray(mapped / np.linalg.norm(mapped, axis=1, keepdims=True), dtype=np.float32)
+
+
+def check_name(name: str) -> None:
+    """Keeps out names that could be taken for another part of a collection's name.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"--name {name!a} names no head; take a small letter, and up to 39 more, digits or underscores"
+        )
+    taken = {
+        *Pooling,
+        *Distance,
+        *(word for record in BACKBONES for word in (record.name, record.short_name)),
+    }
+    if name in taken or re.fullmatch("w[0-9a-f]{8}", name) or name in _layers():
+        raise UsageError(f"--name {name} has a meaning of its own in a collection's name; take another one")
+
+
+def _layers() -> set[str]:
+    from exporter.export import NETWORKS
+
+    return {layer for network in NETWORKS.values() for layer in network().layers}
+
+
+def head_path(name: str, settings: Settings) -> Path:
+    """Where a head of this name lies, if there is one."""
+    return settings.heads_dir / f"{name}.npz"
+
+
+def write_head(head: Head, settings: Settings) -> Path:
+    """Puts a head under its name, whole or not at all; the same head is the same bytes."""
+    path = head_path(head.name, settings)
+    said = {
+        "schema": 1,
+        "base": head.base.to_json(),
+        "classes": list(head.classes),
+        "record": head.record,
+    }
+    trained = b"".join(bytes.fromhex(sha256) for sha256 in sorted(head.trained))
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            weight=head.weight,
+            bias=head.bias,
+            trained=np.frombuffer(trained, dtype=np.uint8),
+            said=np.frombuffer(json.dumps(said, sort_keys=True).encode(), dtype=np.uint8),
+        )
+    return path
+
+
+def named_head(name: str, settings: Settings) -> Head:
+    """The head of a name.
+
+    Raises:
+        UsageError: there is none; the message names those there are.
+        ModelError: its file is damaged.
+    """
+    path = head_path(name, settings) if NAME.fullmatch(name) else None
+    if path is None or not path.is_file():
+        there = ", ".join(sorted(file.stem for file in settings.heads_dir.glob("*.npz"))) or "none"
+        raise UsageError(
+            f"there is no head {name!a} in {settings.heads_dir}; there: {there}. "
+            "Make one with: exporter fit --collection NAME --name HEAD"
+        )
+    return _read(path)
+
+
+def head_of(identity: ModelIdentity, settings: Settings, *, collection: str) -> Head:
+    """The head that a collection's vectors were made with.
+
+    Raises:
+        ManifestError: it is not here, or another one has its name now.
+        ModelError: its file is damaged.
+    """
+    name = head_name(identity)
+    path = head_path(name, settings)
+    again = (
+        "bring that file back, or fit it again: exporter fit --collection NAME "
+        f"--name {name}, and then: ingest rebuild {collection}"
+    )
+    if not path.is_file():
+        raise ManifestError(f"{collection} was made with the head {name}, which is not in {path}; {again}")
+    head = _read(path)
+    if head.identity != identity:
+        raise ManifestError(
+            f"{collection} was made with the head {identity.head}, and {path} holds {head.key}; {again}"
+        )
+    return head
+
+
+def head_name(identity: ModelIdentity) -> str:
+    """The name of the head of an identity that has one."""
+    return (identity.head or "").rpartition("-")[0]
+
+
+def _read(path: Path) -> Head:
+    try:
+        return _parsed(path)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, ManifestError) as error:
+        raise ModelError(
+            f"{path} is no head that lookalike wrote ({error}); bring it back, or fit it again"
+        ) from error
+
+
+def _parsed(path: Path) -> Head:
+    with zipfile.ZipFile(path) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("it is compressed")
+    with np.load(path, allow_pickle=False) as arrays:
+        weight, bias, trained = (arrays[name] for name in ("weight", "bias", "trained"))
+        said = parse_json(arrays["said"].tobytes())
+    base = ModelManifest.from_json(said["base"])
+    if (weight.dtype, bias.dtype) != (np.float32, np.float32) or weight.shape != (
+        len(bias),
+        base.identity.dimension,
+    ):
+        raise ValueError("its arrays do not fit its base")
+    hashes = trained.tobytes().hex()
+    width = 2 * _HASH_BYTES
+    return Head(
+        name=path.stem,
+        base=base,
+        weight=weight,
+        bias=bias,
+        classes=tuple(map(str, said["classes"])),
+        trained=frozenset(hashes[start : start + width] for start in range(0, len(hashes), width)),
+        record=said["record"],
+    )

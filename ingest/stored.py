@@ -1,0 +1,90 @@
+"""Vectors that a head can be put on: those that collections of its base hold already."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from exporter import Head
+from ingest.reading import ReadFile
+from ingest.target import Dataset
+from lookalike.errors import StoreError
+from lookalike.manifest import Distance, collection_name
+from lookalike.pictures.scan import FoundFile
+from lookalike.stores.points import FloatVector, Payload, usable_rows
+from lookalike.stores.protocol import Collection, Store
+
+
+def base_names(head: Head, store: Store) -> list[str]:
+    """The collections of a head's base that are there."""
+    identity, official = head.base.identity, head.base.weights.official
+    names = [collection_name(identity, distance, official=official) for distance in Distance]
+    return [name for name in names if name in store and store.manifest(name).identity == identity]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """A point whose vector serves."""
+
+    collection: Collection
+    payload: Payload
+
+
+class StoredVectors:
+    """What open collections of a head's base know; nothing where there is no head."""
+
+    def __init__(self, head: Head | None, collections: Sequence[Collection], dataset: Dataset) -> None:
+        self._head = head
+        self._by_sha256: dict[str, _Stored] = {}
+        self._by_path: dict[str, Payload] = {}
+        for collection in collections:
+            is_same_folder = collection.manifest.datasets.get(dataset.name) == str(dataset.root)
+            for payload in collection.scan():
+                self._by_sha256.setdefault(payload.sha256, _Stored(collection=collection, payload=payload))
+                if is_same_folder and payload.dataset == dataset.name:
+                    self._by_path[payload.path] = payload
+
+    def has_bytes(self, sha256: str) -> bool:
+        """Whether there is a vector for these very bytes."""
+        return sha256 in self._by_sha256
+
+    def unread(self, found: FoundFile) -> ReadFile | None:
+        """A file whose size and time tell that its bytes are known; None where it must be read."""
+        known = self._by_path.get(found.path)
+        if known is None or (known.bytes, known.mtime_ns) != (found.bytes, found.mtime_ns):
+            return None
+        return ReadFile(found=found, sha256=known.sha256)
+
+    def size(self, sha256: str) -> tuple[int, int]:
+        """Width and height in pixels, as shown, of a picture that has a vector; zeros for others."""
+        stored = self._by_sha256.get(sha256)
+        return (stored.payload.width, stored.payload.height) if stored else (0, 0)
+
+    def vectors(self, hashes: Iterable[str]) -> Mapping[str, FloatVector]:
+        """SHA-256 -> the head's vector, for those bytes that have one.
+
+        Raises:
+            StoreError: somebody else removed a point meanwhile.
+        """
+        wanted = {sha256: stored for sha256 in hashes if (stored := self._by_sha256.get(sha256))}
+        if not wanted or self._head is None:
+            return {}
+        found: dict[str, FloatVector] = {}
+        for collection in {id(each.collection): each.collection for each in wanted.values()}.values():
+            ids = [each.payload.id for each in wanted.values() if each.collection is collection]
+            found |= collection.vectors(ids)
+        return {sha256: self._headed(stored, found) for sha256, stored in wanted.items()}
+
+    def _headed(self, stored: _Stored, found: Mapping[str, FloatVector]) -> FloatVector:
+        vector = found.get(stored.payload.id)
+        if vector is None or self._head is None:
+            raise StoreError(
+                f"{stored.payload.path}: its point in {stored.collection.name} was removed meanwhile, by "
+                "somebody else; run the same command again"
+            )
+        headed = self._head.apply(vector[None])
+        if not usable_rows(headed).all():
+            raise StoreError(
+                f"{stored.payload.path}: its vector in {stored.collection.name} has no direction"
+            )
+        return np.asarray(headed[0], dtype=np.float32)

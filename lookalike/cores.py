@@ -1,0 +1,41 @@
+"""How many cores this process may use, which in a container is fewer than the machine has."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def cores(*, cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
+    """At least 1: those that it may run on, and no more than its control groups pay for.
+
+    Source: `cpu.max` in https://docs.kernel.org/admin-guide/cgroup-v2.html
+    """
+    everyone = os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else everyone
+    return max(1, min([allowed, *_quotas(cgroups, own)]))
+
+
+def fewer_than_all() -> int | None:
+    """How many it may use where that is fewer than the machine has; None where it may use them all."""
+    usable = cores()
+    return usable if usable < (os.cpu_count() or 1) else None
+
+
+def _quotas(cgroups: Path, own: Path) -> list[int]:
+    """What each group pays for that the process is in, rounded up to whole cores; none without a limit."""
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        [name] = [line[3:] for line in own.read_text(encoding="utf-8").splitlines() if line[:3] == "0::"]
+        group = cgroups / name.lstrip("/")
+        groups = [group, *group.parents] if ".." not in group.parts else [cgroups]
+        found = [_quota(each / "cpu.max") for each in groups if each.is_relative_to(cgroups)]
+        return [quota for quota in found if quota is not None]
+    return []
+
+
+def _quota(file: Path) -> int | None:
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        allowed, period = file.read_text(encoding="utf-8").split()
+        return -(-int(allowed) // int(period))
+    return None

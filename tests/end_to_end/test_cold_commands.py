@@ -1,0 +1,52 @@
+"""Every subcommand in a process from nothing: what it needs it imports by itself, in the order it needs it.
+
+Other tests' commands begin with libraries imported already; see `stand_ins/warm_commands.py`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PICTURE = "pictures/cat/1.png"
+WORDS = [
+    ("exporter", "list"),
+    ("exporter", "run", "MODEL"),
+    ("ingest", "run", "pictures", "MODEL"),
+    ("ingest", "status"),
+    ("ingest", "sample", "drawn"),
+    ("ingest", "rebuild", "COLLECTION"),
+    ("search", "query", PICTURE, "--html", "query.html"),
+    ("search", "neighbours"),
+    ("search", "duplicates", "--html", "duplicates.html"),
+    ("search", "evaluate", "--html", "evaluate.html", "--plot", "evaluate.png"),
+    ("search", "calibrate"),
+    ("search", "explain", PICTURE, "pictures/cat/2.png", "--html", "explain.html"),
+    ("search", "map", "--html", "map.html"),
+    ("ingest", "remove", "--dataset", "pictures", "--yes"),
+]
+"""The last one takes away what the others need."""
+
+
+@pytest.fixture(scope="module")
+def place(
+    make_shell: Callable[[Path], Any], draw: Callable[..., object], tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """A shell beside twenty pictures of two classes, which are in one collection."""
+    shell = make_shell(tmp_path_factory.mktemp("cold"))
+    draw(
+        shell.folder / "pictures",
+        *(f"{name}/{number}.png" for name in ("cat", "dog") for number in range(10)),
+    )
+    assert shell.ingest("pictures").code == 0
+    return shell
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_a_command_runs_from_nothing(words: tuple[str, ...], place: Any) -> None:
+    """To its end, and says what it found."""
+    (collection,) = (path.name for path in place.folder.glob("home/qdrant/vgg16-*") if path.is_dir())
+    stands_for = {"MODEL": place.model, "COLLECTION": [collection]}
+    done = place.cold(*(each for word in words for each in stands_for.get(word, [word])))
+    assert (done.code, bool(done.out)) == (0, True), done.err

@@ -1,0 +1,217 @@
+"""A new last layer from a collection to an answer: fit, ingest, query, evaluate, as processes."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def fitted(make_shell: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A shell with a collection of coloured noise in three classes, and a head `pets` that saw two."""
+    shell = make_shell(tmp_path_factory.mktemp("heads"))
+    for number, name in enumerate(("ant", "bee", "cow")):
+        for picture in range(12):
+            draw(shell.folder / "pictures" / name / f"{picture:02}.png", number, picture)
+    done = shell.ingest("pictures")
+    assert done.code == 0, done.err
+    fit = (
+        "exporter",
+        "fit",
+        "--collection",
+        base(shell),
+        "--name",
+        "pets",
+        "--class",
+        "ant",
+        "--class",
+        "bee",
+    )
+    done = shell(*fit, "--json")
+    assert done.code == 0, done.err
+    assert done.json[0]["classes"] == ["ant", "bee"]
+    assert done.json[0]["split"]["training"] == 20
+    done = shell("ingest", "run", "pictures", "--head", "pets", "--json")
+    assert done.code == 0, done.err
+    assert done.json[0]["from_stored"] == 36
+    return shell
+
+
+def draw(path: Path, number: int, picture: int) -> None:
+    """Noise around a colour that its class has, more or less."""
+    random = np.random.default_rng(100 * number + picture)
+    pixels = random.integers(0, 120, (48, 48, 3))
+    pixels[..., number] += random.integers(20, 130)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+
+
+def base(shell: Any) -> str:
+    """The collection of the network itself."""
+    names = [each["name"] for each in status(shell)]
+    return min((name for name in names if "-pets-" not in name), key=len)
+
+
+def headed(shell: Any) -> str:
+    """The collection of the head."""
+    [name] = [each["name"] for each in status(shell) if "-pets-" in each["name"]]
+    return str(name)
+
+
+def status(shell: Any) -> list[dict[str, Any]]:
+    """What `ingest status` says of each collection."""
+    return list(shell("ingest", "status", "--json").json[0]["collections"])
+
+
+def copied(fitted: Any, make_shell: Any, folder: Path) -> Any:
+    """The same home in a folder of its own, to be changed; pictures lie where they lay."""
+    shell = make_shell(folder)
+    shutil.copytree(fitted.folder / "home", folder / "home")
+    return shell
+
+
+def neighbours(shell: Any, collection: str) -> dict[str, list[str]]:
+    """The ten nearest of every picture."""
+    done = shell("search", "neighbours", "--collection", collection, "--format", "jsonl", "--exact")
+    assert done.code == 0, done.err
+    found: dict[str, list[str]] = {}
+    for line in done.json:
+        hits = line.get("neighbours") or line.get("hits")
+        found[line["path"]] = [hit["path"] for hit in hits]
+    return found
+
+
+def test_stored_vectors_give_what_pictures_give(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
+    """In a store without the base every picture is embedded by the one model: the same neighbours."""
+    other = f"embedded:{tmp_path / 'other'}"
+    done = fitted("ingest", "run", "pictures", "--head", "pets", "--json", "--store", other)
+    assert done.code == 0, done.err
+    assert done.json[0]["from_stored"] == 0
+    stored = neighbours(fitted, headed(fitted))
+    shell = make_shell(fitted.folder)
+    shell.environment["LOOKALIKE_STORE"] = other
+    embedded = neighbours(shell, headed(fitted))
+    shared = [len({*stored[path]} & {*embedded[path]}) / len(stored[path]) for path in stored]
+    assert len(shared) == 36
+    assert np.mean(shared) >= 0.99
+
+
+def test_what_is_new_is_embedded_and_what_is_known_is_not_opened(
+    fitted: Any, make_shell: Any, tmp_path: Path
+) -> None:
+    """A picture that was destroyed with its size and time kept is taken all the same; a new one is read."""
+    shell = copied(fitted, make_shell, tmp_path)
+    pictures = tmp_path / "pictures"
+    shutil.copytree(fitted.folder / "pictures", pictures)
+    assert shell("ingest", "run", pictures, "--new-root", *shell.model).code == 0
+    again = f"embedded:{tmp_path / 'home' / 'qdrant'}"
+    shutil.rmtree(tmp_path / "home" / "qdrant" / headed(fitted))
+    broken = pictures / "ant" / "00.png"
+    before = broken.stat()
+    broken.write_bytes(bytes(before.st_size))
+    os.utime(broken, ns=(before.st_atime_ns, before.st_mtime_ns))
+    draw(pictures / "cow" / "new.png", 2, 99)
+    done = shell("ingest", "run", pictures, "--head", "pets", "--json", "--store", again)
+    assert done.code == 0, done.err
+    assert done.json[0]["from_stored"] == 36
+    assert done.json[0]["collections"][0]["added"] == 37
+    assert done.json[0]["skipped"] == []
+    payload = shell(
+        "search", "query", "ant/00.png", "--head", "pets", "--json", "--limit", "40", "--store", again
+    )
+    assert len(payload.json[0]["hits"]) == 36
+
+
+def test_the_head_is_asked_by_name(fitted: Any) -> None:
+    """Without `--head` the network's own collection is asked, as before."""
+    own = fitted("search", "query", "ant/00.png", "--json")
+    assert own.json[0]["collection"] == base(fitted)
+    done = fitted(
+        "search", "query", fitted.folder / "pictures" / "ant" / "00.png", "--head", "pets", "--json"
+    )
+    assert done.code == 0, done.err
+    assert done.json[0]["collection"] == headed(fitted)
+    assert done.json[0]["hits"][0]["class"] == "ant"
+    missing = fitted("search", "query", "ant/00.png", "--head", "nix")
+    assert missing.code == 6
+    assert fitted("search", "query", "ant/00.png", "--head", "pets", "--collection", "x").code == 2
+
+
+def test_evaluate_tells_what_was_seen_from_what_was_not(fitted: Any) -> None:
+    """Learned from, held out, and the class that the head never saw; null where there is no head."""
+    done = fitted("search", "evaluate", "--head", "pets", "--json")
+    assert done.code == 0, done.err
+    parts = {part["part"]: (part["pictures"], part["classes"]) for part in done.json[0]["head"]}
+    assert parts == {"trained": (20, 2), "held-out": (4, 2), "unseen": (12, 1)}
+    assert fitted("search", "evaluate", "--json").json[0]["head"] is None
+    assert "never saw" in fitted("search", "evaluate", "--head", "pets").out
+
+
+def test_explain_says_why_it_cannot(fitted: Any) -> None:
+    """The head's mean is no part of any cell."""
+    done = fitted("search", "explain", "ant/00.png", "ant/01.png", "--collection", headed(fitted))
+    assert done.code == 2
+    assert "without the head" in done.err
+
+
+def test_a_head_that_is_gone_is_said_with_what_to_do(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
+    """While the model is there nothing needs the head; then it is exit 6, and evaluate goes on without it."""
+    shell = copied(fitted, make_shell, tmp_path)
+    (tmp_path / "home" / "heads" / "pets.npz").unlink()
+    picture = fitted.folder / "pictures" / "ant" / "00.png"
+    assert shell("search", "query", picture, "--head", "pets").code == 0
+    done = shell("search", "evaluate", "--head", "pets", "--json")
+    assert (done.code, done.json[0]["head"]) == (0, None)
+    assert "exporter fit" in done.err
+    for model in (tmp_path / "home" / "models").glob("*"):
+        model.unlink()
+    done = shell("search", "query", picture, "--head", "pets")
+    assert done.code == 6
+    assert "pets.npz" in done.err
+    assert "exporter fit" in done.err
+
+
+def test_another_head_of_the_name_is_taken_by_rebuild(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
+    """Until then its collection is refused; the rebuild opens no picture either."""
+    shell = copied(fitted, make_shell, tmp_path)
+    fit = ("exporter", "fit", "--collection", base(fitted), "--name", "pets", "--dims", "8")
+    refused = shell(*fit)
+    assert refused.code == 2
+    assert "--force" in refused.err
+    assert shell(*fit, "--force").code == 0
+    pictures = fitted.folder / "pictures"
+    assert shell("ingest", "run", pictures, "--head", "pets").code == 6
+    done = shell("ingest", "rebuild", headed(fitted), "--json")
+    assert done.code == 0, done.err
+    assert (done.json[0]["points"], done.json[0]["embedded"]) == (36, 0)
+    [now] = [each for each in status(shell) if "-pets-" in each["name"]]
+    assert now["manifest"]["identity"]["dimension"] == 8
+
+
+def test_wrong_usage_is_2(fitted: Any) -> None:
+    """Names, networks beside a head, and heads that are not there."""
+    collection = base(fitted)
+    for words in (
+        ("exporter", "fit", "--collection", collection, "--name", "A B"),
+        ("exporter", "fit", "--collection", headed(fitted), "--name", "more"),
+        ("exporter", "fit", "--collection", collection, "--name", "x", "--class", "yak"),
+        ("ingest", "run", "pictures", "--head", "nix"),
+        ("ingest", "run", "pictures", "--head", "../pets"),
+        ("ingest", "run", "pictures", "--head", "pets", "--backbone", "vgg"),
+        ("search", "evaluate", "--head", "pets", "--all"),
+    ):
+        done = fitted(*words)
+        assert done.code == 2, (words, done.err)
+        assert "Traceback" not in done.err
+    assert fitted("exporter", "fit", "--collection", "nix", "--name", "x").code == 6
+
+
+def test_list_shows_models_with_heads(fitted: Any) -> None:
+    """Their identity names the head."""
+    listed = [json.loads(line) for line in fitted("exporter", "list", "--json").out.splitlines()]
+    assert sorted(each["identity"].get("head", "-")[:5] for each in listed) == ["-", "pets-"]

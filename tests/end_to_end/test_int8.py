@@ -1,0 +1,28 @@
+"""int8 from the folder to the answer: one space for a collection, whoever adds to it or reads it."""
+
+import shutil
+from typing import Any
+
+
+def test_an_int8_collection_goes_on_is_made_anew_and_is_searched_without_its_first_pictures(
+    shell: Any, draw: Any
+) -> None:
+    """A second dataset and a second distance are no other space; a lost model is made again as it was."""
+    draw(shell.folder / "one", *(f"{name}.png" for name in "abcd"))
+    draw(shell.folder / "two", *(f"{name}.png" for name in "efgh"), seed=3)
+    first = shell.ingest("one", "--precision", "int8", "--json")
+    assert first.code == 0, first.err
+    (made,) = first.json[0]["collections"]
+    assert made["name"].startswith("vgg16-block1_pool-int8-w")
+    again = shell.ingest(
+        "two", "--precision", "int8", "--distance", "cosine", "--distance", "euclid", "--json"
+    )
+    assert again.code == 0, again.err
+    assert "calibrating" not in again.err
+    assert [collection["added"] for collection in again.json[0]["collections"]] == [4, 4]
+    query = ("search", "query", shell.folder / "one" / "a.png", "--collection", made["name"], "--json")
+    hits = shell(*query).json[0]["hits"]
+    shutil.rmtree(shell.folder / "home" / "models")
+    assert shell(*query).json[0]["hits"] == hits
+    assert shell("ingest", "rebuild", made["name"]).code == 0
+    assert shell(*query).json[0]["hits"] == hits

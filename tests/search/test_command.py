@@ -1,0 +1,63 @@
+"""What `search` imports: each subcommand what it uses, when it is asked for."""
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from search.command import SUBCOMMANDS
+
+NEVER = {"qdrant_client", "scipy", "sklearn", "matplotlib", "onnx", "h5py", "jinja2", "pooch", "rich", "grpc"}
+"""What an embedded query has no use for."""
+
+SAY_MODULES = (
+    "import sys, atexit; sys.argv[0] = 'search'\n"
+    "atexit.register(lambda: print('\\nMODULES', *sys.modules))\n"
+    "from search.__main__ import main; main()\n"
+)
+
+
+def imported(*arguments: str) -> set[str]:
+    """The modules of a whole process at its end, by the first part of their names."""
+    process = subprocess.run(
+        [sys.executable, "-c", SAY_MODULES, *arguments], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    said = process.stdout.rpartition("MODULES ")[2].split()
+    return {name.partition(".")[0] for name in said}
+
+
+def test_help_imports_no_library_but_its_own() -> None:
+    """Names and lines are all it shows."""
+    modules = imported("--help")
+    assert "typer" in modules
+    assert modules.isdisjoint(NEVER | {"numpy", "onnxruntime", "PIL", "qdrant_edge", "pydantic", "exporter"})
+
+
+def test_a_query_imports_what_it_uses_alone() -> None:
+    """Its own help says what its module imports before anything is asked."""
+    modules = imported("query", "--help")
+    assert modules.isdisjoint(NEVER | {"onnxruntime", "PIL", "qdrant_edge"})
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_each_line_of_the_help_is_its_commands_own(name: str) -> None:
+    """It is written twice, so that help need not import seven modules to read seven lines."""
+    module = vars(import_module(f"search.commands.{name}"))
+    function = module.get(name) or module[f"{name}_"]
+    assert SUBCOMMANDS[name] == function.__doc__.partition("\n")[0]
+
+
+def test_every_module_of_a_subcommand_is_listed() -> None:
+    """One that is not would be there and could not be run."""
+    import search.commands
+
+    [folder] = search.commands.__path__
+    commands = {
+        path.stem
+        for path in Path(folder).glob("*.py")
+        if {path.stem, f"{path.stem}_"} & vars(import_module(f"search.commands.{path.stem}")).keys()
+    }
+    assert commands - {"__init__"} == set(SUBCOMMANDS)
