@@ -1,74 +1,83 @@
-"""What does an ingest cost beside the network alone, and what would Keras take? Images per second.
+"""How fast pictures are embedded, what an ingest costs beside that, what others take. Images per second.
 
     python benchmarks/embed.py PHOTOS --backbone vgg --weights FILE [--layer L] [--images 96] [--rounds 5]
+        [--provider cpu --provider openvino] [--precision fp32 --precision int8] [--batch-size 16]
+        [--no-peers] [--json FILE]
 
-Three ways, one after the other in every round, over the same pictures in the same order and in batches
-of 16:
+The ways run one after the other in every round, over the same pictures in the same order:
 
-    bare    our ONNX Runtime session on pixels that are decoded already
-    ingest  `run_ingest` into a fresh embedded store: scan, read, hash, decode, embed, write
-    keras   Keras' `predict` with the same weights, on pixels that are decoded and preprocessed already,
-            where Keras is installed
+    PROVIDER PRECISION   our session, on pixels that are decoded already
+    ingest ...           `run_ingest` into a fresh embedded store: scan, read, hash, decode, embed, write
+    the peers            see `peers.py`; their vectors, of fp32, are compared with ours first
 
-`bare` and `ingest` share one session; opening it, and exporting the model, is counted nowhere. The files
-were written a moment ago and lie in the system's cache. A first round warms everything up and is not
+An ingest uses the session above it; opening it, exporting and calibrating the model are counted nowhere. The
+files were written a moment ago and lie in the system's cache. A first round warms everything up and is not
 counted. A ratio is taken within each round, and its median is what is printed, so that a machine that
 gets slower or faster meanwhile moves both sides of it.
 """
 
 import argparse
-import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 from unittest import mock
 
 import numpy as np
-from machine import describe
+from machine import describe, write_results
 from numpy.typing import NDArray
+from peers import AGREEMENT, disagreement, peers
 
-from exporter import ModelSpec, ready_model
+from exporter import ModelSpec, calibrated, ready_model
 from ingest.run import IngestRequest, StopRequest, run_ingest
 from ingest.target import Dataset
-from lookalike.backbones import VGG16, Pooling
 from lookalike.console import Quiet
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import PictureError
-from lookalike.manifest import Distance
+from lookalike.manifest import Distance, Precision
 from lookalike.pictures.decoding import Picture, decode
 from lookalike.pictures.files import opened, sha256_of
 from lookalike.pictures.scan import FoundFile, scan
+from lookalike.providers import ProviderChoice
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedStore
-
-AGREEMENT = 1e-3
-"""Of the largest value: Keras' vectors that differ by more are another network's."""
 
 Way = Callable[[], object]
 
 
 def main() -> None:
-    """Prints a row for each round, the medians, and the two ratios."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("--backbone", required=True, help="resnet or vgg")
-    parser.add_argument("--weights", required=True, type=Path, help="a Keras .h5 file")
-    parser.add_argument("--layer")
-    parser.add_argument("--images", type=int, default=96)
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    """Prints a row for each round, the medians and the ratios."""
+    arguments = parsed()
     spec = ModelSpec.of(arguments.backbone, layer=arguments.layer, weights=str(arguments.weights))
     print(describe())
     with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
         home = Path(folder)
         pictures = copy_pictures(arguments.photos, home / "photos", arguments.images)
-        ways = prepare_ways(spec, pictures, home)
-        compare(ways, images=len(pictures), rounds=arguments.rounds)
+        print(f"batches of {arguments.batch_size}")
+        ways = dict(prepared_ways(spec, pictures, home, arguments))
+        results = compare(ways, images=len(pictures), rounds=arguments.rounds)
+    write_results(arguments.json, {"network": f"{spec.backbone.title} {spec.layer}", **results})
+
+
+def parsed() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--backbone", required=True, help="resnet or vgg")
+    parser.add_argument("--weights", required=True, type=Path, help="a Keras .h5 file")
+    parser.add_argument("--layer")
+    parser.add_argument("--provider", action="append", type=ProviderChoice, help="cpu; may be repeated")
+    parser.add_argument("--precision", action="append", type=Precision, help="fp32; may be repeated")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
+    parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-peers", action="store_true", help="only our own ways")
+    parser.add_argument("--json", type=Path, help="write the results here as well")
+    return parser.parse_args()
 
 
 def copy_pictures(photos: Path, folder: Path, count: int) -> list[Picture]:
@@ -95,43 +104,69 @@ def copy_pictures(photos: Path, folder: Path, count: int) -> list[Picture]:
     width, height = (median(getattr(p, side) for p in pictures.values()) for side in ("width", "height"))
     print(
         f"{len(pictures)} pictures, in the median {width:.0f} x {height:.0f} pixels and "
-        f"{median(sizes) / 1000:.0f} KB; batches of {BATCH_SIZE}"
+        f"{median(sizes) / 1000:.0f} KB"
     )
     return list(pictures.values())
 
 
-def prepare_ways(spec: ModelSpec, pictures: list[Picture], home: Path) -> dict[str, Way]:
-    """The ways by name, each ready to run over all pictures; `keras` only where it is installed."""
+def prepared_ways(
+    spec: ModelSpec, pictures: list[Picture], home: Path, arguments: argparse.Namespace
+) -> Iterator[tuple[str, Way]]:
+    """Each way with its name, ready to run over all pictures."""
     settings = replace(Settings.from_environment(), home=home)
-    path = ready_model(spec, settings=settings, reporter=Quiet()).path
-    started = time.perf_counter()
-    model = Embedder.load(path, provider=settings.provider)
-    took_s = time.perf_counter() - started
-    print(f"{spec.backbone.title} {spec.layer} {spec.pooling} on {model.provider}, opened in {took_s:.2f} s")
+    plain = ready_model(spec, settings=settings, reporter=Quiet()).path
     pixels = np.stack([picture.pixels for picture in pictures])
-    ways: dict[str, Way] = {
-        "bare": lambda: bare(model, pixels),
-        "ingest": lambda: ingest(spec, model, settings, expected=len(pictures)),
-    }
-    predict = keras_way(spec, pixels)
-    if predict is None:
-        print("keras is not measured: it is not installed")
-        return ways
-    say_agreement(bare(model, pixels), predict())
-    return {**ways, "keras": predict}
+    ours = bare(Embedder.load(plain, provider=ProviderChoice.CPU), pixels, arguments.batch_size)
+    for precision in arguments.precision or [Precision.FP32]:
+        exact = calibrated(
+            replace(spec, precision=precision), arguments.photos, settings=settings, reporter=Quiet()
+        )
+        path = ready_model(exact, settings=settings, reporter=Quiet()).path
+        for provider in arguments.provider or [ProviderChoice.CPU]:
+            session = opened_session(path, provider)
+            cosine = lowest_cosine(ours, bare(session, pixels, arguments.batch_size))
+            name = f"{provider.value} {precision.value}"
+            print(f"{name}: lowest cosine to fp32 on the processor {cosine:.6f}")
+            yield name, partial(bare, session, pixels, arguments.batch_size)
+            yield (
+                f"ingest {name}",
+                partial(
+                    ingest,
+                    exact,
+                    session,
+                    settings,
+                    batch_size=arguments.batch_size,
+                    expected=len(pictures),
+                ),
+            )
+    if not arguments.no_peers:
+        for name, way in peers(spec, plain, pixels, batch=arguments.batch_size):
+            require_agreement(name, disagreement(ours, way()))
+            yield name, way
 
 
-def bare(model: Embedder, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def opened_session(model: Path, provider: ProviderChoice) -> Embedder:
+    """A session, and a line that says how long it took to open and what it runs on."""
+    started = time.perf_counter()
+    session = Embedder.load(model, provider=provider)
+    print(f"{provider}: {session.provider}, opened in {time.perf_counter() - started:.2f} s")
+    return session
+
+
+def bare(model: Embedder, pixels: NDArray[np.uint8], batch: int = BATCH_SIZE) -> NDArray[np.float32]:
     """float32 `[N, D]`, batch by batch."""
-    starts = range(0, len(pixels), BATCH_SIZE)
-    return np.concatenate([model.embed(pixels[start : start + BATCH_SIZE]) for start in starts])
+    starts = range(0, len(pixels), batch)
+    return np.concatenate([model.embed(pixels[start : start + batch]) for start in starts])
 
 
-def ingest(spec: ModelSpec, model: Embedder, settings: Settings, *, expected: int) -> None:
+def ingest(spec: ModelSpec, model: Embedder, settings: Settings, *, batch_size: int, expected: int) -> None:
     """A first ingest of the copied pictures, with a session that is open already."""
     root = settings.home / "photos"
     request = IngestRequest(
-        dataset=Dataset(name="photos", root=root), specs=[spec], distances=[Distance.COSINE]
+        dataset=Dataset(name="photos", root=root),
+        specs=[spec],
+        distances=[Distance.COSINE],
+        batch_size=batch_size,
     )
     with (
         tempfile.TemporaryDirectory(dir=settings.home) as folder,
@@ -148,80 +183,48 @@ def ingest(spec: ModelSpec, model: Embedder, settings: Settings, *, expected: in
         raise RuntimeError(f"{report.embedded} of {expected} pictures were embedded: {report.skipped}")
 
 
-def keras_way(spec: ModelSpec, pixels: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]] | None:
-    """`predict` over all pictures, or None without Keras; preprocessing is done beforehand."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        import keras
-    except ImportError:
-        return None
-    model, preprocess = _keras_model(spec)
-    prepared = preprocess(pixels.astype(np.float32))
-    print(f"Keras {keras.__version__} on {_backend()}")
-    return lambda: np.asarray(model.predict(prepared, batch_size=BATCH_SIZE, verbose=0))
+def lowest_cosine(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """Over the rows of two `[N, D]`."""
+    a, b = expected.astype(np.float64), found.astype(np.float64)
+    return float(((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
 
 
-def _keras_model(spec: ModelSpec) -> tuple[Any, Callable[[NDArray[np.float32]], NDArray[np.float32]]]:
-    """Keras' own network up to the layer, pooled, with the weights loaded by name, and its preprocessing."""
-    from keras import Model, applications, layers
-
-    if spec.backbone is VGG16:
-        build, preprocess = applications.VGG16, applications.vgg16.preprocess_input
-    else:
-        build, preprocess = applications.ResNet101V2, applications.resnet_v2.preprocess_input
-    top = {"include_top": True} if spec.layer in spec.backbone.top_layers else {"include_top": False}
-    network = build(weights=None, input_shape=(224, 224, 3), **top)
-    by_name = {} if spec.weights.endswith(".weights.h5") else {"by_name": True}
-    network.load_weights(spec.weights, **by_name)
-    pool = {
-        Pooling.AVG: layers.GlobalAveragePooling2D(),
-        Pooling.MAX: layers.GlobalMaxPooling2D(),
-        Pooling.FLATTEN: layers.Flatten(),
-        Pooling.NONE: layers.Identity(),
-    }[spec.pooling]
-    return Model(network.input, pool(network.get_layer(spec.layer).output)), preprocess
-
-
-def _backend() -> str:
-    import keras
-
-    name: str = keras.backend.backend()
-    if name != "tensorflow":
-        return name
-    import tensorflow as tf
-
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    return f"TensorFlow {tf.__version__} with {gpus or 'no'} GPU"
-
-
-def say_agreement(ours: NDArray[np.float32], keras: NDArray[np.float32]) -> None:
+def require_agreement(name: str, difference: float) -> None:
     """A race between two networks that do not give the same vectors would say nothing."""
-    difference = float(np.abs(ours - keras).max() / np.abs(keras).max())
     if difference > AGREEMENT:
-        raise RuntimeError(f"Keras gives other vectors (by {difference:.1e} of the largest value)")
-    print(f"its vectors differ from ours by at most {difference:.1e} of the largest value")
+        raise RuntimeError(f"{name} gives other vectors (by {difference:.1e} of the largest value)")
+    print(f"{name}: vectors differ from ours by at most {difference:.1e} of the largest value")
 
 
-def compare(ways: dict[str, Way], *, images: int, rounds: int) -> None:
-    """Runs all ways in turns and prints what came of it."""
+def compare(ways: dict[str, Way], *, images: int, rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Runs all ways in turns and prints what came of it; images/s of each, round by round."""
     speeds: dict[str, list[float]] = {name: [] for name in ways}
-    print("images/s   " + "".join(f"{name:>9}" for name in ways), flush=True)
+    width = max(len(name) for name in ways) + 2
+    print(f"{'images/s':11}" + "".join(f"{name:>{width}}" for name in ways), flush=True)
     for number in range(rounds + 1):
         measured = {name: images / _seconds(way) for name, way in ways.items()}
-        print_row(f"round {number}" if number else "warm-up", measured)
+        _print_row(f"round {number}" if number else "warm-up", measured, width)
         if number:
             for name, speed in measured.items():
                 speeds[name].append(speed)
-    print_row("median", {name: median(values) for name, values in speeds.items()})
-    for above, below in (("ingest", "bare"), ("bare", "keras")):
-        if below in ways:
-            ratios = [a / b for a, b in zip(speeds[above], speeds[below], strict=True)]
-            print(f"{above}/{below} {median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    _print_row("median", {name: median(values) for name, values in speeds.items()}, width)
+    for above, below in _pairs(list(ways)):
+        ratios = [a / b for a, b in zip(speeds[above], speeds[below], strict=True)]
+        print(f"{above} / {below}: {median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    return {"images_per_second": speeds}
 
 
-def print_row(title: str, speeds: dict[str, float]) -> None:
-    """One line of the table."""
-    print(f"{title:11}" + "".join(f"{speed:9.2f}" for speed in speeds.values()), flush=True)
+def _pairs(names: list[str]) -> Iterator[tuple[str, str]]:
+    """What is compared: each ingest with its own session, and with each peer."""
+    ours = [name for name in names if name.startswith("ingest ")]
+    sessions = [name.removeprefix("ingest ") for name in ours]
+    for name, session in zip(ours, sessions, strict=True):
+        yield name, session
+        yield from ((name, peer) for peer in names if peer not in (*ours, *sessions))
+
+
+def _print_row(title: str, speeds: dict[str, float], width: int) -> None:
+    print(f"{title:11}" + "".join(f"{speed:{width}.2f}" for speed in speeds.values()), flush=True)
 
 
 def _seconds(way: Way) -> float:

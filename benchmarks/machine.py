@@ -1,12 +1,42 @@
-"""What a benchmark ran on, in one line."""
+"""What a benchmark ran on, in one line, and how its results are kept."""
 
+import json
 import os
 import platform
+import shlex
+import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-PACKAGES = ("onnxruntime-gpu", "onnxruntime", "qdrant-edge-py", "qdrant-client")
+PACKAGES = (
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "onnxruntime-ep-openvino",
+    "qdrant-edge-py",
+    "qdrant-client",
+    "keras",
+    "tensorflow-cpu",
+    "tensorflow",
+    "torch",
+    "openvino",
+)
+
+
+def write_results(path: Path | None, results: dict[str, Any]) -> None:
+    """One JSON object: results, machine, versions, command and day; None writes none."""
+    if path is None:
+        return
+    words = [Path(sys.argv[0]).name, *(Path(word).name if "/" in word else word for word in sys.argv[1:])]
+    record = {
+        "command": f"python benchmarks/{shlex.join(words)}",
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": describe(),
+        **results,
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def describe() -> str:

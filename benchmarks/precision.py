@@ -1,29 +1,22 @@
-"""What do fp16 and int8 cost in neighbours, and what does int8 gain in images per second?
+"""What do fp16 and int8 cost in neighbours? What they gain in speed is measured by `embed.py`.
 
-    python benchmarks/precision.py PHOTOS --backbone vgg --weights FILE [--layer L] [--compare 1000]
-        [--rounds 5] [--images 32] [--without-keras]
+    python benchmarks/precision.py PHOTOS --backbone vgg --weights FILE [--layer L] [--images 1000]
 
-First the same pictures are embedded by the fp32, the fp16 and the int8 model, which is calibrated on the
-folder as `ingest run` does it: printed are the cosines to the fp32 vectors, and which part of the ten
-nearest by cosine, exactly searched, is the same. `--compare 0` leaves that out.
-
-Then fp32, int8 and, where it is installed, Keras' `predict` embed some pictures in batches of 16, one after
-the other in every round. A first round warms up and is not counted; a ratio is taken within each round, and
-its median is printed. `--rounds 0` leaves that out. All on the processor, by ONNX Runtime's own provider.
+The same pictures are embedded by the fp32, the fp16 and the int8 model, which is calibrated on the folder as
+`ingest run` does it: printed are the cosines to the fp32 vectors, and which part of the ten nearest by
+cosine, exactly searched, is the same. All on the processor, by ONNX Runtime's own provider.
 """
 
 import argparse
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import onnxruntime
-from embed import bare, keras_way
+from embed import bare
 from machine import describe
 from numpy.typing import NDArray
 
@@ -40,35 +33,26 @@ FEW = 100
 """Pictures for fp16, which is slow on a processor."""
 
 Vectors = NDArray[np.float32]
-Way = Callable[[], object]
 
 
 def main() -> None:
-    """Prints what differs, then a row for each round, the medians and the ratios."""
+    """Prints what the models are made of, and what differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path)
     parser.add_argument("--backbone", required=True, help="resnet or vgg")
     parser.add_argument("--weights", required=True, type=Path, help="a Keras .h5 file")
     parser.add_argument("--layer")
-    parser.add_argument("--compare", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=32)
-    parser.add_argument("--without-keras", action="store_true")
+    parser.add_argument("--images", type=int, default=1000)
     arguments = parser.parse_args()
     print(describe())
     spec = ModelSpec.of(arguments.backbone, layer=arguments.layer, weights=str(arguments.weights))
     with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
         models = prepare(spec, arguments.photos, Path(folder))
-        if arguments.compare:
-            pixels = np.stack(list(sample_of(arguments.photos, count=arguments.compare)))
-            expected = bare(models[Precision.FP32], pixels)
-            say_difference(Precision.INT8, expected, bare(models[Precision.INT8], pixels))
-            few = pixels[:FEW]
-            say_difference(Precision.FP16, expected[:FEW], bare(models[Precision.FP16], few))
-        if arguments.rounds:
-            pixels = np.stack(list(sample_of(arguments.photos, count=arguments.images)))
-            keras = None if arguments.without_keras else keras_way(spec, pixels)
-            compare(models, keras, pixels, arguments.rounds)
+        pixels = np.stack(list(sample_of(arguments.photos, count=arguments.images)))
+        expected = bare(models[Precision.FP32], pixels)
+        say_difference(Precision.INT8, expected, bare(models[Precision.INT8], pixels))
+        few = pixels[:FEW]
+        say_difference(Precision.FP16, expected[:FEW], bare(models[Precision.FP16], few))
 
 
 def prepare(spec: ModelSpec, photos: Path, home: Path) -> dict[Precision, Embedder]:
@@ -122,43 +106,6 @@ def nearest(vectors: Vectors) -> NDArray[np.int64]:
     similarity = unit(vectors) @ unit(vectors).T
     np.fill_diagonal(similarity, -np.inf)
     return np.argsort(-similarity, axis=1, kind="stable")[:, :NEIGHBOURS]
-
-
-def compare(
-    models: dict[Precision, Embedder], keras: Way | None, pixels: NDArray[np.uint8], rounds: int
-) -> None:
-    """Runs the ways in turn; prints images per second, and the ratios of int8 to the others."""
-
-    def way(model: Embedder) -> Way:
-        return lambda: bare(model, pixels)
-
-    ways = {name: way(models[name]) for name in (Precision.FP32, Precision.INT8)}
-    named: dict[str, Way] = {str(name): run for name, run in ways.items()}
-    if keras is not None:
-        named["keras"] = keras
-    print(f"{len(pixels)} pictures, images per second\nround  " + "".join(f"{name:>8}" for name in named))
-    speeds = [measure(named, len(pixels)) for _ in range(rounds + 1)][1:]
-    for number, row in enumerate(speeds, 1):
-        print(f"{number:5}  " + "".join(f"{row[name]:8.1f}" for name in named))
-    print("median " + "".join(f"{median(row[name] for row in speeds):8.1f}" for name in named))
-    for name in named:
-        if name != Precision.INT8:
-            say_ratio(name, [row[Precision.INT8] / row[name] for row in speeds])
-
-
-def measure(ways: dict[str, Way], count: int) -> dict[str, float]:
-    """Images per second of each way, once."""
-    speeds = {}
-    for name, run in ways.items():
-        started = time.perf_counter()
-        run()
-        speeds[name] = count / (time.perf_counter() - started)
-    return speeds
-
-
-def say_ratio(name: str, ratios: Sequence[float]) -> None:
-    """The median of the rounds, and their range."""
-    print(f"int8 / {name}: {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """What a collection knows of a folder, and so what each file is to it.
 
-Pure: nothing here reads files or writes to a store.
+Pure but for the listing that it keeps: nothing here reads pictures or writes to a store.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Self
 
+from ingest.listing import Listing
 from lookalike.pictures.scan import FoundFile
 from lookalike.stores.points import Payload
 
@@ -47,57 +48,55 @@ class Decision:
         return self.writes_vector and self.vector_of is None
 
 
-@dataclass(slots=True)
 class Known:
-    """The points of one collection: those of the dataset by path, all of them by their bytes."""
+    """The points of one collection, and which of the dataset's files were seen in its folder."""
 
-    dataset: str
-    by_path: dict[str, Payload] = field(default_factory=dict)
-    by_sha256: dict[str, list[Payload]] = field(default_factory=lambda: defaultdict(list))
+    def __init__(self, dataset: str, listing: Listing) -> None:
+        self.dataset, self.listing = dataset, listing
+        self._seen = bytearray()
+        """By row."""
 
     @classmethod
-    def of(cls, dataset: str, payloads: Iterable[Payload]) -> "Known":
+    def of(cls, dataset: str, payloads: Iterable[Payload]) -> Self:
         """Takes in everything that the collection holds."""
-        known = cls(dataset)
-        for payload in payloads:
-            known.add(payload)
-        return known
+        return cls(dataset, Listing.of(payloads))
 
     def add(self, payload: Payload) -> None:
-        """Notes a point that is in the collection now."""
-        if payload.dataset == self.dataset:
-            before = self.by_path.get(payload.path)
-            if before is not None:
-                self.remove(before)
-            self.by_path[payload.path] = payload
-        self.by_sha256[payload.sha256].append(payload)
+        """Notes a point that is in the collection now; its file was seen."""
+        self._note(self.listing.put(payload), seen=True)
 
     def remove(self, payload: Payload) -> None:
         """Notes that a point is gone."""
-        if payload.dataset == self.dataset:
-            self.by_path.pop(payload.path, None)
-        same = self.by_sha256[payload.sha256]
-        same[:] = [other for other in same if other.id != payload.id]
+        self.listing.drop(payload)
 
     def has_bytes(self, sha256: str) -> bool:
         """Whether some point carries these very bytes."""
-        return bool(self.by_sha256.get(sha256))
+        return self.listing.has_bytes(sha256)
+
+    def see(self, path: str, *, seen: bool = True) -> None:
+        """Notes that a file is in the folder, or that it is not after all."""
+        stamp = self.listing.stamp(self.dataset, path)
+        if stamp is not None:
+            self._note(stamp.row, seen=seen)
 
     def decide_unread(
         self, found: FoundFile, class_name: str | None, synset: str | None = None
     ) -> Decision | None:
-        """What size and time tell; None where the file must be read."""
-        old = self.by_path.get(found.path)
-        if old is None or (old.bytes, old.mtime_ns) != (found.bytes, found.mtime_ns):
+        """What size and time tell; None where the file must be read. It was seen."""
+        stamp = self.listing.stamp(self.dataset, found.path)
+        if stamp is None:
             return None
-        if (old.class_name, old.synset) == (class_name, synset):
-            return Decision(change=Change.UNCHANGED)
-        relabelled = replace(old, class_name=class_name, synset=synset)
+        self._note(stamp.row, seen=True)
+        if (stamp.bytes, stamp.mtime_ns) != (found.bytes, found.mtime_ns):
+            return None
+        if (stamp.class_name, stamp.synset) == (class_name, synset):
+            return _UNCHANGED
+        relabelled = replace(self.listing.payload(stamp.row), class_name=class_name, synset=synset)
         return Decision(change=Change.UPDATED, payload=relabelled, payload_only=True)
 
     def decide_read(self, payload: Payload, *, is_gone: Callable[[str], bool]) -> Decision:
         """What the bytes tell; `payload` is the file as it is now, `is_gone` asks for another path."""
-        old = self.by_path.get(payload.path)
+        old = self._at(payload.path)
         if old is not None and old.sha256 == payload.sha256:
             same_label = (old.class_name, old.synset) == (payload.class_name, payload.synset)
             change = Change.UNCHANGED if same_label else Change.UPDATED
@@ -109,24 +108,25 @@ class Known:
                 mtime_ns=payload.mtime_ns,
             )
             return Decision(change=change, payload=fresh, payload_only=True)
-        twins = self.by_sha256.get(payload.sha256) or []
+        twins = self.listing.with_bytes(payload.sha256)
         if not twins:
             return Decision(change=Change.ADDED if old is None else Change.UPDATED, payload=payload)
-        moved_from = next((t for t in twins if t.dataset == self.dataset and is_gone(t.path)), None)
+        moved_from = next((t for t in twins if self._is_unseen(t) and is_gone(t.path)), None)
         source = moved_from or twins[0]
         before = moved_from.path if moved_from else None
         sized = replace(payload, width=source.width, height=source.height, moved_from=before)
         change = Change.UPDATED if old else Change.MOVED if moved_from else Change.ADDED
         return Decision(change=change, payload=sized, vector_of=source, replaces=moved_from)
 
-    def vanished(self, seen: Iterable[str], *, unread_folders: Iterable[str] = ()) -> list[Payload]:
+    def vanished(self, *, unread_folders: Iterable[str] = ()) -> list[Payload]:
         """The dataset's points whose files were not seen, but for those in folders not looked into.
 
         `unread_folders` are root-relative POSIX paths, `.` the root itself.
         """
         kept = tuple("" if folder == "." else f"{folder}/" for folder in unread_folders)
-        gone = self.by_path.keys() - set(seen)
-        return [self.by_path[path] for path in gone if not path.startswith(kept)]
+        rows = [row for row in self.listing.rows(self.dataset) if not self._was_seen(row)]
+        gone = (self.listing.payload(row) for row in rows)
+        return [payload for payload in gone if not payload.path.startswith(kept)]
 
     def moved_among(self, gone: Iterable[Payload]) -> list[Payload]:
         """Those of the vanished that a point of the dataset says it was moved from.
@@ -134,9 +134,29 @@ class Known:
         A move writes the new point before it removes the old one, and may be cut off in between. A point
         that came later than the move is another one.
         """
+        gone = list(gone)
         moved = {
             (payload.moved_from, payload.sha256): payload.ingested_at
-            for payload in self.by_path.values()
-            if payload.moved_from is not None
+            for payload in (self.listing.moved(self.dataset) if gone else ())
         }
         return [old for old in gone if old.ingested_at <= moved.get((old.path, old.sha256), "")]
+
+    def _at(self, path: str) -> Payload | None:
+        stamp = self.listing.stamp(self.dataset, path)
+        return None if stamp is None else self.listing.payload(stamp.row)
+
+    def _is_unseen(self, payload: Payload) -> bool:
+        """Whether it is of this dataset and its file was not seen, as yet."""
+        stamp = self.listing.stamp(self.dataset, payload.path) if payload.dataset == self.dataset else None
+        return stamp is not None and not self._was_seen(stamp.row)
+
+    def _was_seen(self, row: int) -> bool:
+        return row < len(self._seen) and bool(self._seen[row])
+
+    def _note(self, row: int, *, seen: bool) -> None:
+        if row >= len(self._seen):
+            self._seen.extend(bytes(row + 1 - len(self._seen)))
+        self._seen[row] = seen
+
+
+_UNCHANGED = Decision(change=Change.UNCHANGED)

@@ -23,7 +23,6 @@ from ingest.subset import Chosen, Subset
 from ingest.synsets import synset_labels
 from ingest.target import Dataset
 from lookalike.console import StderrReporter, Verbose, command_app, one_line, run_command
-from lookalike.embedder import BATCH_SIZE
 from lookalike.errors import LookalikeError, UsageError
 from lookalike.files import named_path
 from lookalike.manifest import Distance, Precision, StoredAs
@@ -46,7 +45,14 @@ from lookalike.pictures.scan import scan
 from lookalike.settings import Settings
 
 BatchSizeOption = Annotated[
-    int, typer.Option("--batch-size", min=1, max=1024, metavar="N", help="Pictures per run of the network.")
+    int | None,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        max=1024,
+        metavar="N",
+        help="Pictures per run of the network; default: 16, on a GPU 128.",
+    ),
 ]
 
 QuantizeOption = Annotated[
@@ -102,7 +108,7 @@ def run(
     precision: PrecisionOption = Precision.FP32,
     head: HeadOption = None,
     quantize: QuantizeOption = None,
-    batch_size: BatchSizeOption = BATCH_SIZE,
+    batch_size: BatchSizeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and store nothing.")
@@ -180,7 +186,7 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
 @app.command("rebuild")
 def rebuild_collection(
     collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection to make anew.")],
-    batch_size: BatchSizeOption = BATCH_SIZE,
+    batch_size: BatchSizeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     quantize: QuantizeOption = None,
     force: Annotated[

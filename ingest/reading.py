@@ -46,15 +46,29 @@ def read_picture(
     return ReadFile(found=found, sha256=sha256, picture=picture)
 
 
-def map_ahead(function: Callable[[T], R], items: Iterator[T], *, ahead: int) -> Generator[R, None, None]:
-    """`map` in threads and in order, never more than `ahead` items in front of the consumer."""
-    workers = min(8, (os.cpu_count() or 1) + 1)
-    with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
-        waiting: deque[Future[R]] = deque(pool.submit(function, item) for item in islice(items, ahead))
+def map_ahead(
+    function: Callable[[T], R],
+    items: Iterator[T],
+    *,
+    ahead: int | Callable[[], int],
+    workers: int | None = None,
+) -> Generator[R, None, None]:
+    """`map` in threads and in order, never more than `ahead` items in front of the consumer.
+
+    As many threads as cores and one, unless `workers` says how many. `items` are taken in the consumer's own.
+    """
+    with ThreadPoolExecutor(workers or min(32, (os.cpu_count() or 1) + 1)) as pool:
+        waiting: deque[Future[R]] = deque()
+
+        def fill() -> None:
+            room = (ahead() if callable(ahead) else ahead) - len(waiting)
+            waiting.extend(pool.submit(function, item) for item in islice(items, max(0, room)))
+
         try:
+            fill()
             while waiting:
                 result = waiting.popleft().result()
-                waiting.extend(pool.submit(function, item) for item in islice(items, 1))
+                fill()
                 yield result
         finally:
             for future in waiting:

@@ -15,7 +15,7 @@ from ingest.labels import Label
 from ingest.run import IngestRequest, StopRequest, run_ingest
 from ingest.target import Dataset, new_manifest
 from lookalike.console import Reporter
-from lookalike.embedder import BATCH_SIZE, Embedder
+from lookalike.embedder import Embedder
 from lookalike.errors import CollectionMissingError, ManifestError, UsageError
 from lookalike.manifest import SCHEMA_VERSION, CollectionManifest, Distance, StoredAs, collection_name
 from lookalike.pictures.decoding import MAX_PIXELS
@@ -32,7 +32,7 @@ class RebuildOptions:
     Without `quantize` the new collection stores its vectors as the old one.
     """
 
-    batch_size: int = BATCH_SIZE
+    batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
     force: bool = False
     quantize: StoredAs | None = None

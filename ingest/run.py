@@ -1,10 +1,11 @@
 """Stage 2 itself: scan, read ahead, embed in batches, write in batches, index at the end."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -21,10 +22,14 @@ from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError
 from lookalike.manifest import CollectionManifest, Distance, StoredAs
 from lookalike.pictures.decoding import MAX_PIXELS, SUFFIXES, Picture
-from lookalike.pictures.scan import FoundFile, Skipped, scan
+from lookalike.pictures.scan import FoundFile, Skipped, count_pictures, scan
+from lookalike.providers import CUDA
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
 from lookalike.stores.protocol import Collection, Store, opened_together
+
+BATCH_SIZES = {CUDA: 128}
+"""Pictures a run where it is not `BATCH_SIZE`; of many small batches a GPU waits for each."""
 
 MAX_IN_HAND = 512
 """Files whose vectors are known already are written in batches of this many."""
@@ -39,7 +44,8 @@ class IngestRequest:
 
     `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
     names another collection than the model's and the distance's own; it goes with one of each. A head is
-    the only one of `specs`. `quantize` is for collections that are made now; one that is there must have it.
+    the only one of `specs`. Where no `batch_size` is given the provider has its own. `quantize` is for
+    collections that are made now; one that is there must have it.
     """
 
     dataset: Dataset
@@ -48,7 +54,7 @@ class IngestRequest:
     labels: Mapping[str, str | None] = field(default_factory=dict)
     label_of: LabelOf = folder_label
     takes: Callable[[FoundFile], bool] | None = None
-    batch_size: int = BATCH_SIZE
+    batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
     dry_run: bool = False
     prune: bool = False
@@ -138,6 +144,8 @@ def run_ingest(
         _Ingest(request, by_name, stored, embedders, report, stop).run(entries, reporter)
         if not stop.requested:
             _build_indexes(targets, reporter, stop)
+            for target in targets:
+                target.keep_listing()
     report.interrupted = stop.requested
     report.took_s = time.monotonic() - started
     return report
@@ -250,8 +258,21 @@ class _Item:
         return any(decision.embeds for decision in self.decisions.values())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Files that went through the network: vectors by model and SHA-256, and what each target shall write.
+
+    Not so, and not written, where the ingest was asked to stop before: there are no `vectors` then.
+    """
+
+    items: list[_Item]
+    vectors: Mapping[Path, Mapping[str, FloatVector]]
+    wanted: dict[str, list[Decision]] = field(default_factory=dict)
+    is_written: bool = True
+
+
 class _Ingest:
-    """The loop over one folder: files come in one by one, and leave in batches."""
+    """The way of one folder: files come in one by one, and leave in batches."""
 
     def __init__(
         self,
@@ -265,61 +286,69 @@ class _Ingest:
         self._request, self._targets, self._embedders = request, targets, embedders
         self._stored = stored
         self._report, self._stop = report, stop
-        self._seen: set[str] = set()
-        self._in_hand: list[_Item] = []
+        self._seen = 0
+        self._unused_labels = set(request.labels)
+        self._batch_size = request.batch_size or BATCH_SIZE
+        self._is_batch_chosen = request.batch_size is not None or request.dry_run
+        self._failed: defaultdict[str, set[str]] = defaultdict(set)
 
     def run(self, entries: Iterator[FoundFile | Skipped], reporter: Reporter) -> None:
-        """Every entry once; ends after the batch in hand when asked to stop."""
+        """Every entry once; ends after the batch in hand when asked to stop.
+
+        Deciding stays in this thread; reading, the network and writing each go on in threads of their own.
+        """
         started = time.monotonic()
         root = self._request.dataset.root
-        with reporter.bar(self._request.dataset.name, unit="images", total=None) as bar:
-            bar.count_ahead(lambda: sum(1 for _ in scan(root)))
+        with reporter.bar(self._request.dataset.name, unit="images", total=None) as bar, ExitStack() as stack:
+            bar.count_ahead(lambda: count_pictures(root))
             to_read = self._settle_unread(entries, bar)
-            files = map_ahead(self._read, to_read, ahead=2 * self._request.batch_size)
-            for file in files:
-                self._take(file, bar)
-                if self._stop.requested:
-                    break
-            files.close()
-            self._write_out(bar)
+            files = map_ahead(self._read, to_read, ahead=lambda: 2 * self._batch_size)
+            batches = self._batches(stack.enter_context(closing(files)), bar)
+            embedded = map_ahead(self._embedded, batches, ahead=2, workers=1)
+            to_write = self._usable_of(stack.enter_context(closing(embedded)))
+            written = map_ahead(partial(self._write, bar=bar), to_write, ahead=2, workers=1)
+            for batch in stack.enter_context(closing(written)):
+                self._account(batch)
         self._report.reading_s = time.monotonic() - started
         if not self._stop.requested:
             self._finish()
 
-    def _settle_unread(self, entries: Iterator[FoundFile | Skipped], bar: Bar) -> Iterator[FoundFile]:
-        """Decides by size and time where they tell; hands on what must be read."""
+    def _settle_unread(self, entries: Iterator[FoundFile | Skipped], bar: Bar) -> Iterator[FoundFile | _Item]:
+        """Decides by size and time where they tell; hands on what must be read or written."""
         for entry in entries:
             if self._stop.requested:
                 return
             if isinstance(entry, Skipped):
                 self._pass_over(entry, bar)
                 continue
-            self._seen.add(entry.path)
             if self._request.takes is not None and not self._request.takes(entry):
                 self._report.not_taken += 1
+                self._see(entry.path)
                 bar.advance(1)
                 continue
             self._report.found += 1
+            self._note_seen(entry.path)
             decisions = self._decide_unread(entry)
             if decisions is None:
                 yield entry
             elif all(decision.payload is None for decision in decisions.values()):
                 bar.advance(1)
             else:
-                self._hold(_Item(path=entry.path, sha256="", picture=None, decisions=decisions), bar)
+                yield _Item(path=entry.path, sha256="", picture=None, decisions=decisions)
 
     def _decide_unread(self, found: FoundFile) -> dict[str, Decision] | None:
-        decisions = {}
         label = self._request.label(found)
-        for target in self._targets:
-            decision = target.known.decide_unread(found, label.class_name, label.synset)
-            if decision is None:
-                return None
-            decisions[target.name] = decision
-        return {target.name: target.decide(decisions[target.name]) for target in self._targets}
+        decisions = {
+            t.name: t.known.decide_unread(found, label.class_name, label.synset) for t in self._targets
+        }
+        if None in decisions.values():
+            return None
+        return {t.name: t.decide(d) for t in self._targets if (d := decisions[t.name]) is not None}
 
-    def _read(self, found: FoundFile) -> ReadFile:
+    def _read(self, found: FoundFile | _Item) -> ReadFile | _Item:
         """In a thread: decoding is left out where every target has a vector for these bytes, or a base."""
+        if isinstance(found, _Item):
+            return found
         return self._stored.unread(found) or read_picture(
             found,
             lambda sha256: (
@@ -329,7 +358,33 @@ class _Ingest:
             max_pixels=self._request.max_pixels,
         )
 
-    def _take(self, file: ReadFile, bar: Bar) -> None:
+    def _batches(self, files: Iterator[ReadFile | _Item], bar: Bar) -> Iterator[list[_Item]]:
+        """Decides about the files that were read; the last batch may be small."""
+        in_hand: list[_Item] = []
+        to_embed = 0
+        for file in files:
+            item = file if isinstance(file, _Item) else self._take(file, bar)
+            if item is not None:
+                in_hand.append(item)
+                to_embed += item.embeds
+                if item.embeds and item.picture is not None:
+                    self._choose_batch_size()
+            if to_embed >= self._batch_size or len(in_hand) >= MAX_IN_HAND:
+                yield in_hand
+                in_hand, to_embed = [], 0
+            if self._stop.requested:
+                break
+        if in_hand:
+            yield in_hand
+
+    def _choose_batch_size(self) -> None:
+        """Unless it is given, what fills the slowest of the providers that the models run on."""
+        if not self._is_batch_chosen:
+            self._is_batch_chosen = True
+            providers = {self._embedders.of(target.model).provider for target in self._targets}
+            self._batch_size = min(BATCH_SIZES.get(provider, BATCH_SIZE) for provider in providers)
+
+    def _take(self, file: ReadFile, bar: Bar) -> _Item | None:
         found = file.found
         if file.problem is None:
             decisions = self._decide_read(file)
@@ -342,9 +397,9 @@ class _Ingest:
             if file.needed is not None:
                 self._report.needed[file.needed] += 1
             self._skip(found.path, file.problem, bar)
-            return
+            return None
         decisions = {target.name: target.decide(decisions[target.name]) for target in self._targets}
-        self._hold(_Item(path=found.path, sha256=file.sha256, picture=file.picture, decisions=decisions), bar)
+        return _Item(path=found.path, sha256=file.sha256, picture=file.picture, decisions=decisions)
 
     def _decide_read(self, file: ReadFile) -> dict[str, Decision]:
         label = self._request.label(file.found)
@@ -355,28 +410,38 @@ class _Ingest:
             for target in self._targets
         }
 
-    def _hold(self, item: _Item, bar: Bar) -> None:
-        self._in_hand.append(item)
-        embeds = sum(held.embeds for held in self._in_hand)
-        if embeds >= self._request.batch_size or len(self._in_hand) >= MAX_IN_HAND:
-            self._write_out(bar)
+    def _embedded(self, items: list[_Item]) -> _Batch:
+        """In the network's thread: one model after the other, none once it was asked to stop."""
+        models = {} if self._stop.requested else {t.model.path: t.model for t in self._targets}
+        vectors = {path: self._embed(model, items) for path, model in models.items()}
+        return _Batch(items=[replace(item, picture=None) for item in items], vectors=vectors)
 
-    def _write_out(self, bar: Bar) -> None:
-        """Embeds and writes what is in hand, one model after the other."""
-        items = self._in_hand
-        self._in_hand = []
-        embedded: dict[Path, dict[str, FloatVector]] = {}
+    def _usable_of(self, batches: Iterator[_Batch]) -> Iterator[_Batch]:
+        """Says what each target shall write of them."""
+        for batch in batches:
+            for target in self._targets:
+                batch.wanted[target.name] = self._usable(target, batch)
+            yield batch
+
+    def _write(self, batch: _Batch, *, bar: Bar) -> _Batch:
+        """In the store's thread; nothing once it was asked to stop."""
+        if self._stop.requested:
+            return replace(batch, is_written=False)
         for target in self._targets:
-            path = target.model.path
-            if path not in embedded:
-                embedded[path] = self._embed(target.model, items)
-            usable = self._usable(target, items, embedded[path])
-            target.write([item.decisions[target.name] for item in usable], embedded[path])
-        if not self._request.dry_run:
-            stored = [self._stored.has_bytes(item.sha256) for item in items if item.embeds]
+            target.write(batch.wanted[target.name], batch.vectors[target.model.path])
+        bar.advance(len(batch.items), skipped=len(self._report.skipped))
+        return batch
+
+    def _account(self, batch: _Batch) -> None:
+        """What was not written was not done."""
+        if batch.is_written and not self._request.dry_run:
+            stored = [self._stored.has_bytes(item.sha256) for item in batch.items if item.embeds]
             self._report.from_stored += sum(stored)
             self._report.embedded += len(stored) - sum(stored)
-        bar.advance(len(items), skipped=len(self._report.skipped))
+        if not batch.is_written:
+            for target in self._targets:
+                for decision in batch.wanted[target.name]:
+                    target.withdraw(decision)
 
     def _embed(self, model: ModelFile, items: Sequence[_Item]) -> dict[str, FloatVector]:
         """SHA-256 -> vector of the pictures that some target of the model wants embedded."""
@@ -399,32 +464,32 @@ class _Ingest:
         good = usable_rows(vectors)
         return {**headed, **{sha: row for sha, row, ok in zip(pictures, vectors, good, strict=True) if ok}}
 
-    def _usable(
-        self, target: Target, items: Sequence[_Item], embedded: Mapping[str, FloatVector]
-    ) -> list[_Item]:
-        """Leaves out the pictures that the network saw nothing in."""
-        if self._request.dry_run:
-            return list(items)
-        failed = {item.sha256 for item in items if item.decisions[target.name].embeds} - embedded.keys()
+    def _usable(self, target: Target, batch: _Batch) -> list[Decision]:
+        """Leaves out the pictures that the network saw nothing in, and copies of them that came later."""
+        decided = [(item, item.decisions[target.name]) for item in batch.items]
+        if self._request.dry_run or not batch.vectors:
+            return [decision for _, decision in decided]
+        failed = self._failed[target.name]
+        failed |= {item.sha256 for item, decision in decided if decision.embeds}
+        failed.difference_update(batch.vectors[target.model.path])
         usable = []
-        for item in items:
-            decision = item.decisions[target.name]
+        for item, decision in decided:
             if decision.writes_vector and item.sha256 in failed:
                 target.withdraw(decision)
                 skipped = Skipped(path=item.path, reason=SkipReason.NO_EMBEDDING)
                 if skipped not in self._report.skipped:  # another collection may have said so
                     self._report.skipped.append(skipped)
             else:
-                usable.append(item)
+                usable.append(decision)
         return usable
 
     def _finish(self) -> None:
-        self._report.unused_labels = len(self._request.labels.keys() - self._seen)
+        self._report.unused_labels = len(self._unused_labels)
         unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
         if self._request.prune and not self._request.force and not self._seen:
             raise UsageError(no_pictures(self._request.dataset.root))
         for target in self._targets:
-            target.settle(self._seen, unread_folders=unread_folders, prune=self._request.prune)
+            target.settle(unread_folders=unread_folders, prune=self._request.prune)
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
         """A folder that cannot be looked into is no picture, and what lies in it has not vanished."""
@@ -432,19 +497,35 @@ class _Ingest:
             self._report.skipped.append(entry)
             return
         self._report.found += 1
-        self._seen.add(entry.path)
+        self._see(entry.path)
         self._skip(entry.path, entry.reason, bar)
+
+    def _see(self, path: str) -> None:
+        """It is in the folder, and no collection is asked about it."""
+        self._note_seen(path)
+        for target in self._targets:
+            target.known.see(path)
+
+    def _note_seen(self, path: str) -> None:
+        self._seen += 1
+        self._unused_labels.discard(path)
+
+    def _unsee(self, path: str) -> None:
+        """It was there when the folder was looked at."""
+        self._seen -= 1
+        if path in self._request.labels:
+            self._unused_labels.add(path)
+        for target in self._targets:
+            target.known.see(path, seen=False)
 
     def _skip(self, path: str, reason: SkipReason, bar: Bar) -> None:
         if reason is SkipReason.VANISHED:
-            self._seen.discard(path)
+            self._unsee(path)
         self._report.skipped.append(Skipped(path=path, reason=reason))
         bar.advance(1, skipped=len(self._report.skipped))
 
     def _is_gone(self, path: str) -> bool:
         """Only what is known not to be there is gone; a folder may be closed to us."""
-        if path in self._seen:
-            return False
         try:
             (self._request.dataset.root / path).stat()
         except (FileNotFoundError, NotADirectoryError):

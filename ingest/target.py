@@ -9,6 +9,7 @@ from pathlib import Path
 
 from exporter import ModelFile
 from ingest.changes import Change, Decision, Known
+from ingest.listing import Listing
 from lookalike.errors import CollectionMissingError, ManifestError, StoreError, UsageError
 from lookalike.manifest import CollectionManifest, Distance, StoredAs, collection_name
 from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload
@@ -75,11 +76,14 @@ class Target:
         self._dataset, self._distance, self._quantize = dataset, distance, quantize
         self._store, self._stack, self._read_only = store, stack, read_only
         self._collection = self._opened() if self._is_there() else None
-        self.known = Known.of(dataset.name, self._collection.scan(EVERYTHING) if self._collection else ())
+        self.known = Known(dataset.name, self._listing())
+        stack.callback(self.known.listing.close)
 
     def decide(self, decision: Decision) -> Decision:
         """Takes a decision as carried out, so that the next file is decided upon knowing it."""
         self.report.counts[decision.change] += 1
+        if decision.payload is not None and self._collection is not None and not self._read_only:
+            self._collection.drop_listing()
         if decision.replaces is not None:
             self.known.remove(decision.replaces)
         if decision.payload is not None:
@@ -111,25 +115,50 @@ class Target:
                 )
             collection.delete([d.replaces.id for d in wanted if d.replaces is not None])
 
-    def settle(self, seen: set[str], *, unread_folders: Sequence[str], prune: bool) -> None:
+    def settle(self, *, unread_folders: Sequence[str], prune: bool) -> None:
         """Removes the points of files that are gone; unless pruning, only of those that were moved."""
-        gone = self.known.vanished(seen, unread_folders=unread_folders)
+        gone = self.known.vanished(unread_folders=unread_folders)
         if not prune:
             gone = self.known.moved_among(gone)
         if self._collection is not None and not self._read_only:
             with self._watching(self._collection):
                 self._collection.delete([payload.id for payload in gone])
+            for payload in gone:
+                self.known.remove(payload)
         self.report.removed = sorted(payload.path for payload in gone)
         self.report.counts["removed"] = len(gone)
 
     def needs_index(self) -> bool:
-        """Whether the collection has outgrown exact search."""
-        return self._collection is not None and not self._read_only and self._collection.needs_index()
+        """Whether the collection has outgrown exact search; where it is listed it had its index by then."""
+        collection = self._collection
+        if collection is None or self._read_only or collection.is_listed:
+            return False
+        return collection.needs_index()
 
     def build_index(self, on_wait: Callable[[], None]) -> None:
         """Builds the search index."""
         if self._collection is not None:
             self._collection.build_index(on_wait)
+
+    def keep_listing(self) -> None:
+        """Leaves what is known of the points to the next ingest, once nothing more is written."""
+        collection = self._collection
+        if collection is None or self._read_only or collection.is_listed or collection.listing is None:
+            return
+        self.known.listing.save(collection.listing)
+        collection.note_listing()
+
+    def _listing(self) -> Listing:
+        """What an earlier ingest has kept where it is still true, else what the store says."""
+        collection = self._collection
+        if collection is None:
+            return Listing.of(())
+        kept = Listing.kept(collection.listing) if collection.is_listed and collection.listing else None
+        if kept is not None:
+            return kept
+        if not self._read_only:
+            collection.drop_listing()
+        return Listing.of(collection.scan(EVERYTHING), None if self._read_only else collection.listing)
 
     @contextmanager
     def _watching(self, collection: Collection) -> Iterator[None]:

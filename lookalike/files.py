@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,16 @@ def sweep_partials(folder: Path) -> None:
     """
     for left_over in folder.glob(PARTIALS):
         left_over.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Has what was made or removed in a folder on the disk, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever is in it

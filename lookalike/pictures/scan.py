@@ -44,6 +44,26 @@ def scan(root: Path) -> Iterator[FoundFile | Skipped]:
     yield from _scan_folder(root, "")
 
 
+def count_pictures(root: Path) -> int:
+    """About how many `scan` finds, by their names alone."""
+    return sum(
+        not name.startswith(".") and _is_named_like_a_picture(name)
+        for folder in _folders(root)
+        for name in folder
+    )
+
+
+def _folders(root: Path) -> Iterator[list[str]]:
+    """The files' names of each folder that is not hidden."""
+    for _, folders, names in os.walk(root):
+        folders[:] = [folder for folder in folders if not folder.startswith(".")]
+        yield names
+
+
+def _is_named_like_a_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - a hot loop of plain names
+
+
 def _scan_folder(folder: Path, prefix: str) -> Iterator[FoundFile | Skipped]:
     try:
         with os.scandir(folder) as entries:
@@ -58,7 +78,7 @@ def _scan_folder(folder: Path, prefix: str) -> Iterator[FoundFile | Skipped]:
         path = prefix + entry.name
         if entry.is_dir(follow_symlinks=False):
             yield from _scan_folder(folder / entry.name, f"{path}/")
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122 - a hot loop of plain names
+        elif _is_named_like_a_picture(entry.name):
             yield _look_at(entry, path)
 
 

@@ -2,6 +2,7 @@
 
     HOME/qdrant/NAME/manifest.json    what the collection is
     HOME/qdrant/NAME/shard/           Qdrant Edge's own files
+    HOME/qdrant/NAME/points.db        what its points carry; true as long as `points.listed` is beside it
     HOME/qdrant/NAME.rebuild/         one that is being built to replace NAME; `whole` in it says that it can
     HOME/qdrant/NAME.lock, .holder    held by whoever has the collection open; see `locks`
     HOME/qdrant/.NAME.xxxxxxxx/       one that is being made; who makes it again clears what a kill left
@@ -18,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -33,7 +35,7 @@ from lookalike.errors import (
     StoreError,
     StoreLockedError,
 )
-from lookalike.files import is_full, parse_json, sweep_partials, write_json
+from lookalike.files import is_full, parse_json, sweep_partials, sync_folder, write_json
 from lookalike.manifest import CollectionManifest, Distance, StoredAs
 from lookalike.stores.points import (
     EVERYTHING,
@@ -75,6 +77,8 @@ _EVERY_VALUE = 2**31
 _MANIFEST = "manifest.json"
 _SHARD = "shard"
 _WHOLE = "whole"
+_LISTING = "points.db"
+_LISTED = "points.listed"
 _BUILDING = "temp_segments"
 """Where the engine builds an index, inside the shard; it never clears what an interrupted build left."""
 
@@ -132,22 +136,20 @@ class EmbeddedStore:
                 shutil.rmtree(partial, ignore_errors=True)
 
     def open(self, name: str) -> "EmbeddedCollection":
-        """Locks the collection and loads its shard."""
-        import qdrant_edge as edge
-
+        """Locks the collection and loads its shard; what is listed may not be asked, and loads it later."""
         self._own(name)
         lock = self._acquire(name)
         try:
             folder = self._own(name)  # again: it may have been deleted while we waited
             manifest = read_manifest(folder)
             sweep_partials(folder)
-            _require_space(self.directory, SPARE_TO_OPEN_BYTES)
-            with _translated(folder):
-                shard = edge.EdgeShard.load(str(folder / _SHARD))
+            collection = EmbeddedCollection(folder, manifest, lock)
+            if not collection.is_listed:
+                collection.load()
         except BaseException:
             lock.release()
             raise
-        return EmbeddedCollection(folder, manifest, shard, lock)
+        return collection
 
     def delete(self, name: str) -> None:
         """Takes the folder's name away, then its files; what a kill leaves of them is swept later."""
@@ -262,14 +264,30 @@ class EmbeddedCollection:
         self,
         folder: Path,
         manifest: CollectionManifest,
-        shard: "qdrant_edge.EdgeShard",
         lock: "BaseFileLock",
     ) -> None:
         self.name = folder.name
         self.manifest = manifest
         self._folder = folder
-        self._shard = shard
         self._lock = lock
+        self.listing = folder / _LISTING
+        self.is_listed = (folder / _LISTED).exists()
+
+    def load(self) -> None:
+        """Loads the shard: 10 microseconds and 700 bytes a point. Whatever needs it does so by itself."""
+        self._shard  # noqa: B018 - it is kept from then on
+
+    @cached_property
+    def _shard(self) -> "qdrant_edge.EdgeShard":
+        import qdrant_edge as edge
+
+        _require_space(self._folder, SPARE_TO_OPEN_BYTES)
+        with _translated(self._folder):
+            return edge.EdgeShard.load(str(self._folder / _SHARD))
+
+    def _close_shard(self) -> None:
+        if "_shard" in self.__dict__:
+            self.__dict__.pop("_shard").close()
 
     def __enter__(self) -> Self:
         return self
@@ -278,7 +296,7 @@ class EmbeddedCollection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._shard.close()
+            self._close_shard()
         finally:
             self._lock.release()
 
@@ -433,15 +451,21 @@ class EmbeddedCollection:
         The lock stays here meanwhile. Ctrl-C, or anything that `on_wait` raises, ends the child; the shard
         stays whole and searchable.
         """
-        import qdrant_edge as edge
-
-        self._shard.close()
+        self._close_shard()
         shutil.rmtree(self._folder / _SHARD / _BUILDING, ignore_errors=True)
-        try:
-            _run_child(self._folder / _SHARD, on_wait)
-        finally:
-            with _translated(self._folder):
-                self._shard = edge.EdgeShard.load(str(self._folder / _SHARD))
+        _run_child(self._folder / _SHARD, on_wait)
+
+    def drop_listing(self) -> None:
+        """Removes the mark, for good even if the power fails now; the file itself may be open."""
+        if self.is_listed:
+            (self._folder / _LISTED).unlink(missing_ok=True)
+            sync_folder(self._folder)
+            self.is_listed = False
+
+    def note_listing(self) -> None:
+        """A mark beside the file, which says that it is whole and true."""
+        (self._folder / _LISTED).touch()
+        self.is_listed = True
 
     def _write_manifest(self, manifest: CollectionManifest) -> None:
         write_json(self._folder / _MANIFEST, manifest.to_json())
@@ -449,6 +473,7 @@ class EmbeddedCollection:
 
     def _update(self, operation: "qdrant_edge.UpdateOperation", *, keeps_calibration: bool = False) -> None:
         _require_space(self._folder, SPARE_TO_OPEN_BYTES)
+        self.drop_listing()
         if self.manifest.calibration is not None and not keeps_calibration:
             self.record_calibration(None)  # before: a kill in between must not leave one that is stale
         with _translated(self._folder):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -64,6 +65,20 @@ class Collection(Protocol):
     @property
     def manifest(self) -> CollectionManifest:
         """What the collection says of itself, as of now."""
+
+    @property
+    def listing(self) -> Path | None:
+        """Where a list of what the points carry may be kept; None where there is no place."""
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the list that lies there is true: `note_listing` was called, and nothing written since."""
+
+    def drop_listing(self) -> None:
+        """Says that the list is not true any more; every write does so, before."""
+
+    def note_listing(self) -> None:
+        """Says that the list is true; what is written on the disk by then."""
 
     def __enter__(self) -> Self: ...
 

@@ -230,7 +230,13 @@ class ServerStore:
 
 
 class ServerCollection:
-    """A collection on a server; implements `Collection`. Nothing is held, so nothing is released."""
+    """A collection on a server; implements `Collection`. Nothing is held, so nothing is released.
+
+    Others may write to it at any time, so that no list of its points can be kept.
+    """
+
+    listing = None
+    is_listed = False
 
     def __init__(
         self, client: "QdrantClient", name: str, manifest: CollectionManifest, *, requests: Requests
@@ -257,6 +263,12 @@ class ServerCollection:
         for _ in range(_RECORD_TRIES):
             if not self._look():
                 return
+
+    def drop_listing(self) -> None:
+        """There is none."""
+
+    def note_listing(self) -> None:
+        """There is none."""
 
     def upsert(self, points: Sequence[ImagePoint]) -> None:
         """In requests of a size that the server takes; each is on its disk before the next."""

@@ -235,9 +235,9 @@ def test_several_queries_share_one_session(library: Library, monkeypatch: pytest
     loaded: list[Path] = []
     load = Embedder.load
 
-    def counted(path: Path, *, provider: str) -> Embedder:
+    def counted(path: Path, **options: Any) -> Embedder:
         loaded.append(path)
-        return load(path, provider=provider)
+        return load(path, **options)
 
     monkeypatch.setattr(Embedder, "load", counted)
     with library.opened() as searcher:
@@ -441,8 +441,8 @@ def test_a_gpu_that_lies_idle_is_mentioned(library: Library, monkeypatch: pytest
     """What the embedder notices reaches the user."""
     load = Embedder.load
 
-    def noticing(path: Path, *, provider: str) -> Embedder:
-        embedder = load(path, provider=provider)
+    def noticing(path: Path, **options: Any) -> Embedder:
+        embedder = load(path, **options)
         embedder.notice = "a GPU is not in use"
         return embedder
 

@@ -24,6 +24,7 @@ from search.quality.evaluation import LabelledVectors, QueryResults, leave_one_o
 from search.ranking.vote import VoteRule
 
 TOLERANCE = 1e-9
+MANIFEST = manifest_of(dimension=8)
 
 
 def pictures(
@@ -48,7 +49,9 @@ def learn(one: LabelledVectors, **options: Any) -> Calibration | None:
     now = "2026-01-02T00:00:00+00:00"
     results = leave_one_out(one, depth=100)
     points = len(one.classes)
-    return calibrated(one, results, manifest_of(distance, 8), points=points, created_at=now, **options)
+    return calibrated(
+        one, results, replace(MANIFEST, distance=distance), points=points, created_at=now, **options
+    )
 
 
 def chances_at(values: list[float], right: list[int], at: list[float]) -> list[float]:
@@ -252,7 +255,7 @@ def test_the_record_says_what_it_was_made_of() -> None:
     assert calibration is not None
     found = (calibration.pictures, calibration.points, calibration.classes, calibration.k, calibration.pairs)
     assert found == (300, 300, 4, 10, 3000)
-    assert calibration.fits(identity=manifest_of(dimension=8).identity.key, distance="euclid", points=300)
+    assert calibration.fits(identity=MANIFEST.identity.key, distance="euclid", points=300)
     assert calibration.reliability == reliability(one, leave_one_out(one))
     assert calibration.verdicts.keys() == set(VoteRule)
     assert learn(one) == calibration

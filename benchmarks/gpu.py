@@ -1,0 +1,171 @@
+"""Everything about a CUDA machine in one go: provider, images per second, decoding, and the same vectors.
+
+    python benchmarks/gpu.py PHOTOS --vgg FILE --resnet FILE [--resnet-layer L] [--provider cuda]
+        [--batch-size 16 ... 512] [--precision fp32 fp16] [--seconds 3] [--no-peers] [--json FILE]
+
+For each network and precision: what the session really runs on, the lowest cosine of its vectors to those
+of the CPU in fp32, and images per second at each batch size, pixels copied to the device and vectors back.
+Beside them: how many pictures per second this machine's cores read and decode, which is what an ingest
+waits for where the network is faster, the whole `run_ingest` at the best batch size, and the peers. With
+`--provider cpu` the same is run without a GPU, which proves the script and nothing about one.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from embed import bare, copy_pictures, ingest, lowest_cosine, opened_session
+from machine import describe, write_results
+from numpy.typing import NDArray
+from peers import disagreement, peers
+
+from exporter import ModelSpec, calibrated, ready_model
+from ingest.reading import map_ahead, read_picture
+from lookalike.console import Quiet
+from lookalike.embedder import Embedder
+from lookalike.manifest import Precision
+from lookalike.pictures.scan import FoundFile, scan
+from lookalike.providers import ProviderChoice
+from lookalike.settings import Settings
+
+COMPARED = 32
+"""Pictures whose vectors are compared with those of the CPU."""
+
+
+def main() -> None:
+    """Prints a table a network, and what decoding and whole ingests come to."""
+    arguments = parsed()
+    print(describe())
+    with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
+        home = Path(folder)
+        settings = replace(Settings.from_environment(), home=home)
+        pictures = copy_pictures(arguments.photos, home / "photos", arguments.images)
+        pixels = np.stack([picture.pixels for picture in pictures])
+        decoded = rate(lambda: decode_all(home / "photos"), len(pixels), arguments.seconds)
+        print(f"read and decoded by {os.cpu_count()} cores: {decoded:.0f} images/s")
+        networks = [measure(spec, pixels, decoded, settings, arguments) for spec in specs(arguments)]
+    write_results(arguments.json, {"decoded_per_second": decoded, "networks": networks})
+
+
+def parsed() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--vgg", type=Path, help="VGG16's weights, a Keras .h5 file")
+    parser.add_argument("--resnet", type=Path, help="ResNet101V2's weights, a Keras .h5 file")
+    parser.add_argument("--resnet-layer", help="for weights that do not hold all layers")
+    parser.add_argument("--provider", type=ProviderChoice, default=ProviderChoice.CUDA)
+    parser.add_argument("--precision", nargs="+", type=Precision, default=[Precision.FP32, Precision.FP16])
+    parser.add_argument("--batch-size", nargs="+", type=int, default=[1, 16, 64, 128, 256, 512])
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--seconds", type=float, default=3.0, help="how long each figure is measured")
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--json", type=Path, help="write the results here as well")
+    return parser.parse_args()
+
+
+def specs(arguments: argparse.Namespace) -> Iterator[ModelSpec]:
+    """The networks whose weights were named, in fp32."""
+    if arguments.vgg:
+        yield ModelSpec.of("vgg", weights=str(arguments.vgg))
+    if arguments.resnet:
+        yield ModelSpec.of("resnet", weights=str(arguments.resnet), layer=arguments.resnet_layer)
+
+
+def measure(
+    spec: ModelSpec,
+    pixels: NDArray[np.uint8],
+    decoded: float,
+    settings: Settings,
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
+    """One network: every precision at every batch size, then a whole ingest, then the peers."""
+    network = f"{spec.backbone.title} {spec.layer}"
+    print(f"\n{network}")
+    plain = ready_model(spec, settings=settings, reporter=Quiet()).path
+    expected = bare(Embedder.load(plain, provider=ProviderChoice.CPU), pixels[:COMPARED], 16)
+    found = []
+    for precision in arguments.precision:
+        wanted = replace(spec, precision=precision)
+        wanted = calibrated(wanted, arguments.photos, settings=settings, reporter=Quiet())
+        path = ready_model(wanted, settings=settings, reporter=Quiet()).path
+        session = opened_session(path, arguments.provider)
+        cosine = lowest_cosine(expected, bare(session, pixels[:COMPARED], 16))
+        print(f"{precision} on {session.provider}: lowest cosine to the CPU in fp32 {cosine:.7f}")
+        speeds = {size: speed(session, pixels, size, arguments.seconds) for size in arguments.batch_size}
+        best = max(speeds, key=lambda size: speeds[size])
+        whole = rate(
+            lambda session=session, wanted=wanted, best=best: ingest(
+                wanted, session, settings, batch_size=best, expected=len(pixels)
+            ),
+            len(pixels),
+            arguments.seconds,
+        )
+        share = speeds[best] / (speeds[best] + decoded)
+        print(f"whole ingest in batches of {best}: {whole:.0f} images/s")
+        print(f"share of decoding, where it and the network take turns: {share:.0%}")
+        found.append(
+            {
+                "precision": precision.value,
+                "provider": session.provider,
+                "cosine_to_cpu_fp32": cosine,
+                "images_per_second": speeds,
+                "ingest_per_second": whole,
+                "decode_share": share,
+            }
+        )
+    return {"network": network, "ours": found, "peers": peer_speeds(spec, plain, pixels, expected, arguments)}
+
+
+def peer_speeds(
+    spec: ModelSpec,
+    plain: Path,
+    pixels: NDArray[np.uint8],
+    expected: NDArray[np.float32],
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
+    """Images per second of each peer at the largest batch size, and how far its vectors are from ours."""
+    found = {}
+    size = max(arguments.batch_size)
+    for name, way in () if arguments.no_peers else peers(spec, plain, pixels, batch=size):
+        difference = disagreement(expected, way()[:COMPARED])
+        speed_ = rate(way, len(pixels), arguments.seconds)
+        print(f"{name}: {speed_:.0f} images/s in batches of {size}, vectors within {difference:.1e}")
+        found[name] = {"images_per_second": speed_, "difference": difference}
+    return found
+
+
+def speed(session: Embedder, pixels: NDArray[np.uint8], size: int, seconds: float) -> float:
+    """Images per second in batches of `size`, the pictures repeated where there are too few."""
+    batch = np.resize(pixels, (size, *pixels.shape[1:]))
+    found = rate(lambda: session.embed(batch), size, seconds)
+    print(f"  batches of {size:4}: {found:8.1f} images/s")
+    return found
+
+
+def rate(work: Callable[[], object], images: int, seconds: float) -> float:
+    """Images per second of work that is done once to warm up, then again and again for so long."""
+    work()
+    started, rounds = time.perf_counter(), 0
+    while rounds == 0 or time.perf_counter() - started < seconds:
+        work()
+        rounds += 1
+    return images * rounds / (time.perf_counter() - started)
+
+
+def decode_all(folder: Path) -> None:
+    """Reads, hashes and decodes all pictures as an ingest does, in its threads."""
+    files = (entry for entry in scan(folder) if isinstance(entry, FoundFile))
+    for file in map_ahead(lambda found: read_picture(found, lambda _: False), files, ahead=64):
+        if file.problem is not None:
+            raise RuntimeError(f"{file.found.path}: {file.problem}")
+
+
+if __name__ == "__main__":
+    main()

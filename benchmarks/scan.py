@@ -1,0 +1,170 @@
+"""Does an ingest over an unchanged folder see 20,000 files a second, and what memory does a file take?
+
+    python benchmarks/scan.py [--files 200000] [--runs 3] [--output scan.json]
+
+Writes tiny files of different bytes into folders of 1,000 and takes them in once, with stand-ins: nothing is
+decoded, and a vector is 64 random values; the model is VGG16's first layer with random weights. What is timed
+is real: `ingest run` as a process over the folder as it was left, from its start to its last line, in turns
+with the same over a folder of one file, whose peak memory is taken off. `listed` is with what the first
+ingest kept beside the collection; `unlisted` without it, as after a write by another command.
+"""
+
+import argparse
+import io
+import json
+import os
+import statistics
+import struct
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import h5py
+import numpy as np
+from commands import program, timed
+from machine import describe
+from numpy.typing import NDArray
+
+from exporter import ModelSpec
+from ingest.reading import ReadFile
+from ingest.run import IngestRequest, StopRequest, run_ingest
+from ingest.target import Dataset
+from lookalike.console import Quiet
+from lookalike.embedder import Embedder
+from lookalike.manifest import Distance
+from lookalike.pictures.decoding import Picture
+from lookalike.pictures.files import sha256_of
+from lookalike.pictures.scan import FoundFile
+from lookalike.settings import Settings
+from lookalike.stores.embedded import EmbeddedStore
+
+DIMENSION = 64
+A_FOLDER = 1_000
+LAYER = "block1_conv1"
+
+
+def main() -> None:
+    """Prints a line for each way, and writes what was measured as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=200_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    print(describe())
+    with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as name:
+        found = measure(Path(name), arguments.files, arguments.runs)
+    if arguments.output:
+        whole = {"machine": describe(), "command": " ".join(sys.argv), **found}
+        arguments.output.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+
+
+def measure(folder: Path, files: int, runs: int) -> dict[str, object]:
+    """Seconds and peak memory of each way, in turns."""
+    weights = write_weights(folder / "weights.h5")
+    homes = {"one": 1, "many": files}
+    for name, count in homes.items():
+        write_files(folder / name / "pictures", count)
+        take_in(folder / name, weights, count)
+    rounds: dict[str, list[tuple[float, float]]] = {"one": [], "listed": [], "unlisted": []}
+    for _ in range(runs):
+        rounds["one"].append(unchanged(folder / "one", weights))
+        rounds["listed"].append(unchanged(folder / "many", weights))
+        for mark in (folder / "many").glob("home/qdrant/*/points.listed"):
+            mark.unlink()
+        rounds["unlisted"].append(unchanged(folder / "many", weights))
+    base_mb = statistics.median(mb for _, mb in rounds["one"])
+    found: dict[str, object] = {"files": files, "base_mb": base_mb}
+    for name in ("listed", "unlisted"):
+        seconds = statistics.median(s for s, _ in rounds[name])
+        peak_mb = statistics.median(mb for _, mb in rounds[name])
+        a_file = (peak_mb - base_mb) * 2**20 / files
+        found[name] = {
+            "seconds": [round(s, 2) for s, _ in rounds[name]],
+            "files_per_second": round(files / seconds),
+            "peak_mb": round(peak_mb, 1),
+            "bytes_per_file": round(a_file),
+        }
+        print(
+            f"{name:9} {seconds:6.2f} s, {files / seconds:,.0f} files/s, peak {peak_mb:.0f} MB, "
+            f"{a_file:.0f} bytes a file above the {base_mb:.0f} MB of one file",
+            flush=True,
+        )
+    return found
+
+
+def unchanged(work: Path, weights: Path) -> tuple[float, float]:
+    """Seconds and peak memory in MB of a whole `ingest run`."""
+    os.environ |= {"LOOKALIKE_HOME": str(work / "home"), "LOOKALIKE_STORE": "embedded"}
+    words = ["--backbone", "vgg", "--layer", LAYER, "--weights", str(weights)]
+    return timed([program("ingest"), "run", str(work / "pictures"), *words])
+
+
+def take_in(work: Path, weights: Path, count: int) -> None:
+    """A first ingest with stand-ins for decoding and for the network."""
+    settings = replace(Settings.from_environment(), home=work / "home")
+    request = IngestRequest(
+        dataset=Dataset(name="pictures", root=(work / "pictures").resolve()),
+        specs=[ModelSpec.of("vgg", layer=LAYER, weights=str(weights))],
+        distances=[Distance.COSINE],
+        batch_size=1024,
+    )
+    with (
+        mock.patch.object(Embedder, "load", return_value=StandIn()),
+        mock.patch("ingest.run.read_picture", read_undecoded),
+    ):
+        store = EmbeddedStore(settings.qdrant_dir)
+        report = run_ingest(request, store=store, settings=settings, reporter=Quiet(), stop=StopRequest())
+    if report.embedded != count:
+        raise RuntimeError(f"{report.embedded} of {count} files were taken in")
+    print(f"first ingest of {count}: {report.took_s:.1f} s, stand-ins in place of pictures and network")
+
+
+class StandIn:
+    """In the place of an `Embedder`: random vectors."""
+
+    provider = "stand-in"
+    notice = None
+
+    def __init__(self) -> None:
+        self._random = np.random.default_rng(0)
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """float32 `[N, 64]`."""
+        return self._random.random((len(pixels), DIMENSION), dtype=np.float32)
+
+
+PICTURE = Picture(pixels=np.zeros((1, 1, 3), np.uint8), width=1, height=1)
+
+
+def read_undecoded(found: FoundFile, _is_known: object, *, max_pixels: int) -> ReadFile:  # noqa: ARG001
+    """Hashed as every file is, and not decoded."""
+    return ReadFile(found=found, sha256=sha256_of(io.BytesIO(found.file.read_bytes())), picture=PICTURE)
+
+
+def write_files(folder: Path, count: int) -> None:
+    """Bitmaps of one pixel, 58 bytes each, whose numbers stand in four bytes that mean nothing."""
+    for number in range(count):
+        if number % A_FOLDER == 0:
+            place = folder / f"class{number // A_FOLDER:04}"
+            place.mkdir(parents=True)
+        head = struct.pack("<2sIII", b"BM", 58, number, 54)
+        info = struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, 24, 0, 4, 0, 0, 0, 0)
+        (place / f"image{number:07}.bmp").write_bytes(head + info + bytes(4))
+
+
+def write_weights(file: Path) -> Path:
+    """VGG16's first layer as Keras writes it, random."""
+    random = np.random.default_rng(0)
+    with h5py.File(file, "w") as opened:
+        group = opened.create_group("block1_conv1")
+        opened.attrs["layer_names"] = [b"block1_conv1"]
+        group.attrs["weight_names"] = [b"block1_conv1_W_1:0", b"block1_conv1_b_1:0"]
+        group["block1_conv1_W_1:0"] = random.standard_normal((3, 3, 3, DIMENSION)).astype(np.float32)
+        group["block1_conv1_b_1:0"] = np.zeros(DIMENSION, np.float32)
+    return file
+
+
+if __name__ == "__main__":
+    main()

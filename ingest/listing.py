@@ -1,0 +1,195 @@
+"""What the points of a collection carry, in an SQLite database: a million of them take next to no memory.
+
+Kept beside the collection, it also spares the next ingest reading them from the store; see docs/adr/0014.
+"""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from operator import attrgetter
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple, Self
+from zlib import crc32
+
+from lookalike.errors import StoreError
+from lookalike.files import atomic_path
+from lookalike.stores.points import Payload
+
+CACHE_KB = 16_384
+"""What of the database is held in memory; the rest is the operating system's to keep or to drop."""
+
+_COLUMNS = tuple(field.name for field in fields(Payload))
+_values = attrgetter(*_COLUMNS)
+_INSERT = f"INSERT INTO points VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - no one else's words
+VERSION = crc32(", ".join(_COLUMNS).encode()) >> 1
+"""Of the table; a listing of another version is made anew."""
+
+_STAMP = "dataset, path, class_name, synset, bytes, mtime_ns"
+"""What an unchanged file is known by; asked in the order of paths, the index alone answers."""
+
+_LARGEST = 2**63 - 1
+
+
+class Stamp(NamedTuple):
+    """A point's row, and what tells whether its file is as it was."""
+
+    row: int
+    class_name: str | None
+    synset: str | None
+    bytes: int
+    mtime_ns: int
+
+
+class Listing:
+    """Payloads, found by dataset and path and by bytes; threads may ask at once.
+
+    `file` is where it lies, None where it is gone when it is closed. What is not saved is taken back.
+
+    Raises:
+        StoreError: the file is damaged.
+        OSError: the disk is full.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._lock = Lock()
+        with self._translated():
+            self._database = sqlite3.connect(file or "", check_same_thread=False)
+            self._database.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+
+    @classmethod
+    def of(cls, payloads: Iterable[Payload], file: Path | None = None) -> Self:
+        """A new one, in the place of what lies at `file`."""
+        if file is not None:
+            file.unlink(missing_ok=True)
+            file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
+        listing = cls(file)
+        with listing._translated():
+            listing._database.execute(f"CREATE TABLE points ({', '.join(_COLUMNS)})")
+            listing._database.executemany(_INSERT, map(_row, payloads))
+            listing._database.execute(f"CREATE INDEX by_path ON points ({_STAMP})")
+            listing._database.execute("CREATE INDEX by_bytes ON points (sha256)")
+            listing._database.execute(f"PRAGMA user_version = {VERSION}")
+        return listing
+
+    @classmethod
+    def kept(cls, file: Path) -> Self | None:
+        """The one that lies at `file`; None where it cannot be read or is another version's."""
+        if not file.is_file():
+            return None
+        with suppress(StoreError):
+            listing = cls(file)
+            if listing._one("PRAGMA user_version") == (VERSION,):
+                return listing
+            listing.close()
+        return None
+
+    def stamp(self, dataset: str, path: str) -> Stamp | None:
+        """What an unchanged file is known by; None where there is no such point."""
+        found = self._one(
+            "SELECT rowid, class_name, synset, bytes, mtime_ns FROM points WHERE dataset = ? AND path = ?",
+            dataset,
+            path,
+        )
+        if found is None:
+            return None
+        row, class_name, synset, size, mtime_ns = found
+        return Stamp(row, class_name, synset, int(size), int(mtime_ns))
+
+    def payload(self, row: int) -> Payload:
+        """What the point of a row carries."""
+        return _payload(self._one("SELECT * FROM points WHERE rowid = ?", row))
+
+    def with_bytes(self, sha256: str) -> list[Payload]:
+        """The points of these bytes, those that came first before the others."""
+        rows = self._all("SELECT * FROM points WHERE sha256 = ? ORDER BY rowid", sha256)
+        return [_payload(row) for row in rows]
+
+    def has_bytes(self, sha256: str) -> bool:
+        """Whether there are any."""
+        return self._one("SELECT 1 FROM points WHERE sha256 = ?", sha256) is not None
+
+    def put(self, payload: Payload) -> int:
+        """In the place of what its path had; the row."""
+        self.drop(payload)
+        with self._translated():
+            return self._database.execute(_INSERT, _row(payload)).lastrowid or 0
+
+    def drop(self, payload: Payload) -> None:
+        """Whatever its path has."""
+        with self._translated():
+            self._database.execute(
+                "DELETE FROM points WHERE dataset = ? AND path = ?", (payload.dataset, payload.path)
+            )
+
+    def rows(self, dataset: str) -> Iterator[int]:
+        """Of all points of a dataset."""
+        with self._translated():
+            for (row,) in self._database.execute("SELECT rowid FROM points WHERE dataset = ?", (dataset,)):
+                yield row
+
+    def moved(self, dataset: str) -> list[Payload]:
+        """The points of a dataset that say from where they were moved."""
+        found = self._all("SELECT * FROM points WHERE dataset = ? AND moved_from IS NOT NULL", dataset)
+        return [_payload(row) for row in found]
+
+    def save(self, file: Path) -> None:
+        """Puts it on the disk, at `file`, as it is now."""
+        with self._translated():
+            self._database.commit()
+        if file == self._file:
+            return
+        with atomic_path(file) as temporary, self._translated():
+            copy = sqlite3.connect(temporary)
+            try:
+                self._database.backup(copy)
+            finally:
+                copy.close()
+
+    def close(self) -> None:
+        """Takes back what was not saved."""
+        self._database.close()
+
+    def _one(self, question: str, *values: object) -> Any:  # noqa: ANN401 - a row, or None
+        with self._lock:  # asked once or twice a file, and so without a generator around it
+            try:
+                return self._database.execute(question, values).fetchone()
+            except sqlite3.Error as error:
+                raise self._ours(error) from error
+
+    def _all(self, question: str, *values: object) -> list[Any]:
+        with self._translated():
+            return self._database.execute(question, values).fetchall()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """One thread at a time, and the library's errors made ours."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise self._ours(error) from error
+
+    def _ours(self, error: sqlite3.Error) -> Exception:
+        where = self._file or "the temporary folder"
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(where))
+        return StoreError(f"{where}: {error}; remove it and run the same command again")
+
+
+def _row(payload: Payload) -> tuple[Any, ...]:
+    """As it is stored; SQLite's numbers have 64 bits, and the time of a file may have more."""
+    return tuple(
+        str(value) if isinstance(value, int) and abs(value) > _LARGEST else value
+        for value in _values(payload)
+    )
+
+
+def _payload(row: tuple[Any, ...]) -> Payload:
+    named = dict(zip(_COLUMNS, row, strict=True))
+    numbers = {name: int(named[name]) for name in ("width", "height", "bytes", "mtime_ns")}
+    return Payload(**{**named, **numbers})
