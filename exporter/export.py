@@ -47,7 +47,7 @@ GRAPH_REVISION = 1
 """Raised whenever the same identity is built into another graph, so that models are exported anew."""
 
 CALIBRATED_ON = 64
-"""Pictures; twice as many changed no neighbour that could be told from chance."""
+"""Pictures of the folder, where it has so many; figures for so many are in benchmarks/README.md."""
 
 EXPORT_TIMEOUT_S = 600.0
 """How long to wait for another process that makes a model, downloads included."""
