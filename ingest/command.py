@@ -25,7 +25,7 @@ from ingest.target import Dataset
 from lookalike.console import StderrReporter, Verbose, command_app, one_line, run_command
 from lookalike.errors import LookalikeError, UsageError
 from lookalike.files import named_path
-from lookalike.manifest import Distance, Precision
+from lookalike.manifest import Distance, Precision, StoredAs
 from lookalike.options import (
     HeadOption,
     JsonOption,
@@ -53,6 +53,11 @@ BatchSizeOption = Annotated[
         metavar="N",
         help="Pictures per run of the network; default: 16, on a GPU 128.",
     ),
+]
+
+QuantizeOption = Annotated[
+    StoredAs | None,
+    typer.Option("--quantize", help="Search by short forms of the vectors, which take less memory."),
 ]
 
 app = command_app("Turn a folder of pictures into searchable collections.")
@@ -102,6 +107,7 @@ def run(
     pooling: PoolingOption = None,
     precision: PrecisionOption = Precision.FP32,
     head: HeadOption = None,
+    quantize: QuantizeOption = None,
     batch_size: BatchSizeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     dry_run: Annotated[
@@ -150,6 +156,7 @@ def run(
         dry_run=dry_run,
         prune=prune,
         force=force,
+        quantize=quantize,
     )
     if max_per_class is not None:
         request = _sampled(request, Subset(max_per_class=max_per_class, seed=seed or 0), reporter)
@@ -181,6 +188,7 @@ def rebuild_collection(
     collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection to make anew.")],
     batch_size: BatchSizeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
+    quantize: QuantizeOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Leave out pictures that are there and cannot be read.")
     ] = False,
@@ -196,7 +204,7 @@ def rebuild_collection(
         Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads),
         StderrReporter(),
     )
-    options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force)
+    options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force, quantize=quantize)
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = rebuild(collection, options, store=opened, settings=settings, reporter=reporter, stop=stop)
     _warn_of_skipped(report, reporter)
@@ -470,11 +478,12 @@ def _status_text(collection: CollectionStatus) -> str:
     hints += [f"a rebuild was begun: {again}"] if collection.rebuild_begun else []
     classes = (f"{one_line(name) or '(none)'} {count}" for name, count in collection.classes.items())
     head = f" and the head {one_line(identity.head)}" if identity.head else ""
+    stored = "" if manifest.quantize is StoredAs.NONE else f", searched by {manifest.quantize}"
     return "\n".join(
         [
             f"{collection.name}: {collection.points} points",
             f"  {identity.backbone} {identity.layer} {identity.pooling}{head}, {identity.dimension} values",
-            f"  {manifest.distance}, {identity.preprocessing}, {identity.precision}",
+            f"  {manifest.distance}, {identity.preprocessing}, {identity.precision}{stored}",
             f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",
             *datasets,
             f"  classes: {', '.join(classes)}",

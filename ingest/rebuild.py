@@ -17,7 +17,7 @@ from ingest.target import Dataset, new_manifest
 from lookalike.console import Reporter
 from lookalike.embedder import Embedder
 from lookalike.errors import CollectionMissingError, ManifestError, UsageError
-from lookalike.manifest import SCHEMA_VERSION, CollectionManifest, Distance, collection_name
+from lookalike.manifest import SCHEMA_VERSION, CollectionManifest, Distance, StoredAs, collection_name
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.pictures.scan import Skipped
 from lookalike.settings import Settings
@@ -27,11 +27,15 @@ from lookalike.stores.protocol import Store, staged_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildOptions:
-    """As for an ingest; `force` leaves pictures out that the old collection has and that cannot be read."""
+    """As for an ingest; `force` leaves pictures out that the old collection has and that cannot be read.
+
+    Without `quantize` the new collection stores its vectors as the old one.
+    """
 
     batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
     force: bool = False
+    quantize: StoredAs | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,15 +163,24 @@ class _Rebuild:
             self._store.delete(staged)
         if staged not in self._store:
             provider = Embedder.as_set(model.path, self._settings).provider
-            manifest = new_manifest(model, old.distance, provider=provider, datasets=old.datasets)
+            manifest = new_manifest(
+                model,
+                old.distance,
+                provider=provider,
+                datasets=old.datasets,
+                quantize=self._quantize(old),
+            )
             self._store.create(manifest, name=staged)
 
-    @staticmethod
-    def _fits(staged: CollectionManifest, old: CollectionManifest, model: ModelFile) -> bool:
-        same_space = (staged.identity, staged.distance, staged.schema) == (
+    def _quantize(self, old: CollectionManifest) -> StoredAs:
+        return self._options.quantize or old.quantize
+
+    def _fits(self, staged: CollectionManifest, old: CollectionManifest, model: ModelFile) -> bool:
+        same_space = (staged.identity, staged.distance, staged.schema, staged.quantize) == (
             model.manifest.identity,
             old.distance,
             SCHEMA_VERSION,
+            self._quantize(old),
         )
         return same_space and staged.datasets.items() <= old.datasets.items()
 

@@ -20,7 +20,7 @@ from ingest.target import CollectionReport, Dataset, Target, now, target_name
 from lookalike.console import Bar, Reporter
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError
-from lookalike.manifest import CollectionManifest, Distance
+from lookalike.manifest import CollectionManifest, Distance, StoredAs
 from lookalike.pictures.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike.pictures.scan import FoundFile, Skipped, count_pictures, scan
 from lookalike.providers import CUDA
@@ -44,7 +44,8 @@ class IngestRequest:
 
     `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
     names another collection than the model's and the distance's own; it goes with one of each. A head is
-    the only one of `specs`. Where no `batch_size` is given the provider has its own.
+    the only one of `specs`. Where no `batch_size` is given the provider has its own. `quantize` is for
+    collections that are made now; one that is there must have it.
     """
 
     dataset: Dataset
@@ -59,6 +60,7 @@ class IngestRequest:
     prune: bool = False
     force: bool = False
     into: str | None = None
+    quantize: StoredAs | None = None
 
     def label(self, found: FoundFile) -> Label:
         """A picture's class."""
@@ -188,6 +190,7 @@ def _targets(
             stack=stack,
             read_only=request.dry_run,
             name=request.into,
+            quantize=request.quantize,
         )
 
     opened = opened_together([*wanted, *bases], open_one)

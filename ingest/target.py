@@ -11,7 +11,7 @@ from exporter import ModelFile
 from ingest.changes import Change, Decision, Known
 from ingest.listing import Listing
 from lookalike.errors import CollectionMissingError, ManifestError, StoreError, UsageError
-from lookalike.manifest import CollectionManifest, Distance, collection_name
+from lookalike.manifest import CollectionManifest, Distance, StoredAs, collection_name
 from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload
 from lookalike.stores.protocol import Collection, Store
 
@@ -54,7 +54,7 @@ class Target:
 
     Raises:
         ManifestError: the collection holds another space, or something that is not ours has its name.
-        UsageError: the collection knows the dataset under another root.
+        UsageError: the collection knows the dataset under another root, or stores vectors otherwise.
     """
 
     def __init__(
@@ -67,12 +67,13 @@ class Target:
         stack: ExitStack,
         read_only: bool,
         name: str | None = None,
+        quantize: StoredAs | None = None,
     ) -> None:
         self._is_staged = name is not None
         self.name = target_name(model, distance, into=name)
         self.model = model
         self.report = CollectionReport(name=self.name)
-        self._dataset, self._distance = dataset, distance
+        self._dataset, self._distance, self._quantize = dataset, distance, quantize
         self._store, self._stack, self._read_only = store, stack, read_only
         self._collection = self._opened() if self._is_there() else None
         self.known = Known(dataset.name, self._listing())
@@ -205,6 +206,12 @@ class Target:
     def _opened(self) -> Collection:
         collection = self._stack.enter_context(self._store.open(self.name))
         collection.manifest.require(self.model.manifest.identity, self._distance, name=self.name)
+        stored = collection.manifest.quantize
+        if self._quantize not in (None, stored):
+            raise UsageError(
+                f"{self.name} was made with --quantize {stored}; change that with: "
+                f"ingest rebuild {self.name} --quantize {self._quantize}"
+            )
         root, known_root = str(self._dataset.root), collection.manifest.datasets.get(self._dataset.name)
         if known_root not in (None, root) and not self._dataset.moved:
             raise UsageError(
@@ -229,7 +236,13 @@ class Target:
     def _new_manifest(self) -> CollectionManifest:
         datasets = {self._dataset.name: str(self._dataset.root)}
         provider = self.report.provider or ""
-        return new_manifest(self.model, self._distance, provider=provider, datasets=datasets)
+        return new_manifest(
+            self.model,
+            self._distance,
+            provider=provider,
+            datasets=datasets,
+            quantize=self._quantize or StoredAs.NONE,
+        )
 
 
 def _replaces(decision: Decision, refreshes: bool) -> bool:
@@ -238,7 +251,12 @@ def _replaces(decision: Decision, refreshes: bool) -> bool:
 
 
 def new_manifest(
-    model: ModelFile, distance: Distance, *, provider: str, datasets: Mapping[str, str]
+    model: ModelFile,
+    distance: Distance,
+    *,
+    provider: str,
+    datasets: Mapping[str, str],
+    quantize: StoredAs,
 ) -> CollectionManifest:
     """What a collection that is made now says of itself."""
     manifest = model.manifest
@@ -253,6 +271,7 @@ def new_manifest(
         datasets=datasets,
         precision=manifest.precision,
         quantization=manifest.quantization,
+        quantize=quantize,
     )
 
 

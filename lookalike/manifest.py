@@ -44,6 +44,14 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
+class StoredAs(StrEnum):
+    """What a store keeps in memory of each vector to search by; whole vectors lie on the disk as ever."""
+
+    NONE = "none"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
 FLOAT32 = "float32"
 """The precision in the identity of every fp32 and fp16 model: their vectors are one space."""
 
@@ -168,7 +176,8 @@ class CollectionManifest:
     `datasets` maps the name of each dataset to the absolute folder that its paths are relative to.
     `provider` is the execution provider that the first vectors were computed on. `calibration` is what its
     present points taught, None where nobody has asked them or points were written since. `precision` and
-    `quantization` are those of the model that embedded its first pictures.
+    `quantization` are those of the model that embedded its first pictures. `quantize` is how the store
+    searches; the vectors are the same, so it is no part of what they are compared by.
     """
 
     identity: ModelIdentity
@@ -183,6 +192,7 @@ class CollectionManifest:
     calibration: Calibration | None = None
     precision: Precision = Precision.FP32
     quantization: Quantization | None = None
+    quantize: StoredAs = StoredAs.NONE
 
     @property
     def collection(self) -> str:
@@ -248,6 +258,7 @@ class CollectionManifest:
                 calibration=_calibration_from_json(data.get("calibration")),
                 precision=Precision(data.get("precision", Precision.FP32)),
                 quantization=_quantization_from_json(data.get("quantization")),
+                quantize=StoredAs(data.get("quantize", StoredAs.NONE)),
             )
 
 

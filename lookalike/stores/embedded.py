@@ -36,10 +36,11 @@ from lookalike.errors import (
     StoreLockedError,
 )
 from lookalike.files import is_full, parse_json, sweep_partials, sync_folder, write_json
-from lookalike.manifest import CollectionManifest, Distance
+from lookalike.manifest import CollectionManifest, Distance, StoredAs
 from lookalike.stores.points import (
     EVERYTHING,
     KEYWORD_FIELDS,
+    OVERSAMPLING,
     SEARCH_EF,
     FloatVector,
     ImagePoint,
@@ -390,7 +391,7 @@ class EmbeddedCollection:
             query=edge.Query.Nearest(as_values(vector, self.manifest.distance)),
             filter=_filter(where),
             with_payload=True,
-            params=edge.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),
+            params=_params(self.manifest.quantize, exact=exact),
         )
         with _translated(self._folder):
             points = self._shard.query(request)
@@ -408,7 +409,7 @@ class EmbeddedCollection:
                 limit=limit,
                 query=edge.Query.Nearest(as_values(vector, self.manifest.distance)),
                 filter=_filter(where),
-                params=edge.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),
+                params=_params(self.manifest.quantize, exact=exact),
             )
             for vector in vectors
         ]
@@ -501,12 +502,30 @@ def _config(manifest: CollectionManifest) -> "qdrant_edge.EdgeConfig":
     import qdrant_edge as edge
 
     distances = {Distance.COSINE: edge.Distance.Cosine, Distance.EUCLID: edge.Distance.Euclid}
+    pinned, short = edge.Memory.Pinned, manifest.quantize
+    quantization = {
+        StoredAs.NONE: None,
+        StoredAs.INT8: edge.ScalarQuantizationConfig(edge.ScalarType.Int8, memory=pinned),
+        StoredAs.INT4: edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bits4, memory=pinned),
+    }
     return edge.EdgeConfig(
         vectors=edge.EdgeVectorParams(
-            size=manifest.identity.dimension, distance=distances[manifest.distance]
+            size=manifest.identity.dimension,
+            distance=distances[manifest.distance],
+            quantization_config=quantization[short],
+            memory=None if short is StoredAs.NONE else edge.Memory.Cold,
         ),
         optimizers=edge.EdgeOptimizersConfig(indexing_threshold=INDEXED_ABOVE_KB),
     )
+
+
+def _params(quantize: StoredAs, *, exact: bool) -> "qdrant_edge.SearchParams":
+    """An exact search looks at whole vectors only."""
+    import qdrant_edge as edge
+
+    oversampling = OVERSAMPLING.get(quantize)
+    short = edge.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=oversampling)
+    return edge.SearchParams(exact=exact, hnsw_ef=SEARCH_EF, quantization=short if oversampling else None)
 
 
 def _filter(where: PointFilter) -> "qdrant_edge.Filter | None":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import LookalikeError
-from lookalike.manifest import Distance
+from lookalike.manifest import Distance, StoredAs
 
 MAX_DIMENSION = 65_536
 """Qdrant's limit on the values of one vector; the embedded engine would not refuse more, so we do."""
@@ -18,6 +18,10 @@ MAX_DIMENSION = 65_536
 SEARCH_EF = 128
 """Candidates that a search in an HNSW graph keeps in view. Among 100,000 vectors like those of photos 64 find
 0.9995 of the ten nearest, 128 all of them, and 256 take nearly twice the time (benchmarks/store.py)."""
+
+OVERSAMPLING = {StoredAs.INT8: 2.0, StoredAs.INT4: 3.0}
+"""So many times the vectors asked for are found by their short form, then put in order by the vectors
+themselves. With it recall@10 is that of whole vectors (benchmarks/store.py)."""
 
 KEYWORD_FIELDS = ("class", "dataset", "sha256")
 """Payload fields that are indexed when a collection is made."""

@@ -26,12 +26,13 @@ import numpy as np
 
 from lookalike.calibration import Calibration
 from lookalike.errors import CollectionMissingError, ManifestError, StoreError
-from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance
+from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance, StoredAs
 from lookalike.stores.address import NO_SECRETS, Secrets
 from lookalike.stores.faults import FaultKind, TooLargeError, fault_of
 from lookalike.stores.points import (
     EVERYTHING,
     KEYWORD_FIELDS,
+    OVERSAMPLING,
     SEARCH_EF,
     FloatVector,
     ImagePoint,
@@ -172,8 +173,11 @@ class ServerStore:
             self._client.create_collection(
                 name,
                 vectors_config=models.VectorParams(
-                    size=manifest.identity.dimension, distance=distances[manifest.distance]
+                    size=manifest.identity.dimension,
+                    distance=distances[manifest.distance],
+                    on_disk=None if manifest.quantize is StoredAs.NONE else True,
                 ),
+                quantization_config=_quantization(manifest.quantize),
                 metadata=metadata,
             )
         except Exception as error:
@@ -371,8 +375,6 @@ class ServerCollection:
         self, vector: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
     ) -> list[SearchHit]:
         """The server's own order: best first for both distances."""
-        from qdrant_client import models
-
         check_query(vector, dimension=self.manifest.identity.dimension)
         answer = self._ask(
             "searching",
@@ -381,7 +383,7 @@ class ServerCollection:
                 query=as_values(vector, self.manifest.distance),
                 limit=limit,
                 query_filter=_filter(where),
-                search_params=models.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),
+                search_params=_params(self.manifest.quantize, exact=exact),
                 with_payload=True,
             ),
         )
@@ -399,7 +401,7 @@ class ServerCollection:
                     query=as_values(vector, self.manifest.distance),
                     limit=limit,
                     filter=_filter(where),
-                    params=models.SearchParams(exact=exact, hnsw_ef=SEARCH_EF),
+                    params=_params(self.manifest.quantize, exact=exact),
                 )
                 for vector in part
             ]
@@ -624,6 +626,28 @@ def _manifest(info: "models.CollectionInfo", name: str, label: str) -> Collectio
         return CollectionManifest.from_json({**(_manifest_data(info) or {}), "calibration": calibration})
     except ManifestError as error:
         raise ManifestError(f"collection {name} on {label}: {error}") from error
+
+
+def _quantization(quantize: StoredAs) -> "models.ScalarQuantization | models.TurboQuantization | None":
+    """Source: https://qdrant.tech/documentation/guides/quantization/."""
+    from qdrant_client import models
+
+    if quantize is StoredAs.INT8:
+        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+        return models.ScalarQuantization(scalar=scalar)
+    if quantize is StoredAs.INT4:
+        turbo = models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS4, always_ram=True)
+        return models.TurboQuantization(turbo=turbo)
+    return None
+
+
+def _params(quantize: StoredAs, *, exact: bool) -> "models.SearchParams":
+    """An exact search looks at whole vectors only."""
+    from qdrant_client import models
+
+    oversampling = OVERSAMPLING.get(quantize)
+    short = models.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=oversampling)
+    return models.SearchParams(exact=exact, hnsw_ef=SEARCH_EF, quantization=short if oversampling else None)
 
 
 def _filter(where: PointFilter) -> "models.Filter | None":

@@ -28,7 +28,7 @@ from lookalike.errors import (
     StoreLockedError,
     UsageError,
 )
-from lookalike.manifest import Distance
+from lookalike.manifest import Distance, StoredAs
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedStore
 from lookalike.stores.points import FloatVector, Payload
@@ -73,11 +73,12 @@ class Rebuilds:
         *,
         force: bool = False,
         name: str | None = None,
+        quantize: StoredAs | None = None,
     ) -> RebuildReport:
         """As the command would do it, a picture a batch."""
         return rebuild(
             name or self.name,
-            RebuildOptions(batch_size=1, force=force),
+            RebuildOptions(batch_size=1, force=force, quantize=quantize),
             store=self.store,
             settings=self.home,
             reporter=reporter or Quiet(),
@@ -187,6 +188,18 @@ def test_what_was_staged_for_another_space_is_staged_anew(rebuilds: Rebuilds) ->
     manifest = rebuilds.store.directory / staged_name(rebuilds.name) / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"preprocessing": "', '"preprocessing": "old-'))
     assert rebuilds.rebuild().embedded == 10
+
+
+def test_how_vectors_are_stored_is_kept_unless_told(rebuilds: Rebuilds) -> None:
+    """Another way is a reason to stage anew what was staged."""
+    stop = StopRequest()
+    rebuilds.rebuild(stop, StoppingLater(stop, 2))
+    assert rebuilds.rebuild(quantize=StoredAs.INT8).embedded == 10
+    assert rebuilds.store.manifest(rebuilds.name).quantize is StoredAs.INT8
+    rebuilds.rebuild()
+    assert rebuilds.store.manifest(rebuilds.name).quantize is StoredAs.INT8
+    rebuilds.rebuild(quantize=StoredAs.NONE)
+    assert rebuilds.store.manifest(rebuilds.name).quantize is StoredAs.NONE
 
 
 def test_pictures_that_are_gone_are_counted(rebuilds: Rebuilds) -> None:

@@ -28,7 +28,7 @@ from lookalike.calibration import Calibration
 from lookalike.console import Quiet
 from lookalike.embedder import Embedder
 from lookalike.errors import ManifestError, SkipReason, UsageError
-from lookalike.manifest import CollectionManifest, Distance, collection_name
+from lookalike.manifest import CollectionManifest, Distance, StoredAs, collection_name
 from lookalike.pictures.decoding import decode
 from lookalike.pictures.files import sha256_of
 from lookalike.pictures.scan import FoundFile, Skipped
@@ -69,6 +69,7 @@ class Ingests:
         dry_run: bool = False,
         prune: bool = False,
         force: bool = False,
+        quantize: StoredAs | None = None,
         reporter: Quiet | None = None,
         stop: StopRequest | None = None,
     ) -> IngestReport:
@@ -84,6 +85,7 @@ class Ingests:
             dry_run=dry_run,
             prune=prune,
             force=force,
+            quantize=quantize,
         )
         return run_ingest(
             request,
@@ -737,6 +739,19 @@ def test_a_collection_of_another_space_is_refused(ingests: Ingests) -> None:
     assert refused.value.exit_code == 6
     assert ingests.store.manifest(theirs.collection) == theirs
     assert ingests.stored() == {}
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_how_vectors_are_stored_is_settled_when_a_collection_is_made(ingests: Ingests, dry_run: bool) -> None:
+    """Later runs need not name it; those that name another are refused, and told what changes it."""
+    ingests.run(quantize=StoredAs.INT8)
+    assert ingests.store.manifest(ingests.name()).quantize is StoredAs.INT8
+    assert counts(ingests.run()) == {"unchanged": len(PICTURES)}
+    assert counts(ingests.run(quantize=StoredAs.INT8)) == {"unchanged": len(PICTURES)}
+    with pytest.raises(UsageError, match=rf"ingest rebuild {ingests.name()} --quantize int4"):
+        ingests.run(quantize=StoredAs.INT4, dry_run=dry_run)
+    assert ingests.store.manifest(ingests.name()).quantize is StoredAs.INT8
+    ingests.assert_mirrored()
 
 
 def test_a_folder_of_the_collections_name_that_is_not_ours_is_left_alone(ingests: Ingests) -> None:

@@ -17,6 +17,7 @@ from lookalike.manifest import (
     ModelManifest,
     Precision,
     Quantization,
+    StoredAs,
     WeightsKind,
     WeightsSource,
     collection_name,
@@ -62,6 +63,15 @@ OTHER_VALUES = {
 def test_a_manifest_survives_json(manifest: ModelManifest | CollectionManifest) -> None:
     """It lies as text in the model, beside the shard and on the server."""
     assert type(manifest).from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
+
+
+def test_a_collection_from_before_vectors_had_short_forms_has_none() -> None:
+    """How vectors are searched is recorded, and makes no other space."""
+    data = replace(COLLECTION, quantize=StoredAs.INT4).to_json()
+    assert CollectionManifest.from_json(data).quantize is StoredAs.INT4
+    CollectionManifest.from_json(data).require(COLLECTION.identity, COLLECTION.distance, name="c")
+    del data["quantize"]
+    assert CollectionManifest.from_json(data).quantize is StoredAs.NONE
 
 
 @pytest.mark.parametrize("manifest", [MODEL, COLLECTION], ids=["model", "collection"])
@@ -190,7 +200,7 @@ def test_a_malformed_manifest_is_not_ours(field: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [name for name in COLLECTION.to_json() if name not in ("schema", "precision")]
+    "field", [name for name in COLLECTION.to_json() if name not in ("schema", "precision", "quantize")]
 )
 def test_a_collection_manifest_without_one_of_its_fields_is_not_ours(field: str) -> None:
     """A half written one must not be filled in with guesses."""

@@ -16,7 +16,7 @@ from qdrant_stand_in import running_stand_in
 
 from lookalike.calibration import Calibration
 from lookalike.errors import CollectionMissingError, LookalikeError, ManifestError
-from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance
+from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance, StoredAs
 from lookalike.stores import embedded, server
 from lookalike.stores.connection import connect
 from lookalike.stores.embedded import EmbeddedStore
@@ -154,6 +154,48 @@ def test_a_manifest_comes_back_as_it_was_written(store: Store, made: Callable[..
     assert manifest.distance is Distance.EUCLID
     assert manifest.identity.dimension == 8
     assert manifest.weights.path == "/weights/own.h5"
+
+
+@pytest.mark.parametrize("quantize", [StoredAs.INT8, StoredAs.INT4])
+@pytest.mark.parametrize("distance", list(Distance))
+def test_short_forms_of_vectors_change_no_vector_score_or_order(
+    store: Store,
+    manifest_of: NewManifest,
+    point_of: NewPoint,
+    random_vectors: RandomVectors,
+    quantize: StoredAs,
+    distance: Distance,
+) -> None:
+    """The manifest says how the collection is searched; what comes out is as of whole vectors."""
+    manifest = replace(manifest_of(distance, 16), quantize=quantize)
+    store.create(manifest)
+    try:
+        vectors = random_vectors(50, 16)
+        with store.open(manifest.collection) as collection:
+            assert collection.manifest.quantize is quantize
+            points = [point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)]
+            collection.upsert(points)
+            stored = collection.vectors([point.payload.id for point in points])
+            rows = np.stack([stored[point.payload.id] for point in points])
+            unit = np.stack(vectors) / np.linalg.norm(vectors, axis=1, keepdims=True)
+            whole = unit if distance is Distance.COSINE else np.stack(vectors)
+            np.testing.assert_allclose(rows, whole, atol=SCORE_TOLERANCE)
+            for exact in (False, True):
+                hits = collection.query(vectors[0], limit=5, exact=exact)
+                scores = whole @ whole[0] if distance is Distance.COSINE else -dist(whole, whole[0])
+                order = np.argsort(-scores)[:5]
+                assert [hit.payload.path for hit in hits] == [f"{number}.jpg" for number in order]
+                found = [hit.score for hit in hits]
+                np.testing.assert_allclose(found, np.abs(scores[order]), atol=SCORE_TOLERANCE)
+                [many] = collection.query_many(vectors[0][np.newaxis], limit=5, exact=exact)
+                assert [each.id for each in many] == [hit.payload.id for hit in hits]
+    finally:
+        store.delete(manifest.collection)
+
+
+def dist(rows: FloatVector, one: FloatVector) -> FloatVector:
+    """Of each row to one vector."""
+    return np.asarray(np.linalg.norm(rows - one, axis=1))
 
 
 def test_a_name_that_is_taken_is_refused(store: Store, manifest_of: NewManifest) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lookalike.calibration import Calibration
 from lookalike.errors import CollectionMissingError, ManifestError, StoreError, StoreLockedError
-from lookalike.manifest import CollectionManifest, Distance
+from lookalike.manifest import CollectionManifest, Distance, StoredAs
 from lookalike.stores import embedded
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike.stores.points import FloatVector, ImagePoint
@@ -248,6 +248,35 @@ def test_an_index_is_built_in_a_child(
             nearest = [hit.payload.path for hit in collection.query(query, limit=10)]
             assert nearest[0] == exact[0]
             found += len(set(exact) & set(nearest))
+        assert found >= RECALL * 200
+
+
+@pytest.mark.parametrize("quantize", [StoredAs.INT8, StoredAs.INT4])
+def test_an_index_over_short_forms_finds_what_one_over_vectors_does(
+    store: EmbeddedStore,
+    manifest_of: NewManifest,
+    point_of: NewPoint,
+    random_vectors: RandomVectors,
+    monkeypatch: pytest.MonkeyPatch,
+    quantize: StoredAs,
+) -> None:
+    """What is found by them is put in order by whole vectors, so scores are those of an exact search."""
+    monkeypatch.setattr(embedded, "INDEXED_ABOVE_KB", 100)
+    manifest = replace(manifest_of(Distance.EUCLID, INDEX_DIMENSION), quantize=quantize)
+    store.create(manifest)
+    vectors = random_vectors(1000, INDEX_DIMENSION)
+    with store.open(manifest.collection) as collection:
+        collection.upsert([point_of(f"{n}.jpg", vector) for n, vector in enumerate(vectors)])
+        collection.build_index(lambda: None)
+        assert collection.indexed_count() == 1000
+        found = 0
+        for query in vectors[:20]:
+            exact = {hit.payload.path: hit.score for hit in collection.query(query, limit=10, exact=True)}
+            assert list(exact) == ten_nearest(vectors, query)
+            nearest = {hit.payload.path: hit.score for hit in collection.query(query, limit=10)}
+            both = exact.keys() & nearest.keys()
+            assert [nearest[path] for path in both] == pytest.approx([exact[path] for path in both])
+            found += len(both)
         assert found >= RECALL * 200
 
 

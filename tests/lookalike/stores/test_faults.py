@@ -523,7 +523,7 @@ REPLACED = [
     (deleted, CollectionMissingError, "deleted meanwhile; make it anew with: ingest run DIR"),
     (of_another_size, ManifestError, "there 8 values a vector and a manifest, here 4 values"),
     (of_another_size_with_our_manifest, ManifestError, "there 8 values a vector and a manifest, here 4"),
-    (of_another_layer, ManifestError, "layer is conv5_block3_out there and post_relu here"),
+    (of_another_layer, ManifestError, "layer is conv5_block3_out there and block5_pool here"),
     (of_somebody_else, ManifestError, "there 4 values a vector and no manifest, here 4 values"),
     (made_anew, CollectionMissingError, "made anew meanwhile.*fill it with: ingest run DIR"),
 ]

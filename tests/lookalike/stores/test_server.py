@@ -8,17 +8,18 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lookalike.errors import CollectionMissingError, LookalikeError, ManifestError, StoreError, UsageError
-from lookalike.manifest import METADATA_KEY, CollectionManifest
+from lookalike.manifest import METADATA_KEY, CollectionManifest, StoredAs
 from lookalike.stores import address, connection, retries
 from lookalike.stores.address import ServerAddress
 from lookalike.stores.connection import connect
-from lookalike.stores.points import FloatVector, ImagePoint, PointFilter
+from lookalike.stores.points import OVERSAMPLING, FloatVector, ImagePoint, PointFilter
 from lookalike.stores.retries import TRIES, Requests
 from lookalike.stores.server import ServerCollection, ServerStore
 
@@ -633,3 +634,45 @@ def test_everything_can_be_said_in_grpc(
     assert said["Query"].limit == 10
     assert len(said["Query"].filter.must) == 2
     assert list(said["Query"].filter.must_not[0].field.match.keywords.strings) == ["a" * 64, "b" * 64]
+
+
+@pytest.mark.parametrize(
+    ("quantize", "said"),
+    [
+        (StoredAs.NONE, None),
+        (StoredAs.INT8, {"scalar": {"type": "int8", "always_ram": True}}),
+        (StoredAs.INT4, {"turbo": {"bits": "bits4", "always_ram": True}}),
+    ],
+)
+def test_short_forms_of_vectors_are_asked_for_as_qdrant_documents_them(
+    store: ServerStore,
+    responder: Responder,
+    manifest_of: NewManifest,
+    there: Callable[..., str],
+    enveloped: Envelope,
+    quantize: StoredAs,
+    said: dict[str, Any] | None,
+) -> None:
+    """Short forms stay in memory, whole vectors on the disk; a search orders what it found by these."""
+    manifest = replace(manifest_of(), quantize=quantize)
+    path = f"/collections/{manifest.collection}"
+    responder.answers |= {
+        f"GET {path}/exists": (200, enveloped({"exists": False})),
+        f"PUT {path}": (200, enveloped(True)),
+        f"PUT {path}/index": (500, {"status": {"error": "far enough"}}),
+    }
+    with pytest.raises(StoreError, match="far enough"):
+        store.create(manifest)
+    made = json.loads(next(seen.body for seen in responder.seen if seen.method == "PUT"))
+    assert made.get("quantization_config") == said
+    assert made["vectors"].get("on_disk") == (True if said else None)
+
+    there(manifest, {METADATA_KEY: manifest.to_json()})
+    responder.answers[f"POST {path}/points/query"] = (200, enveloped({"points": []}))
+    vector = np.ones(manifest.identity.dimension, dtype=np.float32)
+    with store.open(manifest.collection) as collection:
+        for exact in (False, True):
+            collection.query(vector, limit=10, exact=exact)
+            asked = json.loads(responder.seen[-1].body)["params"].get("quantization")
+            more = {"ignore": exact, "rescore": True, "oversampling": OVERSAMPLING.get(quantize)}
+            assert asked == (more if said else None)
