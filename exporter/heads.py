@@ -165,24 +165,37 @@ def head_name(identity: ModelIdentity) -> str:
 def _read(path: Path) -> Head:
     try:
         return _parsed(path)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, ManifestError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        ManifestError,
+    ) as error:
         raise ModelError(
             f"{path} is no head that lookalike wrote ({error}); bring it back, or fit it again"
         ) from error
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Of plain numbers: objects, which numpy would unpickle, are refused by default."""
+    with archive.open(f"{name}.npy") as member:
+        return np.asarray(np.lib.format.read_array(member))
 
 
 def _parsed(path: Path) -> Head:
     with zipfile.ZipFile(path) as archive:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ValueError("it is compressed")
-    with np.load(path, allow_pickle=False) as arrays:
-        weight, bias, trained = (arrays[name] for name in ("weight", "bias", "trained"))
-        said = parse_json(arrays["said"].tobytes())
+        weight, bias, trained, said = (
+            _array(archive, name) for name in ("weight", "bias", "trained", "said")
+        )
+    said = parse_json(said.tobytes())
     base = ModelManifest.from_json(said["base"])
-    if (weight.dtype, bias.dtype) != (np.float32, np.float32) or weight.shape != (
-        len(bias),
-        base.identity.dimension,
-    ):
+    fits = weight.shape == (len(bias), base.identity.dimension)
+    if not (fits and weight.dtype == np.float32 and bias.dtype == np.float32):
         raise ValueError("its arrays do not fit its base")
     hashes = trained.tobytes().hex()
     width = 2 * _HASH_BYTES

@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -295,7 +294,8 @@ class _Ingest:
     def run(self, entries: Iterator[FoundFile | Skipped], reporter: Reporter) -> None:
         """Every entry once; ends after the batch in hand when asked to stop.
 
-        Deciding stays in this thread; reading, the network and writing each go on in threads of their own.
+        Deciding and writing stay in this thread, where Ctrl-C reaches a wait for a server; reading and the
+        network go on in threads of their own.
         """
         started = time.monotonic()
         root = self._request.dataset.root
@@ -305,10 +305,8 @@ class _Ingest:
             files = map_ahead(self._read, to_read, ahead=lambda: 2 * self._batch_size)
             batches = self._batches(stack.enter_context(closing(files)), bar)
             embedded = map_ahead(self._embedded, batches, ahead=2, workers=1)
-            to_write = self._usable_of(stack.enter_context(closing(embedded)))
-            written = map_ahead(partial(self._write, bar=bar), to_write, ahead=2, workers=1)
-            for batch in stack.enter_context(closing(written)):
-                self._account(batch)
+            for batch in self._usable_of(stack.enter_context(closing(embedded))):
+                self._account(self._write(batch, bar))
         self._report.reading_s = time.monotonic() - started
         if not self._stop.requested:
             self._finish()
@@ -423,8 +421,8 @@ class _Ingest:
                 batch.wanted[target.name] = self._usable(target, batch)
             yield batch
 
-    def _write(self, batch: _Batch, *, bar: Bar) -> _Batch:
-        """In the store's thread; nothing once it was asked to stop."""
+    def _write(self, batch: _Batch, bar: Bar) -> _Batch:
+        """Nothing once it was asked to stop."""
         if self._stop.requested:
             return replace(batch, is_written=False)
         for target in self._targets:

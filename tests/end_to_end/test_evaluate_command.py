@@ -45,6 +45,7 @@ def test_figures_are_those_of_the_stored_vectors(ingested: Any) -> None:
         "differences",
         "fusion",
         "indexed",
+        "head",
     ]
     assert found[error] is found["abstaining"] is None, "12 pictures are too few to tell"
     assert (found["schema"], found["collection"], found["pictures"]) == (1, cosine, 12)

@@ -168,8 +168,7 @@ def test_a_head_that_is_gone_is_said_with_what_to_do(fitted: Any, make_shell: An
     done = shell("search", "evaluate", "--head", "pets", "--json")
     assert (done.code, done.json[0]["head"]) == (0, None)
     assert "exporter fit" in done.err
-    for model in (tmp_path / "home" / "models").glob("*"):
-        model.unlink()
+    shutil.rmtree(tmp_path / "home" / "models")
     done = shell("search", "query", picture, "--head", "pets")
     assert done.code == 6
     assert "pets.npz" in done.err

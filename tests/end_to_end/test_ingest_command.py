@@ -31,7 +31,7 @@ def test_a_second_run_embeds_nothing(shell: Any, pictures: Path) -> None:
     (first,) = shell.ingest("pictures", "--json").json
     (second,) = shell.ingest("pictures", "--json").json
     keys = "schema dataset root store found not_taken skipped unused_labels collections took_ms"
-    assert list(first) == [*keys.split(), "images_per_second"]
+    assert list(first) == [*keys.split(), "images_per_second", "from_stored"]
     assert (first["schema"], first["dataset"], first["root"]) == (1, "pictures", str(pictures))
     assert (first["store"], first["found"], first["skipped"]) == ("embedded", 12, [])
     keys = "name provider added updated moved unchanged removed removed_paths"

@@ -10,13 +10,12 @@ def test_an_int8_collection_goes_on_is_made_anew_and_is_searched_without_its_fir
     """A second dataset and a second distance are no other space; a lost model is made again as it was."""
     draw(shell.folder / "one", *(f"{name}.png" for name in "abcd"))
     draw(shell.folder / "two", *(f"{name}.png" for name in "efgh"), seed=3)
-    first = shell.ingest("one", "--precision", "int8", "--json")
+    int8 = (*shell.model, "--layer", "block1_pool", "--precision", "int8")  # needs a second convolution
+    first = shell("ingest", "run", "one", *int8, "--json")
     assert first.code == 0, first.err
     (made,) = first.json[0]["collections"]
     assert made["name"].startswith("vgg16-block1_pool-int8-w")
-    again = shell.ingest(
-        "two", "--precision", "int8", "--distance", "cosine", "--distance", "euclid", "--json"
-    )
+    again = shell("ingest", "run", "two", *int8, "--distance", "cosine", "--distance", "euclid", "--json")
     assert again.code == 0, again.err
     assert "calibrating" not in again.err
     assert [collection["added"] for collection in again.json[0]["collections"]] == [4, 4]
