@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from store import Clusters, fresh_collection
+from store import Case, Clusters, fresh_collection
 
 from ingest.changes import Known
+from lookalike.manifest import StoredAs
 from lookalike.stores.points import ImagePoint, Payload
 
 CHUNK = 1_000
@@ -45,7 +46,10 @@ def main() -> None:
 def files(points: int, dimension: int) -> Mapping[str, int]:
     """Bytes of an indexed collection, by part."""
     clusters = Clusters.of(dimension)
-    with fresh_collection(dimension, None) as (place, name):
+    with fresh_collection(Case(dimension=dimension, points=points, quantize=StoredAs.NONE), None) as (
+        place,
+        name,
+    ):
         with place.store.open(name) as collection:
             for start in range(0, points, CHUNK):
                 vectors = clusters.draw(min(CHUNK, points - start), start)

@@ -1,6 +1,7 @@
 """How fast is a store, and how much does its index find? Upserts, exact and indexed queries, disk.
 
-    python benchmarks/store.py [--dimension 512 2048] [--points 20000 100000] [--queries 200] [--store URL]
+    python benchmarks/store.py [--dimension 512 2048] [--points 20000 100000] [--quantize none int8 int4]
+                               [--queries 200] [--store URL] [--output store.json]
 
 Without `--store` it is the embedded store, each case in a temporary folder of its own; with it a Qdrant
 server, on which a collection with a name of its own is made and deleted. The vectors are synthetic:
@@ -15,22 +16,28 @@ Recall@10 is the share of the ten hits that numpy's own ten nearest in float64 c
 with the tenth count. The distance is cosine. Batches of 16 and of 256 take turns by 1,024 points, so
 that both meet the collection at all its sizes.
 
+Memory is that of another process (Linux, embedded): what its anonymous memory and its mapped files grow by
+from before the collection is opened until all queries are answered. Mapped files are whole vectors above
+all, which the system may drop and read again.
+
 The index is built whatever the collection's size: the threshold below which the embedded store does
 without is lowered for the run, and a server's is set to nothing until all points are there.
 """
 
 import argparse
+import multiprocessing
 import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from machine import describe
+from machine import describe, write_results
 from numpy.typing import NDArray
 
 from lookalike.backbones import VGG16, Pooling
@@ -38,6 +45,7 @@ from lookalike.manifest import (
     CollectionManifest,
     Distance,
     ModelIdentity,
+    StoredAs,
     WeightsKind,
     WeightsSource,
 )
@@ -68,6 +76,7 @@ TIE = 1e-6
 
 _QUERIES_KEY = 2**32  # no chunk has this number
 _POLL_S = 0.1
+_STATUS = Path("/proc/self/status")
 
 Say = Callable[[str, str], None]
 
@@ -78,6 +87,7 @@ class Case:
 
     dimension: int
     points: int
+    quantize: StoredAs
 
 
 def main() -> None:
@@ -87,23 +97,41 @@ def main() -> None:
     parser.add_argument("--points", type=int, nargs="+", default=[20_000, 100_000])
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--store", metavar="URL", help="of a Qdrant server; default: the embedded store")
+    parser.add_argument("--quantize", type=StoredAs, nargs="+", default=[StoredAs.NONE])
+    parser.add_argument("--output", type=Path, metavar="JSON")
     arguments = parser.parse_args()
     if arguments.store and not arguments.store.startswith(("http://", "https://")):
         parser.error("--store takes the URL of a server")
     print(describe())
-    for case in (Case(dimension=d, points=n) for d in arguments.dimension for n in arguments.points):
-        measure(case, queries=arguments.queries, url=arguments.store)
+    cases = [
+        Case(dimension=dimension, points=points, quantize=quantize)
+        for dimension in arguments.dimension
+        for points in arguments.points
+        for quantize in arguments.quantize
+    ]
+    measured = [
+        {
+            "dimension": case.dimension,
+            "points": case.points,
+            "quantize": case.quantize,
+            "figures": measure(case, queries=arguments.queries, url=arguments.store),
+        }
+        for case in cases
+    ]
+    write_results(arguments.output, {"cases": measured})
 
 
-def measure(case: Case, *, queries: int, url: str | None) -> None:
-    """Fills a collection, asks it, builds its index, asks it again."""
+def measure(case: Case, *, queries: int, url: str | None) -> dict[str, str]:
+    """Fills a collection, asks it, builds its index, asks it again; the figures as they are said."""
+    figures: dict[str, str] = {}
 
     def say(what: str, figure: str) -> None:
-        print(f"{case.dimension:5} x {case.points:<7} {what:24} {figure}", flush=True)
+        figures[what] = figure
+        print(f"{case.dimension:5} x {case.points:<7} {case.quantize:4} {what:24} {figure}", flush=True)
 
     clusters = Clusters.of(case.dimension)
     truth = Truth.of(clusters.draw(queries, _QUERIES_KEY))
-    with fresh_collection(case.dimension, url) as (place, name):
+    with fresh_collection(case, url) as (place, name):
         with place.store.open(name) as collection:
             place.hold_index(name)
             fill(collection, clusters, case.points, truth, say)
@@ -116,6 +144,9 @@ def measure(case: Case, *, queries: int, url: str | None) -> None:
         with reopened(place, name, "with index", say) as collection:
             ask(collection, "indexed", truth, say)
             ask(collection, "indexed, one left out", truth, say, where=LEFT_OUT)
+        if memory := place.memory(name, truth.queries):
+            say("memory", memory)
+    return figures
 
 
 @contextmanager
@@ -248,6 +279,14 @@ class EmbeddedPlace:
         if collection.needs_index():
             raise RuntimeError("the index is not finished")
 
+    def memory(self, name: str, queries: FloatVector) -> str | None:
+        """Of a process that opens the collection and asks; None where the system does not say."""
+        if not _STATUS.exists():
+            return None
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            grown = pool.submit(grown_by_asking, self._folder, name, queries).result()
+        return ", ".join(f"{megabytes:.0f} MB {kind}" for kind, megabytes in grown.items())
+
     def disk_bytes(self) -> int | None:
         """What the folder takes; the engine's files are larger than what is written in them."""
         return sum(_taken(path) for path in self._folder.rglob("*") if path.is_file())
@@ -277,6 +316,10 @@ class ServerPlace:
                 return
             time.sleep(_POLL_S)
 
+    def memory(self, name: str, queries: FloatVector) -> str | None:  # noqa: ARG002
+        """Not seen from here."""
+        return None
+
     def disk_bytes(self) -> int | None:
         """Not seen from here."""
         return None
@@ -291,10 +334,27 @@ class ServerPlace:
 Place = EmbeddedPlace | ServerPlace
 
 
+def grown_by_asking(folder: Path, name: str, queries: FloatVector) -> dict[str, float]:
+    """By how many MB this process grows when it opens a collection and asks it."""
+    import qdrant_edge  # noqa: F401 - its own code is no part of the collection
+
+    before = _resident_mb()
+    with embedded.EmbeddedStore(folder).open(name) as collection:
+        for vector in queries:
+            collection.query(vector, limit=NEIGHBOURS)
+        return {kind: megabytes - before[kind] for kind, megabytes in _resident_mb().items()}
+
+
+def _resident_mb() -> dict[str, float]:
+    kinds = {"RssAnon": "anonymous", "RssFile": "of mapped files"}
+    rows = (line.split() for line in _STATUS.read_text(encoding="utf-8").splitlines())
+    return {kinds[row[0][:-1]]: int(row[1]) / 1024 for row in rows if row[0][:-1] in kinds}
+
+
 @contextmanager
-def fresh_collection(dimension: int, url: str | None) -> Iterator[tuple[Place, str]]:
+def fresh_collection(case: Case, url: str | None) -> Iterator[tuple[Place, str]]:
     """An empty collection in a store, both gone afterwards."""
-    manifest = _manifest(dimension)
+    manifest = replace(_manifest(case.dimension), quantize=case.quantize)
     with fresh_place(url) as place:
         place.store.create(manifest)
         try:

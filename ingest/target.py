@@ -261,7 +261,7 @@ def new_manifest(
     *,
     provider: str,
     datasets: Mapping[str, str],
-    quantize: StoredAs,
+    quantize: StoredAs = StoredAs.NONE,
 ) -> CollectionManifest:
     """What a collection that is made now says of itself."""
     manifest = model.manifest

@@ -272,6 +272,8 @@ class EmbeddedCollection:
         self._lock = lock
         self.listing = folder / _LISTING
         self.is_listed = (folder / _LISTED).exists()
+        self._upserted = 0
+        """Points since the index was looked after: the engine counts those that were replaced as indexed."""
 
     def load(self) -> None:
         """Loads the shard: 10 microseconds and 700 bytes a point. Whatever needs it does so by itself."""
@@ -314,6 +316,7 @@ class EmbeddedCollection:
                 edge.Point(p.payload.id, as_values(p.vector, distance), p.payload.to_json()) for p in points
             ]
             self._update(edge.UpdateOperation.upsert_points(rows))
+            self._upserted += len(points)
 
     def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
         """One operation a payload, by a filter, which unlike an id may match nothing."""
@@ -441,9 +444,9 @@ class EmbeddedCollection:
     def needs_index(self) -> bool:
         """Small collections are searched exactly and need none."""
         info = self._shard.info()
-        size_kb = info.points_count * self.manifest.identity.dimension * 4 / 1024
-        unindexed_kb = size_kb - info.indexed_vectors_count * self.manifest.identity.dimension * 4 / 1024
-        return unindexed_kb > INDEXED_ABOVE_KB
+        count = info.points_count
+        unindexed = max(count - info.indexed_vectors_count, min(self._upserted, count))
+        return unindexed * self.manifest.identity.dimension * 4 / 1024 > INDEXED_ABOVE_KB
 
     def build_index(self, on_wait: Callable[[], None]) -> None:
         """Lets a child process optimize the closed shard, since the call freezes its whole process.
@@ -454,6 +457,7 @@ class EmbeddedCollection:
         self._close_shard()
         shutil.rmtree(self._folder / _SHARD / _BUILDING, ignore_errors=True)
         _run_child(self._folder / _SHARD, on_wait)
+        self._upserted = 0
 
     def drop_listing(self) -> None:
         """Removes the mark, for good even if the power fails now; the file itself may be open."""

@@ -251,6 +251,22 @@ def test_an_index_is_built_in_a_child(
         assert found >= RECALL * 200
 
 
+def test_points_that_were_replaced_need_the_index_again(
+    unindexed: Callable[[int], EmbeddedCollection], point_of: NewPoint, random_vectors: RandomVectors
+) -> None:
+    """The engine goes on counting what they were before as indexed."""
+    vectors = [-vector for vector in random_vectors(1000, INDEX_DIMENSION)]
+    with unindexed(1000) as collection:
+        collection.build_index(lambda: None)
+        collection.upsert([point_of("0.jpg", vectors[0])])
+        assert not collection.needs_index()
+        collection.upsert([point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)])
+        assert collection.needs_index()
+        collection.build_index(lambda: None)
+        assert not collection.needs_index()
+        assert collection.query(vectors[7], limit=1)[0].payload.path == "7.jpg"
+
+
 @pytest.mark.parametrize("quantize", [StoredAs.INT8, StoredAs.INT4])
 def test_an_index_over_short_forms_finds_what_one_over_vectors_does(
     store: EmbeddedStore,
