@@ -81,9 +81,11 @@ def list_models(as_json: JsonOption = False, verbose: Verbose = False) -> None: 
         source = model.manifest.weights
         weights = source.path if source.kind == "file" else source.kind
         megabytes = model.path.stat().st_size / 1e6
+        identity = model.manifest.identity
+        head = f"head {identity.head}, " if identity.head else ""
         typer.echo(
-            f"  {model.path}  {megabytes:.0f} MB, {model.manifest.precision}, "
-            f"{model.manifest.identity.dimension} values, from {weights}"
+            f"  {model.path}  {megabytes:.0f} MB, {model.manifest.precision}, {head}"
+            f"{identity.dimension} values, from {weights}"
         )
 
 
