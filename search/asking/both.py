@@ -12,7 +12,7 @@ from lookalike.stores.points import FloatVector, Payload, PointFilter
 from search.asking.answers import Neighbour, Placing, QueryOptions
 from search.asking.network import Network
 from search.choice import file_of
-from search.ranking.fusion import DEPTH, Chance, FloatMatrix, FusionRule, fused, ranks, vote_unit
+from search.ranking.fusion import CANDIDATES, Chance, FloatMatrix, FusionRule, fused, ranks, vote_unit
 from search.ranking.vote import Verdict, VoteRule, vote, wants_voters
 
 
@@ -45,7 +45,7 @@ def fused_neighbours(
     float32 `[D]` for each network.
     """
     asking = _Asking(networks=networks, vectors=vectors, options=options)
-    request = _Request(where=where, limit=max(DEPTH, options.limit, options.k))
+    request = _Request(where=where, limit=max(CANDIDATES, options.limit, options.k))
     neighbours = asking.neighbours([request])
     return neighbours, _verdict(asking, neighbours, request)
 
@@ -101,8 +101,8 @@ class _Asking:
         manifests = [network.manifest for network in self.networks]
         rule = self.options.fusion
         chances = _chances(self.networks) if rule is FusionRule.CALIBRATED else ()
-        scores = fused(found.similarities, rule, chances=chances, depth=DEPTH)[0]
-        places = [ranks(similarity, DEPTH)[0] for similarity in found.similarities]
+        scores = fused(found.similarities, rule, chances=chances, depth=CANDIDATES)[0]
+        places = [ranks(similarity, CANDIDATES)[0] for similarity in found.similarities]
         order = [int(row) for row in np.argsort(-scores, kind="stable") if scores[row] > -np.inf]
         return [
             Neighbour(

@@ -21,7 +21,7 @@ from search.commands.reliability import reliability_json, reliability_lines
 from search.quality.calibration import calibrated, shortage
 from search.quality.evaluation import leave_one_out
 from search.quality.labelled import LabelledPictures, load_labelled
-from search.ranking.fusion import DEPTH as CANDIDATES
+from search.ranking.fusion import CANDIDATES
 from search.ranking.vote import VoteRule
 
 ROWS = 8

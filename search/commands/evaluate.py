@@ -31,7 +31,7 @@ from search.commands.reliability import reliability_json, reliability_lines
 from search.drawing.plots import PLOT_SUFFIXES, write_plot
 from search.quality.calibration import Abstaining
 from search.quality.comparisons import Comparison
-from search.quality.evaluation import DEPTH, NEAR_ABOVE, Estimate
+from search.quality.evaluation import NEAR_ABOVE, SHOWN, Estimate
 from search.quality.evaluations import EvaluationOptions, Plan, evaluated
 from search.quality.indexed import IndexFigures
 from search.quality.summary import ClassFigures, Evaluation, Fusion
@@ -63,7 +63,7 @@ def evaluate(
         bool, typer.Option("--indexed", help="Compare what the store's index finds with the exact ten, too.")
     ] = False,
     dataset: DatasetOption = None,
-    k: VotersOption = DEPTH,
+    k: VotersOption = SHOWN,
     near_above: Annotated[
         float,
         typer.Option(

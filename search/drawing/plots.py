@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lookalike.console import one_line
 from lookalike.files import atomic_path
-from search.quality.evaluation import DEPTH, Estimate, estimate, precision_at
+from search.quality.evaluation import SHOWN, Estimate, estimate, precision_at
 from search.quality.summary import Evaluation
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
-_BEST_BY = f"precision_at_{DEPTH}"
+_BEST_BY = f"precision_at_{SHOWN}"
 _DOTS_PER_INCH = 150
 _WRITTEN_UP_TO = 15
 """Classes up to which shares are written into the cells; beyond, a scale and the rows' names tell them."""
@@ -204,7 +204,7 @@ def _name_classes(axes: "Axes", names: Sequence[str], right: NDArray[np.float64]
 
 
 def _draw_precision(axes: "Axes", evaluations: Sequence[Evaluation], seed: int) -> None:
-    cutoffs = range(1, DEPTH + 1)
+    cutoffs = range(1, SHOWN + 1)
     for number, evaluation in enumerate(evaluations):
         found = [_precision(evaluation, cutoff, seed) for cutoff in cutoffs]
         colour = _COLOURS[number % len(_COLOURS)]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lookalike.calibration import Calibration, Curve, Reliability, Threshold
 from lookalike.manifest import CollectionManifest
 from search.quality.evaluation import (
-    DEPTH,
+    SHOWN,
     Estimate,
     FloatMatrix,
     IntVector,
@@ -27,7 +27,7 @@ from search.quality.evaluation import (
     QueryResults,
     estimate,
 )
-from search.ranking.fusion import DEPTH as CANDIDATES
+from search.ranking.fusion import CANDIDATES
 from search.ranking.vote import VoteRule
 
 FloatVector = NDArray[np.floating]
@@ -64,7 +64,7 @@ def calibrated(
     created_at: str,
     seed: int = 0,
 ) -> Calibration | None:
-    """What the results of a whole collection teach, with `DEPTH` voters; None where it is too little.
+    """What the results of a whole collection teach, with `SHOWN` voters; None where it is too little.
 
     `results` hold the `CANDIDATES` nearest, `points` is what the collection holds with pictures that have
     no class, `seed` draws the halves that are held out. The curves are then learned from everything.
@@ -72,7 +72,7 @@ def calibrated(
     found = reliability(pictures, results, seed=seed)
     if found is None:
         return None
-    shown, candidates = _nearest(pictures, results, DEPTH), _nearest(pictures, results, CANDIDATES)
+    shown, candidates = _nearest(pictures, results, SHOWN), _nearest(pictures, results, CANDIDATES)
     verdicts = {rule: _verdicts(pictures, results, rule) for rule in VoteRule}
     return Calibration(
         identity=manifest.identity.key,
@@ -81,7 +81,7 @@ def calibrated(
         points=points,
         pictures=len(pictures.classes),
         classes=len(np.unique(pictures.classes)),
-        k=DEPTH,
+        k=SHOWN,
         pairs=len(shown.values),
         depth=CANDIDATES,
         neighbours=learned(shown.values, shown.right),
@@ -114,7 +114,7 @@ def reliability(pictures: LabelledVectors, results: QueryResults, *, seed: int =
     if shortage(pictures, results):
         return None
     half = held_out(pictures.copies, seed=seed)
-    neighbours = _errors(_nearest(pictures, results, DEPTH), half)
+    neighbours = _errors(_nearest(pictures, results, SHOWN), half)
     verdicts = {rule: _errors(_verdicts(pictures, results, rule), half) for rule in VoteRule}
     if neighbours is None or None in verdicts.values():
         return None

@@ -16,7 +16,7 @@ FloatMatrix = NDArray[np.floating]
 IntVector = NDArray[np.int64]
 
 CUTOFFS = (1, 5, 10)
-DEPTH = max(CUTOFFS)
+SHOWN = max(CUTOFFS)
 BLOCK = 256
 """Queries compared at a time: a block of similarities against 10,000 pictures is 10 MB."""
 
@@ -96,10 +96,10 @@ class Estimate:
 def leave_one_out(
     pictures: LabelledVectors,
     *,
-    k: int = DEPTH,
+    k: int = SHOWN,
     near_above: float = NEAR_ABOVE,
     without_near: bool = False,
-    depth: int = DEPTH,
+    depth: int = SHOWN,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> QueryResults:
     """Compares every picture with all others, exactly, lets `k` neighbours vote and keeps `depth` of them.
@@ -163,7 +163,7 @@ def answered(
     k: int,
     higher_is_nearer: bool,
     vote_unit: float = 1.0,
-    depth: int = DEPTH,
+    depth: int = SHOWN,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> QueryResults:
     """What the queries of all blocks found, whatever their similarity is made of.
@@ -293,7 +293,7 @@ def precision_at(results: QueryResults, classes: IntVector, cutoff: int) -> NDAr
 
 
 def precision_of(neighbours: IntVector, classes: IntVector, cutoff: int) -> NDArray[np.float64]:
-    """As `precision_at`, of neighbours int64 `[N, DEPTH]` alone, -1 where there is none."""
+    """As `precision_at`, of neighbours int64 `[N, SHOWN]` alone, -1 where there is none."""
     found = neighbours[:, :cutoff]
     same = (classes[found] == classes[:, np.newaxis]) & (found >= 0)
     return np.asarray(same.sum(axis=1) / cutoff)

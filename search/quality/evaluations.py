@@ -12,7 +12,7 @@ from lookalike.stores.points import EVERYTHING, PointFilter
 from lookalike.stores.protocol import Collection, Store
 from search.choice import require_dataset
 from search.quality.comparisons import Comparison, Contest, compared
-from search.quality.evaluation import DEPTH, NEAR_ABOVE, QueryResults, leave_one_out
+from search.quality.evaluation import NEAR_ABOVE, SHOWN, QueryResults, leave_one_out
 from search.quality.fused import (
     SharedPictures,
     leave_one_out_beside,
@@ -35,7 +35,7 @@ class EvaluationOptions:
     """
 
     where: PointFilter = EVERYTHING
-    k: int = DEPTH
+    k: int = SHOWN
     near_above: float = NEAR_ABOVE
     without_near: bool = False
     seed: int = 0
@@ -97,7 +97,7 @@ def _of_collection(store: Store, name: str, options: EvaluationOptions, reporter
     evaluation = _exact(name, pictures, options, reporter)
     if indexed is None:
         return evaluation
-    exact = evaluation.results.neighbours[:, :DEPTH]
+    exact = evaluation.results.neighbours[:, :SHOWN]
     return replace(evaluation, indexed=index_figures(pictures.vectors, exact, indexed, seed=options.seed))
 
 

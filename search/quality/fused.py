@@ -13,8 +13,8 @@ from lookalike.errors import UsageError
 from lookalike.stores.points import Payload
 from search.quality.calibration import crosswise, held_out
 from search.quality.evaluation import (
-    DEPTH,
     NEAR_ABOVE,
+    SHOWN,
     Block,
     FloatMatrix,
     IntVector,
@@ -26,8 +26,7 @@ from search.quality.evaluation import (
     with_near_left_out,
 )
 from search.quality.labelled import MIN_PICTURES, LabelledPictures
-from search.ranking.fusion import DEPTH as CANDIDATES
-from search.ranking.fusion import Chance, FusionRule, fused, vote_unit
+from search.ranking.fusion import CANDIDATES, Chance, FusionRule, fused, vote_unit
 
 _ROWS = 16
 """Queries fused at a time: what comes in between then stays in the processor's own memory."""
@@ -99,7 +98,7 @@ def leave_one_out_fused(
     networks: Sequence[LabelledVectors],
     rule: FusionRule,
     *,
-    k: int = DEPTH,
+    k: int = SHOWN,
     near_above: float = NEAR_ABOVE,
     without_near: bool = False,
     seed: int = 0,

@@ -10,7 +10,7 @@ from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Collection
 from search.quality.evaluation import (
     CUTOFFS,
-    DEPTH,
+    SHOWN,
     Estimate,
     IntVector,
     LabelledVectors,
@@ -25,7 +25,7 @@ TIE = 1e-5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexedNeighbours:
-    """What the store answered to N queries: `neighbours` int64 `[N, DEPTH]`, best first, -1 behind the last.
+    """What the store answered to N queries: `neighbours` int64 `[N, SHOWN]`, best first, -1 behind the last.
 
     The store's index covers `covered` of the `points` that it holds; where it covers none, every search is
     exact anyway.
@@ -68,17 +68,17 @@ def indexed_neighbours(
     """
     rows = {payload.id: row for row, payload in enumerate(pictures.payloads)}
     copies = np.bincount(pictures.vectors.copies)[pictures.vectors.copies]
-    found = np.full((len(rows), DEPTH), -1, dtype=np.int64)
+    found = np.full((len(rows), SHOWN), -1, dtype=np.int64)
     for query in range(len(rows)):
-        limit = DEPTH + int(copies[query])
+        limit = SHOWN + int(copies[query])
         while True:
             hits = collection.query(pictures.vectors.vectors[query], limit=limit, where=where)
             named = np.array([rows.get(hit.payload.id, -1) for hit in hits], dtype=np.int64)
             kept = _counting(pictures.vectors, query, named, without_near_above)
-            if len(kept) >= DEPTH or len(hits) < limit:
+            if len(kept) >= SHOWN or len(hits) < limit:
                 break
             limit *= 2
-        found[query, : min(len(kept), DEPTH)] = kept[:DEPTH]
+        found[query, : min(len(kept), SHOWN)] = kept[:SHOWN]
         on_done(1)
     return IndexedNeighbours(neighbours=found, covered=collection.indexed_count(), points=collection.count())
 
@@ -97,7 +97,7 @@ def _counting(
 def index_figures(
     pictures: LabelledVectors, exact: IntVector, indexed: IndexedNeighbours, *, seed: int = 0
 ) -> IndexFigures:
-    """Compares with the `exact` ten, int64 `[N, DEPTH]`, of the same pictures.
+    """Compares with the `exact` ten, int64 `[N, SHOWN]`, of the same pictures.
 
     A neighbour that is as near as the exact tenth, within `TIE`, is none the worse for not being among the
     ten: ties have no order. Where there are fewer than ten exact neighbours, the share is of those.

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -10,8 +9,8 @@ from lookalike.errors import UsageError
 from lookalike.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike.stores.protocol import Collection
 from search.quality.evaluation import LabelledVectors
+from search.reading import stored_vectors
 
-_AT_ONCE = 500
 MIN_PICTURES = 2
 
 
@@ -33,7 +32,8 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
     found = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
     if not found:
         raise UsageError(f"{collection.name} holds no picture; fill it with: ingest run DIR")
-    payloads = [payload for payload in found if payload.class_name]
+    labelled = [payload for payload in found if payload.class_name]
+    payloads, stored = stored_vectors(collection, labelled)  # less what was removed meanwhile
     if len(payloads) < MIN_PICTURES:
         raise UsageError(
             f"{collection.name} holds {len(payloads)} pictures with a class, too few to evaluate; "
@@ -43,21 +43,10 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
     numbers = {name: number for number, name in enumerate(names)}
     copies = {sha256: number for number, sha256 in enumerate(dict.fromkeys(p.sha256 for p in payloads))}
     vectors = LabelledVectors(
-        vectors=_vectors(collection, payloads),
+        vectors=stored,
         classes=np.array([numbers[payload.class_name or ""] for payload in payloads]),
         copies=np.array([copies[payload.sha256] for payload in payloads]),
         names=names,
         higher_is_nearer=collection.manifest.distance.higher_is_nearer,
     )
-    return LabelledPictures(vectors=vectors, payloads=payloads, unlabelled=len(found) - len(payloads))
-
-
-def _vectors(collection: Collection, payloads: Sequence[Payload]) -> np.ndarray:
-    """float32 `[N, D]`, a few at a time, since they come as Python's numbers."""
-    vectors = np.empty((len(payloads), collection.manifest.identity.dimension), dtype=np.float32)
-    rows = iter(enumerate(payload.id for payload in payloads))
-    while part := list(islice(rows, _AT_ONCE)):
-        stored = collection.vectors([point for _, point in part])
-        for row, point in part:
-            vectors[row] = stored[point]
-    return vectors
+    return LabelledPictures(vectors=vectors, payloads=payloads, unlabelled=len(found) - len(labelled))

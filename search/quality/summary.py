@@ -10,7 +10,7 @@ from lookalike.calibration import Reliability
 from search.quality.calibration import Abstaining, abstaining, reliability
 from search.quality.evaluation import (
     CUTOFFS,
-    DEPTH,
+    SHOWN,
     Estimate,
     IntVector,
     QueryResults,
@@ -116,7 +116,7 @@ def values_of(results: QueryResults, classes: IntVector) -> dict[str, NDArray[np
     """What each query's neighbours are worth, float64 `[N]` by figure."""
     values = {f"precision_at_{cutoff}": precision_at(results, classes, cutoff) for cutoff in CUTOFFS}
     values["mean_average_precision"] = results.average_precision
-    values["at_least_5_of_10"] = (values[f"precision_at_{DEPTH}"] >= ENOUGH).astype(np.float64)
+    values["at_least_5_of_10"] = (values[f"precision_at_{SHOWN}"] >= ENOUGH).astype(np.float64)
     return values
 
 

@@ -15,7 +15,7 @@ FloatMatrix = NDArray[np.floating]
 Chance = Callable[[FloatMatrix], FloatMatrix]
 """The chance of the same class for similarities float `[n]`, each by itself."""
 
-DEPTH = 100
+CANDIDATES = 100
 """How many of a network's nearest are candidates, and count in a sum of reciprocal ranks."""
 
 RANK_CONSTANT = 60
@@ -35,7 +35,7 @@ def fused(
     rule: FusionRule,
     *,
     chances: Sequence[Chance] = (),
-    depth: int = DEPTH,
+    depth: int = CANDIDATES,
 ) -> NDArray[np.float64]:
     """The fused similarity of M pictures to B queries, float64 `[B, M]`; higher is nearer.
 

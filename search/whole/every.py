@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lookalike.stores.points import EVERYTHING, FloatVector, Payload, PointFilter, ScoredId, SearchHit
+from lookalike.stores.points import EVERYTHING, Payload, PointFilter, ScoredId, SearchHit
 from lookalike.stores.protocol import Collection
+from search.reading import AT_ONCE, stored_vectors
 from search.whole.exact import ExactSearch
 
 Neighbours = tuple[Payload, list[SearchHit]]
@@ -16,9 +17,6 @@ EXACT_PICTURES = 50_000
 EXACT_BYTES = 2**30
 """Up to so many pictures, and so much memory for their vectors, comparing all with all in numpy is as fast
 as asking the embedded store's index for each (benchmarks/neighbours.py)."""
-
-AT_ONCE = 256
-"""Pictures whose vectors are read at a time; from the stores they come as Python's numbers."""
 
 _SPARE = 8
 """So many copies are reckoned with; where a picture has more, it asks again."""
@@ -50,20 +48,6 @@ def every_neighbours(
     if exact:
         return _by_numpy(collection, payloads, limit, include_copies=include_copies)
     return _by_store(collection, payloads, limit, where, include_copies=include_copies)
-
-
-def stored_vectors(collection: Collection, payloads: Sequence[Payload]) -> tuple[list[Payload], FloatVector]:
-    """Those of some pictures that are there, with their vectors, float32 `[N, D]`."""
-    vectors = np.empty((len(payloads), collection.manifest.identity.dimension), dtype=np.float32)
-    there: list[Payload] = []
-    for start in range(0, len(payloads), AT_ONCE):
-        part = payloads[start : start + AT_ONCE]
-        stored = collection.vectors([payload.id for payload in part])
-        for payload in part:
-            if (vector := stored.get(payload.id)) is not None:
-                vectors[len(there)] = vector
-                there.append(payload)
-    return there, vectors[: len(there)]
 
 
 def _by_numpy(

@@ -146,7 +146,7 @@ def test_what_only_one_network_finds_near_is_looked_up_in_the_other(
     ask: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With two candidates each it has a score there, and no rank, for that is not known."""
-    monkeypatch.setattr(both, "DEPTH", 1)
+    monkeypatch.setattr(both, "CANDIDATES", 1)
     answer = ask("cat/1.png", limit=2, k=1)
     assert [hit.payload.path for hit in answer.hits] == ["cat/3.png", "cat/2.png"]
     cosine, euclid = answer.hits[1].placings.values()

@@ -84,7 +84,7 @@ def test_pictures_without_a_class_take_nobodys_vote(
     rule: VoteRule,
 ) -> None:
     """One cat is near, the dogs are next; the neighbours that are shown are the nearest all the same."""
-    monkeypatch.setattr("search.asking.both.DEPTH", 5)
+    monkeypatch.setattr("search.asking.both.CANDIDATES", 5)
     names = [fill(both_stores, BURIED)]
     if fusion:
         names.append(fill(both_stores, BURIED, backbone="resnet101v2", distance=Distance.EUCLID))
@@ -101,7 +101,7 @@ def test_a_class_is_as_near_as_its_own_nearest_behind_pictures_without_one(
     both_stores: Store, fill: Fill, home: Settings, monkeypatch: pytest.MonkeyPatch, fused: bool
 ) -> None:
     """Cats at 0.04 and 0.7 against dogs at 0.5 and 0.6; of two voters one is a cat."""
-    monkeypatch.setattr("search.asking.both.DEPTH", 5)
+    monkeypatch.setattr("search.asking.both.CANDIDATES", 5)
     names = [fill(both_stores, BURIED, distance=Distance.EUCLID)]
     if fused:
         names.append(fill(both_stores, BURIED, backbone="resnet101v2", distance=Distance.EUCLID))

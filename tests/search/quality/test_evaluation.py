@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from search.quality.evaluation import (
-    DEPTH,
+    SHOWN,
     LabelledVectors,
     QueryResults,
     confusion,
@@ -158,7 +158,7 @@ def test_few_pictures_have_few_neighbours() -> None:
         higher_is_nearer=True,
     )
     results = leave_one_out(one)
-    assert results.neighbours[0].tolist() == [1, 2] + [-1] * (DEPTH - 2)
+    assert results.neighbours[0].tolist() == [1, 2] + [-1] * (SHOWN - 2)
     assert np.isnan(results.scores[0, 2:]).all()
     assert precision_at(results, one.classes, 1).tolist() == [1, 1, 0]
     assert precision_at(results, one.classes, 10).tolist() == [0.1, 0.1, 0]

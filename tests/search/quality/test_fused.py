@@ -16,8 +16,7 @@ from search.quality.calibration import crosswise, held_out
 from search.quality.evaluation import LabelledVectors, leave_one_out, precision_at
 from search.quality.fused import leave_one_out_fused, passes, shared_pictures
 from search.quality.labelled import LabelledPictures
-from search.ranking.fusion import DEPTH as CANDIDATES
-from search.ranking.fusion import FusionRule
+from search.ranking.fusion import CANDIDATES, FusionRule
 from search.ranking.vote import VoteRule, vote
 
 TOLERANCE = 1e-9

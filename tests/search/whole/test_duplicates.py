@@ -17,6 +17,7 @@ from lookalike.errors import UsageError
 from lookalike.manifest import Distance
 from lookalike.stores.points import ImagePoint, PointFilter
 from lookalike.stores.protocol import Store
+from search import reading
 from search.whole import duplicates, every, stars
 from search.whole.disk import FileState
 from search.whole.duplicates import Group, KeptBecause, find_duplicates
@@ -36,6 +37,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(every, "EXACT_PICTURES", 0)
         monkeypatch.setattr(every, "AT_ONCE", 3)
         monkeypatch.setattr(stars, "AT_ONCE", 3)
+        monkeypatch.setattr(reading, "AT_ONCE", 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from made_collections import STORES, collection_of, point_of, store_of
 from lookalike.manifest import Distance
 from lookalike.stores.points import ImagePoint, PointFilter
 from lookalike.stores.protocol import Collection, Store
+from search import reading
 from search.whole import every
 from search.whole.every import every_neighbours, is_small
 
@@ -80,6 +81,7 @@ def test_neighbours_are_those_of_brute_force(
 ) -> None:
     """Of each picture once, in order; never itself, its copies only on request, thirty of them or not."""
     monkeypatch.setattr(every, "AT_ONCE", 7)
+    monkeypatch.setattr(reading, "AT_ONCE", 3)
     found = list(every_neighbours(collection, limit=10, include_copies=copies, exact=exact))
     by_id = {point.payload.id: point for point in points}
     assert [payload for payload, _ in found] == sorted(
