@@ -13,7 +13,6 @@ vectors are random: what they are takes no time.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from statistics import median
 
 import numpy as np
 from commands import program
-from machine import describe
+from machine import describe, write_results
 
 KERAS = """
 import os, sys
@@ -66,9 +65,7 @@ def main() -> None:
     for name in ways:
         times = [each[name] for each in rounds[1:]]
         print(f"{name:8} {median(times):6.2f} s ({min(times):.2f} to {max(times):.2f})")
-    if arguments.json is not None:
-        said = {"machine": describe(), "command": sys.argv, "rounds": rounds[1:]}
-        arguments.json.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    write_results(arguments.json, {"rounds": rounds[1:]})
 
 
 def commands(arguments: argparse.Namespace, vectors: Path) -> dict[str, list[str]]:

@@ -14,8 +14,6 @@ The share is of the slower of decoding and the network. Two backbones: `--models
 """
 
 import argparse
-import json
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -26,7 +24,7 @@ from unittest import mock
 
 import numpy as np
 from commands import draw
-from machine import describe
+from machine import describe, write_results
 from numpy.typing import NDArray
 from PIL import Image
 from scan import write_weights
@@ -67,9 +65,7 @@ def main() -> None:
         else:
             draw(home / "pictures", arguments.images)
         rows = measure(home, arguments)
-    if arguments.output:
-        whole = {"machine": describe(), "command": " ".join(sys.argv), "rows": rows}
-        arguments.output.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    write_results(arguments.output, {"rows": rows})
 
 
 def measure(home: Path, arguments: argparse.Namespace) -> list[dict[str, object]]:

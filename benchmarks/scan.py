@@ -11,11 +11,9 @@ ingest kept beside the collection; `unlisted` without it, as after a write by an
 
 import argparse
 import io
-import json
 import os
 import statistics
 import struct
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +22,7 @@ from unittest import mock
 import h5py
 import numpy as np
 from commands import program, timed
-from machine import describe
+from machine import describe, write_results
 from numpy.typing import NDArray
 
 from exporter import ModelSpec
@@ -55,9 +53,7 @@ def main() -> None:
     print(describe())
     with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as name:
         found = measure(Path(name), arguments.files, arguments.runs)
-    if arguments.output:
-        whole = {"machine": describe(), "command": " ".join(sys.argv), **found}
-        arguments.output.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    write_results(arguments.output, found)
 
 
 def measure(folder: Path, files: int, runs: int) -> dict[str, object]:
