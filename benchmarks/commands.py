@@ -9,12 +9,10 @@ Memory is the peak of the process; the model's own share is that of a process wh
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +24,16 @@ ONE_BATCH = (
     "import sys, pathlib, numpy; from lookalike.embedder import Embedder; "
     "Embedder.load(pathlib.Path(sys.argv[1])).embed(numpy.zeros((16, 224, 224, 3), numpy.uint8))"
 )
+
+WATCHED = """
+import resource, subprocess, sys, time
+started = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""Starts a command from a small process: on Linux a peak begins at that of the process which started it.
+
+Linux counts in KiB, macOS in bytes."""
 
 
 def main() -> None:
@@ -61,19 +69,11 @@ def measure(folder: Path, weights: Path, runs: int) -> None:
 
 def timed(command: list[str]) -> tuple[float, float]:
     """Seconds and peak memory in MB of one process; it must succeed."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return seconds, peak_mb(usage)
-
-
-def peak_mb(usage: resource.struct_rusage) -> float:
-    """Linux counts in KiB, macOS in bytes."""
-    return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", WATCHED, *command], check=True, capture_output=True, text=True
+    )
+    seconds, peak = run.stdout.split()
+    return float(seconds), int(peak) / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def program(name: str) -> str:

@@ -3,12 +3,12 @@
 Pure but for the listing that it keeps: nothing here reads pictures or writes to a store.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
 
-from ingest.listing import Listing
+from ingest.listing import Listing, Stamp
 from lookalike.pictures.scan import FoundFile
 from lookalike.stores.points import Payload
 
@@ -75,7 +75,7 @@ class Known:
 
     def see(self, path: str, *, seen: bool = True) -> None:
         """Notes that a file is in the folder, or that it is not after all."""
-        stamp = self.listing.stamp(self.dataset, path)
+        stamp = self._stamp(path)
         if stamp is not None:
             self._note(stamp.row, seen=seen)
 
@@ -83,7 +83,18 @@ class Known:
         self, found: FoundFile, class_name: str | None, synset: str | None = None
     ) -> Decision | None:
         """What size and time tell; None where the file must be read. It was seen."""
-        stamp = self.listing.stamp(self.dataset, found.path)
+        return self._decide_by(self._stamp(found.path), found, class_name, synset)
+
+    def decide_all_unread(
+        self, files: Sequence[tuple[FoundFile, str | None, str | None]]
+    ) -> list[Decision | None]:
+        """`decide_unread` of some hundred files with class and synset, in a third of the time."""
+        stamps = self.listing.stamps(self.dataset, [found.path for found, _, _ in files])
+        return [self._decide_by(stamps.get(file[0].path), *file) for file in files]
+
+    def _decide_by(
+        self, stamp: Stamp | None, found: FoundFile, class_name: str | None, synset: str | None
+    ) -> Decision | None:
         if stamp is None:
             return None
         self._note(stamp.row, seen=True)
@@ -142,12 +153,15 @@ class Known:
         return [old for old in gone if old.ingested_at <= moved.get((old.path, old.sha256), "")]
 
     def _at(self, path: str) -> Payload | None:
-        stamp = self.listing.stamp(self.dataset, path)
+        stamp = self._stamp(path)
         return None if stamp is None else self.listing.payload(stamp.row)
+
+    def _stamp(self, path: str) -> Stamp | None:
+        return self.listing.stamps(self.dataset, [path]).get(path)
 
     def _is_unseen(self, payload: Payload) -> bool:
         """Whether it is of this dataset and its file was not seen, as yet."""
-        stamp = self.listing.stamp(self.dataset, payload.path) if payload.dataset == self.dataset else None
+        stamp = self._stamp(payload.path) if payload.dataset == self.dataset else None
         return stamp is not None and not self._was_seen(stamp.row)
 
     def _was_seen(self, row: int) -> bool:

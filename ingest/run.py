@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,9 @@ from lookalike.stores.protocol import Collection, Store, opened_together
 
 BATCH_SIZES = {CUDA: 128}
 """Pictures a run where it is not `BATCH_SIZE`; of many small batches a GPU waits for each."""
+
+LOOKED_UP_AT_ONCE = 256
+"""Files of which a collection is asked in one go what it knows."""
 
 MAX_IN_HAND = 512
 """Files whose vectors are known already are written in batches of this many."""
@@ -313,35 +316,45 @@ class _Ingest:
 
     def _settle_unread(self, entries: Iterator[FoundFile | Skipped], bar: Bar) -> Iterator[FoundFile | _Item]:
         """Decides by size and time where they tell; hands on what must be read or written."""
-        for entry in entries:
-            if self._stop.requested:
-                return
-            if isinstance(entry, Skipped):
-                self._pass_over(entry, bar)
-                continue
-            if self._request.takes is not None and not self._request.takes(entry):
-                self._report.not_taken += 1
-                self._see(entry.path)
-                bar.advance(1)
-                continue
-            self._report.found += 1
-            self._note_seen(entry.path)
-            decisions = self._decide_unread(entry)
-            if decisions is None:
-                yield entry
-            elif all(decision.payload is None for decision in decisions.values()):
-                bar.advance(1)
-            else:
-                yield _Item(path=entry.path, sha256="", picture=None, decisions=decisions)
+        takes = self._request.takes
+        while some := list(islice(entries, LOOKED_UP_AT_ONCE)):
+            found = [entry for entry in some if isinstance(entry, FoundFile)]
+            decided = self._decide_unread([file for file in found if takes is None or takes(file)])
+            settled = 0
+            for entry in some:
+                if self._stop.requested:
+                    return
+                if isinstance(entry, Skipped):
+                    self._pass_over(entry, bar)
+                elif entry.path not in decided:
+                    self._report.not_taken += 1
+                    self._see(entry.path)
+                    settled += 1
+                elif (item := self._settle(entry, decided[entry.path])) is not None:
+                    yield item
+                else:
+                    settled += 1
+            bar.advance(settled)
 
-    def _decide_unread(self, found: FoundFile) -> dict[str, Decision] | None:
-        label = self._request.label(found)
-        decisions = {
-            t.name: t.known.decide_unread(found, label.class_name, label.synset) for t in self._targets
-        }
-        if None in decisions.values():
+    def _decide_unread(self, files: Sequence[FoundFile]) -> dict[str, tuple[Decision | None, ...]]:
+        """By path, what size and time tell each target."""
+        labels = [self._request.label(file) for file in files]
+        labelled = [(f, label.class_name, label.synset) for f, label in zip(files, labels, strict=True)]
+        decided = [target.known.decide_all_unread(labelled) for target in self._targets]
+        return dict(zip((file.path for file in files), zip(*decided, strict=True), strict=True))
+
+    def _settle(self, found: FoundFile, decided: Sequence[Decision | None]) -> FoundFile | _Item | None:
+        """Hands on what must be read or written; None where nothing is to be done."""
+        self._report.found += 1
+        self._note_seen(found.path)
+        decisions = {t.name: d for t, d in zip(self._targets, decided, strict=True) if d is not None}
+        if len(decisions) < len(self._targets):
+            return found
+        for target in self._targets:
+            target.decide(decisions[target.name])
+        if all(decision.payload is None for decision in decisions.values()):
             return None
-        return {t.name: t.decide(d) for t in self._targets if (d := decisions[t.name]) is not None}
+        return _Item(path=found.path, sha256="", picture=None, decisions=decisions)
 
     def _read(self, found: FoundFile | _Item) -> ReadFile | _Item:
         """In a thread: decoding is left out where every target has a vector for these bytes, or a base."""

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,17 @@ from lookalike.pictures.decoding import SUFFIXES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFile:
-    """A file that is named like a picture; `path` is root-relative and POSIX."""
+    """A file below `root` that is named like a picture; `path` is root-relative and POSIX."""
 
     path: str
-    file: Path
+    root: Path
     bytes: int
     mtime_ns: int
+
+    @property
+    def file(self) -> Path:
+        """Where it lies; made when it is asked for, since most files of a known folder are never opened."""
+        return self.root / self.path
 
     @property
     def folder_class(self) -> str | None:
@@ -41,59 +47,69 @@ def scan(root: Path) -> Iterator[FoundFile | Skipped]:
     Hidden files and folders are passed over. Links to files are followed, links to folders are not, so
     that no loop of links can be walked.
     """
-    yield from _scan_folder(root, "")
+    yield from _scan_folder(root, os.path.join(root, ""), "")  # noqa: PTH118 - it ends in a slash
 
 
 def count_pictures(root: Path) -> int:
     """About how many `scan` finds, by their names alone."""
-    return sum(
-        not name.startswith(".") and _is_named_like_a_picture(name)
-        for folder in _folders(root)
-        for name in folder
-    )
+    count, folders = 0, [str(root)]
+    while folders:
+        with suppress(OSError):
+            for entry in _listed(folders.pop()):
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    count += 1
+    return count
 
 
-def _folders(root: Path) -> Iterator[list[str]]:
-    """The files' names of each folder that is not hidden."""
-    for _, folders, names in os.walk(root):
-        folders[:] = [folder for folder in folders if not folder.startswith(".")]
-        yield names
+def _scan_folder(root: Path, place: str, prefix: str) -> Iterator[FoundFile | Skipped]:
+    """`place` is the folder and `prefix` its path below the root, each with a slash at its end.
 
-
-def _is_named_like_a_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - a hot loop of plain names
-
-
-def _scan_folder(folder: Path, prefix: str) -> Iterator[FoundFile | Skipped]:
+    Of a folder of a million files only the names are held: its entries would take three times as much.
+    """
+    folders: set[str] = set()
+    names: list[str] = []
     try:
-        with os.scandir(folder) as entries:
-            listing = sorted(entries, key=lambda entry: entry.name)
+        for entry in _listed(place):
+            names.append(entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                folders.add(entry.name)
     except OSError:
         path = _shown(prefix.rstrip("/") or ".")
         yield Skipped(path=path, reason=SkipReason.UNREADABLE, is_folder=True)
         return
-    for entry in listing:
-        if entry.name.startswith("."):
-            continue
-        path = prefix + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _scan_folder(folder / entry.name, f"{path}/")
-        elif _is_named_like_a_picture(entry.name):
-            yield _look_at(entry, path)
+    names.sort()
+    for name in names:
+        if name in folders:
+            yield from _scan_folder(root, f"{place}{name}/", f"{prefix}{name}/")
+        else:
+            yield _look_at(root, place + name, prefix + name)
 
 
-def _look_at(entry: "os.DirEntry[str]", path: str) -> FoundFile | Skipped:
-    if _shown(path) != path:
+def _listed(folder: str) -> Iterator["os.DirEntry[str]"]:
+    """The pictures, by their names, and folders of a folder, without what is hidden."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if not name.startswith(".") and (
+                name[name.rfind(".") :].lower() in SUFFIXES or entry.is_dir(follow_symlinks=False)
+            ):
+                yield entry
+
+
+def _look_at(root: Path, place: str, path: str) -> FoundFile | Skipped:
+    if not path.isascii() and _shown(path) != path:
         return Skipped(path=_shown(path), reason=SkipReason.BAD_NAME)
     try:
-        status = entry.stat()
+        status = os.stat(place)  # noqa: PTH116 - a `Path` takes longer than the system call
     except FileNotFoundError:
         return Skipped(path=path, reason=SkipReason.VANISHED)
     except OSError:
         return Skipped(path=path, reason=SkipReason.UNREADABLE)
     if not stat.S_ISREG(status.st_mode):
         return Skipped(path=path, reason=SkipReason.UNREADABLE)
-    return FoundFile(path=path, file=Path(entry.path), bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+    return FoundFile(path=path, root=root, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
 def _shown(path: str) -> str:

@@ -31,7 +31,7 @@ def known(*payloads: Payload) -> Known:
 
 def found(path: str = "cat/1.jpg", *, size: int = 1000, mtime_ns: int = 111) -> FoundFile:
     """A file as the walk over the folder finds it."""
-    return FoundFile(path=path, file=Path("/data") / path, bytes=size, mtime_ns=mtime_ns)
+    return FoundFile(path=path, root=Path("/data"), bytes=size, mtime_ns=mtime_ns)
 
 
 def read(path: str = "cat/1.jpg", *, sha256: str = "a" * 64, class_name: str | None = "cat") -> Payload:

@@ -76,7 +76,9 @@ def listed(collection: EmbeddedCollection) -> set[Payload]:
 def test_a_payload_comes_back_as_it_was() -> None:
     """Each field with its type, whatever its size."""
     assert Listing.of([POINT]).with_bytes("a" * 64) == [POINT]
-    assert Listing.of([POINT]).stamp("data", "cat/1.jpg") == (1, None, None, 1000, 2**63)
+    assert Listing.of([POINT]).stamps("data", ["cat/1.jpg", "none.jpg"]) == {
+        "cat/1.jpg": (1, None, None, 1000, 2**63)
+    }
 
 
 def test_what_is_saved_is_kept_and_what_is_not_is_taken_back(tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_a_listing_that_turns_out_damaged_names_its_file(tmp_path: Path) -> None
     listing = Listing.kept(file)
     assert listing is not None
     with pytest.raises(StoreError, match=r"points\.db: .*remove it and run the same command again"):
-        listing.stamp("data", "7.jpg")
+        listing.stamps("data", ["7.jpg"])
 
 
 def test_an_ingest_leaves_what_the_store_says(

@@ -18,7 +18,7 @@ AHEAD = 5
 
 def found(file: Path) -> FoundFile:
     """The file as a walk over its folder would find it."""
-    return FoundFile(path=file.name, file=file, bytes=0, mtime_ns=0)
+    return FoundFile(path=file.name, root=file.parent, bytes=0, mtime_ns=0)
 
 
 @pytest.fixture

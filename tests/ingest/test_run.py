@@ -849,9 +849,10 @@ def test_an_interrupted_ingest_prunes_nothing(ingests: Ingests, other: Path) -> 
 
 
 def test_an_interruption_is_heard_where_nothing_has_to_be_read(
-    ingested: tuple[Ingests, IngestReport],
+    ingested: tuple[Ingests, IngestReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An unchanged folder of a million files is listed for a while, too."""
+    monkeypatch.setattr(run_module, "LOOKED_UP_AT_ONCE", 1)
     ingests, _ = ingested
     stop = StopRequest()
     report = ingests.run(stop=stop, reporter=StoppingAfterABatch(stop))

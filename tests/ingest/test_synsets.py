@@ -47,7 +47,7 @@ class Said(Quiet):
 
 def found(path: str) -> FoundFile:
     """A picture of that path."""
-    return FoundFile(path=path, file=Path("/anywhere") / path, bytes=1, mtime_ns=1)
+    return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1)
 
 
 @pytest.fixture

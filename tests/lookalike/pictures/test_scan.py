@@ -8,7 +8,7 @@ import pytest
 
 from lookalike.errors import SkipReason
 from lookalike.pictures.decoding import SUFFIXES
-from lookalike.pictures.scan import FoundFile, Skipped, scan
+from lookalike.pictures.scan import FoundFile, Skipped, count_pictures, scan
 
 
 def make(root: Path, *paths: str) -> None:
@@ -52,7 +52,7 @@ def test_a_file_is_described_by_size_time_and_place(tmp_path: Path) -> None:
     status = (tmp_path / "cat/wild/1.jpg").stat()
     expected = FoundFile(
         path="cat/wild/1.jpg",
-        file=tmp_path / "cat" / "wild" / "1.jpg",
+        root=tmp_path,
         bytes=status.st_size,
         mtime_ns=status.st_mtime_ns,
     )
@@ -88,6 +88,14 @@ def test_what_is_hidden_is_passed_over(tmp_path: Path) -> None:
     """Thumbnails, the trash, the second halves of files that macOS writes."""
     make(tmp_path, ".hidden.jpg", ".thumbnails/1.jpg", "a/.trash/2.jpg", "a/._1.jpg", ".jpg", "a/1.jpg")
     assert found(tmp_path) == ["a/1.jpg"]
+
+
+def test_pictures_are_counted_by_their_names(tmp_path: Path) -> None:
+    """For the bar: what is hidden or no picture is left out, and no loop of links is walked."""
+    make(tmp_path, "1.jpg", "a/2.PNG", "a/b/3.gif", "a/.4.jpg", ".c/5.jpg", "a/notes.txt")
+    (tmp_path / "a" / "again.jpg").symlink_to(tmp_path, target_is_directory=True)
+    assert count_pictures(tmp_path) == 4  # the link, too: what it leads to is not looked at
+    assert count_pictures(tmp_path / "gone") == 0
 
 
 def test_an_empty_folder_gives_nothing(tmp_path: Path) -> None:
