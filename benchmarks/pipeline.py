@@ -2,6 +2,7 @@
 
     python benchmarks/pipeline.py [--images 1024] [--rounds 3] [--output pipeline.json]
     python benchmarks/pipeline.py --images 48 --megapixels 12
+    python benchmarks/pipeline.py --images 48 --megapixels 12 --weights vgg16.h5 --precision int8
 
 Pictures are drawn: blurred noise as JPEG. The network is a stand-in that takes a fixed time a picture without
 holding Python's lock, as a session does, and gives 64 random values; so this shows the pipeline alone, on
@@ -11,6 +12,10 @@ any machine, at the speed of any network. In every round, one after the other:
     RATE images/s   a whole ingest into a fresh embedded store, with a network of that rate, or of any
 
 The share is of the slower of decoding and the network. Two backbones: `--models 2`, a pass of each.
+
+With `--weights` the network is a real one, opened before, on the processor or what `--provider` says:
+`network` is its session alone on pixels that are decoded already, `ingest` the whole. Where it computes on
+the cores that decode, no ingest can take less of them than both together: that is the second share.
 """
 
 import argparse
@@ -24,24 +29,27 @@ from unittest import mock
 
 import numpy as np
 from commands import draw
+from embed import bare
 from machine import describe, write_results
 from numpy.typing import NDArray
 from PIL import Image
 from scan import write_weights
 
-from exporter import ModelSpec
+from exporter import ModelSpec, calibrated, ready_model
 from ingest.reading import map_ahead, read_picture
 from ingest.run import IngestRequest, StopRequest, run_ingest
 from ingest.target import Dataset
 from lookalike.console import Quiet
-from lookalike.embedder import Embedder
-from lookalike.manifest import Distance
+from lookalike.embedder import BATCH_SIZE, Embedder
+from lookalike.manifest import Distance, Precision
+from lookalike.pictures.decoding import Picture
 from lookalike.pictures.scan import FoundFile, scan
+from lookalike.providers import ProviderChoice
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 DIMENSION = 64
 
@@ -54,6 +62,11 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="*", default=[50, 200, 1000])
     parser.add_argument("--models", type=int, choices=(1, 2), default=1)
     parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--weights", type=Path, help="a Keras .h5 file, for a real network")
+    parser.add_argument("--backbone", default="vgg")
+    parser.add_argument("--layer")
+    parser.add_argument("--precision", type=Precision, default=Precision.FP32)
+    parser.add_argument("--provider", type=ProviderChoice, default=ProviderChoice.CPU)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
@@ -64,26 +77,20 @@ def main() -> None:
             draw_large(home / "pictures", arguments.images, arguments.megapixels)
         else:
             draw(home / "pictures", arguments.images)
-        rows = measure(home, arguments)
+        rows = (measure_real if arguments.weights else measure)(home, arguments)
     write_results(arguments.output, {"rows": rows})
 
 
 def measure(home: Path, arguments: argparse.Namespace) -> list[dict[str, object]]:
     """Images a second of each way, in turns."""
     weights = write_weights(home / "weights.h5")
-    ways: dict[str, Callable[[], None]] = {"decoding": lambda: decode_all(home / "pictures")}
+    ways: dict[str, Callable[[], object]] = {"decoding": lambda: decode_all(home / "pictures")}
     limits: dict[str, float] = {}
     for rate in [*arguments.rates, 0.0]:
         name = f"{rate:g} images/s" if rate else "none"
         limits[name] = rate / arguments.models or float("inf")
         ways[name] = lambda rate=rate: ingest(home, weights, rate, arguments)
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(arguments.rounds + 1):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            if number:  # the first round warms up
-                speeds[name].append(arguments.images / (time.perf_counter() - started))
+    speeds = in_turns(ways, arguments)
     rows: list[dict[str, object]] = []
     for name, found in speeds.items():
         pairs = zip(found, speeds["decoding"], strict=True)
@@ -93,12 +100,67 @@ def measure(home: Path, arguments: argparse.Namespace) -> list[dict[str, object]
     return rows
 
 
-def decode_all(folder: Path) -> None:
+def measure_real(home: Path, arguments: argparse.Namespace) -> list[dict[str, object]]:
+    """Decoding alone, the network alone, and both in a whole ingest."""
+    settings = replace(Settings.from_environment(), home=home)
+    spec = ModelSpec.of(
+        arguments.backbone,
+        layer=arguments.layer,
+        weights=str(arguments.weights),
+        precision=arguments.precision,
+    )
+    spec = calibrated(spec, home / "pictures", settings=settings, reporter=Quiet())
+    model = ready_model(spec, settings=settings, reporter=Quiet()).path
+    session = Embedder.load(model, provider=arguments.provider)
+    print(f"{session.provider}, {arguments.precision}", flush=True)
+    pixels = np.stack([picture.pixels for picture in decode_all(home / "pictures")])
+    request = IngestRequest(
+        dataset=Dataset(name="pictures", root=(home / "pictures").resolve()),
+        specs=[spec],
+        distances=[Distance.COSINE],
+        batch_size=arguments.batch_size,
+    )
+    ways: dict[str, Callable[[], object]] = {
+        "decoding": lambda: decode_all(home / "pictures"),
+        "network": lambda: bare(session, pixels, arguments.batch_size or BATCH_SIZE),
+        "ingest": lambda: ingest_with(session, request, settings, arguments.images),
+    }
+    speeds = in_turns(ways, arguments)
+    rounds = list(zip(speeds["ingest"], speeds["decoding"], speeds["network"], strict=True))
+    slower = [speed / min(decoding, network) for speed, decoding, network in rounds]
+    both = [speed * (1 / decoding + 1 / network) for speed, decoding, network in rounds]
+    for name, found in speeds.items():
+        print(f"{name:16} {median(found):8.1f} images/s ({min(found):.1f} to {max(found):.1f})")
+    print(f"share of the slower {median(slower):.2f}, of both on the same cores {median(both):.2f}")
+    return [
+        {"way": name, "images_per_second": found, "share": slower, "share_of_both": both}
+        for name, found in speeds.items()
+    ]
+
+
+def in_turns(
+    ways: "Mapping[str, Callable[[], object]]", arguments: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Images a second of each way in each round; the first round warms up."""
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(arguments.rounds + 1):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            if number:
+                speeds[name].append(arguments.images / (time.perf_counter() - started))
+    return speeds
+
+
+def decode_all(folder: Path) -> list[Picture]:
     """As an ingest reads ahead."""
     found = (entry for entry in scan(folder) if isinstance(entry, FoundFile))
+    pictures = []
     for read in map_ahead(lambda file: read_picture(file, lambda _: False), found, ahead=32):
         if read.picture is None:
             raise RuntimeError(f"{read.found.path}: {read.problem}")
+        pictures.append(read.picture)
+    return pictures
 
 
 def ingest(home: Path, weights: Path, rate: float, arguments: argparse.Namespace) -> None:
@@ -114,13 +176,20 @@ def ingest(home: Path, weights: Path, rate: float, arguments: argparse.Namespace
         distances=distances,
         batch_size=arguments.batch_size,
     )
+    ingest_with(StandIn(rate), request, settings, arguments.images)
+
+
+def ingest_with(
+    session: "Embedder | StandIn", request: IngestRequest, settings: Settings, images: int
+) -> None:
+    """A first ingest into a fresh store, with what is open already in the place of each session."""
     with (
-        tempfile.TemporaryDirectory(dir=home) as folder,
-        mock.patch.object(Embedder, "load", return_value=StandIn(rate)),
+        tempfile.TemporaryDirectory(dir=settings.home) as folder,
+        mock.patch.object(Embedder, "load", return_value=session),
     ):
         store = EmbeddedStore(Path(folder))
         report = run_ingest(request, store=store, settings=settings, reporter=Quiet(), stop=StopRequest())
-    if report.embedded != arguments.images:
+    if report.embedded != images:
         raise RuntimeError(f"{report.embedded} pictures were embedded: {report.skipped}")
 
 
