@@ -28,7 +28,8 @@ class Decision:
 
     `payload` is what its point shall carry, `None` where nothing is to be written. `vector_of` is a
     point whose vector serves, `None` where the picture must be embedded or only the payload changes.
-    `replaces` is the old point of a file that was moved here, onto another one or not.
+    `replaces` is the old point of a file that was moved here, onto another one or not. `before` is what the
+    file's own point carries until this is carried out, `None` where there is none.
     """
 
     change: Change
@@ -36,6 +37,7 @@ class Decision:
     payload_only: bool = False
     vector_of: Payload | None = None
     replaces: Payload | None = None
+    before: Payload | None = None
 
     @property
     def writes_vector(self) -> bool:
@@ -102,8 +104,9 @@ class Known:
             return None
         if (stamp.class_name, stamp.synset) == (class_name, synset):
             return _UNCHANGED
-        relabelled = replace(self.listing.payload(stamp.row), class_name=class_name, synset=synset)
-        return Decision(change=Change.UPDATED, payload=relabelled, payload_only=True)
+        old = self.listing.payload(stamp.row)
+        relabelled = replace(old, class_name=class_name, synset=synset)
+        return Decision(change=Change.UPDATED, payload=relabelled, payload_only=True, before=old)
 
     def decide_read(self, payload: Payload, *, is_gone: Callable[[str], bool]) -> Decision:
         """What the bytes tell; `payload` is the file as it is now, `is_gone` asks for another path."""
@@ -118,16 +121,17 @@ class Known:
                 bytes=payload.bytes,
                 mtime_ns=payload.mtime_ns,
             )
-            return Decision(change=change, payload=fresh, payload_only=True)
+            return Decision(change=change, payload=fresh, payload_only=True, before=old)
         twins = self.listing.with_bytes(payload.sha256)
         if not twins:
-            return Decision(change=Change.ADDED if old is None else Change.UPDATED, payload=payload)
+            change = Change.ADDED if old is None else Change.UPDATED
+            return Decision(change=change, payload=payload, before=old)
         moved_from = next((t for t in twins if self._is_unseen(t) and is_gone(t.path)), None)
         source = moved_from or twins[0]
-        before = moved_from.path if moved_from else None
-        sized = replace(payload, width=source.width, height=source.height, moved_from=before)
+        from_path = moved_from.path if moved_from else None
+        sized = replace(payload, width=source.width, height=source.height, moved_from=from_path)
         change = Change.UPDATED if old else Change.MOVED if moved_from else Change.ADDED
-        return Decision(change=change, payload=sized, vector_of=source, replaces=moved_from)
+        return Decision(change=change, payload=sized, vector_of=source, replaces=moved_from, before=old)
 
     def vanished(self, *, unread_folders: Iterable[str] = ()) -> list[Payload]:
         """The dataset's points whose files were not seen, but for those in folders not looked into.

@@ -1,6 +1,5 @@
 """Reading ahead: files are read, hashed and decoded in threads while the network is busy."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
+from lookalike.cores import cores
 from lookalike.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike.pictures.decoding import MAX_PIXELS, Picture, decode
 from lookalike.pictures.files import opened, sha256_of
@@ -55,14 +55,20 @@ def map_ahead(
 ) -> Generator[R, None, None]:
     """`map` in threads and in order, never more than `ahead` items in front of the consumer.
 
-    As many threads as cores and one, unless `workers` says how many. `items` are taken in the consumer's own.
+    As many threads as cores and one, unless `workers` says how many. `items` are taken in the consumer's own;
+    an error of theirs is raised when what they gave before has been handed on.
     """
-    with ThreadPoolExecutor(workers or min(32, (os.cpu_count() or 1) + 1)) as pool:
+    with ThreadPoolExecutor(workers or min(32, cores() + 1)) as pool:
         waiting: deque[Future[R]] = deque()
 
         def fill() -> None:
             room = (ahead() if callable(ahead) else ahead) - len(waiting)
-            waiting.extend(pool.submit(function, item) for item in islice(items, max(0, room)))
+            try:
+                waiting.extend(pool.submit(function, item) for item in islice(items, max(0, room)))
+            except Exception as error:  # noqa: BLE001 - it waits for its turn
+                failed: Future[R] = Future()
+                failed.set_exception(error)
+                waiting.append(failed)
 
         try:
             fill()

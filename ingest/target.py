@@ -77,7 +77,6 @@ class Target:
         self._store, self._stack, self._read_only = store, stack, read_only
         self._collection = self._opened() if self._is_there() else None
         self.known = Known(dataset.name, self._listing())
-        self._is_known_whole = True
         stack.callback(self.known.listing.close)
 
     def decide(self, decision: Decision) -> Decision:
@@ -96,8 +95,8 @@ class Target:
         self.report.counts[decision.change] -= 1
         if decision.payload is not None:
             self.known.remove(decision.payload)
-            if decision.change is not Change.ADDED:
-                self._is_known_whole = False  # the point that was there before still is
+        if decision.before is not None:
+            self.known.add(decision.before)
 
     def write(self, decisions: Sequence[Decision], embedded: Mapping[str, FloatVector]) -> None:
         """Carries decisions out; `embedded` maps SHA-256 to the vectors that were computed for them."""
@@ -147,8 +146,6 @@ class Target:
         """Leaves what is known of the points to the next ingest, once nothing more is written."""
         collection = self._collection
         if collection is None or self._read_only or collection.is_listed or collection.listing is None:
-            return
-        if not self._is_known_whole:  # the next ingest asks the store
             return
         self.known.listing.save(collection.listing)
         collection.note_listing()

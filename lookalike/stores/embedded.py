@@ -48,10 +48,11 @@ from lookalike.stores.points import (
     PointFilter,
     ScoredId,
     SearchHit,
+    as_rows,
     as_values,
-    check_points,
     check_queries,
     check_query,
+    checked_vectors,
     tallied,
 )
 from lookalike.stores.protocol import STAGED_SUFFIX, is_collection_name, staged_name
@@ -306,14 +307,13 @@ class EmbeddedCollection:
         """One write-ahead-logged operation a call."""
         import qdrant_edge as edge
 
-        check_points(points, dimension=self.manifest.identity.dimension)
+        vectors = checked_vectors(points, dimension=self.manifest.identity.dimension)
         if points:
-            _require_space(
-                self._folder, SPARE_BYTES + 2 * len(points) * points[0].vector.nbytes
-            )  # and in the log
-            distance = self.manifest.distance
+            _require_space(self._folder, SPARE_BYTES + 2 * vectors.nbytes)  # and in the log
+            values = as_rows(vectors, self.manifest.distance)
             rows = [
-                edge.Point(p.payload.id, as_values(p.vector, distance), p.payload.to_json()) for p in points
+                edge.Point(point.payload.id, row, point.payload.to_json())
+                for point, row in zip(points, values, strict=True)
             ]
             self._update(edge.UpdateOperation.upsert_points(rows))
             self._upserted += len(points)

@@ -154,25 +154,32 @@ def usable_rows(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def as_values(vector: FloatVector, distance: Distance) -> list[float]:
-    """A vector as Qdrant is handed it.
+    """A vector as Qdrant is handed it; see `as_rows`."""
+    return as_rows(vector[np.newaxis], distance)[0]
+
+
+def as_rows(vectors: FloatVector, distance: Distance) -> list[list[float]]:
+    """Vectors float32 `[N, D]` as Qdrant is handed them.
 
     For cosine only the direction counts, but Qdrant finds the length in float32: it leaves vectors shorter
     than about 3e-4 as they are, and takes those longer than 1e19 for zero. Such ones get length 1 here.
     """
+    rows = cast("list[list[float]]", vectors.tolist())
     if distance is Distance.COSINE:
-        exact = vector.astype(np.float64)
-        length = float(np.linalg.norm(exact))
-        if not _SHORTEST <= length <= _LONGEST:
-            return cast("list[float]", (exact / length).astype(np.float32).tolist())
-    return cast("list[float]", vector.tolist())
+        squares = np.einsum("nd,nd->n", vectors, vectors)  # inf or 0 where float32 does not reach
+        is_usual = (squares >= _SHORTEST**2) & (squares <= _LONGEST**2)
+        for row in np.flatnonzero(~is_usual):
+            exact = vectors[row].astype(np.float64)
+            rows[row] = (exact / np.linalg.norm(exact)).astype(np.float32).tolist()
+    return rows
 
 
 _SHORTEST, _LONGEST = 1e-2, 1e15
 """Lengths between which Qdrant normalises well, with room to spare."""
 
 
-def check_points(points: Sequence[ImagePoint], *, dimension: int) -> None:
-    """Keeps what Qdrant would accept silently and never find again out of a collection.
+def checked_vectors(points: Sequence[ImagePoint], *, dimension: int) -> FloatVector:
+    """Those of points, float32 `[N, D]`; what Qdrant would accept and never find again is refused.
 
     Raises:
         LookalikeError: a vector has the wrong length, or is not finite, or is zero.
@@ -182,9 +189,11 @@ def check_points(points: Sequence[ImagePoint], *, dimension: int) -> None:
             raise LookalikeError(
                 f"{point.payload.path}: the vector has shape {point.vector.shape}, not ({dimension},)"
             )
-    if points and not (usable := usable_rows(np.stack([point.vector for point in points]))).all():
+    vectors = np.array([point.vector for point in points], dtype=np.float32).reshape(-1, dimension)
+    if not (usable := usable_rows(vectors)).all():
         path = points[int(np.argmin(usable))].payload.path
         raise LookalikeError(f"{path}: the vector is zero or not finite and cannot be searched")
+    return vectors
 
 
 def check_query(vector: FloatVector, *, dimension: int) -> None:

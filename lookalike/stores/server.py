@@ -40,10 +40,11 @@ from lookalike.stores.points import (
     PointFilter,
     ScoredId,
     SearchHit,
+    as_rows,
     as_values,
-    check_points,
     check_queries,
     check_query,
+    checked_vectors,
     tallied,
 )
 from lookalike.stores.protocol import STAGED_SUFFIX, is_collection_name, staged_name
@@ -275,17 +276,14 @@ class ServerCollection:
         from qdrant_client import models
 
         def send(part: Sequence[ImagePoint]) -> None:
+            vectors = np.stack([point.vector for point in part])
             rows = [
-                models.PointStruct(
-                    id=p.payload.id,
-                    vector=as_values(p.vector, self.manifest.distance),
-                    payload=p.payload.to_json(),
-                )
-                for p in part
+                models.PointStruct(id=point.payload.id, vector=row, payload=point.payload.to_json())
+                for point, row in zip(part, as_rows(vectors, self.manifest.distance), strict=True)
             ]
             _require_completed(self._client.upsert(self.name, rows, wait=True))
 
-        check_points(points, dimension=self.manifest.identity.dimension)
+        checked_vectors(points, dimension=self.manifest.identity.dimension)
         self._outdates = self._outdates or bool(points)
         self._write("writing points to", points, send, at_once=self._rows)
 

@@ -76,7 +76,10 @@ def test_another_class_alone_changes_the_payload_alone(class_name: str | None) -
     """New labels need neither the file nor the network."""
     decision = known(STORED).decide_unread(found(), class_name)
     assert decision == Decision(
-        change=Change.UPDATED, payload=replace(STORED, class_name=class_name), payload_only=True
+        change=Change.UPDATED,
+        payload=replace(STORED, class_name=class_name),
+        payload_only=True,
+        before=STORED,
     )
     assert not decision.writes_vector
     assert not decision.embeds
@@ -89,16 +92,18 @@ def test_another_synset_alone_changes_the_payload_alone(synset: str | None) -> N
     assert known(stored).decide_unread(found(), "cat", "n02121620") == Decision(change=Change.UNCHANGED)
     told = replace(stored, synset=synset)
     unread = known(stored).decide_unread(found(), "cat", synset)
-    assert unread == Decision(change=Change.UPDATED, payload=told, payload_only=True)
+    assert unread == Decision(change=Change.UPDATED, payload=told, payload_only=True, before=stored)
     decision = decide(known(stored), replace(read(), synset=synset))
-    assert decision == Decision(change=Change.UPDATED, payload=replace(told, mtime_ns=222), payload_only=True)
+    assert decision == Decision(
+        change=Change.UPDATED, payload=replace(told, mtime_ns=222), payload_only=True, before=stored
+    )
 
 
 def test_a_new_time_only_refreshes_the_payload() -> None:
     """Same bytes: unchanged, and the next run sees it by the time; when it came in stays."""
     decision = decide(known(STORED), replace(read(), **UNSEEN_SIZE))
     assert decision == Decision(
-        change=Change.UNCHANGED, payload=replace(STORED, mtime_ns=222), payload_only=True
+        change=Change.UNCHANGED, payload=replace(STORED, mtime_ns=222), payload_only=True, before=STORED
     )
     assert not decision.embeds
 
@@ -107,7 +112,7 @@ def test_a_new_time_and_another_class_are_one_update_of_the_payload() -> None:
     """Counted as updated, since people see the class."""
     decision = decide(known(STORED), replace(read(class_name="dog"), **UNSEEN_SIZE))
     fresh = replace(STORED, class_name="dog", mtime_ns=222)
-    assert decision == Decision(change=Change.UPDATED, payload=fresh, payload_only=True)
+    assert decision == Decision(change=Change.UPDATED, payload=fresh, payload_only=True, before=STORED)
 
 
 def test_unknown_bytes_under_a_new_path_are_added() -> None:
@@ -122,7 +127,7 @@ def test_unknown_bytes_under_a_known_path_are_an_update() -> None:
     """Embedded again, under the same id."""
     payload = read(sha256="b" * 64)
     decision = decide(known(STORED), payload)
-    assert decision == Decision(change=Change.UPDATED, payload=payload)
+    assert decision == Decision(change=Change.UPDATED, payload=payload, before=STORED)
     assert decision.embeds
     assert payload.id == STORED.id
 
@@ -158,7 +163,9 @@ def test_a_known_path_with_bytes_known_from_elsewhere_is_an_update_without_embed
     """One file was overwritten with a copy of another."""
     two = replace(STORED, path="cat/2.jpg", sha256="b" * 64)
     decision = decide(known(STORED, two), replace(read(sha256="b" * 64), **UNSEEN_SIZE))
-    assert decision == Decision(change=Change.UPDATED, payload=read(sha256="b" * 64), vector_of=two)
+    assert decision == Decision(
+        change=Change.UPDATED, payload=read(sha256="b" * 64), vector_of=two, before=STORED
+    )
     assert not decision.embeds
 
 
@@ -171,6 +178,7 @@ def test_a_file_that_was_moved_onto_another_one_takes_its_old_point_along() -> N
         payload=replace(read(sha256="b" * 64), moved_from="cat/2.jpg"),
         vector_of=two,
         replaces=two,
+        before=STORED,
     )
 
 

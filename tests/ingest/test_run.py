@@ -287,16 +287,21 @@ def test_a_new_time_only_refreshes_the_payload(ingests: Ingests, no_session: Cal
 def test_a_point_whose_new_bytes_gave_no_vector_goes_with_its_file(
     ingests: Ingests, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It stays as it was meanwhile, and the next ingest knows of it."""
+    """It stays as it was meanwhile, and the next ingest knows of it without asking the store."""
     ingests.run()
+    before = ingests.stored()
     ingests.write("cat/1.png", other)
     with monkeypatch.context() as blind:
         blind.setattr("ingest.run.usable_rows", lambda vectors: np.zeros(len(vectors), dtype=bool))
         report = ingests.run()
     assert report.skipped == [Skipped(path="cat/1.png", reason=SkipReason.NO_EMBEDDING)]
-    assert len(ingests.stored()) == 5
-    (ingests.root / "cat/1.png").unlink()
-    assert counts(ingests.run(prune=True)) == {"unchanged": 4, "removed": 1}
+    assert {key: payload for key, (payload, _) in ingests.stored().items()} == {
+        key: payload for key, (payload, _) in before.items()
+    }
+    with monkeypatch.context() as unasked:
+        unasked.setattr(EmbeddedCollection, "scan", lambda *_: pytest.fail("the store is asked"))
+        (ingests.root / "cat/1.png").unlink()
+        assert counts(ingests.run(prune=True)) == {"unchanged": 4, "removed": 1}
     assert len(ingests.stored()) == 4
 
 
