@@ -1,0 +1,192 @@
+"""What goes wrong in one stage of an ingest ends the others, and what was written stays."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from exporter import ModelSpec
+from ingest import run as run_module
+from ingest.changes import Known
+from ingest.command import stopping_on_interrupt
+from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from ingest.target import Dataset
+from lookalike.console import Quiet, StderrReporter
+from lookalike.embedder import Embedder
+from lookalike.errors import ModelError, StoreError
+from lookalike.manifest import Distance
+from lookalike.settings import Settings
+from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
+
+PICTURES = [f"{number}.png" for number in range(8)]
+
+STAGES: dict[str, tuple[Any, str]] = {
+    "deciding": (Known, "decide_all_unread"),
+    "reading": (run_module, "read_picture"),
+    "network": (Embedder, "embed"),
+    "writing": (EmbeddedCollection, "upsert"),
+}
+"""A function of each; the first and the last are called in the main thread."""
+
+
+@dataclass(kw_only=True)
+class Folder:
+    """Eight pictures, taken in one by one."""
+
+    root: Path
+    home: Settings
+    spec: ModelSpec
+    threads: int = field(default_factory=threading.active_count)
+
+    def ingest(self, stop: StopRequest | None = None) -> IngestReport:
+        """In batches of one."""
+        request = IngestRequest(
+            dataset=Dataset(name="data", root=self.root),
+            specs=[self.spec],
+            distances=[Distance.COSINE],
+            batch_size=1,
+        )
+        store = EmbeddedStore(self.home.qdrant_dir)
+        return run_ingest(
+            request, store=store, settings=self.home, reporter=Quiet(), stop=stop or StopRequest()
+        )
+
+    def stored(self) -> list[str]:
+        """The paths of the points, and each has a vector."""
+        store = EmbeddedStore(self.home.qdrant_dir)
+        if not store.names():
+            return []
+        with store.open(store.names()[0]) as collection:
+            payloads = list(collection.scan())
+            vectors = collection.vectors([payload.id for payload in payloads])
+        assert all(np.linalg.norm(vectors[payload.id]) == pytest.approx(1) for payload in payloads)
+        return sorted(payload.path for payload in payloads)
+
+    def require_nothing_lost(self, *, written: int | None = None) -> None:
+        """All threads have ended, the first pictures are there, and the next run adds the others."""
+        assert threading.active_count() == self.threads
+        before = self.stored()
+        assert before == PICTURES[: len(before)]
+        assert written is None or len(before) == written
+        counts = self.ingest().collections[0].counts
+        assert (counts["unchanged"], counts["added"]) == (len(before), 8 - len(before))
+        assert self.stored() == PICTURES
+
+
+@pytest.fixture
+def folder(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Callable[..., list[Path]]) -> Folder:
+    """Not ingested yet."""
+    draw(tmp_path / "data", *PICTURES)
+    return Folder(root=tmp_path / "data", home=home, spec=tiny_spec)
+
+
+def nth_call(stage: str, number: int, event: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
+    """Has something happen as a stage begins its call of a number, counted from 1."""
+    place, name = STAGES[stage]
+    original, calls, lock = getattr(place, name), iter(range(1, 10_000)), threading.Lock()
+
+    def called(*args: Any, **named: Any) -> Any:
+        with lock:
+            is_due = next(calls) == number
+        if is_due:
+            event()
+        return original(*args, **named)
+
+    patch.setattr(place, name, called)
+
+
+def failing(error: Exception) -> Callable[[], None]:
+    """Raises it."""
+
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("stage", ["reading", "network", "writing"])
+@pytest.mark.parametrize("error", [ModelError("the network"), StoreError("the store"), MemoryError()])
+def test_an_error_in_a_stage_is_raised_and_what_came_before_it_is_written(
+    folder: Folder, stage: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of the files: three of them were through."""
+    with monkeypatch.context() as patch:
+        nth_call(stage, 4, failing(error), patch)
+        with pytest.raises(type(error)) as raised:
+            folder.ingest()
+    assert raised.value is error
+    folder.require_nothing_lost(written=None if stage == "reading" else 3)
+
+
+def test_an_error_of_a_write_while_all_queues_are_full_ends_the_ingest(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network is two batches ahead by then, and has nobody to hand them to."""
+    embedded, is_ahead = iter(range(1, 10_000)), threading.Event()
+    embed = Embedder.embed
+
+    def count(self: Embedder, pixels: Any) -> Any:
+        vectors = embed(self, pixels)
+        if next(embedded) == 3:
+            is_ahead.set()
+        return vectors
+
+    def fail(*_: object) -> None:
+        assert is_ahead.wait(30)
+        raise StoreError("the server is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Embedder, "embed", count)
+        patch.setattr(EmbeddedCollection, "upsert", fail)
+        with pytest.raises(StoreError, match="the server is gone"):
+            folder.ingest()
+    folder.require_nothing_lost(written=0)
+
+
+@pytest.fixture
+def interrupt() -> Callable[[], None]:
+    """Ctrl-C, which the main thread hears, whichever sends it."""
+    if sys.platform == "win32":
+        pytest.skip("sends SIGINT as a terminal does")
+    main = threading.main_thread().ident
+    assert main is not None
+    return lambda: signal.pthread_kill(main, signal.SIGINT)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_ctrl_c_in_any_stage_finishes_the_batch_in_hand(
+    folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no more; the next run goes on."""
+    with monkeypatch.context() as patch, stopping_on_interrupt(StderrReporter()) as stop:
+        nth_call(stage, 1 if stage == "deciding" else 3, interrupt, patch)
+        report = folder.ingest(stop)
+    assert report.interrupted
+    assert len(folder.stored()) < 8
+    folder.require_nothing_lost()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_second_ctrl_c_in_any_stage_ends_the_ingest_at_once(
+    folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread is left behind, nothing half done is found by the next run."""
+    with monkeypatch.context() as patch, stopping_on_interrupt(StderrReporter()) as stop:
+
+        def twice() -> None:
+            interrupt()
+            while not stop.requested:
+                time.sleep(0.001)
+            interrupt()
+
+        nth_call(stage, 1 if stage == "deciding" else 3, twice, patch)
+        with pytest.raises(KeyboardInterrupt):
+            folder.ingest(stop)
+    folder.require_nothing_lost()
