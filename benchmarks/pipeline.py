@@ -8,7 +8,8 @@ Pictures are drawn: blurred noise as JPEG. The network is a stand-in that takes 
 holding Python's lock, as a session does, and gives 64 random values; so this shows the pipeline alone, on
 any machine, at the speed of any network. In every round, one after the other:
 
-    decoding        reading, hashing and decoding on all cores, and nothing else
+    decoding        reading, hashing and decoding on all cores in threads, and nothing else
+    processes       the same in as many processes as cores, which are there already
     RATE images/s   a whole ingest into a fresh embedded store, with a network of that rate, or of any
 
 The share is of the slower of decoding and the network. Two backbones: `--models 2`, a pass of each.
@@ -19,8 +20,10 @@ the cores that decode, no ingest can take less of them than both together: that 
 """
 
 import argparse
+import multiprocessing
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -40,6 +43,7 @@ from ingest.reading import map_ahead, read_picture
 from ingest.run import IngestRequest, StopRequest, run_ingest
 from ingest.target import Dataset
 from lookalike.console import Quiet
+from lookalike.cores import cores
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.manifest import Distance, Precision
 from lookalike.pictures.decoding import Picture
@@ -84,7 +88,7 @@ def main() -> None:
 def measure(home: Path, arguments: argparse.Namespace) -> list[dict[str, object]]:
     """Images a second of each way, in turns."""
     weights = write_weights(home / "weights.h5")
-    ways: dict[str, Callable[[], object]] = {"decoding": lambda: decode_all(home / "pictures")}
+    ways = decoding_ways(home / "pictures")
     limits: dict[str, float] = {}
     for rate in [*arguments.rates, 0.0]:
         name = f"{rate:g} images/s" if rate else "none"
@@ -120,8 +124,8 @@ def measure_real(home: Path, arguments: argparse.Namespace) -> list[dict[str, ob
         distances=[Distance.COSINE],
         batch_size=arguments.batch_size,
     )
-    ways: dict[str, Callable[[], object]] = {
-        "decoding": lambda: decode_all(home / "pictures"),
+    ways = {
+        **decoding_ways(home / "pictures"),
         "network": lambda: bare(session, pixels, arguments.batch_size or BATCH_SIZE),
         "ingest": lambda: ingest_with(session, request, settings, arguments.images),
     }
@@ -152,15 +156,28 @@ def in_turns(
     return speeds
 
 
+def decoding_ways(folder: Path) -> "dict[str, Callable[[], object]]":
+    """In threads, as an ingest does, and in processes."""
+    found = [entry for entry in scan(folder) if isinstance(entry, FoundFile)]
+    pool = ProcessPoolExecutor(cores(), mp_context=multiprocessing.get_context("spawn"))
+    return {
+        "decoding": lambda: decode_all(folder),
+        "processes": lambda: list(pool.map(decode_one, found, chunksize=2)),
+    }
+
+
 def decode_all(folder: Path) -> list[Picture]:
     """As an ingest reads ahead."""
     found = (entry for entry in scan(folder) if isinstance(entry, FoundFile))
-    pictures = []
-    for read in map_ahead(lambda file: read_picture(file, lambda _: False), found, ahead=32):
-        if read.picture is None:
-            raise RuntimeError(f"{read.found.path}: {read.problem}")
-        pictures.append(read.picture)
-    return pictures
+    return list(map_ahead(decode_one, found, ahead=32))
+
+
+def decode_one(found: FoundFile) -> Picture:
+    """Read, hashed and decoded."""
+    read = read_picture(found, lambda _: False)
+    if read.picture is None:
+        raise RuntimeError(f"{found.path}: {read.problem}")
+    return read.picture
 
 
 def ingest(home: Path, weights: Path, rate: float, arguments: argparse.Namespace) -> None:
