@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from peers import disagreement, peers
 
 from exporter import ModelSpec, calibrated, ready_model
-from ingest.reading import map_ahead, read_picture
+from ingest.reading import read_picture
+from lookalike.ahead import map_ahead
 from lookalike.console import Quiet
 from lookalike.embedder import Embedder
 from lookalike.manifest import Precision

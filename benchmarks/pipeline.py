@@ -41,9 +41,10 @@ from PIL import Image
 from scan import write_weights
 
 from exporter import ModelSpec, calibrated, ready_model
-from ingest.reading import map_ahead, read_picture
+from ingest.reading import read_picture
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from ingest.target import Dataset
+from lookalike.ahead import map_ahead
 from lookalike.console import Quiet
 from lookalike.cores import cores
 from lookalike.embedder import BATCH_SIZE, Embedder

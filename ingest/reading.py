@@ -1,20 +1,12 @@
-"""Reading ahead: files are read, hashed and decoded in threads while the network is busy."""
+"""Reading: a file is hashed, and decoded where its vector is not known."""
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
-from lookalike.cores import cores
 from lookalike.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike.pictures.decoding import MAX_PIXELS, Picture, decode
 from lookalike.pictures.files import opened, sha256_of
 from lookalike.pictures.scan import FoundFile
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,38 +36,3 @@ def read_picture(
     except PictureError as error:
         return ReadFile(found=found, problem=error.reason)
     return ReadFile(found=found, sha256=sha256, picture=picture)
-
-
-def map_ahead(
-    function: Callable[[T], R],
-    items: Iterator[T],
-    *,
-    ahead: int | Callable[[], int],
-    workers: int | None = None,
-) -> Generator[R, None, None]:
-    """`map` in threads and in order, never more than `ahead` items in front of the consumer.
-
-    As many threads as cores and one, unless `workers` says how many. `items` are taken in the consumer's own;
-    an error of theirs is raised when what they gave before has been handed on.
-    """
-    with ThreadPoolExecutor(workers or min(32, cores() + 1)) as pool:
-        waiting: deque[Future[R]] = deque()
-
-        def fill() -> None:
-            room = (ahead() if callable(ahead) else ahead) - len(waiting)
-            try:
-                waiting.extend(pool.submit(function, item) for item in islice(items, max(0, room)))
-            except Exception as error:  # noqa: BLE001 - it waits for its turn
-                failed: Future[R] = Future()
-                failed.set_exception(error)
-                waiting.append(failed)
-
-        try:
-            fill()
-            while waiting:
-                result = waiting.popleft().result()
-                fill()
-                yield result
-        finally:
-            for future in waiting:
-                future.cancel()
