@@ -1,20 +1,12 @@
-"""Reading ahead: files are read, hashed and decoded in threads while the network is busy."""
+"""Reading: a file is hashed, and decoded where its vector is not known."""
 
-import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 from lookalike.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike.pictures.decoding import MAX_PIXELS, Picture, decode
 from lookalike.pictures.files import opened, sha256_of
 from lookalike.pictures.scan import FoundFile
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,32 +36,3 @@ def read_picture(
     except PictureError as error:
         return ReadFile(found=found, problem=error.reason)
     return ReadFile(found=found, sha256=sha256, picture=picture)
-
-
-def map_ahead(
-    function: Callable[[T], R],
-    items: Iterator[T],
-    *,
-    ahead: int | Callable[[], int],
-    workers: int | None = None,
-) -> Generator[R, None, None]:
-    """`map` in threads and in order, never more than `ahead` items in front of the consumer.
-
-    As many threads as cores and one, unless `workers` says how many. `items` are taken in the consumer's own.
-    """
-    with ThreadPoolExecutor(workers or min(32, (os.cpu_count() or 1) + 1)) as pool:
-        waiting: deque[Future[R]] = deque()
-
-        def fill() -> None:
-            room = (ahead() if callable(ahead) else ahead) - len(waiting)
-            waiting.extend(pool.submit(function, item) for item in islice(items, max(0, room)))
-
-        try:
-            fill()
-            while waiting:
-                result = waiting.popleft().result()
-                fill()
-                yield result
-        finally:
-            for future in waiting:
-                future.cancel()

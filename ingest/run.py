@@ -13,9 +13,10 @@ import numpy as np
 from exporter import Head, ModelFile, ModelSpec, calibrated, ready_model
 from ingest.changes import Change, Decision
 from ingest.labels import Label, LabelOf, folder_label
-from ingest.reading import ReadFile, map_ahead, read_picture
+from ingest.reading import ReadFile, read_picture
 from ingest.stored import StoredVectors, base_names
 from ingest.target import CollectionReport, Dataset, Target, now, target_name
+from lookalike.ahead import map_ahead
 from lookalike.console import Bar, Reporter
 from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError

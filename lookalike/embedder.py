@@ -18,6 +18,9 @@ from lookalike.stores.points import FloatVector
 BATCH_SIZE = 16
 """Pictures a run; on a processor larger batches take memory and gain nothing."""
 
+FEW = 8
+"""Pictures that are embedded before a provider that starts slowly would have begun."""
+
 
 class Embedder:
     """A loaded model. `provider` is what the session runs on, read back from it.
@@ -41,26 +44,35 @@ class Embedder:
         provider: str = ProviderChoice.AUTO,
         threads: int | None = None,
         kept_in: Path | None = None,
+        for_few: bool = False,
     ) -> Self:
         """Opens a session on the best provider there is (`auto`), or on the one that is named.
 
-        `threads` and `kept_in` are those of `open_session`.
+        `threads`, `kept_in` and `for_few` are those of `open_session`.
 
         Raises:
             ModelError: the file is not a model that the exporter made.
             ProviderError: a provider was named and the session would run on something else.
         """
-        opened = open_session(path, ProviderChoice(provider), threads=threads, kept_in=kept_in)
+        choice = ProviderChoice(provider)
+        opened = open_session(path, choice, threads=threads, kept_in=kept_in, for_few=for_few)
         try:
             return cls(opened, _manifest(opened.session))
         except ManifestError as error:
             raise ModelError(f"{path}: {error}") from error
 
     @classmethod
-    def as_set(cls, path: Path, settings: Settings) -> Self:
-        """As `load`, the way the settings say, and fast: the optimized graph is kept for the next process."""
+    def as_set(cls, path: Path, settings: Settings, *, pictures: int | None = None) -> Self:
+        """As `load`, the way the settings say, and fast: the optimized graph is kept for the next process.
+
+        `pictures` is how many there are to embed, None where that is not known or many.
+        """
         return cls.load(
-            path, provider=settings.provider, threads=settings.threads, kept_in=settings.optimized_dir
+            path,
+            provider=settings.provider,
+            threads=settings.threads,
+            kept_in=settings.optimized_dir,
+            for_few=pictures is not None and pictures <= FEW,
         )
 
     def embed(self, pixels: NDArray[np.uint8] | Sequence[Pixels]) -> NDArray[np.float32]:

@@ -47,12 +47,18 @@ class OpenedSession:
 
 
 def open_session(
-    path: Path, choice: ProviderChoice, *, threads: int | None = None, kept_in: Path | None = None
+    path: Path,
+    choice: ProviderChoice,
+    *,
+    threads: int | None = None,
+    kept_in: Path | None = None,
+    for_few: bool = False,
 ) -> OpenedSession:
     """A session for a model on the first provider that works.
 
     `AUTO` tries CUDA where NVIDIA's driver is, then OpenVINO's plugin where it is installed and the
-    processor computes in bfloat16, where it is several times as fast, then the processor alone. That
+    processor computes in bfloat16, where it is several times as fast, then the processor alone. `for_few`
+    pictures it leaves the plugin out, which takes longer to compile a model than they take. The processor
     computes in so many `threads`; None takes as many as this process may use where those are fewer than the
     machine has, and else leaves it to the runtime. Its optimized graph is taken from the folder `kept_in`,
     or kept there for the next process.
@@ -73,7 +79,9 @@ def open_session(
             raise ProviderError(f"a GPU is required and the session runs on {CPU}: {why_no_cuda()}")
         if has_cuda_driver():
             notice = f"an NVIDIA driver is here and its GPU is not in use: {why_no_cuda()}"
-    if choice is ProviderChoice.OPENVINO or (choice is ProviderChoice.AUTO and _openvino_pays()):
+    if choice is ProviderChoice.OPENVINO or (
+        choice is ProviderChoice.AUTO and not for_few and _openvino_pays()
+    ):
         session, problem = _on_openvino(path)
         if session is not None:
             return OpenedSession(session=session, provider=OPENVINO, notice=notice)

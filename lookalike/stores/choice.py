@@ -4,38 +4,20 @@ In this order: `--store`, `LOOKALIKE_STORE`, `QDRANT_URL`, else `auto`: a Qdrant
 where one runs, the embedded store where none does. A store that was named never falls back.
 """
 
-import io
 import os
-import socket
-import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from http import HTTPStatus
-from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import Any, cast
-from urllib.parse import quote
 
 from lookalike.errors import StoreError, UsageError
-from lookalike.files import named_path, parse_json
-from lookalike.manifest import METADATA_KEY
+from lookalike.files import named_path
 from lookalike.settings import Settings
-from lookalike.stores.address import HTTP_PORT, ServerAddress, check_api_key
-from lookalike.stores.connection import connect
+from lookalike.stores.address import HTTP_PORT, ServerAddress
 from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.protocol import Store, is_collection_name
-from lookalike.stores.retries import Say, unheard
+from lookalike.stores.probe import LOCAL_HOST, is_qdrant, qdrant_has
+from lookalike.stores.protocol import Say, Store, is_collection_name, unheard
 
-PROBE_TIMEOUT_S = 0.3
-"""For looking whether this machine runs Qdrant: all of it, not each step."""
-
-_LOCAL_HOST = "127.0.0.1"
 _FORMS = "use auto, embedded, embedded:DIR, or the URL of a server like http://127.0.0.1:6333"
-_MAX_ANSWER_BYTES = 2**20
-
-_REFUSALS = ("qdrant", "must provide an api key", "invalid api key or jwt")
-"""What a Qdrant that lets nobody see its title says instead; from its `src/common/auth/mod.rs`."""
 
 
 def open_store(
@@ -55,8 +37,8 @@ def open_store(
         return _server(settings.qdrant_url, "QDRANT_URL", settings, say)
     if text is not None and text != "auto":
         return _named_store(text, origin, settings, say)
-    if _is_qdrant(local_port):
-        return connect(f"http://{_LOCAL_HOST}:{local_port}", api_key=settings.qdrant_api_key, say=say)
+    if is_qdrant(local_port):
+        return _connected(f"http://{LOCAL_HOST}:{local_port}", settings, say)
     return _embedded(settings.qdrant_dir, "embedded")
 
 
@@ -107,6 +89,12 @@ def _server(url: str, origin: str, settings: Settings, say: Say) -> Store:
         ServerAddress.parse(url)
     except UsageError as error:
         raise UsageError(f"{origin}: {error}; {_FORMS}") from None
+    return _connected(url, settings, say)
+
+
+def _connected(url: str, settings: Settings, say: Say) -> Store:
+    from lookalike.stores.connection import connect
+
     return connect(url, api_key=settings.qdrant_api_key, say=say)
 
 
@@ -114,85 +102,8 @@ def _others(store: Store, settings: Settings, local_port: int) -> Iterator[str]:
     if not (isinstance(store, EmbeddedStore) and store.directory == settings.qdrant_dir):
         yield "embedded"
     if isinstance(store, EmbeddedStore):
-        yield f"http://{_LOCAL_HOST}:{local_port}"
-
-
-def _is_qdrant(port: int) -> bool:
-    """Whether what listens there says that it is Qdrant, or refuses us in Qdrant's words.
-
-    No key is sent: only who is known to be Qdrant gets one, when connecting.
-    """
-    answer = _get(port, "/")
-    if answer is None:
-        return False
-    if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        said = f"{answer.headers}\n{answer.body.decode(errors='replace')}".lower()
-        return any(words in said for words in _REFUSALS)
-    title = answer.json().get("title")
-    return answer.status == HTTPStatus.OK and isinstance(title, str) and "qdrant" in title.lower()
+        yield f"http://{LOCAL_HOST}:{local_port}"
 
 
 def _server_has(name: str, settings: Settings, port: int) -> bool:
-    if not is_collection_name(name) or not _is_qdrant(port):
-        return False
-    check_api_key(settings.qdrant_api_key)
-    answer = _get(port, f"/collections/{quote(name, safe='')}", api_key=settings.qdrant_api_key)
-    return answer is not None and METADATA_KEY in answer.json()["result"]["config"]["metadata"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    status: int
-    headers: HTTPMessage
-    body: bytes
-
-    def json(self) -> dict[str, Any]:
-        try:
-            data = parse_json(self.body)
-        except ValueError:
-            return {}
-        return data if isinstance(data, dict) else {}
-
-
-def _get(port: int, path: str, *, api_key: str | None = None) -> _Answer | None:
-    """What this machine answers at a port; None where it is not HTTP or not there in time.
-
-    A socket and not a client library: those take longer to import than this may take.
-    """
-    deadline = time.monotonic() + PROBE_TIMEOUT_S
-    key = f"api-key: {api_key}\r\n" if api_key else ""
-    request = f"GET {path} HTTP/1.1\r\nHost: {_LOCAL_HOST}:{port}\r\n{key}Connection: close\r\n\r\n"
-    try:
-        with socket.create_connection((_LOCAL_HOST, port), timeout=PROBE_TIMEOUT_S) as connection:
-            connection.sendall(request.encode())
-            response = HTTPResponse(cast("socket.socket", _Stream(connection, deadline)))
-            response.begin()
-            return _Answer(
-                status=response.status, headers=response.headers, body=response.read(_MAX_ANSWER_BYTES)
-            )
-    except (OSError, HTTPException, ValueError):
-        return None
-
-
-class _Stream(io.RawIOBase):
-    """Reads from a socket until one deadline, however slowly the other side drips."""
-
-    def __init__(self, connection: socket.socket, deadline: float) -> None:
-        self._connection = connection
-        self._deadline = deadline
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """What `HTTPResponse` asks a socket for."""
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - whatever can be written into
-        """Raises `TimeoutError` past the deadline."""
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._connection.settimeout(left)
-        return self._connection.recv_into(buffer)
+    return is_collection_name(name) and qdrant_has(name, port, api_key=settings.qdrant_api_key)

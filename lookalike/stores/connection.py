@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.errors import StoreError
 from lookalike.stores.address import GRPC_PORT, Secrets, ServerAddress, check_api_key
-from lookalike.stores.retries import Requests, Say, unheard
+from lookalike.stores.protocol import Say, unheard
+from lookalike.stores.retries import Requests
 from lookalike.stores.server import ServerStore
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from lookalike.errors import LookalikeError
 from lookalike.stores.address import NO_SECRETS, Secrets
 from lookalike.stores.faults import FaultKind, error_for, fault_of, without_secrets
+from lookalike.stores.protocol import Say, unheard
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -30,13 +31,7 @@ WAIT_GROWTH = 3
 LONGEST_RETRY_AFTER_S = 60.0
 """However long a server asks us to wait."""
 
-Say = Callable[[str], None]
-
 _Answer = TypeVar("_Answer")
-
-
-def unheard(_message: str) -> None:
-    """For a store that nobody listens to."""
 
 
 class Requests:

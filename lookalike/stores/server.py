@@ -46,8 +46,8 @@ from lookalike.stores.points import (
     check_query,
     tallied,
 )
-from lookalike.stores.protocol import STAGED_SUFFIX, is_collection_name, staged_name
-from lookalike.stores.retries import Requests, Say, unheard
+from lookalike.stores.protocol import STAGED_SUFFIX, Say, is_collection_name, staged_name, unheard
+from lookalike.stores.retries import Requests
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models

@@ -1,14 +1,13 @@
 """An open collection and the model that its vectors were made by, which is loaded when it is first needed."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
 from exporter import ready_model
 from lookalike.console import Reporter
-from lookalike.embedder import Embedder
-from lookalike.errors import PictureError, SkipReason
+from lookalike.embedder import FEW, Embedder
 from lookalike.manifest import CollectionManifest
 from lookalike.pictures.decoding import Pixels
 from lookalike.settings import Settings
@@ -30,6 +29,7 @@ class Network:
         self._settings = settings
         self._reporter = reporter
         self._embedder: Embedder | None = None
+        self._is_for_few = False
 
     @classmethod
     @contextmanager
@@ -64,24 +64,26 @@ class Network:
         """The vector of an indexed picture, float32 `[D]`; None where it is not in this collection."""
         return self.collection.vectors([id_]).get(id_)
 
-    def embedded(self, pixels: Pixels, name: str) -> FloatVector:
-        """float32 `[D]` for uint8 `[224, 224, 3]` RGB. The model is exported again where it is missing.
+    def embedded(self, pixels: Sequence[Pixels]) -> list[FloatVector | None]:
+        """float32 `[D]` for each of uint8 `[224, 224, 3]` RGB, None where the network sees nothing.
+
+        The model is exported again where it is missing.
 
         Raises:
-            PictureError: the network sees nothing in the picture; `name` stands in the message.
             ManifestError: the collection's model cannot be had any more.
         """
-        if self._embedder is None:
-            self._embedder = self._loaded()
-        vector = self._embedder.embed_one(pixels)
-        if not usable_rows(vector[None]).all():
-            raise PictureError(f"the network sees nothing in {name}", reason=SkipReason.NO_EMBEDDING)
-        return vector
+        if self._embedder is None or (self._is_for_few and len(pixels) > FEW):
+            self._embedder = self._loaded(len(pixels))
+            self._is_for_few = len(pixels) <= FEW
+        vectors = self._embedder.embed(pixels)
+        return [
+            vector if usable else None for vector, usable in zip(vectors, usable_rows(vectors), strict=True)
+        ]
 
-    def _loaded(self) -> Embedder:
+    def _loaded(self, pictures: int) -> Embedder:
         started = time.perf_counter()
         model = ready_model(self.manifest, settings=self._settings, reporter=self._reporter)
-        embedder = Embedder.as_set(model.path, self._settings)
+        embedder = Embedder.as_set(model.path, self._settings, pictures=pictures)
         if embedder.notice:
             self._reporter.say(embedder.notice)
         self._reporter.say(f"{self.manifest.identity.backbone} runs on {embedder.provider}")

@@ -1,7 +1,7 @@
 """Stage 3 itself: open collections, and the models behind them, answer any number of pictures."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Self
@@ -15,7 +15,7 @@ from lookalike.stores.protocol import Store, opened_together
 from search.asking.answers import Answer, Findings, Neighbour, QueryOptions
 from search.asking.both import check_fusion, fused_neighbours
 from search.asking.estimates import estimated
-from search.asking.examples import NO_EXAMPLES, Example, ExampleSet, combined, read_example
+from search.asking.examples import NO_EXAMPLES, Example, ExampleSet, combined, read_examples
 from search.asking.network import Network, milliseconds_since
 from search.asking.sources import Source, find_sources
 from search.choice import file_of
@@ -55,18 +55,34 @@ class Searcher:
         return find_sources(name, [network.collection for network in self.networks], dataset=dataset)
 
     def read(self, source: Source, options: QueryOptions) -> Example:
-        """A picture and its vectors: see `read_example`."""
-        return read_example(source, self.networks, max_pixels=options.max_pixels)
+        """A picture and its vectors: see `read_examples`.
+
+        Raises:
+            PictureError: it cannot be read; or it is in one collection only, and its file is gone or changed.
+        """
+        [example] = self.read_all([source], options)
+        if isinstance(example, PictureError):
+            raise example
+        return example
+
+    def read_all(self, sources: Iterable[Source], options: QueryOptions) -> Iterator[Example | PictureError]:
+        """As `read`, for any number: those that are embedded are so in batches.
+
+        Raises:
+            UsageError: as `answer`, before anything is read.
+        """
+        check_fusion(self.networks, options)
+        return read_examples(sources, self.networks, max_pixels=options.max_pixels)
 
     def answer(
         self,
-        source: Source,
+        asked: Source | Example,
         options: QueryOptions,
         *,
         positives: ExampleSet = NO_EXAMPLES,
         negatives: ExampleSet = NO_EXAMPLES,
     ) -> Answer:
-        """The neighbours of a picture, or of what it makes together with other examples.
+        """The neighbours of a picture, which is read if it is not yet, or of it together with other examples.
 
         None of the examples is among them, nor a copy of its bytes, unless `include_self` says so.
 
@@ -75,12 +91,9 @@ class Searcher:
             UsageError: the rankings of these collections cannot be fused as the options want it.
         """
         check_fusion(self.networks, options)
-        started, loaded = time.perf_counter(), self._load_ms()
-        example = self.read(source, options)
-        vectors = self._vectors(example, positives, negatives)
-        embed_ms = milliseconds_since(started) - (self._load_ms() - loaded)
-
+        example = self.read(asked, options) if isinstance(asked, Source) else asked
         started = time.perf_counter()
+        vectors = self._vectors(example, positives, negatives)
         others = (*positives.examples, *negatives.examples)
         where = PointFilter(
             class_name=options.class_name,
@@ -101,8 +114,8 @@ class Searcher:
             verdict_chance=found.verdict_chance,
             unlike_anything=found.unlike_anything,
             provider=next((each.provider for each in (example, *others) if each.provider), None),
-            load_ms=self._load_ms(forget=True),
-            embed_ms=embed_ms,
+            load_ms=self._load_ms(),
+            embed_ms=example.embed_ms,
             search_ms=milliseconds_since(started),
             positives=positives.names,
             negatives=negatives.names,
@@ -132,12 +145,11 @@ class Searcher:
             return Findings(hits=hits, verdict=verdict)
         return _nearest(self.networks[0], vectors[0], where, options)
 
-    def _load_ms(self, *, forget: bool = False) -> float:
+    def _load_ms(self) -> float:
         """What opening and loading took that no answer has shown yet."""
         total = sum(network.load_ms for network in self.networks)
-        if forget:
-            for network in self.networks:
-                network.load_ms = 0.0
+        for network in self.networks:
+            network.load_ms = 0.0
         return total
 
 

@@ -20,6 +20,7 @@ from search.commands.options import (
     DatasetOption,
     DistanceOption,
     collection_in_use,
+    similarity_option,
 )
 from search.whole.disk import FileState
 from search.whole.duplicates import ABOVE, Group, Member, find_duplicates
@@ -31,12 +32,9 @@ def duplicates(
     distance: DistanceOption = None,
     above: Annotated[
         float,
-        typer.Option(
+        similarity_option(
             "--above",
-            min=0,
-            max=1,
-            metavar="SIMILARITY",
-            help="From which cosine similarity on pictures are the same; 1: only those of the same bytes.",
+            "From which cosine similarity on pictures are the same; 1: only those of the same bytes.",
         ),
     ] = ABOVE,
     dataset: DatasetOption = None,

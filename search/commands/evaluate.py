@@ -25,6 +25,7 @@ from search.commands.options import (
     DistanceOption,
     HeadOption,
     VotersOption,
+    similarity_option,
 )
 from search.commands.parts import headed_parts, parts_json, parts_lines
 from search.commands.reliability import reliability_json, reliability_lines
@@ -67,12 +68,8 @@ def evaluate(
     k: VotersOption = SHOWN,
     near_above: Annotated[
         float,
-        typer.Option(
-            "--near-above",
-            min=0,
-            max=1,
-            metavar="SIMILARITY",
-            help="From which cosine similarity on pictures count as near-identical.",
+        similarity_option(
+            "--near-above", "From which cosine similarity on pictures count as near-identical."
         ),
     ] = NEAR_ABOVE,
     without_near: Annotated[

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from math import isnan
+from typing import Annotated, Any
 
 import typer
 
@@ -33,9 +34,22 @@ ClassOption = Annotated[
     str | None,
     typer.Option("--class", metavar="CLASS", help="Only pictures of this class; '' for those without one."),
 ]
+
 VotersOption = Annotated[
     int, typer.Option("--k", min=1, max=1_000, metavar="N", help="How many neighbours vote.")
 ]
+
+
+def similarity_option(name: str, help_text: str) -> Any:  # noqa: ANN401 - what typer.Option gives
+    """Of a cosine similarity, 0 to 1."""
+    return typer.Option(name, min=0, max=1, metavar="SIMILARITY", callback=_no_nan, help=help_text)
+
+
+def _no_nan(value: float) -> float:
+    """NaN is neither below the least nor above the most, and passes for any number with Typer."""
+    if isnan(value):
+        raise typer.BadParameter("it must be a number from 0 to 1")
+    return value
 
 
 @contextmanager

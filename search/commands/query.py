@@ -194,8 +194,8 @@ class _Session:
         wanted, unwanted = self._found(positives), self._found(negatives)
         sources = [source for image in images for source in self._find(image)]
         ands, nots = self._examples(wanted), self._examples(unwanted)
-        for source in sources:
-            self._answer(source, ands, nots)
+        for source, read in zip(sources, self._searcher.read_all(sources, self._options), strict=True):
+            self._answer(source, read, ands, nots)
 
     def _find(self, name: str) -> list[Source]:
         return self._searcher.find(name, dataset=self._options.dataset)
@@ -210,19 +210,23 @@ class _Session:
     def _read(self, sources: Sequence[Source]) -> Iterator[Example]:
         """What was named must be readable; of a folder, at least one picture."""
         missing = 0
-        for source in sources:
-            try:
-                yield self._searcher.read(source, self._options)
-            except PictureError as error:
-                missing += 1
-                if missing == len(sources):
-                    raise
-                self._say_failed(error)
+        for read in self._searcher.read_all(sources, self._options):
+            if not isinstance(read, PictureError):
+                yield read
+                continue
+            missing += 1
+            if missing == len(sources):
+                raise read
+            self._say_failed(read)
 
-    def _answer(self, source: Source, positives: ExampleSet, negatives: ExampleSet) -> None:
+    def _answer(
+        self, source: Source, read: Example | PictureError, positives: ExampleSet, negatives: ExampleSet
+    ) -> None:
         searcher, options = self._searcher, self._options
         try:
-            answer = searcher.answer(source, options, positives=positives, negatives=negatives)
+            if isinstance(read, PictureError):
+                raise read
+            answer = searcher.answer(read, options, positives=positives, negatives=negatives)
         except PictureError as error:
             if self._as_json:
                 typer.echo(json.dumps({"schema": 1, "query": source.name, "error": error.reason}))

@@ -154,3 +154,12 @@ def test_openvino_is_taken_by_itself_where_it_pays(
     device = SimpleNamespace(ep_metadata={"OPTIMIZATION_CAPABILITIES": capabilities})
     monkeypatch.setattr(providers, "_openvino_devices", lambda: iter([device]))
     assert providers._openvino_pays() is taken  # noqa: SLF001 - which processor this is, no test can choose
+
+
+def test_openvino_is_not_even_looked_for_where_pictures_are_few(
+    model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading the plugin alone takes longer than one of them."""
+    monkeypatch.setattr(providers, "_openvino_devices", lambda: pytest.fail("it was looked for"))
+    monkeypatch.setattr(providers, "has_cuda_driver", lambda: False)
+    assert Embedder.load(model.path, for_few=True).provider == CPU

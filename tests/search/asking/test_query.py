@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from exporter import ModelSpec
 from ingest.run import IngestRequest, StopRequest, run_ingest
 from ingest.target import Dataset
 from lookalike.console import Quiet
-from lookalike.embedder import Embedder
+from lookalike.embedder import BATCH_SIZE, FEW, Embedder
 from lookalike.errors import CollectionMissingError, ManifestError, PictureError, SkipReason, WeightsError
 from lookalike.manifest import Distance
 from lookalike.pictures.decoding import decode
@@ -26,8 +27,9 @@ from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike.stores.points import SearchHit
 from search.asking.answers import Answer, QueryOptions
-from search.asking.examples import ExampleSet
+from search.asking.examples import Example, ExampleSet
 from search.asking.query import Searcher
+from search.asking.sources import Source
 
 SCORE_TOLERANCE = 1e-3
 """On the score of a picture with itself: Qdrant squares and adds up float32."""
@@ -129,6 +131,12 @@ def ask(searcher: Searcher, name: str, options: QueryOptions) -> Answer:
     """One question by the one picture of a name."""
     [source] = searcher.find(name)
     return searcher.answer(source, options)
+
+
+def one_of(read: Example | PictureError) -> Example:
+    """A picture that could be read."""
+    assert isinstance(read, Example)
+    return read
 
 
 def paths(answer: Answer) -> list[str]:
@@ -250,6 +258,60 @@ def test_several_queries_share_one_session(library: Library, monkeypatch: pytest
     assert all(answer.embed_ms > 0 and answer.search_ms > 0 for answer in answers)
 
 
+def test_many_pictures_are_embedded_together(
+    library: Library, tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In batches, in order, with indexed and unreadable ones among them, and answered as each one alone."""
+    files = draw(tmp_path, *(f"{number:02}.png" for number in range(BATCH_SIZE + 3)), seed=5)
+    names = [*(str(file) for file in files), "cat/1.png"]
+    names[3:3] = [str(tmp_path / "gone.png")]
+    sizes: list[int] = []
+    embed = Embedder.embed
+    monkeypatch.setattr(Embedder, "embed", lambda one, p: (sizes.append(len(p)), embed(one, p))[1])
+    with library.opened() as searcher:
+        sources = [source for name in names for source in searcher.find(name)]
+        read = list(searcher.read_all(sources, QueryOptions()))
+        alone = ask(searcher, names[-2], QueryOptions())
+        together = searcher.answer(one_of(read[-2]), QueryOptions())
+    assert sizes == [BATCH_SIZE - 1, 4, 1]
+    assert isinstance(read[3], PictureError)
+    assert [one_of(each).name for each in read if each is not read[3]] == names[:3] + names[4:]
+    assert (one_of(read[-1]).provider, one_of(read[0]).provider) == (None, CPU)
+    assert paths(together) == paths(alone)
+    assert [hit.score for hit in together.hits] == pytest.approx([hit.score for hit in alone.hits], abs=1e-6)
+
+
+def test_no_more_pictures_are_read_than_are_soon_needed(
+    library: Library, searcher: Searcher, draw: Draw, tmp_path: Path
+) -> None:
+    """A folder of a million does not have to fit into memory."""
+    [file] = draw(tmp_path, "1.png")
+    taken: list[Source] = []
+    endless = (taken.append(source) or source for source in repeat(Source(name="1", file=file)))
+    assert next(iter(searcher.read_all(endless, QueryOptions())))
+    assert BATCH_SIZE <= len(taken) <= 3 * BATCH_SIZE
+
+
+def test_a_provider_that_starts_slowly_is_left_to_many_pictures(
+    library: Library, tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One picture is embedded before such a provider would have begun; a folder is worth the wait."""
+    files = draw(tmp_path, *(f"{number:02}.png" for number in range(FEW + 1)), seed=5)
+    asked: list[bool] = []
+    load = Embedder.load
+
+    def noted(path: Path, *, for_few: bool, **options: Any) -> Embedder:
+        asked.append(for_few)
+        return load(path, **options)
+
+    monkeypatch.setattr(Embedder, "load", noted)
+    with library.opened() as searcher:
+        for folder in (files[:1], files, files[:1]):
+            sources = [source for file in folder for source in searcher.find(str(file))]
+            assert len(list(searcher.read_all(sources, QueryOptions()))) == len(folder)
+    assert asked == [True, False]
+
+
 def test_an_indexed_picture_needs_no_model(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its stored vector is as good."""
     by_file = library.ask("dog/1.png")
@@ -289,12 +351,12 @@ def test_a_picture_is_decoded_once_for_all_networks(
     """And embedded by each."""
     decoded: list[str] = []
     embedded: list[int] = []
-    embed = Embedder.embed_one
+    embed = Embedder.embed
     monkeypatch.setattr(
         "search.asking.examples.decode",
         lambda s, name, **kw: (decoded.append(name), decode(s, name, **kw))[1],
     )
-    monkeypatch.setattr(Embedder, "embed_one", lambda one, p: (embedded.append(1), embed(one, p))[1])
+    monkeypatch.setattr(Embedder, "embed", lambda one, p: (embedded.append(1), embed(one, p))[1])
     names = [library.name(distance) for distance in Distance]
     with Searcher.opened(*names, store=library.store, settings=library.home, reporter=Quiet()) as searcher:
         answer = ask(searcher, str(library.root / "dog/1.png"), QueryOptions())
