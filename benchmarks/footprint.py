@@ -1,22 +1,27 @@
 """What does a picture take besides its vector? Bytes of an embedded collection's files, and of an ingest.
 
-    python benchmarks/footprint.py [--points 40000] [--dimension 512]
+    python benchmarks/footprint.py [--points 40000] [--dimension 512] [--listed 1000000] [--output FILE.json]
 
 The collection has payloads like those of ImageNet's training pictures, and its index is built. Files are
-counted by the blocks that they take. What an ingest keeps
-in memory of the pictures that it knows is Python's own count (tracemalloc).
+counted by the blocks that they take. What an ingest remembers of the pictures that it knows lies in a
+database, `listing` on the disk. What a further picture takes of its memory is the growth of the process's
+peak from a fifth of `--listed` pictures to all of them, since the database's cache does not grow with them.
 """
 
 import argparse
 import hashlib
-import tracemalloc
+import resource
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from machine import write_results
 from store import Case, Clusters, fresh_collection
 
 from ingest.changes import Known
+from ingest.listing import Listing
 from lookalike.manifest import StoredAs
 from lookalike.stores.points import ImagePoint, Payload
 
@@ -37,10 +42,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=40_000)
     parser.add_argument("--dimension", type=int, default=512)
+    parser.add_argument("--listed", type=int, default=1_000_000)
+    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    for part, taken in files(arguments.points, arguments.dimension).items():
-        print(f"{part:16} {taken / arguments.points:8.1f} bytes a picture")
-    print(f"{'in an ingest':16} {known(arguments.points) / arguments.points:8.1f} bytes a picture")
+    memory, listing = remembered(arguments.listed)  # first, while nothing else has made the peak
+    found = files(arguments.points, arguments.dimension)
+    taken = {part: size / arguments.points for part, size in found.items()}
+    taken |= {"listing": listing, "in an ingest's memory": memory}
+    for part, size in taken.items():
+        print(f"{part:22} {size:8.1f} bytes a picture")
+    rounded = {part: round(size, 1) for part, size in taken.items()}
+    write_results(arguments.output, {"points": arguments.points, "bytes_per_picture": rounded})
 
 
 def files(points: int, dimension: int) -> Mapping[str, int]:
@@ -60,14 +72,23 @@ def files(points: int, dimension: int) -> Mapping[str, int]:
         return _by_part(place.store.directory)
 
 
-def known(points: int) -> int:
-    """Bytes in which an ingest remembers so many pictures."""
-    tracemalloc.start()
-    remembered = Known.of("train", payloads(0, points))
-    taken, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    del remembered
-    return taken
+def remembered(points: int) -> tuple[float, float]:
+    """Bytes a picture of an ingest's memory, and of the disk, where so many are known and seen."""
+    few, sizes, peaks = points // 5, [], []
+    for number in (few, points):
+        with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
+            file = Path(folder) / "points.db"
+            known = Known("train", Listing.of(payloads(0, number), file))
+            for payload in payloads(0, number):
+                known.see(payload.path)
+            known.listing.save(file)
+            sizes.append(_bytes_of(file))
+            known.listing.close()
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES)
+    return (peaks[1] - peaks[0]) / (points - few), sizes[1] / points
+
+
+_MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 def payloads(start: int, count: int) -> Iterator[Payload]:

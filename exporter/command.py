@@ -1,6 +1,7 @@
 """The `exporter` command."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -13,6 +14,7 @@ from lookalike.errors import UsageError
 from lookalike.files import named_path
 from lookalike.manifest import Precision
 from lookalike.options import (
+    HeadOption,
     JsonOption,
     LayerOption,
     PoolingOption,
@@ -25,6 +27,7 @@ from lookalike.settings import Settings
 
 if TYPE_CHECKING:
     from exporter.fit import FitReport
+    from exporter.verify import VerifyReport
 
 CalibrateOption = Annotated[
     Path | None,
@@ -91,7 +94,11 @@ def list_models(as_json: JsonOption = False, verbose: Verbose = False) -> None: 
 
 @app.command("verify")
 def verify(
-    backbone: BackboneOption,
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", metavar="BACKBONE", help="resnet (ResNet101V2) or vgg (VGG16)."),
+    ] = None,
+    head: HeadOption = None,
     weights: WeightsOption = "imagenet",
     layer: LayerOption = None,
     pooling: PoolingOption = None,
@@ -105,19 +112,18 @@ def verify(
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
     """Check a model, and compare it with Keras; one of 16 or 8 bits is compared with that of 32."""
-    from exporter.verify import Comparison, verify_model
-
-    spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
+    if (head is None) == (backbone is None):
+        raise UsageError("--backbone or --head says what to verify; give one of them")
     if pictures is not None and precision is Precision.FP32:
         raise UsageError("--pictures are what fp16 and int8 are compared with fp32 on; add --precision")
-    folder = _folder(pictures, "--pictures")
     settings, reporter = Settings.from_environment(), StderrReporter()
-    spec = _calibrated(spec, calibrate or pictures, settings, reporter)
-    model, comparison = ready_model(spec, settings=settings, reporter=reporter), None
-    if precision is not Precision.FP32:
-        fp32 = ready_model(spec.in_fp32, settings=settings, reporter=reporter)
-        comparison = Comparison(fp32=fp32, pictures=folder)
-    report = verify_model(model, spec, comparison)
+    if backbone is not None:
+        spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
+        model, report = _verified(spec, calibrate, pictures, settings, reporter)
+    elif layer or pooling or calibrate or weights != "imagenet" or precision is not Precision.FP32:
+        raise UsageError("--head says which network it belongs to; leave --weights and the like out")
+    else:
+        model, report = _verified_head(head or "", settings, reporter)
     if as_json:
         typer.echo(json.dumps({"schema": 1, "path": str(model.path), **report.to_json()}))
     else:
@@ -165,6 +171,38 @@ def fit(
     with store_in_use(store, settings, reporter) as opened:
         report = fit_head(request, store=opened, settings=settings, reporter=reporter)
     typer.echo(json.dumps(_fit_json(report)) if as_json else _fit_text(report))
+
+
+def _verified(
+    spec: ModelSpec,
+    calibrate: Path | None,
+    pictures: Path | None,
+    settings: Settings,
+    reporter: StderrReporter,
+) -> "tuple[ModelFile, VerifyReport]":
+    from exporter.verify import Comparison, verify_model
+
+    folder = _folder(pictures, "--pictures")
+    spec = _calibrated(spec, calibrate or pictures, settings, reporter)
+    model, comparison = ready_model(spec, settings=settings, reporter=reporter), None
+    if spec.precision is not Precision.FP32:
+        fp32 = ready_model(spec.in_fp32, settings=settings, reporter=reporter)
+        comparison = Comparison(fp32=fp32, pictures=folder)
+    return model, verify_model(model, spec, comparison)
+
+
+def _verified_head(
+    name: str, settings: Settings, reporter: StderrReporter
+) -> "tuple[ModelFile, VerifyReport]":
+    """Beside a base of the model's own precision, whichever the head was fitted with."""
+    from exporter.heads import named_head
+    from exporter.verify import verify_headed_model
+
+    head = named_head(name, settings)
+    model = ready_model(head, settings=settings, reporter=reporter)
+    spec = replace(ModelSpec.of_collection(head.base), precision=model.manifest.precision)
+    base = ready_model(spec, settings=settings, reporter=reporter)
+    return model, verify_headed_model(model, head, base)
 
 
 def _calibrated(

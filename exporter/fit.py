@@ -6,11 +6,10 @@ class's number of pictures, and the seed.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +30,12 @@ from lookalike.console import Reporter
 from lookalike.errors import CollectionMissingError, LookalikeError, UsageError
 from lookalike.manifest import ModelManifest
 from lookalike.settings import Settings
-from lookalike.stores.points import FloatVector, usable_rows
+from lookalike.stores.points import FloatVector, Payload, usable_rows
 from lookalike.stores.protocol import Collection, Store, opened_together
+from lookalike.stores.reading import stored_vectors
 
 HELD_OUT = 0.2
 """The share of each class's pictures that nothing is learned from."""
-
-_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +213,7 @@ def _require_one_space(collections: Sequence[Collection]) -> None:
 def _pictures(collections: Sequence[Collection], classes: Sequence[str]) -> tuple[Pictures, Counter[LeftOut]]:
     """Each picture's bytes once, in the order of their hashes, with the class that all its points have."""
     left_out: Counter[LeftOut] = Counter()
-    found: dict[str, tuple[Collection, str]] = {}
+    found: dict[str, tuple[Collection, Payload]] = {}
     class_of: dict[str, set[str]] = {}
     for collection in collections:
         for payload in collection.scan():
@@ -225,7 +223,7 @@ def _pictures(collections: Sequence[Collection], classes: Sequence[str]) -> tupl
                 left_out[LeftOut.OTHER_CLASS] += 1
             else:
                 left_out[LeftOut.COPY] += payload.sha256 in found
-                found.setdefault(payload.sha256, (collection, payload.id))
+                found.setdefault(payload.sha256, (collection, payload))
                 class_of.setdefault(payload.sha256, set()).add(payload.class_name)
     _require_classes(classes, class_of, collections)
     usable = {sha256: min(names) for sha256, names in sorted(class_of.items()) if len(names) == 1}
@@ -236,9 +234,8 @@ def _pictures(collections: Sequence[Collection], classes: Sequence[str]) -> tupl
     dimension = collections[0].manifest.identity.dimension
     vectors = np.empty((len(kept), dimension), dtype=np.float32)
     for collection in collections:
-        rows = [(row, found[sha256][1]) for row, sha256 in enumerate(kept) if found[sha256][0] is collection]
-        for row, vector in _vectors(collection, rows):
-            vectors[row] = vector
+        rows = [row for row, sha256 in enumerate(kept) if found[sha256][0] is collection]
+        vectors[rows] = _vectors(collection, [found[kept[row]][1] for row in rows])
     return (
         Pictures(vectors=_units(vectors), classes=[usable[sha256] for sha256 in kept], sha256=kept),
         +left_out,
@@ -254,17 +251,11 @@ def _require_classes(
         raise UsageError(f"no picture of {there} is of the class {min(missing)!a}")
 
 
-def _vectors(collection: Collection, rows: Sequence[tuple[int, str]]) -> Iterator[tuple[int, FloatVector]]:
-    """A few at a time, since they come as Python's numbers."""
-    waiting = iter(rows)
-    while part := list(islice(waiting, _AT_ONCE)):
-        stored = collection.vectors([point for _, point in part])
-        for row, point in part:
-            if point not in stored:
-                raise LookalikeError(
-                    f"pictures of {collection.name} went meanwhile; run the same command again"
-                )
-            yield row, stored[point]
+def _vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatVector:
+    there, vectors = stored_vectors(collection, payloads)
+    if len(there) < len(payloads):
+        raise LookalikeError(f"pictures of {collection.name} went meanwhile; run the same command again")
+    return vectors
 
 
 def _units(vectors: FloatVector) -> FloatVector:
@@ -275,15 +266,16 @@ def _units(vectors: FloatVector) -> FloatVector:
 
 def _too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
     alone, unlabelled = left_out.get(LeftOut.ALONE, 0), left_out.get(LeftOut.UNLABELLED, 0)
-    there = f"{len(names)} {'class' if len(names) == 1 else 'classes'} of two pictures or more"
+    there = "is 1 class" if len(names) == 1 else f"are {len(names)} classes"
     more = (
         [f"{alone} more with one picture, which says nothing of what its class has in common"]
         if alone
         else []
     )
     more += [f"{unlabelled} pictures without a class"] if unlabelled else []
+    found = ", and ".join([f"{there} of two pictures or more", *more])
     return (
-        f"there are {', and '.join([there, *more])}; a head takes {FEWEST_CLASSES} classes of two. Put "
+        f"there {found}; a head takes {FEWEST_CLASSES} classes of two. Put "
         "pictures into folders named after their classes, or ingest with --labels"
     )
 

@@ -166,7 +166,7 @@ def check(training: LabelledUnits) -> None:
         raise LookalikeError("a vector to learn from is zero or not finite")
     counts = np.unique_counts(training.classes).counts
     if len(counts) < FEWEST_CLASSES:
-        raise UsageError(f"there is {len(counts)} class to learn from, and it takes {FEWEST_CLASSES}")
+        raise UsageError(f"one class to learn from is too few; it takes {FEWEST_CLASSES}")
     if counts.min() < FEWEST_PICTURES:
         raise UsageError("a class has one picture, which says nothing of what its pictures have in common")
 

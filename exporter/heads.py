@@ -175,7 +175,8 @@ def _read(path: Path) -> Head:
         ManifestError,
     ) as error:
         raise ModelError(
-            f"{path} is no head that lookalike wrote ({error}); bring it back, or fit it again"
+            f"{path} is no head that lookalike wrote ({error}); bring it back, or fit it again with: "
+            f"exporter fit --name {path.stem} --force"
         ) from error
 
 
@@ -193,10 +194,14 @@ def _parsed(path: Path) -> Head:
             _array(archive, name) for name in ("weight", "bias", "trained", "said")
         )
     said = parse_json(said.tobytes())
-    base = ModelManifest.from_json(said["base"])
+    base, classes, record = ModelManifest.from_json(said["base"]), said["classes"], said["record"]
     fits = weight.shape == (len(bias), base.identity.dimension)
     if not (fits and weight.dtype == np.float32 and bias.dtype == np.float32):
         raise ValueError("its arrays do not fit its base")
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise ValueError("its values are not finite")
+    if base.identity.head is not None or not isinstance(classes, list) or not isinstance(record, dict):
+        raise ValueError("what it says of itself is malformed")
     hashes = trained.tobytes().hex()
     width = 2 * _HASH_BYTES
     return Head(
@@ -204,7 +209,7 @@ def _parsed(path: Path) -> Head:
         base=base,
         weight=weight,
         bias=bias,
-        classes=tuple(map(str, said["classes"])),
+        classes=tuple(map(str, classes)),
         trained=frozenset(hashes[start : start + width] for start in range(0, len(hashes), width)),
-        record=said["record"],
+        record=record,
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from exporter.export import ModelFile, ModelSpec
 from exporter.graph import OUTPUT
+from exporter.heads import Head
 from exporter.network import INPUT
 from exporter.precision import trial_pictures
 from exporter.weights import FloatArray, LayerArrays, fingerprint, read_arrays
@@ -114,12 +115,28 @@ def verify_model(model: ModelFile, spec: ModelSpec, comparison: Comparison | Non
     return VerifyReport(checks=tuple(_checks(model, spec, comparison)))
 
 
+def verify_headed_model(model: ModelFile, head: Head, base: ModelFile) -> VerifyReport:
+    """Checks the one model of a head and its base against the head put on the base's vectors.
+
+    What is true of the base, `verify_model` says. Never raises for what it finds.
+    """
+    return VerifyReport(checks=tuple(_headed_checks(model, head, base)))
+
+
+def _headed_checks(model: ModelFile, head: Head, base: ModelFile) -> Iterator[Check]:
+    yield _check("ONNX checker", lambda: _check_file(model.path))
+    yield _check("input and output", lambda: _check_signature(model.path, len(head.bias)))
+    yield _check("manifest", lambda: _check_headed_manifest(model, head))
+    yield _check("session", lambda: _check_session(model, len(head.bias)))
+    yield _check("numpy side by side", lambda: _compare_with_numpy(model, head, base))
+
+
 def _checks(model: ModelFile, spec: ModelSpec, comparison: Comparison | None) -> Iterator[Check]:
     yield _check("ONNX checker", lambda: _check_file(model.path))
-    yield _check("input and output", lambda: _check_signature(model.path, spec))
+    yield _check("input and output", lambda: _check_signature(model.path, spec.dimension))
     yield _check("manifest", lambda: _check_manifest(model, spec))
     yield _check("weights fingerprint", lambda: _check_fingerprint(model, spec))
-    yield _check("session", lambda: _check_session(model.path, spec))
+    yield _check("session", lambda: _check_session(model, spec.dimension))
     if comparison is None:
         yield _check("Keras side by side", lambda: _compare_with_keras(model, spec))
     else:
@@ -153,7 +170,7 @@ def _check_file(path: Path) -> str:
     return f"{nodes} nodes, {len(model.graph.initializer)} initializers, opset {opset}"
 
 
-def _check_signature(path: Path, spec: ModelSpec) -> str:
+def _check_signature(path: Path, dimension: int) -> str:
     """uint8 `[N, 224, 224, 3]` in, float32 `[N, D]` out, and N is free."""
     from onnx import TensorProto
 
@@ -161,11 +178,11 @@ def _check_signature(path: Path, spec: ModelSpec) -> str:
     found = [_signature(value) for value in (*graph.input, *graph.output)]
     wanted = [
         (INPUT, TensorProto.UINT8, ("N", IMAGE_SIZE, IMAGE_SIZE, 3)),
-        (OUTPUT, TensorProto.FLOAT, ("N", spec.dimension)),
+        (OUTPUT, TensorProto.FLOAT, ("N", dimension)),
     ]
     if found != wanted:
         raise _MismatchError(f"the graph takes and gives {found} where {wanted} is wanted")
-    return f"{INPUT} uint8 [N, {IMAGE_SIZE}, {IMAGE_SIZE}, 3] -> {OUTPUT} float32 [N, {spec.dimension}]"
+    return f"{INPUT} uint8 [N, {IMAGE_SIZE}, {IMAGE_SIZE}, 3] -> {OUTPUT} float32 [N, {dimension}]"
 
 
 def _signature(value: "onnx.ValueInfoProto") -> tuple[str, int, tuple[str | int, ...]]:
@@ -175,11 +192,7 @@ def _signature(value: "onnx.ValueInfoProto") -> tuple[str, int, tuple[str | int,
 
 def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
     """The manifest inside the file is the one beside it, and says what was asked for."""
-    properties = {entry.key: entry.value for entry in _load(model.path).metadata_props}
-    if METADATA_KEY not in properties:
-        raise _MismatchError(f"{model.path} carries no manifest")
-    if _manifest(properties[METADATA_KEY]) != model.manifest:
-        raise _MismatchError(f"{model.path} carries another manifest than the one beside it")
+    _require_own_manifest(model)
     identity = model.manifest.identity
     found = (
         identity.backbone,
@@ -193,6 +206,25 @@ def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
         raise _MismatchError(f"the manifest is of {found} where {wanted} is wanted")
     bits = identity.precision if spec.precision is not Precision.FP16 else Precision.FP16
     return f"{identity.backbone} {identity.layer} {identity.pooling}, {bits}"
+
+
+def _check_headed_manifest(model: ModelFile, head: Head) -> str:
+    """The manifest inside the file is the one beside it, and of the head as it is now."""
+    _require_own_manifest(model)
+    identity = model.manifest.identity
+    if identity != head.identity:
+        raise _MismatchError(f"the manifest is of {identity} where {head.identity} is wanted")
+    return (
+        f"{identity.backbone} {identity.layer} {identity.pooling}, {identity.precision}, head {identity.head}"
+    )
+
+
+def _require_own_manifest(model: ModelFile) -> None:
+    properties = {entry.key: entry.value for entry in _load(model.path).metadata_props}
+    if METADATA_KEY not in properties:
+        raise _MismatchError(f"{model.path} carries no manifest")
+    if _manifest(properties[METADATA_KEY]) != model.manifest:
+        raise _MismatchError(f"{model.path} carries another manifest than the one beside it")
 
 
 def _manifest(text: str) -> ModelManifest | None:
@@ -213,16 +245,17 @@ def _check_fingerprint(model: ModelFile, spec: ModelSpec) -> str:
     return f"{found[:16]}... over {count:,} values in {path}"
 
 
-def _check_session(path: Path, spec: ModelSpec) -> str:
+def _check_session(model: ModelFile, dimension: int) -> str:
     """One picture and three of them run, and a picture's vector does not hang on its batch."""
-    embedder, pixels = Embedder.load(path, provider="cpu"), trial_pictures()
+    embedder, pixels = Embedder.load(model.path, provider="cpu"), trial_pictures()
     together, alone = embedder.embed(pixels), embedder.embed(pixels[:1])
-    if (alone.shape, together.shape) != ((1, spec.dimension), (len(pixels), spec.dimension)):
+    if (alone.shape, together.shape) != ((1, dimension), (len(pixels), dimension)):
         raise _MismatchError(f"batches of 1 and {len(pixels)} give {alone.shape} and {together.shape}")
     if not np.isfinite(together).all():
         raise _MismatchError("values are not finite")
     difference = _largest_difference(alone, together[:1])
-    allowed = BATCH_DIFFERENCE_AT_MOST if spec.precision is Precision.FP32 else ROUGH_BATCH_DIFFERENCE_AT_MOST
+    is_fp32 = model.manifest.precision is Precision.FP32
+    allowed = BATCH_DIFFERENCE_AT_MOST if is_fp32 else ROUGH_BATCH_DIFFERENCE_AT_MOST
     if not difference <= allowed:
         raise _MismatchError(f"a picture's vector differs by {difference:.1e} between batches of 1 and 3")
     return f"batches of 1 and {len(pixels)} agree to {difference:.1e} of the largest value"
@@ -252,6 +285,17 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
         raise _NotCheckedError(f"{len(pixels)} pictures in {folder} are too few to have {NEIGHBOURS} nearest")
     figures += f", {len(pixels)} pictures {f'of {folder}' if folder else 'of noise'}"
     if not is_good:
+        raise _MismatchError(figures)
+    return figures
+
+
+def _compare_with_numpy(model: ModelFile, head: Head, base: ModelFile) -> str:
+    """The head put on what the base says of the same pictures, which is what an ingest does."""
+    pixels = trial_pictures()
+    plain, found = (Embedder.load(each.path, provider="cpu").embed(pixels) for each in (base, model))
+    cosine = _lowest_cosine(head.apply(plain), found)
+    figures = f"cosine {cosine:.8f} (at least {COSINE_AT_LEAST}), {len(pixels)} pictures of noise"
+    if not cosine >= COSINE_AT_LEAST:
         raise _MismatchError(figures)
     return figures
 

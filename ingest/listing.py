@@ -105,6 +105,11 @@ class Listing:
         """What the point of a row carries."""
         return _payload(self._one("SELECT * FROM points WHERE rowid = ?", row))
 
+    def at(self, dataset: str, path: str) -> Payload | None:
+        """What the point of a path carries; None where there is none."""
+        row = self._one("SELECT * FROM points WHERE dataset = ? AND path = ?", dataset, path)
+        return None if row is None else _payload(row)
+
     def with_bytes(self, sha256: str) -> list[Payload]:
         """The points of these bytes, those that came first before the others."""
         rows = self._all("SELECT * FROM points WHERE sha256 = ? ORDER BY rowid", sha256)

@@ -199,7 +199,9 @@ def _targets(
     opened = opened_together([*wanted, *bases], open_one)
     targets = [each for each in opened if isinstance(each, Target)]
     collections = [each for each in opened if not isinstance(each, Target)]
-    return targets, StoredVectors(head, collections, request.dataset)
+    stored = StoredVectors(head, collections, request.dataset)
+    stack.callback(stored.close)
+    return targets, stored
 
 
 def find_pictures(root: Path, *, may_be_empty: bool = False) -> Iterator[FoundFile | Skipped]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from exporter import Head
+from ingest.listing import Listing
 from ingest.reading import ReadFile
 from ingest.target import Dataset
 from lookalike.errors import StoreError
@@ -23,6 +24,15 @@ def base_names(head: Head, store: Store) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Base:
+    """A collection of the base; `holds_folder` says that paths of the dataset mean the same files there."""
+
+    collection: Collection
+    listing: Listing
+    holds_folder: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
     """A point whose vector serves."""
 
@@ -34,30 +44,36 @@ class StoredVectors:
     """What open collections of a head's base know; nothing where there is no head."""
 
     def __init__(self, head: Head | None, collections: Sequence[Collection], dataset: Dataset) -> None:
-        self._head = head
-        self._by_sha256: dict[str, _Stored] = {}
-        self._by_path: dict[str, Payload] = {}
-        for collection in collections:
-            is_same_folder = collection.manifest.datasets.get(dataset.name) == str(dataset.root)
-            for payload in collection.scan():
-                self._by_sha256.setdefault(payload.sha256, _Stored(collection=collection, payload=payload))
-                if is_same_folder and payload.dataset == dataset.name:
-                    self._by_path[payload.path] = payload
+        self._head, self._dataset = head, dataset.name
+        self._bases = [
+            _Base(
+                collection=collection,
+                listing=_listing(collection),
+                holds_folder=collection.manifest.datasets.get(dataset.name) == str(dataset.root),
+            )
+            for collection in collections
+        ]
+
+    def close(self) -> None:
+        """Lets go of what is known; the collections are whoever's opened them."""
+        for base in self._bases:
+            base.listing.close()
 
     def has_bytes(self, sha256: str) -> bool:
         """Whether there is a vector for these very bytes."""
-        return sha256 in self._by_sha256
+        return any(base.listing.has_bytes(sha256) for base in self._bases)
 
     def unread(self, found: FoundFile) -> ReadFile | None:
         """A file whose size and time tell that its bytes are known; None where it must be read."""
-        known = self._by_path.get(found.path)
-        if known is None or (known.bytes, known.mtime_ns) != (found.bytes, found.mtime_ns):
-            return None
-        return ReadFile(found=found, sha256=known.sha256)
+        for base in self._bases:
+            known = base.listing.at(self._dataset, found.path) if base.holds_folder else None
+            if known is not None and (known.bytes, known.mtime_ns) == (found.bytes, found.mtime_ns):
+                return ReadFile(found=found, sha256=known.sha256)
+        return None
 
     def size(self, sha256: str) -> tuple[int, int]:
         """Width and height in pixels, as shown, of a picture that has a vector; zeros for others."""
-        stored = self._by_sha256.get(sha256)
+        stored = self._with_bytes(sha256)
         return (stored.payload.width, stored.payload.height) if stored else (0, 0)
 
     def vectors(self, hashes: Iterable[str]) -> Mapping[str, FloatVector]:
@@ -66,7 +82,7 @@ class StoredVectors:
         Raises:
             StoreError: somebody else removed a point meanwhile.
         """
-        wanted = {sha256: stored for sha256 in hashes if (stored := self._by_sha256.get(sha256))}
+        wanted = {sha256: stored for sha256 in hashes if (stored := self._with_bytes(sha256))}
         if not wanted or self._head is None:
             return {}
         found: dict[str, FloatVector] = {}
@@ -74,6 +90,13 @@ class StoredVectors:
             ids = [each.payload.id for each in wanted.values() if each.collection is collection]
             found |= collection.vectors(ids)
         return {sha256: self._headed(stored, found) for sha256, stored in wanted.items()}
+
+    def _with_bytes(self, sha256: str) -> _Stored | None:
+        """The first point of these bytes."""
+        for base in self._bases:
+            for payload in base.listing.with_bytes(sha256):
+                return _Stored(collection=base.collection, payload=payload)
+        return None
 
     def _headed(self, stored: _Stored, found: Mapping[str, FloatVector]) -> FloatVector:
         vector = found.get(stored.payload.id)
@@ -88,3 +111,9 @@ class StoredVectors:
                 f"{stored.payload.path}: its vector in {stored.collection.name} has no direction"
             )
         return np.asarray(headed[0], dtype=np.float32)
+
+
+def _listing(collection: Collection) -> Listing:
+    """What the last ingest has kept where it is still true, else what the store says."""
+    kept = Listing.kept(collection.listing) if collection.is_listed and collection.listing else None
+    return kept or Listing.of(collection.scan())

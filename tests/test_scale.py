@@ -32,6 +32,25 @@ def test_the_pages_tables_are_those_that_the_script_prints(scale: ModuleType) ->
     assert scale.with_tables(page) == page
 
 
+def test_measured_inputs_stand_where_they_are_said_to(scale: ModuleType) -> None:
+    """Whoever measures anew and changes the README's tables changes the inputs, too."""
+    readme = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    sections = {_anchor(section): section for section in re.split(r"^## ", readme, flags=re.MULTILINE)}
+    measured = [each for each in scale.INPUTS if "README.md#" in each.source]
+    assert len(measured) > 10
+    for each in measured:
+        section = sections[each.source.partition("#")[2].rstrip(")")]
+        summands = re.findall(r"\((\d+)\)", each.what)
+        assert not summands or each.value == pytest.approx(sum(map(int, summands)), abs=1)  # as rounded
+        for number in summands or [f"{each.value:,}"]:
+            assert re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d,]|\.\d)", section), (each, number)
+
+
+def _anchor(section: str) -> str:
+    """What a page's address says for a section, by its first line."""
+    return section.partition("\n")[0].strip().lower().replace(" ", "-")
+
+
 def test_a_layout_is_what_its_formulas_say(scale: ModuleType) -> None:
     """Worked out by hand for a thousand million vectors of 2048 values in int8, twice."""
     inputs = {each.symbol: each.value for each in scale.INPUTS}
@@ -43,7 +62,7 @@ def test_a_layout_is_what_its_formulas_say(scale: ModuleType) -> None:
     assert layout.nodes == math.ceil(max(memory / 128e9, disk / 4e12) / 0.8)
     assert layout.shards == 2 * layout.nodes
     points = 1e9 / layout.shards
-    a_shard = inputs["i2048"] * points * math.log(points) / (1e5 * math.log(1e5))
+    a_shard = inputs["i2048"] * points * math.log(points) / (2e4 * math.log(2e4))
     assert layout.index_s == pytest.approx(4 * a_shard)  # two shards a server, twice
 
 

@@ -35,6 +35,7 @@ from search.quality.comparisons import Comparison
 from search.quality.evaluation import NEAR_ABOVE, SHOWN, Estimate
 from search.quality.evaluations import EvaluationOptions, Plan, evaluated
 from search.quality.indexed import IndexFigures
+from search.quality.parts import PartFigures
 from search.quality.summary import ClassFigures, Evaluation, Fusion
 from search.ranking.fusion import FusionRule
 from search.ranking.vote import VoteRule
@@ -103,6 +104,7 @@ def evaluate(
     )
     done: list[Evaluation] = []
     gains: list[Sequence[Comparison]] = []
+    seen: list[Sequence[PartFigures]] = []
     with store_in_use(store, settings, reporter) as opened:
         plan = _plan(
             opened,
@@ -125,13 +127,14 @@ def evaluate(
                 typer.echo("\n".join([_text(setting.evaluation, setting.differences, options), *lines]))
             done.append(setting.evaluation)
             gains.append(setting.differences)
+            seen.append(parts or ())
         manifests = [opened.manifest(_first_collection(each)) for each in done] if page else []
     if table is not None:
         _write_csv(table, done)
     if plot is not None:
         write_plot(plot, done, seed=seed)
     if page is not None:
-        _write_page(page, done, gains, manifests, k, reporter)
+        _write_page(page, done, gains, seen, manifests, k, reporter)
 
 
 def _first_collection(evaluation: Evaluation) -> str:
@@ -142,6 +145,7 @@ def _write_page(
     path: Path,
     done: Sequence[Evaluation],
     gains: Sequence[Sequence[Comparison]],
+    seen: Sequence[Sequence[PartFigures]],
     manifests: Sequence[CollectionManifest],
     k: int,
     reporter: Reporter,
@@ -149,8 +153,10 @@ def _write_page(
     from search.pages.evaluation import EvaluationReport, section_view, write_evaluation_page
 
     sections = [
-        section_view(evaluation, number=number, manifest=manifest, differences=differences)
-        for number, (evaluation, manifest, differences) in enumerate(zip(done, manifests, gains, strict=True))
+        section_view(evaluation, number=number, manifest=manifest, differences=differences, parts=parts)
+        for number, (evaluation, manifest, differences, parts) in enumerate(
+            zip(done, manifests, gains, seen, strict=True)
+        )
     ]
     write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=k, sections=sections), reporter=reporter)
 

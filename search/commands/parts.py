@@ -10,18 +10,13 @@ from lookalike.errors import LookalikeError
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
 from search.quality.evaluation import Estimate
-from search.quality.parts import Part, PartFigures, parts_of
+from search.quality.parts import MEANINGS, PartFigures, parts_of
 from search.quality.summary import Evaluation
 
 SHOWN = {
     "precision_at_1": "precision@1",
     "precision_at_10": "precision@10",
     "mean_average_precision": "mean average precision",
-}
-_MEANING = {
-    Part.TRAINED: "seen classes, pictures that the head learned from: these figures flatter",
-    Part.HELD_OUT: "seen classes, pictures that it did not learn from",
-    Part.UNSEEN: "classes that it never saw",
 }
 
 
@@ -50,9 +45,9 @@ def headed_parts(
 
 
 def parts_lines(parts: Sequence[PartFigures] | None) -> Iterator[str]:
-    """A table for each part; of fused collections, what one of the heads saw was seen."""
+    """A table for each part."""
     for part in parts or ():
-        yield f"{part.pictures} pictures of {part.classes} classes: {_MEANING[part.part]}"
+        yield f"{part.pictures} pictures of {part.classes} classes: {MEANINGS[part.part]}"
         for key, title in SHOWN.items():
             found = part.figures[key]
             interval = "-" if isnan(found.low) else f"{found.low:.4f} - {found.high:.4f}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from lookalike.backbones import Pooling, backbone_named
 from lookalike.console import Reporter
 from lookalike.embedder import Embedder
 from lookalike.errors import PictureError, SkipReason, UsageError
-from lookalike.manifest import CollectionManifest
+from lookalike.manifest import CollectionManifest, collection_name
 from lookalike.pictures.decoding import Pixels, decode, decode_small
 from lookalike.pictures.files import opened, sha256_of
 from lookalike.pictures.thumbnails import Thumbnail, encoded
@@ -106,9 +106,12 @@ def require_average(name: str, manifest: CollectionManifest) -> None:
     """
     identity = manifest.identity
     if identity.head is not None:
+        plain = collection_name(
+            replace(identity, head=None), manifest.distance, official=manifest.weights.official
+        )
         raise UsageError(
             f"{name} cannot be explained cell by cell: its head takes a mean off before it compares, "
-            "which is no sum over cells. Explain by a collection of the network without the head"
+            f"which is no sum over cells. Explain by the network without the head: --collection {plain}"
         )
     why = {
         Pooling.MAX: "keep each channel's largest value, and say nothing of the other cells",

@@ -1,7 +1,7 @@
 """The page of `search evaluate --html`: figures, who is taken for whom, and the pictures behind it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from search.choice import file_of
 from search.pages.gallery import Gallery
 from search.pages.page import write_page
 from search.quality.comparisons import Comparison
+from search.quality.parts import MEANINGS, Part, PartFigures
 from search.quality.summary import Evaluation
 from search.ranking.vote import VoteRule
 
@@ -89,6 +90,7 @@ class SectionView:
     anchor: str
     evaluation: Evaluation
     differences: Sequence[Comparison]
+    parts: Sequence[PartFigures]
     score: str
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[CellView]]]
@@ -114,6 +116,7 @@ class EvaluationReport:
     k: int
     sections: Sequence[SectionView]
     rule: VoteRule = RULE
+    meanings: Mapping[Part, str] = field(default_factory=lambda: MEANINGS)
 
 
 def section_view(
@@ -122,9 +125,12 @@ def section_view(
     number: int,
     manifest: CollectionManifest,
     differences: Sequence[Comparison] = (),
+    parts: Sequence[PartFigures] = (),
     rule: VoteRule = RULE,
 ) -> SectionView:
     """A collection's evaluation as it is shown; `number` tells it from the page's other collections.
+
+    `parts` are those of what a head was learned from, where there is one.
 
     `manifest` is the collection's, of several fused that of the first, whose pictures they are.
     """
@@ -138,6 +144,7 @@ def section_view(
         anchor=f"s{number}",
         evaluation=evaluation,
         differences=differences,
+        parts=parts,
         score=_score_name(evaluation, manifest),
         columns=[names[column] for column in columns],
         rows=[(names[row], _cells(evaluation.confusion, row, columns, anchors)) for row in columns],

@@ -8,8 +8,8 @@ import numpy as np
 from lookalike.errors import UsageError
 from lookalike.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike.stores.protocol import Collection
+from lookalike.stores.reading import stored_vectors
 from search.quality.evaluation import LabelledVectors
-from search.reading import stored_vectors
 
 MIN_PICTURES = 2
 

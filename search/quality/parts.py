@@ -22,6 +22,14 @@ class Part(StrEnum):
     """Of a class that was never seen."""
 
 
+MEANINGS = {
+    Part.TRAINED: "seen classes, pictures that the head learned from: these figures flatter",
+    Part.HELD_OUT: "seen classes, pictures that it did not learn from",
+    Part.UNSEEN: "classes that it never saw",
+}
+"""What people are told of a part; of fused collections, what one of the heads saw was seen."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartFigures:
     """The figures of the queries of one part."""

@@ -13,7 +13,7 @@ from lookalike.console import Reporter
 from lookalike.errors import UsageError
 from lookalike.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike.stores.protocol import Collection
-from search.reading import stored_vectors
+from lookalike.stores.reading import stored_vectors
 from search.whole.disk import FileState, Offers, PictureFile, looked_at, verified
 from search.whole.every import is_small
 from search.whole.exact import ExactSearch, IntVector, Nearest

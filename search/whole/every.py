@@ -8,7 +8,7 @@ import numpy as np
 
 from lookalike.stores.points import EVERYTHING, Payload, PointFilter, ScoredId, SearchHit
 from lookalike.stores.protocol import Collection
-from search.reading import AT_ONCE, stored_vectors
+from lookalike.stores.reading import AT_ONCE, stored_vectors
 from search.whole.exact import ExactSearch
 
 Neighbours = tuple[Payload, list[SearchHit]]

@@ -9,7 +9,7 @@ from lookalike.errors import CollectionError
 from lookalike.manifest import CollectionManifest
 from lookalike.stores.points import EVERYTHING, FloatVector, Payload, PointFilter
 from lookalike.stores.protocol import Collection
-from search.reading import stored_vectors
+from lookalike.stores.reading import stored_vectors
 from search.whole.projection import Projection, Trust, measure, project, sample
 
 

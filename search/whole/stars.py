@@ -9,7 +9,7 @@ import numpy as np
 
 from lookalike.stores.points import Payload, PointFilter, ScoredId
 from lookalike.stores.protocol import Collection
-from search.reading import AT_ONCE, stored_vectors
+from lookalike.stores.reading import AT_ONCE, stored_vectors
 from search.whole.exact import FloatVector, IntVector, Nearest
 
 FIRST_LIMIT = 16

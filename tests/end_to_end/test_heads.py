@@ -156,7 +156,7 @@ def test_explain_says_why_it_cannot(fitted: Any) -> None:
     """The head's mean is no part of any cell."""
     done = fitted("search", "explain", "ant/00.png", "ant/01.png", "--collection", headed(fitted))
     assert done.code == 2
-    assert "without the head" in done.err
+    assert f"--collection {base(fitted)}" in done.err
 
 
 def test_a_head_that_is_gone_is_said_with_what_to_do(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
@@ -190,6 +190,62 @@ def test_another_head_of_the_name_is_taken_by_rebuild(fitted: Any, make_shell: A
     assert (done.json[0]["points"], done.json[0]["embedded"]) == (36, 0)
     [now] = [each for each in status(shell) if "-pets-" in each["name"]]
     assert now["manifest"]["identity"]["dimension"] == 8
+
+
+def test_verify_compares_a_head_with_its_base(fitted: Any) -> None:
+    """Every check of its model is made; the network and its options follow from the head."""
+    done = fitted("exporter", "verify", "--head", "pets", "--json")
+    assert done.code == 0, done.err
+    assert {check["outcome"] for check in done.json[0]["checks"]} == {"ok"}
+    for words in ([], ["--head", "pets", "--backbone", "vgg"], ["--head", "pets", "--pooling", "max"]):
+        assert fitted("exporter", "verify", *words).code == 2
+
+
+def test_labels_go_with_a_head(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
+    """A table's class is the head's collection's, and its vectors are taken from the base all the same."""
+    shell = copied(fitted, make_shell, tmp_path)
+    table = tmp_path / "labels.csv"
+    table.write_text("path,class\nant/00.png,cow\nbee/00.png,\n")
+    words = ("ingest", "run", fitted.folder / "pictures", "--head", "pets", "--json")
+    done = shell(*words, "--distance", "cosine", "--distance", "euclid", "--labels", table)
+    assert done.code == 0, done.err
+    assert [(each["added"], each["updated"]) for each in done.json[0]["collections"]] == [(0, 2), (36, 0)]
+    assert done.json[0]["from_stored"] == 36
+    classes = {each["name"]: each["classes"] for each in status(shell) if "-pets-" in each["name"]}
+    assert list(classes.values()) == [{"ant": 11, "bee": 11, "cow": 13, "": 1}] * 2
+    assert [each["updated"] for each in shell(*words).json[0]["collections"]] == [2]
+
+
+def test_every_way_to_ask_takes_a_head(fitted: Any) -> None:
+    """A file, a folder, an indexed picture by path and by id, more examples, and two collections fused."""
+    pictures = fitted.folder / "pictures"
+    asked = ("search", "query", "--head", "pets", "--json", "--limit", "3")
+    by_file = fitted(*asked, pictures / "ant" / "00.png")
+    [own] = fitted(*asked, "--include-self", "--limit", "1", pictures / "ant" / "00.png").json[0]["hits"]
+    by_id = fitted(*asked, own["id"])
+    by_path = fitted(*asked, "ant/00.png")
+    found = [[hit["path"] for hit in done.json[0]["hits"]] for done in (by_file, by_id, by_path)]
+    assert len(found[0]) == 3
+    assert found[0] == found[1] == found[2]
+    assert {each["collection"] for done in (by_file, by_id) for each in done.json} == {headed(fitted)}
+    folder = fitted(*asked, pictures / "cow")
+    assert folder.code == 0
+    assert len(folder.json) == 12
+    several = fitted(*asked, own["id"], "--and", pictures / "ant" / "01.png", "--not", "bee/00.png")
+    assert several.code == 0, several.err
+    fused = fitted(
+        "search",
+        "query",
+        "ant/00.png",
+        "--collection",
+        base(fitted),
+        "--collection",
+        headed(fitted),
+        "--json",
+    )
+    assert fused.code == 0, fused.err
+    assert fused.json[0]["hits"][0]["class"] == "ant"
+    assert fitted(*asked, "ant/00.png", "--backbone", "both").code == 2
 
 
 def test_wrong_usage_is_2(fitted: Any) -> None:

@@ -1,5 +1,6 @@
 """Heads from collections: what is held out, what a head keeps, what is refused. Heads' models, too."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -221,6 +222,47 @@ def test_a_damaged_head_is_said(home: Settings, content: bytes) -> None:
         named_head("pets", home)
 
 
+def changed(head: Head, home: Settings, **changes: object) -> None:
+    """The head's file with other arrays, or with other words in what it says."""
+    path = write_head(head, home)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    said = json.loads(arrays["said"].tobytes())
+    for key, value in changes.items():
+        if key in arrays:
+            arrays[key] = value
+        else:
+            said[key] = value
+    arrays["said"] = np.frombuffer(json.dumps(said).encode(), dtype=np.uint8)
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def test_a_head_that_cannot_be_computed_with_is_said(home: Settings, base: ModelFile) -> None:
+    """Values that are not finite, shapes that do not fit, words of another kind, and a head on a head."""
+    head = learned(
+        FitRequest(collections=["c"], name="pets"), base.manifest, pictures_of({"a": 4, "b": 4}), {}
+    )
+    changed(head, home)
+    assert named_head("pets", home).key == head.key
+    identity = head.base.identity.with_head("pets-00000000", dimension=64)
+    for change in (
+        {"weight": np.full_like(head.weight, np.nan)},
+        {"bias": np.full_like(head.bias, np.inf)},
+        {"weight": head.weight[:, :9]},
+        {"weight": head.weight.astype(np.float64)},
+        {"bias": np.float32(3)},
+        {"record": [1]},
+        {"record": None},
+        {"classes": "abc"},
+        {"classes": {"a": 1}},
+        {"base": replace(head.base, identity=identity).to_json()},
+    ):
+        changed(head, home, **change)
+        with pytest.raises(ModelError, match=r"pets\.npz is no head .*exporter fit --name pets --force"):
+            named_head("pets", home)
+
+
 def test_a_head_is_never_unpickled(home: Settings, tmp_path: Path) -> None:
     """Others' files are data."""
     path = head_path("pets", home)
@@ -249,7 +291,9 @@ def test_too_little_to_learn_from_is_refused(home: Settings, base: ModelFile) ->
     """Unlabelled points only, one class, one picture a class, a class that nobody has."""
     pictures = pictures_of({"cat": 4, "dog": 1})
     name = stored(home, base, pictures)
-    with pytest.raises(UsageError, match="1 class of two pictures or more, and 1 more with one picture"):
+    with pytest.raises(
+        UsageError, match="there is 1 class of two pictures or more, and 1 more with one picture"
+    ):
         fitted(home, name)
     with pytest.raises(UsageError, match="'cow'"):
         fitted(home, name, classes=["cow", "cat"])

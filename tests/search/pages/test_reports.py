@@ -28,6 +28,7 @@ from search.pages.query import query_report, write_query_page
 from search.quality.comparisons import Contest, compared
 from search.quality.evaluation import LabelledVectors, leave_one_out
 from search.quality.labelled import LabelledPictures
+from search.quality.parts import MEANINGS, Part, PartFigures, parts_of
 from search.quality.summary import Evaluation, summed_up
 from search.ranking.vote import Verdict, VoteRule
 from search.whole.disk import FileState
@@ -129,7 +130,7 @@ def query_page(collection: Collection, path: Path, *outcomes: Answer | Unanswere
 
 
 def evaluated_page(collection: Collection, path: Path, *evaluations: Evaluation) -> ReadPage:
-    """The page of these, read; each is compared with the first."""
+    """The page of these, read; each is compared with the first, and has a head."""
     first, *_ = evaluations
     sections = []
     for number, each in enumerate(evaluations):
@@ -141,9 +142,20 @@ def evaluated_page(collection: Collection, path: Path, *evaluations: Evaluation)
             is_partial=True,
         )
         gains = compared([contest] if number else [])
-        sections.append(section_view(each, number=number, manifest=collection.manifest, differences=gains))
+        section = section_view(
+            each, number=number, manifest=collection.manifest, differences=gains, parts=parts_seen(each)
+        )
+        sections.append(section)
     write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=10, sections=sections), reporter=Quiet())
     return read_page(path)
+
+
+def parts_seen(evaluation: Evaluation) -> list[PartFigures]:
+    """Of a head that learned from every other picture of the first two classes."""
+    payloads = evaluation.pictures.payloads
+    classes = evaluation.pictures.vectors.names[:2]
+    trained = {each.sha256 for each in payloads[::2] if each.class_name in classes}
+    return list(parts_of(evaluation.values, payloads, trained=trained, classes=classes))
 
 
 def group(collection: Collection, kept: int, *others: int) -> Group:
@@ -495,6 +507,25 @@ def test_several_collections_stand_side_by_side(collection: Collection, tmp_path
     assert "no certain difference" in page.text
     assert "corrected for these 3 comparisons" in page.text
     assert "vgg16-cosine, over 36 shared pictures" in page.text
+
+
+def test_an_evaluation_tells_apart_what_a_head_saw(collection: Collection, tmp_path: Path) -> None:
+    """Every figure of every part with its interval; nothing where there is no head."""
+    page = evaluated_page(collection, tmp_path / "a.html", collection.evaluation)
+    text = page.text.replace("\N{NO-BREAK SPACE}", " ")
+    parts = parts_seen(collection.evaluation)
+    assert [part.part for part in parts] == [*Part]
+    for part in parts:
+        assert f"{part.part}: {MEANINGS[part.part]}" in text
+    for key, name in FIGURES.items():
+        found = [part.figures[key] for part in parts]
+        said = (f"{100 * f.value:.1f} %{100 * f.low:.1f} to {100 * f.high:.1f} %" for f in found)
+        assert name + "".join(said) in text
+    section = section_view(collection.evaluation, number=0, manifest=collection.manifest)
+    report = EvaluationReport(figures=FIGURES, k=10, sections=[section])
+    write_evaluation_page(tmp_path / "b.html", report, reporter=Quiet())
+    assert "What the head saw" in page.text
+    assert "What the head saw" not in read_page(tmp_path / "b.html").text
 
 
 LONG = "resnet101v2-conv5_block1_preact_relu-w5b0ab088-{0} + vgg16-block4_pool-max-w2cd5ce3e-{0} (calibrated)"

@@ -15,9 +15,9 @@ from made_collections import STORES, collection_of, point_of, store_of
 from lookalike.console import Quiet
 from lookalike.errors import UsageError
 from lookalike.manifest import Distance
+from lookalike.stores import reading
 from lookalike.stores.points import ImagePoint, PointFilter
 from lookalike.stores.protocol import Store
-from search import reading
 from search.whole import duplicates, every, stars
 from search.whole.disk import FileState
 from search.whole.duplicates import Group, KeptBecause, find_duplicates

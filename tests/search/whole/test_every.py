@@ -8,9 +8,9 @@ import pytest
 from made_collections import STORES, collection_of, point_of, store_of
 
 from lookalike.manifest import Distance
+from lookalike.stores import reading
 from lookalike.stores.points import ImagePoint, PointFilter
 from lookalike.stores.protocol import Collection, Store
-from search import reading
 from search.whole import every
 from search.whole.every import every_neighbours, is_small
 

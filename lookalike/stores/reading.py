@@ -1,4 +1,4 @@
-"""Vectors of many pictures, read in parts: what every room above needs of a collection."""
+"""Vectors of many pictures, read in parts."""
 
 from collections.abc import Sequence
 
