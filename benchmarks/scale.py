@@ -37,8 +37,8 @@ FOOTPRINT = README.format("footprint")
 PLANNING = "[Qdrant, capacity planning](https://qdrant.tech/documentation/capacity-planning/)"
 
 INPUTS = (
-    Input("r512", 7.2, "pictures/s", "whole ingest, VGG16 to `block5_pool`", EMBEDDING),
-    Input("r2048", 14.5, "pictures/s", "whole ingest, ResNet101V2, 30 of its 33 blocks", EMBEDDING),
+    Input("r512", 4.7, "pictures/s", "whole ingest, fp32, VGG16 to `block5_pool`", EMBEDDING),
+    Input("r2048", 9.1, "pictures/s", "whole ingest, fp32, ResNet101V2, 30 of its 33 blocks", EMBEDDING),
     Input("w512", 3884, "points/s", "upserts of 256, 512 x 20,000", STORES),
     Input("w2048", 2089, "points/s", "upserts of 256, 2048 x 20,000", STORES),
     Input("i512", 15.5, "s", "index built, 512 x 20,000", STORES),
