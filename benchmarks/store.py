@@ -1,7 +1,7 @@
 """How fast is a store, and how much does its index find? Upserts, exact and indexed queries, disk.
 
     python benchmarks/store.py [--dimension 512 2048] [--points 20000 100000] [--quantize none int8 int4]
-                               [--queries 200] [--store URL] [--output store.json]
+                               [--queries 200] [--search-ef 32 64 256] [--store URL] [--output store.json]
 
 Without `--store` it is the embedded store, each case in a temporary folder of its own; with it a Qdrant
 server, on which a collection with a name of its own is made and deleted. The vectors are synthetic:
@@ -50,7 +50,7 @@ from lookalike.manifest import (
     WeightsSource,
 )
 from lookalike.settings import Settings
-from lookalike.stores import embedded
+from lookalike.stores import embedded, server
 from lookalike.stores.choice import open_store
 from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload, PointFilter
 from lookalike.stores.protocol import Collection, Store
@@ -97,6 +97,9 @@ def main() -> None:
     parser.add_argument("--dimension", type=int, nargs="+", default=[512, 2048])
     parser.add_argument("--points", type=int, nargs="+", default=[20_000, 100_000])
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument(
+        "--search-ef", type=int, nargs="+", default=[], help="candidates to keep in view, beside our own"
+    )
     parser.add_argument("--store", metavar="URL", help="of a Qdrant server; default: the embedded store")
     parser.add_argument("--quantize", type=StoredAs, nargs="+", default=[StoredAs.NONE])
     parser.add_argument("--output", type=Path, metavar="JSON")
@@ -115,14 +118,16 @@ def main() -> None:
             "dimension": case.dimension,
             "points": case.points,
             "quantize": case.quantize,
-            "figures": measure(case, queries=arguments.queries, url=arguments.store),
+            "figures": measure(
+                case, queries=arguments.queries, url=arguments.store, in_view=arguments.search_ef
+            ),
         }
         for case in cases
     ]
     write_results(arguments.output, {"cases": measured})
 
 
-def measure(case: Case, *, queries: int, url: str | None) -> dict[str, str]:
+def measure(case: Case, *, queries: int, url: str | None, in_view: Sequence[int] = ()) -> dict[str, str]:
     """Fills a collection, asks it, builds its index, asks it again; the figures as they are said."""
     figures: dict[str, str] = {}
 
@@ -145,6 +150,12 @@ def measure(case: Case, *, queries: int, url: str | None) -> dict[str, str]:
         with reopened(place, name, "with index", say) as collection:
             ask(collection, "indexed", truth, say)
             ask(collection, "indexed, one left out", truth, say, where=LEFT_OUT)
+            for number in in_view:
+                with (
+                    mock.patch.multiple(embedded, SEARCH_EF=number),
+                    mock.patch.multiple(server, SEARCH_EF=number),
+                ):
+                    ask(collection, f"indexed, {number} in view", truth, say)
         if memory := place.memory(name, truth.queries):
             say("memory", memory)
     return figures
