@@ -1,0 +1,98 @@
+"""How long fitting a head takes and how much memory, on vectors of a size of one's choice.
+
+    python benchmarks/fit.py [--points 10000] [--dimension 2048] [--classes 100] [--rounds 3]
+        [--output FILE.json]
+
+An embedded collection is filled with random clouds, one a class. Each round is a process of its own that
+does all that `exporter fit` does but for the ONNX model, for which there are no weights: it reads the
+vectors, holds a fifth out, chooses and fits the layer, asks what it gained, and writes the head. Besides the
+clock the processor's time is said, which other work on the machine lengthens less.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+from evaluate import fill
+from machine import describe, write_results
+
+from exporter.export import ModelFile
+from exporter.fit import FitRequest, fit_head
+from exporter.heads import Head
+from lookalike.console import Quiet
+from lookalike.manifest import CollectionManifest, ModelManifest
+from lookalike.settings import Settings
+from lookalike.stores.embedded import EmbeddedStore
+
+MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
+
+
+def main() -> None:
+    """Prints a line a round, and the medians."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--points", type=int, default=10_000)
+    parser.add_argument("--dimension", type=int, default=2048)
+    parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--once", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.once:
+        print(json.dumps(fitted(arguments.once)))
+        return
+    print(describe())
+    with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
+        fill(Path(folder), arguments.points, arguments.dimension, arguments.classes)
+        words = [sys.executable, __file__, "--once", folder]
+        rounds = []
+        for _ in range(arguments.rounds):
+            rounds.append(json.loads(subprocess.run(words, check=True, capture_output=True).stdout))
+            print(rounds[-1], flush=True)
+    median = {key: statistics.median(each[key] for each in rounds) for key in ("seconds", "cpu_s", "peak_mb")}
+    size = f"{arguments.points} x {arguments.dimension}, {arguments.classes} classes"
+    print(
+        f"median of {arguments.rounds}, {size}: {median['seconds']:.1f} s, {median['cpu_s']:.1f} s of the "
+        f"processor, peak {median['peak_mb']:.0f} MB"
+    )
+    write_results(arguments.output, {"of": size, "rounds": rounds, "median": median})
+
+
+def fitted(folder: Path) -> dict[str, object]:
+    """Fits a head to the one collection of a folder: what it took, and what was chosen."""
+    settings = replace(Settings.from_environment(), home=folder)
+    store = EmbeddedStore(settings.qdrant_dir)
+    request = FitRequest(collections=store.names(), name="measured", force=True)
+    with mock.patch("exporter.fit.ready_model", no_model):
+        started = time.perf_counter()
+        head = fit_head(request, store=store, settings=settings, reporter=Quiet()).head
+        seconds = time.perf_counter() - started
+    method = head.record["method"]
+    return {
+        "seconds": round(seconds, 2),
+        "cpu_s": round(time.process_time(), 2),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES / 2**20, 1),
+        "method": f"{method['method']} {method['pull']:g}",
+    }
+
+
+def no_model(wanted: CollectionManifest | Head, **_: object) -> ModelFile:
+    """In the place of what makes models: a manifest, and a file that there is not."""
+    manifest = ModelManifest(
+        identity=wanted.identity,
+        weights=wanted.base.weights if isinstance(wanted, Head) else wanted.weights,
+        graph_revision=1,
+        exporter_version="0",
+    )
+    return ModelFile(path=Path("none.onnx"), manifest=manifest)
+
+
+if __name__ == "__main__":
+    main()
