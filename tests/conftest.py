@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zlib
@@ -27,6 +28,10 @@ QDRANT_URL = os.environ.get("QDRANT_URL")
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 """As `search.whole.projection` has it; here OpenMP is often loaded before that is asked for anything."""
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - where systems have it, a file system in memory
+MEMORY_BYTES = 8 * 2**30
+"""Twice what all tests together leave there at a time."""
 
 WriteWeights = Callable[..., Path]
 Draw = Callable[..., list[Path]]
@@ -90,10 +95,16 @@ class Shell:
         return self("ingest", "run", *words, *self.model)
 
 
+def pytest_configure() -> None:
+    """Puts the tests' folders into memory where there is room: collections wait for a disk at each write."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Here and not in the folders that read them, so that a plain `pytest` knows the options too."""
     parser.addoption(
-        "--all-photos", action="store_true", help="compare neighbours on every photo, not on ten a class"
+        "--all-photos", action="store_true", help="compare neighbours on every photo, not on three a class"
     )
     parser.addoption("--torture", action="store_true", help="do the damage of tests/torture at full length")
 

@@ -1,9 +1,9 @@
 """The README stays true: commands, options, variables, exit codes and reasons."""
 
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,36 +25,41 @@ def section(title: str) -> str:
     return found[2]
 
 
-def help_options(command: str) -> dict[str, set[str]]:
+@pytest.fixture(scope="module", params=COMMANDS)
+def command(request: pytest.FixtureRequest) -> str:
+    """Each in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def options(
+    command: str, make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, set[str]]:
     """Subcommand -> the options in its help."""
-    options = {}
+    shell, options = make_shell(tmp_path_factory.mktemp("help")), {}
     for name in COMMANDS[command]:
-        program = Path(sys.executable).parent / command
-        said = subprocess.run([program, name, "--help"], capture_output=True, text=True, check=True).stdout
-        options[name] = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", said)) - {"--help"}
+        done = shell(command, name, "--help")
+        assert done.code == 0
+        options[name] = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", done.out)) - {"--help"}
     return options
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_is_in_the_readme_and_no_other(command: str) -> None:
+def test_every_option_is_in_the_readme_and_no_other(command: str, options: dict[str, set[str]]) -> None:
     """What `--help` lists and what the command's section lists are the same."""
-    there = set().union(*help_options(command).values())
+    there = set().union(*options.values())
     rows = re.findall(r"^\| (`--.*?) \|", section(command), re.MULTILINE)
     documented = {option for row in rows for option in re.findall(r"--[a-z][a-z-]*", row)}
     assert documented | {"--json", "--verbose"} == there
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_options_are_listed_with_their_subcommands(command: str) -> None:
+def test_options_are_listed_with_their_subcommands(command: str, options: dict[str, set[str]]) -> None:
     """The column `of` names exactly the subcommands that take an option."""
-    options = help_options(command)
     for names, of in re.findall(r"^\| (`--.*?) \| ([a-z, ]+) \|", section(command), re.MULTILINE):
         for option in re.findall(r"--[a-z][a-z-]*", names):
             takers = {name for name, taken in options.items() if option in taken}
             assert takers == set(of.split(", ")), option
 
 
-@pytest.mark.parametrize("command", COMMANDS)
 def test_every_subcommand_is_in_the_readme(command: str) -> None:
     """Each one stands there as it is typed."""
     for name in COMMANDS[command]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -196,15 +197,18 @@ def test_a_collection_of_another_space_is_6(shell: Any, pictures: Path) -> None:
 
 
 def test_a_store_in_use_is_7(shell: Any, pictures: Path) -> None:
-    """The process that holds it is named; waiting is limited."""
+    """The process that holds it is named; waiting is limited, for a writer and a reader."""
     (report,) = shell.ingest("pictures", "--json").json
-    store = EmbeddedStore(shell.folder / "home/qdrant")
-    for words in (
+    commands = (
         ("ingest", "run", "pictures", *shell.model),
         ("search", "query", "pictures/circle/crimson.png"),
+    )
+    with (
+        EmbeddedStore(shell.folder / "home/qdrant").open(report["collections"][0]["name"]),
+        ThreadPoolExecutor() as pool,
     ):
-        with store.open(report["collections"][0]["name"]):
-            done = shell(*words)
+        ended = list(pool.map(lambda words: shell.cold(*words), commands))
+    for done in ended:
         assert done.code == 7
         assert f"process {os.getpid()}" in done.err
         assert "waited 10 s" in done.err

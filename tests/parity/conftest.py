@@ -4,7 +4,7 @@ import functools
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from exporter import ModelFile, ModelSpec, ready_model
+from lookalike.console import Quiet
+from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.pictures.decoding import decode
+from lookalike.settings import Settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by TensorFlow when it is imported
 
@@ -32,6 +36,14 @@ TAPS = {
 """Layers whose outputs are compared: of the first block, in the middle, before an activation, the last."""
 
 BATCH_SIZES = (1, 5)
+
+REAL = {
+    "vgg16": ("block5_pool", "vgg16_imagenet_notop.h5"),
+    "resnet101v2": ("conv5_block1_preact_relu", "resnet101v2_imagenet_conv1_to_conv4.h5"),
+}
+"""The layer for which there are real weights, and their file."""
+
+PHOTOS_A_CLASS = 3
 
 Pictures = NDArray[np.uint8]
 Floats = NDArray[np.floating[Any]]
@@ -55,6 +67,28 @@ class Judge:
     prepared: Floats
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Real:
+    """A network with real weights, exported to `settings`' home, and what it makes of photos.
+
+    `files` are the photos, `pixels` uint8 `[N, 224, 224, 3]` what is decoded of them, `vectors` float32
+    `[N, D]` the model's.
+    """
+
+    spec: ModelSpec
+    settings: Settings
+    model: ModelFile
+    files: Sequence[Path]
+    pixels: Pictures
+    vectors: NDArray[np.float32]
+
+    def embed(self, model: ModelFile, some: slice = slice(None)) -> NDArray[np.float32]:
+        """What a model makes of some of the photos, float32 `[n, D]`."""
+        embedder, pixels = Embedder.load(model.path, provider="cpu"), self.pixels[some]
+        starts = range(0, len(pixels), BATCH_SIZE)
+        return np.concatenate([embedder.embed(pixels[start : start + BATCH_SIZE]) for start in starts])
+
+
 @pytest.fixture(scope="session")
 def keras() -> Any:
     """Keras, where it is installed."""
@@ -62,9 +96,34 @@ def keras() -> Any:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of shared weights and photos, there or not."""
-    return SHARED
+def photos(pytestconfig: pytest.Config) -> tuple[Sequence[Path], Pictures]:
+    """Files and pixels of the first photos of every class, or of all of them with `--all-photos`."""
+    folders = sorted(path for path in SHARED.glob("photos/*") if path.is_dir())
+    if not folders:
+        pytest.skip(f"no photos in {SHARED / 'photos'}")
+    count = None if pytestconfig.getoption("--all-photos") else PHOTOS_A_CLASS
+    files = [file for folder in folders for file in sorted(folder.glob("*.jpg"))[:count]]
+    return files, np.stack([decode(io.BytesIO(file.read_bytes()), file.name).pixels for file in files])
+
+
+@pytest.fixture(scope="session", params=REAL)
+def real(
+    request: pytest.FixtureRequest,
+    photos: tuple[Sequence[Path], Pictures],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Real:
+    """Each network for which there are real weights, exported and run over the photos once."""
+    layer, name = REAL[request.param]
+    weights = SHARED / "weights" / name
+    if not weights.is_file():
+        pytest.skip(f"no real weights in {weights}")
+    settings = Settings(home=tmp_path_factory.mktemp("real"), provider="cpu")
+    spec = ModelSpec.of(request.param, layer=layer, weights=str(weights))
+    model = ready_model(spec, settings=settings, reporter=Quiet())
+    files, pixels = photos
+    unused = np.empty((0, spec.dimension), np.float32)
+    bare = Real(spec=spec, settings=settings, model=model, files=files, pixels=pixels, vectors=unused)
+    return replace(bare, vectors=bare.embed(model))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,122 @@
+"""Real weights, real photos: what Keras, fewer bits and heads make of them, beside the same fp32 vectors."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from exporter import Head, ready_model
+from exporter.export import calibrated
+from exporter.verify import FP16_COSINE_AT_LEAST, INT8_OVERLAP_AT_LEAST
+from lookalike.console import Quiet
+from lookalike.embedder import BATCH_SIZE
+from lookalike.manifest import Precision
+
+pytestmark = pytest.mark.filterwarnings(
+    # Keras turns TensorFlow's tensors into arrays in a way that NumPy 2 no longer likes.
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning",
+)
+
+NEIGHBOURS = 10
+SAME_AT_LEAST = 0.995
+"""Of all neighbours; the rest is left to photos so equally near that the last digit decides."""
+
+HEAD_COSINE_AT_LEAST = 0.99999
+"""Between what the graph gives and what NumPy makes of the base's vectors."""
+
+FEW = 15
+"""Photos, at least, for what has to be near for each alone; neighbours want twice as many."""
+
+Vectors = NDArray[np.float32]
+
+
+def test_neighbours_are_those_of_keras(real: Any, keras: Any) -> None:
+    """Cosine over average-pooled vectors, each photo looked up among all the others."""
+    assert _same_neighbours(_embed_with_keras(keras, real), real.vectors) >= SAME_AT_LEAST
+
+
+def test_fp16_keeps_vectors(real: Any) -> None:
+    """As near as `exporter verify` asks for."""
+    model = ready_model(
+        replace(real.spec, precision=Precision.FP16), settings=real.settings, reporter=Quiet()
+    )
+    few = _some(real, FEW)
+    assert _cosines(real.vectors[few], real.embed(model, few)).min() >= FP16_COSINE_AT_LEAST
+
+
+def test_int8_keeps_neighbours(real: Any, tmp_path: Path) -> None:
+    """As many as `exporter verify` asks for, where every other photo was calibrated on."""
+    few = _some(real, 2 * FEW)
+    for number, photo in enumerate(real.files[few][::2]):
+        shutil.copyfile(photo, tmp_path / f"{number}.jpg")
+    spec = replace(real.spec, precision=Precision.INT8)
+    spec = calibrated(spec, tmp_path, settings=real.settings, reporter=Quiet())
+    model = ready_model(spec, settings=real.settings, reporter=Quiet())
+    assert _same_neighbours(real.vectors[few], real.embed(model, few)) >= INT8_OVERLAP_AT_LEAST
+
+
+@pytest.mark.parametrize("real", ["vgg16"], indirect=True)
+def test_a_head_gives_the_same_for_pictures_and_stored_vectors(real: Any) -> None:
+    """The one model of network and head, against the head put on raw and on normalised vectors."""
+    random = np.random.default_rng(0)
+    head = Head(
+        name="pets",
+        base=real.model.manifest,
+        weight=(np.eye(512) + 0.1 * random.normal(size=(512, 512))).astype(np.float32),
+        bias=(-0.02 * random.random(512)).astype(np.float32),
+        classes=["cat"],
+        trained=frozenset(),
+        record={},
+    )
+    few = _some(real, FEW)
+    plain = real.vectors[few]
+    found = real.embed(ready_model(head, settings=real.settings, reporter=Quiet()), few)
+    for stored in (plain, plain / np.linalg.norm(plain, axis=1, keepdims=True)):
+        expected = head.apply(stored)
+        assert (found * expected).sum(axis=1).min() >= HEAD_COSINE_AT_LEAST
+        assert _same_neighbours(expected, found) >= SAME_AT_LEAST
+    assert replace(head, bias=head.bias + 1).key != head.key
+
+
+def _some(real: Any, count: int) -> slice:
+    """So many photos or a few more, of every class."""
+    return slice(None, None, max(1, len(real.files) // count))
+
+
+def _embed_with_keras(keras: Any, real: Any) -> Vectors:
+    applications, options = keras.applications, {"include_top": False, "input_shape": (224, 224, 3)}
+    if real.spec.backbone.name == "vgg16":
+        whole, prepare = applications.VGG16(weights=None, **options), applications.vgg16.preprocess_input
+        whole.load_weights(real.spec.weights)
+    else:
+        whole = applications.ResNet101V2(weights=None, **options)
+        prepare = applications.resnet_v2.preprocess_input
+        whole.load_weights(real.spec.weights, by_name=True)
+    features = whole.get_layer(real.spec.layer).output
+    part = keras.Model(whole.input, keras.layers.GlobalAveragePooling2D()(features))
+    batches = [real.pixels[start : start + BATCH_SIZE] for start in range(0, len(real.pixels), BATCH_SIZE)]
+    return np.concatenate([part.predict_on_batch(prepare(batch.astype(np.float32))) for batch in batches])
+
+
+def _same_neighbours(expected: Vectors, found: Vectors) -> float:
+    """Which part of every photo's neighbours both have."""
+    pairs = zip(_neighbours(expected), _neighbours(found), strict=True)
+    return sum(len({*one} & {*other}) for one, other in pairs) / (NEIGHBOURS * len(expected))
+
+
+def _neighbours(vectors: Vectors) -> list[list[int]]:
+    """For every photo the indices of the others nearest to it."""
+    directions = vectors.astype(np.float64) / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = directions @ directions.T
+    np.fill_diagonal(cosines, -np.inf)
+    nearest: list[list[int]] = np.argsort(-cosines, axis=1)[:, :NEIGHBOURS].tolist()
+    return nearest
+
+
+def _cosines(expected: Vectors, found: Vectors) -> NDArray[np.float64]:
+    a, b = expected.astype(np.float64), found.astype(np.float64)
+    return np.asarray((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1))
