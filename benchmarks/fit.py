@@ -24,9 +24,9 @@ from unittest import mock
 from evaluate import fill
 from machine import describe, write_results
 
-from exporter.export import ModelFile
 from exporter.fit import FitRequest, fit_head
 from exporter.heads import Head
+from exporter.models import ModelFile
 from lookalike.console import Quiet
 from lookalike.manifest import CollectionManifest, ModelManifest
 from lookalike.settings import Settings

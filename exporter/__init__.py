@@ -6,19 +6,13 @@ collections this version's models do not fit; `calibrated` finds the quantizatio
 `named_head` and `head_of` find a new last layer.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exporter.export import (
-        FeatureModel,
-        ModelFile,
-        ModelSpec,
-        calibrated,
-        outdated,
-        ready_model,
-        unpooled_model,
-    )
+    from exporter.export import FeatureModel, ModelSpec, calibrated, unpooled_model
     from exporter.heads import Head, head_name, head_of, head_path, named_head
+    from exporter.models import ModelFile, outdated, ready_model
 
 __all__ = [
     "FeatureModel",
@@ -35,11 +29,15 @@ __all__ = [
     "unpooled_model",
 ]
 
+_HOMES = {
+    **dict.fromkeys(["Head", "head_name", "head_of", "head_path", "named_head"], "heads"),
+    **dict.fromkeys(["ModelFile", "outdated", "ready_model"], "models"),
+}
+"""The modules of names that are not `export`'s."""
+
 
 def __getattr__(name: str) -> object:
     """Imports what is in `__all__` when it is asked for: the command must not wait for it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from exporter import export, heads
-
-    return getattr(export if hasattr(export, name) else heads, name)
+    return getattr(import_module(f"exporter.{_HOMES.get(name, 'export')}"), name)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from exporter.export import ModelFile, ModelSpec, calibrated, export_to, known_models, ready_model
+from exporter.export import ModelSpec, calibrated, export_to
+from exporter.models import ModelFile, known_models, ready_model
 from lookalike.backbones import BACKBONES
 from lookalike.console import StderrReporter, Verbose, command_app, run_command
 from lookalike.errors import UsageError

@@ -1,7 +1,6 @@
 """From a backbone, a layer, a pooling and weights to a model file that is ready to run.
 
-Beside each model of ours lies a card, a `.json` with its manifest and the size and time of its weights
-file, so that the right model is found without opening it. The embedder reads the manifest in the model.
+The embedder reads the manifest in the model; `models` finds it by the card beside it.
 """
 
 import json
@@ -12,8 +11,10 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from exporter import models
 from exporter.graph import build_graph
 from exporter.heads import Head
+from exporter.models import ModelFile, known_models, model_at_hand, model_path, require_current
 from exporter.network import Flatten, Network, SubNetwork
 from exporter.onnx_file import OnnxModel, write_onnx
 from exporter.precision import calibration, has_int8, kept_in_fp32, write_fp16, write_int8
@@ -29,7 +30,6 @@ from lookalike.files import atomic_path, named_path, parse_json, sweep_partials,
 from lookalike.manifest import (
     FLOAT32,
     METADATA_KEY,
-    SCHEMA_VERSION,
     CollectionManifest,
     ModelIdentity,
     ModelManifest,
@@ -42,9 +42,6 @@ from lookalike.pictures.decoding import preprocessing_id
 from lookalike.pictures.sampling import sample_of
 from lookalike.settings import Settings
 from lookalike.stores.points import MAX_DIMENSION
-
-GRAPH_REVISION = 1
-"""Raised whenever the same identity is built into another graph, so that models are exported anew."""
 
 CALIBRATED_ON = 64
 """Pictures of the folder, where it has so many; figures for so many are in benchmarks/README.md."""
@@ -175,14 +172,6 @@ def _check_tap(backbone: Backbone, tap: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFile:
-    """An exported model: the `.onnx` and what it says of itself."""
-
-    path: Path
-    manifest: ModelManifest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureModel:
     """A model whose output `[N, H * W * C]` is a whole feature map in that order; `shape` is `(H, W, C)`."""
 
@@ -190,28 +179,24 @@ class FeatureModel:
     shape: tuple[int, int, int]
 
 
-def ready_model(
+def made_model(
     wanted: "ModelSpec | Head | CollectionManifest", *, settings: Settings, reporter: Reporter
 ) -> ModelFile:
-    """The model for a spec or a head, or of a collection; exported where it is not here.
+    """The model of `ready_model`, which has not found it for a collection.
 
     Raises:
-        WeightsError: the weights cannot be had or do not fit.
-        ManifestError: the weights of a collection are not what they were when it was made.
-        StoreLockedError: another process has been making a model all the while.
+        WeightsError, ManifestError, StoreLockedError: as `ready_model`.
     """
     if isinstance(wanted, Head):
         from exporter.headed import ready_headed_model
 
         return ready_headed_model(wanted, settings=settings, reporter=reporter)
     if isinstance(wanted, CollectionManifest):
-        _require_current(wanted)
         if wanted.identity.head is not None:
             from exporter.headed import model_of_headed_collection
 
             return model_of_headed_collection(wanted, settings=settings, reporter=reporter)
-        spec = _to_search_with(wanted)
-        return _model_of_collection(wanted, spec, wanted.identity, settings, reporter)
+        return _model_of_collection(wanted, _to_search_with(wanted), wanted.identity, settings, reporter)
     return _model_of_spec(wanted, settings, reporter)
 
 
@@ -222,7 +207,7 @@ def unpooled_model(wanted: CollectionManifest, *, settings: Settings, reporter: 
         UsageError: the collection's layer gives vectors, and there is nothing that was pooled.
         WeightsError, ManifestError, StoreLockedError: as `ready_model`.
     """
-    _require_current(wanted)
+    require_current(wanted)
     spec = _to_search_with(wanted)
     if spec.pooling is Pooling.NONE:
         raise UsageError(f"{spec.backbone.title}'s {spec.layer} gives vectors; it has no pooling to undo")
@@ -303,20 +288,6 @@ def _check_writable(path: Path) -> None:
         raise UsageError(f"{path} cannot be written: you may not write to {folder}")
 
 
-def known_models(settings: Settings) -> list[ModelFile]:
-    """The models in `settings.models_dir`, by name; what cannot be read is not one."""
-    models = []
-    for card in sorted(settings.models_dir.glob("*.json")):
-        path = card.with_suffix(".onnx")
-        try:
-            manifest = ModelManifest.from_json(parse_json(card.read_text(encoding="utf-8"))["manifest"])
-        except (OSError, ValueError, KeyError, TypeError, ManifestError):
-            continue
-        if path.is_file():
-            models.append(ModelFile(path=path, manifest=manifest))
-    return models
-
-
 def _model_of_spec(spec: ModelSpec, settings: Settings, reporter: Reporter) -> ModelFile:
     """Found, or made; whoever waited for another process finds what that one made."""
     if (model := _known_model(spec, settings)) is not None:
@@ -360,13 +331,8 @@ def _model_of_collection(
     reporter: Reporter,
 ) -> ModelFile:
     """The model with this identity, by the weights of a collection."""
-    current = [
-        model
-        for model in known_models(settings)
-        if model.manifest.identity == identity and model.manifest.graph_revision == GRAPH_REVISION
-    ]
-    if current:
-        return min(current, key=lambda model: model.manifest.precision is not spec.precision)
+    if (model := model_at_hand(identity, settings, precision=spec.precision)) is not None:
+        return model
     if wanted.weights.kind is WeightsKind.FILE and not Path(spec.weights).is_file():
         raise WeightsError(
             f"the model of {wanted.collection} is not here any more, and neither are its weights "
@@ -384,35 +350,10 @@ def _model_of_collection(
     return model
 
 
-def _require_current(wanted: CollectionManifest) -> None:
-    """Pictures are prepared by this version's code, whatever the model file on the disk was made for."""
-    if differing := outdated(wanted):
-        name = wanted.collection
-        raise ManifestError(
-            f"collection {name} was made by another version: {'; '.join(differing)}. Make it anew with: "
-            f"ingest rebuild {name}, or search it with the version that made it"
-        )
-
-
 def _to_search_with(manifest: CollectionManifest) -> ModelSpec:
     """What one query is embedded with: fp16 is for many pictures on a GPU, and its space is that of fp32."""
     spec = ModelSpec.of_collection(manifest)
     return replace(spec, precision=Precision.FP32) if spec.precision is Precision.FP16 else spec
-
-
-def outdated(manifest: CollectionManifest) -> list[str]:
-    """In what a collection is unlike those that this version makes; nothing where it can be used."""
-    identity = manifest.identity
-    sides = {
-        "preprocessing": (identity.preprocessing, preprocessing_id(backbone_named(identity.backbone))),
-        "precision": (identity.precision, _space_of(manifest)),
-        "schema": (manifest.schema, SCHEMA_VERSION),
-    }
-    return [f"{key} is {old} there and {new} here" for key, (old, new) in sides.items() if old != new]
-
-
-def _space_of(manifest: CollectionManifest) -> str:
-    return manifest.quantization.precision if manifest.quantization else FLOAT32
 
 
 def _fits(model: ModelFile, spec: ModelSpec) -> bool:
@@ -421,7 +362,7 @@ def _fits(model: ModelFile, spec: ModelSpec) -> bool:
         (identity.backbone, identity.layer, identity.pooling, identity.preprocessing, identity.precision)
         == (spec.backbone.name, spec.layer, spec.pooling, preprocessing_id(spec.backbone), spec.space)
         and identity.head is None
-    ) and (model.manifest.graph_revision, model.manifest.precision) == (GRAPH_REVISION, spec.precision)
+    ) and (model.manifest.graph_revision, model.manifest.precision) == (models.GRAPH_REVISION, spec.precision)
 
 
 def _same_source(model: ModelFile, weights: str) -> bool:
@@ -511,20 +452,11 @@ def _manifest(spec: ModelSpec, source: WeightsSource, weights_fingerprint: str) 
             dimension=spec.dimension,
         ),
         weights=source,
-        graph_revision=GRAPH_REVISION,
+        graph_revision=models.GRAPH_REVISION,
         exporter_version=__version__,
         precision=spec.precision,
         quantization=spec.quantization,
     )
-
-
-def model_path(manifest: ModelManifest, settings: Settings) -> Path:
-    """Keyed by the identity and the graph revision, with a readable beginning."""
-    identity, precision = manifest.identity, manifest.precision
-    tap = f"{identity.backbone}-{identity.layer}-{identity.pooling}"
-    if precision is not Precision.FP32:
-        tap += f"-{precision}"
-    return settings.models_dir / f"{tap}-{identity.key}-r{manifest.graph_revision}.onnx"
 
 
 def _stat(path: Path) -> dict[str, int]:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from exporter.export import ready_model
 from exporter.fitting import (
     FEWEST_CLASSES,
     FEWEST_PICTURES,
@@ -26,6 +25,7 @@ from exporter.fitting import (
     fit_layer,
 )
 from exporter.heads import Head, check_name, head_path, write_head
+from exporter.models import ready_model
 from lookalike.console import Reporter
 from lookalike.errors import CollectionMissingError, LookalikeError, UsageError
 from lookalike.manifest import ModelManifest

@@ -4,17 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from exporter.export import (
-    EXPORT_TIMEOUT_S,
-    GRAPH_REVISION,
-    ModelFile,
-    ModelSpec,
-    known_models,
-    model_path,
-    ready_model,
-)
+from exporter import models
+from exporter.export import EXPORT_TIMEOUT_S, ModelSpec
 from exporter.graph import OUTPUT
 from exporter.heads import Head, head_of
+from exporter.models import ModelFile, model_at_hand, model_path, ready_model
 from lookalike import __version__, locks
 from lookalike.console import Reporter
 from lookalike.errors import ManifestError
@@ -35,7 +29,7 @@ def ready_headed_model(head: Head, *, settings: Settings, reporter: Reporter) ->
         WeightsError: the base's weights cannot be had.
         ManifestError: they are not what they were when the head was fitted.
     """
-    if (model := _known(head.identity, settings)) is not None:
+    if (model := model_at_hand(head.identity, settings, precision=head.base.precision)) is not None:
         return model
     base = ready_model(ModelSpec.of_collection(head.base), settings=settings, reporter=reporter)
     if base.manifest.identity != head.base.identity:
@@ -46,7 +40,7 @@ def ready_headed_model(head: Head, *, settings: Settings, reporter: Reporter) ->
     manifest = ModelManifest(
         identity=head.identity,
         weights=base.manifest.weights,
-        graph_revision=GRAPH_REVISION,
+        graph_revision=models.GRAPH_REVISION,
         exporter_version=__version__,
         precision=base.manifest.precision,
         quantization=base.manifest.quantization,
@@ -70,17 +64,8 @@ def model_of_headed_collection(
         ManifestError: the head is not here, or another one has its name now.
         WeightsError, ManifestError: as `ready_headed_model`.
     """
-    if (model := _known(wanted.identity, settings)) is not None:
-        return model
     head = head_of(wanted.identity, settings, collection=wanted.collection)
     return ready_headed_model(head, settings=settings, reporter=reporter)
-
-
-def _known(identity: ModelIdentity, settings: Settings) -> ModelFile | None:
-    for model in known_models(settings):
-        if model.manifest.identity == identity and model.manifest.graph_revision == GRAPH_REVISION:
-            return model
-    return None
 
 
 def _shown(identity: ModelIdentity) -> str:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.export import ModelFile, ModelSpec
+from exporter.export import ModelSpec
 from exporter.graph import OUTPUT
 from exporter.heads import Head
+from exporter.models import ModelFile
 from exporter.network import INPUT
 from exporter.precision import trial_pictures
 from exporter.weights import FloatArray, LayerArrays, fingerprint, read_arrays

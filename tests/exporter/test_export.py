@@ -18,7 +18,8 @@ import onnx
 import pytest
 
 from exporter import ModelFile, ModelSpec, export, ready_model, unpooled_model
-from exporter.export import export_to, known_models
+from exporter.export import export_to
+from exporter.models import known_models
 from exporter.vgg16 import vgg16
 from lookalike import locks
 from lookalike.backbones import VGG16, Pooling
@@ -118,7 +119,7 @@ def test_another_graph_revision_is_exported_anew(
 ) -> None:
     """A model that an older version built in another way is not used."""
     first = ready_model(spec, settings=home, reporter=Quiet())
-    monkeypatch.setattr("exporter.export.GRAPH_REVISION", first.manifest.graph_revision + 1)
+    monkeypatch.setattr("exporter.models.GRAPH_REVISION", first.manifest.graph_revision + 1)
     second = ready_model(spec, settings=home, reporter=Quiet())
     assert second.path != first.path
     assert second.manifest.identity == first.manifest.identity

@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 import pytest
 
-from exporter.export import ModelFile, ModelSpec, export_to
+from exporter.export import ModelSpec, export_to
+from exporter.models import ModelFile
 from lookalike.backbones import Pooling
 from lookalike.console import Quiet
 from lookalike.embedder import Embedder

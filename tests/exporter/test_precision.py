@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from exporter.export import ModelFile, ModelSpec, calibrated, ready_model, unpooled_model
+from exporter.export import ModelSpec, calibrated, unpooled_model
+from exporter.models import ModelFile, ready_model
 from exporter.precision import kept_in_fp32, trial_pictures
 from exporter.resnet101v2 import resnet101v2
 from exporter.verify import Comparison, Outcome, verify_model

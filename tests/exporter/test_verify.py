@@ -11,7 +11,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from exporter.export import ModelFile, ModelSpec, ready_model
+from exporter.export import ModelSpec
+from exporter.models import ModelFile, ready_model
 from exporter.verify import Check, Outcome, verify_model
 from lookalike.backbones import Pooling
 from lookalike.console import Quiet

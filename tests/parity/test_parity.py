@@ -11,7 +11,8 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from exporter.export import ModelFile, ModelSpec, export_to, ready_model
+from exporter.export import ModelSpec, export_to
+from exporter.models import ModelFile, ready_model
 from lookalike.backbones import BACKBONES, Pooling
 from lookalike.console import Quiet
 from lookalike.embedder import Embedder

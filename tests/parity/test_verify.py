@@ -9,7 +9,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from exporter.export import ModelFile, ModelSpec, export_to
+from exporter.export import ModelSpec, export_to
+from exporter.models import ModelFile
 from exporter.verify import Check, Outcome, verify_model
 from lookalike.console import Quiet
 from lookalike.settings import Settings
