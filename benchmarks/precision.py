@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from embed import bare
 from machine import describe
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from lookalike.console import Quiet
 from lookalike.embedder import Embedder
 from lookalike.manifest import Precision
 from lookalike.pictures.sampling import sample_of
+from lookalike.providers import load_runtime
 from lookalike.settings import Settings
 
 NEIGHBOURS = 10
@@ -76,10 +76,11 @@ def operators(path: Path, home: Path) -> list[str]:
     """What ONNX Runtime makes of a graph, most frequent first: `QLinearConv` is a convolution in int8."""
     import onnx
 
-    options = onnxruntime.SessionOptions()
+    runtime = load_runtime()
+    options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.optimized_model_filepath = str(home / "optimised.onnx")
-    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     nodes = onnx.load(options.optimized_model_filepath).graph.node
     return [f"{count} {kind}" for kind, count in Counter(node.op_type for node in nodes).most_common()]
 
