@@ -277,6 +277,18 @@ def test_a_query_of_one_collection_whose_file_is_gone_cannot_be_asked_of_both(
         ask("cat/1.png", other=other)
 
 
+def test_a_query_of_one_collection_that_lies_nobody_knows_where_is_told_so(
+    both_stores: Store, fill: Fill, home: Settings
+) -> None:
+    """A dataset may have been taken in on another machine."""
+    other = {key: value for key, value in OTHER.items() if key != "cat/1.png"}
+    names = [fill(both_stores, ONE), fill(both_stores, other, distance=Distance.EUCLID)]
+    with opened(names, both_stores, home) as searcher:
+        [source] = searcher.find("cat/1.png")
+        with pytest.raises(PictureError, match=r"not in every collection.*nobody knows where that lies"):
+            searcher.read(replace(source, file=None), QueryOptions())
+
+
 def test_examples_are_combined_in_each_network_and_left_out(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:

@@ -417,6 +417,17 @@ def test_a_picture_may_come_from_standard_input(
     assert paths(answer) == paths(ask(searcher, str(file), QueryOptions()))
 
 
+def test_more_than_may_be_held_is_refused_from_standard_input(
+    searcher: Searcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a picture that cannot be read, so that others of the same query are answered."""
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(bytes(100))))
+    monkeypatch.setattr("lookalike.pictures.files.MAX_PIPED_BYTES", 99)
+    [read] = searcher.read_all(searcher.find("-"), QueryOptions())
+    assert isinstance(read, PictureError)
+    assert read.reason is SkipReason.TOO_LARGE
+
+
 def test_a_file_whose_name_begins_with_a_tilde_is_found(
     library: Library, searcher: Searcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
