@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from machine import describe
+from machine import MAXRSS_BYTES, describe
 from PIL import Image
 
 MODEL = ("--backbone", "vgg", "--layer", "block1_conv1")
@@ -31,9 +31,7 @@ started = time.perf_counter()
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
-"""Starts a command from a small process: on Linux a peak begins at that of the process which started it.
-
-Linux counts in KiB, macOS in bytes."""
+"""Starts a command from a small process: on Linux a peak begins at that of the process which started it."""
 
 
 def main() -> None:
@@ -73,7 +71,7 @@ def timed(command: list[str]) -> tuple[float, float]:
         [sys.executable, "-S", "-c", WATCHED, *command], check=True, capture_output=True, text=True
     )
     seconds, peak = run.stdout.split()
-    return float(seconds), int(peak) / (2**20 if sys.platform == "darwin" else 2**10)
+    return float(seconds), int(peak) * MAXRSS_BYTES / 2**20
 
 
 def program(name: str) -> str:

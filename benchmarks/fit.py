@@ -11,7 +11,6 @@ clock the processor's time is said, which other work on the machine lengthens le
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 from unittest import mock
 
 from evaluate import fill
-from machine import describe, write_results
+from machine import describe, peak_bytes, write_results
 
 from exporter.fit import FitRequest, fit_head
 from exporter.heads import Head
@@ -31,8 +30,6 @@ from lookalike.console import Quiet
 from lookalike.manifest import CollectionManifest, ModelManifest
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedStore
-
-MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 def main() -> None:
@@ -78,7 +75,7 @@ def fitted(folder: Path) -> dict[str, object]:
     return {
         "seconds": round(seconds, 2),
         "cpu_s": round(time.process_time(), 2),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES / 2**20, 1),
+        "peak_mb": round(peak_bytes() / 2**20, 1),
         "method": f"{method['method']} {method['pull']:g}",
     }
 

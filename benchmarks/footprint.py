@@ -10,14 +10,12 @@ peak from a fifth of `--listed` pictures to all of them, since the database's ca
 
 import argparse
 import hashlib
-import resource
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from machine import write_results
+from machine import peak_bytes, write_results
 from store import Case, Clusters, fresh_collection
 
 from ingest.changes import Known
@@ -84,11 +82,8 @@ def remembered(points: int) -> tuple[float, float]:
             known.listing.save(file)
             sizes.append(_bytes_of(file))
             known.listing.close()
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES)
+        peaks.append(peak_bytes())
     return (peaks[1] - peaks[0]) / (points - few), sizes[1] / points
-
-
-_MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 def payloads(start: int, count: int) -> Iterator[Payload]:

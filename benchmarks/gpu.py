@@ -9,8 +9,8 @@ Beside them: how many pictures per second this machine's cores read and decode, 
 waits for where the network is faster, the whole `run_ingest` at the best batch size, and the peers. Two
 choices that were not made without a GPU to measure them on are tried at the best batch size: CUDA's kernels
 with channels last, and pictures and vectors that stay on the device, which is the most that binding them to
-pinned memory could gain. With
-`--provider cpu` the same is run without a GPU, which proves the script and nothing about one.
+pinned memory could gain. With `--provider cpu` the same is run without a GPU, which proves the script and
+nothing about one.
 """
 
 import argparse

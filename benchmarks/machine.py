@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 import shlex
 import sys
 from contextlib import suppress
@@ -24,6 +25,9 @@ PACKAGES = (
     "openvino",
 )
 
+MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
+"""The unit in which the system counts a peak: macOS in bytes, Linux in KiB."""
+
 
 def write_results(path: Path | None, results: dict[str, Any]) -> None:
     """One JSON object: results, machine, versions, command and day; None writes none."""
@@ -37,6 +41,11 @@ def write_results(path: Path | None, results: dict[str, Any]) -> None:
         **results,
     }
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES
 
 
 def describe() -> str:

@@ -6,10 +6,10 @@ Reading vectors and thumbnails is not part of it.
 """
 
 import argparse
-import resource
 import time
 
 import numpy as np
+from machine import peak_bytes
 
 from search.whole.projection import measure, project
 
@@ -36,7 +36,7 @@ def main() -> None:
         started = time.perf_counter()
         measure(vectors, found.places, classes, seed=0)
         measured = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = peak_bytes() / 2**20
         print(
             f"{points} x {arguments.dimension}: placed in {placed:.1f} s ({placed_cpu:.1f} s of processor), "
             f"measured in {measured:.1f} s, peak {peak:.0f} MB",

@@ -18,6 +18,7 @@ from zlib import crc32
 from lookalike.errors import StoreError
 from lookalike.files import atomic_path
 from lookalike.stores.points import Payload
+from lookalike.stores.protocol import Collection
 
 CACHE_KB = 16_384
 """What of the database is held in memory; the rest is the operating system's to keep or to drop."""
@@ -75,6 +76,11 @@ class Listing:
             listing._database.execute("CREATE INDEX by_bytes ON points (sha256)")
             listing._database.execute(f"PRAGMA user_version = {VERSION}")
         return listing
+
+    @classmethod
+    def kept_of(cls, collection: Collection) -> Self | None:
+        """What the last ingest has kept beside a collection, where that is still true."""
+        return cls.kept(collection.listing) if collection.is_listed and collection.listing else None
 
     @classmethod
     def kept(cls, file: Path) -> Self | None:

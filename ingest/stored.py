@@ -48,7 +48,7 @@ class StoredVectors:
         self._bases = [
             _Base(
                 collection=collection,
-                listing=_listing(collection),
+                listing=Listing.kept_of(collection) or Listing.of(collection.scan()),
                 holds_folder=collection.manifest.datasets.get(dataset.name) == str(dataset.root),
             )
             for collection in collections
@@ -111,9 +111,3 @@ class StoredVectors:
                 f"{stored.payload.path}: its vector in {stored.collection.name} has no direction"
             )
         return np.asarray(headed[0], dtype=np.float32)
-
-
-def _listing(collection: Collection) -> Listing:
-    """What the last ingest has kept where it is still true, else what the store says."""
-    kept = Listing.kept(collection.listing) if collection.is_listed and collection.listing else None
-    return kept or Listing.of(collection.scan())

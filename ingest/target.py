@@ -155,8 +155,7 @@ class Target:
         collection = self._collection
         if collection is None:
             return Listing.of(())
-        kept = Listing.kept(collection.listing) if collection.is_listed and collection.listing else None
-        if kept is not None:
+        if (kept := Listing.kept_of(collection)) is not None:
             return kept
         if not self._read_only:
             collection.drop_listing()

@@ -223,15 +223,13 @@ class _Session:
         self, source: Source, read: Example | PictureError, positives: ExampleSet, negatives: ExampleSet
     ) -> None:
         searcher, options = self._searcher, self._options
+        if isinstance(read, PictureError):
+            self._leave_out(source, read)
+            return
         try:
-            if isinstance(read, PictureError):
-                raise read
             answer = searcher.answer(read, options, positives=positives, negatives=negatives)
         except PictureError as error:
-            if self._as_json:
-                typer.echo(json.dumps({"schema": 1, "query": source.name, "error": error.reason}))
-            self._say_failed(error)
-            self._keep(Unanswered(query=source.name, file=source.file, problem=str(error)))
+            self._leave_out(source, error)
             return
         self._keep(answer)
         manifests = [network.manifest for network in searcher.networks]
@@ -239,6 +237,12 @@ class _Session:
             typer.echo(json.dumps(answer_json(answer, manifests, self._store, options)))
         else:
             self._print_table(answer, answer_table(answer, manifests, options))
+
+    def _leave_out(self, source: Source, error: PictureError) -> None:
+        if self._as_json:
+            typer.echo(json.dumps({"schema": 1, "query": source.name, "error": error.reason}))
+        self._say_failed(error)
+        self._keep(Unanswered(query=source.name, file=source.file, problem=str(error)))
 
     def _keep(self, outcome: Answer | Unanswered) -> None:
         if self.is_kept:
