@@ -1,6 +1,5 @@
 """The `exporter` command."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -10,7 +9,15 @@ import typer
 from exporter.export import ModelSpec, calibrated, export_to
 from exporter.models import ModelFile, known_models, ready_model
 from lookalike.backbones import BACKBONES
-from lookalike.console import StderrReporter, Verbose, command_app, run_command
+from lookalike.console import (
+    StderrReporter,
+    Verbose,
+    command_app,
+    run_command,
+    show,
+    show_json,
+    show_path,
+)
 from lookalike.errors import UsageError
 from lookalike.files import named_path
 from lookalike.manifest import Precision
@@ -64,7 +71,10 @@ def run(
         model = export_to(named_path(str(output), "--output"), spec, settings=settings, reporter=reporter)
     else:
         model = ready_model(spec, settings=settings, reporter=reporter)
-    typer.echo(json.dumps(_record(model)) if as_json else model.path)
+    if as_json:
+        show_json(_record(model))
+    else:
+        show_path(model.path)
 
 
 @app.command("list")
@@ -73,21 +83,21 @@ def list_models(as_json: JsonOption = False, verbose: Verbose = False) -> None: 
     models = known_models(Settings.from_environment())
     if as_json:
         for model in models:
-            typer.echo(json.dumps(_record(model)))
+            show_json(_record(model))
         return
-    typer.echo("can be exported:")
+    show("can be exported:")
     for backbone in BACKBONES:
         spec = ModelSpec.of(backbone.name)
         tap = f"{spec.layer} {spec.pooling}"
-        typer.echo(f"  {backbone.short_name:8}{backbone.title}, {tap}: {spec.dimension} values")
-    typer.echo("here:" if models else "here: nothing yet")
+        show(f"  {backbone.short_name:8}{backbone.title}, {tap}: {spec.dimension} values")
+    show("here:" if models else "here: nothing yet")
     for model in models:
         source = model.manifest.weights
         weights = source.path if source.kind == "file" else source.kind
         megabytes = model.path.stat().st_size / 1e6
         identity = model.manifest.identity
         head = f"head {identity.head}, " if identity.head else ""
-        typer.echo(
+        show(
             f"  {model.path}  {megabytes:.0f} MB, {model.manifest.precision}, {head}"
             f"{identity.dimension} values, from {weights}"
         )
@@ -126,10 +136,10 @@ def verify(
     else:
         model, report = _verified_head(head or "", settings, reporter)
     if as_json:
-        typer.echo(json.dumps({"schema": 1, "path": str(model.path), **report.to_json()}))
+        show_json({"schema": 1, "path": str(model.path), **report.to_json()})
     else:
         for check in report.checks:
-            typer.echo(f"{check.outcome:8}{check.name}: {check.detail}")
+            show(f"{check.outcome:8}{check.name}: {check.detail}")
     if report.failed:
         raise typer.Exit(1)
 
@@ -171,7 +181,10 @@ def fit(
     settings, reporter = Settings.from_environment(), StderrReporter()
     with store_in_use(store, settings, reporter) as opened:
         report = fit_head(request, store=opened, settings=settings, reporter=reporter)
-    typer.echo(json.dumps(_fit_json(report)) if as_json else _fit_text(report))
+    if as_json:
+        show_json(_fit_json(report))
+    else:
+        show(*_fit_lines(report))
 
 
 def _verified(
@@ -243,7 +256,7 @@ def _fit_json(report: "FitReport") -> dict[str, object]:
     }
 
 
-def _fit_text(report: "FitReport") -> str:
+def _fit_lines(report: "FitReport") -> list[str]:
     head, record = report.head, report.head.record
     parts, method = record["split"], record["method"]
     strength = "" if method["strength"] is None else f" {method['strength']:g}"
@@ -258,8 +271,7 @@ def _fit_text(report: "FitReport") -> str:
         lines.append(f"{said:36}  before   after")
         lines += [f"{title:36}  {before[key]:.4f}  {after[key]:.4f}" for key, title in _FIT_FIGURES.items()]
     there = "" if report.made else ", which was there already"
-    lines += [f"{report.path}{there}", f"{report.model}", f"next: ingest run DIR --head {head.name}"]
-    return "\n".join(lines)
+    return [*lines, f"{report.path}{there}", f"{report.model}", f"next: ingest run DIR --head {head.name}"]
 
 
 _FIT_FIGURES = {

@@ -1,6 +1,5 @@
 """The `ingest` command."""
 
-import json
 import os
 import signal
 import sys
@@ -22,7 +21,15 @@ from ingest.status import CollectionStatus, collection_statuses
 from ingest.subset import Chosen, Subset
 from ingest.synsets import synset_labels
 from ingest.target import Dataset
-from lookalike.console import StderrReporter, Verbose, command_app, one_line, run_command
+from lookalike.console import (
+    StderrReporter,
+    Verbose,
+    command_app,
+    confirm,
+    run_command,
+    show,
+    show_json,
+)
 from lookalike.errors import LookalikeError, UsageError
 from lookalike.files import named_path
 from lookalike.manifest import Distance, Precision, StoredAs
@@ -43,6 +50,7 @@ from lookalike.options import (
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.pictures.scan import scan
 from lookalike.settings import Settings
+from lookalike.text import cell_width, padded
 
 BatchSizeOption = Annotated[
     int | None,
@@ -163,7 +171,10 @@ def run(
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = run_ingest(request, store=opened, settings=settings, reporter=reporter, stop=stop)
     _warn(report, reporter, dry_run=dry_run)
-    typer.echo(json.dumps(_report_json(report)) if as_json else _report_text(report, dry_run=dry_run))
+    if as_json:
+        show_json(_report_json(report))
+    else:
+        show(*_report_lines(report, dry_run=dry_run))
     _check(report, strict=strict)
 
 
@@ -175,12 +186,12 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
         collections = list(collection_statuses(opened, reporter))
         if as_json:
             listing = [_status_json(collection) for collection in collections]
-            typer.echo(json.dumps({"schema": 1, "store": opened.label, "collections": listing}))
+            show_json({"schema": 1, "store": opened.label, "collections": listing})
             return
         if not collections:
-            typer.echo("no collections yet; make one with: ingest run DIR")
+            show("no collections yet; make one with: ingest run DIR")
         for collection in collections:
-            typer.echo(_status_text(collection))
+            show(*_status_lines(collection))
 
 
 @app.command("rebuild")
@@ -217,7 +228,10 @@ def rebuild_collection(
             "again, or leave them out with --force"
         )
     _say_dropped(collection, report.calibration_dropped, reporter)
-    typer.echo(json.dumps(_rebuild_json(report)) if as_json else _rebuild_text(report))
+    if as_json:
+        show_json(_rebuild_json(report))
+    else:
+        show(_rebuild_text(report))
 
 
 @app.command("remove")
@@ -239,7 +253,7 @@ def remove(
     with store_in_use(store, settings, reporter) as opened:
         found = holdings(dataset, store=opened, among=collection or (), reporter=reporter)
         for holding in found:
-            reporter.say(f"{holding.collection} holds {holding.points} points of {one_line(dataset)}")
+            reporter.say(f"{holding.collection} holds {holding.points} points of {dataset}")
         if not yes:
             _confirm("remove them?")
         removed = list(remove_dataset(dataset, store=opened, among=found))
@@ -248,10 +262,10 @@ def remove(
         if as_json:
             listing = [{"name": holding.collection, "removed": holding.points} for holding in removed]
             answer = {"schema": 1, "dataset": dataset, "store": opened.label, "collections": listing}
-            typer.echo(json.dumps(answer))
+            show_json(answer)
             return
         for holding in removed:
-            typer.echo(f"removed {holding.points} points of {one_line(dataset)} from {holding.collection}")
+            show(f"removed {holding.points} points of {dataset} from {holding.collection}")
 
 
 @app.command("sample")
@@ -270,10 +284,10 @@ def sample(
         query = named_path(str(query), "--query")
         check_query(query)
     drawn = draw_sample(folder)
-    typer.echo(f"drew {drawn.pictures} pictures of {len(drawn.classes)} classes in {drawn.directory}")
+    show(f"drew {drawn.pictures} pictures of {len(drawn.classes)} classes in {drawn.directory}")
     if query is not None:
         draw_query(query, CLASSES[0])
-        typer.echo(f"drew {query}, a picture of class {CLASSES[0]} that is not in the set")
+        show(f"drew {query}, a picture of class {CLASSES[0]} that is not in the set")
 
 
 def _confirm(question: str) -> None:
@@ -285,7 +299,7 @@ def _confirm(question: str) -> None:
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("nobody is there to be asked; add --yes to go ahead")
-    if not typer.confirm(question, err=True):
+    if not confirm(question):
         raise LookalikeError("nothing was changed")
 
 
@@ -388,22 +402,21 @@ def _check(report: IngestReport, *, strict: bool) -> None:
         raise LookalikeError(f"{len(report.skipped)} pictures were skipped (--strict)")
 
 
-def _report_text(report: IngestReport, *, dry_run: bool) -> str:
+def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
     counted = ("added", "updated", "moved", "unchanged", "removed")
-    width = max(len(collection.name) for collection in report.collections)
+    width = max(cell_width(collection.name) for collection in report.collections)
     lines = [
-        f"{one_line(report.dataset.name)}: {report.found} pictures in {one_line(str(report.dataset.root))}"
+        f"{report.dataset.name}: {report.found} pictures in {report.dataset.root}"
         + (f", {report.not_taken} more left out by --max-per-class" if report.not_taken else "")
         + (", a dry run: nothing was stored" if dry_run else ""),
-        "  ".join([f"{'collection':{width}}", *(f"{word:>9}" for word in counted)]),
+        "  ".join([padded("collection", width), *(f"{word:>9}" for word in counted)]),
     ]
     for collection in report.collections:
         numbers = (f"{collection.counts[word]:>9}" for word in counted)
-        lines.append("  ".join([f"{collection.name:{width}}", *numbers]))
+        lines.append("  ".join([padded(collection.name, width), *numbers]))
     speed = f", {report.images_per_second:.1f} images/s" if report.embedded else ""
     stored = f", {report.from_stored} from stored vectors" if report.from_stored else ""
-    lines.append(f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped")
-    return "\n".join(lines)
+    return [*lines, f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped"]
 
 
 def _report_json(report: IngestReport) -> dict[str, Any]:
@@ -466,30 +479,27 @@ def _status_json(collection: CollectionStatus) -> dict[str, Any]:
     }
 
 
-def _status_text(collection: CollectionStatus) -> str:
+def _status_lines(collection: CollectionStatus) -> list[str]:
     manifest, identity = collection.manifest, collection.manifest.identity
     datasets = (
-        f"  dataset {one_line(name)}: {count} pictures in "
-        f"{one_line(manifest.datasets.get(name, 'an unknown folder'))}"
+        f"  dataset {name}: {count} pictures in {manifest.datasets.get(name, 'an unknown folder')}"
         for name, count in collection.datasets.items()
     )
     again = f"ingest rebuild {collection.name}"
     hints = [f"made by another version: {each}; {again}" for each in collection.outdated]
     hints += [f"a rebuild was begun: {again}"] if collection.rebuild_begun else []
-    classes = (f"{one_line(name) or '(none)'} {count}" for name, count in collection.classes.items())
-    head = f" and the head {one_line(identity.head)}" if identity.head else ""
+    classes = (f"{name or '(none)'} {count}" for name, count in collection.classes.items())
+    head = f" and the head {identity.head}" if identity.head else ""
     stored = "" if manifest.quantize is StoredAs.NONE else f", searched by {manifest.quantize}"
-    return "\n".join(
-        [
-            f"{collection.name}: {collection.points} points",
-            f"  {identity.backbone} {identity.layer} {identity.pooling}{head}, {identity.dimension} values",
-            f"  {manifest.distance}, {identity.preprocessing}, {identity.precision}{stored}",
-            f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",
-            *datasets,
-            f"  classes: {', '.join(classes)}",
-            *(f"  {hint}" for hint in hints),
-        ]
-    )
+    return [
+        f"{collection.name}: {collection.points} points",
+        f"  {identity.backbone} {identity.layer} {identity.pooling}{head}, {identity.dimension} values",
+        f"  {manifest.distance}, {identity.preprocessing}, {identity.precision}{stored}",
+        f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",
+        *datasets,
+        f"  classes: {', '.join(classes)}",
+        *(f"  {hint}" for hint in hints),
+    ]
 
 
 def main() -> NoReturn:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ingest.labels import Label, LabelOf, folder_label
-from lookalike.console import Reporter, one_line
+from lookalike.console import Reporter
 from lookalike.errors import UsageError
 from lookalike.pictures.scan import FoundFile
 
@@ -97,9 +97,9 @@ def _table(
     except UsageError as error:
         if given is not None:
             raise
-        reporter.say(one_line(f"warning: going on without {file}: {error}"))
+        reporter.say(f"warning: going on without {file}: {error}")
         return None
-    reporter.say(f"{_SAID[name]} from {one_line(str(file))}")
+    reporter.say(f"{_SAID[name]} from {file}")
     return table
 
 

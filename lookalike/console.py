@@ -1,16 +1,21 @@
-"""What the three commands share of talking to people: one way to say, to show progress and to fail.
+"""What the three commands share of talking to people: one way to say, to show, to ask and to fail.
 
-Results go to stdout, everything here goes to stderr. Stages are handed a `Reporter` and never print.
+Results go to stdout, everything else to stderr. Stages are handed a `Reporter` and never print. Whatever is
+written here may hold names that others gave: each function shows them so that no terminal obeys them, and
+who calls it has nothing to escape.
 """
 
 import io
+import json
 import os
+import re
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, cast
 
 import typer
 from typer.core import TyperGroup
@@ -18,6 +23,7 @@ from typer.core import TyperGroup
 from lookalike.errors import INTERRUPTED_EXIT_CODE, LookalikeError
 from lookalike.files import is_full
 from lookalike.start import INTERRUPTED, raise_on_interrupt
+from lookalike.text import one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -88,7 +94,7 @@ class StderrReporter(Quiet):
         from rich.progress import Progress
 
         with Progress(*_columns(unit), console=Console(stderr=True), redirect_stderr=True) as progress:
-            yield _RichBar(progress, progress.add_task(title, total=total, skipped=0))
+            yield _RichBar(progress, progress.add_task(one_line(title), total=total, skipped=0))
 
 
 class _RichBar:
@@ -108,9 +114,10 @@ class _RichBar:
 
 
 def _columns(unit: str) -> list[Any]:
+    """What a bar consists of; its title is text, whatever Rich could take for markup in it."""
     from rich import progress as rich
 
-    shared = [rich.TextColumn("{task.description}"), rich.BarColumn()]
+    shared = [rich.TextColumn("{task.description}", markup=False), rich.BarColumn()]
     if unit == "bytes":
         return [*shared, rich.DownloadColumn(), rich.TransferSpeedColumn(), rich.TimeRemainingColumn()]
 
@@ -157,34 +164,88 @@ def _group() -> None:
 def say(message: str) -> None:
     """One line on stderr; where that is closed or full, the work goes on without it."""
     with suppress(OSError, ValueError):
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write(f"{one_line(message)}\n")
         sys.stderr.flush()
 
 
-def one_line(text: str, *, kept: str = "") -> str:
-    """Text as one line that a terminal shows and does not obey, for it may hold names that others gave.
-
-    What cannot be printed, or turns the direction of writing, stands as in Python's `repr`, but for `kept`.
-    """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char in kept else repr(char)[1:-1] for char in text)
+def show(*lines: str) -> None:
+    """Lines of a result for people, on stdout."""
+    _write("".join(f"{one_line(line)}\n" for line in lines))
 
 
-def run_command(app: Callable[[], object]) -> NoReturn:
+def show_drawing(drawing: str) -> None:
+    """A drawing on stdout with the terminal's own codes, made by one who has escaped what else is in it."""
+    _write(f"{drawing}\n")
+
+
+def show_json(data: object) -> None:
+    """One JSON document on a line of stdout: in ASCII, and in nothing that a strict reader refuses."""
+    _write(f"{json_line(data)}\n")
+
+
+def json_line(data: object) -> str:
+    """JSON in visible ASCII; half a surrogate pair, which a name that is no UTF-8 has, is U+FFFD."""
+    text = json.dumps(data).replace("\x7f", r"\u007f")
+    return _LONE_SURROGATE.sub(lambda found: found[1] or r"\ufffd", text) if r"\ud" in text else text
+
+
+_LONE_SURROGATE = re.compile(r"(\\\\|\\ud[89ab]..\\ud[c-f]..)|\\ud[89a-f]..")
+"""Behind what is none and has to be stepped over: a backslash, and a whole pair."""
+
+
+def show_path(path: str | Path, *, end: str = "\n") -> None:
+    """A path on stdout, for programs: as the file system has it, but on a terminal as `show` shows it."""
+    if sys.stdout.isatty():
+        _write(one_line(str(path)) + end)
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(path) + end.encode())
+    sys.stdout.buffer.flush()
+
+
+class TableOutput:
+    """Stdout for a table that programs read, record by record: exact, but escaped on a terminal."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stdout  # as it is now: a progress bar takes its name for itself
+        if isinstance(self._stream, io.TextIOWrapper):
+            self._stream.reconfigure(newline="\n")
+        self.is_terminal = self._stream.isatty()
+
+    def write(self, record: str) -> None:
+        """One record with the line break that ends it."""
+        self._stream.write(one_line(record.removesuffix("\n")) + "\n" if self.is_terminal else record)
+
+    def flush(self) -> None:
+        """Has all of it written."""
+        self._stream.flush()
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def confirm(question: str) -> bool:
+    """Asks on the terminal; no answer is no."""
+    with suppress(typer.Abort):
+        return typer.confirm(one_line(question), err=True)
+    return False
+
+
+def run_command(app: typer.Typer) -> NoReturn:
     """Runs a command line to its end: one clear line for what fails, and its exit code."""
     _prepare_streams()
     try:
         raise_on_interrupt()
-        app()
+        exit_code = _exit_code_of(app)
     except LookalikeError as error:
         _fail(str(error), error.exit_code)
+    except _WrongUsage as error:
+        _say_usage(error)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _fail(INTERRUPTED, INTERRUPTED_EXIT_CODE)
-    except SystemExit as ended:  # what Typer makes of a KeyboardInterrupt, without a word
-        if ended.code == INTERRUPTED_EXIT_CODE:
-            _fail(INTERRUPTED, INTERRUPTED_EXIT_CODE)
-        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more when it ends
         sys.exit(1)
@@ -194,7 +255,14 @@ def run_command(app: Callable[[], object]) -> NoReturn:
         _fail("out of memory; a smaller --batch-size needs less", 1)
     except Exception as error:  # noqa: BLE001 - the last line of defence; --verbose shows where
         _fail(f"{type(error).__name__}: {error} (--verbose shows where)", 1)
-    sys.exit(0)
+    sys.exit(exit_code)
+
+
+def _exit_code_of(app: typer.Typer) -> int:
+    exit_code = cast("int", app(standalone_mode=False) or 0)
+    if exit_code == INTERRUPTED_EXIT_CODE:  # what Typer makes of a KeyboardInterrupt, without a word
+        raise KeyboardInterrupt
+    return exit_code
 
 
 def _prepare_streams() -> None:
@@ -212,9 +280,32 @@ def _prepare_streams() -> None:
 
 def _fail(message: str, exit_code: int) -> NoReturn:
     if _verbose:
-        traceback.print_exc()
-    say(f"error: {one_line(message)}")
+        _say_lines(traceback.format_exc())
+    say(f"error: {message}")
     sys.exit(exit_code)
+
+
+_WrongUsage: type[Any] = typer.BadParameter.__mro__[2]
+"""Click's `ClickException`, of which newer versions of Typer bring one of their own along."""
+
+
+def _say_usage(error: Any) -> None:  # noqa: ANN401 - as above
+    """How a command is called, and what is wrong with how it was: that may quote any value."""
+    message, context = str(error.format_message()), getattr(error, "ctx", None)
+    if context is None:
+        say(f"error: {message}")
+    elif message == context.get_help():  # a command with nothing behind its name
+        _say_lines(message)
+    else:
+        _say_lines(context.get_usage())
+        say(f"Try '{context.command_path} --help' for help.")
+        say("")
+        say(f"error: {message}")
+
+
+def _say_lines(text: str) -> None:
+    for line in text.rstrip("\n").split("\n"):
+        say(line)
 
 
 def _os_message(error: OSError) -> str:

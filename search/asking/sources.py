@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from lookalike.console import one_line
 from lookalike.errors import PictureError, SkipReason, UsageError
 from lookalike.pictures.scan import FoundFile, scan
 from lookalike.stores.points import Payload, point_id
@@ -88,9 +87,7 @@ def _below(name: str, folder: Path) -> Iterator[Source]:
             problem = PictureError(f"{shown} is left out: {found.reason}", reason=found.reason)
             yield Source(name=shown, problem=problem)
     if is_empty:
-        raise UsageError(
-            f"the folder {one_line(name)} holds no picture to ask with; name one that does, or a picture"
-        )
+        raise UsageError(f"the folder {name} holds no picture to ask with; name one that does, or a picture")
 
 
 def _indexed(name: str, collections: Sequence[Collection], dataset: str | None) -> Source:
@@ -100,10 +97,10 @@ def _indexed(name: str, collections: Sequence[Collection], dataset: str | None) 
         found = _payloads(ids, collections)
         meant = {key: value for key, value in found.items() if value[0].dataset == dataset} or found
         if len(meant) > 1:
-            holders = sorted(one_line(payloads[0].dataset) for payloads in meant.values())
+            holders = sorted(payloads[0].dataset for payloads in meant.values())
             raise UsageError(
-                f"{one_line(name)} is in several datasets ({', '.join(holders)}); "
-                f"write {holders[0]}/{one_line(name)}, or choose with --dataset {holders[0]}"
+                f"{name} is in several datasets ({', '.join(holders)}); "
+                f"write {holders[0]}/{name}, or choose with --dataset {holders[0]}"
             )
         for payloads in meant.values():
             return Source(name=name, file=_file(payloads[0], collections), payloads=payloads)

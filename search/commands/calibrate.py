@@ -1,6 +1,5 @@
 """The `search calibrate` command."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ import numpy as np
 import typer
 
 from lookalike.calibration import Calibration, Curve, percent
-from lookalike.console import StderrReporter, Verbose
+from lookalike.console import StderrReporter, Verbose, show, show_json
 from lookalike.errors import LookalikeError, UsageError
 from lookalike.manifest import CollectionManifest
 from lookalike.options import JsonOption, StoreOption, store_in_use
@@ -50,9 +49,9 @@ def calibrate(
         for name in names:
             pictures, calibration = _calibrate(opened, name, reporter, seed=seed)
             if as_json:
-                typer.echo(json.dumps(_json(name, opened.label, pictures, calibration)))
+                show_json(_json(name, opened.label, pictures, calibration))
             else:
-                typer.echo(_text(name, pictures, calibration))
+                show(*_lines(name, pictures, calibration))
 
 
 def _calibrate(
@@ -91,23 +90,21 @@ def _is_as_read(
     return same and len(found) == points and source.manifest.created_at == manifest.created_at
 
 
-def _text(name: str, pictures: LabelledPictures, calibration: Calibration) -> str:
+def _lines(name: str, pictures: LabelledPictures, calibration: Calibration) -> list[str]:
     count, classes = calibration.pictures, calibration.classes
-    return "\n".join(
-        [
-            f"{name}: calibrated by {count} pictures of {classes} classes, each asked for the others",
-            f"left out: copies of the query's bytes, and {pictures.unlabelled} pictures without a class",
-            "",
-            *reliability_lines(calibration.reliability),
-            "",
-            *_neighbour_lines(calibration, pictures),
-            "",
-            *_verdict_lines(calibration),
-            "",
-            *_threshold_lines(calibration, pictures),
-            "",
-        ]
-    )
+    return [
+        f"{name}: calibrated by {count} pictures of {classes} classes, each asked for the others",
+        f"left out: copies of the query's bytes, and {pictures.unlabelled} pictures without a class",
+        "",
+        *reliability_lines(calibration.reliability),
+        "",
+        *_neighbour_lines(calibration, pictures),
+        "",
+        *_verdict_lines(calibration),
+        "",
+        *_threshold_lines(calibration, pictures),
+        "",
+    ]
 
 
 def _neighbour_lines(calibration: Calibration, pictures: LabelledPictures) -> Iterator[str]:

@@ -1,18 +1,17 @@
 """The `search duplicates` command."""
 
-import json
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lookalike.console import Reporter, StderrReporter, Verbose, one_line, say
+from lookalike.console import Reporter, StderrReporter, Verbose, say, show, show_json, show_path
 from lookalike.errors import UsageError
 from lookalike.files import output_path
 from lookalike.options import HtmlOption, JsonOption, StoreOption
 from lookalike.stores.points import PointFilter
+from lookalike.text import columns
 from search.choice import require_dataset
 from search.commands.options import (
     BackboneOption,
@@ -61,14 +60,14 @@ def duplicates(
         require_dataset([source.manifest], dataset)
         groups = find_duplicates(source, reporter=reporter, above=above, where=PointFilter(dataset=dataset))
     if paths or print0:
-        _print_paths(groups, b"\0" if print0 else b"\n")
+        _show_paths(groups, "\0" if print0 else "\n")
     elif as_json:
         for number, group in enumerate(groups, start=1):
-            typer.echo(json.dumps(_json(group, number, name)))
+            show_json(_json(group, number, name))
     else:
         for number, group in enumerate(groups, start=1):
-            typer.echo(_text(group, number))
-        typer.echo(_total(groups))
+            show(*_lines(group, number))
+        show(_total(groups))
     _warn_of_changes(groups)
     if page is not None:
         _write_page(page, groups, name, above, reporter)
@@ -81,37 +80,33 @@ def _write_page(path: Path, groups: Sequence[Group], name: str, above: float, re
     write_duplicates_page(path, report, reporter=reporter)
 
 
-def _print_paths(groups: Sequence[Group], end: bytes) -> None:
+def _show_paths(groups: Sequence[Group], end: str) -> None:
     """As the file system has them: what is not UTF-8 in the names, or in the locale, comes through."""
     for group in groups:
         for member in group.redundant:
-            if (path := os.fsencode(str(member.file))).find(end) < 0:
-                typer.echo(path + end, nl=False)
+            if end in (path := str(member.file)):
+                say(f"left out, for its name has a line break: {path}; use --print0")
             else:
-                say(f"left out, for its name has a line break: {one_line(str(member.file))}; use --print0")
+                show_path(path, end=end)
 
 
-def _text(group: Group, number: int) -> str:
+def _lines(group: Group, number: int) -> Iterator[str]:
     """Plain columns: a path is never cut or wrapped, so that it can be copied."""
-    because = f"kept: {group.because}"
     frees = f", {_size(group.frees)} could go" if group.redundant else ", nothing could go"
-    rows = [_columns(member, group) for member in (group.kept, *group.others)]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [f"group {number}: {1 + len(group.others)} pictures{frees}; {because}"]
-    for mark, score, pixels, size, path in rows:
-        shown = (f"{mark:{widths[0]}}", score, f"{pixels:>{widths[2]}}", f"{size:>{widths[3]}}", path)
-        lines.append("  " + "  ".join(shown))
-    return "\n".join([*lines, ""])
+    yield f"group {number}: {1 + len(group.others)} pictures{frees}; kept: {group.because}"
+    rows = [_row(member, group) for member in (group.kept, *group.others)]
+    yield from (f"  {line}" for line in columns(rows, "<<>>"))
+    yield ""
 
 
-def _columns(member: Member, group: Group) -> tuple[str, str, str, str, str]:
+def _row(member: Member, group: Group) -> tuple[str, str, str, str, str]:
     payload = member.payload
     return (
         _mark(member, group),
         f"{member.similarity:.4f}",
         f"{payload.width} x {payload.height}",
         f"{payload.bytes:,}",
-        one_line(str(member.file) if member.file else f"{payload.dataset}: {payload.path}"),
+        str(member.file) if member.file else f"{payload.dataset}: {payload.path}",
     )
 
 

@@ -1,7 +1,6 @@
 """The `search evaluate` command."""
 
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from math import isnan
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lookalike.console import Reporter, StderrReporter, Verbose, one_line
+from lookalike.console import Reporter, StderrReporter, Verbose, show, show_json
 from lookalike.errors import CollectionMissingError, UsageError
 from lookalike.files import atomic_path, check_apart, output_path
 from lookalike.manifest import CollectionManifest, Distance
@@ -17,6 +16,7 @@ from lookalike.options import HtmlOption, JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store
+from lookalike.text import cell_width, padded
 from search.choice import choose_both, choose_collection, fitting_collections, is_both
 from search.commands.options import (
     BackbonesOption,
@@ -121,10 +121,9 @@ def evaluate(
             parts = headed_parts(setting.evaluation, opened, settings, reporter, seed=seed)
             if as_json:
                 found = _json(setting.evaluation, setting.differences, opened.label, k)
-                typer.echo(json.dumps(found | parts_json(parts)))
+                show_json(found | parts_json(parts))
             else:
-                lines = parts_lines(parts)
-                typer.echo("\n".join([_text(setting.evaluation, setting.differences, options), *lines]))
+                show(*_lines(setting.evaluation, setting.differences, options), *parts_lines(parts))
             done.append(setting.evaluation)
             gains.append(setting.differences)
             seen.append(parts or ())
@@ -250,7 +249,9 @@ def collections_meant(
     ]
 
 
-def _text(evaluation: Evaluation, differences: Sequence[Comparison], options: EvaluationOptions) -> str:
+def _lines(
+    evaluation: Evaluation, differences: Sequence[Comparison], options: EvaluationOptions
+) -> list[str]:
     count, classes = len(evaluation.pictures.payloads), len(evaluation.pictures.vectors.names)
     near = f"near-identical (similarity over {options.near_above:g}) for {evaluation.near_identical} queries"
     lines = [
@@ -271,7 +272,7 @@ def _text(evaluation: Evaluation, differences: Sequence[Comparison], options: Ev
     ]
     if differences:
         lines += ["", *_difference_lines(differences)]
-    return "\n".join([*lines, ""])
+    return [*lines, ""]
 
 
 def _left_out(evaluation: Evaluation) -> str:
@@ -312,13 +313,13 @@ def _number(value: float) -> str:
 
 def _class_lines(classes: Sequence[ClassFigures]) -> Iterator[str]:
     """The worst class first."""
-    width = max(len("class"), *(len(one_line(each.name)) for each in classes))
+    width = max(map(cell_width, ("class", *(each.name for each in classes))))
     yield f"{'class':{width}}  pictures  precision@10   95 % interval   most wrong neighbours"
     for each in sorted(classes, key=lambda each: each.figures["precision_at_10"].value):
         found = each.figures["precision_at_10"]
-        wrong = f"{one_line(each.mistaken_for)} {each.mistaken_share:.1%}" if each.mistaken_for else "-"
+        wrong = f"{each.mistaken_for} {each.mistaken_share:.1%}" if each.mistaken_for else "-"
         yield (
-            f"{one_line(each.name):{width}}  {each.pictures:8}  {_number(found.value):>12}   "
+            f"{padded(each.name, width)}  {each.pictures:8}  {_number(found.value):>12}   "
             f"{_interval(found):15}   {wrong}"
         )
 

@@ -1,13 +1,12 @@
 """The `search explain` command."""
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
 
-from lookalike.console import StderrReporter, Verbose, one_line
+from lookalike.console import StderrReporter, Verbose, show, show_json
 from lookalike.errors import UsageError
 from lookalike.files import output_path
 from lookalike.manifest import Distance
@@ -70,8 +69,10 @@ def explain(
         found = explanation_by(manifest, name, one, other, settings=settings, reporter=reporter)
         reporter.say(f"{name}: its network runs on {found.provider}")
         explained.append(found)
-        said = json.dumps(_json(found, one, other, label)) if as_json else _text(found, one, other)
-        typer.echo(said)
+        if as_json:
+            show_json(_json(found, one, other, label))
+        else:
+            show(*_lines(found, one, other))
     if page is not None:
         from search.pages.explained import write_explanations
 
@@ -97,22 +98,21 @@ def _chosen(
     return [chosen]
 
 
-def _text(explained: Explained, query: SeenPicture, neighbour: SeenPicture) -> str:
+def _lines(explained: Explained, query: SeenPicture, neighbour: SeenPicture) -> Iterator[str]:
     explanation, layer = explained.explanation, explained.manifest.identity.layer
     rows, columns = explanation.query.shape
-    names = [one_line(query.name), one_line(neighbour.name)]
-    lines = [
-        f"{names[0]} and {names[1]} in {explained.collection}",
-        f"cosine similarity {explanation.cosine:.4f}, a sum over {rows} x {columns} cells of {layer}",
-    ]
+    yield f"{query.name} and {neighbour.name} in {explained.collection}"
+    yield f"cosine similarity {explanation.cosine:.4f}, a sum over {rows} x {columns} cells of {layer}"
     if explained.manifest.distance is Distance.EUCLID:
-        lines.append("(the collection compares by distance; what is taken apart is the cosine similarity)")
-    for name, shares in zip(names, (explanation.query, explanation.neighbour), strict=True):
-        lines += ["", *_share_lines(name, shares, explanation.cosine)]
-    lines += ["", "pairs of cells that add most (row, column):"]
+        yield "(the collection compares by distance; what is taken apart is the cosine similarity)"
+    for seen, shares in ((query, explanation.query), (neighbour, explanation.neighbour)):
+        yield ""
+        yield from _share_lines(seen.name, shares, explanation.cosine)
+    yield ""
+    yield "pairs of cells that add most (row, column):"
     for pair in strongest_pairs(explanation, PAIRS):
-        lines.append(f"{_cell(pair.query)} and {_cell(pair.neighbour)}: {pair.part:.4f}")
-    return "\n".join([*lines, ""])
+        yield f"{_cell(pair.query)} and {_cell(pair.neighbour)}: {pair.part:.4f}"
+    yield ""
 
 
 def _share_lines(name: str, shares: FloatMatrix, cosine: float) -> Iterator[str]:

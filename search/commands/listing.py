@@ -4,28 +4,24 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lookalike.calibration import percent
-from lookalike.console import one_line
 from lookalike.manifest import CollectionManifest
+from lookalike.text import columns
 from search.asking.answers import Answer, Neighbour, Placing, QueryOptions
 
 
-def answer_table(answer: Answer, manifests: Sequence[CollectionManifest], options: QueryOptions) -> str:
-    """Plain columns: a path is never cut or wrapped, so that it can be copied and piped."""
+def answer_lines(
+    answer: Answer, manifests: Sequence[CollectionManifest], options: QueryOptions
+) -> Iterator[str]:
+    """A title, and plain columns: a path is never cut or wrapped, so that it can be copied and piped."""
     calibrated = any(hit.chance is not None for hit in answer.hits)
-    rows = [
-        _heading(manifests, options, calibrated),
-        *(_row(hit, manifests, calibrated) for hit in answer.hits),
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
-    lines = [f"{_asked(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"]
-    for *cells, class_name, path in rows:
-        padded = [f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False)]
-        lines.append("  ".join([*padded, f"{class_name:{widths[-1]}}", path]))
+    heading = _heading(manifests, options, calibrated)
+    yield f"{_asked(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"
+    rows = [_row(hit, manifests, calibrated) for hit in answer.hits]
+    yield from columns([heading, *rows], f"{'>' * (len(heading) - 2)}<")  # last come the class and the path
     if not answer.hits:
-        lines.append("no picture fits")
+        yield "no picture fits"
     if answer.verdict is not None or answer.unlike_anything:
-        lines.append(f"verdict: {_verdict(answer, options)}")
-    return "\n".join(lines)
+        yield f"verdict: {_verdict(answer, options)}"
 
 
 def _verdict(answer: Answer, options: QueryOptions) -> str:
@@ -35,13 +31,13 @@ def _verdict(answer: Answer, options: QueryOptions) -> str:
     votes = "1 neighbour's vote" if voters == 1 else f"{voters} neighbours' votes"
     share = f"{answer.verdict.share:.0%} of {votes} ({options.vote})"
     right = "" if answer.verdict_chance is None else f", {percent(answer.verdict_chance)} right"
-    return f"{one_line(answer.verdict.class_name)}, {share}{right}"
+    return f"{answer.verdict.class_name}, {share}{right}"
 
 
 def _asked(answer: Answer) -> str:
     """The query, with the other examples as they were named."""
     parts = [" and ".join([answer.query, *answer.positives]), *answer.negatives]
-    return one_line(" and not ".join(parts))
+    return " and not ".join(parts)
 
 
 def _heading(manifests: Sequence[CollectionManifest], options: QueryOptions, calibrated: bool) -> list[str]:
@@ -72,7 +68,7 @@ def _row(hit: Neighbour, manifests: Sequence[CollectionManifest], calibrated: bo
         for placing in hit.placings.values():
             cells.append(str(placing.rank) if placing and placing.rank else "-")
             cells.append(f"{placing.score:.4f}" if placing else "-")
-    return [*cells, one_line(hit.payload.class_name or "-"), one_line(hit.payload.path)]
+    return [*cells, hit.payload.class_name or "-", hit.payload.path]
 
 
 def answer_json(

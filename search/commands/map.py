@@ -1,13 +1,12 @@
 """The `search map` command."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lookalike.console import StderrReporter, Verbose
+from lookalike.console import StderrReporter, Verbose, show, show_json
 from lookalike.files import output_path
 from lookalike.options import JsonOption, StoreOption
 from lookalike.stores.points import PointFilter
@@ -59,7 +58,10 @@ def map_(
     if without:
         reporter.say(f"{without:,} pictures could not be read and are on the map without a thumbnail")
     reporter.say(f"wrote {page}")
-    typer.echo(json.dumps(_json(drawn, label, page, seed)) if as_json else "\n".join(_lines(drawn)))
+    if as_json:
+        show_json(_json(drawn, label, page, seed))
+    else:
+        show(*_lines(drawn))
 
 
 def _lines(drawn: CollectionMap) -> Iterator[str]:

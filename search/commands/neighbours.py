@@ -1,18 +1,15 @@
 """The `search neighbours` command."""
 
 import csv
-import io
-import json
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Protocol
 
 import typer
 
-from lookalike.console import Quiet, Reporter, StderrReporter, Verbose
+from lookalike.console import Quiet, Reporter, StderrReporter, TableOutput, Verbose, json_line
 from lookalike.errors import UsageError
 from lookalike.files import atomic_path, output_path
 from lookalike.options import StoreOption
@@ -95,7 +92,7 @@ def neighbours(
         found = every_neighbours(
             source, limit=limit, where=where, include_copies=include_self, exact=in_numpy
         )
-        count = write(table, _shown(found, source, where, _bars(reporter, output)))
+        count = write(table, _shown(found, source, where, _bars(reporter, table)))
         reporter.say(f"collection: {source.name}, {count} pictures, {how}")
 
 
@@ -110,23 +107,28 @@ def _format(named: TableFormat | None, output: Path | None, as_json: bool) -> Ta
     return TableFormat.JSONL if is_json else TableFormat.CSV
 
 
+class Table(Protocol):
+    """Where records are written to, each with the line break that ends it."""
+
+    def write(self, record: str, /) -> object:
+        """One record."""
+
+
 @contextmanager
-def _table(output: Path | None) -> Iterator[TextIO]:
+def _table(output: Path | None) -> Iterator[Table]:
     """Standard output, or a file that is there once it is whole."""
     if output is None:
-        stream = sys.stdout  # as it is now: a progress bar takes its name for itself
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(newline="\n")
-        yield stream
-        stream.flush()
+        shown = TableOutput()
+        yield shown
+        shown.flush()
         return
-    with atomic_path(output) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        yield stream
+    with atomic_path(output) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        yield file
 
 
-def _bars(reporter: Reporter, output: Path | None) -> Reporter:
+def _bars(reporter: Reporter, table: Table) -> Reporter:
     """No bar between the lines of a table on a terminal."""
-    return Quiet() if output is None and sys.stdout.isatty() else reporter
+    return Quiet() if isinstance(table, TableOutput) and table.is_terminal else reporter
 
 
 def _shown(
@@ -142,14 +144,14 @@ def _shown(
 class _UnixLines:
     """Takes CSV's own line ends, for which names that hold such a character are quoted, and writes Unix'."""
 
-    def __init__(self, table: TextIO) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
 
     def write(self, row: str) -> None:
         self._table.write(row.removesuffix("\r\n") + "\n")
 
 
-def _write_csv(table: TextIO, found: Iterable[Neighbours]) -> int:
+def _write_csv(table: Table, found: Iterable[Neighbours]) -> int:
     """One row a neighbour; how many pictures there were."""
     writer, count = csv.writer(_UnixLines(table)), 0
     writer.writerow(COLUMNS)
@@ -170,11 +172,11 @@ def _write_csv(table: TextIO, found: Iterable[Neighbours]) -> int:
     return count
 
 
-def _write_jsonl(table: TextIO, found: Iterable[Neighbours]) -> int:
+def _write_jsonl(table: Table, found: Iterable[Neighbours]) -> int:
     """One object a picture; how many there were."""
     count = 0
     for count, each in enumerate(found, start=1):  # noqa: B007 - what is left is the count
-        table.write(json.dumps(_json(each)) + "\n")
+        table.write(f"{json_line(_json(each))}\n")
     return count
 
 
@@ -198,7 +200,7 @@ def _json(found: Neighbours) -> dict[str, Any]:
     }
 
 
-_WRITERS: dict[TableFormat, Callable[[TextIO, Iterable[Neighbours]], int]] = {
+_WRITERS: dict[TableFormat, Callable[[Table, Iterable[Neighbours]], int]] = {
     TableFormat.CSV: _write_csv,
     TableFormat.JSONL: _write_jsonl,
 }

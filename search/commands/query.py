@@ -1,13 +1,12 @@
 """The `search query` command."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lookalike.console import Reporter, StderrReporter, Verbose, one_line, say
+from lookalike.console import Reporter, StderrReporter, Verbose, say, show, show_drawing, show_json
 from lookalike.errors import PictureError, UsageError
 from lookalike.files import output_path
 from lookalike.manifest import CollectionManifest, Distance
@@ -29,7 +28,7 @@ from search.asking.examples import Example, ExampleSet
 from search.asking.query import Searcher
 from search.asking.sources import STDIN, Source
 from search.choice import choose_both, choose_collection, is_both, require_dataset
-from search.commands.listing import answer_json, answer_table
+from search.commands.listing import answer_json, answer_lines
 from search.commands.options import (
     BackbonesOption,
     ClassOption,
@@ -234,13 +233,13 @@ class _Session:
         self._keep(answer)
         manifests = [network.manifest for network in searcher.networks]
         if self._as_json:
-            typer.echo(json.dumps(answer_json(answer, manifests, self._store, options)))
+            show_json(answer_json(answer, manifests, self._store, options))
         else:
-            self._print_table(answer, answer_table(answer, manifests, options))
+            self._show_table(answer, list(answer_lines(answer, manifests, options)))
 
     def _leave_out(self, source: Source, error: PictureError) -> None:
         if self._as_json:
-            typer.echo(json.dumps({"schema": 1, "query": source.name, "error": error.reason}))
+            show_json({"schema": 1, "query": source.name, "error": error.reason})
         self._say_failed(error)
         self._keep(Unanswered(query=source.name, file=source.file, problem=str(error)))
 
@@ -248,12 +247,13 @@ class _Session:
         if self.is_kept:
             self.outcomes.append(outcome)
 
-    def _print_table(self, answer: Answer, table: str) -> None:
-        if self.colours is not None:
-            files = [hit.file for hit in answer.hits]
-            table = illustrated(table, answer.file, files, self.colours)
-        typer.echo(table)
+    def _show_table(self, answer: Answer, lines: Sequence[str]) -> None:
+        if self.colours is None:
+            show(*lines)
+            return
+        files = [hit.file for hit in answer.hits]
+        show_drawing(illustrated(lines, answer.file, files, self.colours))
 
     def _say_failed(self, error: PictureError) -> None:
         self.failed = True
-        say(f"error: {one_line(str(error))}")
+        say(f"error: {error}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lookalike.errors import SkipReason
 from lookalike.pictures.thumbnails import pixels_within
+from lookalike.text import one_line
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -46,14 +47,15 @@ def colours() -> ColourSystem | None:
 
 
 def illustrated(
-    table: str, query: Path | None, neighbours: Sequence[Path | None], system: ColourSystem
+    table: Sequence[str], query: Path | None, neighbours: Sequence[Path | None], system: ColourSystem
 ) -> str:
     """A table of neighbours with a thumbnail before its title and before each of its rows.
 
     The first line is the title, the second the heading, the next are the neighbours. A row stands beside
-    the last line of its thumbnail, whole, so that a long path runs on below and can still be copied.
+    the last line of its thumbnail, whole, so that a long path runs on below and can still be copied. The
+    colours are the only thing in it that a terminal obeys.
     """
-    title, heading, *rest = table.split("\n")
+    title, heading, *rest = map(one_line, table)
     count = len(neighbours)
     lines: list[Line] = [*_beside(query, title), [" " * COLUMNS, f"  {heading}"]]
     for file, row in zip(neighbours, rest[:count], strict=True):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.console import one_line
 from lookalike.files import atomic_path
+from lookalike.text import one_line
 from search.quality.evaluation import SHOWN, Estimate, estimate, precision_at
 from search.quality.summary import Evaluation
 
@@ -91,6 +91,7 @@ def _drawing() -> Iterator["Figure"]:
     style: dict[Any, Any] = {
         "font.family": [name for name in _FONTS if name in installed],
         "text.parse_math": False,
+        "text.usetex": False,
         "svg.fonttype": "none",
         "svg.hashsalt": "lookalike",
         "axes.spines.top": False,

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookalike.calibration import percent
-from lookalike.console import one_line
 from lookalike.files import atomic_path
+from lookalike.text import one_line
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,18 @@ import pytest
 import typer
 
 from lookalike import console
-from lookalike.console import Quiet, StderrReporter, Verbose, command_app, run_command
+from lookalike.console import (
+    Quiet,
+    StderrReporter,
+    TableOutput,
+    Verbose,
+    command_app,
+    json_line,
+    run_command,
+    say,
+    show,
+    show_path,
+)
 from lookalike.errors import (
     CollectionError,
     LookalikeError,
@@ -131,6 +143,24 @@ def test_wrong_usage_ends_with_2(run: Run, arguments: list[str]) -> None:
     assert arguments[0] in said
 
 
+def test_wrong_usage_shows_a_value_as_one_line(run: Run) -> None:
+    """Whatever is quoted: how the command is called, then one line of what is wrong."""
+    exit_code, said = run(lambda: None, "a\x1b]0;x\x07\nerror: b")
+    usage, *hint, error = said.rstrip("\n").split("\n")
+    assert exit_code == UsageError.exit_code
+    assert usage.startswith("Usage: ")
+    assert hint[0].endswith("--help' for help.")
+    assert error.startswith("error: ")
+    assert r"a\x1b]0;x\x07" in error
+
+
+def test_a_traceback_is_shown_and_not_obeyed(run: Run) -> None:
+    """It quotes the error, and with it whatever that was about."""
+    _, said = run(raising(StoreError("no\x1b[2J answer")), "--verbose")
+    assert "\x1b" not in said
+    assert said.count(r"no\x1b[2J answer\n".replace(r"\n", "\n")) == 2
+
+
 def test_a_reader_that_goes_away_gets_no_traceback() -> None:
     """`search query ... | head -1` closes the pipe while the command still writes."""
     program = (
@@ -159,6 +189,50 @@ def test_a_reporter_speaks_on_stderr(capsys: pytest.CaptureFixture[str]) -> None
     assert (captured.out, captured.err) == ("", "store: embedded\n")
 
 
+def test_what_is_said_and_shown_is_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who says it has nothing to escape, and nothing is taken for markup."""
+    say("a\x1b[2J\nb [bold]:smile:")
+    show("c\x9b", "d\u202e")
+    captured = capsys.readouterr()
+    assert captured.err == "a\\x1b[2J\\nb [bold]:smile:\n"
+    assert captured.out == "c\\x9b\nd\\u202e\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a\x1b\x7f\x9b", r'"a\u001b\u007f\u009b"'),
+        ("q\udcff.jpg", r'"q\ufffd.jpg"'),
+        ("\udcff😀\ud83d", r'"\ufffd\ud83d\ude00\ufffd"'),
+        (r"\udcff", r'"\\udcff"'),
+        ("\\\udcff", r'"\\\ufffd"'),
+    ],
+)
+def test_json_is_visible_ascii_that_strict_readers_take(text: str, written: str) -> None:
+    """Python alone reads half a surrogate pair."""
+    assert json_line(text) == written
+    json.loads(written).encode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no names that are no text")
+def test_programs_get_paths_and_tables_as_they_are(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Into a pipe or a file."""
+    show_path("a\x1b\udcff", end="\0")
+    table = TableOutput()
+    table.write('"b\x1b\n",c\n')
+    table.flush()
+    assert capfdbinary.readouterr().out == b'a\x1b\xff\0"b\x1b\n",c\n'
+
+
+def test_a_terminal_gets_them_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record a line."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    show_path("a\x1b\udcff", end="\0")
+    TableOutput().write('"b\x1b\n",c\n')
+    assert terminal.getvalue() == 'a\\x1b\\udcff\0"b\\x1b\\n",c\n'
+
+
 def test_a_bar_is_not_drawn_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
     """A log would fill up with it; nor is anything counted for it."""
     with StderrReporter().bar("data", unit="images", total=None) as bar:
@@ -184,6 +258,17 @@ def test_a_bar_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch, unit: str
         bar.advance(1)
         bar.advance(3, skipped=1)
     assert [part for part in shown if part not in terminal.getvalue()] == []
+
+
+def test_the_title_of_a_bar_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No markup, no name of an emoji, and no code of a terminal."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    with StderrReporter().bar("[/x][bold]:smile:\x1b]0;y\x07", unit="images", total=1):
+        pass
+    assert r"[/x][bold]:smile:\x1b]0;y\x07 " in terminal.getvalue()
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

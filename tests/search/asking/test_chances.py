@@ -14,7 +14,7 @@ from lookalike.stores.protocol import Store
 from search.asking.answers import Answer, QueryOptions
 from search.asking.examples import ExampleSet
 from search.asking.query import Searcher
-from search.commands.listing import answer_json, answer_table
+from search.commands.listing import answer_json, answer_lines
 from search.ranking.fusion import FusionRule
 
 PICTURES = {
@@ -143,14 +143,14 @@ def test_chances_are_shown_beside_scores_and_never_as_them(
     """A column of its own, and a key of its own; without a calibration the table is as it was."""
     name, options = calibrated(), QueryOptions()
     manifests = [both_stores.manifest(name)]
-    heading, first = answer_table(ask(name), manifests, options).splitlines()[1:3]
+    _, heading, first, *_, last = answer_lines(ask(name), manifests, options)
     assert heading.split("  ") == ["rank", "similarity", "same class", "class", "path"]
     assert first.split() == ["1", "0.8000", "≈", "80", "%", "cat", "cat/2.png"]
-    assert answer_table(ask(name), manifests, options).endswith("(nearer-ties), ≈ 67 % right")
+    assert last.endswith("(nearer-ties), ≈ 67 % right")
     [hit, *_] = answer_json(ask(name), manifests, "embedded", options)["hits"]
     assert (hit["score"], hit["chance"]) == pytest.approx((0.8, 0.8), abs=TOLERANCE)
     plain = ask(name, class_name="cat")
-    assert "same class" not in answer_table(plain, manifests, options)
+    assert "same class" not in "\n".join(answer_lines(plain, manifests, options))
 
 
 def test_a_picture_unlike_anything_says_so(
@@ -159,8 +159,7 @@ def test_a_picture_unlike_anything_says_so(
     """Instead of a class."""
     name, options = calibrated(threshold=Threshold(nearness=0.9, refused=0.01, caught=0.8)), QueryOptions()
     manifests = [both_stores.manifest(name)]
-    assert answer_table(ask(name), manifests, options).endswith(
-        "verdict: none; the picture is unlike anything indexed"
-    )
+    *_, last = answer_lines(ask(name), manifests, options)
+    assert last == "verdict: none; the picture is unlike anything indexed"
     data = answer_json(ask(name), manifests, "embedded", options)
     assert (data["verdict"], data["unlike_anything"]) == (None, True)

@@ -14,7 +14,7 @@ from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
 from search.asking.answers import Answer, QueryOptions
 from search.asking.query import Searcher
-from search.commands.listing import answer_json, answer_table
+from search.commands.listing import answer_json, answer_lines
 from search.quality.evaluation import leave_one_out
 from search.quality.labelled import load_labelled
 from search.ranking.fusion import FusionRule
@@ -117,9 +117,8 @@ def test_the_true_number_of_voters_is_said(both_stores: Store, fill: Fill, home:
     manifests, options = [both_stores.manifest(name)], QueryOptions()
     for path, votes in (("cat/query.png", "1 neighbour's vote"), ("1.png", "2 neighbours' votes")):
         answer = ask([name], path, both_stores, home)
-        assert answer_table(answer, manifests, options).endswith(
-            f"verdict: cat, 100% of {votes} (nearer-ties)"
-        )
+        *_, last = answer_lines(answer, manifests, options)
+        assert last == f"verdict: cat, 100% of {votes} (nearer-ties)"
         said = answer_json(answer, manifests, "embedded", options)["verdict"]
         assert (said["k"], said["voters"]) == (10, int(votes[0]))
 

@@ -9,7 +9,7 @@ from PIL import Image
 from search.drawing import half_blocks
 from search.drawing.half_blocks import COLUMNS, LINES, colours, illustrated
 
-TABLE = "query.png in a\nrank  path\n   1  one.png\n   2  two.png\nverdict: x"
+TABLE = ["query.png in a", "rank  path", "   1  one.png", "   2  two.png", "verdict: x"]
 ROW = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -27,7 +27,7 @@ def save(path: Path, size: tuple[int, int], colour: tuple[int, int, int]) -> Pat
 def test_a_row_stands_whole_beside_the_last_line_of_its_picture(tmp_path: Path) -> None:
     """So that it can be copied, however long it is; what follows the neighbours is left as it was."""
     red = save(tmp_path / "red.png", (120, 70), (200, 0, 0))
-    long = TABLE.replace("one.png", "one/" * 60 + "one.png")
+    long = [line.replace("one.png", "one/" * 60 + "one.png") for line in TABLE]
     lines = plain(illustrated(long, red, [red, red], "truecolor"))
     assert len(lines) == 3 * LINES + 2
     assert lines[LINES - 1] == "▀" * COLUMNS + "  query.png in a"
@@ -65,7 +65,7 @@ def test_a_file_that_is_gone_leaves_its_place_empty(tmp_path: Path) -> None:
 
 def test_no_neighbours_leave_the_table_as_it_is(tmp_path: Path) -> None:
     """Title, heading, and what is said instead."""
-    lines = plain(illustrated("q in a\nrank\nno picture fits", None, [], "256"))
+    lines = plain(illustrated(["q in a", "rank", "no picture fits"], None, [], "256"))
     assert lines[LINES:] == [" " * COLUMNS + "  rank", "no picture fits"]
 
 

@@ -1,0 +1,50 @@
+"""A terminal that keeps everything that a command sends it, and obeys nothing."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+COLUMNS = 200
+"""Wide enough for a bar with all that it shows."""
+
+_OUR_CODES = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh]|[12]K|1A|\d+G)")
+"""Colours, and what moves a progress bar: the only codes that a command may send."""
+
+
+def sent_to_terminal(
+    words: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str], typed: str = ""
+) -> tuple[int, str]:
+    """Exit code of a command on a terminal of its own, and what it sent there, between echoes of `typed`."""
+    import pty
+
+    program, *arguments = map(str, words)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [Path(sys.executable).parent / program, *arguments],
+        cwd=folder,
+        env={**environment, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        os.write(ours, typed.encode())
+        sent = bytearray()
+        try:
+            while part := os.read(ours, 65_536):
+                sent += part
+        except OSError:  # how Linux says that the other side is closed
+            pass
+        finally:
+            os.close(ours)
+    return process.returncode, sent.decode("utf-8", "surrogateescape")
+
+
+def obeyed(sent: str) -> list[str]:
+    """What a terminal would obey in it, and nobody of ours means it to."""
+    lines = _OUR_CODES.sub("", sent).replace("\r", "").split("\n")
+    return [line for line in lines if not line.isprintable()]
