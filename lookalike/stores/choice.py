@@ -1,7 +1,8 @@
 """Which store a command works on.
 
 In this order: `--store`, `LOOKALIKE_STORE`, `QDRANT_URL`, else `auto`: a Qdrant server on this machine
-where one runs, the embedded store where none does. A store that was named never falls back.
+where one runs, the embedded store where none does. A store that was named never falls back. The key from
+the environment goes to a server that was named, never to one that was only found.
 """
 
 import os
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from lookalike.errors import StoreError, UsageError
+from lookalike.errors import StoreError, StoreRefusedError, UsageError
 from lookalike.files import named_path
 from lookalike.settings import Settings
 from lookalike.stores.address import HTTP_PORT, ServerAddress
@@ -23,7 +24,7 @@ _FORMS = "use auto, embedded, embedded:DIR, or the URL of a server like http://1
 def open_store(
     named: str | None, settings: Settings, *, say: Say = unheard, local_port: int = HTTP_PORT
 ) -> Store:
-    """The store to work on; a server among them has answered and accepted the key.
+    """The store to work on; a server among them has answered and, where it was named, accepted the key.
 
     `named` is what `--store` says: `auto`, `embedded`, `embedded:DIR` or a URL. `say` is told when a
     request to a server is made again.
@@ -38,7 +39,7 @@ def open_store(
     if text is not None and text != "auto":
         return _named_store(text, origin, settings, say)
     if is_qdrant(local_port):
-        return _connected(f"http://{LOCAL_HOST}:{local_port}", settings, say)
+        return _found(f"http://{LOCAL_HOST}:{local_port}", say)
     return _embedded(settings.qdrant_dir, "embedded")
 
 
@@ -52,7 +53,7 @@ def where_else(name: str, store: Store, settings: Settings, *, local_port: int =
         for said in _others(store, settings, local_port):
             if said == "embedded" and name in EmbeddedStore(settings.qdrant_dir):
                 return said
-            if said != "embedded" and _server_has(name, settings, local_port):
+            if said != "embedded" and _server_has(name, local_port):
                 return said
     return None
 
@@ -89,13 +90,22 @@ def _server(url: str, origin: str, settings: Settings, say: Say) -> Store:
         ServerAddress.parse(url)
     except UsageError as error:
         raise UsageError(f"{origin}: {error}; {_FORMS}") from None
-    return _connected(url, settings, say)
-
-
-def _connected(url: str, settings: Settings, say: Say) -> Store:
     from lookalike.stores.connection import connect
 
     return connect(url, api_key=settings.qdrant_api_key, say=say)
+
+
+def _found(url: str, say: Say) -> Store:
+    """It is sent no key, for nobody has named it: whoever listens here may say that he is Qdrant."""
+    from lookalike.stores.connection import connect
+
+    try:
+        return connect(url, api_key=None, say=say)
+    except StoreRefusedError as error:
+        raise StoreError(
+            f"the Qdrant server at {url} asks for a key, and only a server that is named is sent the one in "
+            f"QDRANT_API_KEY: name it with --store {url} or QDRANT_URL, or use --store embedded"
+        ) from error
 
 
 def _others(store: Store, settings: Settings, local_port: int) -> Iterator[str]:
@@ -105,5 +115,5 @@ def _others(store: Store, settings: Settings, local_port: int) -> Iterator[str]:
         yield f"http://{LOCAL_HOST}:{local_port}"
 
 
-def _server_has(name: str, settings: Settings, port: int) -> bool:
-    return is_collection_name(name) and qdrant_has(name, port, api_key=settings.qdrant_api_key)
+def _server_has(name: str, port: int) -> bool:
+    return is_collection_name(name) and qdrant_has(name, port)

@@ -170,8 +170,10 @@ def _notices(address: ServerAddress, version: str, *, api_key: str | None) -> tu
             f"the server at {address.label} is Qdrant {version} and the client here is {ours}; "
             "they are tested together within one minor version, so use a server nearer to it"
         )
-    if api_key is not None and address.scheme == "http" and not address.is_loopback:
-        notices.append(f"QDRANT_API_KEY goes to {address.label} unencrypted; use https")
+    if address.scheme == "http" and not address.is_loopback:
+        sent = {"QDRANT_API_KEY": api_key, "the user and password of the URL": address.user}
+        secrets = (name for name, value in sent.items() if value is not None)
+        notices += [f"unencrypted to {address.label}: {each}; use https" for each in secrets]
     return tuple(notices)
 
 

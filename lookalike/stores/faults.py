@@ -11,7 +11,13 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, cast
 
-from lookalike.errors import CollectionMissingError, LookalikeError, ManifestError, StoreError
+from lookalike.errors import (
+    CollectionMissingError,
+    LookalikeError,
+    ManifestError,
+    StoreError,
+    StoreRefusedError,
+)
 from lookalike.stores.address import NO_SECRETS, Secrets
 
 _REASON_LENGTH = 200
@@ -85,7 +91,7 @@ def error_for(fault: Fault, message: str, *, collection: str | None) -> Lookalik
     Without a `collection` in play, "not found" means that this is no Qdrant.
     """
     if fault.kind is FaultKind.REFUSED:
-        return StoreError(
+        return StoreRefusedError(
             f"{message}; set QDRANT_API_KEY to a key that may do this, or use another store with --store"
         )
     if fault.kind is FaultKind.MISSING and collection is not None:

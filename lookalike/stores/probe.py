@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 from lookalike.files import parse_json
 from lookalike.manifest import METADATA_KEY
-from lookalike.stores.address import check_api_key
 
 if TYPE_CHECKING:
     from http.client import HTTPMessage
@@ -32,7 +31,7 @@ _REFUSALS = ("qdrant", "must provide an api key", "invalid api key or jwt")
 def is_qdrant(port: int) -> bool:
     """Whether what listens there says that it is Qdrant, or refuses us in Qdrant's words.
 
-    No key is sent: only who is known to be Qdrant gets one, when connecting.
+    No key is sent, here or when connecting: anybody on this machine may say so.
     """
     answer = _get(port, "/")
     if answer is None:
@@ -44,16 +43,11 @@ def is_qdrant(port: int) -> bool:
     return answer.status == HTTPStatus.OK and isinstance(title, str) and "qdrant" in title.lower()
 
 
-def qdrant_has(name: str, port: int, *, api_key: str | None) -> bool:
-    """Whether what listens there is Qdrant and holds a collection of ours with this name.
-
-    Raises:
-        UsageError: the key cannot be sent.
-    """
+def qdrant_has(name: str, port: int) -> bool:
+    """Whether a Qdrant that asks for no key listens there and holds a collection of ours with this name."""
     if not is_qdrant(port):
         return False
-    check_api_key(api_key)
-    answer = _get(port, f"/collections/{quote(name, safe='')}", api_key=api_key)
+    answer = _get(port, f"/collections/{quote(name, safe='')}")
     return answer is not None and METADATA_KEY in answer.json()["result"]["config"]["metadata"]
 
 
@@ -71,11 +65,10 @@ class _Answer:
         return data if isinstance(data, dict) else {}
 
 
-def _get(port: int, path: str, *, api_key: str | None = None) -> _Answer | None:
+def _get(port: int, path: str) -> _Answer | None:
     """What this machine answers at a port; None where it is not HTTP or not there in time."""
     deadline = time.monotonic() + PROBE_TIMEOUT_S
-    key = f"api-key: {api_key}\r\n" if api_key else ""
-    request = f"GET {path} HTTP/1.1\r\nHost: {LOCAL_HOST}:{port}\r\n{key}Connection: close\r\n\r\n"
+    request = f"GET {path} HTTP/1.1\r\nHost: {LOCAL_HOST}:{port}\r\nConnection: close\r\n\r\n"
     try:
         with socket.create_connection((LOCAL_HOST, port), timeout=PROBE_TIMEOUT_S) as connection:
             connection.sendall(request.encode())

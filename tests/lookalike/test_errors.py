@@ -16,6 +16,7 @@ EXIT_CODES = {
     "PictureError": 4,
     "MissingDecoderError": 4,
     "StoreError": 5,
+    "StoreRefusedError": 5,
     "CollectionError": 6,
     "CollectionMissingError": 6,
     "ManifestError": 6,

@@ -37,10 +37,12 @@ class Responder:
     """Answers HTTP on a port of its own: a stand-in for a server, good for its faults and nothing else.
 
     `answers` maps `METHOD PATH` to a status and a body, JSON unless it is text; all else is a 404.
-    `delay_s` passes before an answer begins, and `drip_s` after each of its bytes.
+    `delay_s` passes before an answer begins, and `drip_s` after each of its bytes. An answer that says to
+    look elsewhere says `location`.
     """
 
     port: int
+    location: str = ""
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     delay_s: float = 0.0
@@ -80,6 +82,8 @@ def running_responder() -> Iterator[Responder]:
             responder.closing.wait(responder.delay_s)
             self.send_response(status)
             self.send_header("Content-Length", str(len(sent)))
+            if responder.location:
+                self.send_header("Location", responder.location + self.path)
             self.end_headers()
             for start in range(len(sent)) if responder.drip_s else ():
                 self.wfile.write(sent[start : start + 1])
@@ -128,6 +132,13 @@ def no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def responder() -> Iterator[Responder]:
     """One responder."""
+    with running_responder() as one:
+        yield one
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Responder]:
+    """Another one."""
     with running_responder() as one:
         yield one
 

@@ -75,10 +75,10 @@ def test_auto_stops_where_qdrant_refuses(settings: Settings, responder: Responde
         status,
         "Must provide an API key or an Authorization bearer token",
     )
-    with pytest.raises(StoreError, match=r"QDRANT_API_KEY") as caught:
+    with pytest.raises(StoreError, match=rf"name it with --store {responder.url} or QDRANT_URL") as caught:
         open_store(None, settings, local_port=responder.port)
     assert caught.value.exit_code == 5
-    assert responder.url in str(caught.value)
+    assert "QDRANT_API_KEY" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,36 @@ def test_auto_stops_where_qdrant_refuses_at_the_door(
         open_store(None, settings, local_port=responder.port)
 
 
-def test_only_a_known_qdrant_is_sent_the_key(settings: Settings, responder: Responder) -> None:
-    """The probe goes without; the connection that follows it has it."""
+@pytest.mark.parametrize("said", [None, "auto"])
+def test_a_server_that_was_only_found_is_not_sent_the_key(
+    settings: Settings, responder: Responder, manifest_of: NewManifest, said: str | None
+) -> None:
+    """Anybody on this machine may say there that it is Qdrant. Looking elsewhere sends none, either."""
     responder.be_qdrant()
-    settings = replace(settings, qdrant_api_key="s3cret")
-    open_store(None, settings, local_port=responder.port).close()
-    probe, *connection = responder.seen
-    assert "s3cret" not in str(probe)
-    assert {seen.headers.get("api-key") for seen in connection} == {"s3cret"}
+    settings = replace(settings, qdrant_api_key="s3cret", qdrant_url=said and "http://127.0.0.1:1")
+    open_store(said, settings, local_port=responder.port).close()
+    where_else(
+        manifest_of().collection, EmbeddedStore(settings.qdrant_dir), settings, local_port=responder.port
+    )
+    assert len(responder.seen) > 3
+    assert "s3cret" not in str(responder.seen)
+
+
+@pytest.mark.parametrize("origin", ["--store", "LOOKALIKE_STORE", "QDRANT_URL"])
+def test_a_server_that_was_named_is_sent_the_key(
+    settings: Settings, responder: Responder, origin: str
+) -> None:
+    """However it was named, and be it the one that would have been found."""
+    responder.be_qdrant()
+    settings = replace(
+        settings,
+        qdrant_api_key="s3cret",
+        store=responder.url if origin == "LOOKALIKE_STORE" else None,
+        qdrant_url=responder.url if origin == "QDRANT_URL" else None,
+    )
+    named = responder.url if origin == "--store" else None
+    open_store(named, settings, local_port=responder.port).close()
+    assert {seen.headers.get("api-key") for seen in responder.seen} == {"s3cret"}
 
 
 @pytest.mark.parametrize(("delay_s", "drip_s"), [(5.0, 0.0), (0.0, 0.05)], ids=["silent", "dripping"])

@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lookalike.errors import CollectionMissingError, LookalikeError, ManifestError, StoreError, UsageError
+from lookalike.errors import (
+    CollectionMissingError,
+    LookalikeError,
+    ManifestError,
+    StoreError,
+    StoreRefusedError,
+    UsageError,
+)
 from lookalike.manifest import METADATA_KEY, CollectionManifest, StoredAs
 from lookalike.stores import address, connection, retries
 from lookalike.stores.address import ServerAddress
@@ -122,6 +129,17 @@ def test_a_server_of_another_age_is_mentioned(
     store.close()
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_key_follows_no_redirect(responder: Responder, elsewhere: Responder, status: int) -> None:
+    """Whoever is named there has not been named by the user."""
+    elsewhere.be_qdrant()
+    responder.location = elsewhere.url
+    responder.answers["GET /"] = (status, "")
+    with pytest.raises(StoreError, match=rf"{status}.*see what runs at this address"):
+        connect(responder.url.replace("//", "//me:pass@"), api_key=KEY)
+    assert not elsewhere.seen
+
+
 def test_a_key_in_the_open_is_mentioned() -> None:
     """Over plain HTTP to another machine; not to this one, and not over TLS."""
 
@@ -131,7 +149,11 @@ def test_a_key_in_the_open_is_mentioned() -> None:
     assert "unencrypted" in notices("http://db.example", KEY)[0]
     assert KEY not in notices("http://db.example", KEY)[0]
     assert notices("http://db.example", None) == ()
-    assert notices("https://db.example", KEY) == ()
+    assert notices("https://db.example", KEY) == notices("https://me:pass@db.example", None) == ()
+    (both,) = notices("http://me:passw0rd@db.example", None)
+    assert "unencrypted" in both
+    assert "passw0rd" not in both
+    assert len(notices("http://me:passw0rd@db.example", KEY)) == 2
     assert notices("http://localhost", KEY) == notices("http://127.0.0.1", KEY) == ()
 
 
@@ -466,8 +488,8 @@ def grpc_collection(
 @pytest.mark.parametrize(
     ("code", "kind", "said"),
     [
-        ("UNAUTHENTICATED", StoreError, "QDRANT_API_KEY"),
-        ("PERMISSION_DENIED", StoreError, "QDRANT_API_KEY"),
+        ("UNAUTHENTICATED", StoreRefusedError, "QDRANT_API_KEY"),
+        ("PERMISSION_DENIED", StoreRefusedError, "QDRANT_API_KEY"),
         ("UNAVAILABLE", StoreError, "docker compose up qdrant"),
         ("DEADLINE_EXCEEDED", StoreError, "docker compose up qdrant"),
         ("INTERNAL", StoreError, "INTERNAL"),
