@@ -8,6 +8,7 @@
     ├── PictureError               4   a picture that cannot be read
     │   └── MissingDecoderError    4   what would read it is not installed
     ├── StoreError                 5   the store cannot be reached or refuses
+    │   └── StoreRefusedError      5   the key may not do that
     ├── CollectionError            6   a collection that does not fit
     │   ├── CollectionMissingError 6   it is not there
     │   └── ManifestError          6   it is there and holds another space, or is not ours
@@ -86,6 +87,10 @@ class StoreError(LookalikeError):
     """The store cannot be reached, or refuses what it was asked."""
 
     exit_code = 5
+
+
+class StoreRefusedError(StoreError):
+    """The key, or the lack of one, does not allow what was asked."""
 
 
 class CollectionError(LookalikeError):
