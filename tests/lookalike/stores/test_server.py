@@ -250,6 +250,27 @@ def test_every_change_is_waited_for(
     assert json.loads(changes[0].body)["points"][0]["payload"] == point.payload.to_json()
 
 
+def test_payloads_are_written_by_id_and_the_last_of_a_request_is_waited_for_by_a_filter(
+    collection: ServerCollection, responder: Responder, enveloped: Envelope, point_of: NewPoint
+) -> None:
+    """What goes by a filter goes to every shard, which first does what it was given before.
+
+    An id that is waited for would be an error where its point is gone; one that is not is passed over.
+    """
+    batch = f"POST /collections/{collection.name}/points/batch"
+    responder.answers[batch] = (200, enveloped([UPDATED]))
+    payloads = [point_of(f"{number}.jpg", [1, 2, 3, 4]).payload for number in range(501)]
+    collection.replace_payloads(payloads)
+    sent = [seen for seen in responder.seen if seen.method == "POST"]
+    assert [seen.path.partition("?")[2] for seen in sent] == ["wait=false", "wait=true", "wait=true"]
+    said = [[one["overwrite_payload"] for one in json.loads(seen.body)["operations"]] for seen in sent]
+    assert [one["points"] for one in said[0]] == [[payload.id] for payload in payloads[:499]]
+    assert [one["payload"] for part in said for one in part] == [payload.to_json() for payload in payloads]
+    for one, payload in zip((said[1][0], said[2][0]), payloads[499:], strict=True):
+        assert one["filter"]["must"] == [{"has_id": [payload.id]}]
+        assert "points" not in one
+
+
 @pytest.mark.parametrize("status", ["acknowledged", "wait_timeout"])
 def test_a_change_that_was_only_noted_is_no_success(
     collection: ServerCollection, responder: Responder, enveloped: Envelope, point_of: NewPoint, status: str
