@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from lookalike.calibration import Calibration
-from lookalike.errors import CollectionMissingError, ManifestError, StoreError
+from lookalike.errors import CollectionMissingError, ManifestError, StoreError, StoreRefusedError
 from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance, StoredAs
 from lookalike.stores.address import NO_SECRETS, Secrets
 from lookalike.stores.faults import FaultKind, TooLargeError, fault_of
@@ -99,11 +99,24 @@ class ServerStore:
             lambda: [collection.name for collection in self._client.get_collections().collections],
             "listing collections",
         )
-        return sorted(name for name in found if not name.endswith(STAGED_SUFFIX) and name in self)
+        refusals = []
+        ours = []
+        for name in found:
+            try:
+                if not name.endswith(STAGED_SUFFIX) and _is_ours(self._info(name)):
+                    ours.append(name)
+            except StoreRefusedError as error:
+                refusals.append(error)
+        if refusals and not ours:  # perhaps a key that is out of date: not a store that is empty
+            raise refusals[0]
+        return sorted(ours)
 
     def __contains__(self, name: str) -> bool:
-        info = self._info(name)
-        return info is not None and _manifest_data(info) is not None and not _copier(info)
+        """As far as the key may see: one for a single collection may not even look for another."""
+        try:
+            return _is_ours(self._info(name))
+        except StoreRefusedError:
+            return False
 
     def manifest(self, name: str) -> CollectionManifest:
         """As the server has it now."""
@@ -693,6 +706,11 @@ def _manifest_data(info: "models.CollectionInfo") -> Mapping[str, Any] | None:
 def _manifest_json(manifest: CollectionManifest) -> dict[str, Any]:
     """The manifest as it lies under its key, without what lies under another."""
     return manifest.with_calibration(None).to_json()
+
+
+def _is_ours(info: "models.CollectionInfo | None") -> bool:
+    """Whether it is there, whole, and has a manifest."""
+    return info is not None and _manifest_data(info) is not None and not _copier(info)
 
 
 def _copier(info: "models.CollectionInfo") -> str:
