@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lookalike.console import Reporter
-from lookalike.errors import ManifestError, UsageError
+from lookalike.errors import CollectionMissingError, UsageError
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store, staged_name
+from lookalike.stores.reading import readable_manifests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,19 +30,19 @@ def holdings(dataset: str, *, store: Store, among: Sequence[str] = (), reporter:
         UsageError: no collection knows the dataset; the message lists the datasets there are.
     """
     found, known = [], set()
-    for name in among or store.names():
-        try:
-            datasets = store.manifest(name).datasets
-        except ManifestError as error:
-            if among:
-                raise
-            reporter.say(f"warning: collection {name} is left out: {error}")
+    named = ((name, store.manifest(name)) for name in among)
+    for name, manifest in named if among else readable_manifests(store, reporter.say):
+        known |= set(manifest.datasets)
+        if dataset not in manifest.datasets:
             continue
-        known |= set(datasets)
-        if dataset in datasets:
+        try:
             with store.open(name) as collection:
                 points = collection.count(PointFilter(dataset=dataset))
-            found.append(Holding(collection=name, points=points))
+        except CollectionMissingError:  # somebody has deleted it since
+            if among:
+                raise
+            continue
+        found.append(Holding(collection=name, points=points))
     if not found:
         there = ", ".join(map(repr, sorted(known))) or "none"
         raise UsageError(f"no collection here holds a dataset {dataset!r}; there: {there}")

@@ -27,6 +27,7 @@ from lookalike.providers import CUDA
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
 from lookalike.stores.protocol import Collection, Store, opened_together
+from lookalike.stores.reading import readable_manifests
 
 BATCH_SIZES = {CUDA: 128}
 """Pictures a run where it is not `BATCH_SIZE`; of many small batches a GPU waits for each."""
@@ -158,7 +159,7 @@ def _models(request: IngestRequest, store: Store, settings: Settings, reporter: 
     """One for each spec; int8 goes on in the space of a collection that is there."""
 
     def recorded() -> Iterator[CollectionManifest]:
-        return (store.manifest(name) for name in store.names())
+        return (manifest for _, manifest in readable_manifests(store, reporter.say))
 
     def ready(wanted: ModelSpec | Head) -> ModelFile:
         root = request.dataset.root

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from exporter import outdated
 from lookalike.console import Reporter
-from lookalike.errors import ManifestError
+from lookalike.errors import CollectionMissingError, ManifestError, StoreRefusedError
 from lookalike.manifest import CollectionManifest
 from lookalike.stores.points import EVERYTHING
 from lookalike.stores.protocol import Store, staged_name
+from lookalike.stores.reading import left_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,20 +30,27 @@ class CollectionStatus:
 
 
 def collection_statuses(store: Store, reporter: Reporter) -> Iterator[CollectionStatus]:
-    """Every collection of ours, counted exactly; one that cannot be read is said and left out."""
+    """Every collection of ours, counted exactly; one that cannot be read is said and left out.
+
+    So is, without a word, one that somebody deletes meanwhile.
+    """
     for name in store.names():
         try:
-            opened = store.open(name)
-        except ManifestError as error:
-            reporter.say(f"warning: collection {name} is left out: {error}")
+            yield _status(store, name)
+        except CollectionMissingError:
             continue
-        with opened as collection:
-            yield CollectionStatus(
-                name=name,
-                manifest=collection.manifest,
-                points=collection.count(EVERYTHING),
-                datasets=collection.tally("dataset"),
-                classes=collection.tally("class"),
-                outdated=outdated(collection.manifest),
-                rebuild_begun=staged_name(name) in store,
-            )
+        except (ManifestError, StoreRefusedError) as error:
+            reporter.say(left_out(name, error))
+
+
+def _status(store: Store, name: str) -> CollectionStatus:
+    with store.open(name) as collection:
+        return CollectionStatus(
+            name=name,
+            manifest=collection.manifest,
+            points=collection.count(EVERYTHING),
+            datasets=collection.tally("dataset"),
+            classes=collection.tally("class"),
+            outdated=outdated(collection.manifest),
+            rebuild_begun=staged_name(name) in store,
+        )

@@ -8,11 +8,12 @@ from exporter import head_name, head_path
 from exporter.heads import NAME
 from lookalike.backbones import BACKBONES, VGG16, Pooling, backbone_named
 from lookalike.console import Reporter
-from lookalike.errors import CollectionMissingError, ManifestError, UsageError
+from lookalike.errors import CollectionMissingError, UsageError
 from lookalike.manifest import CollectionManifest, Distance, Precision, WeightsKind
 from lookalike.settings import Settings
 from lookalike.stores.choice import where_else
 from lookalike.stores.protocol import Store
+from lookalike.stores.reading import readable_manifests
 
 BOTH = "both"
 """What `--backbone` may say instead of one backbone's name."""
@@ -61,7 +62,7 @@ def choose_both(
         CollectionMissingError: a backbone has none; the message names the command that would make it.
         UsageError: several of a backbone fit equally well.
     """
-    manifests = _manifests(store, reporter)
+    manifests = dict(readable_manifests(store, reporter.say))
     found = {
         metric: {record.name: _of(manifests, record.name, metric) for record in BACKBONES}
         for metric in ([distance] if distance else Distance)
@@ -114,7 +115,7 @@ def _fitting(
     wanted = backbone_named(backbone).name if backbone else None
     fitting = {
         found: manifest
-        for found, manifest in _manifests(store, reporter).items()
+        for found, manifest in readable_manifests(store, reporter.say)
         if wanted in (None, manifest.identity.backbone) and distance in (None, manifest.distance)
     }
     if not fitting:
@@ -144,17 +145,6 @@ def _with_head(
             f"Make it with: ingest run DIR --head {head if head.isidentifier() else 'HEAD'}"
         )
     return fitting
-
-
-def _manifests(store: Store, reporter: Reporter) -> dict[str, CollectionManifest]:
-    """Those that can be read; one that cannot does not stand in the way of the others."""
-    manifests = {}
-    for name in store.names():
-        try:
-            manifests[name] = store.manifest(name)
-        except ManifestError as error:
-            reporter.say(f"warning: collection {name} is left out: {error}")
-    return manifests
 
 
 def missing_message(

@@ -1,14 +1,37 @@
-"""Vectors of many pictures, read in parts."""
+"""What several commands read out of a store: manifests of all collections, vectors of many pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from lookalike.errors import CollectionMissingError, ManifestError, StoreRefusedError
+from lookalike.manifest import CollectionManifest
 from lookalike.stores.points import FloatVector, Payload
-from lookalike.stores.protocol import Collection
+from lookalike.stores.protocol import Collection, Say, Store
 
 AT_ONCE = 256
 """Pictures whose vectors are read at a time; from the stores they come as Python's numbers."""
+
+
+def readable_manifests(store: Store, say: Say) -> Iterator[tuple[str, CollectionManifest]]:
+    """Name and manifest of every collection; one that cannot be read is said and left out.
+
+    So is, without a word, one that somebody deletes meanwhile.
+    """
+    for name in store.names():
+        try:
+            manifest = store.manifest(name)
+        except CollectionMissingError:
+            continue
+        except (ManifestError, StoreRefusedError) as error:
+            say(left_out(name, error))
+            continue
+        yield name, manifest
+
+
+def left_out(name: str, error: Exception) -> str:
+    """The line for a collection that cannot be read."""
+    return f"warning: collection {name} is left out: {error}"
 
 
 def stored_vectors(collection: Collection, payloads: Sequence[Payload]) -> tuple[list[Payload], FloatVector]:

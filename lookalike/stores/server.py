@@ -15,25 +15,25 @@ an open collection is looked at: it must still be the one that was opened.
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
 from lookalike.calibration import Calibration
-from lookalike.errors import CollectionMissingError, ManifestError, StoreError
+from lookalike.errors import CollectionMissingError, ManifestError, StoreError, StoreRefusedError
 from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance, StoredAs
 from lookalike.stores.address import NO_SECRETS, Secrets
 from lookalike.stores.faults import FaultKind, TooLargeError, fault_of
+from lookalike.stores.limits import NO_LIMITS, Limits, within
 from lookalike.stores.points import (
     EVERYTHING,
     KEYWORD_FIELDS,
-    OVERSAMPLING,
-    SEARCH_EF,
     FloatVector,
     ImagePoint,
     Payload,
@@ -48,6 +48,7 @@ from lookalike.stores.points import (
     tallied,
 )
 from lookalike.stores.protocol import STAGED_SUFFIX, Say, is_collection_name, staged_name, unheard
+from lookalike.stores.questions import filter_of, quantization_of, search_params
 from lookalike.stores.retries import Requests
 
 if TYPE_CHECKING:
@@ -98,11 +99,24 @@ class ServerStore:
             lambda: [collection.name for collection in self._client.get_collections().collections],
             "listing collections",
         )
-        return sorted(name for name in found if not name.endswith(STAGED_SUFFIX) and name in self)
+        refusals = []
+        ours = []
+        for name in found:
+            try:
+                if not name.endswith(STAGED_SUFFIX) and _is_ours(self._info(name)):
+                    ours.append(name)
+            except StoreRefusedError as error:
+                refusals.append(error)
+        if refusals and not ours:  # perhaps a key that is out of date: not a store that is empty
+            raise refusals[0]
+        return sorted(ours)
 
     def __contains__(self, name: str) -> bool:
-        info = self._info(name)
-        return info is not None and _manifest_data(info) is not None and not _copier(info)
+        """As far as the key may see: one for a single collection may not even look for another."""
+        try:
+            return _is_ours(self._info(name))
+        except StoreRefusedError:
+            return False
 
     def manifest(self, name: str) -> CollectionManifest:
         """As the server has it now."""
@@ -130,7 +144,7 @@ class ServerStore:
         info = self._own(name)
         manifest = _manifest(info, name, self.label)
         self._index(name, [keyword for keyword in KEYWORD_FIELDS if keyword not in info.payload_schema])
-        return ServerCollection(self._client, name, manifest, requests=self._requests)
+        return ServerCollection(self._client, name, manifest, requests=self._requests, limits=Limits.of(info))
 
     def delete(self, name: str) -> None:
         """One request."""
@@ -178,7 +192,7 @@ class ServerStore:
                     distance=distances[manifest.distance],
                     on_disk=None if manifest.quantize is StoredAs.NONE else True,
                 ),
-                quantization_config=_quantization(manifest.quantize),
+                quantization_config=quantization_of(manifest.quantize),
                 metadata=metadata,
             )
         except Exception as error:
@@ -240,12 +254,19 @@ class ServerCollection:
     is_listed = False
 
     def __init__(
-        self, client: "QdrantClient", name: str, manifest: CollectionManifest, *, requests: Requests
+        self,
+        client: "QdrantClient",
+        name: str,
+        manifest: CollectionManifest,
+        *,
+        requests: Requests,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self.name = name
         self.manifest = manifest
         self._client = client
         self._requests = requests
+        self._limits = limits
         self._written = False
         self._outdates = False
         self._recorded: dict[str, str] = {}
@@ -285,26 +306,35 @@ class ServerCollection:
 
         checked_vectors(points, dimension=self.manifest.identity.dimension)
         self._outdates = self._outdates or bool(points)
-        self._write("writing points to", points, send, at_once=self._rows)
+        at_once = within(self._rows, self._limits.written, self._limits.writes)
+        self._write("writing points to", points, send, at_once=at_once)
 
     def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
-        """Many operations a request, each by a filter, which unlike an id may match nothing."""
+        """Many operations a request, by id, and the last one by a filter, which is waited for.
+
+        What is not waited for is in the server's log, in its order, when the request is answered; an id that
+        is not there is passed over. What goes by a filter goes to every shard, and each shard carries out
+        what it has before, so that waiting for the last one is waiting for all of them. To wait for each
+        takes five times as long.
+        """
         from qdrant_client import models
 
+        def overwrite(payload: Payload, **selected: Any) -> models.OverwritePayloadOperation:  # noqa: ANN401 - points or a filter
+            overwritten = models.SetPayload(payload=payload.to_json(), **selected)
+            return models.OverwritePayloadOperation(overwrite_payload=overwritten)
+
         def send(part: Sequence[Payload]) -> None:
-            operations = [
-                models.OverwritePayloadOperation(
-                    overwrite_payload=models.SetPayload(
-                        payload=payload.to_json(),
-                        filter=models.Filter(must=[models.HasIdCondition(has_id=[payload.id])]),
-                    )
-                )
-                for payload in part
-            ]
-            _require_completed(*self._client.batch_update_points(self.name, operations, wait=True))
+            *first, last = part
+            noted = [overwrite(payload, points=[payload.id]) for payload in first]
+            if noted:
+                self._client.batch_update_points(self.name, noted, wait=False)
+            this_one = models.Filter(must=[models.HasIdCondition(has_id=[last.id])])
+            waited_for = [overwrite(last, filter=this_one)]
+            _require_completed(*self._client.batch_update_points(self.name, waited_for, wait=True))
 
         self._outdates = self._outdates or (bool(payloads) and not same_classes)
-        self._write("writing payloads to", payloads, send, at_once=_PAYLOADS_PER_REQUEST)
+        at_once = within(_PAYLOADS_PER_REQUEST, self._limits.writes_a_second)
+        self._write("writing payloads to", payloads, send, at_once=at_once)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Thousands a request."""
@@ -315,22 +345,36 @@ class ServerCollection:
             _require_completed(self._client.delete(self.name, selected, wait=True))
 
         self._outdates = self._outdates or bool(ids)
-        self._write("deleting points from", ids, send, at_once=_IDS_PER_REQUEST)
+        at_once = within(_IDS_PER_REQUEST, self._limits.writes)
+        self._write("deleting points from", ids, send, at_once=at_once)
 
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
         """Page by page."""
-        offset = None
+        for record in self._records("reading", where, fields=True):
+            yield Payload.from_json(record.payload or {})
+
+    def _records(
+        self, what: str, where: PointFilter, *, fields: bool | list[str]
+    ) -> "Iterator[models.Record]":
+        """All matching points in the order of their ids, with these fields of their payloads."""
+        offset, size = None, within(_SCAN_PAGE, self._limits.found)
         while True:
             page = partial(
                 self._client.scroll,
                 self.name,
-                scroll_filter=_filter(where),
-                limit=_SCAN_PAGE,
+                scroll_filter=filter_of(where, self._limits),
+                limit=size,
                 offset=offset,
+                with_payload=fields,
             )
-            records, offset = self._ask("reading", page)
-            for record in records:
-                yield Payload.from_json(record.payload or {})
+            try:
+                records, offset = self._ask(what, page)
+            except TooLargeError:
+                if size == 1:
+                    raise
+                size //= 2
+                continue
+            yield from records
             if offset is None:
                 return
 
@@ -341,7 +385,8 @@ class ServerCollection:
             return self._client.retrieve(self.name, part, with_payload=False, with_vectors=True)
 
         found: dict[str, FloatVector] = {}
-        for records in self._answers("reading vectors from", ids, read, at_once=self._rows):
+        at_once = within(self._rows, self._limits.reads)
+        for records in self._answers("reading vectors from", ids, read, at_once=at_once):
             found |= {str(record.id): np.asarray(record.vector, dtype=np.float32) for record in records}
         return found
 
@@ -352,40 +397,68 @@ class ServerCollection:
             return self._client.retrieve(self.name, part, with_payload=True, with_vectors=False)
 
         found: dict[str, Payload] = {}
-        for records in self._answers("reading", ids, read, at_once=_SCAN_PAGE):
+        at_once = within(_SCAN_PAGE, self._limits.reads)
+        for records in self._answers("reading", ids, read, at_once=at_once):
             found |= {str(record.id): Payload.from_json(record.payload or {}) for record in records}
         return found
 
     def count(self, where: PointFilter = EVERYTHING) -> int:
-        """Exact."""
+        """Exact, also where the server may only estimate: then all matching points are gone through."""
+        if not self._limits.may_be_exact:
+            return sum(1 for _ in self._records("counting", where, fields=False))
+        found = filter_of(where, self._limits)
         return self._ask(
-            "counting", lambda: self._client.count(self.name, count_filter=_filter(where), exact=True).count
+            "counting", lambda: self._client.count(self.name, count_filter=found, exact=True).count
         )
 
     def tally(self, field: str) -> dict[str, int]:
-        """Exact facets, mended by `tallied`."""
-        facet = self._ask(
-            "counting", lambda: self._client.facet(self.name, field, limit=_EVERY_VALUE, exact=True)
-        )
-        return tallied({str(hit.value): hit.count for hit in facet.hits}, points=self.count())
+        """Exact facets, mended by `tallied`; counted here where the server gives fewer values at once."""
+        values = self._facet(field) if self._limits.may_be_exact else None
+        if values is not None:
+            return tallied(values, points=self.count())
+        records = self._records("counting", EVERYTHING, fields=[field])
+        counts = Counter((record.payload or {}).get(field) or "" for record in records)
+        return dict(sorted(counts.items()))
+
+    def _facet(self, field: str) -> dict[str, int] | None:
+        """The server's own counts; None where it may have left some out."""
+        limit = within(_EVERY_VALUE, self._limits.found)
+        try:
+            facet = self._ask(
+                "counting", lambda: self._client.facet(self.name, field, limit=limit, exact=True)
+            )
+        except TooLargeError:
+            return None
+        if len(facet.hits) >= limit:
+            return None
+        return {str(hit.value): hit.count for hit in facet.hits}
 
     def query(
         self, vector: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
     ) -> list[SearchHit]:
         """The server's own order: best first for both distances."""
         check_query(vector, dimension=self.manifest.identity.dimension)
-        answer = self._ask(
-            "searching",
-            lambda: self._client.query_points(
+        self._require_allowed(exact=exact)
+        found: dict[str, SearchHit] = {}
+        for start, size in self._pages(limit):
+            search = partial(
+                self._client.query_points,
                 self.name,
                 query=as_values(vector, self.manifest.distance),
-                limit=limit,
-                query_filter=_filter(where),
-                search_params=_params(self.manifest.quantize, exact=exact),
+                limit=size,
+                offset=start or None,
+                query_filter=filter_of(where, self._limits),
+                search_params=search_params(self.manifest.quantize, self._limits, exact=exact),
                 with_payload=True,
-            ),
-        )
-        return [SearchHit(score=p.score, payload=Payload.from_json(p.payload or {})) for p in answer.points]
+            )
+            points = self._ask("searching", search).points
+            for p in points:
+                found.setdefault(
+                    str(p.id), SearchHit(score=p.score, payload=Payload.from_json(p.payload or {}))
+                )
+            if len(points) < size:
+                break
+        return list(found.values())
 
     def query_many(
         self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
@@ -393,24 +466,45 @@ class ServerCollection:
         """In requests of a size that the server takes, many searches each."""
         from qdrant_client import models
 
-        def search(part: Sequence[FloatVector]) -> "list[models.QueryResponse]":
+        def search(start: int, size: int, part: Sequence[FloatVector]) -> "list[models.QueryResponse]":
             requests = [
                 models.QueryRequest(
                     query=as_values(vector, self.manifest.distance),
-                    limit=limit,
-                    filter=_filter(where),
-                    params=_params(self.manifest.quantize, exact=exact),
+                    limit=size,
+                    offset=start or None,
+                    filter=filter_of(where, self._limits),
+                    params=search_params(self.manifest.quantize, self._limits, exact=exact),
                 )
                 for vector in part
             ]
             return self._client.query_batch_points(self.name, requests)
 
         check_queries(vectors, dimension=self.manifest.identity.dimension)
-        found: list[list[ScoredId]] = []
-        at_once = min(self._rows, _QUERIES_PER_REQUEST)
-        for answers in self._answers("searching", list(vectors), search, at_once=at_once):
-            found += [[ScoredId(id=str(p.id), score=p.score) for p in answer.points] for answer in answers]
-        return found
+        self._require_allowed(exact=exact)
+        found: list[dict[str, ScoredId]] = [{} for _ in vectors]
+        at_once = within(self._rows, _QUERIES_PER_REQUEST, self._limits.searches, self._limits.reads)
+        for start, size in self._pages(limit):
+            page = partial(search, start, size)
+            answers = chain.from_iterable(self._answers("searching", list(vectors), page, at_once=at_once))
+            for hits, answer in zip(found, answers, strict=True):
+                for p in answer.points:
+                    hits.setdefault(str(p.id), ScoredId(id=str(p.id), score=p.score))
+        return [list(hits.values()) for hits in found]
+
+    def _pages(self, limit: int) -> list[tuple[int, int]]:
+        """Where each page of so many neighbours starts, and how many are on it.
+
+        In a graph a later page may repeat what an earlier one has.
+        """
+        size = within(limit, self._limits.found)
+        return [(start, min(size, limit - start)) for start in range(0, limit, size)]
+
+    def _require_allowed(self, *, exact: bool) -> None:
+        if exact and not self._limits.may_be_exact:
+            raise StoreError(
+                f"exact searches are not allowed in {self.name} on {self._requests.label} (strict mode, "
+                "search_allow_exact); leave --exact out, or have them allowed there"
+            )
 
     def record_dataset(self, name: str, root: str) -> None:
         """Adds to the manifest as it is on the server now, and reads back whether that has lasted.
@@ -543,6 +637,7 @@ class ServerCollection:
         """
         info = _found(self._client, self.name)
         manifest = _same(info, self.manifest, f"collection {self.name} on {self._requests.label}")
+        self._limits = NO_LIMITS if info is None else Limits.of(info)
         lost = {name: root for name, root in self._recorded.items() if name not in manifest.datasets}
         for name, root in lost.items():
             manifest = manifest.with_dataset(name, root)
@@ -613,6 +708,11 @@ def _manifest_json(manifest: CollectionManifest) -> dict[str, Any]:
     return manifest.with_calibration(None).to_json()
 
 
+def _is_ours(info: "models.CollectionInfo | None") -> bool:
+    """Whether it is there, whole, and has a manifest."""
+    return info is not None and _manifest_data(info) is not None and not _copier(info)
+
+
 def _copier(info: "models.CollectionInfo") -> str:
     """Who is putting a collection together from a staged one; nobody as a rule."""
     return str((info.config.metadata or {}).get(_UNFINISHED) or "")
@@ -624,49 +724,6 @@ def _manifest(info: "models.CollectionInfo", name: str, label: str) -> Collectio
         return CollectionManifest.from_json({**(_manifest_data(info) or {}), "calibration": calibration})
     except ManifestError as error:
         raise ManifestError(f"collection {name} on {label}: {error}") from error
-
-
-def _quantization(quantize: StoredAs) -> "models.ScalarQuantization | models.TurboQuantization | None":
-    """Source: https://qdrant.tech/documentation/guides/quantization/."""
-    from qdrant_client import models
-
-    if quantize is StoredAs.INT8:
-        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
-        return models.ScalarQuantization(scalar=scalar)
-    if quantize is StoredAs.INT4:
-        turbo = models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS4, always_ram=True)
-        return models.TurboQuantization(turbo=turbo)
-    return None
-
-
-def _params(quantize: StoredAs, *, exact: bool) -> "models.SearchParams":
-    """An exact search looks at whole vectors only."""
-    from qdrant_client import models
-
-    oversampling = OVERSAMPLING.get(quantize)
-    short = models.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=oversampling)
-    return models.SearchParams(exact=exact, hnsw_ef=SEARCH_EF, quantization=short if oversampling else None)
-
-
-def _filter(where: PointFilter) -> "models.Filter | None":
-    from qdrant_client import models
-
-    must: list[Any] = []
-    if where.class_name is not None:
-        must.append(
-            models.FieldCondition(key="class", match=models.MatchValue(value=where.class_name))
-            if where.class_name
-            else models.IsEmptyCondition(is_empty=models.PayloadField(key="class"))
-        )
-    if where.dataset is not None:
-        must.append(models.FieldCondition(key="dataset", match=models.MatchValue(value=where.dataset)))
-    must_not: list[Any] = []
-    if where.labelled:
-        must_not.append(models.IsEmptyCondition(is_empty=models.PayloadField(key="class")))
-    if where.excluded_sha256:
-        any_of = models.MatchAny(any=sorted(where.excluded_sha256))
-        must_not.append(models.FieldCondition(key="sha256", match=any_of))
-    return models.Filter(must=must or None, must_not=must_not or None) if must or must_not else None
 
 
 def _taken(name: str, label: str) -> str:

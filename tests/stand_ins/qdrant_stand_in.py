@@ -9,13 +9,15 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
 from pydantic import TypeAdapter
 from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import UnexpectedResponse
+from strict_mode import StrictModeError, check_strict_mode
 
 KEYWORD = {"data_type": "keyword", "points": 0}
 DONE = {"operation_id": 0, "status": "completed"}
@@ -33,6 +35,8 @@ class QdrantStandIn:
         self.client = QdrantClient(":memory:")
         """Reaches the data past the wire, as another client of the same server would."""
         self._indexes: dict[str, set[str]] = {}
+        self._strict: dict[str, dict[str, Any]] = {}
+        self._aliases: dict[str, str] = {}
         self._lock = threading.RLock()
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
@@ -57,26 +61,34 @@ class QdrantStandIn:
             self._server.server_close()
             self._server = None
 
-    def answer(self, method: str, path: str, key: str | None, body: bytes) -> tuple[int, Any]:
+    def answer(self, method: str, path: str, query: str, key: str | None, body: bytes) -> tuple[int, Any]:
         """What a request gets: a status, and an object for JSON."""
         if self.api_key is not None and key != self.api_key:
             return 401, "Must provide an API key or an Authorization bearer token"
         data = json.loads(body) if body else {}
+        if "wait=false" in query:
+            data["waits"] = False
         with self._lock:
             try:
                 return 200, self._result(method, path, data)
-            except KeyError as error:
-                return 404, {"status": {"error": str(error.args[0])}}
-            except FileExistsError as error:
-                return 409, {"status": {"error": str(error)}}
-            except (ValueError, AssertionError) as error:
-                return 400, {"status": {"error": f"Wrong input: {error}"}}
+            except (
+                LookupError,
+                OSError,
+                ValueError,
+                AssertionError,
+                StrictModeError,
+                UnexpectedResponse,
+            ) as error:
+                status, text = _refusal(error)
+                return status, {"status": {"error": text}}
 
     def _result(self, method: str, path: str, data: Any) -> Any:
         if path == "/":
             return {"title": "qdrant - vector search engine (stand-in)", "version": self.version}
         for pattern, action in _ROUTES:
             if found := re.fullmatch(pattern, f"{method} {path}"):
+                if limits := self._strict.get(path.split("/")[2] if "/" in path[1:] else ""):
+                    check_strict_mode(path.split("/", 3)[-1], data, limits)
                 return {"result": action(self, *found.groups(), data), "status": "ok", "time": 0.0}
         raise KeyError("Not found")
 
@@ -95,13 +107,18 @@ class QdrantStandIn:
 
     def _info(self, name: str, _: Any) -> Any:
         info = _json(self._there(name).get_collection(name))
+        if name in self._strict:
+            info["config"]["strict_mode_config"] = self._strict[name]
         return info | {"payload_schema": dict.fromkeys(sorted(self._indexes.get(name, ())), KEYWORD)}
 
     def _update(self, name: str, data: Any) -> bool:
-        return self._there(name).update_collection(name, metadata=data["metadata"])
+        if strict := data.get("strict_mode_config"):
+            self._strict[name] = self._strict.get(name, {}) | strict
+        return self._there(name).update_collection(name, metadata=data.get("metadata") or {})
 
     def _delete(self, name: str, _: Any) -> bool:
         self._indexes.pop(name, None)
+        self._strict.pop(name, None)
         return self.client.delete_collection(name)
 
     def _index(self, name: str, data: Any) -> Any:
@@ -119,8 +136,13 @@ class QdrantStandIn:
         return DONE
 
     def _batch(self, name: str, data: Any) -> Any:
+        waits = data.pop("waits", True)
+        client = self._there(name)
         operations = models.UpdateOperations.model_validate(data).operations
-        return _json(self._there(name).batch_update_points(name, operations))
+        for operation in operations:
+            with nullcontext() if waits else suppress(UnexpectedResponse):  # of a point that is not there
+                client.batch_update_points(name, [operation])
+        return [DONE if waits else DONE | {"status": "acknowledged"}] * len(operations)
 
     def _remove(self, name: str, data: Any) -> Any:
         self._there(name).delete(name, models.PointIdsList(points=data["points"]))
@@ -129,7 +151,11 @@ class QdrantStandIn:
     def _scroll(self, name: str, data: Any) -> Any:
         wanted = models.ScrollRequest.model_validate(data)
         records, offset = self._there(name).scroll(
-            name, scroll_filter=wanted.filter, limit=wanted.limit or 10, offset=wanted.offset
+            name,
+            scroll_filter=wanted.filter,
+            limit=wanted.limit or 10,
+            offset=wanted.offset,
+            with_payload=True if wanted.with_payload is None else wanted.with_payload,
         )
         return {"points": _json(records), "next_page_offset": offset}
 
@@ -148,7 +174,12 @@ class QdrantStandIn:
     def _query(self, name: str, data: Any) -> Any:
         wanted = models.QueryRequest.model_validate(data)
         answer = self._there(name).query_points(
-            name, query=wanted.query, query_filter=wanted.filter, limit=wanted.limit, with_payload=True
+            name,
+            query=wanted.query,
+            query_filter=wanted.filter,
+            limit=wanted.limit or 10,
+            offset=wanted.offset,
+            with_payload=True,
         )
         return _json(answer)
 
@@ -194,6 +225,17 @@ def running_stand_in(**options: Any) -> Iterator[QdrantStandIn]:
         one.stop()
 
 
+def _refusal(error: Exception) -> tuple[int, str]:
+    """Status and words for what went wrong."""
+    if isinstance(error, StrictModeError):
+        return error.status, str(error)
+    if isinstance(error, UnexpectedResponse):  # the client in memory refuses as a server does
+        return error.status_code or 500, bytes(error.content).decode()
+    if isinstance(error, KeyError):
+        return 404, str(error.args[0])
+    return (409, str(error)) if isinstance(error, FileExistsError) else (400, f"Wrong input: {error}")
+
+
 def _json(value: Any) -> Any:
     return TypeAdapter(Any).dump_python(value, mode="json")
 
@@ -204,8 +246,9 @@ def _handler(stand_in: QdrantStandIn) -> type[BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            path, key = unquote(self.path.partition("?")[0]), self.headers.get("api-key")
-            status, data = stand_in.answer(self.command, path, key, body)
+            path, _, query = self.path.partition("?")
+            key = self.headers.get("api-key")
+            status, data = stand_in.answer(self.command, unquote(path), query, key, body)
             sent = (data if isinstance(data, str) else json.dumps(data)).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

@@ -13,11 +13,15 @@ from typing import Any
 import made_collections
 import numpy as np
 import pytest
+from grpc_responder import GrpcResponder
 
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.settings import Settings
-from lookalike.stores import retries
+from lookalike.stores import address, connection, retries
+from lookalike.stores.connection import connect
 from lookalike.stores.points import FloatVector, ImagePoint
+from lookalike.stores.retries import Requests
+from lookalike.stores.server import ServerCollection
 
 DIMENSION = 4
 
@@ -195,3 +199,26 @@ def stopwatch() -> Callable[[], float]:
     """Seconds since the fixture was made."""
     start = time.monotonic()
     return lambda: time.monotonic() - start
+
+
+@pytest.fixture
+def grpc_responder(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> Iterator[GrpcResponder]:
+    """A gRPC responder on the port that belongs to the HTTP responder's."""
+    one = GrpcResponder()
+    one.start()
+    monkeypatch.setattr(address, "HTTP_PORT", responder.port)
+    monkeypatch.setattr(connection, "GRPC_PORT", one.port)
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def grpc_collection(
+    responder: Responder, grpc_responder: GrpcResponder, manifest_of: Callable[..., CollectionManifest]
+) -> Iterator[ServerCollection]:
+    """A collection reached over gRPC."""
+    store = connect(responder.url, api_key="s3cret-key")
+    manifest = manifest_of()
+    grpc_responder.seen.clear()
+    yield ServerCollection(store._client, manifest.collection, manifest, requests=Requests(store.label))  # noqa: SLF001
+    store.close()

@@ -7,12 +7,12 @@ we take what comes back, not what Qdrant does with it. The contract suite does t
 import json
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from grpc_responder import GrpcResponder, grpc_info
 
 from lookalike.errors import (
     CollectionMissingError,
@@ -23,11 +23,11 @@ from lookalike.errors import (
     UsageError,
 )
 from lookalike.manifest import METADATA_KEY, CollectionManifest, StoredAs
-from lookalike.stores import address, connection, retries
+from lookalike.stores import connection, retries
 from lookalike.stores.address import ServerAddress
 from lookalike.stores.connection import connect
 from lookalike.stores.points import OVERSAMPLING, FloatVector, ImagePoint, PointFilter
-from lookalike.stores.retries import TRIES, Requests
+from lookalike.stores.retries import TRIES
 from lookalike.stores.server import ServerCollection, ServerStore
 
 NewManifest = Callable[..., CollectionManifest]
@@ -265,6 +265,27 @@ def test_every_change_is_waited_for(
     assert json.loads(changes[0].body)["points"][0]["payload"] == point.payload.to_json()
 
 
+def test_payloads_are_written_by_id_and_the_last_of_a_request_is_waited_for_by_a_filter(
+    collection: ServerCollection, responder: Responder, enveloped: Envelope, point_of: NewPoint
+) -> None:
+    """What goes by a filter goes to every shard, which first does what it was given before.
+
+    An id that is waited for would be an error where its point is gone; one that is not is passed over.
+    """
+    batch = f"POST /collections/{collection.name}/points/batch"
+    responder.answers[batch] = (200, enveloped([UPDATED]))
+    payloads = [point_of(f"{number}.jpg", [1, 2, 3, 4]).payload for number in range(501)]
+    collection.replace_payloads(payloads)
+    sent = [seen for seen in responder.seen if seen.method == "POST"]
+    assert [seen.path.partition("?")[2] for seen in sent] == ["wait=false", "wait=true", "wait=true"]
+    said = [[one["overwrite_payload"] for one in json.loads(seen.body)["operations"]] for seen in sent]
+    assert [one["points"] for one in said[0]] == [[payload.id] for payload in payloads[:499]]
+    assert [one["payload"] for part in said for one in part] == [payload.to_json() for payload in payloads]
+    for one, payload in zip((said[1][0], said[2][0]), payloads[499:], strict=True):
+        assert one["filter"]["must"] == [{"has_id": [payload.id]}]
+        assert "points" not in one
+
+
 @pytest.mark.parametrize("status", ["acknowledged", "wait_timeout"])
 def test_a_change_that_was_only_noted_is_no_success(
     collection: ServerCollection, responder: Responder, enveloped: Envelope, point_of: NewPoint, status: str
@@ -389,63 +410,6 @@ def test_a_half_made_collection_is_finished_when_opened(
     assert made == ["dataset"]
 
 
-@dataclass(slots=True, kw_only=True)
-class GrpcResponder:
-    """Answers every gRPC call with an empty message, or with `code`; a stand-in for Qdrant's gRPC port.
-
-    `answers` holds the bytes to give to a method instead; `failing` how its next calls fail: with a code,
-    a text and trailing metadata; `seen` the method, the request's bytes and the metadata of each call. A
-    method is named like `Upsert`, outside the points' service like `Collections/Get`.
-    """
-
-    port: int = 0
-    answers: dict[str, bytes] = field(default_factory=dict)
-    code: Any = None
-    failing: dict[str, list[tuple[str, str, dict[str, str]]]] = field(default_factory=dict)
-    listener: Any = None
-    seen: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
-
-    def start(self) -> None:
-        """Listens, on the same port as before."""
-        import grpc
-
-        self.listener = grpc.server(ThreadPoolExecutor(2), handlers=[self])
-        self.port = self.listener.add_insecure_port(f"127.0.0.1:{self.port}")
-        self.listener.start()
-
-    def stop(self) -> None:
-        """Drops its connections and closes the port."""
-        self.listener.stop(None).wait()
-
-    def service(self, details: Any) -> Any:
-        """The handler for any method."""
-        import grpc
-
-        def answer(request: bytes, context: Any) -> bytes:
-            method = details.method.removeprefix("/qdrant.").removeprefix("Points/")
-            self.seen.append((method, request, dict(details.invocation_metadata)))
-            if self.failing.get(method):
-                code, text, trailing = self.failing[method].pop(0)
-                context.set_trailing_metadata(tuple(trailing.items()))
-                context.abort(grpc.StatusCode[code], text)
-            if self.code is not None:
-                context.abort(self.code, "said so")
-            return self.answers.get(method, b"")
-
-        return grpc.unary_unary_rpc_method_handler(answer)
-
-
-@pytest.fixture
-def grpc_responder(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> Iterator[GrpcResponder]:
-    """A gRPC responder on the port that belongs to the HTTP responder's."""
-    one = GrpcResponder()
-    one.start()
-    monkeypatch.setattr(address, "HTTP_PORT", responder.port)
-    monkeypatch.setattr(connection, "GRPC_PORT", one.port)
-    yield one
-    one.stop()
-
-
 def test_grpc_is_taken_where_its_port_answers(responder: Responder, grpc_responder: GrpcResponder) -> None:
     """The key goes along, and HTTP is not spoken at all."""
     store = connect(responder.url, api_key=KEY)
@@ -470,18 +434,6 @@ def test_http_is_taken_where_grpc_does_not_work(responder: Responder, grpc_respo
     asked = len(grpc_responder.seen)
     assert store.names() == []
     assert len(grpc_responder.seen) == asked
-    store.close()
-
-
-@pytest.fixture
-def grpc_collection(
-    responder: Responder, grpc_responder: GrpcResponder, manifest_of: NewManifest
-) -> Iterator[ServerCollection]:
-    """A collection reached over gRPC."""
-    store = connect(responder.url, api_key=KEY)
-    manifest = manifest_of()
-    grpc_responder.seen.clear()
-    yield ServerCollection(store._client, manifest.collection, manifest, requests=Requests(store.label))  # noqa: SLF001
     store.close()
 
 
@@ -584,28 +536,6 @@ def test_what_is_too_large_for_grpc_goes_in_halves(
         if method == "Upsert"
     ]
     assert sizes == [4, 2, 2]
-
-
-def grpc_info(manifest: CollectionManifest) -> bytes:
-    """What a server says of a collection that is there and ours."""
-    from qdrant_client import grpc as messages
-    from qdrant_client.conversions.conversion import RestToGrpc
-
-    vectors = messages.VectorParams(size=manifest.identity.dimension, distance=messages.Distance.Cosine)
-    config = messages.CollectionConfig(
-        params=messages.CollectionParams(vectors_config=messages.VectorsConfig(params=vectors)),
-        hnsw_config=messages.HnswConfigDiff(m=16, ef_construct=100, full_scan_threshold=10_000),
-        optimizer_config=messages.OptimizersConfigDiff(
-            deleted_threshold=0.2,
-            vacuum_min_vector_number=1000,
-            default_segment_number=0,
-            flush_interval_sec=5,
-        ),
-        wal_config=messages.WalConfigDiff(wal_capacity_mb=32, wal_segments_ahead=0),
-        metadata=RestToGrpc.convert_payload({METADATA_KEY: manifest.to_json()}),
-    )
-    info = messages.CollectionInfo(status=messages.CollectionStatus.Green, config=config)
-    return bytes(messages.GetCollectionInfoResponse(result=info).SerializeToString())
 
 
 def test_everything_can_be_said_in_grpc(

@@ -1,0 +1,60 @@
+"""What a server allows at once in a collection: the limits of its strict mode.
+
+Managed clusters have it on. Source: https://qdrant.tech/documentation/ops-configuration/administration/#strict-mode.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from qdrant_client import models
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits that our requests could be over; `None` is no limit.
+
+    `written` points in one upsert, `found` rows in one answer, `searches` in one request, `search_ef` and
+    `oversampling` of a search, `listed` values in one condition of a filter; `reads` and `writes` a minute.
+    """
+
+    written: int | None = None
+    found: int | None = None
+    searches: int | None = None
+    search_ef: int | None = None
+    oversampling: float | None = None
+    listed: int | None = None
+    reads: int | None = None
+    writes: int | None = None
+    may_be_exact: bool = True
+
+    @classmethod
+    def of(cls, info: "models.CollectionInfo") -> Self:
+        """What the server says of a collection, where its strict mode is on."""
+        said = info.config.strict_mode_config
+        if said is None or not said.enabled:
+            return cls()
+        return cls(
+            written=said.upsert_max_batchsize,
+            found=said.max_query_limit,
+            searches=said.search_max_batchsize,
+            search_ef=said.search_max_hnsw_ef,
+            oversampling=said.search_max_oversampling,
+            listed=said.condition_max_size,
+            reads=said.read_rate_limit,
+            writes=said.write_rate_limit,
+            may_be_exact=said.search_allow_exact is not False,
+        )
+
+    @property
+    def writes_a_second(self) -> int | None:
+        """Of what counts as one write each; the wait that a server asks for makes room for as many."""
+        return None if self.writes is None else max(1, self.writes // 60)
+
+
+NO_LIMITS = Limits()
+
+
+def within(wanted: int, *limits: int | None) -> int:
+    """As many as wanted, or as the lowest limit allows; one at least."""
+    return max(1, min([wanted, *(limit for limit in limits if limit is not None)]))

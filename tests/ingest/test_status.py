@@ -1,0 +1,149 @@
+"""Listing a store that others use, or that a key may see a part of."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import faulty_proxy as wire
+import made_collections
+import pytest
+from faulty_proxy import FaultyProxy
+from qdrant_stand_in import QdrantStandIn, running_stand_in
+
+from ingest.removal import holdings
+from ingest.status import CollectionStatus, collection_statuses
+from lookalike.console import Quiet
+from lookalike.errors import StoreError
+from lookalike.manifest import Distance
+from lookalike.stores import retries
+from lookalike.stores.connection import connect
+from lookalike.stores.protocol import staged_name
+from lookalike.stores.server import ServerStore
+
+NAMES = ("a-first", "b-second", "c-third")
+REFUSED = wire.answer(403, "Forbidden: Access to collection is required")
+
+
+class Heard(Quiet):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        """Keeps it."""
+        self.lines.append(message)
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between tries."""
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.01)
+
+
+@pytest.fixture
+def server() -> Iterator[QdrantStandIn]:
+    """A stand-in for a server of our own: what is listed is all that is there."""
+    with running_stand_in() as one:
+        yield one
+
+
+@pytest.fixture
+def proxy(server: QdrantStandIn) -> Iterator[FaultyProxy]:
+    """Before it."""
+    with wire.running_proxy(("127.0.0.1", server.port)) as one:
+        yield one
+
+
+@pytest.fixture
+def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
+    """Three collections, with a point of the dataset `data` each."""
+    one = connect(proxy.url, api_key=None)
+    for name in NAMES:
+        manifest = made_collections.manifest_of(Distance.COSINE, 4, {"data": "/data"})
+        one.create(manifest, name=name)
+        with one.open(name) as collection:
+            collection.upsert([made_collections.point_of("1.jpg", [1, 2, 3, 4])])
+    proxy.seen.clear()
+    yield one
+    one.close()
+
+
+def statuses(store: ServerStore) -> tuple[list[CollectionStatus], list[str]]:
+    """What is listed, and what is said."""
+    reporter = Heard()
+    return list(collection_statuses(store, reporter)), reporter.lines
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "GET /collections/b-second/exists",
+        r"GET /collections/b-second\s*$",
+        "POST /collections/b-second/points/count",
+        "POST /collections/b-second/facet",
+        r"GET /collections/b-second\.rebuild/exists",
+    ],
+)
+def test_a_collection_that_goes_meanwhile_is_left_out(
+    store: ServerStore, server: QdrantStandIn, proxy: FaultyProxy, request_line: str
+) -> None:
+    """Whenever another client deletes it, the others are listed, and there is nothing to say."""
+    proxy.plan(request_line, wire.after(lambda: server.client.delete_collection("b-second")))
+    listed, said = statuses(store)
+    names = [status.name for status in listed]
+    assert [name for name in names if name != "b-second"] == ["a-first", "c-third"]
+    assert ("b-second" in names) == request_line.endswith(r"\.rebuild/exists"), "it was read by then"
+    assert said == []
+
+
+def test_a_key_for_one_collection_lists_it(store: ServerStore, proxy: FaultyProxy) -> None:
+    """What it may not look at has not begun, or is no part of the list."""
+    proxy.plan(r"/collections/[^/]*\.rebuild", *[REFUSED] * 9)
+    proxy.plan("/collections/[ac]-", *[REFUSED] * 9)
+    listed, said = statuses(store)
+    assert [(status.name, status.points, status.rebuild_begun) for status in listed] == [
+        ("b-second", 1, False)
+    ]
+    assert said == []
+
+
+def test_a_collection_that_may_not_be_read_is_said(store: ServerStore, proxy: FaultyProxy) -> None:
+    """It may be seen, and not its points."""
+    proxy.plan("POST /collections/b-second/points", *[REFUSED] * 9)
+    listed, said = statuses(store)
+    assert [status.name for status in listed] == ["a-first", "c-third"]
+    assert len(said) == 1
+    assert said[0].startswith("warning: collection b-second is left out: ")
+
+
+def test_a_key_that_may_see_nothing_of_what_is_listed_is_an_error(
+    store: ServerStore, proxy: FaultyProxy
+) -> None:
+    """That is not an empty store."""
+    proxy.plan("/collections/", *[REFUSED] * 9)
+    with pytest.raises(StoreError, match="QDRANT_API_KEY"):
+        statuses(store)
+
+
+def test_a_rebuild_that_has_begun_is_said(store: ServerStore) -> None:
+    """By what is staged for it, which is no collection to list."""
+    manifest = replace(store.manifest("b-second"), datasets={})
+    store.create(manifest, name=staged_name("b-second"))
+    listed, _ = statuses(store)
+    assert [(status.name, status.rebuild_begun) for status in listed] == [
+        ("a-first", False),
+        ("b-second", True),
+        ("c-third", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    "request_line", [r"GET /collections/b-second\s*$", "POST /collections/b-second/points/count"]
+)
+def test_looking_for_a_dataset_passes_over_what_goes_meanwhile(
+    store: ServerStore, server: QdrantStandIn, proxy: FaultyProxy, request_line: str
+) -> None:
+    """As a status does; a collection that was named is missed."""
+    proxy.plan(request_line, wire.after(lambda: server.client.delete_collection("b-second")))
+    found = holdings("data", store=store, reporter=Quiet())
+    assert [holding.collection for holding in found] == ["a-first", "c-third"]
