@@ -14,7 +14,15 @@ from pathlib import Path
 from exporter import models
 from exporter.graph import build_graph
 from exporter.heads import Head
-from exporter.models import ModelFile, known_models, model_at_hand, model_path, require_current
+from exporter.models import (
+    ModelFile,
+    known_models,
+    model_at_hand,
+    model_path,
+    other_in,
+    place_for,
+    require_current,
+)
 from exporter.network import Flatten, Network, SubNetwork
 from exporter.onnx_file import OnnxModel, write_onnx
 from exporter.precision import calibration, has_int8, kept_in_fp32, write_fp16, write_int8
@@ -176,6 +184,7 @@ class FeatureModel:
     """A model whose output `[N, H * W * C]` is a whole feature map in that order; `shape` is `(H, W, C)`."""
 
     path: Path
+    manifest: ModelManifest
     shape: tuple[int, int, int]
 
 
@@ -215,7 +224,7 @@ def unpooled_model(wanted: CollectionManifest, *, settings: Settings, reporter: 
     identity = replace(wanted.identity, pooling=spec.pooling, dimension=spec.dimension)
     model = _model_of_collection(wanted, spec, identity, settings, reporter)
     height, width, channels = spec.network.shape
-    return FeatureModel(path=model.path, shape=(height, width, channels))
+    return FeatureModel(path=model.path, manifest=model.manifest, shape=(height, width, channels))
 
 
 def calibrated(
@@ -298,7 +307,7 @@ def _model_of_spec(spec: ModelSpec, settings: Settings, reporter: Reporter) -> M
         if (model := _known_model(spec, settings)) is not None:
             return model
         weights = _locate(spec, settings, reporter)
-        model = _export(spec, weights, lambda manifest: model_path(manifest, settings), reporter)
+        model = _export(spec, weights, lambda manifest: place_for(manifest, settings, reporter), reporter)
         card = {"manifest": model.manifest.to_json(), "weights_stat": _stat(weights.path)}
         write_json(model.path.with_suffix(".json"), card)
     return model
@@ -335,8 +344,8 @@ def _model_of_collection(
         return model
     if wanted.weights.kind is WeightsKind.FILE and not Path(spec.weights).is_file():
         raise WeightsError(
-            f"the model of {wanted.collection} is not here any more, and neither are its weights "
-            f"{spec.weights}; put that file back, or ingest anew"
+            f"the model of {wanted.collection} is not here any more{_instead(spec, identity, settings)}, and "
+            f"neither are its weights {spec.weights}; put that file back, or ingest anew"
         )
     again = "again from" if identity == wanted.identity else "without its pooling from"
     reporter.say(f"exporting the model of {wanted.collection} {again} {spec.weights}")
@@ -348,6 +357,21 @@ def _model_of_collection(
             "Bring the old weights back, or ingest anew"
         )
     return model
+
+
+def _instead(spec: ModelSpec, identity: ModelIdentity, settings: Settings) -> str:
+    """What lies in a model's place, where something else does."""
+    manifest = ModelManifest(
+        identity=identity,
+        weights=WeightsSource(kind=WeightsKind.FILE, official=False),
+        graph_revision=models.GRAPH_REVISION,
+        exporter_version=__version__,
+        precision=spec.precision,
+        quantization=spec.quantization,
+    )
+    path = model_path(manifest, settings)
+    other = other_in(path, manifest) if path.exists() else ""
+    return other and f" ({path} is another: {other})"
 
 
 def _to_search_with(manifest: CollectionManifest) -> ModelSpec:

@@ -6,8 +6,8 @@ class's number of pictures, and the seed.
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from exporter.export import EXPORT_TIMEOUT_S
 from exporter.fitting import (
     FEWEST_CLASSES,
     FEWEST_PICTURES,
@@ -26,8 +27,10 @@ from exporter.fitting import (
 )
 from exporter.heads import Head, check_name, head_path, write_head
 from exporter.models import ready_model
+from lookalike import locks
 from lookalike.console import Reporter
 from lookalike.errors import CollectionMissingError, LookalikeError, UsageError
+from lookalike.files import sweep_partials
 from lookalike.manifest import ModelManifest
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
@@ -100,6 +103,7 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings, reporter:
             have heads, or there is too little to learn from.
         CollectionMissingError: a collection is not there.
         WeightsError, ManifestError: the model of the collections cannot be had.
+        StoreLockedError: another process has been writing a head all the while.
     """
     check_name(request.name)
     base, pictures, left_out = _read(request, store, settings, reporter)
@@ -107,11 +111,25 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings, reporter:
         reporter.say(f"left out: {count} pictures ({reason})")
     head = learned(request, base, pictures, left_out)
     path = head_path(request.name, settings)
-    made = not _is_there(head, path, settings, force=request.force)
-    if made:
-        write_head(head, settings)
-    model = ready_model(head, settings=settings, reporter=reporter)
+    with _alone(settings, reporter):
+        made = not _is_there(head, path, settings, force=request.force)
+        if made:
+            write_head(head, settings)
+        model = ready_model(head, settings=settings, reporter=reporter)
     return FitReport(head=head, path=path, model=model.path, made=made)
+
+
+@contextmanager
+def _alone(settings: Settings, reporter: Reporter) -> Iterator[None]:
+    """One process at a time looks whether a name is free, and takes it; it clears what killed ones left."""
+
+    def say_wait(holder: str) -> None:
+        reporter.say(f"waiting up to {EXPORT_TIMEOUT_S:g} s for {holder}, which writes a head")
+
+    folder = settings.heads_dir
+    with locks.held(folder, "fit", what=str(folder), timeout_s=EXPORT_TIMEOUT_S, on_wait=say_wait):
+        sweep_partials(folder)
+        yield
 
 
 def learned(

@@ -26,6 +26,15 @@ CUTOFF = 10
 CHOSEN_FROM = 1_500
 """So many training pictures, of all classes alike, choose the candidate; all of them fit the layer."""
 
+CHOSEN_FROM_CLASSES = CHOSEN_FROM // 4
+"""Of so many classes, drawn at random where there are more: four pictures of each say how they differ."""
+
+LOGISTIC_AT_MOST = 10**10
+"""Pictures times values times classes up to which logistic regression is tried: it takes minutes then."""
+
+_QUERIES_AT_ONCE = 256
+"""Rows of a table of similarities that are ranked together: with 20,000 columns, 200 MB."""
+
 FOLDS = 2
 UNSEEN_LOSS = 0.005
 """Precision that a candidate may lose on classes that were left out, against the vectors as they are."""
@@ -144,7 +153,7 @@ def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0
 
 def _chosen_layer(training: LabelledUnits, dims: int, seed: int) -> FittedLayer:
     sample = _sample(training, seed)
-    scores = _scores(sample, list(_folds(sample.classes, seed)))
+    scores = _scores(sample, list(_folds(sample.classes, seed)), _candidates(training))
     best = _best(scores)
     mean, weight = _fitted(training, best.candidate, dims)
     return FittedLayer(
@@ -153,6 +162,12 @@ def _chosen_layer(training: LabelledUnits, dims: int, seed: int) -> FittedLayer:
         candidate=best.candidate,
         scores=scores,
     )
+
+
+def _candidates(training: LabelledUnits) -> Sequence[Candidate]:
+    """Those that can be fitted to so much in a time that somebody waits."""
+    size = training.vectors.size * len(np.unique(training.classes))
+    return [each for each in CANDIDATES if each.method is not Method.LOGISTIC or size <= LOGISTIC_AT_MOST]
 
 
 def check(training: LabelledUnits) -> None:
@@ -183,18 +198,30 @@ def figures(
     if not len(queries.classes):
         return None
     asked, there = (_mapped(layer, each.vectors) for each in (queries, gallery))
-    similarity = asked @ there.T
-    same = queries.classes[:, np.newaxis] == gallery.classes
+    rows = [slice(start, start + _QUERIES_AT_ONCE) for start in range(0, len(asked), _QUERIES_AT_ONCE)]
+    found = [_ranked_figures(asked[some] @ there.T, queries.classes[some], gallery.classes) for some in rows]
+    precision, first, average = (np.concatenate(parts).mean() for parts in zip(*found, strict=True))
+    return Figures(
+        precision_at_10=float(precision),
+        precision_at_1=float(first),
+        mean_average_precision=float(average),
+        queries=len(queries.classes),
+    )
+
+
+def _ranked_figures(
+    similarity: FloatArray, asking: IntArray, classes: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Of each query precision@10, precision@1 and average precision, for similarities float64 `[Q, N]`."""
+    same = asking[:, np.newaxis] == classes
     order = np.argsort(-similarity, axis=1, kind="stable")
     ranked = np.take_along_axis(same, order, axis=1)
     right = ranked.cumsum(axis=1)
-    return Figures(
-        precision_at_10=float(_precision(ranked[:, :CUTOFF], same.sum(axis=1)).mean()),
-        precision_at_1=float(ranked[:, 0].mean()),
-        mean_average_precision=float(
-            np.mean((ranked * right / np.arange(1, ranked.shape[1] + 1)).sum(axis=1) / right[:, -1])
-        ),
-        queries=len(queries.classes),
+    average = (ranked * right / np.arange(1, ranked.shape[1] + 1)).sum(axis=1) / right[:, -1]
+    return (
+        _precision(ranked[:, :CUTOFF], same.sum(axis=1)),
+        ranked[:, 0].astype(np.float64),
+        np.asarray(average),
     )
 
 
@@ -213,22 +240,26 @@ def _precision(ranked: NDArray[np.bool_], there: IntArray) -> FloatArray:
 
 
 def _sample(training: LabelledUnits, seed: int) -> LabelledUnits:
-    """At most `CHOSEN_FROM`: of large classes fewer, of small ones all that there are."""
+    """At most `CHOSEN_FROM`, at least two of each class: of large classes fewer, of small ones all.
+
+    Of very many classes some are drawn first.
+    """
     random = np.random.default_rng(seed)
     order = random.permutation(len(training.classes))
+    names = np.unique(training.classes)
+    if len(names) > CHOSEN_FROM_CLASSES:
+        drawn = random.choice(names, CHOSEN_FROM_CLASSES, replace=False)
+        order = order[np.isin(training.classes[order], drawn)]
     place = _place_in_class(training.classes[order])
-    chosen = order[np.argsort(place, kind="stable")[:CHOSEN_FROM]]
-    classes, counts = np.unique(training.classes[chosen], return_counts=True)
-    enough = np.isin(training.classes[chosen], classes[counts >= FEWEST_PICTURES])
-    return training.of(np.sort(chosen[enough]))
+    return training.of(np.sort(order[np.argsort(place, kind="stable")[:CHOSEN_FROM]]))
 
 
 def _place_in_class(classes: IntArray) -> IntArray:
     """For each picture how many of its class come before it."""
+    order = np.argsort(classes, kind="stable")
+    _, starts, counts = np.unique(classes[order], return_index=True, return_counts=True)
     places = np.empty_like(classes)
-    for number in np.unique(classes):
-        own = classes == number
-        places[own] = np.arange(own.sum())
+    places[order] = np.arange(len(classes)) - np.repeat(starts, counts)
     return places
 
 
@@ -259,13 +290,13 @@ def _folds(classes: IntArray, seed: int) -> Iterator[_Fold]:
             yield _Fold(fitted=np.flatnonzero(~out), asking=np.flatnonzero(out), unseen=True)
 
 
-def _scores(sample: LabelledUnits, folds: Sequence[_Fold]) -> list[Score]:
+def _scores(sample: LabelledUnits, folds: Sequence[_Fold], candidates: Sequence[Candidate]) -> list[Score]:
     """Of every candidate, in their order."""
     found: dict[Candidate, dict[bool, list[FloatArray]]] = {
-        candidate: {False: [], True: []} for candidate in CANDIDATES
+        candidate: {False: [], True: []} for candidate in candidates
     }
     for fold in folds:
-        for candidate, precision in _fold_precisions(sample, fold):
+        for candidate, precision in _fold_precisions(sample, fold, candidates):
             found[candidate][fold.unseen].append(precision)
     return [
         Score(
@@ -277,7 +308,9 @@ def _scores(sample: LabelledUnits, folds: Sequence[_Fold]) -> list[Score]:
     ]
 
 
-def _fold_precisions(sample: LabelledUnits, fold: _Fold) -> Iterator[tuple[Candidate, FloatArray]]:
+def _fold_precisions(
+    sample: LabelledUnits, fold: _Fold, candidates: Sequence[Candidate]
+) -> Iterator[tuple[Candidate, FloatArray]]:
     """Without a layer: its similarities are those of the centred vectors and those along the directions."""
     fitted = sample.of(fold.fitted)
     mean, spread = _centre(fitted)
@@ -285,7 +318,7 @@ def _fold_precisions(sample: LabelledUnits, fold: _Fold) -> Iterator[tuple[Candi
     rest = centred[fold.asking] @ centred.T
     squares = np.einsum("nd,nd->n", centred, centred)
     along: dict[tuple[Method, float | None], FloatArray] = {}
-    for candidate in CANDIDATES:
+    for candidate in candidates:
         if candidate.method is Method.NONE:
             similarity = sample.vectors[fold.asking] @ sample.vectors.T
         else:
@@ -365,25 +398,49 @@ def _directions(training: LabelledUnits, candidate: Candidate) -> FloatArray:
 
 
 def _found_directions(centred: FloatArray, classes: IntArray, candidate: Candidate) -> FloatArray:
-    from sklearn.linear_model import LogisticRegression, RidgeClassifier
+    from sklearn.linear_model import LogisticRegression
 
     if candidate.method is Method.LDA:
         return _discriminants(centred, classes)
     if candidate.method is Method.RIDGE:
-        penalty = (candidate.strength or 0.0) * len(centred) / centred.shape[1]
-        model = RidgeClassifier(alpha=penalty)
-    else:
-        model = LogisticRegression(C=candidate.strength, max_iter=100)
+        return _ridge(centred, classes, (candidate.strength or 0.0) * len(centred) / centred.shape[1])
+    model = LogisticRegression(C=candidate.strength, max_iter=100)
     weights = np.atleast_2d(np.asarray(model.fit(centred, classes).coef_, dtype=np.float64)).T
     return weights - weights.mean(axis=1, keepdims=True) if weights.shape[1] > 1 else weights
+
+
+def _ridge(centred: FloatArray, classes: IntArray, penalty: float) -> FloatArray:
+    """What scikit-learn's RidgeClassifier solves with a column a class of as many rows as pictures.
+
+    Of centred vectors no more is needed of these columns than each class' sum; of fewer pictures than
+    values, the same is found from their products.
+    """
+    names, numbers = np.unique(classes, return_inverse=True)
+    count, length = centred.shape
+    if count < length:
+        targets = (numbers[:, np.newaxis] == np.arange(len(names))).astype(np.float64)
+        return np.asarray(centred.T @ _solved(centred @ centred.T, penalty, targets))
+    return _solved(centred.T @ centred, penalty, _class_sums(centred, numbers).T)
+
+
+def _solved(matrix: FloatArray, penalty: float, targets: FloatArray) -> FloatArray:
+    matrix[np.diag_indices_from(matrix)] += penalty
+    return np.asarray(np.linalg.solve(matrix, targets))
+
+
+def _class_sums(vectors: FloatArray, numbers: IntArray) -> FloatArray:
+    """Float64 `[C, D]` for classes numbered from 0, none of which is empty."""
+    order = np.argsort(numbers, kind="stable")
+    _, starts = np.unique(numbers[order], return_index=True)
+    return np.asarray(np.add.reduceat(vectors[order], starts, axis=0))
 
 
 def _discriminants(centred: FloatArray, classes: IntArray) -> FloatArray:
     """What scikit-learn's LinearDiscriminantAnalysis solves by least squares, which takes minutes here."""
     from sklearn.covariance import ledoit_wolf
 
-    names, numbers = np.unique(classes, return_inverse=True)
-    means = np.stack([centred[numbers == number].mean(axis=0) for number in range(len(names))])
+    _, numbers = np.unique(classes, return_inverse=True)
+    means = _class_sums(centred, numbers) / np.bincount(numbers)[:, np.newaxis]
     within, _ = ledoit_wolf(centred - means[numbers], assume_centered=True)
     if not within.any():  # one picture of each class
         return np.asarray(means.T)

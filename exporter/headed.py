@@ -8,7 +8,7 @@ from exporter import models
 from exporter.export import EXPORT_TIMEOUT_S, ModelSpec
 from exporter.graph import OUTPUT
 from exporter.heads import Head, head_of
-from exporter.models import ModelFile, model_at_hand, model_path, ready_model
+from exporter.models import ModelFile, model_at_hand, place_for, ready_model
 from lookalike import __version__, locks
 from lookalike.console import Reporter
 from lookalike.errors import ManifestError
@@ -45,9 +45,11 @@ def ready_headed_model(head: Head, *, settings: Settings, reporter: Reporter) ->
         precision=base.manifest.precision,
         quantization=base.manifest.quantization,
     )
-    path = model_path(manifest, settings)
     folder = settings.models_dir
     with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S):
+        if (model := model_at_hand(head.identity, settings, precision=head.base.precision)) is not None:
+            return model
+        path = place_for(manifest, settings, reporter)
         _write(path, base.path, head, manifest)
         card = json.loads(base.path.with_suffix(".json").read_text(encoding="utf-8"))
         write_json(path.with_suffix(".json"), card | {"manifest": manifest.to_json()})

@@ -6,6 +6,7 @@ learned from, and all that is needed to make the model of base and head again.
 
 import hashlib
 import json
+import math
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ from lookalike.manifest import Distance, ModelIdentity, ModelManifest
 from lookalike.settings import Settings
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+HEAD_SCHEMA = 1
+"""Of the files written by this version."""
+
 _HASH_BYTES = 32
 
 
@@ -100,7 +104,8 @@ def write_head(head: Head, settings: Settings) -> Path:
     """Puts a head under its name, whole or not at all; the same head is the same bytes."""
     path = head_path(head.name, settings)
     said = {
-        "schema": 1,
+        "schema": HEAD_SCHEMA,
+        "name": head.name,
         "base": head.base.to_json(),
         "classes": list(head.classes),
         "record": head.record,
@@ -165,12 +170,14 @@ def head_name(identity: ModelIdentity) -> str:
 def _read(path: Path) -> Head:
     try:
         return _parsed(path)
+    except ModelError:
+        raise
     except (
         OSError,
         ValueError,
         KeyError,
         TypeError,
-        MemoryError,
+        AttributeError,
         zipfile.BadZipFile,
         ManifestError,
     ) as error:
@@ -182,8 +189,17 @@ def _read(path: Path) -> Head:
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     """Of plain numbers: objects, which numpy would unpickle, are refused by default."""
+    size = archive.getinfo(f"{name}.npy").file_size
+    with archive.open(f"{name}.npy") as member:
+        header = _HEADERS[np.lib.format.read_magic(member)]  # what the next line would take memory by
+        shape, _, dtype = header(member)
+        if math.prod(shape) * dtype.itemsize != size - member.tell():
+            raise ValueError(f"its {name} is cut short")
     with archive.open(f"{name}.npy") as member:
         return np.asarray(np.lib.format.read_array(member))
+
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def _parsed(path: Path) -> Head:
@@ -194,12 +210,9 @@ def _parsed(path: Path) -> Head:
             _array(archive, name) for name in ("weight", "bias", "trained", "said")
         )
     said = parse_json(said.tobytes())
+    _check_known(path, said)
     base, classes, record = ModelManifest.from_json(said["base"]), said["classes"], said["record"]
-    fits = weight.shape == (len(bias), base.identity.dimension)
-    if not (fits and weight.dtype == np.float32 and bias.dtype == np.float32):
-        raise ValueError("its arrays do not fit its base")
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise ValueError("its values are not finite")
+    _check_arrays(weight, bias, trained, dimension=base.identity.dimension)
     if base.identity.head is not None or not isinstance(classes, list) or not isinstance(record, dict):
         raise ValueError("what it says of itself is malformed")
     hashes = trained.tobytes().hex()
@@ -213,3 +226,35 @@ def _parsed(path: Path) -> Head:
         trained=frozenset(hashes[start : start + width] for start in range(0, len(hashes), width)),
         record=record,
     )
+
+
+def _check_known(path: Path, said: Mapping[str, Any]) -> None:
+    """Refuses a file of a newer version, and another head's; files without a name are older ones.
+
+    Raises:
+        ModelError: it is one of these.
+    """
+    if int(said["schema"]) > HEAD_SCHEMA:
+        raise ModelError(
+            f"the head {path} has schema {said['schema']} and this version reads up to {HEAD_SCHEMA}; "
+            "upgrade lookalike"
+        )
+    name = said.get("name", path.stem)
+    if name != path.stem:
+        raise ModelError(
+            f"{path} holds the head {name!a} and not {path.stem}; give the file its own name back, or fit "
+            f"another one with: exporter fit --name {path.stem} --force"
+        )
+
+
+def _check_arrays(weight: NDArray[Any], bias: NDArray[Any], trained: NDArray[Any], *, dimension: int) -> None:
+    if weight.dtype != np.float32 or bias.dtype != np.float32:
+        raise ValueError("its values are not float32")
+    if bias.ndim != 1 or not len(bias) or weight.shape != (len(bias), dimension):
+        raise ValueError(
+            f"a weight of {list(weight.shape)} and a bias of {list(bias.shape)} do not fit {dimension} values"
+        )
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise ValueError("its values are not finite")
+    if trained.dtype != np.uint8 or trained.ndim != 1 or len(trained) % _HASH_BYTES:
+        raise ValueError("its list of pictures is malformed")

@@ -1,8 +1,9 @@
 """The models that are here: what each says of itself, and the one of a collection.
 
 Beside each model of ours lies a card, a `.json` with its manifest and the size and time of its weights
-file, so that the right model is found without opening it. A query needs no more than this, and what makes
-models is imported where one is missing.
+file, so that the right model is found without opening all of them. A card is believed as long as the model
+says the same of itself; models are a cache, and one that is something else is made again. A query needs no
+more than this, and what makes models is imported where one is missing.
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from lookalike.manifest import (
     ModelManifest,
     Precision,
 )
+from lookalike.model_file import read_metadata
 from lookalike.pictures.decoding import preprocessing_id
 from lookalike.settings import Settings
 
@@ -75,7 +77,7 @@ def model_at_hand(
 
 
 def known_models(settings: Settings) -> list[ModelFile]:
-    """The models in `settings.models_dir`, by name; what cannot be read is not one."""
+    """The models in `settings.models_dir`, by name; what cannot be read, or is another one, is not one."""
     models = []
     for card in sorted(settings.models_dir.glob("*.json")):
         path = card.with_suffix(".onnx")
@@ -83,9 +85,25 @@ def known_models(settings: Settings) -> list[ModelFile]:
             manifest = ModelManifest.from_json(parse_json(card.read_text(encoding="utf-8"))["manifest"])
         except (OSError, ValueError, KeyError, TypeError, ManifestError):
             continue
-        if path.is_file():
+        if path.is_file() and not other_in(path, manifest):
             models.append(ModelFile(path=path, manifest=manifest))
     return models
+
+
+def other_in(path: Path, manifest: ModelManifest) -> str:
+    """In what a file is another model than a manifest says, or that it is none; nothing where it is that."""
+    try:
+        return "; ".join(ModelManifest.from_metadata(read_metadata(path)).differences(manifest))
+    except (OSError, ValueError, ManifestError) as error:
+        return f"no whole model of ours, {error}"
+
+
+def place_for(manifest: ModelManifest, settings: Settings, reporter: Reporter) -> Path:
+    """Where a new model goes, which says so where something else lies there."""
+    path = model_path(manifest, settings)
+    if path.exists() and (other := other_in(path, manifest)):
+        reporter.say(f"{path} is another model: {other}; it is made again")
+    return path
 
 
 def model_path(manifest: ModelManifest, settings: Settings) -> Path:

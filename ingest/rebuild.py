@@ -162,7 +162,7 @@ class _Rebuild:
         if staged in self._store and not self._fits(self._store.manifest(staged), old, model):
             self._store.delete(staged)
         if staged not in self._store:
-            provider = Embedder.as_set(model.path, self._settings).provider
+            provider = Embedder.as_set(model.path, self._settings, expected=model.manifest).provider
             manifest = new_manifest(
                 model,
                 old.distance,

@@ -242,7 +242,7 @@ class Embedders:
     def of(self, model: ModelFile) -> Embedder:
         """The model's session."""
         if model.path not in self._open:
-            embedder = Embedder.as_set(model.path, self._settings)
+            embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest)
             self._reporter.say(f"{model.manifest.identity.backbone} runs on {embedder.provider}")
             if embedder.notice:
                 self._reporter.say(embedder.notice)

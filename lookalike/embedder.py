@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import ManifestError, ModelError
-from lookalike.files import parse_json
-from lookalike.manifest import METADATA_KEY, ModelManifest, Precision
+from lookalike.manifest import ModelManifest, Precision
 from lookalike.pictures.decoding import Pixels
 from lookalike.providers import CPU, OpenedSession, ProviderChoice, first_line, open_session
 from lookalike.settings import Settings
@@ -45,24 +44,31 @@ class Embedder:
         threads: int | None = None,
         kept_in: Path | None = None,
         for_few: bool = False,
+        expected: ModelManifest | None = None,
     ) -> Self:
         """Opens a session on the best provider there is (`auto`), or on the one that is named.
 
-        `threads`, `kept_in` and `for_few` are those of `open_session`.
+        `threads`, `kept_in` and `for_few` are those of `open_session`. What the model says of itself must
+        agree with the `expected` manifest, where one is given.
 
         Raises:
-            ModelError: the file is not a model that the exporter made.
+            ModelError: the file is not a model that the exporter made, or it is another one.
             ProviderError: a provider was named and the session would run on something else.
         """
         choice = ProviderChoice(provider)
         opened = open_session(path, choice, threads=threads, kept_in=kept_in, for_few=for_few)
         try:
-            return cls(opened, _manifest(opened.session))
+            manifest = ModelManifest.from_metadata(opened.session.get_modelmeta().custom_metadata_map)
         except ManifestError as error:
             raise ModelError(f"{path}: {error}") from error
+        if expected is not None and (differing := manifest.differences(expected)):
+            raise ModelError(f"{path} is another model: {'; '.join(differing)}; remove it and try again")
+        return cls(opened, manifest)
 
     @classmethod
-    def as_set(cls, path: Path, settings: Settings, *, pictures: int | None = None) -> Self:
+    def as_set(
+        cls, path: Path, settings: Settings, *, expected: ModelManifest, pictures: int | None = None
+    ) -> Self:
         """As `load`, the way the settings say, and fast: the optimized graph is kept for the next process.
 
         `pictures` is how many there are to embed, None where that is not known or many.
@@ -73,6 +79,7 @@ class Embedder:
             threads=settings.threads,
             kept_in=settings.optimized_dir,
             for_few=pictures is not None and pictures <= FEW,
+            expected=expected,
         )
 
     def embed(self, pixels: NDArray[np.uint8] | Sequence[Pixels]) -> NDArray[np.float32]:
@@ -93,13 +100,3 @@ class Embedder:
     def embed_one(self, pixels: Pixels) -> FloatVector:
         """float32 `[D]` for uint8 `[224, 224, 3]` RGB."""
         return np.asarray(self.embed(pixels[np.newaxis])[0], dtype=np.float32)
-
-
-def _manifest(session: Any) -> ModelManifest:  # noqa: ANN401
-    properties = session.get_modelmeta().custom_metadata_map
-    if METADATA_KEY not in properties:
-        raise ManifestError("it carries no manifest; export it with: exporter run")
-    try:
-        return ModelManifest.from_json(parse_json(properties[METADATA_KEY]))
-    except ValueError as error:
-        raise ManifestError(f"its manifest is no JSON ({error}); export it with: exporter run") from error

@@ -16,6 +16,7 @@ from typing import Any, Self
 from lookalike.backbones import Pooling, backbone_named
 from lookalike.calibration import Calibration
 from lookalike.errors import ManifestError, UsageError
+from lookalike.files import parse_json
 
 SCHEMA_VERSION = 1
 """Of the manifests and payloads written by this version."""
@@ -146,10 +147,44 @@ class ModelManifest:
     precision: Precision = Precision.FP32
     quantization: Quantization | None = None
 
+    def differences(self, wanted: Self) -> list[str]:
+        """In what this model computes something else than the wanted one, both sides named; none if nothing.
+
+        Where the weights came from and which version wrote the file is not compared.
+        """
+        here, there = (
+            {
+                **asdict(each.identity),
+                "precision of the graph": each.precision,
+                "graph revision": each.graph_revision,
+                "quantization": each.quantization and each.quantization.precision,
+            }
+            for each in (self, wanted)
+        )
+        return [
+            f"{key} is {here[key]} there and {there[key]} is wanted"
+            for key in here
+            if here[key] != there[key]
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `from_json` reads it back."""
         data = asdict(self) | {"identity": self.identity.to_json()}
         return _without_none(data, "quantization")
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
+        """Reads the manifest in a model's `metadata_props`.
+
+        Raises:
+            ManifestError: there is none, or it is malformed.
+        """
+        if METADATA_KEY not in metadata:
+            raise ManifestError("it carries no manifest; export it with: exporter run")
+        try:
+            return cls.from_json(parse_json(metadata[METADATA_KEY]))
+        except ValueError as error:
+            raise ManifestError(f"its manifest is no JSON ({error}); export it with: exporter run") from error
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

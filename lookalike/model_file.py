@@ -1,4 +1,4 @@
-"""A model file, looked over before ONNX Runtime is given it.
+"""A model file, looked over before ONNX Runtime is given it, and what it says of itself.
 
 ONNX lets a tensor name another file that holds its values, and the runtime follows that. Our models hold
 everything themselves, so that what is beside one can never change what it computes. The runtime has no
@@ -20,6 +20,7 @@ _DEEPEST = 20
 
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_METADATA, _KEY, _VALUE = 14, 1, 2
 
 _INSIDE: Mapping[str, Mapping[int, str]] = MappingProxyType(
     {
@@ -55,6 +56,45 @@ def check_self_contained(path: Path) -> None:
         raise ModelError(
             f"{path} takes values from other files, which no model of ours does; remove it and try again"
         )
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What stands in a model's `metadata_props`; the graph is stepped over, so that this takes no time.
+
+    Raises:
+        ValueError: it is no ONNX file, or one that was cut short.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            entries = [
+                dict(_texts(data, first, last))
+                for number, first, last in _fields(data, 0, len(data))
+                if number == _METADATA
+            ]
+        except IndexError as error:
+            raise ValueError("it ends before its time") from error
+    return {entry.get(_KEY, ""): entry.get(_VALUE, "") for entry in entries}
+
+
+def append_metadata(path: Path, key: str, value: str) -> None:
+    """Adds an entry to a model's `metadata_props`: behind a message, more of its fields may follow."""
+    entry = b"".join(_field(number, text.encode()) for number, text in ((_KEY, key), (_VALUE, value)))
+    with path.open("ab") as file:
+        file.write(_field(_METADATA, entry))
+
+
+def _texts(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, str]]:
+    """Number and text of each field of a message that holds texts and nothing else."""
+    for number, first, last in _fields(data, start, end):
+        yield number, data[first:last].decode(errors="replace")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of bytes, shorter than 16 KB: tag, length, content."""
+    size = len(content)
+    length = bytes([size]) if size < 0x80 else bytes([size & 0x7F | 0x80, size >> 7])  # noqa: PLR2004
+    return bytes([number << 3 | _LENGTH_DELIMITED]) + length + content
 
 
 def _names_other_files(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> bool:

@@ -3,8 +3,8 @@
     HOME/models/optimized/MODEL.KEY.onnx
 
 An entry is a copy of the model with other nodes and about as many bytes, made for one processor and one
-version of the runtime: `KEY` stands for all that it was made of. There is one for each model. It is worth
-nothing: whoever finds none, or a broken one, takes the model itself.
+version of the runtime: `KEY` stands for all that it was made of, and stands in the entry, too. There is one
+for each model. It is worth nothing: whoever finds none, a broken one or one of another model takes the model.
 """
 
 import hashlib
@@ -17,9 +17,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lookalike.errors import ModelError
 from lookalike.files import PARTIALS, atomic_path
+from lookalike.model_file import append_metadata, read_metadata
 
-_RECIPE = 1
+_MADE_OF = "lookalike-optimized"
+"""Under which an entry says its own key."""
+
+_RECIPE = 2
 """Counts up when sessions are opened with other options than those that entries were made with."""
 
 _SPARE_BYTES = 2**30
@@ -35,7 +40,8 @@ def entry_of(model: Path, folder: Path, *, runtime: str) -> Path:
         OSError: there is no such model.
     """
     stat = model.stat()
-    made_of = [_RECIPE, runtime, _processor(), str(model.resolve()), stat.st_size, stat.st_mtime_ns]
+    file = [str(model.resolve()), stat.st_size, stat.st_mtime_ns, read_metadata(model)]
+    made_of = [_RECIPE, runtime, _processor(), *file]
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
     return folder / f"{model.stem}.{key}.onnx"
 
@@ -51,8 +57,25 @@ def kept(entry: Path, model: Path) -> Iterator[Path]:
         if shutil.disk_usage(entry.parent).free < _SPARE_BYTES + 2 * model.stat().st_size:
             raise OSError("too little is free on the disk for a copy that only saves time")
         yield temporary
+        append_metadata(temporary, _MADE_OF, _key(entry))
     with suppress(OSError):
         _sweep(entry, model)
+
+
+def require_own(entry: Path, model: Path) -> None:
+    """Refuses an entry that says to be of another model, of other bytes of it, or of another runtime.
+
+    Raises:
+        ModelError: it does.
+        ValueError: it is no whole ONNX file.
+        OSError: it is not there.
+    """
+    if read_metadata(entry) != {**read_metadata(model), _MADE_OF: _key(entry)}:
+        raise ModelError(f"{entry} was made of something else than {model}")
+
+
+def _key(entry: Path) -> str:
+    return entry.name.rsplit(".", 2)[1]
 
 
 def _sweep(entry: Path, model: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from lookalike.cores import fewer_than_all
 from lookalike.errors import ModelError, ProviderError
 from lookalike.model_file import check_self_contained
-from lookalike.optimized import entry_of, kept
+from lookalike.optimized import entry_of, kept, require_own
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -159,7 +159,7 @@ def _on_processor(path: Path, threads: int | None, kept_in: Path | None) -> Any:
     if kept_in is not None:
         entry = entry_of(path, kept_in, runtime=load_runtime().__version__)
         try:
-            return _kept_session(entry, threads)
+            return _kept_session(entry, path, threads)
         except Exception:  # noqa: BLE001 - whatever is wrong with it, the model itself is there
             session = _session_to_keep(path, entry, threads)
     return session or _session(path, _options(threads), [CPU])
@@ -175,19 +175,17 @@ def _session_to_keep(path: Path, entry: Path, threads: int | None) -> Any | None
     return session
 
 
-def _kept_session(entry: Path, threads: int | None) -> Any:  # noqa: ANN401
+def _kept_session(entry: Path, model: Path, threads: int | None) -> Any:  # noqa: ANN401
     """As it was optimized: what is done to it a second time is done for nothing.
 
     Raises:
-        Exception: it is not there, broken, or says nothing of itself.
+        Exception: it is not there, broken, or of another model.
     """
+    require_own(entry, model)
     check_self_contained(entry)
     options = _options(threads)
     options.graph_optimization_level = load_runtime().GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = _session(entry, options, [CPU])
-    if not session.get_modelmeta().custom_metadata_map:
-        raise ModelError(f"{entry} has lost its manifest")
-    return session
+    return _session(entry, options, [CPU])
 
 
 def _openvino_pays() -> bool:

@@ -83,7 +83,7 @@ class Network:
     def _loaded(self, pictures: int) -> Embedder:
         started = time.perf_counter()
         model = ready_model(self.manifest, settings=self._settings, reporter=self._reporter)
-        embedder = Embedder.as_set(model.path, self._settings, pictures=pictures)
+        embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest, pictures=pictures)
         if embedder.notice:
             self._reporter.say(embedder.notice)
         self._reporter.say(f"{self.manifest.identity.backbone} runs on {embedder.provider}")

@@ -89,7 +89,7 @@ def explanation_by(
     """
     require_average(name, manifest)
     model = unpooled_model(manifest, settings=settings, reporter=reporter)
-    embedder = Embedder.as_set(model.path, settings, pictures=2)
+    embedder = Embedder.as_set(model.path, settings, expected=model.manifest, pictures=2)
     if embedder.notice:
         reporter.say(embedder.notice)
     one, other = (_features(embedder, model.shape, picture) for picture in (query, neighbour))

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -136,6 +137,58 @@ def test_models_with_a_broken_card_are_not_there(spec: ModelSpec, home: Settings
     assert ready_model(spec, settings=home, reporter=reporter).path == model.path
     assert reporter.said == [f"exported {model.path}"]
     assert known_models(home) == [model]
+
+
+def test_another_model_under_the_name_is_not_believed(spec: ModelSpec, home: Settings, weights: Path) -> None:
+    """It is made again, with both sides named; its card alone makes nothing of it."""
+    model = ready_model(spec, settings=home, reporter=Quiet())
+    own = model.path.read_bytes()
+    other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
+    shutil.copyfile(ready_model(other, settings=home, reporter=Quiet()).path, model.path)
+    for wanted in (spec, _collection(model.manifest)):
+        reporter = Lines()
+        assert ready_model(wanted, settings=home, reporter=reporter) == model
+        assert model.path.read_bytes() == own
+        named = f"{model.path} is another model: pooling is max there and avg is wanted; it is made again"
+        assert named in reporter.said
+        shutil.copyfile(ready_model(other, settings=home, reporter=Quiet()).path, model.path)
+
+
+def test_the_card_of_another_model_is_not_believed(spec: ModelSpec, home: Settings, weights: Path) -> None:
+    """Copied beside a model, it does not make that one the other."""
+    model = ready_model(spec, settings=home, reporter=Quiet())
+    other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
+    card = ready_model(other, settings=home, reporter=Quiet()).path.with_suffix(".json")
+    shutil.copyfile(card, model.path.with_suffix(".json"))
+    assert [each.path for each in known_models(home)] == [card.with_suffix(".onnx")]
+    assert ready_model(spec, settings=home, reporter=Quiet()) == model
+    assert len(known_models(home)) == 2
+
+
+def test_a_model_that_was_cut_short_is_made_again(spec: ModelSpec, home: Settings) -> None:
+    """A cache mends itself; it says what it found."""
+    model = ready_model(spec, settings=home, reporter=Quiet())
+    own = model.path.read_bytes()
+    for size in (0, 50, len(own) - 1):
+        model.path.write_bytes(own[:size])
+        reporter = Lines()
+        assert ready_model(spec, settings=home, reporter=reporter) == model
+        assert model.path.read_bytes() == own
+        assert f"{model.path} is another model: no whole model of ours" in reporter.said[0]
+
+
+def test_another_model_without_weights_to_make_it_again_is_refused(
+    spec: ModelSpec, home: Settings, weights: Path
+) -> None:
+    """The message says what lies there."""
+    model = ready_model(spec, settings=home, reporter=Quiet())
+    other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
+    shutil.copyfile(ready_model(other, settings=home, reporter=Quiet()).path, model.path)
+    weights.unlink()
+    with pytest.raises(
+        WeightsError, match=r"pooling is max there and avg is wanted.*neither are its weights"
+    ):
+        ready_model(_collection(model.manifest), settings=home, reporter=Quiet())
 
 
 def test_a_collection_finds_the_model_it_was_made_with(

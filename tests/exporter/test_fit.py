@@ -1,6 +1,10 @@
 """Heads from collections: what is held out, what a head keeps, what is refused. Heads' models, too."""
 
+import io
 import json
+import shutil
+import threading
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +17,7 @@ import pytest
 from exporter import ModelFile, ModelSpec, head_of, named_head, ready_model
 from exporter.fit import FitRequest, Pictures, fit_head, learned, salted, split
 from exporter.heads import Head, check_name, head_path, write_head
+from exporter.models import known_models
 from lookalike.console import Quiet
 from lookalike.embedder import Embedder
 from lookalike.errors import CollectionMissingError, LookalikeError, ManifestError, ModelError, UsageError
@@ -252,6 +257,12 @@ def test_a_head_that_cannot_be_computed_with_is_said(home: Settings, base: Model
         {"weight": head.weight[:, :9]},
         {"weight": head.weight.astype(np.float64)},
         {"bias": np.float32(3)},
+        {"bias": np.zeros((64, 2), np.float32)},
+        {"bias": np.zeros(0, np.float32), "weight": np.zeros((0, 64), np.float32)},
+        {"trained": np.zeros(31, np.uint8)},
+        {"trained": np.zeros(32, np.float32)},
+        {"schema": None},
+        {"schema": "new"},
         {"record": [1]},
         {"record": None},
         {"classes": "abc"},
@@ -261,6 +272,80 @@ def test_a_head_that_cannot_be_computed_with_is_said(home: Settings, base: Model
         changed(head, home, **change)
         with pytest.raises(ModelError, match=r"pets\.npz is no head .*exporter fit --name pets --force"):
             named_head("pets", home)
+
+
+def test_a_head_of_a_newer_version_or_of_another_name_is_refused(home: Settings, base: ModelFile) -> None:
+    """The file is named, and what it says of itself; an older one says no name."""
+    head = learned(
+        FitRequest(collections=["c"], name="pets"), base.manifest, pictures_of({"a": 4, "b": 4}), {}
+    )
+    changed(head, home, schema=99)
+    with pytest.raises(
+        ModelError, match=r"the head .*pets\.npz has schema 99 and this version reads up to 1"
+    ):
+        named_head("pets", home)
+    changed(head, home)
+    shutil.copyfile(head_path("pets", home), head_path("zoo", home))
+    with pytest.raises(ModelError, match=r"zoo\.npz holds the head 'pets' and not zoo") as caught:
+        named_head("zoo", home)
+    assert caught.value.exit_code == 3
+    changed(head, home, name="pets")
+    assert named_head("pets", home).key == head.key
+
+
+def test_no_memory_is_taken_for_what_a_head_does_not_hold(home: Settings) -> None:
+    """An array that says to be larger than its file is damage, and no lack of memory."""
+    path = head_path("pets", home)
+    path.parent.mkdir(parents=True)
+    header = io.BytesIO()
+    huge = {"shape": (2**30, 2**10), "fortran_order": False, "descr": "<f4"}
+    np.lib.format.write_array_header_1_0(header, huge)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("weight.npy", header.getvalue())
+    with pytest.raises(ModelError, match=r"pets\.npz is no head .*weight is cut short"):
+        named_head("pets", home)
+
+
+def test_of_two_fits_of_one_name_the_second_is_refused(
+    home: Settings, base: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits while the first writes, finds the name taken then, and leaves no model."""
+    name = stored(home, base, pictures_of({"cat": 12, "dog": 12}))
+    ended: dict[int, object] = {}
+
+    class Waiting(Quiet):
+        """Lets the first go on once the second waits for it."""
+
+        def say(self, message: str) -> None:
+            """Not only of waiting."""
+            if "waiting" in message:
+                goes_on.set()
+
+    def fit(dims: int) -> None:
+        request = FitRequest(collections=[name], name="pets", dims=dims)
+        try:
+            ended[dims] = fit_head(
+                request, store=EmbeddedStore(home.qdrant_dir), settings=home, reporter=Waiting()
+            ).head.key
+        except UsageError as error:
+            ended[dims] = error
+
+    def slow(head: Head, settings: Settings) -> Path:
+        is_writing.set()
+        assert goes_on.wait(60)
+        return write_head(head, settings)
+
+    is_writing, goes_on = threading.Event(), threading.Event()
+    monkeypatch.setattr("exporter.fit.write_head", slow)
+    first = threading.Thread(target=fit, args=(16,))
+    first.start()
+    assert is_writing.wait(60)
+    fit(8)
+    first.join()
+    assert ended[16] == named_head("pets", home).key
+    assert isinstance(ended[8], UsageError)
+    assert "holds another head" in str(ended[8])
+    assert len([model for model in known_models(home) if model.manifest.identity.head]) == 1
 
 
 def test_a_head_is_never_unpickled(home: Settings, tmp_path: Path) -> None:

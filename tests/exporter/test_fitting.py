@@ -4,9 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import average_precision_score
 
-from exporter.fitting import FittedLayer, LabelledUnits, Method, figures, fit_layer
+from exporter.fitting import (
+    CHOSEN_FROM,
+    CHOSEN_FROM_CLASSES,
+    FittedLayer,
+    LabelledUnits,
+    Method,
+    _ridge,
+    _sample,
+    figures,
+    fit_layer,
+)
 from lookalike.errors import LookalikeError, UsageError
 
 
@@ -104,6 +115,57 @@ def test_two_classes_are_enough(classes: int) -> None:
 def test_two_pictures_a_class_are_enough() -> None:
     """Halves of one picture a class are fitted to."""
     assert np.isfinite(fit_layer(made(each=2)).weight).all()
+
+
+def test_more_classes_than_can_choose_are_fitted_all_the_same() -> None:
+    """Of two pictures each: some are drawn to choose the layer, and no class is left with one of them."""
+    training = made(classes=1_600, each=2)
+    layer = fit_layer(training)
+    assert np.isfinite(layer.weight).all()
+    assert {score.seen == score.seen for score in layer.scores} == {True}
+    assert _sample(training, 0).classes.size == 2 * CHOSEN_FROM_CLASSES
+    assert set(np.unique(_sample(training, 0).classes, return_counts=True)[1]) == {2}
+
+
+def test_classes_of_uneven_sizes_choose_with_two_pictures_or_more() -> None:
+    """A few large ones do not crowd the many small ones out."""
+    many, large = made(classes=1_000, each=2), made(classes=3, each=800)
+    training = LabelledUnits(
+        vectors=np.concatenate([many.vectors, large.vectors]),
+        classes=np.concatenate([many.classes + 3, large.classes]),
+    )
+    sizes = np.unique(_sample(training, 4).classes, return_counts=True)[1]
+    assert sizes.min() >= 2
+    assert sizes.sum() <= CHOSEN_FROM
+
+
+def test_logistic_regression_is_left_out_where_it_would_take_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are tried as ever."""
+    training = made()
+    assert Method.LOGISTIC in {score.candidate.method for score in fit_layer(training).scores}
+    monkeypatch.setattr("exporter.fitting.LOGISTIC_AT_MOST", training.vectors.size * 6 - 1)
+    methods = {score.candidate.method for score in fit_layer(training).scores}
+    assert methods == set(Method) - {Method.LOGISTIC}
+
+
+@pytest.mark.parametrize("each", [3, 30], ids=["fewer pictures than values", "more"])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_ridge_is_scikit_learns(classes: int, each: int) -> None:
+    """Of centred vectors, and up to the one length that all directions share."""
+    training = made(classes=classes, each=each)
+    centred = training.vectors - training.vectors.mean(axis=0)
+    expected = np.atleast_2d(RidgeClassifier(alpha=0.7).fit(centred, training.classes).coef_).T
+    if classes == 2:
+        expected = np.concatenate([-expected, expected], axis=1)
+    np.testing.assert_allclose(2 * _ridge(centred, training.classes, 0.7), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_figures_of_many_queries_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few are ranked together."""
+    queries, gallery = made(each=3, seed=3), made(seed=4)
+    together = figures(queries, gallery)
+    monkeypatch.setattr("exporter.fitting._QUERIES_AT_ONCE", 4)
+    assert figures(queries, gallery) == together
 
 
 def test_what_cannot_be_learned_from_is_refused() -> None:

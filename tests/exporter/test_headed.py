@@ -96,6 +96,18 @@ def test_lost_models_are_made_again_from_weights_and_head(
     assert np.array_equal(Embedder.load(again.path, provider="cpu").embed(IMAGES), before)
 
 
+def test_the_base_under_the_name_of_its_headed_model_is_not_believed(
+    model: ModelFile, head: Head, base: ModelFile, home: Settings
+) -> None:
+    """And another head's model neither: both are made again."""
+    own = model.path.read_bytes()
+    other = replace(head, name="other", bias=head.bias + 1)
+    for wrong in (base, ready_model(other, settings=home, reporter=Quiet())):
+        shutil.copyfile(wrong.path, model.path)
+        assert ready_model(head, settings=home, reporter=Quiet()) == model
+        assert model.path.read_bytes() == own
+
+
 def test_verify_finds_a_sound_model_sound(model: ModelFile, head: Head, base: ModelFile) -> None:
     """Every check is made, and none is left out."""
     report = verify_headed_model(model, head, base)

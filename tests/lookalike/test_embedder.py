@@ -1,6 +1,7 @@
 """The embedder: a real model in a real session."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from exporter import ModelFile, ModelSpec, ready_model
+from lookalike.backbones import Pooling
 from lookalike.console import Quiet
 from lookalike.embedder import Embedder
 from lookalike.errors import ModelError
@@ -129,3 +131,16 @@ def test_what_the_session_refuses_to_run_is_one_of_our_errors(model: ModelFile) 
     embedder = Embedder.load(model.path, provider="cpu")
     with pytest.raises(ModelError, match=r"CPUExecutionProvider failed on 2 pictures .*smaller --batch-size"):
         embedder.embed(np.zeros((2, 9, 9, 3), np.uint8))
+
+
+def test_a_model_that_is_not_the_expected_one_is_refused(model: ModelFile) -> None:
+    """Both sides are named; what is only recorded may differ."""
+    manifest = model.manifest
+    other = replace(manifest, identity=replace(manifest.identity, pooling=Pooling.MAX), graph_revision=9)
+    with pytest.raises(
+        ModelError,
+        match=r"is another model: pooling is avg there and max is wanted; graph revision is 1 there and 9 is",
+    ):
+        Embedder.load(model.path, provider="cpu", expected=other)
+    newer = replace(manifest, exporter_version="9")
+    assert Embedder.load(model.path, provider="cpu", expected=newer).manifest == manifest

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from lookalike.errors import ModelError
-from lookalike.model_file import check_self_contained
+from lookalike.model_file import append_metadata, check_self_contained, read_metadata
 
 
 def external() -> TensorProto:
@@ -107,3 +107,26 @@ def test_what_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"model\.onnx cannot be loaded \(it is no ONNX file\)"):
         check_self_contained(path)
+
+
+def test_metadata_is_read_past_the_graph_and_added_behind_it(tmp_path: Path) -> None:
+    """What is appended, ONNX reads as if it had been there; long texts and strange letters, too."""
+    path = tmp_path / "model.onnx"
+    model = in_graph(inline())
+    helper.set_model_props(model, {"one": "1", "letters": "ä\n"})
+    onnx.save_model(model, path)
+    append_metadata(path, "long", "x" * 9000)
+    wanted = {"one": "1", "letters": "ä\n", "long": "x" * 9000}
+    assert read_metadata(path) == wanted
+    assert {entry.key: entry.value for entry in onnx.load(path).metadata_props} == wanted
+
+
+@pytest.mark.parametrize("size", [0, 1, 40, -1])
+def test_metadata_of_a_file_that_was_cut_is_an_error(tmp_path: Path, size: int) -> None:
+    """Nothing is taken for a model that says nothing."""
+    path = tmp_path / "model.onnx"
+    onnx.save_model(in_graph(inline()), path)
+    content = path.read_bytes()[:size]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"."):
+        read_metadata(path)

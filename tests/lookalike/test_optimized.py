@@ -88,6 +88,33 @@ def test_a_broken_entry_is_made_anew(model: Path, harm: Callable[[Path], object]
     assert entry.read_bytes() == whole
 
 
+def test_an_entry_of_another_model_is_made_anew(model: Path, tiny_weights: Path, home: Settings) -> None:
+    """Copied under this one's name it is whole and says what it is: the vectors stay those of this model."""
+    plain = load(model).embed(PIXELS)
+    [entry] = entries(model)
+    own = entry.read_bytes()
+    spec = ModelSpec.of("vgg", layer="block1_pool", pooling="max", weights=str(tiny_weights))
+    other = ready_model(spec, settings=home, reporter=Quiet()).path
+    load(other)
+    shutil.copyfile(entries(other)[0], entry)
+    assert np.array_equal(load(model).embed(PIXELS), plain)
+    assert entry.read_bytes() == own
+
+
+def test_an_entry_of_another_runtime_is_made_anew(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the name of this one's it still says for which it was made."""
+    load(model)
+    [here] = entries(model)
+    own = here.read_bytes()
+    monkeypatch.setattr(optimized, "_processor", lambda: "x86_64 sse2")
+    load(model)
+    [there] = entries(model)
+    monkeypatch.undo()
+    there.rename(here)
+    load(model)
+    assert here.read_bytes() == own
+
+
 def test_an_entry_that_names_other_files_is_not_opened(model: Path) -> None:
     """What a model may not do, what is kept of one may not, either."""
     import onnx
