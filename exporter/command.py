@@ -1,6 +1,5 @@
 """The `exporter` command."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -25,6 +24,7 @@ from lookalike.options import (
     store_in_use,
 )
 from lookalike.settings import Settings
+from lookalike.text import json_line
 
 if TYPE_CHECKING:
     from exporter.fit import FitReport
@@ -64,7 +64,7 @@ def run(
         model = export_to(named_path(str(output), "--output"), spec, settings=settings, reporter=reporter)
     else:
         model = ready_model(spec, settings=settings, reporter=reporter)
-    typer.echo(json.dumps(_record(model)) if as_json else model.path)
+    typer.echo(json_line(_record(model)) if as_json else model.path)
 
 
 @app.command("list")
@@ -73,7 +73,7 @@ def list_models(as_json: JsonOption = False, verbose: Verbose = False) -> None: 
     models = known_models(Settings.from_environment())
     if as_json:
         for model in models:
-            typer.echo(json.dumps(_record(model)))
+            typer.echo(json_line(_record(model)))
         return
     typer.echo("can be exported:")
     for backbone in BACKBONES:
@@ -126,7 +126,7 @@ def verify(
     else:
         model, report = _verified_head(head or "", settings, reporter)
     if as_json:
-        typer.echo(json.dumps({"schema": 1, "path": str(model.path), **report.to_json()}))
+        typer.echo(json_line({"schema": 1, "path": str(model.path), **report.to_json()}))
     else:
         for check in report.checks:
             typer.echo(f"{check.outcome:8}{check.name}: {check.detail}")
@@ -171,7 +171,7 @@ def fit(
     settings, reporter = Settings.from_environment(), StderrReporter()
     with store_in_use(store, settings, reporter) as opened:
         report = fit_head(request, store=opened, settings=settings, reporter=reporter)
-    typer.echo(json.dumps(_fit_json(report)) if as_json else _fit_text(report))
+    typer.echo(json_line(_fit_json(report)) if as_json else _fit_text(report))
 
 
 def _verified(

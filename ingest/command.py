@@ -1,6 +1,5 @@
 """The `ingest` command."""
 
-import json
 import os
 import signal
 import sys
@@ -43,6 +42,7 @@ from lookalike.options import (
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.pictures.scan import scan
 from lookalike.settings import Settings
+from lookalike.text import json_line
 
 BatchSizeOption = Annotated[
     int | None,
@@ -163,7 +163,7 @@ def run(
     with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
         report = run_ingest(request, store=opened, settings=settings, reporter=reporter, stop=stop)
     _warn(report, reporter, dry_run=dry_run)
-    typer.echo(json.dumps(_report_json(report)) if as_json else _report_text(report, dry_run=dry_run))
+    typer.echo(json_line(_report_json(report)) if as_json else _report_text(report, dry_run=dry_run))
     _check(report, strict=strict)
 
 
@@ -175,7 +175,7 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
         collections = list(collection_statuses(opened, reporter))
         if as_json:
             listing = [_status_json(collection) for collection in collections]
-            typer.echo(json.dumps({"schema": 1, "store": opened.label, "collections": listing}))
+            typer.echo(json_line({"schema": 1, "store": opened.label, "collections": listing}))
             return
         if not collections:
             typer.echo("no collections yet; make one with: ingest run DIR")
@@ -217,7 +217,7 @@ def rebuild_collection(
             "again, or leave them out with --force"
         )
     _say_dropped(collection, report.calibration_dropped, reporter)
-    typer.echo(json.dumps(_rebuild_json(report)) if as_json else _rebuild_text(report))
+    typer.echo(json_line(_rebuild_json(report)) if as_json else _rebuild_text(report))
 
 
 @app.command("remove")
@@ -248,7 +248,7 @@ def remove(
         if as_json:
             listing = [{"name": holding.collection, "removed": holding.points} for holding in removed]
             answer = {"schema": 1, "dataset": dataset, "store": opened.label, "collections": listing}
-            typer.echo(json.dumps(answer))
+            typer.echo(json_line(answer))
             return
         for holding in removed:
             typer.echo(f"removed {holding.points} points of {one_line(dataset)} from {holding.collection}")

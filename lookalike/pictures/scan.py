@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lookalike.errors import SkipReason
 from lookalike.pictures.decoding import SUFFIXES
+from lookalike.text import valid_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ def _scan_folder(root: Path, place: str, prefix: str) -> Iterator[FoundFile | Sk
             if entry.is_dir(follow_symlinks=False):
                 folders.add(entry.name)
     except OSError:
-        path = _shown(prefix.rstrip("/") or ".")
+        path = valid_text(prefix.rstrip("/") or ".")
         yield Skipped(path=path, reason=SkipReason.UNREADABLE, is_folder=True)
         return
     names.sort()
@@ -99,8 +100,8 @@ def _listed(folder: str) -> Iterator["os.DirEntry[str]"]:
 
 
 def _look_at(root: Path, place: str, path: str) -> FoundFile | Skipped:
-    if not path.isascii() and _shown(path) != path:
-        return Skipped(path=_shown(path), reason=SkipReason.BAD_NAME)
+    if not path.isascii() and valid_text(path) != path:
+        return Skipped(path=valid_text(path), reason=SkipReason.BAD_NAME)
     try:
         status = os.stat(place)  # noqa: PTH116 - a `Path` takes longer than the system call
     except FileNotFoundError:
@@ -110,8 +111,3 @@ def _look_at(root: Path, place: str, path: str) -> FoundFile | Skipped:
     if not stat.S_ISREG(status.st_mode):
         return Skipped(path=path, reason=SkipReason.UNREADABLE)
     return FoundFile(path=path, root=root, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
-
-
-def _shown(path: str) -> str:
-    """A name that is no valid Unicode cannot be stored; this is how it is shown."""
-    return os.fsencode(path).decode("utf-8", "replace")

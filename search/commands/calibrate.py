@@ -1,6 +1,5 @@
 """The `search calibrate` command."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from lookalike.manifest import CollectionManifest
 from lookalike.options import JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Collection, Store
+from lookalike.text import json_line
 from search.commands.evaluate import collections_meant
 from search.commands.options import BackboneOption, CollectionsOption, DistanceOption
 from search.commands.reliability import reliability_json, reliability_lines
@@ -50,7 +50,7 @@ def calibrate(
         for name in names:
             pictures, calibration = _calibrate(opened, name, reporter, seed=seed)
             if as_json:
-                typer.echo(json.dumps(_json(name, opened.label, pictures, calibration)))
+                typer.echo(json_line(_json(name, opened.label, pictures, calibration)))
             else:
                 typer.echo(_text(name, pictures, calibration))
 

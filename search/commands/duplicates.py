@@ -1,6 +1,5 @@
 """The `search duplicates` command."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from lookalike.errors import UsageError
 from lookalike.files import output_path
 from lookalike.options import HtmlOption, JsonOption, StoreOption
 from lookalike.stores.points import PointFilter
+from lookalike.text import json_line
 from search.choice import require_dataset
 from search.commands.options import (
     BackboneOption,
@@ -64,7 +64,7 @@ def duplicates(
         _print_paths(groups, b"\0" if print0 else b"\n")
     elif as_json:
         for number, group in enumerate(groups, start=1):
-            typer.echo(json.dumps(_json(group, number, name)))
+            typer.echo(json_line(_json(group, number, name)))
     else:
         for number, group in enumerate(groups, start=1):
             typer.echo(_text(group, number))

@@ -1,7 +1,6 @@
 """The `search evaluate` command."""
 
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from math import isnan
 from pathlib import Path
@@ -17,6 +16,7 @@ from lookalike.options import HtmlOption, JsonOption, StoreOption, store_in_use
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store
+from lookalike.text import json_line
 from search.choice import choose_both, choose_collection, fitting_collections, is_both
 from search.commands.options import (
     BackbonesOption,
@@ -121,7 +121,7 @@ def evaluate(
             parts = headed_parts(setting.evaluation, opened, settings, reporter, seed=seed)
             if as_json:
                 found = _json(setting.evaluation, setting.differences, opened.label, k)
-                typer.echo(json.dumps(found | parts_json(parts)))
+                typer.echo(json_line(found | parts_json(parts)))
             else:
                 lines = parts_lines(parts)
                 typer.echo("\n".join([_text(setting.evaluation, setting.differences, options), *lines]))

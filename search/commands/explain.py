@@ -1,6 +1,5 @@
 """The `search explain` command."""
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Annotated, Any
@@ -24,6 +23,7 @@ from lookalike.options import (
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store, opened_together
+from lookalike.text import json_line
 from search.asking.sources import STDIN
 from search.choice import choose_both, choose_collection, is_both
 from search.commands.options import BackbonesOption, CollectionOption, DistanceOption
@@ -70,7 +70,7 @@ def explain(
         found = explanation_by(manifest, name, one, other, settings=settings, reporter=reporter)
         reporter.say(f"{name}: its network runs on {found.provider}")
         explained.append(found)
-        said = json.dumps(_json(found, one, other, label)) if as_json else _text(found, one, other)
+        said = json_line(_json(found, one, other, label)) if as_json else _text(found, one, other)
         typer.echo(said)
     if page is not None:
         from search.pages.explained import write_explanations

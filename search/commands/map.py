@@ -1,6 +1,5 @@
 """The `search map` command."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from lookalike.console import StderrReporter, Verbose
 from lookalike.files import output_path
 from lookalike.options import JsonOption, StoreOption
 from lookalike.stores.points import PointFilter
+from lookalike.text import json_line
 from search.commands.options import (
     BackboneOption,
     CollectionOption,
@@ -59,7 +59,7 @@ def map_(
     if without:
         reporter.say(f"{without:,} pictures could not be read and are on the map without a thumbnail")
     reporter.say(f"wrote {page}")
-    typer.echo(json.dumps(_json(drawn, label, page, seed)) if as_json else "\n".join(_lines(drawn)))
+    typer.echo(json_line(_json(drawn, label, page, seed)) if as_json else "\n".join(_lines(drawn)))
 
 
 def _lines(drawn: CollectionMap) -> Iterator[str]:

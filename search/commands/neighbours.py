@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from lookalike.files import atomic_path, output_path
 from lookalike.options import StoreOption
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Collection
+from lookalike.text import json_line
 from search.choice import require_dataset
 from search.commands.options import (
     BackboneOption,
@@ -174,7 +174,7 @@ def _write_jsonl(table: TextIO, found: Iterable[Neighbours]) -> int:
     """One object a picture; how many there were."""
     count = 0
     for count, each in enumerate(found, start=1):  # noqa: B007 - what is left is the count
-        table.write(json.dumps(_json(each)) + "\n")
+        table.write(json_line(_json(each)) + "\n")
     return count
 
 

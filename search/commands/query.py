@@ -1,6 +1,5 @@
 """The `search query` command."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +23,7 @@ from lookalike.options import (
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
+from lookalike.text import json_line
 from search.asking.answers import Answer, QueryOptions, Unanswered
 from search.asking.examples import Example, ExampleSet
 from search.asking.query import Searcher
@@ -234,13 +234,13 @@ class _Session:
         self._keep(answer)
         manifests = [network.manifest for network in searcher.networks]
         if self._as_json:
-            typer.echo(json.dumps(answer_json(answer, manifests, self._store, options)))
+            typer.echo(json_line(answer_json(answer, manifests, self._store, options)))
         else:
             self._print_table(answer, answer_table(answer, manifests, options))
 
     def _leave_out(self, source: Source, error: PictureError) -> None:
         if self._as_json:
-            typer.echo(json.dumps({"schema": 1, "query": source.name, "error": error.reason}))
+            typer.echo(json_line({"schema": 1, "query": source.name, "error": error.reason}))
         self._say_failed(error)
         self._keep(Unanswered(query=source.name, file=source.file, problem=str(error)))
 
