@@ -402,6 +402,7 @@ def _report_text(report: IngestReport, *, dry_run: bool) -> str:
         lines.append("  ".join([f"{collection.name:{width}}", *numbers]))
     speed = f", {report.images_per_second:.1f} images/s" if report.embedded else ""
     stored = f", {report.from_stored} from stored vectors" if report.from_stored else ""
+    lines += [one_line(str(report.others))] if report.others.total else []
     lines.append(f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped")
     return "\n".join(lines)
 
@@ -415,6 +416,10 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
         "found": report.found,
         "not_taken": report.not_taken,
         "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
+        "other_files": {
+            "total": report.others.total,
+            "by_suffix": dict(report.others.by_suffix.most_common()),
+        },
         "unused_labels": report.unused_labels,
         "collections": [
             {
