@@ -416,6 +416,7 @@ def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
         lines.append("  ".join([padded(collection.name, width), *numbers]))
     speed = f", {report.images_per_second:.1f} images/s" if report.embedded else ""
     stored = f", {report.from_stored} from stored vectors" if report.from_stored else ""
+    lines += [str(report.others)] if report.others.total else []
     return [*lines, f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped"]
 
 
@@ -428,6 +429,10 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
         "found": report.found,
         "not_taken": report.not_taken,
         "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
+        "other_files": {
+            "total": report.others.total,
+            "by_suffix": dict(report.others.by_suffix.most_common()),
+        },
         "unused_labels": report.unused_labels,
         "collections": [
             {

@@ -22,7 +22,7 @@ from lookalike.embedder import BATCH_SIZE, Embedder
 from lookalike.errors import SkipReason, UsageError
 from lookalike.manifest import CollectionManifest, Distance, StoredAs
 from lookalike.pictures.decoding import MAX_PIXELS, SUFFIXES, Picture
-from lookalike.pictures.scan import FoundFile, Skipped, count_pictures, scan
+from lookalike.pictures.scan import FoundFile, OtherFiles, Skipped, count_pictures, scan
 from lookalike.providers import CUDA
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, Payload, usable_rows
@@ -78,6 +78,7 @@ class IngestReport:
     """What an ingest did. `embedded` counts pictures, whatever the number of collections.
 
     `found` are the pictures that were to be taken in, `not_taken` those of the folder that were not.
+    `others` are the files of other kinds that lie beside them.
     `from_stored` are pictures that no network looked at, since a head was put on their stored vectors.
     `needed` is what has to be installed for some of the skipped pictures, and for how many.
     """
@@ -90,6 +91,7 @@ class IngestReport:
     embedded: int = 0
     from_stored: int = 0
     skipped: list[Skipped] = field(default_factory=list)
+    others: OtherFiles = field(default_factory=OtherFiles)
     needed: Counter[str] = field(default_factory=Counter)
     unused_labels: int = 0
     interrupted: bool = False
@@ -136,7 +138,8 @@ def run_ingest(
     """
     started = time.monotonic()
     report = IngestReport(dataset=request.dataset, store=store.label)
-    entries = find_pictures(request.dataset.root, may_be_empty=request.prune and request.force)
+    may_be_empty = request.prune and request.force
+    entries = find_pictures(request.dataset.root, report.others, may_be_empty=may_be_empty)
     models = _models(request, store, settings, reporter)
     with ExitStack() as stack:
         targets, stored = _targets(request, models, store, stack)
@@ -205,8 +208,10 @@ def _targets(
     return targets, stored
 
 
-def find_pictures(root: Path, *, may_be_empty: bool = False) -> Iterator[FoundFile | Skipped]:
-    """The scan, once it is known to find something.
+def find_pictures(
+    root: Path, others: OtherFiles, *, may_be_empty: bool = False
+) -> Iterator[FoundFile | Skipped]:
+    """The scan, once it is known to find something; files of other kinds are counted in `others`.
 
     Raises:
         UsageError: there is no such folder, or no picture in it, and it may not be so.
@@ -215,20 +220,21 @@ def find_pictures(root: Path, *, may_be_empty: bool = False) -> Iterator[FoundFi
         if may_be_empty:
             return iter(())
         raise UsageError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}")
-    entries = scan(root)
+    entries = scan(root, others)
     first = next(entries, None)
     if first is not None:
         return chain([first], entries)
     if may_be_empty:
         return iter(())
-    raise UsageError(no_pictures(root))
+    raise UsageError(no_pictures(root, others))
 
 
-def no_pictures(root: Path) -> str:
+def no_pictures(root: Path, others: OtherFiles) -> str:
     """What to say of a folder that holds none, and what to do."""
+    beside = f", but {others}" if others.total else ""
     return (
-        f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))}); if a disk is not mounted, mount it; if "
-        "they are gone for good: ingest remove --dataset NAME, or ingest run with --prune --force"
+        f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))}){beside}; if a disk is not mounted, mount "
+        "it; if they are gone for good: ingest remove --dataset NAME, or ingest run with --prune --force"
     )
 
 
@@ -502,7 +508,7 @@ class _Ingest:
         self._report.unused_labels = len(self._unused_labels)
         unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
         if self._request.prune and not self._request.force and not self._seen:
-            raise UsageError(no_pictures(self._request.dataset.root))
+            raise UsageError(no_pictures(self._request.dataset.root, self._report.others))
         for target in self._targets:
             target.settle(unread_folders=unread_folders, prune=self._request.prune)
 

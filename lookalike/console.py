@@ -6,9 +6,7 @@ who calls it has nothing to escape.
 """
 
 import io
-import json
 import os
-import re
 import sys
 import threading
 import traceback
@@ -23,7 +21,7 @@ from typer.core import TyperGroup
 from lookalike.errors import INTERRUPTED_EXIT_CODE, LookalikeError
 from lookalike.files import is_full
 from lookalike.start import INTERRUPTED, raise_on_interrupt
-from lookalike.text import one_line
+from lookalike.text import json_line, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -179,18 +177,8 @@ def show_drawing(drawing: str) -> None:
 
 
 def show_json(data: object) -> None:
-    """One JSON document on a line of stdout: in ASCII, and in nothing that a strict reader refuses."""
+    """One JSON document on a line of stdout."""
     _write(f"{json_line(data)}\n")
-
-
-def json_line(data: object) -> str:
-    """JSON in visible ASCII; half a surrogate pair, which a name that is no UTF-8 has, is U+FFFD."""
-    text = json.dumps(data).replace("\x7f", r"\u007f")
-    return _LONE_SURROGATE.sub(lambda found: found[1] or r"\ufffd", text) if r"\ud" in text else text
-
-
-_LONE_SURROGATE = re.compile(r"(\\\\|\\ud[89ab]..\\ud[c-f]..)|\\ud[89a-f]..")
-"""Behind what is none and has to be stepped over: a backslash, and a whole pair."""
 
 
 def show_path(path: str | Path, *, end: str = "\n") -> None:

@@ -4,7 +4,11 @@ Names of files and classes, labels and what servers say may hold anything that a
 is shown in `console`, drawn or put on a page comes through here; nobody else has to think of it.
 """
 
+import json
+import math
+import re
 from collections.abc import Sequence
+from typing import Any
 
 
 def one_line(text: str, *, kept: str = "") -> str:
@@ -51,3 +55,43 @@ def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
 
 def _set(text: str, width: int, side: str) -> str:
     return padded(text, width) if side == "<" else " " * (width - cell_width(text)) + one_line(text)
+
+
+def valid_text(text: str) -> str:
+    """The text itself where it is valid Unicode; else with U+FFFD where the bytes of a name were no UTF-8."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:  # halves of UTF-16 pairs, which Windows lets into names
+        return _SURROGATE.sub("\ufffd", text)
+
+
+def json_line(data: Any) -> str:  # noqa: ANN401 - whatever json takes
+    """One JSON document on one line of visible ASCII, as strict readers take it.
+
+    What is no Unicode stands as in `valid_text`, and a number that JSON does not know is null.
+    """
+    try:
+        line = json.dumps(data, allow_nan=False)
+    except ValueError:
+        line = json.dumps(_valid(data))
+    if _ESCAPED_SURROGATE in line:
+        line = json.dumps(_valid(data))
+    return line.replace("\x7f", r"\u007f")
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED_SURROGATE = "\\ud"
+
+
+def _valid(data: Any) -> Any:  # noqa: ANN401 - as above
+    if isinstance(data, str):
+        return valid_text(data)
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    if isinstance(data, dict):
+        return {_valid(key): _valid(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_valid(value) for value in data]
+    return data

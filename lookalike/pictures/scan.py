@@ -2,13 +2,15 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lookalike.errors import SkipReason
 from lookalike.pictures.decoding import SUFFIXES
+from lookalike.text import valid_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +43,73 @@ class Skipped:
     is_folder: bool = False
 
 
-def scan(root: Path) -> Iterator[FoundFile | Skipped]:
-    """Pictures below `root` in the order of their names, depth first.
+@dataclass(slots=True)
+class OtherFiles:
+    """Files that a scan passes over because they are not named like pictures, counted by suffix.
+
+    `by_suffix` has suffixes in lower case, "" for names without one; of more than `MAX_SUFFIXES` kinds the
+    rest is in `total` alone.
+    """
+
+    total: int = 0
+    by_suffix: Counter[str] = field(default_factory=Counter)
+
+    def count(self, name: str) -> None:
+        """Counts a file by its name."""
+        suffix = _suffix(name)
+        self.total += 1
+        if suffix in self.by_suffix or len(self.by_suffix) < MAX_SUFFIXES:
+            self.by_suffix[suffix] += 1
+
+    def __str__(self) -> str:
+        """Says how many there are, of the commonest kinds first: `17 other files: 12 .mov, 5 .cr2`."""
+        kinds = sorted(self.by_suffix.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN_SUFFIXES]
+        parts = [f"{count} {valid_text(suffix) or 'without a suffix'}" for suffix, count in kinds]
+        if (rest := self.total - sum(count for _, count in kinds)) > 0:
+            parts.append(f"{rest} of other kinds")
+        return f"{self.total} other file{'s' * (self.total != 1)}: {', '.join(parts)}"
+
+
+MAX_SUFFIXES = 1_000
+"""Kinds of other files that are counted apart: names that end in numbers would have no end of them."""
+
+_SHOWN_SUFFIXES = 10
+_SUFFIX_CHARACTERS = 16
+
+
+def _suffix(name: str) -> str:
+    """What a name ends in, in lower case; what is long or has a space is no suffix."""
+    dot = name.rfind(".")
+    suffix = name[dot:].lower() if dot > 0 else ""
+    return suffix if 1 < len(suffix) <= _SUFFIX_CHARACTERS and " " not in suffix else ""
+
+
+def scan(root: Path, others: OtherFiles | None = None) -> Iterator[FoundFile | Skipped]:
+    """Pictures below `root` in the order of their names, depth first; files of other kinds go into `others`.
 
     Hidden files and folders are passed over. Links to files are followed, links to folders are not, so
-    that no loop of links can be walked.
+    that no loop of links can be walked. A tree may have any depth: what lies below the longest path that
+    the system takes is left out.
     """
-    yield from _scan_folder(root, os.path.join(root, ""), "")  # noqa: PTH118 - it ends in a slash
+    top = _entered(os.path.join(root, ""), "", others)  # noqa: PTH118 - it ends in a slash
+    if isinstance(top, Skipped):
+        yield top
+        return
+    way = [top]
+    while way:
+        here = way[-1]
+        for name in here.names:
+            if name not in here.folders:
+                yield _look_at(root, here.place + name, here.prefix + name)
+                continue
+            below = _entered(f"{here.place}{name}/", f"{here.prefix}{name}/", others)
+            if isinstance(below, Skipped):
+                yield below
+                continue
+            way.append(below)
+            break
+        else:
+            way.pop()
 
 
 def count_pictures(root: Path) -> int:
@@ -63,44 +125,59 @@ def count_pictures(root: Path) -> int:
     return count
 
 
-def _scan_folder(root: Path, place: str, prefix: str) -> Iterator[FoundFile | Skipped]:
-    """`place` is the folder and `prefix` its path below the root, each with a slash at its end.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Folder:
+    """A folder on the way of a scan: `names` are those that are still to be looked at.
 
-    Of a folder of a million files only the names are held: its entries would take three times as much.
+    `place` is where it is and `prefix` its path below the root, each with a slash at its end.
     """
+
+    place: str
+    prefix: str
+    names: Iterator[str]
+    folders: Collection[str]
+
+
+def _entered(place: str, prefix: str, others: OtherFiles | None) -> _Folder | Skipped:
+    """Lists a folder. Of one of a million files only the names are held: entries take three times as much."""
     folders: set[str] = set()
     names: list[str] = []
     try:
-        for entry in _listed(place):
+        for entry in _listed(place, others):
             names.append(entry.name)
             if entry.is_dir(follow_symlinks=False):
                 folders.add(entry.name)
     except OSError:
-        path = _shown(prefix.rstrip("/") or ".")
-        yield Skipped(path=path, reason=SkipReason.UNREADABLE, is_folder=True)
-        return
+        path = valid_text(prefix.rstrip("/") or ".")
+        return Skipped(path=path, reason=SkipReason.UNREADABLE, is_folder=True)
     names.sort()
-    for name in names:
-        if name in folders:
-            yield from _scan_folder(root, f"{place}{name}/", f"{prefix}{name}/")
-        else:
-            yield _look_at(root, place + name, prefix + name)
+    return _Folder(place=place, prefix=prefix, names=iter(names), folders=folders)
 
 
-def _listed(folder: str) -> Iterator["os.DirEntry[str]"]:
+def _listed(folder: str, others: OtherFiles | None = None) -> Iterator["os.DirEntry[str]"]:
     """The pictures, by their names, and folders of a folder, without what is hidden."""
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
-            if not name.startswith(".") and (
-                name[name.rfind(".") :].lower() in SUFFIXES or entry.is_dir(follow_symlinks=False)
-            ):
+            if name.startswith("."):
+                continue
+            if name[name.rfind(".") :].lower() in SUFFIXES or entry.is_dir(follow_symlinks=False):
                 yield entry
+            elif others is not None and _is_file(entry):
+                others.count(name)
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a file or leads to one; links to folders and pipes are none."""
+    try:
+        return entry.is_file()
+    except OSError:  # a loop of links, for one
+        return False
 
 
 def _look_at(root: Path, place: str, path: str) -> FoundFile | Skipped:
-    if not path.isascii() and _shown(path) != path:
-        return Skipped(path=_shown(path), reason=SkipReason.BAD_NAME)
+    if not path.isascii() and valid_text(path) != path:
+        return Skipped(path=valid_text(path), reason=SkipReason.BAD_NAME)
     try:
         status = os.stat(place)  # noqa: PTH116 - a `Path` takes longer than the system call
     except FileNotFoundError:
@@ -110,8 +187,3 @@ def _look_at(root: Path, place: str, path: str) -> FoundFile | Skipped:
     if not stat.S_ISREG(status.st_mode):
         return Skipped(path=path, reason=SkipReason.UNREADABLE)
     return FoundFile(path=path, root=root, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
-
-
-def _shown(path: str) -> str:
-    """A name that is no valid Unicode cannot be stored; this is how it is shown."""
-    return os.fsencode(path).decode("utf-8", "replace")

@@ -9,6 +9,7 @@ from typing import Self
 from lookalike.console import Reporter
 from lookalike.errors import PictureError, SkipReason
 from lookalike.manifest import CollectionManifest
+from lookalike.pictures.scan import OtherFiles
 from lookalike.settings import Settings
 from lookalike.stores.points import FloatVector, PointFilter, SearchHit
 from lookalike.stores.protocol import Store, opened_together
@@ -50,9 +51,12 @@ class Searcher:
         """Of the collection that is searched, the first of several."""
         return self.networks[0].manifest
 
-    def find(self, name: str, *, dataset: str | None = None) -> list[Source]:
+    def find(
+        self, name: str, *, dataset: str | None = None, others: OtherFiles | None = None
+    ) -> list[Source]:
         """What a name stands for: see `find_sources`."""
-        return find_sources(name, [network.collection for network in self.networks], dataset=dataset)
+        collections = [network.collection for network in self.networks]
+        return find_sources(name, collections, dataset=dataset, others=others)
 
     def read(self, source: Source, options: QueryOptions) -> Example:
         """A picture and its vectors: see `read_examples`.

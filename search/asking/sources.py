@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from lookalike.errors import PictureError, SkipReason, UsageError
-from lookalike.pictures.scan import FoundFile, scan
+from lookalike.pictures.scan import FoundFile, OtherFiles, scan
 from lookalike.stores.points import Payload, point_id
 from lookalike.stores.protocol import Collection
 from search.choice import file_of
@@ -38,8 +38,16 @@ class Source:
         return self.payloads[0].id if self.payloads else None
 
 
-def find_sources(name: str, collections: Sequence[Collection], *, dataset: str | None = None) -> list[Source]:
+def find_sources(
+    name: str,
+    collections: Sequence[Collection],
+    *,
+    dataset: str | None = None,
+    others: OtherFiles | None = None,
+) -> list[Source]:
     """The picture of a name; where it names a folder, all below it in the order of their names.
+
+    Files of other kinds that lie in the folder are counted in `others`.
 
     `-` is standard input. What is no file is taken for the id of an indexed picture, for its path below its
     dataset's root, or for that path behind `DATASET/`. `dataset` says which one is meant where several hold
@@ -56,7 +64,7 @@ def find_sources(name: str, collections: Sequence[Collection], *, dataset: str |
     if not _is_there(file):
         return [_indexed(name, collections, dataset)]
     if os.path.isdir(file):  # noqa: PTH112 - pathlib raises where a name is too long
-        return list(_below(name, file))
+        return list(_below(name, file, OtherFiles() if others is None else others))
     return [Source(name=name, file=file)]
 
 
@@ -76,9 +84,9 @@ def _is_there(file: Path) -> bool:
     return True
 
 
-def _below(name: str, folder: Path) -> Iterator[Source]:
+def _below(name: str, folder: Path, others: OtherFiles) -> Iterator[Source]:
     is_empty = True
-    for found in scan(folder):
+    for found in scan(folder, others):
         is_empty = False
         shown = str(PurePath(name) / found.path)
         if isinstance(found, FoundFile):
@@ -87,7 +95,10 @@ def _below(name: str, folder: Path) -> Iterator[Source]:
             problem = PictureError(f"{shown} is left out: {found.reason}", reason=found.reason)
             yield Source(name=shown, problem=problem)
     if is_empty:
-        raise UsageError(f"the folder {name} holds no picture to ask with; name one that does, or a picture")
+        beside = f", but {others}" if others.total else ""
+        raise UsageError(
+            f"the folder {name} holds no picture to ask with{beside}; name one that does, or a picture"
+        )
 
 
 def _indexed(name: str, collections: Sequence[Collection], dataset: str | None) -> Source:

@@ -9,12 +9,13 @@ from typing import Annotated, Any, Protocol
 
 import typer
 
-from lookalike.console import Quiet, Reporter, StderrReporter, TableOutput, Verbose, json_line
+from lookalike.console import Quiet, Reporter, StderrReporter, TableOutput, Verbose
 from lookalike.errors import UsageError
 from lookalike.files import atomic_path, output_path
 from lookalike.options import StoreOption
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Collection
+from lookalike.text import json_line
 from search.choice import require_dataset
 from search.commands.options import (
     BackboneOption,

@@ -21,6 +21,7 @@ from lookalike.options import (
     store_in_use,
 )
 from lookalike.pictures.decoding import MAX_PIXELS
+from lookalike.pictures.scan import OtherFiles
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store
 from search.asking.answers import Answer, QueryOptions, Unanswered
@@ -197,7 +198,11 @@ class _Session:
             self._answer(source, read, ands, nots)
 
     def _find(self, name: str) -> list[Source]:
-        return self._searcher.find(name, dataset=self._options.dataset)
+        others = OtherFiles()
+        found = self._searcher.find(name, dataset=self._options.dataset, others=others)
+        if others.total:
+            say(f"{name}: {others}")
+        return found
 
     def _found(self, names: Sequence[str]) -> dict[str, list[Source]]:
         return {name: self._find(name) for name in names}

@@ -31,7 +31,7 @@ def test_a_second_run_embeds_nothing(shell: Any, pictures: Path) -> None:
     """Everything is added once, and unchanged after that; no session is opened then."""
     (first,) = shell.ingest("pictures", "--json").json
     (second,) = shell.ingest("pictures", "--json").json
-    keys = "schema dataset root store found not_taken skipped unused_labels collections took_ms"
+    keys = "schema dataset root store found not_taken skipped other_files unused_labels collections took_ms"
     assert list(first) == [*keys.split(), "images_per_second", "from_stored"]
     assert (first["schema"], first["dataset"], first["root"]) == (1, "pictures", str(pictures))
     assert (first["store"], first["found"], first["skipped"]) == ("embedded", 12, [])
@@ -357,6 +357,25 @@ def test_pruning_keeps_what_only_its_name_makes_unreadable(shell: Any, pictures:
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = shell("ingest", "run", "pictures", *shell.model, "--prune", "--json", **plain)
     assert done.json[0]["collections"][0]["removed"] == 0
+
+
+def test_files_of_other_kinds_are_counted_and_said(shell: Any, pictures: Path) -> None:
+    """By an ingest, a dry run and a folder's query; and where there is nothing but them."""
+    (pictures / "other").mkdir()
+    for name in ("1.mov", "2.MOV", "raw.cr2", "notes", ".hidden.txt"):
+        (pictures / "other" / name).write_bytes(b"x")
+    said = "4 other files: 2 .mov, 1 without a suffix, 1 .cr2"
+    first, second = shell.ingest("pictures", "--dry-run"), shell.ingest("pictures", "--json")
+    assert said in first.out.splitlines()
+    assert second.json[0]["other_files"] == {"total": 4, "by_suffix": {".mov": 2, ".cr2": 1, "": 1}}
+    sampled = shell.ingest("pictures", "--json", "--max-per-class", "1")
+    assert sampled.json[0]["other_files"]["total"] == 4
+    asked = shell("search", "query", "pictures", "--json")
+    assert f"pictures: {said}" in asked.err.splitlines()
+    (pictures / "other").rename(shell.folder / "other")
+    for done in (shell.ingest("other"), shell("search", "query", "other")):
+        assert done.code == 2
+        assert f", but {said};" in done.err
 
 
 def test_control_characters_in_names_are_shown_and_not_obeyed(shell: Any, pictures: Path) -> None:

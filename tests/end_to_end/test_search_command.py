@@ -1,6 +1,10 @@
 """`search query` as a process: its table, its JSON, its filters and how it fails."""
 
+import json
+import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,6 +187,31 @@ def test_a_terminal_without_a_names_letters_shows_escapes(make_shell: Any, tmp_p
     done = shell("search", "query", "query.png", PYTHONIOENCODING="latin-1")
     assert done.code == 0, done.err
     assert "\\u732b.png" in done.out
+
+
+def test_json_of_names_that_are_no_unicode_is_read_by_strict_readers(
+    make_shell: Callable[[Path], Any], draw: Any, tmp_path: Path
+) -> None:
+    """A name is shown one way, whatever names it: a query or a folder's listing, readable or not."""
+    shell = make_shell(tmp_path)
+    draw(tmp_path / "pictures", "cat/a.png", "cat/b.png")
+    odd = tmp_path / "pictures" / os.fsdecode(b"q\xff.png")
+    empty = tmp_path / "pictures" / os.fsdecode(b"empty\xff.png")
+    try:
+        shutil.copy(tmp_path / "pictures/cat/a.png", odd)
+    except OSError:
+        pytest.skip("this file system keeps no such name")
+    empty.write_bytes(b"")
+    taken = shell.ingest("pictures", "--json")
+    asked = shell("search", "query", str(odd), str(empty), "pictures", "--and", str(odd), "--json")
+    explained = shell("search", "explain", str(odd), "pictures/cat/b.png", "--json")
+    for done in (taken, asked, explained):
+        assert done.json, done.err
+        json.dumps(done.json, ensure_ascii=False).encode()
+    assert [entry["path"] for entry in taken.json[0]["skipped"]] == ["empty\ufffd.png", "q\ufffd.png"]
+    shown = [answer["query"] for answer in asked.json]
+    assert shown[:2] == [f"{tmp_path}/pictures/{name}\ufffd.png" for name in ("q", "empty")]
+    assert {"pictures/q\ufffd.png", "pictures/empty\ufffd.png"} <= set(shown[2:])
 
 
 def test_a_closed_standard_input_is_an_empty_query(ingested: Any) -> None:

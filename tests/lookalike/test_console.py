@@ -2,7 +2,6 @@
 
 import errno
 import io
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from lookalike.console import (
     TableOutput,
     Verbose,
     command_app,
-    json_line,
     run_command,
     say,
     show,
@@ -196,22 +194,6 @@ def test_what_is_said_and_shown_is_a_line_each(capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     assert captured.err == "a\\x1b[2J\\nb [bold]:smile:\n"
     assert captured.out == "c\\x9b\nd\\u202e\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "written"),
-    [
-        ("a\x1b\x7f\x9b", r'"a\u001b\u007f\u009b"'),
-        ("q\udcff.jpg", r'"q\ufffd.jpg"'),
-        ("\udcff😀\ud83d", r'"\ufffd\ud83d\ude00\ufffd"'),
-        (r"\udcff", r'"\\udcff"'),
-        ("\\\udcff", r'"\\\ufffd"'),
-    ],
-)
-def test_json_is_visible_ascii_that_strict_readers_take(text: str, written: str) -> None:
-    """Python alone reads half a surrogate pair."""
-    assert json_line(text) == written
-    json.loads(written).encode()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no names that are no text")

@@ -1,14 +1,16 @@
 """The walk over a folder: what counts as a picture, in which order, and what is left out."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lookalike.errors import SkipReason
+from lookalike.pictures import scan as scanning
 from lookalike.pictures.decoding import SUFFIXES
-from lookalike.pictures.scan import FoundFile, Skipped, count_pictures, scan
+from lookalike.pictures.scan import FoundFile, OtherFiles, Skipped, count_pictures, scan
 
 
 def make(root: Path, *paths: str) -> None:
@@ -35,6 +37,32 @@ def closed_folder(tmp_path: Path) -> Iterator[Path]:
     folder.chmod(0)
     yield folder
     folder.chmod(0o700)
+
+
+@pytest.fixture
+def deep_folder(tmp_path: Path) -> Iterator[Path]:
+    """A picture, and beside it 3,000 folders one in the other with a picture in the 1,100th and the last.
+
+    The path of the last is longer than systems take.
+    """
+    root = tmp_path / "deep"
+    make(root, "a.jpg", "z.jpg")
+    here = os.open(root, os.O_RDONLY)
+    for level in range(1, 3001):
+        os.mkdir("d", dir_fd=here)
+        here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+        if level in {1_100, 3_000}:
+            os.close(os.open("b.jpg", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+    yield root
+    while (root / "d").exists():  # from above, since what removes trees follows them by recursion
+        (root / "d" / "b.jpg").unlink(missing_ok=True)
+        if (root / "d" / "d").exists():
+            (root / "d" / "d").rename(root / "next")
+        (root / "d").rmdir()
+        if (root / "next").exists():
+            (root / "next").rename(root / "d")
 
 
 def test_pictures_are_found_in_the_order_of_their_names_depth_first(tmp_path: Path) -> None:
@@ -84,6 +112,39 @@ def test_what_is_not_named_like_a_picture_is_passed_over(tmp_path: Path) -> None
     assert found(tmp_path) == ["1.jpg"]
 
 
+def test_files_of_other_kinds_are_counted_by_suffix(tmp_path: Path) -> None:
+    """People want to know what was left; what is hidden, and what is no file, stays uncounted."""
+    make(tmp_path, "1.jpg", "a.MOV", "a/b.mov", "a/c.cr2", "a/Mr. Smith on holiday", "README", "x.", ".x.mov")
+    make(tmp_path, ".git/config", "a/.thumbs/1.txt", "name.with.dots.tar.gz", "long." + "x" * 30)
+    (tmp_path / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "linked.mov").symlink_to("a.MOV")
+    others = OtherFiles()
+    assert [entry.path for entry in scan(tmp_path, others)] == ["1.jpg"]
+    assert others.by_suffix == {".mov": 3, ".cr2": 1, ".gz": 1, "": 4}
+    assert str(others) == "9 other files: 4 without a suffix, 3 .mov, 1 .cr2, 1 .gz"
+
+
+def test_other_kinds_without_end_take_no_memory_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some programs number their files behind the dot; the total stays right."""
+    monkeypatch.setattr(scanning, "MAX_SUFFIXES", 12)
+    make(tmp_path, *(f"a.{number:03}" for number in range(15)), "b.003")
+    others = OtherFiles()
+    assert list(scan(tmp_path, others)) == []
+    assert (others.total, len(others.by_suffix)) == (16, 12)
+    assert str(others).endswith("of other kinds")
+    assert sum(map(int, re.findall(r"(\d+) (?:\.|of)", str(others)))) == 16
+
+
+def test_one_other_file_is_one(tmp_path: Path) -> None:
+    """In a sentence, too."""
+    make(tmp_path, "a.mov")
+    others = OtherFiles()
+    assert [*scan(tmp_path, others), str(others)] == ["1 other file: 1 .mov"]
+
+
 def test_what_is_hidden_is_passed_over(tmp_path: Path) -> None:
     """Thumbnails, the trash, the second halves of files that macOS writes."""
     make(tmp_path, ".hidden.jpg", ".thumbnails/1.jpg", "a/.trash/2.jpg", "a/._1.jpg", ".jpg", "a/1.jpg")
@@ -111,6 +172,17 @@ def test_files_are_looked_at_one_by_one_as_the_walk_goes(tmp_path: Path) -> None
     assert next(entries).path == "a/1.jpg"
     (tmp_path / "b/2.jpg").unlink()
     assert list(entries) == []
+
+
+def test_a_tree_may_have_any_depth(deep_folder: Path) -> None:
+    """What the system cannot name is left out as a folder, and what comes after it is found."""
+    first, inside, unreadable, last = scan(deep_folder)
+    assert (first.path, last.path) == ("a.jpg", "z.jpg")
+    assert inside.path == "d/" * 1_100 + "b.jpg"
+    assert isinstance(unreadable, Skipped)
+    assert (unreadable.reason, unreadable.is_folder) == (SkipReason.UNREADABLE, True)
+    assert unreadable.path.startswith("d/" * 100)
+    assert count_pictures(deep_folder) == 3
 
 
 def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
