@@ -22,8 +22,8 @@ ROUNDING = 2.0**-8
 """What rounding to bfloat16 changes of a value at most, as a part of it."""
 
 ANGLE = 6 * ROUNDING
-"""Radians by which an embedding turns at most where all values are off by six roundings: of the pixels, of the
-kernels and activations of two layers, and of the embedding. In fp32 it turns by far less."""
+"""Radians by which an embedding turns at most where all values are off by six roundings: of the pixels, of
+the kernels and activations of two layers, and of the embedding. In fp32 it turns by far less."""
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ _DEVICE = SimpleNamespace(
     ep_metadata={"ov_device": "CPU", "OPTIMIZATION_CAPABILITIES": "FP32 INT8 BF16 EXPORT_IMPORT"},
 )
 _get_ep_devices = onnxruntime.get_ep_devices
+_register = onnxruntime.register_execution_provider_library
 _Options, _Session = onnxruntime.SessionOptions, onnxruntime.InferenceSession
 
 
@@ -66,6 +67,11 @@ class Session(_Session):
         return [_rounding().rounded(np.asarray(output)) for output in outputs]
 
 
+def _register_unless_ours(name: str, path: str) -> None:
+    if path != get_library_path():
+        _register(name, path)
+
+
 def _rounding() -> ModuleType:
     """Imports the emulation, which is beside the benchmarks and not on the path."""
     if "rounding" not in sys.modules:
@@ -78,6 +84,6 @@ def _rounding() -> ModuleType:
 
 
 onnxruntime.get_ep_devices = lambda: [*_get_ep_devices(), _DEVICE]
-onnxruntime.register_execution_provider_library = lambda _name, _path: None
+onnxruntime.register_execution_provider_library = _register_unless_ours
 onnxruntime.SessionOptions = Options
 onnxruntime.InferenceSession = Session
