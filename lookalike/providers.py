@@ -80,7 +80,7 @@ def open_session(
         if has_cuda_driver():
             notice = f"an NVIDIA driver is here and its GPU is not in use: {why_no_cuda()}"
     if choice is ProviderChoice.OPENVINO or (
-        choice is ProviderChoice.AUTO and not for_few and _openvino_pays()
+        choice is ProviderChoice.AUTO and not for_few and openvino_pays()
     ):
         session, problem = _on_openvino(path)
         if session is not None:
@@ -139,11 +139,13 @@ def _on_cuda(path: Path) -> Any | None:  # noqa: ANN401
 def _on_openvino(path: Path) -> tuple[Any | None, str]:
     """A session that runs on OpenVINO from the first node to the last, or why there is none."""
     try:
-        device = next(_openvino_devices(), None)
+        is_installed, device = _register_openvino(), next(_openvino_devices(), None)
     except Exception as error:  # noqa: BLE001 - whatever a plugin does, the processor is there
         return None, f"it does not load ({first_line(error)})"
-    if device is None:
+    if not is_installed:
         return None, "install this project with its extra lookalike[openvino]"
+    if device is None:
+        return None, "its plugin is installed and offers nothing for this processor, as for all but Intel's"
     options = _options()
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     options.add_provider_for_devices([device], {})
@@ -188,7 +190,12 @@ def _kept_session(entry: Path, model: Path, threads: int | None) -> Any:  # noqa
     return _session(entry, options, [CPU])
 
 
-def _openvino_pays() -> bool:
+def has_openvino() -> bool:
+    """Whether the plugin is installed and offers this processor."""
+    return next(_openvino_devices(), None) is not None
+
+
+def openvino_pays() -> bool:
     """Whether the plugin is here and its processor computes in bfloat16.
 
     Elsewhere it is about as fast as ONNX Runtime itself and takes longer to start (benchmarks/README.md).
@@ -201,7 +208,10 @@ def _openvino_pays() -> bool:
 
 
 def _openvino_devices() -> Iterator[Any]:
-    """The processor as OpenVINO's plugin offers it; nothing where the plugin is not installed."""
+    """The processor as OpenVINO's plugin offers it; nothing where the plugin is not installed.
+
+    Nor where the processor is not of Intel: https://github.com/microsoft/onnxruntime/pull/31981
+    """
     if _register_openvino():
         for device in load_runtime().get_ep_devices():
             if device.ep_name == OPENVINO and device.ep_metadata.get("ov_device") == "CPU":

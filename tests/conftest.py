@@ -26,6 +26,9 @@ from lookalike.settings import Settings
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
 
+PROVIDER = "cpu"
+"""What is embedded on in every test that is not about providers."""
+
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 """As `search.whole.projection` has it; here OpenMP is often loaded before that is asked for anything."""
 
@@ -96,7 +99,12 @@ class Shell:
 
 
 def pytest_configure() -> None:
-    """Puts the tests' folders into memory where there is room: collections wait for a disk at each write."""
+    """Names the provider of all tests that do not, and puts their folders into memory where there is room.
+
+    Vectors of another provider differ a little, and which one is there is no test's business but those of
+    providers. Collections wait for a disk at each write.
+    """
+    os.environ["LOOKALIKE_PROVIDER"] = PROVIDER
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
@@ -209,7 +217,12 @@ def make_shell(tiny_weights: Path, warm: Callable[[], WarmCommands] | None) -> C
             for name, value in os.environ.items()
             if not name.startswith(("LOOKALIKE_", "QDRANT_"))
         }
-        own = {"LOOKALIKE_HOME": str(folder / "home"), "LOOKALIKE_STORE": "embedded", "HOME": str(folder)}
+        own = {
+            "LOOKALIKE_HOME": str(folder / "home"),
+            "LOOKALIKE_STORE": "embedded",
+            "LOOKALIKE_PROVIDER": PROVIDER,
+            "HOME": str(folder),
+        }
         return Shell(folder=folder, weights=tiny_weights, environment=kept | own, warm=warm)
 
     return make

@@ -1,5 +1,6 @@
 """What the project promises of itself: its lock files, and how the demo chooses weights."""
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -36,6 +37,23 @@ def test_the_audit_is_strict_about_both_lock_files_and_no_part_of_the_check() ->
     for words in ("--strict", "--requirement requirements.lock", "--requirement requirements-dev.lock"):
         assert words in recipe[1]
     assert re.search(r"^check:(?!.*audit)", makefile, re.MULTILINE)
+
+
+def test_tests_that_are_not_about_providers_name_one() -> None:
+    """Else `auto` takes what is there, and on some processors that computes in bfloat16.
+
+    Commands get one from `Shell`, in whose environment it stands.
+    """
+    about_them = {ROOT / "tests" / "lookalike" / f"test_{each}.py" for each in ("providers", "settings")}
+    unnamed = [
+        f"{file.relative_to(ROOT)}:{call.lineno}"
+        for file in sorted({*(ROOT / "tests").rglob("*.py")} - about_them)
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) in ("Settings", "Embedder.load")
+        and "provider" not in {keyword.arg for keyword in call.keywords}
+    ]
+    assert unnamed == []
 
 
 def test_both_lock_files_pin_the_same_versions() -> None:

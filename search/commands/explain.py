@@ -62,7 +62,8 @@ def explain(
             require_average(name, manifest)
         with ExitStack() as stack:
             opened = opened_together(names, lambda name: stack.enter_context(source.open(name)))
-            one, other = (see(word, opened, max_pixels=max_pixels) for word in (query, neighbour))
+            one = see(query, opened, max_pixels=max_pixels)
+            other = see(neighbour, opened, max_pixels=max_pixels, is_neighbour=True)
         label = source.label
     explained = []
     for name, manifest in manifests.items():
@@ -104,7 +105,11 @@ def _lines(explained: Explained, query: SeenPicture, neighbour: SeenPicture) -> 
     yield f"{query.name} and {neighbour.name} in {explained.collection}"
     yield f"cosine similarity {explanation.cosine:.4f}, a sum over {rows} x {columns} cells of {layer}"
     if explained.manifest.distance is Distance.EUCLID:
-        yield "(the collection compares by distance; what is taken apart is the cosine similarity)"
+        yield (
+            f"(the collection compares by distance, which is {explained.score:.4f}; "
+            "what is taken apart is the cosine similarity)"
+        )
+    yield from _arithmetic_lines(explained)
     for seen, shares in ((query, explanation.query), (neighbour, explanation.neighbour)):
         yield ""
         yield from _share_lines(seen.name, shares, explanation.cosine)
@@ -113,6 +118,17 @@ def _lines(explained: Explained, query: SeenPicture, neighbour: SeenPicture) -> 
     for pair in strongest_pairs(explanation, PAIRS):
         yield f"{_cell(pair.query)} and {_cell(pair.neighbour)}: {pair.part:.4f}"
     yield ""
+
+
+def _arithmetic_lines(explained: Explained) -> Iterator[str]:
+    """Whose vectors are compared, whose cells they are explained by, and how well the two agree."""
+    query, neighbour = ("stored" if each.is_stored else "computed here" for each in explained.compared)
+    filled = explained.manifest.provider or "an unrecorded provider"
+    yield f"vectors: the query's {query}, the neighbour's {neighbour}; the collection was filled on {filled}"
+    yield (
+        f"cells: computed here on {explained.provider}; they agree with the vectors to a cosine of "
+        f"{explained.agreement:.6f}, and the rest is spread evenly"
+    )
 
 
 def _share_lines(name: str, shares: FloatMatrix, cosine: float) -> Iterator[str]:
@@ -133,6 +149,9 @@ def _cell(cell: tuple[int, int]) -> str:
 
 def _json(explained: Explained, query: SeenPicture, neighbour: SeenPicture, store: str) -> dict[str, Any]:
     explanation, manifest = explained.explanation, explained.manifest
+    query_vector, neighbour_vector = (
+        "stored" if each.is_stored else "computed" for each in explained.compared
+    )
     return {
         "schema": 1,
         "query": query.name,
@@ -143,8 +162,13 @@ def _json(explained: Explained, query: SeenPicture, neighbour: SeenPicture, stor
         "pooling": manifest.identity.pooling,
         "distance": manifest.distance,
         "provider": explained.provider,
+        "filled_on": manifest.provider or None,
         "store": store,
+        "score": explained.score,
         "cosine": explanation.cosine,
+        "query_vector": query_vector,
+        "neighbour_vector": neighbour_vector,
+        "agreement": explained.agreement,
         "query_shares": explanation.query.tolist(),
         "neighbour_shares": explanation.neighbour.tolist(),
         "pairs": [

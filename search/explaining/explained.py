@@ -1,53 +1,104 @@
 """Two pictures, looked at by the networks of collections: what their similarity is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from exporter import unpooled_model
+from exporter import ready_model, unpooled_model
 from lookalike.backbones import Pooling, backbone_named
 from lookalike.console import Reporter
 from lookalike.embedder import Embedder
-from lookalike.errors import PictureError, SkipReason, UsageError
-from lookalike.manifest import CollectionManifest, collection_name
+from lookalike.errors import ManifestError, PictureError, SkipReason, UsageError
+from lookalike.manifest import CollectionManifest, Distance, collection_name
 from lookalike.pictures.decoding import Pixels, decode, decode_small
 from lookalike.pictures.files import opened, sha256_of
 from lookalike.pictures.thumbnails import Thumbnail, encoded
 from lookalike.settings import Settings
+from lookalike.stores.points import FloatVector
 from lookalike.stores.protocol import Collection
 from search.asking.examples import require_unchanged, stdin_stream
-from search.asking.sources import find_sources
-from search.explaining.explanation import Explanation, Features, explain
+from search.asking.sources import Source, find_sources, known_payload
+from search.explaining.explanation import Explanation, Features, agreement, explain
 
 EDGE = 640
 """Pixels of the longer side of a picture as it is shown."""
 
 QUALITY = 75
 
+LEAST_AGREEMENT = 0.99
+"""Cosine between a stored vector and the same image's vector here, below which they are two images' vectors.
+
+Execution providers that compute in bfloat16, and int8 graphs on another processor, stay well above it
+(benchmarks/README.md)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenPicture:
-    """A picture as it was named, as the networks see it, and as it is shown: whole, upright and smaller."""
+    """A picture as it was named, as the networks see it, and as it is shown: whole, upright and smaller.
+
+    `stored` maps the name of each collection that holds it to the vector there, float32 `[D]`.
+    """
 
     name: str
     pixels: Pixels
     shown: Thumbnail
+    stored: Mapping[str, FloatVector] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedVector:
+    """The vector float32 `[D]` by which a search compares an image: stored, or computed here.
+
+    `agreement` is its cosine to the sum of the cells, which are computed here.
+    """
+
+    vector: FloatVector
+    is_stored: bool
+    agreement: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """What the network of one collection makes of two pictures; `provider` is what it ran on."""
+    """What the network of one collection makes of two pictures; `provider` is what it ran on here.
+
+    What it ran on when the collection was filled is in the manifest.
+    """
 
     collection: str
     manifest: CollectionManifest
     provider: str
     explanation: Explanation
+    query: ComparedVector
+    neighbour: ComparedVector
+
+    @property
+    def compared(self) -> tuple[ComparedVector, ComparedVector]:
+        """The two vectors, the query's first."""
+        return self.query, self.neighbour
+
+    @property
+    def score(self) -> float:
+        """What a search with the query shows for the neighbour: cosine similarity, or Euclidean distance."""
+        if self.manifest.distance is Distance.COSINE:
+            return self.explanation.cosine
+        one, other = (each.vector.astype(np.float64) for each in self.compared)
+        return float(np.linalg.norm(one - other))
+
+    @property
+    def agreement(self) -> float:
+        """The lower cosine between a vector that is compared and the cells that it is explained by."""
+        return min(each.agreement for each in self.compared)
 
 
-def see(name: str, collections: Sequence[Collection], *, max_pixels: int) -> SeenPicture:
+def see(
+    name: str, collections: Sequence[Collection], *, max_pixels: int, is_neighbour: bool = False
+) -> SeenPicture:
     """Reads a picture for networks and for people: a file, `-`, or an indexed one that has its file still.
+
+    The stored vectors are those by which a search compares it. It embeds a file that it is asked with anew,
+    and so a file in an ingested folder has stored ones as a neighbour only.
 
     Raises:
         PictureError: it is nothing of that, cannot be read, or is indexed and was changed since.
@@ -65,10 +116,16 @@ def see(name: str, collections: Sequence[Collection], *, max_pixels: int) -> See
             reason=SkipReason.VANISHED,
         )
     with nullcontext(stdin_stream()) if source.file is None else opened(source.file) as stream:
-        require_unchanged(source, sha256_of(stream))
+        sha256 = sha256_of(stream)
+        require_unchanged(source, sha256)
         pixels = decode(stream, name, max_pixels=max_pixels).pixels
         small = decode_small(stream, name, edge=EDGE, max_pixels=max_pixels)
-    return SeenPicture(name=name, pixels=pixels, shown=encoded(np.asarray(small), quality=QUALITY))
+    return SeenPicture(
+        name=name,
+        pixels=pixels,
+        shown=encoded(np.asarray(small), quality=QUALITY),
+        stored=_stored_vectors(source, sha256, collections, is_neighbour=is_neighbour),
+    )
 
 
 def explanation_by(
@@ -84,7 +141,7 @@ def explanation_by(
 
     Raises:
         UsageError: the collection's vectors are no averages over cells.
-        ManifestError, WeightsError: its model cannot be had any more.
+        ManifestError, WeightsError: its model cannot be had any more, or a stored vector is not its own.
         PictureError: the network sees nothing in one of them.
     """
     require_average(name, manifest)
@@ -92,9 +149,23 @@ def explanation_by(
     embedder = Embedder.as_set(model.path, settings, expected=model.manifest, pictures=2)
     if embedder.notice:
         reporter.say(embedder.notice)
-    one, other = (_features(embedder, model.shape, picture) for picture in (query, neighbour))
+    pictures = (query, neighbour)
+    one, other = (_features(embedder, model.shape, picture) for picture in pictures)
+    vectors = _compared_vectors(name, manifest, pictures, settings, reporter)
+    explanation = explain(one, other, query_vector=vectors[0], neighbour_vector=vectors[1])
+    compared = [
+        ComparedVector(vector=vector, is_stored=name in picture.stored, agreement=agreement(cells, vector))
+        for picture, vector, cells in zip(pictures, vectors, (one, other), strict=True)
+    ]
+    for picture, found in zip(pictures, compared, strict=True):
+        _require_agreement(name, picture, found)
     return Explained(
-        collection=name, manifest=manifest, provider=embedder.provider, explanation=explain(one, other)
+        collection=name,
+        manifest=manifest,
+        provider=embedder.provider,
+        explanation=explanation,
+        query=compared[0],
+        neighbour=compared[1],
     )
 
 
@@ -132,3 +203,50 @@ def _features(embedder: Embedder, shape: tuple[int, int, int], picture: SeenPict
     if not (np.isfinite(features).all() and features.sum(axis=(0, 1)).any()):
         raise PictureError(f"the network sees nothing in {picture.name}", reason=SkipReason.NO_EMBEDDING)
     return features
+
+
+def _stored_vectors(
+    source: Source, sha256: str, collections: Sequence[Collection], *, is_neighbour: bool
+) -> dict[str, FloatVector]:
+    """Of each collection that holds these bytes under the name that was asked for."""
+    id_ = source.id
+    if id_ is None and is_neighbour and source.file is not None:
+        known = known_payload(source.file, sha256, collections)
+        id_ = known.id if known is not None else None
+    if id_ is None:
+        return {}
+    return {
+        collection.name: vector
+        for collection in collections
+        if (payload := collection.payloads([id_]).get(id_)) is not None
+        and payload.sha256 == sha256
+        and (vector := collection.vectors([id_]).get(id_)) is not None
+    }
+
+
+def _compared_vectors(
+    name: str,
+    manifest: CollectionManifest,
+    pictures: Sequence[SeenPicture],
+    settings: Settings,
+    reporter: Reporter,
+) -> list[FloatVector]:
+    """By which a search compares the images; those not stored are made as it makes them."""
+    vectors = [picture.stored.get(name) for picture in pictures]
+    if all(vector is not None for vector in vectors):
+        return [vector for vector in vectors if vector is not None]
+    model = ready_model(manifest, settings=settings, reporter=reporter)
+    embedder = Embedder.as_set(model.path, settings, pictures=len(pictures))
+    return [
+        embedder.embed_one(picture.pixels) if vector is None else vector
+        for picture, vector in zip(pictures, vectors, strict=True)
+    ]
+
+
+def _require_agreement(name: str, picture: SeenPicture, compared: ComparedVector) -> None:
+    if compared.is_stored and compared.agreement < LEAST_AGREEMENT:
+        raise ManifestError(
+            f"the vector of {picture.name} in {name} is not what its model gives for that image here (cosine "
+            f"{compared.agreement:.4f}; between execution providers it is at least {LEAST_AGREEMENT}); "
+            f"make the collection anew with: ingest rebuild {name}"
+        )

@@ -6,6 +6,11 @@ last feature map, so the cosine similarity of two pictures is a sum over pairs o
     cos(A, B) = sum_ij <a_i, b_j> / (|sum_i a_i| |sum_j b_j|),
 
 in which a cell's share is what all pairs that it is part of add up to. Nothing is estimated.
+
+What a collection compares are vectors that may have been computed elsewhere, by another execution provider
+in bfloat16 for instance, and differ a little from the sum of the cells computed here. That difference belongs
+to no cell, and so all cells take the same part of it: then they sum up to the very vectors, and the shares to
+the very score.
 """
 
 from dataclasses import dataclass
@@ -65,24 +70,37 @@ class Focus:
     cells: int
 
 
-def explain(query: Features, neighbour: Features) -> Explanation:
-    """Takes the cosine similarity of two average-pooled pictures apart, from features float `[H, W, C]` each.
+def explain(
+    query: Features,
+    neighbour: Features,
+    *,
+    query_vector: FloatVector | None = None,
+    neighbour_vector: FloatVector | None = None,
+) -> Explanation:
+    """Takes the cosine similarity of two average-pooled images apart, from features float `[H, W, C]` each.
+
+    It is that of the vectors `[C]` where they are given, else that of the features' own sums.
 
     Raises:
         ValueError: one of them is zero everywhere, and near to nothing.
     """
     first, second = (_blocks(features.astype(np.float64)) for features in (query, neighbour))
-    a, b = (cells.reshape(-1, cells.shape[-1]) for cells in (first, second))
-    lengths = float(np.linalg.norm(a.sum(axis=0)) * np.linalg.norm(b.sum(axis=0)))
-    if not (np.isfinite(lengths) and lengths > 0):
-        raise ValueError("the features are zero or not finite and are near to nothing")
-    pairs = a @ b.T / lengths
+    a, b = (
+        _summing_to(cells.reshape(-1, cells.shape[-1]), vector)
+        for cells, vector in ((first, query_vector), (second, neighbour_vector))
+    )
+    pairs = a @ b.T
     return Explanation(
-        cosine=float(a.sum(axis=0) @ b.sum(axis=0) / lengths),
+        cosine=float(a.sum(axis=0) @ b.sum(axis=0)),
         query=pairs.sum(axis=1).reshape(first.shape[:2]),
         neighbour=pairs.sum(axis=0).reshape(second.shape[:2]),
         pairs=pairs,
     )
+
+
+def agreement(features: Features, vector: FloatVector) -> float:
+    """The cosine between the sum of features float `[H, W, C]` and a vector `[C]` of the same image."""
+    return float(_direction(features.astype(np.float64).sum(axis=(0, 1))) @ _direction(vector))
 
 
 def pooled(features: Features) -> FloatVector:
@@ -126,6 +144,24 @@ def _blocks(features: FloatMatrix) -> FloatMatrix:
         size = -(-cells // MOST_CELLS)
         features = np.add.reduceat(features, np.arange(0, cells, size), axis=axis)
     return features
+
+
+def _summing_to(cells: FloatMatrix, vector: FloatVector | None) -> FloatMatrix:
+    """Cells `[N, C]` of which the sum has length 1 and the direction of the vector, or else their own."""
+    total = cells.sum(axis=0)
+    direction = _direction(total)
+    cells = cells / np.linalg.norm(total)
+    if vector is None:
+        return cells
+    return cells + (_direction(vector) - direction) / len(cells)
+
+
+def _direction(vector: NDArray[np.floating]) -> FloatMatrix:
+    exact = vector.astype(np.float64)
+    length = np.linalg.norm(exact)
+    if not (np.isfinite(length) and length > 0):
+        raise ValueError("the features are zero or not finite and are near to nothing")
+    return np.asarray(exact / length)
 
 
 def _thirds(cells: int) -> FloatMatrix:

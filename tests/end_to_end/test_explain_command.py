@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SUM_TOLERANCE = 1e-4
-"""Between the sum of all parts and the score that the collection gives."""
+SUM_TOLERANCE = 1e-5
+"""Between the sum of all parts and the score that the collection gives: Qdrant's sums are of float32."""
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,10 @@ def test_shares_sum_to_the_score_of_search_query(library: Any) -> None:
     assert done.code == 0, done.err
     [found] = done.json
     head = ["schema", "query", "neighbour", "collection", "backbone", "layer", "pooling", "distance"]
-    assert list(found) == [*head, "provider", "store", "cosine", "query_shares", "neighbour_shares", "pairs"]
-    assert found["cosine"] == pytest.approx(hit["score"], abs=SUM_TOLERANCE)
+    vectors = ["score", "cosine", "query_vector", "neighbour_vector", "agreement"]
+    shares = ["query_shares", "neighbour_shares", "pairs"]
+    assert list(found) == [*head, "provider", "filled_on", "store", *vectors, *shares]
+    assert found["score"] == found["cosine"] == pytest.approx(hit["score"], abs=SUM_TOLERANCE)
     for side in ("query_shares", "neighbour_shares"):
         assert np.sum(found[side]) == pytest.approx(hit["score"], abs=SUM_TOLERANCE)
         assert np.shape(found[side]) == (14, 14)
@@ -50,13 +52,34 @@ def test_a_picture_from_standard_input_is_explained(library: Any) -> None:
     """As the same one by its file; the text names the score and where it comes from."""
     data = (library.folder / "pictures/cat/1.png").read_bytes()
     piped = library("search", "explain", "-", "dog/0.png", "--distance", "cosine", data=data)
-    named = library("search", "explain", "cat/1.png", "dog/0.png", "--distance", "cosine")
+    named = library("search", "explain", "pictures/cat/1.png", "dog/0.png", "--distance", "cosine")
     assert (piped.code, named.code) == (0, 0)
     assert piped.out.splitlines()[1:] == [
-        line.replace("cat/1.png", "-") for line in named.out.splitlines()[1:]
+        line.replace("pictures/cat/1.png", "-") for line in named.out.splitlines()[1:]
     ]
     assert "cosine similarity 0." in piped.out
     assert "of 196 cells" in piped.out
+
+
+def test_whose_vectors_are_compared_is_said(library: Any) -> None:
+    """A file is embedded to ask with, as a search does; of what is indexed the stored vector is compared."""
+    words = ["search", "explain", "--distance", "cosine"]
+    done = library(*words, "pictures/cat/0.png", "pictures/cat/1.png")
+    filled = "the neighbour's stored; the collection was filled on CPUExecutionProvider"
+    assert f"vectors: the query's computed here, {filled}\n" in done.out
+    assert "cells: computed here on CPUExecutionProvider; they agree" in done.out
+    done = library(*words, "cat/0.png", "cat/1.png")
+    assert f"vectors: the query's stored, {filled}\n" in done.out
+
+
+def test_a_distance_is_explained_by_the_cosine_of_the_vectors_behind_it(library: Any) -> None:
+    """The score is the one that the query shows, and the shares sum to the cosine of the same two vectors."""
+    words = ["pictures/cat/0.png", "--distance", "euclid", "--json"]
+    hit = library("search", "query", *words).json[0]["hits"][0]
+    [found] = library("search", "explain", words[0], hit["path"], *words[1:]).json
+    assert found["score"] == pytest.approx(hit["score"], rel=SUM_TOLERANCE)
+    for side in ("query_shares", "neighbour_shares"):
+        assert np.sum(found[side]) == pytest.approx(found["cosine"], abs=SUM_TOLERANCE)
 
 
 def test_the_page_is_written_whole(library: Any) -> None:

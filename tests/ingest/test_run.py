@@ -833,7 +833,8 @@ def test_an_interrupted_ingest_is_finished_by_the_next_one(
     partial = ingests.stored()
     assert len(partial) == batch_size
     assert counts(ingests.run()) == {"added": 5 - batch_size, "unchanged": batch_size}
-    undisturbed = Ingests(root=ingests.root, home=Settings(home=tmp_path / "undisturbed"), spec=ingests.spec)
+    home = Settings(home=tmp_path / "undisturbed", provider="cpu")
+    undisturbed = Ingests(root=ingests.root, home=home, spec=ingests.spec)
     undisturbed.run()
     finished, expected = ingests.stored(), undisturbed.stored()
     assert finished.keys() == expected.keys()

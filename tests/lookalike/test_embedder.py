@@ -26,7 +26,7 @@ BATCH_TOLERANCE = 1e-6
 @pytest.fixture(scope="module")
 def model(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
     """VGG16's first block, exported from random weights."""
-    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    settings = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
     return ready_model(spec, settings=settings, reporter=Quiet())
 
@@ -91,7 +91,7 @@ def test_the_manifest_comes_out_of_the_model_itself(model: ModelFile, tmp_path: 
 def test_a_model_that_is_not_there_is_missed_with_the_way_to_make_it(tmp_path: Path) -> None:
     """Exit 3, and the command."""
     with pytest.raises(ModelError, match=r"none\.onnx is not there; exporter run makes it"):
-        Embedder.load(tmp_path / "none.onnx")
+        Embedder.load(tmp_path / "none.onnx", provider="cpu")
 
 
 def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -101,21 +101,21 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         ModelError, match=r"page\.onnx cannot be loaded .*; remove it and try again"
     ) as refused:
-        Embedder.load(file)
+        Embedder.load(file, provider="cpu")
     assert "\n" not in str(refused.value)
 
 
 def test_a_model_of_somebody_elses_is_refused(onnx_file: Callable[..., Path]) -> None:
     """Without a manifest nobody knows what its vectors may be compared with."""
     with pytest.raises(ModelError, match=r"echo\.onnx: it carries no manifest; export it with: exporter run"):
-        Embedder.load(onnx_file(author="somebody"))
+        Embedder.load(onnx_file(author="somebody"), provider="cpu")
 
 
 @pytest.mark.parametrize("manifest", ["not json", "[]", "{}", "[" * 100_000])
 def test_a_model_with_a_malformed_manifest_is_refused(onnx_file: Callable[..., Path], manifest: str) -> None:
     """Whatever is wrong with it is a fault of the model: exit 3."""
     with pytest.raises(ModelError, match=r"echo\.onnx: "):
-        Embedder.load(onnx_file(**{METADATA_KEY: manifest}))
+        Embedder.load(onnx_file(**{METADATA_KEY: manifest}), provider="cpu")
 
 
 def test_a_model_that_takes_values_from_other_files_is_refused(model: ModelFile, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ PIXELS = np.random.default_rng(5).integers(0, 256, (3, 224, 224, 3), dtype=np.ui
 @pytest.fixture(scope="module")
 def exported(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """VGG16's first block, exported from random weights."""
-    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    settings = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
     return ready_model(spec, settings=settings, reporter=Quiet()).path
 

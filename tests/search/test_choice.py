@@ -28,7 +28,7 @@ Choose = Callable[..., str]
 @pytest.fixture
 def home(tmp_path: Path) -> Settings:
     """Whose embedded store is not the one under test, unless a test says so."""
-    return Settings(home=tmp_path / "home")
+    return Settings(home=tmp_path / "home", provider="cpu")
 
 
 @pytest.fixture

@@ -37,6 +37,9 @@ LIBRARIES = (
 READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "OPENBLAS_", "MPL", "TZ")
 """Variables, by how they begin, that a process reads before it has a command."""
 
+READ_LATER = "PYTHONPATH"
+"""Of these the one that is made good for: what stands in for a library is put before it."""
+
 MESSAGE_BYTES = 2**20
 TIMEOUT_S = 120
 
@@ -97,7 +100,11 @@ class WarmCommands:
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(READ_AT_START)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_AT_START) and name != READ_LATER
+    }
 
 
 def _write(target: int, data: bytes) -> None:
@@ -140,6 +147,7 @@ def _become(request: Mapping[str, Any], files: Sequence[int]) -> NoReturn:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
+    sys.path[:0] = filter(None, request["environment"].get(READ_LATER, "").split(os.pathsep))
     tempfile.tempdir = None
     command, *words = request["words"]
     sys.argv = [str(Path(sys.executable).parent / command), *words]

@@ -157,7 +157,7 @@ def unused_port() -> int:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings as they are when no variable is set but the home."""
-    return Settings(home=tmp_path / "home")
+    return Settings(home=tmp_path / "home", provider="cpu")
 
 
 @pytest.fixture

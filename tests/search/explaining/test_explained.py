@@ -14,13 +14,20 @@ from ingest.run import IngestRequest, StopRequest, run_ingest
 from ingest.target import Dataset
 from lookalike.backbones import Pooling
 from lookalike.console import Quiet
-from lookalike.errors import PictureError, SkipReason, UsageError
+from lookalike.errors import ManifestError, PictureError, SkipReason, UsageError
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedStore
-from search.explaining.explained import Explained, SeenPicture, explanation_by, require_average, see
+from search.explaining.explained import (
+    LEAST_AGREEMENT,
+    Explained,
+    SeenPicture,
+    explanation_by,
+    require_average,
+    see,
+)
 
-SUM_TOLERANCE = 1e-4
+SUM_TOLERANCE = 1e-5
 """Between the sum of all parts and a collection's score: vectors lie there as float32."""
 
 Draw = Callable[..., list[Path]]
@@ -94,6 +101,51 @@ def test_the_parts_sum_to_the_score(library: Library, distance: Distance) -> Non
             [score] = [hit.score for hit in hits if hit.payload.path == "dog/1.png"]
     for parts in (found.query, found.neighbour, found.pairs):
         assert parts.sum() == pytest.approx(score, abs=SUM_TOLERANCE)
+
+
+@pytest.mark.parametrize("distance", Distance)
+def test_the_parts_sum_to_the_score_of_vectors_that_were_computed_elsewhere(
+    library: Library, distance: Distance
+) -> None:
+    """Half a per cent off in each value, as after roundings to bfloat16: the stored ones are meant."""
+    name = library.name(distance)
+    cat, dog = library.see(str(library.root / "cat/1.png"), "dog/1.png", distance=distance)
+    off = np.random.default_rng(0).uniform(0.995, 1.005, dog.stored[name].shape)
+    dog = replace(dog, stored={name: (dog.stored[name] * off).astype(np.float32)})
+    found = library.explain([cat, dog], distance)
+    assert (found.query.is_stored, found.neighbour.is_stored) == (False, True)
+    one, other = (each.vector.astype(np.float64) for each in (found.query, found.neighbour))
+    np.testing.assert_array_equal(found.neighbour.vector, dog.stored[name])
+    cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+    score = cosine if distance is Distance.COSINE else np.linalg.norm(one - other)
+    assert found.score == pytest.approx(score, rel=1e-9)
+    for parts in (found.explanation.query, found.explanation.neighbour, found.explanation.pairs):
+        assert parts.sum() == pytest.approx(cosine, abs=1e-9)
+    assert LEAST_AGREEMENT < found.agreement == found.neighbour.agreement < 1
+
+
+def test_a_stored_vector_of_another_picture_is_not_explained(library: Library) -> None:
+    """No difference between providers is so large; the message names the picture and the way out."""
+    cat, dog = library.see("cat/1.png", "dog/1.png")
+    name = library.name(Distance.COSINE)
+    turned = replace(dog, stored={name: np.roll(dog.stored[name], 1)})
+    with pytest.raises(ManifestError, match=r"the vector of dog/1\.png in .*: ingest rebuild") as caught:
+        library.explain([cat, turned], Distance.COSINE)
+    assert caught.value.exit_code == 6
+
+
+def test_a_file_in_an_ingested_folder_is_embedded_to_ask_with_and_stored_as_a_neighbour(
+    library: Library,
+) -> None:
+    """As in a search, which embeds the file that it is asked with and finds what is stored."""
+    file = str(library.root / "cat/1.png")
+    with library.store.open(library.name(Distance.COSINE)) as collection:
+        query, neighbour, indexed = (
+            see(word, [collection], max_pixels=10**6, is_neighbour=is_neighbour)
+            for word, is_neighbour in ((file, False), (file, True), ("cat/1.png", False))
+        )
+    assert query.stored == {}
+    assert list(neighbour.stored) == list(indexed.stored) == [collection.name]
 
 
 def test_a_picture_is_named_by_file_path_or_id(library: Library) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.explaining.explanation import MOST_CELLS, explain, focus, pooled, strongest_pairs
+from search.explaining.explanation import MOST_CELLS, agreement, explain, focus, pooled, strongest_pairs
 
 EXACT = 1e-9
 """Between float64 computations of the same sum in another order."""
@@ -60,6 +60,28 @@ def test_what_only_one_cell_shares_is_all_its_share() -> None:
     [pair] = strongest_pairs(explanation, 1)
     assert (pair.query, pair.neighbour) == ((0, 2), (2, 1))
     assert pair.part == pytest.approx(1)
+
+
+def test_shares_sum_to_the_cosine_of_the_vectors_that_were_compared() -> None:
+    """They differ a little from the sums of the cells, in length and direction; a channel is zero here."""
+    random = np.random.default_rng(3)
+    one, other = features(1, 5, 5, 16), features(2, 17, 15, 16)
+    other[..., 3] = 0
+    vectors = [
+        (each.sum(axis=(0, 1)) * random.uniform(0.99, 1.01, 16) + 1e-3).astype(np.float32) * length
+        for each, length in ((one, 0.04), (other, 7.0))
+    ]
+    a, b = (vector.astype(np.float64) for vector in vectors)
+    expected = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    found = explain(one, other, query_vector=vectors[0], neighbour_vector=vectors[1])
+    plain = explain(one, other)
+    assert found.cosine == pytest.approx(expected, abs=EXACT)
+    assert found.cosine != pytest.approx(plain.cosine, abs=1e-6)
+    for parts in (found.query, found.neighbour, found.pairs):
+        assert parts.sum() == pytest.approx(expected, abs=EXACT)
+    np.testing.assert_allclose(found.query, plain.query, rtol=0.02)
+    angle = agreement(one, vectors[0])
+    assert angle == pytest.approx(cosine(one, a[np.newaxis, np.newaxis].astype(np.float32)), abs=1e-6)
 
 
 def test_strongest_pairs_come_in_order() -> None:

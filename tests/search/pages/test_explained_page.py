@@ -1,6 +1,8 @@
 """The page of an explanation: complete without a script, and more with one, in a real browser."""
 
+import html
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +14,7 @@ from page_rules import read_page
 from lookalike.backbones import Pooling
 from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
 from lookalike.pictures.thumbnails import encoded
-from search.explaining.explained import Explained, SeenPicture
+from search.explaining.explained import ComparedVector, Explained, SeenPicture
 from search.explaining.explanation import explain
 from search.pages.explained import write_explanations
 
@@ -49,8 +51,14 @@ def explained(backbone: str, layer: str, distance: Distance = Distance.COSINE, l
     )
     maps = [random.uniform(low, 1, (7, 7, 8)).astype(np.float32) for _ in range(2)]
     maps[1][3, 5] *= 4
+    compared = ComparedVector(vector=np.ones(8, np.float32), is_stored=True, agreement=0.9999123)
     return Explained(
-        collection=manifest.collection, manifest=manifest, provider="cpu", explanation=explain(*maps)
+        collection=manifest.collection,
+        manifest=manifest,
+        provider="cpu",
+        explanation=explain(*maps),
+        query=replace(compared, is_stored=False, agreement=1.0),
+        neighbour=compared,
     )
 
 
@@ -105,6 +113,15 @@ def test_a_distance_is_not_what_is_explained(page: Path) -> None:
     assert page.read_text(encoding="utf-8").count("what is taken apart here is the cosine similarity") == 1
 
 
+def test_whose_arithmetic_it_is_stands_on_the_page(page: Path) -> None:
+    """What filled the collection, what the cells were computed on, and how well both agree."""
+    text = page.read_text(encoding="utf-8")
+    text = html.unescape(text)
+    assert "The query's vector, computed here, is compared with the stored vector of the neighbour." in text
+    assert "filled on CPUExecutionProvider; the cells are computed on cpu" in text
+    assert text.count("a cosine of 0.999912,") == 2
+
+
 def test_a_similarity_below_zero_is_given_in_plain_numbers(tmp_path: Path) -> None:
     """Per cent of it would turn the signs round."""
     path = tmp_path / "negative.html"
@@ -113,10 +130,7 @@ def test_a_similarity_below_zero_is_given_in_plain_numbers(tmp_path: Path) -> No
     turned = explain(np.full((7, 7, 2), (1.0, 0.0), np.float32), np.full((7, 7, 2), (-0.5, 1.0), np.float32))
     assert cosine < 0
     assert turned.cosine < 0
-    section = Explained(
-        collection=found.collection, manifest=found.manifest, provider="cpu", explanation=turned
-    )
-    write_explanations(path, PICTURES, [section])
+    write_explanations(path, PICTURES, [replace(found, explanation=turned)])
     text = path.read_text(encoding="utf-8")
     assert "The similarity is not above zero" in text
     assert re.search(r"row 1, column 1: -0\.\d+</title>", text)

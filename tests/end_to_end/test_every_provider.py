@@ -1,0 +1,276 @@
+"""The main path on every execution provider that is there, and across two of them.
+
+What they do is compared with the processor alone, which all other tests name. `auto` takes OpenVINO's plugin
+where the processor computes in bfloat16. Few machines have such a one, and so a stand-in for it is always
+there: see `stand_ins/bfloat16`.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lookalike.providers import CPU, CUDA, OPENVINO, has_cuda_driver, has_openvino, load_runtime
+from lookalike.stores.embedded import EmbeddedStore
+
+STAND_IN = Path(__file__).parents[1] / "stand_ins" / "bfloat16"
+VICTIM = Path(__file__).parents[1] / "torture" / "victim.py"
+
+CLASSES = ("ant", "bee", "cow")
+IN_CLASS = 12
+
+ROUNDING = 2.0**-8
+"""What rounding to bfloat16 changes of a value at most, as a part of it: neighbours of 8 bits of significand
+are up to 2**-7 apart, and the nearer one is taken."""
+
+ANGLE = 4 * ROUNDING
+"""Radians by which an embedding turns at most where all values are off by four roundings: of the pixels, the
+kernels, the activations and the embedding. Sums of both signs could lose more, and averages over cells lose
+much less. CUDA's TF32 has three bits more, and sums of float32 in another order are far below that."""
+
+SAME = np.cos(ANGLE)
+"""Cosine between the embeddings of an image on two providers, at least."""
+
+EXACT = 1e-5
+"""Between two computations from the same stored embeddings, in float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A shell whose commands run on one provider, beside `pictures/` and collections filled there."""
+
+    shell: Any
+    provider: str
+    report: dict[str, Any]
+
+    @property
+    def collection(self) -> str:
+        """The collection that compares by cosine."""
+        [name] = [each["name"] for each in self.report["collections"] if each["name"].endswith("cosine")]
+        return str(name)
+
+    def vectors(self, home: Path | None = None) -> dict[str, np.ndarray]:
+        """Path -> the stored embedding, of this home or of another."""
+        store = EmbeddedStore((home or self.shell.folder / "home") / "qdrant")
+        with store.open(self.collection) as collection:
+            ids = {payload.id: payload.path for payload in collection.scan()}
+            return {ids[key]: vector for key, vector in collection.vectors(list(ids)).items()}
+
+
+VARIABLES = {
+    "cuda": {"LOOKALIKE_PROVIDER": "cuda"},
+    "openvino": {"LOOKALIKE_PROVIDER": "openvino"},
+    "bfloat16": {"LOOKALIKE_PROVIDER": "auto", "PYTHONPATH": str(STAND_IN), "CUDA_VISIBLE_DEVICES": "-1"},
+}
+"""What a command runs on by these: the last one finds the stand-in by itself."""
+
+RUNS_ON = {"cpu": CPU, "cuda": CUDA, "openvino": OPENVINO, "bfloat16": OPENVINO}
+
+
+def filled(shell: Any, name: str) -> Place:
+    """Draws the images and ingests them on a provider, with both distances."""
+    shell.environment.update(VARIABLES.get(name, {}))
+    for number, label in enumerate(CLASSES):
+        for image in range(IN_CLASS):
+            draw(shell.folder / "pictures" / label / f"{image:02}.png", number, image)
+    draw(shell.folder / "query.png", 1, 99)
+    done = shell.ingest("pictures", "--distance", "cosine", "--distance", "euclid", "--json")
+    assert done.code == 0, done.err
+    return Place(shell=shell, provider=RUNS_ON[name], report=done.json[0])
+
+
+def draw(path: Path, number: int, image: int) -> None:
+    """Draws noise around a colour that its class has, more or less."""
+    random = np.random.default_rng(100 * number + image)
+    pixels = random.integers(0, 120, (48, 48, 3))
+    pixels[..., number] += random.integers(20, 130)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def processor(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The processor alone, in fp32: what the others are compared with."""
+    return filled(make_shell(tmp_path_factory.mktemp("processor")), "cpu")
+
+
+@pytest.fixture(scope="module", params=list(VARIABLES))
+def place(
+    request: pytest.FixtureRequest,
+    make_shell: Callable[[Path], Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Place:
+    """Every provider in its turn, as far as it is there."""
+    name = request.param
+    if name == "openvino" and not has_openvino():
+        pytest.skip("OpenVINO's plugin is not installed, or offers nothing for this processor")
+    if name == "cuda" and not (has_cuda_driver() and CUDA in load_runtime().get_available_providers()):
+        pytest.skip("there is no CUDA")
+    return filled(make_shell(tmp_path_factory.mktemp(name)), name)
+
+
+def test_an_ingest_runs_there_and_its_embeddings_are_those_of_the_processor(
+    place: Place, processor: Place
+) -> None:
+    """As far as its roundings let them; what computed them is recorded in the manifest."""
+    assert {each["provider"] for each in place.report["collections"]} == {place.provider}
+    status = place.shell("ingest", "status", "--json").json[0]
+    assert {each["manifest"]["provider"] for each in status["collections"]} == {place.provider}
+    there, here = place.vectors(), processor.vectors()
+    assert there.keys() == here.keys()
+    assert len(there) == len(CLASSES) * IN_CLASS
+    assert min(cosine(there[path], here[path]) for path in here) >= SAME
+
+
+def test_the_stand_in_rounds(make_shell: Any, processor: Place, tmp_path: Path) -> None:
+    """Every stored value of a collection of raw vectors is one that bfloat16 has, and others than in fp32."""
+    there = filled(make_shell(tmp_path), "bfloat16")
+    vectors = there.vectors(), processor.vectors()
+    assert max(float(np.abs(vectors[0][path] - vectors[1][path]).max()) for path in vectors[0]) > 1e-4
+    with EmbeddedStore(tmp_path / "home" / "qdrant").open(
+        there.collection.replace("cosine", "euclid")
+    ) as raw:
+        stored = np.stack(list(raw.vectors([payload.id for payload in raw.scan()]).values()))
+    assert not (stored.view(np.uint32) & 0xFFFF).any()
+
+
+def test_a_query_finds_what_it_finds_on_the_processor(place: Place, processor: Place) -> None:
+    """The same ten, but for those that the roundings may exchange, and scores as near as the embeddings."""
+    words = ["search", "query", "query.png", "--collection", place.collection, "--json"]
+    ours = place.shell(*words).json[0]["hits"]
+    theirs = processor.shell(*words, "--limit", "36").json[0]["hits"]
+    score = {hit["path"]: hit["score"] for hit in theirs}
+    assert len(ours) == 10
+    assert all(hit["score"] == pytest.approx(score[hit["path"]], abs=ANGLE) for hit in ours)
+    assert min(score[hit["path"]] for hit in ours) >= theirs[9]["score"] - 2 * ANGLE
+    assert {hit["class"] for hit in ours[:5]} == {hit["class"] for hit in theirs[:5]}
+
+
+def test_an_indexed_image_finds_itself(place: Place) -> None:
+    """Asked with by its file it is embedded anew, for few images perhaps on another provider."""
+    words = ["pictures/bee/03.png", "--collection", place.collection, "--json"]
+    [answer] = place.shell("search", "query", *words, "--include-self").json
+    first = answer["hits"][0]
+    assert (first["path"], first["score"]) == ("bee/03.png", pytest.approx(1, abs=ANGLE**2 / 2 + EXACT))
+    [answer] = place.shell("search", "query", *words).json
+    assert "bee/03.png" not in {hit["path"] for hit in answer["hits"]}
+
+
+@pytest.mark.parametrize(
+    ("query", "distance"), [("query.png", "cosine"), ("query.png", "euclid"), ("bee/03.png", "cosine")]
+)
+@pytest.mark.parametrize("asked_on", ["cpu", "itself"])
+def test_shares_sum_to_the_score_whatever_asks(
+    place: Place, query: str, asked_on: str, distance: str
+) -> None:
+    """The score is the query's own to the last digits of float32; both arithmetics are named."""
+    provider = {OPENVINO: "openvino", CUDA: "cuda"}[place.provider] if asked_on == "itself" else asked_on
+    words = ["--distance", distance, "--json", "--provider", provider]
+    hit = place.shell("search", "query", query, *words).json[0]["hits"][2]
+    done = place.shell("search", "explain", query, hit["path"], *words)
+    assert done.code == 0, done.err
+    [found] = done.json
+    assert found["score"] == pytest.approx(hit["score"], rel=EXACT)
+    total = found["cosine"] if distance == "euclid" else hit["score"]
+    for side in ("query_shares", "neighbour_shares"):
+        assert np.sum(found[side]) == pytest.approx(total, abs=EXACT)
+    assert found["filled_on"] == place.provider
+    assert found["provider"] == RUNS_ON[provider]
+    assert (found["query_vector"], found["neighbour_vector"]) == (
+        "computed" if query == "query.png" else "stored",
+        "stored",
+    )
+    assert SAME <= found["agreement"] <= 1 + EXACT
+
+
+def test_neighbours_are_as_good_as_on_the_processor(place: Place, processor: Place) -> None:
+    """One neighbour of ten may be another one, for one image of each class."""
+    figures = [
+        each.shell("search", "evaluate", "--collection", place.collection, "--json").json[0]
+        for each in (place, processor)
+    ]
+    one, other = (figure["precision_at_10"]["value"] for figure in figures)
+    assert one == pytest.approx(other, abs=1 / 10 / IN_CLASS)
+
+
+def test_a_head_is_fitted_and_asked(place: Place) -> None:
+    """On stored embeddings and on embedded images: what is asked with is near to its own class."""
+    done = place.shell("exporter", "fit", "--collection", place.collection, "--name", "pets", "--json")
+    assert done.code == 0, done.err
+    done = place.shell("ingest", "run", "pictures", "--head", "pets", "--json")
+    assert done.code == 0, done.err
+    assert done.json[0]["from_stored"] == len(CLASSES) * IN_CLASS
+    done = place.shell("search", "query", "query.png", "--head", "pets", "--json")
+    assert done.code == 0, done.err
+    assert [hit["class"] for hit in done.json[0]["hits"][:5]] == ["bee"] * 5
+    other = f"embedded:{place.shell.folder / 'other'}"
+    done = place.shell("ingest", "run", "pictures", "--head", "pets", "--json", "--store", other)
+    assert (done.code, done.json[0]["from_stored"]) == (0, 0)
+    assert done.json[0]["collections"][0]["provider"] == place.provider
+    found = place.shell("search", "evaluate", "--head", "pets", "--json", "--store", other).json[0]
+    assert found["precision_at_1"]["value"] >= 0.9
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_killed_ingest_is_finished_by_the_next_one(
+    place: Place, make_shell: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    """Killed as it writes its second batch; then the collection is what it would have been."""
+    shell = make_shell(tmp_path)
+    shell.environment.update(place.shell.environment)
+    shell.environment["LOOKALIKE_HOME"] = str(tmp_path / "home")
+    words = ["ingest", "run", str(place.shell.folder / "pictures"), *shell.model, "--batch-size", "9"]
+    read, write = os.pipe()
+    config = json.dumps({"trap": "upsert", "nth": 2, "fd": write})
+    with subprocess.Popen(
+        [sys.executable, VICTIM, config, *words],
+        cwd=tmp_path,
+        env=shell.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[write],
+    ) as victim:
+        os.close(write)
+        assert os.read(read, 4) == b"now\n"
+        victim.send_signal(signal.SIGKILL)
+    os.close(read)
+    assert victim.returncode == -signal.SIGKILL
+    done = shell(*words, "--json")
+    assert done.code == 0, done.err
+    [report] = done.json[0]["collections"]
+    assert (report["provider"], report["added"] + report["unchanged"]) == (place.provider, 36)
+    repaired, undisturbed = place.vectors(tmp_path / "home"), place.vectors()
+    assert repaired.keys() == undisturbed.keys()
+    assert min(cosine(repaired[path], undisturbed[path]) for path in undisturbed) >= 1 - EXACT
+
+
+def test_a_collection_is_added_to_on_another_provider(
+    place: Place, make_shell: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    """The processor goes on with what another one began: one space, and nothing is embedded again."""
+    shell = make_shell(tmp_path)
+    shell.environment.update(place.shell.environment)
+    shell.environment["LOOKALIKE_HOME"] = str(tmp_path / "home")
+    for image in range(9):
+        draw(tmp_path / "pictures" / "cow" / f"{image}.png", 2, image)
+    assert shell.ingest("pictures").code == 0
+    draw(tmp_path / "pictures" / "cow" / "new.png", 2, 50)
+    done = shell.ingest("pictures", "--provider", "cpu", "--json")
+    assert done.code == 0, done.err
+    [report] = done.json[0]["collections"]
+    assert (report["provider"], report["added"], report["unchanged"]) == (CPU, 1, 9)
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """Of two vectors."""
+    a, b = one.astype(np.float64), other.astype(np.float64)
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
