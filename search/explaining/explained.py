@@ -236,7 +236,7 @@ def _compared_vectors(
     if all(vector is not None for vector in vectors):
         return [vector for vector in vectors if vector is not None]
     model = ready_model(manifest, settings=settings, reporter=reporter)
-    embedder = Embedder.as_set(model.path, settings, pictures=len(pictures))
+    embedder = Embedder.as_set(model.path, settings, expected=model.manifest, pictures=len(pictures))
     return [
         embedder.embed_one(picture.pixels) if vector is None else vector
         for picture, vector in zip(pictures, vectors, strict=True)
