@@ -5,11 +5,13 @@
 #   make check           linters, types, import contracts, tests and coverage
 #   make parity          all of tests/parity, on every photo
 #   make torture         tests/torture in full: thousands of damaged files, dozens of kills, a server's faults
+#   make lowest          the tests with the lowest versions that pyproject.toml allows, but for those with Keras
 #   make audit           known vulnerabilities of the locked packages; needs the index' advisory service
 #   make lock            the lock files anew, after a change to pyproject.toml
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 DATA ?=
 DEMO := .demo
@@ -20,7 +22,7 @@ LOCK := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no
 # Commands start twice as fast from compiled modules, whatever the environment says; tests start hundreds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check lint types contracts coverage parity torture audit format lock clean
+.PHONY: demo test check lint types contracts coverage parity torture lowest audit format lock clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.runtime
@@ -52,6 +54,9 @@ parity: $(VENV)/.dev
 torture: $(VENV)/.dev
 	$(BIN)/pytest tests/torture tests/lookalike/stores/test_faults.py --torture
 
+lowest: $(LOWEST)/.test
+	$(LOWEST)/bin/python -m pytest $(WORKERS)
+
 # Strict: a package that could not be looked up is a failure, for nothing is known of it.
 audit: $(VENV)/.dev
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
@@ -73,6 +78,14 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
+# What is named in pyproject.toml as old as it may be, and what that brings along as new as it may be. Without Keras, of
+# which TensorFlow sets the bounds.
+$(LOWEST)/.test: pyproject.toml $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --group build --group test --editable .
+	@touch $@
+
 lock: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile $(LOCK) --group build --group dev pyproject.toml --output-file requirements-dev.lock
@@ -80,4 +93,4 @@ lock: $(VENV)/.runtime
 		--output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) $(DEMO) .coverage .coverage.*
+	rm -rf $(VENV) $(LOWEST) $(DEMO) .coverage .coverage.*

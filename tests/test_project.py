@@ -56,6 +56,16 @@ def test_tests_that_are_not_about_providers_name_one() -> None:
     assert unnamed == []
 
 
+def test_the_lowest_versions_are_tried_in_an_environment_of_their_own() -> None:
+    """All that is named, for running and for testing, and never what the other environment has."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = re.search(r"^\$\(LOWEST\)/\.test: pyproject\.toml.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert recipe is not None
+    for words in ("--python $(LOWEST)", "--resolution lowest-direct", "--group test", "--editable ."):
+        assert words in recipe[1]
+    assert re.search(r"^LOWEST := (?!\.venv\n)", makefile, re.MULTILINE)
+
+
 def test_both_lock_files_pin_the_same_versions() -> None:
     """What users get is what the tests ran with."""
 
