@@ -22,7 +22,7 @@ from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.pictures.scan import Skipped
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
-from lookalike.stores.protocol import Store, staged_name
+from lookalike.stores.protocol import STAGED_SUFFIX, Store, staged_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +77,29 @@ def rebuild(
 
     Raises:
         CollectionMissingError: there is no such collection.
-        ManifestError: it is not ours, or its weights are others now.
+        ManifestError: it is not ours, or goes by another name, or its weights are others now.
+        StoreLockedError: another process rebuilds it.
         UsageError: the folder of one of its datasets is not there.
         LookalikeError: whatever an ingest raises.
     """
+    _require_own_name(name, store)
     started = time.monotonic()
     report = RebuildReport(name=name, store=store.label)
     with store.rebuilding(name):
         _Rebuild(name, options, store, settings, reporter, stop, report).run()
     report.took_s = time.monotonic() - started
     return report
+
+
+def _require_own_name(name: str, store: Store) -> None:
+    """A rebuild replaces a collection, so it is told the collection's own name."""
+    if (behind := store.aliased(name)) is not None:
+        raise ManifestError(f"{name} is an alias of {behind}; make that anew with: ingest rebuild {behind}")
+    if name.endswith(STAGED_SUFFIX) and name in store:
+        whole = name.removesuffix(STAGED_SUFFIX)
+        raise ManifestError(
+            f"{name} is what a rebuild of {whole} has made so far; go on with: ingest rebuild {whole}"
+        )
 
 
 _ROUNDS = 3
@@ -152,6 +165,11 @@ class _Rebuild:
 
     def _stage(self, old: CollectionManifest, model: ModelFile) -> None:
         """Keeps what an earlier call staged, if it is of this space and of datasets that are still there."""
+        if old.collection != self._name:
+            raise ManifestError(
+                f"{self._name} is not what a collection of its manifest is called ({old.collection}); it was "
+                "renamed or copied, and is left alone"
+            )
         identity, official = model.manifest.identity, model.manifest.weights.official
         if collection_name(identity, old.distance, official=official) != self._name:
             raise ManifestError(

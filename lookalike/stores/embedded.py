@@ -160,6 +160,10 @@ class EmbeddedStore:
             self._own(name).rename(hidden / name)
             shutil.rmtree(hidden)
 
+    def aliased(self, name: str) -> str | None:  # noqa: ARG002
+        """There are none."""
+        return None
+
     def rebuilding(self, name: str) -> AbstractContextManager[None]:
         """A lock of its own, so that the collection can be searched meanwhile."""
         self._make_directory()

@@ -214,8 +214,11 @@ class Store(Protocol):
             StoreLockedError: another process holds it (embedded).
         """
 
+    def aliased(self, name: str) -> str | None:
+        """The collection behind an alias; None where `name` is none, as ever in an embedded store."""
+
     def rebuilding(self, name: str) -> AbstractContextManager[None]:
-        """Keeps other rebuilds of a collection out for the length of a block, where the store can (embedded).
+        """Keeps other rebuilds of a collection out for the length of a block.
 
         Raises:
             StoreLockedError: another process rebuilds it.

@@ -39,8 +39,12 @@ class Requests:
 
     def __init__(self, label: str, *, say: Say = unheard, secrets: Secrets = NO_SECRETS) -> None:
         self.label = label
-        self._say = say
+        self.say = say
         self._secrets = secrets
+
+    def unheard(self) -> "Requests":
+        """The same, made again without a word."""
+        return Requests(self.label, secrets=self._secrets)
 
     def make(
         self,
@@ -97,7 +101,7 @@ class Requests:
 
         def wait(seconds: float) -> None:
             with _interruptible():  # before it is said, for who reads that may press Ctrl-C at once
-                self._say(waits[-1])
+                self.say(waits[-1])
                 time.sleep(seconds)
 
         retrying = Retrying(

@@ -17,7 +17,7 @@ an open collection is looked at: it must still be the one that was opened.
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
 from types import TracebackType
@@ -30,6 +30,7 @@ from lookalike.errors import CollectionMissingError, ManifestError, StoreError, 
 from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance, StoredAs
 from lookalike.stores.address import NO_SECRETS, Secrets
 from lookalike.stores.faults import FaultKind, TooLargeError, fault_of
+from lookalike.stores.lease import Lease
 from lookalike.stores.limits import NO_LIMITS, Limits, within
 from lookalike.stores.points import (
     EVERYTHING,
@@ -59,6 +60,12 @@ MAX_BODY_BYTES = 16 * 2**20
 
 _UNFINISHED = "lookalike-unfinished"
 """In the metadata of a collection that `replace` is copying to: a token of the process that does."""
+
+_REBUILDER = "lookalike-rebuilder"
+"""In the metadata of a collection that is rebuilt: who does it; see `lease`."""
+
+_ALIASES = "lookalike-aliases"
+"""In the metadata of a collection that `replace` is copying to: the aliases that the old one had."""
 
 _CALIBRATION = "lookalike-calibration"
 """In the metadata of a collection that is calibrated."""
@@ -92,6 +99,7 @@ class ServerStore:
         self.notices = notices
         self._client = client
         self._requests = Requests(label, say=say, secrets=secrets)
+        self._leases: dict[str, Lease] = {}
 
     def names(self) -> list[str]:
         """One request a collection: the list of them comes without metadata."""
@@ -151,24 +159,92 @@ class ServerStore:
         self._own(name)
         self._delete(name)
 
-    def rebuilding(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002
-        """A server knows no locks; `replace` notices when two of them meet."""
-        return nullcontext()
+    def aliased(self, name: str) -> str | None:
+        """As far as the key may see."""
+        try:
+            known = self._requests.make(
+                lambda: self._client.get_aliases().aliases, f"looking for the alias {name}"
+            )
+        except StoreRefusedError:
+            return None
+        return next((alias.collection_name for alias in known if alias.alias_name == name), None)
+
+    @contextmanager
+    def rebuilding(self, name: str) -> Iterator[None]:
+        """Said in the metadata of the collection, or where that is gone of what is staged for it."""
+        if self._info(name) is None and self._info(staged_name(name)) is None:
+            yield  # there is nothing to rebuild, which is for whoever tries to say
+            return
+
+        def look() -> "tuple[str, models.CollectionInfo | None]":
+            info = _found(self._client, name)
+            there = staged_name(name) if info is None else name
+            return there, info or _found(self._client, there)
+
+        requests = self._requests.unheard()  # they go beside those of the rebuild, which say what is wrong
+
+        def read() -> Mapping[str, Any]:
+            _, info = requests.make(look, f"looking at {name}", collection=name)
+            said = (info.config.metadata or {}).get(_REBUILDER) if info is not None else None
+            return said if isinstance(said, Mapping) else {}
+
+        def write(said: Mapping[str, Any]) -> None:
+            there, _ = look()
+            put = partial(self._client.update_collection, there, metadata={_REBUILDER: said or ""})
+            requests.make(put, f"noting the rebuild of {name}", collection=name)
+
+        lease = Lease(name, read=read, write=write)
+        with lease.held(self._requests.say):
+            self._leases[name] = lease
+            try:
+                yield
+            finally:
+                del self._leases[name]
 
     def replace(self, name: str) -> None:
-        """Copies the points, since a server cannot rename; until all are there, the copy is refused."""
+        """Copies the points, since a server cannot rename; until all are there, the copy is refused.
+
+        Aliases of the old collection, which go with it, are given to the new one.
+        """
+        lease = self._leases.get(name)
+        if lease is not None:
+            lease.require()
         with self.open(staged_name(name)) as staged:
             info = self._info(name)
+            aliases: list[str] = []
             if info is not None:
                 if not _copier(info):
                     self._own(name)
+                aliases = sorted({*_noted_aliases(info), *self._aliases_of(name)})
                 self._delete(name)
             token = secrets.token_hex(8)
-            metadata = {METADATA_KEY: _manifest_json(staged.manifest), _UNFINISHED: token}
+            metadata = {METADATA_KEY: _manifest_json(staged.manifest), _UNFINISHED: token, _ALIASES: aliases}
+            if lease is not None:
+                metadata[_REBUILDER] = lease.said
             self._create(name, staged.manifest, metadata)
             with ServerCollection(self._client, name, staged.manifest, requests=self._requests) as collection:
+                self._give_aliases(name, aliases)
                 collection.take_over(staged, token)
         self._delete(staged_name(name))
+
+    def _aliases_of(self, name: str) -> list[str]:
+        found = self._requests.make(
+            lambda: self._client.get_collection_aliases(name), f"looking at {name}", collection=name
+        )
+        return [alias.alias_name for alias in found.aliases]
+
+    def _give_aliases(self, name: str, aliases: Sequence[str]) -> None:
+        from qdrant_client import models
+
+        given = [
+            models.CreateAliasOperation(
+                create_alias=models.CreateAlias(collection_name=name, alias_name=alias)
+            )
+            for alias in aliases
+        ]
+        if given:
+            give = partial(self._client.update_collection_aliases, given)
+            self._requests.make(give, f"giving {name} its aliases", collection=name)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -562,7 +638,7 @@ class ServerCollection:
             raise StoreError(
                 f"{source.name} changed while it was copied; go on with: ingest rebuild {self.name}"
             )
-        finished = {METADATA_KEY: _manifest_json(self.manifest), _UNFINISHED: ""}
+        finished = {METADATA_KEY: _manifest_json(self.manifest), _UNFINISHED: "", _ALIASES: ""}
         self._ask(
             "writing the manifest of", lambda: self._client.update_collection(self.name, metadata=finished)
         )
@@ -716,6 +792,11 @@ def _is_ours(info: "models.CollectionInfo | None") -> bool:
 def _copier(info: "models.CollectionInfo") -> str:
     """Who is putting a collection together from a staged one; nobody as a rule."""
     return str((info.config.metadata or {}).get(_UNFINISHED) or "")
+
+
+def _noted_aliases(info: "models.CollectionInfo") -> list[str]:
+    """Of a copy that was cut off: those that the collection had that it replaces."""
+    return [str(alias) for alias in (info.config.metadata or {}).get(_ALIASES) or ()]
 
 
 def _manifest(info: "models.CollectionInfo", name: str, label: str) -> CollectionManifest:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from exporter import ModelSpec
 from ingest import rebuild as rebuild_module
@@ -377,6 +377,36 @@ def test_two_rebuilds_on_a_server_do_not_mix(rebuilds: Rebuilds, monkeypatch: py
         rebuilds.rebuild()
     assert store.manifest(name).collection == name
     assert len(rebuilds.stored()) == 10
+
+
+def test_an_alias_is_told_from_its_collection(rebuilds: Rebuilds) -> None:
+    """A rebuild replaces a collection, whose name is given; nothing is staged."""
+    client = QdrantClient(":memory:")
+    rebuilds.store = ServerStore(client, label="the client's in-memory mode")
+    rebuilds.ingest("one", {})
+    name = rebuilds.name
+    alias = models.CreateAlias(collection_name=name, alias_name="mine")
+    client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
+    with pytest.raises(ManifestError, match=f"mine is an alias of {name}; .*ingest rebuild {name}$"):
+        rebuilds.rebuild(name="mine")
+    assert staged_name("mine") not in rebuilds.store
+    assert staged_name(name) not in rebuilds.store
+
+
+def test_what_is_staged_is_told_from_its_collection(rebuilds: Rebuilds) -> None:
+    """Whoever sees it in the store's folder is told how to go on."""
+    name = rebuilds.name
+    rebuilds.store.create(rebuilds.store.manifest(name), name=staged_name(name))
+    with pytest.raises(ManifestError, match=f"go on with: ingest rebuild {name}$"):
+        rebuilds.rebuild(name=staged_name(name))
+
+
+def test_a_collection_under_another_name_is_left_alone(rebuilds: Rebuilds) -> None:
+    """What would be made anew is not what is there, and not for another reason."""
+    name = rebuilds.name
+    rebuilds.store.create(rebuilds.store.manifest(name), name="copied")
+    with pytest.raises(ManifestError, match=rf"copied is not what .* is called \({name}\)"):
+        rebuilds.rebuild(name="copied")
 
 
 def test_a_rebuilt_collection_is_not_calibrated(rebuilds: Rebuilds, calibration: Calibration) -> None:

@@ -36,7 +36,6 @@ class QdrantStandIn:
         """Reaches the data past the wire, as another client of the same server would."""
         self._indexes: dict[str, set[str]] = {}
         self._strict: dict[str, dict[str, Any]] = {}
-        self._aliases: dict[str, str] = {}
         self._lock = threading.RLock()
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
@@ -121,6 +120,16 @@ class QdrantStandIn:
         self._strict.pop(name, None)
         return self.client.delete_collection(name)
 
+    def _aliases_of_all(self, _: Any) -> Any:
+        return _json(self.client.get_aliases())
+
+    def _aliases_of(self, name: str, _: Any) -> Any:
+        return _json(self._there(name).get_collection_aliases(name))
+
+    def _alias(self, data: Any) -> bool:
+        changes = TypeAdapter(list[models.AliasOperations]).validate_python(data["actions"])
+        return self.client.update_collection_aliases(changes)
+
     def _index(self, name: str, data: Any) -> Any:
         self._there(name)
         self._indexes.setdefault(name, set()).add(data["field_name"])
@@ -196,6 +205,9 @@ class QdrantStandIn:
 
 _ROUTES: list[tuple[str, Callable[..., Any]]] = [
     (r"GET /collections", QdrantStandIn._names),  # noqa: SLF001 - its own
+    (r"GET /aliases", QdrantStandIn._aliases_of_all),  # noqa: SLF001
+    (r"POST /collections/aliases", QdrantStandIn._alias),  # noqa: SLF001
+    (r"GET /collections/([^/]+)/aliases", QdrantStandIn._aliases_of),  # noqa: SLF001
     (r"GET /collections/([^/]+)/exists", QdrantStandIn._exists),  # noqa: SLF001
     (r"PUT /collections/([^/]+)", QdrantStandIn._create),  # noqa: SLF001
     (r"GET /collections/([^/]+)", QdrantStandIn._info),  # noqa: SLF001

@@ -4,6 +4,8 @@ What answers at the server's address is a small HTTP responder, a stand-in good 
 """
 
 import json
+import socket
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from lookalike.errors import StoreError, UsageError
 from lookalike.manifest import METADATA_KEY, CollectionManifest
 from lookalike.settings import Settings
+from lookalike.stores import probe
 from lookalike.stores.choice import open_store, where_else
 from lookalike.stores.embedded import EmbeddedStore
 from lookalike.stores.server import ServerStore
@@ -21,10 +24,6 @@ from lookalike.stores.server import ServerStore
 NewManifest = Callable[..., CollectionManifest]
 Envelope = Callable[[Any], dict[str, Any]]
 Responder = Any  # conftest's; tests are no package to import it from
-
-PROBE_S = 0.3
-SLACK_S = 0.7
-"""For a busy machine, on top of the 0.3 s that a probe may take."""
 
 
 def test_auto_takes_a_qdrant_that_runs_here(settings: Settings, responder: Responder) -> None:
@@ -125,22 +124,59 @@ def test_a_server_that_was_named_is_sent_the_key(
     assert {seen.headers.get("api-key") for seen in responder.seen} == {"s3cret"}
 
 
-@pytest.mark.parametrize(("delay_s", "drip_s"), [(5.0, 0.0), (0.0, 0.05)], ids=["silent", "dripping"])
-def test_auto_does_not_wait_for_the_slow(
-    settings: Settings,
-    responder: Responder,
-    stopwatch: Callable[[], float],
-    delay_s: float,
-    drip_s: float,
+@pytest.mark.parametrize("drip_s", [0.0, 0.02], ids=["silent", "dripping"])
+def test_auto_stops_where_something_listens_and_does_not_answer(
+    settings: Settings, responder: Responder, monkeypatch: pytest.MonkeyPatch, drip_s: float
 ) -> None:
-    """0.3 s in total, whether nothing comes or too little at a time."""
+    """It may be Qdrant, stopped or busy: to go on in the embedded store would hide what it holds."""
+    monkeypatch.setattr(probe.is_qdrant, "__kwdefaults__", {"timeout_s": 0.2})
     responder.be_qdrant()
-    responder.delay_s, responder.drip_s = delay_s, drip_s
-    before = stopwatch()
+    responder.delay_s, responder.drip_s = 0.0 if drip_s else 60.0, drip_s
+    with pytest.raises(
+        StoreError, match=rf"listens at 127\.0\.0\.1:{responder.port}.*--store embed"
+    ) as caught:
+        open_store(None, settings, local_port=responder.port)
+    assert caught.value.exit_code == 5
+    assert (
+        where_else("vgg16", EmbeddedStore(settings.qdrant_dir), settings, local_port=responder.port) is None
+    )
+    named = open_store("embedded", settings, local_port=responder.port)
+    assert isinstance(named, EmbeddedStore)
+
+
+def test_auto_waits_for_a_busy_qdrant(settings: Settings, responder: Responder) -> None:
+    """Longer than one takes that builds an index."""
+    responder.be_qdrant()
+    responder.delay_s = 0.5
     store = open_store(None, settings, local_port=responder.port)
-    took = stopwatch() - before
+    assert isinstance(store, ServerStore)
+    store.close()
+
+
+@pytest.mark.parametrize("greeting", [b"SSH-2.0-OpenSSH_9.9\r\n", b"J\0\0\0\n8.4.0 mysql", b""])
+def test_auto_is_embedded_where_something_else_greets(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, greeting: bytes
+) -> None:
+    """A service that speaks first and then waits for its own kind of client, or hangs up."""
+    monkeypatch.setattr(probe.is_qdrant, "__kwdefaults__", {"timeout_s": 0.2})
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        kept = []
+
+        def greet() -> None:
+            client, _ = listener.accept()
+            client.sendall(greeting)
+            if greeting:
+                kept.append(client)
+            else:
+                client.close()
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        store = open_store(None, settings, local_port=listener.getsockname()[1])
+        thread.join()
+        for client in kept:
+            client.close()
     assert isinstance(store, EmbeddedStore)
-    assert PROBE_S * 0.9 < took < PROBE_S + SLACK_S
 
 
 @pytest.mark.parametrize(
