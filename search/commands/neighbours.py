@@ -14,8 +14,9 @@ import typer
 
 from lookalike.console import Quiet, Reporter, StderrReporter, Verbose
 from lookalike.errors import UsageError
-from lookalike.files import atomic_path, output_path
+from lookalike.files import atomic_path
 from lookalike.options import StoreOption
+from lookalike.outputs import TABLE_SUFFIXES, output_path
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Collection
 from search.choice import require_dataset
@@ -84,7 +85,7 @@ def neighbours(
     if exact and indexed:
         raise UsageError("--exact compares past the index, which --indexed asks; leave one of them out")
     write = _WRITERS[_format(table_format, output, as_json)]
-    output = output_path(output, "--output") if output is not None else None
+    output = output_path(output, "--output", TABLE_SUFFIXES) if output is not None else None
     where = PointFilter(class_name=class_name, dataset=dataset)
     reporter = StderrReporter()
     chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
