@@ -68,7 +68,7 @@ def run(
     settings, reporter = Settings.from_environment(), StderrReporter()
     spec = _calibrated(spec, calibrate, settings, reporter)
     if output is not None:
-        model = export_to(named_path(str(output), "--output"), spec, settings=settings, reporter=reporter)
+        model = export_to(output, spec, settings=settings, reporter=reporter)
     else:
         model = ready_model(spec, settings=settings, reporter=reporter)
     if as_json:

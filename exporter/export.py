@@ -46,6 +46,7 @@ from lookalike.manifest import (
     WeightsKind,
     WeightsSource,
 )
+from lookalike.outputs import MODEL_SUFFIXES, output_path
 from lookalike.pictures.decoding import preprocessing_id
 from lookalike.pictures.sampling import sample_of
 from lookalike.settings import Settings
@@ -275,12 +276,12 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Repo
     """Exports to a path of the user's choice, which ends in `.onnx`.
 
     Raises:
-        UsageError: the path has another suffix, or no file can be written there.
+        UsageError: the path has another suffix, or what lies there is not to be replaced.
+        OSError: no file can be written there.
         WeightsError: the weights cannot be had or do not fit.
     """
-    if path.suffix != ".onnx":
-        raise UsageError(f"{path} does not end in .onnx, as the name of a model has to")
     _check_writable(path)
+    path = output_path(path, "--output", MODEL_SUFFIXES)
     own_file = weights_kind(spec.weights) is WeightsKind.FILE
     with nullcontext() if own_file else _alone(settings, reporter):
         return _export(spec, _locate(spec, settings, reporter), lambda _: path, reporter)
@@ -288,9 +289,7 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Repo
 
 def _check_writable(path: Path) -> None:
     """As far as it can be known before weights are fetched and a model is built for nothing."""
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; name the file to write in it")
-    folder = next(parent for parent in path.parents if parent.exists())
+    folder = next(parent for parent in named_path(str(path), "--output").parents if parent.exists())
     if not folder.is_dir():
         raise UsageError(f"{path} cannot be written: {folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):

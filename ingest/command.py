@@ -47,6 +47,7 @@ from lookalike.options import (
     WeightsOption,
     store_in_use,
 )
+from lookalike.outputs import check_outside_store
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.pictures.scan import scan
 from lookalike.settings import Settings
@@ -280,9 +281,10 @@ def sample(
     from ingest.sample import CLASSES, check_query, draw_query, draw_sample
 
     folder = named_path(str(folder), "DIR")
+    check_outside_store(folder, "DIR")
     if query is not None:
         query = named_path(str(query), "--query")
-        check_query(query)
+        check_query(query, CLASSES[0], sample=folder)
     drawn = draw_sample(folder)
     show(f"drew {drawn.pictures} pictures of {len(drawn.classes)} classes in {drawn.directory}")
     if query is not None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from lookalike.errors import UsageError
+from lookalike.files import atomic_path
+from lookalike.outputs import output_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -74,37 +76,49 @@ def draw_sample(directory: Path) -> SampleSet:
     _refuse_foreign(directory, {directory / name for name in names})
     drawn = {directory / name: content for name, content in _encoded_pictures()}
     for path, content in drawn.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        _write(path, content)
     return SampleSet(directory=directory, pictures=len(drawn), classes=CLASSES)
 
 
-def check_query(path: Path) -> None:
-    """Whether a picture can be drawn to `path`, asked before anything is drawn.
+def check_query(path: Path, class_name: str, *, sample: Path | None = None) -> Path:
+    """Where a query of a class is drawn for `path`, asked before the set is drawn into `sample`.
+
+    An image that lies there is left alone, unless it is the very one that would be drawn.
 
     Raises:
-        UsageError: the suffix is not one of .jpg, .jpeg, .png and .webp, or a folder is there.
+        UsageError: the suffix is not one of .jpg, .jpeg, .png and .webp, something else is there, or it would
+            be one of the set.
+        OSError: nothing can be written there.
     """
     if path.suffix.lower() not in _FORMATS:
         raise UsageError(f"{path}: cannot draw this format. Choose a name ending in {', '.join(_FORMATS)}.")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder. Name the file to draw in it.")
+
+    def is_ours(file: Path) -> bool:
+        return file.read_bytes() == _encode(_picture(class_name, _QUERY_NUMBER), file.suffix.lower())
+
+    target = output_path(path, "--query", is_ours=is_ours)
+    if sample is not None and target.is_relative_to(sample.resolve()):
+        raise UsageError(f"--query: {path} would be one of the set in {sample}; name a file outside of it")
+    return target
 
 
 def draw_query(path: Path, class_name: str) -> None:
-    """Draw one further picture of `class_name`, which is not in the set, to `path`; a file there is replaced.
+    """Draw one further picture of `class_name`, which is not in the set, to `path`.
 
     The suffix of `path` chooses the format. The folder is made where it is missing.
 
     Raises:
         UsageError: there is no such class, or `check_query` refuses the path.
     """
-    check_query(path)
     if class_name not in CLASSES:
         raise UsageError(f"The sample has no class {class_name!r}. Choose one of {', '.join(CLASSES)}.")
-    content = _encode(_picture(class_name, _QUERY_NUMBER), path.suffix.lower())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    _write(check_query(path, class_name), _encode(_picture(class_name, _QUERY_NUMBER), path.suffix.lower()))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _file_names(class_name: str) -> list[str]:

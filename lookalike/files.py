@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -40,43 +40,19 @@ def named_path(text: str, origin: str) -> Path:
 _SHOWN_CHARACTERS = 200
 
 
-def output_path(text: str | Path, option: str, suffixes: Sequence[str] = ()) -> Path:
-    """Where an option wants something written, checked before the long work that it is the result of.
-
-    A link is followed, so that it stays one. Nothing is left behind.
+def probe_folder(target: Path, *, shown_as: Path) -> None:
+    """Tries whether a file can be made where `target` is to be; nothing is left behind.
 
     Raises:
-        UsageError: it is a folder, a device or a pipe, or its name ends in none of the `suffixes`, if any.
-        OSError: nothing can be written there.
+        OSError: it cannot; the error names the path as people know it.
     """
-    named = named_path(str(text), option)
-    if suffixes and named.suffix.lower() not in suffixes:
-        raise UsageError(f"{option}: {named} has to end in {', '.join(suffixes)}")
-    target = Path(os.path.realpath(named))
-    if target.is_dir():
-        raise UsageError(f"{option}: {named} is a folder; name the file to write in it")
-    if target.exists() and not target.is_file():
-        raise UsageError(f"{option}: {named} is a device or a pipe; name a file, which is put there whole")
     folder = next(parent for parent in target.parents if parent.exists())
     probe = folder / _partial(target)
     try:
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
-        raise OSError(error.errno, os.strerror(error.errno or 0), str(named)) from error
-    return target
-
-
-def check_apart(outputs: Mapping[str, Path | None]) -> None:
-    """Keeps one output from taking the place of another; `outputs` are those of each option.
-
-    Raises:
-        UsageError: two options name the same file.
-    """
-    taken: dict[Path, str] = {}
-    for option, path in outputs.items():
-        if path is not None and (other := taken.setdefault(path, option)) != option:
-            raise UsageError(f"{other} and {option} both name {path}; give each a file of its own")
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(shown_as)) from error
 
 
 @contextmanager

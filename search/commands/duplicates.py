@@ -8,8 +8,8 @@ import typer
 
 from lookalike.console import Reporter, StderrReporter, Verbose, say, show, show_json, show_path
 from lookalike.errors import UsageError
-from lookalike.files import output_path
 from lookalike.options import HtmlOption, JsonOption, StoreOption
+from lookalike.outputs import PAGE_SUFFIXES, output_path
 from lookalike.stores.points import PointFilter
 from lookalike.text import columns
 from search.choice import require_dataset
@@ -51,7 +51,7 @@ def duplicates(
     """Show groups of the same picture, and which file to keep; nothing is deleted."""
     if paths + print0 + as_json > 1:
         raise UsageError("--paths, --print0 and --json each print something else; take one of them")
-    page = output_path(html, "--html") if html is not None else None
+    page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     reporter = StderrReporter()
     chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
     with chosen as (_, source):

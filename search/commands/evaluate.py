@@ -10,9 +10,10 @@ import typer
 
 from lookalike.console import Reporter, StderrReporter, Verbose, show, show_json
 from lookalike.errors import CollectionMissingError, UsageError
-from lookalike.files import atomic_path, check_apart, output_path
+from lookalike.files import atomic_path
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.options import HtmlOption, JsonOption, StoreOption, store_in_use
+from lookalike.outputs import PAGE_SUFFIXES, check_apart, output_path
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Store
@@ -29,7 +30,7 @@ from search.commands.options import (
 )
 from search.commands.parts import headed_parts, parts_json, parts_lines
 from search.commands.reliability import reliability_json, reliability_lines
-from search.drawing.plots import PLOT_SUFFIXES, write_plot
+from search.drawing.plots import PLOT_SUFFIXES, is_plot, write_plot
 from search.quality.calibration import Abstaining
 from search.quality.comparisons import Comparison
 from search.quality.evaluation import NEAR_ABOVE, SHOWN, Estimate
@@ -89,9 +90,9 @@ def evaluate(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Measure how good the neighbours are: every picture asks, and the classes tell."""
-    table = output_path(csv_file, "--csv") if csv_file is not None else None
-    plot = output_path(plot_file, "--plot", PLOT_SUFFIXES) if plot_file is not None else None
-    page = output_path(html, "--html") if html is not None else None
+    table = output_path(csv_file, "--csv", (".csv",)) if csv_file is not None else None
+    plot = output_path(plot_file, "--plot", PLOT_SUFFIXES, is_ours=is_plot) if plot_file is not None else None
+    page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     check_apart({"--csv": table, "--plot": plot, "--html": page})
     settings, reporter = Settings.from_environment(), StderrReporter()
     options = EvaluationOptions(

@@ -8,7 +8,6 @@ import typer
 
 from lookalike.console import StderrReporter, Verbose, show, show_json
 from lookalike.errors import UsageError
-from lookalike.files import output_path
 from lookalike.manifest import Distance
 from lookalike.options import (
     HtmlOption,
@@ -20,6 +19,7 @@ from lookalike.options import (
     ThreadsOption,
     store_in_use,
 )
+from lookalike.outputs import PAGE_SUFFIXES, output_path
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.settings import Settings
 from lookalike.stores.protocol import Store, opened_together
@@ -50,7 +50,7 @@ def explain(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Show where in two pictures their similarity comes from: what each cell adds to it."""
-    page = output_path(html, "--html") if html is not None else None
+    page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     if query == neighbour == STDIN:
         raise UsageError("standard input can be read once; name a file for one of the pictures")
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)

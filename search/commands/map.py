@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from lookalike.console import StderrReporter, Verbose, show, show_json
-from lookalike.files import output_path
 from lookalike.options import JsonOption, StoreOption
+from lookalike.outputs import PAGE_SUFFIXES, output_path
 from lookalike.stores.points import PointFilter
 from search.commands.options import (
     BackboneOption,
@@ -43,7 +43,7 @@ def map_(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Draw a collection in two dimensions: near ones near, coloured by class."""
-    page = output_path(html, "--html")
+    page = output_path(html, "--html", PAGE_SUFFIXES)
     reporter = StderrReporter()
     chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
     with chosen as (holder, source):

@@ -11,8 +11,9 @@ import typer
 
 from lookalike.console import Quiet, Reporter, StderrReporter, TableOutput, Verbose
 from lookalike.errors import UsageError
-from lookalike.files import atomic_path, output_path
+from lookalike.files import atomic_path
 from lookalike.options import StoreOption
+from lookalike.outputs import TABLE_SUFFIXES, output_path
 from lookalike.stores.points import PointFilter
 from lookalike.stores.protocol import Collection
 from lookalike.text import json_line
@@ -82,7 +83,7 @@ def neighbours(
     if exact and indexed:
         raise UsageError("--exact compares past the index, which --indexed asks; leave one of them out")
     write = _WRITERS[_format(table_format, output, as_json)]
-    output = output_path(output, "--output") if output is not None else None
+    output = output_path(output, "--output", TABLE_SUFFIXES) if output is not None else None
     where = PointFilter(class_name=class_name, dataset=dataset)
     reporter = StderrReporter()
     chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)

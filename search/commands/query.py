@@ -8,7 +8,6 @@ import typer
 
 from lookalike.console import Reporter, StderrReporter, Verbose, say, show, show_drawing, show_json
 from lookalike.errors import PictureError, UsageError
-from lookalike.files import output_path
 from lookalike.manifest import CollectionManifest, Distance
 from lookalike.options import (
     HtmlOption,
@@ -20,6 +19,7 @@ from lookalike.options import (
     ThreadsOption,
     store_in_use,
 )
+from lookalike.outputs import PAGE_SUFFIXES, output_path
 from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.pictures.scan import OtherFiles
 from lookalike.settings import Settings
@@ -110,7 +110,7 @@ def query(
         k=k,
         fusion=fusion or FusionRule.RRF,
     )
-    page = output_path(html, "--html") if html is not None else None
+    page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     reporter = StderrReporter()
     with store_in_use(store, settings, reporter) as opened:

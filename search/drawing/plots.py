@@ -55,6 +55,12 @@ _FONTS = (
 """Whichever of them are installed take turns, character by character."""
 
 
+_MADE_BY = "lookalike, search evaluate --plot"
+"""What a plot says of itself, by which it is known again."""
+
+_LARGEST_PLOT_BYTES = 64 * 2**20
+
+
 def write_plot(file: Path, evaluations: Sequence[Evaluation], *, seed: int = 0) -> None:
     """Draws evaluations, at least one, into a file of one of `PLOT_SUFFIXES`, whole or not at all.
 
@@ -63,7 +69,11 @@ def write_plot(file: Path, evaluations: Sequence[Evaluation], *, seed: int = 0) 
     """
     best = max(evaluations, key=lambda each: each.figures[_BEST_BY].value)
     suffix = file.suffix.lower().removeprefix(".")
-    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # left out: a plot can be repeated
+    said = {  # without dates: a plot can be repeated
+        "png": {"Software": _MADE_BY},
+        "svg": {"Creator": _MADE_BY, "Date": None},
+        "pdf": {"Creator": _MADE_BY, "CreationDate": None},
+    }
     with _drawing() as figure:
         side = _side(len(best.confusion))
         figure.set_size_inches(_INCHES, _INCHES)
@@ -76,8 +86,13 @@ def write_plot(file: Path, evaluations: Sequence[Evaluation], *, seed: int = 0) 
                 dpi=_DOTS_PER_INCH,
                 bbox_inches="tight",  # as large as what is drawn, however long the names are
                 pad_inches=0.25,
-                metadata=dates.get(suffix),
+                metadata=said.get(suffix),
             )
+
+
+def is_plot(file: Path) -> bool:
+    """Whether a file is a plot that was drawn here, and may be drawn anew."""
+    return file.stat().st_size <= _LARGEST_PLOT_BYTES and _MADE_BY.encode() in file.read_bytes()
 
 
 @contextmanager

@@ -365,7 +365,7 @@ def test_a_model_is_written_under_a_name_in_onnx_only(
     name: str, spec: ModelSpec, tmp_path: Path, home: Settings
 ) -> None:
     """The card beside it has the same name in `.json`, and neither may take the place of something else."""
-    with pytest.raises(UsageError, match=r"does not end in \.onnx"):
+    with pytest.raises(UsageError, match=r"has to end in \.onnx"):
         export_to(tmp_path / name, spec, settings=home, reporter=Quiet())
     assert not (tmp_path / name).exists()
 

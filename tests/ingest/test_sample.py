@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from ingest.sample import CLASSES, SampleSet, draw_query, draw_sample
+from ingest.sample import CLASSES, SampleSet, check_query, draw_query, draw_sample
 from lookalike.errors import UsageError
 
 if TYPE_CHECKING:
@@ -177,6 +177,29 @@ def test_query_of_an_unknown_format_is_refused_before_anything_is_written(tmp_pa
     with pytest.raises(UsageError, match=r"fish\.tiff.*\.jpg, \.jpeg, \.png, \.webp"):
         draw_query(tmp_path / "queries" / "fish.tiff", "fish")
     assert not (tmp_path / "queries").exists()
+
+
+def test_a_query_never_takes_the_place_of_another_image(tmp_path: Path) -> None:
+    """The one that would be drawn may be there already, and by a link, which stays one."""
+    mine = tmp_path / "mine.jpg"
+    Image.new("RGB", (9, 9)).save(mine)
+    own = mine.read_bytes()
+    with pytest.raises(UsageError, match=r"--query: .*mine\.jpg is a JPEG and is not replaced"):
+        draw_query(mine, "fish")
+    assert mine.read_bytes() == own
+    drawn, link = tmp_path / "drawn.jpg", tmp_path / "link.jpg"
+    link.symlink_to(drawn)
+    draw_query(link, "fish")
+    first = drawn.read_bytes()
+    draw_query(drawn, "fish")
+    assert link.is_symlink()
+    assert drawn.read_bytes() == first
+
+
+def test_a_query_inside_the_set_is_refused(tmp_path: Path) -> None:
+    """It would not be one that the set lacks, and a set with more in it is nobody's."""
+    with pytest.raises(UsageError, match="would be one of the set"):
+        check_query(tmp_path / "set" / "apple" / "apple_001.jpg", "apple", sample=tmp_path / "set")
 
 
 def _pictures(sample: SampleSet) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lookalike.errors import UsageError
-from lookalike.files import atomic_path, check_apart, named_path, output_path, parse_json, write_json
+from lookalike.files import atomic_path, named_path, parse_json, write_json
 
 
 def break_off(target: Path, error: type[BaseException]) -> None:
@@ -122,70 +122,3 @@ def test_what_no_file_can_be_called_is_wrong_usage(text: str, said: str) -> None
     """The option is named, and a long name is not shown whole."""
     with pytest.raises(UsageError, match=said):
         named_path(text, "--weights")
-
-
-def test_what_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
-    """A new file, one that is there, one in folders that are not; nothing is made for the asking."""
-    old = tmp_path / "old.svg"
-    old.write_text("old", encoding="utf-8")
-    for target in (old, tmp_path / "new.SVG", tmp_path / "no" / "such" / "folder.png", Path("plot.png")):
-        output_path(target, "--plot", (".png", ".svg"))
-    assert list(tmp_path.iterdir()) == [old]
-    assert old.read_text(encoding="utf-8") == "old"
-
-
-def test_what_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
-    """Another suffix or none, a folder, and a file where a folder would have to be."""
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "file").touch()
-    for name in ("plot.jpg", "plot", ".png"):
-        with pytest.raises(UsageError, match=r"--plot: .*has to end in \.png, \.svg"):
-            output_path(tmp_path / name, "--plot", (".png", ".svg"))
-    with pytest.raises(UsageError, match=r"--csv: .*folder\.png is a folder"):
-        output_path(tmp_path / "folder.png", "--csv")
-    with pytest.raises(OSError, match="Not a directory") as caught:
-        output_path(tmp_path / "file" / "plot.png", "--plot", (".png",))
-    assert caught.value.filename == str(tmp_path / "file" / "plot.png")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
-
-
-def test_a_link_is_followed_and_stays_one(tmp_path: Path) -> None:
-    """What it leads to is what was meant, there already or not."""
-    (tmp_path / "link.csv").symlink_to("real.csv")
-    target = output_path(tmp_path / "link.csv", "--csv")
-    with atomic_path(target) as temporary:
-        temporary.write_text("new", encoding="utf-8")
-    assert (tmp_path / "link.csv").is_symlink()
-    assert (tmp_path / "real.csv").read_text(encoding="utf-8") == "new"
-
-
-def test_devices_and_pipes_are_never_replaced(tmp_path: Path) -> None:
-    """Whoever may write in their folder could take them away from everybody."""
-    os.mkfifo(tmp_path / "pipe.csv")
-    (tmp_path / "null.csv").symlink_to(os.devnull)
-    for name in ("pipe.csv", "null.csv"):
-        with pytest.raises(UsageError, match=rf"--csv: .*{name} is a device or a pipe"):
-            output_path(tmp_path / name, "--csv")
-
-
-def test_the_users_own_folder_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shell leaves the tilde of `--csv=~/x.csv` alone."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert output_path("~/x.csv", "--csv") == tmp_path / "x.csv"
-
-
-def test_the_longest_name_that_a_file_may_have_can_be_written(tmp_path: Path) -> None:
-    """What it is called meanwhile is no longer."""
-    target = output_path(tmp_path / f"{'é' * 125}.csv", "--csv")
-    with atomic_path(target) as temporary:
-        temporary.write_text("new", encoding="utf-8")
-    assert target.read_text(encoding="utf-8") == "new"
-
-
-def test_two_outputs_cannot_be_one_file(tmp_path: Path) -> None:
-    """The second would take the place of the first without a word."""
-    (tmp_path / "link").symlink_to("x")
-    one, other = output_path(tmp_path / "x", "--csv"), output_path(tmp_path / "link", "--html")
-    with pytest.raises(UsageError, match=r"--csv and --html both name .*x; give each a file of its own"):
-        check_apart({"--csv": one, "--plot": None, "--html": other})
-    check_apart({"--csv": one, "--plot": None, "--html": tmp_path / "y"})

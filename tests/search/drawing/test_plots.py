@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lookalike.stores.points import Payload
-from search.drawing.plots import PLOT_SUFFIXES, write_plot
+from search.drawing.plots import PLOT_SUFFIXES, is_plot, write_plot
 from search.quality.evaluation import LabelledVectors, leave_one_out
 from search.quality.labelled import LabelledPictures
 from search.quality.summary import Evaluation, summed_up
@@ -72,6 +72,15 @@ def test_every_suffix_gives_its_format(tmp_path: Path) -> None:
     assert heads["plot.png"] == heads["plot.PNG"] == b"\x89PNG\r\n\x1a\n"
     assert heads["plot.pdf"].startswith(b"%PDF-")
     assert heads["plot.svg"].startswith(b"<?xml")
+
+
+def test_a_plot_is_known_again_and_other_images_are_not_ours(tmp_path: Path) -> None:
+    """So that one may be drawn over, and nobody's image is."""
+    for suffix in PLOT_SUFFIXES:
+        write_plot(tmp_path / f"plot{suffix}", [evaluation(numbered(3))])
+        assert is_plot(tmp_path / f"plot{suffix}")
+    Image.new("RGB", (9, 9)).save(tmp_path / "photo.png")
+    assert not is_plot(tmp_path / "photo.png")
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 15, 16, 60, 150])
