@@ -202,7 +202,7 @@ def rebuild_collection(
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     quantize: QuantizeOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Leave out pictures that are there and cannot be read.")
+        bool, typer.Option("--force", help="Leave out images that are away or cannot be read.")
     ] = False,
     provider: ProviderOption = None,
     threads: ThreadsOption = None,
@@ -223,11 +223,7 @@ def rebuild_collection(
     if report.interrupted:
         raise KeyboardInterrupt
     if not report.replaced:
-        raise LookalikeError(
-            f"{len(report.left_out)} pictures of {collection} are there and cannot be taken in, "
-            f"{report.left_out[0]} for one; the old collection stays. Mend them and run the same command "
-            "again, or leave them out with --force"
-        )
+        raise LookalikeError(_rebuild_refusal(report))
     _say_dropped(collection, report.calibration_dropped, reporter)
     if as_json:
         show_json(_rebuild_json(report))
@@ -456,8 +452,22 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
 
 def _rebuild_text(report: RebuildReport) -> str:
     out = f", {len(report.left_out)} left out" if report.left_out else ""
-    gone = f", {report.gone} whose pictures are gone went with the old one" if report.gone else ""
+    gone = f", {report.gone} whose images are away went with the old one" if report.gone else ""
     return f"{report.name}: {report.points} points made anew in {report.took_s:.1f} s{out}{gone}"
+
+
+def _rebuild_refusal(report: RebuildReport) -> str:
+    """Why the old collection was not replaced, and what to do."""
+    away, unread = report.gone_files, report.left_out
+    reasons = [f"{len(away)} images of {report.name} are not there, {away[0]} for one"] if away else []
+    reasons += [f"{len(unread)} are there and cannot be taken in, {unread[0]} for one"] if unread else []
+    steps = ["mount the disk that they are on"] if away else []
+    steps += ["mend what cannot be read"] if unread else []
+    return (
+        f"{'; '.join(reasons)}; the old collection stays, with the points of all its images. "
+        f"{' and '.join(steps).capitalize()}, and run the same command again, which goes on where this one "
+        "ended; or give their points up with --force"
+    )
 
 
 def _rebuild_json(report: RebuildReport) -> dict[str, Any]:

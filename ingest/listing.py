@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 from zlib import crc32
 
 from lookalike.errors import StoreError
-from lookalike.files import atomic_path
+from lookalike.files import atomic_path, is_full, remove
 from lookalike.stores.points import Payload
 from lookalike.stores.protocol import Collection
 
@@ -35,6 +35,10 @@ _STAMP = "dataset, path, class_name, synset, bytes, mtime_ns"
 _LARGEST = 2**63 - 1
 
 
+class ListingError(StoreError):
+    """A listing that was kept cannot be read or written; it is a cache, and made anew from the store."""
+
+
 class Stamp(NamedTuple):
     """A point's row, and what tells whether its file is as it was."""
 
@@ -51,7 +55,7 @@ class Listing:
     `file` is where it lies, None where it is gone when it is closed. What is not saved is taken back.
 
     Raises:
-        StoreError: the file is damaged.
+        ListingError: the file is damaged.
         OSError: the disk is full.
     """
 
@@ -64,18 +68,35 @@ class Listing:
 
     @classmethod
     def of(cls, payloads: Iterable[Payload], file: Path | None = None) -> Self:
-        """A new one, in the place of what lies at `file`."""
-        if file is not None:
-            file.unlink(missing_ok=True)
-            file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
-        listing = cls(file)
-        with listing._translated():
-            listing._database.execute(f"CREATE TABLE points ({', '.join(_COLUMNS)})")
-            listing._database.executemany(_INSERT, map(_row, payloads))
-            listing._database.execute(f"CREATE INDEX by_path ON points ({_STAMP})")
-            listing._database.execute("CREATE INDEX by_bytes ON points (sha256)")
-            listing._database.execute(f"PRAGMA user_version = {VERSION}")
+        """A new one, in the place of what lies at `file`; a temporary one where nothing can be put there."""
+        listing = cls._made_at(file)
+        listing.fill(payloads)
         return listing
+
+    @classmethod
+    def _made_at(cls, file: Path | None) -> Self:
+        try:
+            for each in (file, file.with_name(f"{file.name}-journal")) if file is not None else ():
+                remove(each)
+            listing = cls(file)
+            listing._make_table()
+        except (OSError, ListingError) as error:
+            if file is None or (isinstance(error, OSError) and is_full(error)):
+                raise
+            return cls._made_at(None)
+        return listing
+
+    def _make_table(self) -> None:
+        with self._translated():
+            self._database.execute(f"CREATE TABLE points ({', '.join(_COLUMNS)})")
+
+    def fill(self, payloads: Iterable[Payload]) -> None:
+        """Puts payloads into an empty one, and makes it fast to ask."""
+        with self._translated():
+            self._database.executemany(_INSERT, map(_row, payloads))
+            self._database.execute(f"CREATE INDEX by_path ON points ({_STAMP})")
+            self._database.execute("CREATE INDEX by_bytes ON points (sha256)")
+            self._database.execute(f"PRAGMA user_version = {VERSION}")
 
     @classmethod
     def kept_of(cls, collection: Collection) -> Self | None:
@@ -87,7 +108,7 @@ class Listing:
         """The one that lies at `file`; None where it cannot be read or is another version's."""
         if not file.is_file():
             return None
-        with suppress(StoreError):
+        with suppress(ListingError):
             listing = cls(file)
             if listing._one("PRAGMA user_version") == (VERSION,):
                 return listing
@@ -102,24 +123,25 @@ class Listing:
             dataset,
             *paths,
         )
-        return {
-            path: Stamp(row, class_name, synset, int(size), int(mtime_ns))
-            for path, row, class_name, synset, size, mtime_ns in found
-        }
+        with self._values_read():
+            return {
+                path: Stamp(row, class_name, synset, int(size), int(mtime_ns))
+                for path, row, class_name, synset, size, mtime_ns in found
+            }
 
     def payload(self, row: int) -> Payload:
         """What the point of a row carries."""
-        return _payload(self._one("SELECT * FROM points WHERE rowid = ?", row))
+        return self._payload(self._one("SELECT * FROM points WHERE rowid = ?", row))
 
     def at(self, dataset: str, path: str) -> Payload | None:
         """What the point of a path carries; None where there is none."""
         row = self._one("SELECT * FROM points WHERE dataset = ? AND path = ?", dataset, path)
-        return None if row is None else _payload(row)
+        return None if row is None else self._payload(row)
 
     def with_bytes(self, sha256: str) -> list[Payload]:
         """The points of these bytes, those that came first before the others."""
         rows = self._all("SELECT * FROM points WHERE sha256 = ? ORDER BY rowid", sha256)
-        return [_payload(row) for row in rows]
+        return [self._payload(row) for row in rows]
 
     def has_bytes(self, sha256: str) -> bool:
         """Whether there are any."""
@@ -147,14 +169,20 @@ class Listing:
     def moved(self, dataset: str) -> list[Payload]:
         """The points of a dataset that say from where they were moved."""
         found = self._all("SELECT * FROM points WHERE dataset = ? AND moved_from IS NOT NULL", dataset)
-        return [_payload(row) for row in found]
+        return [self._payload(row) for row in found]
 
     def save(self, file: Path) -> None:
-        """Puts it on the disk, at `file`, as it is now."""
+        """Puts it on the disk, at `file`, as it is now.
+
+        Raises:
+            OSError: it cannot be written there.
+        """
         with self._translated():
             self._database.commit()
         if file == self._file:
             return
+        if file.is_dir():
+            remove(file)
         with atomic_path(file) as temporary, self._translated():
             copy = sqlite3.connect(temporary)
             try:
@@ -173,6 +201,10 @@ class Listing:
             except sqlite3.Error as error:
                 raise self._ours(error) from error
 
+    def _payload(self, row: tuple[Any, ...] | None) -> Payload:
+        with self._values_read():
+            return _payload(row or ())
+
     def _all(self, question: str, *values: object) -> list[Any]:
         with self._translated():
             return self._database.execute(question, values).fetchall()
@@ -186,11 +218,19 @@ class Listing:
             except sqlite3.Error as error:
                 raise self._ours(error) from error
 
-    def _ours(self, error: sqlite3.Error) -> Exception:
+    @contextmanager
+    def _values_read(self) -> Iterator[None]:
+        """A cell that is missing or of another type is damage too; SQLite takes any value anywhere."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            raise self._ours(error) from error
+
+    def _ours(self, error: Exception) -> Exception:
         where = self._file or "the temporary folder"
         if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(where))
-        return StoreError(f"{where}: {error}; remove it and run the same command again")
+        return ListingError(f"{where}: {error}; remove it and run the same command again")
 
 
 def _row(payload: Payload) -> tuple[Any, ...]:
@@ -203,5 +243,11 @@ def _row(payload: Payload) -> tuple[Any, ...]:
 
 def _payload(row: tuple[Any, ...]) -> Payload:
     named = dict(zip(_COLUMNS, row, strict=True))
-    numbers = {name: int(named[name]) for name in ("width", "height", "bytes", "mtime_ns")}
+    numbers = {name: int(named[name]) for name in _NUMBERS}
+    if not all(isinstance(named[name], str) for name in _TEXTS):
+        raise TypeError("text was stored as something else")
     return Payload(**{**named, **numbers})
+
+
+_NUMBERS = ("width", "height", "bytes", "mtime_ns")
+_TEXTS = ("dataset", "path", "sha256", "ingested_at")

@@ -27,7 +27,7 @@ from lookalike.stores.protocol import STAGED_SUFFIX, Store, staged_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildOptions:
-    """As for an ingest; `force` leaves pictures out that the old collection has and that cannot be read.
+    """As for an ingest; `force` leaves out images of the old collection that are away or unreadable.
 
     Without `quantize` the new collection stores its vectors as the old one.
     """
@@ -40,10 +40,11 @@ class RebuildOptions:
 
 @dataclass(slots=True, kw_only=True)
 class RebuildReport:
-    """What a rebuild did: `points` are in the new collection, the files of `gone` ones are not there.
+    """What a rebuild did: `points` are in the new collection.
 
-    `left_out` are pictures of the old collection that are there and could not be taken in; `skipped` says
-    why. Where there are any the old collection is not `replaced`, unless that was forced. `embedded` counts
+    `gone_files` are those of images of the old collection that are not there, `left_out` those that are there
+    and could not be taken in; `skipped` says why. Where there are any the old collection is not `replaced`,
+    unless that was forced. `embedded` counts
     pictures, those of calls that were cut off left out. The new collection has no calibration; that the old
     one had one is `calibration_dropped`.
     """
@@ -51,7 +52,7 @@ class RebuildReport:
     name: str
     store: str
     points: int = 0
-    gone: int = 0
+    gone_files: list[Path] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     needed: Counter[str] = field(default_factory=Counter)
@@ -60,6 +61,11 @@ class RebuildReport:
     replaced: bool = False
     calibration_dropped: bool = False
     took_s: float = 0.0
+
+    @property
+    def gone(self) -> int:
+        """How many images of the old collection are not there."""
+        return len(self.gone_files)
 
 
 def rebuild(
@@ -134,12 +140,13 @@ class _Rebuild:
             for dataset, root in sorted(datasets.items()):
                 if not self._fill(dataset, root, spec, old.distance):
                     return
-            left = self._left()
-            self._report.left_out = sorted(file for file in left if not _is_gone(file))
-            self._report.gone = len(left) - len(self._report.left_out)
+            left = sorted(self._left())
+            gone = {file for file in left if _is_gone(file)}
+            self._report.gone_files = [file for file in left if file in gone]
+            self._report.left_out = [file for file in left if file not in gone]
             if not self._report.left_out and self._old().datasets == datasets:
                 break
-        if self._report.left_out and not self._options.force:
+        if (self._report.left_out or self._report.gone_files) and not self._options.force:
             return
         self._stop.check()
         with self._store.open(staged_name(self._name)) as staged:

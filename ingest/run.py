@@ -3,7 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from exporter import Head, ModelFile, ModelSpec, calibrated, ready_model
 from ingest.changes import Change, Decision
 from ingest.labels import Label, LabelOf, folder_label
+from ingest.listing import ListingError
 from ingest.reading import ReadFile, read_picture
 from ingest.stored import StoredVectors, base_names
 from ingest.target import CollectionReport, Dataset, Target, now, target_name
@@ -136,6 +137,16 @@ def run_ingest(
         UsageError: the folder is missing or holds no pictures, or its dataset lies elsewhere.
         LookalikeError: whatever the exporter, the embedder or the store raise.
     """
+    try:
+        return _run_once(request, store, settings, reporter, stop)
+    except ListingError:  # by now it is dropped, and what the store says is taken
+        reporter.say("the list of points that was kept is damaged; it is made anew")
+        return _run_once(request, store, settings, reporter, stop)
+
+
+def _run_once(
+    request: IngestRequest, store: Store, settings: Settings, reporter: Reporter, stop: StopRequest
+) -> IngestReport:
     started = time.monotonic()
     report = IngestReport(dataset=request.dataset, store=store.label)
     may_be_empty = request.prune and request.force
@@ -143,6 +154,7 @@ def run_ingest(
     models = _models(request, store, settings, reporter)
     with ExitStack() as stack:
         targets, stored = _targets(request, models, store, stack)
+        stack.enter_context(_dropping_damaged_lists([*targets, stored]))
         report.collections = [target.report for target in targets]
         embedders = Embedders(settings, reporter)
         stop.waits_for_batch = True
@@ -156,6 +168,17 @@ def run_ingest(
     report.interrupted = stop.requested
     report.took_s = time.monotonic() - started
     return report
+
+
+@contextmanager
+def _dropping_damaged_lists(readers: Sequence[Target | StoredVectors]) -> Iterator[None]:
+    """Where a list turns out damaged, none that this ingest has read is believed any more."""
+    try:
+        yield
+    except ListingError:
+        for reader in readers:
+            reader.distrust()
+        raise
 
 
 def _models(request: IngestRequest, store: Store, settings: Settings, reporter: Reporter) -> list[ModelFile]:

@@ -59,6 +59,11 @@ class StoredVectors:
         for base in self._bases:
             base.listing.close()
 
+    def distrust(self) -> None:
+        """Says that the lists beside the collections may not be believed."""
+        for base in self._bases:
+            base.collection.drop_listing()
+
     def has_bytes(self, sha256: str) -> bool:
         """Whether there is a vector for these very bytes."""
         return any(base.listing.has_bytes(sha256) for base in self._bases)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from exporter import ModelFile
 from ingest.changes import Change, Decision, Known
-from ingest.listing import Listing
+from ingest.listing import Listing, ListingError
 from lookalike.errors import CollectionMissingError, ManifestError, StoreError, UsageError
+from lookalike.files import is_full
 from lookalike.manifest import CollectionManifest, Distance, StoredAs, collection_name
 from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload
 from lookalike.stores.protocol import Collection, Store
@@ -147,8 +148,18 @@ class Target:
         collection = self._collection
         if collection is None or self._read_only or collection.is_listed or collection.listing is None:
             return
-        self.known.listing.save(collection.listing)
+        try:
+            self.known.listing.save(collection.listing)
+        except (OSError, ListingError) as error:
+            if isinstance(error, OSError) and is_full(error):
+                raise
+            return  # something is in its place that cannot be removed; the next ingest asks the store again
         collection.note_listing()
+
+    def distrust(self) -> None:
+        """Says that the list beside the collection may not be believed."""
+        if self._collection is not None:
+            self._collection.drop_listing()
 
     def _listing(self) -> Listing:
         """What an earlier ingest has kept where it is still true, else what the store says."""
@@ -157,9 +168,17 @@ class Target:
             return Listing.of(())
         if (kept := Listing.kept_of(collection)) is not None:
             return kept
-        if not self._read_only:
-            collection.drop_listing()
-        return Listing.of(collection.scan(EVERYTHING), None if self._read_only else collection.listing)
+        if self._read_only:
+            damaged = set(collection.damaged())
+            return Listing.of(point for point in collection.scan(EVERYTHING) if point.id not in damaged)
+        self._drop_damaged(collection)
+        return Listing.of(collection.scan(EVERYTHING), collection.listing)
+
+    def _drop_damaged(self, collection: Collection) -> None:
+        """Points without a vector or payload are no use to anyone; their files are taken in like new ones."""
+        with self._watching(collection):
+            collection.delete(collection.damaged())
+        collection.drop_listing()
 
     @contextmanager
     def _watching(self, collection: Collection) -> Iterator[None]:

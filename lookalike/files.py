@@ -4,8 +4,9 @@ import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def probe_folder(target: Path, *, shown_as: Path) -> None:
 def atomic_path(target: Path) -> Iterator[Path]:
     """A temporary path beside `target` that takes its place when the block ends without an error.
 
-    The content is on the disk before the name is; after an error the target is as it was.
+    The content is on the disk before the name is, and the name when the block is left; after an error or a
+    power cut the target is as it was, or whole.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(_partial(target))
@@ -68,6 +70,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         temporary.replace(target)
+        sync_folder(target.parent)
     except OSError as error:
         if error.filename is None and error.errno is not None:  # a write knows no name
             raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
@@ -81,6 +84,14 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def remove(path: Path) -> None:
+    """Removes a file, a link, or a folder with all that is in it; whatever is not there is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def sweep_partials(folder: Path) -> None:
     """Removes what killed processes left of files that `atomic_path` was to write in a folder.
 
@@ -91,13 +102,38 @@ def sweep_partials(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Has what was made or removed in a folder on the disk, where the system can."""
-    with suppress(OSError):
+    """Has what was made, renamed or removed in a folder on the disk, where the system can.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    except PermissionError:  # on Windows, and where a folder may be written but not listed
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
+"""What file systems say that do not know how to sync a folder."""
+
+
+def sync_tree(folder: Path) -> None:
+    """Has a folder with all files and folders below it on the disk; what a folder holds before the folder.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            _sync(Path(place, name))
+        sync_folder(Path(place))
 
 
 def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever is in it
@@ -127,5 +163,8 @@ _SHOWN_IN_PARTIAL = 40
 
 
 def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

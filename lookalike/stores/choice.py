@@ -27,7 +27,7 @@ def open_store(
     """The store to work on; a server among them has answered and, where it was named, accepted the key.
 
     `named` is what `--store` says: `auto`, `embedded`, `embedded:DIR` or a URL. `say` is told when a
-    request to a server is made again.
+    request to a server is made again, and of an embedded collection that has lost points.
 
     Raises:
         UsageError: what names the store is malformed.
@@ -40,7 +40,7 @@ def open_store(
         return _named_store(text, origin, settings, say)
     if is_qdrant(local_port):
         return _found(f"http://{LOCAL_HOST}:{local_port}", say)
-    return _embedded(settings.qdrant_dir, "embedded")
+    return _embedded(settings.qdrant_dir, "embedded", say)
 
 
 def where_else(name: str, store: Store, settings: Settings, *, local_port: int = HTTP_PORT) -> str | None:
@@ -63,14 +63,14 @@ def _named_store(text: str, origin: str, settings: Settings, say: Say) -> Store:
     if kind != "embedded":
         return _server(text, origin, settings, say)
     if not separator:
-        return _embedded(settings.qdrant_dir, "embedded")
+        return _embedded(settings.qdrant_dir, "embedded", say)
     if not directory:
         raise UsageError(f"{origin}: {text!r} names no folder; {_FORMS}")
     folder = named_path(directory, origin)
-    return _embedded(folder, f"embedded:{folder}")
+    return _embedded(folder, f"embedded:{folder}", say)
 
 
-def _embedded(folder: Path, label: str) -> EmbeddedStore:
+def _embedded(folder: Path, label: str, say: Say) -> EmbeddedStore:
     """A folder that is missing holds no collections yet; one that cannot be looked into may hold many."""
     try:
         with os.scandir(folder):
@@ -82,7 +82,7 @@ def _embedded(folder: Path, label: str) -> EmbeddedStore:
             f"{folder} cannot hold collections ({error.strerror}); make it a folder that you may look into, "
             "or name another with --store embedded:DIR"
         ) from error
-    return EmbeddedStore(folder, label=label)
+    return EmbeddedStore(folder, label=label, say=say)
 
 
 def _server(url: str, origin: str, settings: Settings, say: Say) -> Store:

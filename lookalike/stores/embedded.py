@@ -2,7 +2,8 @@
 
     HOME/qdrant/NAME/manifest.json    what the collection is
     HOME/qdrant/NAME/shard/           Qdrant Edge's own files
-    HOME/qdrant/NAME/points.db        what its points carry; true as long as `points.listed` is beside it
+    HOME/qdrant/NAME/points.db        what its points carry
+    HOME/qdrant/NAME/points.listed    of which of these files that is true; see `mark`
     HOME/qdrant/NAME.rebuild/         one that is being built to replace NAME; `whole` in it says that it can
     HOME/qdrant/NAME.lock, .holder    held by whoever has the collection open; see `locks`
     HOME/qdrant/.NAME.xxxxxxxx/       one that is being made; who makes it again clears what a kill left
@@ -19,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -35,8 +37,9 @@ from lookalike.errors import (
     StoreError,
     StoreLockedError,
 )
-from lookalike.files import is_full, parse_json, sweep_partials, sync_folder, write_json
+from lookalike.files import is_full, parse_json, remove, sweep_partials, sync_folder, sync_tree, write_json
 from lookalike.manifest import CollectionManifest, Distance, StoredAs
+from lookalike.stores.mark import Mark, fingerprint
 from lookalike.stores.points import (
     EVERYTHING,
     KEYWORD_FIELDS,
@@ -54,8 +57,9 @@ from lookalike.stores.points import (
     check_query,
     checked_vectors,
     tallied,
+    usable_rows,
 )
-from lookalike.stores.protocol import STAGED_SUFFIX, is_collection_name, staged_name
+from lookalike.stores.protocol import STAGED_SUFFIX, Say, is_collection_name, staged_name, unheard
 
 if TYPE_CHECKING:
     import qdrant_edge
@@ -74,6 +78,9 @@ _SCAN_PAGE = 5_000
 _QUERIES_AT_ONCE = 64
 _LOOKS = 5
 _WAIT_S = 0.2
+_NEAR_ZERO = 1e-5
+"""Of a score from that of a vector of zeros; embeddings are far from it, and those that are not are read."""
+
 _EVERY_VALUE = 2**31
 _MANIFEST = "manifest.json"
 _SHARD = "shard"
@@ -90,11 +97,17 @@ class EmbeddedStore:
     notices: tuple[str, ...] = ()
 
     def __init__(
-        self, directory: Path, *, label: str = "embedded", lock_timeout_s: float = LOCK_TIMEOUT_S
+        self,
+        directory: Path,
+        *,
+        label: str = "embedded",
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+        say: Say = unheard,
     ) -> None:
         self.directory = directory
         self.label = label
         self._lock_timeout_s = lock_timeout_s
+        self._say = say
 
     def names(self) -> list[str]:
         """The folders here that hold a manifest, and whole staged ones that only want their name."""
@@ -127,12 +140,12 @@ class EmbeddedStore:
             try:
                 with _translated(folder):
                     shard = edge.EdgeShard.create(str(partial / _SHARD), _config(manifest))
-                    for field in KEYWORD_FIELDS:
-                        keyword = edge.PayloadSchemaType.Keyword
-                        shard.update(edge.UpdateOperation.create_field_index(field, keyword))
+                    _index_payloads(shard)
                     shard.close()
                 write_json(partial / _MANIFEST, manifest.with_calibration(None).to_json())
+                sync_tree(partial)
                 partial.rename(folder)
+                sync_folder(self.directory)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
 
@@ -144,7 +157,7 @@ class EmbeddedStore:
             folder = self._own(name)  # again: it may have been deleted while we waited
             manifest = read_manifest(folder)
             sweep_partials(folder)
-            collection = EmbeddedCollection(folder, manifest, lock)
+            collection = EmbeddedCollection(folder, manifest, lock, say=self._say)
             if not collection.is_listed:
                 collection.load()
         except BaseException:
@@ -158,6 +171,7 @@ class EmbeddedStore:
         with self._locked(name):
             hidden = self._hidden(name)
             self._own(name).rename(hidden / name)
+            sync_folder(self.directory)
             shutil.rmtree(hidden)
 
     def aliased(self, name: str) -> str | None:  # noqa: ARG002
@@ -171,12 +185,17 @@ class EmbeddedStore:
         return locks.held(self.directory, f"{name}.rebuilding", what=what, timeout_s=self._lock_timeout_s)
 
     def replace(self, name: str) -> None:
-        """Two renames; a mark lets whoever comes after a kill do the second."""
+        """Two renames; a mark lets whoever comes after a kill do the second.
+
+        Each step is on the disk before the next, so that a power cut is no worse than a kill.
+        """
         staged = staged_name(name)
         self._own(staged)
         with self._locked(staged), self._locked(name):
-            folder = self.directory / name
-            (self._own(staged) / _WHOLE).touch()
+            folder, whole = self.directory / name, self._own(staged)
+            sync_tree(whole)
+            (whole / _WHOLE).touch()
+            sync_folder(whole)
             hidden = self._hidden(name)
             if folder.exists():
                 self._own(name).rename(hidden / name)
@@ -191,6 +210,7 @@ class EmbeddedStore:
         folder, staged = self.directory / name, self.directory / staged_name(name)
         if (staged / _WHOLE).is_file() and not folder.exists():
             staged.rename(folder)
+            sync_folder(self.directory)
         if not name.endswith(STAGED_SUFFIX):
             (folder / _WHOLE).unlink(missing_ok=True)
 
@@ -266,22 +286,28 @@ class EmbeddedCollection:
     """A loaded shard with its lock; implements `Collection`."""
 
     def __init__(
-        self,
-        folder: Path,
-        manifest: CollectionManifest,
-        lock: "BaseFileLock",
+        self, folder: Path, manifest: CollectionManifest, lock: "BaseFileLock", *, say: Say = unheard
     ) -> None:
         self.name = folder.name
         self.manifest = manifest
         self._folder = folder
         self._lock = lock
+        self._say = say
         self.listing = folder / _LISTING
-        self.is_listed = (folder / _LISTED).exists()
+        self._mark = Mark.read(folder / _LISTED)
+        self.is_listed = self._mark is not None and self._mark.files == self._fingerprint() != ""
+        self._points: int | None = None
+        """As counted last."""
+        self._is_synced = True
         self._upserted = 0
         """Points since the index was looked after: the engine counts those that were replaced as indexed."""
 
     def load(self) -> None:
-        """Loads the shard: 10 microseconds and 700 bytes a point. Whatever needs it does so by itself."""
+        """Loads the shard: 10 microseconds and 700 bytes a point. Whatever needs it does so by itself.
+
+        Raises:
+            StoreError: it cannot be loaded, or holds other points than its files should.
+        """
         self._shard  # noqa: B018 - it is kept from then on
 
     @cached_property
@@ -290,11 +316,44 @@ class EmbeddedCollection:
 
         _require_space(self._folder, SPARE_TO_OPEN_BYTES)
         with _translated(self._folder):
-            return edge.EdgeShard.load(str(self._folder / _SHARD))
+            shard = edge.EdgeShard.load(str(self._folder / _SHARD))
+        try:
+            with _translated(self._folder):
+                _index_payloads(shard)
+                self._points = shard.count(edge.CountRequest(exact=True))
+            self._compare(self._points)
+        except BaseException:
+            shard.close()
+            raise
+        return shard
+
+    def _compare(self, points: int) -> None:
+        """Says what the files hold more or less than what the last ingest left.
+
+        Raises:
+            StoreError: they look as that ingest left them, and it is not known for how long they do not.
+        """
+        if self._mark is None or self._mark.points == points:
+            return
+        found = f"{self.name} holds {points} points, and {self._mark.points} were there after the last ingest"
+        if self.is_listed:
+            self.is_listed = False
+            self._mark = replace(self._mark, files="")
+            self._mark.write(self._folder / _LISTED)
+            raise StoreError(f"{found}: its files are damaged; run the same command again")
+        roots = ", ".join(sorted(self.manifest.datasets.values()))
+        self._say(
+            f"warning: {found}: files in {self._folder} were lost, damaged or put back from a backup; "
+            f"ingest run adds what is missing, of each folder for itself: {roots}"
+        )
 
     def _close_shard(self) -> None:
         if "_shard" in self.__dict__:
-            self.__dict__.pop("_shard").close()
+            with _translated(self._folder):
+                self.__dict__.pop("_shard").close()
+        if not self._is_synced:
+            sync_tree(self._folder / _SHARD)
+            self._is_synced = True
 
     def __enter__(self) -> Self:
         return self
@@ -302,8 +361,12 @@ class EmbeddedCollection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """What was written is on the disk by then; a list that was true is true of the files as they are."""
         try:
             self._close_shard()
+            files = self._fingerprint() if self.is_listed else ""
+            if files and self._mark is not None and self._mark.files != files:  # loading alone touches some
+                replace(self._mark, files=files).renew(self._folder / _LISTED)
         finally:
             self._lock.release()
 
@@ -350,7 +413,7 @@ class EmbeddedCollection:
             with _translated(self._folder):
                 records, offset = self._shard.scroll(request)
             for record in records:
-                yield Payload.from_json(record.payload or {})
+                yield self._payload(record)
             if offset is None:
                 return
 
@@ -360,7 +423,7 @@ class EmbeddedCollection:
             return {}
         with _translated(self._folder):
             records = self._shard.retrieve(list(ids), False, True)
-        return {str(record.id): np.asarray(record.vector, dtype=np.float32) for record in records}
+            return {str(record.id): np.asarray(record.vector, dtype=np.float32) for record in records}
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
         """By id; the engine takes the flags by position."""
@@ -368,7 +431,7 @@ class EmbeddedCollection:
             return {}
         with _translated(self._folder):
             records = self._shard.retrieve(list(ids), True, False)
-        return {str(record.id): Payload.from_json(record.payload or {}) for record in records}
+        return {str(record.id): self._payload(record) for record in records}
 
     def count(self, where: PointFilter = EVERYTHING) -> int:
         """Exact."""
@@ -402,7 +465,7 @@ class EmbeddedCollection:
         )
         with _translated(self._folder):
             points = self._shard.query(request)
-        return [SearchHit(score=p.score, payload=Payload.from_json(p.payload or {})) for p in points]
+        return [SearchHit(score=point.score, payload=self._payload(point)) for point in points]
 
     def query_many(
         self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
@@ -458,22 +521,89 @@ class EmbeddedCollection:
         The lock stays here meanwhile. Ctrl-C, or anything that `on_wait` raises, ends the child; the shard
         stays whole and searchable.
         """
+        self._points = self.count()
         self._close_shard()
+        self._is_synced = False
         shutil.rmtree(self._folder / _SHARD / _BUILDING, ignore_errors=True)
         _run_child(self._folder / _SHARD, on_wait)
         self._upserted = 0
 
     def drop_listing(self) -> None:
         """Removes the mark, for good even if the power fails now; the file itself may be open."""
-        if self.is_listed:
-            (self._folder / _LISTED).unlink(missing_ok=True)
+        self.is_listed, self._mark = False, None
+        if os.path.lexists(self._folder / _LISTED):
+            remove(self._folder / _LISTED)
             sync_folder(self._folder)
-            self.is_listed = False
 
     def note_listing(self) -> None:
-        """A mark beside the file, which says that it is whole and true."""
-        (self._folder / _LISTED).touch()
+        """A mark beside the file, once the points and the file are on the disk."""
+        points = self.count() if self._points is None or "_shard" in self.__dict__ else self._points
+        self._close_shard()
+        sync_folder(self._folder)
+        self._mark = Mark(points=points, files=self._fingerprint())
+        self._mark.write(self._folder / _LISTED)
         self.is_listed = True
+
+    def damaged(self) -> list[str]:
+        """Reads every point, where the mark is not that of the files; one whose vector is zeros has none."""
+        if self._mark is None or self.is_listed:
+            return []
+        import qdrant_edge as edge
+
+        lost: list[str] = []
+        offset = None
+        while True:
+            request = edge.ScrollRequest(
+                offset=offset, limit=_SCAN_PAGE, with_payload=True, with_vector=False
+            )
+            with _translated(self._folder):
+                records, offset = self._shard.scroll(request)
+            lost += [str(record.id) for record in records if not _has_own_payload(record)]
+            lost += self._without_vector(self._near_zero([str(record.id) for record in records]))
+            if offset is None:
+                return sorted(set(lost))
+
+    def _near_zero(self, ids: Sequence[str]) -> list[str]:
+        """Those whose vectors may be zeros: a search tells, in a hundredth of the time that reading takes."""
+        import qdrant_edge as edge
+
+        dimension, is_cosine = self.manifest.identity.dimension, self.manifest.distance is Distance.COSINE
+        request = edge.QueryRequest(
+            limit=max(1, len(ids)),
+            query=edge.Query.Nearest([dimension**-0.5] * dimension),
+            filter=edge.Filter(must=[edge.HasIdCondition(set(ids))]),
+            params=_params(self.manifest.quantize, exact=True),
+        )
+        with suppress(StoreError), _translated(self._folder):
+            far = {
+                str(point.id)
+                for point in self._shard.query(request)
+                if abs(point.score - (0 if is_cosine else 1)) > _NEAR_ZERO
+            }
+            return [point for point in ids if point not in far]
+        return list(ids)
+
+    def _without_vector(self, ids: Sequence[str]) -> list[str]:
+        """Those whose vectors cannot be read or are nothing to search by; asked by halves where some fail."""
+        with suppress(StoreError):
+            found = self.vectors(ids)
+            return [point for point in ids if not usable_rows(found[point][np.newaxis]).all()]
+        half = len(ids) // 2
+        return self._without_vector(ids[:half]) + self._without_vector(ids[half:]) if half else list(ids)
+
+    def _fingerprint(self) -> str:
+        """Of the shard and of the list beside it; a journal of the list's is a change that was cut off."""
+        lists = sorted(self._folder.glob(f"{_LISTING}*"))
+        return fingerprint([self._folder / _SHARD, *lists]) if self.listing in lists else ""
+
+    def _payload(self, point: "qdrant_edge.Record | qdrant_edge.ScoredPoint") -> Payload:
+        try:
+            return Payload.from_json(point.payload or {})
+        except KeyError as error:
+            raise StoreError(
+                f"point {point.id} of {self.name} has lost what it carried: files in {self._folder} are "
+                "damaged; ingest run takes its picture in again"
+            ) from error
 
     def _write_manifest(self, manifest: CollectionManifest) -> None:
         write_json(self._folder / _MANIFEST, manifest.to_json())
@@ -482,10 +612,28 @@ class EmbeddedCollection:
     def _update(self, operation: "qdrant_edge.UpdateOperation", *, keeps_calibration: bool = False) -> None:
         _require_space(self._folder, SPARE_TO_OPEN_BYTES)
         self.drop_listing()
+        self._is_synced = False
         if self.manifest.calibration is not None and not keeps_calibration:
             self.record_calibration(None)  # before: a kill in between must not leave one that is stale
         with _translated(self._folder):
             self._shard.update(operation)
+
+
+def _index_payloads(shard: "qdrant_edge.EdgeShard") -> None:
+    """Makes the indexes of payload fields that are not there: in a new shard, or lost with their files."""
+    import qdrant_edge as edge
+
+    there = shard.info().payload_schema
+    for field in KEYWORD_FIELDS:
+        if field not in there:
+            shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
+
+
+def _has_own_payload(record: "qdrant_edge.Record") -> bool:
+    """Files of different times may give a point another's payload, or none."""
+    with suppress(KeyError):
+        return Payload.from_json(record.payload or {}).id == str(record.id)
+    return False
 
 
 def read_manifest(folder: Path) -> CollectionManifest:

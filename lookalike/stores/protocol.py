@@ -62,6 +62,9 @@ def opened_together(names: Sequence[str], open_one: Callable[[str], _Opened]) ->
 class Collection(Protocol):
     """An open collection; leaving its `with` block releases it.
 
+    What is written outlives this process when the call returns, and a power cut when the block is left or
+    `note_listing` was called (embedded); a server has it on its own disk when the call returns.
+
     Whatever may change neighbours or classes drops the collection's calibration first, for good.
     """
 
@@ -79,13 +82,22 @@ class Collection(Protocol):
 
     @property
     def is_listed(self) -> bool:
-        """Whether the list that lies there is true: `note_listing` was called, and nothing written since."""
+        """Whether the list that lies there is true: `note_listing` was called, and nothing written since.
+
+        Nor were files lost, damaged or put back from a backup since, as far as names, sizes and times tell.
+        """
 
     def drop_listing(self) -> None:
         """Says that the list is not true any more; every write does so, before."""
 
     def note_listing(self) -> None:
-        """Says that the list is true; what is written on the disk by then."""
+        """Says that the list is true, once what was written and the list are on the disk."""
+
+    def damaged(self) -> list[str]:
+        """The ids of points that have lost vector or payload; looked for only where files are not as noted.
+
+        What is to be written anew is deleted before, or it may stay as it is.
+        """
 
     def __enter__(self) -> Self: ...
 
@@ -94,7 +106,7 @@ class Collection(Protocol):
     ) -> None: ...
 
     def upsert(self, points: Sequence[ImagePoint]) -> None:
-        """Writes points; those with the same id are replaced. Durable when it returns.
+        """Writes points; those with the same id are replaced.
 
         Raises:
             LookalikeError: a vector is zero, not finite, or of the wrong length; nothing is written then.

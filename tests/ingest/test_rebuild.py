@@ -202,11 +202,34 @@ def test_how_vectors_are_stored_is_kept_unless_told(rebuilds: Rebuilds) -> None:
     assert rebuilds.store.manifest(rebuilds.name).quantize is StoredAs.NONE
 
 
-def test_pictures_that_are_gone_are_counted(rebuilds: Rebuilds) -> None:
-    """They cannot be embedded again, and that is said."""
-    (rebuilds.roots["one"] / "cat/1.png").unlink()
+def test_images_that_are_away_keep_their_points_unless_that_is_forced(rebuilds: Rebuilds) -> None:
+    """One that was removed, and a disk that is not mounted; once it is, only its images are left to embed."""
+    one, two = rebuilds.roots.values()
+    (one / "cat/1.png").rename(one / "away.png.not")
+    (two / "dog").rename(two / "away")
+    (two / "dog").mkdir()
+    before = rebuilds.stored()
     report = rebuilds.rebuild()
-    assert (report.points, report.gone) == (9, 1)
+    assert (report.replaced, report.gone, report.left_out) == (False, 3, [])
+    assert report.gone_files == [one / "cat/1.png", two / "dog/1.png", two / "dog/2.png"]
+    assert rebuilds.stored().keys() == before.keys()
+    (two / "dog").rmdir()
+    (two / "away").rename(two / "dog")
+    report = rebuilds.rebuild()
+    assert (report.replaced, report.gone, report.embedded) == (False, 1, 2)
+    report = rebuilds.rebuild(force=True)
+    assert (report.replaced, report.gone, report.embedded, report.points) == (True, 1, 0, 9)
+
+
+def test_a_rebuild_that_is_forced_does_not_empty_a_dataset(rebuilds: Rebuilds) -> None:
+    """A folder that is missing or without an image is a disk that is not mounted; else: `ingest remove`."""
+    shutil.rmtree(rebuilds.roots["two"])
+    for step in ("missing", "empty"):
+        if step == "empty":
+            rebuilds.roots["two"].mkdir()
+        with pytest.raises(UsageError, match="ingest remove --dataset"):
+            rebuilds.rebuild(force=True)
+        assert len(rebuilds.stored()) == 10
 
 
 def test_a_folder_that_is_not_there_stops_before_anything_is_done(rebuilds: Rebuilds) -> None:

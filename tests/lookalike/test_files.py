@@ -1,14 +1,24 @@
 """Writing: what stands under a name is always whole."""
 
+import errno
 import json
 import os
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from lookalike.errors import UsageError
-from lookalike.files import atomic_path, named_path, parse_json, write_json
+from lookalike.files import (
+    atomic_path,
+    named_path,
+    parse_json,
+    remove,
+    sync_folder,
+    sync_tree,
+    write_json,
+)
 
 
 def break_off(target: Path, error: type[BaseException]) -> None:
@@ -70,6 +80,64 @@ def test_two_writers_of_one_target_do_not_meet(tmp_path: Path) -> None:
         assert target.read_text(encoding="utf-8") == "other"
     assert target.read_text(encoding="utf-8") == "one"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What `os.fsync` was called for, in this order."""
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("a descriptor's name is asked of /proc")
+    paths: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda number: paths.append(Path(f"/proc/self/fd/{number}").readlink()))
+    return paths
+
+
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_we_go_on(
+    tmp_path: Path, synced: list[Path]
+) -> None:
+    """After a power cut the old file is there or the new one, never half of one."""
+    write_json(tmp_path / "card.json", {})
+    written, folder = synced
+    assert written.name.startswith(".card.json.")
+    assert folder == tmp_path
+
+
+def test_a_tree_is_synced_from_its_leaves_on(tmp_path: Path, synced: list[Path]) -> None:
+    """Every file and every folder once, and what a folder holds before it."""
+    for name in ("a/1", "a/b/2", "3"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    sync_tree(tmp_path)
+    there = [tmp_path, *tmp_path.rglob("*")]
+    assert sorted(synced) == sorted(there)
+    assert all(synced.index(path) < synced.index(path.parent) for path in there if path != tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "is_raised"), [(errno.EINVAL, False), (errno.ENOSPC, True), (errno.EIO, True)]
+)
+def test_only_what_a_file_system_does_not_know_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_raised: bool
+) -> None:
+    """A disk that is full or fails at a sync has not taken what was written."""
+
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=os.strerror(number)) if is_raised else nullcontext():
+        sync_folder(tmp_path)
+
+
+def test_whatever_has_a_name_is_removed(tmp_path: Path) -> None:
+    """A file, a folder with something in it, a link but not what it leads to, nothing."""
+    for name in ("folder/deep/file", "kept/file"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    for name in ("folder", "link", "missing"):
+        remove(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "kept"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")

@@ -1,0 +1,372 @@
+"""Files of a collection lost, cut, damaged or put back: the next ingest mends it, or says why not."""
+
+import functools
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporter import ModelSpec
+from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from ingest.status import collection_statuses
+from ingest.target import Dataset
+from lookalike.console import Quiet
+from lookalike.errors import StoreError
+from lookalike.manifest import Distance
+from lookalike.settings import Settings
+from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike.stores.points import Payload
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs cp that keeps holes and times")
+
+IMAGES = tuple(f"{'ab'[number % 2]}/{number:02}.png" for number in range(12))
+BATCH = 4
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """A folder of images, and the one collection that it is ingested into."""
+
+    folder: Path
+    spec: ModelSpec
+    distance: Distance
+    heard: list[str] = field(default_factory=list)
+
+    @property
+    def home(self) -> Settings:
+        """On the CPU."""
+        return Settings(home=self.folder / "home", provider="cpu")
+
+    def ingest(self, **options: bool) -> IngestReport:
+        """Brings the collection up to date."""
+        request = IngestRequest(
+            dataset=Dataset(name="data", root=self.folder / "data", moved=True),
+            specs=[self.spec],
+            distances=[self.distance],
+            batch_size=BATCH,
+            **options,  # type: ignore[arg-type] - flags alone
+        )
+        return run_ingest(request, store=self.store, settings=self.home, reporter=Quiet(), stop=StopRequest())
+
+    @property
+    def store(self) -> EmbeddedStore:
+        """As a new process finds it."""
+        return EmbeddedStore(self.home.qdrant_dir, say=self.heard.append)
+
+    @property
+    def collection(self) -> Path:
+        """The collection's folder."""
+        (name,) = self.store.names()
+        return self.home.qdrant_dir / name
+
+    @property
+    def segment(self) -> Path:
+        """The one that has everything."""
+        (segment,) = (self.collection / "shard/segments").iterdir()
+        return segment
+
+    def open(self) -> EmbeddedCollection:
+        """The collection."""
+        return self.store.open(self.collection.name)
+
+    def stored(self) -> dict[str, tuple[Payload, list[float]]]:
+        """Every point, without the time of its making."""
+        with self.open() as collection:
+            payloads = {point.id: replace(point, ingested_at="") for point in collection.scan()}
+            vectors = collection.vectors(list(payloads))
+        return {point: (payload, vectors[point].tolist()) for point, payload in payloads.items()}
+
+
+@pytest.fixture(scope="module")
+def made(
+    tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path, draw: Callable[..., list[Path]]
+) -> Callable[[Distance], Path]:
+    """Folders with images that are all in a collection, one for each distance; to be copied."""
+
+    @functools.cache
+    def make(distance: Distance) -> Path:
+        folder: Path = tmp_path_factory.mktemp(distance)
+        draw(folder / "data", *IMAGES)
+        spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights))
+        Bench(folder=folder, spec=spec, distance=distance).ingest()
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def make_bench(
+    made: Callable[[Distance], Path], tmp_path: Path, tiny_spec: ModelSpec
+) -> Callable[[Distance], Bench]:
+    """Makes a bench with a copy of its own."""
+
+    def make(distance: Distance) -> Bench:
+        words = ["cp", "--archive", "--sparse=always", made(distance), tmp_path / distance]
+        subprocess.run(words, check=True)
+        return Bench(folder=tmp_path / distance, spec=tiny_spec, distance=distance)
+
+    return make
+
+
+@pytest.fixture
+def bench(make_bench: Callable[[Distance], Bench]) -> Bench:
+    """One by cosine."""
+    return make_bench(Distance.COSINE)
+
+
+def cut(file: Path) -> None:
+    """Leaves the first half."""
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def blank(file: Path) -> None:
+    """Zeros in the place of all that was in it, as some file systems leave after a power cut."""
+    size = file.stat().st_size
+    os.truncate(file, 0)
+    os.truncate(file, size)
+
+
+MENDED: dict[str, Callable[[Bench], object]] = {
+    "ids lost": lambda bench: (bench.segment / "mutable_id_tracker.mappings").unlink(),
+    "ids cut": lambda bench: cut(bench.segment / "mutable_id_tracker.mappings"),
+    "versions lost": lambda bench: (bench.segment / "mutable_id_tracker.versions").unlink(),
+    "versions cut": lambda bench: cut(bench.segment / "mutable_id_tracker.versions"),
+    "segment without its version": lambda bench: (bench.segment / "version.info").unlink(),
+    "segments lost": lambda bench: shutil.rmtree(bench.collection / "shard/segments"),
+    "log lost": lambda bench: shutil.rmtree(bench.collection / "shard/wal"),
+    "segments and log lost": lambda bench: [
+        shutil.rmtree(bench.collection / "shard" / name) for name in ("segments", "wal")
+    ],
+    "vectors lost": lambda bench: (bench.segment / "vector_storage/vectors/chunk_0.mmap").unlink(),
+    "vectors blank": lambda bench: blank(bench.segment / "vector_storage/vectors/chunk_0.mmap"),
+    "number of vectors lost": lambda bench: (bench.segment / "vector_storage/vectors/status.dat").unlink(),
+    "payloads lost": lambda bench: shutil.rmtree(bench.segment / "payload_storage"),
+    "indexes of payloads lost": lambda bench: shutil.rmtree(bench.segment / "payload_index"),
+}
+REFUSED: dict[str, Callable[[Bench], object]] = {
+    "configuration cut": lambda bench: cut(bench.collection / "shard/edge_config.json"),
+    "segment's state lost": lambda bench: (bench.segment / "segment.json").unlink(),
+    "page of payloads lost": lambda bench: (bench.segment / "payload_storage/page_0.dat").unlink(),
+    "page of payloads blank": lambda bench: blank(bench.segment / "payload_storage/page_0.dat"),
+    "number of vectors cut": lambda bench: cut(bench.segment / "vector_storage/vectors/status.dat"),
+}
+
+
+@pytest.mark.parametrize(
+    ("damage", "distance"),
+    [
+        *((damage, Distance.COSINE) for damage in MENDED),
+        *((damage, Distance.EUCLID) for damage in MENDED if "vectors" in damage),
+    ],
+)
+def test_a_damaged_collection_is_mended_by_the_next_ingest(
+    make_bench: Callable[[Distance], Bench], damage: str, distance: Distance
+) -> None:
+    """Every point is there again as it was, with the classes counted; the next ingest has nothing to do."""
+    bench = make_bench(distance)
+    before = bench.stored()
+    MENDED[damage](bench)
+    bench.ingest()
+    assert bench.stored() == before
+    (status,) = collection_statuses(bench.store, Quiet())
+    assert (status.points, status.classes) == (12, {"a": 6, "b": 6})
+    with bench.open() as collection:
+        vector = np.asarray(next(iter(before.values()))[1], dtype=np.float32)
+        assert len(collection.query(vector, limit=20)) == 12
+    assert bench.ingest().collections[0].counts == {"unchanged": 12, "removed": 0}
+
+
+@pytest.mark.parametrize("damage", REFUSED)
+def test_a_collection_that_cannot_be_mended_is_refused(bench: Bench, damage: str) -> None:
+    """Not called unchanged; the message says what to do."""
+    REFUSED[damage](bench)
+    with pytest.raises(StoreError, match="remove the folder and ingest once more"):
+        bench.ingest()
+
+
+@pytest.mark.parametrize("damage", ["ids lost", "vectors blank", "number of vectors lost", "payloads lost"])
+def test_a_search_in_between_does_not_hide_the_damage(bench: Bench, damage: str) -> None:
+    """The engine makes files that it misses anew, so that they look whole."""
+    before = bench.stored()
+    MENDED[damage](bench)
+    with bench.open() as collection:
+        collection.count()
+    bench.ingest()
+    assert bench.stored() == before
+
+
+def test_an_older_shard_is_brought_up_to_date(bench: Bench, draw: Callable[..., list[Path]]) -> None:
+    """Put back from a backup that had not all of the images, and other bytes of one."""
+    shutil.copytree(bench.collection / "shard", bench.folder / "backup")
+    draw(bench.folder / "data", "a/00.png", seed=1)
+    draw(bench.folder / "data", "c/new.png")
+    bench.ingest()
+    before = bench.stored()
+    shutil.rmtree(bench.collection / "shard")
+    shutil.copytree(bench.folder / "backup", bench.collection / "shard")
+    counts = bench.ingest().collections[0].counts
+    assert (counts["added"], counts["updated"], counts["unchanged"]) == (1, 1, 11)
+    assert bench.stored() == before
+
+
+def test_whoever_opens_a_collection_with_fewer_points_is_told(bench: Bench) -> None:
+    """What there is, what there was, and what adds it again; once that is done nothing is said any more."""
+    (bench.segment / "mutable_id_tracker.mappings").unlink()
+    for _ in range(2):
+        bench.heard.clear()
+        (status,) = collection_statuses(bench.store, Quiet())
+        (line,) = bench.heard
+        assert f"holds {status.points} points, and 12 were there after the last ingest" in line
+        assert "ingest run adds what is missing" in line
+    bench.ingest()
+    bench.heard.clear()
+    list(collection_statuses(bench.store, Quiet()))
+    assert bench.heard == []
+
+
+def test_damage_that_no_file_shows_is_refused_once_and_then_mended(bench: Bench) -> None:
+    """Other points in files of the same sizes and times."""
+    mark = bench.collection / "points.listed"
+    mark.write_text(mark.read_text().replace('"points": 12', '"points": 13'))
+    with bench.open() as collection, pytest.raises(StoreError, match="run the same command again"):
+        collection.count()
+    assert bench.ingest().collections[0].counts["unchanged"] == 12
+    with bench.open() as collection:
+        assert collection.is_listed
+        assert collection.count() == 12
+
+
+def test_a_dry_run_counts_what_is_damaged_and_mends_nothing(bench: Bench) -> None:
+    """The ingest that follows does what it said."""
+    (bench.segment / "vector_storage/vectors/status.dat").unlink()
+    for dry_run in (True, True, False):
+        assert bench.ingest(dry_run=dry_run).collections[0].counts["added"] == 12
+    assert len(bench.stored()) == 12
+
+
+def test_reading_leaves_a_true_list_true(bench: Bench) -> None:
+    """Loading a shard touches its files; the next ingest need not look into it for that."""
+    for _ in range(2):
+        with bench.open() as collection:
+            assert collection.is_listed
+            assert collection.count() == 12
+    with bench.open() as collection:
+        assert collection.is_listed
+
+
+def test_a_point_that_lost_its_vector_is_an_error_of_the_store(bench: Bench) -> None:
+    """Whoever asks for it; no error of Python's."""
+    (bench.segment / "vector_storage/vectors/status.dat").unlink()
+    with bench.open() as collection, pytest.raises(StoreError, match=r"the files are damaged"):
+        collection.vectors([next(iter(collection.scan())).id])
+
+
+def test_a_point_that_lost_its_payload_is_an_error_of_the_store(bench: Bench) -> None:
+    """It says which, and what takes its image in again."""
+    shutil.rmtree(bench.segment / "payload_storage")
+    with bench.open() as collection, pytest.raises(StoreError, match=r"has lost what it carried.*ingest run"):
+        list(collection.scan())
+
+
+def as_folder(file: Path) -> None:
+    """A folder with something in it, under a file's name."""
+    file.unlink()
+    (file / "deep").mkdir(parents=True)
+    (file / "deep/file").touch()
+
+
+def other_types(file: Path) -> None:
+    """SQLite takes any value anywhere."""
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE points SET bytes = 'many', mtime_ns = x'00', sha256 = 7")
+    database.close()
+
+
+def other_version(file: Path) -> None:
+    """Of the table."""
+    with sqlite3.connect(file) as database:
+        database.execute("PRAGMA user_version = 9")
+    database.close()
+
+
+def flip(file: Path) -> None:
+    """Other bytes after the header."""
+    with file.open("rb+") as stream:
+        stream.seek(4096)
+        stream.write(os.urandom(file.stat().st_size - 4096))
+
+
+LISTS: dict[str, Callable[[Path], object]] = {
+    "a folder": as_folder,
+    "empty": lambda file: file.write_bytes(b""),
+    "gone": Path.unlink,
+    "cut": cut,
+    "flipped": flip,
+    "other types": other_types,
+    "another version's": other_version,
+    "read-only": lambda file: file.chmod(0o444),
+}
+
+
+@pytest.mark.parametrize("is_noted", [False, True])
+@pytest.mark.parametrize("damage", LISTS)
+def test_a_damaged_list_is_made_anew(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    draw: Callable[..., list[Path]],
+    damage: str,
+    is_noted: bool,
+) -> None:
+    """It is a cache: never an error, even where the mark beside it says that it is true."""
+    LISTS[damage](bench.collection / "points.db")
+    if is_noted:
+        with bench.open() as collection:
+            mark = collection._fingerprint()  # noqa: SLF001 - what only damage that no time shows comes to
+        written = bench.collection / "points.listed"
+        written.write_text(f'{{"points": 12, "files": "{mark}"}}')
+    os.utime(bench.folder / "data/a/02.png", ns=(1, 1))
+    draw(bench.folder / "data", "c/new.png")
+    counts = bench.ingest().collections[0].counts
+    assert (counts["added"], counts["unchanged"]) == (1, 12)
+    monkeypatch.setattr("qdrant_edge.EdgeShard.load", lambda _: pytest.fail("loaded"))
+    assert bench.ingest().collections[0].counts["unchanged"] == 13
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "null", '{"points": "x"}', "\0", None])
+def test_a_mark_that_cannot_be_read_is_none(bench: Bench, damage: str | None) -> None:
+    """Whatever is in its place, a folder too; so is the empty one of an earlier version."""
+    mark = bench.collection / "points.listed"
+    if damage is None:
+        as_folder(mark)
+    else:
+        mark.write_text(damage)
+    with bench.open() as collection:
+        assert not collection.is_listed
+    assert bench.ingest().collections[0].counts["unchanged"] == 12
+    with bench.open() as collection:
+        assert collection.is_listed
+
+
+def test_the_list_of_another_collection_is_not_believed(
+    make_bench: Callable[[Distance], Bench], tmp_path: Path
+) -> None:
+    """With its mark or without: it is not of these files."""
+    bench = make_bench(Distance.COSINE)
+    other = tmp_path / "other"
+    shutil.copytree(bench.collection, other)
+    os.utime(bench.folder / "data/a/02.png", ns=(1, 1))
+    (bench.folder / "data/b/01.png").unlink()
+    bench.ingest(prune=True)
+    before = bench.stored()
+    for names in (["points.db"], ["points.db", "points.listed"]):
+        for name in names:
+            shutil.copy2(other / name, bench.collection / name)
+        assert bench.ingest().collections[0].counts == {"unchanged": 11, "removed": 0}
+        assert bench.stored() == before
