@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from exporter.export import ModelSpec, calibrated, export_to
-from exporter.models import ModelFile, known_models, ready_model
+from exporter.export import ModelSpec, calibrated, export_to, standing_model
+from exporter.models import ModelFile, known_models, model_at_hand, ready_model
 from lookalike.backbones import BACKBONES
 from lookalike.console import (
     StderrReporter,
@@ -198,7 +198,8 @@ def _verified(
 
     folder = _folder(pictures, "--pictures")
     spec = _calibrated(spec, calibrate or pictures, settings, reporter)
-    model, comparison = ready_model(spec, settings=settings, reporter=reporter), None
+    model = standing_model(spec, settings) or ready_model(spec, settings=settings, reporter=reporter)
+    comparison = None
     if spec.precision is not Precision.FP32:
         fp32 = ready_model(spec.in_fp32, settings=settings, reporter=reporter)
         comparison = Comparison(fp32=fp32, pictures=folder)
@@ -213,7 +214,8 @@ def _verified_head(
     from exporter.verify import verify_headed_model
 
     head = named_head(name, settings)
-    model = ready_model(head, settings=settings, reporter=reporter)
+    model = model_at_hand(head.identity, settings, precision=head.base.precision, by_card=True)
+    model = model or ready_model(head, settings=settings, reporter=reporter)
     spec = replace(ModelSpec.of_collection(head.base), precision=model.manifest.precision)
     base = ready_model(spec, settings=settings, reporter=reporter)
     return model, verify_headed_model(model, head, base)

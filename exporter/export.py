@@ -326,8 +326,13 @@ def _alone(settings: Settings, reporter: Reporter) -> Iterator[None]:
         yield
 
 
-def _known_model(spec: ModelSpec, settings: Settings) -> ModelFile | None:
-    fitting = (model for model in known_models(settings) if _fits(model, spec))
+def standing_model(spec: ModelSpec, settings: Settings) -> ModelFile | None:
+    """What lies where the model of a spec should, whatever it is: to be looked into, not to be used."""
+    return _known_model(spec, settings, by_card=True)
+
+
+def _known_model(spec: ModelSpec, settings: Settings, *, by_card: bool = False) -> ModelFile | None:
+    fitting = (model for model in known_models(settings, by_card=by_card) if _fits(model, spec))
     return next((model for model in fitting if _same_source(model, spec.weights)), None)
 
 

@@ -22,6 +22,7 @@ from lookalike.manifest import (
     ModelManifest,
     Precision,
 )
+from lookalike.memory import comes_of_memory
 from lookalike.model_file import read_metadata
 from lookalike.pictures.decoding import preprocessing_id
 from lookalike.settings import Settings
@@ -62,7 +63,11 @@ def ready_model(
 
 
 def model_at_hand(
-    identity: ModelIdentity, settings: Settings, *, precision: Precision = Precision.FP32
+    identity: ModelIdentity,
+    settings: Settings,
+    *,
+    precision: Precision = Precision.FP32,
+    by_card: bool = False,
 ) -> ModelFile | None:
     """The model of an identity, of several that of this precision; None where there is none.
 
@@ -70,14 +75,17 @@ def model_at_hand(
     """
     current = [
         model
-        for model in known_models(settings)
+        for model in known_models(settings, by_card=by_card)
         if model.manifest.identity == identity and model.manifest.graph_revision == GRAPH_REVISION
     ]
     return min(current, key=lambda model: model.manifest.precision is not precision, default=None)
 
 
-def known_models(settings: Settings) -> list[ModelFile]:
-    """The models in `settings.models_dir`, by name; what cannot be read, or is another one, is not one."""
+def known_models(settings: Settings, *, by_card: bool = False) -> list[ModelFile]:
+    """The models in `settings.models_dir`, by name; what cannot be read, or is another one, is not one.
+
+    `by_card` takes a card's word for what lies beside it: to look into that, not to use it.
+    """
     models = []
     for card in sorted(settings.models_dir.glob("*.json")):
         path = card.with_suffix(".onnx")
@@ -85,7 +93,7 @@ def known_models(settings: Settings) -> list[ModelFile]:
             manifest = ModelManifest.from_json(parse_json(card.read_text(encoding="utf-8"))["manifest"])
         except (OSError, ValueError, KeyError, TypeError, ManifestError):
             continue
-        if path.is_file() and not other_in(path, manifest):
+        if path.is_file() and (by_card or not other_in(path, manifest)):
             models.append(ModelFile(path=path, manifest=manifest))
     return models
 
@@ -95,6 +103,8 @@ def other_in(path: Path, manifest: ModelManifest) -> str:
     try:
         return "; ".join(ModelManifest.from_metadata(read_metadata(path)).differences(manifest))
     except (OSError, ValueError, ManifestError) as error:
+        if comes_of_memory(error):
+            raise
         return f"no whole model of ours, {error}"
 
 

@@ -225,7 +225,9 @@ def _require_own_manifest(model: ModelFile) -> None:
     if METADATA_KEY not in properties:
         raise _MismatchError(f"{model.path} carries no manifest")
     if _manifest(properties[METADATA_KEY]) != model.manifest:
-        raise _MismatchError(f"{model.path} carries another manifest than the one beside it")
+        raise _MismatchError(
+            f"{model.path} carries another manifest than the one beside it; exporter run makes it again"
+        )
 
 
 def _manifest(text: str) -> ModelManifest | None:

@@ -20,6 +20,7 @@ from exporter import hdf5
 from exporter.network import Layer, Shape, SubNetwork
 from lookalike.errors import WeightsError
 from lookalike.manifest import WeightsKind
+from lookalike.memory import is_out_of_memory, memory_error
 
 if TYPE_CHECKING:
     import h5py
@@ -66,6 +67,8 @@ def open_weights(path: Path, kind: WeightsKind) -> Iterator[WeightsReader]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
+        if is_out_of_memory(error):
+            raise memory_error(error, f"opening {path}") from error
         raise WeightsError(_why_not_hdf5(path, error)) from error
     with file:
         yield KerasWeights(path, file)
@@ -123,6 +126,8 @@ class KerasWeights:
         try:
             yield
         except (OSError, RuntimeError, KeyError, ValueError, AttributeError, TypeError) as error:
+            if is_out_of_memory(error):
+                raise memory_error(error, what) from error
             raise WeightsError(f"{what} ({error}); fetch it again") from error
 
     def _read(self, dataset: "hdf5.Named", layer: str, variable: str, shape: Shape) -> FloatArray:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, cast
 import typer
 from typer.core import TyperGroup
 
-from lookalike.errors import INTERRUPTED_EXIT_CODE, LookalikeError
+from lookalike.errors import INTERRUPTED_EXIT_CODE, LookalikeError, PictureError
 from lookalike.files import is_full
+from lookalike.memory import ADVICE, comes_of_memory, is_out_of_memory
 from lookalike.start import INTERRUPTED, raise_on_interrupt
 from lookalike.text import json_line, one_line
 
@@ -227,8 +228,6 @@ def run_command(app: typer.Typer) -> NoReturn:
     try:
         raise_on_interrupt()
         exit_code = _exit_code_of(app)
-    except LookalikeError as error:
-        _fail(str(error), error.exit_code)
     except _WrongUsage as error:
         _say_usage(error)
         sys.exit(error.exit_code)
@@ -237,12 +236,8 @@ def run_command(app: typer.Typer) -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more when it ends
         sys.exit(1)
-    except OSError as error:
-        _fail(_os_message(error), 1)
-    except MemoryError:
-        _fail("out of memory; a smaller --batch-size needs less", 1)
     except Exception as error:  # noqa: BLE001 - the last line of defence; --verbose shows where
-        _fail(f"{type(error).__name__}: {error} (--verbose shows where)", 1)
+        _fail(*_last_words(error))
     sys.exit(exit_code)
 
 
@@ -294,6 +289,32 @@ def _say_usage(error: Any) -> None:  # noqa: ANN401 - as above
 def _say_lines(text: str) -> None:
     for line in text.rstrip("\n").split("\n"):
         say(line)
+
+
+def _last_words(error: Exception) -> tuple[str, int]:
+    """What to say of an error, and the exit code that it ends the command with."""
+    if _is_of_memory(error):
+        return _memory_message(error), 1
+    if isinstance(error, LookalikeError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        return _os_message(error), 1
+    return f"{type(error).__name__}: {error} (--verbose shows where)", 1
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """An image that takes more than there is says so itself, and leaves the others alone."""
+    if isinstance(error, PictureError):
+        return False
+    return comes_of_memory(error) if isinstance(error, LookalikeError) else is_out_of_memory(error)
+
+
+def _memory_message(error: Exception) -> str:
+    """Without what an error of ours says to do, which is for other causes."""
+    while not isinstance(error, MemoryError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    what = (str(error).splitlines() or [""])[0]
+    return f"out of memory: {what}; {ADVICE}" if what else f"out of memory; {ADVICE}"
 
 
 def _os_message(error: OSError) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lookalike.errors import ManifestError, ModelError
 from lookalike.manifest import ModelManifest, Precision
+from lookalike.memory import is_out_of_memory, memory_error
 from lookalike.pictures.decoding import Pixels
 from lookalike.providers import CPU, OpenedSession, ProviderChoice, first_line, open_session
 from lookalike.settings import Settings
@@ -86,14 +87,17 @@ class Embedder:
         """float32 `[N, D]` for uint8 `[N, 224, 224, 3]` RGB.
 
         Raises:
-            ModelError: the provider failed, for want of memory as a rule.
+            MemoryError: the provider wants more of it than there is.
+            ModelError: the provider failed.
         """
         try:
             (vectors,) = self._session.run(None, {"images": np.asarray(pixels, dtype=np.uint8)})
         except Exception as error:
+            what = f"{self.provider} failed on {len(pixels)} images"
+            if is_out_of_memory(error):
+                raise memory_error(error, what) from error
             raise ModelError(
-                f"{self.provider} failed on {len(pixels)} pictures ({first_line(error)}); "
-                "a smaller --batch-size needs less memory"
+                f"{what} ({first_line(error)}); try another --provider, or see: exporter verify"
             ) from error
         return np.asarray(vectors, dtype=np.float32)
 

@@ -65,11 +65,11 @@ def output_path(
         OSError: nothing can be written there.
     """
     named = named_path(str(text), option)
-    if suffixes and named.suffix.lower() not in suffixes:
-        raise UsageError(f"{option}: {named} has to end in {', '.join(suffixes)}")
     target = Path(os.path.realpath(named))
     if target.is_dir():
         raise UsageError(f"{option}: {named} is a folder; name the file to write in it")
+    if suffixes and named.suffix.lower() not in suffixes:
+        raise UsageError(f"{option}: {named} has to end in {', '.join(filter(None, suffixes))}")
     if target.exists() and not target.is_file():
         raise UsageError(f"{option}: {named} is a device or a pipe; name a file, which is put there whole")
     check_outside_store(target, option)

@@ -18,6 +18,7 @@ from typing import Any
 
 from lookalike.cores import fewer_than_all
 from lookalike.errors import ModelError, ProviderError
+from lookalike.memory import is_out_of_memory, memory_error
 from lookalike.model_file import check_self_contained
 from lookalike.optimized import entry_of, kept, require_own
 
@@ -162,7 +163,9 @@ def _on_processor(path: Path, threads: int | None, kept_in: Path | None) -> Any:
         entry = entry_of(path, kept_in, runtime=load_runtime().__version__)
         try:
             return _kept_session(entry, path, threads)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, the model itself is there
+        except Exception as error:
+            if is_out_of_memory(error):  # the model itself takes as much
+                raise memory_error(error, f"loading {entry}") from error
             session = _session_to_keep(path, entry, threads)
     return session or _session(path, _options(threads), [CPU])
 
@@ -253,7 +256,9 @@ def _session(path: Path, options: Any, providers: list[str]) -> Any:  # noqa: AN
         raise _no_model(path, error) from error
 
 
-def _no_model(path: Path, error: Exception) -> ModelError:
+def _no_model(path: Path, error: Exception) -> ModelError | MemoryError:
+    if is_out_of_memory(error):
+        return memory_error(error, f"loading {path}")
     if not path.is_file():
         return ModelError(f"{path} is not there; exporter run makes it")
     return ModelError(f"{path} cannot be loaded ({first_line(error)}); remove it and try again")

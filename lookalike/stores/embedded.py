@@ -39,6 +39,13 @@ from lookalike.errors import (
 )
 from lookalike.files import is_full, parse_json, remove, sweep_partials, sync_folder, sync_tree, write_json
 from lookalike.manifest import CollectionManifest, Distance, StoredAs
+from lookalike.memory import (
+    address_space_limits,
+    is_out_of_memory,
+    memory_error,
+    require_address_space,
+    share_arenas,
+)
 from lookalike.stores.mark import Mark, fingerprint
 from lookalike.stores.points import (
     EVERYTHING,
@@ -73,6 +80,12 @@ SPARE_BYTES = 128 * 2**20
 SPARE_TO_OPEN_BYTES = 16 * 2**20
 """Kept free on the disk. The engine writes through memory maps, and a disk that is full then ends the
 whole process without a word (SIGBUS); it grows its files by 32 MB at a time, several of them at once."""
+
+ADDRESS_BYTES = 32 * 2**20
+ADDRESS_TO_OPEN_BYTES = 192 * 2**20
+ADDRESS_BYTES_A_CORE = 16 * 2**20
+"""Address space that the engine must find, in any call and, besides its mapped files, to open a shard, with
+threads of its own for each core. Where it finds none, its process stands still for ever, with the lock."""
 
 _SCAN_PAGE = 5_000
 _QUERIES_AT_ONCE = 64
@@ -138,6 +151,7 @@ class EmbeddedStore:
             _require_space(self.directory, SPARE_BYTES)
             partial = self._hidden(name)
             try:
+                _require_room_for_engine(partial, folder)
                 with _translated(folder):
                     shard = edge.EdgeShard.create(str(partial / _SHARD), _config(manifest))
                     _index_payloads(shard)
@@ -315,6 +329,7 @@ class EmbeddedCollection:
         import qdrant_edge as edge
 
         _require_space(self._folder, SPARE_TO_OPEN_BYTES)
+        _require_room_for_engine(self._folder / _SHARD, self._folder)
         with _translated(self._folder):
             shard = edge.EdgeShard.load(str(self._folder / _SHARD))
         try:
@@ -705,7 +720,8 @@ def _filter(where: PointFilter) -> "qdrant_edge.Filter | None":
 
 @contextmanager
 def _translated(folder: Path) -> Iterator[None]:
-    """The engine raises plain `Exception` for everything."""
+    """The engine raises plain `Exception` for everything, and may not be called where memory is short."""
+    require_address_space(ADDRESS_BYTES, f"the embedded engine on {folder}")
     try:
         yield
     except (LookalikeError, OSError, MemoryError):
@@ -717,6 +733,8 @@ def _translated(folder: Path) -> Iterator[None]:
             raise StoreLockedError(f"{folder} is in use by another program; end it and try again") from error
         if "No space left" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+        if is_out_of_memory(error):
+            raise memory_error(error, f"the embedded engine on {folder}") from error
         raise StoreError(
             f"the embedded engine failed on {folder}: {error}; if it fails again the files are damaged: "
             "remove the folder and ingest once more"
@@ -727,6 +745,17 @@ def _require_space(folder: Path, free_bytes: int) -> None:
     """The engine writes through memory maps: where the disk is full, it dies without a word."""
     if shutil.disk_usage(folder).free < free_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
+def _require_room_for_engine(shard: Path, folder: Path) -> None:
+    share_arenas()
+    require_address_space(_address_bytes(shard), f"opening {folder}")
+
+
+def _address_bytes(shard: Path) -> int:
+    """What a shard's files and the engine's threads take."""
+    files = sum(path.stat().st_size for path in shard.rglob("*") if path.is_file())
+    return files + ADDRESS_TO_OPEN_BYTES + ADDRESS_BYTES_A_CORE * (os.cpu_count() or 1)
 
 
 _CHILD = """
@@ -744,6 +773,12 @@ shard.close()
 
 def _run_child(shard: Path, on_wait: Callable[[], None]) -> None:
     """Runs the engine's optimizers over a closed shard in a process of their own."""
+    limits = [limit for limit in address_space_limits() if limit is not None]
+    if limits and min(limits) < (needed := 2 * _address_bytes(shard)):  # it writes its segments anew
+        raise MemoryError(
+            f"the index of {shard.parent} takes {needed // 2**20} MB of address space, which is not there; "
+            "everything can be searched without it, only slower"
+        )
     child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own program
         [sys.executable, "-P", "-c", _CHILD, str(shard), str(os.getpid())],
         stdin=subprocess.DEVNULL,

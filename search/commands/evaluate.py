@@ -6,7 +6,9 @@ from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from lookalike.console import Reporter, StderrReporter, Verbose, show, show_json
 from lookalike.errors import CollectionMissingError, UsageError
@@ -40,6 +42,9 @@ from search.quality.parts import PartFigures
 from search.quality.summary import ClassFigures, Evaluation, Fusion
 from search.ranking.fusion import FusionRule
 from search.ranking.vote import VoteRule
+
+WHOLE_TABLE_CLASSES = 100
+"""Up to which `--json` has all cells of the confusion: of 5,000 classes they would be 77 MB."""
 
 FIGURES = {
     "precision_at_1": "precision@1",
@@ -367,7 +372,7 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
             }
             for each in evaluation.classes
         ],
-        "confusion": {"classes": list(names), "neighbours": evaluation.confusion.tolist()},
+        "confusion": confusion_json(names, evaluation.confusion),
         "differences": [
             {
                 "to": each.one,
@@ -381,6 +386,16 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
         ],
         "fusion": evaluation.fusion and _fusion_json(evaluation.fusion),
         "indexed": evaluation.indexed and _index_json(evaluation.indexed),
+    }
+
+
+def confusion_json(names: Sequence[str], table: NDArray[np.int64]) -> dict[str, Any]:
+    """The cells that are not 0, by row and column; of few classes the whole table, too."""
+    rows, columns = np.nonzero(table)
+    return {
+        "classes": list(names),
+        "cells": np.stack([rows, columns, table[rows, columns]], axis=1).tolist(),
+        "neighbours": table.tolist() if len(names) <= WHOLE_TABLE_CLASSES else None,
     }
 
 

@@ -83,7 +83,7 @@ def neighbours(
     if exact and indexed:
         raise UsageError("--exact compares past the index, which --indexed asks; leave one of them out")
     write = _WRITERS[_format(table_format, output, as_json)]
-    output = output_path(output, "--output", TABLE_SUFFIXES) if output is not None else None
+    output = output_path(output, "--output", ("", *TABLE_SUFFIXES)) if output is not None else None
     where = PointFilter(class_name=class_name, dataset=dataset)
     reporter = StderrReporter()
     chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)

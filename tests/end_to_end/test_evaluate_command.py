@@ -59,7 +59,11 @@ def test_figures_are_those_of_the_stored_vectors(ingested: Any) -> None:
     right = np.mean([payload.class_name == other for payload, other in zip(payloads, nearest, strict=True)])
     assert found["precision_at_1"]["value"] == pytest.approx(right, abs=1e-9)
     assert found["accuracy"].keys() == {"majority", "nearer-ties", "nearest-class", "weighted"}
-    assert np.sum(found["confusion"]["neighbours"]) == 12 * 10
+    table = np.array(found["confusion"]["neighbours"])
+    assert table.sum() == 12 * 10
+    assert {tuple(cell) for cell in found["confusion"]["cells"]} == {
+        (row, column, table[row, column]) for row, column in zip(*np.nonzero(table), strict=True)
+    }
     for estimate in (found[key] for key in FIGURES):
         assert 0 <= estimate["low"] <= estimate["value"] <= estimate["high"] <= 1
 

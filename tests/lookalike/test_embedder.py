@@ -127,9 +127,9 @@ def test_a_model_that_takes_values_from_other_files_is_refused(model: ModelFile,
 
 
 def test_what_the_session_refuses_to_run_is_one_of_our_errors(model: ModelFile) -> None:
-    """A GPU whose memory is full raises the same way; this one is refused for its shape."""
+    """This one is for its shape; a smaller batch would not help, and is not advised."""
     embedder = Embedder.load(model.path, provider="cpu")
-    with pytest.raises(ModelError, match=r"CPUExecutionProvider failed on 2 pictures .*smaller --batch-size"):
+    with pytest.raises(ModelError, match=r"CPUExecutionProvider failed on 2 images .*exporter verify$"):
         embedder.embed(np.zeros((2, 9, 9, 3), np.uint8))
 
 
@@ -144,3 +144,25 @@ def test_a_model_that_is_not_the_expected_one_is_refused(model: ModelFile) -> No
         Embedder.load(model.path, provider="cpu", expected=other)
     newer = replace(manifest, exporter_version="9")
     assert Embedder.load(model.path, provider="cpu", expected=newer).manifest == manifest
+
+
+@pytest.mark.parametrize("said", ["[E:onnxruntime] std::bad_alloc", "CUDA failure 2: out of memory"])
+def test_a_provider_that_runs_out_of_memory_says_that(
+    model: ModelFile, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing of what may be damaged; a stand-in fails as the runtime does."""
+    embedder = Embedder.load(model.path, provider="cpu")
+    monkeypatch.setattr(embedder, "_session", Failing(RuntimeError(said)))
+    with pytest.raises(MemoryError, match=f"{CPU} failed on 2 images"):
+        embedder.embed(random_pixels(2))
+
+
+class Failing:
+    """In the place of a session: every run ends in an error."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def run(self, *_: object) -> None:
+        """Raises it."""
+        raise self._error

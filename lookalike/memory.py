@@ -1,0 +1,120 @@
+"""Running out of memory: told from damage, and prevented where it would not end.
+
+What runs out may be the machine's memory or what a shell, a batch system or a service may have of it (`ulimit
+-v`, `ulimit -d`). Each library says so in words of its own. What a container may have is watched by the
+kernel, which ends the process without a word.
+"""
+
+import ctypes
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+ADVICE = (
+    "free some, raise the limit (ulimit -v, or the batch system's), or take fewer at a time with a smaller "
+    "--batch-size"
+)
+"""What to do, for people."""
+
+_SAID = re.compile(
+    r"out of memory|\(os error 12\)|cannot allocate memory|can't allocate|bad[_ ]alloc(ation)?\b"
+    r"|not enough memory|failed to allocate|unable to allocate|memory allocation|alloc_failed"
+    r"|failed to map segment|can't start new thread|thread pool.*\(os error 11\)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A thread that cannot be started wants memory for its stack, as a rule."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of a library, or what it came of, is that memory ran out, by its kind or its words.
+
+    For where the library is called: words of ours may hold the name of anything.
+    """
+    return any(_is_by_kind(each) or _says_so(each) for each in _chain(error))
+
+
+def comes_of_memory(error: BaseException) -> bool:
+    """Whether an error of ours came of one that says by its kind, not by its words, that memory ran out."""
+    return any(_is_by_kind(each) for each in _chain(error))
+
+
+def memory_error(error: BaseException, what: str) -> MemoryError:
+    """An error of a library as the one error that all of them stand for; `what` was being done."""
+    said = (str(error).splitlines() or [""])[0][:200]
+    return MemoryError(f"{what} ({said})" if said else what)
+
+
+def require_address_space(size: int, what: str) -> None:
+    """Refuses what would take more bytes of address space than the process may have.
+
+    For code that does not end in an error, but not at all, when it gets none.
+
+    Raises:
+        MemoryError: it would.
+    """
+    left = address_space_left()
+    if left is not None and left < size:
+        raise MemoryError(f"{what} takes {_in_mb(size)} of address space, and {_in_mb(left)} are left to it")
+
+
+@cache
+def share_arenas() -> None:
+    """Lets threads allocate from a few places together, where address space is limited.
+
+    glibc reserves 64 MB of it for each thread that allocates, used or not.
+    """
+    if sys.platform == "linux" and any(limit is not None for limit in address_space_limits()):
+        with suppress(AttributeError, OSError):
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+
+
+_M_ARENA_MAX = -8
+"""Of glibc's malloc.h."""
+
+
+def address_space_left() -> int | None:
+    """Bytes that the limits of the process leave; None where there are none, or nothing tells."""
+    if sys.platform != "linux":
+        return None
+    limits = address_space_limits()
+    if limits == (None, None):
+        return None
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    used = [int(pages[column]) * os.sysconf("SC_PAGE_SIZE") for column in (0, 5)]
+    return min(limit - size for limit, size in zip(limits, used, strict=True) if limit is not None)
+
+
+def address_space_limits() -> tuple[int | None, int | None]:
+    """Of all address space, and of that for data; what a child process starts with. None is no limit."""
+    if sys.platform == "win32":
+        return None, None
+    import resource
+
+    total, data = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
+    return tuple(None if each == resource.RLIM_INFINITY else each for each in (total, data))  # type: ignore[return-value]
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came of, one after the other."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _is_by_kind(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+
+
+def _says_so(error: BaseException) -> bool:
+    """An error of the system has a number, and in its words the name of a file."""
+    is_numbered = isinstance(error, OSError) and error.errno is not None
+    return not is_numbered and _SAID.search(str(error)) is not None
+
+
+def _in_mb(size: int) -> str:
+    return f"{max(size, 0) / 2**20:,.0f} MB"

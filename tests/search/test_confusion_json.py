@@ -1,0 +1,20 @@
+"""The confusion as `search evaluate --json` has it."""
+
+import numpy as np
+
+from search.commands.evaluate import confusion_json
+
+
+def test_the_confusion_of_many_classes_is_its_cells_alone() -> None:
+    """The whole table grows with the square of the classes, and nearly all of it is 0."""
+    table = np.diag(np.arange(1, 102))
+    table[3, 7] = 5
+    found = confusion_json([str(number) for number in range(101)], table)
+    assert found["neighbours"] is None
+    assert len(found["cells"]) == 102
+    assert [3, 7, 5] in found["cells"]
+    assert confusion_json(["a", "b"], np.array([[1, 0], [2, 3]])) == {
+        "classes": ["a", "b"],
+        "cells": [[0, 0, 1], [1, 0, 2], [1, 1, 3]],
+        "neighbours": [[1, 0], [2, 3]],
+    }
