@@ -192,6 +192,28 @@ def test_shares_sum_to_the_score_whatever_asks(
     assert SAME <= found["agreement"] <= 1 + EXACT
 
 
+def test_shares_sum_to_the_score_of_int8_graphs_and_short_vectors(
+    place: Place, make_shell: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    """Filled there and asked here: whole vectors give the score, whatever short ones are searched by."""
+    shell = make_shell(tmp_path)
+    pictures = str(place.shell.folder / "pictures")
+    model = ["--backbone", "vgg", "--layer", "block1_conv2", "--weights", str(shell.weights)]
+    fewer_bits = ["--precision", "int8", "--quantize", "int8"]
+    there = place.shell.environment | {"LOOKALIKE_HOME": shell.environment["LOOKALIKE_HOME"]}
+    done = shell("ingest", "run", pictures, *model, *fewer_bits, "--json", **there)
+    assert done.code == 0, done.err
+    assert done.json[0]["collections"][0]["provider"] == place.provider
+    query = str(place.shell.folder / "query.png")
+    hit = shell("search", "query", query, "--json").json[0]["hits"][0]
+    done = shell("search", "explain", query, hit["path"], "--json")
+    assert done.code == 0, done.err
+    [found] = done.json
+    assert (found["filled_on"], found["provider"]) == (place.provider, CPU)
+    for side in ("query_shares", "neighbour_shares"):
+        assert np.sum(found[side]) == pytest.approx(hit["score"], abs=EXACT)
+
+
 def test_neighbours_are_as_good_as_on_the_processor(place: Place, processor: Place) -> None:
     """One neighbour of ten may be another one, for one image of each class."""
     figures = [

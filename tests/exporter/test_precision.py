@@ -212,11 +212,11 @@ def test_int8_without_pictures_or_without_anything_to_quantize_is_refused(
     assert not list(home.home.rglob("*.onnx"))
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize(("precision", "least"), [("fp16", "98%"), ("int8", "95%")])
 def test_verify_compares_fewer_bits_with_fp32(
-    precision: str, spec: ModelSpec, int8: ModelSpec, home: Settings, pictures: Path
+    precision: str, least: str, spec: ModelSpec, int8: ModelSpec, home: Settings, pictures: Path
 ) -> None:
-    """Cosines and neighbours on the pictures given."""
+    """By the neighbours that they keep, on the pictures given; cosines are told."""
     wanted = int8 if precision == "int8" else replace(spec, precision=Precision.FP16)
     comparison = Comparison(fp32=_ready(spec, home), pictures=pictures)
     (check,) = (
@@ -226,7 +226,16 @@ def test_verify_compares_fewer_bits_with_fp32(
     )
     assert check.outcome is Outcome.OK
     assert "cosine to fp32 at least" in check.detail
-    assert "of the 10 nearest are the same" in check.detail
+    assert f"of the 10 nearest are the same (at least {least})" in check.detail
+
+
+def test_fp16_without_pictures_is_compared_by_its_vectors(spec: ModelSpec, home: Settings) -> None:
+    """Noise has no neighbours to go by."""
+    wanted = replace(spec, precision=Precision.FP16)
+    comparison = Comparison(fp32=_ready(spec, home), pictures=None)
+    checks = {check.name: check for check in verify_model(_ready(wanted, home), wanted, comparison).checks}
+    assert checks["fp32 side by side"].outcome is Outcome.OK
+    assert "(each at least 0.9999), 3 pictures of noise" in checks["fp32 side by side"].detail
 
 
 def _calibrated(spec: ModelSpec, folder: Path, home: Settings, *recorded: CollectionManifest) -> ModelSpec:
