@@ -10,10 +10,12 @@ from exporter.graph import OUTPUT
 from exporter.heads import Head, head_of
 from exporter.models import ModelFile, model_at_hand, place_for, ready_model
 from lookalike import __version__, locks
+from lookalike.backbones import backbone_named
 from lookalike.console import Reporter
 from lookalike.errors import ManifestError
 from lookalike.files import atomic_path, write_json
 from lookalike.manifest import METADATA_KEY, CollectionManifest, ModelIdentity, ModelManifest
+from lookalike.pictures.decoding import preprocessing_id
 from lookalike.settings import Settings
 
 HEAD_KEY = "lookalike-head"
@@ -27,8 +29,10 @@ def ready_headed_model(head: Head, *, settings: Settings, reporter: Reporter) ->
 
     Raises:
         WeightsError: the base's weights cannot be had.
-        ManifestError: they are not what they were when the head was fitted.
+        ManifestError: they are not what they were when the head was fitted, or pictures are prepared
+            otherwise now.
     """
+    _require_current(head)
     if (model := model_at_hand(head.identity, settings, precision=head.base.precision)) is not None:
         return model
     base = ready_model(ModelSpec.of_collection(head.base), settings=settings, reporter=reporter)
@@ -68,6 +72,18 @@ def model_of_headed_collection(
     """
     head = head_of(wanted.identity, settings, collection=wanted.collection)
     return ready_headed_model(head, settings=settings, reporter=reporter)
+
+
+def _require_current(head: Head) -> None:
+    """A head belongs to the vectors that it was fitted to; of a base made anew it has to be fitted again."""
+    then = head.base.identity.preprocessing
+    now = preprocessing_id(backbone_named(head.base.identity.backbone))
+    if then != now:
+        raise ManifestError(
+            f"the head {head.name} was fitted to pictures that were prepared as {then}, and this version "
+            f"prepares them as {now}; make the collections of its base anew with ingest rebuild, fit it "
+            f"again with exporter fit --collection NAME --name {head.name} --force, and rebuild its own"
+        )
 
 
 def _shown(identity: ModelIdentity) -> str:

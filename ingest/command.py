@@ -453,7 +453,10 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
 def _rebuild_text(report: RebuildReport) -> str:
     out = f", {len(report.left_out)} left out" if report.left_out else ""
     gone = f", {report.gone} whose images are away went with the old one" if report.gone else ""
-    return f"{report.name}: {report.points} points made anew in {report.took_s:.1f} s{out}{gone}"
+    how = (
+        f" ({report.taken_over} vectors taken over, {report.embedded} embedded)" if report.taken_over else ""
+    )
+    return f"{report.name}: {report.points} points made anew in {report.took_s:.1f} s{how}{out}{gone}"
 
 
 def _rebuild_refusal(report: RebuildReport) -> str:
@@ -480,6 +483,7 @@ def _rebuild_json(report: RebuildReport) -> dict[str, Any]:
         "left_out": [str(file) for file in report.left_out],
         "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
         "embedded": report.embedded,
+        "taken_over": report.taken_over,
         "took_ms": round(report.took_s * 1000),
     }
 

@@ -7,12 +7,14 @@ place. Interrupted, the same call goes on with what is staged.
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter import Head, ModelFile, ModelSpec, head_name, named_head, ready_model
 from ingest.labels import Label
 from ingest.run import IngestRequest, StopRequest, run_ingest
+from ingest.takeover import is_former, take_over
 from ingest.target import Dataset, new_manifest
 from lookalike.console import Reporter
 from lookalike.embedder import Embedder
@@ -22,7 +24,7 @@ from lookalike.pictures.decoding import MAX_PIXELS
 from lookalike.pictures.scan import Skipped
 from lookalike.settings import Settings
 from lookalike.stores.points import PointFilter
-from lookalike.stores.protocol import STAGED_SUFFIX, Store, staged_name
+from lookalike.stores.protocol import STAGED_SUFFIX, Store, opened_together, staged_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +46,9 @@ class RebuildReport:
 
     `gone_files` are those of images of the old collection that are not there, `left_out` those that are there
     and could not be taken in; `skipped` says why. Where there are any the old collection is not `replaced`,
-    unless that was forced. `embedded` counts
-    pictures, those of calls that were cut off left out. The new collection has no calibration; that the old
+    unless that was forced. `embedded` counts images, and `taken_over` those whose stored vectors serve, since
+    they are decoded as before; those of calls that were cut off are left out. The new collection has no
+    calibration; that the old
     one had one is `calibration_dropped`.
     """
 
@@ -57,6 +60,7 @@ class RebuildReport:
     skipped: list[Skipped] = field(default_factory=list)
     needed: Counter[str] = field(default_factory=Counter)
     embedded: int = 0
+    taken_over: int = 0
     interrupted: bool = False
     replaced: bool = False
     calibration_dropped: bool = False
@@ -77,7 +81,10 @@ def rebuild(
     reporter: Reporter,
     stop: StopRequest,
 ) -> RebuildReport:
-    """Embeds every picture of a collection again; each keeps the class that it has.
+    """Makes a collection of the same pictures; each keeps the class that it has.
+
+    All are embedded again, but for those of a collection of the former preparation that are decoded as they
+    were: their vectors are taken over.
 
     What its folders hold besides, because it is new or was left out of a sample, stays out.
 
@@ -218,6 +225,8 @@ class _Rebuild:
                 payload.path: Label(class_name=payload.class_name, synset=payload.synset)
                 for payload in payloads
             }
+        if source == self._name:
+            self._take_over(dataset, Path(root))
         request = IngestRequest(
             dataset=Dataset(name=dataset, root=Path(root)),
             specs=[spec],
@@ -237,6 +246,20 @@ class _Rebuild:
         self._report.needed += made.needed
         self._report.interrupted = made.interrupted
         return not made.interrupted
+
+    def _take_over(self, dataset: str, root: Path) -> None:
+        """Before the rest is embedded; Ctrl-C ends it at once, and the next call goes on from there."""
+        staged = staged_name(self._name)
+        if not is_former(self._store.manifest(self._name), self._store.manifest(staged)):
+            return
+        with ExitStack() as stack, self._reporter.bar(dataset, unit="images", total=None) as bar:
+            one, other = opened_together(
+                (self._name, staged), lambda name: stack.enter_context(self._store.open(name))
+            )
+            for count in take_over(dataset, root, old=one, staged=other, max_pixels=self._options.max_pixels):
+                self._stop.check()
+                self._report.taken_over += count
+                bar.advance(count)
 
     def _left(self) -> list[Path]:
         """The files of the old collection's points that the staged one has not."""

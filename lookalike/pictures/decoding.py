@@ -25,6 +25,8 @@ from lookalike.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike.pictures.costs import BYTES_A_PIXEL, MAX_SCANS, Budget, count_scans, decoding_bytes
 from lookalike.pictures.files import IN_MEMORY_BYTES
 from lookalike.pictures.formats import HEAD_BYTES, is_avif, is_heif, is_webp, unidentified
+from lookalike.pictures.rendering import Rendering, is_as_before, render
+from lookalike.pictures.samples import check_samples, unsupported
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,8 +52,11 @@ MAX_WHOLE_FILE_BYTES = 100 * 2**20
 REDUCED_SIDE = 4 * IMAGE_SIZE
 """JPEGs are decoded at a half, a quarter or an eighth of their size where this much of both sides is left."""
 
-PREPARATION = "crop-bicubic-224"
+PREPARATION = "crop-bicubic-224-srgb"
 """Named in the preprocessing id: two ways of preparing pictures are two spaces."""
+
+FORMER_PREPARATION = "crop-bicubic-224"
+"""Of versions that took every file for sRGB; most pictures give the same pixels (`decodes_as_before`)."""
 
 LARGE_BYTES = 64 * 2**20
 """What a picture takes that is given back to the system at once."""
@@ -76,8 +81,13 @@ def preprocessing_id(backbone: Backbone) -> str:
     return f"{PREPARATION}+{backbone.normalization}"
 
 
+def former_preprocessing_id(backbone: Backbone) -> str:
+    """What versions before named it."""
+    return f"{FORMER_PREPARATION}+{backbone.normalization}"
+
+
 def decode(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decodes a picture as a person sees it: upright, first frame, transparency on white.
+    """Decodes a picture as a colour-managed viewer shows it: upright, in sRGB, first frame, on a ground.
 
     `stream` is read from its beginning and can be sought in.
 
@@ -102,6 +112,21 @@ def decode_small(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MA
     return _guarded(stream, name, max_pixels, 2 * edge, small)
 
 
+def decodes_as_before(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> bool:
+    """Whether `decode` gives the pixels that it gave under `FORMER_PREPARATION`; in doubt it does not.
+
+    The header tells; pixels are decoded where some may be transparent.
+    """
+
+    def judge(image: "Image.Image", _full: tuple[int, int], _extent: Extent) -> bool:
+        return is_as_before(image)
+
+    try:
+        return _guarded(stream, name, max_pixels, REDUCED_SIDE, judge)
+    except PictureError:
+        return False
+
+
 Extent = tuple[float, float]
 T = TypeVar("T")
 Make = Callable[["Image.Image", tuple[int, int], Extent], T]
@@ -123,9 +148,10 @@ def _opened_and_made(
     stream: BinaryIO, head: bytes, name: str, max_pixels: int, side: int, make: Make[T], room: ExitStack
 ) -> T:
     """Takes what it needs of the budget into `room`, to be given back when nothing here is held any more."""
-    with _pillow().open(stream, formats=_formats(head, name)) as image:
+    with _opened(stream, head, name) as image:
         full = image.size
-        _check_header(image, name, max_pixels)
+        _check_pixels(name, full, max_pixels)
+        check_samples(image, name)
         extent = _reduce(image, side)
         needed = _bytes_needed(image, full, stream, name)
         _check_pixels(name, full, max_pixels * BYTES_A_PIXEL * full[0] * full[1] // needed)
@@ -133,6 +159,25 @@ def _opened_and_made(
         if needed >= LARGE_BYTES:
             room.callback(_give_back)
         return make(image, full, extent)
+
+
+def _opened(stream: BinaryIO, head: bytes, name: str) -> "Image.Image":
+    """The open picture, of which only the header was read.
+
+    Raises:
+        PictureError: its header is whole, and no decoder here takes such samples.
+    """
+    from PIL import UnidentifiedImageError
+
+    try:
+        return cast("Image.Image", _pillow().open(stream, formats=_formats(head, name)))
+    except UnidentifiedImageError:
+        if (what := unsupported(stream, head)) is None:
+            raise
+        raise PictureError(
+            f"{name} is {what}, which no decoder here reads; convert it to PNG",
+            reason=SkipReason.UNSUPPORTED_FORMAT,
+        ) from None
 
 
 def _give_back() -> None:
@@ -196,16 +241,6 @@ def _room_for_file(head: bytes, size: int, name: str) -> Iterator[None]:
 _ONE_LARGE_FILE = Lock()
 
 
-def _check_header(image: "Image.Image", name: str, max_pixels: int) -> None:
-    """Refuses by what the header says, before any pixel is decoded."""
-    _check_pixels(name, image.size, max_pixels)
-    if image.mode == "F":
-        raise PictureError(
-            f"{name} has floating-point pixels, whose range nobody knows; convert it to PNG",
-            reason=SkipReason.UNSUPPORTED_FORMAT,
-        )
-
-
 def _check_pixels(name: str, size: tuple[int, int], limit: int) -> None:
     width, height = size
     if width * height > limit:
@@ -251,62 +286,64 @@ def _working_bytes(image: "Image.Image") -> int:
 
 def _decoded(image: "Image.Image", full: tuple[int, int], extent: Extent) -> Picture:
     """The picture of an open file that is stored as `full` and decoded as `extent` pixels."""
-    _scale_key(image)
-    image.load()
+    image, rendering = render(image)
     turn = _turn(image)
-    square = _upright_square(image, extent, turn)
+    square = _upright_square(image, rendering, extent, turn)
     width, height = reversed(full) if turn in _ON_ITS_SIDE else full
     return Picture(pixels=np.asarray(square, dtype=np.uint8), width=width, height=height)
 
 
-def _upright_square(image: "Image.Image", extent: Extent, turn: str | None) -> "Image.Image":
+def _upright_square(
+    image: "Image.Image", rendering: Rendering, extent: Extent, turn: str | None
+) -> "Image.Image":
     """Turned and then scaled; a large picture the other way round, which may round to the next value."""
     if turn is None:
-        return prepare(image, extent)
+        return prepare(image, rendering, extent)
     way = _pillow().Transpose[turn]
     is_whole = extent[0] == image.width and extent[1] == image.height
     if is_whole and image.width * image.height <= WHOLE_PIXELS:
         whole = image.transpose(way)
-        return prepare(whole, whole.size)
-    return prepare(image, extent).transpose(way)
+        return prepare(whole, rendering, whole.size)
+    return prepare(image, rendering, extent).transpose(way)
 
 
 def _upright_small(image: "Image.Image", full: tuple[int, int], edge: int) -> "Image.Image":
     """All of the picture in a square of `edge` pixels; never larger than its file has it."""
-    _scale_key(image)
-    image.load()
+    image, rendering = render(image)
     turn = _turn(image)
     scale = min(1.0, edge / max(full))
-    width, height = (max(1, round(scale * side)) for side in full)
-    if not _is_plain(image):  # no second picture of its size, whatever its mode
+    sides = [max(1, round(scale * side)) for side in full]
+    if not rendering.is_plain:  # no second picture of its size, whatever its mode
         coarse = min(1.0, math.sqrt(WHOLE_PIXELS / (image.width * image.height)))
         if coarse < 1:
-            sides = max(1, int(coarse * image.width)), max(1, int(coarse * image.height))
-            image = image.resize(sides, _pillow().Resampling.NEAREST)
-        image = _on_white(image)
-    small = image.resize((width, height), _pillow().Resampling.BICUBIC).convert("RGB")
+            near = max(1, int(coarse * image.width)), max(1, int(coarse * image.height))
+            image = image.resize(near, _pillow().Resampling.NEAREST)
+        image = rendering.rgb(image)
+    small = image.resize(sides, _pillow().Resampling.BICUBIC)
+    if rendering.is_plain:
+        small = rendering.finish(small)
     return small if turn is None else small.transpose(_pillow().Transpose[turn])
 
 
-def prepare(image: "Image.Image", extent: Extent) -> "Image.Image":
+def prepare(image: "Image.Image", rendering: Rendering, extent: Extent) -> "Image.Image":
     """RGB: the shorter side scaled to the network's square, the centre cut out.
 
-    What is RGB or grey is scaled as it is. All else is made RGB first; where it is large in bands, which may
-    round to another value, so that there is never a second picture of its size.
+    What is plain is scaled as it is. All else is rendered first; where it is large in bands, which may round
+    to another value, so that there is never a second picture of its size.
     """
     side = min(extent)
     left, top = (extent[0] - side) / 2, (extent[1] - side) / 2
     box = (left, top, left + side, top + side)
-    if _is_plain(image):
-        return _scaled(image, box, IMAGE_SIZE).convert("RGB")
+    if rendering.is_plain:
+        return rendering.finish(_scaled(image, box, IMAGE_SIZE))
     if image.width * image.height <= WHOLE_PIXELS:
-        return _scaled(_on_white(image), box, IMAGE_SIZE)
+        return _scaled(rendering.rgb(image), box, IMAGE_SIZE)
     square = _pillow().new("RGB", (IMAGE_SIZE, IMAGE_SIZE))
     lines = _lines_a_band(side)
     for first in range(0, IMAGE_SIZE, lines):
         last = min(first + lines, IMAGE_SIZE)
         box = (left, top + side * first / IMAGE_SIZE, left + side, top + side * last / IMAGE_SIZE)
-        square.paste(_band(image, box, last - first), (0, first))
+        square.paste(_band(image, rendering, box, last - first), (0, first))
     return cast("Image.Image", square)
 
 
@@ -317,11 +354,6 @@ _BAND_PIXELS = 2_000_000
 _MIN_LINES = 4
 
 Box = tuple[float, float, float, float]
-
-
-def _is_plain(image: "Image.Image") -> bool:
-    """Whether scaling it first and making it RGB afterwards is the same."""
-    return image.mode in {"RGB", "L"} and not image.has_transparency_data
 
 
 def _lines_a_band(side: float) -> int:
@@ -335,14 +367,14 @@ def _reach(side: float) -> float:
     return 2 * max(1.0, side / IMAGE_SIZE) + 1
 
 
-def _band(image: "Image.Image", box: Box, lines: int) -> "Image.Image":
+def _band(image: "Image.Image", rendering: Rendering, box: Box, lines: int) -> "Image.Image":
     """`box` of the picture as RGB `[lines, 224]`, with what the filter sees of its surroundings."""
     reach = _reach(box[2] - box[0])
     left, top = max(0, math.floor(box[0] - reach)), max(0, math.floor(box[1] - reach))
     right, bottom = math.ceil(box[2] + reach), math.ceil(box[3] + reach)
     part = image.crop((left, top, min(right, image.width), min(bottom, image.height)))
     moved = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
-    return _scaled(_on_white(part), moved, lines)
+    return _scaled(rendering.rgb(part), moved, lines)
 
 
 def _scaled(image: "Image.Image", box: Box, lines: int) -> "Image.Image":
@@ -373,46 +405,6 @@ _TURNS: dict[object, str] = {
 """EXIF's orientation -> what undoes it (CIPA DC-008, Orientation)."""
 
 _ON_ITS_SIDE = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
-
-
-def _scale_key(image: "Image.Image") -> None:
-    """Makes the colour that a PNG calls transparent one of the 8 bits that Pillow gives its pixels."""
-    key, raw = image.info.get("transparency"), _raw_mode(image)
-    if raw in _GREY_STEPS and isinstance(key, int):
-        steps = _GREY_STEPS[raw]
-        image.info["transparency"] = (key & steps) * (255 // steps)
-    if raw == "RGB;16B" and isinstance(key, tuple):
-        image.info["transparency"] = tuple(value >> 8 for value in key)
-
-
-_GREY_STEPS = {"L;2": 3, "L;4": 15}
-
-
-def _raw_mode(image: "Image.Image") -> str:
-    """How the pixels of a PNG are stored."""
-    tiles = getattr(image, "tile", None)
-    return str(tiles[0].args) if image.format == "PNG" and tiles else ""
-
-
-def _on_white(image: "Image.Image") -> "Image.Image":
-    """RGB whatever the mode: wide greys are scaled down, not clipped, and what is clear is laid on white."""
-    if image.mode.startswith("I;16") or image.mode == "I":
-        return _narrowed(image).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-        white = _pillow().new("RGBA", rgba.size, "white")
-        return cast("Image.Image", _pillow().alpha_composite(white, rgba).convert("RGB"))
-    return image.convert("RGB")
-
-
-def _narrowed(image: "Image.Image") -> "Image.Image":
-    """16 bits of grey become 8; `I` is how Pillow shows what some files call 32 bits."""
-    values = np.asarray(image)
-    narrow = (values if values.dtype == np.uint16 else values.clip(0, 65_535)) >> 8
-    key = image.info.get("transparency")
-    if isinstance(key, int):
-        narrow[values == key] = 255
-    return cast("Image.Image", _pillow().fromarray(narrow.astype(np.uint8)))
 
 
 @cache

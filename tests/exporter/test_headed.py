@@ -15,6 +15,7 @@ from exporter.heads import named_head, write_head
 from exporter.verify import Outcome, verify_headed_model
 from lookalike.console import Quiet
 from lookalike.embedder import Embedder
+from lookalike.errors import ManifestError
 from lookalike.manifest import Precision
 from lookalike.settings import Settings
 
@@ -73,6 +74,19 @@ def test_the_graph_gives_what_numpy_makes_of_the_bases_vectors(
     assert model.manifest.identity == head.identity
     assert model.manifest.identity.precision == base.manifest.identity.precision
     assert model.manifest.quantization == base.manifest.quantization
+
+
+def test_a_head_of_pictures_that_were_prepared_otherwise_has_to_be_fitted_again(
+    head: Head, model: ModelFile, home: Settings
+) -> None:
+    """Even where its model is there: the pictures that it would be given are others."""
+    assert model.path.is_file()
+    former = replace(head.base.identity, preprocessing="crop-bicubic-224+caffe")
+    old = replace(head, base=replace(head.base, identity=former))
+    with pytest.raises(
+        ManifestError, match=r"ingest rebuild.*exporter fit --collection NAME --name pets --force"
+    ):
+        ready_model(old, settings=home, reporter=Quiet())
 
 
 def test_a_kept_optimized_graph_gives_the_same_vectors(model: ModelFile, tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """Making a collection anew: the old one serves until the new one is whole."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from qdrant_client import QdrantClient, models
 
 from exporter import ModelSpec
@@ -19,6 +22,7 @@ from ingest.removal import holdings, remove_dataset
 from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from ingest.status import collection_statuses
 from ingest.target import Dataset
+from lookalike.backbones import VGG16
 from lookalike.calibration import Calibration
 from lookalike.console import Quiet
 from lookalike.errors import (
@@ -29,9 +33,11 @@ from lookalike.errors import (
     UsageError,
 )
 from lookalike.manifest import Distance, StoredAs
+from lookalike.pictures.decoding import former_preprocessing_id
+from lookalike.pictures.profiles import SRGB_CHROMATICITIES, matrix_profile
 from lookalike.settings import Settings
 from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.points import FloatVector, Payload
+from lookalike.stores.points import FloatVector, ImagePoint, Payload
 from lookalike.stores.protocol import staged_name
 from lookalike.stores.server import ServerCollection, ServerStore
 
@@ -85,11 +91,11 @@ class Rebuilds:
             stop=stop or StopRequest(),
         )
 
-    def age(self) -> None:
+    def age(self, preprocessing: str = "squash-nearest-32") -> None:
         """Makes the collection one of another preprocessing."""
         manifest = self.store.directory / self.name / "manifest.json"
         data = json.loads(manifest.read_text(encoding="utf-8"))
-        data["identity"]["preprocessing"] = "squash-nearest-32"
+        data["identity"]["preprocessing"] = preprocessing
         manifest.write_text(json.dumps(data), encoding="utf-8")
 
     def stored(self) -> dict[str, tuple[Payload, FloatVector]]:
@@ -129,6 +135,69 @@ def test_a_collection_of_another_version_is_made_anew(rebuilds: Rebuilds) -> Non
     assert manifest.datasets == {name: str(root) for name, root in rebuilds.roots.items()}
     assert not list(rebuilds.store.directory.glob(".*"))
     rebuilds.ingest("one", {"cat/1.png": "tiger"})
+
+
+FORMER = former_preprocessing_id(VGG16)
+
+
+def mark_vectors(rebuilds: Rebuilds) -> dict[str, FloatVector]:
+    """Gives every point a vector that no network would, so that it can be told where it came from."""
+    random = np.random.default_rng(0)
+    with rebuilds.store.open(rebuilds.name) as collection:
+        payloads = list(collection.scan())
+        length = rebuilds.store.manifest(rebuilds.name).identity.dimension
+        vectors = random.normal(size=(len(payloads), length)).astype(np.float32)
+        points = [ImagePoint(payload=p, vector=v) for p, v in zip(payloads, vectors, strict=True)]
+        collection.upsert(points)
+    return {key: vector for key, (_, vector) in rebuilds.stored().items()}
+
+
+def test_vectors_of_images_that_are_decoded_as_before_are_taken_over(rebuilds: Rebuilds) -> None:
+    """The rest is embedded: what has a profile, and what is not what it was when it was embedded."""
+    one, profile = rebuilds.roots["one"], matrix_profile(1.0, SRGB_CHROMATICITIES)
+    with Image.open(one / "cat/1.png") as image:
+        image.save(one / "cat/1.png", icc_profile=profile)
+    rebuilds.ingest("one", {"cat/1.png": "tiger"})
+    before = mark_vectors(rebuilds)
+    rebuilds.age(FORMER)
+    with pytest.raises(ManifestError, match=rf"crop-bicubic-224\+.*ingest rebuild {rebuilds.name}"):
+        rebuilds.ingest("one", {})
+    changed = one / "dog/1.png"
+    status = changed.stat()
+    changed.write_bytes((one / "dog/2.png").read_bytes())
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    report = rebuilds.rebuild()
+    assert (report.points, report.taken_over, report.embedded) == (10, 8, 1)  # dog/1 is now a copy of dog/2
+    after = rebuilds.stored()
+    moved = {key for key in before if not np.allclose(before[key], after[key][1], atol=1e-6)}
+    assert moved == {"one:cat/1.png", "one:dog/1.png"}
+    assert after["one:cat/1.png"][0].class_name == "tiger"
+    rebuilds.ingest("one", {"cat/1.png": "tiger"})
+    assert rebuilds.rebuild().taken_over == 0
+
+
+@pytest.mark.parametrize("after", [1, 5])
+def test_a_rebuild_that_was_interrupted_takes_over_what_is_left(rebuilds: Rebuilds, after: int) -> None:
+    """In the first dataset or between the two; nothing is embedded."""
+    before = mark_vectors(rebuilds)
+    rebuilds.age(FORMER)
+    stop = StopRequest()
+    with suppress(KeyboardInterrupt):
+        rebuilds.rebuild(stop, StoppingLater(stop, after))
+    assert rebuilds.store.manifest(rebuilds.name).identity.preprocessing == FORMER
+    report = rebuilds.rebuild()
+    assert (report.points, report.taken_over, report.embedded) == (10, 5, 0)
+    for key, (_, vector) in rebuilds.stored().items():
+        np.testing.assert_allclose(vector, before[key], atol=1e-6)
+
+
+def test_vectors_of_gone_and_of_broken_images_are_not_taken_over(rebuilds: Rebuilds) -> None:
+    """They are counted as without it."""
+    rebuilds.age(FORMER)
+    (rebuilds.roots["one"] / "cat/1.png").unlink()
+    (rebuilds.roots["one"] / "cat/2.png").write_bytes(b"no picture")
+    report = rebuilds.rebuild()
+    assert (report.replaced, report.taken_over, report.gone, len(report.left_out)) == (False, 8, 1, 1)
 
 
 def test_synsets_are_kept_and_what_was_left_out_stays_out(
@@ -355,7 +424,9 @@ def test_status_says_what_is_of_another_version_and_what_was_begun(rebuilds: Reb
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 2))
     (status,) = collection_statuses(rebuilds.store, Quiet())
-    assert status.outdated == ["preprocessing is squash-nearest-32 there and crop-bicubic-224+caffe here"]
+    assert status.outdated == [
+        "preprocessing is squash-nearest-32 there and crop-bicubic-224-srgb+caffe here"
+    ]
     assert status.rebuild_begun
 
 

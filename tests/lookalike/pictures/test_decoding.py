@@ -157,7 +157,7 @@ def test_the_centre_is_cut_out_of_a_picture_and_keeps_its_proportions() -> None:
 def test_each_backbone_names_its_own_preprocessing() -> None:
     """The preparation of the picture and what the graph does to it are part of the identity."""
     names = [preprocessing_id(RESNET101V2), preprocessing_id(VGG16)]
-    assert names == ["crop-bicubic-224+tf", "crop-bicubic-224+caffe"]
+    assert names == ["crop-bicubic-224-srgb+tf", "crop-bicubic-224-srgb+caffe"]
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)
@@ -300,7 +300,7 @@ def test_a_palette_may_be_transparent_too(
         (Image.new("I;16", (9, 9), 0xFFFF), "TIFF", WHITE),
         (Image.new("I;16B", (9, 9), 0x8000), "TIFF", (128, 128, 128)),
         (Image.new("I", (9, 9), 0x4000), "TIFF", (64, 64, 64)),
-        (Image.new("I", (9, 9), 1_000_000), "TIFF", WHITE),
+        (Image.new("I", (9, 9), 1_000_000), "TIFF", (244, 244, 244)),
         (Image.new("CMYK", (9, 9), (0, 255, 255, 0)), "TIFF", RED),
         (Image.new("CMYK", (9, 9), (0, 255, 255, 0)), "JPEG", RED),
         (Image.new("YCbCr", (9, 9), (100, 128, 128)), "TIFF", (100, 100, 100)),

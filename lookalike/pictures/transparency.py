@@ -1,0 +1,82 @@
+"""What transparent images are laid on: white, unless that hides what is visible of them."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Flags = NDArray[np.bool_]
+
+WHITE, BLACK, GREY = 255, 0, 128
+OPAQUE = 255
+
+CONTRAST = 32
+"""Levels of 255 by which a pixel must differ from its ground, in one of its colours, to be seen on it."""
+
+ENOUGH_ON_WHITE, ENOUGH_ON_BLACK = 0.5, 0.95
+"""Shares of what is visible that must be seen on a ground for it to be taken."""
+
+JUDGED_PIXELS = 1_000_000
+"""As many of an image are looked at; of larger ones every so-manieth."""
+
+
+def is_blank_alpha(image: "Image.Image") -> bool:
+    """Whether the fourth sample of a loaded image is no alpha: set nowhere, by a file that need not mean it.
+
+    Windows' tools write BMPs so. A TIFF says with a tag what its fourth sample is, or leaves it out.
+    """
+    if image.mode != "RGBA":
+        return False
+    is_doubtful = image.format == "BMP" or (
+        image.format == "TIFF" and _EXTRA_SAMPLES not in getattr(image, "tag_v2", {})
+    )
+    return is_doubtful and image.histogram()[3 * 256] == image.width * image.height
+
+
+_EXTRA_SAMPLES = 338
+
+
+def ground_for(image: "Image.Image") -> int:
+    """The level of grey, 0 to 255, on which RGBA is seen; what is wholly transparent counts nothing.
+
+    White where it shows half of what is visible, or half of its outline: a white shape with a black line
+    around it is seen on white. Else black where that shows nearly all, else grey. An image of which nothing
+    is visible is a white one.
+    """
+    rgba = np.asarray(image)
+    alpha = rgba[..., 3]
+    if alpha.min() == OPAQUE or not alpha.any():
+        return WHITE
+    on_white = rgba[..., :3].min(axis=2) <= WHITE - CONTRAST
+    if _share(on_white, alpha) >= ENOUGH_ON_WHITE or _share_of_outline(on_white, alpha) >= ENOUGH_ON_WHITE:
+        return WHITE
+    on_black = rgba[..., :3].max(axis=2) >= CONTRAST
+    return BLACK if _share(on_black, alpha) >= ENOUGH_ON_BLACK else GREY
+
+
+def _share(seen: Flags, weights: NDArray[Any]) -> float:
+    """Of the weights, 0 where there are none."""
+    total = int(weights.sum(dtype=np.int64))
+    return int(weights[seen].sum(dtype=np.int64)) / total if total else 0.0
+
+
+def _share_of_outline(seen: Flags, alpha: NDArray[np.uint8]) -> float:
+    """An outline is where alpha changes between two pixels; what is seen of it is the more opaque one."""
+    shares, steps = [], alpha.astype(np.int16)
+    for axis in (0, 1):
+        step = np.diff(steps, axis=axis)
+        before, after = (np.delete(seen, end, axis=axis) for end in (-1, 0))
+        shares.append((np.where(step > 0, after, before).ravel(), np.abs(step).ravel()))
+    flags, weights = (np.concatenate(parts) for parts in zip(*shares, strict=True))
+    return _share(flags, weights)
+
+
+def lay_on(image: "Image.Image", ground: int) -> "Image.Image":
+    """RGB, of RGBA on a ground."""
+    from PIL import Image
+
+    below = Image.new("RGBA", image.size, (ground, ground, ground, 255))
+    return Image.alpha_composite(below, image).convert("RGB")
