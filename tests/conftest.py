@@ -21,7 +21,9 @@ from PIL import Image, ImageDraw
 from warm_commands import WarmCommands
 
 from exporter import ModelSpec
+from exporter.weights import fingerprint, read_arrays
 from lookalike.calibration import Calibration, Curve, Reliability, Threshold
+from lookalike.manifest import WeightsKind
 from lookalike.settings import Settings
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
@@ -141,8 +143,20 @@ def write_weights() -> WriteWeights:
 
 @pytest.fixture(scope="session")
 def tiny_weights(write_weights: WriteWeights, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights for the taps `block1_conv1`, `block1_conv2` and `block1_pool` of VGG16: 64 values each."""
-    return write_weights(tmp_path_factory.mktemp("weights") / "tiny.h5")
+    """Weights for the taps `block1_conv1`, `block1_conv2` and `block1_pool` of VGG16: 64 values each.
+
+    Collections are called by them, so on a real server each process of the tests has its own.
+    """
+    seed = 0 if QDRANT_URL is None else os.getpid()
+    return write_weights(tmp_path_factory.mktemp("weights") / "tiny.h5", seed=seed)
+
+
+@pytest.fixture(scope="session")
+def own_names(tiny_weights: Path) -> str:
+    """How the collections of `tiny_spec` are called on a server that others use, but for the distance."""
+    network = ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights)).network
+    arrays = read_arrays(tiny_weights, WeightsKind.FILE, network)
+    return f"vgg16-block1_conv1-w{fingerprint(network, arrays)[:8]}-"
 
 
 @pytest.fixture

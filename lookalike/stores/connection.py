@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lookalike.errors import StoreError
 from lookalike.stores.address import GRPC_PORT, Secrets, ServerAddress, check_api_key
 from lookalike.stores.protocol import Say, unheard
+from lookalike.stores.reads import MessageReads, ModelReads
 from lookalike.stores.retries import Requests
 from lookalike.stores.server import ServerStore
 
@@ -56,12 +57,14 @@ def connect(url: str, *, api_key: str | None, say: Say = unheard) -> ServerStore
             raise
         grpc = False  # something else has the port; where HTTP fails too, its message counts
         version = _reach(address, requests, api_key=api_key, grpc=grpc)
+    client = _client(address, api_key=api_key, grpc=grpc, timeout_s=TIMEOUT_S)
     return ServerStore(
-        _client(address, api_key=api_key, grpc=grpc, timeout_s=TIMEOUT_S),
+        client,
         label=address.label,
         notices=_notices(address, secrets.hidden_in(version), api_key=api_key),
         say=say,
         secrets=secrets,
+        reads=MessageReads(client, timeout_s=TIMEOUT_S) if grpc else ModelReads(client),
     )
 
 

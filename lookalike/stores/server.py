@@ -50,6 +50,7 @@ from lookalike.stores.points import (
 )
 from lookalike.stores.protocol import STAGED_SUFFIX, Say, is_collection_name, staged_name, unheard
 from lookalike.stores.questions import filter_of, quantization_of, search_params
+from lookalike.stores.reads import Fields, ModelReads, Reads
 from lookalike.stores.retries import Requests
 
 if TYPE_CHECKING:
@@ -94,10 +95,12 @@ class ServerStore:
         notices: tuple[str, ...] = (),
         say: Say = unheard,
         secrets: Secrets = NO_SECRETS,
+        reads: Reads | None = None,
     ) -> None:
         self.label = label
         self.notices = notices
         self._client = client
+        self._reads = reads
         self._requests = Requests(label, say=say, secrets=secrets)
         self._leases: dict[str, Lease] = {}
 
@@ -336,12 +339,14 @@ class ServerCollection:
         manifest: CollectionManifest,
         *,
         requests: Requests,
+        reads: Reads | None = None,
         limits: Limits = NO_LIMITS,
     ) -> None:
         self.name = name
         self.manifest = manifest
         self._client = client
         self._requests = requests
+        self._reads = reads or ModelReads(client)
         self._limits = limits
         self._written = False
         self._outdates = False
@@ -430,62 +435,48 @@ class ServerCollection:
 
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
         """Page by page."""
-        for record in self._records("reading", where, fields=True):
-            yield Payload.from_json(record.payload or {})
+        for payload in self._payloads_of("reading", where, fields=True):
+            yield Payload.from_json(payload)
 
-    def _records(
-        self, what: str, where: PointFilter, *, fields: bool | list[str]
-    ) -> "Iterator[models.Record]":
+    def _payloads_of(self, what: str, where: PointFilter, *, fields: Fields) -> Iterator[Mapping[str, Any]]:
         """All matching points in the order of their ids, with these fields of their payloads."""
         offset, size = None, within(_SCAN_PAGE, self._limits.found)
         while True:
-            page = partial(
-                self._client.scroll,
-                self.name,
-                scroll_filter=filter_of(where, self._limits),
-                limit=size,
-                offset=offset,
-                with_payload=fields,
-            )
+            asked = filter_of(where, self._limits)
+            page = partial(self._reads.page, self.name, where=asked, limit=size, offset=offset, fields=fields)
             try:
-                records, offset = self._ask(what, page)
+                payloads, offset = self._ask(what, page)
             except TooLargeError:
                 if size == 1:
                     raise
                 size //= 2
                 continue
-            yield from records
+            yield from payloads
             if offset is None:
                 return
 
     def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
         """In answers about as large as what `upsert` sends."""
-
-        def read(part: Sequence[str]) -> "list[models.Record]":
-            return self._client.retrieve(self.name, part, with_payload=False, with_vectors=True)
-
         found: dict[str, FloatVector] = {}
         at_once = within(self._rows, self._limits.reads)
-        for records in self._answers("reading vectors from", ids, read, at_once=at_once):
-            found |= {str(record.id): np.asarray(record.vector, dtype=np.float32) for record in records}
+        read = partial(self._reads.vectors, self.name)
+        for vectors in self._answers("reading vectors from", ids, read, at_once=at_once):
+            found |= vectors
         return found
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
         """Thousands a request."""
-
-        def read(part: Sequence[str]) -> "list[models.Record]":
-            return self._client.retrieve(self.name, part, with_payload=True, with_vectors=False)
-
         found: dict[str, Payload] = {}
         at_once = within(_SCAN_PAGE, self._limits.reads)
-        for records in self._answers("reading", ids, read, at_once=at_once):
-            found |= {str(record.id): Payload.from_json(record.payload or {}) for record in records}
+        read = partial(self._reads.payloads, self.name)
+        for payloads in self._answers("reading", ids, read, at_once=at_once):
+            found |= {point: Payload.from_json(payload) for point, payload in payloads.items()}
         return found
 
     def count(self, where: PointFilter = EVERYTHING) -> int:
         """Exact, also where the server may only estimate: then all matching points are gone through."""
         if not self._limits.may_be_exact:
-            return sum(1 for _ in self._records("counting", where, fields=False))
+            return sum(1 for _ in self._payloads_of("counting", where, fields=False))
         found = filter_of(where, self._limits)
         return self._ask(
             "counting", lambda: self._client.count(self.name, count_filter=found, exact=True).count
@@ -496,22 +487,18 @@ class ServerCollection:
         values = self._facet(field) if self._limits.may_be_exact else None
         if values is not None:
             return tallied(values, points=self.count())
-        records = self._records("counting", EVERYTHING, fields=[field])
-        counts = Counter((record.payload or {}).get(field) or "" for record in records)
+        payloads = self._payloads_of("counting", EVERYTHING, fields=[field])
+        counts = Counter(payload.get(field) or "" for payload in payloads)
         return dict(sorted(counts.items()))
 
     def _facet(self, field: str) -> dict[str, int] | None:
         """The server's own counts; None where it may have left some out."""
         limit = within(_EVERY_VALUE, self._limits.found)
         try:
-            facet = self._ask(
-                "counting", lambda: self._client.facet(self.name, field, limit=limit, exact=True)
-            )
+            counts = self._ask("counting", partial(self._reads.facet, self.name, field, limit=limit))
         except TooLargeError:
             return None
-        if len(facet.hits) >= limit:
-            return None
-        return {str(hit.value): hit.count for hit in facet.hits}
+        return counts if len(counts) < limit else None
 
     def query(
         self, vector: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False

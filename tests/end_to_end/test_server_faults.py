@@ -43,14 +43,18 @@ COLOURS = ("crimson", "seagreen", "royalblue", "goldenrod")
 
 
 @pytest.fixture
-def pictures(shell: Shell, draw: Any, qdrant: Backend) -> Iterator[Path]:
+def own(own_names: str) -> str:
+    """The collection that an ingest makes; others may be on the server."""
+    return f"{own_names}euclid"
+
+
+@pytest.fixture
+def pictures(shell: Shell, draw: Any, qdrant: Backend, own: str) -> Iterator[Path]:
     """A folder of twelve; what became of them on a real server is removed in the end."""
     folder: Path = shell.folder / "pictures"
     draw(folder, *(f"{name}/{colour}.png" for name in ("a", "b", "c") for colour in COLOURS))
     yield folder
-    for described in qdrant.client.get_collections().collections:
-        if described.name.startswith("vgg16-block1_conv1-w"):
-            qdrant.client.delete_collection(described.name)
+    qdrant.client.delete_collection(own)
 
 
 def ingest(shell: Shell, proxy: FaultyProxy, *words: str) -> Done:
@@ -65,15 +69,8 @@ def ingest_impatiently(shell: Shell, proxy: FaultyProxy, *words: str) -> Done:
     return shell("python", "-c", IMPATIENT, *options, *shell.model, *words, **KEYS)
 
 
-def collection_in(qdrant: Backend) -> str:
-    """The one that an ingest has made."""
-    names = [described.name for described in qdrant.client.get_collections().collections]
-    return next(name for name in names if name.startswith("vgg16-block1_conv1-w"))
-
-
-def stored(qdrant: Backend) -> dict[str, Any]:
+def stored(qdrant: Backend, name: str) -> dict[str, Any]:
     """Path -> vector of all points; a path that is there twice would be seen."""
-    name = collection_in(qdrant)
     records, _ = qdrant.client.scroll(name, limit=1000, with_vectors=True)
     assert len(records) == qdrant.client.count(name).count
     assert len({record.payload["path"] for record in records}) == len(records)
@@ -92,7 +89,7 @@ def undisturbed(shell: Shell) -> dict[str, Any]:
 
 
 def test_a_server_that_is_restarted_costs_nothing(
-    shell: Shell, proxy: FaultyProxy, qdrant: Backend, pictures: Path
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, pictures: Path
 ) -> None:
     """Gone between two batches and back after a moment: one line says so, and nothing is missing."""
 
@@ -107,13 +104,13 @@ def test_a_server_that_is_restarted_costs_nothing(
     assert f"failed on {proxy.url}" in done.err
     assert "(try 2 of 5)" in done.err
     assert done.json[0]["collections"][0]["added"] == PICTURES
-    found, expected = stored(qdrant), undisturbed(shell)
+    found, expected = stored(qdrant, own), undisturbed(shell)
     assert found.keys() == expected.keys()
     assert all(np.allclose(found[path], expected[path], atol=1e-6) for path in expected)
 
 
 def test_a_server_that_stays_away_is_exit_5_and_the_run_can_be_repeated(
-    shell: Shell, proxy: FaultyProxy, qdrant: Backend, pictures: Path
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, pictures: Path
 ) -> None:
     """What was acknowledged before stays, what was not is done by the second run, nothing twice."""
 
@@ -128,44 +125,41 @@ def test_a_server_that_stays_away_is_exit_5_and_the_run_can_be_repeated(
     assert "(5 tries)" in done.err
     assert "docker compose up qdrant" in done.err
     assert "Traceback" not in done.err
-    acknowledged = stored(qdrant)
+    acknowledged = stored(qdrant, own)
     assert len(acknowledged) == 4
     proxy.open()
     done = ingest(shell, proxy, "--json")
     assert done.code == 0, done.err
     counts = done.json[0]["collections"][0]
     assert (counts["added"], counts["unchanged"]) == (PICTURES - 4, 4)
-    found = stored(qdrant)
+    found = stored(qdrant, own)
     assert len(found) == PICTURES
     assert all(np.array_equal(found[path], vector) for path, vector in acknowledged.items())
 
 
 def test_a_deleted_collection_is_exit_6_and_the_run_can_be_repeated(
-    shell: Shell, proxy: FaultyProxy, qdrant: Backend, pictures: Path
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, pictures: Path
 ) -> None:
     """It is not made anew behind the back of whoever deleted it; the next run does that."""
-    proxy.plan(
-        WRITES, wire.passing, wire.after(lambda: qdrant.client.delete_collection(collection_in(qdrant)))
-    )
+    proxy.plan(WRITES, wire.passing, wire.after(lambda: qdrant.client.delete_collection(own)))
     done = ingest(shell, proxy)
     assert done.code == 6, done.err
     assert "make it anew with: ingest run DIR" in done.err
-    assert qdrant.client.get_collections().collections == [] or qdrant.is_real
+    assert not qdrant.client.collection_exists(own)
     assert ingest(shell, proxy).code == 0
-    assert len(stored(qdrant)) == PICTURES
+    assert len(stored(qdrant, own)) == PICTURES
 
 
 def test_a_collection_of_another_size_is_exit_6_and_left_alone(
-    shell: Shell, proxy: FaultyProxy, qdrant: Backend, pictures: Path
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, pictures: Path
 ) -> None:
     """Somebody deletes it and makes their own while a batch is on its way: nothing is mixed."""
     from qdrant_client import models
 
     def swap() -> None:
-        name = collection_in(qdrant)
-        qdrant.client.delete_collection(name)
+        qdrant.client.delete_collection(own)
         vectors = models.VectorParams(size=8, distance=models.Distance.EUCLID)
-        qdrant.client.create_collection(name, vectors)
+        qdrant.client.create_collection(own, vectors)
 
     def swap_and_reset(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
         swap()
@@ -175,11 +169,11 @@ def test_a_collection_of_another_size_is_exit_6_and_left_alone(
     done = ingest(shell, proxy)
     assert done.code == 6, done.err
     assert "there 8 values a vector and no manifest, here 64 values" in done.err
-    assert stored(qdrant) == {}
+    assert stored(qdrant, own) == {}
 
 
 def test_a_vector_whose_point_is_removed_meanwhile_is_said(
-    shell: Shell, proxy: FaultyProxy, qdrant: Backend, pictures: Path
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, pictures: Path
 ) -> None:
     """A copy would take the stored vector of its original, which is gone when it is asked for."""
     from qdrant_client import models
@@ -191,7 +185,7 @@ def test_a_vector_whose_point_is_removed_meanwhile_is_said(
     def remove() -> None:
         of_path = models.FieldCondition(key="path", match=models.MatchValue(value="a/crimson.png"))
         selected = models.FilterSelector(filter=models.Filter(must=[of_path]))
-        qdrant.client.delete(collection_in(qdrant), selected)
+        qdrant.client.delete(own, selected)
 
     proxy.plan(r"POST .*/points$", wire.after(remove))
     done = ingest(shell, proxy)
@@ -199,11 +193,11 @@ def test_a_vector_whose_point_is_removed_meanwhile_is_said(
     assert "a/zcopy.png" in done.err
     assert "run the same command again" in done.err
     assert ingest(shell, proxy).code == 0
-    assert len(stored(qdrant)) == PICTURES + 1
+    assert len(stored(qdrant, own)) == PICTURES + 1
 
 
 def test_ctrl_c_in_a_wait_is_exit_130_at_once(
-    shell: Shell, proxy: FaultyProxy, qdrant: Backend, pictures: Path
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, pictures: Path
 ) -> None:
     """Not after the wait, and without a second Ctrl-C."""
     proxy.plan(WRITES, wire.passing, wire.answer(503, Retry_After="60"))
@@ -223,7 +217,7 @@ def test_ctrl_c_in_a_wait_is_exit_130_at_once(
         rest = process.stderr.read()
         assert process.wait(timeout=20) == 130
     assert "interrupted; run the same command again to go on" in rest
-    assert len(stored(qdrant)) == 4
+    assert len(stored(qdrant, own)) == 4
 
 
 @pytest.fixture

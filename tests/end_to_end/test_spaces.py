@@ -127,7 +127,9 @@ def test_writing_into_another_space_is_refused(
     ) as refused:
         ingest(tmp_path / "more", tiny_spec, store, home)
     assert "ingest rebuild" in str(refused.value)
-    (status,) = (found for found in collection_statuses(store, Quiet()) if found.points == 1)
+    name = new_manifest(model, Distance.COSINE, provider="", datasets={}).collection
+    (status,) = (found for found in collection_statuses(store, Quiet()) if found.name == name)
+    assert status.points == 1
     assert status.manifest == theirs
     assert status.datasets == {"data": 1}
 

@@ -3,6 +3,8 @@
 Behind it is the in-memory mode of qdrant-client. It proves what goes over the wire, what becomes of
 faults there and what our commands do about them; it proves nothing about Qdrant itself, its disk or its
 speed. Tests take a real server instead wherever `QDRANT_URL` names one.
+
+`python tests/stand_ins/qdrant_stand_in.py PORT` serves alone, a `QDRANT_URL` for several test processes.
 """
 
 import json
@@ -154,7 +156,8 @@ class QdrantStandIn:
         return [DONE if waits else DONE | {"status": "acknowledged"}] * len(operations)
 
     def _remove(self, name: str, data: Any) -> Any:
-        self._there(name).delete(name, models.PointIdsList(points=data["points"]))
+        kind = models.PointIdsList if "points" in data else models.FilterSelector
+        self._there(name).delete(name, kind.model_validate(data))
         return DONE
 
     def _scroll(self, name: str, data: Any) -> Any:
@@ -165,6 +168,7 @@ class QdrantStandIn:
             limit=wanted.limit or 10,
             offset=wanted.offset,
             with_payload=True if wanted.with_payload is None else wanted.with_payload,
+            with_vectors=wanted.with_vector or False,
         )
         return {"points": _json(records), "next_page_offset": offset}
 
@@ -278,3 +282,16 @@ def _handler(stand_in: QdrantStandIn) -> type[BaseHTTPRequestHandler]:
             """Nothing."""
 
     return Handler
+
+
+if __name__ == "__main__":  # for several test processes on one server: QDRANT_URL=http://127.0.0.1:PORT
+    import sys
+    import time
+
+    alone = QdrantStandIn()
+    alone.port = int(sys.argv[1])
+    alone.start()
+    sys.stdout.write(f"{alone.url}\n")
+    sys.stdout.flush()
+    while True:
+        time.sleep(3600)

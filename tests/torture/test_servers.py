@@ -44,25 +44,22 @@ IMPATIENT = (
 
 
 @pytest.fixture
-def pictures(shell: Any, draw: Any, qdrant: Any) -> Iterator[Path]:
+def own(own_names: str) -> str:
+    """The collection that an ingest makes; others may be on the server."""
+    return f"{own_names}euclid"
+
+
+@pytest.fixture
+def pictures(shell: Any, draw: Any, qdrant: Any, own: str) -> Iterator[Path]:
     """A folder of twelve; what became of them on the server is removed in the end."""
     folder: Path = shell.folder / "pictures"
     draw(folder, *(f"{name}/{number}.png" for name in ("a", "b", "c") for number in range(4)))
     yield folder
-    remove(qdrant)
+    qdrant.client.delete_collection(own)
 
 
-def remove(qdrant: Any) -> None:
-    """Every collection of the small model."""
-    for described in qdrant.client.get_collections().collections:
-        if described.name.startswith("vgg16-block1_conv1-w"):
-            qdrant.client.delete_collection(described.name)
-
-
-def on_the_server(qdrant: Any) -> dict[str, Any]:
+def on_the_server(qdrant: Any, name: str) -> dict[str, Any]:
     """Path -> vector of all points; one that was there twice would be counted."""
-    names = [described.name for described in qdrant.client.get_collections().collections]
-    name = next(name for name in names if name.startswith("vgg16-block1_conv1-w"))
     records, _ = qdrant.client.scroll(name, limit=1000, with_vectors=True)
     assert len(records) == qdrant.client.count(name).count
     return {record.payload["path"]: np.asarray(record.vector, np.float32) for record in records}
@@ -83,6 +80,7 @@ def test_faults_at_random_moments_lose_nothing(
     shell: Any,
     proxy: FaultyProxy,
     qdrant: Any,
+    own: str,
     pictures: Path,
     ledger: Any,
     full_length: bool,
@@ -119,12 +117,12 @@ def test_faults_at_random_moments_lose_nothing(
             if done.code == 0:
                 break
         assert done.code == 0, done.err
-        found = on_the_server(qdrant)
+        found = on_the_server(qdrant, own)
         lost = len(expected.keys() - found.keys())
         ledger.add(f"server, faults amid an ingest: {fault}", 0, lost)
         assert found.keys() == expected.keys()
         for path, vector in expected.items():
             np.testing.assert_allclose(found[path], vector, atol=VECTOR_TOLERANCE)
-        remove(qdrant)
+        qdrant.client.delete_collection(own)
     ledger.add(f"server, faults amid an ingest: {fault}", len(met), 0)
     assert len(met) == 2 * TRIES

@@ -220,5 +220,11 @@ def grpc_collection(
     store = connect(responder.url, api_key="s3cret-key")
     manifest = manifest_of()
     grpc_responder.seen.clear()
-    yield ServerCollection(store._client, manifest.collection, manifest, requests=Requests(store.label))  # noqa: SLF001
+    yield ServerCollection(
+        store._client,  # noqa: SLF001
+        manifest.collection,
+        manifest,
+        requests=Requests(store.label),
+        reads=store._reads,  # noqa: SLF001
+    )
     store.close()
