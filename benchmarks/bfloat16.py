@@ -1,0 +1,115 @@
+"""What does bfloat16 cost in neighbours? OpenVINO's plugin computes in it where the processor can.
+
+    python benchmarks/bfloat16.py PHOTOS --backbone vgg --weights FILE [--layer L] [--images 1000]
+
+The same images are embedded in fp32 by ONNX Runtime's own provider and in bfloat16: by OpenVINO's plugin
+where this processor computes in bfloat16, and everywhere by an emulation, see `rounding.py`. Printed are the
+cosines to the fp32 vectors, and which part of the ten nearest by cosine, exactly searched, is the same: among
+the vectors in bfloat16, and where images embedded in bfloat16 are looked for among the vectors in fp32, as in
+a collection that another machine filled. Of neighbours that are other ones it is printed how much less
+similar they are, in fp32, than the tenth nearest.
+"""
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from embed import bare
+from machine import describe, write_results
+from numpy.typing import NDArray
+from precision import NEIGHBOURS, unit
+from rounding import in_bfloat16
+
+from exporter import ModelSpec, ready_model
+from lookalike.console import Quiet
+from lookalike.embedder import Embedder
+from lookalike.pictures.sampling import sample_of
+from lookalike.providers import ProviderChoice, openvino_pays
+from lookalike.settings import Settings
+
+Vectors = NDArray[np.float32]
+
+
+def main() -> None:
+    """Prints what differs between the vectors of fp32 and of bfloat16, and between their neighbours."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--backbone", required=True, help="resnet or vgg")
+    parser.add_argument("--weights", required=True, type=Path, help="a Keras .h5 file")
+    parser.add_argument("--layer")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--json", type=Path, help="write the results here as well")
+    arguments = parser.parse_args()
+    print(describe())
+    spec = ModelSpec.of(arguments.backbone, layer=arguments.layer, weights=str(arguments.weights))
+    pixels = np.stack(list(sample_of(arguments.photos, count=arguments.images)))
+    with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
+        models = prepared(spec, Path(folder))
+        expected = embedded("fp32", models.pop("fp32"), pixels)
+        results = {}
+        for name, model in models.items():
+            results[name] = differences(expected, embedded(name, model, pixels))
+            print(f"{name}: " + ", ".join(f"{key} {value:.6f}" for key, value in results[name].items()))
+    network = f"{spec.backbone.title} {spec.layer}"
+    write_results(arguments.json, {"network": network, "images": len(pixels), "differences": results})
+
+
+def prepared(spec: ModelSpec, home: Path) -> dict[str, Embedder]:
+    """A session in fp32, the emulation, and the plugin where it computes in bfloat16."""
+    settings = replace(Settings.from_environment(), home=home, provider=ProviderChoice.CPU)
+    path = ready_model(spec, settings=settings, reporter=Quiet()).path
+    emulated = home / "emulated.onnx"
+    onnx.save_model(in_bfloat16(onnx.load(path)), emulated)
+    models = {
+        "fp32": Embedder.load(path, provider=ProviderChoice.CPU),
+        "emulated": Embedder.load(emulated, provider=ProviderChoice.CPU),
+    }
+    if openvino_pays():
+        models["openvino"] = Embedder.load(path, provider=ProviderChoice.OPENVINO)
+    return models
+
+
+def embedded(name: str, model: Embedder, pixels: NDArray[np.uint8]) -> Vectors:
+    """All vectors; how long they took is printed."""
+    started = time.perf_counter()
+    vectors = bare(model, pixels)
+    print(f"{name} on {model.provider}: {len(vectors)} images in {time.perf_counter() - started:.0f} s")
+    return vectors
+
+
+def differences(expected: Vectors, found: Vectors) -> dict[str, float]:
+    """Cosines to fp32, the overlap of the ten nearest, and how much less near an exchanged neighbour is."""
+    here, there = unit(expected), unit(found)
+    cosines = (here * there).sum(axis=1)
+    similarity = here @ here.T
+    nearest = neighbours(similarity)
+    among, mixed = neighbours(there @ there.T), neighbours(there @ here.T)
+    last = np.take_along_axis(similarity, nearest, axis=1).min(axis=1, keepdims=True)
+    lost = last - np.take_along_axis(similarity, among, axis=1)
+    return {
+        "lowest cosine": float(cosines.min()),
+        "mean cosine": float(cosines.mean()),
+        "overlap": overlap(nearest, among),
+        "overlap across": overlap(nearest, mixed),
+        "largest loss of similarity": float(lost.max()),
+    }
+
+
+def neighbours(similarity: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Columns of the nearest of each row, itself left out."""
+    others = similarity.copy()
+    np.fill_diagonal(others, -np.inf)
+    return np.argsort(-others, axis=1, kind="stable")[:, :NEIGHBOURS]
+
+
+def overlap(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
+    """Which part of the rows' entries is in both."""
+    return sum(len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True)) / one.size
+
+
+if __name__ == "__main__":
+    main()
