@@ -15,6 +15,8 @@ from lookalike.stores.protocol import Store, staged_name
 class CollectionStatus:
     """One collection; `datasets` and `classes` map names to numbers of points, `""` being no class.
 
+    A dataset that the manifest knows and that has no points is there, with none.
+
     `outdated` says in what it is unlike those that this version makes, `rebuild_begun` that a rebuild of it
     goes on or was interrupted.
     """
@@ -41,7 +43,7 @@ def collection_statuses(store: Store, reporter: Reporter) -> Iterator[Collection
                 name=name,
                 manifest=collection.manifest,
                 points=collection.count(EVERYTHING),
-                datasets=collection.tally("dataset"),
+                datasets=dict.fromkeys(collection.manifest.datasets, 0) | collection.tally("dataset"),
                 classes=collection.tally("class"),
                 outdated=outdated(collection.manifest),
                 rebuild_begun=staged_name(name) in store,
