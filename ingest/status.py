@@ -16,6 +16,8 @@ from lookalike.stores.reading import left_out
 class CollectionStatus:
     """One collection; `datasets` and `classes` map names to numbers of points, `""` being no class.
 
+    A dataset that the manifest knows and that has no points is there, with none.
+
     `outdated` says in what it is unlike those that this version makes, `rebuild_begun` that a rebuild of it
     goes on or was interrupted.
     """
@@ -49,7 +51,7 @@ def _status(store: Store, name: str) -> CollectionStatus:
             name=name,
             manifest=collection.manifest,
             points=collection.count(EVERYTHING),
-            datasets=collection.tally("dataset"),
+            datasets=dict.fromkeys(collection.manifest.datasets, 0) | collection.tally("dataset"),
             classes=collection.tally("class"),
             outdated=outdated(collection.manifest),
             rebuild_begun=staged_name(name) in store,

@@ -1,7 +1,7 @@
 """The embedded store: Qdrant's own engine in this process, one folder a collection, nothing to start.
 
     HOME/qdrant/NAME/manifest.json    what the collection is
-    HOME/qdrant/NAME/shard/           Qdrant Edge's own files
+    HOME/qdrant/NAME/shard/           Qdrant Edge's own files, and one that says whose they are
     HOME/qdrant/NAME/points.db        what its points carry
     HOME/qdrant/NAME/points.listed    of which of these files that is true; see `mark`
     HOME/qdrant/NAME.rebuild/         one that is being built to replace NAME; `whole` in it says that it can
@@ -98,6 +98,12 @@ _EVERY_VALUE = 2**31
 _MANIFEST = "manifest.json"
 _SHARD = "shard"
 _WHOLE = "whole"
+_THE_VECTOR = ""
+"""The name of the one vector that each point has."""
+
+_OWNER = "lookalike.json"
+"""Inside the shard, which the engine leaves alone: a shard that was put beside another manifest tells so."""
+
 _LISTING = "points.db"
 _LISTED = "points.listed"
 _BUILDING = "temp_segments"
@@ -156,6 +162,7 @@ class EmbeddedStore:
                     shard = edge.EdgeShard.create(str(partial / _SHARD), _config(manifest))
                     _index_payloads(shard)
                     shard.close()
+                write_json(partial / _SHARD / _OWNER, {"collection": manifest.collection})
                 write_json(partial / _MANIFEST, manifest.with_calibration(None).to_json())
                 sync_tree(partial)
                 partial.rename(folder)
@@ -170,6 +177,7 @@ class EmbeddedStore:
         try:
             folder = self._own(name)  # again: it may have been deleted while we waited
             manifest = read_manifest(folder)
+            _require_own_shard(folder, manifest)
             sweep_partials(folder)
             collection = EmbeddedCollection(folder, manifest, lock, say=self._say)
             if not collection.is_listed:
@@ -336,7 +344,9 @@ class EmbeddedCollection:
             with _translated(self._folder):
                 _index_payloads(shard)
                 self._points = shard.count(edge.CountRequest(exact=True))
-            self._compare(self._points)
+                with_vector = edge.Filter(must=[edge.HasVectorCondition(_THE_VECTOR)])
+                usable = shard.count(edge.CountRequest(exact=True, filter=with_vector))
+            self._compare(usable)
         except BaseException:
             shard.close()
             raise
@@ -667,6 +677,23 @@ def read_manifest(folder: Path) -> CollectionManifest:
         raise ManifestError(f"{path} cannot be read: {error}") from error
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from error
+
+
+def _require_own_shard(folder: Path, manifest: CollectionManifest) -> None:
+    """Keeps a shard from being taken for another collection's; older ones do not say whose they are.
+
+    Raises:
+        ManifestError: the shard and the manifest beside it are of two collections.
+    """
+    try:
+        owner = parse_json((folder / _SHARD / _OWNER).read_bytes())["collection"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return
+    if owner != manifest.collection:
+        raise ManifestError(
+            f"{folder / _SHARD} is that of {owner}, the manifest beside it that of {manifest.collection}: "
+            "put back what belongs there, or remove the folder and ingest once more"
+        )
 
 
 def _config(manifest: CollectionManifest) -> "qdrant_edge.EdgeConfig":

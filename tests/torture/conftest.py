@@ -42,3 +42,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.line(f"{'what':{width}}  {'tried':>7}  {'lost':>5}")
     for what, (tried, lost) in entries.items():
         terminalreporter.line(f"{what:{width}}  {tried:>7,}  {lost:>5,}")
+    tried, lost = (sum(numbers) for numbers in zip(*entries.values(), strict=True))
+    terminalreporter.line(f"{tried:,} tried, {lost:,} lost")

@@ -3,15 +3,16 @@
     python victim.py CONFIG COMMAND WORDS...
 
 CONFIG is a JSON object: `trap` names a call below and `nth` which one of them, at whose beginning a line
-goes to the file descriptor `fd`; `acknowledged` is a file that takes the ids of points whose upsert has
-returned; `calls` takes how often each trap was passed; `index_above_kb` lowers the index threshold;
-`url` and `md5` stand for VGG16's official weights.
+goes to the file descriptor `fd`; with `stands_still` the process stops itself there; `acknowledged` is a
+file that takes the ids of points whose upsert has returned; `calls` takes how often each trap was passed;
+`index_above_kb` lowers the index threshold; `url` and `md5` stand for VGG16's official weights.
 """
 
 import functools
 import importlib
 import json
 import os
+import signal
 import sys
 import threading
 from collections import Counter
@@ -30,6 +31,11 @@ TRAPS = {
     "delete": "lookalike.stores.embedded:EmbeddedCollection.delete",
     "index": "lookalike.stores.embedded:_wait",
     "manifest": "lookalike.files:_sync",
+    "flush": "lookalike.stores.embedded:EmbeddedCollection._close_shard",
+    "mark": "lookalike.stores.mark:Mark.write",
+    "leave": "lookalike.stores.embedded:EmbeddedCollection.__exit__",
+    "replace": "lookalike.stores.embedded:EmbeddedStore.replace",
+    "finish": "lookalike.stores.embedded:EmbeddedStore._finish_replacement",
     "export": "exporter.export:write_onnx",
     "download": "exporter.sources:_download",
 }
@@ -63,6 +69,8 @@ def pass_trap(name: str, calls: Counter[str], config: dict[str, Any], lock: thre
         calls[name] += 1
         if (name, calls[name]) == (config.get("trap"), config.get("nth")):
             os.write(config["fd"], b"now\n")
+            if config.get("stands_still"):
+                os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def wrap(place: str, before: Callable[[], None]) -> None:

@@ -1,0 +1,316 @@
+"""The power goes in the middle of an ingest: the next one ends with every point, whatever was on the disk.
+
+A file system of its own lies in a file, through a loop device. Everything that uses it is stopped, and the
+file is copied: that is what is on the disk when the power goes, without what was still to be written. The
+copy is mounted, its journal is played back, and the same command is run there.
+
+Where no such device may be made, the order of writes is traced instead.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lookalike.stores.embedded import EmbeddedStore
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs loop devices, or strace")
+
+VICTIM = Path(__file__).with_name("victim.py")
+DEVICE_MB = 700
+"""The engine's files are mostly holes; 128 MB of it must be free for it to write."""
+
+INDEX_ABOVE_KB = 8
+"""So that the index is built at the end of every ingest of thirty vectors of 64 values."""
+
+IMAGES = 36
+BATCH = 4
+VECTOR_TOLERANCE = 1e-5
+"""An image's vector may differ in its last bits by which others were in its batch."""
+
+COMMIT_S = (1, 300)
+"""How often the journal is committed: with what was not synced by then, and never by itself."""
+
+CUTS_PER_TRAP = 3
+INGEST = ("export", "create", "upsert", "flush", "index", "mark", "leave", "manifest")
+REBUILD = ("upsert", "flush", "replace", "finish", "manifest")
+IN_SHORT = {("ingest", "leave", 1)}
+LONGEST_WAIT_S = {"export": 0.1, "index": 0.3, "upsert": 0.2}
+"""After the call has begun; elsewhere most calls are over within 50 ms."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Disk:
+    """An ext4 file system in `file`, mounted at `place`; copies of it are mounted beside."""
+
+    file: Path
+    place: Path
+    commit_s: int
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def cut(self) -> Path:
+        """What lies on the disk now; whoever writes to it must stand still."""
+        if self.commit_s < 10:
+            time.sleep(1.5 * self.commit_s)
+        copy = self.file.with_name(f"cut-{next(self.numbers)}")
+        subprocess.run(["cp", "--sparse=always", self.file, copy], check=True)  # noqa: S607
+        return copy
+
+
+@contextmanager
+def mounted(file: Path, place: Path, *options: str) -> Iterator[None]:
+    """Mounts a file system in a file for the length of a block; skips where that may not be done."""
+    place.mkdir()
+    words = ["mount", "-o", ",".join(["loop", *options]), file, place]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"whoever runs this may not mount a file system: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)  # noqa: S607
+        place.rmdir()
+
+
+@pytest.fixture
+def make_disk(tmp_path: Path) -> Callable[[int], Any]:
+    """Makes a disk whose journal is committed so often."""
+
+    @contextmanager
+    def make(commit_s: int) -> Iterator[Disk]:
+        file = tmp_path / "disk"
+        with file.open("wb") as empty:
+            empty.truncate(DEVICE_MB * 2**20)
+        if shutil.which("mkfs.ext4") is None:
+            pytest.skip("mkfs.ext4 is not installed")
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0", file], check=True)  # noqa: S607
+        with mounted(file, tmp_path / "mounted", f"commit={commit_s}"):
+            yield Disk(file=file, place=tmp_path / "mounted", commit_s=commit_s)
+        file.unlink()
+
+    return make
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """A folder of images, what an undisturbed ingest makes of it, and the home that it leaves."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    weights: Path
+    expected: Mapping[str, tuple[dict[str, Any], np.ndarray]]
+    name: str
+
+    def start(self, command: str, home: Path, **config: Any) -> subprocess.Popen[bytes]:
+        """An ingest or a rebuild of the images, in a process group of its own."""
+        config |= {"index_above_kb": INDEX_ABOVE_KB}
+        model = ["--backbone", "vgg", "--layer", "block1_conv1", "--weights", str(self.weights)]
+        words = {
+            "ingest": ["run", str(self.folder / "images"), *model],
+            "rebuild": ["rebuild", self.name],
+        }[command]
+        batches = ["--batch-size", str(BATCH), "--json"]
+        return subprocess.Popen(
+            [sys.executable, VICTIM, json.dumps(config), "ingest", *words, *batches],
+            env={**self.environment, "LOOKALIKE_HOME": str(home)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[config["fd"]] if "fd" in config else (),
+            start_new_session=True,
+        )
+
+    def finished(self, home: Path) -> dict[str, Any]:
+        """Runs an ingest to its end; its report."""
+        process = self.start("ingest", home)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err.decode()
+        report: dict[str, Any] = json.loads(out)
+        return report
+
+
+@pytest.fixture(scope="module")
+def bench(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_shell: Callable[[Path], Any],
+    draw: Callable[..., list[Path]],
+    tiny_weights: Path,
+) -> Bench:
+    """One undisturbed run."""
+    folder = tmp_path_factory.mktemp("power")
+    draw(folder / "images", *(f"{'abc'[number % 3]}/{number:02}.png" for number in range(IMAGES)))
+    environment = make_shell(folder).environment
+    first = Bench(folder=folder, environment=environment, weights=tiny_weights, expected={}, name="")
+    first.finished(folder / "home")
+    (name,) = EmbeddedStore(folder / "home/qdrant").names()
+    expected = stored(folder / "home")
+    return Bench(folder=folder, environment=environment, weights=tiny_weights, expected=expected, name=name)
+
+
+def stored(home: Path) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
+    """Every point of the one collection by its id, without the time of its making."""
+    store = EmbeddedStore(home / "qdrant")
+    (name,) = store.names()
+    with store.open(name) as collection:
+        payloads = {payload.id: asdict(payload) | {"ingested_at": ""} for payload in collection.scan()}
+        vectors = collection.vectors(list(payloads))
+        assert collection.count() == len(payloads) == len(vectors)
+    return {point: (payload, vectors[point]) for point, payload in payloads.items()}
+
+
+def cuts_of(
+    disk: Disk, bench: Bench, command: str, trap: str, chance: random.Random, number: int
+) -> Iterator[Path]:
+    """Copies of the disk: at the beginning of a call, at random intervals after it, and after the end."""
+    ours, theirs = os.pipe()
+    process = bench.start(command, disk.place / "home", trap=trap, nth=1, fd=theirs, stands_still=True)
+    os.close(theirs)
+    said = os.read(ours, 16)
+    os.close(ours)
+    wait_s = LONGEST_WAIT_S.get(trap, 0.05)
+    for attempt in range(number if said else 0):
+        time.sleep(chance.uniform(0, wait_s) if attempt else 0)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGSTOP)
+            wait_until_still(process.pid)
+            yield disk.cut()
+            os.killpg(process.pid, signal.SIGCONT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err.decode()
+    yield disk.cut()
+
+
+def wait_until_still(group: int) -> None:
+    """No thread of the process group is in the middle of a call any more."""
+    end = time.monotonic() + 60
+    while {"T", "Z"} < states_of(group) | {"T", "Z"}:
+        assert time.monotonic() < end, "it does not stop"
+        time.sleep(0.005)
+
+
+def states_of(group: int) -> set[str]:
+    """Of each thread of each process of a group."""
+    states = set()
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(file.read_text().rpartition(")")[2].split()[2]) == group:
+                states |= {
+                    task.read_text().rpartition(")")[2].split()[0] for task in file.parent.glob("task/*/stat")
+                }
+    return states
+
+
+@pytest.mark.parametrize("commit_s", COMMIT_S)
+@pytest.mark.parametrize(
+    ("command", "trap"), [*(("ingest", trap) for trap in INGEST), *(("rebuild", trap) for trap in REBUILD)]
+)
+def test_after_a_power_cut_the_next_ingest_ends_with_every_point(
+    bench: Bench,
+    make_disk: Callable[[int], Any],
+    tmp_path: Path,
+    ledger: Any,
+    full_length: bool,
+    command: str,
+    trap: str,
+    commit_s: int,
+) -> None:
+    """And whatever a command has said that it has done is there after a cut that comes later."""
+    if not full_length and (command, trap, commit_s) not in IN_SHORT:
+        pytest.skip("one of the long part: make torture")
+    chance = random.Random(f"{command} {trap} {commit_s}")  # noqa: S311 - repeatable, not secret
+    row = f"power cut of {'an ingest' if command == 'ingest' else 'a rebuild'}: {trap}"
+    with make_disk(commit_s) as disk:
+        if command == "rebuild":
+            words = ["cp", "--archive", "--sparse=always", bench.folder / "home", disk.place / "home"]
+            subprocess.run(words, check=True)
+            subprocess.run(["sync", "--file-system", disk.place], check=True)  # noqa: S607
+        number = CUTS_PER_TRAP if full_length else 1
+        cuts = list(cuts_of(disk, bench, command, trap, chance, number))
+    for cut in cuts:
+        with mounted(cut, tmp_path / "after"):
+            report = bench.finished(tmp_path / "after/home")["collections"][0]
+            found = stored(tmp_path / "after/home")
+            again = bench.finished(tmp_path / "after/home")["collections"][0]
+        lost = len(bench.expected.keys() - found.keys())
+        ledger.add(row, 1, lost)
+        assert not lost
+        assert_equal(found, bench.expected)
+        assert again["unchanged"] == IMAGES
+        if cut == cuts[-1]:
+            assert report["unchanged"] == IMAGES
+        cut.unlink()
+
+
+def assert_equal(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Ids, payloads and vectors."""
+    assert found.keys() == expected.keys()
+    for point, (payload, vector) in expected.items():
+        assert found[point][0] == payload
+        np.testing.assert_allclose(found[point][1], vector, atol=VECTOR_TOLERANCE)
+
+
+def test_points_are_synced_before_the_list_that_says_so(bench: Bench, tmp_path: Path) -> None:
+    """The calls to the system tell: all files and folders of the shard, the list, and only then the mark."""
+    calls = traced(bench, tmp_path)
+    collection = tmp_path / "home/qdrant" / bench.name
+    mark = calls.index(("rename", collection / "points.listed"))
+    before = calls[:mark]
+    last = {path: number for number, (call, path) in enumerate(before) if call == "sync"}
+    shard = [collection / "shard", *(collection / "shard").rglob("*")]
+    assert all(last.get(path, -1) > last_change(before, collection / "shard") for path in shard)
+    assert last[collection] > before.index(("rename", collection / "points.db"))
+    assert ("sync", collection) in calls[mark:]
+
+
+def last_change(calls: list[tuple[str, Path]], folder: Path) -> int:
+    """Which of the calls is the last that gives something in a folder its name."""
+    return max(n for n, (call, path) in enumerate(calls) if call == "rename" and folder in path.parents)
+
+
+def traced(bench: Bench, folder: Path) -> list[tuple[str, Path]]:
+    """What an ingest renames and syncs, in this order; skips where processes may not be traced."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    log = folder / "calls"
+    words = [
+        "strace",
+        "-f",
+        "-y",
+        "-qq",
+        "-s",
+        "4096",
+        "-e",
+        "trace=fsync,fdatasync,rename,renameat,renameat2",
+        "-o",
+        log,
+    ]
+    model = ["--backbone", "vgg", "--layer", "block1_conv1", "--weights", bench.weights]
+    ingest = [Path(sys.executable).parent / "ingest", "run", bench.folder / "images", *model]
+    environment = {**bench.environment, "LOOKALIKE_HOME": str(folder / "home")}
+    done = subprocess.run([*words, *ingest], check=False, capture_output=True, text=True, env=environment)
+    if "PTRACE" in done.stderr.upper():
+        pytest.skip(f"whoever runs this may not trace processes: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    return [call for line in log.read_text().splitlines() if (call := read_call(line)) is not None]
+
+
+def read_call(line: str) -> tuple[str, Path] | None:
+    """One line of a trace: what was called, and the file that it was about."""
+    if (found := re.search(r"\b(?:fsync|fdatasync)\(\d+<(.+?)>", line)) is not None:
+        return "sync", Path(found[1])
+    if (found := re.search(r'\brename\w*\(.*"(.+?)"(?:, \w+)?\) = 0', line)) is not None:
+        return "rename", Path(found[1])
+    return None
