@@ -62,7 +62,7 @@ from lookalike.stores.points import (
     checked_vectors,
     tallied,
 )
-from lookalike.stores.protocol import STAGED_SUFFIX, is_collection_name, staged_name
+from lookalike.stores.protocol import STAGED_SUFFIX, is_collection_name, require_own_name, staged_name
 
 if TYPE_CHECKING:
     import qdrant_edge
@@ -145,7 +145,7 @@ class EmbeddedStore:
                         keyword = edge.PayloadSchemaType.Keyword
                         shard.update(edge.UpdateOperation.create_field_index(field, keyword))
                     shard.close()
-                write_json(partial / _MANIFEST, manifest.with_calibration(None).to_json())
+                write_json(partial / _MANIFEST, manifest.named(name).with_calibration(None).to_json())
                 partial.rename(folder)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -504,17 +504,19 @@ def read_manifest(folder: Path) -> CollectionManifest:
 
     Raises:
         FileNotFoundError: it is not there, or not any more.
-        ManifestError: it cannot be read or is not ours.
+        ManifestError: it cannot be read, is not ours, or is that of another collection.
     """
     path = folder / _MANIFEST
     try:
-        return CollectionManifest.from_json(parse_json(path.read_text(encoding="utf-8")))
+        manifest = CollectionManifest.from_json(parse_json(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from error
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from error
+    require_own_name(manifest, folder.name, place=str(folder))
+    return manifest
 
 
 def _config(manifest: CollectionManifest) -> "qdrant_edge.EdgeConfig":

@@ -47,7 +47,14 @@ from lookalike.stores.points import (
     checked_vectors,
     tallied,
 )
-from lookalike.stores.protocol import STAGED_SUFFIX, Say, is_collection_name, staged_name, unheard
+from lookalike.stores.protocol import (
+    STAGED_SUFFIX,
+    Say,
+    is_collection_name,
+    require_own_name,
+    staged_name,
+    unheard,
+)
 from lookalike.stores.retries import Requests
 
 if TYPE_CHECKING:
@@ -106,11 +113,12 @@ class ServerStore:
 
     def manifest(self, name: str) -> CollectionManifest:
         """As the server has it now."""
-        return _manifest(self._own(name), name, self.label)
+        return self._own_manifest(self._own(name), name)
 
     def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
         """Makes the collection with its manifest in one request, then its payload indexes."""
-        self._create(name or manifest.collection, manifest, {METADATA_KEY: _manifest_json(manifest)})
+        name = name or manifest.collection
+        self._create(name, manifest, {METADATA_KEY: _manifest_json(manifest.named(name))})
 
     def _create(self, name: str, manifest: CollectionManifest, metadata: dict[str, Any]) -> None:
         if self._info(name) is not None:
@@ -128,7 +136,7 @@ class ServerStore:
     def open(self, name: str) -> "ServerCollection":
         """Also finishes a collection whose making was cut off before all payload indexes were there."""
         info = self._own(name)
-        manifest = _manifest(info, name, self.label)
+        manifest = self._own_manifest(info, name)
         self._index(name, [keyword for keyword in KEYWORD_FIELDS if keyword not in info.payload_schema])
         return ServerCollection(self._client, name, manifest, requests=self._requests)
 
@@ -150,9 +158,10 @@ class ServerStore:
                     self._own(name)
                 self._delete(name)
             token = secrets.token_hex(8)
-            metadata = {METADATA_KEY: _manifest_json(staged.manifest), _UNFINISHED: token}
-            self._create(name, staged.manifest, metadata)
-            with ServerCollection(self._client, name, staged.manifest, requests=self._requests) as collection:
+            manifest = staged.manifest.named(name)
+            metadata = {METADATA_KEY: _manifest_json(manifest), _UNFINISHED: token}
+            self._create(name, manifest, metadata)
+            with ServerCollection(self._client, name, manifest, requests=self._requests) as collection:
                 collection.take_over(staged, token)
         self._delete(staged_name(name))
 
@@ -219,6 +228,25 @@ class ServerStore:
                 f"the rebuild to end, or go on with: ingest rebuild {name}"
             )
         return info
+
+    def _own_manifest(self, info: "models.CollectionInfo", name: str) -> CollectionManifest:
+        """The manifest of a collection, which must be its own; an alias stands for another's name."""
+        manifest, place = _manifest(info, name, self.label), f"{name} on {self.label}"
+        try:
+            require_own_name(manifest, name, place=place)
+        except ManifestError:
+            behind = self._behind_alias(name)
+            if behind is None:
+                raise
+            require_own_name(manifest, behind, place=place)
+        return manifest
+
+    def _behind_alias(self, name: str) -> str | None:
+        """The collection that an alias stands for; None where it is none, or the server does not tell."""
+        with suppress(StoreError):
+            found = self._requests.make(self._client.get_aliases, "listing aliases").aliases
+            return next((each.collection_name for each in found if each.alias_name == name), None)
+        return None
 
     def _info(self, name: str) -> "models.CollectionInfo | None":
         if not is_collection_name(name):

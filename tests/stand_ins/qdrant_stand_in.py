@@ -83,6 +83,9 @@ class QdrantStandIn:
     def _names(self, _: Any) -> Any:
         return _json(self.client.get_collections())
 
+    def _aliases(self, _: Any) -> Any:
+        return _json(self.client.get_aliases())
+
     def _exists(self, name: str, _: Any) -> Any:
         return {"exists": self.client.collection_exists(name)}
 
@@ -165,6 +168,7 @@ class QdrantStandIn:
 
 _ROUTES: list[tuple[str, Callable[..., Any]]] = [
     (r"GET /collections", QdrantStandIn._names),  # noqa: SLF001 - its own
+    (r"GET /aliases", QdrantStandIn._aliases),  # noqa: SLF001
     (r"GET /collections/([^/]+)/exists", QdrantStandIn._exists),  # noqa: SLF001
     (r"PUT /collections/([^/]+)", QdrantStandIn._create),  # noqa: SLF001
     (r"GET /collections/([^/]+)", QdrantStandIn._info),  # noqa: SLF001
