@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -215,7 +215,8 @@ class CollectionManifest:
     `provider` is the execution provider that the first vectors were computed on. `calibration` is what its
     present points taught, None where nobody has asked them or points were written since. `precision` and
     `quantization` are those of the model that embedded its first pictures. `quantize` is how the store
-    searches; the vectors are the same, so it is no part of what they are compared by.
+    searches; the vectors are the same, so it is no part of what they are compared by. `name` is that of the
+    collection which the manifest was put beside, None in older ones; two that differ in it alone are equal.
     """
 
     identity: ModelIdentity
@@ -231,11 +232,16 @@ class CollectionManifest:
     precision: Precision = Precision.FP32
     quantization: Quantization | None = None
     quantize: StoredAs = StoredAs.NONE
+    name: str | None = field(default=None, compare=False)
 
     @property
     def collection(self) -> str:
         """The collection's own name."""
         return collection_name(self.identity, self.distance, official=self.weights.official)
+
+    def named(self, name: str) -> Self:
+        """The same manifest, put beside the collection of this name."""
+        return replace(self, name=name)
 
     def with_dataset(self, name: str, root: str) -> Self:
         """The same manifest with one more dataset, or with a dataset's new root."""
@@ -268,7 +274,7 @@ class CollectionManifest:
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `from_json` reads it back."""
         data = asdict(self) | {"identity": self.identity.to_json(), "datasets": dict(self.datasets)}
-        return _without_none(data, "calibration", "quantization")
+        return _without_none(data, "calibration", "quantization", "name")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -297,6 +303,7 @@ class CollectionManifest:
                 precision=Precision(data.get("precision", Precision.FP32)),
                 quantization=_quantization_from_json(data.get("quantization")),
                 quantize=StoredAs(data.get("quantize", StoredAs.NONE)),
+                name=_text_or_none(data.get("name")),
             )
 
 

@@ -66,7 +66,14 @@ from lookalike.stores.points import (
     tallied,
     usable_rows,
 )
-from lookalike.stores.protocol import STAGED_SUFFIX, Say, is_collection_name, staged_name, unheard
+from lookalike.stores.protocol import (
+    STAGED_SUFFIX,
+    Say,
+    is_collection_name,
+    require_own_name,
+    staged_name,
+    unheard,
+)
 
 if TYPE_CHECKING:
     import qdrant_edge
@@ -163,7 +170,7 @@ class EmbeddedStore:
                     _index_payloads(shard)
                     shard.close()
                 write_json(partial / _SHARD / _OWNER, {"collection": manifest.collection})
-                write_json(partial / _MANIFEST, manifest.with_calibration(None).to_json())
+                write_json(partial / _MANIFEST, manifest.named(name).with_calibration(None).to_json())
                 sync_tree(partial)
                 partial.rename(folder)
                 sync_folder(self.directory)
@@ -666,17 +673,19 @@ def read_manifest(folder: Path) -> CollectionManifest:
 
     Raises:
         FileNotFoundError: it is not there, or not any more.
-        ManifestError: it cannot be read or is not ours.
+        ManifestError: it cannot be read, is not ours, or is that of another collection.
     """
     path = folder / _MANIFEST
     try:
-        return CollectionManifest.from_json(parse_json(path.read_text(encoding="utf-8")))
+        manifest = CollectionManifest.from_json(parse_json(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from error
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from error
+    require_own_name(manifest, folder.name, place=str(folder))
+    return manifest
 
 
 def _require_own_shard(folder: Path, manifest: CollectionManifest) -> None:

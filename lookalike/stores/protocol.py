@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from lookalike.calibration import Calibration
+from lookalike.errors import ManifestError
 from lookalike.manifest import CollectionManifest
 from lookalike.stores.points import (
     EVERYTHING,
@@ -47,6 +48,24 @@ _MAX_NAME_BYTES = 255
 def staged_name(name: str) -> str:
     """Under which a collection is built anew, while the one that it will replace is in use."""
     return f"{name}{STAGED_SUFFIX}"
+
+
+def require_own_name(manifest: CollectionManifest, name: str, *, place: str) -> None:
+    """Refuses a manifest that lies beside another collection than it was written for.
+
+    A staged one has taken the place of the collection that it was built for; older manifests say no name.
+
+    Raises:
+        ManifestError: it does; both names are in the message.
+    """
+    own = [manifest.name, (manifest.name or "").removesuffix(STAGED_SUFFIX)]
+    if manifest.name is None:
+        own = [manifest.collection, staged_name(manifest.collection)]
+    if name not in own:
+        raise ManifestError(
+            f"{place} has the manifest of {own[0]} and not that of {name}, whose points may be of another "
+            f"space; bring its own manifest back, or give the collection its name back: {own[0]}"
+        )
 
 
 def opened_together(names: Sequence[str], open_one: Callable[[str], _Opened]) -> list[_Opened]:

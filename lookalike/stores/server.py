@@ -48,7 +48,14 @@ from lookalike.stores.points import (
     checked_vectors,
     tallied,
 )
-from lookalike.stores.protocol import STAGED_SUFFIX, Say, is_collection_name, staged_name, unheard
+from lookalike.stores.protocol import (
+    STAGED_SUFFIX,
+    Say,
+    is_collection_name,
+    require_own_name,
+    staged_name,
+    unheard,
+)
 from lookalike.stores.questions import filter_of, quantization_of, search_params
 from lookalike.stores.reads import Fields, ModelReads, Reads
 from lookalike.stores.retries import Requests
@@ -131,11 +138,12 @@ class ServerStore:
 
     def manifest(self, name: str) -> CollectionManifest:
         """As the server has it now."""
-        return _manifest(self._own(name), name, self.label)
+        return self._own_manifest(self._own(name), name)
 
     def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
         """Makes the collection with its manifest in one request, then its payload indexes."""
-        self._create(name or manifest.collection, manifest, {METADATA_KEY: _manifest_json(manifest)})
+        name = name or manifest.collection
+        self._create(name, manifest, {METADATA_KEY: _manifest_json(manifest.named(name))})
 
     def _create(self, name: str, manifest: CollectionManifest, metadata: dict[str, Any]) -> None:
         if self._info(name) is not None:
@@ -153,7 +161,7 @@ class ServerStore:
     def open(self, name: str) -> "ServerCollection":
         """Also finishes a collection whose making was cut off before all payload indexes were there."""
         info = self._own(name)
-        manifest = _manifest(info, name, self.label)
+        manifest = self._own_manifest(info, name)
         self._index(name, [keyword for keyword in KEYWORD_FIELDS if keyword not in info.payload_schema])
         return ServerCollection(self._client, name, manifest, requests=self._requests, limits=Limits.of(info))
 
@@ -221,11 +229,12 @@ class ServerStore:
                 aliases = sorted({*_noted_aliases(info), *self._aliases_of(name)})
                 self._delete(name)
             token = secrets.token_hex(8)
-            metadata = {METADATA_KEY: _manifest_json(staged.manifest), _UNFINISHED: token, _ALIASES: aliases}
+            manifest = staged.manifest.named(name)
+            metadata = {METADATA_KEY: _manifest_json(manifest), _UNFINISHED: token, _ALIASES: aliases}
             if lease is not None:
                 metadata[_REBUILDER] = lease.said
-            self._create(name, staged.manifest, metadata)
-            with ServerCollection(self._client, name, staged.manifest, requests=self._requests) as collection:
+            self._create(name, manifest, metadata)
+            with ServerCollection(self._client, name, manifest, requests=self._requests) as collection:
                 self._give_aliases(name, aliases)
                 collection.take_over(staged, token)
         self._delete(staged_name(name))
@@ -312,6 +321,18 @@ class ServerStore:
                 f"the rebuild to end, or go on with: ingest rebuild {name}"
             )
         return info
+
+    def _own_manifest(self, info: "models.CollectionInfo", name: str) -> CollectionManifest:
+        """The manifest of a collection, which must be its own; an alias stands for another's name."""
+        manifest, place = _manifest(info, name, self.label), f"{name} on {self.label}"
+        try:
+            require_own_name(manifest, name, place=place)
+        except ManifestError:
+            behind = self.aliased(name)
+            if behind is None:
+                raise
+            require_own_name(manifest, behind, place=place)
+        return manifest
 
     def _info(self, name: str) -> "models.CollectionInfo | None":
         if not is_collection_name(name):

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -821,3 +822,90 @@ def test_many_points_are_read_in_pages(
             collection.delete([payload.id])
     assert len(seen) == len(set(seen)) == len(points)
     assert collection.count() == len(points) - 1
+
+
+def test_manifests_that_were_swapped_are_refused(
+    store: Store, manifest_of: NewManifest, point_of: NewPoint
+) -> None:
+    """Of two collections of one dimension; both names are said, and with their own they are there again."""
+    manifests = [manifest_of(), manifest_of()]
+    names = [manifest.collection for manifest in manifests]
+    for manifest in manifests:
+        store.create(manifest)
+        with store.open(manifest.collection) as collection:
+            collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+    swap_manifests(store, *names)
+    for name, other in (names, names[::-1]):
+        for refused in (store.open, store.manifest):
+            with pytest.raises(
+                ManifestError, match=f"{name} .*has the manifest of {other} and not that of {name}"
+            ):
+                refused(name)
+    swap_manifests(store, *names)
+    for name, manifest in zip(names, manifests, strict=True):
+        assert store.manifest(name) == manifest
+        with store.open(name) as collection:
+            collection.record_dataset("more", "/more")
+        assert store.manifest(name).name == name
+        store.delete(name)
+
+
+def test_a_collection_that_was_staged_has_its_own_manifest(
+    store: Store, manifest_of: NewManifest, point_of: NewPoint
+) -> None:
+    """Before it takes its place and after; that of the one in use is not that of the staged one."""
+    manifest = manifest_of()
+    name = manifest.collection
+    for each in (name, staged_name(name)):
+        store.create(manifest, name=each)
+        with store.open(each) as collection:
+            collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+    swap_manifests(store, name, staged_name(name))
+    with pytest.raises(ManifestError, match=f"has the manifest of {name} and not that of {name}.rebuild"):
+        store.open(staged_name(name))
+    swap_manifests(store, name, staged_name(name))
+    store.replace(name)
+    with store.open(name) as collection:
+        assert collection.count() == 1
+    store.delete(name)
+
+
+def test_a_manifest_of_an_older_version_is_known_by_what_it_says(
+    store: Store, manifest_of: NewManifest
+) -> None:
+    """It has no name; the parts of its space make one."""
+    manifests = [manifest_of(), manifest_of()]
+    names = [manifest.collection for manifest in manifests]
+    for manifest in manifests:
+        store.create(manifest)
+        write_manifest(store, manifest.collection, manifest.to_json())
+    assert [store.manifest(name) for name in names] == manifests
+    swap_manifests(store, *names)
+    with pytest.raises(ManifestError, match=f"has the manifest of {names[1]} and not that of {names[0]}"):
+        store.open(names[0])
+    for name in names:
+        write_manifest(store, name, manifests[names.index(name)].to_json())
+        store.delete(name)
+
+
+def swap_manifests(store: Store, one: str, other: str) -> None:
+    """As a restore that mixes up two collections does."""
+    kept = [read_data(store, name) for name in (one, other)]
+    for name, data in zip((other, one), kept, strict=True):
+        write_manifest(store, name, data)
+
+
+def read_data(store: Store, name: str) -> Any:
+    """The manifest as it is stored."""
+    if isinstance(store, EmbeddedStore):
+        return json.loads((store.directory / name / "manifest.json").read_text(encoding="utf-8"))
+    info = store._client.get_collection(name)  # type: ignore[attr-defined]  # noqa: SLF001 - past our checks
+    return info.config.metadata[METADATA_KEY]
+
+
+def write_manifest(store: Store, name: str, data: Any) -> None:
+    """Puts a manifest beside a collection, whatever it says."""
+    if isinstance(store, EmbeddedStore):
+        (store.directory / name / "manifest.json").write_text(json.dumps(data), encoding="utf-8")
+    else:
+        store._client.update_collection(name, metadata={METADATA_KEY: data})  # type: ignore[attr-defined]  # noqa: SLF001
