@@ -134,7 +134,7 @@ def _end_of_pixels(stream: BinaryIO, pixels: list[Chunk], missing: int) -> tuple
     skipped = 2  # what zlib writes before what is packed
     for number, chunk in enumerate(pixels):
         place = chunk.content
-        while place < chunk.content + chunk.length and not unpacker.eof:
+        while missing > 0 and place < chunk.content + chunk.length and not unpacker.eof:
             data = read_at(stream, place, min(_BLOCK, chunk.content + chunk.length - place))
             if not data:
                 return None
@@ -153,7 +153,7 @@ def _unpacked(unpacker: "zlib._Decompress", data: bytes) -> int:
     """How many bytes come of it; they are not kept. What is damaged gives no more."""
     count = 0
     try:
-        while data:
+        while data and not unpacker.eof:  # behind its end what is left over stays as it was
             count += len(unpacker.decompress(data, _BLOCK))
             data = unpacker.unconsumed_tail
     except zlib.error:

@@ -202,6 +202,15 @@ def test_a_picture_whose_last_lines_are_empty_is_whole_all_the_same(colour: int)
         assert refused(made_png(data=short)).reason is SkipReason.TRUNCATED
 
 
+def test_more_than_its_pixels_in_a_png_is_not_gone_through() -> None:
+    """Behind the last line may stand megabytes of zeros, or what is left of another file."""
+    black = Image.new("RGB", (80, 48))
+    packed = zlib.compress(lines(black))
+    for data in (packed + bytes(200_000), zlib.compress(lines(black) + bytes(50_000_000))):
+        whole = header(black) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+        assert (pixels(whole) == 0).all()
+
+
 def interlaced_grey(grey: NDArray[np.uint8]) -> bytes:
     """A PNG whose lines come in seven passes (Adam7)."""
     starts = ((0, 0), (4, 0), (0, 4), (2, 0), (0, 2), (1, 0), (0, 1))
