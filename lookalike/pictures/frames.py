@@ -32,7 +32,7 @@ VISIBLE = 24
 """Levels of 0 to 255 from the darkest to the lightest of what shows something; noise of coding has six."""
 
 _SIDE = 64
-_FINE_SIDE = 512
+_FINE_SIDE = 256
 _LAYERED = ("GIF", "PNG")
 _ANIMATED = (*_LAYERED, "WEBP", "AVIF", "HEIF")
 _CHOSEN = "lookalike.frame"

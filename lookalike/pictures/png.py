@@ -91,8 +91,16 @@ def needed_of(stream: BinaryIO, name: str) -> PngParts:
 
 
 def png_view(stream: BinaryIO, chunks: Iterable[Chunk]) -> BinaryIO:
-    """The file with these chunks alone; ends as files do."""
-    return view_of(stream, [MAGIC, *_merged(chunk.piece for chunk in chunks), END])
+    """The file with these chunks alone, itself where it has no others; ends as files do."""
+    pieces = _merged(chunk.piece for chunk in chunks)
+    first = pieces[0] if len(pieces) == 1 else None
+    if (
+        isinstance(first, range)
+        and first.start == len(MAGIC)
+        and read_at(stream, first.stop, len(END)) == END
+    ):
+        return stream
+    return view_of(stream, [MAGIC, *pieces, END])
 
 
 def lacks_pixels(stream: BinaryIO, parts: PngParts) -> bool:
