@@ -61,7 +61,7 @@ def _number(value: object, default: int) -> int:
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """Within a scan 0xFF is followed by 0x00 or a restart; all else begins the next segment (ITU T.81, B.1)."""
 
-_START_OF_SCAN, _END, _TEMPORARY = 0xDA, 0xD9, 0x01
+START_OF_SCAN, END, _TEMPORARY = 0xDA, 0xD9, 0x01
 _CHUNK = 2**16
 
 
@@ -70,16 +70,16 @@ def count_scans(stream: BinaryIO) -> int:
     stream.seek(2)
     scans = 0
     while scans <= MAX_SCANS:
-        marker = _next_marker(stream)
-        if marker is None or marker == _END:
+        marker = next_marker(stream)
+        if marker is None or marker == END:
             break
         if marker != _TEMPORARY:
-            scans += marker == _START_OF_SCAN
+            scans += marker == START_OF_SCAN
             stream.seek(max(0, int.from_bytes(stream.read(2)) - 2), 1)
     return scans
 
 
-def _next_marker(stream: BinaryIO) -> int | None:
+def next_marker(stream: BinaryIO) -> int | None:
     """The kind of the next segment; the stream stands behind it, at its length."""
     while len(chunk := stream.read(_CHUNK)) > 1:
         found = _MARKER.search(chunk)

@@ -6,14 +6,16 @@ memory that may take: docs/adr/0006-memory-of-decoding.md.
 
 import ctypes
 import gc
+import hashlib
 import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from io import SEEK_END
 from threading import Lock
+from traceback import clear_frames
 from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
@@ -22,11 +24,13 @@ from numpy.typing import NDArray
 
 from lookalike.backbones import IMAGE_SIZE, Backbone
 from lookalike.errors import MissingDecoderError, PictureError, SkipReason
+from lookalike.pictures.containers import Readable, readable
 from lookalike.pictures.costs import BYTES_A_PIXEL, MAX_SCANS, Budget, count_scans, decoding_bytes
 from lookalike.pictures.files import IN_MEMORY_BYTES
 from lookalike.pictures.formats import HEAD_BYTES, is_avif, is_heif, is_webp, unidentified
+from lookalike.pictures.frames import frame_bytes, frame_that_shows, mark_choice, may_move
 from lookalike.pictures.rendering import Rendering, is_as_before, render
-from lookalike.pictures.samples import check_samples, unsupported
+from lookalike.pictures.samples import check_samples, mend_header, unsupported
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -134,31 +138,95 @@ Make = Callable[["Image.Image", tuple[int, int], Extent], T]
 
 
 def _guarded(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make[T]) -> T:
-    """What is made of a file; JPEGs are decoded at a part of their size where `side` is left of both."""
+    """What is made of a file; JPEGs are decoded at a part of their size where `side` is left of both.
+
+    Where Pillow gives a file up, it is given once more what can be mended of it.
+    """
     size = stream.seek(0, SEEK_END)
     stream.seek(0)
     head = stream.read(HEAD_BYTES)
     if not head:
         raise PictureError(f"{name} is empty", reason=SkipReason.EMPTY)
-    with _reasons(head, size, name), _room_for_file(head, size, name), ExitStack() as room:
-        return _opened_and_made(stream, head, name, max_pixels, side, make, room)
+    with _reasons(head, name), _room_for_file(head, size, name):
+        found = readable(stream, head, name)
+        with _reasons(head, name, found.is_cut_off):
+            try:
+                return _opened_and_made(found, head, name, max_pixels, side, make)
+            except (PictureError, MemoryError):
+                raise
+            except Exception as error:
+                clear_frames(error.__traceback__)  # or the picture stays in memory with them
+                mended = found.mended(lambda view: _fingerprint(view, head, name, max_pixels))
+                if mended is None:
+                    raise
+        found = replace(found, stream=mended, is_first=True)
+        with _reasons(head, name):
+            return _opened_and_made(found, head, name, max_pixels, side, make)
 
 
-def _opened_and_made(
-    stream: BinaryIO, head: bytes, name: str, max_pixels: int, side: int, make: Make[T], room: ExitStack
+def _opened_and_made(found: Readable, head: bytes, name: str, max_pixels: int, side: int, make: Make[T]) -> T:
+    """Takes what it needs of the budget, and gives it back when nothing here is held any more."""
+    if found.extent is not None:
+        _check_pixels(name, found.extent, max_pixels)
+    with ExitStack() as room:
+        return _made(found, head, name, max_pixels, side, make, room)
+
+
+def _made(
+    found: Readable, head: bytes, name: str, max_pixels: int, side: int, make: Make[T], room: ExitStack
 ) -> T:
-    """Takes what it needs of the budget into `room`, to be given back when nothing here is held any more."""
-    with _opened(stream, head, name) as image:
+    with _opened(found.stream, head, name) as image:
         full = image.size
         _check_pixels(name, full, max_pixels)
         check_samples(image, name)
         extent = _reduce(image, side)
-        needed = _bytes_needed(image, full, stream, name)
+        needed = _bytes_needed(image, full, found.stream, name)
         _check_pixels(name, full, max_pixels * BYTES_A_PIXEL * full[0] * full[1] // needed)
-        room.enter_context(DECODING.taken(needed + _working_bytes(image)))
+        room.enter_context(DECODING.taken(needed + _working_bytes(image) + frame_bytes(image)))
         if needed >= LARGE_BYTES:
             room.callback(_give_back)
-        return make(image, full, extent)
+        image.info.update(found.info)
+        if may_move(image):
+            mend_header(image)  # it is loaded now
+        frame = frame_that_shows(image, sound=found.sound_frames)
+        if frame is None:
+            mark_choice(image, is_first=found.is_first)
+            made = make(image, full, extent)
+            _check_pixels_are_there(image, found)
+            return made
+    with _opened(found.stream, head, name) as image:
+        first = image.tell()
+        image.seek(frame)
+        mark_choice(image, is_first=found.is_first and frame == first)
+        return make(image, image.size, image.size)
+
+
+def _check_pixels_are_there(image: "Image.Image", found: Readable) -> None:
+    """Refuses a PNG that Pillow filled up with zeros: at its end, or in every second line (Adam7)."""
+    if image.format == "PNG":
+        last = np.asarray(image.crop((0, max(0, image.height - 2), *image.size)))
+        if not all(line.any() for line in last) and found.lacks_pixels():
+            raise EOFError("there are fewer pixels than its header says")
+
+
+def _fingerprint(view: BinaryIO, head: bytes, name: str, max_pixels: int) -> bytes | None:
+    """Tells the pictures of mended files apart, at their full size; None where one cannot be decoded."""
+    with suppress(Exception):
+        return _opened_and_made(Readable(stream=view), head, name, max_pixels, max_pixels, _digest)
+    return None
+
+
+def _digest(image: "Image.Image", _full: tuple[int, int], _extent: Extent) -> bytes:
+    """Over all pixels, a strip at a time."""
+    image.load()
+    digest = hashlib.blake2b(digest_size=16)
+    for top in range(0, image.height, _STRIP_LINES):
+        strip = image.crop((0, top, image.width, min(top + _STRIP_LINES, image.height)))
+        digest.update(strip.tobytes())
+    return digest.digest()
+
+
+_STRIP_LINES = 64
 
 
 def _opened(stream: BinaryIO, head: bytes, name: str) -> "Image.Image":
@@ -418,7 +486,7 @@ def _pillow() -> ModuleType:
 
 
 @contextmanager
-def _reasons(head: bytes, size: int, name: str) -> Iterator[None]:
+def _reasons(head: bytes, name: str, is_cut_off: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Translates whatever Pillow raises into one reason out of the closed set."""
     from PIL import UnidentifiedImageError
 
@@ -429,17 +497,17 @@ def _reasons(head: bytes, size: int, name: str) -> Iterator[None]:
     except MemoryError as error:
         raise PictureError(f"{name} does not fit into memory", reason=SkipReason.TOO_LARGE) from error
     except UnidentifiedImageError as error:
-        raise unidentified(head, name) from error
+        raise unidentified(head, name, is_cut_off=is_cut_off()) from error
     except Exception as error:
-        reason = SkipReason.TRUNCATED if _is_cut_short(head, size, error) else SkipReason.UNREADABLE
-        raise PictureError(f"{name} is damaged: {error}", reason=reason) from error
+        if is_cut_off() or _says_cut_off(error):
+            raise PictureError(
+                f"{name} ends before its picture does ({error})", reason=SkipReason.TRUNCATED
+            ) from error
+        raise PictureError(f"{name} is damaged: {error}", reason=SkipReason.UNREADABLE) from error
 
 
-_CUT_SHORT = ("truncated", "unexpected end", "broken data stream", "not enough", "premature")
+_CUT_OFF = ("truncated", "unexpected end", "not enough", "premature")
 
 
-def _is_cut_short(head: bytes, size: int, error: Exception) -> bool:
-    """As the decoder says; WebP's says nothing, but the file tells how long it should be."""
-    if head.startswith(b"RIFF"):
-        return size < 8 + int.from_bytes(head[4:8], "little")
-    return isinstance(error, EOFError) or any(word in str(error).lower() for word in _CUT_SHORT)
+def _says_cut_off(error: Exception) -> bool:
+    return isinstance(error, EOFError) or any(word in str(error).lower() for word in _CUT_OFF)

@@ -7,7 +7,7 @@ from lookalike.errors import PictureError, SkipReason
 HEAD_BYTES = 64
 """As much of a file as is looked at here."""
 
-_OUR_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_OUR_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHER_MAGIC = {
     b"8BPS": "a Photoshop file",
     b"\xff\x0a": "JPEG XL",
@@ -43,11 +43,15 @@ def _brands(head: bytes) -> Collection[bytes]:
     return {box[8:12], *(box[i : i + 4] for i in range(16, len(box) - 3, 4))}
 
 
-def unidentified(head: bytes, name: str) -> PictureError:
-    """Says what the first bytes tell of a file that no decoder takes."""
+def unidentified(head: bytes, name: str, *, is_cut_off: bool) -> PictureError:
+    """Says what the first bytes tell of a file that no decoder takes, and whether it ends too early."""
     for magic, what in _OTHER_MAGIC.items():
         if head.startswith(magic):
             return PictureError(f"{name} is {what}; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT)
     if head.startswith(_OUR_MAGIC) or is_webp(head) or is_avif(head) or is_heif(head):
-        return PictureError(f"{name} ends before its picture does", reason=SkipReason.TRUNCATED)
+        if is_cut_off:
+            return PictureError(f"{name} ends before its picture does", reason=SkipReason.TRUNCATED)
+        return PictureError(
+            f"{name} is damaged in its header, or of a kind that cannot be read", reason=SkipReason.UNREADABLE
+        )
     return PictureError(f"{name} is not an image", reason=SkipReason.NOT_AN_IMAGE)

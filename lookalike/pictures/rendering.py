@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lookalike.pictures import samples, transparency
 from lookalike.pictures.colour import Conversion, conversion_of
+from lookalike.pictures.frames import is_first_frame
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -72,19 +73,12 @@ def is_as_before(image: "Image.Image") -> bool:
 
     Decoded only where something of it may be seen through.
     """
-    tags = getattr(image, "tag_v2", {})
-    has_pages = getattr(image, "is_animated", False) and image.format not in ("JPEG", "MPO")
-    if has_pages or tags.get(_SUB_IMAGES) is not None or tags.get(_SUBFILE_TYPE, 0):
-        return False
-    if conversion_of(image) is not None or not samples.is_ordinary(image):
+    if not is_first_frame(image) or conversion_of(image) is not None or not samples.is_ordinary(image):
         return False
     if not image.has_transparency_data:
         return True
     _, rendering = render(image)
     return rendering.ground == transparency.WHITE
-
-
-_SUBFILE_TYPE, _SUB_IMAGES = 254, 330
 
 
 def _ground(image: "Image.Image", rendering: Rendering) -> int | None:

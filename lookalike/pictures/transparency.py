@@ -30,7 +30,7 @@ def is_blank_alpha(image: "Image.Image") -> bool:
     """
     if image.mode != "RGBA":
         return False
-    is_doubtful = image.format == "BMP" or (
+    is_doubtful = image.format in ("BMP", "DIB") or (
         image.format == "TIFF" and _EXTRA_SAMPLES not in getattr(image, "tag_v2", {})
     )
     return is_doubtful and image.histogram()[3 * 256] == image.width * image.height

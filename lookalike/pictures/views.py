@@ -1,0 +1,77 @@
+"""A file as it would be with pieces left out, put in or replaced: a stream that copies nothing."""
+
+import io
+from bisect import bisect_right
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import BinaryIO, cast
+
+Piece = bytes | range
+"""Bytes of one's own, or a range of the file's."""
+
+
+def view_of(stream: BinaryIO, pieces: Iterable[Piece]) -> BinaryIO:
+    """A stream of these pieces one after the other; it moves `stream`, which must not be read beside it."""
+    return cast("BinaryIO", _View(stream, [piece for piece in pieces if len(piece)]))
+
+
+def size_of(stream: BinaryIO) -> int:
+    """In bytes; the stream stands at its end afterwards."""
+    return stream.seek(0, io.SEEK_END)
+
+
+def whole(stream: BinaryIO) -> range:
+    """All of a file as one piece."""
+    return range(size_of(stream))
+
+
+def read_at(stream: BinaryIO, place: int, count: int) -> bytes:
+    """So many bytes from a place on, fewer where the file ends before."""
+    stream.seek(place)
+    return stream.read(count)
+
+
+class _View(io.RawIOBase):
+    """Read-only; knows for each piece where in the view it begins."""
+
+    def __init__(self, stream: BinaryIO, pieces: list[Piece]) -> None:
+        super().__init__()
+        self._stream, self._pieces = stream, pieces
+        self._starts = [0, *accumulate(map(len, pieces))]
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._starts[-1]}[whence]
+        self._place = max(0, base + offset)
+        return self._place
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = self._starts[-1] - self._place
+        wanted = left if size is None or size < 0 else min(size, left)
+        parts = []
+        while wanted > 0:
+            part = self._read_of_piece(wanted)
+            if not part:  # the file was cut short meanwhile
+                break
+            parts.append(part)
+            self._place += len(part)
+            wanted -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _read_of_piece(self, size: int) -> bytes:
+        """What of the piece that the stream stands in comes next."""
+        index = bisect_right(self._starts, self._place) - 1
+        piece, begin = self._pieces[index], self._place - self._starts[index]
+        size = min(size, len(piece) - begin)
+        if isinstance(piece, bytes):
+            return piece[begin : begin + size]
+        return read_at(self._stream, piece.start + begin, size)
