@@ -3,7 +3,6 @@
 What is decided of the whole image is decided once; a part of it is then rendered like all the others.
 """
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -85,13 +84,8 @@ def _ground(image: "Image.Image", rendering: Rendering) -> int | None:
     """What an image is laid on; judged on so many of its pixels."""
     if not image.has_transparency_data or transparency.is_blank_alpha(image):
         return None
-    share = min(1.0, math.sqrt(transparency.JUDGED_PIXELS / (image.width * image.height)))
-    sides = max(1, int(share * image.width)), max(1, int(share * image.height))
-    judged = image if share == 1 else image.resize(sides, _NEAREST)
+    judged = transparency.judged_part(image)
     return transparency.ground_for(replace(rendering, ground=transparency.WHITE)._coloured(judged))  # noqa: SLF001
-
-
-_NEAREST = 0
 
 
 def _with_alpha(image: "Image.Image") -> "Image.Image":

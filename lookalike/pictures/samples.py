@@ -18,6 +18,9 @@ _BITS, _COMPRESSION, _PHOTOMETRIC, _PER_PIXEL = 258, 259, 262, 277
 _BYTE_COUNTS, _COLOUR_MAP, _SAMPLE_FORMAT, _SUBSAMPLING = 279, 320, 339, 530
 _WHITE_IS_ZERO, _YCBCR, _SIGNED = 0, 6, 2
 
+_NEEDED, _PLACES = {256, 257, 258, 262}, {273, 324}
+"""Tags of a whole header: size, samples and meaning, and one of those that say where the pixels lie."""
+
 _DEPTHS_IN_32 = (8, 16, 20, 24)
 """No sensor has 32 bits: files of so many hold narrower values, whose depth is the first that has room."""
 
@@ -167,7 +170,7 @@ def unsupported(stream: BinaryIO, head: bytes) -> str | None:
     """
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    if head[:4] not in (b"II*\0", b"MM\0*"):
+    if not head.startswith((b"II*\0", b"MM\0*")):
         return None
     try:
         tags = ImageFileDirectory_v2(head[:8])
@@ -177,8 +180,8 @@ def unsupported(stream: BinaryIO, head: bytes) -> str | None:
         meaning, per_pixel = tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO), tags.get(_PER_PIXEL, 1)
     except Exception:  # noqa: BLE001 - it is damaged, in one of a dozen ways
         return None
-    if not tags:
-        return None
+    if not (tags.keys() >= _NEEDED and tags.keys() & _PLACES):
+        return None  # cut off within its header
     what = _PHOTOMETRICS.get(meaning, f"photometric interpretation {meaning}")
     return f"a TIFF of {per_pixel} {_FORMATS.get(kind, 'unknown')} {bits}-bit samples a pixel, {what}"
 

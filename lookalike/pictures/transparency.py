@@ -1,5 +1,6 @@
 """What transparent images are laid on: white, unless that hides what is visible of them."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +20,8 @@ CONTRAST = 32
 ENOUGH_ON_WHITE, ENOUGH_ON_BLACK = 0.5, 0.95
 """Shares of what is visible that must be seen on a ground for it to be taken."""
 
-JUDGED_PIXELS = 1_000_000
-"""As many of an image are looked at; of larger ones every so-manieth."""
+JUDGED_PIXELS = 100_000
+"""As many of an image are looked at; of larger ones every so-manieth, where something may be visible."""
 
 
 def is_blank_alpha(image: "Image.Image") -> bool:
@@ -39,6 +40,25 @@ def is_blank_alpha(image: "Image.Image") -> bool:
 _EXTRA_SAMPLES = 338
 
 
+def judged_part(image: "Image.Image") -> "Image.Image":
+    """What of an image its ground is chosen by: where something may be visible, of few enough pixels."""
+    left, top, right, bottom = 0, 0, image.width, image.height
+    if image.mode in _WITH_ALPHA and (box := image.getbbox()) is not None:
+        left, top, right, bottom = box
+    left, top = max(0, left - 1), max(0, top - 1)  # an outline has a transparent side
+    right, bottom = min(image.width, right + 1), min(image.height, bottom + 1)
+    width, height = right - left, bottom - top
+    share = math.sqrt(JUDGED_PIXELS / (width * height))
+    if share >= 1:
+        return image.crop((left, top, right, bottom))
+    sides = max(1, int(share * width)), max(1, int(share * height))
+    return image.resize(sides, _NEAREST, box=(left, top, right, bottom))  # no second image of its size
+
+
+_WITH_ALPHA = ("RGBA", "LA", "La")
+_NEAREST = 0
+
+
 def ground_for(image: "Image.Image") -> int:
     """The level of grey, 0 to 255, on which RGBA is seen; what is wholly transparent counts nothing.
 
@@ -50,10 +70,11 @@ def ground_for(image: "Image.Image") -> int:
     alpha = rgba[..., 3]
     if alpha.min() == OPAQUE or not alpha.any():
         return WHITE
-    on_white = rgba[..., :3].min(axis=2) <= WHITE - CONTRAST
+    red, green, blue = (rgba[..., channel] for channel in range(3))
+    on_white = np.minimum(np.minimum(red, green), blue) <= WHITE - CONTRAST
     if _share(on_white, alpha) >= ENOUGH_ON_WHITE or _share_of_outline(on_white, alpha) >= ENOUGH_ON_WHITE:
         return WHITE
-    on_black = rgba[..., :3].max(axis=2) >= CONTRAST
+    on_black = np.maximum(np.maximum(red, green), blue) >= CONTRAST
     return BLACK if _share(on_black, alpha) >= ENOUGH_ON_BLACK else GREY
 
 

@@ -253,3 +253,13 @@ def test_wide_greys_in_bands_are_those_of_the_whole(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(pictures, "WHOLE_PIXELS", 0)
     monkeypatch.setattr(pictures, "_BAND_PIXELS", 1)
     assert furthest(pixels_of(data), whole) <= TOLERANCE
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as in a command
+def test_a_scan_that_is_cut_off_in_its_header_is_called_so() -> None:
+    """And not after samples that only seem to be missing."""
+    whole = grey_tiff(RAMP, bits=10, photometric=BLACK_IS_ZERO, kind=UNSIGNED)
+    assert "10-bit" in refused(whole)
+    with pytest.raises(PictureError) as error:
+        pixels_of(whole[:70])
+    assert error.value.reason is SkipReason.TRUNCATED

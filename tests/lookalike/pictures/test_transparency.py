@@ -279,3 +279,10 @@ def test_a_fourth_sample_that_a_tiff_does_not_explain_may_be_nothing() -> None:
     data[end - 12 : end] = struct.pack("<HHII", 65_000, 4, 1, 0)
     assert pixels_of(bytes(data))[0, 0].tolist() == [200, 100, 50]
     assert pixels_of(encoded(image, "TIFF"))[0, 0].tolist() == [255, 255, 255]
+
+
+def test_a_few_visible_pixels_of_a_large_image_choose_its_ground() -> None:
+    """What is looked at lies around them."""
+    image = Image.new("RGBA", (1500, 1500))
+    ImageDraw.Draw(image).rectangle((700, 700, 707, 707), fill="white")
+    assert ground_of(image) == BLACK

@@ -1,0 +1,168 @@
+"""What do colour profiles and transparency cost in decoding, and what does converting late do to vectors?
+
+    python benchmarks/colours.py PHOTOS [--before CHECKOUT] [--rounds 9] [--model MODEL.onnx]
+
+PHOTOS holds one folder a class; eight of them are written as small files (about 640 x 480) and as large ones
+(4000 x 3000), without a profile and with several. Each kind is decoded in turn by a process of this checkout
+and, where another is named, by one of that, in every round; processor time, median of the rounds, and the
+median of the rounds' ratios. With a model the vectors of small files, whose profile is converted before they
+are scaled, are compared with those that converting after it would give.
+"""
+
+import argparse
+import io
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms
+
+FILES = 8
+ADOBE = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+DISPLAY_P3 = (0.3127, 0.3290, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
+PROPHOTO = (0.3457, 0.3585, 0.7347, 0.2653, 0.1596, 0.8404, 0.0366, 0.0001)
+SMALL, LARGE = (640, 480), (4000, 3000)
+
+
+def main() -> None:
+    """Prints a line for each kind of file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--before", type=Path, help="another checkout, to compare with")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--model", type=Path)
+    arguments = parser.parse_args()
+    here = Path(__file__).resolve().parents[1]
+    photos = sorted(arguments.photos.glob("*/*"))[
+        :: max(1, len(list(arguments.photos.glob("*/*"))) // FILES)
+    ][:FILES]
+    with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
+        kinds = dict(write_kinds(photos, Path(folder)))
+        sides = [here] if arguments.before is None else [arguments.before.resolve(), here]
+        workers = [Worker(side) for side in sides]
+        for kind, files in kinds.items():
+            print(row(kind, measured(workers, files, arguments.rounds)), flush=True)
+    if arguments.model is not None:
+        compare_vectors(photos, arguments.model)
+
+
+class Worker:
+    """A process that decodes with the code of a checkout."""
+
+    def __init__(self, checkout: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(checkout)},
+            cwd=checkout,
+        )
+
+    def seconds(self, files: list[Path]) -> float:
+        """Processor time for all the files, once each."""
+        assert self._process.stdin is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101
+        self._process.stdin.write("\t".join(map(str, files)) + "\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+
+_WORKER = """
+import io, sys, time
+from pathlib import Path
+from lookalike.pictures.decoding import decode
+for line in sys.stdin:
+    files = [io.BytesIO(Path(name).read_bytes()) for name in line.rstrip("\\n").split("\\t")]
+    started = time.process_time()
+    for file in files:
+        decode(file, "file")
+    print(time.process_time() - started, flush=True)
+"""
+
+
+def measured(workers: list[Worker], files: list[Path], rounds: int) -> list[list[float]]:
+    """Seconds by round and worker; a first round, which loads libraries, is not counted."""
+    return [[worker.seconds(files) for worker in workers] for _ in range(rounds + 1)][1:]
+
+
+def row(kind: str, rounds: list[list[float]]) -> str:
+    """Milliseconds a file."""
+    times = [1000 * statistics.median(column) / FILES for column in zip(*rounds, strict=True)]
+    said = "  ".join(f"{ms:7.2f} ms" for ms in times)
+    ratio = statistics.median(after / before for before, *_, after in rounds) if len(times) > 1 else None
+    return f"{kind:34} {said}" + (f"  ratio {ratio:.2f}" if ratio is not None else "")
+
+
+def profiles() -> Mapping[str, bytes | None]:
+    """By name; None is no profile."""
+    from lookalike.pictures.profiles import SRGB_CHROMATICITIES, matrix_profile
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return {
+        "no profile": None,
+        "sRGB": srgb,
+        "Display P3": matrix_profile(None, DISPLAY_P3),
+        "AdobeRGB": matrix_profile(563 / 256, ADOBE),
+        "ProPhoto": matrix_profile(1.8, PROPHOTO),
+        "linear": matrix_profile(1.0, SRGB_CHROMATICITIES),
+    }
+
+
+def write_kinds(photos: list[Path], folder: Path) -> Iterator[tuple[str, list[Path]]]:
+    """Name of a kind, and its files."""
+    for size in (SMALL, LARGE):
+        images = [Image.open(photo).convert("RGB").resize(size, Image.Resampling.BICUBIC) for photo in photos]
+        for name, icc in profiles().items():
+            kind = f"JPEG {size[0]} x {size[1]}, {name}"
+            yield kind, [_written(image, folder / f"{kind} {i}.jpg", icc) for i, image in enumerate(images)]
+        for image in images:
+            image.putalpha(Image.radial_gradient("L").resize(size))
+        kind = f"PNG {size[0]} x {size[1]}, transparent"
+        yield kind, [_written(image, folder / f"{kind} {i}.png", None) for i, image in enumerate(images)]
+
+
+def _written(image: Image.Image, path: Path, icc: bytes | None) -> Path:
+    options = {"icc_profile": icc} if icc else {}
+    if path.suffix == ".jpg":
+        image.save(path, quality=90, **options)
+    else:
+        image.save(path, compress_level=1, **options)
+    return path
+
+
+def compare_vectors(photos: list[Path], model: Path) -> None:
+    """Cosine between converting before scaling and after it, the lowest and the mean."""
+    from lookalike.embedder import Embedder
+    from lookalike.pictures import rendering
+    from lookalike.pictures.decoding import decode
+
+    embedder = Embedder.load(model)
+    for name, icc in profiles().items():
+        if icc is None or name == "sRGB":
+            continue
+        files = [io.BytesIO(encoded(Image.open(photo).convert("RGB"), icc)) for photo in photos]
+        vectors = []
+        for limit in (10**9, 0):
+            rendering.EXACT_PIXELS = limit
+            pixels = np.stack([decode(file, "file").pixels for file in files])
+            found = embedder.embed(pixels).astype(np.float64)
+            vectors.append(found / np.linalg.norm(found, axis=1, keepdims=True))
+        cosines = (vectors[0] * vectors[1]).sum(axis=1)
+        print(f"{name:12} before and after: cosine {cosines.min():.6f} at the lowest, {cosines.mean():.6f}")
+
+
+def encoded(image: Image.Image, icc: bytes) -> bytes:
+    """A PNG."""
+    file = io.BytesIO()
+    image.save(file, "PNG", icc_profile=icc, compress_level=1)
+    return file.getvalue()
+
+
+if __name__ == "__main__":
+    main()
