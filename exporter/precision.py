@@ -82,7 +82,8 @@ def write_int8(path: Path, quantization: Quantization, *, kept: Sequence[str]) -
     """
     load_runtime()
     import onnx
-    from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
+    from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
     data = {
         name: TensorData(lowest=np.float32(low), highest=np.float32(high))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,10 @@ class Responder:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    def be_qdrant(self, version: str = "1.20.0") -> None:
-        """Gives the two answers by which a Qdrant is known and lets us in."""
-        self.answers["GET /"] = (200, {"title": "qdrant - vector search engine", "version": version})
+    def be_qdrant(self, version: str | None = None) -> None:
+        """Gives the two answers by which a Qdrant, of the client's own version, is known and lets us in."""
+        told = version or installed("qdrant-client")
+        self.answers["GET /"] = (200, {"title": "qdrant - vector search engine", "version": told})
         self.answers["GET /collections"] = (200, result({"collections": []}))
 
 

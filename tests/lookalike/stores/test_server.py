@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,8 @@ def test_a_key_in_the_open_is_mentioned() -> None:
     """Over plain HTTP to another machine; not to this one, and not over TLS."""
 
     def notices(url: str, api_key: str | None) -> tuple[str, ...]:
-        return connection._notices(ServerAddress.parse(url), "1.20.0", api_key=api_key)  # noqa: SLF001 - no such host
+        ours = version("qdrant-client")
+        return connection._notices(ServerAddress.parse(url), ours, api_key=api_key)  # noqa: SLF001 - no such host
 
     assert "unencrypted" in notices("http://db.example", KEY)[0]
     assert KEY not in notices("http://db.example", KEY)[0]
