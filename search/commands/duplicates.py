@@ -10,7 +10,7 @@ import typer
 
 from lookalike.console import Reporter, StderrReporter, Verbose, one_line, say
 from lookalike.errors import UsageError
-from lookalike.files import output_path
+from lookalike.files import named_path, output_path
 from lookalike.options import HtmlOption, JsonOption, StoreOption
 from lookalike.stores.points import PointFilter
 from search.choice import require_dataset
@@ -23,7 +23,16 @@ from search.commands.options import (
     similarity_option,
 )
 from search.whole.disk import FileState
-from search.whole.duplicates import ABOVE, Group, Member, find_duplicates
+from search.whole.duplicates import (
+    ABOVE,
+    COMPARED_ABOVE,
+    Group,
+    KeptBecause,
+    Match,
+    Member,
+    find_near,
+    prove_groups,
+)
 
 
 def duplicates(
@@ -31,12 +40,21 @@ def duplicates(
     backbone: BackboneOption = None,
     distance: DistanceOption = None,
     above: Annotated[
-        float,
+        float | None,
         similarity_option(
             "--above",
-            "From which cosine similarity on pictures are the same; 1: only those of the same bytes.",
+            "From which cosine similarity on images are compared on their pixels, and shown where that "
+            f"proves nothing; default: {COMPARED_ABOVE} and {ABOVE}. 1: only those of the same bytes.",
         ),
-    ] = ABOVE,
+    ] = None,
+    keep_in: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep-in",
+            metavar="DIR",
+            help="Keep the copies in this folder before others, and offer none of them; may be repeated.",
+        ),
+    ] = None,
     dataset: DatasetOption = None,
     paths: Annotated[
         bool, typer.Option("--paths", help="Print only the files that could be deleted, a line each.")
@@ -49,17 +67,20 @@ def duplicates(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Show groups of the same picture, and which file to keep; nothing is deleted."""
+    """Show groups of the same image, and which file to keep; nothing is deleted."""
     if paths + print0 + as_json > 1:
         raise UsageError("--paths, --print0 and --json each print something else; take one of them")
     page = output_path(html, "--html") if html is not None else None
+    folders = [named_path(each, "--keep-in") for each in keep_in or ()]
     reporter = StderrReporter()
     chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
     with chosen as (_, source):
         name = source.name
         reporter.say(f"collection: {name}")
         require_dataset([source.manifest], dataset)
-        groups = find_duplicates(source, reporter=reporter, above=above, where=PointFilter(dataset=dataset))
+        only = PointFilter(dataset=dataset)
+        near = find_near(source, reporter=reporter, above=above, where=only, keep_in=folders)
+    groups = prove_groups(near, reporter=reporter)
     if paths or print0:
         _print_paths(groups, b"\0" if print0 else b"\n")
     elif as_json:
@@ -71,7 +92,7 @@ def duplicates(
         typer.echo(_total(groups))
     _warn_of_changes(groups)
     if page is not None:
-        _write_page(page, groups, name, above, reporter)
+        _write_page(page, groups, name, ABOVE if above is None else above, reporter)
 
 
 def _write_page(path: Path, groups: Sequence[Group], name: str, above: float, reporter: Reporter) -> None:
@@ -93,15 +114,22 @@ def _print_paths(groups: Sequence[Group], end: bytes) -> None:
 
 def _text(group: Group, number: int) -> str:
     """Plain columns: a path is never cut or wrapped, so that it can be copied."""
-    because = f"kept: {group.because}"
-    frees = f", {_size(group.frees)} could go" if group.redundant else ", nothing could go"
     rows = [_columns(member, group) for member in (group.kept, *group.others)]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [f"group {number}: {1 + len(group.others)} pictures{frees}; {because}"]
+    lines = [f"group {number}: {1 + len(group.others)} images{_verdict(group)}"]
     for mark, score, pixels, size, path in rows:
         shown = (f"{mark:{widths[0]}}", score, f"{pixels:>{widths[2]}}", f"{size:>{widths[3]}}", path)
         lines.append("  " + "  ".join(shown))
     return "\n".join([*lines, ""])
+
+
+def _verdict(group: Group) -> str:
+    if not group.is_proven:
+        return ", only similar: none is offered"
+    because = "" if group.because is KeptBecause.FOLDER else str(group.because)
+    reference = one_line(f"in {group.kept.reference}") if group.kept.reference else ""
+    frees = f"{_size(group.frees)} could go" if group.redundant else "nothing could go"
+    return f", {frees}; kept: {', '.join(filter(None, [reference, because]))}"
 
 
 def _columns(member: Member, group: Group) -> tuple[str, str, str, str, str]:
@@ -115,26 +143,34 @@ def _columns(member: Member, group: Group) -> tuple[str, str, str, str, str]:
     )
 
 
-def _mark(member: Member, group: Group) -> str:
-    """What a picture is to its group, and what stands in the way of deleting it.
+_MARKS = {Match.IDENTICAL: "same bytes", Match.NEAR_DUPLICATE: "near-duplicate", Match.SIMILAR: "similar"}
 
-    A file that is there and not offered is the kept one by another name, or one that is offered already.
+
+def _mark(member: Member, group: Group) -> str:
+    """What an image is to its group, and what stands in the way of deleting it.
+
+    A duplicate that is there and not offered is in a folder to keep, or is the kept file by another name, or
+    one that is offered already.
     """
-    other = "same bytes" if member.is_identical else "near"
-    mark = "keep" if member is group.kept else other
+    is_kept = member is group.kept and group.is_proven
+    mark = "keep" if is_kept else _MARKS[member.match if member is not group.kept else Match.SIMILAR]
     if member.state is not FileState.PRESENT:
         return f"{mark}, {member.state}"
-    is_known = member is not group.kept and group.kept.state is FileState.PRESENT
-    return f"{mark}, same file as another" if is_known and not member.is_redundant else mark
+    is_duplicate = member is not group.kept and member.match is not Match.SIMILAR
+    if not is_duplicate or member.is_redundant or group.kept.state is not FileState.PRESENT:
+        return mark
+    return f"{mark}, {'in a folder to keep' if member.reference else 'same file as another'}"
 
 
 def _total(groups: Sequence[Group]) -> str:
-    redundant = [member for group in groups for member in group.redundant]
-    pictures = sum(1 + len(group.others) for group in groups)
+    proven = [group for group in groups if group.is_proven]
+    redundant = sum(len(group.redundant) for group in groups)
+    images = sum(1 + len(group.others) for group in proven)
+    similar = sum(member.match is Match.SIMILAR for group in groups for member in group.others)
     frees = _size(sum(group.frees for group in groups))
     return (
-        f"groups: {len(groups)}, of {pictures} pictures; files that could go: {len(redundant)}, {frees}; "
-        "nothing was deleted"
+        f"groups: {len(proven)}, of {images} images; files that could go: {redundant}, {frees}; "
+        f"only similar: {similar}; nothing was deleted"
     )
 
 
@@ -159,12 +195,14 @@ def _json(group: Group, number: int, collection: str) -> dict[str, Any]:
         "collection": collection,
         "group": number,
         "because": group.because,
+        "proven": group.is_proven,
         "frees": group.frees,
         "kept": _member_json(group.kept),
         "others": [
             _member_json(member)
             | {
                 "similarity": member.similarity,
+                "match": member.match,
                 "identical": member.is_identical,
                 "redundant": member.is_redundant,
                 "frees": member.frees,
