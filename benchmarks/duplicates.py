@@ -13,12 +13,14 @@ many copies are found: offered, or kept while their original is offered.
 """
 
 import argparse
+import hashlib
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -81,11 +83,12 @@ def main() -> None:
     )
     parser.add_argument("--network", action="append", default=[], metavar="BACKBONE=WEIGHTS[:LAYER]")
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--work", type=Path, help="a folder that keeps images and stores for another run")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     print(describe())
     results = {}
-    with tempfile.TemporaryDirectory() as work:
+    with nullcontext(arguments.work) if arguments.work else tempfile.TemporaryDirectory() as work:
         files = draw_all(Path(work) / "images", arguments.kinds, arguments.per_kind, arguments.copies)
         if arguments.proof_only:
             results["proof only"] = report("proof only", files, lambda: offered_by_proof(files))
@@ -96,29 +99,45 @@ def main() -> None:
 
 
 def draw_all(folder: Path, kinds: Sequence[str], per_kind: int, copies: int) -> list[Drawn]:
-    """All files, whose pixels are checked to differ from one image to the next."""
+    """All files, and that their images differ is checked; what is there already is not drawn again."""
     started = time.perf_counter()
     step = max(1, per_kind // max(1, copies))
     jobs = [(kind, number, number % step == step // 2) for kind in kinds for number in range(per_kind)]
-    drawn = [each for made in map_ahead(partial(_draw, folder), iter(jobs), ahead=16) for each in made]
-    print(f"{len(jobs)} images and {len(drawn) - len(jobs)} copies drawn in {_since(started):.0f} s")
+    made = list(map_ahead(partial(_draw, folder), iter(jobs), ahead=16))
+    if len({digest for digest, _ in made}) < len(made):
+        raise SystemExit("two images are the same, so that nothing can be told from them")
+    drawn = [each for _, files in made for each in files]
+    print(f"{len(jobs)} images and {len(drawn) - len(jobs)} copies in {_since(started):.0f} s", flush=True)
     return drawn
 
 
-def _draw(folder: Path, job: tuple[str, int, bool]) -> list[Drawn]:
+def _draw(folder: Path, job: tuple[str, int, bool]) -> tuple[str, list[Drawn]]:
+    """The digest of an image's pixels, and its files."""
     kind, number, has_copies = job
-    image = KINDS[kind](number)
-    place = folder / kind.replace(" ", "-")
-    place.mkdir(parents=True, exist_ok=True)
-    original = place / f"{number:04}.png"
+    stem = folder / kind.replace(" ", "-") / f"{number:04}"
+    if not stem.with_suffix(".png").exists():
+        _write(stem, KINDS[kind](number), number, has_copies=has_copies)
+    with Image.open(stem.with_suffix(".png")) as image:
+        digest = hashlib.sha256(image.tobytes()).hexdigest()
+    made = Drawn(file=stem.with_suffix(".png"), kind=kind, number=number, way=None)
+    ways = [
+        (way, file) for way in Way if has_copies for file in stem.parent.glob(f"{_stem(stem, way).name}.*")
+    ]
+    return digest, [made, *(Drawn(file=file, kind=kind, number=number, way=way) for way, file in ways)]
+
+
+def _write(stem: Path, image: Image.Image, number: int, *, has_copies: bool) -> None:
+    """The original last: where it is, all are."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for way in Way if has_copies else ():
+        COPIES[way](image, _stem(stem, way), number)
     notes = PngImagePlugin.PngInfo()
     notes.add_text("Comment", f"drawn for a benchmark, number {number}")
-    image.save(original, pnginfo=notes, compress_level=1)
-    found = [Drawn(file=original, kind=kind, number=number, way=None)]
-    for way in Way if has_copies else ():
-        file = COPIES[way](image, place / f"{number:04}-{way.replace(' ', '-')}", number)
-        found.append(Drawn(file=file, kind=kind, number=number, way=way))
-    return found
+    image.save(stem.with_suffix(".png"), pnginfo=notes, compress_level=1)
+
+
+def _stem(stem: Path, way: Way) -> Path:
+    return stem.with_name(f"{stem.name}-{way.replace(' ', '-')}")
 
 
 def _half(image: Image.Image, stem: Path, number: int) -> Path:
@@ -223,7 +242,7 @@ def offered_by_network(work: Path, network: str, precision: str) -> Iterator[Pai
     command = [Path(sys.executable).parent / "ingest", "run", work / "images", *words]
     started = time.perf_counter()
     subprocess.run([*command, "--store", f"embedded:{store}"], check=True)
-    print(f"ingested in {_since(started):.0f} s")
+    print(f"ingested in {_since(started):.0f} s", flush=True)
     stored = EmbeddedStore(store)
     with stored.open(stored.names()[0]) as collection:
         started = time.perf_counter()

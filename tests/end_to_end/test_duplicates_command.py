@@ -94,6 +94,22 @@ def test_a_kept_file_that_changed_saves_the_others(shell: Any, album: Path) -> N
     assert shell("search", "duplicates", "--above", "0.98", "--print0").out == ""
 
 
+def test_copies_in_a_folder_to_keep_are_kept(shell: Any, album: Path) -> None:
+    """However the folder is named; the group says so, and one that holds nothing of it is wrong usage."""
+    for named in ("album/dog", "album/dog/", str(album / "dog")):
+        (album / "dog/copy.png").write_bytes((album / "cat/large.png").read_bytes())
+        assert shell.ingest("album").code == 0
+        done = shell("search", "duplicates", "--above", "1", "--print0", "--keep-in", named)
+        assert sorted(done.out.split("\0")) == ["", str(album / "cat/a\nb.png"), str(album / "cat/large.png")]
+    shown = shell("search", "duplicates", "--above", "1", "--keep-in", "album/dog").out
+    assert f"could go; kept: in {album / 'dog'}" in shown
+    (shell.folder / "elsewhere").mkdir()
+    for named in ("elsewhere", "missing", "album/cat/large.png"):
+        done = shell("search", "duplicates", "--keep-in", named)
+        assert (done.code, done.out) == (2, "")
+        assert "--keep-in" in done.err
+
+
 def test_no_duplicates_are_no_lines(ingested: Any) -> None:
     """In JSON and as paths; the table says zero."""
     words = ("search", "duplicates", "--above", "1")
