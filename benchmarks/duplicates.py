@@ -279,7 +279,7 @@ def report(name: str, files: Sequence[Drawn], find: Callable[[], Iterable[Pair]]
     missed = [f"{kind} {way}" for (kind, way), each in found.items() if not all(each)]
     print(f"{seconds:.0f} s, peak {peak_bytes() / 1e6:.0f} MB; not all found: {', '.join(missed) or 'none'}")
     ways = {way: [one for (_, of), each in found.items() if of == way for one in each] for way in Way}
-    shares = {way: float(np.mean(each)) for way, each in ways.items()}
+    shares = {way: float(np.mean(each)) for way, each in ways.items() if each}
     return {"offered": len(offered), "wrong": len(wrong), "found": shares, "seconds": seconds}
 
 

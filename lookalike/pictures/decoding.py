@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from io import SEEK_END
 from threading import Lock
@@ -23,9 +22,11 @@ from numpy.typing import NDArray
 
 from lookalike.backbones import IMAGE_SIZE, Backbone
 from lookalike.errors import MissingDecoderError, PictureError, SkipReason
+from lookalike.pictures import whole as whole_images
 from lookalike.pictures.costs import BYTES_A_PIXEL, MAX_SCANS, Budget, count_scans, decoding_bytes
 from lookalike.pictures.files import IN_MEMORY_BYTES
 from lookalike.pictures.formats import HEAD_BYTES, is_avif, is_heif, is_webp, unidentified
+from lookalike.pictures.whole import WholeImage
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -68,33 +69,6 @@ class Picture:
     height: int
 
 
-class Besides(StrEnum):
-    """What a file holds besides the image that is shown of it."""
-
-    NOTHING = "nothing"
-    VIEWS = "views"
-    """Further ones beside the main one, as JPEGs of phones and cameras have them (CIPA DC-007)."""
-    FRAMES = "frames"
-    """Frames of an animation, or pages."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WholeImage:
-    """All of an image as a person sees it, to be compared with another.
-
-    `pixels` is uint8 `[H, W, 3]` RGB and `alpha` uint8 `[H, W]`, None where everything is opaque; `width` and
-    `height` are those of the file as shown, which may be more; `is_deep` says that its samples have more than
-    8 bits.
-    """
-
-    pixels: Pixels
-    alpha: Pixels | None
-    width: int
-    height: int
-    besides: Besides
-    is_deep: bool
-
-
 def preprocessing_id(backbone: Backbone) -> str:
     """Names everything that happens to a picture before the first layer."""
     return f"{PREPARATION}+{backbone.normalization}"
@@ -134,12 +108,12 @@ def decode_whole(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MA
     """
 
     def whole(image: "Image.Image", full: tuple[int, int], _: Extent) -> WholeImage:
-        besides, is_deep = _besides(image), _is_deep(image)
-        small = _upright_small(image, full, edge)
-        width, height = reversed(full) if _turn(image) in _ON_ITS_SIDE else full
+        besides, is_deep = whole_images.besides(image), whole_images.is_deep(image)
+        small, turn = _upright_small(image, full, edge), _turn(image)
+        width, height = reversed(full) if turn in _ON_ITS_SIDE else full
         return WholeImage(
             pixels=np.asarray(small),
-            alpha=_small_alpha(image, small.size),
+            alpha=whole_images.alpha(image, small.size, turn),
             width=width,
             height=height,
             besides=besides,
@@ -326,59 +300,13 @@ def _upright_small(image: "Image.Image", full: tuple[int, int], edge: int) -> "I
     scale = min(1.0, edge / max(full))
     width, height = (max(1, round(scale * side)) for side in full)
     if not _is_plain(image):  # no second picture of its size, whatever its mode
-        image = _on_white(_coarse(image))
+        coarse = min(1.0, math.sqrt(WHOLE_PIXELS / (image.width * image.height)))
+        if coarse < 1:
+            sides = max(1, int(coarse * image.width)), max(1, int(coarse * image.height))
+            image = image.resize(sides, _pillow().Resampling.NEAREST)
+        image = _on_white(image)
     small = image.resize((width, height), _pillow().Resampling.BICUBIC).convert("RGB")
     return small if turn is None else small.transpose(_pillow().Transpose[turn])
-
-
-def _small_alpha(image: "Image.Image", size: tuple[int, int]) -> Pixels | None:
-    """How opaque a loaded image is, upright and of that size; None where it is so everywhere."""
-    if not image.has_transparency_data:
-        return None
-    alpha = _alpha(_coarse(image))
-    turn = _turn(image)
-    if turn is not None:
-        alpha = alpha.transpose(_pillow().Transpose[turn])
-    opacity = np.asarray(alpha.resize(size, _pillow().Resampling.BICUBIC))
-    return None if opacity.min() == _OPAQUE else opacity
-
-
-_OPAQUE = 255
-
-
-def _alpha(image: "Image.Image") -> "Image.Image":
-    key = image.info.get("transparency")
-    if image.mode.startswith("I") and isinstance(key, int):
-        return cast(
-            "Image.Image", _pillow().fromarray(np.where(np.asarray(image) == key, 0, 255).astype(np.uint8))
-        )
-    return image.convert("RGBA").getchannel("A")
-
-
-def _coarse(image: "Image.Image") -> "Image.Image":
-    """The image, or a part of its pixels where a copy of all would take too much memory."""
-    scale = math.sqrt(WHOLE_PIXELS / (image.width * image.height))
-    if scale >= 1:
-        return image
-    sides = max(1, int(scale * image.width)), max(1, int(scale * image.height))
-    return image.resize(sides, _pillow().Resampling.NEAREST)
-
-
-def _besides(image: "Image.Image") -> Besides:
-    if not getattr(image, "is_animated", False):
-        return Besides.NOTHING
-    return Besides.VIEWS if image.format in _JPEGS else Besides.FRAMES
-
-
-def _is_deep(image: "Image.Image") -> bool:
-    """Whether an image that is open and not yet loaded is stored in more than 8 bits a sample."""
-    stored = [image.mode, *(str(tile) for tile in getattr(image, "tile", None) or ())]
-    is_wide = image.mode.startswith("I") or any(bits in each for each in stored for bits in _DEEP)
-    return is_wide or int(image.info.get("bit_depth", 8)) > _BITS
-
-
-_DEEP = (";12", ";16", ";32")
-_BITS = 8
 
 
 def prepare(image: "Image.Image", extent: Extent) -> "Image.Image":

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from lookalike.pictures.decoding import Pixels
+from lookalike.pictures.whole import Pixels
 
 
 class Resampling(StrEnum):

@@ -40,7 +40,15 @@ class PictureFile:
 
 def looked_at(payload: Payload, manifest: CollectionManifest) -> PictureFile:
     """At first sight, without reading it: present where there is a file of the same size."""
-    file = file_of(manifest, payload.dataset, payload.path)
+    return _seen(payload, file_of(manifest, payload.dataset, payload.path))
+
+
+def looked_again(picture: PictureFile) -> PictureFile:
+    """What has become of it meanwhile, as `verified` has it."""
+    return verified(_seen(picture.payload, picture.file))
+
+
+def _seen(payload: Payload, file: Path | None) -> PictureFile:
     try:
         status = file.stat() if file else None
     except (OSError, ValueError):

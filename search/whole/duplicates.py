@@ -12,12 +12,11 @@ from pathlib import Path
 
 from lookalike.console import Reporter
 from lookalike.errors import UsageError
-from lookalike.manifest import CollectionManifest
 from lookalike.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike.stores.protocol import Collection
 from lookalike.stores.reading import stored_vectors
 from search.whole.candidates import Candidates
-from search.whole.disk import FileState, Offers, PictureFile, ReferenceFolders, looked_at, verified
+from search.whole.disk import FileState, Offers, PictureFile, ReferenceFolders, looked_again, looked_at
 from search.whole.every import is_small
 from search.whole.exact import ExactSearch, FloatVector, IntVector, Nearest
 from search.whole.proving import prove_copies
@@ -143,7 +142,6 @@ class Neighbourhood:
     embedding alone, for each the content before it that it is most similar to.
     """
 
-    manifest: CollectionManifest
     contents: Sequence[Sequence[PictureFile]]
     star_of: IntVector
     similarity: FloatVector
@@ -174,7 +172,6 @@ def find_near(
             len(payloads), blocks, near, bar.advance, above=similar_above, on_found=candidates.add
         )
     return Neighbourhood(
-        manifest=manifest,
         contents=[contents[payload.sha256] for payload in payloads],
         star_of=star_of,
         similarity=similarity,
@@ -270,7 +267,7 @@ def _group(members: Sequence[_Found], near: Neighbourhood, offers: Offers) -> Gr
     order = partial(_preference, near.reference)
     pairs = zip(order(members[0].picture), order(members[1].picture), KeptBecause, strict=True)
     because = next((why for one, other, why in pairs if one != other), KeptBecause.PATH)
-    kept = _now(members[0].picture, near.manifest)
+    kept = looked_again(members[0].picture)
     others = [_member(each, kept, near, offers) for each in members[1:]]
     itself = _Found(picture=kept, similarity=1, is_proven=False)
     return Group(
@@ -280,14 +277,9 @@ def _group(members: Sequence[_Found], near: Neighbourhood, offers: Offers) -> Gr
     )
 
 
-def _now(picture: PictureFile, manifest: CollectionManifest) -> PictureFile:
-    """What has become of it while others were compared."""
-    return verified(looked_at(picture.payload, manifest))
-
-
 def _member(found: _Found, kept: PictureFile, near: Neighbourhood, offers: Offers) -> Member:
     is_kept = found.picture is kept
-    picture = kept if is_kept else _now(found.picture, near.manifest)
+    picture = kept if is_kept else looked_again(found.picture)
     match = Match.SIMILAR
     if picture.payload.sha256 == kept.payload.sha256:
         match = Match.IDENTICAL

@@ -10,10 +10,11 @@ import numpy as np
 from lookalike.ahead import map_ahead
 from lookalike.cores import cores
 from lookalike.errors import PictureError
-from lookalike.pictures.decoding import Pixels, WholeImage, decode_whole
+from lookalike.pictures.decoding import decode_whole
 from lookalike.pictures.files import opened
+from lookalike.pictures.whole import Pixels, WholeImage
 from search.whole.candidates import Candidates
-from search.whole.disk import FileState, PictureFile, verified
+from search.whole.disk import FileState, PictureFile, looked_again
 from search.whole.exact import IntVector
 from search.whole.pixel_proof import EDGE, coarse, has_same_proportions, is_copy, most_alike
 
@@ -66,7 +67,7 @@ def _prove_cluster(
 
 def read_whole(picture: PictureFile) -> WholeImage | None:
     """The image of a file that is as it was ingested and can be decoded; else None."""
-    checked = verified(picture)
+    checked = looked_again(picture)
     if checked.state is not FileState.PRESENT or checked.file is None:
         return None
     try:

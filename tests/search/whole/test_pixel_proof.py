@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from lookalike.pictures.decoding import WholeImage, decode_whole
+from lookalike.pictures.decoding import decode_whole
+from lookalike.pictures.whole import WholeImage
 from search.whole.pixel_proof import EDGE, coarse, is_copy, most_alike
 
 Change = Callable[[Image.Image], Image.Image]
