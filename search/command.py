@@ -14,7 +14,7 @@ SUBCOMMANDS = {
     "calibrate": "Learn how often neighbours of a score are right, and how often verdicts are, "
     "for queries to show.",
     "neighbours": "Print the nearest neighbours of each and every picture, as a table.",
-    "duplicates": "Show groups of the same picture, and which file to keep; nothing is deleted.",
+    "duplicates": "Show groups of the same image, and which file to keep; nothing is deleted.",
     "explain": "Show where in two pictures their similarity comes from: what each cell adds to it.",
     "map": "Draw a collection in two dimensions: near ones near, coloured by class.",
 }

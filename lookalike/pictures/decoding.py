@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from lookalike.backbones import IMAGE_SIZE, Backbone
 from lookalike.errors import MissingDecoderError, PictureError, SkipReason
+from lookalike.pictures import whole as whole_images
 from lookalike.pictures.containers import Readable, readable
 from lookalike.pictures.costs import BYTES_A_PIXEL, MAX_SCANS, Budget, count_scans, decoding_bytes
 from lookalike.pictures.files import IN_MEMORY_BYTES
@@ -31,6 +32,7 @@ from lookalike.pictures.formats import HEAD_BYTES, is_avif, is_heif, is_webp, un
 from lookalike.pictures.frames import frame_bytes, frame_that_shows, mark_choice, may_move
 from lookalike.pictures.rendering import Rendering, is_as_before, render
 from lookalike.pictures.samples import check_samples, mend_header, unsupported
+from lookalike.pictures.whole import WholeImage
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -129,6 +131,29 @@ def decodes_as_before(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXE
         return _guarded(stream, name, max_pixels, REDUCED_SIDE, judge)
     except PictureError:
         return False
+
+
+def decode_whole(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MAX_PIXELS) -> WholeImage:
+    """As `decode_small`, with what else has to agree before one file may stand for another.
+
+    Raises:
+        PictureError: as `decode`.
+    """
+
+    def whole(image: "Image.Image", full: tuple[int, int], _: Extent) -> WholeImage:
+        besides, is_deep = whole_images.besides(image), whole_images.is_deep(image)
+        small, turn = _upright_small(image, full, edge), _turn(image)
+        width, height = reversed(full) if turn in _ON_ITS_SIDE else full
+        return WholeImage(
+            pixels=np.asarray(small),
+            alpha=whole_images.alpha(image, small.size, turn),
+            width=width,
+            height=height,
+            besides=besides,
+            is_deep=is_deep,
+        )
+
+    return _guarded(stream, name, max_pixels, 2 * edge, whole)
 
 
 Extent = tuple[float, float]

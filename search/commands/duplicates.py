@@ -8,6 +8,7 @@ import typer
 
 from lookalike.console import Reporter, StderrReporter, Verbose, say, show, show_json, show_path
 from lookalike.errors import UsageError
+from lookalike.files import named_path
 from lookalike.options import HtmlOption, JsonOption, StoreOption
 from lookalike.outputs import PAGE_SUFFIXES, output_path
 from lookalike.stores.points import PointFilter
@@ -22,7 +23,16 @@ from search.commands.options import (
     similarity_option,
 )
 from search.whole.disk import FileState
-from search.whole.duplicates import ABOVE, Group, Member, find_duplicates
+from search.whole.duplicates import (
+    ABOVE,
+    COMPARED_ABOVE,
+    Group,
+    KeptBecause,
+    Match,
+    Member,
+    find_near,
+    prove_groups,
+)
 
 
 def duplicates(
@@ -30,12 +40,21 @@ def duplicates(
     backbone: BackboneOption = None,
     distance: DistanceOption = None,
     above: Annotated[
-        float,
+        float | None,
         similarity_option(
             "--above",
-            "From which cosine similarity on pictures are the same; 1: only those of the same bytes.",
+            "From which cosine similarity on images are compared on their pixels, and shown where that "
+            f"proves nothing; default: {COMPARED_ABOVE} and {ABOVE}. 1: only those of the same bytes.",
         ),
-    ] = ABOVE,
+    ] = None,
+    keep_in: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep-in",
+            metavar="DIR",
+            help="Keep the copies in this folder before others, and offer none of them; may be repeated.",
+        ),
+    ] = None,
     dataset: DatasetOption = None,
     paths: Annotated[
         bool, typer.Option("--paths", help="Print only the files that could be deleted, a line each.")
@@ -48,17 +67,20 @@ def duplicates(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Show groups of the same picture, and which file to keep; nothing is deleted."""
+    """Show groups of the same image, and which file to keep; nothing is deleted."""
     if paths + print0 + as_json > 1:
         raise UsageError("--paths, --print0 and --json each print something else; take one of them")
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
+    folders = [named_path(each, "--keep-in") for each in keep_in or ()]
     reporter = StderrReporter()
     chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
     with chosen as (_, source):
         name = source.name
         reporter.say(f"collection: {name}")
         require_dataset([source.manifest], dataset)
-        groups = find_duplicates(source, reporter=reporter, above=above, where=PointFilter(dataset=dataset))
+        only = PointFilter(dataset=dataset)
+        near = find_near(source, reporter=reporter, above=above, where=only, keep_in=folders)
+    groups = prove_groups(near, reporter=reporter)
     if paths or print0:
         _show_paths(groups, "\0" if print0 else "\n")
     elif as_json:
@@ -70,7 +92,7 @@ def duplicates(
         show(_total(groups))
     _warn_of_changes(groups)
     if page is not None:
-        _write_page(page, groups, name, above, reporter)
+        _write_page(page, groups, name, ABOVE if above is None else above, reporter)
 
 
 def _write_page(path: Path, groups: Sequence[Group], name: str, above: float, reporter: Reporter) -> None:
@@ -92,11 +114,19 @@ def _show_paths(groups: Sequence[Group], end: str) -> None:
 
 def _lines(group: Group, number: int) -> Iterator[str]:
     """Plain columns: a path is never cut or wrapped, so that it can be copied."""
-    frees = f", {_size(group.frees)} could go" if group.redundant else ", nothing could go"
-    yield f"group {number}: {1 + len(group.others)} pictures{frees}; kept: {group.because}"
+    yield f"group {number}: {1 + len(group.others)} images{_verdict(group)}"
     rows = [_row(member, group) for member in (group.kept, *group.others)]
     yield from (f"  {line}" for line in columns(rows, "<<>>"))
     yield ""
+
+
+def _verdict(group: Group) -> str:
+    if not group.is_proven:
+        return ", only similar: none is offered"
+    because = "" if group.because is KeptBecause.FOLDER else str(group.because)
+    reference = f"in {group.kept.reference}" if group.kept.reference else ""
+    frees = f"{_size(group.frees)} could go" if group.redundant else "nothing could go"
+    return f", {frees}; kept: {', '.join(filter(None, [reference, because]))}"
 
 
 def _row(member: Member, group: Group) -> tuple[str, str, str, str, str]:
@@ -110,26 +140,34 @@ def _row(member: Member, group: Group) -> tuple[str, str, str, str, str]:
     )
 
 
-def _mark(member: Member, group: Group) -> str:
-    """What a picture is to its group, and what stands in the way of deleting it.
+_MARKS = {Match.IDENTICAL: "same bytes", Match.NEAR_DUPLICATE: "near-duplicate", Match.SIMILAR: "similar"}
 
-    A file that is there and not offered is the kept one by another name, or one that is offered already.
+
+def _mark(member: Member, group: Group) -> str:
+    """What an image is to its group, and what stands in the way of deleting it.
+
+    A duplicate that is there and not offered is in a folder to keep, or is the kept file by another name, or
+    one that is offered already.
     """
-    other = "same bytes" if member.is_identical else "near"
-    mark = "keep" if member is group.kept else other
+    is_kept = member is group.kept and group.is_proven
+    mark = "keep" if is_kept else _MARKS[member.match if member is not group.kept else Match.SIMILAR]
     if member.state is not FileState.PRESENT:
         return f"{mark}, {member.state}"
-    is_known = member is not group.kept and group.kept.state is FileState.PRESENT
-    return f"{mark}, same file as another" if is_known and not member.is_redundant else mark
+    is_duplicate = member is not group.kept and member.match is not Match.SIMILAR
+    if not is_duplicate or member.is_redundant or group.kept.state is not FileState.PRESENT:
+        return mark
+    return f"{mark}, {'in a folder to keep' if member.reference else 'same file as another'}"
 
 
 def _total(groups: Sequence[Group]) -> str:
-    redundant = [member for group in groups for member in group.redundant]
-    pictures = sum(1 + len(group.others) for group in groups)
+    proven = [group for group in groups if group.is_proven]
+    redundant = sum(len(group.redundant) for group in groups)
+    images = sum(1 + len(group.others) for group in proven)
+    similar = sum(member.match is Match.SIMILAR for group in groups for member in group.others)
     frees = _size(sum(group.frees for group in groups))
     return (
-        f"groups: {len(groups)}, of {pictures} pictures; files that could go: {len(redundant)}, {frees}; "
-        "nothing was deleted"
+        f"groups: {len(proven)}, of {images} images; files that could go: {redundant}, {frees}; "
+        f"only similar: {similar}; nothing was deleted"
     )
 
 
@@ -154,12 +192,14 @@ def _json(group: Group, number: int, collection: str) -> dict[str, Any]:
         "collection": collection,
         "group": number,
         "because": group.because,
+        "proven": group.is_proven,
         "frees": group.frees,
         "kept": _member_json(group.kept),
         "others": [
             _member_json(member)
             | {
                 "similarity": member.similarity,
+                "match": member.match,
                 "identical": member.is_identical,
                 "redundant": member.is_redundant,
                 "frees": member.frees,

@@ -45,9 +45,9 @@ def similarity_option(name: str, help_text: str) -> Any:  # noqa: ANN401 - what 
     return typer.Option(name, min=0, max=1, metavar="SIMILARITY", callback=_no_nan, help=help_text)
 
 
-def _no_nan(value: float) -> float:
+def _no_nan(value: float | None) -> float | None:
     """NaN is neither below the least nor above the most, and passes for any number with Typer."""
-    if isnan(value):
+    if value is not None and isnan(value):
         raise typer.BadParameter("it must be a number from 0 to 1")
     return value
 

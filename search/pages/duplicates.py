@@ -8,24 +8,26 @@ from lookalike.console import Reporter
 from search.pages.gallery import Gallery
 from search.pages.page import write_page
 from search.whole.disk import FileState
-from search.whole.duplicates import Group, Member
+from search.whole.duplicates import Group, Match, Member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberView:
-    """A picture of a group: `standing` says in words what it is to it, `state` what became of its file."""
+    """An image of a group: what is to become of it, what it is to the kept one, what became of its file."""
 
     member: Member
     standing: str
+    match: str
     state: str
     size: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupView:
-    """A group as it is shown, the kept picture first; `frees` is empty where nothing could go."""
+    """A group as it is shown, the kept image first; `frees` is empty where nothing could go."""
 
     because: str
+    is_proven: bool
     frees: str
     members: Sequence[MemberView]
 
@@ -37,20 +39,25 @@ class DuplicatesReport:
     collection: str
     above: float
     groups: Sequence[GroupView]
-    pictures: int
+    proven: int
+    images: int
     redundant: int
+    similar: int
     frees: str
 
 
 def duplicates_report(groups: Sequence[Group], *, collection: str, above: float) -> DuplicatesReport:
     """The groups of a collection, those that free most first."""
     ordered = sorted(groups, key=lambda group: -group.frees)  # stable: else as they were
+    proven = [group for group in groups if group.is_proven]
     return DuplicatesReport(
         collection=collection,
         above=above,
         groups=[_group_view(group) for group in ordered],
-        pictures=sum(1 + len(group.others) for group in groups),
+        proven=len(proven),
+        images=sum(1 + len(group.others) for group in proven),
         redundant=sum(len(group.redundant) for group in groups),
+        similar=sum(member.match is Match.SIMILAR for group in groups for member in group.others),
         frees=_size(sum(group.frees for group in groups)),
     )
 
@@ -64,6 +71,7 @@ def write_duplicates_page(path: Path, report: DuplicatesReport, *, reporter: Rep
 def _group_view(group: Group) -> GroupView:
     return GroupView(
         because=group.because,
+        is_proven=group.is_proven,
         frees=_size(group.frees) if group.redundant else "",
         members=[_member_view(member, group) for member in (group.kept, *group.others)],
     )
@@ -71,7 +79,7 @@ def _group_view(group: Group) -> GroupView:
 
 def _member_view(member: Member, group: Group) -> MemberView:
     if member is group.kept:
-        standing = "keep"
+        standing = "keep" if group.is_proven else "stays"
     elif member.is_redundant:
         standing = "could go"
     else:
@@ -82,8 +90,19 @@ def _member_view(member: Member, group: Group) -> MemberView:
         FileState.GONE: "gone since it was ingested",
     }
     return MemberView(
-        member=member, standing=standing, state=states[member.state], size=_size(member.payload.bytes)
+        member=member,
+        standing=standing,
+        match=_MATCHES[member.match],
+        state=states[member.state],
+        size=_size(member.payload.bytes),
     )
+
+
+_MATCHES = {
+    Match.IDENTICAL: "same bytes",
+    Match.NEAR_DUPLICATE: "near-duplicate, proven on the pixels",
+    Match.SIMILAR: "only similar",
+}
 
 
 def _size(count: int) -> str:

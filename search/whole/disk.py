@@ -3,12 +3,12 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from lookalike.errors import PictureError
+from lookalike.errors import PictureError, UsageError
 from lookalike.manifest import CollectionManifest
 from lookalike.pictures.files import opened, sha256_of
 from lookalike.stores.points import Payload
@@ -40,7 +40,15 @@ class PictureFile:
 
 def looked_at(payload: Payload, manifest: CollectionManifest) -> PictureFile:
     """At first sight, without reading it: present where there is a file of the same size."""
-    file = file_of(manifest, payload.dataset, payload.path)
+    return _seen(payload, file_of(manifest, payload.dataset, payload.path))
+
+
+def looked_again(picture: PictureFile) -> PictureFile:
+    """What has become of it meanwhile, as `verified` has it."""
+    return verified(_seen(picture.payload, picture.file))
+
+
+def _seen(payload: Payload, file: Path | None) -> PictureFile:
     try:
         status = file.stat() if file else None
     except (OSError, ValueError):
@@ -68,11 +76,50 @@ def verified(picture: PictureFile) -> PictureFile:
     return picture if is_same else replace(picture, state=FileState.CHANGED)
 
 
+class ReferenceFolders:
+    """Folders whose files are to be kept before others, and are never offered; by default there are none."""
+
+    def __init__(self, folders: Sequence[Path] = (), manifest: CollectionManifest | None = None) -> None:
+        """Takes folders that hold files of a collection, by whatever names and links.
+
+        Raises:
+            UsageError: a folder is none, or no dataset of the collection lies in it or around it.
+        """
+        roots = manifest.datasets if manifest else {}
+        self._roots = {name: os.path.realpath(root) for name, root in roots.items()}
+        self._folders = [self._real(folder) for folder in folders]
+        self._shown = dict(zip(self._folders, folders, strict=True))
+
+    def holding(self, payload: Payload) -> Path | None:
+        """The folder, as it was named, that an image lies in."""
+        if not self._folders or payload.dataset not in self._roots:
+            return None
+        file = os.path.join(self._roots[payload.dataset], payload.path)  # noqa: PTH118 - of a million files
+        return next((self._shown[each] for each in self._folders if _is_within(file, each)), None)
+
+    def __contains__(self, picture: PictureFile) -> bool:
+        return self.holding(picture.payload) is not None
+
+    def _real(self, folder: Path) -> str:
+        real = os.path.realpath(folder)
+        if not Path(real).is_dir():
+            raise UsageError(f"--keep-in: {folder} is no folder that is there")
+        if not any(_is_within(root, real) or _is_within(real, root) for root in self._roots.values()):
+            there = ", ".join(self._roots.values()) or "none"
+            raise UsageError(f"--keep-in: {folder} is not in the folder of a dataset; those are: {there}")
+        return real
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
 class Offers:
     """Which files could be deleted, over all groups: none that is kept somewhere, and none twice."""
 
-    def __init__(self, kept: Iterable[PictureFile]) -> None:
+    def __init__(self, kept: Iterable[PictureFile], reference: ReferenceFolders) -> None:
         self._kept = {picture.identity for picture in kept}
+        self._reference = reference
         self._paths: set[Path] = set()
         self._links: Counter[tuple[int, int] | None] = Counter()
 
@@ -86,7 +133,7 @@ class Offers:
         is_whole = picture.state is FileState.PRESENT and kept.state is FileState.PRESENT
         if not is_whole or file is None or status is None:
             return False, 0
-        if picture.identity in self._kept or file in self._paths:
+        if picture.identity in self._kept or file in self._paths or picture in self._reference:
             return False, 0
         self._paths.add(file)
         if file.is_symlink():

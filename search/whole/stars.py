@@ -13,7 +13,9 @@ from lookalike.stores.reading import AT_ONCE, stored_vectors
 from search.whole.exact import FloatVector, IntVector, Nearest
 
 FIRST_LIMIT = 16
-"""So many neighbours a store is asked for first; twice as many as long as all of them are near enough."""
+LAST_LIMIT = 1_024
+"""So many neighbours a store is asked for first; twice as many as long as all of them are near enough, but no
+more than so many, or of a thousand pages of text each would be asked about all."""
 
 
 def stars(
@@ -21,22 +23,27 @@ def stars(
     blocks: Iterable[IntVector],
     near: Callable[[IntVector], Iterable[Nearest]],
     on_done: Callable[[int], None] = lambda _: None,
+    *,
+    above: float = -np.inf,
+    on_found: Callable[[Nearest], None] = lambda _: None,
 ) -> tuple[IntVector, FloatVector]:
     """Which row each of `count` rows belongs to, int64 `[count]`, and how similar it is to that, float32.
 
     Rows are in the order in which they are to be kept. Each that is not near to an earlier kept one is
     kept, and belongs to itself with similarity 1; the others belong to the nearest kept one before them.
-    `near` gives for rows those that are near to them; earlier ones are passed over. A row about which it
-    says nothing is kept.
+    `near` gives for rows those that are near to them, all of which `on_found` is handed; earlier ones and
+    those no more similar than `above` are passed over. A row about which it says nothing is kept.
     """
     kept_of = np.full(count, -1, dtype=np.int64)
     similarity = np.full(count, -np.inf, dtype=np.float32)
     for rows in blocks:
-        for found in near(rows[kept_of[rows] < 0]):
+        for found in near(rows):
+            on_found(found)
             if kept_of[found.row] >= 0:
-                continue  # since the block began
+                continue
             kept_of[found.row], similarity[found.row] = found.row, 1
-            behind = (found.rows > found.row) & (found.scores > similarity[found.rows])
+            floor = np.maximum(similarity[found.rows], above)
+            behind = (found.rows > found.row) & (found.scores > floor)
             kept_of[found.rows[behind]] = found.row
             similarity[found.rows[behind]] = found.scores[behind]
         on_done(len(rows))
@@ -77,7 +84,7 @@ class StoreNearness:
         answers = self._ask(vectors, FIRST_LIMIT) if there else []
         for payload, vector, first in zip(there, vectors, answers, strict=True):
             answer, limit = first, FIRST_LIMIT
-            while len(answer) == limit and min(answer[-1].score, 1) > self._above:
+            while len(answer) == limit < LAST_LIMIT and min(answer[-1].score, 1) > self._above:
                 limit *= 2
                 [answer] = self._ask(vector[np.newaxis], limit)
             row, scores = self._rows[payload.id], {}

@@ -28,11 +28,21 @@ def test_groups_name_the_file_to_keep(shell: Any, album: Path) -> None:
     done = shell("search", "duplicates", "--json", "--above", "0.98")
     assert done.code == 0, done.err
     (group,) = done.json
-    assert list(group) == ["schema", "collection", "group", "because", "frees", "kept", "others"]
+    assert list(group) == [
+        "schema",
+        "collection",
+        "group",
+        "because",
+        "proven",
+        "frees",
+        "kept",
+        "others",
+    ]
     assert (group["schema"], group["group"], group["because"]) == (1, 1, "oldest")
     assert group["kept"]["file"] == str(album / "cat/large.png")
     copy, small = group["others"]
     assert (copy["path"], copy["identical"], copy["similarity"]) == ("cat/a\nb.png", True, 1)
+    assert (group["proven"], copy["match"], small["match"]) == (True, "identical", "near-duplicate")
     assert (small["path"], small["identical"], small["width"], small["height"]) == (
         "cat/small.png",
         False,
@@ -49,14 +59,14 @@ def test_the_table_says_what_could_go(shell: Any, album: Path) -> None:
     """The kept file first, names on one line each, and the sum at the end."""
     done = shell("search", "duplicates", "--above", "0.98")
     first, *rows, blank, total = done.out.splitlines()
-    assert first.startswith("group 1: 3 pictures, ")
+    assert first.startswith("group 1: 3 images, ")
     assert first.endswith("could go; kept: oldest")
-    assert [row.split()[0] for row in rows] == ["keep", "same", "near"]
+    assert [row.split()[0] for row in rows] == ["keep", "same", "near-duplicate"]
     assert rows[0].endswith(str(album / "cat/large.png"))
     assert rows[1].endswith("a\\nb.png")
     assert blank == ""
-    assert total.startswith("groups: 1, of 3 pictures; files that could go: 2, ")
-    assert total.endswith("; nothing was deleted")
+    assert total.startswith("groups: 1, of 3 images; files that could go: 2, ")
+    assert total.endswith("; only similar: 0; nothing was deleted")
 
 
 def test_paths_can_be_piped(shell: Any, album: Path) -> None:
@@ -70,7 +80,7 @@ def test_paths_can_be_piped(shell: Any, album: Path) -> None:
     done = shell("search", "duplicates", "--above", "0.98", "--print0")
     assert done.out.split("\0") == [str(album / "cat/a\nb.png"), ""]
     assert "1 of these files are gone, or changed" in done.err
-    assert "near, changed" in shell("search", "duplicates", "--above", "0.98").out
+    assert "similar, changed" in shell("search", "duplicates", "--above", "0.98").out
 
 
 def test_a_kept_file_that_changed_saves_the_others(shell: Any, album: Path) -> None:
@@ -84,12 +94,28 @@ def test_a_kept_file_that_changed_saves_the_others(shell: Any, album: Path) -> N
     assert shell("search", "duplicates", "--above", "0.98", "--print0").out == ""
 
 
+def test_copies_in_a_folder_to_keep_are_kept(shell: Any, album: Path) -> None:
+    """However the folder is named; the group says so, and one that holds nothing of it is wrong usage."""
+    for named in ("album/dog", "album/dog/", str(album / "dog")):
+        (album / "dog/copy.png").write_bytes((album / "cat/large.png").read_bytes())
+        assert shell.ingest("album").code == 0
+        done = shell("search", "duplicates", "--above", "1", "--print0", "--keep-in", named)
+        assert sorted(done.out.split("\0")) == ["", str(album / "cat/a\nb.png"), str(album / "cat/large.png")]
+    shown = shell("search", "duplicates", "--above", "1", "--keep-in", "album/dog").out
+    assert f"could go; kept: in {album / 'dog'}" in shown
+    (shell.folder / "elsewhere").mkdir()
+    for named in ("elsewhere", "missing", "album/cat/large.png"):
+        done = shell("search", "duplicates", "--keep-in", named)
+        assert (done.code, done.out) == (2, "")
+        assert "--keep-in" in done.err
+
+
 def test_no_duplicates_are_no_lines(ingested: Any) -> None:
     """In JSON and as paths; the table says zero."""
     words = ("search", "duplicates", "--above", "1")
     assert ingested(*words, "--json").out == ""
     assert ingested(*words, "--paths").out == ""
-    assert ingested(*words).out.startswith("groups: 0, of 0 pictures")
+    assert ingested(*words).out.startswith("groups: 0, of 0 images")
 
 
 def test_what_cannot_be_asked_is_refused(ingested: Any) -> None:

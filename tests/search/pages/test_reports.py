@@ -32,7 +32,7 @@ from search.quality.parts import MEANINGS, Part, PartFigures, parts_of
 from search.quality.summary import Evaluation, summed_up
 from search.ranking.vote import Verdict, VoteRule
 from search.whole.disk import FileState
-from search.whole.duplicates import Group, KeptBecause, Member
+from search.whole.duplicates import Group, KeptBecause, Match, Member
 
 Draw = Callable[..., list[Path]]
 
@@ -168,7 +168,7 @@ def group(collection: Collection, kept: int, *others: int) -> Group:
             file=collection.file(row),
             state=FileState.PRESENT if there else FileState.GONE,
             similarity=1.0 if identical else 0.9931,
-            is_identical=identical,
+            match=Match.IDENTICAL if identical else Match.NEAR_DUPLICATE,
             is_redundant=redundant,
             frees=2_000 if redundant else 0,
         )
@@ -571,14 +571,12 @@ def test_duplicates_show_what_to_keep_and_what_could_go(collection: Collection, 
     write_duplicates_page(tmp_path / "a.html", report, reporter=Quiet())
     page = read_page(tmp_path / "a.html")
     assert [len(view.members) for view in report.groups] == [4, 2]
-    assert "2 groups of 6 pictures. 2 files could go, which would free 4.0 kB" in page.text
+    assert "2 groups of 6 images. 2 files could go, which would free 4.0 kB" in page.text
     assert "✓ keep most pixels 64 \N{MULTIPLICATION SIGN} 48, 2.0 kB" in page.text
     assert "✗ could go same bytes" in page.text
-    assert "✗ could go similarity 0.9931" in page.text
-    assert (
-        "\N{EN DASH} stays similarity 0.9931 64 \N{MULTIPLICATION SIGN} 48, 2.0 kB gone since it was ingested"
-        in page.text
-    )
+    assert "✗ could go near-duplicate, proven on the pixels, similarity 0.9931" in page.text
+    assert "\N{EN DASH} stays near-duplicate, proven on the pixels, similarity 0.9931 64" in page.text
+    assert "48, 2.0 kB gone since it was ingested" in page.text
     assert len(page.with_class("gone")) == 1
 
 
@@ -588,7 +586,7 @@ def test_no_duplicates_are_a_page_that_says_so(tmp_path: Path) -> None:
     write_duplicates_page(tmp_path / "a.html", report, reporter=Quiet())
     page = read_page(tmp_path / "a.html")
     assert page.problems == []
-    assert "No picture is there twice" in page.text
+    assert "No image is there twice" in page.text
 
 
 def test_few_pictures_are_sharp_and_many_are_small(tmp_path: Path, draw: Draw) -> None:

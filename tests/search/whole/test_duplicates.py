@@ -1,6 +1,7 @@
 """Groups of the same picture: what belongs together, what is kept, what could go."""
 
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from made_collections import STORES, collection_of, point_of, store_of
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from lookalike.console import Quiet
 from lookalike.errors import UsageError
@@ -20,7 +23,7 @@ from lookalike.stores.points import ImagePoint, PointFilter
 from lookalike.stores.protocol import Store
 from search.whole import duplicates, every, stars
 from search.whole.disk import FileState
-from search.whole.duplicates import Group, KeptBecause, find_duplicates
+from search.whole.duplicates import Group, KeptBecause, Match, find_duplicates
 
 
 @pytest.fixture(scope="module", params=STORES)
@@ -40,17 +43,33 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(reading, "AT_ONCE", 2)
 
 
+def drawn(shows: str, width: int = 100, note: str = "", **options: Any) -> bytes:
+    """A PNG in which something is written, four to three, with a note by which its bytes differ."""
+    image = Image.new("RGB", (400, 300), "seashell")
+    pen = ImageDraw.Draw(image)
+    pen.text((30, 60), shows, fill="navy", font=ImageFont.load_default(120))
+    notes = PngInfo()
+    notes.add_text("Comment", note)
+    file = io.BytesIO()
+    image.resize((width, width * 3 // 4)).save(file, "PNG", pnginfo=notes, **options)
+    return file.getvalue()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
     """Files, and the points that an ingest would make of them."""
 
     root: Path
 
-    def point(self, path: str, degrees: float, data: bytes | None = None, **fields: Any) -> ImagePoint:
+    def point(
+        self, path: str, degrees: float, data: bytes | None = None, *, shows: str = "one", **fields: Any
+    ) -> ImagePoint:
         """A file, and a point whose vector has a direction in the plane; bytes differ unless given."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        data = path.encode() if data is None else data
+        fields = {"width": 100} | fields
+        fields = {"height": fields["width"] * 3 // 4} | fields
+        data = drawn(shows, fields["width"], path) if data is None else data
         if not file.exists():
             file.write_bytes(data)
         os.utime(file, ns=(10, fields.get("mtime_ns", 10)))
@@ -86,6 +105,13 @@ def collecting(store: Store, points: list[ImagePoint], folder: Folder, distance:
         yield collection
 
 
+def change(file: Path) -> None:
+    """Gives a file other bytes, as many as before."""
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
 def shown(groups: list[Group]) -> list[tuple[str, list[str]]]:
     """Each group as the path that is kept and the others'."""
     return [(g.kept.payload.path, [other.payload.path for other in g.others]) for g in groups]
@@ -98,14 +124,15 @@ DEGREES_99 = float(np.degrees(np.arccos(0.99)))
 @pytest.mark.usefixtures("way")
 def test_copies_and_near_pictures_are_groups(folder: Folder, found: Any) -> None:
     """The largest first; what is like nothing else is in none."""
+    large = drawn("one", 200)
     points = [
-        folder.point("a/large.jpg", 0, width=1000),
+        folder.point("a/large.jpg", 0, large, width=200),
         folder.point("a/small.jpg", DEGREES_99 - 0.5),
-        folder.point("a/copy.jpg", 0, b"a/large.jpg", width=1000),
+        folder.point("a/copy.jpg", 0, large, width=200),
         folder.point("b/1.jpg", 40, b"same"),
         folder.point("b/2.jpg", 40, b"same"),
-        folder.point("c/1.jpg", 80),
-        folder.point("c/2.jpg", 80 + DEGREES_99 + 0.5),
+        folder.point("c/1.jpg", 80, shows="two"),
+        folder.point("c/2.jpg", 80 + DEGREES_99 + 0.5, shows="six"),
     ]
     first, second = found(points)
     assert shown([first, second]) == [
@@ -113,22 +140,23 @@ def test_copies_and_near_pictures_are_groups(folder: Folder, found: Any) -> None
         ("b/1.jpg", ["b/2.jpg"]),
     ]
     copy, near = first.others
+    assert (copy.match, near.match) == (Match.IDENTICAL, Match.NEAR_DUPLICATE)
     assert (copy.is_identical, near.is_identical) == (True, False)
     assert copy.similarity == 1
     assert near.similarity == pytest.approx(np.cos(np.radians(DEGREES_99 - 0.5)), abs=1e-6)
     assert first.redundant == [copy, near]
-    assert first.frees == len(b"a/large.jpg") + len(b"a/small.jpg")
+    assert first.frees == len(large) + points[1].payload.bytes
     assert second.because is KeptBecause.PATH
 
 
 @pytest.mark.usefixtures("way")
 def test_a_chain_is_not_one_picture(folder: Folder, found: Any) -> None:
     """A is like B and B like C, but not A like C: C stays, for nothing that is kept is like it."""
-    step = DEGREES_99 - 1
-    points = [folder.point(f"{number}.jpg", number * step, width=100 - number) for number in range(3)]
+    step = 12
+    points = [folder.point(f"{number}.jpg", number * step, width=120 - 4 * number) for number in range(3)]
     assert shown(found(points)) == [("0.jpg", ["1.jpg"])]
     middle = [
-        folder.point(f"m{number}.jpg", number * step, width=100 if number == 1 else 50) for number in range(3)
+        folder.point(f"m{number}.jpg", number * step, width=100 if number == 1 else 80) for number in range(3)
     ]
     [group] = found(middle)
     assert group.kept.payload.path == "m1.jpg"
@@ -141,17 +169,100 @@ def test_thirty_copies_are_one_group(folder: Folder, found: Any, monkeypatch: py
     monkeypatch.setattr(stars, "FIRST_LIMIT", 10)
     points = [folder.point(f"same/{number:02}.jpg", 0, b"same bytes") for number in range(30)]
     points += [folder.point(f"near/{number:02}.jpg", 2 + number / 100) for number in range(30)]
-    points.append(folder.point("best.jpg", 1, width=1000))
+    points.append(folder.point("best.jpg", 1, width=200))
+    near, same = found(points)
+    assert near.kept.payload.path == "best.jpg"
+    assert len(near.redundant) == len(near.others) == 30
+    assert all(member.similarity > 0.99 for member in near.others)
+    assert len(same.redundant) == len(same.others) == 29
+
+
+@pytest.mark.usefixtures("way")
+def test_what_is_only_near_is_shown_and_not_offered(folder: Folder, found: Any) -> None:
+    """Other words on the same ground, an image that cannot be decoded, or one of other proportions."""
+    points = [
+        folder.point("one.png", 0, width=120),
+        folder.point("six.png", 1, shows="six"),
+        folder.point("broken.png", 2, b"no image", width=100),
+        folder.point("wide.png", 3, width=100, height=40),
+    ]
     [group] = found(points)
-    assert group.kept.payload.path == "best.jpg"
-    assert len(group.others) == 60
-    assert all(member.similarity > 0.99 for member in group.others)
+    assert (group.kept.payload.path, group.is_proven, group.redundant) == ("one.png", False, [])
+    assert {member.match for member in group.others} == {Match.SIMILAR}
+    assert len(group.others) == 3
+
+
+@pytest.mark.usefixtures("way")
+def test_a_copy_is_with_its_own_original(folder: Folder, found: Any) -> None:
+    """Though another image is nearer to it; that one has no copies and is shown beside the first."""
+    points = [
+        folder.point("one.png", 0, width=120),
+        folder.point("six.png", 6, width=110, shows="six"),
+        folder.point("small one.png", 5, width=100),
+    ]
+    [group] = found(points)
+    assert shown([group]) == [("one.png", ["small one.png", "six.png"])]
+    assert [member.match for member in group.others] == [Match.NEAR_DUPLICATE, Match.SIMILAR]
+    assert group.redundant == [group.others[0]]
+    several = found([*points, folder.point("small six.png", 1, shows="six")])
+    assert shown(several) == [("one.png", ["small one.png"]), ("six.png", ["small six.png"])]
+
+
+def test_copies_are_looked_for_further_off_than_similar_ones(folder: Folder, found: Any) -> None:
+    """By default a copy of similarity 0.97 is found, and nothing else of that similarity is shown."""
+    points = [folder.point("one.png", 0, width=120), folder.point("small one.png", 14)]
+    points.append(folder.point("six.png", -14, shows="six"))
+    assert shown(found(points)) == [("one.png", ["small one.png"])]
+    assert found(points, above=0.99) == []
+    [group] = found(points, above=0.96)
+    assert [member.payload.path for member in group.others] == ["small one.png", "six.png"]
+
+
+def test_copies_in_a_folder_to_keep_are_kept_and_never_offered(folder: Folder, found: Any) -> None:
+    """Before older and longer files; by a link, and with a slash at the end, too."""
+    points = [
+        folder.point("inbox/1.png", 0, b"x", mtime_ns=5),
+        folder.point("album/1.png", 0, b"x"),
+        folder.point("albums/3.png", 0, b"x"),
+    ]
+    (folder.root.parent / "link").symlink_to(folder.root / "album")
+    for named in (folder.root / "album", folder.root.parent / "link", Path(f"{folder.root}/album/")):
+        [group] = found(points, keep_in=[named])
+        assert (group.kept.payload.path, group.because) == ("album/1.png", KeptBecause.FOLDER)
+        assert group.kept.reference == named
+        assert [member.payload.path for member in group.redundant] == ["inbox/1.png", "albums/3.png"]
+    points.append(folder.point("album/2.png", 0, b"x"))
+    [group] = found(points, keep_in=[folder.root / "albums", folder.root / "album"])
+    assert [member.payload.path for member in group.redundant] == ["inbox/1.png"]
+    [group] = found(points, keep_in=[folder.root.parent])
+    assert (group.because, group.redundant) == (KeptBecause.OLDEST, [])
+
+
+def test_a_larger_image_does_not_go_for_a_smaller_one_in_a_folder_to_keep(folder: Folder, found: Any) -> None:
+    """What the larger one shows would be lost."""
+    points = [folder.point("inbox/large.png", 0, width=200), folder.point("album/small.png", 0, width=100)]
+    [group] = found(points, keep_in=[folder.root / "album"])
+    assert (group.kept.payload.path, group.redundant) == ("album/small.png", [])
+    assert shown(found(points)) == [("inbox/large.png", ["album/small.png"])]
+
+
+def test_a_folder_to_keep_has_to_hold_images_of_the_collection(folder: Folder, found: Any) -> None:
+    """Else the option would silently do nothing."""
+    points = [folder.point("1.png", 0, b"x"), folder.point("2.png", 0, b"x")]
+    (folder.root.parent / "elsewhere").mkdir()
+    for named in ("elsewhere", "missing", "data/1.png"):
+        with pytest.raises(UsageError, match="--keep-in"):
+            found(points, keep_in=[folder.root.parent / named])
 
 
 @pytest.mark.usefixtures("way")
 def test_above_1_are_the_same_bytes_only(folder: Folder, found: Any) -> None:
     """Not what has the same vector by chance."""
-    points = [folder.point("1.jpg", 3), folder.point("2.jpg", 3), folder.point("3.jpg", 3, b"1.jpg")]
+    points = [
+        folder.point("1.jpg", 3),
+        folder.point("2.jpg", 3),
+        folder.point("3.jpg", 3, drawn("one", note="1.jpg")),
+    ]
     assert shown(found(points, above=1)) == [("1.jpg", ["3.jpg"])]
 
 
@@ -185,8 +296,8 @@ def test_a_euclidean_collection_too_large_to_compare_is_refused(
 @pytest.mark.parametrize(
     ("better", "because"),
     [
-        ({"width": 641}, KeptBecause.PIXELS),
-        ({"data": b"more bytes", "mtime_ns": 11}, KeptBecause.BYTES),
+        ({"width": 104}, KeptBecause.PIXELS),
+        ({"data": drawn("one", note="a longer note than the other's"), "mtime_ns": 11}, KeptBecause.BYTES),
         ({"mtime_ns": 9}, KeptBecause.OLDEST),
         ({}, KeptBecause.PATH),
     ],
@@ -196,7 +307,7 @@ def test_the_file_to_keep_is_chosen_by_a_rule(
 ) -> None:
     """And the rule that decided is named."""
     name = "a.jpg" if because is KeptBecause.PATH else "z.jpg"
-    points = [folder.point(name, 1, **({"data": b"z"} | better)), folder.point("b.jpg", 0, b"b")]
+    points = [folder.point(name, 1, **better), folder.point("b.jpg", 0)]
     [group] = found(points)
     assert (group.kept.payload.path, group.because) == (name, because)
 
@@ -212,7 +323,7 @@ def test_a_file_that_is_gone_or_changed_is_not_kept_and_not_offered(folder: Fold
     ]
     (folder.root / "gone.jpg").unlink()
     (folder.root / "longer.jpg").write_bytes(b"longer than it was")
-    (folder.root / "other.jpg").write_bytes(b"OTHER.JPG")
+    change(folder.root / "other.jpg")
     os.utime(folder.root / "touched.jpg", ns=(99, 99))
     [group] = found(points)
     assert (group.kept.payload.path, group.because) == ("small.jpg", KeptBecause.PIXELS)
@@ -230,7 +341,7 @@ def test_a_file_that_is_gone_or_changed_is_not_kept_and_not_offered(folder: Fold
 def test_nothing_goes_for_the_sake_of_what_is_not_there(folder: Folder, found: Any) -> None:
     """Where the kept file has other bytes by now, or no file of a group is left, none is offered."""
     points = [folder.point("kept.jpg", 0, width=1000), folder.point("good.jpg", 0)]
-    (folder.root / "kept.jpg").write_bytes(b"KEPT.JPG")
+    change(folder.root / "kept.jpg")
     [group] = found(points)
     assert (group.kept.state, group.redundant, group.frees) == (FileState.CHANGED, [], 0)
     for point in points:
@@ -272,7 +383,7 @@ def test_a_dataset_whose_folder_is_unknown_has_no_files(folder: Folder, found: A
 
 
 def test_duplicates_default_is_the_one_of_an_evaluation() -> None:
-    """What counts as near-identical there is a duplicate here."""
+    """What counts as near-identical there is shown as similar here."""
     from search.quality.evaluation import NEAR_ABOVE
 
     assert duplicates.ABOVE == NEAR_ABOVE
