@@ -191,8 +191,9 @@ class Listing:
                 copy.close()
 
     def close(self) -> None:
-        """Takes back what was not saved."""
-        self._database.close()
+        """Takes back what was not saved; no thread may be asking meanwhile, which would crash the process."""
+        with self._lock:
+            self._database.close()
 
     def _one(self, question: str, *values: object) -> Any:  # noqa: ANN401 - a row, or None
         with self._lock:  # asked once or twice a file, and so without a generator around it
