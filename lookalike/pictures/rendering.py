@@ -72,12 +72,19 @@ def is_as_before(image: "Image.Image") -> bool:
 
     Decoded only where something of it may be seen through.
     """
-    if not is_first_frame(image) or conversion_of(image) is not None or not samples.is_ordinary(image):
+    tags = getattr(image, "tag_v2", {})
+    has_pages = getattr(image, "is_animated", False) and image.format not in ("JPEG", "MPO")
+    if not is_first_frame(image) or has_pages or _SUB_IMAGES in tags or tags.get(_SUBFILE_TYPE, 0):
+        return False
+    if conversion_of(image) is not None or not samples.is_ordinary(image):
         return False
     if not image.has_transparency_data:
         return True
     _, rendering = render(image)
     return rendering.ground == transparency.WHITE
+
+
+_SUBFILE_TYPE, _SUB_IMAGES = 254, 330
 
 
 def _ground(image: "Image.Image", rendering: Rendering) -> int | None:

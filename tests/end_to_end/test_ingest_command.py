@@ -415,7 +415,7 @@ def test_a_collection_of_another_version_is_rebuilt(shell: Any, pictures: Path) 
         assert f"ingest rebuild {name}" in refused.err
     assert "old-crop" in shell("ingest", "status").out
     (report,) = shell("ingest", "rebuild", name, "--json").json
-    keys = "schema name store points gone left_out skipped embedded took_ms"
+    keys = "schema name store points gone left_out skipped embedded taken_over took_ms"
     assert list(report) == keys.split()
     assert (report["name"], report["points"], report["gone"], report["embedded"]) == (name, 12, 0, 12)
     assert shell("search", "query", pictures / "circle/crimson.png").code == 0

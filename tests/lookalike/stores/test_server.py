@@ -347,7 +347,8 @@ def test_a_making_that_fails_is_undone(
         *[f"PUT {path}/index"] * TRIES,
         f"DELETE {path}",
     ]
-    assert json.loads(responder.seen[1].body)["metadata"] == {METADATA_KEY: manifest.to_json()}
+    written = manifest.named(manifest.collection).to_json()
+    assert json.loads(responder.seen[1].body)["metadata"] == {METADATA_KEY: written}
 
 
 def test_another_who_was_faster_keeps_the_collection(
