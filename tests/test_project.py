@@ -3,6 +3,8 @@
 import ast
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -141,3 +143,18 @@ def test_the_demo_keeps_folders_of_pictures_apart(demo: ModuleType, tmp_path: Pa
     """Two folders of one name have a store each, and the drawn set has its own."""
     folders = [None, tmp_path / "a" / "pics", tmp_path / "b" / "pics"]
     assert len({demo.store(tmp_path, folder) for folder in folders}) == 3
+
+
+def test_the_demo_ends_as_a_command_does_where_it_fails(tmp_path: Path) -> None:
+    """As a process: one line that says what to do, and its exit code."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "demo.py", tmp_path / "demo", empty],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {empty}")
+    assert len(done.stderr.splitlines()) == 1
