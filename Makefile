@@ -52,7 +52,7 @@ parity: $(VENV)/.dev
 	$(BIN)/pytest tests/parity --all-photos
 
 torture: $(VENV)/.dev
-	$(BIN)/pytest tests/torture tests/lookalike/stores/test_faults.py --torture
+	$(BIN)/pytest tests/torture tests/core/stores/test_faults.py --torture
 
 lowest: $(LOWEST)/.test
 	$(LOWEST)/bin/python -m pytest $(WORKERS)

@@ -19,17 +19,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 from embed import bare
+from lookalike_core.cli.console import Quiet
+from lookalike_core.images.sampling import sample_of
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.models.providers import ProviderChoice, openvino_pays
+from lookalike_core.settings import Settings
+from lookalike_exporter import ModelSpec, ready_model
 from machine import describe, write_results
 from numpy.typing import NDArray
 from precision import NEIGHBOURS, unit
 from rounding import in_bfloat16
-
-from exporter import ModelSpec, ready_model
-from lookalike.console import Quiet
-from lookalike.embedder import Embedder
-from lookalike.pictures.sampling import sample_of
-from lookalike.providers import ProviderChoice, openvino_pays
-from lookalike.settings import Settings
 
 Vectors = NDArray[np.float32]
 

@@ -76,7 +76,7 @@ class Worker:
 _WORKER = """
 import io, sys, time
 from pathlib import Path
-from lookalike.pictures.decoding import decode
+from lookalike_core.images.decoding import decode
 for line in sys.stdin:
     files = [io.BytesIO(Path(name).read_bytes()) for name in line.rstrip("\\n").split("\\t")]
     started = time.process_time()
@@ -101,7 +101,7 @@ def row(kind: str, rounds: list[list[float]]) -> str:
 
 def profiles() -> Mapping[str, bytes | None]:
     """By name; None is no profile."""
-    from lookalike.pictures.profiles import SRGB_CHROMATICITIES, matrix_profile
+    from lookalike_core.images.profiles import SRGB_CHROMATICITIES, matrix_profile
 
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return {
@@ -138,9 +138,9 @@ def _written(image: Image.Image, path: Path, icc: bytes | None) -> Path:
 
 def compare_vectors(photos: list[Path], model: Path) -> None:
     """Cosine between converting before scaling and after it, the lowest and the mean."""
-    from lookalike.embedder import Embedder
-    from lookalike.pictures import rendering
-    from lookalike.pictures.decoding import decode
+    from lookalike_core.images import rendering
+    from lookalike_core.images.decoding import decode
+    from lookalike_core.models.embedder import Embedder
 
     embedder = Embedder.load(model)
     for name, icc in profiles().items():

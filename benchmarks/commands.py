@@ -21,7 +21,7 @@ from PIL import Image
 
 MODEL = ("--backbone", "vgg", "--layer", "block1_conv1")
 ONE_BATCH = (
-    "import sys, pathlib, numpy; from lookalike.embedder import Embedder; "
+    "import sys, pathlib, numpy; from lookalike_core.models.embedder import Embedder; "
     "Embedder.load(pathlib.Path(sys.argv[1])).embed(numpy.zeros((16, 224, 224, 3), numpy.uint8))"
 )
 

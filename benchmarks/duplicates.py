@@ -28,19 +28,18 @@ from pathlib import Path
 
 import numpy as np
 from drawn import KINDS
+from lookalike_core.cli.console import Quiet
+from lookalike_core.images.open_image import opened, sha256_of
+from lookalike_core.neighbours.brute_force import Nearest
+from lookalike_core.prefetch import map_ahead
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import Payload
+from lookalike_search.analysis.copy_candidates import Candidates
+from lookalike_search.analysis.duplicates import find_near, prove_groups
+from lookalike_search.analysis.file_state import FileState, PictureFile
+from lookalike_search.analysis.verified_copies import prove_copies
 from machine import describe, peak_bytes, write_results
 from PIL import Image, PngImagePlugin
-
-from lookalike.ahead import map_ahead
-from lookalike.console import Quiet
-from lookalike.pictures.files import opened, sha256_of
-from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.points import Payload
-from search.whole.candidates import Candidates
-from search.whole.disk import FileState, PictureFile
-from search.whole.duplicates import find_near, prove_groups
-from search.whole.exact import Nearest
-from search.whole.proving import prove_copies
 
 
 class Way(StrEnum):

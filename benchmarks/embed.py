@@ -28,23 +28,22 @@ from statistics import median
 from unittest import mock
 
 import numpy as np
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import PictureError
+from lookalike_core.images.decoding import Picture, decode
+from lookalike_core.images.open_image import opened, sha256_of
+from lookalike_core.images.scan import FoundFile, scan
+from lookalike_core.models.embedder import BATCH_SIZE, Embedder
+from lookalike_core.models.manifest import Distance, Precision
+from lookalike_core.models.providers import ProviderChoice
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_exporter import ModelSpec, calibrated, ready_model
+from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.target import Dataset
 from machine import describe, write_results
 from numpy.typing import NDArray
 from peers import AGREEMENT, disagreement, peers
-
-from exporter import ModelSpec, calibrated, ready_model
-from ingest.run import IngestRequest, StopRequest, run_ingest
-from ingest.target import Dataset
-from lookalike.console import Quiet
-from lookalike.embedder import BATCH_SIZE, Embedder
-from lookalike.errors import PictureError
-from lookalike.manifest import Distance, Precision
-from lookalike.pictures.decoding import Picture, decode
-from lookalike.pictures.files import opened, sha256_of
-from lookalike.pictures.scan import FoundFile, scan
-from lookalike.providers import ProviderChoice
-from lookalike.settings import Settings
-from lookalike.stores.embedded import EmbeddedStore
 
 Way = Callable[[], object]
 

@@ -22,12 +22,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from lookalike_core.models.backbones import Pooling, backbone_named
+from lookalike_core.models.manifest import (
+    CollectionManifest,
+    Distance,
+    ModelIdentity,
+    WeightsKind,
+    WeightsSource,
+)
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import ImagePoint, Payload
 from machine import describe
-
-from lookalike.backbones import Pooling, backbone_named
-from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
-from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.points import ImagePoint, Payload
 
 BATCH = 500
 

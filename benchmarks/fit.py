@@ -21,15 +21,14 @@ from pathlib import Path
 from unittest import mock
 
 from evaluate import fill
+from lookalike_core.cli.console import Quiet
+from lookalike_core.models.manifest import CollectionManifest, ModelManifest
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_exporter.heads.fit import FitRequest, fit_head
+from lookalike_exporter.heads.head_file import Head
+from lookalike_exporter.model_cache import ModelFile
 from machine import describe, peak_bytes, write_results
-
-from exporter.fit import FitRequest, fit_head
-from exporter.heads import Head
-from exporter.models import ModelFile
-from lookalike.console import Quiet
-from lookalike.manifest import CollectionManifest, ModelManifest
-from lookalike.settings import Settings
-from lookalike.stores.embedded import EmbeddedStore
 
 
 def main() -> None:
@@ -67,7 +66,7 @@ def fitted(folder: Path) -> dict[str, object]:
     settings = replace(Settings.from_environment(), home=folder)
     store = EmbeddedStore(settings.qdrant_dir)
     request = FitRequest(collections=store.names(), name="measured", force=True)
-    with mock.patch("exporter.fit.ready_model", no_model):
+    with mock.patch("lookalike_exporter.heads.fit.ready_model", no_model):
         started = time.perf_counter()
         head = fit_head(request, store=store, settings=settings, reporter=Quiet()).head
         seconds = time.perf_counter() - started

@@ -15,13 +15,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from lookalike_core.models.manifest import StoredAs
+from lookalike_core.stores.points import ImagePoint, Payload
+from lookalike_ingest.changes import Known
+from lookalike_ingest.payload_cache import Listing
 from machine import peak_bytes, write_results
 from store import Case, Clusters, fresh_collection
-
-from ingest.changes import Known
-from ingest.listing import Listing
-from lookalike.manifest import StoredAs
-from lookalike.stores.points import ImagePoint, Payload
 
 CHUNK = 1_000
 

@@ -24,19 +24,18 @@ from typing import Any
 
 import numpy as np
 from embed import bare, copy_pictures, ingest, lowest_cosine, opened_session
+from lookalike_core.cli.console import Quiet
+from lookalike_core.images.scan import FoundFile, scan
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.models.manifest import Precision
+from lookalike_core.models.providers import CUDA, ProviderChoice, load_runtime
+from lookalike_core.prefetch import map_ahead
+from lookalike_core.settings import Settings
+from lookalike_exporter import ModelSpec, calibrated, ready_model
+from lookalike_ingest.image_reader import read_picture
 from machine import describe, write_results
 from numpy.typing import NDArray
 from peers import disagreement, peers
-
-from exporter import ModelSpec, calibrated, ready_model
-from ingest.reading import read_picture
-from lookalike.ahead import map_ahead
-from lookalike.console import Quiet
-from lookalike.embedder import Embedder
-from lookalike.manifest import Precision
-from lookalike.pictures.scan import FoundFile, scan
-from lookalike.providers import CUDA, ProviderChoice, load_runtime
-from lookalike.settings import Settings
 
 COMPARED = 32
 """Pictures whose vectors are compared with those of the CPU."""

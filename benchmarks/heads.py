@@ -16,18 +16,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.settings import Settings
+from lookalike_core.stores.open_store import open_store
+from lookalike_exporter.heads.metric_learning import FittedLayer, LabelledUnits, fit_layer
+from lookalike_search.evaluation.comparisons import sign_flip_p
+from lookalike_search.evaluation.fused_ranking import leave_one_out_fused
+from lookalike_search.evaluation.labelled_vectors import load_labelled
+from lookalike_search.evaluation.leave_one_out import (
+    Estimate,
+    LabelledVectors,
+    difference,
+    estimate,
+    leave_one_out,
+)
+from lookalike_search.evaluation.summary import values_of
 from machine import describe
 from numpy.typing import NDArray
-
-from exporter.fitting import FittedLayer, LabelledUnits, fit_layer
-from lookalike.settings import Settings
-from lookalike.stores.choice import open_store
-from search.quality.comparisons import sign_flip_p
-from search.quality.evaluation import Estimate, LabelledVectors, difference, estimate, leave_one_out
-from search.quality.fused import leave_one_out_fused
-from search.quality.labelled import load_labelled
-from search.quality.summary import values_of
-from search.ranking.fusion import FusionRule
 
 SIZES = (5, 10, 20, 50, 80)
 ASKING = 0.2

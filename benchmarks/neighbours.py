@@ -22,11 +22,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evaluate import manifest_of, payload_of, watch
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import ImagePoint
 from machine import describe
 from store import CHUNK, Clusters
-
-from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.points import ImagePoint
 
 CLASSES = 100
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lookalike_core.models.backbones import VGG16, Normalization, Pooling
+from lookalike_core.models.manifest import WeightsKind
+from lookalike_exporter import ModelSpec
+from lookalike_exporter.network import INPUT, Add, BatchNorm, Conv, Layer, MaxPool, Relu, ZeroPadding
+from lookalike_exporter.weights import LayerArrays, read_arrays
 from numpy.typing import NDArray
-
-from exporter import ModelSpec
-from exporter.network import INPUT, Add, BatchNorm, Conv, Layer, MaxPool, Relu, ZeroPadding
-from exporter.weights import LayerArrays, read_arrays
-from lookalike.backbones import VGG16, Normalization, Pooling
-from lookalike.manifest import WeightsKind
 
 AGREEMENT = 1e-3
 """Of the largest value: vectors that differ by more are another network's."""
@@ -154,8 +153,7 @@ def _torch_network(spec: ModelSpec) -> Any:  # noqa: ANN401 - an untyped library
 def _torch_prepared(images: Any, normalization: Normalization) -> Any:  # noqa: ANN401
     """`preprocess_input`, on uint8 `[N, 224, 224, 3]`; NHWC in memory becomes channels last."""
     import torch
-
-    from exporter.graph import CAFFE_MEAN_BGR
+    from lookalike_exporter.graph import CAFFE_MEAN_BGR
 
     x = images.permute(0, 3, 1, 2).float()
     if normalization is Normalization.TF:

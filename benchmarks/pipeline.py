@@ -35,25 +35,24 @@ from unittest import mock
 import numpy as np
 from commands import draw
 from embed import bare
+from lookalike_core.cli.console import Quiet
+from lookalike_core.cpu_count import cores
+from lookalike_core.images.decoding import Picture
+from lookalike_core.images.scan import FoundFile, scan
+from lookalike_core.models.embedder import BATCH_SIZE, Embedder
+from lookalike_core.models.manifest import Distance, Precision
+from lookalike_core.models.providers import ProviderChoice
+from lookalike_core.prefetch import map_ahead
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_exporter import ModelSpec, calibrated, ready_model
+from lookalike_ingest.image_reader import read_picture
+from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.target import Dataset
 from machine import describe, write_results
 from numpy.typing import NDArray
 from PIL import Image
 from scan import write_weights
-
-from exporter import ModelSpec, calibrated, ready_model
-from ingest.reading import read_picture
-from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from ingest.target import Dataset
-from lookalike.ahead import map_ahead
-from lookalike.console import Quiet
-from lookalike.cores import cores
-from lookalike.embedder import BATCH_SIZE, Embedder
-from lookalike.manifest import Distance, Precision
-from lookalike.pictures.decoding import Picture
-from lookalike.pictures.scan import FoundFile, scan
-from lookalike.providers import ProviderChoice
-from lookalike.settings import Settings
-from lookalike.stores.embedded import EmbeddedStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

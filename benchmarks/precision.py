@@ -16,16 +16,15 @@ from pathlib import Path
 
 import numpy as np
 from embed import bare
+from lookalike_core.cli.console import Quiet
+from lookalike_core.images.sampling import sample_of
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.models.manifest import Precision
+from lookalike_core.models.providers import load_runtime
+from lookalike_core.settings import Settings
+from lookalike_exporter import ModelSpec, calibrated, ready_model
 from machine import describe
 from numpy.typing import NDArray
-
-from exporter import ModelSpec, calibrated, ready_model
-from lookalike.console import Quiet
-from lookalike.embedder import Embedder
-from lookalike.manifest import Precision
-from lookalike.pictures.sampling import sample_of
-from lookalike.providers import load_runtime
-from lookalike.settings import Settings
 
 NEIGHBOURS = 10
 

@@ -15,10 +15,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from lookalike_core.models.backbones import IMAGE_SIZE
+from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from PIL import Image, ImageOps
-
-from lookalike.backbones import IMAGE_SIZE
-from lookalike.embedder import BATCH_SIZE, Embedder
 
 SIZE = (IMAGE_SIZE, IMAGE_SIZE)
 Way = Callable[[Image.Image], Image.Image]

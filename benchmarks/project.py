@@ -9,9 +9,8 @@ import argparse
 import time
 
 import numpy as np
+from lookalike_search.analysis.projection import measure, project
 from machine import peak_bytes
-
-from search.whole.projection import measure, project
 
 
 def main() -> None:

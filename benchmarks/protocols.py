@@ -4,8 +4,8 @@
 
 There is no Qdrant here: a process of its own answers every request with a page that it has made before, over
 HTTP as Qdrant's JSON and over gRPC as its messages. What is timed is the way over the wire and what is made
-here of what comes: `models` by qdrant-client, `messages` by `lookalike/stores/reads.py`. A server's own work
-comes on top. Rounds take turns; printed are medians.
+here of what comes: `models` by qdrant-client, `messages` by
+`lookalike_core.stores.server_reads`. A server's work comes on top. Rounds take turns; printed are medians.
 """
 
 import argparse
@@ -24,13 +24,12 @@ from typing import Any
 
 import grpc
 import numpy as np
+from lookalike_core.stores.points import Payload, point_id
+from lookalike_core.stores.server_reads import MessageReads, ModelReads, Reads
 from machine import describe, write_results
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as messages
 from qdrant_client.conversions.conversion import RestToGrpc
-
-from lookalike.stores.points import Payload, point_id
-from lookalike.stores.reads import MessageReads, ModelReads, Reads
 
 PAGE = 2_000
 VECTORS_AT_ONCE = 1_000

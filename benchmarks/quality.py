@@ -11,10 +11,10 @@ import argparse
 import statistics
 import time
 
-from lookalike.settings import Settings
-from lookalike.stores.choice import open_store
-from lookalike.stores.points import EVERYTHING, PointFilter
-from lookalike.stores.protocol import Collection
+from lookalike_core.settings import Settings
+from lookalike_core.stores.open_store import open_store
+from lookalike_core.stores.points import EVERYTHING, PointFilter
+from lookalike_core.stores.protocol import Collection
 
 LIMIT = 10
 

@@ -23,21 +23,20 @@ from unittest import mock
 import h5py
 import numpy as np
 from commands import program, timed
+from lookalike_core.cli.console import Quiet
+from lookalike_core.images.decoding import Picture
+from lookalike_core.images.open_image import sha256_of
+from lookalike_core.images.scan import FoundFile
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.models.manifest import Distance
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_exporter import ModelSpec
+from lookalike_ingest.image_reader import ReadFile
+from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.target import Dataset
 from machine import describe, write_results
 from numpy.typing import NDArray
-
-from exporter import ModelSpec
-from ingest.reading import ReadFile
-from ingest.run import IngestRequest, StopRequest, run_ingest
-from ingest.target import Dataset
-from lookalike.console import Quiet
-from lookalike.embedder import Embedder
-from lookalike.manifest import Distance
-from lookalike.pictures.decoding import Picture
-from lookalike.pictures.files import sha256_of
-from lookalike.pictures.scan import FoundFile
-from lookalike.settings import Settings
-from lookalike.stores.embedded import EmbeddedStore
 
 DIMENSION = 64
 A_FOLDER = 1_000
@@ -114,7 +113,7 @@ def take_in(work: Path, weights: Path, count: int) -> None:
     )
     with (
         mock.patch.object(Embedder, "load", return_value=StandIn()),
-        mock.patch("ingest.run.read_picture", read_undecoded),
+        mock.patch("lookalike_ingest.run.read_picture", read_undecoded),
     ):
         store = EmbeddedStore(settings.qdrant_dir)
         report = run_ingest(request, store=store, settings=settings, reporter=Quiet(), stop=StopRequest())

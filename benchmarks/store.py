@@ -37,11 +37,8 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from machine import describe, write_results
-from numpy.typing import NDArray
-
-from lookalike.backbones import VGG16, Pooling
-from lookalike.manifest import (
+from lookalike_core.models.backbones import VGG16, Pooling
+from lookalike_core.models.manifest import (
     CollectionManifest,
     Distance,
     ModelIdentity,
@@ -49,11 +46,13 @@ from lookalike.manifest import (
     WeightsKind,
     WeightsSource,
 )
-from lookalike.settings import Settings
-from lookalike.stores import embedded, server
-from lookalike.stores.choice import open_store
-from lookalike.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload, PointFilter
-from lookalike.stores.protocol import Collection, Store
+from lookalike_core.settings import Settings
+from lookalike_core.stores import embedded, server
+from lookalike_core.stores.open_store import open_store
+from lookalike_core.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload, PointFilter
+from lookalike_core.stores.protocol import Collection, Store
+from machine import describe, write_results
+from numpy.typing import NDArray
 
 NEIGHBOURS = 10
 BATCH_SIZES = (16, 128, 512)

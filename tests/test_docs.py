@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from lookalike import errors
-from lookalike.pictures.decoding import SUFFIXES
+from lookalike_core import errors
+from lookalike_core.images.decoding import SUFFIXES
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 COMMANDS = {
@@ -75,7 +74,9 @@ def test_exit_codes_are_those_of_the_errors() -> None:
 
 def test_environment_variables_are_those_that_are_read() -> None:
     """The table lists what settings look up, and nothing else."""
-    source = (Path(__file__).parents[1] / "lookalike" / "settings.py").read_text(encoding="utf-8")
+    source = (Path(__file__).parents[1] / "core" / "lookalike_core" / "settings.py").read_text(
+        encoding="utf-8"
+    )
     read = set(re.findall(r'environment\.get\("(\w+)"\)', source))
     documented = set(re.findall(r"^\| `(\w+)` \|", section("Environment"), re.MULTILINE))
     assert documented == read

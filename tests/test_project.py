@@ -10,10 +10,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from lookalike_core.errors import UsageError, WeightsError
+from lookalike_exporter.weights_sources import HostUnreachableError
 from PIL import Image
-
-from exporter.sources import HostUnreachableError
-from lookalike.errors import UsageError, WeightsError
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,7 +45,7 @@ def test_tests_that_are_not_about_providers_name_one() -> None:
 
     Commands get one from `Shell`, in whose environment it stands.
     """
-    about_them = {ROOT / "tests" / "lookalike" / f"test_{each}.py" for each in ("providers", "settings")}
+    about_them = {ROOT / "tests" / "core" / each for each in ("models/test_providers.py", "test_settings.py")}
     unnamed = [
         f"{file.relative_to(ROOT)}:{call.lineno}"
         for file in sorted({*(ROOT / "tests").rglob("*.py")} - about_them)

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from lookalike.calibration import Calibration
-from lookalike.errors import LookalikeError
-from lookalike.stores.embedded import EmbeddedStore
-from search.commands import calibrate as module
+from lookalike_core.errors import LookalikeError
+from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_search.commands import calibrate as module
 
 
 @pytest.fixture(scope="module")

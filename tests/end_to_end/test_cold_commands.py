@@ -1,6 +1,6 @@
 """Every subcommand in a process from nothing: what it needs it imports by itself, in the order it needs it.
 
-Other tests' commands begin with libraries imported already; see `stand_ins/warm_commands.py`.
+Other tests' commands begin with libraries imported already; see `support/warm_commands.py`.
 """
 
 from collections.abc import Callable

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from lookalike.stores.embedded import SPARE_BYTES, SPARE_TO_OPEN_BYTES
+from lookalike_core.stores.embedded import SPARE_BYTES, SPARE_TO_OPEN_BYTES
 
 DISK_BYTES = 4 * SPARE_BYTES
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from lookalike.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore
 
 FIGURES = [
     "precision_at_1",

@@ -7,12 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.models.backbones import Pooling
+from lookalike_core.models.manifest import (
+    CollectionManifest,
+    Distance,
+    ModelIdentity,
+    WeightsKind,
+    WeightsSource,
+)
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import ImagePoint, Payload
 from PIL import Image
-
-from lookalike.backbones import Pooling
-from lookalike.manifest import CollectionManifest, Distance, ModelIdentity, WeightsKind, WeightsSource
-from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.points import ImagePoint, Payload
 
 CLASSES = ("ant", "bee", "cat")
 RESNET, VGG, EUCLID = "resnet101v2-cosine", "vgg16-cosine", "vgg16-euclid"

@@ -2,7 +2,7 @@
 
 What they do is compared with the processor alone, which all other tests name. `auto` takes OpenVINO's plugin
 where the processor computes in bfloat16. Few machines have such a one, and so a stand-in for it is always
-there: see `stand_ins/bfloat16`.
+there: see `support/bfloat16`.
 """
 
 import json
@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.models.providers import CPU, CUDA, OPENVINO, has_cuda_driver, has_openvino, load_runtime
+from lookalike_core.stores.embedded import EmbeddedStore
 from PIL import Image
 
-from lookalike.providers import CPU, CUDA, OPENVINO, has_cuda_driver, has_openvino, load_runtime
-from lookalike.stores.embedded import EmbeddedStore
-
-STAND_IN = Path(__file__).parents[1] / "stand_ins" / "bfloat16"
+STAND_IN = Path(__file__).parents[1] / "support" / "bfloat16"
 VICTIM = Path(__file__).parents[1] / "torture" / "victim.py"
 
 CLASSES = ("ant", "bee", "cow")

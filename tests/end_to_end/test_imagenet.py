@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import Payload
 from PIL import Image
-
-from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.points import Payload
 
 NAMES = (
     "n01440764 tench, Tinca tinca\nn02012849 crane\nn03126707 crane\nn02105855 Shetland sheepdog, Shetland\n"

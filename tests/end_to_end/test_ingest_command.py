@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lookalike_core.stores.embedded import EmbeddedStore
 from PIL import Image
-
-from lookalike.stores.embedded import EmbeddedStore
 
 
 @pytest.fixture

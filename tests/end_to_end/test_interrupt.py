@@ -38,7 +38,7 @@ def program(command: str, before: str = "") -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("module", ["typer", "numpy", "lookalike.settings", "platformdirs"])
+@pytest.mark.parametrize("module", ["typer", "numpy", "lookalike_core.settings", "platformdirs"])
 @pytest.mark.parametrize("command", SCRIPTS)
 def test_an_interrupt_amid_imports_is_130_and_one_line(command: str, module: str, shell: Any) -> None:
     """However far the command has come: the last module is imported when it runs already."""

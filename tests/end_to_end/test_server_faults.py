@@ -1,7 +1,7 @@
 """The commands as processes while their server is restarted, stays away, loses or swaps a collection.
 
 Between them is a TCP proxy; behind it the real server that `QDRANT_URL` names, else a stand-in that
-speaks Qdrant's REST interface on the client's in-memory mode. See `tests/stand_ins`.
+speaks Qdrant's REST interface on the client's in-memory mode. See `tests/support`.
 """
 
 import os
@@ -18,9 +18,8 @@ import faulty_proxy as wire
 import numpy as np
 import pytest
 from faulty_proxy import FaultyProxy, running_proxy
+from lookalike_core.stores.embedded import EmbeddedStore
 from qdrant_stand_in import running_stand_in
-
-from lookalike.stores.embedded import EmbeddedStore
 
 Shell = Any  # conftest's; tests are no package to import it from
 Done = Any
@@ -32,8 +31,8 @@ KEYS = {name: value for name, value in os.environ.items() if name == "QDRANT_API
 """What a real server wants; the shell leaves it out of the environment."""
 
 IMPATIENT = (
-    "from lookalike.stores import retries; retries.FIRST_WAIT_S = 0.02; "
-    "from ingest.command import main; main()"
+    "from lookalike_core.stores import retries; retries.FIRST_WAIT_S = 0.02; "
+    "from lookalike_ingest.commands.app import main; main()"
 )
 """`ingest`, with as many tries as ever and next to no time between them."""
 

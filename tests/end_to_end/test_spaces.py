@@ -12,23 +12,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from exporter import ModelFile, ModelSpec, ready_model
-from ingest.run import IngestRequest, StopRequest, run_ingest
-from ingest.status import collection_statuses
-from ingest.target import Dataset, new_manifest
-from lookalike.backbones import Pooling
-from lookalike.console import Quiet
-from lookalike.errors import ManifestError
-from lookalike.manifest import CollectionManifest, Distance
-from lookalike.settings import Settings
-from lookalike.stores.connection import connect
-from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.points import ImagePoint, Payload
-from lookalike.stores.protocol import Store
-from lookalike.stores.server import ServerStore
-from search.asking.answers import QueryOptions
-from search.asking.query import Searcher
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import ManifestError
+from lookalike_core.models.backbones import Pooling
+from lookalike_core.models.manifest import CollectionManifest, Distance
+from lookalike_core.settings import Settings
+from lookalike_core.stores.connection import connect
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import ImagePoint, Payload
+from lookalike_core.stores.protocol import Store
+from lookalike_core.stores.server import ServerStore
+from lookalike_exporter import ModelFile, ModelSpec, ready_model
+from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.status import collection_statuses
+from lookalike_ingest.target import Dataset, new_manifest
+from lookalike_search.asking.answers import QueryOptions
+from lookalike_search.asking.query import Searcher
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from lookalike_exporter.network import Network
+from lookalike_exporter.resnet101v2 import resnet101v2
+from lookalike_exporter.vgg16 import vgg16
 from numpy.typing import NDArray
-
-from exporter.network import Network
-from exporter.resnet101v2 import resnet101v2
-from exporter.vgg16 import vgg16
 
 Arrays = dict[str, dict[str, NDArray[np.float32]]]
 

@@ -17,19 +17,24 @@ import h5py
 import numpy as np
 import onnx
 import pytest
-
-from exporter import ModelFile, ModelSpec, export, ready_model, unpooled_model
-from exporter.export import export_to
-from exporter.models import known_models
-from exporter.vgg16 import vgg16
-from lookalike import locks
-from lookalike.backbones import VGG16, Pooling
-from lookalike.console import Quiet
-from lookalike.embedder import Embedder
-from lookalike.errors import ManifestError, ModelError, StoreLockedError, UsageError, WeightsError
-from lookalike.manifest import METADATA_KEY, CollectionManifest, Distance, ModelManifest, WeightsKind
-from lookalike.pictures.decoding import preprocessing_id
-from lookalike.settings import Settings
+from lookalike_core import locks
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import ManifestError, ModelError, StoreLockedError, UsageError, WeightsError
+from lookalike_core.images.decoding import preprocessing_id
+from lookalike_core.models.backbones import VGG16, Pooling
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.models.manifest import (
+    METADATA_KEY,
+    CollectionManifest,
+    Distance,
+    ModelManifest,
+    WeightsKind,
+)
+from lookalike_core.settings import Settings
+from lookalike_exporter import ModelFile, ModelSpec, export, ready_model, unpooled_model
+from lookalike_exporter.export import export_to
+from lookalike_exporter.model_cache import known_models
+from lookalike_exporter.vgg16 import vgg16
 
 PEAK_BYTES_AT_MOST = 1.5e9
 """Of memory, for VGG16 with its first dense layer: the weights alone are 0.47e9."""
@@ -120,7 +125,7 @@ def test_another_graph_revision_is_exported_anew(
 ) -> None:
     """A model that an older version built in another way is not used."""
     first = ready_model(spec, settings=home, reporter=Quiet())
-    monkeypatch.setattr("exporter.models.GRAPH_REVISION", first.manifest.graph_revision + 1)
+    monkeypatch.setattr("lookalike_exporter.model_cache.GRAPH_REVISION", first.manifest.graph_revision + 1)
     second = ready_model(spec, settings=home, reporter=Quiet())
     assert second.path != first.path
     assert second.manifest.identity == first.manifest.identity
@@ -344,7 +349,7 @@ def test_a_full_disk_leaves_the_old_model_as_it_was(
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("exporter.export.write_onnx", fill_the_disk)
+    monkeypatch.setattr("lookalike_exporter.export.write_onnx", fill_the_disk)
     with pytest.raises(OSError, match="No space left"):
         export_to(model.path, spec, settings=home, reporter=Quiet())
     assert model.path.read_bytes() == before
@@ -386,7 +391,7 @@ def test_dense_layers_are_exported_in_little_more_memory_than_they_have(tmp_path
     program = (
         "import re, sys\n"
         "from pathlib import Path\n"
-        "from exporter.command import app\n"
+        "from lookalike_exporter.commands.app import app\n"
         "app(sys.argv[1:], standalone_mode=False)\n"
         "print(re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text())[1])\n"
     )

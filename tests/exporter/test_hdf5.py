@@ -11,13 +11,12 @@ import h5py
 import numpy as np
 import onnx
 import pytest
+from lookalike_core.errors import WeightsError
+from lookalike_core.models.manifest import WeightsKind
+from lookalike_exporter import hdf5
+from lookalike_exporter.vgg16 import vgg16
+from lookalike_exporter.weights import read_arrays
 from onnx import TensorProto, numpy_helper
-
-from exporter import hdf5
-from exporter.vgg16 import vgg16
-from exporter.weights import read_arrays
-from lookalike.errors import WeightsError
-from lookalike.manifest import WeightsKind
 
 NETWORK = vgg16().up_to("block2_pool")
 LAYER = "block2_conv1"

@@ -1,11 +1,10 @@
 """Networks as records: shapes, names, and which layers a tap needs."""
 
 import pytest
-
-from exporter.network import BatchNorm, Conv, Dense, Network
-from exporter.resnet101v2 import resnet101v2
-from exporter.vgg16 import vgg16
-from lookalike.errors import UsageError
+from lookalike_core.errors import UsageError
+from lookalike_exporter.network import BatchNorm, Conv, Dense, Network
+from lookalike_exporter.resnet101v2 import resnet101v2
+from lookalike_exporter.vgg16 import vgg16
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from lookalike_exporter.onnx_file import OnnxModel, write_onnx
 from onnx import TensorProto, helper, numpy_helper
-
-from exporter.onnx_file import OnnxModel, write_onnx
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 4095, 4096, 600_000])

@@ -1,10 +1,9 @@
 """Which backbone, layer, pooling and weights go together."""
 
 import pytest
-
-from exporter import ModelSpec
-from lookalike.backbones import RESNET101V2, VGG16, Pooling
-from lookalike.errors import UsageError
+from lookalike_core.errors import UsageError
+from lookalike_core.models.backbones import RESNET101V2, VGG16, Pooling
+from lookalike_exporter import ModelSpec
 
 
 def test_defaults_are_the_last_features_averaged() -> None:

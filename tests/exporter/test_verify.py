@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.models.backbones import Pooling
+from lookalike_core.settings import Settings
+from lookalike_exporter.export import ModelSpec
+from lookalike_exporter.model_cache import ModelFile, ready_model
+from lookalike_exporter.verify import Check, Outcome, verify_model
 from onnx import numpy_helper
-
-from exporter.export import ModelSpec
-from exporter.models import ModelFile, ready_model
-from exporter.verify import Check, Outcome, verify_model
-from lookalike.backbones import Pooling
-from lookalike.console import Quiet
-from lookalike.settings import Settings
 
 OK, FAILED, SKIPPED = Outcome.OK, Outcome.FAILED, Outcome.SKIPPED
 
@@ -64,7 +63,7 @@ def test_layers_behind_the_tap_are_said_not_to_be_checked(model: ModelFile, spec
 
 def test_a_whole_network_leaves_no_layer_unchecked() -> None:
     """There is nothing to say of others."""
-    from exporter.verify import _layers_left_out
+    from lookalike_exporter.verify import _layers_left_out
 
     assert list(_layers_left_out(ModelSpec.of("resnet"))) == []
 

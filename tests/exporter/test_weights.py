@@ -9,14 +9,13 @@ import h5py
 import numpy as np
 import onnx
 import pytest
+from lookalike_core.errors import WeightsError
+from lookalike_core.models.manifest import WeightsKind
+from lookalike_exporter.network import SubNetwork
+from lookalike_exporter.resnet101v2 import resnet101v2
+from lookalike_exporter.vgg16 import vgg16
+from lookalike_exporter.weights import fingerprint, open_weights, read_arrays
 from onnx import numpy_helper
-
-from exporter.network import SubNetwork
-from exporter.resnet101v2 import resnet101v2
-from exporter.vgg16 import vgg16
-from exporter.weights import fingerprint, open_weights, read_arrays
-from lookalike.errors import WeightsError
-from lookalike.manifest import WeightsKind
 
 VGG = vgg16().up_to("block2_pool")
 RESNET = resnet101v2().up_to("conv2_block1_1_relu")

@@ -4,10 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from ingest.changes import Change, Decision, Known
-from lookalike.pictures.scan import FoundFile
-from lookalike.stores.points import Payload
+from lookalike_core.images.scan import FoundFile
+from lookalike_core.stores.points import Payload
+from lookalike_ingest.changes import Change, Decision, Known
 
 STORED = Payload(
     dataset="data",

@@ -15,18 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from exporter import ModelSpec
-from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from ingest.status import collection_statuses
-from ingest.target import Dataset
-from lookalike.console import Quiet
-from lookalike.errors import ManifestError, StoreError
-from lookalike.files import remove
-from lookalike.manifest import Distance
-from lookalike.settings import Settings
-from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
-from lookalike.stores.points import Payload
+from lookalike_core.atomic import remove
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import ManifestError, StoreError
+from lookalike_core.models.manifest import Distance
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.points import Payload
+from lookalike_exporter import ModelSpec
+from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.status import collection_statuses
+from lookalike_ingest.target import Dataset
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs cp that keeps holes and times")
 

@@ -11,19 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from exporter import ModelSpec
-from ingest import run as run_module
-from ingest.changes import Known
-from ingest.command import stopping_on_interrupt
-from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from ingest.target import Dataset
-from lookalike.console import Quiet, StderrReporter
-from lookalike.embedder import Embedder
-from lookalike.errors import ModelError, StoreError
-from lookalike.manifest import Distance
-from lookalike.settings import Settings
-from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.cli.console import Quiet, StderrReporter
+from lookalike_core.errors import ModelError, StoreError
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.models.manifest import Distance
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_exporter import ModelSpec
+from lookalike_ingest import run as run_module
+from lookalike_ingest.changes import Known
+from lookalike_ingest.commands.app import stopping_on_interrupt
+from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.target import Dataset
 
 PICTURES = [f"{number}.png" for number in range(8)]
 

@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from ingest.labels import check_labels, read_labels
-from lookalike.errors import UsageError
+from lookalike_core.errors import UsageError
+from lookalike_ingest.labels import check_labels, read_labels
 
 
 def table(tmp_path: Path, text: str, encoding: str = "utf-8") -> Path:

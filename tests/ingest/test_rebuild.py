@@ -11,35 +11,34 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from qdrant_client import QdrantClient, models
-
-from exporter import ModelSpec
-from ingest import rebuild as rebuild_module
-from ingest.labels import Label
-from ingest.rebuild import RebuildOptions, RebuildReport, rebuild
-from ingest.removal import holdings, remove_dataset
-from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from ingest.status import collection_statuses
-from ingest.target import Dataset
-from lookalike.backbones import VGG16
-from lookalike.calibration import Calibration
-from lookalike.console import Quiet
-from lookalike.errors import (
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import (
     CollectionMissingError,
     LookalikeError,
     ManifestError,
     StoreLockedError,
     UsageError,
 )
-from lookalike.manifest import Distance, StoredAs
-from lookalike.pictures.decoding import former_preprocessing_id
-from lookalike.pictures.profiles import SRGB_CHROMATICITIES, matrix_profile
-from lookalike.settings import Settings
-from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.points import FloatVector, ImagePoint, Payload
-from lookalike.stores.protocol import staged_name
-from lookalike.stores.server import ServerCollection, ServerStore
+from lookalike_core.images.decoding import former_preprocessing_id
+from lookalike_core.images.profiles import SRGB_CHROMATICITIES, matrix_profile
+from lookalike_core.models.backbones import VGG16
+from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.models.manifest import Distance, StoredAs
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import FloatVector, ImagePoint, Payload
+from lookalike_core.stores.protocol import staged_name
+from lookalike_core.stores.server import ServerCollection, ServerStore
+from lookalike_exporter import ModelSpec
+from lookalike_ingest import rebuild as rebuild_module
+from lookalike_ingest.labels import Label
+from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
+from lookalike_ingest.removal import holdings, remove_dataset
+from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.status import collection_statuses
+from lookalike_ingest.target import Dataset
+from PIL import Image
+from qdrant_client import QdrantClient, models
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Payload indexes have no effect in the local Qdrant:UserWarning"

@@ -13,29 +13,28 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import ManifestError, SkipReason, UsageError
+from lookalike_core.images.decoding import decode
+from lookalike_core.images.open_image import sha256_of
+from lookalike_core.images.scan import FoundFile, Skipped
+from lookalike_core.models.backbones import Pooling
+from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs, collection_name
+from lookalike_core.models.providers import CPU
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.points import FloatVector, Payload
+from lookalike_exporter import ModelSpec, ready_model
+from lookalike_ingest import image_reader as reading
+from lookalike_ingest import run as run_module
+from lookalike_ingest.image_reader import ReadFile
+from lookalike_ingest.labels import Label, LabelOf, folder_label
+from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.target import Dataset
 from numpy.typing import NDArray
 from PIL import Image
-
-from exporter import ModelSpec, ready_model
-from ingest import reading
-from ingest import run as run_module
-from ingest.labels import Label, LabelOf, folder_label
-from ingest.reading import ReadFile
-from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from ingest.target import Dataset
-from lookalike.backbones import Pooling
-from lookalike.calibration import Calibration
-from lookalike.console import Quiet
-from lookalike.embedder import Embedder
-from lookalike.errors import ManifestError, SkipReason, UsageError
-from lookalike.manifest import CollectionManifest, Distance, StoredAs, collection_name
-from lookalike.pictures.decoding import decode
-from lookalike.pictures.files import sha256_of
-from lookalike.pictures.scan import FoundFile, Skipped
-from lookalike.providers import CPU
-from lookalike.settings import Settings
-from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
-from lookalike.stores.points import FloatVector, Payload
 
 VECTOR_TOLERANCE = 1e-5
 """On values of unit vectors: float32, in batches, and normalised by Qdrant."""
@@ -204,7 +203,7 @@ def no_session(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
             pytest.fail("a session was opened")
 
     def forbid() -> None:
-        monkeypatch.setattr("ingest.run.Embedder", Forbidden)
+        monkeypatch.setattr("lookalike_ingest.run.Embedder", Forbidden)
 
     return forbid
 
@@ -264,7 +263,7 @@ def test_a_second_run_changes_nothing_and_opens_no_session(
     ingests, _ = ingested
     before = ingests.stored()
     no_session()
-    monkeypatch.setattr("ingest.run.read_picture", lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr("lookalike_ingest.run.read_picture", lambda *_: pytest.fail("a file was read"))
     report = ingests.run()
     assert counts(report) == {"unchanged": 5}
     assert (provider(report), report.embedded, report.images_per_second) == (None, 0, 0.0)
@@ -292,7 +291,7 @@ def test_a_point_whose_new_bytes_gave_no_vector_goes_with_its_file(
     before = ingests.stored()
     ingests.write("cat/1.png", other)
     with monkeypatch.context() as blind:
-        blind.setattr("ingest.run.usable_rows", lambda vectors: np.zeros(len(vectors), dtype=bool))
+        blind.setattr("lookalike_ingest.run.usable_rows", lambda vectors: np.zeros(len(vectors), dtype=bool))
         report = ingests.run()
     assert report.skipped == [Skipped(path="cat/1.png", reason=SkipReason.NO_EMBEDDING)]
     assert {key: payload for key, (payload, _) in ingests.stored().items()} == {

@@ -7,17 +7,16 @@ import faulty_proxy as wire
 import made_collections
 import pytest
 from faulty_proxy import FaultyProxy
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import StoreError
+from lookalike_core.models.manifest import Distance
+from lookalike_core.stores import retries
+from lookalike_core.stores.connection import connect
+from lookalike_core.stores.protocol import staged_name
+from lookalike_core.stores.server import ServerStore
+from lookalike_ingest.removal import holdings
+from lookalike_ingest.status import CollectionStatus, collection_statuses
 from qdrant_stand_in import QdrantStandIn, running_stand_in
-
-from ingest.removal import holdings
-from ingest.status import CollectionStatus, collection_statuses
-from lookalike.console import Quiet
-from lookalike.errors import StoreError
-from lookalike.manifest import Distance
-from lookalike.stores import retries
-from lookalike.stores.connection import connect
-from lookalike.stores.protocol import staged_name
-from lookalike.stores.server import ServerStore
 
 NAMES = ("a-first", "b-second", "c-third")
 REFUSED = wire.answer(403, "Forbidden: Access to collection is required")

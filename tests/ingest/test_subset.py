@@ -8,11 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-
-from ingest.labels import Label, folder_label
-from ingest.subset import Chosen, Subset
-from lookalike.errors import SkipReason
-from lookalike.pictures.scan import FoundFile, Skipped
+from lookalike_core.errors import SkipReason
+from lookalike_core.images.scan import FoundFile, Skipped
+from lookalike_ingest.labels import Label, folder_label
+from lookalike_ingest.subset import Chosen, Subset
 
 PATHS = [f"{folder}{number}.jpg" for folder in ("", "cat/", "dog/", "dog/small/") for number in range(50)]
 

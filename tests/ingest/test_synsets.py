@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from ingest.labels import Label
-from ingest.synsets import MAX_BYTES, Synsets, find_upward, read_names, read_solution, synset_labels
-from lookalike.console import Quiet
-from lookalike.errors import UsageError
-from lookalike.pictures.scan import FoundFile
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import UsageError
+from lookalike_core.images.scan import FoundFile
+from lookalike_ingest.labels import Label
+from lookalike_ingest.synsets import MAX_BYTES, Synsets, find_upward, read_names, read_solution, synset_labels
 
 NAMES = """\
 n01440764 tench, Tinca tinca

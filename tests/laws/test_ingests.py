@@ -12,17 +12,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lookalike_core.cli.console import Quiet
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.models.manifest import Distance, collection_name
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import FloatVector, Payload
+from lookalike_exporter import ModelFile, ModelSpec, ready_model
+from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.target import Dataset
 from numpy.typing import NDArray
-
-from exporter import ModelFile, ModelSpec, ready_model
-from ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from ingest.target import Dataset
-from lookalike.console import Quiet
-from lookalike.embedder import Embedder
-from lookalike.manifest import Distance, collection_name
-from lookalike.settings import Settings
-from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.points import FloatVector, Payload
 
 Draw = Callable[..., list[Path]]
 

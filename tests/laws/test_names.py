@@ -9,12 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-
-from exporter import ModelSpec
-from exporter.export import NETWORKS
-from lookalike.backbones import BACKBONES, Pooling
-from lookalike.errors import ManifestError, UsageError
-from lookalike.manifest import (
+from lookalike_core.errors import ManifestError, UsageError
+from lookalike_core.models.backbones import BACKBONES, Pooling
+from lookalike_core.models.manifest import (
     CollectionManifest,
     Distance,
     ModelIdentity,
@@ -23,10 +20,12 @@ from lookalike.manifest import (
     WeightsSource,
     collection_name,
 )
-from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.points import Payload, point_id
-from lookalike.stores.protocol import is_collection_name
-from search.choice import _making
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import Payload, point_id
+from lookalike_core.stores.protocol import is_collection_name
+from lookalike_exporter import ModelSpec
+from lookalike_exporter.export import NETWORKS
+from lookalike_search.collection_choice import _making
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 """What UTF-8 can hold."""

@@ -13,15 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from lookalike_core.models.manifest import Distance
+from lookalike_core.stores.connection import connect
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import ImagePoint, Payload, PointFilter, SearchHit
+from lookalike_core.stores.protocol import Collection, Store
+from lookalike_core.stores.server import ServerStore
 from made_collections import manifest_of
 from numpy.typing import NDArray
-
-from lookalike.manifest import Distance
-from lookalike.stores.connection import connect
-from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.points import ImagePoint, Payload, PointFilter, SearchHit
-from lookalike.stores.protocol import Collection, Store
-from lookalike.stores.server import ServerStore
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
 DIMENSION = 3

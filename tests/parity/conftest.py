@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.images.decoding import decode
+from lookalike_core.models.embedder import BATCH_SIZE, Embedder
+from lookalike_core.settings import Settings
+from lookalike_exporter import ModelFile, ModelSpec, ready_model
 from numpy.typing import NDArray
-
-from exporter import ModelFile, ModelSpec, ready_model
-from lookalike.console import Quiet
-from lookalike.embedder import BATCH_SIZE, Embedder
-from lookalike.pictures.decoding import decode
-from lookalike.settings import Settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by TensorFlow when it is imported
 

@@ -9,14 +9,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.models.backbones import BACKBONES, Pooling
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.settings import Settings
+from lookalike_exporter.export import ModelSpec, export_to
+from lookalike_exporter.model_cache import ModelFile, ready_model
 from numpy.typing import NDArray
-
-from exporter.export import ModelSpec, export_to
-from exporter.models import ModelFile, ready_model
-from lookalike.backbones import BACKBONES, Pooling
-from lookalike.console import Quiet
-from lookalike.embedder import Embedder
-from lookalike.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras turns TensorFlow's tensors into arrays in a way that NumPy 2 no longer likes.

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.models.embedder import BATCH_SIZE
+from lookalike_core.models.manifest import Precision
+from lookalike_exporter import Head, ready_model
+from lookalike_exporter.export import calibrated
+from lookalike_exporter.verify import OVERLAP_AT_LEAST
 from numpy.typing import NDArray
-
-from exporter import Head, ready_model
-from exporter.export import calibrated
-from exporter.verify import OVERLAP_AT_LEAST
-from lookalike.console import Quiet
-from lookalike.embedder import BATCH_SIZE
-from lookalike.manifest import Precision
 
 pytestmark = pytest.mark.filterwarnings(
     # Keras turns TensorFlow's tensors into arrays in a way that NumPy 2 no longer likes.

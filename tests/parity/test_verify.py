@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.settings import Settings
+from lookalike_exporter.export import ModelSpec, export_to
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.verify import Check, Outcome, verify_model
 from onnx import numpy_helper
-
-from exporter.export import ModelSpec, export_to
-from exporter.models import ModelFile
-from exporter.verify import Check, Outcome, verify_model
-from lookalike.console import Quiet
-from lookalike.settings import Settings
 
 pytestmark = [
     # Keras turns TensorFlow's tensors into arrays in a way that NumPy 2 no longer likes.

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lookalike_core.models.manifest import Distance
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import ImagePoint
+from lookalike_core.stores.protocol import Store
 from made_collections import STORES, manifest_of, point_of, store_of
-
-from lookalike.manifest import Distance
-from lookalike.stores.embedded import EmbeddedStore
-from lookalike.stores.points import ImagePoint
-from lookalike.stores.protocol import Store
 
 
 @pytest.fixture(params=STORES)

@@ -6,8 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-
-from search.command import SUBCOMMANDS
+from lookalike_search.commands.app import SUBCOMMANDS
 
 NEVER = {"qdrant_client", "scipy", "sklearn", "matplotlib", "onnx", "h5py", "jinja2", "pooch", "rich", "grpc"}
 """What an embedded query has no use for."""
@@ -15,7 +14,7 @@ NEVER = {"qdrant_client", "scipy", "sklearn", "matplotlib", "onnx", "h5py", "jin
 SAY_MODULES = (
     "import sys, atexit; sys.argv[0] = 'search'\n"
     "atexit.register(lambda: print('\\nMODULES', *sys.modules))\n"
-    "from search.__main__ import main; main()\n"
+    "from lookalike_search.__main__ import main; main()\n"
 )
 
 
@@ -33,7 +32,9 @@ def test_help_imports_no_library_but_its_own() -> None:
     """Names and lines are all it shows."""
     modules = imported("--help")
     assert "typer" in modules
-    assert modules.isdisjoint(NEVER | {"numpy", "onnxruntime", "PIL", "qdrant_edge", "pydantic", "exporter"})
+    assert modules.isdisjoint(
+        NEVER | {"numpy", "onnxruntime", "PIL", "qdrant_edge", "pydantic", "lookalike_exporter"}
+    )
 
 
 def test_a_query_imports_what_it_uses_alone() -> None:
@@ -45,19 +46,19 @@ def test_a_query_imports_what_it_uses_alone() -> None:
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_each_line_of_the_help_is_its_commands_own(name: str) -> None:
     """It is written twice, so that help need not import seven modules to read seven lines."""
-    module = vars(import_module(f"search.commands.{name}"))
+    module = vars(import_module(f"lookalike_search.commands.{name}"))
     function = module.get(name) or module[f"{name}_"]
     assert SUBCOMMANDS[name] == function.__doc__.partition("\n")[0]
 
 
 def test_every_module_of_a_subcommand_is_listed() -> None:
     """One that is not would be there and could not be run."""
-    import search.commands
+    import lookalike_search.commands
 
-    [folder] = search.commands.__path__
+    [folder] = lookalike_search.commands.__path__
     commands = {
         path.stem
         for path in Path(folder).glob("*.py")
-        if {path.stem, f"{path.stem}_"} & vars(import_module(f"search.commands.{path.stem}")).keys()
+        if {path.stem, f"{path.stem}_"} & vars(import_module(f"lookalike_search.commands.{path.stem}")).keys()
     }
-    assert commands - {"__init__"} == set(SUBCOMMANDS)
+    assert commands - {"app"} == set(SUBCOMMANDS)

@@ -22,9 +22,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from lookalike.stores import embedded
-from lookalike.stores.embedded import EmbeddedStore
+from lookalike_core.stores import embedded
+from lookalike_core.stores.embedded import EmbeddedStore
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs SIGKILL, and cp that keeps holes")
 

@@ -21,12 +21,11 @@ from typing import Any, Self
 import numpy as np
 import pillow_heif
 import pytest
+from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.images.decoding import SUFFIXES
+from lookalike_core.stores.embedded import EmbeddedStore
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-
-from lookalike.errors import PictureError, SkipReason
-from lookalike.pictures.decoding import SUFFIXES
-from lookalike.stores.embedded import EmbeddedStore
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs names and files that only POSIX has")
 

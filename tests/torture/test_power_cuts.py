@@ -25,8 +25,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from lookalike.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs loop devices, or strace")
 

@@ -1,7 +1,7 @@
 """A server's faults at random moments of an ingest: whatever it ends with, the same command ends the work.
 
 Between them is a TCP proxy; behind it the real server that `QDRANT_URL` names, else a stand-in
-(`tests/stand_ins`).
+(`tests/support`).
 """
 
 import os
@@ -14,8 +14,7 @@ import faulty_proxy as wire
 import numpy as np
 import pytest
 from faulty_proxy import FaultyProxy
-
-from lookalike.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore
 
 PICTURES = 12
 TRIES = 4
@@ -37,8 +36,8 @@ FAULTS = {
 }
 
 IMPATIENT = (
-    "from lookalike.stores import retries; retries.FIRST_WAIT_S = 0.02; "
-    "from ingest.command import main; main()"
+    "from lookalike_core.stores import retries; retries.FIRST_WAIT_S = 0.02; "
+    "from lookalike_ingest.commands.app import main; main()"
 )
 """`ingest`, with as many tries as ever and next to no time between them."""
 

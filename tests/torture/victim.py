@@ -22,22 +22,22 @@ from pathlib import Path
 from typing import Any
 
 TRAPS = {
-    "scan": "lookalike.pictures.scan:_look_at",
-    "read": "ingest.run:read_picture",
-    "embed": "lookalike.embedder:Embedder.embed",
-    "create": "lookalike.stores.embedded:EmbeddedStore.create",
-    "upsert": "lookalike.stores.embedded:EmbeddedCollection.upsert",
-    "payloads": "lookalike.stores.embedded:EmbeddedCollection.replace_payloads",
-    "delete": "lookalike.stores.embedded:EmbeddedCollection.delete",
-    "index": "lookalike.stores.embedded:_wait",
-    "manifest": "lookalike.files:_sync",
-    "flush": "lookalike.stores.embedded:EmbeddedCollection._close_shard",
-    "mark": "lookalike.stores.mark:Mark.write",
-    "leave": "lookalike.stores.embedded:EmbeddedCollection.__exit__",
-    "replace": "lookalike.stores.embedded:EmbeddedStore.replace",
-    "finish": "lookalike.stores.embedded:EmbeddedStore._finish_replacement",
-    "export": "exporter.export:write_onnx",
-    "download": "exporter.sources:_download",
+    "scan": "lookalike_core.images.scan:_look_at",
+    "read": "lookalike_ingest.run:read_picture",
+    "embed": "lookalike_core.models.embedder:Embedder.embed",
+    "create": "lookalike_core.stores.embedded:EmbeddedStore.create",
+    "upsert": "lookalike_core.stores.embedded:EmbeddedCollection.upsert",
+    "payloads": "lookalike_core.stores.embedded:EmbeddedCollection.replace_payloads",
+    "delete": "lookalike_core.stores.embedded:EmbeddedCollection.delete",
+    "index": "lookalike_core.stores.embedded:_wait",
+    "manifest": "lookalike_core.atomic:_sync",
+    "flush": "lookalike_core.stores.embedded:EmbeddedCollection._close_shard",
+    "mark": "lookalike_core.stores.cache_mark:Mark.write",
+    "leave": "lookalike_core.stores.embedded:EmbeddedCollection.__exit__",
+    "replace": "lookalike_core.stores.embedded:EmbeddedStore.replace",
+    "finish": "lookalike_core.stores.embedded:EmbeddedStore._finish_replacement",
+    "export": "lookalike_exporter.export:write_onnx",
+    "download": "lookalike_exporter.weights_sources:_download",
 }
 
 
@@ -51,11 +51,11 @@ def main() -> None:
     if "acknowledged" in config:
         acknowledge(Path(config["acknowledged"]))
     if "index_above_kb" in config:
-        importlib.import_module("lookalike.stores.embedded").INDEXED_ABOVE_KB = config["index_above_kb"]
+        importlib.import_module("lookalike_core.stores.embedded").INDEXED_ABOVE_KB = config["index_above_kb"]
     if "url" in config:
         serve_weights_from(config["url"], config["md5"])
     sys.argv = sys.argv[2:]
-    command = importlib.import_module(f"{sys.argv[0]}.command")
+    command = importlib.import_module(f"lookalike_{sys.argv[0]}.commands.app")
     try:
         command.main()
     finally:
@@ -95,7 +95,7 @@ def owner_of(place: str) -> tuple[Any, str]:
 
 def acknowledge(file: Path) -> None:
     """Appends the ids of points to a file once their upsert has returned."""
-    from lookalike.stores.embedded import EmbeddedCollection
+    from lookalike_core.stores.embedded import EmbeddedCollection
 
     upsert = EmbeddedCollection.upsert
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -109,7 +109,7 @@ def acknowledge(file: Path) -> None:
 
 def serve_weights_from(url: str, md5: str) -> None:
     """Puts another file in the place of VGG16's official weights."""
-    from lookalike.backbones import VGG16
+    from lookalike_core.models.backbones import VGG16
 
     files = tuple(replace(file, url=url, md5=md5) for file in VGG16.weights)
     object.__setattr__(VGG16, "weights", files)

@@ -5,17 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
-from lookalike.calibration import Calibration, Curve, Threshold
-from lookalike.console import Quiet
-from lookalike.manifest import Distance
-from lookalike.settings import Settings
-from lookalike.stores.protocol import Store
-from search.asking.answers import Answer, QueryOptions
-from search.asking.examples import ExampleSet
-from search.asking.query import Searcher
-from search.commands.listing import answer_json, answer_lines
-from search.ranking.fusion import FusionRule
+from lookalike_core.cli.console import Quiet
+from lookalike_core.models.calibration_curves import Calibration, Curve, Threshold
+from lookalike_core.models.manifest import Distance
+from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.settings import Settings
+from lookalike_core.stores.protocol import Store
+from lookalike_search.asking.answers import Answer, QueryOptions
+from lookalike_search.asking.examples import ExampleSet
+from lookalike_search.asking.query import Searcher
+from lookalike_search.commands.answer_format import answer_json, answer_lines
 
 PICTURES = {
     "cat/1.png": [1.0, 0.0],

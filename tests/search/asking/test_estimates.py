@@ -4,11 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
-from lookalike.calibration import Calibration
-from lookalike.manifest import Distance
-from search.asking.estimates import Estimates, estimated, usable_calibration
-from search.ranking.vote import Verdict, VoteRule
+from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.models.manifest import Distance
+from lookalike_core.neighbours.vote import Verdict, VoteRule
+from lookalike_search.asking.estimates import Estimates, estimated, usable_calibration
 
 VERDICT = Verdict(class_name="cat", share=0.9, voters=10)
 

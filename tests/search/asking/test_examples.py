@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-
-from lookalike.manifest import Distance
-from search.asking.examples import combined
+from lookalike_core.models.manifest import Distance
+from lookalike_search.asking.examples import combined
 
 
 def vector(*values: float) -> np.ndarray:

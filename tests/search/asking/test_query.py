@@ -12,24 +12,29 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import (
+    CollectionMissingError,
+    ManifestError,
+    PictureError,
+    SkipReason,
+    WeightsError,
+)
+from lookalike_core.images.decoding import decode
+from lookalike_core.models.embedder import BATCH_SIZE, FEW, Embedder
+from lookalike_core.models.manifest import Distance
+from lookalike_core.models.providers import CPU
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.points import SearchHit
+from lookalike_exporter import ModelSpec
+from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.target import Dataset
+from lookalike_search.asking.answers import Answer, QueryOptions
+from lookalike_search.asking.examples import Example, ExampleSet
+from lookalike_search.asking.query import Searcher
+from lookalike_search.asking.query_sources import Source
 from PIL import Image
-
-from exporter import ModelSpec
-from ingest.run import IngestRequest, StopRequest, run_ingest
-from ingest.target import Dataset
-from lookalike.console import Quiet
-from lookalike.embedder import BATCH_SIZE, FEW, Embedder
-from lookalike.errors import CollectionMissingError, ManifestError, PictureError, SkipReason, WeightsError
-from lookalike.manifest import Distance
-from lookalike.pictures.decoding import decode
-from lookalike.providers import CPU
-from lookalike.settings import Settings
-from lookalike.stores.embedded import EmbeddedCollection, EmbeddedStore
-from lookalike.stores.points import SearchHit
-from search.asking.answers import Answer, QueryOptions
-from search.asking.examples import Example, ExampleSet
-from search.asking.query import Searcher
-from search.asking.sources import Source
 
 SCORE_TOLERANCE = 1e-3
 """On the score of a picture with itself: Qdrant squares and adds up float32."""
@@ -353,7 +358,7 @@ def test_a_picture_is_decoded_once_for_all_networks(
     embedded: list[int] = []
     embed = Embedder.embed
     monkeypatch.setattr(
-        "search.asking.examples.decode",
+        "lookalike_search.asking.examples.decode",
         lambda s, name, **kw: (decoded.append(name), decode(s, name, **kw))[1],
     )
     monkeypatch.setattr(Embedder, "embed", lambda one, p: (embedded.append(1), embed(one, p))[1])
@@ -422,7 +427,7 @@ def test_more_than_may_be_held_is_refused_from_standard_input(
 ) -> None:
     """As a picture that cannot be read, so that others of the same query are answered."""
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(bytes(100))))
-    monkeypatch.setattr("lookalike.pictures.files.MAX_PIPED_BYTES", 99)
+    monkeypatch.setattr("lookalike_core.images.open_image.MAX_PIPED_BYTES", 99)
     [read] = searcher.read_all(searcher.find("-"), QueryOptions())
     assert isinstance(read, PictureError)
     assert read.reason is SkipReason.TOO_LARGE

@@ -6,19 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from lookalike.calibration import Calibration
-from lookalike.console import Quiet
-from lookalike.manifest import Distance
-from lookalike.settings import Settings
-from lookalike.stores.protocol import Store
-from search.asking.answers import Answer, QueryOptions
-from search.asking.query import Searcher
-from search.commands.listing import answer_json, answer_lines
-from search.quality.evaluation import leave_one_out
-from search.quality.labelled import load_labelled
-from search.ranking.fusion import FusionRule
-from search.ranking.vote import VoteRule
+from lookalike_core.cli.console import Quiet
+from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.models.manifest import Distance
+from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.neighbours.vote import VoteRule
+from lookalike_core.settings import Settings
+from lookalike_core.stores.protocol import Store
+from lookalike_search.asking.answers import Answer, QueryOptions
+from lookalike_search.asking.query import Searcher
+from lookalike_search.commands.answer_format import answer_json, answer_lines
+from lookalike_search.evaluation.labelled_vectors import load_labelled
+from lookalike_search.evaluation.leave_one_out import leave_one_out
 
 Fill = Callable[..., str]
 
@@ -84,7 +83,7 @@ def test_pictures_without_a_class_take_nobodys_vote(
     rule: VoteRule,
 ) -> None:
     """One cat is near, the dogs are next; the neighbours that are shown are the nearest all the same."""
-    monkeypatch.setattr("search.asking.both.CANDIDATES", 5)
+    monkeypatch.setattr("lookalike_search.asking.fused_search.CANDIDATES", 5)
     names = [fill(both_stores, BURIED)]
     if fusion:
         names.append(fill(both_stores, BURIED, backbone="resnet101v2", distance=Distance.EUCLID))
@@ -101,7 +100,7 @@ def test_a_class_is_as_near_as_its_own_nearest_behind_pictures_without_one(
     both_stores: Store, fill: Fill, home: Settings, monkeypatch: pytest.MonkeyPatch, fused: bool
 ) -> None:
     """Cats at 0.04 and 0.7 against dogs at 0.5 and 0.6; of two voters one is a cat."""
-    monkeypatch.setattr("search.asking.both.CANDIDATES", 5)
+    monkeypatch.setattr("lookalike_search.asking.fused_search.CANDIDATES", 5)
     names = [fill(both_stores, BURIED, distance=Distance.EUCLID)]
     if fused:
         names.append(fill(both_stores, BURIED, backbone="resnet101v2", distance=Distance.EUCLID))

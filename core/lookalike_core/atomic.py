@@ -1,0 +1,170 @@
+"""Paths that people name, and writing so that what stands under a name is always whole."""
+
+import errno
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lookalike_core.errors import UsageError
+
+_SUFFIX = ".partial"
+PARTIALS = f".*{_SUFFIX}"
+"""What files are called while `atomic_path` has them written."""
+
+
+def named_path(text: str, origin: str) -> Path:
+    """The absolute path that an option or a variable names; `~` is the user's own folder.
+
+    Raises:
+        UsageError: nothing can be called so: the folder of a user who is not there, or too long a name.
+    """
+    shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    try:
+        path = Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{origin}: {shown} is in the folder of a user who has none here; write the whole path"
+        ) from error
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{origin}: {shown} is longer than the name of a file may be") from error
+    return path
+
+
+_SHOWN_CHARACTERS = 200
+
+
+def probe_folder(target: Path, *, shown_as: Path) -> None:
+    """Tries whether a file can be made where `target` is to be; nothing is left behind.
+
+    Raises:
+        OSError: it cannot; the error names the path as people know it.
+    """
+    folder = next(parent for parent in target.parents if parent.exists())
+    probe = folder / _partial(target)
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(shown_as)) from error
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target` that takes its place when the block ends without an error.
+
+    The content is on the disk before the name is, and the name when the block is left; after an error or a
+    power cut the target is as it was, or whole.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(_partial(target))
+    temporary.touch(exist_ok=False)  # mkstemp's files are for their owner alone, and so would be the target
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # a write knows no name
+            raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or the user's share of it, is used up."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link, or a folder with all that is in it; whatever is not there is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sweep_partials(folder: Path) -> None:
+    """Removes what killed processes left of files that `atomic_path` was to write in a folder.
+
+    Only for who holds the lock under which that folder is written.
+    """
+    for left_over in folder.glob(PARTIALS):
+        left_over.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Has what was made, renamed or removed in a folder on the disk, where the system can.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # on Windows, and where a folder may be written but not listed
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
+"""What file systems say that do not know how to sync a folder."""
+
+
+def sync_tree(folder: Path) -> None:
+    """Has a folder with all files and folders below it on the disk; what a folder holds before the folder.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            _sync(Path(place, name))
+        sync_folder(Path(place))
+
+
+def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever is in it
+    """Reads one JSON document, however it came here.
+
+    Raises:
+        ValueError: it is none, or nested deeper than Python follows.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def write_json(target: Path, data: Any) -> None:  # noqa: ANN401 - whatever json takes
+    """Writes one JSON document, whole or not at all."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _partial(target: Path) -> str:
+    """What a file is called while it is written; no longer than its name may be."""
+    return f".{target.name[:_SHOWN_IN_PARTIAL]}.{secrets.token_hex(4)}{_SUFFIX}"
+
+
+_SHOWN_IN_PARTIAL = 40
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""What the commands share: the console, options, and the first moments of a process."""

@@ -1,0 +1,329 @@
+"""What the three commands share of talking to people: one way to say, to show, to ask and to fail.
+
+Results go to stdout, everything else to stderr. Stages are handed a `Reporter` and never print. Whatever is
+written here may hold names that others gave: each function shows them so that no terminal obeys them, and
+who calls it has nothing to escape.
+"""
+
+import io
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, cast
+
+import typer
+from typer.core import TyperGroup
+
+from lookalike_core.atomic import is_full
+from lookalike_core.cli.start import INTERRUPTED, raise_on_interrupt
+from lookalike_core.errors import INTERRUPTED_EXIT_CODE, LookalikeError, PictureError
+from lookalike_core.memory import ADVICE, comes_of_memory, is_out_of_memory
+from lookalike_core.text import json_line, one_line
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_verbose = False
+
+
+class Bar(Protocol):
+    """A progress bar, or nothing where stderr is no terminal."""
+
+    def advance(self, done: int, *, skipped: int = 0) -> None:
+        """Moves on by `done`; `skipped` is how many were left out so far."""
+
+    def set_total(self, total: int) -> None:
+        """Says how much there is to do, once it is known."""
+
+    def count_ahead(self, count: Callable[[], int]) -> None:
+        """Lets a thread find the total; a bar that is not shown needs none."""
+
+
+class Reporter(Protocol):
+    """Where a stage says what it is doing."""
+
+    def say(self, message: str) -> None:
+        """One line."""
+
+    @contextmanager
+    def bar(self, title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
+        """A progress bar for the length of a block; `unit` is `bytes`, `images` or `seconds`."""
+        ...
+
+
+class Quiet:
+    """Says nothing; implements `Reporter` and `Bar`."""
+
+    def say(self, message: str) -> None:
+        """Nothing."""
+
+    @contextmanager
+    def bar(self, title: str, *, unit: str, total: int | None) -> Iterator[Bar]:  # noqa: ARG002
+        """A bar that is not shown."""
+        yield self
+
+    def advance(self, done: int, *, skipped: int = 0) -> None:
+        """Nothing."""
+
+    def set_total(self, total: int) -> None:
+        """Nothing."""
+
+    def count_ahead(self, count: Callable[[], int]) -> None:
+        """Nothing."""
+
+
+class StderrReporter(Quiet):
+    """Lines on stderr, and bars where stderr is a terminal."""
+
+    def say(self, message: str) -> None:
+        """Above the bar, where one is shown."""
+        say(message)
+
+    @contextmanager
+    def bar(self, title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
+        """Shows a bar with speed and time left."""
+        if not sys.stderr.isatty():
+            yield self
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(*_columns(unit), console=Console(stderr=True), redirect_stderr=True) as progress:
+            yield _RichBar(progress, progress.add_task(one_line(title), total=total, skipped=0))
+
+
+class _RichBar:
+    def __init__(self, progress: "Progress", task: "TaskID") -> None:
+        self._progress, self._task = progress, task
+        self._skipped = 0
+
+    def advance(self, done: int, *, skipped: int = 0) -> None:
+        self._skipped = max(self._skipped, skipped)
+        self._progress.update(self._task, advance=done, skipped=self._skipped)
+
+    def set_total(self, total: int) -> None:
+        self._progress.update(self._task, total=total)
+
+    def count_ahead(self, count: Callable[[], int]) -> None:
+        threading.Thread(target=lambda: self.set_total(count()), daemon=True).start()
+
+
+def _columns(unit: str) -> list[Any]:
+    """What a bar consists of; its title is text, whatever Rich could take for markup in it."""
+    from rich import progress as rich
+
+    shared = [rich.TextColumn("{task.description}", markup=False), rich.BarColumn()]
+    if unit == "bytes":
+        return [*shared, rich.DownloadColumn(), rich.TransferSpeedColumn(), rich.TimeRemainingColumn()]
+
+    if unit == "seconds":
+        return [*shared, rich.TimeElapsedColumn()]
+
+    class Speed(rich.ProgressColumn):
+        def render(self, task: rich.Task) -> str:
+            return f"{task.speed:.1f} {unit}/s" if task.speed else f"- {unit}/s"
+
+    skipped = rich.TextColumn("{task.fields[skipped]} skipped")
+    return [*shared, rich.MofNCompleteColumn(), Speed(), rich.TimeRemainingColumn(), skipped]
+
+
+def _be_verbose(value: bool) -> bool:
+    global _verbose  # noqa: PLW0603 - one process runs one command
+    _verbose = _verbose or value
+    return value
+
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", callback=_be_verbose, help="Show a traceback when something fails.")
+]
+
+
+def command_app(help_text: str, *, group: type[TyperGroup] = TyperGroup) -> typer.Typer:
+    """A Typer app in the house's manner: plain text, tracebacks only when asked for."""
+    app = typer.Typer(
+        cls=group,
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_group)
+    return app
+
+
+def _group() -> None:
+    """Typer drops the name of a lone command unless its app has a callback."""
+
+
+def say(message: str) -> None:
+    """One line on stderr; where that is closed or full, the work goes on without it."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{one_line(message)}\n")
+        sys.stderr.flush()
+
+
+def show(*lines: str) -> None:
+    """Lines of a result for people, on stdout."""
+    _write("".join(f"{one_line(line)}\n" for line in lines))
+
+
+def show_drawing(drawing: str) -> None:
+    """A drawing on stdout with the terminal's own codes, made by one who has escaped what else is in it."""
+    _write(f"{drawing}\n")
+
+
+def show_json(data: object) -> None:
+    """One JSON document on a line of stdout."""
+    _write(f"{json_line(data)}\n")
+
+
+def show_path(path: str | Path, *, end: str = "\n") -> None:
+    """A path on stdout, for programs: as the file system has it, but on a terminal as `show` shows it."""
+    if sys.stdout.isatty():
+        _write(one_line(str(path)) + end)
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(path) + end.encode())
+    sys.stdout.buffer.flush()
+
+
+class TableOutput:
+    """Stdout for a table that programs read, record by record: exact, but escaped on a terminal."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stdout  # as it is now: a progress bar takes its name for itself
+        if isinstance(self._stream, io.TextIOWrapper):
+            self._stream.reconfigure(newline="\n")
+        self.is_terminal = self._stream.isatty()
+
+    def write(self, record: str) -> None:
+        """One record with the line break that ends it."""
+        self._stream.write(one_line(record.removesuffix("\n")) + "\n" if self.is_terminal else record)
+
+    def flush(self) -> None:
+        """Has all of it written."""
+        self._stream.flush()
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def confirm(question: str) -> bool:
+    """Asks on the terminal; no answer is no."""
+    with suppress(typer.Abort):
+        return typer.confirm(one_line(question), err=True)
+    return False
+
+
+def run_command(app: typer.Typer) -> NoReturn:
+    """Runs a command line to its end: one clear line for what fails, and its exit code."""
+    run_program(lambda: _exit_code_of(app))
+
+
+def run_program(work: Callable[[], int]) -> NoReturn:
+    """Runs what returns an exit code to its end, and ends as a command does where it fails."""
+    _prepare_streams()
+    try:
+        raise_on_interrupt()
+        exit_code = work()
+    except _WrongUsage as error:
+        _say_usage(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _fail(INTERRUPTED, INTERRUPTED_EXIT_CODE)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more when it ends
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last line of defence; --verbose shows where
+        _fail(*_last_words(error))
+    sys.exit(exit_code)
+
+
+def _exit_code_of(app: typer.Typer) -> int:
+    exit_code = cast("int", app(standalone_mode=False) or 0)
+    if exit_code == INTERRUPTED_EXIT_CODE:  # what Typer makes of a KeyboardInterrupt, without a word
+        raise KeyboardInterrupt
+    return exit_code
+
+
+def _prepare_streams() -> None:
+    """Leads closed streams nowhere, and shows with escapes what the encoding of the others lacks."""
+    if sys.stdout is None or sys.stderr is None:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        while nowhere <= 2:  # noqa: PLR2004 - or the next file that is opened would be taken for stderr
+            nowhere = os.dup(nowhere)
+        sys.stdout = sys.stdout or os.fdopen(os.dup(nowhere), "w")
+        sys.stderr = sys.stderr or os.fdopen(nowhere, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
+    if _verbose:
+        _say_lines(traceback.format_exc())
+    say(f"error: {message}")
+    sys.exit(exit_code)
+
+
+_WrongUsage: type[Any] = typer.BadParameter.__mro__[2]
+"""Click's `ClickException`, of which newer versions of Typer bring one of their own along."""
+
+
+def _say_usage(error: Any) -> None:  # noqa: ANN401 - as above
+    """How a command is called, and what is wrong with how it was: that may quote any value."""
+    message, context = str(error.format_message()), getattr(error, "ctx", None)
+    if context is None:
+        say(f"error: {message}")
+    elif message == context.get_help():  # a command with nothing behind its name
+        _say_lines(message)
+    else:
+        _say_lines(context.get_usage())
+        say(f"Try '{context.command_path} --help' for help.")
+        say("")
+        say(f"error: {message}")
+
+
+def _say_lines(text: str) -> None:
+    for line in text.rstrip("\n").split("\n"):
+        say(line)
+
+
+def _last_words(error: Exception) -> tuple[str, int]:
+    """What to say of an error, and the exit code that it ends the command with."""
+    if _is_of_memory(error):
+        return _memory_message(error), 1
+    if isinstance(error, LookalikeError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        return _os_message(error), 1
+    return f"{type(error).__name__}: {error} (--verbose shows where)", 1
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """An image that takes more than there is says so itself, and leaves the others alone."""
+    if isinstance(error, PictureError):
+        return False
+    return comes_of_memory(error) if isinstance(error, LookalikeError) else is_out_of_memory(error)
+
+
+def _memory_message(error: Exception) -> str:
+    """Without what an error of ours says to do, which is for other causes."""
+    while not isinstance(error, MemoryError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    what = (str(error).splitlines() or [""])[0]
+    return f"out of memory: {what}; {ADVICE}" if what else f"out of memory; {ADVICE}"
+
+
+def _os_message(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    if is_full(error):
+        return f"{where}the disk is full; make room and run the same command again"
+    return f"{where}{error.strerror or error}"

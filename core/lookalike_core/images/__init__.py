@@ -1,0 +1,5 @@
+"""Files become pixels, and no file is trusted.
+
+`scan` finds them in a folder, `open_image` opens them, `formats` says what they are by their first bytes,
+`memory_budget` what decoding them takes, and `decoding` makes `uint8 [224, 224, 3]` of them.
+"""

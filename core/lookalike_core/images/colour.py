@@ -1,0 +1,165 @@
+"""Colours as a colour-managed viewer shows them: embedded profiles and PNG's gamma become sRGB.
+
+Why conversion comes where it comes, and what a file without a profile is taken for, stands in
+docs/adr/0018-colours-as-shown.md.
+"""
+
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lookalike_core.images.profiles import SRGB_CHROMATICITIES, matrix_profile
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageCms
+
+MAX_PROFILE_BYTES = 4 * 2**20
+"""Profiles above this are passed over; those of presses have up to three million bytes."""
+
+SAME_LEVELS = 2
+"""Of 255: a profile that moves no colour further is sRGB, of which every maker has his own."""
+
+LATE_LEVELS = 10
+"""Of 255: a profile that moves no grey further is converted after scaling, since mixing neighbours in its
+colours or in sRGB's is the same."""
+
+_GREYS = ("L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
+_RGBS = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "YCbCr")
+_CLASSES = ("mntr", "scnr", "prtr", "spac")
+"""Kinds of profiles that say what a file's numbers mean; Lab's own is an abstract one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Conversion:
+    """The way of a file's colours to sRGB.
+
+    Of a grey there is a `curve`, 256 levels; of all else a transform for each mode, made when it is needed.
+    `is_late` says that scaling may come first.
+    """
+
+    profile: bytes
+    curve: tuple[int, ...] | None = None
+    is_late: bool = False
+
+    def apply(self, image: "Image.Image", *, in_place: bool = False) -> "Image.Image":
+        """RGB or RGBA, for one of these or CMYK or Lab; L for L. RGB may be changed `in_place`."""
+        if self.curve is not None:
+            alpha = range(256) if image.mode == "RGBA" else ()
+            return image.point([*(self.curve * min(3, len(image.getbands()))), *alpha])
+        transform = _transform(self.profile, image.mode)
+        return transform.apply_in_place(image) if in_place else transform.apply(image)
+
+
+def conversion_of(image: "Image.Image") -> Conversion | None:
+    """None where the file's colours are sRGB, or are to be taken for it.
+
+    That is so without a profile, and where it is broken, absurdly large or made for other colours.
+    """
+    profile = image.info.get("icc_profile")
+    if profile is None and image.format == "PNG" and not image.info.keys() & {"icc_profile", "srgb"}:
+        profile = _png_profile(image.info)
+    if not isinstance(profile, bytes) or not 0 < len(profile) <= MAX_PROFILE_BYTES:
+        return None
+    for kind, modes in (("L", _GREYS), ("RGB", _RGBS), ("CMYK", ("CMYK",)), ("LAB", ("LAB",))):
+        if image.mode in modes:
+            return _conversion(profile, kind)
+    return None
+
+
+def _png_profile(info: dict[Any, Any]) -> bytes | None:
+    """What gAMA and cHRM say, together or alone (PNG, third edition, 11.3.2).
+
+    Nearly all gAMA chunks say 1 / 2.2, which is how a file calls itself sRGB to those that know no better.
+    """
+    gamma, chromaticities = info.get("gamma"), info.get("chromaticity")
+    if gamma is None and chromaticities is None:
+        return None
+    if gamma is not None and not _LEAST_GAMMA <= gamma <= 1 / _LEAST_GAMMA:
+        return None
+    is_usual = gamma is None or abs(gamma * 2.2 - 1) <= _USUAL
+    if is_usual and chromaticities is None:
+        return None
+    exponent = None if gamma is None or is_usual else 1 / gamma
+    return matrix_profile(exponent, chromaticities or SRGB_CHROMATICITIES)
+
+
+_LEAST_GAMMA = 0.1
+"""Below it, or above what is ten times as much as none, the chunk is nonsense."""
+
+_USUAL = 0.02
+"""By which a gamma may differ from 1 / 2.2: programs write 45454, 45455, 45000 or 46000."""
+
+
+@lru_cache(maxsize=16)
+def _conversion(profile: bytes, mode: str) -> Conversion | None:
+    """For pixels of a mode, L standing for all greys and RGB for all that become RGB by themselves."""
+    from PIL import ImageCms
+
+    try:
+        said = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
+        space, is_matrix = said.xcolor_space.strip().upper(), said.is_matrix_shaper
+        if mode == "L" and space in ("GRAY", "RGB"):
+            return _grey_conversion(profile, space)
+        if space != mode or not (mode == "LAB" or said.device_class.strip() in _CLASSES):
+            return None
+        if mode != "RGB":
+            _transform(profile, mode)
+            return Conversion(profile=profile)
+        if _moved(profile, _cube()) <= SAME_LEVELS:
+            return None
+        return Conversion(profile=profile, is_late=is_matrix and _moved(profile, _ramp()) <= LATE_LEVELS)
+    except (OSError, TypeError, ValueError, ImageCms.PyCMSError):
+        return None
+
+
+def _grey_conversion(profile: bytes, space: str) -> Conversion | None:
+    """Greys have one curve, by a profile of theirs or as the greys of RGB."""
+    ramp = _ramp().convert("L")
+    source = ramp if space == "GRAY" else ramp.convert("RGB")
+    transform = _built(profile, source.mode)
+    curve = np.asarray(transform.apply(source).convert("L"))[0]
+    if np.abs(curve.astype(int) - np.arange(256)).max() <= SAME_LEVELS:
+        return None
+    return Conversion(profile=profile, curve=tuple(curve.tolist()))
+
+
+def _moved(profile: bytes, image: "Image.Image") -> int:
+    """By how many levels a profile moves the colour that it moves furthest."""
+    there = np.asarray(image).astype(int)
+    return int(np.abs(np.asarray(_transform(profile, "RGB").apply(image)).astype(int) - there).max())
+
+
+def _ramp() -> "Image.Image":
+    """All greys as RGB, 256 x 1 pixels."""
+    from PIL import Image
+
+    return Image.fromarray(np.arange(256, dtype=np.uint8)[np.newaxis, :, np.newaxis].repeat(3, axis=2))
+
+
+def _cube() -> "Image.Image":
+    """Colours from everywhere in RGB."""
+    from PIL import Image
+
+    levels = np.array([0, 8, 16, 32, 64, 96, 128, 160, 192, 224, 255], dtype=np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1)
+    return Image.fromarray(colours.reshape(len(levels), -1, 3))
+
+
+@lru_cache(maxsize=16)
+def _transform(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform":
+    """Usable by several threads at once, as LittleCMS has it of every transform."""
+    return _built(profile, mode)
+
+
+def _built(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform":
+    from PIL import ImageCms
+
+    return ImageCms.ImageCmsTransform(
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
+        mode,
+        "RGBA" if mode == "RGBA" else "RGB",
+    )

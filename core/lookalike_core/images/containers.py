@@ -1,0 +1,127 @@
+"""Files as Pillow shall see them: with the page that is the picture first, and without what viewers ignore.
+
+What is damaged beside the pixels, or ends wrong, does not matter where all of the pixels are there.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import BinaryIO
+
+from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.images import file_endings as endings
+from lookalike_core.images import gif, jpeg, png, tiff_pages
+from lookalike_core.images.formats import is_avif, is_heif, is_webp
+from lookalike_core.images.frames import MAX_FRAMES
+from lookalike_core.images.views import view_of, whole
+
+Fingerprint = Callable[[BinaryIO], bytes | None]
+"""Tells pictures apart: decodes a file; None where that fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readable:
+    """A file that Pillow can be given.
+
+    `info` is what Pillow does not read of it, as it would. `is_first` is whether the picture is what Pillow
+    would take for the file's first one. `sound_frames` are those that lie within the picture, and `extent` is
+    how far the first one reaches, where that can be more than the header says. `mended` gives, where Pillow
+    gives the file up, what else to try. `is_cut_off` tells by the file's structure whether it ends early, and
+    `lacks_pixels` whether there are fewer pixels than Pillow makes of it, where its last lines are empty.
+    """
+
+    stream: BinaryIO
+    info: Mapping[str, object] = field(default_factory=dict)
+    is_first: bool = True
+    extent: tuple[int, int] | None = None
+    sound_frames: Callable[[], int] = lambda: MAX_FRAMES
+    mended: Callable[[Fingerprint], BinaryIO | None] = lambda _: None
+    is_cut_off: Callable[[], bool] = lambda: False
+    lacks_pixels: Callable[[], bool] = lambda: False
+
+
+def readable(stream: BinaryIO, head: bytes, name: str) -> Readable:
+    """What to give Pillow of a file that begins with `head`.
+
+    Raises:
+        PictureError: it is of a kind that is not read, or damaged where its picture cannot do without.
+    """
+    if head.startswith(png.MAGIC):
+        return _png(stream, name)
+    if head.startswith(tiff_pages.MAGIC):
+        return _tiff(stream, head, name)
+    if is_webp(head):
+        return _webp(stream)
+    if is_avif(head) or is_heif(head):
+        return Readable(stream=stream, is_cut_off=partial(endings.is_box_cut_off, stream))
+    return _simple(stream, head)
+
+
+def _simple(stream: BinaryIO, head: bytes) -> Readable:
+    """What Pillow reads as it is."""
+    if head.startswith(b"\xff\xd8\xff"):
+        mended, is_cut_off = partial(_whole_jpeg, stream), partial(endings.is_jpeg_cut_off, stream)
+        return Readable(stream=stream, mended=mended, is_cut_off=is_cut_off)
+    if head.startswith(b"GIF8"):
+        return Readable(
+            stream=stream,
+            extent=gif.first_extent(stream),
+            sound_frames=partial(gif.count_sound_frames, stream, MAX_FRAMES),
+            mended=partial(_completed, stream, _GIF_ENDS),
+            is_cut_off=partial(gif.is_cut_off, stream),
+        )
+    if head.startswith(b"BM"):
+        return Readable(stream=stream, is_cut_off=partial(endings.is_bmp_cut_off, stream))
+    return Readable(stream=stream)
+
+
+def _tiff(stream: BinaryIO, head: bytes, name: str) -> Readable:
+    if head.startswith(b"MM\0+"):  # Pillow takes it for an ordinary one
+        raise PictureError(
+            f"{name} is a big-endian BigTIFF; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT
+        )
+    page = tiff_pages.page_view(stream, head)
+    is_cut_off = partial(tiff_pages.is_cut_off, page or stream)
+    return Readable(stream=page or stream, is_first=page is None, is_cut_off=is_cut_off)
+
+
+def _webp(stream: BinaryIO) -> Readable:
+    view = endings.webp_view(stream) or stream
+    return Readable(stream=view, is_cut_off=partial(endings.is_webp_cut_off, view))
+
+
+def _png(stream: BinaryIO, name: str) -> Readable:
+    parts = png.needed_of(stream, name)
+    return Readable(
+        stream=png.png_view(stream, parts.chunks),
+        info={} if parts.profile is None else {"icc_profile": parts.profile},
+        is_first=not parts.is_other,
+        mended=partial(_mended_png, stream, parts),
+        is_cut_off=lambda: parts.is_cut_off,
+        lacks_pixels=lambda: not parts.is_other and png.lacks_pixels(stream, parts),
+    )
+
+
+def _mended_png(stream: BinaryIO, parts: png.PngParts, fingerprint: Fingerprint) -> BinaryIO | None:
+    """Its still picture where only its animation is damaged; its pixels where only their checksum is."""
+    if parts.still != parts.chunks:
+        still = png.png_view(stream, parts.still)
+        if fingerprint(still) is not None:
+            return still
+    return png.whole_view(stream, parts)
+
+
+def _whole_jpeg(stream: BinaryIO, fingerprint: Fingerprint) -> BinaryIO | None:
+    return _completed(stream, jpeg.fillers(stream), fingerprint) if jpeg.has_all_scans(stream) else None
+
+
+_GIF_ENDS = (bytes(256) + b";", b"\xff" * 256 + bytes(256) + b";")
+
+
+def _completed(stream: BinaryIO, ends: tuple[bytes, ...], fingerprint: Fingerprint) -> BinaryIO | None:
+    """The file with the first of these ends, where the picture is the same with each of them."""
+    views = [view_of(stream, [whole(stream), end]) for end in ends]
+    expected = fingerprint(views[0])
+    if expected is None or any(fingerprint(view) != expected for view in views[1:]):
+        return None
+    return views[0]

@@ -1,0 +1,96 @@
+"""Where files of several formats should end: whether one is cut off, and WebP files that tell it wrong."""
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from lookalike_core.images.memory_budget import START_OF_SCAN, next_marker
+from lookalike_core.images.views import read_at, size_of, view_of
+
+_WEBP_PIXELS = (b"VP8 ", b"VP8L", b"ANMF", b"ALPH")
+
+
+def webp_view(stream: BinaryIO) -> BinaryIO | None:
+    """A WebP file with the length that it has, where it names another one and its pixels are all there."""
+    size, named = size_of(stream), 8 + int.from_bytes(read_at(stream, 4, 4), "little")
+    end, has_pixels = 12, False
+    for kind, place, length in _riff_chunks(stream):
+        following = place + 8 + length
+        if following > size:
+            if kind in _WEBP_PIXELS:
+                return None
+            break
+        end, has_pixels = following + length % 2, has_pixels or kind in _WEBP_PIXELS
+        if end == named <= size:
+            return None
+    if not has_pixels:
+        return None
+    missing = bytes(max(0, end - size))  # the one that makes a length even
+    return view_of(stream, [b"RIFF" + struct.pack("<I", end - 8), range(8, min(end, size)), missing])
+
+
+def _riff_chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, place and length of content, up to where there is none any more."""
+    size, place = size_of(stream), 12
+    for _ in range(_MAX_CHUNKS):
+        head = read_at(stream, place, 8)
+        kind, length = head[:4], int.from_bytes(head[4:], "little")
+        if len(head) < 8 or not (kind.isascii() and kind.decode().isprintable()):  # noqa: PLR2004
+            return
+        yield kind, place, length
+        place += 8 + length + length % 2
+        if place > size:
+            return
+
+
+_MAX_CHUNKS = 100_000
+
+
+def is_jpeg_cut_off(stream: BinaryIO) -> bool:
+    """Whether it ends before any of its pixels come."""
+    stream.seek(2)
+    size = size_of(stream)
+    stream.seek(2)
+    while (marker := next_marker(stream)) is not None:
+        place = stream.tell()
+        end = place + int.from_bytes(stream.read(2))
+        if marker == START_OF_SCAN:
+            return end >= size
+        if stream.seek(max(place + 2, end)) > size:
+            return True
+    return True
+
+
+def is_webp_cut_off(stream: BinaryIO) -> bool:
+    """Whether it ends before its length says, or within a chunk."""
+    size = size_of(stream)
+    if size < 8 + int.from_bytes(read_at(stream, 4, 4), "little"):
+        return True
+    return any(place + 8 + length > size for _, place, length in _riff_chunks(stream))
+
+
+def is_bmp_cut_off(stream: BinaryIO) -> bool:
+    """Whether it ends before its header does, or before so many rows of pixels as that says."""
+    head, size = read_at(stream, 0, 34), size_of(stream)
+    if len(head) < 34:  # noqa: PLR2004 - up to how it is compressed
+        return True
+    place, header, width, height, _, bits, compression = struct.unpack("<IIiiHHI", head[10:34])
+    if header == 12 or compression in {1, 2}:  # noqa: PLR2004 - sizes of 16 bits; run lengths
+        return bool(place >= size)
+    rows = abs(height) * ((abs(width) * bits + 31) // 32 * 4)
+    return bool(place + rows - 3 > size)
+
+
+def is_box_cut_off(stream: BinaryIO) -> bool:
+    """Whether an AVIF or HEIC file ends within a box, or before what says what is in it (ISO 14496-12)."""
+    size, place, is_described = size_of(stream), 0, False
+    for _ in range(_MAX_CHUNKS):
+        head = read_at(stream, place, 16)
+        length = int.from_bytes(head[:4])
+        if length == 1:  # it stands behind the kind, and is longer
+            length = int.from_bytes(head[8:16])
+        is_described = is_described or head[4:8] in {b"meta", b"moov"}
+        if place >= size or length == 0:
+            break
+        place += max(8, length)
+    return place > size or not is_described

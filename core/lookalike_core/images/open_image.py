@@ -1,0 +1,115 @@
+"""Picture files: opened without ever waiting, and read so that hash and pixels are of the same bytes."""
+
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from lookalike_core.errors import PictureError, SkipReason
+
+MAX_BYTES = 2**30
+"""Size of a file above which it is not read."""
+
+MAX_PIPED_BYTES = 128 * 2**20
+"""The same for a pipe, which cannot be read twice and is held in memory."""
+
+IN_MEMORY_BYTES = 16 * 2**20
+"""Size of a file up to which it is read once and held; a larger one is read from the disk as it is needed."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """The file's content as a stream that can be read again and again.
+
+    Nothing is waited for: where the scan saw a file there may be a FIFO or a device by now.
+
+    Raises:
+        PictureError: it is gone, is no regular file, is too large, cannot be read, or changes meanwhile.
+    """
+    try:
+        descriptor = os.open(path, _FLAGS)
+        with _checked(descriptor, path) as file:
+            before = os.fstat(descriptor)
+            if before.st_size <= IN_MEMORY_BYTES:
+                yield io.BytesIO(file.read(before.st_size))
+                return
+            yield file
+            after = os.fstat(descriptor)
+    except FileNotFoundError as error:
+        raise PictureError(f"{path} is not there", reason=SkipReason.VANISHED) from error
+    except OSError as error:
+        raise PictureError(f"{path}: {error.strerror or error}", reason=SkipReason.UNREADABLE) from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise PictureError(f"{path} changed while it was read", reason=SkipReason.UNREADABLE)
+
+
+def read_piped(pipe: BinaryIO) -> BinaryIO:
+    """All of a stream that can be read once.
+
+    Raises:
+        PictureError: it holds more than may be held in memory.
+    """
+    data = pipe.read(MAX_PIPED_BYTES + 1)
+    if len(data) > MAX_PIPED_BYTES:
+        raise PictureError(
+            f"standard input holds more than {MAX_PIPED_BYTES // 2**20} MiB, the limit; name a file instead",
+            reason=SkipReason.TOO_LARGE,
+        )
+    return io.BytesIO(data)
+
+
+def sha256_of(stream: BinaryIO) -> str:
+    """In hex, over the whole stream, which stands at its beginning afterwards."""
+    stream.seek(0)
+    digest = hashlib.sha256()
+    while chunk := stream.read(_CHUNK):
+        digest.update(chunk)
+    stream.seek(0)
+    return digest.hexdigest()
+
+
+_CHUNK = 2**20
+
+_FLAGS = os.O_RDONLY
+for _flag in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):  # each where the platform has it
+    _FLAGS |= getattr(os, _flag, 0)
+
+
+class _NamelessFile(io.FileIO):
+    """A file whose descriptor is not handed on.
+
+    Pillow gives it to libtiff where it can, which maps the file into memory: should somebody cut the file
+    short meanwhile, the process would be killed by the operating system.
+    """
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("fileno")
+
+
+def _checked(descriptor: int, path: Path) -> "io.BufferedReader[_NamelessFile]":
+    """The open file, once it is known to be a regular one that is not too large; else it is closed."""
+    try:
+        _check(os.fstat(descriptor), path)
+        return io.BufferedReader(_NamelessFile(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _check(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISFIFO(status.st_mode):
+        raise PictureError(
+            f"{path} is a pipe; to search for a picture from a pipe, name it - and pipe it in",
+            reason=SkipReason.UNREADABLE,
+        )
+    if not stat.S_ISREG(status.st_mode):
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device"
+        raise PictureError(f"{path} is {what} and no file", reason=SkipReason.UNREADABLE)
+    if status.st_size > MAX_BYTES:
+        raise PictureError(
+            f"{path} is larger than {MAX_BYTES // 2**20} MiB, the limit", reason=SkipReason.TOO_LARGE
+        )

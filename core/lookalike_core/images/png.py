@@ -1,0 +1,309 @@
+"""PNG files with no more of them than their picture is made of.
+
+Pillow reads every chunk, and gives a file up for one that no viewer needs. Here chunks are passed over as
+viewers do (PNG 3rd edition, 13.2): text, what is unknown, misplaced, doubled or damaged beside the pixels.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import BinaryIO
+
+from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.images.views import Piece, read_at, size_of, view_of
+
+MAGIC = b"\x89PNG\r\n\x1a\n"
+
+MAX_CHUNKS = 500_000
+"""More than the largest pictures have; a file of nothing but empty ones would be gone through for minutes."""
+
+MAX_SIDE_BYTES = 2**20
+"""Size of a chunk beside the pixels up to which it is looked at, and of what it unfolds to for Pillow."""
+
+MAX_PROFILE_BYTES = 16 * 2**20
+"""The same for colour profiles, which are unfolded here."""
+
+END = b"\0\0\0\0IEND\xae\x42\x60\x82"
+
+_LENGTHS = {b"gAMA": {4}, b"cHRM": {32}, b"sRGB": {1}, b"cICP": {4}, b"tRNS": {*range(1, 257)}}
+"""Chunks before the pixels that change how they look -> what length they may have."""
+
+_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+_FRAMES = (*_ANIMATION, b"IDAT")
+_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
+"""Texts that may say which side is up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A chunk of a file: `place` is where its length stands, `length` what it holds of content."""
+
+    kind: bytes
+    place: int
+    length: int
+
+    @property
+    def content(self) -> int:
+        """Where its content begins."""
+        return self.place + 8
+
+    @property
+    def end(self) -> int:
+        """Where the next one begins."""
+        return self.content + self.length + 4
+
+    @property
+    def piece(self) -> range:
+        """All of it."""
+        return range(self.place, self.end)
+
+
+@dataclass(slots=True, kw_only=True)
+class PngParts:
+    """What of a file is looked at, in its order; `profile` is the colour profile, unfolded.
+
+    `still` are the chunks of the picture that viewers show that know of no animations. `is_other` says that
+    it is none of the animation's. `is_cut_off` says that the file ends within a chunk.
+    """
+
+    chunks: list[Chunk] = field(default_factory=list)
+    still: list[Chunk] = field(default_factory=list)
+    profile: bytes | None = None
+    is_other: bool = False
+    is_cut_off: bool = False
+
+
+def needed_of(stream: BinaryIO, name: str) -> PngParts:
+    """The chunks that a picture is made of, each one sound, and the file's only one where it must be so.
+
+    Raises:
+        PictureError: the header or the palette is damaged, or there are too many chunks.
+    """
+    parts = PngParts()
+    seen: set[bytes] = set()
+    for chunk in _chunks(stream, parts, name):
+        if _is_needed(chunk, stream, seen, name, parts):
+            parts.chunks.append(chunk)
+        seen.add(chunk.kind)
+    _settle_animation(parts)
+    return parts
+
+
+def png_view(stream: BinaryIO, chunks: Iterable[Chunk]) -> BinaryIO:
+    """The file with these chunks alone, itself where it has no others; ends as files do."""
+    pieces = _merged(chunk.piece for chunk in chunks)
+    first = pieces[0] if len(pieces) == 1 else None
+    if (
+        isinstance(first, range)
+        and first.start == len(MAGIC)
+        and read_at(stream, first.stop, len(END)) == END
+    ):
+        return stream
+    return view_of(stream, [MAGIC, *pieces, END])
+
+
+def lacks_pixels(stream: BinaryIO, parts: PngParts) -> bool:
+    """Whether the pixels unfold to fewer than the header says, which Pillow fills up without a word."""
+    pixels = [chunk for chunk in parts.still if chunk.kind == b"IDAT"]
+    return _end_of_pixels(stream, pixels, _raw_bytes(stream, parts.still[:1])) is None
+
+
+def whole_view(stream: BinaryIO, parts: PngParts) -> BinaryIO | None:
+    """The file up to the last of its pixels, without the checksum behind it, where all of them are there.
+
+    Not so where the checksums of their chunks are wrong, too: that is damage, and no slip of who wrote it.
+    """
+    pixels = [chunk for chunk in parts.still if chunk.kind == b"IDAT"]
+    before = [chunk for chunk in parts.still if chunk.kind != b"IDAT" and chunk.place < pixels[0].place]
+    end = _end_of_pixels(stream, pixels, _raw_bytes(stream, before[:1]))
+    if end is None:
+        return None
+    number, length = end
+    if not all(_is_intact(chunk, stream) for chunk in pixels[: number + 1]):
+        return None
+    last = range(pixels[number].content, pixels[number].content + length)
+    pieces = _merged(chunk.piece for chunk in (*before, *pixels[:number]))
+    return view_of(stream, [MAGIC, *pieces, length.to_bytes(4) + b"IDAT", last, bytes(4), END])
+
+
+def _is_intact(chunk: Chunk, stream: BinaryIO) -> bool:
+    """Whether the checksum of a chunk of any size is right."""
+    checksum = zlib.crc32(chunk.kind)
+    for place in range(chunk.content, chunk.content + chunk.length, _BLOCK):
+        count = min(_BLOCK, chunk.content + chunk.length - place)
+        checksum = zlib.crc32(read_at(stream, place, count), checksum)
+    return read_at(stream, chunk.content + chunk.length, 4) == checksum.to_bytes(4)
+
+
+def _end_of_pixels(stream: BinaryIO, pixels: list[Chunk], missing: int) -> tuple[int, int] | None:
+    """In which chunk, and behind how much of it, the last missing byte is unpacked; None where it is not."""
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    skipped = 2  # what zlib writes before what is packed
+    for number, chunk in enumerate(pixels):
+        place = chunk.content
+        while missing > 0 and place < chunk.content + chunk.length and not unpacker.eof:
+            data = read_at(stream, place, min(_BLOCK, chunk.content + chunk.length - place))
+            if not data:
+                return None
+            place += len(data)
+            missing -= _unpacked(unpacker, data[skipped:])
+            skipped = max(0, skipped - len(data))
+        if missing <= 0:
+            return number, place - chunk.content - len(unpacker.unused_data)
+    return None
+
+
+_BLOCK = 2**16
+
+
+def _unpacked(unpacker: "zlib._Decompress", data: bytes) -> int:
+    """How many bytes come of it; they are not kept. What is damaged gives no more."""
+    count = 0
+    try:
+        while data and not unpacker.eof:  # behind its end what is left over stays as it was
+            count += len(unpacker.decompress(data, _BLOCK))
+            data = unpacker.unconsumed_tail
+    except zlib.error:
+        return count
+    return count
+
+
+def _raw_bytes(stream: BinaryIO, headers: list[Chunk]) -> int:
+    """What the pixels of a picture unfold to, by its header: a byte and the pixels of each line."""
+    header = read_at(stream, headers[0].content, 13)
+    width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
+    bits = header[8] * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(header[9], 4)
+    passes = _PASSES if header[12] else ((0, 0, 1, 1),)
+    total = 0
+    for left, top, across, down in passes:
+        columns, lines = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and lines > 0:
+            total += lines * (1 + -(-columns * bits // 8))
+    return total
+
+
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Adam7: where each pass begins, and its steps."""
+
+
+def _chunks(stream: BinaryIO, parts: PngParts, name: str) -> Iterator[Chunk]:
+    """All up to the end, or to where there is no chunk any more."""
+    size, place = size_of(stream), len(MAGIC)
+    for _ in range(MAX_CHUNKS):
+        head = read_at(stream, place, 8)
+        kind, length = head[4:], int.from_bytes(head[:4])
+        if not (len(kind) == 4 and kind.isalpha()):  # noqa: PLR2004 - letters
+            parts.is_cut_off = place + 8 > size
+            return
+        chunk = Chunk(kind=kind, place=place, length=length)
+        if kind == b"IEND":
+            return
+        yield chunk
+        place = chunk.end
+        if place > size:
+            parts.is_cut_off = True
+            return
+    raise PictureError(
+        f"{name} has more than {MAX_CHUNKS:,} parts; save it anew", reason=SkipReason.UNREADABLE
+    )
+
+
+def _is_needed(chunk: Chunk, stream: BinaryIO, seen: set[bytes], name: str, parts: PngParts) -> bool:
+    """Whether the picture is made of it, and it is sound."""
+    kind = chunk.kind
+    if kind in {b"IDAT", b"fdAT"}:
+        return True
+    if kind in {b"acTL", b"fcTL"}:
+        return _sound(chunk, stream) is not None
+    if kind in {b"eXIf", b"iTXt", b"zTXt", b"tEXt"}:
+        return _may_turn(chunk, stream, seen)
+    if kind in seen or b"IDAT" in seen:
+        return False
+    if kind in {b"IHDR", b"PLTE"}:
+        _check(chunk, stream, name)
+        return True
+    if kind == b"iCCP":
+        parts.profile = _profile(chunk, stream)
+    return chunk.length in _LENGTHS.get(kind, ()) and _sound(chunk, stream) is not None
+
+
+def _check(chunk: Chunk, stream: BinaryIO, name: str) -> None:
+    """Refuses what cannot be gone without, where it is damaged; what is cut off is another matter."""
+    if chunk.end <= size_of(stream) and _sound(chunk, stream) is None:
+        kind = chunk.kind.decode()
+        raise PictureError(
+            f"{name} is damaged: the checksum of its {kind} chunk is wrong", reason=SkipReason.UNREADABLE
+        )
+
+
+def _sound(chunk: Chunk, stream: BinaryIO, limit: int = MAX_SIDE_BYTES) -> bytes | None:
+    """The content of a chunk of ordinary size whose checksum is right."""
+    if chunk.length > limit:
+        return None
+    data = read_at(stream, chunk.place + 4, chunk.length + 8)
+    content, checksum = data[4:-4], data[-4:]
+    is_right = len(data) == chunk.length + 8 and zlib.crc32(data[:-4]).to_bytes(4) == checksum
+    return content if is_right else None
+
+
+def _may_turn(chunk: Chunk, stream: BinaryIO, seen: set[bytes]) -> bool:
+    """Whether it may say which side is up, and unfolds to no more than Pillow takes."""
+    if chunk.kind == b"eXIf":
+        return chunk.kind not in seen and _sound(chunk, stream) is not None
+    keyword = read_at(stream, chunk.content, 32)
+    if not keyword.startswith(_TEXTS):
+        return False
+    text = _sound(chunk, stream)
+    if text is None:
+        return False
+    _, _, packed = text.partition(b"\0")
+    if chunk.kind == b"zTXt":
+        return packed[:1] == b"\0" and unfolded(packed[1:], MAX_SIDE_BYTES) is not None
+    if chunk.kind == b"iTXt" and packed[:1] != b"\0":
+        return unfolded(packed[2:].split(b"\0", 2)[-1], MAX_SIDE_BYTES) is not None
+    return True
+
+
+def _profile(chunk: Chunk, stream: BinaryIO) -> bytes | None:
+    """The colour profile, where it is whole."""
+    content = _sound(chunk, stream, MAX_PROFILE_BYTES) or b""
+    _, _, packed = content.partition(b"\0")
+    return unfolded(packed[1:], MAX_PROFILE_BYTES) if packed[:1] == b"\0" else None
+
+
+def unfolded(packed: bytes, limit: int) -> bytes | None:
+    """What zlib packed, if that is whole and no longer than `limit`."""
+    unpacker = zlib.decompressobj()
+    try:
+        data = unpacker.decompress(packed, limit)
+    except zlib.error:
+        return None
+    return data if unpacker.eof else None
+
+
+def _settle_animation(parts: PngParts) -> None:
+    """Leaves the pictures of an animation, or the one that viewers show that know of none.
+
+    As in browsers: the second does not belong to the first unless a frame is announced before it; and an
+    animation that does not begin as it should is none.
+    """
+    parts.still = [chunk for chunk in parts.chunks if chunk.kind not in _ANIMATION]
+    kinds = [kind for kind, _ in groupby(chunk.kind for chunk in parts.chunks if chunk.kind in _FRAMES)]
+    parts.is_other = kinds[:4] == [b"acTL", b"IDAT", b"fcTL", b"fdAT"]
+    if parts.is_other:
+        parts.chunks = [chunk for chunk in parts.chunks if chunk.kind != b"IDAT"]
+    elif kinds[:3] != [b"acTL", b"fcTL", b"IDAT"]:
+        parts.chunks = parts.still
+
+
+def _merged(pieces: Iterable[range]) -> list[Piece]:
+    """Neighbours become one."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        last = merged[-1] if merged else None
+        if isinstance(last, range) and last.stop == piece.start:
+            merged[-1] = range(last.start, piece.stop)
+        else:
+            merged.append(piece)
+    return merged

@@ -1,0 +1,24 @@
+"""Pixels brought to another size, in one of the ways in which people make smaller copies of images."""
+
+from enum import StrEnum
+
+import numpy as np
+
+from lookalike_core.images.whole_image import Pixels
+
+
+class Resampling(StrEnum):
+    """Pillow's filters, by its own names; all but the last average what they make smaller."""
+
+    BICUBIC = "BICUBIC"
+    BOX = "BOX"
+    NEAREST = "NEAREST"
+
+
+def resize(pixels: Pixels, width: int, height: int, way: Resampling = Resampling.BICUBIC) -> Pixels:
+    """Pixels uint8 `[H, W, 3]` or `[H, W]` in another size; the same array where it has that already."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling[way]))

@@ -1,0 +1,215 @@
+"""Samples of every depth, sign and meaning on their own scale: 0 to 255, black to white.
+
+Pillow gives those of 8 bits and less so. Wider greys come as they lie in the file, and what a TIFF says of
+them in its tags is left to us (TIFF 6.0; the numbers below are its tags and their values).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+
+from lookalike_core.errors import PictureError, SkipReason
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_BITS, _COMPRESSION, _PHOTOMETRIC, _PER_PIXEL = 258, 259, 262, 277
+_BYTE_COUNTS, _COLOUR_MAP, _SAMPLE_FORMAT, _SUBSAMPLING = 279, 320, 339, 530
+_WHITE_IS_ZERO, _YCBCR, _SIGNED = 0, 6, 2
+
+_NEEDED, _PLACES = {256, 257, 258, 262}, {273, 324}
+"""Tags of a whole header: size, samples and meaning, and one of those that say where the pixels lie."""
+
+_DEPTHS_IN_32 = (8, 16, 20, 24)
+"""No sensor has 32 bits: files of so many hold narrower values, whose depth is the first that has room."""
+
+_FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex", 6: "complex floating-point"}
+_PHOTOMETRICS = {
+    0: "grey (white is zero)",
+    1: "grey",
+    2: "RGB",
+    3: "palette",
+    4: "mask",
+    5: "CMYK",
+    6: "YCbCr",
+    8: "CIELab",
+    9: "ICCLab",
+    10: "ITULab",
+    32803: "colour filter array",
+    32844: "LogL",
+    32845: "LogLuv",
+    34892: "linear raw",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How samples become levels: `offset` is added, and of `bits` the upper 8 are taken."""
+
+    bits: int = 16
+    offset: int = 0
+    is_inverted: bool = False
+
+    def levels(self, image: "Image.Image") -> "Image.Image":
+        """L, or LA where one value is called transparent."""
+        from PIL import Image
+
+        values = np.asarray(image)
+        unsigned = values.astype(f"u{values.dtype.itemsize}", copy=False)
+        wide = unsigned + unsigned.dtype.type(self.offset)  # past the end begins anew, as it is meant
+        narrow = wide >> (self.bits - 8) if self.bits >= _BYTE else wide << (_BYTE - self.bits)
+        levels = np.minimum(narrow, 255).astype(np.uint8)
+        grey = Image.fromarray(255 - levels if self.is_inverted else levels)
+        key = image.info.get("transparency")
+        if not isinstance(key, int):
+            return grey
+        alpha = Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
+        return Image.merge("LA", (grey, alpha))
+
+
+_BYTE = 8
+
+ORDINARY = Scale()
+"""Of what has 16 bits and is neither signed nor a negative."""
+
+
+def check_samples(image: "Image.Image", name: str) -> None:
+    """Refuses, by the header, samples that have no scale or lie where they are not looked for.
+
+    Raises:
+        PictureError: it has such ones.
+    """
+    what = None
+    if image.mode == "F":
+        what = "floating-point pixels, whose range nobody knows"
+    elif _is_subsampled(image):
+        what = "colours at a part of its size, uncompressed, as no decoder here reads"
+    if what is not None:
+        raise PictureError(f"{name} has {what}; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT)
+
+
+def _is_subsampled(image: "Image.Image") -> bool:
+    """Pillow takes every uncompressed TIFF in YCbCr for one with three samples a pixel."""
+    tags = _tags(image)
+    if _number(tags, _PHOTOMETRIC) != _YCBCR or image.info.get("compression") != "raw" or image.mode == "L":
+        return False
+    counts = tags.get(_BYTE_COUNTS, ())
+    held = sum(counts) if isinstance(counts, tuple) else counts
+    return bool(held < 3 * image.width * image.height) and tags.get(_SUBSAMPLING, (2, 2)) != (1, 1)
+
+
+def mend_header(image: "Image.Image") -> None:
+    """Puts right, before anything is decoded, what Pillow does not scale as it scales the pixels.
+
+    That is the colour that a PNG calls transparent, and a TIFF's table of colours of 8 bits instead of 16.
+    """
+    _mend_key(image)
+    if has_narrow_palette(image):
+        from PIL import ImagePalette
+
+        image.palette = ImagePalette.raw("RGB;L", bytes(_tags(image)[_COLOUR_MAP]))
+
+
+def has_narrow_palette(image: "Image.Image") -> bool:
+    """Whether a TIFF's colours are 0 to 255 where 0 to 65,535 is meant, as libtiff judges it."""
+    colours = _tags(image).get(_COLOUR_MAP, ())
+    return image.mode in ("P", "PA") and isinstance(colours, tuple) and 0 < max(colours, default=0) <= 255  # noqa: PLR2004
+
+
+def scale_of(image: "Image.Image") -> Scale | None:
+    """Of a loaded image whose samples are wider than bytes or are signed; None for all others."""
+    bits, is_signed = _number(_tags(image), _BITS), _number(_tags(image), _SAMPLE_FORMAT) == _SIGNED
+    if image.mode.startswith("I;16"):
+        return Scale(bits=bits or 16, is_inverted=_is_negative(image))
+    if image.mode == "I":
+        return _scale_of_integers(image, bits or 32, is_signed=is_signed)
+    if image.mode == "L" and is_signed and bits == 8:  # noqa: PLR2004
+        is_positive = not sum(image.histogram()[128:])
+        return Scale(bits=7) if is_positive else Scale(bits=8, offset=128)
+    return None
+
+
+def is_ordinary(image: "Image.Image") -> bool:
+    """Whether the header alone tells that samples are of 8 bits or less, or of 16 and unsigned."""
+    tags = _tags(image)
+    if image.mode.startswith("I;16"):
+        return scale_of(image) == ORDINARY
+    is_signed = _number(tags, _SAMPLE_FORMAT) == _SIGNED
+    return image.mode != "I" and not is_signed and not has_narrow_palette(image)
+
+
+def _scale_of_integers(image: "Image.Image", bits: int, *, is_signed: bool) -> Scale:
+    """By the declared depth, or of 32 bits by the values; what is signed and never negative starts at 0."""
+    lowest, highest = cast("tuple[int, int]", image.getextrema())
+    if not is_signed:
+        highest = 2**32 - 1 if lowest < 0 else highest  # Pillow has them all signed
+        return Scale(bits=_depth(bits, highest), is_inverted=_is_negative(image))
+    if lowest >= 0:
+        return Scale(bits=bits - 1 if bits < 32 else min(31, _depth(bits, highest)))  # noqa: PLR2004
+    depth = _depth(bits, 2 * max(highest, -lowest - 1) + 1)
+    return Scale(bits=depth, offset=2 ** (depth - 1))
+
+
+def _depth(bits: int, highest: int) -> int:
+    """Bits of the scale of values up to `highest`."""
+    if bits < 32:  # noqa: PLR2004
+        return bits
+    return next((depth for depth in _DEPTHS_IN_32 if highest < 2**depth), bits)
+
+
+def _is_negative(image: "Image.Image") -> bool:
+    """Whether 0 is white; as in Pillow, a TIFF that does not say means so."""
+    return image.format == "TIFF" and _tags(image).get(_PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
+
+
+def unsupported(stream: BinaryIO, head: bytes) -> str | None:
+    """What the samples of a TIFF are that no decoder here takes; None for what is no TIFF.
+
+    `stream` is read from its beginning.
+    """
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    if not head.startswith((b"II*\0", b"MM\0*")):
+        return None
+    try:
+        tags = ImageFileDirectory_v2(head[:8])
+        stream.seek(tags.next)
+        tags.load(stream)
+        bits, kind = _number(tags, _BITS) or 1, _number(tags, _SAMPLE_FORMAT) or 1
+        meaning, per_pixel = tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO), tags.get(_PER_PIXEL, 1)
+    except Exception:  # noqa: BLE001 - it is damaged, in one of a dozen ways
+        return None
+    if not (tags.keys() >= _NEEDED and tags.keys() & _PLACES):
+        return None  # cut off within its header
+    what = _PHOTOMETRICS.get(meaning, f"photometric interpretation {meaning}")
+    return f"a TIFF of {per_pixel} {_FORMATS.get(kind, 'unknown')} {bits}-bit samples a pixel, {what}"
+
+
+def _mend_key(image: "Image.Image") -> None:
+    key, raw = image.info.get("transparency"), _raw_mode(image)
+    if raw in _GREY_STEPS and isinstance(key, int):
+        steps = _GREY_STEPS[raw]
+        image.info["transparency"] = (key & steps) * (255 // steps)
+    if raw == "RGB;16B" and isinstance(key, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
+_GREY_STEPS = {"L;2": 3, "L;4": 15}
+
+
+def _raw_mode(image: "Image.Image") -> str:
+    """How the pixels of a PNG are stored."""
+    tiles = getattr(image, "tile", None)
+    return str(tiles[0].args) if image.format == "PNG" and tiles else ""
+
+
+def _tags(image: "Image.Image") -> Any:  # noqa: ANN401 - Pillow's mapping of tags, or an empty one
+    return getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+
+
+def _number(tags: Any, tag: int) -> int | None:  # noqa: ANN401 - as above
+    """A tag's first value."""
+    value = tags.get(tag)
+    first = value[0] if isinstance(value, tuple) and value else value
+    return first if isinstance(first, int) else None

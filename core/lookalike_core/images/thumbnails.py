@@ -1,0 +1,137 @@
+"""Thumbnails: small pictures for people, whole and upright, as bytes that a page can hold."""
+
+import base64
+import io
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.images.decoding import MAX_PIXELS, Pixels, decode_small
+from lookalike_core.images.open_image import opened
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+QUALITY = 60
+"""Of 100: at 96 pixels 1 to 2 KB, and nobody sees the difference to more."""
+
+AHEAD = 32
+"""Thumbnails that are made before the first of them is asked for."""
+
+
+class Encoding(StrEnum):
+    """How thumbnails are stored. WebP takes half of the bytes; JPEG is what a printed PDF keeps as it is."""
+
+    JPEG = "jpeg"
+    WEBP = "webp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thumbnail:
+    """A small picture: `data` is a file of `width` x `height` pixels."""
+
+    data: bytes
+    media_type: str
+    width: int
+    height: int
+
+    @property
+    def uri(self) -> str:
+        """As a `data:` address that a page can show without asking anybody."""
+        return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
+
+
+def thumbnail(
+    path: Path,
+    edge: int,
+    *,
+    encoding: Encoding = Encoding.JPEG,
+    quality: int = QUALITY,
+    max_pixels: int = MAX_PIXELS,
+) -> Thumbnail | SkipReason:
+    """The picture in a square of `edge` pixels with its sides' ratio kept, or why there is none."""
+    try:
+        with opened(path) as stream:
+            small = decode_small(stream, str(path), edge=edge, max_pixels=max_pixels)
+            return _encoded(small, encoding, quality)
+    except PictureError as error:
+        return error.reason
+
+
+def thumbnails(
+    paths: Iterable[Path],
+    edge: int,
+    *,
+    encoding: Encoding = Encoding.JPEG,
+    quality: int = QUALITY,
+    max_pixels: int = MAX_PIXELS,
+    ahead: int = AHEAD,
+) -> Iterator[Thumbnail | SkipReason]:
+    """`thumbnail` of each, in order and made in threads, never more than `ahead` before the consumer."""
+    rest = iter(paths)
+    make = partial(thumbnail, edge=edge, encoding=encoding, quality=quality, max_pixels=max_pixels)
+    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1), thread_name_prefix="thumbnail") as pool:
+
+        def started(count: int) -> Iterator[Future[Thumbnail | SkipReason]]:
+            return (pool.submit(make, path) for path in islice(rest, count))
+
+        waiting = deque(started(ahead))
+        try:
+            while waiting:
+                made = waiting.popleft().result()
+                waiting.extend(started(1))
+                yield made
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def pixels_within(path: Path, width: int, height: int) -> Pixels | SkipReason:
+    """The picture uint8 `[H, W, 3]` in a box of so many pixels, sides' ratio kept, or why there is none."""
+    try:
+        with opened(path) as stream:
+            image = decode_small(stream, str(path), edge=_FINER * max(width, height))
+    except PictureError as error:
+        return error.reason
+    image.thumbnail((width, height))
+    return np.asarray(image)
+
+
+_FINER = 4
+"""So many times larger than the box a picture is decoded, since its sides' ratio is not known before."""
+
+
+def encoded(pixels: Pixels, *, encoding: Encoding = Encoding.JPEG, quality: int = QUALITY) -> Thumbnail:
+    """Pixels uint8 `[H, W, 3]` as a thumbnail of that size."""
+    from PIL import Image
+
+    return _encoded(Image.fromarray(pixels), encoding, quality)
+
+
+def _encoded(image: "Image.Image", encoding: Encoding, quality: int) -> Thumbnail:
+    kind = encoding if encoding is Encoding.JPEG or _webp_is_written() else Encoding.JPEG
+    file = io.BytesIO()
+    image.save(file, kind, quality=quality, optimize=True, method=4)  # each kind takes its own of these
+    return Thumbnail(
+        data=file.getvalue(),
+        media_type=f"image/{kind}",
+        width=image.width,
+        height=image.height,
+    )
+
+
+@cache
+def _webp_is_written() -> bool:
+    from PIL import features
+
+    return bool(features.check("webp"))

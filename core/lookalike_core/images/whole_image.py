@@ -1,0 +1,105 @@
+"""What of an image has to agree with another before its file may stand for the other's."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike_core.images.transparency import is_blank_alpha
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Pixels = NDArray[np.uint8]
+
+
+class Besides(StrEnum):
+    """What a file holds besides the image that is shown of it."""
+
+    NOTHING = "nothing"
+    VIEWS = "views"
+    """Further ones beside the main one, as JPEGs of phones and cameras have them (CIPA DC-007)."""
+    FRAMES = "frames"
+    """Frames of an animation, or pages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeImage:
+    """All of an image as a person sees it, to be compared with another.
+
+    `pixels` is uint8 `[H, W, 3]` RGB and `alpha` uint8 `[H, W]`, None where everything is opaque; `width` and
+    `height` are those of the file as shown, which may be more; `is_deep` says that its samples have more than
+    8 bits.
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None
+    width: int
+    height: int
+    besides: Besides
+    is_deep: bool
+
+
+def besides(image: "Image.Image") -> Besides:
+    """What the file of an opened image holds besides it."""
+    if not getattr(image, "is_animated", False):
+        return Besides.NOTHING
+    return Besides.VIEWS if image.format in _WITH_VIEWS else Besides.FRAMES
+
+
+_WITH_VIEWS = ("JPEG", "MPO")
+
+
+def is_deep(image: "Image.Image") -> bool:
+    """Whether an image that is opened and not yet loaded is stored in more than 8 bits a sample."""
+    stored = [str(tile) for tile in getattr(image, "tile", None) or ()]
+    is_wide = image.mode[:1] in _WIDE_MODES or any(bits in each for each in stored for bits in _DEEP)
+    return is_wide or int(image.info.get("bit_depth", _BITS)) > _BITS
+
+
+_WIDE_MODES = ("I", "F")
+_DEEP = (";12", ";16", ";32")
+_BITS = 8
+
+
+def alpha(image: "Image.Image", size: tuple[int, int], turn: str | None) -> Pixels | None:
+    """How opaque a loaded image is, turned and of that size; None where it is so everywhere."""
+    from PIL import Image
+
+    if not image.has_transparency_data or is_blank_alpha(image):
+        return None
+    opacity = _opacity(_coarse(image))
+    if turn is not None:
+        opacity = opacity.transpose(Image.Transpose[turn])
+    levels = np.asarray(opacity.resize(size, Image.Resampling.BICUBIC))
+    return None if levels.min() == _OPAQUE else levels
+
+
+_OPAQUE = 255
+
+
+def _coarse(image: "Image.Image") -> "Image.Image":
+    """The image, or a part of its pixels where a copy of all would take too much memory."""
+    from PIL import Image
+
+    scale = math.sqrt(_MOST_PIXELS / (image.width * image.height))
+    if scale >= 1:
+        return image
+    sides = max(1, int(scale * image.width)), max(1, int(scale * image.height))
+    return image.resize(sides, Image.Resampling.NEAREST)
+
+
+_MOST_PIXELS = 4_000_000
+
+
+def _opacity(image: "Image.Image") -> "Image.Image":
+    from PIL import Image
+
+    key = image.info.get("transparency")
+    if image.mode.startswith("I") and isinstance(key, int):
+        levels = np.where(np.asarray(image) == key, 0, _OPAQUE)
+        return Image.fromarray(levels.astype(np.uint8))
+    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA").getchannel("A")

@@ -1,0 +1,1 @@
+"""Models: backbones, ONNX Runtime sessions, and manifests that say which vectors may be compared."""

@@ -1,0 +1,142 @@
+"""The two networks that pictures are looked at with, each one literal record.
+
+The records say what every stage must agree on: names, the default tap, how pixels are prepared and
+where the official weights are. How a network is built is the exporter's own knowledge.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lookalike_core.errors import UsageError
+
+IMAGE_SIZE = 224
+"""Height and width in pixels of what both networks were trained on."""
+
+_KERAS_APPLICATIONS = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+
+class Pooling(StrEnum):
+    """How a feature map `[N, H, W, C]` becomes one vector a picture."""
+
+    AVG = "avg"
+    MAX = "max"
+    FLATTEN = "flatten"
+    NONE = "none"
+    """The layer gives vectors already (VGG16's `fc1` and `fc2`)."""
+
+
+class Normalization(StrEnum):
+    """Keras' `imagenet_utils.preprocess_input` modes that the two networks were trained with."""
+
+    TF = "tf"
+    """RGB scaled to -1..1."""
+    CAFFE = "caffe"
+    """BGR less ImageNet's mean colour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfficialWeights:
+    """One file that Keras publishes; `md5` is the checksum in Keras' own source."""
+
+    file_name: str
+    url: str
+    md5: str
+    with_top: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backbone:
+    """A network as all stages know it."""
+
+    name: str
+    short_name: str
+    title: str
+    default_layer: str
+    normalization: Normalization
+    top_layers: tuple[str, ...]
+    """Layers behind the convolutions, which only the weights file with the top holds."""
+    weights: tuple[OfficialWeights, ...]
+
+    def official(self, *, with_top: bool) -> OfficialWeights:
+        """The published file that holds the layers asked for."""
+        return next(file for file in self.weights if file.with_top == with_top)
+
+
+RESNET101V2 = Backbone(
+    name="resnet101v2",
+    short_name="resnet",
+    title="ResNet101V2",
+    default_layer="post_relu",
+    normalization=Normalization.TF,
+    top_layers=(),
+    weights=(
+        OfficialWeights(
+            file_name="resnet101v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            url=f"{_KERAS_APPLICATIONS}/resnet/resnet101v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            md5="c0ed64b8031c3730f411d2eb4eea35b5",
+            with_top=False,
+        ),
+        OfficialWeights(
+            file_name="resnet101v2_weights_tf_dim_ordering_tf_kernels.h5",
+            url=f"{_KERAS_APPLICATIONS}/resnet/resnet101v2_weights_tf_dim_ordering_tf_kernels.h5",
+            md5="6343647c601c52e1368623803854d971",
+            with_top=True,
+        ),
+    ),
+)
+
+VGG16 = Backbone(
+    name="vgg16",
+    short_name="vgg",
+    title="VGG16",
+    default_layer="block5_pool",
+    normalization=Normalization.CAFFE,
+    top_layers=("fc1", "fc2"),
+    weights=(
+        OfficialWeights(
+            file_name="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            url=f"{_KERAS_APPLICATIONS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            md5="6d6bbae143d832006294945121d1f1fc",
+            with_top=False,
+        ),
+        OfficialWeights(
+            file_name="vgg16_weights_tf_dim_ordering_tf_kernels.h5",
+            url=f"{_KERAS_APPLICATIONS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
+            md5="64373286793e3c8b2b4e3219cbf3544b",
+            with_top=True,
+        ),
+    ),
+)
+
+BACKBONES = (RESNET101V2, VGG16)
+"""In the order in which `search query` prefers them."""
+
+
+def backbone_named(name: str) -> Backbone:
+    """The record for a full or short name, in any case.
+
+    Raises:
+        UsageError: there is no such backbone.
+    """
+    for backbone in BACKBONES:
+        if name.lower() in (backbone.name, backbone.short_name):
+            return backbone
+    known = ", ".join(f"{b.short_name} ({b.name})" for b in BACKBONES)
+    raise UsageError(f"no backbone is called {name!r}; there are {known}")
+
+
+def check_pooling(backbone: Backbone, layer: str, pooling: Pooling | None) -> Pooling:
+    """The pooling to use at a layer: `avg` unless told, `none` where the layer gives vectors.
+
+    Raises:
+        UsageError: a pooling was asked for where there is nothing to pool, or the other way round.
+    """
+    if layer in backbone.top_layers:
+        if pooling in (None, Pooling.NONE):
+            return Pooling.NONE
+        raise UsageError(
+            f"{backbone.title}'s {layer} gives vectors and takes no pooling; leave --pooling out"
+        )
+    if pooling is Pooling.NONE:
+        raise UsageError(f"{backbone.title}'s {layer} gives feature maps; --pooling is avg, max or flatten")
+    return pooling or Pooling.AVG

@@ -1,0 +1,193 @@
+"""How often a collection's neighbours and verdicts are right: what was learned, as plain data.
+
+A score says how near two pictures are; a calibration says how often a neighbour of such a score was of the
+query's class. `search calibrate` learns it, the collection's manifest carries it, and whatever writes
+points drops it. Nearness is cosine similarity, or the Euclidean distance negated: higher is nearer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from math import isfinite
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike_core.errors import ManifestError
+
+_SURE = 0.995
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A chance that never falls as its argument rises: straight between knots, level beyond them."""
+
+    knots: tuple[float, ...]
+    chances: tuple[float, ...]
+
+    def __call__(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The chances at `values`, in their shape; NaN where they are NaN."""
+        chances = np.interp(values, self.knots, self.chances)
+        return np.asarray(np.where(np.isnan(values), np.nan, chances))
+
+    def where_known(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The same, and NaN below the first knot: of anything that far nothing was ever seen."""
+        return np.where(values < self.knots[0], np.nan, self(values))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `asdict` gave; a ValueError where it is no such curve."""
+        knots = tuple(float(value) for value in data["knots"])
+        chances = tuple(float(value) for value in data["chances"])
+        rises = all(a < b for a, b in pairwise(knots)) and all(a <= b for a, b in pairwise(chances))
+        fits = len(knots) == len(chances) > 0 and all(map(isfinite, knots))
+        if not (rises and fits and chances[0] >= 0 and chances[-1] <= 1):
+            raise ValueError("it is no curve of chances")
+        return cls(knots=knots, chances=chances)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reliability:
+    """Expected calibration errors, 0 to 1, on pictures that were held out while the curves were learned.
+
+    The chances are put into `bins`; the error is the mean of how far their average is from the share that
+    was right, each bin counting by its size. Bins are equally wide (Guo et al., ICML 2017), or, for
+    `neighbours_equal_mass`, equally full, which sees more where most chances are alike. `verdicts` has the
+    error of each vote by name.
+    """
+
+    bins: int
+    neighbours: float
+    neighbours_equal_mass: float
+    verdicts: Mapping[str, float]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `asdict` gave; a ValueError where a figure is out of its range."""
+        return cls(
+            bins=_count(data["bins"]),
+            neighbours=_share(data["neighbours"]),
+            neighbours_equal_mass=_share(data["neighbours_equal_mass"]),
+            verdicts={str(rule): _share(error) for rule, error in data["verdicts"].items()},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """The nearness that the nearest picture must have, or the query is unlike anything indexed.
+
+    The evidence: `refused` is the share of the collection's own pictures that would be refused, `caught`
+    the share of them that would be if none of their class were there.
+    """
+
+    nearness: float
+    refused: float
+    caught: float
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `asdict` gave; a ValueError where a figure is out of its range."""
+        nearness = float(data["nearness"])
+        if not isfinite(nearness):
+            raise ValueError("the threshold is no number")
+        return cls(nearness=nearness, refused=_share(data["refused"]), caught=_share(data["caught"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What a collection's pictures taught, when each asked for all others.
+
+    `identity` is the key of the model's identity and `points` what the collection held: of another space or
+    another number of points it is stale. `created_at` is ISO 8601 in UTC. It comes of `pictures` of
+    `classes`, each with its `k` nearest neighbours, which makes `pairs`, and its `depth` nearest.
+
+    `neighbours` is about the `k` nearest, which are shown; `candidates` about the `depth` nearest, from which
+    rankings are fused. They differ, since a picture that is among the nearest is more often right than
+    another one of the same nearness. `verdicts` has for each vote by `k` neighbours the chance that a
+    verdict of that share is right.
+    """
+
+    identity: str
+    distance: str
+    created_at: str
+    points: int
+    pictures: int
+    classes: int
+    k: int
+    pairs: int
+    depth: int
+    neighbours: Curve
+    candidates: Curve
+    verdicts: Mapping[str, Curve]
+    threshold: Threshold
+    reliability: Reliability
+
+    def chance(self, nearness: NDArray[np.floating]) -> NDArray[np.float64]:
+        """That each of the `k` nearest has the query's class, by its nearness; NaN where nothing is known."""
+        return self.neighbours.where_known(nearness)
+
+    def candidate_chance(self, nearness: NDArray[np.floating]) -> NDArray[np.float64]:
+        """That each of the `depth` nearest has the query's class, by its nearness; NaN for NaN."""
+        return self.candidates(nearness)
+
+    def verdict_chance(self, rule: str, share: float) -> float | None:
+        """That a verdict of `k` neighbours is right, by its share of the vote; None where none is known."""
+        curve = self.verdicts.get(rule)
+        chance = np.nan if curve is None else float(curve.where_known(np.array(share)))
+        return None if np.isnan(chance) else float(chance)
+
+    def is_unlike_anything(self, nearest: float) -> bool:
+        """Whether a query whose nearest picture is no nearer than this is unlike all that is indexed."""
+        return nearest < self.threshold.nearness
+
+    def fits(self, *, identity: str, distance: str, points: int) -> bool:
+        """Whether it was learned from what a collection of this identity key and so many points holds."""
+        return (self.identity, self.distance, self.points) == (identity, distance, points)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ManifestError: a field is missing or malformed.
+        """
+        try:
+            return cls(
+                identity=str(data["identity"]),
+                distance=str(data["distance"]),
+                created_at=str(data["created_at"]),
+                **{
+                    key: _count(data[key]) for key in ("points", "pictures", "classes", "k", "pairs", "depth")
+                },
+                neighbours=Curve.from_json(data["neighbours"]),
+                candidates=Curve.from_json(data["candidates"]),
+                verdicts={str(rule): Curve.from_json(curve) for rule, curve in data["verdicts"].items()},
+                threshold=Threshold.from_json(data["threshold"]),
+                reliability=Reliability.from_json(data["reliability"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise ManifestError(f"this is not a calibration that lookalike wrote ({error!r})") from error
+
+
+def percent(chance: float) -> str:
+    """As people are shown it: `≈ 87 %`, and never quite 0 or 100."""
+    if chance >= _SURE:
+        return "> 99 %"
+    return f"≈ {chance * 100:.0f} %" if chance > 1 - _SURE else "< 1 %"
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return int(value)
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{value!r} is no share")
+    return float(value)

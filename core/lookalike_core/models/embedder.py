@@ -1,0 +1,106 @@
+"""Pictures become vectors: one ONNX Runtime session, on the provider that it really runs on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike_core.errors import ManifestError, ModelError
+from lookalike_core.images.decoding import Pixels
+from lookalike_core.memory import is_out_of_memory, memory_error
+from lookalike_core.models.manifest import ModelManifest, Precision
+from lookalike_core.models.providers import CPU, OpenedSession, ProviderChoice, first_line, open_session
+from lookalike_core.settings import Settings
+from lookalike_core.stores.points import FloatVector
+
+BATCH_SIZE = 16
+"""Pictures a run; on a processor larger batches take memory and gain nothing."""
+
+FEW = 8
+"""Pictures that are embedded before a provider that starts slowly would have begun."""
+
+
+class Embedder:
+    """A loaded model. `provider` is what the session runs on, read back from it.
+
+    `notice` is what people should be told of a provider that is there and not in use.
+    """
+
+    def __init__(self, opened: OpenedSession, manifest: ModelManifest) -> None:
+        self._session = opened.session
+        self.manifest = manifest
+        self.provider = opened.provider
+        self.notice = opened.notice
+        if manifest.precision is Precision.FP16 and opened.provider == CPU:
+            self.notice = "this model is fp16, which is for GPUs: on a processor fp32 is faster"
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        provider: str = ProviderChoice.AUTO,
+        threads: int | None = None,
+        kept_in: Path | None = None,
+        for_few: bool = False,
+        expected: ModelManifest | None = None,
+    ) -> Self:
+        """Opens a session on the best provider there is (`auto`), or on the one that is named.
+
+        `threads`, `kept_in` and `for_few` are those of `open_session`. What the model says of itself must
+        agree with the `expected` manifest, where one is given.
+
+        Raises:
+            ModelError: the file is not a model that the exporter made, or it is another one.
+            ProviderError: a provider was named and the session would run on something else.
+        """
+        choice = ProviderChoice(provider)
+        opened = open_session(path, choice, threads=threads, kept_in=kept_in, for_few=for_few)
+        try:
+            manifest = ModelManifest.from_metadata(opened.session.get_modelmeta().custom_metadata_map)
+        except ManifestError as error:
+            raise ModelError(f"{path}: {error}") from error
+        if expected is not None and (differing := manifest.differences(expected)):
+            raise ModelError(f"{path} is another model: {'; '.join(differing)}; remove it and try again")
+        return cls(opened, manifest)
+
+    @classmethod
+    def as_set(
+        cls, path: Path, settings: Settings, *, expected: ModelManifest, pictures: int | None = None
+    ) -> Self:
+        """As `load`, the way the settings say, and fast: the optimized graph is kept for the next process.
+
+        `pictures` is how many there are to embed, None where that is not known or many.
+        """
+        return cls.load(
+            path,
+            provider=settings.provider,
+            threads=settings.threads,
+            kept_in=settings.optimized_dir,
+            for_few=pictures is not None and pictures <= FEW,
+            expected=expected,
+        )
+
+    def embed(self, pixels: NDArray[np.uint8] | Sequence[Pixels]) -> NDArray[np.float32]:
+        """float32 `[N, D]` for uint8 `[N, 224, 224, 3]` RGB.
+
+        Raises:
+            MemoryError: the provider wants more of it than there is.
+            ModelError: the provider failed.
+        """
+        try:
+            (vectors,) = self._session.run(None, {"images": np.asarray(pixels, dtype=np.uint8)})
+        except Exception as error:
+            what = f"{self.provider} failed on {len(pixels)} images"
+            if is_out_of_memory(error):
+                raise memory_error(error, what) from error
+            raise ModelError(
+                f"{what} ({first_line(error)}); try another --provider, or see: exporter verify"
+            ) from error
+        return np.asarray(vectors, dtype=np.float32)
+
+    def embed_one(self, pixels: Pixels) -> FloatVector:
+        """float32 `[D]` for uint8 `[224, 224, 3]` RGB."""
+        return np.asarray(self.embed(pixels[np.newaxis])[0], dtype=np.float32)

@@ -1,0 +1,147 @@
+"""A model file, looked over before ONNX Runtime is given it, and what it says of itself.
+
+ONNX lets a tensor name another file that holds its values, and the runtime follows that. Our models hold
+everything themselves, so that what is beside one can never change what it computes. The runtime has no
+option that says so in every version, and `onnx` takes longer to import than a search may: the messages are
+walked here, past all values, which takes milliseconds.
+Source: https://protobuf.dev/programming-guides/encoding/ and
+https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+"""
+
+import mmap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from lookalike_core.errors import ModelError
+
+_DEEPEST = 20
+"""Graphs in nodes in graphs; ours have none."""
+
+_VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_METADATA, _KEY, _VALUE = 14, 1, 2
+
+_INSIDE: Mapping[str, Mapping[int, str]] = MappingProxyType(
+    {
+        "model": {7: "graph", 20: "training", 25: "function"},
+        "training": {1: "graph", 2: "graph"},
+        "function": {7: "node", 11: "attribute"},
+        "graph": {1: "node", 5: "tensor", 15: "sparse"},
+        "node": {5: "attribute"},
+        "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+        "sparse": {1: "tensor", 2: "tensor"},
+        "tensor": {},
+    }
+)
+"""Message -> field number -> the message in it, of all that may hold a tensor somewhere."""
+
+
+def check_self_contained(path: Path) -> None:
+    """Refuses a model that takes values from other files.
+
+    Raises:
+        ModelError: it does, or it is no ONNX file at all.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        try:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                names_others = _names_other_files(data, 0, len(data), "model", 0)
+        except (ValueError, IndexError) as error:  # an empty file cannot be mapped, either
+            raise ModelError(
+                f"{path} cannot be loaded (it is no ONNX file); remove it and try again"
+            ) from error
+    if names_others:
+        raise ModelError(
+            f"{path} takes values from other files, which no model of ours does; remove it and try again"
+        )
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What stands in a model's `metadata_props`; the graph is stepped over, so that this takes no time.
+
+    Raises:
+        ValueError: it is no ONNX file, or one that was cut short.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            entries = [
+                dict(_texts(data, first, last))
+                for number, first, last in _fields(data, 0, len(data))
+                if number == _METADATA
+            ]
+        except IndexError as error:
+            raise ValueError("it ends before its time") from error
+    return {entry.get(_KEY, ""): entry.get(_VALUE, "") for entry in entries}
+
+
+def append_metadata(path: Path, key: str, value: str) -> None:
+    """Adds an entry to a model's `metadata_props`: behind a message, more of its fields may follow."""
+    entry = b"".join(_field(number, text.encode()) for number, text in ((_KEY, key), (_VALUE, value)))
+    with path.open("ab") as file:
+        file.write(_field(_METADATA, entry))
+
+
+def _texts(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, str]]:
+    """Number and text of each field of a message that holds texts and nothing else."""
+    for number, first, last in _fields(data, start, end):
+        yield number, data[first:last].decode(errors="replace")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of bytes, shorter than 16 KB: tag, length, content."""
+    size = len(content)
+    length = bytes([size]) if size < 0x80 else bytes([size & 0x7F | 0x80, size >> 7])  # noqa: PLR2004
+    return bytes([number << 3 | _LENGTH_DELIMITED]) + length + content
+
+
+def _names_other_files(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> bool:
+    """Whether a tensor somewhere in a message does so.
+
+    Raises:
+        ValueError: it is no such message.
+    """
+    if depth > _DEEPEST:
+        raise ValueError("nested too deeply")
+    inside = _INSIDE[message]
+    for number, first, last in _fields(data, start, end):
+        if message == "tensor" and number in (_EXTERNAL_DATA, _DATA_LOCATION):
+            return True
+        if number in inside and _names_other_files(data, first, last, inside[number], depth + 1):
+            return True
+    return False
+
+
+def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, beginning and end of the content of each field of a message."""
+    at = start
+    while at < end:
+        tag, at = _varint(data, at)
+        kind = tag & 7
+        if kind == _VARINT:
+            _, after = _varint(data, at)
+        elif kind == _LENGTH_DELIMITED:
+            size, at = _varint(data, at)
+            after = at + size
+        elif kind in (_FIXED64, _FIXED32):
+            after = at + (8 if kind == _FIXED64 else 4)
+        else:
+            raise ValueError(f"no field is of kind {kind}")
+        if after > end:
+            raise ValueError("a field ends behind its message")
+        yield tag >> 3, at, after
+        at = after
+
+
+def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
+    """A number of seven bits a byte, the lowest first, and where it ends."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004 - the eighth bit says that more follow
+            return value, at
+    raise ValueError("a number without end")

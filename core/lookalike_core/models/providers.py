@@ -1,0 +1,264 @@
+"""What a model runs on: ONNX Runtime with CUDA, with the OpenVINO plugin, or on the processor alone.
+
+The list of available providers names more than works, so each one is tried in its turn, and what a session
+really runs on is read back from it. Source: https://onnxruntime.ai/docs/execution-providers/
+"""
+
+import ctypes
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lookalike_core.cpu_count import fewer_than_all
+from lookalike_core.errors import ModelError, ProviderError
+from lookalike_core.memory import is_out_of_memory, memory_error
+from lookalike_core.models.external_data import check_self_contained
+from lookalike_core.models.graph_cache import entry_of, kept, require_own
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+OPENVINO = "OpenVINOExecutionProvider"
+
+_FATAL = 4
+
+
+class ProviderChoice(StrEnum):
+    """What pictures may be embedded on."""
+
+    AUTO = "auto"
+    CUDA = "cuda"
+    OPENVINO = "openvino"
+    CPU = "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedSession:
+    """A session, the provider read back from it, and what people should be told of one not in use."""
+
+    session: Any
+    provider: str
+    notice: str | None
+
+
+def open_session(
+    path: Path,
+    choice: ProviderChoice,
+    *,
+    threads: int | None = None,
+    kept_in: Path | None = None,
+    for_few: bool = False,
+) -> OpenedSession:
+    """A session for a model on the first provider that works.
+
+    `AUTO` tries CUDA where NVIDIA's driver is, then OpenVINO's plugin where it is installed and the
+    processor computes in bfloat16, where it is several times as fast, then the processor alone. `for_few`
+    pictures it leaves the plugin out, which takes longer to compile a model than they take. The processor
+    computes in so many `threads`; None takes as many as this process may use where those are fewer than the
+    machine has, and else leaves it to the runtime. Its optimized graph is taken from the folder `kept_in`,
+    or kept there for the next process.
+
+    Raises:
+        ModelError: the file is no model that can be loaded.
+        ProviderError: a provider was asked for by name and is not what the session runs on.
+    """
+    runtime = load_runtime()
+    runtime.set_default_logger_severity(_FATAL)  # what fails is raised, or read back from the session
+    _check(path)
+    notice = None
+    if choice in (ProviderChoice.AUTO, ProviderChoice.CUDA):
+        session = _on_cuda(path)
+        if session is not None and session.get_providers()[0] == CUDA:
+            return OpenedSession(session=session, provider=CUDA, notice=None)
+        if choice is ProviderChoice.CUDA:
+            raise ProviderError(f"a GPU is required and the session runs on {CPU}: {why_no_cuda()}")
+        if has_cuda_driver():
+            notice = f"an NVIDIA driver is here and its GPU is not in use: {why_no_cuda()}"
+    if choice is ProviderChoice.OPENVINO or (
+        choice is ProviderChoice.AUTO and not for_few and openvino_pays()
+    ):
+        session, problem = _on_openvino(path)
+        if session is not None:
+            return OpenedSession(session=session, provider=OPENVINO, notice=notice)
+        if choice is ProviderChoice.OPENVINO:
+            raise ProviderError(f"OpenVINO is asked for and cannot be used: {problem}")
+        notice = notice or f"OpenVINO's plugin is installed and not in use: {problem}"
+    session = _on_processor(path, threads, kept_in)
+    return OpenedSession(session=session, provider=session.get_providers()[0], notice=notice)
+
+
+@cache
+def load_runtime() -> Any:  # noqa: ANN401 - an untyped library
+    """ONNX Runtime, with the telemetry off that its builds send home by default from 1.29 on.
+
+    It reads the variable as it is loaded, and so it is set before; who has set it is left in charge.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
+def why_no_cuda() -> str:
+    """What stands between this machine and CUDA, and what to do about it."""
+    if CUDA not in load_runtime().get_available_providers():
+        return "this ONNX Runtime is built for the CPU alone"
+    if not has_cuda_driver():
+        return "no NVIDIA driver is installed"
+    return "the CUDA libraries do not load; install this project with its extra lookalike[cuda]"
+
+
+def has_cuda_driver() -> bool:
+    """Whether NVIDIA's driver library loads; asked first, since a session without it only complains."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def first_line(error: Exception) -> str:
+    """What an error of the library says, without the rest of its page."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _on_cuda(path: Path) -> Any | None:  # noqa: ANN401
+    """A session that should run on CUDA; None where there is no use in trying."""
+    if CUDA not in load_runtime().get_available_providers() or not has_cuda_driver():
+        return None
+    with redirect_stdout(io.StringIO()):  # the library prints there what it could not load
+        load_runtime().preload_dlls()
+        return _session(path, _options(), [CUDA, CPU])
+
+
+def _on_openvino(path: Path) -> tuple[Any | None, str]:
+    """A session that runs on OpenVINO from the first node to the last, or why there is none."""
+    try:
+        is_installed, device = _register_openvino(), next(_openvino_devices(), None)
+    except Exception as error:  # noqa: BLE001 - whatever a plugin does, the processor is there
+        return None, f"it does not load ({first_line(error)})"
+    if not is_installed:
+        return None, "install this project with its extra lookalike[openvino]"
+    if device is None:
+        return None, "its plugin is installed and offers nothing for this processor, as for all but Intel's"
+    options = _options()
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    options.add_provider_for_devices([device], {})
+    try:
+        return load_runtime().InferenceSession(path, options), ""
+    except Exception as error:  # noqa: BLE001 - as above
+        return None, f"it cannot run this model ({first_line(error)})"
+
+
+def _on_processor(path: Path, threads: int | None, kept_in: Path | None) -> Any:  # noqa: ANN401
+    """A session on the processor, by its kept graph where there is one; nothing about that is an error."""
+    session = None
+    if kept_in is not None:
+        entry = entry_of(path, kept_in, runtime=load_runtime().__version__)
+        try:
+            return _kept_session(entry, path, threads)
+        except Exception as error:
+            if is_out_of_memory(error):  # the model itself takes as much
+                raise memory_error(error, f"loading {entry}") from error
+            session = _session_to_keep(path, entry, threads)
+    return session or _session(path, _options(threads), [CPU])
+
+
+def _session_to_keep(path: Path, entry: Path, threads: int | None) -> Any | None:  # noqa: ANN401
+    """A session whose graph is kept if that can be; None where it could not even be begun."""
+    session = None
+    with suppress(Exception), kept(entry, path) as temporary:
+        options = _options(threads)
+        options.optimized_model_filepath = str(temporary)
+        session = _session(path, options, [CPU])
+    return session
+
+
+def _kept_session(entry: Path, model: Path, threads: int | None) -> Any:  # noqa: ANN401
+    """As it was optimized: what is done to it a second time is done for nothing.
+
+    Raises:
+        Exception: it is not there, broken, or of another model.
+    """
+    require_own(entry, model)
+    check_self_contained(entry)
+    options = _options(threads)
+    options.graph_optimization_level = load_runtime().GraphOptimizationLevel.ORT_DISABLE_ALL
+    return _session(entry, options, [CPU])
+
+
+def has_openvino() -> bool:
+    """Whether the plugin is installed and offers this processor."""
+    return next(_openvino_devices(), None) is not None
+
+
+def openvino_pays() -> bool:
+    """Whether the plugin is here and its processor computes in bfloat16.
+
+    Elsewhere it is about as fast as ONNX Runtime itself and takes longer to start (benchmarks/README.md).
+    """
+    try:
+        device = next(_openvino_devices(), None)
+    except Exception:  # noqa: BLE001 - a broken plugin: let it say so where it is used
+        return True
+    return device is not None and "BF16" in device.ep_metadata.get("OPTIMIZATION_CAPABILITIES", "").split()
+
+
+def _openvino_devices() -> Iterator[Any]:
+    """The processor as OpenVINO's plugin offers it; nothing where the plugin is not installed.
+
+    Nor where the processor is not of Intel: https://github.com/microsoft/onnxruntime/pull/31981
+    """
+    if _register_openvino():
+        for device in load_runtime().get_ep_devices():
+            if device.ep_name == OPENVINO and device.ep_metadata.get("ov_device") == "CPU":
+                yield device
+
+
+@cache
+def _register_openvino() -> bool:
+    """Whether the plugin is installed; it may be registered once in a process."""
+    try:
+        import onnxruntime_ep_openvino as plugin
+    except ModuleNotFoundError:
+        return False
+    load_runtime().register_execution_provider_library("openvino", plugin.get_library_path())
+    return True
+
+
+def _check(path: Path) -> None:
+    """A file that is there and takes nothing from others."""
+    try:
+        check_self_contained(path)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise _no_model(path, error) from error
+
+
+def _options(threads: int | None = None) -> Any:  # noqa: ANN401
+    options = load_runtime().SessionOptions()
+    options.enable_mem_pattern = False  # it holds all activations twice: 360 MB for VGG16
+    options.intra_op_num_threads = threads or fewer_than_all() or 0  # 0: the runtime counts the cores
+    return options
+
+
+def _session(path: Path, options: Any, providers: list[str]) -> Any:  # noqa: ANN401
+    try:
+        return load_runtime().InferenceSession(path, options, providers=providers)
+    except Exception as error:
+        raise _no_model(path, error) from error
+
+
+def _no_model(path: Path, error: Exception) -> ModelError | MemoryError:
+    if is_out_of_memory(error):
+        return memory_error(error, f"loading {path}")
+    if not path.is_file():
+        return ModelError(f"{path} is not there; exporter run makes it")
+    return ModelError(f"{path} cannot be loaded ({first_line(error)}); remove it and try again")

@@ -1,0 +1,1 @@
+"""Nearest neighbours in numpy: brute force, votes of neighbours, and rank fusion. Pure."""

@@ -1,0 +1,137 @@
+"""Where people have results written: checked before the work, and never in the place of their images."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from lookalike_core.atomic import named_path, probe_folder
+from lookalike_core.errors import UsageError
+from lookalike_core.images.formats import is_avif, is_heif, is_webp
+from lookalike_core.settings import Settings
+
+PAGE_SUFFIXES = (".html", ".htm")
+TABLE_SUFFIXES = (".csv", ".jsonl", ".ndjson", ".json")
+MODEL_SUFFIXES = (".onnx",)
+
+_HEAD_BYTES = 4096
+
+_MAGIC: Mapping[bytes, str] = {
+    b"\xff\xd8\xff": "a JPEG",
+    b"\x89PNG": "a PNG",
+    b"GIF8": "a GIF",
+    b"BM": "a BMP",
+    b"II*\0": "a TIFF or raw image",
+    b"MM\0*": "a TIFF or raw image",
+    b"II+\0": "a TIFF",
+    b"MM\0+": "a TIFF",
+    b"IIRO": "a raw image",
+    b"IIRS": "a raw image",
+    b"IIU\0": "a raw image",
+    b"FUJIFILM": "a raw image",
+    b"8BPS": "a Photoshop file",
+    b"\xff\x0a": "a JPEG XL",
+    b"\0\0\0\x0cJXL ": "a JPEG XL",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000",
+    b"\xffO\xffQ": "a JPEG 2000",
+    b"\0\0\1\0": "an icon",
+    b"\x76\x2f\x31\x01": "an OpenEXR image",
+    b"qoif": "a QOI image",
+    b"DDS ": "a DDS image",
+    b"#?RADIANCE": "an HDR image",
+    b"AT&TFORM": "a DjVu",
+    b"%PDF": "a PDF",
+    b"\x89HDF\r\n": "an HDF5 file",
+    b"SQLite format 3\0": "a database",
+    b"PK\3\4": "an archive",
+}
+"""First bytes of what is never written here, or by `search evaluate --plot` alone."""
+
+
+def output_path(
+    text: str | Path,
+    option: str,
+    suffixes: Sequence[str] = (),
+    *,
+    is_ours: Callable[[Path], bool] = lambda _: False,
+) -> Path:
+    """Where an option wants something written, checked before the long work that it is the result of.
+
+    A link is followed, so that it stays one. Nothing is left behind. What lies there is replaced, but for
+    images, and other files that people would miss, unless one `is_ours`.
+
+    Raises:
+        UsageError: it is a folder, a device, a pipe, an image or a file of the store, or its name ends in
+            none of the `suffixes`, if any.
+        OSError: nothing can be written there.
+    """
+    named = named_path(str(text), option)
+    target = Path(os.path.realpath(named))
+    if target.is_dir():
+        raise UsageError(f"{option}: {named} is a folder; name the file to write in it")
+    if suffixes and named.suffix.lower() not in suffixes:
+        raise UsageError(f"{option}: {named} has to end in {', '.join(filter(None, suffixes))}")
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{option}: {named} is a device or a pipe; name a file, which is put there whole")
+    check_outside_store(target, option)
+    if (what := _content(target)) and not is_ours(target):
+        raise UsageError(f"{option}: {named} is {what} and is not replaced; name another file, or remove it")
+    probe_folder(target, shown_as=named)
+    return target
+
+
+def check_outside_store(path: Path, option: str) -> None:
+    """Keeps results out of the folders that are ours alone: those of the home, and of any collection.
+
+    Raises:
+        UsageError: the path is one of them, or lies in one.
+    """
+    settings = Settings.from_environment()
+    own = [settings.weights_dir, settings.models_dir, settings.heads_dir, settings.qdrant_dir]
+    for folder in (path, *path.parents):
+        if any(_is_same(folder, each) for each in own) or _is_collection(folder):
+            raise UsageError(
+                f"{option}: {path} is in {folder}, where lookalike keeps its own files; name another place"
+            )
+
+
+def check_apart(outputs: Mapping[str, Path | None]) -> None:
+    """Keeps one output from taking the place of another; `outputs` are those of each option.
+
+    Raises:
+        UsageError: two options name the same file.
+    """
+    taken: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is not None and (other := taken.setdefault(path, option)) != option:
+            raise UsageError(f"{other} and {option} both name {path}; give each a file of its own")
+
+
+def _content(path: Path) -> str:
+    """What lies there by its first bytes, where people would miss it; its name says nothing.
+
+    Raises:
+        OSError: it cannot be read, and so cannot be known.
+    """
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if is_webp(head) or is_avif(head) or is_heif(head):
+        return "an image"
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<svg", b"<?xml", b"<!--")) and b"<svg" in head:
+        return "an SVG"
+    if head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3].isspace():
+        return "a PNM image"
+    return next((what for magic, what in _MAGIC.items() if head.startswith(magic)), "")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """By what is there, and by the name where nothing is."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return path == other
+
+
+def _is_collection(folder: Path) -> bool:
+    return (folder / "manifest.json").is_file() and (folder / "shard").is_dir()

@@ -1,0 +1,113 @@
+"""What the environment decides, read once at the start of a command."""
+
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+from lookalike_core.atomic import named_path
+from lookalike_core.errors import LookalikeError, UsageError
+from lookalike_core.models.providers import ProviderChoice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The five environment variables, parsed.
+
+    `home` holds `weights/`, `models/`, `heads/` and `qdrant/`. `provider` is what pictures may be
+    embedded on. `threads` is how many threads the processor embeds in; None lets the machine decide.
+    """
+
+    home: Path
+    store: str | None = None
+    qdrant_url: str | None = None
+    qdrant_api_key: str | None = field(default=None, repr=False)
+    provider: ProviderChoice = ProviderChoice.AUTO
+    threads: int | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Reads the variables; empty ones count as unset.
+
+        Raises:
+            UsageError: `LOOKALIKE_PROVIDER` names no provider, or there is no home.
+            LookalikeError: something that is no folder is where the home should be.
+        """
+        provider = (environment.get("LOOKALIKE_PROVIDER") or ProviderChoice.AUTO).lower()
+        if provider not in list(ProviderChoice):
+            raise UsageError(f"LOOKALIKE_PROVIDER is {provider!r}; use one of {', '.join(ProviderChoice)}")
+        home = environment.get("LOOKALIKE_HOME")
+        return cls(
+            home=_checked(named_path(home, "LOOKALIKE_HOME") if home else _default_home()),
+            store=environment.get("LOOKALIKE_STORE") or None,
+            qdrant_url=environment.get("QDRANT_URL") or None,
+            qdrant_api_key=environment.get("QDRANT_API_KEY") or None,
+            provider=ProviderChoice(provider),
+        )
+
+    def on_provider(
+        self, provider: ProviderChoice | None, *, require_gpu: bool, threads: int | None = None
+    ) -> Self:
+        """The same settings, with the provider that was named, or CUDA alone where it is required.
+
+        Raises:
+            UsageError: a GPU is required and another provider was named.
+        """
+        if not require_gpu:
+            return replace(self, provider=provider or self.provider, threads=threads)
+        if provider not in (None, ProviderChoice.AUTO, ProviderChoice.CUDA):
+            raise UsageError(f"--require-gpu and --provider {provider} contradict each other; leave one out")
+        return replace(self, provider=ProviderChoice.CUDA, threads=threads)
+
+    @property
+    def weights_dir(self) -> Path:
+        """Downloaded weights files."""
+        return self.home / "weights"
+
+    @property
+    def models_dir(self) -> Path:
+        """Exported `.onnx` models."""
+        return self.home / "models"
+
+    @property
+    def optimized_dir(self) -> Path:
+        """Models as they were optimized for this processor; see `lookalike_core.models.graph_cache`."""
+        return self.models_dir / "optimized"
+
+    @property
+    def heads_dir(self) -> Path:
+        """New last layers that were fitted."""
+        return self.home / "heads"
+
+    @property
+    def qdrant_dir(self) -> Path:
+        """The embedded store's collections."""
+        return self.home / "qdrant"
+
+
+def _default_home() -> Path:
+    from platformdirs import user_data_path
+
+    with suppress(RuntimeError):  # of new versions; old ones give a path that begins with ~
+        home = user_data_path("lookalike", appauthor=False)
+        if home.is_absolute():
+            return home
+    raise UsageError(
+        "there is no user's folder to keep models and collections in; name one with LOOKALIKE_HOME"
+    )
+
+
+def _checked(home: Path) -> Path:
+    """It may be missing, and is made then; what can be made neither now nor later is said now."""
+    try:
+        problem = "" if stat.S_ISDIR(home.stat().st_mode) else "is not a folder"
+    except FileNotFoundError:
+        problem = ""
+    except OSError as error:
+        problem = f"cannot be looked into ({error.strerror})"
+    if problem:
+        raise LookalikeError(f"{home} {problem}; name the folder to keep everything in with LOOKALIKE_HOME")
+    return home

@@ -1,0 +1,127 @@
+"""Where a Qdrant server is, said as a URL, the key that goes with it, and how neither is given away."""
+
+import json
+import re
+from base64 import b64encode
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Self
+from urllib.parse import quote, unquote, urlsplit
+
+from lookalike_core.errors import UsageError
+
+HTTP_PORT = 6333
+"""Where a URL without a port leads, for `https` too: qdrant-client's own rule. Write `:443` for 443."""
+
+GRPC_PORT = 6334
+"""Beside `HTTP_PORT`; where a server was moved to another port, its gRPC port cannot be guessed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAddress:
+    """A server's URL, taken apart. `label` is what people and reports see of it."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+    user: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Reads `http[s]://[USER[:PASSWORD]@]HOST[:PORT][/PATH]`.
+
+        Raises:
+            UsageError: it is something else.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise UsageError(_malformed(url)) from None  # it may quote a part of a password
+        if (
+            parts.scheme not in ("http", "https")
+            or not host
+            or parts.query
+            or parts.fragment
+            or "@" in parts.path
+        ):
+            raise UsageError(_malformed(url))
+        return cls(
+            scheme=parts.scheme,
+            host=host,
+            port=HTTP_PORT if port is None else port,
+            path=parts.path.rstrip("/"),
+            user=None if parts.username is None else unquote(parts.username),
+            password=None if parts.password is None else unquote(parts.password),
+        )
+
+    @property
+    def label(self) -> str:
+        """The URL with its port and without credentials."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is this machine."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def may_speak_grpc(self) -> bool:
+        """The protocol has a port of its own and knows neither paths nor user names."""
+        return self.port == HTTP_PORT and not self.path and self.user is None
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What is sent to a server to be let in, in every form in which an answer may hand it back."""
+
+    forms: tuple[str, ...] = field(default=(), repr=False)
+    user: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, address: ServerAddress, api_key: str | None) -> Self:
+        """The key, the password and the user name, plain, escaped, and as a header carries them."""
+        user, password = address.user or "", address.password or ""
+        plain = [text for text in (api_key, password) if text]
+        forms = {form for text in plain for form in (text, quote(text, safe=""), json.dumps(text)[1:-1])}
+        if user or password:
+            forms.add(b64encode(f"{user}:{password}".encode()).decode())
+        return cls(tuple(sorted(forms, key=len, reverse=True)), user or None)
+
+    def __bool__(self) -> bool:
+        return bool(self.forms)
+
+    def hidden_in(self, text: str) -> str:
+        """The text without them; a user name, which may be a common word, only as a word."""
+        patterns = [re.escape(form) for form in self.forms]
+        if self.user is not None:
+            patterns.append(rf"(?<!\w){re.escape(self.user)}(?!\w)")
+        return re.sub("|".join(patterns), "***", text, flags=re.IGNORECASE) if patterns else text
+
+
+NO_SECRETS = Secrets()
+
+
+def check_api_key(api_key: str | None) -> None:
+    """Libraries quote a header that they cannot send; a key must never get that far.
+
+    Raises:
+        UsageError: the key has characters that a header cannot carry.
+    """
+    sendable = api_key is None or (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip())
+    if not sendable:
+        raise UsageError(
+            "QDRANT_API_KEY holds characters that cannot be sent, perhaps a line break at its end; "
+            "set it to the key alone"
+        )
+
+
+def _malformed(url: str) -> str:
+    shown = re.sub(r"^(\w+://)?.*@", r"\1", url, flags=re.DOTALL).partition("?")[0].partition("#")[0]
+    return f"{shown!r} is not the URL of a server; write it like http://127.0.0.1:6333"

@@ -1,0 +1,188 @@
+"""From a server's URL to a store on it: reached, let in, and with everything said that is worth saying.
+
+gRPC is used where its port answers, else HTTP, chosen once. Connecting is tried once, so that a wrong URL
+is known at once.
+"""
+
+import re
+import socket
+import ssl
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from lookalike_core.errors import StoreError
+from lookalike_core.stores.address import GRPC_PORT, Secrets, ServerAddress, check_api_key
+from lookalike_core.stores.protocol import Say, unheard
+from lookalike_core.stores.retries import Requests
+from lookalike_core.stores.server import ServerStore
+from lookalike_core.stores.server_reads import MessageReads, ModelReads
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+CONNECT_TIMEOUT_S = 5
+TIMEOUT_S = 60
+"""Of one request. The largest is one full upsert that waits until it is on the server's disk."""
+
+_PROBE_TIMEOUT_S = 1
+
+_RECONNECTING = {
+    "grpc.initial_reconnect_backoff_ms": 500,
+    "grpc.min_reconnect_backoff_ms": 500,
+    "grpc.max_reconnect_backoff_ms": 2000,
+}
+"""gRPC waits up to two minutes by itself before it connects again, past all of our tries."""
+
+
+def connect(url: str, *, api_key: str | None, say: Say = unheard) -> ServerStore:
+    """A store on the server at `url`, which has answered and accepted the key by the time this returns.
+
+    Connecting is tried once; each later request is made again while its fault may pass, and `say` is
+    told so. A user name and password in the URL are sent as HTTP basic authentication, for a proxy in
+    front.
+
+    Raises:
+        UsageError: `url` is not a URL, or the key cannot be sent.
+        StoreError: nothing answers there, or it is not Qdrant, or it refuses the key.
+    """
+    address = ServerAddress.parse(url)
+    check_api_key(api_key)
+    secrets = Secrets.of(address, api_key)
+    requests = Requests(address.label, say=say, secrets=secrets)
+    grpc = address.may_speak_grpc and _answers(address.host, GRPC_PORT)
+    try:
+        version = _reach(address, requests, api_key=api_key, grpc=grpc)
+    except StoreError:
+        if not grpc:
+            raise
+        grpc = False  # something else has the port; where HTTP fails too, its message counts
+        version = _reach(address, requests, api_key=api_key, grpc=grpc)
+    client = _client(address, api_key=api_key, grpc=grpc, timeout_s=TIMEOUT_S)
+    return ServerStore(
+        client,
+        label=address.label,
+        notices=_notices(address, secrets.hidden_in(version), api_key=api_key),
+        say=say,
+        secrets=secrets,
+        reads=MessageReads(client, timeout_s=TIMEOUT_S) if grpc else ModelReads(client),
+    )
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _reach(address: ServerAddress, requests: Requests, *, api_key: str | None, grpc: bool) -> str:
+    """The server's version, asked with a short timeout, once it has also let us see its collections."""
+
+    def reach() -> str:
+        client = _client(address, api_key=api_key, grpc=grpc, timeout_s=CONNECT_TIMEOUT_S)
+        try:
+            version = client.info().version
+            client.get_collections()
+            return version
+        finally:
+            client.close()
+
+    try:
+        return requests.make(reach, "connecting", tries=1)
+    except StoreError as error:
+        scheme = None if grpc else _other_scheme(address)
+        if scheme is None:
+            raise
+        said = "does not speak TLS" if scheme == "http" else "speaks TLS"
+        rest = address.label.partition("://")[2]
+        raise StoreError(
+            f"connecting failed on {address.label}: the port {said}; write {scheme}://{rest}"
+        ) from error
+
+
+def _other_scheme(address: ServerAddress) -> str | None:
+    """The scheme to write instead, where what listens there proves that it is the other one."""
+    tls = _speaks_tls(address)
+    if address.scheme == "http":
+        return "https" if tls else None
+    return "http" if not tls and _speaks_http(address) else None
+
+
+def _speaks_tls(address: ServerAddress) -> bool | None:
+    """By a handshake after which nothing is said; None where nothing can be told."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((address.host, address.port), timeout=_PROBE_TIMEOUT_S) as plain,
+            context.wrap_socket(plain, server_hostname=address.host),
+        ):
+            return True
+    except ssl.SSLError as error:
+        return "ALERT" in (error.reason or "")  # to refuse a handshake takes TLS too
+    except (OSError, ValueError):
+        return None
+
+
+def _speaks_http(address: ServerAddress) -> bool:
+    request = f"GET / HTTP/1.1\r\nHost: {address.host}\r\nConnection: close\r\n\r\n"
+    try:
+        with socket.create_connection((address.host, address.port), timeout=_PROBE_TIMEOUT_S) as plain:
+            plain.sendall(request.encode())
+            return plain.recv(5).startswith(b"HTTP/")
+    except OSError:
+        return False
+
+
+def _client(address: ServerAddress, *, api_key: str | None, grpc: bool, timeout_s: int) -> "QdrantClient":
+    """Without the client's own warnings (from a thread, at any moment): `_notices` says the same once.
+
+    A proxy from the environment is left aside for this machine, which no proxy can reach for us.
+    """
+    from qdrant_client import QdrantClient
+
+    options: dict[str, Any] = {"grpc_options": dict(_RECONNECTING)}
+    if address.is_loopback:
+        options["trust_env"] = False
+        options["grpc_options"]["grpc.enable_http_proxy"] = 0
+    if address.scheme == "http":  # no certificates to load, which would take longer than all the rest
+        options["verify"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if address.user is not None:
+        options["auth"] = (address.user, address.password or "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return QdrantClient(
+            url=address.label,
+            grpc_port=GRPC_PORT,
+            prefer_grpc=grpc,
+            api_key=api_key,
+            timeout=timeout_s,
+            check_compatibility=False,
+            **options,
+        )
+
+
+def _notices(address: ServerAddress, version: str, *, api_key: str | None) -> tuple[str, ...]:
+    from importlib.metadata import version as installed
+
+    ours = installed("qdrant-client")
+    notices = []
+    if not _compatible(ours, version):
+        notices.append(
+            f"the server at {address.label} is Qdrant {version} and the client here is {ours}; "
+            "they are tested together within one minor version, so use a server nearer to it"
+        )
+    if address.scheme == "http" and not address.is_loopback:
+        sent = {"QDRANT_API_KEY": api_key, "the user and password of the URL": address.user}
+        secrets = (name for name, value in sent.items() if value is not None)
+        notices += [f"unencrypted to {address.label}: {each}; use https" for each in secrets]
+    return tuple(notices)
+
+
+def _compatible(ours: str, theirs: str) -> bool:
+    """Qdrant's promise: the same major version, minors at most one apart; unknown ones pass."""
+    here, there = (re.match(r"(\d+)\.(\d+)", version) for version in (ours, theirs))
+    if not here or not there:
+        return True
+    return here[1] == there[1] and abs(int(here[2]) - int(there[2])) <= 1

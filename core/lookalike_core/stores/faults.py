@@ -1,0 +1,271 @@
+"""What goes wrong on the way to a server and back: which of our errors it is, and whether it may pass.
+
+Whatever httpx, gRPC and qdrant-client raise is judged by `fault_of` and becomes one of ours by
+`error_for`; nothing that a server said is passed on before `Secrets` has been taken out of it.
+"""
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any
+
+from lookalike_core.errors import (
+    CollectionMissingError,
+    LookalikeError,
+    ManifestError,
+    StoreError,
+    StoreRefusedError,
+)
+from lookalike_core.stores.address import NO_SECRETS, Secrets
+
+_REASON_LENGTH = 200
+_NOT_QDRANT = "the answer is not one that Qdrant gives"
+
+_STOPPED_READING = "it stopped reading the request"
+"""What Qdrant does with a request that is far too large: its answer comes while the client still writes,
+and is not looked at (https://github.com/The-PR-Agent/pr-agent/issues/3545)."""
+
+
+class FaultKind(Enum):
+    """What kind of failure it is, as far as it decides about what to do."""
+
+    REFUSED = auto()
+    MISSING = auto()
+    EXISTS = auto()
+    TOO_LARGE = auto()
+    UNFIT = auto()
+    """The request does not fit what the server has."""
+    UNREACHABLE = auto()
+    BUSY = auto()
+    """It is there and cannot do it now."""
+    FULL = auto()
+    """It has no room for more: its disk is full, or a quota of it is used up."""
+    OTHER = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A failure with its reason in one line; `retry_after_s` is what the server asked us to wait."""
+
+    kind: FaultKind
+    reason: str
+    retry_after_s: float | None = None
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed a little later."""
+        return self.kind in (FaultKind.UNREACHABLE, FaultKind.BUSY, FaultKind.FULL)
+
+
+class TooLargeError(StoreError):
+    """A request has more bytes, or asks for more at once, than the server or a proxy in front of it takes."""
+
+
+class RemoteError(Exception):
+    """Stands in a traceback for what a library raised, in words that hold no secret."""
+
+
+def fault_of(error: Exception, secrets: Secrets = NO_SECRETS) -> Fault:
+    """What `error`, raised by the client or a library below it, means."""
+    from qdrant_client.common.client_exceptions import QdrantException
+    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+    if isinstance(error, UnexpectedResponse):
+        return _answered(error, secrets)
+    if isinstance(error, QdrantException):  # ResourceExhaustedResponse, or a Retry-After that is a date
+        wait_s, said = getattr(error, "retry_after_s", None), _one_line(str(error), secrets)
+        kind = _kind(HTTPStatus.TOO_MANY_REQUESTS, str(error))
+        reason = f"it is asked too much ({said})" if kind is FaultKind.BUSY else said
+        return Fault(kind=kind, reason=reason, retry_after_s=wait_s)
+    if isinstance(error, ResponseHandlingException):
+        return _transport_fault(error.source, secrets)
+    if isinstance(error, json.JSONDecodeError):
+        return Fault(kind=FaultKind.OTHER, reason=_NOT_QDRANT)
+    if callable(getattr(error, "code", None)):
+        return _grpc_fault(error, secrets)
+    kind = FaultKind.BUSY if isinstance(error, TimeoutError) else FaultKind.OTHER
+    return Fault(kind=kind, reason=_one_line(str(error), secrets) or type(error).__name__)
+
+
+def error_for(fault: Fault, message: str, *, collection: str | None) -> LookalikeError:
+    """Our error, with what to do next.
+
+    Without a `collection` in play, "not found" means that this is no Qdrant.
+    """
+    if fault.kind is FaultKind.MISSING and collection is not None:
+        return CollectionMissingError(message)
+    if fault.kind is FaultKind.EXISTS and collection is not None:
+        return ManifestError(f"{message}; it is left alone")
+    kind = _ERRORS.get(fault.kind, StoreError)
+    return kind(f"{message}; {_NEXT_STEPS.get(fault.kind, _SEE_THE_LOG)}")
+
+
+_ERRORS = {FaultKind.REFUSED: StoreRefusedError, FaultKind.TOO_LARGE: TooLargeError}
+_NEXT_STEPS = {
+    FaultKind.REFUSED: "set QDRANT_API_KEY to a key that may do this, or use another store with --store",
+    FaultKind.TOO_LARGE: "the limit is that of the server, or of a proxy in front of it",
+    FaultKind.UNREACHABLE: "start the server (docker compose up qdrant), or use another store with --store",
+    FaultKind.FULL: (
+        "the server has no room for more: make some on its disk, or raise its quota, then run the same "
+        "command again"
+    ),
+}
+_SEE_THE_LOG = "see what runs at this address and what its log says"
+
+
+def without_secrets(error: Exception, fault: Fault, secrets: Secrets) -> Exception:
+    """What a traceback may show of `error`: itself, or where there are secrets, its place and its reason.
+
+    Libraries quote answers in their messages, and shorten them, which leaves parts of a key.
+    """
+    if not secrets:
+        return error
+    shown = RemoteError(f"{type(error).__name__}: {fault.reason}")
+    return shown.with_traceback(error.__traceback__)
+
+
+_KIND_OF_STATUS = {
+    400: FaultKind.UNFIT,
+    401: FaultKind.REFUSED,
+    403: FaultKind.REFUSED,
+    404: FaultKind.MISSING,
+    408: FaultKind.BUSY,
+    409: FaultKind.EXISTS,
+    413: FaultKind.TOO_LARGE,
+    421: FaultKind.BUSY,
+    422: FaultKind.UNFIT,
+    425: FaultKind.BUSY,
+    429: FaultKind.BUSY,
+    499: FaultKind.BUSY,
+    500: FaultKind.BUSY,
+    502: FaultKind.BUSY,
+    503: FaultKind.BUSY,
+    504: FaultKind.BUSY,
+    507: FaultKind.FULL,
+    **dict.fromkeys(range(520, 525), FaultKind.BUSY),
+}
+"""What a status means, of Qdrant or a proxy in front of it: 499 is nginx's, 520 to 524 are Cloudflare's."""
+
+_STATUS_OF_CODE = {
+    "INVALID_ARGUMENT": 400,
+    "OUT_OF_RANGE": 400,
+    "DATA_LOSS": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "UNIMPLEMENTED": 405,
+    "ALREADY_EXISTS": 409,
+    "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
+    "ABORTED": 500,
+    "FAILED_PRECONDITION": 500,
+    "INTERNAL": 500,
+    "UNKNOWN": 500,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+"""With what status Qdrant answers over HTTP where it answers with a code over gRPC, so that one table serves
+both; from `lib/storage/src/content_manager/conversions.rs` and `src/actix/helpers.rs` in its source. ABORTED,
+CANCELLED and UNKNOWN are gRPC's own, for a stream that was cut off."""
+
+_OVER_THE_LIMIT = re.compile(
+    "larger than allowed|larger than max|message length too large|please try to split your request"
+    r'|Limit exceeded \S+ > \S+ for "(upsert limit|update limit|limit|search batch size)"'
+)
+"""How a server says that a request is too large: Qdrant itself (with status 400,
+https://github.com/qdrant/qdrant/issues/2537), gRPC's own library, the one that Qdrant is built with, a rate
+limit that one request alone is over, and strict mode."""
+
+_NO_ROOM = ("No space left on device", "Insufficient storage:")
+"""How Qdrant says so: with 500 of its disk and with 507 of a quota. gRPC has one code for a quota and for
+being asked too much."""
+
+_QUOTA_MARK = "qdrant-insufficient-storage"
+"""Beside a code that Qdrant means a quota with."""
+
+_LOCKED = "Storage locked"
+"""By whoever runs the server; 403 over HTTP, but no key helps."""
+
+_OF_A_PROXY = re.compile(r"http2 header with status: (\d{3})")
+"""What gRPC's library says where no gRPC server has answered."""
+
+_OF_THE_SERVER = ("Timeout:", "Shard temporarily unavailable:")
+"""How Qdrant begins what it says with codes that gRPC's library also gives where nothing answers."""
+
+_TLS_FAULTS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
+"""OpenSSL's words for what no second try mends."""
+
+
+def _kind(status: int, text: str) -> FaultKind:
+    """What a server means by a status, with what it says about it."""
+    kind = _KIND_OF_STATUS.get(status, FaultKind.OTHER)
+    if kind in (FaultKind.UNFIT, FaultKind.BUSY) and _OVER_THE_LIMIT.search(text):
+        return FaultKind.TOO_LARGE
+    if kind is FaultKind.BUSY and any(words in text for words in _NO_ROOM):
+        return FaultKind.FULL
+    return FaultKind.OTHER if _LOCKED in text else kind
+
+
+def _answered(error: Any, secrets: Secrets) -> Fault:  # noqa: ANN401 - UnexpectedResponse, not loaded here
+    text = _answer_text(error)
+    said = _one_line(text, secrets) or str(error.reason_phrase)
+    return Fault(
+        kind=_kind(error.status_code, text),
+        reason=f"it answered {error.status_code} ({said})",
+        retry_after_s=_seconds(error.headers.get("Retry-After")),
+    )
+
+
+def _answer_text(error: Any) -> str:  # noqa: ANN401 - as above
+    try:
+        return str(error.structured()["status"]["error"])
+    except (ValueError, KeyError, TypeError):
+        return bytes(error.content).decode(errors="replace")
+
+
+def _seconds(text: str | None) -> float | None:
+    with suppress(ValueError):
+        return float(int(text or ""))
+    return None
+
+
+def _transport_fault(source: Exception, secrets: Secrets) -> Fault:
+    """The client wraps both what httpx raises and an answer that it cannot read."""
+    import httpx
+
+    if isinstance(source, httpx.WriteTimeout):
+        return Fault(kind=FaultKind.TOO_LARGE, reason=_STOPPED_READING)
+    if isinstance(source, httpx.TimeoutException):
+        return Fault(kind=FaultKind.UNREACHABLE, reason="no answer in time")
+    if not isinstance(source, httpx.TransportError):
+        return Fault(kind=FaultKind.OTHER, reason=_NOT_QDRANT)
+    text = str(source)
+    kind = FaultKind.OTHER if any(words in text for words in _TLS_FAULTS) else FaultKind.UNREACHABLE
+    return Fault(kind=kind, reason=_one_line(text, secrets) or type(source).__name__)
+
+
+def _grpc_fault(error: Any, secrets: Secrets) -> Fault:  # noqa: ANN401 - gRPC's module has no types
+    code = error.code().name
+    details = str(getattr(error, "details", str)())
+    of_a_proxy = _OF_A_PROXY.search(details)
+    kind = _kind(int(of_a_proxy[1]) if of_a_proxy else _STATUS_OF_CODE.get(code, 0), details)
+    unheard = code in ("UNAVAILABLE", "DEADLINE_EXCEEDED") and not details.startswith(_OF_THE_SERVER)
+    if kind is FaultKind.BUSY and unheard and not of_a_proxy:
+        kind = FaultKind.UNREACHABLE
+    metadata = dict(getattr(error, "trailing_metadata", tuple)() or ())
+    if kind is FaultKind.BUSY and _QUOTA_MARK in metadata:
+        kind = FaultKind.FULL
+    return Fault(
+        kind=kind,
+        reason=f"{_one_line(details, secrets)} ({code})",
+        retry_after_s=_seconds(metadata.get("retry-after")),
+    )
+
+
+def _one_line(text: str, secrets: Secrets) -> str:
+    """Secrets go before it is cut, or a part of one would be left."""
+    line = " ".join(secrets.hidden_in(text).split())
+    return line if len(line) <= _REASON_LENGTH else f"{line[:_REASON_LENGTH]}..."

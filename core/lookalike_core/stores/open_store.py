@@ -1,0 +1,119 @@
+"""Which store a command works on.
+
+In this order: `--store`, `LOOKALIKE_STORE`, `QDRANT_URL`, else `auto`: a Qdrant server on this machine
+where one runs, the embedded store where none does. A store that was named never falls back. The key from
+the environment goes to a server that was named, never to one that was only found.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from lookalike_core.atomic import named_path
+from lookalike_core.errors import StoreError, StoreRefusedError, UsageError
+from lookalike_core.settings import Settings
+from lookalike_core.stores.address import HTTP_PORT, ServerAddress
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.probe import LOCAL_HOST, is_qdrant, qdrant_has
+from lookalike_core.stores.protocol import Say, Store, is_collection_name, unheard
+
+_FORMS = "use auto, embedded, embedded:DIR, or the URL of a server like http://127.0.0.1:6333"
+
+
+def open_store(
+    named: str | None, settings: Settings, *, say: Say = unheard, local_port: int = HTTP_PORT
+) -> Store:
+    """The store to work on; a server among them has answered and, where it was named, accepted the key.
+
+    `named` is what `--store` says: `auto`, `embedded`, `embedded:DIR` or a URL. `say` is told when a
+    request to a server is made again, and of an embedded collection that has lost points.
+
+    Raises:
+        UsageError: what names the store is malformed.
+        StoreError: the server or folder that was named, or the one that is here, cannot be used.
+    """
+    text, origin = (named, "--store") if named is not None else (settings.store, "LOOKALIKE_STORE")
+    if text is None and settings.qdrant_url is not None:
+        return _server(settings.qdrant_url, "QDRANT_URL", settings, say)
+    if text is not None and text != "auto":
+        return _named_store(text, origin, settings, say)
+    if is_qdrant(local_port):
+        return _found(f"http://{LOCAL_HOST}:{local_port}", say)
+    return _embedded(settings.qdrant_dir, "embedded", say)
+
+
+def where_else(name: str, store: Store, settings: Settings, *, local_port: int = HTTP_PORT) -> str | None:
+    """What `--store` would have to say to reach a collection that `store` does not have.
+
+    Looks into the embedded store and at a server on this machine, whichever `store` is not. None where
+    it is not there either; never raises, and takes some tenths of a second at most.
+    """
+    with suppress(Exception):
+        for said in _others(store, settings, local_port):
+            if said == "embedded" and name in EmbeddedStore(settings.qdrant_dir):
+                return said
+            if said != "embedded" and _server_has(name, local_port):
+                return said
+    return None
+
+
+def _named_store(text: str, origin: str, settings: Settings, say: Say) -> Store:
+    kind, separator, directory = text.partition(":")
+    if kind != "embedded":
+        return _server(text, origin, settings, say)
+    if not separator:
+        return _embedded(settings.qdrant_dir, "embedded", say)
+    if not directory:
+        raise UsageError(f"{origin}: {text!r} names no folder; {_FORMS}")
+    folder = named_path(directory, origin)
+    return _embedded(folder, f"embedded:{folder}", say)
+
+
+def _embedded(folder: Path, label: str, say: Say) -> EmbeddedStore:
+    """A folder that is missing holds no collections yet; one that cannot be looked into may hold many."""
+    try:
+        with os.scandir(folder):
+            pass
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot hold collections ({error.strerror}); make it a folder that you may look into, "
+            "or name another with --store embedded:DIR"
+        ) from error
+    return EmbeddedStore(folder, label=label, say=say)
+
+
+def _server(url: str, origin: str, settings: Settings, say: Say) -> Store:
+    try:
+        ServerAddress.parse(url)
+    except UsageError as error:
+        raise UsageError(f"{origin}: {error}; {_FORMS}") from None
+    from lookalike_core.stores.connection import connect
+
+    return connect(url, api_key=settings.qdrant_api_key, say=say)
+
+
+def _found(url: str, say: Say) -> Store:
+    """It is sent no key, for nobody has named it: whoever listens here may say that he is Qdrant."""
+    from lookalike_core.stores.connection import connect
+
+    try:
+        return connect(url, api_key=None, say=say)
+    except StoreRefusedError as error:
+        raise StoreError(
+            f"the Qdrant server at {url} asks for a key, and only a server that is named is sent the one in "
+            f"QDRANT_API_KEY: name it with --store {url} or QDRANT_URL, or use --store embedded"
+        ) from error
+
+
+def _others(store: Store, settings: Settings, local_port: int) -> Iterator[str]:
+    if not (isinstance(store, EmbeddedStore) and store.directory == settings.qdrant_dir):
+        yield "embedded"
+    if isinstance(store, EmbeddedStore):
+        yield f"http://{LOCAL_HOST}:{local_port}"
+
+
+def _server_has(name: str, port: int) -> bool:
+    return is_collection_name(name) and qdrant_has(name, port)

@@ -1,0 +1,162 @@
+"""How one server is asked: again where that may help, and in our words where it does not.
+
+Every request of ours can be repeated safely: points, payloads and manifests are written whole, and what
+is deleted twice is deleted.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import TYPE_CHECKING, TypeVar
+
+from lookalike_core.errors import LookalikeError
+from lookalike_core.stores.address import NO_SECRETS, Secrets
+from lookalike_core.stores.faults import FaultKind, error_for, fault_of, without_secrets
+from lookalike_core.stores.protocol import Say, unheard
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+TRIES = 5
+"""Of one request: the first and four more."""
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 15.0
+WAIT_GROWTH = 3
+"""Waits of about 0.5, 1.5, 4.5 and 13.5 s: 20 s in all, which a server needs to start again."""
+
+LONGEST_RETRY_AFTER_S = 60.0
+"""However long a server asks us to wait."""
+
+_Answer = TypeVar("_Answer")
+
+
+class Requests:
+    """The requests to one server. `say` is told of every wait, in one line."""
+
+    def __init__(self, label: str, *, say: Say = unheard, secrets: Secrets = NO_SECRETS) -> None:
+        self.label = label
+        self.say = say
+        self._secrets = secrets
+
+    def unheard(self) -> "Requests":
+        """The same, made again without a word."""
+        return Requests(self.label, secrets=self._secrets)
+
+    def make(
+        self,
+        request: Callable[[], _Answer],
+        doing: str,
+        *,
+        collection: str | None = None,
+        check: Callable[[], object] | None = None,
+        tries: int | None = None,
+    ) -> _Answer:
+        """What `request` gives, tried up to `TRIES` times while the fault is one that may pass.
+
+        `check` is called before each further try, and after a refusal that it may explain better: it
+        raises one of our errors where going on would be wrong.
+
+        Raises:
+            CollectionMissingError: the server does not have `collection`.
+            ManifestError: the server has it already.
+            StoreError: anything else; it is a `TooLargeError` where fewer rows would do.
+        """
+        numbers = count()
+
+        def attempt() -> _Answer:
+            if next(numbers) and check is not None:
+                check()
+            return request()
+
+        try:
+            return self._tried(attempt, doing, tries or TRIES)
+        except (LookalikeError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever httpx, gRPC and the client raise
+            failed = error
+        # out of the handler, or a traceback would show beside our error what the libraries said
+        made = next(numbers)
+        fault = fault_of(failed, self._secrets)
+        if fault.kind in (FaultKind.UNFIT, FaultKind.MISSING) and check is not None:
+            _explain(check)
+        tried = f" ({made} tries)" if made > 1 else ""
+        message = f"{doing} failed on {self.label}: {fault.reason}{tried}"
+        raise error_for(fault, message, collection=collection) from without_secrets(
+            failed, fault, self._secrets
+        )
+
+    def _tried(self, attempt: Callable[[], _Answer], doing: str, tries: int) -> _Answer:
+        from tenacity import Retrying, retry_if_exception, stop_after_attempt
+
+        waits: list[str] = []
+
+        def note(state: "RetryCallState") -> None:
+            reason = fault_of(_error(state), self._secrets).reason
+            again = f"again in {state.upcoming_sleep:.1f} s (try {state.attempt_number + 1} of {tries})"
+            waits.append(f"{doing} failed on {self.label}: {reason}; {again}")
+
+        def wait(seconds: float) -> None:
+            with _interruptible():  # before it is said, for who reads that may press Ctrl-C at once
+                self.say(waits[-1])
+                time.sleep(seconds)
+
+        retrying = Retrying(
+            retry=retry_if_exception(_may_pass),
+            stop=stop_after_attempt(tries),
+            wait=_wait_s,
+            before_sleep=note,
+            sleep=wait,
+            reraise=True,
+        )
+        return retrying(attempt)
+
+
+def _explain(check: Callable[[], object]) -> None:
+    """Raises what `check` has against going on; that it cannot be asked now is no news."""
+    try:
+        check()
+    except LookalikeError:
+        raise
+    except Exception:  # noqa: BLE001 - the refusal is the better message
+        return
+
+
+def _may_pass(error: BaseException) -> bool:
+    if isinstance(error, LookalikeError) or not isinstance(error, Exception):
+        return False
+    return fault_of(error).may_pass
+
+
+def _wait_s(state: "RetryCallState") -> float:
+    """Longer each time and never quite the same, so that those who failed together do not come back so."""
+    from tenacity import wait_exponential, wait_random
+
+    asked = fault_of(_error(state)).retry_after_s
+    if asked is not None:
+        return min(max(asked, 0.0), LONGEST_RETRY_AFTER_S)
+    growing = wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S, exp_base=WAIT_GROWTH)
+    return float(growing(state)) + float(wait_random(0, FIRST_WAIT_S / 2)(state))
+
+
+def _error(state: "RetryCallState") -> Exception:
+    """What the try that has just ended raised; only what `_may_pass` has let through comes here."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    return error if isinstance(error, Exception) else RuntimeError("nothing failed")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends a wait at once, also in a command that else finishes its batch first."""
+    before = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread() and callable(before)
+    if ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,63 @@
+"""How a server is asked: its filters, and the parameters of a search within its limits."""
+
+from typing import TYPE_CHECKING, Any
+
+from lookalike_core.models.manifest import StoredAs
+from lookalike_core.stores.points import OVERSAMPLING, SEARCH_EF, PointFilter
+from lookalike_core.stores.strict_mode import Limits, within
+
+if TYPE_CHECKING:
+    from qdrant_client import models
+
+
+def quantization_of(quantize: StoredAs) -> "models.ScalarQuantization | models.TurboQuantization | None":
+    """Source: https://qdrant.tech/documentation/guides/quantization/."""
+    from qdrant_client import models
+
+    if quantize is StoredAs.INT8:
+        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+        return models.ScalarQuantization(scalar=scalar)
+    if quantize is StoredAs.INT4:
+        turbo = models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS4, always_ram=True)
+        return models.TurboQuantization(turbo=turbo)
+    return None
+
+
+def search_params(quantize: StoredAs, limits: Limits, *, exact: bool) -> "models.SearchParams":
+    """An exact search looks at whole vectors only, and at no graph."""
+    from qdrant_client import models
+
+    oversampling = OVERSAMPLING.get(quantize)
+    if oversampling is None:
+        short = None
+    else:
+        allowed = min(oversampling, limits.oversampling or oversampling)
+        short = models.QuantizationSearchParams(
+            ignore=exact, rescore=True, oversampling=allowed if allowed >= 1 else None
+        )
+    ef = None if exact else within(SEARCH_EF, limits.search_ef)
+    return models.SearchParams(exact=exact, hnsw_ef=ef, quantization=short)
+
+
+def filter_of(where: PointFilter, limits: Limits) -> "models.Filter | None":
+    """A long list of values goes in several conditions, none longer than the server allows."""
+    from qdrant_client import models
+
+    must: list[Any] = []
+    if where.class_name is not None:
+        must.append(
+            models.FieldCondition(key="class", match=models.MatchValue(value=where.class_name))
+            if where.class_name
+            else models.IsEmptyCondition(is_empty=models.PayloadField(key="class"))
+        )
+    if where.dataset is not None:
+        must.append(models.FieldCondition(key="dataset", match=models.MatchValue(value=where.dataset)))
+    must_not: list[Any] = []
+    if where.labelled:
+        must_not.append(models.IsEmptyCondition(is_empty=models.PayloadField(key="class")))
+    excluded = sorted(where.excluded_sha256)
+    size = within(len(excluded) or 1, limits.listed)
+    for start in range(0, len(excluded), size):
+        any_of = models.MatchAny(any=excluded[start : start + size])
+        must_not.append(models.FieldCondition(key="sha256", match=any_of))
+    return models.Filter(must=must or None, must_not=must_not or None) if must or must_not else None

@@ -1,0 +1,1 @@
+"""What `exporter` asks for and prints."""

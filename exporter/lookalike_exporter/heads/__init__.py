@@ -1,0 +1,1 @@
+"""Heads: new last layers for a frozen network, their files, their ONNX graphs and their training."""

@@ -1,0 +1,325 @@
+"""From labelled collections to a head: pictures are split, the layer is fitted, and asked what it gained.
+
+What is held out is never seen while fitting. Which pictures that are follows from their bytes, their
+class's number of pictures, and the seed.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lookalike_core import locks
+from lookalike_core.atomic import sweep_partials
+from lookalike_core.cli.console import Reporter
+from lookalike_core.errors import CollectionMissingError, LookalikeError, UsageError
+from lookalike_core.models.manifest import ModelManifest
+from lookalike_core.settings import Settings
+from lookalike_core.stores.bulk_reads import stored_vectors
+from lookalike_core.stores.points import FloatVector, Payload, usable_rows
+from lookalike_core.stores.protocol import Collection, Store, opened_together
+
+from lookalike_exporter.export import EXPORT_TIMEOUT_S
+from lookalike_exporter.heads.head_file import Head, check_name, head_path, write_head
+from lookalike_exporter.heads.metric_learning import (
+    FEWEST_CLASSES,
+    FEWEST_PICTURES,
+    Figures,
+    FittedLayer,
+    LabelledUnits,
+    figures,
+    fit_layer,
+)
+from lookalike_exporter.model_cache import ready_model
+
+HELD_OUT = 0.2
+"""The share of each class's pictures that nothing is learned from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitRequest:
+    """What to fit a head to; `classes` are those that it may see, all where there are none.
+
+    `force` replaces a head of the same name that is another one.
+    """
+
+    collections: Sequence[str]
+    name: str
+    classes: Sequence[str] = ()
+    dims: int | None = None
+    seed: int = 0
+    force: bool = False
+
+
+class LeftOut(StrEnum):
+    """Why a picture was not used."""
+
+    UNLABELLED = "unlabelled"
+    COPY = "copy"
+    CONTRADICTORY = "contradictory"
+    """The same bytes lie in two classes."""
+    ALONE = "alone"
+    """The only picture of its class."""
+    OTHER_CLASS = "other-class"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitReport:
+    """What was fitted and where it lies; `made` is False where the very same head was there."""
+
+    head: Head
+    path: Path
+    model: Path
+    made: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """Different pictures with a class each: vectors float32 `[N, D]`, of length 1."""
+
+    vectors: FloatVector
+    classes: Sequence[str]
+    sha256: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Rows to learn from, and rows that are held out."""
+
+    training: Sequence[int]
+    held_out: Sequence[int]
+
+
+def fit_head(request: FitRequest, *, store: Store, settings: Settings, reporter: Reporter) -> FitReport:
+    """Fits a head, writes it and its model; a head that is there and the same is left as it is.
+
+    Raises:
+        UsageError: the name is no head's or is another head's, the collections are of different spaces or
+            have heads, or there is too little to learn from.
+        CollectionMissingError: a collection is not there.
+        WeightsError, ManifestError: the model of the collections cannot be had.
+        StoreLockedError: another process has been writing a head all the while.
+    """
+    check_name(request.name)
+    base, pictures, left_out = _read(request, store, settings, reporter)
+    for reason, count in sorted(left_out.items()):
+        reporter.say(f"left out: {count} pictures ({reason})")
+    head = learned(request, base, pictures, left_out)
+    path = head_path(request.name, settings)
+    with _alone(settings, reporter):
+        made = not _is_there(head, path, settings, force=request.force)
+        if made:
+            write_head(head, settings)
+        model = ready_model(head, settings=settings, reporter=reporter)
+    return FitReport(head=head, path=path, model=model.path, made=made)
+
+
+@contextmanager
+def _alone(settings: Settings, reporter: Reporter) -> Iterator[None]:
+    """One process at a time looks whether a name is free, and takes it; it clears what killed ones left."""
+
+    def say_wait(holder: str) -> None:
+        reporter.say(f"waiting up to {EXPORT_TIMEOUT_S:g} s for {holder}, which writes a head")
+
+    folder = settings.heads_dir
+    with locks.held(folder, "fit", what=str(folder), timeout_s=EXPORT_TIMEOUT_S, on_wait=say_wait):
+        sweep_partials(folder)
+        yield
+
+
+def learned(
+    request: FitRequest, base: ModelManifest, pictures: Pictures, left_out: Mapping[LeftOut, int]
+) -> Head:
+    """The head that some pictures make.
+
+    Raises:
+        UsageError: they are too few, or more `dims` are asked for than there are.
+    """
+    names = sorted(set(pictures.classes))
+    if len(names) < FEWEST_CLASSES:
+        raise UsageError(_too_few(names, left_out))
+    parts = split(pictures, seed=request.seed)
+    numbers = {name: number for number, name in enumerate(names)}
+    units = LabelledUnits(
+        vectors=pictures.vectors.astype(np.float64),
+        classes=np.array([numbers[name] for name in pictures.classes]),
+    )
+    training, held_out = (
+        units.of(np.array(rows, dtype=np.int64)) for rows in (parts.training, parts.held_out)
+    )
+    layer = fit_layer(training, dims=request.dims, seed=request.seed)
+    return Head(
+        name=request.name,
+        base=base,
+        weight=layer.weight,
+        bias=layer.bias,
+        classes=names,
+        trained=frozenset(pictures.sha256[row] for row in parts.training),
+        record={
+            "collections": list(request.collections),
+            "seed": request.seed,
+            "split": {
+                "training": len(parts.training),
+                "held_out": len(parts.held_out),
+                "left_out": {str(reason): count for reason, count in sorted(left_out.items())},
+            },
+            **_choice_json(layer),
+            "held_out_against_training": {
+                "before": _figures_json(figures(held_out, training)),
+                "after": _figures_json(figures(held_out, training, layer=layer)),
+            },
+        },
+    )
+
+
+def split(pictures: Pictures, *, seed: int) -> Split:
+    """Holds a fifth of each class out, but leaves two to learn from; both in the order of their hashes."""
+    rows_of: dict[str, list[int]] = {}
+    for row in sorted(range(len(pictures.sha256)), key=lambda row: salted(pictures.sha256[row], seed)):
+        rows_of.setdefault(pictures.classes[row], []).append(row)
+    training, held_out = [], []
+    for _, rows in sorted(rows_of.items()):
+        kept = max(len(rows) - round(HELD_OUT * len(rows)), min(FEWEST_PICTURES, len(rows)))
+        training += rows[:kept]
+        held_out += rows[kept:]
+    return Split(training=training, held_out=held_out)
+
+
+def salted(sha256: str, seed: int) -> str:
+    """What pictures are ordered by, so that another seed holds others out."""
+    return hashlib.sha256(f"{seed}:{sha256}".encode()).hexdigest()
+
+
+def _read(
+    request: FitRequest, store: Store, settings: Settings, reporter: Reporter
+) -> tuple[ModelManifest, Pictures, Counter[LeftOut]]:
+    """The collections' model, which has to be had, and their pictures."""
+    with ExitStack() as stack:
+        names = list(dict.fromkeys(request.collections))
+        for name in names:
+            if name not in store:
+                there = ", ".join(store.names()) or "none"
+                raise CollectionMissingError(
+                    f"there is no collection {name!a} in the store {store.label}; there: {there}"
+                )
+        collections = opened_together(names, lambda name: stack.enter_context(store.open(name)))
+        _require_one_space(collections)
+        base = ready_model(collections[0].manifest, settings=settings, reporter=reporter).manifest
+        pictures, left_out = _pictures(collections, request.classes)
+    return base, pictures, left_out
+
+
+def _require_one_space(collections: Sequence[Collection]) -> None:
+    first, *others = collections
+    if first.manifest.identity.head is not None:
+        raise UsageError(
+            f"{first.name} has a head already; fit the new one to a collection of the network itself"
+        )
+    for other in others:
+        if other.manifest.identity != first.manifest.identity:
+            raise UsageError(
+                f"{first.name} and {other.name} hold different spaces, which one layer cannot take; fit a "
+                "head to each, and ask both with: search query --collection A --collection B"
+            )
+
+
+def _pictures(collections: Sequence[Collection], classes: Sequence[str]) -> tuple[Pictures, Counter[LeftOut]]:
+    """Each picture's bytes once, in the order of their hashes, with the class that all its points have."""
+    left_out: Counter[LeftOut] = Counter()
+    found: dict[str, tuple[Collection, Payload]] = {}
+    class_of: dict[str, set[str]] = {}
+    for collection in collections:
+        for payload in collection.scan():
+            if not payload.class_name:
+                left_out[LeftOut.UNLABELLED] += 1
+            elif classes and payload.class_name not in classes:
+                left_out[LeftOut.OTHER_CLASS] += 1
+            else:
+                left_out[LeftOut.COPY] += payload.sha256 in found
+                found.setdefault(payload.sha256, (collection, payload))
+                class_of.setdefault(payload.sha256, set()).add(payload.class_name)
+    _require_classes(classes, class_of, collections)
+    usable = {sha256: min(names) for sha256, names in sorted(class_of.items()) if len(names) == 1}
+    left_out[LeftOut.CONTRADICTORY] = len(class_of) - len(usable)
+    counts = Counter(usable.values())
+    kept = [sha256 for sha256, name in usable.items() if counts[name] >= FEWEST_PICTURES]
+    left_out[LeftOut.ALONE] = len(usable) - len(kept)
+    dimension = collections[0].manifest.identity.dimension
+    vectors = np.empty((len(kept), dimension), dtype=np.float32)
+    for collection in collections:
+        rows = [row for row, sha256 in enumerate(kept) if found[sha256][0] is collection]
+        vectors[rows] = _vectors(collection, [found[kept[row]][1] for row in rows])
+    return (
+        Pictures(vectors=_units(vectors), classes=[usable[sha256] for sha256 in kept], sha256=kept),
+        +left_out,
+    )
+
+
+def _require_classes(
+    asked: Sequence[str], found: Mapping[str, set[str]], collections: Sequence[Collection]
+) -> None:
+    missing = set(asked) - {name for names in found.values() for name in names}
+    if missing:
+        there = ", ".join(collection.name for collection in collections)
+        raise UsageError(f"no picture of {there} is of the class {min(missing)!a}")
+
+
+def _vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatVector:
+    there, vectors = stored_vectors(collection, payloads)
+    if len(there) < len(payloads):
+        raise LookalikeError(f"pictures of {collection.name} went meanwhile; run the same command again")
+    return vectors
+
+
+def _units(vectors: FloatVector) -> FloatVector:
+    if len(vectors) and not usable_rows(vectors).all():
+        raise LookalikeError("a stored vector is zero or not finite, and nothing can be learned from it")
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def _too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
+    alone, unlabelled = left_out.get(LeftOut.ALONE, 0), left_out.get(LeftOut.UNLABELLED, 0)
+    there = "is 1 class" if len(names) == 1 else f"are {len(names)} classes"
+    more = (
+        [f"{alone} more with one picture, which says nothing of what its class has in common"]
+        if alone
+        else []
+    )
+    more += [f"{unlabelled} pictures without a class"] if unlabelled else []
+    found = ", and ".join([f"{there} of two pictures or more", *more])
+    return (
+        f"there {found}; a head takes {FEWEST_CLASSES} classes of two. Put "
+        "pictures into folders named after their classes, or ingest with --labels"
+    )
+
+
+def _is_there(head: Head, path: Path, settings: Settings, *, force: bool) -> bool:
+    """Whether the very same head is there; another one of its name goes only where that is forced."""
+    from lookalike_exporter.heads.head_file import named_head
+
+    if not path.exists() or force:
+        return False
+    if named_head(head.name, settings).key == head.key:
+        return True
+    raise UsageError(
+        f"{path} holds another head {head.name}; take another --name, or replace it with --force and then "
+        "make its collections anew with: ingest rebuild COLLECTION"
+    )
+
+
+def _choice_json(layer: FittedLayer) -> dict[str, Any]:
+    return {
+        "method": asdict(layer.candidate),
+        "candidates": [
+            {**asdict(score.candidate), "seen": score.seen, "unseen": score.unseen} for score in layer.scores
+        ],
+    }
+
+
+def _figures_json(found: Figures | None) -> dict[str, Any] | None:
+    return asdict(found) if found else None

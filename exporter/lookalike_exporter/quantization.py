@@ -1,0 +1,210 @@
+"""Graphs of 16 and of 8 bits, made out of the fp32 one by ONNX Runtime's own tools.
+
+Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html and
+https://onnxruntime.ai/docs/performance/model-optimizations/float16.html
+"""
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from lookalike_core.errors import ModelError, UsageError
+from lookalike_core.images.decoding import Pixels
+from lookalike_core.models.backbones import IMAGE_SIZE, RESNET101V2, VGG16
+from lookalike_core.models.manifest import Quantization
+from lookalike_core.models.providers import load_runtime
+
+from lookalike_exporter.graph import OUTPUT
+from lookalike_exporter.network import INPUT, Conv, SubNetwork
+
+if TYPE_CHECKING:
+    import onnx
+
+AVERAGED, OUTERMOST = "mean-minmax", "minmax"
+METHODS = {RESNET101V2.name: AVERAGED, VGG16.name: OUTERMOST}
+"""Each tensor's lowest and highest value: of each picture, averaged, so that a rare outlier does not make
+every step coarser; or of all pictures, so that nothing is cut off. What kept more neighbours, measured
+(docs/adr/0012-precision.md)."""
+
+LARGEST_IN_FP16 = float(np.finfo(np.float16).max) / 4
+"""Values above it stay in fp32; what was looked at were a few pictures, and others may give larger ones."""
+
+_QUANTIZED = ["Conv", "Relu", "MaxPool", "Gemm"]
+"""Not the additions and batch norms of a residual network: what runs past its blocks stays in fp32."""
+
+
+def trial_pictures() -> Pixels:
+    """uint8 `[3, 224, 224, 3]`, always the same: noise, fine, coarse, and coarser than most kernels see."""
+    rng, pictures = np.random.default_rng(0), []
+    for cell in (1, 8, 56):
+        size = (IMAGE_SIZE // cell, IMAGE_SIZE // cell, 3)
+        pictures.append(rng.integers(0, 256, size, dtype=np.uint8).repeat(cell, axis=0).repeat(cell, axis=1))
+    return np.stack(pictures)
+
+
+def kept_in_fp32(network: SubNetwork) -> list[str]:
+    """Convolutions that int8 leaves alone: cheap ones that it would cost most neighbours.
+
+    The first one sees the pixels, and Keras' `_0_conv` are the shortcuts, past a whole block of the network.
+    """
+    convolutions = [layer.name for layer in network.layers if isinstance(layer, Conv)]
+    return [name for name in convolutions if name == convolutions[0] or name.endswith("_0_conv")]
+
+
+def has_int8(network: SubNetwork) -> bool:
+    """Whether int8 makes anything of a network other."""
+    kept = kept_in_fp32(network)
+    return any(isinstance(layer, Conv) and layer.name not in kept for layer in network.layers)
+
+
+def calibration(path: Path, pictures: Iterable[Pixels], *, backbone: str) -> Quantization:
+    """What the values of an fp32 model are like on some pictures, uint8 `[224, 224, 3]` each.
+
+    Raises:
+        UsageError: there are no pictures.
+        ModelError: values are not finite on them.
+    """
+    method = METHODS[backbone]
+    ranges, count = _ranges(path, pictures, kinds=_QUANTIZED, averaged=method == AVERAGED)
+    return Quantization(method=method, pictures=count, ranges=ranges)
+
+
+def write_int8(path: Path, quantization: Quantization, *, kept: Sequence[str]) -> None:
+    """Replaces the fp32 model at `path`: weights by channel in int8, activations in uint8.
+
+    So it suits processors with VNNI, whose instruction multiplies unsigned activations by signed weights and
+    adds up without saturating. The nodes of the layers `kept` stay as they are.
+    """
+    load_runtime()
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData
+
+    data = {
+        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
+        for name, (low, high) in quantization.ranges.items()
+    }
+    quantizer = QDQQuantizer(
+        onnx.shape_inference.infer_shapes(onnx.load(path)),
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, data),
+        nodes_to_quantize=[],
+        nodes_to_exclude=[node for name in kept for node in (name, f"{name}/relu")],
+        op_types_to_quantize=_QUANTIZED,
+        extra_options={},
+    )
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    for tensor in quantizer.model.model.graph.initializer:
+        tensor.ClearField("data_location")  # says what is so anyway, and a model may not speak of files
+    onnx.save_model(quantizer.model.model, path)
+
+
+def write_fp16(path: Path) -> list[str]:
+    """Replaces the fp32 model at `path` by one that takes and gives the same; names the nodes left in fp32.
+
+    Those are what prepares pixels and what pools, and every node with a weight or, on trial pictures, with a
+    value that 16 bits do not hold.
+    """
+    load_runtime()
+    import onnx
+    from onnxruntime.quantization.onnx_model import ONNXModel
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    ranges, _ = _ranges(path, trial_pictures(), kinds=None, averaged=False)
+    model = onnx.load(path)
+    kept = list(_not_for_fp16(model, ranges))
+    model = convert_float_to_float16(model, keep_io_types=True, op_block_list=[], node_block_list=kept)
+    _let_fp32_pass(model.graph)
+    ordered = ONNXModel(model)
+    ordered.topological_sort()
+    onnx.save_model(ordered.model, path)
+    return kept
+
+
+def _let_fp32_pass(graph: "onnx.GraphProto") -> None:
+    """Takes out the 16 bits between two nodes of 32: the library casts around every node that is kept."""
+    from onnx import TensorProto
+
+    def casts_to(kind: int) -> "list[onnx.NodeProto]":
+        return [node for node in graph.node if node.op_type == "Cast" and node.attribute[0].i == kind]
+
+    narrowing = {node.output[0]: node for node in casts_to(TensorProto.FLOAT16)}
+    for widening in casts_to(TensorProto.FLOAT):
+        if widening.input[0] in narrowing:
+            widening.input[0] = narrowing[widening.input[0]].input[0]
+    taken = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    for name, node in narrowing.items():
+        if name not in taken:
+            graph.node.remove(node)
+
+
+def _not_for_fp16(model: "onnx.ModelProto", ranges: Mapping[str, tuple[float, float]]) -> Iterator[str]:
+    from onnx import numpy_helper
+
+    large = {name for name, sides in ranges.items() if max(map(abs, sides)) > LARGEST_IN_FP16}
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.size and values.dtype == np.float32 and np.abs(values).max() > LARGEST_IN_FP16:
+            large.add(tensor.name)
+    for node in model.graph.node:
+        is_edge = node.name.startswith("preprocessing") or OUTPUT in node.output
+        if is_edge or large.intersection((*node.input, *node.output)):
+            yield node.name
+
+
+def _ranges(
+    path: Path, pictures: Iterable[Pixels], *, kinds: Sequence[str] | None, averaged: bool
+) -> tuple[dict[str, tuple[float, float]], int]:
+    """Lowest and highest value of the tensors around nodes of some kinds, and on how many pictures.
+
+    The graph itself finds them, so that nothing larger than a number leaves it.
+    """
+    load_runtime()
+    from onnxruntime.quantization import MinMaxCalibrater
+
+    reader = _Reader(pictures)
+    if not reader.has_some:
+        raise UsageError("none of the pictures to calibrate on can be read")
+    with tempfile.TemporaryDirectory(prefix="lookalike-") as folder:
+        augmented = str(Path(folder) / "augmented.onnx")
+        own = Path(folder) / "model.onnx"  # the library writes beside it
+        shutil.copyfile(path, own)
+        calibrater = MinMaxCalibrater(
+            own, op_types_to_calibrate=kinds, augmented_model_path=augmented, moving_average=averaged
+        )
+        calibrater.augment_graph()
+        calibrater.create_inference_session()
+        calibrater.collect_data(reader)
+        found = calibrater.compute_data()
+    ranges = {
+        name: (float(data.lowest.item()), float(data.highest.item())) for name, data in sorted(found.items())
+    }
+    if not all(math.isfinite(side) for sides in ranges.values() for side in sides):
+        raise ModelError("values of the network are not finite; its weights are not usable")
+    return ranges, reader.count
+
+
+class _Reader:
+    """Pictures one by one, as the library asks for them; `count` says how many there were."""
+
+    def __init__(self, pictures: Iterable[Pixels]) -> None:
+        first, self.count = list(islice(rest := iter(pictures), 1)), 0
+        self.has_some = bool(first)
+        self._pictures = chain(first, rest)
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next input of the session; None behind the last."""
+        pixels = next(self._pictures, None)
+        if pixels is None:
+            return None
+        self.count += 1
+        return {INPUT: pixels[np.newaxis]}

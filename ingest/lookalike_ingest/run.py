@@ -1,0 +1,600 @@
+"""Stage 2 itself: scan, read ahead, embed in batches, write in batches, index at the end."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+from lookalike_core.cli.console import Bar, Reporter
+from lookalike_core.errors import SkipReason, UsageError
+from lookalike_core.images.decoding import MAX_PIXELS, SUFFIXES, Picture
+from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, count_pictures, scan
+from lookalike_core.models.embedder import BATCH_SIZE, Embedder
+from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs
+from lookalike_core.models.providers import CUDA
+from lookalike_core.prefetch import map_ahead
+from lookalike_core.settings import Settings
+from lookalike_core.stores.bulk_reads import readable_manifests
+from lookalike_core.stores.points import FloatVector, Payload, usable_rows
+from lookalike_core.stores.protocol import Collection, Store, opened_together
+from lookalike_exporter import Head, ModelFile, ModelSpec, calibrated, ready_model
+
+from lookalike_ingest.base_vectors import StoredVectors, base_names
+from lookalike_ingest.changes import Change, Decision
+from lookalike_ingest.image_reader import ReadFile, read_picture
+from lookalike_ingest.labels import Label, LabelOf, folder_label
+from lookalike_ingest.payload_cache import ListingError
+from lookalike_ingest.target import CollectionReport, Dataset, Target, now, target_name
+
+BATCH_SIZES = {CUDA: 128}
+"""Pictures a run where it is not `BATCH_SIZE`; of many small batches a GPU waits for each."""
+
+LOOKED_UP_AT_ONCE = 256
+"""Files of which a collection is asked in one go what it knows."""
+
+MAX_IN_HAND = 512
+"""Files whose vectors are known already are written in batches of this many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestRequest:
+    """What to ingest and how; `labels` overrides by root-relative path what `label_of` says of a picture.
+
+    A picture that it does not take (`takes`; None takes all) is left alone, in the folder and in the
+    collections.
+
+    `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
+    names another collection than the model's and the distance's own; it goes with one of each. A head is
+    the only one of `specs`. Where no `batch_size` is given the provider has its own. `quantize` is for
+    collections that are made now; one that is there must have it.
+    """
+
+    dataset: Dataset
+    specs: Sequence[ModelSpec | Head]
+    distances: Sequence[Distance]
+    labels: Mapping[str, str | None] = field(default_factory=dict)
+    label_of: LabelOf = folder_label
+    takes: Callable[[FoundFile], bool] | None = None
+    batch_size: int | None = None
+    max_pixels: int = MAX_PIXELS
+    dry_run: bool = False
+    prune: bool = False
+    force: bool = False
+    into: str | None = None
+    quantize: StoredAs | None = None
+
+    def label(self, found: FoundFile) -> Label:
+        """A picture's class."""
+        if found.path in self.labels:
+            return Label(class_name=self.labels[found.path])
+        return self.label_of(found)
+
+
+@dataclass(slots=True, kw_only=True)
+class IngestReport:
+    """What an ingest did. `embedded` counts pictures, whatever the number of collections.
+
+    `found` are the pictures that were to be taken in, `not_taken` those of the folder that were not.
+    `others` are the files of other kinds that lie beside them.
+    `from_stored` are pictures that no network looked at, since a head was put on their stored vectors.
+    `needed` is what has to be installed for some of the skipped pictures, and for how many.
+    """
+
+    dataset: Dataset
+    store: str
+    collections: list[CollectionReport] = field(default_factory=list)
+    found: int = 0
+    not_taken: int = 0
+    embedded: int = 0
+    from_stored: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    others: OtherFiles = field(default_factory=OtherFiles)
+    needed: Counter[str] = field(default_factory=Counter)
+    unused_labels: int = 0
+    interrupted: bool = False
+    reading_s: float = 0.0
+    took_s: float = 0.0
+
+    @property
+    def used(self) -> bool:
+        """Whether any picture is in any collection now, however it came there."""
+        return any(collection.counts[change] for collection in self.collections for change in Change)
+
+    @property
+    def images_per_second(self) -> float:
+        """Pictures embedded, over the time from the first file looked at to the last point written."""
+        return self.embedded / self.reading_s if self.reading_s else 0.0
+
+
+@dataclass(slots=True)
+class StopRequest:
+    """Set by whoever wants the ingest to end after the batch in hand."""
+
+    requested: bool = False
+    waits_for_batch: bool = False
+    """Whether there may be a batch in hand: not while a model is exported or a lock is waited for."""
+
+    def be_done(self) -> None:
+        """There is no batch in hand any more."""
+        self.waits_for_batch = False
+
+    def check(self) -> None:
+        """For waits that have no batch to finish."""
+        if self.requested:
+            raise KeyboardInterrupt
+
+
+def run_ingest(
+    request: IngestRequest, *, store: Store, settings: Settings, reporter: Reporter, stop: StopRequest
+) -> IngestReport:
+    """Brings the collections up to date with the folder.
+
+    Raises:
+        UsageError: the folder is missing or holds no pictures, or its dataset lies elsewhere.
+        LookalikeError: whatever the exporter, the embedder or the store raise.
+    """
+    try:
+        return _run_once(request, store, settings, reporter, stop)
+    except ListingError:  # by now it is dropped, and what the store says is taken
+        reporter.say("the list of points that was kept is damaged; it is made anew")
+        return _run_once(request, store, settings, reporter, stop)
+
+
+def _run_once(
+    request: IngestRequest, store: Store, settings: Settings, reporter: Reporter, stop: StopRequest
+) -> IngestReport:
+    started = time.monotonic()
+    report = IngestReport(dataset=request.dataset, store=store.label)
+    may_be_empty = request.prune and request.force
+    entries = find_pictures(request.dataset.root, report.others, may_be_empty=may_be_empty)
+    models = _models(request, store, settings, reporter)
+    with ExitStack() as stack:
+        targets, stored = _targets(request, models, store, stack)
+        stack.enter_context(_dropping_damaged_lists([*targets, stored]))
+        report.collections = [target.report for target in targets]
+        embedders = Embedders(settings, reporter)
+        stop.waits_for_batch = True
+        stack.callback(stop.be_done)
+        by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
+        _Ingest(request, by_name, stored, embedders, report, stop).run(entries, reporter)
+        if not stop.requested:
+            _build_indexes(targets, reporter, stop)
+            for target in targets:
+                target.keep_listing()
+    report.interrupted = stop.requested
+    report.took_s = time.monotonic() - started
+    return report
+
+
+@contextmanager
+def _dropping_damaged_lists(readers: Sequence[Target | StoredVectors]) -> Iterator[None]:
+    """Where a list turns out damaged, none that this ingest has read is believed any more."""
+    try:
+        yield
+    except ListingError:
+        for reader in readers:
+            reader.distrust()
+        raise
+
+
+def _models(request: IngestRequest, store: Store, settings: Settings, reporter: Reporter) -> list[ModelFile]:
+    """One for each spec; int8 goes on in the space of a collection that is there."""
+
+    def recorded() -> Iterator[CollectionManifest]:
+        return (manifest for _, manifest in readable_manifests(store, reporter.say))
+
+    def ready(wanted: ModelSpec | Head) -> ModelFile:
+        root = request.dataset.root
+        if isinstance(wanted, ModelSpec):
+            wanted = calibrated(wanted, root, recorded=recorded, settings=settings, reporter=reporter)
+        return ready_model(wanted, settings=settings, reporter=reporter)
+
+    return [ready(wanted) for wanted in request.specs]
+
+
+def _targets(
+    request: IngestRequest, models: Sequence[ModelFile], store: Store, stack: ExitStack
+) -> tuple[list[Target], StoredVectors]:
+    """One for each model and distance, opened together with what the base of a head holds."""
+    head = next((spec for spec in request.specs if isinstance(spec, Head)), None)
+    bases = base_names(head, store) if head else []
+    wanted = {
+        target_name(model, distance, into=request.into): (model, distance)
+        for model in models
+        for distance in request.distances
+    }
+
+    def open_one(name: str) -> Target | Collection:
+        if name in bases:
+            return stack.enter_context(store.open(name))
+        model, distance = wanted[name]
+        return Target(
+            request.dataset,
+            model,
+            distance,
+            store=store,
+            stack=stack,
+            read_only=request.dry_run,
+            name=request.into,
+            quantize=request.quantize,
+        )
+
+    opened = opened_together([*wanted, *bases], open_one)
+    targets = [each for each in opened if isinstance(each, Target)]
+    collections = [each for each in opened if not isinstance(each, Target)]
+    stored = StoredVectors(head, collections, request.dataset)
+    stack.callback(stored.close)
+    return targets, stored
+
+
+def find_pictures(
+    root: Path, others: OtherFiles, *, may_be_empty: bool = False
+) -> Iterator[FoundFile | Skipped]:
+    """The scan, once it is known to find something; files of other kinds are counted in `others`.
+
+    Raises:
+        UsageError: there is no such folder, or no picture in it, and it may not be so.
+    """
+    if not root.is_dir():
+        if may_be_empty:
+            return iter(())
+        raise UsageError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}")
+    entries = scan(root, others)
+    first = next(entries, None)
+    if first is not None:
+        return chain([first], entries)
+    if may_be_empty:
+        return iter(())
+    raise UsageError(no_pictures(root, others))
+
+
+def no_pictures(root: Path, others: OtherFiles) -> str:
+    """What to say of a folder that holds none, and what to do."""
+    beside = f", but {others}" if others.total else ""
+    return (
+        f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))}){beside}; if a disk is not mounted, mount "
+        "it; if they are gone for good: ingest remove --dataset NAME, or ingest run with --prune --force"
+    )
+
+
+class Embedders:
+    """One session a model, opened when the first picture needs it."""
+
+    def __init__(self, settings: Settings, reporter: Reporter) -> None:
+        self._settings, self._reporter = settings, reporter
+        self._open: dict[Path, Embedder] = {}
+
+    def of(self, model: ModelFile) -> Embedder:
+        """The model's session."""
+        if model.path not in self._open:
+            embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest)
+            self._reporter.say(f"{model.manifest.identity.backbone} runs on {embedder.provider}")
+            if embedder.notice:
+                self._reporter.say(embedder.notice)
+            self._open[model.path] = embedder
+        return self._open[model.path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    """A file in hand and what each target is to do about it."""
+
+    path: str
+    sha256: str
+    picture: Picture | None
+    decisions: Mapping[str, Decision]
+
+    @property
+    def embeds(self) -> bool:
+        return any(decision.embeds for decision in self.decisions.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Files that went through the network: vectors by model and SHA-256, and what each target shall write.
+
+    Not so, and not written, where the ingest was asked to stop before: there are no `vectors` then.
+    """
+
+    items: list[_Item]
+    vectors: Mapping[Path, Mapping[str, FloatVector]]
+    wanted: dict[str, list[Decision]] = field(default_factory=dict)
+    is_written: bool = True
+
+
+class _Ingest:
+    """The way of one folder: files come in one by one, and leave in batches."""
+
+    def __init__(
+        self,
+        request: IngestRequest,
+        targets: Sequence[Target],
+        stored: StoredVectors,
+        embedders: Embedders,
+        report: IngestReport,
+        stop: StopRequest,
+    ) -> None:
+        self._request, self._targets, self._embedders = request, targets, embedders
+        self._stored = stored
+        self._report, self._stop = report, stop
+        self._seen = 0
+        self._unused_labels = set(request.labels)
+        self._batch_size = request.batch_size or BATCH_SIZE
+        self._is_batch_chosen = request.batch_size is not None or request.dry_run
+        self._failed: defaultdict[str, set[str]] = defaultdict(set)
+
+    def run(self, entries: Iterator[FoundFile | Skipped], reporter: Reporter) -> None:
+        """Every entry once; ends after the batch in hand when asked to stop.
+
+        Deciding and writing stay in this thread, where Ctrl-C reaches a wait for a server; reading and the
+        network go on in threads of their own.
+        """
+        started = time.monotonic()
+        root = self._request.dataset.root
+        with reporter.bar(self._request.dataset.name, unit="images", total=None) as bar, ExitStack() as stack:
+            bar.count_ahead(lambda: count_pictures(root))
+            to_read = self._settle_unread(entries, bar)
+            files = map_ahead(self._read, to_read, ahead=lambda: 2 * self._batch_size)
+            batches = self._batches(stack.enter_context(closing(files)), bar)
+            embedded = map_ahead(self._embedded, batches, ahead=2, workers=1)
+            for batch in self._usable_of(stack.enter_context(closing(embedded))):
+                self._account(self._write(batch, bar))
+        self._report.reading_s = time.monotonic() - started
+        if not self._stop.requested:
+            self._finish()
+
+    def _settle_unread(self, entries: Iterator[FoundFile | Skipped], bar: Bar) -> Iterator[FoundFile | _Item]:
+        """Decides by size and time where they tell; hands on what must be read or written."""
+        takes = self._request.takes
+        while some := list(islice(entries, LOOKED_UP_AT_ONCE)):
+            found = [entry for entry in some if isinstance(entry, FoundFile)]
+            decided = self._decide_unread([file for file in found if takes is None or takes(file)])
+            settled = 0
+            for entry in some:
+                if self._stop.requested:
+                    return
+                if isinstance(entry, Skipped):
+                    self._pass_over(entry, bar)
+                elif entry.path not in decided:
+                    self._report.not_taken += 1
+                    self._see(entry.path)
+                    settled += 1
+                elif (item := self._settle(entry, decided[entry.path])) is not None:
+                    yield item
+                else:
+                    settled += 1
+            bar.advance(settled)
+
+    def _decide_unread(self, files: Sequence[FoundFile]) -> dict[str, tuple[Decision | None, ...]]:
+        """By path, what size and time tell each target."""
+        labels = [self._request.label(file) for file in files]
+        labelled = [(f, label.class_name, label.synset) for f, label in zip(files, labels, strict=True)]
+        decided = [target.known.decide_all_unread(labelled) for target in self._targets]
+        return dict(zip((file.path for file in files), zip(*decided, strict=True), strict=True))
+
+    def _settle(self, found: FoundFile, decided: Sequence[Decision | None]) -> FoundFile | _Item | None:
+        """Hands on what must be read or written; None where nothing is to be done."""
+        self._report.found += 1
+        self._note_seen(found.path)
+        decisions = {t.name: d for t, d in zip(self._targets, decided, strict=True) if d is not None}
+        if len(decisions) < len(self._targets):
+            return found
+        for target in self._targets:
+            target.decide(decisions[target.name])
+        if all(decision.payload is None for decision in decisions.values()):
+            return None
+        return _Item(path=found.path, sha256="", picture=None, decisions=decisions)
+
+    def _read(self, found: FoundFile | _Item) -> ReadFile | _Item:
+        """In a thread: decoding is left out where every target has a vector for these bytes, or a base."""
+        if isinstance(found, _Item):
+            return found
+        return self._stored.unread(found) or read_picture(
+            found,
+            lambda sha256: (
+                self._stored.has_bytes(sha256)
+                or all(target.known.has_bytes(sha256) for target in self._targets)
+            ),
+            max_pixels=self._request.max_pixels,
+        )
+
+    def _batches(self, files: Iterator[ReadFile | _Item], bar: Bar) -> Iterator[list[_Item]]:
+        """Decides about the files that were read; the last batch may be small."""
+        in_hand: list[_Item] = []
+        to_embed = 0
+        for file in files:
+            item = file if isinstance(file, _Item) else self._take(file, bar)
+            if item is not None:
+                in_hand.append(item)
+                to_embed += item.embeds
+                if item.embeds and item.picture is not None:
+                    self._choose_batch_size()
+            if to_embed >= self._batch_size or len(in_hand) >= MAX_IN_HAND:
+                yield in_hand
+                in_hand, to_embed = [], 0
+            if self._stop.requested:
+                break
+        if in_hand:
+            yield in_hand
+
+    def _choose_batch_size(self) -> None:
+        """Unless it is given, what fills the slowest of the providers that the models run on."""
+        if not self._is_batch_chosen:
+            self._is_batch_chosen = True
+            providers = {self._embedders.of(target.model).provider for target in self._targets}
+            self._batch_size = min(BATCH_SIZES.get(provider, BATCH_SIZE) for provider in providers)
+
+    def _take(self, file: ReadFile, bar: Bar) -> _Item | None:
+        found = file.found
+        if file.problem is None:
+            decisions = self._decide_read(file)
+            embeds = any(decision.embeds for decision in decisions.values())
+            if embeds and file.picture is None and not self._stored.has_bytes(file.sha256):
+                # the point with these bytes is gone meanwhile
+                file = read_picture(found, lambda _: False, max_pixels=self._request.max_pixels)
+                decisions = self._decide_read(file)
+        if file.problem is not None:
+            if file.needed is not None:
+                self._report.needed[file.needed] += 1
+            self._skip(found.path, file.problem, bar)
+            return None
+        decisions = {target.name: target.decide(decisions[target.name]) for target in self._targets}
+        return _Item(path=found.path, sha256=file.sha256, picture=file.picture, decisions=decisions)
+
+    def _decide_read(self, file: ReadFile) -> dict[str, Decision]:
+        label = self._request.label(file.found)
+        payload = self._payload(file, label)
+        return {
+            target.name: target.known.decide_unread(file.found, label.class_name, label.synset)
+            or target.known.decide_read(payload, is_gone=self._is_gone)
+            for target in self._targets
+        }
+
+    def _embedded(self, items: list[_Item]) -> _Batch:
+        """In the network's thread: one model after the other, none once it was asked to stop."""
+        models = {} if self._stop.requested else {t.model.path: t.model for t in self._targets}
+        vectors = {path: self._embed(model, items) for path, model in models.items()}
+        return _Batch(items=[replace(item, picture=None) for item in items], vectors=vectors)
+
+    def _usable_of(self, batches: Iterator[_Batch]) -> Iterator[_Batch]:
+        """Says what each target shall write of them."""
+        for batch in batches:
+            for target in self._targets:
+                batch.wanted[target.name] = self._usable(target, batch)
+            yield batch
+
+    def _write(self, batch: _Batch, bar: Bar) -> _Batch:
+        """Nothing once it was asked to stop."""
+        if self._stop.requested:
+            return replace(batch, is_written=False)
+        for target in self._targets:
+            target.write(batch.wanted[target.name], batch.vectors[target.model.path])
+        bar.advance(len(batch.items), skipped=len(self._report.skipped))
+        return batch
+
+    def _account(self, batch: _Batch) -> None:
+        """What was not written was not done."""
+        if batch.is_written and not self._request.dry_run:
+            stored = [self._stored.has_bytes(item.sha256) for item in batch.items if item.embeds]
+            self._report.from_stored += sum(stored)
+            self._report.embedded += len(stored) - sum(stored)
+        if not batch.is_written:
+            for target in self._targets:
+                for decision in batch.wanted[target.name]:
+                    target.withdraw(decision)
+
+    def _embed(self, model: ModelFile, items: Sequence[_Item]) -> dict[str, FloatVector]:
+        """SHA-256 -> vector of the pictures that some target of the model wants embedded."""
+        targets = [target for target in self._targets if target.model is model]
+        wanted = [item for item in items if any(item.decisions[target.name].embeds for target in targets)]
+        if self._request.dry_run:
+            return {}
+        headed = self._stored.vectors(item.sha256 for item in wanted)
+        pictures = {
+            item.sha256: item.picture.pixels
+            for item in wanted
+            if item.picture is not None and item.sha256 not in headed
+        }
+        if not pictures:
+            return dict(headed)
+        embedder = self._embedders.of(model)
+        for target in targets:
+            target.report.provider = embedder.provider
+        vectors = embedder.embed(np.stack(list(pictures.values())))
+        good = usable_rows(vectors)
+        return {**headed, **{sha: row for sha, row, ok in zip(pictures, vectors, good, strict=True) if ok}}
+
+    def _usable(self, target: Target, batch: _Batch) -> list[Decision]:
+        """Leaves out the pictures that the network saw nothing in, and copies of them that came later."""
+        decided = [(item, item.decisions[target.name]) for item in batch.items]
+        if self._request.dry_run or not batch.vectors:
+            return [decision for _, decision in decided]
+        failed = self._failed[target.name]
+        failed |= {item.sha256 for item, decision in decided if decision.embeds}
+        failed.difference_update(batch.vectors[target.model.path])
+        usable = []
+        for item, decision in decided:
+            if decision.writes_vector and item.sha256 in failed:
+                target.withdraw(decision)
+                skipped = Skipped(path=item.path, reason=SkipReason.NO_EMBEDDING)
+                if skipped not in self._report.skipped:  # another collection may have said so
+                    self._report.skipped.append(skipped)
+            else:
+                usable.append(decision)
+        return usable
+
+    def _finish(self) -> None:
+        self._report.unused_labels = len(self._unused_labels)
+        unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
+        if self._request.prune and not self._request.force and not self._seen:
+            raise UsageError(no_pictures(self._request.dataset.root, self._report.others))
+        for target in self._targets:
+            target.settle(unread_folders=unread_folders, prune=self._request.prune)
+
+    def _pass_over(self, entry: Skipped, bar: Bar) -> None:
+        """A folder that cannot be looked into is no picture, and what lies in it has not vanished."""
+        if entry.is_folder:
+            self._report.skipped.append(entry)
+            return
+        self._report.found += 1
+        self._see(entry.path)
+        self._skip(entry.path, entry.reason, bar)
+
+    def _see(self, path: str) -> None:
+        """It is in the folder, and no collection is asked about it."""
+        self._note_seen(path)
+        for target in self._targets:
+            target.known.see(path)
+
+    def _note_seen(self, path: str) -> None:
+        self._seen += 1
+        self._unused_labels.discard(path)
+
+    def _unsee(self, path: str) -> None:
+        """It was there when the folder was looked at."""
+        self._seen -= 1
+        if path in self._request.labels:
+            self._unused_labels.add(path)
+        for target in self._targets:
+            target.known.see(path, seen=False)
+
+    def _skip(self, path: str, reason: SkipReason, bar: Bar) -> None:
+        if reason is SkipReason.VANISHED:
+            self._unsee(path)
+        self._report.skipped.append(Skipped(path=path, reason=reason))
+        bar.advance(1, skipped=len(self._report.skipped))
+
+    def _is_gone(self, path: str) -> bool:
+        """Only what is known not to be there is gone; a folder may be closed to us."""
+        try:
+            (self._request.dataset.root / path).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def _payload(self, file: ReadFile, label: Label) -> Payload:
+        return Payload(
+            dataset=self._request.dataset.name,
+            path=file.found.path,
+            class_name=label.class_name,
+            synset=label.synset,
+            sha256=file.sha256,
+            width=file.picture.width if file.picture else self._stored.size(file.sha256)[0],
+            height=file.picture.height if file.picture else self._stored.size(file.sha256)[1],
+            bytes=file.found.bytes,
+            mtime_ns=file.found.mtime_ns,
+            ingested_at=now(),
+        )
+
+
+def _build_indexes(targets: Sequence[Target], reporter: Reporter, stop: StopRequest) -> None:
+    for target in targets:
+        if target.needs_index():
+            with reporter.bar(f"index of {target.name}", unit="seconds", total=None):
+                target.build_index(stop.check)

@@ -1,0 +1,58 @@
+"""What lies in a store."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from lookalike_core.cli.console import Reporter
+from lookalike_core.errors import CollectionMissingError, ManifestError, StoreRefusedError
+from lookalike_core.models.manifest import CollectionManifest
+from lookalike_core.stores.bulk_reads import left_out
+from lookalike_core.stores.points import EVERYTHING
+from lookalike_core.stores.protocol import Store, staged_name
+from lookalike_exporter import outdated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionStatus:
+    """One collection; `datasets` and `classes` map names to numbers of points, `""` being no class.
+
+    A dataset that the manifest knows and that has no points is there, with none.
+
+    `outdated` says in what it is unlike those that this version makes, `rebuild_begun` that a rebuild of it
+    goes on or was interrupted.
+    """
+
+    name: str
+    manifest: CollectionManifest
+    points: int
+    datasets: Mapping[str, int]
+    classes: Mapping[str, int]
+    outdated: Sequence[str]
+    rebuild_begun: bool
+
+
+def collection_statuses(store: Store, reporter: Reporter) -> Iterator[CollectionStatus]:
+    """Every collection of ours, counted exactly; one that cannot be read is said and left out.
+
+    So is, without a word, one that somebody deletes meanwhile.
+    """
+    for name in store.names():
+        try:
+            yield _status(store, name)
+        except CollectionMissingError:
+            continue
+        except (ManifestError, StoreRefusedError) as error:
+            reporter.say(left_out(name, error))
+
+
+def _status(store: Store, name: str) -> CollectionStatus:
+    with store.open(name) as collection:
+        return CollectionStatus(
+            name=name,
+            manifest=collection.manifest,
+            points=collection.count(EVERYTHING),
+            datasets=dict.fromkeys(collection.manifest.datasets, 0) | collection.tally("dataset"),
+            classes=collection.tally("class"),
+            outdated=outdated(collection.manifest),
+            rebuild_begun=staged_name(name) in store,
+        )

@@ -1,0 +1,191 @@
+"""Classes of ImageNet's pictures, from the two tables that come with them.
+
+Its folders are named after WordNet's synsets, as `n01440764`. What those are called stands in
+`LOC_synset_mapping.txt`; of which synset a validation picture is, which lies in no such folder, stands in
+`LOC_val_solution.csv` (both of Kaggle's imagenet-object-localization-challenge).
+"""
+
+import csv
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from lookalike_core.cli.console import Reporter
+from lookalike_core.errors import UsageError
+from lookalike_core.images.scan import FoundFile
+
+from lookalike_ingest.labels import Label, LabelOf, folder_label
+
+NAMES_FILE, SOLUTION_FILE = "LOC_synset_mapping.txt", "LOC_val_solution.csv"
+"""Looked for in a dataset's folder and in the few above it."""
+
+LEVELS_UP = 5
+"""From `ILSVRC/Data/CLS-LOC/train/n01440764` to the folder that holds the tables."""
+
+MAX_BYTES = 64 * 2**20
+"""Of a table; WordNet's own list of 82,115 nouns has 3 MB, the solution of all training pictures 30 MB."""
+
+Table = TypeVar("Table")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synsets:
+    """What ImageNet's tables say: `names` of synsets, and the synsets of `pictures` by their names.
+
+    `root_name` is what the dataset's folder is called, which may be a synset's itself.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    root_name: str = ""
+
+    def label_of(self, found: FoundFile) -> Label:
+        """By the nearest folder that is named like a synset, else by the picture's own name.
+
+        A synset without a name is called by its id. What is of no synset has its folder's class, but for
+        ImageNet's validation and test pictures: `val` and `test` are no classes of theirs.
+        """
+        folders, _, name = found.path.rpartition("/")
+        synset = _nearest_synset(f"{self.root_name}/{folders}/")
+        if synset is None:
+            synset = self.pictures.get(os.path.splitext(name)[0])  # noqa: PTH122 - a hot loop of plain names
+        if synset is not None:
+            return Label(class_name=self.names.get(synset, synset), synset=synset)
+        if _WITHOUT_CLASS_FOLDER.search(found.path):
+            return Label(class_name=None)
+        return folder_label(found)
+
+
+@lru_cache(maxsize=1)  # a scan comes folder by folder
+def _nearest_synset(folders: str) -> str | None:
+    """The last of the folders that is named like one."""
+    return next((name for name in reversed(folders.split("/")) if _SYNSET.fullmatch(name)), None)
+
+
+_WITHOUT_CLASS_FOLDER = re.compile(r"(?:^|/)(val|test)/ILSVRC2012_\1_[0-9]{8}\.[^/]+$")
+
+
+def synset_labels(root: Path, *, names: Path | None, solution: Path | None, reporter: Reporter) -> LabelOf:
+    """What tells the class of a dataset's pictures, out of the tables that are named or lie near its root.
+
+    A table that was found, not named, and cannot be used is passed over with a warning. Without any, the
+    folders' classes stand.
+
+    Raises:
+        UsageError: a table that was named cannot be used.
+    """
+    named = _table(root, names, NAMES_FILE, read_names, reporter)
+    solved = _table(root, solution, SOLUTION_FILE, read_solution, reporter)
+    if named is None and solved is None:
+        return folder_label
+    return Synsets(names=named or {}, pictures=solved or {}, root_name=root.name).label_of
+
+
+def _table(
+    root: Path, given: Path | None, name: str, read: Callable[[Path], Table], reporter: Reporter
+) -> Table | None:
+    file = given or find_upward(root, name)
+    if file is None:
+        return None
+    try:
+        table = read(file)
+    except UsageError as error:
+        if given is not None:
+            raise
+        reporter.say(f"warning: going on without {file}: {error}")
+        return None
+    reporter.say(f"{_SAID[name]} from {file}")
+    return table
+
+
+_SAID = {NAMES_FILE: "names of synsets", SOLUTION_FILE: "synsets of validation pictures"}
+
+
+def find_upward(root: Path, name: str) -> Path | None:
+    """The nearest thing of that name in the folder or in one of the few above it."""
+    above = (folder / name for folder in (root, *list(root.parents)[:LEVELS_UP]))
+    return next((file for file in above if os.path.lexists(file)), None)
+
+
+def read_names(file: Path) -> dict[str, str]:
+    """Synset -> class, out of UTF-8 lines like `n01440764 tench, Tinca tinca`.
+
+    The class is the first of the names. Where several synsets have the same one, in capitals or not, each
+    has its id behind it: `crane (n02012849)`.
+
+    Raises:
+        UsageError: the file cannot be read, or a line is not like that or names a synset again.
+    """
+    firsts: dict[str, str] = {}
+    for number, line in enumerate(_text(file).split("\n"), start=1):
+        synset, _, names = line.strip().replace("\t", " ", 1).partition(" ")
+        if not synset:
+            continue
+        first = names.split(",")[0].strip()
+        if not _SYNSET.fullmatch(synset) or not first or not first.isprintable():
+            raise UsageError(f"{file}: line {number} is not like `n01440764 tench, Tinca tinca`")
+        if synset in firsts:
+            raise UsageError(f"{file}: line {number} names {synset} a second time")
+        firsts[synset] = first
+    if not firsts:
+        raise UsageError(f"{file} holds no lines like `n01440764 tench, Tinca tinca`")
+    shared = Counter(first.casefold() for first in firsts.values())
+    return {
+        synset: f"{first} ({synset})" if shared[first.casefold()] > 1 else first
+        for synset, first in firsts.items()
+    }
+
+
+def read_solution(file: Path) -> dict[str, str]:
+    """Name of a picture, without its suffix -> synset, out of a UTF-8 CSV `ImageId,PredictionString`.
+
+    A prediction is a synset and its box, as `n03995372 85 1 499 272`, perhaps several times; the first
+    counts. An empty one says nothing.
+
+    Raises:
+        UsageError: the file cannot be read, has another header, or a row is not like that or comes again.
+    """
+    rows = csv.DictReader(io.StringIO(_text(file), newline=""))
+    synsets: dict[str, str] = {}
+    try:
+        if not {"ImageId", "PredictionString"} <= set(rows.fieldnames or ()):
+            shown = ",".join(rows.fieldnames or ())[:_SHOWN]
+            raise UsageError(f"{file}: the header must be ImageId,PredictionString and is {shown}")
+        for row in rows:
+            name, prediction = row["ImageId"], (row["PredictionString"] or "").split()
+            if name in synsets:
+                raise UsageError(f"{file}: line {rows.line_num} names {name[:_SHOWN]} a second time")
+            if not prediction:
+                continue
+            if not _SYNSET.fullmatch(prediction[0]):
+                raise UsageError(
+                    f"{file}: line {rows.line_num} predicts {prediction[0][:_SHOWN]!r}, which is no synset "
+                    "like n03995372"
+                )
+            synsets[name] = prediction[0]
+    except csv.Error as error:
+        raise UsageError(f"{file} cannot be read as a CSV: {error}") from error
+    return synsets
+
+
+_SYNSET = re.compile(r"n[0-9]{8}")
+
+_SHOWN = 200
+
+
+def _text(file: Path) -> str:
+    """What a table holds, without a mark of byte order."""
+    try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for, perhaps for ever
+            raise UsageError(f"{file} is not a file; name the table itself")
+        if file.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{file} is larger than {MAX_BYTES // 2**20} MiB, and so no table of synsets")
+        return file.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read as UTF-8 text: {error}") from error

@@ -1,0 +1,72 @@
+"""Vectors that a rebuild takes over: those of images that give the same pixels as when they were embedded.
+
+They are written before the rest is embedded, which then finds them unchanged.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from lookalike_core.errors import PictureError
+from lookalike_core.images.decoding import decodes_as_before, former_preprocessing_id
+from lookalike_core.images.open_image import opened, sha256_of
+from lookalike_core.models.backbones import backbone_named
+from lookalike_core.models.manifest import SCHEMA_VERSION, CollectionManifest
+from lookalike_core.prefetch import map_ahead
+from lookalike_core.stores.points import ImagePoint, Payload, PointFilter
+from lookalike_core.stores.protocol import Collection
+
+WRITTEN_AT_ONCE = 256
+"""Points that are read, looked at and written in one go."""
+
+
+def is_former(old: CollectionManifest, new: CollectionManifest) -> bool:
+    """Whether a collection is unlike a new one only in how images were prepared by the versions before."""
+    former = former_preprocessing_id(backbone_named(new.identity.backbone))
+    return (
+        (old.schema, old.distance) == (SCHEMA_VERSION, new.distance)
+        and old.identity == replace(new.identity, preprocessing=former)
+        and old.identity != new.identity
+    )
+
+
+def take_over(
+    dataset: str, root: Path, *, old: Collection, staged: Collection, max_pixels: int
+) -> Iterator[int]:
+    """Copies points of a dataset whose files are what they were and are decoded as they were.
+
+    What is staged already stays. After each batch: how many points were written.
+    """
+    payloads = old.scan(PointFilter(dataset=dataset))
+    is_same = partial(_gives_same_pixels, root, max_pixels=max_pixels)
+    for some in _batches(payloads):
+        there = staged.payloads([payload.id for payload in some])
+        missing = [payload for payload in some if payload.id not in there]
+        answers = map_ahead(is_same, iter(missing), ahead=len(missing))
+        same = [payload for payload, answer in zip(missing, answers, strict=True) if answer]
+        vectors = old.vectors([payload.id for payload in same])
+        points = [
+            ImagePoint(payload=payload, vector=vectors[payload.id])
+            for payload in same
+            if payload.id in vectors
+        ]
+        staged.upsert(points)
+        yield len(points)
+
+
+def _batches(payloads: Iterator[Payload]) -> Iterator[Sequence[Payload]]:
+    while some := list(islice(payloads, WRITTEN_AT_ONCE)):
+        yield some
+
+
+def _gives_same_pixels(root: Path, payload: Payload, *, max_pixels: int) -> bool:
+    """In a thread; False where the file is not there, holds other bytes, or cannot be read."""
+    try:
+        with opened(root / payload.path) as stream:
+            if sha256_of(stream) != payload.sha256:
+                return False
+            return decodes_as_before(stream, payload.path, max_pixels=max_pixels)
+    except PictureError:
+        return False

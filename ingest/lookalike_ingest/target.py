@@ -1,0 +1,301 @@
+"""One collection on its way to mirror a folder."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lookalike_core.atomic import is_full
+from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, UsageError
+from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs, collection_name
+from lookalike_core.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload
+from lookalike_core.stores.protocol import Collection, Store
+from lookalike_exporter import ModelFile
+
+from lookalike_ingest.changes import Change, Decision, Known
+from lookalike_ingest.payload_cache import Listing, ListingError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Whose pictures they are: a name, and the absolute folder that paths are relative to.
+
+    `moved` says that another folder recorded under the name is out of date.
+    """
+
+    name: str
+    root: Path
+    moved: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class CollectionReport:
+    """What became of one collection; `provider` is None where nothing was embedded.
+
+    `removed` are the paths of the points that went, or in a dry run would go. `calibration_dropped` says that
+    the collection had one, which what was written has outdated.
+    """
+
+    name: str
+    provider: str | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    removed: list[str] = field(default_factory=list)
+    calibration_dropped: bool = False
+
+
+def target_name(model: ModelFile, distance: Distance, *, into: str | None = None) -> str:
+    """Of the collection that a model's vectors go to: their own, unless they go `into` another."""
+    manifest = model.manifest
+    return into or collection_name(manifest.identity, distance, official=manifest.weights.official)
+
+
+class Target:
+    """A collection that is opened where it is there, and made when the first point is written.
+
+    Raises:
+        ManifestError: the collection holds another space, or something that is not ours has its name.
+        UsageError: the collection knows the dataset under another root, or stores vectors otherwise.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        model: ModelFile,
+        distance: Distance,
+        *,
+        store: Store,
+        stack: ExitStack,
+        read_only: bool,
+        name: str | None = None,
+        quantize: StoredAs | None = None,
+    ) -> None:
+        self._is_staged = name is not None
+        self.name = target_name(model, distance, into=name)
+        self.model = model
+        self.report = CollectionReport(name=self.name)
+        self._dataset, self._distance, self._quantize = dataset, distance, quantize
+        self._store, self._stack, self._read_only = store, stack, read_only
+        self._collection = self._opened() if self._is_there() else None
+        self.known = Known(dataset.name, self._listing())
+        stack.callback(self.known.listing.close)
+
+    def decide(self, decision: Decision) -> Decision:
+        """Takes a decision as carried out, so that the next file is decided upon knowing it."""
+        self.report.counts[decision.change] += 1
+        if decision.payload is not None and self._collection is not None and not self._read_only:
+            self._collection.drop_listing()
+        if decision.replaces is not None:
+            self.known.remove(decision.replaces)
+        if decision.payload is not None:
+            self.known.add(decision.payload)
+        return decision
+
+    def withdraw(self, decision: Decision) -> None:
+        """Takes a decision back that cannot be carried out."""
+        self.report.counts[decision.change] -= 1
+        if decision.payload is not None:
+            self.known.remove(decision.payload)
+        if decision.before is not None:
+            self.known.add(decision.before)
+
+    def write(self, decisions: Sequence[Decision], embedded: Mapping[str, FloatVector]) -> None:
+        """Carries decisions out; `embedded` maps SHA-256 to the vectors that were computed for them."""
+        wanted = [decision for decision in decisions if decision.payload is not None]
+        if self._read_only or not wanted:
+            return
+        collection = self._collection or self._created()
+        vectors = {**self._stored(collection, wanted), **embedded}
+        points = [
+            self._point(d.payload, vectors) for d in wanted if d.payload is not None and d.writes_vector
+        ]
+        with self._watching(collection):
+            collection.upsert(points)
+            for refreshes in (False, True):
+                collection.replace_payloads(
+                    [d.payload for d in wanted if d.payload is not None and _replaces(d, refreshes)],
+                    same_classes=refreshes,
+                )
+            collection.delete([d.replaces.id for d in wanted if d.replaces is not None])
+
+    def settle(self, *, unread_folders: Sequence[str], prune: bool) -> None:
+        """Removes the points of files that are gone; unless pruning, only of those that were moved."""
+        gone = self.known.vanished(unread_folders=unread_folders)
+        if not prune:
+            gone = self.known.moved_among(gone)
+        if self._collection is not None and not self._read_only:
+            with self._watching(self._collection):
+                self._collection.delete([payload.id for payload in gone])
+            for payload in gone:
+                self.known.remove(payload)
+        self.report.removed = sorted(payload.path for payload in gone)
+        self.report.counts["removed"] = len(gone)
+
+    def needs_index(self) -> bool:
+        """Whether the collection has outgrown exact search; where it is listed it had its index by then."""
+        collection = self._collection
+        if collection is None or self._read_only or collection.is_listed:
+            return False
+        return collection.needs_index()
+
+    def build_index(self, on_wait: Callable[[], None]) -> None:
+        """Builds the search index."""
+        if self._collection is not None:
+            self._collection.build_index(on_wait)
+
+    def keep_listing(self) -> None:
+        """Leaves what is known of the points to the next ingest, once nothing more is written."""
+        collection = self._collection
+        if collection is None or self._read_only or collection.is_listed or collection.listing is None:
+            return
+        try:
+            self.known.listing.save(collection.listing)
+        except (OSError, ListingError) as error:
+            if isinstance(error, OSError) and is_full(error):
+                raise
+            return  # something is in its place that cannot be removed; the next ingest asks the store again
+        collection.note_listing()
+
+    def distrust(self) -> None:
+        """Says that the list beside the collection may not be believed."""
+        if self._collection is not None:
+            self._collection.drop_listing()
+
+    def _listing(self) -> Listing:
+        """What an earlier ingest has kept where it is still true, else what the store says."""
+        collection = self._collection
+        if collection is None:
+            return Listing.of(())
+        if (kept := Listing.kept_of(collection)) is not None:
+            return kept
+        if self._read_only:
+            damaged = set(collection.damaged())
+            return Listing.of(point for point in collection.scan(EVERYTHING) if point.id not in damaged)
+        self._drop_damaged(collection)
+        return Listing.of(collection.scan(EVERYTHING), collection.listing)
+
+    def _drop_damaged(self, collection: Collection) -> None:
+        """Points without a vector or payload are no use to anyone; their files are taken in like new ones."""
+        with self._watching(collection):
+            collection.delete(collection.damaged())
+        collection.drop_listing()
+
+    @contextmanager
+    def _watching(self, collection: Collection) -> Iterator[None]:
+        """Notes that a calibration was dropped, by what is written in the block."""
+        was_calibrated = collection.manifest.calibration is not None
+        yield
+        if was_calibrated and collection.manifest.calibration is None:
+            self.report.calibration_dropped = True
+
+    def _point(self, payload: Payload, vectors: Mapping[str, FloatVector]) -> ImagePoint:
+        """The vector was computed or is a stored point's, which somebody else may have removed since."""
+        vector = vectors.get(payload.sha256)
+        if vector is None:
+            raise StoreError(
+                f"{payload.path}: the point of {self.name} that has its vector was removed meanwhile, by "
+                "somebody else; run the same command again"
+            )
+        return ImagePoint(payload=payload, vector=vector)
+
+    @staticmethod
+    def _stored(collection: Collection, decisions: Sequence[Decision]) -> dict[str, FloatVector]:
+        """SHA-256 -> vector of the points that decisions point at.
+
+        A point that an earlier one of the decisions writes anew still has its old vector; the bytes that
+        it will have are those of a source or a picture that the earlier decision has already.
+        """
+        sources: dict[str, str] = {}
+        written: set[str] = set()
+        for decision in decisions:
+            if decision.vector_of is not None and decision.vector_of.id not in written:
+                sources[decision.vector_of.id] = decision.vector_of.sha256
+            if decision.payload is not None and decision.writes_vector:
+                written.add(decision.payload.id)
+        found = collection.vectors(list(sources))
+        return {sources[point_id]: vector for point_id, vector in found.items()}
+
+    def _is_there(self) -> bool:
+        """Asked before anything is embedded: what has our name and is not ours is refused here."""
+        try:
+            self._store.manifest(self.name)
+        except CollectionMissingError:
+            return False
+        return True
+
+    def _opened(self) -> Collection:
+        collection = self._stack.enter_context(self._store.open(self.name))
+        collection.manifest.require(self.model.manifest.identity, self._distance, name=self.name)
+        stored = collection.manifest.quantize
+        if self._quantize not in (None, stored):
+            raise UsageError(
+                f"{self.name} was made with --quantize {stored}; change that with: "
+                f"ingest rebuild {self.name} --quantize {self._quantize}"
+            )
+        root, known_root = str(self._dataset.root), collection.manifest.datasets.get(self._dataset.name)
+        if known_root not in (None, root) and not self._dataset.moved:
+            raise UsageError(
+                f"dataset {self._dataset.name} of {self.name} lies in {known_root}, not in {root}; "
+                "if the folder moved add --new-root, if it is another one name it with --dataset"
+            )
+        if known_root != root and not self._read_only:
+            collection.record_dataset(self._dataset.name, root)
+        return collection
+
+    def _created(self) -> Collection:
+        """Made now, unless another ingest has made it since we looked; a staged one is made by who stages."""
+        if not self._is_there() and not self._is_staged:
+            try:
+                self._store.create(self._new_manifest(), name=self.name)
+            except ManifestError:
+                if self.name not in self._store:
+                    raise
+        self._collection = self._opened()
+        return self._collection
+
+    def _new_manifest(self) -> CollectionManifest:
+        datasets = {self._dataset.name: str(self._dataset.root)}
+        provider = self.report.provider or ""
+        return new_manifest(
+            self.model,
+            self._distance,
+            provider=provider,
+            datasets=datasets,
+            quantize=self._quantize or StoredAs.NONE,
+        )
+
+
+def _replaces(decision: Decision, refreshes: bool) -> bool:
+    """Whether a payload alone is replaced, and only refreshed: same class, another time or size."""
+    return decision.payload_only and (decision.change is Change.UNCHANGED) == refreshes
+
+
+def new_manifest(
+    model: ModelFile,
+    distance: Distance,
+    *,
+    provider: str,
+    datasets: Mapping[str, str],
+    quantize: StoredAs = StoredAs.NONE,
+) -> CollectionManifest:
+    """What a collection that is made now says of itself."""
+    manifest = model.manifest
+    return CollectionManifest(
+        identity=manifest.identity,
+        distance=distance,
+        weights=manifest.weights,
+        exporter_version=manifest.exporter_version,
+        graph_revision=manifest.graph_revision,
+        provider=provider,
+        created_at=now(),
+        datasets=datasets,
+        precision=manifest.precision,
+        quantization=manifest.quantization,
+        quantize=quantize,
+    )
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,1 +1,0 @@
-"""Pictures of figures, and pictures in a terminal."""

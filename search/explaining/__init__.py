@@ -1,1 +1,0 @@
-"""Where the similarity of two pictures comes from."""

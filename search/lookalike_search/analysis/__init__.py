@@ -1,0 +1,1 @@
+"""All images of a collection at once (neighbours, near-duplicates, a map), and two images explained."""

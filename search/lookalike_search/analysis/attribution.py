@@ -1,0 +1,178 @@
+"""Where in two pictures their similarity comes from: an exact sum, taken apart.
+
+Pure: feature maps in, shares out. With average pooling a picture's vector is the mean of the cells of its
+last feature map, so the cosine similarity of two pictures is a sum over pairs of cells,
+
+    cos(A, B) = sum_ij <a_i, b_j> / (|sum_i a_i| |sum_j b_j|),
+
+in which a cell's share is what all pairs that it is part of add up to. Nothing is estimated.
+
+What a collection compares are vectors that may have been computed elsewhere, by another execution provider
+in bfloat16 for instance, and differ a little from the sum of the cells computed here. That difference belongs
+to no cell, and so all cells take the same part of it: then they sum up to the very vectors, and the shares to
+the very score.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from lookalike_core.stores.points import FloatVector
+from numpy.typing import NDArray
+
+FloatMatrix = NDArray[np.float64]
+Features = NDArray[np.floating]
+
+MOST_CELLS = 14
+"""Cells a side that are told apart; finer maps, of a network's early layers, are summed in blocks."""
+
+_THIRDS = 3
+_ROWS = ("top", "middle", "bottom")
+_COLUMNS = ("left", "centre", "right")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A cosine similarity in parts.
+
+    `query` and `neighbour` float64 `[H, W]` are the shares of the cells of each picture: each sums to
+    `cosine`. `pairs` float64 `[H * W, H * W]` are the parts of the pairs of cells, the query's in rows:
+    what a row sums to is that cell's share. A part is negative where cells speak against each other, as they
+    only can at layers without a ReLU.
+    """
+
+    cosine: float
+    query: FloatMatrix
+    neighbour: FloatMatrix
+    pairs: FloatMatrix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A cell of each picture (row and column, from 0 at the top left) and what they add to the cosine."""
+
+    query: tuple[int, int]
+    neighbour: tuple[int, int]
+    part: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Focus:
+    """Where a picture's shares lie.
+
+    `place` is the ninth of the picture with most of them and `share` how much of the whole it has, a ninth
+    where they are spread evenly. Half of the whole comes from the `half` strongest of `cells` cells.
+    """
+
+    place: str
+    share: float
+    half: int
+    cells: int
+
+
+def explain(
+    query: Features,
+    neighbour: Features,
+    *,
+    query_vector: FloatVector | None = None,
+    neighbour_vector: FloatVector | None = None,
+) -> Explanation:
+    """Takes the cosine similarity of two average-pooled images apart, from features float `[H, W, C]` each.
+
+    It is that of the vectors `[C]` where they are given, else that of the features' own sums.
+
+    Raises:
+        ValueError: one of them is zero everywhere, and near to nothing.
+    """
+    first, second = (_blocks(features.astype(np.float64)) for features in (query, neighbour))
+    a, b = (
+        _summing_to(cells.reshape(-1, cells.shape[-1]), vector)
+        for cells, vector in ((first, query_vector), (second, neighbour_vector))
+    )
+    pairs = a @ b.T
+    return Explanation(
+        cosine=float(a.sum(axis=0) @ b.sum(axis=0)),
+        query=pairs.sum(axis=1).reshape(first.shape[:2]),
+        neighbour=pairs.sum(axis=0).reshape(second.shape[:2]),
+        pairs=pairs,
+    )
+
+
+def agreement(features: Features, vector: FloatVector) -> float:
+    """The cosine between the sum of features float `[H, W, C]` and a vector `[C]` of the same image."""
+    return float(_direction(features.astype(np.float64).sum(axis=(0, 1))) @ _direction(vector))
+
+
+def pooled(features: Features) -> FloatVector:
+    """The picture's vector, float32 `[C]`, as a model with average pooling gives it."""
+    return np.asarray(features.mean(axis=(0, 1), dtype=np.float64), dtype=np.float32)
+
+
+def strongest_pairs(explanation: Explanation, count: int) -> list[Pair]:
+    """The pairs of cells that add most to the cosine, best first."""
+    columns = explanation.query.shape[1], explanation.neighbour.shape[1]
+    best = np.argsort(-explanation.pairs, axis=None, kind="stable")[:count]
+    pairs = []
+    for i, j in zip(*np.unravel_index(best, explanation.pairs.shape), strict=True):
+        one, other = divmod(int(i), columns[0]), divmod(int(j), columns[1])
+        pairs.append(Pair(query=one, neighbour=other, part=float(explanation.pairs[i, j])))
+    return pairs
+
+
+def focus(shares: FloatMatrix) -> Focus:
+    """Where in a picture the shares `[H, W]` lie; those below zero do not count."""
+    positive = np.maximum(shares, 0)
+    whole = float(positive.sum()) or 1.0
+    rows, columns = (_thirds(cells) for cells in shares.shape)
+    ninths = rows @ positive @ columns.T / whole
+    row, column = divmod(int(ninths.argmax()), _THIRDS)
+    grown = np.cumsum(np.sort(positive, axis=None)[::-1]) / whole
+    return Focus(
+        place=_place(row, column),
+        share=float(ninths[row, column]),
+        half=int(np.searchsorted(grown, 0.5 - _ROUNDING)) + 1,
+        cells=shares.size,
+    )
+
+
+_ROUNDING = 1e-12
+
+
+def _blocks(features: FloatMatrix) -> FloatMatrix:
+    """The features with at most `MOST_CELLS` cells a side: neighbouring cells are added, not averaged."""
+    for axis, cells in enumerate(features.shape[:2]):
+        size = -(-cells // MOST_CELLS)
+        features = np.add.reduceat(features, np.arange(0, cells, size), axis=axis)
+    return features
+
+
+def _summing_to(cells: FloatMatrix, vector: FloatVector | None) -> FloatMatrix:
+    """Cells `[N, C]` of which the sum has length 1 and the direction of the vector, or else their own."""
+    total = cells.sum(axis=0)
+    direction = _direction(total)
+    cells = cells / np.linalg.norm(total)
+    if vector is None:
+        return cells
+    return cells + (_direction(vector) - direction) / len(cells)
+
+
+def _direction(vector: NDArray[np.floating]) -> FloatMatrix:
+    exact = vector.astype(np.float64)
+    length = np.linalg.norm(exact)
+    if not (np.isfinite(length) and length > 0):
+        raise ValueError("the features are zero or not finite and are near to nothing")
+    return np.asarray(exact / length)
+
+
+def _thirds(cells: int) -> FloatMatrix:
+    """How much of each cell lies in each third of a side, `[3, cells]`."""
+    edges = np.linspace(0, cells, _THIRDS + 1)
+    low, high = edges[:-1, np.newaxis], edges[1:, np.newaxis]
+    cell = np.arange(cells)
+    within: FloatMatrix = np.minimum(high, cell + 1) - np.maximum(low, cell)
+    return np.maximum(within, 0)
+
+
+def _place(row: int, column: int) -> str:
+    if row == column == 1:
+        return "centre"
+    return f"{_ROWS[row]} {_COLUMNS[column]}"

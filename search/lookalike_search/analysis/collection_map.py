@@ -1,0 +1,74 @@
+"""A collection as a map: which pictures are on it, where, and how far it can be trusted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from lookalike_core.errors import CollectionError
+from lookalike_core.models.manifest import CollectionManifest
+from lookalike_core.stores.bulk_reads import stored_vectors
+from lookalike_core.stores.points import EVERYTHING, FloatVector, Payload, PointFilter
+from lookalike_core.stores.protocol import Collection
+
+from lookalike_search.analysis.projection import Projection, Trust, measure, project, sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """Pictures of a collection, by dataset and path, with vectors float32 `[N, D]`; `total` is all there are.
+
+    Vectors have length 1 where the collection compares by cosine similarity.
+    """
+
+    collection: str
+    manifest: CollectionManifest
+    payloads: Sequence[Payload]
+    vectors: FloatVector
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionMap:
+    """The pictures and their places, in the same order; `trust` is None for a handful of pictures."""
+
+    sampled: Sampled
+    projection: Projection
+    trust: Trust | None
+
+
+def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFilter = EVERYTHING) -> Sampled:
+    """Reads at most `limit` pictures, of all classes alike.
+
+    Raises:
+        CollectionError: there are none.
+    """
+    found = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
+    if not found:
+        of = f" of dataset {where.dataset}" if where.dataset is not None else ""
+        raise CollectionError(
+            f"{collection.name} holds no pictures{of}; ingest some, or see what there is with: ingest status"
+        )
+    rows = sample([payload.class_name for payload in found], limit, seed=seed)
+    payloads, vectors = stored_vectors(collection, [found[row] for row in rows.tolist()])
+    if collection.manifest.distance.higher_is_nearer:
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Sampled(
+        collection=collection.name,
+        manifest=collection.manifest,
+        payloads=payloads,
+        vectors=vectors,
+        total=len(found),
+    )
+
+
+def mapped(sampled: Sampled, *, seed: int) -> CollectionMap:
+    """Places the pictures and measures how true their places are."""
+    names = {payload.class_name for payload in sampled.payloads if payload.class_name}
+    numbers = {name: number for number, name in enumerate(sorted(names))}
+    classes = np.array([numbers.get(payload.class_name or "", -1) for payload in sampled.payloads])
+    projection = project(sampled.vectors, seed=seed)
+    return CollectionMap(
+        sampled=sampled,
+        projection=projection,
+        trust=measure(sampled.vectors, projection.places, classes, seed=seed),
+    )

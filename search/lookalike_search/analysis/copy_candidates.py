@@ -1,0 +1,55 @@
+"""Which images may be copies of which: for each the nearest that come before it."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from lookalike_core.neighbours.brute_force import IntVector, Nearest
+
+MOST = 512
+MOST_VALUES = 2**24
+"""So many of an image, and of all together, are remembered: 128 MB. More are near where thousands of images
+are all alike, as pages of text are; then the nearest are taken."""
+
+
+class Candidates:
+    """For each of `count` rows the nearest of the rows before it, as they are found."""
+
+    def __init__(self, count: int) -> None:
+        depth = max(1, min(MOST, count - 1, MOST_VALUES // max(1, count)))
+        self._rows = np.full((count, depth), -1, dtype=np.int32)
+        self._scores = np.full((count, depth), -np.inf, dtype=np.float32)
+
+    def add(self, found: Nearest) -> None:
+        """Takes in what is near to a row; what comes before it is passed over."""
+        behind = found.rows > found.row
+        rows, scores = found.rows[behind], found.scores[behind]
+        worst = self._scores[rows].argmin(axis=1)
+        is_nearer = scores > self._scores[rows, worst]
+        places = rows[is_nearer], worst[is_nearer]
+        self._rows[places], self._scores[places] = found.row, scores[is_nearer]
+
+    def before(self, row: int) -> IntVector:
+        """Those of a row, int64."""
+        rows: IntVector = self._rows[row][self._rows[row] >= 0].astype(np.int64)
+        return rows
+
+    def similarity(self, row: int, earlier: int) -> float:
+        """Of a row to one of those before it."""
+        return float(self._scores[row][self._rows[row] == earlier][0])
+
+    def clusters(self) -> Iterator[IntVector]:
+        """The rows that hang together by any of these, in order; what is near to nothing is in none."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        later, places = np.nonzero(self._rows >= 0)
+        if not len(later):
+            return
+        count = len(self._rows)
+        pairs = coo_array(
+            (np.ones(len(later), dtype=np.int8), (later, self._rows[later, places])), (count, count)
+        )
+        _, labels = connected_components(pairs, directed=False)
+        order = np.argsort(labels, kind="stable")
+        ends = np.flatnonzero(np.diff(labels[order])) + 1
+        yield from (rows for rows in np.split(order, ends) if len(rows) > 1)

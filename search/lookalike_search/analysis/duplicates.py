@@ -1,0 +1,307 @@
+"""Groups of the same image: identical bytes, proven on the pixels, or only similar to a network.
+
+Which image stands for which by its embedding is `stars`' part, what is proven that of `proving`, and what has
+become of the files that of `disk`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+from lookalike_core.cli.console import Reporter
+from lookalike_core.errors import UsageError
+from lookalike_core.neighbours.brute_force import ExactSearch, FloatVector, IntVector, Nearest
+from lookalike_core.stores.bulk_reads import stored_vectors
+from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
+from lookalike_core.stores.protocol import Collection
+
+from lookalike_search.analysis.all_neighbours import is_small
+from lookalike_search.analysis.copy_candidates import Candidates
+from lookalike_search.analysis.file_state import (
+    FileState,
+    Offers,
+    PictureFile,
+    ReferenceFolders,
+    looked_again,
+    looked_at,
+)
+from lookalike_search.analysis.star_clustering import StoreNearness, stars
+from lookalike_search.analysis.verified_copies import prove_copies
+
+COMPARED_ABOVE = 0.95
+"""Cosine similarity from which two images are compared on their pixels, unless told otherwise."""
+
+ABOVE = 0.99
+"""The same from which they are shown as similar, though their pixels prove nothing."""
+
+
+class Match(StrEnum):
+    """What an image is to the kept one of its group; only what is proven may be deleted."""
+
+    IDENTICAL = "identical"
+    """The same bytes."""
+    NEAR_DUPLICATE = "near-duplicate"
+    """Proven on the pixels: the same image in another size, format or compression."""
+    SIMILAR = "similar"
+    """Near by its embedding alone."""
+
+
+class KeptBecause(StrEnum):
+    """The first rule that sets the kept file apart from the next best of its group that is still there."""
+
+    THERE = "the only one left as it was"
+    FOLDER = "in a folder to keep"
+    PIXELS = "most pixels"
+    BYTES = "most bytes"
+    OLDEST = "oldest"
+    PATH = "first by path"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """An image of a group.
+
+    `file` is None where the manifest does not know the dataset's folder. `similarity` is the cosine
+    similarity to the kept image, 1 where the bytes are the same. `is_redundant` says that the file could be
+    deleted: it is identical or proven, it and the kept one are as they were ingested, they are two files, and
+    it is in no folder to keep. `frees` is how many bytes of disk that would free, when all are deleted that
+    could be: none for a link.
+    """
+
+    payload: Payload
+    file: Path | None
+    state: FileState
+    similarity: float
+    match: Match
+    is_redundant: bool
+    frees: int
+    reference: Path | None = None
+    """The folder to keep that it lies in."""
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether its bytes are those of the kept one."""
+        return self.match is Match.IDENTICAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The same image several times: the file to keep, why that one, and the others, most similar first.
+
+    Of a group in which nothing is proven none is a duplicate: the kept one is only the first.
+    """
+
+    kept: Member
+    because: KeptBecause
+    others: Sequence[Member]
+
+    @property
+    def redundant(self) -> list[Member]:
+        """Those that could be deleted."""
+        return [member for member in self.others if member.is_redundant]
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether there is a duplicate in it."""
+        return any(member.match is not Match.SIMILAR for member in self.others)
+
+    @property
+    def frees(self) -> int:
+        """How many bytes that would free."""
+        return sum(member.frees for member in self.others)
+
+
+def find_duplicates(
+    collection: Collection,
+    *,
+    reporter: Reporter,
+    above: float | None = None,
+    where: PointFilter = EVERYTHING,
+    keep_in: Sequence[Path] = (),
+) -> list[Group]:
+    """Groups of images that are identical, proven to be the same or only similar; the proven first.
+
+    Images whose cosine similarity is over 0.95 are compared on their pixels, and those over 0.99 shown as
+    similar where that proves nothing; `above` stands for both. With 1 only identical ones are found.
+
+    The file to keep is the first by: being there as it was ingested, lying in a folder of `keep_in`, most
+    pixels, most bytes, the oldest time of change, dataset and path. Every other one of a group was compared
+    with that file itself, and comes behind it by these rules: a chain in which each is like the next, but the
+    last not like the first, is not taken for one image. So every file that could go has one that stays, the
+    same and as large. Of those that are only similar, one with copies of its own has a group of its own.
+
+    Similarity is that of the vectors' directions, whatever the collection's distance.
+
+    Raises:
+        UsageError: the distance is Euclidean and the collection too large to compare all with all, or a
+            folder to keep holds nothing of the collection.
+    """
+    neighbourhood = find_near(collection, reporter=reporter, above=above, where=where, keep_in=keep_in)
+    return prove_groups(neighbourhood, reporter=reporter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbourhood:
+    """What is near to what in a collection, which is not needed any more.
+
+    `contents` are the files of each content, first those to keep; `star_of` and `similarity` say, by the
+    embedding alone, for each the content before it that it is most similar to.
+    """
+
+    contents: Sequence[Sequence[PictureFile]]
+    star_of: IntVector
+    similarity: FloatVector
+    candidates: Candidates
+    reference: ReferenceFolders
+
+
+def find_near(
+    collection: Collection,
+    *,
+    reporter: Reporter,
+    above: float | None = None,
+    where: PointFilter = EVERYTHING,
+    keep_in: Sequence[Path] = (),
+) -> Neighbourhood:
+    """The first half of `find_duplicates`: all that asks the collection."""
+    manifest = collection.manifest
+    reference = ReferenceFolders(keep_in, manifest)
+    order = partial(_preference, reference)
+    contents: dict[str, list[PictureFile]] = {}
+    for picture in sorted((looked_at(p, manifest) for p in collection.scan(where)), key=order):
+        contents.setdefault(picture.payload.sha256, []).append(picture)
+    candidates = Candidates(len(contents))
+    compared_above, similar_above = (COMPARED_ABOVE, ABOVE) if above is None else (above, above)
+    with reporter.bar(collection.name, unit="images", total=len(contents)) as bar:
+        payloads, blocks, near = _nearness(collection, contents, compared_above, where)
+        star_of, similarity = stars(
+            len(payloads), blocks, near, bar.advance, above=similar_above, on_found=candidates.add
+        )
+    return Neighbourhood(
+        contents=[contents[payload.sha256] for payload in payloads],
+        star_of=star_of,
+        similarity=similarity,
+        candidates=candidates,
+        reference=reference,
+    )
+
+
+def prove_groups(near: Neighbourhood, *, reporter: Reporter) -> list[Group]:
+    """The second half of `find_duplicates`: all that reads the images' files."""
+    clusters = list(near.candidates.clusters())
+    with reporter.bar("pixels", unit="images", total=sum(map(len, clusters))) as bar:
+        files = [same[0] for same in near.contents]
+        copy_of = prove_copies(files, near.candidates, clusters, on_done=bar.advance)
+    together = (found for found in _together(near, copy_of) if len(found) > 1)
+    several = [sorted(found, key=lambda one: _preference(near.reference, one.picture)) for found in together]
+    offers = Offers((members[0].picture for members in several), near.reference)
+    groups = [_group(members, near, offers) for members in several]
+    return sorted(groups, key=_rank)
+
+
+def _rank(group: Group) -> tuple[bool, int, int, tuple[str, str]]:
+    return not group.is_proven, -len(group.others), -group.frees, _place(group.kept.payload)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    picture: PictureFile
+    similarity: float
+    is_proven: bool
+
+
+def _preference(
+    reference: ReferenceFolders, picture: PictureFile
+) -> tuple[bool, bool, int, int, int, tuple[str, str]]:
+    """Smaller is to be kept; in the order of `KeptBecause`."""
+    payload = picture.payload
+    return (
+        picture.state is not FileState.PRESENT,
+        picture not in reference,
+        -payload.width * payload.height,
+        -payload.bytes,
+        payload.mtime_ns,
+        _place(payload),
+    )
+
+
+def _place(payload: Payload) -> tuple[str, str]:
+    return payload.dataset, payload.path
+
+
+Near = Callable[[IntVector], Iterable[Nearest]]
+
+
+def _nearness(
+    collection: Collection, contents: Mapping[str, Sequence[PictureFile]], above: float, where: PointFilter
+) -> tuple[Sequence[Payload], Iterable[IntVector], Near]:
+    """One of each content, and what is near to what among them: by numpy, or by the store."""
+    payloads = [pictures[0].payload for pictures in contents.values()]
+    if is_small(collection, where):
+        payloads, vectors = stored_vectors(collection, payloads)
+        search = ExactSearch(vectors, cosine=True)
+        return payloads, search.blocks(), partial(search.above, threshold=above)
+    if collection.manifest.distance.higher_is_nearer:
+        rows = {each.payload.id: row for row, same in enumerate(contents.values()) for each in same}
+        asked = StoreNearness(collection, payloads, rows, above=above, where=where)
+        return payloads, asked.blocks(), asked.near
+    raise UsageError(
+        f"{collection.name} holds too many pictures to compare all with all, and Euclidean "
+        "distances do not say which are similar; ask a cosine collection: --distance cosine"
+    )
+
+
+def _together(near: Neighbourhood, copy_of: IntVector) -> Iterable[list[_Found]]:
+    """What belongs together: a content with its copies; if there are none, with what it is similar to."""
+    originals = copy_of.tolist()
+    has_copies = {original for row, original in enumerate(originals) if row != original}
+    together: dict[int, list[_Found]] = {}
+    for row, original in enumerate(originals):
+        files, is_proven, head, similarity = near.contents[row], True, original, 1.0
+        if row != original:
+            similarity = near.candidates.similarity(row, original)
+        elif row not in has_copies and len(files) == 1:
+            head, similarity = originals[near.star_of[row]], float(near.similarity[row])
+            is_proven = head == row
+        found = (_Found(picture=each, similarity=similarity, is_proven=is_proven) for each in files)
+        together.setdefault(head, []).extend(found)
+    return together.values()
+
+
+def _group(members: Sequence[_Found], near: Neighbourhood, offers: Offers) -> Group:
+    """`members` are in the order of preference."""
+    order = partial(_preference, near.reference)
+    pairs = zip(order(members[0].picture), order(members[1].picture), KeptBecause, strict=True)
+    because = next((why for one, other, why in pairs if one != other), KeptBecause.PATH)
+    kept = looked_again(members[0].picture)
+    others = [_member(each, kept, near, offers) for each in members[1:]]
+    itself = _Found(picture=kept, similarity=1, is_proven=False)
+    return Group(
+        kept=_member(itself, kept, near, offers),
+        because=because,
+        others=sorted(others, key=lambda each: (list(Match).index(each.match), -each.similarity)),
+    )
+
+
+def _member(found: _Found, kept: PictureFile, near: Neighbourhood, offers: Offers) -> Member:
+    is_kept = found.picture is kept
+    picture = kept if is_kept else looked_again(found.picture)
+    match = Match.SIMILAR
+    if picture.payload.sha256 == kept.payload.sha256:
+        match = Match.IDENTICAL
+    elif found.is_proven:
+        match = Match.NEAR_DUPLICATE
+    is_offered = match is not Match.SIMILAR and not is_kept
+    is_redundant, frees = offers.offer(picture, kept) if is_offered else (False, 0)
+    return Member(
+        payload=picture.payload,
+        file=picture.file,
+        state=picture.state,
+        similarity=found.similarity,
+        match=match,
+        is_redundant=is_redundant,
+        frees=frees,
+        reference=near.reference.holding(picture.payload),
+    )

@@ -1,0 +1,251 @@
+"""Two pictures, looked at by the networks of collections: what their similarity is made of."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from lookalike_core.cli.console import Reporter
+from lookalike_core.errors import ManifestError, PictureError, SkipReason, UsageError
+from lookalike_core.images.decoding import Pixels, decode, decode_small
+from lookalike_core.images.open_image import opened, sha256_of
+from lookalike_core.images.thumbnails import Thumbnail, encoded
+from lookalike_core.models.backbones import Pooling, backbone_named
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.models.manifest import CollectionManifest, Distance, collection_name
+from lookalike_core.settings import Settings
+from lookalike_core.stores.points import FloatVector
+from lookalike_core.stores.protocol import Collection
+from lookalike_exporter import ready_model, unpooled_model
+
+from lookalike_search.analysis.attribution import Explanation, Features, agreement, explain
+from lookalike_search.asking.examples import require_unchanged, stdin_stream
+from lookalike_search.asking.query_sources import Source, find_sources, known_payload
+
+EDGE = 640
+"""Pixels of the longer side of a picture as it is shown."""
+
+QUALITY = 75
+
+LEAST_AGREEMENT = 0.99
+"""Cosine between a stored vector and the same image's vector here, below which they are two images' vectors.
+
+Emulated bfloat16 stays above 0.9997 in fp32 graphs and above 0.9994 in int8 ones (benchmarks/README.md)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenPicture:
+    """A picture as it was named, as the networks see it, and as it is shown: whole, upright and smaller.
+
+    `stored` maps the name of each collection that holds it to the vector there, float32 `[D]`.
+    """
+
+    name: str
+    pixels: Pixels
+    shown: Thumbnail
+    stored: Mapping[str, FloatVector] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedVector:
+    """The vector float32 `[D]` by which a search compares an image: stored, or computed here.
+
+    `agreement` is its cosine to the sum of the cells, which are computed here.
+    """
+
+    vector: FloatVector
+    is_stored: bool
+    agreement: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """What the network of one collection makes of two pictures; `provider` is what it ran on here.
+
+    What it ran on when the collection was filled is in the manifest.
+    """
+
+    collection: str
+    manifest: CollectionManifest
+    provider: str
+    explanation: Explanation
+    query: ComparedVector
+    neighbour: ComparedVector
+
+    @property
+    def compared(self) -> tuple[ComparedVector, ComparedVector]:
+        """The two vectors, the query's first."""
+        return self.query, self.neighbour
+
+    @property
+    def score(self) -> float:
+        """What a search with the query shows for the neighbour: cosine similarity, or Euclidean distance."""
+        if self.manifest.distance is Distance.COSINE:
+            return self.explanation.cosine
+        one, other = (each.vector.astype(np.float64) for each in self.compared)
+        return float(np.linalg.norm(one - other))
+
+    @property
+    def agreement(self) -> float:
+        """The lower cosine between a vector that is compared and the cells that it is explained by."""
+        return min(each.agreement for each in self.compared)
+
+
+def see(
+    name: str, collections: Sequence[Collection], *, max_pixels: int, is_neighbour: bool = False
+) -> SeenPicture:
+    """Reads a picture for networks and for people: a file, `-`, or an indexed one that has its file still.
+
+    The stored vectors are those by which a search compares it. It embeds a file that it is asked with anew,
+    and so a file in an ingested folder has stored ones as a neighbour only.
+
+    Raises:
+        PictureError: it is nothing of that, cannot be read, or is indexed and was changed since.
+        UsageError: it is a folder, or several datasets have it.
+    """
+    found = find_sources(name, collections)
+    if len(found) != 1 or (found[0].file is not None and found[0].name != name):
+        raise UsageError(f"{name} is a folder; name one picture")
+    [source] = found
+    if source.problem is not None:
+        raise source.problem
+    if source.payloads and source.file is None:
+        raise PictureError(
+            f"{name} is indexed, and where its file lies is not known; name the file itself",
+            reason=SkipReason.VANISHED,
+        )
+    with nullcontext(stdin_stream()) if source.file is None else opened(source.file) as stream:
+        sha256 = sha256_of(stream)
+        require_unchanged(source, sha256)
+        pixels = decode(stream, name, max_pixels=max_pixels).pixels
+        small = decode_small(stream, name, edge=EDGE, max_pixels=max_pixels)
+    return SeenPicture(
+        name=name,
+        pixels=pixels,
+        shown=encoded(np.asarray(small), quality=QUALITY),
+        stored=_stored_vectors(source, sha256, collections, is_neighbour=is_neighbour),
+    )
+
+
+def explanation_by(
+    manifest: CollectionManifest,
+    name: str,
+    query: SeenPicture,
+    neighbour: SeenPicture,
+    *,
+    settings: Settings,
+    reporter: Reporter,
+) -> Explained:
+    """Takes two pictures' cosine similarity apart, by the network of the collection of this name.
+
+    Raises:
+        UsageError: the collection's vectors are no averages over cells.
+        ManifestError, WeightsError: its model cannot be had any more, or a stored vector is not its own.
+        PictureError: the network sees nothing in one of them.
+    """
+    require_average(name, manifest)
+    model = unpooled_model(manifest, settings=settings, reporter=reporter)
+    embedder = Embedder.as_set(model.path, settings, expected=model.manifest, pictures=2)
+    if embedder.notice:
+        reporter.say(embedder.notice)
+    pictures = (query, neighbour)
+    one, other = (_features(embedder, model.shape, picture) for picture in pictures)
+    vectors = _compared_vectors(name, manifest, pictures, settings, reporter)
+    explanation = explain(one, other, query_vector=vectors[0], neighbour_vector=vectors[1])
+    compared = [
+        ComparedVector(vector=vector, is_stored=name in picture.stored, agreement=agreement(cells, vector))
+        for picture, vector, cells in zip(pictures, vectors, (one, other), strict=True)
+    ]
+    for picture, found in zip(pictures, compared, strict=True):
+        _require_agreement(name, picture, found)
+    return Explained(
+        collection=name,
+        manifest=manifest,
+        provider=embedder.provider,
+        explanation=explanation,
+        query=compared[0],
+        neighbour=compared[1],
+    )
+
+
+def require_average(name: str, manifest: CollectionManifest) -> None:
+    """Refuses what is no sum over pairs of cells.
+
+    Raises:
+        UsageError: the collection's vectors were not pooled, or not by their mean.
+    """
+    identity = manifest.identity
+    if identity.head is not None:
+        plain = collection_name(
+            replace(identity, head=None), manifest.distance, official=manifest.weights.official
+        )
+        raise UsageError(
+            f"{name} cannot be explained cell by cell: its head takes a mean off before it compares, "
+            f"which is no sum over cells. Explain by the network without the head: --collection {plain}"
+        )
+    why = {
+        Pooling.MAX: "keep each channel's largest value, and say nothing of the other cells",
+        Pooling.FLATTEN: "compare each cell with the one at the same place alone",
+        Pooling.NONE: f"come out of {identity.layer}, which has mixed all cells",
+    }.get(identity.pooling)
+    if why is not None:
+        short = backbone_named(identity.backbone).short_name
+        raise UsageError(
+            f"{name} cannot be explained cell by cell: its vectors {why}. Only average pooling makes a "
+            f"similarity the sum of its cells; ingest with: --backbone {short} --pooling avg"
+        )
+
+
+def _features(embedder: Embedder, shape: tuple[int, int, int], picture: SeenPicture) -> Features:
+    """Float32 `[H, W, C]`, at least one of which is not zero."""
+    features = embedder.embed_one(picture.pixels).reshape(shape)
+    if not (np.isfinite(features).all() and features.sum(axis=(0, 1)).any()):
+        raise PictureError(f"the network sees nothing in {picture.name}", reason=SkipReason.NO_EMBEDDING)
+    return features
+
+
+def _stored_vectors(
+    source: Source, sha256: str, collections: Sequence[Collection], *, is_neighbour: bool
+) -> dict[str, FloatVector]:
+    """Of each collection that holds these bytes under the name that was asked for."""
+    id_ = source.id
+    if id_ is None and is_neighbour and source.file is not None:
+        known = known_payload(source.file, sha256, collections)
+        id_ = known.id if known is not None else None
+    if id_ is None:
+        return {}
+    return {
+        collection.name: vector
+        for collection in collections
+        if (payload := collection.payloads([id_]).get(id_)) is not None
+        and payload.sha256 == sha256
+        and (vector := collection.vectors([id_]).get(id_)) is not None
+    }
+
+
+def _compared_vectors(
+    name: str,
+    manifest: CollectionManifest,
+    pictures: Sequence[SeenPicture],
+    settings: Settings,
+    reporter: Reporter,
+) -> list[FloatVector]:
+    """By which a search compares the images; those not stored are made as it makes them."""
+    vectors = [picture.stored.get(name) for picture in pictures]
+    if all(vector is not None for vector in vectors):
+        return [vector for vector in vectors if vector is not None]
+    model = ready_model(manifest, settings=settings, reporter=reporter)
+    embedder = Embedder.as_set(model.path, settings, expected=model.manifest, pictures=len(pictures))
+    return [
+        embedder.embed_one(picture.pixels) if vector is None else vector
+        for picture, vector in zip(pictures, vectors, strict=True)
+    ]
+
+
+def _require_agreement(name: str, picture: SeenPicture, compared: ComparedVector) -> None:
+    if compared.is_stored and compared.agreement < LEAST_AGREEMENT:
+        raise ManifestError(
+            f"the vector of {picture.name} in {name} is not what its model gives for that image here (cosine "
+            f"{compared.agreement:.4f}; between execution providers it is at least {LEAST_AGREEMENT}); "
+            f"make the collection anew with: ingest rebuild {name}"
+        )

@@ -1,0 +1,144 @@
+"""What has become of the files of indexed pictures, and which of them could go. Nothing is written."""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from lookalike_core.errors import PictureError, UsageError
+from lookalike_core.images.open_image import opened, sha256_of
+from lookalike_core.models.manifest import CollectionManifest
+from lookalike_core.stores.points import Payload
+
+from lookalike_search.collection_choice import file_of
+
+
+class FileState(StrEnum):
+    """What has become of a file since it was ingested."""
+
+    PRESENT = "present"
+    CHANGED = "changed"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureFile:
+    """A payload and what its file is now; `status` is that of the file itself, behind links."""
+
+    payload: Payload
+    file: Path | None
+    state: FileState
+    status: os.stat_result | None
+
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """Of the file behind all names and links."""
+        return (self.status.st_dev, self.status.st_ino) if self.status else None
+
+
+def looked_at(payload: Payload, manifest: CollectionManifest) -> PictureFile:
+    """At first sight, without reading it: present where there is a file of the same size."""
+    return _seen(payload, file_of(manifest, payload.dataset, payload.path))
+
+
+def looked_again(picture: PictureFile) -> PictureFile:
+    """What has become of it meanwhile, as `verified` has it."""
+    return verified(_seen(picture.payload, picture.file))
+
+
+def _seen(payload: Payload, file: Path | None) -> PictureFile:
+    try:
+        status = file.stat() if file else None
+    except (OSError, ValueError):
+        status = None
+    if status is None:
+        state = FileState.GONE
+    else:
+        is_same = stat.S_ISREG(status.st_mode) and status.st_size == payload.bytes
+        state = FileState.PRESENT if is_same else FileState.CHANGED
+    return PictureFile(payload=payload, file=file, state=state, status=status)
+
+
+def verified(picture: PictureFile) -> PictureFile:
+    """At a closer look, as `ingest run` has it: by time of change and, where that differs, by its bytes."""
+    file, status, payload = picture.file, picture.status, picture.payload
+    if picture.state is not FileState.PRESENT or file is None or status is None:
+        return picture
+    if status.st_mtime_ns == payload.mtime_ns:
+        return picture
+    try:
+        with opened(file) as stream:
+            is_same = sha256_of(stream) == payload.sha256
+    except PictureError:
+        is_same = False
+    return picture if is_same else replace(picture, state=FileState.CHANGED)
+
+
+class ReferenceFolders:
+    """Folders whose files are to be kept before others, and are never offered; by default there are none."""
+
+    def __init__(self, folders: Sequence[Path] = (), manifest: CollectionManifest | None = None) -> None:
+        """Takes folders that hold files of a collection, by whatever names and links.
+
+        Raises:
+            UsageError: a folder is none, or no dataset of the collection lies in it or around it.
+        """
+        roots = manifest.datasets if manifest else {}
+        self._roots = {name: os.path.realpath(root) for name, root in roots.items()}
+        self._folders = [self._real(folder) for folder in folders]
+        self._shown = dict(zip(self._folders, folders, strict=True))
+
+    def holding(self, payload: Payload) -> Path | None:
+        """The folder, as it was named, that an image lies in."""
+        if not self._folders or payload.dataset not in self._roots:
+            return None
+        file = os.path.join(self._roots[payload.dataset], payload.path)  # noqa: PTH118 - of a million files
+        return next((self._shown[each] for each in self._folders if _is_within(file, each)), None)
+
+    def __contains__(self, picture: PictureFile) -> bool:
+        return self.holding(picture.payload) is not None
+
+    def _real(self, folder: Path) -> str:
+        real = os.path.realpath(folder)
+        if not Path(real).is_dir():
+            raise UsageError(f"--keep-in: {folder} is no folder that is there")
+        if not any(_is_within(root, real) or _is_within(real, root) for root in self._roots.values()):
+            there = ", ".join(self._roots.values()) or "none"
+            raise UsageError(f"--keep-in: {folder} is not in the folder of a dataset; those are: {there}")
+        return real
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+class Offers:
+    """Which files could be deleted, over all groups: none that is kept somewhere, and none twice."""
+
+    def __init__(self, kept: Iterable[PictureFile], reference: ReferenceFolders) -> None:
+        self._kept = {picture.identity for picture in kept}
+        self._reference = reference
+        self._paths: set[Path] = set()
+        self._links: Counter[tuple[int, int] | None] = Counter()
+
+    def offer(self, picture: PictureFile, kept: PictureFile) -> tuple[bool, int]:
+        """Whether a picture's file could go for the sake of another, and how many bytes that frees.
+
+        The bytes of a file with several names (hard links) are freed with the last of them, and a symbolic
+        link frees none.
+        """
+        file, status = picture.file, picture.status
+        is_whole = picture.state is FileState.PRESENT and kept.state is FileState.PRESENT
+        if not is_whole or file is None or status is None:
+            return False, 0
+        if picture.identity in self._kept or file in self._paths or picture in self._reference:
+            return False, 0
+        self._paths.add(file)
+        if file.is_symlink():
+            return True, 0
+        self._links[picture.identity] += 1
+        is_last = self._links[picture.identity] == status.st_nlink
+        return True, status.st_size if is_last else 0

@@ -1,0 +1,137 @@
+"""What the embedding finds near is decoded and proven on the pixels: which image is a copy of which."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from lookalike_core.cpu_count import cores
+from lookalike_core.errors import PictureError
+from lookalike_core.images.decoding import decode_whole
+from lookalike_core.images.open_image import opened
+from lookalike_core.images.whole_image import Pixels, WholeImage
+from lookalike_core.neighbours.brute_force import IntVector
+from lookalike_core.prefetch import map_ahead
+
+from lookalike_search.analysis.copy_candidates import Candidates
+from lookalike_search.analysis.file_state import FileState, PictureFile, looked_again
+from lookalike_search.analysis.pixel_proof import EDGE, coarse, has_same_proportions, is_copy, most_alike
+
+MOST_TRIES = 32
+"""So many of an image's candidates are compared whole, those that look most like it when coarse."""
+
+HELD_BYTES = 256 * 2**20
+"""Decoded images that all threads together hold for further comparisons; more are decoded again."""
+
+
+def prove_copies(
+    files: Sequence[PictureFile],
+    candidates: Candidates,
+    clusters: Iterable[IntVector],
+    *,
+    on_done: Callable[[int], None] = lambda _: None,
+) -> IntVector:
+    """Which row each row is proven to be a copy of, int64 `[N]`; of itself where of none.
+
+    Rows are in the order in which they are to be kept, so that a copy is one of an earlier row, which is no
+    copy itself. A file that cannot be decoded, or is not as it was ingested, proves nothing. The clusters of
+    candidates are worked on in threads; each image of one is decoded once as a rule.
+    """
+    copy_of = np.arange(len(files), dtype=np.int64)
+    threads = min(32, cores() + 1)
+    prove = partial(_prove_cluster, files, candidates, HELD_BYTES // threads)
+    for rows, found in map_ahead(prove, iter(clusters), ahead=2 * threads, workers=threads):
+        copy_of[rows] = found
+        on_done(len(rows))
+    return copy_of
+
+
+def _prove_cluster(
+    files: Sequence[PictureFile], candidates: Candidates, held_bytes: int, rows: IntVector
+) -> tuple[IntVector, IntVector]:
+    originals = _Originals(files, held_bytes)
+    copy_of = rows.copy()
+    for place, row in enumerate(rows.tolist()):
+        image = read_whole(files[row])
+        if image is None:
+            continue
+        seen = coarse(image)
+        found = originals.original_of(row, image, seen, candidates.before(row))
+        if found is None:
+            originals.add(row, image, seen)
+        else:
+            copy_of[place] = found
+    return rows, copy_of
+
+
+def read_whole(picture: PictureFile) -> WholeImage | None:
+    """The image of a file that is as it was ingested and can be decoded; else None."""
+    checked = looked_again(picture)
+    if checked.state is not FileState.PRESENT or checked.file is None:
+        return None
+    try:
+        with opened(checked.file) as stream:
+            return decode_whole(stream, str(checked.file), edge=EDGE)
+    except PictureError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    image: WholeImage
+    size: int
+
+
+class _Originals:
+    """The images of a cluster that are no copies so far: coarse all of them, whole those used last."""
+
+    def __init__(self, files: Sequence[PictureFile], held_bytes: int) -> None:
+        self._files = files
+        self._coarse: dict[int, Pixels] = {}
+        self._whole: OrderedDict[int, _Held] = OrderedDict()
+        self._room = held_bytes
+
+    def add(self, row: int, image: WholeImage, seen: Pixels) -> None:
+        """Has the image among those that others are compared with."""
+        self._coarse[row] = seen
+        self._hold(row, image)
+
+    def original_of(self, row: int, image: WholeImage, seen: Pixels, rows: IntVector) -> int | None:
+        """The first of the rows that an image is a copy of, those that look most like it first."""
+        size = _shown(self._files[row])
+        known: list[int] = [
+            each
+            for each in rows.tolist()
+            if each in self._coarse and has_same_proportions(_shown(self._files[each]), size)
+        ]
+        if not known:
+            return None
+        likely = most_alike(image, seen, np.stack([self._coarse[each] for each in known]))
+        for place in likely[:MOST_TRIES].tolist():
+            earlier: int = known[place]
+            original = self._get(earlier)
+            if original is not None and is_copy(original, image):
+                return earlier
+        return None
+
+    def _get(self, row: int) -> WholeImage | None:
+        if row in self._whole:
+            self._whole.move_to_end(row)
+            return self._whole[row].image
+        image = read_whole(self._files[row])
+        if image is not None:
+            self._hold(row, image)
+        return image
+
+    def _hold(self, row: int, image: WholeImage) -> None:
+        size = image.pixels.nbytes + (0 if image.alpha is None else image.alpha.nbytes)
+        self._whole[row] = _Held(image, size)
+        self._room -= size
+        while self._room < 0 and len(self._whole) > 1:
+            _, oldest = self._whole.popitem(last=False)
+            self._room += oldest.size
+
+
+def _shown(picture: PictureFile) -> tuple[int, int]:
+    return picture.payload.width, picture.payload.height

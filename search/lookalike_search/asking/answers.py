@@ -1,0 +1,111 @@
+"""What a search is told and what it answers: the records that tables, JSON and pages are made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.neighbours.vote import Verdict, VoteRule
+from lookalike_core.stores.points import Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryOptions:
+    """How to search: `class_name=""` asks for pictures without a class. `k` neighbours vote by `vote`.
+
+    `fusion` is how several networks become one ranking; one alone needs none.
+    """
+
+    limit: int = 10
+    class_name: str | None = None
+    dataset: str | None = None
+    exact: bool = False
+    include_self: bool = False
+    max_pixels: int = MAX_PIXELS
+    vote: VoteRule = VoteRule.NEARER_TIES
+    k: int = 10
+    fusion: FusionRule = FusionRule.RRF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placing:
+    """Where one network puts a neighbour: Qdrant's own score there, and the rank.
+
+    `rank` is None where the picture is not among the network's candidates.
+    """
+
+    rank: int | None
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """One hit, `rank` from 1. `file` is where the picture lies, as far as the collection knows.
+
+    `score` is Qdrant's own (cosine similarity, or Euclidean distance), of a fused answer the fused one, of
+    which the higher is nearer. `placings` says for each collection of a fused answer where the neighbour
+    stands there, None where it is not in it; empty for a single collection. `chance` is the chance that it
+    has the query's class, 0 to 1, None where nothing is known of that.
+    """
+
+    rank: int
+    score: float
+    payload: Payload
+    file: Path | None
+    placings: Mapping[str, Placing | None] = field(default_factory=dict)
+    chance: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """The neighbours of one picture, best first, and what follows from them.
+
+    `verdict` is the class that they vote for; None where none has one, where one class alone was searched, or
+    where the picture is `unlike_anything` that is indexed. `verdict_chance` is the chance that it is right, 0
+    to 1. That and whether it is unlike anything are None where no calibration says so.
+    """
+
+    hits: Sequence[Neighbour]
+    verdict: Verdict | None
+    verdict_chance: float | None = None
+    unlike_anything: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What was found for one picture, as in `Findings`, and what each step took in milliseconds.
+
+    `query` is its name as it was asked for, `file` where it lies, if it does (standard input does not), and
+    `indexed` what is known of it where it is in the collection with the bytes that it has. `positives` and
+    `negatives` are the names of the other examples. `provider` is what embedded it, None where every vector
+    was known.
+    """
+
+    query: str
+    file: Path | None
+    indexed: Payload | None
+    hits: Sequence[Neighbour]
+    verdict: Verdict | None
+    provider: str | None
+    load_ms: float
+    embed_ms: float
+    search_ms: float
+    positives: Sequence[str] = ()
+    negatives: Sequence[str] = ()
+    verdict_chance: float | None = None
+    unlike_anything: bool | None = None
+
+    @property
+    def class_name(self) -> str | None:
+        """The query's own class, where it is known."""
+        return self.indexed.class_name if self.indexed else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """A query that could not be read, with what was said of it."""
+
+    query: str
+    file: Path | None
+    problem: str

@@ -1,0 +1,233 @@
+"""Pictures to ask with, as vectors: read once, embedded by each network, and several made one."""
+
+import io
+import sys
+import time
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.images.decoding import Pixels, decode
+from lookalike_core.images.open_image import opened, read_piped, sha256_of
+from lookalike_core.models.embedder import BATCH_SIZE
+from lookalike_core.models.manifest import Distance
+from lookalike_core.prefetch import map_ahead
+from lookalike_core.stores.points import FloatVector, Payload
+
+from lookalike_search.asking.query_sources import Source, known_payload
+from lookalike_search.asking.searched_collection import Network, milliseconds_since
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A picture to ask with: `vectors` holds one float32 `[D]` for each network.
+
+    `sha256` are the hashes of its bytes, of which stale collections may know several. `indexed` is what is
+    known of it. `provider` is what embedded it, None where all vectors were stored. `embed_ms` is what
+    reading and embedding took: its share, where several were embedded together.
+    """
+
+    name: str
+    file: Path | None
+    sha256: frozenset[str]
+    indexed: Payload | None
+    vectors: Sequence[FloatVector]
+    provider: str | None
+    embed_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleSet:
+    """Examples that go with every query, and by which `names` they were asked for."""
+
+    names: Sequence[str] = ()
+    examples: Sequence[Example] = ()
+
+
+NO_EXAMPLES = ExampleSet()
+
+
+def read_examples(
+    sources: Iterable[Source], networks: Sequence[Network], *, max_pixels: int
+) -> Generator[Example | PictureError, None, None]:
+    """One for each source, in their order, or what is wrong with it.
+
+    Of an indexed picture the stored vectors; of any other one the file, decoded once for all networks.
+    Threads read ahead, and several pictures at a time are embedded.
+    """
+    drafts = (_draft(source, networks) for source in sources)
+    with closing(map_ahead(partial(_read, max_pixels=max_pixels), drafts, ahead=2 * BATCH_SIZE)) as read:
+        while True:
+            started, loaded = time.perf_counter(), sum(network.load_ms for network in networks)
+            if not (together := list(islice(read, BATCH_SIZE))):
+                return
+            vectors = _embedded(together, networks)
+            loading_ms = sum(network.load_ms for network in networks) - loaded
+            each_ms = (milliseconds_since(started) - loading_ms) / len(together)
+            for draft, known in zip(together, vectors, strict=True):
+                yield _example(draft, known, networks, each_ms)
+
+
+def combined(
+    positives: Sequence[FloatVector], negatives: Sequence[FloatVector], distance: Distance
+) -> FloatVector | None:
+    """One vector float32 `[D]` to search with for several, each `[D]`; None where nothing is left of them.
+
+    The mean of the positive ones; with negative ones twice that less the mean of those, as Qdrant's
+    recommendation by the average vector has it (https://qdrant.tech/documentation/concepts/explore/). For
+    cosine each is brought to length 1 first. What is shorter than a millionth of what went in is nothing
+    but rounding.
+    """
+    if len(positives) == 1 and not negatives:
+        return positives[0]
+    mean = _mean(positives, distance)
+    vector = 2 * mean - _mean(negatives, distance) if negatives else mean
+    longest = max(_length(each, distance) for each in [*positives, *negatives])
+    if np.linalg.norm(vector) <= _ROUNDING * longest:
+        return None
+    return np.asarray(vector, dtype=np.float32)
+
+
+_ROUNDING = 1e-6
+
+
+def _mean(vectors: Sequence[FloatVector], distance: Distance) -> np.ndarray:
+    total = np.zeros(len(vectors[0]))
+    for vector in vectors:
+        exact = vector.astype(np.float64)
+        total += exact / np.linalg.norm(exact) if distance is Distance.COSINE else exact
+    return total / len(vectors)
+
+
+def _length(vector: FloatVector, distance: Distance) -> float:
+    return 1.0 if distance is Distance.COSINE else float(np.linalg.norm(vector.astype(np.float64)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A picture on its way to its vectors: `stored` holds those that need not be made, None for others.
+
+    `stream` opens its bytes, where anybody knows where they are; `pixels` are there once they were needed.
+    """
+
+    source: Source
+    stored: Sequence[FloatVector | None]
+    stream: AbstractContextManager[BinaryIO] | None = None
+    sha256: str | None = None
+    pixels: Pixels | None = None
+    problem: PictureError | None = None
+
+
+def _draft(source: Source, networks: Sequence[Network]) -> _Draft:
+    """What is known before a file is read; standard input is read here, where that can be interrupted."""
+    if source.problem is not None:
+        return _Draft(source=source, stored=[], problem=source.problem)
+    stored = [network.stored(source.id) if source.id else None for network in networks]
+    if source.file is not None:
+        return _Draft(source=source, stored=stored, stream=opened(source.file))
+    if source.payloads:
+        return _Draft(source=source, stored=stored)
+    try:
+        return _Draft(source=source, stored=stored, stream=nullcontext(stdin_stream()))
+    except PictureError as error:
+        return _Draft(source=source, stored=stored, problem=error)
+
+
+def _read(draft: _Draft, *, max_pixels: int) -> _Draft:
+    """With its pixels, where a network has to see it."""
+    if draft.problem is not None or all(vector is not None for vector in draft.stored):
+        return draft
+    read = _indexed_pixels if draft.source.payloads else _pixels
+    try:
+        sha256, pixels = read(draft, max_pixels)
+    except PictureError as error:
+        return replace(draft, problem=error)
+    return replace(draft, sha256=sha256, pixels=pixels)
+
+
+def _pixels(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
+    """The SHA-256 and the pixels of a picture."""
+    if draft.stream is None:
+        raise PictureError("nobody knows where that lies", reason=SkipReason.VANISHED)
+    with draft.stream as stream:
+        return sha256_of(stream), decode(stream, draft.source.name, max_pixels=max_pixels).pixels
+
+
+def _indexed_pixels(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
+    """Of a picture that not every collection has, for the networks that have to see it."""
+    try:
+        sha256, pixels = _pixels(draft, max_pixels)
+    except PictureError as error:
+        raise PictureError(
+            f"{draft.source.name} is not in every collection, and its file cannot be read: {error}",
+            reason=error.reason,
+        ) from error
+    require_unchanged(draft.source, sha256)
+    return sha256, pixels
+
+
+def _embedded(drafts: Sequence[_Draft], networks: Sequence[Network]) -> list[list[FloatVector | None]]:
+    """For each draft a vector of each network: stored, made now, or None where it sees nothing."""
+    vectors = [list(draft.stored) for draft in drafts]
+    for i, network in enumerate(networks):
+        missing = {
+            row: draft.pixels
+            for row, draft in enumerate(drafts)
+            if draft.pixels is not None and draft.stored[i] is None
+        }
+        if missing:
+            for row, vector in zip(missing, network.embedded(list(missing.values())), strict=True):
+                vectors[row][i] = vector
+    return vectors
+
+
+def _example(
+    draft: _Draft, vectors: Sequence[FloatVector | None], networks: Sequence[Network], embed_ms: float
+) -> Example | PictureError:
+    source = draft.source
+    if draft.problem is not None:
+        return draft.problem
+    known = [vector for vector in vectors if vector is not None]
+    if len(known) < len(vectors):
+        return PictureError(f"the network sees nothing in {source.name}", reason=SkipReason.NO_EMBEDDING)
+    indexed = next(iter(source.payloads), None)
+    if indexed is None and source.file is not None and draft.sha256 is not None:
+        indexed = known_payload(source.file, draft.sha256, [network.collection for network in networks])
+    hashes = {payload.sha256 for payload in source.payloads} | ({draft.sha256} if draft.sha256 else set())
+    used = (network for network, vector in zip(networks, draft.stored, strict=True) if vector is None)
+    return Example(
+        name=source.name,
+        file=source.file,
+        sha256=frozenset(hashes),
+        indexed=indexed,
+        vectors=known,
+        provider=next((network.provider for network in used), None),
+        embed_ms=embed_ms,
+    )
+
+
+def require_unchanged(source: Source, sha256: str) -> None:
+    """Refuses what lies in an indexed picture's file now where that is another picture.
+
+    `sha256` is of the bytes that were read; what is no indexed picture cannot have changed.
+
+    Raises:
+        PictureError: a collection was made of other bytes.
+    """
+    if any(payload.sha256 != sha256 for payload in source.payloads):
+        raise PictureError(
+            f"{source.file} has changed since it was ingested; bring its collections up to date with: "
+            "ingest run DIR",
+            reason=SkipReason.UNREADABLE,
+        )
+
+
+def stdin_stream() -> BinaryIO:
+    """All of standard input as a stream that can be read again and again; nothing where it is closed."""
+    return read_piped(sys.stdin.buffer) if sys.stdin is not None else io.BytesIO()

@@ -1,0 +1,194 @@
+"""Several networks are asked about one picture, and their neighbours become one ranking."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from lookalike_core.errors import UsageError
+from lookalike_core.models.manifest import CollectionManifest, Distance
+from lookalike_core.neighbours.rank_fusion import (
+    CANDIDATES,
+    Chance,
+    FloatMatrix,
+    FusionRule,
+    fused,
+    ranks,
+    vote_unit,
+)
+from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
+from lookalike_core.stores.points import FloatVector, Payload, PointFilter
+
+from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions
+from lookalike_search.asking.searched_collection import Network
+from lookalike_search.collection_choice import file_of
+
+
+def check_fusion(networks: Sequence[Network], options: QueryOptions) -> None:
+    """Says before anything is asked that networks cannot be fused as the options want it.
+
+    Raises:
+        UsageError: a calibration is missing, or is stale.
+    """
+    if len(networks) > 1 and options.fusion is FusionRule.CALIBRATED:
+        _chances(networks)
+
+
+def _chances(networks: Sequence[Network]) -> list[Chance]:
+    """For each network what turns similarities (Euclidean distances negated) into chances."""
+    missing = [network.name for network in networks if network.calibration is None]
+    if missing:
+        command = " ".join(["search calibrate", *(f"--collection {name}" for name in missing)])
+        raise UsageError(f"--fusion calibrated needs collections that are calibrated; run: {command}")
+    return [network.calibration.candidate_chance for network in networks if network.calibration is not None]
+
+
+def fused_neighbours(
+    networks: Sequence[Network], vectors: Sequence[FloatVector], where: PointFilter, options: QueryOptions
+) -> tuple[list[Neighbour], Verdict | None]:
+    """The neighbours by the fused score, best first, and what they vote for.
+
+    Candidates are the 100 nearest of each network, however many are asked for: what else is found comes
+    behind them. One that a network did not find is looked up there and compared exactly. `vectors` holds one
+    float32 `[D]` for each network.
+    """
+    asking = _Asking(networks=networks, vectors=vectors, options=options)
+    request = _Request(where=where, limit=max(CANDIDATES, options.limit, options.k))
+    neighbours = asking.neighbours([request])
+    return neighbours, _verdict(asking, neighbours, request)
+
+
+def _verdict(asking: "_Asking", neighbours: Sequence[Neighbour], request: "_Request") -> Verdict | None:
+    """By the fused score of the k nearest with a class, which are searched for where they are not all there.
+
+    Where each class' own nearest count, they are searched for, too.
+    """
+    options, where, requests = asking.options, request.where, [request]
+    if options.class_name is not None:
+        return None
+    if wants_voters([each.payload.class_name for each in neighbours], k=options.k):
+        requests.append(replace(request, where=replace(where, labelled=True)))
+        neighbours = asking.neighbours(requests)
+    voters = [each for each in neighbours if each.payload.class_name]
+    if options.vote is VoteRule.NEAREST_CLASS:
+        classes = {each.payload.class_name for each in voters[: options.k]}
+        own = [_Request(where=replace(where, class_name=name), limit=options.k) for name in classes]
+        more = asking.neighbours([*requests, *own])
+        by_class = {name: [each for each in more if each.payload.class_name == name] for name in classes}
+        nearest = [each for found in by_class.values() for each in found[: options.k]]
+        voters = sorted(nearest, key=lambda each: each.rank)
+    unit = vote_unit(options.fusion, networks=len(asking.networks))
+    return vote(
+        [each.payload.class_name or "" for each in voters],
+        [each.score * unit for each in voters],
+        rule=options.vote,
+        k=options.k,
+        higher_is_nearer=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """What each network is asked for."""
+
+    where: PointFilter
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asking:
+    """One query: what is the same whatever is asked for."""
+
+    networks: Sequence[Network]
+    vectors: Sequence[FloatVector]
+    options: QueryOptions
+
+    def neighbours(self, requests: Sequence[_Request]) -> list[Neighbour]:
+        """All that the requests find in any network, by the fused score; candidates come first."""
+        found = self._found(requests)
+        manifests = [network.manifest for network in self.networks]
+        rule = self.options.fusion
+        chances = _chances(self.networks) if rule is FusionRule.CALIBRATED else ()
+        scores = fused(found.similarities, rule, chances=chances, depth=CANDIDATES)[0]
+        places = [ranks(similarity, CANDIDATES)[0] for similarity in found.similarities]
+        order = [int(row) for row in np.argsort(-scores, kind="stable") if scores[row] > -np.inf]
+        return [
+            Neighbour(
+                rank=rank,
+                score=float(scores[row]),
+                payload=found.payloads[row],
+                file=_file(manifests, found.payloads[row]),
+                placings={
+                    network.name: _placing(network, float(similarity[0, row]), float(place[row]))
+                    for network, similarity, place in zip(
+                        self.networks, found.similarities, places, strict=True
+                    )
+                },
+            )
+            for rank, row in enumerate(order, start=1)
+        ]
+
+    def _found(self, requests: Sequence[_Request]) -> "_Found":
+        payloads: dict[str, Payload] = {}
+        nearness: list[dict[str, float]] = []
+        for network, vector in zip(self.networks, self.vectors, strict=True):
+            sign = 1 if network.manifest.distance.higher_is_nearer else -1
+            near: dict[str, float] = {}
+            for request in requests:
+                for hit in network.collection.query(
+                    vector, limit=request.limit, where=request.where, exact=self.options.exact
+                ):
+                    near.setdefault(hit.payload.id, sign * hit.score)
+                    payloads.setdefault(hit.payload.id, hit.payload)
+            nearness.append(near)
+        excluded = requests[0].where.excluded_sha256
+        for network, vector, near in zip(self.networks, self.vectors, nearness, strict=True):
+            missing = [id_ for id_ in payloads if id_ not in near]
+            for start in range(0, len(missing), _AT_ONCE):
+                near.update(_looked_up(network, vector, missing[start : start + _AT_ONCE], excluded))
+        return _Found(
+            payloads=list(payloads.values()),
+            similarities=[np.array([[near.get(id_, np.nan) for id_ in payloads]]) for near in nearness],
+        )
+
+
+_AT_ONCE = 100
+"""Vectors that are read at a time, since they come as Python's numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """M pictures; `similarities` holds a float64 `[1, M]` for each network, as `fused` wants them."""
+
+    payloads: Sequence[Payload]
+    similarities: Sequence[FloatMatrix]
+
+
+def _looked_up(
+    network: Network, vector: FloatVector, ids: Sequence[str], excluded: frozenset[str]
+) -> Mapping[str, float]:
+    """Id -> how near it is, of those that are in this network's collection; -inf where it does not count."""
+    one = vector.astype(np.float64)
+    near = {}
+    for id_, stored in network.collection.vectors(ids).items():
+        other = stored.astype(np.float64)
+        if network.manifest.distance is Distance.COSINE:
+            near[id_] = float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
+        else:
+            near[id_] = -float(np.linalg.norm(one - other))
+    for id_, payload in network.collection.payloads(ids).items():
+        if payload.sha256 in excluded:
+            near[id_] = -np.inf
+    return near
+
+
+def _placing(network: Network, similarity: float, place: float) -> Placing | None:
+    if np.isnan(similarity):
+        return None
+    score = similarity if network.manifest.distance.higher_is_nearer else -similarity
+    return Placing(rank=int(place) if np.isfinite(place) else None, score=score)
+
+
+def _file(manifests: Sequence[CollectionManifest], payload: Payload) -> Path | None:
+    files = (file_of(manifest, payload.dataset, payload.path) for manifest in manifests)
+    return next((file for file in files if file), None)

@@ -1,0 +1,149 @@
+"""An answer of `search query` as a table and as JSON."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lookalike_core.models.calibration_curves import percent
+from lookalike_core.models.manifest import CollectionManifest
+from lookalike_core.text import columns
+
+from lookalike_search.asking.answers import Answer, Neighbour, Placing, QueryOptions
+
+
+def answer_lines(
+    answer: Answer, manifests: Sequence[CollectionManifest], options: QueryOptions
+) -> Iterator[str]:
+    """A title, and plain columns: a path is never cut or wrapped, so that it can be copied and piped."""
+    calibrated = any(hit.chance is not None for hit in answer.hits)
+    heading = _heading(manifests, options, calibrated)
+    yield f"{_asked(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"
+    rows = [_row(hit, manifests, calibrated) for hit in answer.hits]
+    yield from columns([heading, *rows], f"{'>' * (len(heading) - 2)}<")  # last come the class and the path
+    if not answer.hits:
+        yield "no picture fits"
+    if answer.verdict is not None or answer.unlike_anything:
+        yield f"verdict: {_verdict(answer, options)}"
+
+
+def _verdict(answer: Answer, options: QueryOptions) -> str:
+    if answer.verdict is None:
+        return "none; the picture is unlike anything indexed"
+    voters = answer.verdict.voters
+    votes = "1 neighbour's vote" if voters == 1 else f"{voters} neighbours' votes"
+    share = f"{answer.verdict.share:.0%} of {votes} ({options.vote})"
+    right = "" if answer.verdict_chance is None else f", {percent(answer.verdict_chance)} right"
+    return f"{answer.verdict.class_name}, {share}{right}"
+
+
+def _asked(answer: Answer) -> str:
+    """The query, with the other examples as they were named."""
+    parts = [" and ".join([answer.query, *answer.positives]), *answer.negatives]
+    return " and not ".join(parts)
+
+
+def _heading(manifests: Sequence[CollectionManifest], options: QueryOptions, calibrated: bool) -> list[str]:
+    if len(manifests) == 1:
+        chance = ["same class"] if calibrated else []
+        return ["rank", _score_name(manifests[0]), *chance, "class", "path"]
+    names = [manifest.identity.backbone for manifest in manifests]
+    if len(set(names)) < len(names):
+        names = [manifest.collection for manifest in manifests]
+    columns = [
+        column
+        for name, manifest in zip(names, manifests, strict=True)
+        for column in (f"{name} rank", _score_name(manifest))
+    ]
+    return ["rank", options.fusion, *columns, "class", "path"]
+
+
+def _score_name(manifest: CollectionManifest) -> str:
+    return "similarity" if manifest.distance.higher_is_nearer else "distance"
+
+
+def _row(hit: Neighbour, manifests: Sequence[CollectionManifest], calibrated: bool) -> list[str]:
+    """A neighbour's cells; `-` is what is not known: a network's rank, its score, a chance."""
+    cells = [str(hit.rank), f"{hit.score:.4f}"]
+    if calibrated:
+        cells.append("-" if hit.chance is None else percent(hit.chance))
+    if len(manifests) > 1:
+        for placing in hit.placings.values():
+            cells.append(str(placing.rank) if placing and placing.rank else "-")
+            cells.append(f"{placing.score:.4f}" if placing else "-")
+    return [*cells, hit.payload.class_name or "-", hit.payload.path]
+
+
+def answer_json(
+    answer: Answer, manifests: Sequence[CollectionManifest], store: str, options: QueryOptions
+) -> dict[str, Any]:
+    """The documented object; of a fused answer what concerns collections is a list, in their order."""
+    verdict = answer.verdict
+    return {
+        "schema": 1,
+        "query": answer.query,
+        **dict(_examples(answer)),
+        **_spaces(manifests, options),
+        "provider": answer.provider,
+        "store": store,
+        "took_ms": {
+            "load": round(answer.load_ms, 1),
+            "embed": round(answer.embed_ms, 1),
+            "search": round(answer.search_ms, 1),
+        },
+        "verdict": verdict
+        and {
+            "rule": options.vote,
+            "k": options.k,
+            "voters": verdict.voters,
+            "class": verdict.class_name,
+            "share": verdict.share,
+            "chance": answer.verdict_chance,
+        },
+        "unlike_anything": answer.unlike_anything,
+        "hits": [_hit_json(hit) for hit in answer.hits],
+    }
+
+
+def _examples(answer: Answer) -> Iterator[tuple[str, list[str]]]:
+    """Where there are any."""
+    if answer.positives:
+        yield "positives", list(answer.positives)
+    if answer.negatives:
+        yield "negatives", list(answer.negatives)
+
+
+def _spaces(manifests: Sequence[CollectionManifest], options: QueryOptions) -> dict[str, Any]:
+    spaces = [
+        {
+            "collection": manifest.collection,
+            "backbone": manifest.identity.backbone,
+            "layer": manifest.identity.layer,
+            "pooling": manifest.identity.pooling,
+            "distance": manifest.distance,
+        }
+        for manifest in manifests
+    ]
+    if len(spaces) == 1:
+        return spaces[0]
+    return {key: [space[key] for space in spaces] for key in spaces[0]} | {"fusion": options.fusion}
+
+
+def _hit_json(hit: Neighbour) -> dict[str, Any]:
+    payload = hit.payload
+    data: dict[str, Any] = {
+        "rank": hit.rank,
+        "score": hit.score,
+        "chance": hit.chance,
+        "class": payload.class_name,
+        **({"synset": payload.synset} if payload.synset else {}),
+        "dataset": payload.dataset,
+        "path": payload.path,
+        "file": str(hit.file) if hit.file else None,
+        "id": payload.id,
+    }
+    if hit.placings:
+        data["networks"] = {name: _placing_json(placing) for name, placing in hit.placings.items()}
+    return data
+
+
+def _placing_json(placing: Placing | None) -> dict[str, Any] | None:
+    return {"rank": placing.rank, "score": placing.score} if placing else None

@@ -1,0 +1,224 @@
+"""The `search duplicates` command."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from lookalike_core.atomic import named_path
+from lookalike_core.cli.console import Reporter, StderrReporter, Verbose, say, show, show_json, show_path
+from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption
+from lookalike_core.errors import UsageError
+from lookalike_core.outputs import PAGE_SUFFIXES, output_path
+from lookalike_core.stores.points import PointFilter
+from lookalike_core.text import columns
+
+from lookalike_search.analysis.duplicates import (
+    ABOVE,
+    COMPARED_ABOVE,
+    Group,
+    KeptBecause,
+    Match,
+    Member,
+    find_near,
+    prove_groups,
+)
+from lookalike_search.analysis.file_state import FileState
+from lookalike_search.collection_choice import require_dataset
+from lookalike_search.commands.search_options import (
+    BackboneOption,
+    CollectionOption,
+    DatasetOption,
+    DistanceOption,
+    collection_in_use,
+    similarity_option,
+)
+
+
+def duplicates(
+    collection: CollectionOption = None,
+    backbone: BackboneOption = None,
+    distance: DistanceOption = None,
+    above: Annotated[
+        float | None,
+        similarity_option(
+            "--above",
+            "From which cosine similarity on images are compared on their pixels, and shown where that "
+            f"proves nothing; default: {COMPARED_ABOVE} and {ABOVE}. 1: only those of the same bytes.",
+        ),
+    ] = None,
+    keep_in: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep-in",
+            metavar="DIR",
+            help="Keep the copies in this folder before others, and offer none of them; may be repeated.",
+        ),
+    ] = None,
+    dataset: DatasetOption = None,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="Print only the files that could be deleted, a line each.")
+    ] = False,
+    print0: Annotated[
+        bool, typer.Option("--print0", help="The same, each ended by NUL, for xargs -0.")
+    ] = False,
+    html: HtmlOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001 - acts by itself
+) -> None:
+    """Show groups of the same image, and which file to keep; nothing is deleted."""
+    if paths + print0 + as_json > 1:
+        raise UsageError("--paths, --print0 and --json each print something else; take one of them")
+    page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
+    folders = [named_path(each, "--keep-in") for each in keep_in or ()]
+    reporter = StderrReporter()
+    chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
+    with chosen as (_, source):
+        name = source.name
+        reporter.say(f"collection: {name}")
+        require_dataset([source.manifest], dataset)
+        only = PointFilter(dataset=dataset)
+        near = find_near(source, reporter=reporter, above=above, where=only, keep_in=folders)
+    groups = prove_groups(near, reporter=reporter)
+    if paths or print0:
+        _show_paths(groups, "\0" if print0 else "\n")
+    elif as_json:
+        for number, group in enumerate(groups, start=1):
+            show_json(_json(group, number, name))
+    else:
+        for number, group in enumerate(groups, start=1):
+            show(*_lines(group, number))
+        show(_total(groups))
+    _warn_of_changes(groups)
+    if page is not None:
+        _write_page(page, groups, name, ABOVE if above is None else above, reporter)
+
+
+def _write_page(path: Path, groups: Sequence[Group], name: str, above: float, reporter: Reporter) -> None:
+    from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
+
+    report = duplicates_report(groups, collection=name, above=above)
+    write_duplicates_page(path, report, reporter=reporter)
+
+
+def _show_paths(groups: Sequence[Group], end: str) -> None:
+    """As the file system has them: what is not UTF-8 in the names, or in the locale, comes through."""
+    for group in groups:
+        for member in group.redundant:
+            if end in (path := str(member.file)):
+                say(f"left out, for its name has a line break: {path}; use --print0")
+            else:
+                show_path(path, end=end)
+
+
+def _lines(group: Group, number: int) -> Iterator[str]:
+    """Plain columns: a path is never cut or wrapped, so that it can be copied."""
+    yield f"group {number}: {1 + len(group.others)} images{_verdict(group)}"
+    rows = [_row(member, group) for member in (group.kept, *group.others)]
+    yield from (f"  {line}" for line in columns(rows, "<<>>"))
+    yield ""
+
+
+def _verdict(group: Group) -> str:
+    if not group.is_proven:
+        return ", only similar: none is offered"
+    because = "" if group.because is KeptBecause.FOLDER else str(group.because)
+    reference = f"in {group.kept.reference}" if group.kept.reference else ""
+    frees = f"{_size(group.frees)} could go" if group.redundant else "nothing could go"
+    return f", {frees}; kept: {', '.join(filter(None, [reference, because]))}"
+
+
+def _row(member: Member, group: Group) -> tuple[str, str, str, str, str]:
+    payload = member.payload
+    return (
+        _mark(member, group),
+        f"{member.similarity:.4f}",
+        f"{payload.width} x {payload.height}",
+        f"{payload.bytes:,}",
+        str(member.file) if member.file else f"{payload.dataset}: {payload.path}",
+    )
+
+
+_MARKS = {Match.IDENTICAL: "same bytes", Match.NEAR_DUPLICATE: "near-duplicate", Match.SIMILAR: "similar"}
+
+
+def _mark(member: Member, group: Group) -> str:
+    """What an image is to its group, and what stands in the way of deleting it.
+
+    A duplicate that is there and not offered is in a folder to keep, or is the kept file by another name, or
+    one that is offered already.
+    """
+    is_kept = member is group.kept and group.is_proven
+    mark = "keep" if is_kept else _MARKS[member.match if member is not group.kept else Match.SIMILAR]
+    if member.state is not FileState.PRESENT:
+        return f"{mark}, {member.state}"
+    is_duplicate = member is not group.kept and member.match is not Match.SIMILAR
+    if not is_duplicate or member.is_redundant or group.kept.state is not FileState.PRESENT:
+        return mark
+    return f"{mark}, {'in a folder to keep' if member.reference else 'same file as another'}"
+
+
+def _total(groups: Sequence[Group]) -> str:
+    proven = [group for group in groups if group.is_proven]
+    redundant = sum(len(group.redundant) for group in groups)
+    images = sum(1 + len(group.others) for group in proven)
+    similar = sum(member.match is Match.SIMILAR for group in groups for member in group.others)
+    frees = _size(sum(group.frees for group in groups))
+    return (
+        f"groups: {len(proven)}, of {images} images; files that could go: {redundant}, {frees}; "
+        f"only similar: {similar}; nothing was deleted"
+    )
+
+
+def _warn_of_changes(groups: Sequence[Group]) -> None:
+    members = [member for group in groups for member in (group.kept, *group.others)]
+    if stale := sum(member.state is not FileState.PRESENT for member in members):
+        say(
+            f"{stale} of these files are gone, or changed since they were ingested, and are not offered for "
+            "deletion; bring the collection up to date with: ingest run DIR --prune"
+        )
+
+
+def _size(count: int) -> str:
+    from rich.filesize import decimal
+
+    return decimal(count)
+
+
+def _json(group: Group, number: int, collection: str) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "collection": collection,
+        "group": number,
+        "because": group.because,
+        "proven": group.is_proven,
+        "frees": group.frees,
+        "kept": _member_json(group.kept),
+        "others": [
+            _member_json(member)
+            | {
+                "similarity": member.similarity,
+                "match": member.match,
+                "identical": member.is_identical,
+                "redundant": member.is_redundant,
+                "frees": member.frees,
+            }
+            for member in group.others
+        ],
+    }
+
+
+def _member_json(member: Member) -> dict[str, Any]:
+    payload = member.payload
+    return {
+        "dataset": payload.dataset,
+        "path": payload.path,
+        "class": payload.class_name,
+        "file": str(member.file) if member.file else None,
+        "state": member.state,
+        "sha256": payload.sha256,
+        "width": payload.width,
+        "height": payload.height,
+        "bytes": payload.bytes,
+    }

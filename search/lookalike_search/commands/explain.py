@@ -1,0 +1,178 @@
+"""The `search explain` command."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Annotated, Any
+
+import typer
+from lookalike_core.cli.console import StderrReporter, Verbose, show, show_json
+from lookalike_core.cli.options import (
+    HtmlOption,
+    JsonOption,
+    MaxPixelsOption,
+    ProviderOption,
+    RequireGpuOption,
+    StoreOption,
+    ThreadsOption,
+    store_in_use,
+)
+from lookalike_core.errors import UsageError
+from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.models.manifest import Distance
+from lookalike_core.outputs import PAGE_SUFFIXES, output_path
+from lookalike_core.settings import Settings
+from lookalike_core.stores.protocol import Store, opened_together
+
+from lookalike_search.analysis.attribution import FloatMatrix, focus, strongest_pairs
+from lookalike_search.analysis.explanation import Explained, SeenPicture, explanation_by, require_average, see
+from lookalike_search.asking.query_sources import STDIN
+from lookalike_search.collection_choice import choose_both, choose_collection, is_both
+from lookalike_search.commands.search_options import BackbonesOption, CollectionOption, DistanceOption
+
+PAIRS = 5
+
+
+def explain(
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="A picture: a file, -, or an indexed one's path or id.")
+    ],
+    neighbour: Annotated[str, typer.Argument(metavar="NEIGHBOUR", help="Another, named in the same ways.")],
+    collection: CollectionOption = None,
+    backbone: BackbonesOption = None,
+    distance: DistanceOption = None,
+    html: HtmlOption = None,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    provider: ProviderOption = None,
+    threads: ThreadsOption = None,
+    require_gpu: RequireGpuOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001 - acts by itself
+) -> None:
+    """Show where in two pictures their similarity comes from: what each cell adds to it."""
+    page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
+    if query == neighbour == STDIN:
+        raise UsageError("standard input can be read once; name a file for one of the pictures")
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
+    reporter = StderrReporter()
+    with store_in_use(store, settings, reporter) as source:
+        names = _chosen(source, settings, reporter, collection, backbone, distance)
+        manifests = {name: source.manifest(name) for name in names}
+        for name, manifest in manifests.items():
+            require_average(name, manifest)
+        with ExitStack() as stack:
+            opened = opened_together(names, lambda name: stack.enter_context(source.open(name)))
+            one = see(query, opened, max_pixels=max_pixels)
+            other = see(neighbour, opened, max_pixels=max_pixels, is_neighbour=True)
+        label = source.label
+    explained = []
+    for name, manifest in manifests.items():
+        found = explanation_by(manifest, name, one, other, settings=settings, reporter=reporter)
+        reporter.say(f"{name}: its network runs on {found.provider}")
+        explained.append(found)
+        if as_json:
+            show_json(_json(found, one, other, label))
+        else:
+            show(*_lines(found, one, other))
+    if page is not None:
+        from lookalike_search.reports.explanation import write_explanations
+
+        write_explanations(page, (one, other), explained)
+        reporter.say(f"wrote {page}")
+
+
+def _chosen(
+    store: Store,
+    settings: Settings,
+    reporter: StderrReporter,
+    name: str | None,
+    backbone: str | None,
+    distance: Distance | None,
+) -> list[str]:
+    if is_both(backbone):
+        if name is not None:
+            raise UsageError("--collection names one collection; leave --backbone out")
+        return choose_both(store, settings=settings, reporter=reporter, distance=distance)
+    chosen = choose_collection(
+        store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
+    )
+    return [chosen]
+
+
+def _lines(explained: Explained, query: SeenPicture, neighbour: SeenPicture) -> Iterator[str]:
+    explanation, layer = explained.explanation, explained.manifest.identity.layer
+    rows, columns = explanation.query.shape
+    yield f"{query.name} and {neighbour.name} in {explained.collection}"
+    yield f"cosine similarity {explanation.cosine:.4f}, a sum over {rows} x {columns} cells of {layer}"
+    if explained.manifest.distance is Distance.EUCLID:
+        yield (
+            f"(the collection compares by distance, which is {explained.score:.4f}; "
+            "what is taken apart is the cosine similarity)"
+        )
+    yield from _arithmetic_lines(explained)
+    for seen, shares in ((query, explanation.query), (neighbour, explanation.neighbour)):
+        yield ""
+        yield from _share_lines(seen.name, shares, explanation.cosine)
+    yield ""
+    yield "pairs of cells that add most (row, column):"
+    for pair in strongest_pairs(explanation, PAIRS):
+        yield f"{_cell(pair.query)} and {_cell(pair.neighbour)}: {pair.part:.4f}"
+    yield ""
+
+
+def _arithmetic_lines(explained: Explained) -> Iterator[str]:
+    """Whose vectors are compared, whose cells they are explained by, and how well the two agree."""
+    query, neighbour = ("stored" if each.is_stored else "computed here" for each in explained.compared)
+    filled = explained.manifest.provider or "an unrecorded provider"
+    yield f"vectors: the query's {query}, the neighbour's {neighbour}; the collection was filled on {filled}"
+    yield (
+        f"cells: computed here on {explained.provider}; they agree with the vectors to a cosine of "
+        f"{explained.agreement:.6f}, and the rest is spread evenly"
+    )
+
+
+def _share_lines(name: str, shares: FloatMatrix, cosine: float) -> Iterator[str]:
+    found = focus(shares)
+    yield (
+        f"{name}: {found.share:.0%} comes from the {found.place}, a ninth of it (11% if spread evenly); "
+        f"half comes from {found.half} of {found.cells} cells"
+    )
+    unit, scale = ("per cent of the similarity", 100 / cosine) if cosine > 0 else ("hundredths", 100)
+    yield f"each cell's share, in {unit}:"
+    for row in shares * scale:
+        yield " ".join(f"{value:5.1f}" for value in row)
+
+
+def _cell(cell: tuple[int, int]) -> str:
+    return f"({cell[0] + 1}, {cell[1] + 1})"
+
+
+def _json(explained: Explained, query: SeenPicture, neighbour: SeenPicture, store: str) -> dict[str, Any]:
+    explanation, manifest = explained.explanation, explained.manifest
+    query_vector, neighbour_vector = (
+        "stored" if each.is_stored else "computed" for each in explained.compared
+    )
+    return {
+        "schema": 1,
+        "query": query.name,
+        "neighbour": neighbour.name,
+        "collection": explained.collection,
+        "backbone": manifest.identity.backbone,
+        "layer": manifest.identity.layer,
+        "pooling": manifest.identity.pooling,
+        "distance": manifest.distance,
+        "provider": explained.provider,
+        "filled_on": manifest.provider or None,
+        "store": store,
+        "score": explained.score,
+        "cosine": explanation.cosine,
+        "query_vector": query_vector,
+        "neighbour_vector": neighbour_vector,
+        "agreement": explained.agreement,
+        "query_shares": explanation.query.tolist(),
+        "neighbour_shares": explanation.neighbour.tolist(),
+        "pairs": [
+            {"query": pair.query, "neighbour": pair.neighbour, "part": pair.part}
+            for pair in strongest_pairs(explanation, PAIRS)
+        ],
+    }

@@ -1,0 +1,116 @@
+"""Thumbnails in a terminal: two pixels to a character, the upper half block in one colour on another.
+
+Only where somebody looks and the terminal has colours enough; what is piped is text and nothing else.
+"""
+
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lookalike_core.errors import SkipReason
+from lookalike_core.images.thumbnails import pixels_within
+from lookalike_core.text import one_line
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+COLUMNS, LINES = 12, 4
+"""Of a thumbnail: half a character is about as high as it is wide, and half a line is left between two."""
+
+LEAST_WIDTH = 60
+"""Columns of a terminal below which there is no room beside a row."""
+
+Pixel = tuple[int, int, int] | None
+ColourSystem = Literal["256", "truecolor"]
+
+
+def colours() -> ColourSystem | None:
+    """The colours that stdout can show thumbnails in; None where it is no terminal, or has too few.
+
+    `NO_COLOR`, `TERM` and `COLORTERM` are heeded, as Rich does it.
+    """
+    if not sys.stdout.isatty() or not (sys.stdout.encoding or "").lower().startswith("utf"):
+        return None
+    from rich.console import Console
+
+    console = Console()
+    if console.no_color or console.is_dumb_terminal or console.legacy_windows:
+        return None
+    if console.width < LEAST_WIDTH:
+        return None
+    match console.color_system:
+        case "truecolor" | "256" as system:
+            return system
+    return None
+
+
+def illustrated(
+    table: Sequence[str], query: Path | None, neighbours: Sequence[Path | None], system: ColourSystem
+) -> str:
+    """A table of neighbours with a thumbnail before its title and before each of its rows.
+
+    The first line is the title, the second the heading, the next are the neighbours. A row stands beside
+    the last line of its thumbnail, whole, so that a long path runs on below and can still be copied. The
+    colours are the only thing in it that a terminal obeys.
+    """
+    title, heading, *rest = map(one_line, table)
+    count = len(neighbours)
+    lines: list[Line] = [*_beside(query, title), [" " * COLUMNS, f"  {heading}"]]
+    for file, row in zip(neighbours, rest[:count], strict=True):
+        lines += _beside(file, row)
+    return "\n".join([_rendered(lines, system), *rest[count:]])
+
+
+Line = list["Text | str"]
+
+
+def _beside(file: Path | None, row: str) -> list[Line]:
+    """A thumbnail's lines, the row behind the last one."""
+    lines: list[Line] = [[_characters(*pair)] for pair in _pairs_of_lines(file)]
+    lines[-1].append(f"  {row}")
+    return lines
+
+
+def _pairs_of_lines(file: Path | None) -> Iterator[tuple[list[Pixel], list[Pixel]]]:
+    """The upper and lower pixels of each line; None where there is no picture."""
+    height = 2 * LINES
+    grid: list[list[Pixel]] = [[None] * COLUMNS for _ in range(height)]
+    found = SkipReason.VANISHED if file is None else pixels_within(file, COLUMNS, height - 1)
+    if not isinstance(found, SkipReason):
+        top, left = height - found.shape[0], (COLUMNS - found.shape[1]) // 2
+        for y, row in enumerate(found.tolist(), start=top):
+            grid[y][left : left + len(row)] = [tuple(pixel) for pixel in row]
+    yield from zip(grid[::2], grid[1::2], strict=True)
+
+
+def _characters(upper: Sequence[Pixel], lower: Sequence[Pixel]) -> "Text":
+    from rich.color import Color
+    from rich.style import Style
+    from rich.text import Text
+
+    def colour(pixel: Pixel) -> Color | None:
+        return Color.from_rgb(*pixel) if pixel else None
+
+    line = Text()
+    for above, below in zip(upper, lower, strict=True):
+        if above is not None:
+            line.append("▀", Style.from_color(colour(above), colour(below)))
+        elif below is not None:
+            line.append("▄", Style.from_color(colour(below)))
+        else:
+            line.append(" ")
+    return line
+
+
+def _rendered(lines: Sequence[Line], system: ColourSystem) -> str:
+    """With the terminal's colour codes, and nothing wrapped or cut."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=system, width=COLUMNS)
+    with console.capture() as captured:
+        for line in lines:
+            console.print(Text.assemble(*line), soft_wrap=True, highlight=False)
+    return captured.get().removesuffix("\n")

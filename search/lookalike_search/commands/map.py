@@ -1,0 +1,118 @@
+"""The `search map` command."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from lookalike_core.cli.console import StderrReporter, Verbose, show, show_json
+from lookalike_core.cli.options import JsonOption, StoreOption
+from lookalike_core.outputs import PAGE_SUFFIXES, output_path
+from lookalike_core.stores.points import PointFilter
+
+from lookalike_search.analysis.collection_map import CollectionMap, load_sample, mapped
+from lookalike_search.analysis.projection import NEIGHBOURS, Method
+from lookalike_search.commands.search_options import (
+    BackboneOption,
+    CollectionOption,
+    DatasetOption,
+    DistanceOption,
+    collection_in_use,
+)
+
+LIMIT = 2_000
+MOST = 10_000
+"""Pictures on one map: more take minutes and hide each other."""
+
+
+def map_(
+    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Write the map here, as a page.")],
+    collection: CollectionOption = None,
+    backbone: BackboneOption = None,
+    distance: DistanceOption = None,
+    dataset: DatasetOption = None,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", min=1, max=MOST, metavar="N", help="At most so many pictures, drawn by lot."),
+    ] = LIMIT,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="Of the lot, and of the places.")
+    ] = 0,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001 - acts by itself
+) -> None:
+    """Draw a collection in two dimensions: near ones near, coloured by class."""
+    page = output_path(html, "--html", PAGE_SUFFIXES)
+    reporter = StderrReporter()
+    chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
+    with chosen as (holder, source):
+        sampled = load_sample(source, limit=limit, seed=seed, where=PointFilter(dataset=dataset))
+        name, label = source.name, holder.label
+    reporter.say(f"placing {len(sampled.payloads):,} of {sampled.total:,} pictures of {name}")
+    drawn = mapped(sampled, seed=seed)
+    from lookalike_search.reports.map import write_map
+
+    with reporter.bar("thumbnails", unit="images", total=len(sampled.payloads)) as bar:
+        without = write_map(page, drawn, seed=seed, on_done=bar.advance)
+    if without:
+        reporter.say(f"{without:,} pictures could not be read and are on the map without a thumbnail")
+    reporter.say(f"wrote {page}")
+    if as_json:
+        show_json(_json(drawn, label, page, seed))
+    else:
+        show(*_lines(drawn))
+
+
+def _lines(drawn: CollectionMap) -> Iterator[str]:
+    sampled, projection, trust = drawn.sampled, drawn.projection, drawn.trust
+    shown = f"{len(sampled.payloads):,} pictures"
+    if len(sampled.payloads) < sampled.total:
+        shown += f" of {sampled.total:,}, drawn from all classes alike"
+    yield f"{sampled.collection}: {shown}, {_way(drawn)}"
+    if projection.kl_divergence is not None:
+        yield f"KL divergence {projection.kl_divergence:.4f}"
+    if trust is None:
+        yield f"too few pictures to say how far the map can be trusted (more than {2 * NEIGHBOURS})"
+        return
+    on = "" if trust.measured == len(sampled.payloads) else f", measured on {trust.measured:,}"
+    yield f"trustworthiness {trust.trustworthiness:.4f} (1 is perfect, {NEIGHBOURS} neighbours{on})"
+    if trust.on_map is not None and trust.in_space is not None:
+        yield (
+            f"of the {NEIGHBOURS} nearest, {trust.on_map:.1%} on the map have the same class, "
+            f"{trust.in_space:.1%} in the collection"
+        )
+
+
+def _way(drawn: CollectionMap) -> str:
+    match drawn.projection.method:
+        case Method.TSNE:
+            return f"placed by t-SNE (perplexity {drawn.projection.perplexity:g})"
+        case Method.PCA:
+            return "placed by principal components, being too few for t-SNE"
+        case Method.NONE:
+            return "all with the same vector: their places say nothing"
+
+
+def _json(drawn: CollectionMap, store: str, page: Path, seed: int) -> dict[str, Any]:
+    sampled, projection, trust = drawn.sampled, drawn.projection, drawn.trust
+    return {
+        "schema": 1,
+        "collection": sampled.collection,
+        "store": store,
+        "html": str(page),
+        "pictures": len(sampled.payloads),
+        "total": sampled.total,
+        "seed": seed,
+        "method": projection.method,
+        "perplexity": projection.perplexity,
+        "kl_divergence": projection.kl_divergence,
+        "trustworthiness": trust and trust.trustworthiness,
+        "same_class_on_map": trust and trust.on_map,
+        "same_class_in_space": trust and trust.in_space,
+        "places": [
+            {"id": payload.id, "dataset": payload.dataset, "path": payload.path, "class": payload.class_name}
+            | dict(zip("xy", place, strict=True))
+            for payload, place in zip(sampled.payloads, projection.places.tolist(), strict=True)
+        ],
+    }

@@ -1,0 +1,208 @@
+"""The `search neighbours` command."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import typer
+from lookalike_core.atomic import atomic_path
+from lookalike_core.cli.console import Quiet, Reporter, StderrReporter, TableOutput, Verbose
+from lookalike_core.cli.options import StoreOption
+from lookalike_core.errors import UsageError
+from lookalike_core.outputs import TABLE_SUFFIXES, output_path
+from lookalike_core.stores.points import PointFilter
+from lookalike_core.stores.protocol import Collection
+from lookalike_core.text import json_line
+
+from lookalike_search.analysis.all_neighbours import Neighbours, every_neighbours, is_small
+from lookalike_search.collection_choice import require_dataset
+from lookalike_search.commands.search_options import (
+    BackboneOption,
+    ClassOption,
+    CollectionOption,
+    DatasetOption,
+    DistanceOption,
+    collection_in_use,
+)
+
+COLUMNS = (
+    "dataset",
+    "path",
+    "class",
+    "rank",
+    "score",
+    "neighbour_dataset",
+    "neighbour_path",
+    "neighbour_class",
+)
+
+
+class TableFormat(StrEnum):
+    """How neighbours are written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+
+
+def neighbours(
+    collection: CollectionOption = None,
+    backbone: BackboneOption = None,
+    distance: DistanceOption = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="How many neighbours of each.")
+    ] = 10,
+    class_name: ClassOption = None,
+    dataset: DatasetOption = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare all with all; the default up to 50,000 pictures.")
+    ] = False,
+    indexed: Annotated[
+        bool, typer.Option("--indexed", help="Ask the store's index; the default for more pictures.")
+    ] = False,
+    include_self: Annotated[
+        bool, typer.Option("--include-self", help="Keep pictures whose bytes equal the asking one's.")
+    ] = False,
+    table_format: Annotated[
+        TableFormat | None,
+        typer.Option("--format", help="csv, or jsonl: an object a picture; default: as --output ends."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write here, and not to stdout.")
+    ] = None,
+    store: StoreOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As --format jsonl.")] = False,
+    verbose: Verbose = False,  # noqa: ARG001 - acts by itself
+) -> None:
+    """Print the nearest neighbours of each and every picture, as a table."""
+    if exact and indexed:
+        raise UsageError("--exact compares past the index, which --indexed asks; leave one of them out")
+    write = _WRITERS[_format(table_format, output, as_json)]
+    output = output_path(output, "--output", ("", *TABLE_SUFFIXES)) if output is not None else None
+    where = PointFilter(class_name=class_name, dataset=dataset)
+    reporter = StderrReporter()
+    chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
+    with chosen as (_, source), _table(output) as table:
+        require_dataset([source.manifest], dataset)
+        in_numpy = exact or (not indexed and is_small(source, where))
+        how = "compared all with all" if in_numpy else "asked of the store's own search"
+        found = every_neighbours(
+            source, limit=limit, where=where, include_copies=include_self, exact=in_numpy
+        )
+        count = write(table, _shown(found, source, where, _bars(reporter, table)))
+        reporter.say(f"collection: {source.name}, {count} pictures, {how}")
+
+
+def _format(named: TableFormat | None, output: Path | None, as_json: bool) -> TableFormat:
+    if as_json:
+        if named is TableFormat.CSV:
+            raise UsageError("--json is --format jsonl; leave --format csv out")
+        return TableFormat.JSONL
+    if named is not None:
+        return named
+    is_json = output is not None and output.suffix.lower() in _JSON_SUFFIXES
+    return TableFormat.JSONL if is_json else TableFormat.CSV
+
+
+class Table(Protocol):
+    """Where records are written to, each with the line break that ends it."""
+
+    def write(self, record: str, /) -> object:
+        """One record."""
+
+
+@contextmanager
+def _table(output: Path | None) -> Iterator[Table]:
+    """Standard output, or a file that is there once it is whole."""
+    if output is None:
+        shown = TableOutput()
+        yield shown
+        shown.flush()
+        return
+    with atomic_path(output) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        yield file
+
+
+def _bars(reporter: Reporter, table: Table) -> Reporter:
+    """No bar between the lines of a table on a terminal."""
+    return Quiet() if isinstance(table, TableOutput) and table.is_terminal else reporter
+
+
+def _shown(
+    found: Iterable[Neighbours], collection: Collection, where: PointFilter, reporter: Reporter
+) -> Iterator[Neighbours]:
+    """The same, with a progress bar."""
+    with reporter.bar(collection.name, unit="images", total=collection.count(where)) as bar:
+        for each in found:
+            yield each
+            bar.advance(1)
+
+
+class _UnixLines:
+    """Takes CSV's own line ends, for which names that hold such a character are quoted, and writes Unix'."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def write(self, row: str) -> None:
+        self._table.write(row.removesuffix("\r\n") + "\n")
+
+
+def _write_csv(table: Table, found: Iterable[Neighbours]) -> int:
+    """One row a neighbour; how many pictures there were."""
+    writer, count = csv.writer(_UnixLines(table)), 0
+    writer.writerow(COLUMNS)
+    for count, (payload, hits) in enumerate(found, start=1):  # noqa: B007 - what is left is the count
+        writer.writerows(
+            (
+                payload.dataset,
+                payload.path,
+                payload.class_name,
+                rank,
+                hit.score,
+                hit.payload.dataset,
+                hit.payload.path,
+                hit.payload.class_name,
+            )
+            for rank, hit in enumerate(hits, start=1)
+        )
+    return count
+
+
+def _write_jsonl(table: Table, found: Iterable[Neighbours]) -> int:
+    """One object a picture; how many there were."""
+    count = 0
+    for count, each in enumerate(found, start=1):  # noqa: B007 - what is left is the count
+        table.write(f"{json_line(_json(each))}\n")
+    return count
+
+
+def _json(found: Neighbours) -> dict[str, Any]:
+    payload, hits = found
+    return {
+        "schema": 1,
+        "dataset": payload.dataset,
+        "path": payload.path,
+        "class": payload.class_name,
+        "hits": [
+            {
+                "rank": rank,
+                "score": hit.score,
+                "class": hit.payload.class_name,
+                "dataset": hit.payload.dataset,
+                "path": hit.payload.path,
+            }
+            for rank, hit in enumerate(hits, start=1)
+        ],
+    }
+
+
+_WRITERS: dict[TableFormat, Callable[[Table, Iterable[Neighbours]], int]] = {
+    TableFormat.CSV: _write_csv,
+    TableFormat.JSONL: _write_jsonl,
+}

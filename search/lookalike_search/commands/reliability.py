@@ -1,0 +1,30 @@
+"""How several commands show expected calibration errors."""
+
+from typing import Any
+
+from lookalike_core.models.calibration_curves import Reliability
+
+
+def reliability_lines(found: Reliability | None) -> list[str]:
+    """A title and a line for neighbours and for each vote."""
+    if found is None:
+        return ["expected calibration error: too few pictures or classes to tell"]
+    verdicts = (f"{f'verdict, {rule}':30}  {error:.4f}" for rule, error in found.verdicts.items())
+    return [
+        f"expected calibration error, {found.bins} bins, on held-out halves",
+        f"{'neighbours':30}  {found.neighbours:.4f}",
+        f"{'neighbours, equally full bins':30}  {found.neighbours_equal_mass:.4f}",
+        *verdicts,
+    ]
+
+
+def reliability_json(found: Reliability | None) -> dict[str, Any] | None:
+    """As `search evaluate --json` and `search calibrate --json` have it."""
+    if found is None:
+        return None
+    return {
+        "bins": found.bins,
+        "neighbours": found.neighbours,
+        "neighbours_equal_mass": found.neighbours_equal_mass,
+        "verdict": dict(found.verdicts),
+    }

@@ -1,0 +1,71 @@
+"""Options that several subcommands of `search` share, each said once, and the collection they lead to."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import isnan
+from typing import Annotated, Any
+
+import typer
+from lookalike_core.cli.console import Reporter
+from lookalike_core.cli.options import store_in_use
+from lookalike_core.models.manifest import Distance
+from lookalike_core.settings import Settings
+from lookalike_core.stores.protocol import Collection, Store
+
+from lookalike_search.collection_choice import choose_collection
+
+CollectionOption = Annotated[str | None, typer.Option("--collection", metavar="NAME", help="The collection.")]
+CollectionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--collection", metavar="NAME", help="The collection; may be repeated."),
+]
+BackboneOption = Annotated[str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")]
+BackbonesOption = Annotated[
+    str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet, vgg or both.")
+]
+DistanceOption = Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
+]
+HeadOption = Annotated[
+    str | None, typer.Option("--head", metavar="HEAD", help="The collection with this new last layer.")
+]
+ClassOption = Annotated[
+    str | None,
+    typer.Option("--class", metavar="CLASS", help="Only pictures of this class; '' for those without one."),
+]
+
+VotersOption = Annotated[
+    int, typer.Option("--k", min=1, max=1_000, metavar="N", help="How many neighbours vote.")
+]
+
+
+def similarity_option(name: str, help_text: str) -> Any:  # noqa: ANN401 - what typer.Option gives
+    """Of a cosine similarity, 0 to 1."""
+    return typer.Option(name, min=0, max=1, metavar="SIMILARITY", callback=_no_nan, help=help_text)
+
+
+def _no_nan(value: float | None) -> float | None:
+    """NaN is neither below the least nor above the most, and passes for any number with Typer."""
+    if value is not None and isnan(value):
+        raise typer.BadParameter("it must be a number from 0 to 1")
+    return value
+
+
+@contextmanager
+def collection_in_use(
+    named_store: str | None,
+    reporter: Reporter,
+    *,
+    name: str | None,
+    backbone: str | None,
+    distance: Distance | None,
+) -> Iterator[tuple[Store, Collection]]:
+    """The one collection that the options lead to, open for reading, and the store that holds it."""
+    settings = Settings.from_environment()
+    with store_in_use(named_store, settings, reporter) as store:
+        chosen = choose_collection(
+            store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
+        )
+        with store.open(chosen) as collection:
+            yield store, collection

@@ -1,0 +1,71 @@
+"""What a head was learned from and what it never saw, told apart in an evaluation. Pure."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from lookalike_core.stores.points import Payload
+from numpy.typing import NDArray
+
+from lookalike_search.evaluation.leave_one_out import Estimate, estimate
+
+
+class Part(StrEnum):
+    """What a picture was to whoever fitted a head."""
+
+    TRAINED = "trained"
+    """Learned from: its figures flatter."""
+    HELD_OUT = "held-out"
+    """Of a class that was learned, but not itself."""
+    UNSEEN = "unseen"
+    """Of a class that was never seen."""
+
+
+MEANINGS = {
+    Part.TRAINED: "seen classes, pictures that the head learned from: these figures flatter",
+    Part.HELD_OUT: "seen classes, pictures that it did not learn from",
+    Part.UNSEEN: "classes that it never saw",
+}
+"""What people are told of a part; of fused collections, what one of the heads saw was seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartFigures:
+    """The figures of the queries of one part."""
+
+    part: Part
+    pictures: int
+    classes: int
+    figures: Mapping[str, Estimate]
+
+
+def parts_of(
+    values: Mapping[str, NDArray[np.float64]],
+    payloads: Sequence[Payload],
+    *,
+    trained: Collection[str],
+    classes: Collection[str],
+    seed: int = 0,
+) -> Iterator[PartFigures]:
+    """The parts that there are, of queries with `values` float64 `[N]` by figure, in the order of payloads.
+
+    `trained` holds the SHA-256 of what was learned from, `classes` the names of the classes that were.
+    """
+    of = np.array([_part(payload, trained, classes) for payload in payloads])
+    for part in Part:
+        own = of == part
+        if own.any():
+            names = {payload.class_name for payload, is_own in zip(payloads, own, strict=True) if is_own}
+            yield PartFigures(
+                part=part,
+                pictures=int(own.sum()),
+                classes=len(names),
+                figures={figure: estimate(each[own], seed=seed) for figure, each in values.items()},
+            )
+
+
+def _part(payload: Payload, trained: Collection[str], classes: Collection[str]) -> Part:
+    if payload.sha256 in trained:
+        return Part.TRAINED
+    return Part.HELD_OUT if payload.class_name in classes else Part.UNSEEN

@@ -1,0 +1,145 @@
+"""What a store's index finds of what is there to be found: its ten neighbours beside the exact ten."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from lookalike_core.stores.points import PointFilter
+from lookalike_core.stores.protocol import Collection
+from numpy.typing import NDArray
+
+from lookalike_search.evaluation.labelled_vectors import LabelledPictures
+from lookalike_search.evaluation.leave_one_out import (
+    CUTOFFS,
+    SHOWN,
+    Estimate,
+    IntVector,
+    LabelledVectors,
+    estimate,
+    precision_of,
+)
+
+TIE = 1e-5
+"""Scores that differ by less, of 1 or of the score itself where that is more, are the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedNeighbours:
+    """What the store answered to N queries: `neighbours` int64 `[N, SHOWN]`, best first, -1 behind the last.
+
+    The store's index covers `covered` of the `points` that it holds; where it covers none, every search is
+    exact anyway.
+    """
+
+    neighbours: IntVector
+    covered: int
+    points: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexFigures:
+    """How good the index is: `overlap` is the mean share of the exact ten, `complete` how often it is all.
+
+    `figures` are `precision_at_1`, `_5` and `_10` of what the index found. `covered` and `points` are as in
+    `IndexedNeighbours`.
+    """
+
+    covered: int
+    points: int
+    overlap: Estimate
+    complete: Estimate
+    figures: Mapping[str, Estimate]
+
+
+def indexed_neighbours(
+    collection: Collection,
+    pictures: LabelledPictures,
+    where: PointFilter,
+    *,
+    without_near_above: float | None = None,
+    on_done: Callable[[int], None] = lambda _: None,
+) -> IndexedNeighbours:
+    """Asks the collection for every picture's ten neighbours, by its index where it has one.
+
+    The picture and its copies come first as a rule, so that as many more are asked for: an index that
+    filters them would be another one to measure. More again are asked for where pictures without a class,
+    or near-identical ones where they do not count, have taken places. `on_done` is told how many queries
+    more are answered.
+    """
+    rows = {payload.id: row for row, payload in enumerate(pictures.payloads)}
+    copies = np.bincount(pictures.vectors.copies)[pictures.vectors.copies]
+    found = np.full((len(rows), SHOWN), -1, dtype=np.int64)
+    for query in range(len(rows)):
+        limit = SHOWN + int(copies[query])
+        while True:
+            hits = collection.query(pictures.vectors.vectors[query], limit=limit, where=where)
+            named = np.array([rows.get(hit.payload.id, -1) for hit in hits], dtype=np.int64)
+            kept = _counting(pictures.vectors, query, named, without_near_above)
+            if len(kept) >= SHOWN or len(hits) < limit:
+                break
+            limit *= 2
+        found[query, : min(len(kept), SHOWN)] = kept[:SHOWN]
+        on_done(1)
+    return IndexedNeighbours(neighbours=found, covered=collection.indexed_count(), points=collection.count())
+
+
+def _counting(
+    pictures: LabelledVectors, query: int, found: IntVector, without_near_above: float | None
+) -> IntVector:
+    """Those of the found rows that count as neighbours, in their order."""
+    found = found[found >= 0]
+    found = found[pictures.copies[found] != pictures.copies[query]]
+    if without_near_above is not None:
+        found = found[_cosines(pictures, query, found) <= without_near_above]
+    return found
+
+
+def index_figures(
+    pictures: LabelledVectors, exact: IntVector, indexed: IndexedNeighbours, *, seed: int = 0
+) -> IndexFigures:
+    """Compares with the `exact` ten, int64 `[N, SHOWN]`, of the same pictures.
+
+    A neighbour that is as near as the exact tenth, within `TIE`, is none the worse for not being among the
+    ten: ties have no order. Where there are fewer than ten exact neighbours, the share is of those.
+    """
+    shares = np.array(
+        [
+            _share(pictures, query, own[own >= 0], found[found >= 0])
+            for query, (own, found) in enumerate(zip(exact, indexed.neighbours, strict=True))
+        ]
+    )
+    complete = np.where(np.isnan(shares), np.nan, shares == 1)
+    return IndexFigures(
+        covered=indexed.covered,
+        points=indexed.points,
+        overlap=estimate(shares, seed=seed),
+        complete=estimate(complete, seed=seed),
+        figures={
+            f"precision_at_{cutoff}": estimate(
+                precision_of(indexed.neighbours, pictures.classes, cutoff), seed=seed
+            )
+            for cutoff in CUTOFFS
+        },
+    )
+
+
+def _share(pictures: LabelledVectors, query: int, exact: IntVector, found: IntVector) -> float:
+    """How much of the exact neighbours of one query was found; NaN where it has none."""
+    if not len(exact):
+        return float("nan")
+    last = _nearness(pictures, query, exact).min()
+    as_near = _nearness(pictures, query, found) >= last - TIE * max(1.0, abs(last))
+    return int((as_near | np.isin(found, exact)).sum()) / len(exact)
+
+
+def _nearness(pictures: LabelledVectors, query: int, rows: IntVector) -> NDArray[np.float64]:
+    """float64 `[n]`, higher is nearer, from the vectors: stores round, and so do quick formulas."""
+    if pictures.higher_is_nearer:
+        return _cosines(pictures, query, rows)
+    away = pictures.vectors[rows].astype(np.float64) - pictures.vectors[query]
+    return np.asarray(-np.linalg.norm(away, axis=1))
+
+
+def _cosines(pictures: LabelledVectors, query: int, rows: IntVector) -> NDArray[np.float64]:
+    own, others = pictures.vectors[query].astype(np.float64), pictures.vectors[rows].astype(np.float64)
+    return np.asarray(others @ own / (np.linalg.norm(others, axis=1) * np.linalg.norm(own)))

@@ -1,0 +1,230 @@
+"""Every setting that is to be evaluated, one after the other: collections, and the rankings of two fused."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from lookalike_core.cli.console import Reporter
+from lookalike_core.errors import UsageError
+from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.stores.points import EVERYTHING, PointFilter
+from lookalike_core.stores.protocol import Collection, Store
+from numpy.typing import NDArray
+
+from lookalike_search.collection_choice import require_dataset
+from lookalike_search.evaluation.comparisons import Comparison, Contest, compared
+from lookalike_search.evaluation.fused_ranking import (
+    SharedPictures,
+    leave_one_out_beside,
+    leave_one_out_fused,
+    passes,
+    shared_pictures,
+)
+from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_figures, indexed_neighbours
+from lookalike_search.evaluation.labelled_vectors import LabelledPictures, load_labelled
+from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE, SHOWN, QueryResults, leave_one_out
+from lookalike_search.evaluation.summary import Evaluation, Fusion, summed_up, values_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationOptions:
+    """What is the same for every setting; `leave_one_out` says what `k`, `near_above` and `without_near` do.
+
+    `where` says which pictures ask and are found, `seed` draws bootstraps and folds, and `indexed` has the
+    store's own index asked too.
+    """
+
+    where: PointFilter = EVERYTHING
+    k: int = SHOWN
+    near_above: float = NEAR_ABOVE
+    without_near: bool = False
+    seed: int = 0
+    indexed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to evaluate: `collections`, and `pairs` of them whose rankings are fused by each of `rules`.
+
+    A pair that shares too few pictures is an error, or said and left out where `pairs_may_fail`.
+    """
+
+    collections: Sequence[str]
+    pairs: Sequence[Sequence[str]] = ()
+    rules: Sequence[FusionRule] = ()
+    pairs_may_fail: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """An evaluation, and how it differs from those before it that it is compared with."""
+
+    evaluation: Evaluation
+    differences: Sequence[Comparison]
+
+
+def evaluated(store: Store, plan: Plan, options: EvaluationOptions, reporter: Reporter) -> Iterator[Setting]:
+    """Each of the collections, then each of the pairs fused by each of the rules.
+
+    A collection is compared with all before it, a fusion with each of its collections and with the other
+    fusions of them: always the same queries among the same pictures, with the same bytes and of the same
+    class. A collection that holds others, or takes others for near-identical where those are left out, is
+    evaluated again for that. Two that share too few are not compared, which is said.
+
+    Raises:
+        UsageError: a collection holds, or a pair shares, too few pictures with a class.
+    """
+    done: dict[str, Evaluation] = {}
+    for name in plan.collections:
+        evaluation = _of_collection(store, name, options, reporter)
+        contests = list(_with_earlier(list(done.values()), evaluation, options, reporter))
+        yield Setting(evaluation=evaluation, differences=compared(contests, seed=options.seed))
+        done[name] = evaluation
+    for pair in plan.pairs:
+        try:
+            yield from _fusions([done[name] for name in pair], plan.rules, options, reporter)
+        except UsageError as error:
+            if not plan.pairs_may_fail:
+                raise
+            reporter.say(f"{' + '.join(pair)}: not fused: {error}")
+
+
+def _of_collection(store: Store, name: str, options: EvaluationOptions, reporter: Reporter) -> Evaluation:
+    with store.open(name) as source:
+        require_dataset([source.manifest], options.where.dataset)
+        pictures = load_labelled(source, options.where)
+        indexed = _indexed(source, pictures, options, reporter) if options.indexed else None
+    evaluation = _exact(name, pictures, options, reporter)
+    if indexed is None:
+        return evaluation
+    exact = evaluation.results.neighbours[:, :SHOWN]
+    return replace(evaluation, indexed=index_figures(pictures.vectors, exact, indexed, seed=options.seed))
+
+
+def _indexed(
+    source: Collection, pictures: LabelledPictures, options: EvaluationOptions, reporter: Reporter
+) -> IndexedNeighbours:
+    with reporter.bar(f"{source.name}, by index", unit="images", total=len(pictures.payloads)) as bar:
+        return indexed_neighbours(
+            source,
+            pictures,
+            options.where,
+            without_near_above=options.near_above if options.without_near else None,
+            on_done=bar.advance,
+        )
+
+
+def _exact(
+    name: str, pictures: LabelledPictures, options: EvaluationOptions, reporter: Reporter
+) -> Evaluation:
+    with reporter.bar(name, unit="images", total=len(pictures.payloads)) as bar:
+        results = leave_one_out(
+            pictures.vectors,
+            k=options.k,
+            near_above=options.near_above,
+            without_near=options.without_near,
+            on_done=bar.advance,
+        )
+    return summed_up(name, pictures, results, seed=options.seed)
+
+
+def _with_earlier(
+    earlier: Sequence[Evaluation], evaluation: Evaluation, options: EvaluationOptions, reporter: Reporter
+) -> Iterator[Contest]:
+    for one in earlier:
+        try:
+            shared = shared_pictures([one.pictures, evaluation.pictures])
+        except UsageError as error:
+            reporter.say(f"{one.collection} and {evaluation.collection}: not compared: {error}")
+            continue
+        one_values, other_values = _alike([one, evaluation], shared, options, reporter)
+        yield Contest(
+            one=one.collection,
+            other=evaluation.collection,
+            one_values=one_values,
+            other_values=other_values,
+            is_partial=shared.only_in_some > 0,
+        )
+
+
+def _alike(
+    alone: Sequence[Evaluation], shared: SharedPictures, options: EvaluationOptions, reporter: Reporter
+) -> list[Mapping[str, NDArray[np.float64]]]:
+    """The values of each, where all have the same queries and the same pictures to find.
+
+    Near-identical pictures that are left out are those of any of them. What was evaluated so is taken as it
+    is.
+    """
+    near = options.without_near and any(each.near_identical for each in alone)
+    found: list[Mapping[str, NDArray[np.float64]]] = []
+    for number, (each, pictures) in enumerate(zip(alone, shared.networks, strict=True)):
+        if pictures is each.pictures and not near:
+            found.append(each.values)
+            continue
+        others = [*shared.networks[:number], *shared.networks[number + 1 :]] if near else []
+        results = _anew(each.collection, pictures, others, options, reporter)
+        found.append(values_of(results, pictures.vectors.classes))
+    return found
+
+
+def _anew(
+    name: str,
+    pictures: LabelledPictures,
+    others: Sequence[LabelledPictures],
+    options: EvaluationOptions,
+    reporter: Reporter,
+) -> QueryResults:
+    with reporter.bar(f"{name}, to compare", unit="images", total=len(pictures.payloads)) as bar:
+        if others:
+            return leave_one_out_beside(
+                pictures.vectors,
+                [each.vectors for each in others],
+                near_above=options.near_above,
+                on_done=bar.advance,
+            )
+        return leave_one_out(pictures.vectors, k=1, near_above=options.near_above, on_done=bar.advance)
+
+
+def _fusions(
+    alone: Sequence[Evaluation],
+    rules: Sequence[FusionRule],
+    options: EvaluationOptions,
+    reporter: Reporter,
+) -> Iterator[Setting]:
+    shared = shared_pictures([each.pictures for each in alone])
+    names = [each.collection for each in alone]
+    before = list(zip(names, _alike(alone, shared, options, reporter), strict=True))
+    sizes = [len(each.pictures.payloads) for each in alone]
+    for rule in rules:
+        fusion = Fusion(rule=rule, collections=names, only_in_some=shared.only_in_some)
+        evaluation = _fused(fusion, shared.networks, options, reporter)
+        contests = [
+            Contest(
+                one=name,
+                other=evaluation.collection,
+                one_values=values,
+                other_values=evaluation.values,
+                is_partial=number < len(sizes) and sizes[number] > len(shared.networks[0].payloads),
+            )
+            for number, (name, values) in enumerate(before)
+        ]
+        yield Setting(evaluation=evaluation, differences=compared(contests, seed=options.seed))
+        before.append((evaluation.collection, evaluation.values))
+
+
+def _fused(
+    fusion: Fusion, networks: Sequence[LabelledPictures], options: EvaluationOptions, reporter: Reporter
+) -> Evaluation:
+    name = f"{' + '.join(fusion.collections)} ({fusion.rule})"
+    total = passes(len(networks), fusion.rule) * len(networks[0].payloads)
+    with reporter.bar(name, unit="images", total=total) as bar:
+        results = leave_one_out_fused(
+            [pictures.vectors for pictures in networks],
+            fusion.rule,
+            k=options.k,
+            near_above=options.near_above,
+            without_near=options.without_near,
+            seed=options.seed,
+            on_done=bar.advance,
+        )
+    return summed_up(name, networks[0], results, seed=options.seed, fusion=fusion)

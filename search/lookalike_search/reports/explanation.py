@@ -1,0 +1,128 @@
+"""The page of `search explain`: what cells add to a similarity, drawn over both pictures."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookalike_core.images.thumbnails import Thumbnail
+from lookalike_core.models.backbones import backbone_named
+
+from lookalike_search.analysis.attribution import FloatMatrix, Focus, focus, strongest_pairs
+from lookalike_search.analysis.explanation import Explained, SeenPicture
+from lookalike_search.reports.page import write_page
+
+PAIRS = 8
+PART_UNIT = 1e-6
+"""Parts of pairs stand on the page as whole numbers of this, or a fine map's pairs would fill it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """What colours stand for, in shares of the cosine: from `low` over `even` to `high`."""
+
+    low: float
+    even: float
+    high: float
+
+    def heat(self, share: float) -> float:
+        """From 0 to 1."""
+        return (share - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell as it is drawn: where on the picture as shown, its share and how strong its colour is."""
+
+    row: int
+    column: int
+    x: float
+    y: float
+    width: float
+    height: float
+    share: float
+    heat: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One of the two pictures; `cells` are in rows, `square` is what the network sees: left, top, side."""
+
+    role: str
+    name: str
+    shown: Thumbnail
+    square: tuple[float, float, float]
+    cells: Sequence[Sequence[Cell]]
+    focus: Focus
+
+
+def write_explanations(path: Path, pictures: Sequence[SeenPicture], explained: Sequence[Explained]) -> None:
+    """Writes the page: both pictures once for each network.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write_page(
+        path,
+        "explained.html",
+        pictures=pictures,
+        sections=[_section(each, pictures) for each in explained],
+    )
+
+
+def _section(explained: Explained, pictures: Sequence[SeenPicture]) -> dict[str, object]:
+    explanation, identity = explained.explanation, explained.manifest.identity
+    maps = (explanation.query, explanation.neighbour)
+    scale = _scale(maps, explanation.cosine)
+    return {
+        "explained": explained,
+        "network": backbone_named(identity.backbone).title,
+        "layer": identity.layer,
+        "cosine": explanation.cosine,
+        "is_distance": not explained.manifest.distance.higher_is_nearer,
+        "scale": scale,
+        "is_even": scale.high < 2 * scale.even,
+        "unit": (100 / explanation.cosine, " %") if explanation.cosine > 0 else (1, ""),
+        "sides": [
+            _side(role, picture, shares, scale)
+            for role, picture, shares in zip(("query", "neighbour"), pictures, maps, strict=True)
+        ],
+        "strongest": strongest_pairs(explanation, PAIRS),
+        "parts": [[round(part / PART_UNIT) for part in row] for row in explanation.pairs.tolist()],
+    }
+
+
+def _scale(maps: Sequence[FloatMatrix], cosine: float) -> Scale:
+    """One for both pictures, so that the same colour is the same share."""
+    return Scale(
+        low=min(float(shares.min()) for shares in maps),
+        even=cosine / maps[0].size,
+        high=max(float(shares.max()) for shares in maps),
+    )
+
+
+def _side(role: str, picture: SeenPicture, shares: FloatMatrix, scale: Scale) -> Side:
+    shown = picture.shown
+    side = min(shown.width, shown.height)
+    square = ((shown.width - side) / 2, (shown.height - side) / 2, float(side))
+    cells = list(_cells(shares, square, scale))
+    return Side(role=role, name=picture.name, shown=shown, square=square, cells=cells, focus=focus(shares))
+
+
+def _cells(shares: FloatMatrix, square: tuple[float, float, float], scale: Scale) -> Iterator[Sequence[Cell]]:
+    """The network sees the centre square of a picture; its cells divide that evenly."""
+    left, top, side = square
+    height, width = side / shares.shape[0], side / shares.shape[1]
+    for row, values in enumerate(shares.tolist()):
+        yield [
+            Cell(
+                row=row,
+                column=column,
+                x=left + column * width,
+                y=top + row * height,
+                width=width,
+                height=height,
+                share=share,
+                heat=scale.heat(share),
+            )
+            for column, share in enumerate(values)
+        ]

@@ -1,0 +1,144 @@
+"""The page of `search map`: places in two dimensions, a marker and a thumbnail a picture."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from lookalike_core.images.thumbnails import Thumbnail, thumbnails
+from numpy.typing import NDArray
+
+from lookalike_search.analysis.collection_map import CollectionMap, Sampled
+from lookalike_search.collection_choice import file_of
+from lookalike_search.reports.page import write_page
+
+EDGE = 96
+"""Pixels of a thumbnail's longer side: about 2 KB each on the page."""
+
+WIDTH = 1000.0
+MARGIN = 24.0
+"""Of the drawing, in its own units."""
+
+LIGHT = ("#fa491c", "#b40aff", "#2d9ba1", "#0e1478", "#6b1e07", "#255f84", "#1b0205")
+DARK = ("#eb090c", "#b017f6", "#74f9f2", "#9ba1f4", "#e6ab4d", "#1e8086", "#fdfe26")
+"""On light and on dark ground: chosen to be far apart also for who sees no red, no green or no blue."""
+
+SHAPES = ("circle", "square", "triangle", "diamond", "cross")
+"""With a number of colours that they share no divisor with, together they tell 35 classes apart."""
+
+MOST_LABELS = 40
+"""Classes whose names stand on the map; the largest, where there are more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """A picture on the map: `number` counts them, `image` is None where its file cannot be read."""
+
+    number: int
+    x: float
+    y: float
+    path: str
+    image: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassOnMap:
+    """A class, its pictures, and where its name stands; `name` is empty for those without a class."""
+
+    number: int
+    name: str
+    colour: int
+    shape: str
+    markers: Sequence[Marker]
+    x: float
+    y: float
+    has_label: bool
+
+
+def write_map(
+    path: Path, drawn: CollectionMap, *, seed: int, on_done: Callable[[int], None] = lambda _: None
+) -> int:
+    """Writes the page, and says how many pictures are on it without a thumbnail.
+
+    `on_done` is told how many thumbnails more are made.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    places, height = _fitted(drawn.projection.places)
+    images = list(_images(drawn.sampled, on_done))
+    classes = list(_classes(drawn.sampled, places, images))
+    write_page(
+        path,
+        "map.html",
+        drawn=drawn,
+        sampled=drawn.sampled,
+        shown=len(drawn.sampled.payloads),
+        total=drawn.sampled.total,
+        classes=classes,
+        seed=seed,
+        width=WIDTH,
+        height=height,
+        light=LIGHT,
+        dark=DARK,
+        distinct=len(LIGHT) * len(SHAPES),
+    )
+    return images.count(None)
+
+
+def _fitted(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """The places in the drawing, one scale for both directions, and the drawing's height."""
+    low, high = places.min(axis=0), places.max(axis=0)
+    extent = np.where(high > low, high - low, 1.0)
+    scale = min((WIDTH - 2 * MARGIN) / extent[0], (WIDTH - 2 * MARGIN) / extent[1])
+    height = float(np.clip(extent[1] * scale + 2 * MARGIN, WIDTH / 2, WIDTH))
+    centre = np.array([WIDTH, height]) / 2
+    return (places - (low + high) / 2) * scale + centre, height
+
+
+def _images(sampled: Sampled, on_done: Callable[[int], None]) -> Iterator[str | None]:
+    files = [file_of(sampled.manifest, payload.dataset, payload.path) for payload in sampled.payloads]
+    made = thumbnails((file for file in files if file is not None), EDGE)
+    for file in files:
+        image = next(made) if file is not None else None
+        on_done(1)
+        yield image.uri if isinstance(image, Thumbnail) else None
+
+
+def _classes(
+    sampled: Sampled, places: NDArray[np.float64], images: Sequence[str | None]
+) -> Iterator[ClassOnMap]:
+    """By name; those without a class come last."""
+    members: dict[str, list[int]] = {}
+    for row, payload in enumerate(sampled.payloads):
+        members.setdefault(payload.class_name or "", []).append(row)
+    labelled = set(sorted(members, key=lambda name: (-len(members[name]), name))[:MOST_LABELS])
+    for number, name in enumerate(sorted(members, key=lambda name: (not name, name))):
+        rows = members[name]
+        x, y = _middle(places[rows])
+        yield ClassOnMap(
+            number=number,
+            name=name,
+            colour=number % len(LIGHT),
+            shape=SHAPES[number % len(SHAPES)],
+            markers=[
+                Marker(
+                    number=row,
+                    x=float(places[row, 0]),
+                    y=float(places[row, 1]),
+                    path=sampled.payloads[row].path,
+                    image=images[row],
+                )
+                for row in rows
+            ],
+            x=x,
+            y=y,
+            has_label=bool(name) and name in labelled,
+        )
+
+
+def _middle(places: NDArray[np.float64]) -> tuple[float, float]:
+    """The member that is nearest to the medians: a class in two parts is named in one of them."""
+    away = ((places - np.median(places, axis=0)) ** 2).sum(axis=1)
+    x, y = places[int(away.argmin())]
+    return float(x), float(y)

@@ -1,0 +1,66 @@
+"""Templates become files: what stands on a page is text, whatever it holds, and a page loads nothing.
+
+`templates/base.html` is what all pages share: the policy that forbids requests, the style, the landmarks.
+"""
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lookalike_core.atomic import atomic_path
+from lookalike_core.models.calibration_curves import percent
+from lookalike_core.text import one_line
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+_JOINERS = "\u200c\u200d"
+"""What holds letters together or apart in several scripts; invisible and harmless."""
+
+
+def write_page(path: Path, template: str, **values: object) -> None:
+    """Renders `templates/{template}` into a file, whole or not at all.
+
+    Values are escaped wherever they stand; a template that asks for one that is not there is an error.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    parts = environment().get_template(template).generate(**values)
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(parts)
+
+
+@cache
+def environment() -> "Environment":
+    """Jinja with escaping always on; text has what no page may hold as a terminal has it."""
+    from importlib.metadata import version
+
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalized,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["csp_hash"] = csp_hash
+    made.filters["percent"] = percent
+    made.globals["version"] = version("lookalike")
+    return made
+
+
+def _finalized(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
+    return one_line(value, kept=_JOINERS) if type(value) is str else value  # what is markup is left as it is
+
+
+def csp_hash(script: str) -> str:
+    """How a Content-Security-Policy names a script that stands on the page (W3C CSP 3, hash-source)."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"

@@ -1,0 +1,255 @@
+"""The picture of an evaluation: which classes neighbours are of, and precision by their number.
+
+matplotlib draws it, by its object interface: nothing global is made or kept.
+"""
+
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from lookalike_core.atomic import atomic_path
+from lookalike_core.text import one_line
+from numpy.typing import NDArray
+
+from lookalike_search.evaluation.leave_one_out import SHOWN, Estimate, estimate, precision_at
+from lookalike_search.evaluation.summary import Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PLOT_SUFFIXES = (".png", ".svg", ".pdf")
+
+_BEST_BY = f"precision_at_{SHOWN}"
+_DOTS_PER_INCH = 150
+_WRITTEN_UP_TO = 15
+"""Classes up to which shares are written into the cells; beyond, a scale and the rows' names tell them."""
+
+_NAMED_UP_TO = 100
+"""Classes up to which each has its name; beyond, every second or tenth has."""
+
+_DARK = 0.55
+_NAME_LENGTH, _LEGEND_WIDTH = 24, 58
+_SCALE_AT_LEAST = 0.05
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
+"""Okabe and Ito's, which people of every colour vision tell apart; its yellow is too light for a line."""
+
+_MARKERS = "osD^vPX*"
+_FONTS = (
+    "DejaVu Sans",
+    "Noto Sans",
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "WenQuanYi Micro Hei",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "Arial Unicode MS",
+)
+"""Whichever of them are installed take turns, character by character."""
+
+
+_MADE_BY = "lookalike, search evaluate --plot"
+"""What a plot says of itself, by which it is known again."""
+
+_LARGEST_PLOT_BYTES = 64 * 2**20
+
+
+def write_plot(file: Path, evaluations: Sequence[Evaluation], *, seed: int = 0) -> None:
+    """Draws evaluations, at least one, into a file of one of `PLOT_SUFFIXES`, whole or not at all.
+
+    On the left the confusion of the one with the highest precision@10: a row for each class of queries, a
+    column for each class of neighbours. On the right precision@1 to @10 of all, with 95 % intervals.
+    """
+    best = max(evaluations, key=lambda each: each.figures[_BEST_BY].value)
+    suffix = file.suffix.lower().removeprefix(".")
+    said = {  # without dates: a plot can be repeated
+        "png": {"Software": _MADE_BY},
+        "svg": {"Creator": _MADE_BY, "Date": None},
+        "pdf": {"Creator": _MADE_BY, "CreationDate": None},
+    }
+    with _drawing() as figure:
+        side = _side(len(best.confusion))
+        figure.set_size_inches(_INCHES, _INCHES)
+        _draw_confusion(_axes(figure, 0, 0, side, side), best, is_one_of=len(evaluations))
+        _draw_precision(_axes(figure, 1.05 * side + 1.6, side - 3.9, 5.6, 3.9), evaluations, seed)
+        with atomic_path(file) as temporary:
+            figure.savefig(
+                temporary,
+                format=suffix,
+                dpi=_DOTS_PER_INCH,
+                bbox_inches="tight",  # as large as what is drawn, however long the names are
+                pad_inches=0.25,
+                metadata=said.get(suffix),
+            )
+
+
+def is_plot(file: Path) -> bool:
+    """Whether a file is a plot that was drawn here, and may be drawn anew."""
+    return file.stat().st_size <= _LARGEST_PLOT_BYTES and _MADE_BY.encode() in file.read_bytes()
+
+
+@contextmanager
+def _drawing() -> Iterator["Figure"]:
+    """An empty figure, in which names are taken as they are and missing glyphs are boxes without a word."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import fontManager
+
+    installed = set(fontManager.get_font_names())
+    style: dict[Any, Any] = {
+        "font.family": [name for name in _FONTS if name in installed],
+        "text.parse_math": False,
+        "text.usetex": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "lookalike",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield Figure()
+
+
+def _axes(figure: "Figure", left: float, bottom: float, width: float, height: float) -> "Axes":
+    """At a place in inches."""
+    return figure.add_axes((left / _INCHES, bottom / _INCHES, width / _INCHES, height / _INCHES))
+
+
+_INCHES = 10.0
+"""Of the figure's sides, by which places are told; what is saved is as large as what is drawn."""
+
+
+def _side(classes: int) -> float:
+    """Of the square of cells, in inches."""
+    if classes <= _WRITTEN_UP_TO:
+        return float(np.clip(0.55 * classes, 3.5, 8))
+    return float(np.clip(0.17 * classes, 6, 17))
+
+
+def _draw_confusion(axes: "Axes", evaluation: Evaluation, *, is_one_of: int) -> None:
+    """Right neighbours in blue; wrong ones in orange, up to the most frequent confusion, for they are few."""
+    shares = evaluation.confusion / np.maximum(evaluation.confusion.sum(axis=1, keepdims=True), 1)
+    right = np.eye(len(shares), dtype=bool)
+    most = max(shares[~right].max(initial=0), _SCALE_AT_LEAST)
+    wrong = axes.imshow(np.ma.masked_where(right | (shares == 0), shares), cmap="Oranges", vmin=0, vmax=most)
+    axes.imshow(np.ma.masked_where(~right, shares), cmap="Blues", vmin=0, vmax=1)
+    names = [_short(name) for name in evaluation.pictures.vectors.names]
+    if len(names) <= _WRITTEN_UP_TO:
+        _write_shares(axes, shares, np.where(right, shares, shares / most))
+    else:
+        place = axes.inset_axes((1.015, 0.6, 0.018, 0.4))
+        bar = place.figure.colorbar(wrong, cax=place)
+        bar.set_label("wrong neighbours, share of the row's", fontsize=9)
+        bar.ax.yaxis.set_major_formatter(_tick)
+    _name_classes(axes, names, shares.diagonal())
+    which = (
+        evaluation.collection
+        if is_one_of == 1
+        else f"{evaluation.collection}, which has the highest precision@10 of {is_one_of} settings"
+    )
+    axes.set_title(
+        "Classes of the ten neighbours, in % of each row\n" + textwrap.fill(one_line(which), _LEGEND_WIDTH),
+        fontsize=11,
+        loc="left",
+    )
+    axes.set_xlabel("class of the neighbours")
+    axes.set_ylabel(
+        "class of the query" if len(names) <= _WRITTEN_UP_TO else "class of the query, and its share"
+    )
+
+
+def _short(name: str) -> str:
+    name = one_line(name)
+    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
+
+
+def _write_shares(axes: "Axes", shares: NDArray[np.float64], darkness: NDArray[np.float64]) -> None:
+    """Nothing where there is nothing."""
+    for (row, column), share in np.ndenumerate(shares):
+        if share > 0:
+            axes.text(
+                column,
+                row,
+                _percent(share),
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="white" if darkness[row, column] > _DARK else "#333333",
+            )
+
+
+def _percent(share: float) -> str:
+    """`7.3`, `42`, and 100 for all alone."""
+    exact = 100 * share
+    whole = share == 1 or (round(exact, 1) >= _NO_DECIMALS and round(exact) < _ALL)
+    return f"{exact:.0f}" if whole else f"{exact:.1f}"
+
+
+_NO_DECIMALS, _ALL = 10, 100
+
+
+def _tick(share: float, _: float) -> str:
+    """`97 %`, and `97.25 %` where it is between two."""
+    percent = round(100 * share, 2)
+    return f"{percent:g} %"
+
+
+def _name_classes(axes: "Axes", names: Sequence[str], right: NDArray[np.float64]) -> None:
+    """Both axes; where no shares are written, the rows tell that of right neighbours."""
+    few = len(names) <= _WRITTEN_UP_TO
+    size = 10 if few else 7
+    ticks = range(0, len(names), -(-len(names) // _NAMED_UP_TO))
+    rows = names if few else [f"{name}  {share:4.0%}" for name, share in zip(names, right, strict=True)]
+    axes.set_xticks(ticks, [names[tick] for tick in ticks], fontsize=size, rotation=45 if few else 90)
+    axes.set_yticks(ticks, [rows[tick] for tick in ticks], fontsize=size)
+    if few:
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+    axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="#e6e6e6", linewidth=0.5)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _draw_precision(axes: "Axes", evaluations: Sequence[Evaluation], seed: int) -> None:
+    cutoffs = range(1, SHOWN + 1)
+    for number, evaluation in enumerate(evaluations):
+        found = [_precision(evaluation, cutoff, seed) for cutoff in cutoffs]
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.plot(
+            cutoffs,
+            [each.value for each in found],
+            color=colour,
+            marker=_MARKERS[number % len(_MARKERS)],
+            linestyle=("-", "--", ":")[number // len(_COLOURS) % 3],
+            markersize=4,
+            label=textwrap.fill(one_line(evaluation.collection), _LEGEND_WIDTH),
+        )
+        axes.fill_between(
+            cutoffs,
+            [each.low for each in found],
+            [each.high for each in found],
+            color=colour,
+            alpha=0.15 if len(evaluations) <= len(_COLOURS) // 2 else 0.06,
+            linewidth=0,
+        )
+    axes.set_xticks(cutoffs)
+    axes.yaxis.set_major_formatter(_tick)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_title("Precision of the k nearest, with 95 % intervals", fontsize=11, loc="left")
+    axes.set_xlabel("k")
+    axes.set_ylabel("share of the query's class")
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.14), frameon=False, fontsize=9, borderaxespad=0)
+
+
+def _precision(evaluation: Evaluation, cutoff: int, seed: int) -> Estimate:
+    classes = evaluation.pictures.vectors.classes
+    return estimate(precision_at(evaluation.results, classes, cutoff), seed=seed)

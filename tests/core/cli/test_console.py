@@ -1,0 +1,283 @@
+"""Talking to people: one clear line for what fails, and the exit code that goes with it."""
+
+import errno
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import typer
+from lookalike_core.cli import console
+from lookalike_core.cli.console import (
+    Quiet,
+    StderrReporter,
+    TableOutput,
+    Verbose,
+    command_app,
+    run_command,
+    say,
+    show,
+    show_path,
+)
+from lookalike_core.errors import (
+    CollectionError,
+    LookalikeError,
+    ModelError,
+    PictureError,
+    SkipReason,
+    StoreError,
+    StoreLockedError,
+    UsageError,
+)
+from lookalike_core.memory import ADVICE
+
+ERRORS = [
+    LookalikeError("it failed"),
+    UsageError("a wrong option"),
+    ModelError("no weights"),
+    PictureError("not an image", reason=SkipReason.NOT_AN_IMAGE),
+    StoreError("no answer"),
+    CollectionError("another space"),
+    StoreLockedError("in use"),
+]
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command that does what it is told to: exit code and stderr; stdout must stay empty."""
+
+    def run_app(action: Callable[[], object], *arguments: str) -> tuple[int, str]:
+        app = command_app("A command for tests.")
+
+        @app.command("do")
+        def do(verbose: Verbose = False) -> None:
+            """Do it."""
+            action()
+
+        monkeypatch.setattr(sys, "argv", ["test", "do", *arguments])
+        monkeypatch.setattr(console, "_verbose", False)
+        with pytest.raises(SystemExit) as ended:
+            run_command(app)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        return int(ended.value.code or 0), captured.err
+
+    return run_app
+
+
+def raising(error: BaseException) -> Callable[[], object]:
+    """An action that fails."""
+
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def test_a_command_that_works_ends_with_0_and_says_nothing(run: Run) -> None:
+    """What it says is its own affair."""
+    assert run(lambda: None) == (0, "")
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_an_error_of_ours_is_one_line_and_its_exit_code(run: Run, error: LookalikeError) -> None:
+    """No traceback: the message says what to do."""
+    assert run(raising(error)) == (error.exit_code, f"error: {error}\n")
+
+
+def test_a_command_may_choose_its_exit_code(run: Run) -> None:
+    """A query of several pictures ends with 4 after the others were answered."""
+    assert run(raising(typer.Exit(4))) == (4, "")
+
+
+def test_an_interrupted_command_says_how_to_go_on(run: Run) -> None:
+    """Ctrl-C is no failure, and nothing is lost."""
+    interrupted = (130, "error: interrupted; run the same command again to go on\n")
+    assert run(raising(KeyboardInterrupt())) == interrupted
+
+
+def test_a_full_disk_is_said_with_a_next_step(run: Run) -> None:
+    """The path is named as far as the system does."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/model.onnx")
+    said = "error: /data/model.onnx: the disk is full; make room and run the same command again\n"
+    assert run(raising(full)) == (1, said)
+
+
+def test_what_the_system_refuses_is_said_with_its_path(run: Run) -> None:
+    """A home that may not be written to, a folder that went away."""
+    refused = PermissionError(errno.EACCES, "Permission denied", "/home/models")
+    assert run(raising(refused)) == (1, "error: /home/models: Permission denied\n")
+
+
+def test_running_out_of_memory_is_said_with_a_next_step(run: Run) -> None:
+    """The batch is what a user can make smaller."""
+    assert run(raising(MemoryError())) == (1, f"error: out of memory; {ADVICE}\n")
+
+
+def test_what_came_of_too_little_memory_is_called_that(run: Run) -> None:
+    """Not by the advice for files that are damaged; an image that is too large says so itself."""
+    error = StoreError("the files are damaged: remove them")
+    error.__cause__ = MemoryError("Unable to allocate 9 GiB")
+    assert run(raising(error)) == (1, f"error: out of memory: Unable to allocate 9 GiB; {ADVICE}\n")
+    refused = OSError(errno.ENOMEM, "Cannot allocate memory", "/data/model.onnx")
+    said = f"error: out of memory: [Errno 12] Cannot allocate memory: '/data/model.onnx'; {ADVICE}\n"
+    assert run(raising(refused)) == (1, said)
+    picture = PictureError("a.jpg does not fit into memory", reason=SkipReason.TOO_LARGE)
+    picture.__cause__ = MemoryError()
+    assert run(raising(picture)) == (4, "error: a.jpg does not fit into memory\n")
+
+
+def test_an_unexpected_error_is_one_line_too(run: Run) -> None:
+    """Its class is named, since its message alone may say little."""
+    said = "error: KeyError: 'layer' (--verbose shows where)\n"
+    assert run(raising(KeyError("layer"))) == (1, said)
+
+
+def test_verbose_shows_the_traceback_before_the_line(run: Run) -> None:
+    """For a report to us."""
+    exit_code, said = run(raising(StoreError("no answer")), "--verbose")
+    assert exit_code == StoreError.exit_code
+    assert said.startswith("Traceback (most recent call last):")
+    assert "in fail" in said
+    assert said.endswith("\nerror: no answer\n")
+
+
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["one-too-many"]])
+def test_wrong_usage_ends_with_2(run: Run, arguments: list[str]) -> None:
+    """As Typer says it, in plain text."""
+    exit_code, said = run(lambda: None, *arguments)
+    assert exit_code == UsageError.exit_code
+    assert arguments[0] in said
+
+
+def test_wrong_usage_shows_a_value_as_one_line(run: Run) -> None:
+    """Whatever is quoted: how the command is called, then one line of what is wrong."""
+    exit_code, said = run(lambda: None, "a\x1b]0;x\x07\nerror: b")
+    usage, *hint, error = said.rstrip("\n").split("\n")
+    assert exit_code == UsageError.exit_code
+    assert usage.startswith("Usage: ")
+    assert hint[0].endswith("--help' for help.")
+    assert error.startswith("error: ")
+    assert r"a\x1b]0;x\x07" in error
+
+
+def test_a_traceback_is_shown_and_not_obeyed(run: Run) -> None:
+    """It quotes the error, and with it whatever that was about."""
+    _, said = run(raising(StoreError("no\x1b[2J answer")), "--verbose")
+    assert "\x1b" not in said
+    assert said.count(r"no\x1b[2J answer\n".replace(r"\n", "\n")) == 2
+
+
+def test_a_reader_that_goes_away_gets_no_traceback() -> None:
+    """`search query ... | head -1` closes the pipe while the command still writes."""
+    program = (
+        "from lookalike_core.cli.console import command_app, run_command; import typer\n"
+        "app = command_app('x')\n"
+        "@app.command('do')\n"
+        "def do():\n"
+        "    for _ in range(100_000): typer.echo('a line of output')\n"
+        "run_command(app)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "do"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "a line of output\n"
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (1, "")
+
+
+def test_a_reporter_speaks_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """Stdout is for results, which other programs read."""
+    StderrReporter().say("store: embedded")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "store: embedded\n")
+
+
+def test_what_is_said_and_shown_is_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who says it has nothing to escape, and nothing is taken for markup."""
+    say("a\x1b[2J\nb [bold]:smile:")
+    show("c\x9b", "d\u202e")
+    captured = capsys.readouterr()
+    assert captured.err == "a\\x1b[2J\\nb [bold]:smile:\n"
+    assert captured.out == "c\\x9b\nd\\u202e\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no names that are no text")
+def test_programs_get_paths_and_tables_as_they_are(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Into a pipe or a file."""
+    show_path("a\x1b\udcff", end="\0")
+    table = TableOutput()
+    table.write('"b\x1b\n",c\n')
+    table.flush()
+    assert capfdbinary.readouterr().out == b'a\x1b\xff\0"b\x1b\n",c\n'
+
+
+def test_a_terminal_gets_them_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record a line."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    show_path("a\x1b\udcff", end="\0")
+    TableOutput().write('"b\x1b\n",c\n')
+    assert terminal.getvalue() == 'a\\x1b\\udcff\0"b\\x1b\\n",c\n'
+
+
+def test_a_bar_is_not_drawn_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log would fill up with it; nor is anything counted for it."""
+    with StderrReporter().bar("data", unit="images", total=None) as bar:
+        bar.count_ahead(lambda: pytest.fail("counted for a bar that is not shown"))
+        bar.set_total(10)
+        bar.advance(3)
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown"),
+    [("images", ["data", "4/4", "images/s", "1 skipped"]), ("bytes", ["data", "4/4 bytes"])],
+)
+def test_a_bar_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch, unit: str, shown: list[str]) -> None:
+    """How many of how many, how fast, and how many were left out."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    with StderrReporter().bar("data", unit=unit, total=None) as bar:
+        bar.set_total(4)
+        bar.advance(1)
+        bar.advance(3, skipped=1)
+    assert [part for part in shown if part not in terminal.getvalue()] == []
+
+
+def test_the_title_of_a_bar_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No markup, no name of an emoji, and no code of a terminal."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    with StderrReporter().bar("[/x][bold]:smile:\x1b]0;y\x07", unit="images", total=1):
+        pass
+    assert r"[/x][bold]:smile:\x1b]0;y\x07 " in terminal.getvalue()
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """For those who use the stages as a library."""
+    with Quiet().bar("data", unit="images", total=1) as bar:
+        Quiet().say("store: embedded")
+        bar.advance(1)
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+class Terminal(io.StringIO):
+    """What a terminal is to those who write to it."""
+
+    def isatty(self) -> bool:
+        """Yes."""
+        return True

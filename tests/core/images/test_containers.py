@@ -1,0 +1,412 @@
+"""Files that are damaged beside their pixels are read; what lacks pixels is refused, for a true reason."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.images import png
+from lookalike_core.images.decoding import decode, decode_small
+from lookalike_core.images.open_image import IN_MEMORY_BYTES, opened
+from lookalike_core.images.views import view_of
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
+
+def noise(width: int = 80, height: int = 48) -> Image.Image:
+    """A picture that no format compresses to nothing."""
+    dice = np.random.default_rng(0)
+    return Image.fromarray(dice.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def encoded(kind: str, image: Image.Image | None = None, **options: Any) -> bytes:
+    """The bytes of a file of this kind."""
+    file = io.BytesIO()
+    (image or noise()).save(file, kind, **options)
+    return file.getvalue()
+
+
+def pixels(data: bytes) -> NDArray[np.uint8]:
+    """All pixels of a file at their own size."""
+    return np.asarray(decode_small(io.BytesIO(data), "photo", edge=10_000))
+
+
+def refused(data: bytes) -> PictureError:
+    """What is said of a file that cannot be read."""
+    with pytest.raises(PictureError, match="photo") as error:
+        decode(io.BytesIO(data), "photo")
+    return error.value
+
+
+def chunk(kind: bytes, content: bytes, *, spoil: int = 0) -> bytes:
+    """A part of a PNG, with a wrong checksum if one wants."""
+    return len(content).to_bytes(4) + kind + content + (zlib.crc32(kind + content) ^ spoil).to_bytes(4)
+
+
+def lines(image: Image.Image) -> bytes:
+    """The pixels of an RGB picture before they are compressed."""
+    return b"".join(b"\0" + row.tobytes() for row in np.asarray(image))
+
+
+def header(image: Image.Image, *, spoil: int = 0) -> bytes:
+    """How a PNG of an RGB picture begins."""
+    sizes = image.width.to_bytes(4) + image.height.to_bytes(4)
+    return png.MAGIC + chunk(b"IHDR", sizes + b"\x08\x02\0\0\0", spoil=spoil)
+
+
+def made_png(*, before: bytes = b"", after: bytes = b"", data: bytes | None = None) -> bytes:
+    """A PNG of `noise` with chunks of one's own before and behind its pixels."""
+    packed = zlib.compress(lines(noise())) if data is None else data
+    return header(noise()) + before + chunk(b"IDAT", packed) + after + chunk(b"IEND", b"")
+
+
+LONG = zlib.compress(b"long text " * 500_000)
+XMP = b"XML:com.adobe.xmp\0"
+
+SIDE_CHUNKS = {
+    "long zTXt": chunk(b"zTXt", b"workflow\0\0" + LONG),
+    "long iTXt": chunk(b"iTXt", b"workflow\0\1\0\0\0" + LONG),
+    "long tEXt": chunk(b"tEXt", b"workflow\0" + b"x" * 3_000_000),
+    "long XMP": chunk(b"iTXt", XMP + b"\1\0\0\0" + LONG),
+    "much text": chunk(b"tEXt", b"a\0" + b"x" * 1_000_000) * 70,
+    "broken zTXt": chunk(b"zTXt", b"a\0\0no zlib at all"),
+    "unknown compression": chunk(b"zTXt", b"a\0\7" + zlib.compress(b"x")),
+    "checksum of text": chunk(b"tEXt", b"a\0b", spoil=1),
+    "checksum of XMP": chunk(b"iTXt", XMP + b"\0\0\0\0<x/>", spoil=1),
+    "checksum of time": chunk(b"tIME", bytes(7), spoil=1),
+    "checksum of a profile": chunk(b"iCCP", b"p\0\0" + zlib.compress(b"x"), spoil=1),
+    "checksum of EXIF": chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\0", spoil=1),
+    "checksum of an animation": chunk(b"acTL", b"\0\0\0\2\0\0\0\0", spoil=1),
+    "broken profile": chunk(b"iCCP", b"p\0\0no zlib at all"),
+    "profile of unknown compression": chunk(b"iCCP", b"p\0\7x"),
+    "profile without end": chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(60_000_000))),
+    "short gamma": chunk(b"gAMA", b"\0\1"),
+    "short chromaticities": chunk(b"cHRM", bytes(31)),
+    "empty intent": chunk(b"sRGB", b""),
+    "short key": chunk(b"tRNS", b""),
+    "short physical size": chunk(b"pHYs", bytes(3)),
+    "short animation": chunk(b"acTL", b"\0"),
+    "animation of nothing": chunk(b"acTL", b"\0\0\0\2\0\0\0\0"),
+    "frame without animation": chunk(b"fcTL", bytes(26)),
+    "unknown": chunk(b"prVt", bytes(100)),
+    "twice": chunk(b"gAMA", (45_455).to_bytes(4)) * 2 + chunk(b"sRGB", b"\0") * 2,
+}
+
+
+@pytest.mark.parametrize("side", SIDE_CHUNKS)
+def test_a_png_is_read_whatever_is_wrong_beside_its_pixels(side: str) -> None:
+    """Viewers pass it over, before the pixels and behind them."""
+    expected = np.asarray(noise())
+    assert (pixels(made_png(before=SIDE_CHUNKS[side])) == expected).all()
+    assert (pixels(made_png(after=SIDE_CHUNKS[side])) == expected).all()
+
+
+def test_what_is_beside_the_pixels_is_not_read_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file on the disk may hold a gigabyte of it; here one that is longer than what is held."""
+    file = tmp_path / "large.png"
+    file.write_bytes(made_png(before=chunk(b"prVt", bytes(IN_MEMORY_BYTES)), after=chunk(b"tEXt", b"a\0b")))
+    with opened(file) as stream:
+        read, most = stream.read, []
+
+        def noted(size: int = -1, /) -> bytes:
+            data = read(size)
+            most.append(len(data))
+            return data
+
+        monkeypatch.setattr(stream, "read", noted)
+        assert (np.asarray(decode_small(stream, "large.png", edge=500)) == np.asarray(noise())).all()
+    assert max(most) < 2**20
+
+
+def test_text_that_says_which_side_is_up_is_kept() -> None:
+    """Some programs write it nowhere else."""
+    said = b'<x:xmpmeta xmlns:tiff="t" tiff:Orientation="6"></x:xmpmeta>'
+    for text in (b"\0\0\0\0" + said, b"\1\0\0\0" + zlib.compress(said)):
+        assert pixels(made_png(before=chunk(b"iTXt", XMP + text))).shape == (80, 48, 3)
+
+
+def test_a_long_colour_profile_is_kept() -> None:
+    """Pillow takes none of more than 1 MiB, and gives the picture up."""
+    long = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(2**21)
+    data = made_png(before=chunk(b"iCCP", b"p\0\0" + zlib.compress(long)))
+    assert png.needed_of(io.BytesIO(data), "a.png").profile == long
+    assert pixels(data).shape == (48, 80, 3)
+
+
+def test_text_between_the_pixels_is_passed_over() -> None:
+    """Their chunks are to follow one another, and do not in some files."""
+    packed = zlib.compress(lines(noise()))
+    parts = [chunk(b"IDAT", packed[:999]), chunk(b"tEXt", b"a\0b"), chunk(b"IDAT", packed[999:])]
+    data = header(noise()) + b"".join(parts) + chunk(b"IEND", b"")
+    assert (pixels(data) == np.asarray(noise())).all()
+
+
+@pytest.mark.parametrize(
+    "tail", [b"", b"\0" * 100, b"junk that is no chunk", b"\x7f\xff\xff\xffprVt" + bytes(9)]
+)
+def test_a_png_may_end_as_it_likes_behind_its_pixels(tail: bytes) -> None:
+    """Without its end, or with what belongs to something else."""
+    data = header(noise()) + chunk(b"IDAT", zlib.compress(lines(noise()))) + tail
+    assert (pixels(data) == np.asarray(noise())).all()
+    assert (pixels(data[: len(data) - len(tail) - 4]) == np.asarray(noise())).all()
+
+
+def test_wrong_checksums_of_pixels_that_are_all_there_do_not_matter() -> None:
+    """Of the chunk or of what it holds: each is right by the other."""
+    packed = zlib.compress(lines(noise()))
+    wrong = packed[:-4] + bytes(4)
+    for data in (wrong, wrong + b"more", packed + b"more"):
+        assert (pixels(made_png(data=data)) == np.asarray(noise())).all()
+    spoilt = header(noise()) + chunk(b"IDAT", packed, spoil=9) + chunk(b"IEND", b"")
+    assert (pixels(spoilt) == np.asarray(noise())).all()
+    both = refused(header(noise()) + chunk(b"IDAT", wrong, spoil=9) + chunk(b"IEND", b""))
+    assert both.reason is SkipReason.UNREADABLE
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16", "interlaced"])
+def test_a_wrong_checksum_does_not_matter_in_any_mode(mode: str) -> None:
+    """How many bytes the pixels are follows from the header."""
+    grey = np.asarray(noise(7, 5).convert("L"))
+    if mode == "interlaced":
+        data = interlaced_grey(grey)
+    elif mode == "I;16":
+        data = encoded("PNG", Image.fromarray(grey.astype(np.uint16) * 257))
+    else:
+        data = encoded("PNG", noise(7, 5).convert(mode))
+    end, start = data.rindex(b"IEND") - 8, data.index(b"IDAT")
+    wrong = data[start : end - 4] + bytes(4)
+    spoilt = data[:start] + wrong + zlib.crc32(wrong).to_bytes(4) + data[end + 4 :]
+    assert len(spoilt) == len(data)
+    assert spoilt != data
+    assert (pixels(spoilt) == pixels(data)).all()
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+def test_a_picture_whose_last_lines_are_empty_is_whole_all_the_same(colour: int) -> None:
+    """So far as all of them are there; what is missing would be shown like that."""
+    image = noise()
+    image.paste((colour,) * 3, (0, 20, 80, 48))
+    assert (pixels(encoded("PNG", image)) == np.asarray(image)).all()
+    for rows in (20, 30, 47):
+        short = zlib.compress(lines(image)[: rows * (1 + 3 * 80)])
+        assert refused(made_png(data=short)).reason is SkipReason.TRUNCATED
+
+
+def test_more_than_its_pixels_in_a_png_is_not_gone_through() -> None:
+    """Behind the last line may stand megabytes of zeros, or what is left of another file."""
+    black = Image.new("RGB", (80, 48))
+    packed = zlib.compress(lines(black))
+    for data in (packed + bytes(200_000), zlib.compress(lines(black) + bytes(50_000_000))):
+        whole = header(black) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+        assert (pixels(whole) == 0).all()
+
+
+def interlaced_grey(grey: NDArray[np.uint8]) -> bytes:
+    """A PNG whose lines come in seven passes (Adam7)."""
+    starts = ((0, 0), (4, 0), (0, 4), (2, 0), (0, 2), (1, 0), (0, 1))
+    steps = ((8, 8), (8, 8), (4, 8), (4, 4), (2, 4), (2, 2), (1, 2))
+    parts = [grey[y::down, x::across] for (x, y), (across, down) in zip(starts, steps, strict=True)]
+    rows = b"".join(b"\0" + row.tobytes() for part in parts if part.size for row in part)
+    sizes = grey.shape[1].to_bytes(4) + grey.shape[0].to_bytes(4)
+    head = png.MAGIC + chunk(b"IHDR", sizes + b"\x08\0\0\0\1")
+    return head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_a_png_that_lacks_pixels_is_truncated() -> None:
+    """Cut off, or ended too early by who wrote it."""
+    whole = made_png()
+    half = lines(noise())[: len(lines(noise())) // 2]
+    for data in (whole[:40], whole[: len(whole) // 2], made_png(data=zlib.compress(half))):
+        assert refused(data).reason is SkipReason.TRUNCATED
+
+
+def test_a_damaged_png_is_not_called_truncated() -> None:
+    """The message says what is wrong."""
+    packed = zlib.compress(lines(noise()), 0)
+    broken = packed[:20] + b"\xff" * 20 + packed[20:]
+    spoilt_header = header(noise(), spoil=1) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    for data, said in ((made_png(data=broken), "is damaged"), (spoilt_header, "the checksum of its IHDR")):
+        error = refused(data)
+        assert error.reason is SkipReason.UNREADABLE
+        assert said in str(error)
+        assert "ends before" not in str(error)
+
+
+def test_a_png_of_nothing_but_chunks_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than gone through for minutes."""
+    monkeypatch.setattr(png, "MAX_CHUNKS", 50)
+    error = refused(made_png(before=chunk(b"prVt", b"") * 50))
+    assert (error.reason, "more than 50 parts" in str(error)) == (SkipReason.UNREADABLE, True)
+
+
+JPEGS: dict[str, dict[str, Any]] = {
+    "baseline": {"quality": 90},
+    "progressive": {"quality": 90, "progressive": True},
+    "optimized": {"optimize": True},
+    "4:4:4": {"subsampling": 0, "quality": 97},
+    "restarts by row": {"restart_marker_rows": 1},
+    "restarts by block": {"restart_marker_blocks": 1},
+}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
+def test_a_jpeg_may_lack_its_end_marker_or_a_part_of_it(options: dict[str, Any], mode: str) -> None:
+    """All of its pixels are there."""
+    data = encoded("JPEG", noise().convert(mode), **options)
+    for cut in (data[:-1], data[:-2], data[:-2] + b"trailer of a camera", data + b"trailer"):
+        assert (pixels(cut) == pixels(data)).all()
+
+
+@pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
+def test_a_jpeg_that_lacks_pixels_is_truncated_wherever_it_ends(options: dict[str, Any]) -> None:
+    """Whatever is taken as whole has every pixel; wherever scans and restarts end, too."""
+    data = encoded("JPEG", noise(), **options)
+    expected = pixels(data)
+    marks = [place for place in range(len(data) - 1) if data[place] == 0xFF and data[place + 1] >= 0xC0]
+    cuts = {place + shift for place in marks for shift in (0, 1, 2)} | {*range(len(data) - 30, len(data) - 2)}
+    for cut in sorted(cuts | {len(data) // 2, len(data) // 3}):
+        if 3 <= cut < len(data) - 2:
+            try:
+                assert (pixels(data[:cut]) == expected).all()
+            except PictureError as error:
+                assert error.reason is SkipReason.TRUNCATED  # noqa: PT017 - either is right
+    assert refused(data[: len(data) // 2]).reason is SkipReason.TRUNCATED
+    assert refused(data[:-40]).reason is SkipReason.TRUNCATED
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
+def test_a_large_jpeg_without_end_marker_is_whole_and_without_its_end_truncated(
+    options: dict[str, Any],
+) -> None:
+    """It is decoded at a part of its size, at which missing details would not show."""
+    data = encoded("JPEG", noise().resize((2400, 1900)), quality=92, **options)
+    whole = decode(io.BytesIO(data), "photo")
+    cut = decode(io.BytesIO(data[:-2]), "photo")
+    assert (cut.pixels == whole.pixels).all()
+    assert (cut.width, cut.height) == (2400, 1900)
+    assert refused(data[:-40]).reason is SkipReason.TRUNCATED
+
+
+def test_the_first_of_two_pictures_may_lack_its_end_too() -> None:
+    """A stereo camera's file, cut within the second or before it."""
+    data = encoded("MPO", save_all=True, append_images=[noise().rotate(180)])
+    second = data.index(b"\xff\xd8\xff", 4)
+    for cut in (data[:-2], data[: second + 100], data[: second - 2]):
+        assert (pixels(cut) == pixels(data)).all()
+
+
+WEBPS: dict[str, dict[str, Any]] = {
+    "lossy": {},
+    "lossless": {"lossless": True},
+    "exif": {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"},
+    "moving": {"save_all": True, "append_images": [noise().rotate(180)], "lossless": True},
+}
+
+
+@pytest.mark.parametrize("options", WEBPS.values(), ids=WEBPS)
+@pytest.mark.parametrize("wrong", [-20, -2, 1, 2, 1000])
+def test_a_webp_of_a_wrong_length_is_read_where_it_is_all_there(options: dict[str, Any], wrong: int) -> None:
+    """Some programs write the length of something else."""
+    data = encoded("WEBP", **options)
+    length = struct.pack("<I", len(data) - 8 + wrong)
+    assert (pixels(data[:4] + length + data[8:]) == pixels(data)).all()
+
+
+def test_a_webp_may_lack_what_is_behind_its_pixels() -> None:
+    """A part of its EXIF, or the byte that makes its length even; not of its pixels."""
+    data = encoded("WEBP", **WEBPS["exif"])
+    assert (pixels(data[:-10]) == pixels(data)).all()
+    plain = encoded("WEBP")
+    assert refused(plain[:-10]).reason is SkipReason.TRUNCATED
+    short = plain[:4] + struct.pack("<I", len(plain) - 18) + plain[8:-10]
+    assert refused(short).reason is SkipReason.TRUNCATED
+
+
+@pytest.mark.parametrize("interlace", [0, 1])
+def test_a_gif_may_lack_its_end(interlace: int) -> None:
+    """The last byte of its codes may hold nothing but their end."""
+    data = encoded("GIF", interlace=interlace)
+    for cut in (1, 2):
+        assert (pixels(data[:-cut]) == pixels(data)).all()
+    for cut in (3, 4, 5):
+        try:
+            assert (pixels(data[:-cut]) == pixels(data)).all()
+        except PictureError as error:
+            assert error.reason is SkipReason.TRUNCATED  # noqa: PT017 - either is right
+    assert refused(data[:-30]).reason is SkipReason.TRUNCATED
+    assert refused(data[:20]).reason is SkipReason.TRUNCATED
+
+
+def test_a_gif_whose_first_frame_reaches_too_far_is_too_large() -> None:
+    """Its header is small, and Pillow would make room for the frame."""
+    data = bytearray(encoded("GIF"))
+    place = data.index(b",\0\0\0\0")
+    data[place + 5 : place + 9] = b"\xff\xff\xff\xff"
+    assert refused(bytes(data)).reason is SkipReason.TOO_LARGE
+
+
+def test_a_bmp_may_lack_what_fills_up_its_last_line() -> None:
+    """And say a wrong length; without its last pixel it is truncated."""
+    data = encoded("BMP", noise(81, 48))
+    wrong = data[:2] + struct.pack("<I", 77) + data[6:-1]
+    assert (pixels(wrong) == pixels(data)).all()
+    assert refused(data[:-3]).reason is SkipReason.TRUNCATED
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "TIFF", "BMP", "GIF", "WEBP", "PNG", "JPEG"])
+def test_what_stands_behind_a_picture_does_not_matter(kind: str) -> None:
+    """Trailers of cameras, signatures, other files."""
+    data = encoded(kind)
+    assert (pixels(data + b"\xff\xd8 something else \0" * 50) == pixels(data)).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil"),
+    [
+        ("JPEG", lambda data: data[:2] + b"\xff\xc0\0\x03\0" + data[2:]),
+        ("GIF", lambda data: data.replace(b",\0\0\0\0", b";,\0\0\0\0", 1)),
+        ("WEBP", lambda data: data[:20] + bytes(len(data) - 20)),
+        ("BMP", lambda data: data[:30] + b"\x09" + data[31:]),
+        ("TIFF", lambda data: data.replace(struct.pack("<HHI", 262, 3, 1), struct.pack("<HHI", 9_262, 3, 1))),
+        ("AVIF", lambda data: data.replace(b"iloc", b"iluc")),
+    ],
+    ids=["JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"],
+)
+def test_damage_in_a_header_is_not_called_truncated(kind: str, spoil: Callable[[bytes], bytes]) -> None:
+    """Nothing is missing at the end."""
+    error = refused(spoil(encoded(kind)))
+    assert error.reason is SkipReason.UNREADABLE
+    assert "ends before" not in str(error)
+
+
+def test_a_view_is_a_stream_like_any_other() -> None:
+    """Read in pieces of any length and from anywhere, within a piece and across several."""
+    stream = io.BytesIO(bytes(range(100)))
+    pieces = [b"head", range(10, 20), b"", range(50, 50), range(90, 100), b"tail"]
+    view = view_of(stream, pieces)
+    expected = b"head" + bytes(range(10, 20)) + bytes(range(90, 100)) + b"tail"
+    assert view.read() == expected
+    assert (view.read(), view.read(5), view.tell()) == (b"", b"", len(expected))
+    for start in range(len(expected) + 1):
+        assert view.seek(start) == start
+        assert b"".join(iter(lambda: view.read(3), b"")) == expected[start:]
+    assert view.seek(-4, io.SEEK_END) == len(expected) - 4
+    assert (view.read(2), view.seek(1, io.SEEK_CUR), view.read(9)) == (b"ta", len(expected) - 1, b"l")
+    assert (view.seek(9_999), view.read(4)) == (9_999, b"")
+
+
+def test_a_view_of_a_file_that_was_cut_meanwhile_ends_there() -> None:
+    """It is never waited for."""
+    view = view_of(io.BytesIO(bytes(10)), [range(5, 100), b"end"])
+    assert view.read() == bytes(5)
+    assert view.read(4) == b""

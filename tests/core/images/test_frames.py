@@ -1,0 +1,217 @@
+"""Animations: the first frame that shows something stands for them, and looking for it is bounded."""
+
+import io
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from lookalike_core.images import frames
+from lookalike_core.images.decoding import Picture, decode, decode_small
+from PIL import Image, ImageDraw
+
+CODING_TOLERANCE = 24
+"""Levels of 0 to 255 by which a lossy or a palette's copy differs from its picture, where that is smooth."""
+
+KINDS = {
+    "GIF": {},
+    "PNG": {},
+    "WEBP": {"lossless": True},
+    "AVIF": {"quality": 90},
+}
+"""Formats that Pillow writes animations in, with options that keep them near their pictures."""
+
+
+def shown() -> Image.Image:
+    """A picture with a bright and a dark half."""
+    image = Image.new("RGB", (96, 64), (30, 60, 200))
+    ImageDraw.Draw(image).rectangle((0, 0, 47, 63), fill=(250, 220, 30))
+    return image
+
+
+def plain(colour: str | tuple[int, ...], mode: str = "RGB") -> Image.Image:
+    """A frame of one colour."""
+    return Image.new(mode, (96, 64), colour)
+
+
+def animation(kind: str, images: Sequence[Image.Image], **options: Any) -> bytes:
+    """The bytes of an animation of these frames."""
+    file = io.BytesIO()
+    options = KINDS[kind] | {"save_all": True, "append_images": images[1:], "duration": 50} | options
+    images[0].save(file, kind, **options)
+    return file.getvalue()
+
+
+def decoded(data: bytes) -> Picture:
+    """The picture that stands for a file."""
+    return decode(io.BytesIO(data), "moving")
+
+
+def still(image: Image.Image) -> Picture:
+    """The same of a file of this picture alone."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return decoded(file.getvalue())
+
+
+def difference(one: Picture, other: Picture) -> int:
+    """The largest, in levels of 0 to 255, but for seams, which coding blurs."""
+    return int(np.percentile(np.abs(one.pixels.astype(int) - other.pixels), 95))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("colour", ["black", "white", (118, 20, 60)])
+def test_frames_of_one_colour_at_the_beginning_are_passed_over(kind: str, colour: Any) -> None:
+    """Animations fade in; all of them would be the same picture."""
+    data = animation(kind, [plain(colour), plain("black"), shown(), plain("red")])
+    assert difference(decoded(data), still(shown())) <= CODING_TOLERANCE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_first_frame_that_shows_something_is_taken(kind: str) -> None:
+    """However little that is: a line of text on black."""
+    first = plain("black")
+    ImageDraw.Draw(first).text((10, 20), "once upon a time", fill="white")
+    data = animation(kind, [first, shown(), shown().rotate(180)])
+    assert difference(decoded(data), still(first)) <= CODING_TOLERANCE
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF"])
+def test_frames_that_are_wholly_transparent_show_nothing(kind: str) -> None:
+    """Whatever colours lie below."""
+    clear = shown().convert("RGBA")
+    clear.putalpha(0)
+    data = animation(kind, [clear, shown().convert("RGBA")])
+    assert difference(decoded(data), still(shown())) <= CODING_TOLERANCE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_that_are_nearly_of_one_colour_show_nothing(kind: str) -> None:
+    """The first steps out of black, and what coding and sensors add to it."""
+    dark = Image.blend(plain("black"), shown(), 0.02)
+    noisy = Image.fromarray(np.random.default_rng(0).integers(0, 6, (64, 96, 3), dtype=np.uint8))
+    data = animation(kind, [plain("black"), noisy, dark, shown()])
+    assert difference(decoded(data), still(shown())) <= CODING_TOLERANCE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_no_frame_shows_anything_it_is_the_first(kind: str) -> None:
+    """One colour is still a picture."""
+    data = animation(kind, [plain("lime"), plain("red"), plain("blue")])
+    assert difference(decoded(data), still(plain("lime"))) <= CODING_TOLERANCE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thumbnail_shows_the_frame_that_is_embedded(kind: str) -> None:
+    """People would wonder at black ones."""
+    data = animation(kind, [plain("black"), shown()])
+    small = decode_small(io.BytesIO(data), "moving", edge=48)
+    assert small.size == (48, 32)
+    assert np.ptp(np.asarray(small)) > 100
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_more_frames_are_looked_at_than_are_allowed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A film of hours in black ends the search, too."""
+    monkeypatch.setattr(frames, "MAX_FRAMES", 3)
+    blank = [plain((level, 0, 0)) for level in (0, 9, 18)]
+    assert difference(decoded(animation(kind, [*blank[:2], shown()])), still(shown())) <= CODING_TOLERANCE
+    assert difference(decoded(animation(kind, [*blank, shown()])), still(blank[0])) <= CODING_TOLERANCE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_more_pixels_are_looked_at_than_are_allowed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of large frames fewer are."""
+    monkeypatch.setattr(frames, "MAX_PIXELS_SEEN", 2 * 96 * 64)
+    late = [plain("black"), plain((9, 0, 0)), shown()]
+    assert difference(decoded(animation(kind, late)), still(plain("black"))) <= CODING_TOLERANCE
+
+
+def test_large_frames_that_are_laid_one_over_another_are_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pillow holds several copies then, for which there may be no memory."""
+    monkeypatch.setattr(frames, "MAX_FRAME_PIXELS", 96 * 64 - 1)
+    data = animation("GIF", [plain("black"), shown()])
+    assert difference(decoded(data), still(plain("black"))) <= CODING_TOLERANCE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_behind_a_first_frame_that_shows_nothing_costs_the_search_alone(kind: str) -> None:
+    """The first frame is there."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8))
+    data = animation(kind, [plain("black"), noise, noise.rotate(180)])
+    kept = len(data) // 3
+    data = data[:kept] + bytes(len(data) - kept)  # a WebP's length is checked before anything is decoded
+    assert decoded(data).pixels.shape == (224, 224, 3)
+
+
+def test_a_frame_that_reaches_far_beyond_a_gif_ends_the_search() -> None:
+    """Pillow would make room for it."""
+    data = bytearray(animation("GIF", [plain("black"), shown()]))
+    second = data.index(b",", data.index(b",") + 9 + 1)
+    while data[second + 5 : second + 9] != b"\x60\0\x40\0":
+        second = data.index(b",", second + 1)
+    data[second + 5 : second + 9] = b"\xff\xff\xff\xff"
+    assert difference(decoded(bytes(data)), still(plain("black"))) <= CODING_TOLERANCE
+
+
+def test_a_frame_laid_over_another_is_seen_with_it() -> None:
+    """A GIF's second frame may hold no more than what has changed."""
+    data = animation("GIF", [plain("black"), shown()])
+    assert difference(decoded(data), still(shown())) <= CODING_TOLERANCE
+    base = Image.new("P", (96, 64), 0)
+    base.putpalette([0, 0, 0, 250, 220, 30])
+    patch = Image.new("P", (96, 64), 0)
+    patch.putpalette([0, 0, 0, 250, 220, 30])
+    patch.paste(1, (48, 0, 96, 64))
+    file = io.BytesIO()
+    base.save(file, "GIF", save_all=True, append_images=[patch], disposal=1)
+    expected = plain("black")
+    expected.paste((250, 220, 30), (48, 0, 96, 64))
+    assert difference(decoded(file.getvalue()), still(expected)) <= CODING_TOLERANCE
+
+
+# --- animated PNG ---
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A part of a PNG."""
+    return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
+
+
+def apng_beside(default: Image.Image, first: Image.Image, *, numbers: tuple[int, int] = (0, 1)) -> bytes:
+    """A PNG whose animation is one frame, and whose own picture is none of it."""
+    head = b"\x89PNG\r\n\x1a\n" + chunk(
+        b"IHDR", default.width.to_bytes(4) + default.height.to_bytes(4) + b"\x08\x02\0\0\0"
+    )
+    control, data = (number.to_bytes(4) for number in numbers)
+    place = first.width.to_bytes(4) + first.height.to_bytes(4) + bytes(8) + b"\0\x05\0\x64\0\0"
+    return b"".join(
+        [
+            head,
+            chunk(b"acTL", b"\0\0\0\x01\0\0\0\0"),
+            chunk(b"IDAT", packed(default)),
+            chunk(b"fcTL", control + place),
+            chunk(b"fdAT", data + packed(first)),
+            chunk(b"IEND", b""),
+        ]
+    )
+
+
+def packed(image: Image.Image) -> bytes:
+    """The pixels of an RGB picture as a PNG holds them."""
+    return zlib.compress(b"".join(b"\0" + row.tobytes() for row in np.asarray(image)))
+
+
+def test_of_an_animated_png_the_animation_is_taken_and_not_what_stands_in_for_it() -> None:
+    """Viewers that know of animations never show the other picture."""
+    data = apng_beside(plain("red"), shown())
+    assert difference(decoded(data), still(shown())) == 0
+
+
+def test_the_picture_that_stands_in_is_taken_where_the_animation_is_damaged() -> None:
+    """As browsers do."""
+    data = apng_beside(shown(), plain("red"), numbers=(7, 3))
+    assert difference(decoded(data), still(shown())) == 0

@@ -1,0 +1,117 @@
+"""What decoding takes: by the header, in scans, and shared among threads."""
+
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from lookalike_core.images.memory_budget import MAX_SCANS, Budget, count_scans, decoding_bytes
+from PIL import Image
+
+PIXELS = 640 * 480
+
+
+def encoded(kind: str, mode: str = "RGB", **options: Any) -> io.BytesIO:
+    """A file of this kind, with some structure."""
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((640, 480)).convert(mode).save(file, kind, **options)
+    file.seek(0)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "bytes_a_pixel"),
+    [
+        ("PNG", {}, 4),
+        ("JPEG", {}, 4),
+        ("JPEG", {"progressive": True, "subsampling": "4:2:0"}, 4 + 3),
+        ("JPEG", {"progressive": True, "subsampling": "4:4:4"}, 4 + 6),
+        ("JPEG", {"progressive": True, "mode": "L"}, 4 + 2),
+        ("WEBP", {}, 16),
+        ("AVIF", {}, 16),
+        ("TIFF", {}, 4),
+        ("TIFF", {"compression": "tiff_lzw", "tiffinfo": {278: 480}}, 4 + 3),
+        ("TIFF", {"compression": "tiff_lzw", "tiffinfo": {278: 48}}, 4 + 0.3),
+    ],
+    ids=str,
+)
+def test_the_header_tells_what_decoding_takes(
+    kind: str, options: dict[str, Any], bytes_a_pixel: float
+) -> None:
+    """Measured as a process' peak, on pictures of 24 megapixels."""
+    file = encoded(kind, **options)
+    with Image.open(file) as image:
+        scans = count_scans(file) if kind == "JPEG" else 1
+        needed = decoding_bytes(image, full_pixels=PIXELS, scans=scans, file_bytes=0)
+    assert needed == pytest.approx(bytes_a_pixel * PIXELS)
+
+
+def test_a_tile_may_be_larger_than_its_picture() -> None:
+    """A decompression bomb hides behind a small picture's size."""
+    with Image.open(encoded("TIFF", compression="tiff_lzw")) as image:
+        image.tag_v2[322] = image.tag_v2[323] = 30_000  # type: ignore[attr-defined]
+        assert decoding_bytes(image, full_pixels=PIXELS, scans=1, file_bytes=0) > 2_700_000_000
+
+
+def test_scans_are_counted_whatever_the_file_holds_besides() -> None:
+    """Previews in the metadata and films behind the picture have scans of their own."""
+    plain, progressive = encoded("JPEG").getvalue(), encoded("JPEG", progressive=True).getvalue()
+    assert count_scans(io.BytesIO(plain)) == 1
+    scans = count_scans(io.BytesIO(progressive))
+    assert scans == progressive.count(b"\xff\xda")
+    preview = b"\xff\xe5" + (2 + 500).to_bytes(2) + b"\xff\xda" * 250
+    assert count_scans(io.BytesIO(plain[:2] + preview + plain[2:] + b"\xff\xda" * 1000)) == 1
+
+
+@pytest.mark.parametrize("size", [2, 3, 10, 600, 2**16, 2**16 + 3])
+def test_scans_of_a_broken_file_are_counted_to_its_end(size: int) -> None:
+    """And then it ends, wherever it was cut."""
+    data = encoded("JPEG", progressive=True).getvalue()
+    assert count_scans(io.BytesIO(data[:size])) <= 10
+    assert count_scans(io.BytesIO((data[:2] + b"\xff" * 2**17)[:size])) == 0
+
+
+def test_scans_are_not_counted_without_end() -> None:
+    """One more than may be is enough to know."""
+    scan = b"\xff\xda\0\x02" + b"\0" * 10
+    assert count_scans(io.BytesIO(b"\xff\xd8" + scan * 10_000)) == MAX_SCANS + 1
+
+
+def test_no_more_is_taken_at_a_time_than_there_is() -> None:
+    """Threads that ask for more than is left wait."""
+    budget, lock, now, most = Budget(10), threading.Lock(), 0, 0
+
+    def decode(amount: int) -> None:
+        nonlocal now, most
+        with budget.taken(amount):
+            with lock:
+                now += amount
+                most = max(most, now)
+            threading.Event().wait(0.001)
+            with lock:
+                now -= amount
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(decode, [1, 4, 3, 9, 2, 5, 7, 10] * 10))
+    assert most <= 10
+
+
+def test_what_exceeds_it_all_runs_alone() -> None:
+    """It was asked for with --max-pixels; it would wait for ever otherwise."""
+    budget = Budget(10)
+    with budget.taken(1000):
+        waiting = threading.Thread(target=lambda: budget.taken(1).__enter__(), daemon=True)
+        waiting.start()
+        waiting.join(0.05)
+        assert waiting.is_alive()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_what_fails_gives_back_what_it_took() -> None:
+    """Else a few broken pictures would stop everything."""
+    budget = Budget(10)
+    for _ in range(3):
+        with pytest.raises(OSError, match="broken"), budget.taken(10):
+            raise OSError("broken")

@@ -1,0 +1,161 @@
+"""Thumbnails: whole, upright and small, of whatever files there are."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lookalike_core.errors import SkipReason
+from lookalike_core.images import decoding
+from lookalike_core.images.thumbnails import (
+    Encoding,
+    Thumbnail,
+    encoded,
+    pixels_within,
+    thumbnail,
+    thumbnails,
+)
+from PIL import Image
+
+Draw = Callable[..., list[Path]]
+
+LOSSY_TOLERANCE = 12
+"""Levels of 0 to 255 by which a flat colour differs in a JPEG or WebP of quality 60."""
+
+RED, BLUE, WHITE = (220, 20, 20), (20, 20, 220), (255, 255, 255)
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
+
+def shown(made: Thumbnail | SkipReason) -> Image.Image:
+    """What a browser would show."""
+    assert isinstance(made, Thumbnail)
+    image = Image.open(io.BytesIO(made.data))
+    assert image.size == (made.width, made.height)
+    assert image.get_format_mimetype() == made.media_type
+    return image.convert("RGB")
+
+
+def near(image: Image.Image, at: tuple[int, int], colour: tuple[int, int, int]) -> bool:
+    """Whether a pixel has a colour, as far as lossy files keep it."""
+    pixel = np.array(image.getpixel(at), dtype=int)
+    return bool((abs(pixel - colour) <= LOSSY_TOLERANCE).all())
+
+
+def halves(width: int, height: int) -> Image.Image:
+    """Red on the left, blue on the right."""
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(BLUE, (width // 2, 0, width, height))
+    return image
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize(
+    ("size", "expected"), [((600, 300), (96, 48)), ((300, 600), (48, 96)), ((5000, 2), (96, 1))]
+)
+def test_all_of_a_picture_is_there_in_its_own_ratio(
+    tmp_path: Path, size: tuple[int, int], expected: tuple[int, int], encoding: Encoding
+) -> None:
+    """Nothing is cut off or squashed, unlike what the network sees."""
+    halves(*size).save(tmp_path / "a.png")
+    image = shown(thumbnail(tmp_path / "a.png", 96, encoding=encoding))
+    assert image.size == expected
+    if min(expected) > 1:
+        assert near(image, (3, 3), RED)
+        assert near(image, (expected[0] - 4, expected[1] - 4), BLUE)
+
+
+def test_a_small_picture_is_not_enlarged(tmp_path: Path) -> None:
+    """More bytes would show nothing more."""
+    halves(20, 10).save(tmp_path / "a.png")
+    assert shown(thumbnail(tmp_path / "a.png", 96)).size == (20, 10)
+
+
+@pytest.mark.parametrize("width", [80, 2000])  # the large one is decoded at a part of its size
+def test_a_picture_stands_as_its_camera_was_held(tmp_path: Path, width: int) -> None:
+    """EXIF 6: stored lying on its side; what is stored at the left belongs at the top."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    halves(width, width // 2).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    image = shown(thumbnail(tmp_path / "a.jpg", 64))
+    assert image.size == (32, 64)
+    assert near(image, (16, 4), RED)
+    assert near(image, (16, 60), BLUE)
+
+
+def test_what_is_clear_lies_on_white(tmp_path: Path) -> None:
+    """As in the pixels that the network gets."""
+    Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(tmp_path / "a.png")
+    assert near(shown(thumbnail(tmp_path / "a.png", 20)), (10, 10), WHITE)
+
+
+def test_a_large_picture_of_few_colours_takes_the_memory_of_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not RGB is made so only after it was made small; transparency comes along."""
+    monkeypatch.setattr(decoding, "WHOLE_PIXELS", 1_000)
+    image = halves(400, 200).quantize(4)
+    image.save(tmp_path / "a.png")
+    found = shown(thumbnail(tmp_path / "a.png", 40))
+    assert found.size == (40, 20)
+    assert near(found, (4, 10), RED)
+    assert near(found, (35, 10), BLUE)
+    Image.new("LA", (400, 200), (0, 0)).save(tmp_path / "clear.png")
+    assert near(shown(thumbnail(tmp_path / "clear.png", 40)), (20, 10), WHITE)
+
+
+def test_a_file_that_cannot_be_shown_says_why(tmp_path: Path, draw: Draw) -> None:
+    """Gone, no picture, cut short, or more pixels than are allowed: a word each, and never an error."""
+    [whole] = draw(tmp_path, "a.png")
+    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:100])
+    reasons = [thumbnail(tmp_path / name, 32) for name in ("gone.png", "text.png", "cut.png")]
+    assert reasons == [SkipReason.VANISHED, SkipReason.NOT_AN_IMAGE, SkipReason.TRUNCATED]
+    assert thumbnail(whole, 32, max_pixels=100) is SkipReason.TOO_LARGE
+
+
+def test_many_come_in_order_and_not_far_ahead(tmp_path: Path, draw: Draw) -> None:
+    """Threads make them, but no more than a few that nobody has asked for yet."""
+    names = [f"{number}.png" for number in range(30)]
+    files = draw(tmp_path, *names)
+    taken: list[Path] = []
+
+    def listed() -> Iterator[Path]:
+        for file in files:
+            taken.append(file)
+            yield file
+
+    made = thumbnails(listed(), 32, ahead=4)
+    first = next(made)
+    assert len(taken) <= 6
+    assert [first, *made] == [thumbnail(file, 32) for file in files]
+
+
+def test_a_consumer_that_stops_ends_the_threads(tmp_path: Path, draw: Draw) -> None:
+    """What was not started is not made."""
+    made = thumbnails(iter(draw(tmp_path, *(f"{number}.png" for number in range(8)))), 32, ahead=2)
+    next(made)
+    made.close()
+    assert list(made) == []
+
+
+def test_pixels_fit_into_a_box(tmp_path: Path) -> None:
+    """Wide or high, the ratio of the sides is kept."""
+    halves(300, 200).save(tmp_path / "wide.png")
+    halves(200, 300).save(tmp_path / "high.png")
+    wide, high = (pixels_within(tmp_path / name, 12, 8) for name in ("wide.png", "high.png"))
+    assert isinstance(wide, np.ndarray)
+    assert isinstance(high, np.ndarray)
+    assert wide.shape == (8, 12, 3)
+    assert high.shape == (8, 5, 3)
+    assert pixels_within(tmp_path / "gone.png", 12, 8) is SkipReason.VANISHED
+
+
+def test_pixels_become_an_address_that_holds_them() -> None:
+    """What explains a picture draws itself, and puts it on a page."""
+    pixels = np.full((10, 20, 3), 200, np.uint8)
+    made = encoded(pixels, encoding=Encoding.WEBP)
+    assert (made.width, made.height) == (20, 10)
+    assert made.uri.startswith("data:image/webp;base64,")
+    assert near(shown(made), (5, 5), (200, 200, 200))

@@ -1,0 +1,180 @@
+"""TIFFs of several pages: the one that is the picture is taken, by what its directory says."""
+
+import io
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.images.decoding import Picture, decode, decode_small
+from PIL import Image
+
+FULL, REDUCED, PAGE, MASK = 0, 1, 2, 4
+"""Values of NewSubfileType."""
+
+COLOURS = ("red", "lime", "blue", "white")
+
+
+def tiff(
+    *kinds: int | None,
+    order: str = "<",
+    big: bool = False,
+    below: Sequence[int] = (),
+    old: dict[int, int] | None = None,
+    photometric: dict[int, int] | None = None,
+    following: dict[int, int] | None = None,
+) -> bytes:
+    """A TIFF of a page for each kind, of 8, 16, ... pixels across and in the colours of `COLOURS`.
+
+    `below` are the numbers of pages that hang on the first one and not in the chain. `old` gives pages the
+    tag of TIFF 5, `photometric` another interpretation than RGB, and `following` another next page.
+    """
+    letter, count, version = ("Q", "Q", 43) if big else ("I", "H", 42)
+    size, tags = struct.calcsize("=" + letter), 12
+    directory = struct.calcsize("=" + count) + tags * (4 + 2 * size) + size
+    start = 16 if big else 8
+    places = [start + number * directory for number in range(len(kinds))]
+    data_place = start + len(kinds) * directory
+    chain = [number for number in range(len(kinds)) if number not in below]
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "H", version)
+    head += struct.pack(order + "HH", 8, 0) if big else b""
+    out, data = head + struct.pack(order + letter, start), b""
+    for number, kind in enumerate(kinds):
+        width = 8 * (number + 1)
+        pixels = Image.new("RGB", (width, 8), COLOURS[number]).tobytes()
+        after = chain[chain.index(number) + 1 :] if number in chain else []
+        after = [following[number]] if following and number in following else after
+        fields = [
+            (254, 4, kind) if kind is not None else (255, 3, (old or {}).get(number, 1)),
+            *((256, 4, width), (257, 4, 8), (258, 3, 8), (259, 3, 1)),
+            (262, 3, (photometric or {}).get(number, 2)),
+            *((273, 4, data_place + len(data)), (277, 3, 3), (278, 4, 8), (279, 4, len(pixels)), (284, 3, 1)),
+            (330, 4, places[below[0]] if below and number == 0 else 0),
+        ]
+        out += struct.pack(order + count, len(fields))
+        for tag, form, value in fields:
+            packed = struct.pack(order + ("H" if form == 3 else "I"), value)
+            out += struct.pack(order + "HH" + letter, tag, form, 1) + packed.ljust(size, b"\0")
+        out += struct.pack(order + letter, places[after[0]] if after else 0)
+        data += pixels
+    return out + data
+
+
+def decoded(data: bytes) -> Picture:
+    """The picture of a file."""
+    return decode(io.BytesIO(data), "pages.tif")
+
+
+def taken(data: bytes) -> int:
+    """The number of the page whose colour and size the picture has."""
+    picture = decoded(data)
+    number = COLOURS.index(
+        {(255, 0, 0): "red", (0, 255, 0): "lime", (0, 0, 255): "blue", (255, 255, 255): "white"}[
+            tuple(picture.pixels[100, 100].tolist())
+        ]
+    )
+    assert (picture.width, picture.height) == (8 * (number + 1), 8)
+    return number
+
+
+@pytest.mark.parametrize(("order", "big"), [("<", False), (">", False), ("<", True)])
+@pytest.mark.parametrize(
+    ("kinds", "number"),
+    [
+        ((FULL,), 0),
+        ((FULL, REDUCED, REDUCED), 0),
+        ((REDUCED, FULL), 1),
+        ((REDUCED, REDUCED, FULL, FULL), 2),
+        ((MASK, FULL), 1),
+        ((REDUCED | MASK, PAGE, FULL), 1),
+        ((PAGE, PAGE), 0),
+        ((None, None), 0),
+        ((REDUCED, REDUCED), 1),
+    ],
+    ids=str,
+)
+def test_the_first_page_that_is_no_reduced_copy_is_taken(
+    kinds: tuple[int | None, ...], number: int, order: str, big: bool
+) -> None:
+    """Nor a mask; of nothing but copies the largest is."""
+    assert taken(tiff(*kinds, order=order, big=big)) == number
+
+
+def test_big_files_in_big_endian_order_are_refused_by_name() -> None:
+    """Pillow takes them for small ones, and calls them damaged."""
+    with pytest.raises(PictureError, match="is a big-endian BigTIFF") as refused:
+        decoded(tiff(FULL, order=">", big=True))
+    assert refused.value.reason is SkipReason.UNSUPPORTED_FORMAT
+
+
+def test_the_old_tag_of_a_reduced_copy_counts_where_the_new_one_is_missing() -> None:
+    """TIFF 5 had another; 1 is the full picture there, 2 a copy, 3 one of several pages."""
+    assert taken(tiff(None, None, old={0: 2})) == 1
+    assert taken(tiff(None, None, old={0: 3})) == 0
+    assert taken(tiff(FULL, None, old={1: 1})) == 0
+
+
+def test_a_small_first_page_that_is_not_marked_is_taken_all_the_same() -> None:
+    """Pages of a scan differ in size; only what is marked is a thumbnail."""
+    assert taken(tiff(PAGE, FULL, None)) == 0
+
+
+def test_the_picture_may_hang_on_its_thumbnail() -> None:
+    """As in files of cameras, whose first directory is a preview."""
+    assert taken(tiff(REDUCED, FULL, below=[1])) == 1
+
+
+def test_raw_data_of_a_sensor_are_no_picture() -> None:
+    """The preview is, which is all that can be shown."""
+    assert taken(tiff(REDUCED, FULL, below=[1], photometric={1: 32_803})) == 0
+
+
+@pytest.mark.parametrize("following", [{0: 0}, {1: 0}, {1: 1}], ids=str)
+def test_a_circle_of_pages_is_gone_round_once(following: dict[int, int]) -> None:
+    """Nobody knows the end of it."""
+    assert taken(tiff(REDUCED, REDUCED, following=following)) in {0, 1}
+
+
+def test_a_first_page_of_a_kind_that_cannot_be_read_does_not_hide_the_picture() -> None:
+    """A thumbnail in a colour space that Pillow has not heard of."""
+    assert taken(tiff(REDUCED, FULL, photometric={0: 9_999})) == 1
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits"])
+def test_compressed_pages_are_read_too(compression: str) -> None:
+    """Another library decodes them, which looks for the page by itself."""
+    small, large = (Image.new("RGB", (size, size), colour) for size, colour in ((16, "red"), (64, "blue")))
+    file = io.BytesIO()
+    small.save(file, "TIFF", save_all=True, append_images=[large], tiffinfo={254: 1}, compression=compression)
+    data = bytearray(file.getvalue())
+    (first,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, first)
+    (second,) = struct.unpack_from("<I", data, first + 2 + 12 * count)
+    _set_kind(data, second, FULL)
+    picture = decoded(bytes(data))
+    assert (picture.width, picture.height) == (64, 64)
+    assert int(np.abs(picture.pixels[100, 100].astype(int) - (0, 0, 255)).max()) <= 8
+    assert decode_small(io.BytesIO(bytes(data)), "pages.tif", edge=40).size == (40, 40)
+
+
+def _set_kind(data: bytearray, place: int, kind: int) -> None:
+    (count,) = struct.unpack_from("<H", data, place)
+    for entry in range(place + 2, place + 2 + 12 * count, 12):
+        if struct.unpack_from("<H", data, entry)[0] == 254:
+            struct.pack_into("<I", data, entry + 8, kind)
+
+
+@pytest.mark.parametrize("cut", [9, 12, 60, 200, 400])
+def test_a_file_that_ends_before_its_page_does_is_truncated(cut: int) -> None:
+    """Whether within a directory or within the pixels."""
+    with pytest.raises(PictureError, match="ends before its picture does") as refused:
+        decoded(tiff(REDUCED, FULL)[:cut])
+    assert refused.value.reason is SkipReason.TRUNCATED
+
+
+def test_a_page_that_cannot_be_read_is_not_called_truncated() -> None:
+    """All of it is there."""
+    with pytest.raises(PictureError) as refused:
+        decoded(tiff(FULL, photometric={0: 9_999}))
+    assert refused.value.reason is not SkipReason.TRUNCATED

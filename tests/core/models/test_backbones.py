@@ -1,0 +1,89 @@
+"""The two networks by name, and which pooling goes with which layer."""
+
+import pytest
+from lookalike_core.errors import UsageError
+from lookalike_core.models.backbones import (
+    BACKBONES,
+    RESNET101V2,
+    VGG16,
+    Backbone,
+    OfficialWeights,
+    Pooling,
+    backbone_named,
+    check_pooling,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [
+        ("resnet", RESNET101V2),
+        ("resnet101v2", RESNET101V2),
+        ("ResNet101V2", RESNET101V2),
+        ("vgg", VGG16),
+        ("VGG16", VGG16),
+    ],
+)
+def test_a_backbone_goes_by_its_short_and_its_full_name(name: str, backbone: Backbone) -> None:
+    """In any case, as people type them."""
+    assert backbone_named(name) is backbone
+
+
+def test_an_unknown_backbone_is_refused_with_those_there_are() -> None:
+    """Both names of both networks."""
+    with pytest.raises(UsageError, match=r"'alexnet'.*resnet \(resnet101v2\), vgg \(vgg16\)"):
+        backbone_named("alexnet")
+
+
+def test_resnet_is_preferred_to_vgg() -> None:
+    """The order in which a query chooses among collections."""
+    assert BACKBONES == (RESNET101V2, VGG16)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.name)
+def test_the_official_weights_are_told_apart_by_their_top(backbone: Backbone) -> None:
+    """Only the larger file holds the dense layers; Keras marks the smaller one in its name."""
+    small, large = backbone.official(with_top=False), backbone.official(with_top=True)
+    assert small.file_name.endswith("_notop.h5")
+    assert large.file_name == small.file_name.replace("_notop", "")
+    assert small.md5 != large.md5
+
+
+@pytest.mark.parametrize(
+    "file", [file for backbone in BACKBONES for file in backbone.weights], ids=lambda file: file.file_name
+)
+def test_the_address_of_official_weights_ends_with_their_file_name(file: OfficialWeights) -> None:
+    """Both are literals, and a slip in one of them would download another file than is kept."""
+    assert file.url.startswith("https://")
+    assert file.url.endswith(f"/{file.file_name}")
+
+
+@pytest.mark.parametrize("pooling", [Pooling.AVG, Pooling.MAX, Pooling.FLATTEN])
+def test_a_feature_map_takes_the_pooling_that_was_asked_for(pooling: Pooling) -> None:
+    """The three of `--pooling`."""
+    assert check_pooling(VGG16, "block5_pool", pooling) is pooling
+
+
+def test_a_feature_map_is_averaged_unless_told_otherwise() -> None:
+    """The default of both backbones."""
+    assert check_pooling(RESNET101V2, "post_relu", None) is Pooling.AVG
+
+
+def test_a_feature_map_is_never_left_unpooled() -> None:
+    """A collection holds one vector a picture."""
+    with pytest.raises(UsageError, match="avg, max or flatten"):
+        check_pooling(VGG16, "block5_pool", Pooling.NONE)
+
+
+@pytest.mark.parametrize("layer", ["fc1", "fc2"])
+@pytest.mark.parametrize("pooling", [None, Pooling.NONE])
+def test_a_dense_layer_takes_no_pooling(layer: str, pooling: Pooling | None) -> None:
+    """It gives one vector a picture already."""
+    assert check_pooling(VGG16, layer, pooling) is Pooling.NONE
+
+
+@pytest.mark.parametrize("pooling", [Pooling.AVG, Pooling.MAX, Pooling.FLATTEN])
+def test_pooling_a_dense_layer_is_refused(pooling: Pooling) -> None:
+    """Saying so beats ignoring an option."""
+    with pytest.raises(UsageError, match="fc1 gives vectors and takes no pooling"):
+        check_pooling(VGG16, "fc1", pooling)

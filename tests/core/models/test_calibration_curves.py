@@ -1,0 +1,114 @@
+"""The record of a calibration: curves, what is stored, and what is refused."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from lookalike_core.errors import ManifestError
+from lookalike_core.models.calibration_curves import Calibration, Curve, percent
+
+CURVE = Curve(knots=(0.2, 0.4, 0.8), chances=(0.1, 0.5, 0.9))
+
+
+def test_a_curve_is_straight_between_knots_and_level_beyond() -> None:
+    """Whatever the shape of what it is asked; NaN has no chance."""
+    values = np.array([[-np.inf, 0.0, 0.2, 0.3], [0.6, 0.8, 5.0, np.nan]])
+    expected = [[0.1, 0.1, 0.1, 0.3], [0.7, 0.9, 0.9, np.nan]]
+    np.testing.assert_allclose(CURVE(values), expected, atol=1e-12)
+
+
+def test_a_curve_of_one_knot_is_level() -> None:
+    """All neighbours were equally near."""
+    found = Curve(knots=(0.5,), chances=(0.25,))(np.array([0.0, 0.5, 1.0, np.nan]))
+    np.testing.assert_array_equal(found, [0.25, 0.25, 0.25, np.nan])
+
+
+def test_a_calibration_answers_by_its_curves(calibration: Calibration) -> None:
+    """Neighbours, candidates and verdicts each by their own."""
+    asked = np.array([0.4, 0.7])
+    np.testing.assert_allclose(calibration.chance(asked), [0.25, (0.25 + 2 / 3) / 2])
+    np.testing.assert_allclose(calibration.candidate_chance(asked), [0.5, 0.5])
+    assert calibration.verdict_chance("majority", 0.9) == pytest.approx(2 / 3)
+    assert calibration.verdict_chance("unanimous", 0.9) is None
+
+
+def test_what_is_less_near_than_the_threshold_is_unlike_anything(calibration: Calibration) -> None:
+    """The threshold itself still is like something."""
+    assert calibration.is_unlike_anything(0.39)
+    assert not calibration.is_unlike_anything(0.4)
+    assert not calibration.is_unlike_anything(0.9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [({}, True), ({"points": 4}, False), ({"identity": "f" * 16}, False), ({"distance": "euclid"}, False)],
+)
+def test_it_fits_what_it_was_learned_from(
+    calibration: Calibration, changes: dict[str, Any], fits: bool
+) -> None:
+    """Another space, another distance or another number of points: stale."""
+    asked = {"identity": calibration.identity, "distance": "cosine", "points": 3} | changes
+    assert calibration.fits(**asked) is fits
+
+
+def test_a_calibration_survives_json(calibration: Calibration) -> None:
+    """Every figure, to the last bit."""
+    assert Calibration.from_json(json.loads(json.dumps(calibration.to_json()))) == calibration
+
+
+def test_a_server_may_give_whole_numbers_back_as_others(calibration: Calibration) -> None:
+    """3 is 3.0 where JSON went through another language."""
+    data = calibration.to_json() | {"points": 3.0}
+    data["candidates"] = {"knots": [0], "chances": [1]}
+    found = Calibration.from_json(data)
+    assert found == replace(calibration, candidates=Curve(knots=(0.0,), chances=(1.0,)))
+
+
+@pytest.mark.parametrize("field", list(Calibration.__dataclass_fields__))
+def test_a_calibration_without_one_of_its_fields_is_not_ours(calibration: Calibration, field: str) -> None:
+    """A half written one must not be filled in with guesses."""
+    data = {name: value for name, value in calibration.to_json().items() if name != field}
+    with pytest.raises(ManifestError, match=field):
+        Calibration.from_json(data)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("points", -1),
+        ("points", 2.5),
+        ("points", "3"),
+        ("points", float("inf")),
+        ("neighbours", None),
+        ("neighbours", {"knots": [], "chances": []}),
+        ("neighbours", {"knots": [1, 2], "chances": [0.5]}),
+        ("neighbours", {"knots": [2, 1], "chances": [0.1, 0.5]}),
+        ("neighbours", {"knots": [1, 1], "chances": [0.1, 0.5]}),
+        ("neighbours", {"knots": [1, 2], "chances": [0.5, 0.1]}),
+        ("neighbours", {"knots": [1, 2], "chances": [0.5, 1.1]}),
+        ("neighbours", {"knots": [1, 2], "chances": [-0.1, 0.5]}),
+        ("neighbours", {"knots": [1], "chances": [float("nan")]}),
+        ("neighbours", {"knots": [float("nan")], "chances": [0.5]}),
+        ("candidates", {"knots": [1, float("inf")], "chances": [0.1, 0.5]}),
+        ("verdicts", ["majority"]),
+        ("verdicts", {"majority": 0.5}),
+        ("threshold", {"nearness": float("nan"), "refused": 0, "caught": 0}),
+        ("threshold", {"nearness": 0.5, "refused": 2, "caught": 0}),
+        ("reliability", {"bins": 10, "neighbours": 0.1, "neighbours_equal_mass": 0.1, "verdicts": {"m": 3}}),
+    ],
+)
+def test_a_malformed_calibration_is_refused(calibration: Calibration, field: str, value: object) -> None:
+    """Chances that fall, no numbers, figures out of range."""
+    with pytest.raises(ManifestError, match="not a calibration that lookalike wrote"):
+        Calibration.from_json(calibration.to_json() | {field: value})
+
+
+@pytest.mark.parametrize(
+    ("chance", "shown"),
+    [(0.0, "< 1 %"), (0.004, "< 1 %"), (0.006, "≈ 1 %"), (0.874, "≈ 87 %"), (0.994, "≈ 99 %"), (1, "> 99 %")],
+)
+def test_a_chance_is_never_shown_as_certain(chance: float, shown: str) -> None:
+    """Nor as impossible."""
+    assert percent(chance) == shown

@@ -1,0 +1,206 @@
+"""Kept graphs: the same vectors as without, and harmless whatever becomes of them."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import ModelError
+from lookalike_core.models import graph_cache as optimized
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.models.graph_cache import entry_of
+from lookalike_core.models.providers import load_runtime
+from lookalike_core.settings import Settings
+from lookalike_exporter import ModelSpec, ready_model
+
+PIXELS = np.random.default_rng(5).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """VGG16's first block, exported from random weights."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
+    spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
+    return ready_model(spec, settings=settings, reporter=Quiet()).path
+
+
+@pytest.fixture
+def model(exported: Path, tmp_path: Path) -> Path:
+    """A copy of its own for each test."""
+    return Path(shutil.copy2(exported, tmp_path))
+
+
+def load(model: Path) -> Embedder:
+    """As the commands do, with the folder beside the model."""
+    return Embedder.load(model, provider="cpu", kept_in=model.parent / "optimized")
+
+
+def entries(model: Path) -> list[Path]:
+    """What lies in the folder, whatever it is called."""
+    return sorted(model.parent.glob("optimized/*"))
+
+
+def test_a_kept_graph_gives_the_same_vectors(model: Path) -> None:
+    """To the last bit, whether it is kept just now or was kept before."""
+    plain = Embedder.load(model, provider="cpu").embed(PIXELS)
+    first, second = load(model), load(model)
+    assert np.array_equal(first.embed(PIXELS), plain)
+    assert np.array_equal(second.embed(PIXELS), plain)
+    assert second.manifest == first.manifest
+
+
+def test_a_kept_graph_is_what_is_opened(model: Path) -> None:
+    """Another model's bytes in its place show up in the vectors, so it is not opened in vain."""
+    load(model)
+    [entry] = entries(model)
+    written = entry.stat().st_mtime_ns
+    load(model)
+    assert entries(model) == [entry]
+    assert entry.stat().st_mtime_ns == written
+
+
+def truncate(entry: Path) -> None:
+    """To a half."""
+    os.truncate(entry, entry.stat().st_size // 2)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        truncate,
+        Path.unlink,
+        lambda entry: entry.write_bytes(b""),
+        lambda entry: entry.write_bytes(bytes(1000)),
+        lambda entry: entry.write_bytes(os.urandom(1000)),
+    ],
+)
+def test_a_broken_entry_is_made_anew(model: Path, harm: Callable[[Path], object]) -> None:
+    """It is never an error: the model itself is there."""
+    plain = load(model).embed(PIXELS)
+    [entry] = entries(model)
+    whole = entry.read_bytes()
+    harm(entry)
+    assert np.array_equal(load(model).embed(PIXELS), plain)
+    assert entry.read_bytes() == whole
+
+
+def test_an_entry_of_another_model_is_made_anew(model: Path, tiny_weights: Path, home: Settings) -> None:
+    """Copied under this one's name it is whole and says what it is: the vectors stay those of this model."""
+    plain = load(model).embed(PIXELS)
+    [entry] = entries(model)
+    own = entry.read_bytes()
+    spec = ModelSpec.of("vgg", layer="block1_pool", pooling="max", weights=str(tiny_weights))
+    other = ready_model(spec, settings=home, reporter=Quiet()).path
+    load(other)
+    shutil.copyfile(entries(other)[0], entry)
+    assert np.array_equal(load(model).embed(PIXELS), plain)
+    assert entry.read_bytes() == own
+
+
+def test_an_entry_of_another_runtime_is_made_anew(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the name of this one's it still says for which it was made."""
+    load(model)
+    [here] = entries(model)
+    own = here.read_bytes()
+    monkeypatch.setattr(optimized, "_processor", lambda: "x86_64 sse2")
+    load(model)
+    [there] = entries(model)
+    monkeypatch.undo()
+    there.rename(here)
+    load(model)
+    assert here.read_bytes() == own
+
+
+def test_an_entry_that_names_other_files_is_not_opened(model: Path) -> None:
+    """What a model may not do, what is kept of one may not, either."""
+    import onnx
+
+    load(model)
+    [entry] = entries(model)
+    whole = entry.read_bytes()
+    graph = onnx.load(entry)
+    onnx.save(graph, entry, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    with pytest.raises(ModelError, match="from other files"):
+        Embedder.load(entry, provider="cpu")
+    load(model)
+    assert entry.read_bytes() == whole
+
+
+def test_an_entry_of_a_model_that_was_replaced_goes(model: Path) -> None:
+    """By size and time; one copy of a model is kept, whatever happened to it."""
+    load(model)
+    [old] = entries(model)
+    os.utime(model, ns=(1, 1))
+    load(model)
+    [new] = entries(model)
+    assert new != old
+
+
+def test_entries_of_models_that_are_gone_go(model: Path) -> None:
+    """And what a killed process left long ago, but not what another one is writing."""
+    folder = model.parent / "optimized"
+    folder.mkdir()
+    (folder / "gone.0123.onnx").touch()
+    left, being_written = folder / ".a.1.partial", folder / ".b.2.partial"
+    left.touch()
+    os.utime(left, (0, 0))
+    being_written.touch()
+    load(model)
+    assert {entry.name.partition(".")[0] for entry in entries(model)} == {"", model.stem}
+    assert not left.exists()
+    assert being_written.exists()
+
+
+def test_another_processor_or_runtime_has_another_entry(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs are laid out for the width of one processor's registers, by one version's kernels."""
+    here = entry_of(model, model.parent, runtime="1.0")
+    assert entry_of(model, model.parent, runtime="1.0") == here
+    assert entry_of(model, model.parent, runtime="1.1") != here
+    monkeypatch.setattr(optimized, "_processor", lambda: "x86_64 sse2")
+    assert entry_of(model, model.parent, runtime="1.0") != here
+
+
+def test_where_nothing_can_be_kept_nothing_is_said(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A home that cannot be written, here by a file where the folder should be."""
+    (model.parent / "optimized").write_text("in the way")
+    plain = Embedder.load(model, provider="cpu").embed(PIXELS)
+    assert np.array_equal(load(model).embed(PIXELS), plain)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_disk_that_is_nearly_full_is_left_alone(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that only saves time must not be what fills it; a stand-in says how much is free."""
+    usage = shutil.disk_usage(model.parent)._replace(free=2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
+    load(model)
+    assert entries(model) == []
+
+
+def test_a_model_that_is_none_is_refused_as_without(tmp_path: Path) -> None:
+    """And nothing is kept of it."""
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"\x0a\x02hi")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(model)
+    assert entries(model) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_are_those_that_were_asked_for(model: Path, threads: int) -> None:
+    """The session says so itself."""
+    session = Embedder.load(model, provider="cpu", threads=threads)._session  # noqa: SLF001 - read back
+    assert session.get_session_options().intra_op_num_threads == threads
+
+
+def test_a_process_with_fewer_cores_starts_fewer_threads(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left to itself the runtime counts the cores of the whole machine."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 1000)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0}, raising=False)
+    session = Embedder.load(model, provider="cpu")._session  # noqa: SLF001
+    assert session.get_session_options().intra_op_num_threads == 1
+    assert load_runtime().SessionOptions().intra_op_num_threads == 0

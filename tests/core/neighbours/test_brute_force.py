@@ -1,0 +1,85 @@
+"""Comparing all with all, against the slow and plain way in float64."""
+
+import numpy as np
+import pytest
+from lookalike_core.neighbours import brute_force as exact
+from lookalike_core.neighbours.brute_force import ExactSearch
+from numpy.typing import NDArray
+
+TOLERANCE = 1e-5
+"""Float32 sums over 16 values, on scores of about 1 to 10."""
+
+
+def table(vectors: NDArray[np.float32], *, cosine: bool) -> NDArray[np.float64]:
+    """Every score."""
+    wide = vectors.astype(np.float64)
+    if cosine:
+        return (wide @ wide.T) / np.outer(*[np.linalg.norm(wide, axis=1)] * 2)
+    return np.linalg.norm(wide[:, np.newaxis] - wide, axis=2)
+
+
+@pytest.fixture
+def vectors() -> NDArray[np.float32]:
+    """Far from the origin and close together, as is hard for differences of squares."""
+    random = np.random.default_rng(3)
+    return (random.normal(size=(200, 16)) + 30).astype(np.float32)
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_nearest_are_those_of_brute_force(
+    vectors: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch, cosine: bool
+) -> None:
+    """Scores and order, in blocks whose last is shorter, without what each row leaves out."""
+    monkeypatch.setattr(exact, "BLOCK", 64)
+    scores = table(vectors, cosine=cosine)
+    left_out = [{row, (row + 1) % 200} for row in range(200)]
+    search, seen = ExactSearch(vectors.copy(), cosine=cosine), []
+    for rows in search.blocks():
+        for found in search.nearest(rows, limit=10, left_out=[sorted(left_out[row]) for row in rows]):
+            seen.append(found.row)
+            others = [row for row in range(200) if row not in left_out[found.row]]
+            best = sorted(others, key=lambda row: scores[seen[-1], row] * (-1 if cosine else 1))[:10]
+            assert found.scores == pytest.approx(scores[found.row, best], abs=TOLERANCE)
+            assert found.scores == pytest.approx(scores[found.row, found.rows], abs=TOLERANCE)
+            assert not left_out[found.row] & set(found.rows.tolist())
+    assert seen == list(range(200))
+
+
+def test_a_limit_beyond_the_rows_gives_all_that_count() -> None:
+    """And nothing where all are left out."""
+    search = ExactSearch(np.eye(3, dtype=np.float32) + 1, cosine=False)
+    first, second = search.nearest(np.array([0, 1]), limit=10, left_out=[[0], [0, 1, 2]])
+    assert (first.rows.tolist(), second.rows.tolist()) == ([1, 2], [])
+
+
+def test_of_the_same_score_the_first_row_comes_first() -> None:
+    """However many tie."""
+    search = ExactSearch(np.ones((50, 4), dtype=np.float32), cosine=True)
+    (found,) = search.nearest(np.array([20]), limit=3, left_out=[[20]])
+    assert found.rows.tolist() == [0, 1, 2]
+
+
+def test_above_gives_what_is_behind_a_row(vectors: NDArray[np.float32]) -> None:
+    """Every one over the threshold, and none before the row or on the threshold."""
+    scores = table(vectors, cosine=True)
+    threshold = float(np.median(scores))
+    rows = np.array([5, 6, 50, 199])
+    for found in ExactSearch(vectors.copy(), cosine=True).above(rows, threshold):
+        behind = [row for row in range(found.row + 1, 200) if scores[found.row, row] > threshold]
+        assert found.rows.tolist() == behind
+        assert found.scores == pytest.approx(scores[found.row, behind], abs=TOLERANCE)
+
+
+def test_nothing_is_more_similar_than_1() -> None:
+    """However the product of two equal vectors is rounded."""
+    vectors = np.repeat(np.random.default_rng(0).normal(size=(100, 16)).astype(np.float32), 2, axis=0)
+    products = [float(row @ row) for row in vectors / np.linalg.norm(vectors, axis=1, keepdims=True)]
+    assert max(products) > 1
+    search = ExactSearch(vectors, cosine=True)
+    assert not [found for rows in search.blocks() for found in search.above(rows, 1.0) if len(found.rows)]
+
+
+def test_no_vectors_have_no_blocks() -> None:
+    """Of either distance."""
+    for cosine in (True, False):
+        assert list(ExactSearch(np.empty((0, 4), dtype=np.float32), cosine=cosine).blocks()) == []

@@ -1,0 +1,111 @@
+"""Four rules of the vote, on examples worked by hand."""
+
+import math
+
+import pytest
+from lookalike_core.neighbours.vote import TEMPERATURE, Verdict, VoteRule, vote, wants_voters
+
+CLASSES = ["cat", "dog", "dog", "cat", "", "fox", "cat", "dog"]
+COSINE = [0.95, 0.90, 0.89, 0.60, 0.59, 0.58, 0.57, 0.50]
+EUCLID = [1.0, 2.0, 2.5, 6.0, 6.5, 7.0, 7.5, 8.0]
+
+
+def verdict(rule: VoteRule, *, k: int, euclid: bool = False) -> Verdict | None:
+    """Of the pictures above."""
+    return vote(CLASSES, EUCLID if euclid else COSINE, rule=rule, k=k, higher_is_nearer=not euclid)
+
+
+def test_a_majority_wins() -> None:
+    """Three dogs and cats among four: two each, and the name decides; among seven, cat by name again."""
+    assert verdict(VoteRule.MAJORITY, k=3) == Verdict(class_name="dog", share=2 / 3, voters=3)
+    assert verdict(VoteRule.MAJORITY, k=4) == Verdict(class_name="cat", share=2 / 4, voters=4)
+    assert verdict(VoteRule.MAJORITY, k=6) == Verdict(class_name="cat", share=3 / 6, voters=6)
+    assert verdict(VoteRule.MAJORITY, k=7) == Verdict(class_name="cat", share=3 / 7, voters=7)
+
+
+@pytest.mark.parametrize("euclid", [False, True])
+def test_a_tie_goes_to_the_nearer_neighbours(euclid: bool) -> None:
+    """Cat 0.95 and 0.60 (1 and 6) are further off on average than dog 0.90 and 0.89 (2 and 2.5)."""
+    assert verdict(VoteRule.NEARER_TIES, k=4, euclid=euclid) == Verdict(
+        class_name="dog", share=2 / 4, voters=4
+    )
+    assert verdict(VoteRule.NEARER_TIES, k=6, euclid=euclid) == Verdict(
+        class_name="cat", share=3 / 6, voters=6
+    )
+
+
+@pytest.mark.parametrize(("euclid", "k", "winner"), [(False, 1, "cat"), (False, 2, "dog"), (True, 2, "dog")])
+def test_the_class_whose_own_nearest_are_nearest_wins(euclid: bool, k: int, winner: str) -> None:
+    """Of two: cat's are 0.95 and 0.60, dog's 0.90 and 0.89, though only one dog is among the two asked."""
+    found = verdict(VoteRule.NEAREST_CLASS, k=k, euclid=euclid)
+    assert found is not None
+    assert found.class_name == winner
+    assert found.share == 1 / k
+
+
+def test_a_class_that_is_not_among_the_neighbours_cannot_win() -> None:
+    """Its own nearest are not even looked at."""
+    found = vote(
+        ["cat", "cat", "fox"], [0.9, 0.1, 0.8], rule=VoteRule.NEAREST_CLASS, k=2, higher_is_nearer=True
+    )
+    assert found == Verdict(class_name="cat", share=1.0, voters=2)
+
+
+def test_weights_fall_with_similarity() -> None:
+    """Worked out with exp(s / 0.07): one near cat outweighs two dogs that are further off."""
+    rule, classes = VoteRule.WEIGHTED, ["cat", "dog", "dog"]
+    found = vote(classes, [0.9, 0.8, 0.8], rule=rule, k=3, higher_is_nearer=True)
+    cat, dogs = math.exp(0.9 / TEMPERATURE), 2 * math.exp(0.8 / TEMPERATURE)
+    assert found is not None
+    assert found.class_name == "cat"
+    assert found.share == pytest.approx(cat / (cat + dogs), rel=1e-9)
+    closer = vote(
+        ["cat", "dog", "dog"], [0.9, 0.88, 0.88], rule=VoteRule.WEIGHTED, k=3, higher_is_nearer=True
+    )
+    assert closer is not None
+    assert closer.class_name == "dog"
+
+
+def test_weights_of_distances_know_no_unit() -> None:
+    """Twice as large vectors have the same verdict."""
+    answers = {
+        vote(["cat", "dog"], [unit * 1.0, unit * 1.1], rule=VoteRule.WEIGHTED, k=2, higher_is_nearer=False)
+        for unit in (1, 2, 1024)
+    }
+    (answer,) = answers
+    share = math.exp(-1 / 1.1 / TEMPERATURE) / (math.exp(-1 / 1.1 / TEMPERATURE) + math.exp(-1 / TEMPERATURE))
+    assert answer is not None
+    assert (answer.class_name, answer.share) == ("cat", pytest.approx(share, rel=1e-9))
+
+
+@pytest.mark.parametrize("rule", VoteRule)
+def test_neighbours_without_a_class_have_no_vote(rule: VoteRule) -> None:
+    """Nor does a place among the k; where nobody has a class there is no verdict."""
+    found = vote(["", "cat", ""], [0.9, 0.5, 0.4], rule=rule, k=1, higher_is_nearer=True)
+    assert found == Verdict(class_name="cat", share=1.0, voters=1)
+    assert vote(["", ""], [0.9, 0.5], rule=rule, k=2, higher_is_nearer=True) is None
+    assert vote([], [], rule=rule, k=2, higher_is_nearer=True) is None
+
+
+def test_distances_of_zero_are_no_division_by_it() -> None:
+    """All neighbours are copies."""
+    found = vote(["cat", "cat"], [0.0, 0.0], rule=VoteRule.WEIGHTED, k=2, higher_is_nearer=False)
+    assert found == Verdict(class_name="cat", share=1.0, voters=2)
+
+
+@pytest.mark.parametrize(
+    ("classes", "k", "expected"),
+    [
+        (["cat", "", "dog"], 2, False),
+        (["cat", "", "dog"], 3, True),
+        (["cat", None], 2, True),
+        (["cat", "dog"], 3, False),
+        ([], 3, False),
+    ],
+    ids=["enough", "one-short", "none", "nobody-left", "nobody"],
+)
+def test_more_voters_are_wanted_where_others_took_their_places(
+    classes: list[str | None], k: int, expected: bool
+) -> None:
+    """Where all have a class there are no more."""
+    assert wants_voters(classes, k=k) is expected

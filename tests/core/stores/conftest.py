@@ -1,0 +1,231 @@
+"""Manifests and points to write, and stand-ins for what may answer at a server's address."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import made_collections
+import numpy as np
+import pytest
+from grpc_responder import GrpcResponder
+from lookalike_core.models.manifest import CollectionManifest, Distance
+from lookalike_core.settings import Settings
+from lookalike_core.stores import address, connection, retries
+from lookalike_core.stores.connection import connect
+from lookalike_core.stores.points import FloatVector, ImagePoint
+from lookalike_core.stores.retries import Requests
+from lookalike_core.stores.server import ServerCollection
+
+DIMENSION = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A request that a responder was sent."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class Responder:
+    """Answers HTTP on a port of its own: a stand-in for a server, good for its faults and nothing else.
+
+    `answers` maps `METHOD PATH` to a status and a body, JSON unless it is text; all else is a 404.
+    `delay_s` passes before an answer begins, and `drip_s` after each of its bytes. An answer that says to
+    look elsewhere says `location`.
+    """
+
+    port: int
+    location: str = ""
+    answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    seen: list[Seen] = field(default_factory=list)
+    delay_s: float = 0.0
+    drip_s: float = 0.0
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def be_qdrant(self, version: str | None = None) -> None:
+        """Gives the two answers by which a Qdrant, of the client's own version, is known and lets us in."""
+        told = version or installed("qdrant-client")
+        self.answers["GET /"] = (200, {"title": "qdrant - vector search engine", "version": told})
+        self.answers["GET /collections"] = (200, result({"collections": []}))
+
+
+def result(value: Any) -> dict[str, Any]:
+    """An answer in Qdrant's envelope."""
+    return {"time": 0.0, "status": "ok", "result": value}
+
+
+@contextmanager
+def running_responder() -> Iterator[Responder]:
+    """A responder that answers until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            responder.seen.append(
+                Seen(method=self.command, path=self.path, headers=dict(self.headers.items()), body=body)
+            )
+            key = f"{self.command} {self.path.partition('?')[0]}"
+            status, data = responder.answers.get(key, (404, {"status": {"error": "Not found"}}))
+            sent = (data if isinstance(data, str) else json.dumps(data)).encode()
+            responder.closing.wait(responder.delay_s)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(sent)))
+            if responder.location:
+                self.send_header("Location", responder.location + self.path)
+            self.end_headers()
+            for start in range(len(sent)) if responder.drip_s else ():
+                self.wfile.write(sent[start : start + 1])
+                if responder.closing.wait(responder.drip_s):
+                    return
+            if not responder.drip_s:
+                self.wfile.write(sent)
+
+        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815 - http.server's names
+
+        def handle(self) -> None:
+            with suppress_hangup():
+                super().handle()
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    responder = Responder(port=server.server_port)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield responder
+    finally:
+        responder.closing.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def suppress_hangup() -> Iterator[None]:
+    """A client that has waited long enough goes away; that is what it should do."""
+    try:
+        yield
+    except (BrokenPipeError, ConnectionResetError):
+        return
+
+
+@pytest.fixture(autouse=True)
+def no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many tries as ever, with next to nothing between them."""
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.01)
+
+
+@pytest.fixture
+def responder() -> Iterator[Responder]:
+    """One responder."""
+    with running_responder() as one:
+        yield one
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Responder]:
+    """Another one."""
+    with running_responder() as one:
+        yield one
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on this machine that nothing listens on."""
+    with ExitStack() as stack:
+        return stack.enter_context(running_responder()).port
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings as they are when no variable is set but the home."""
+    return Settings(home=tmp_path / "home", provider="cpu")
+
+
+@pytest.fixture
+def manifest_of() -> Callable[..., CollectionManifest]:
+    """Makes manifests: `manifest_of(distance, dimension)`."""
+
+    def make(distance: Distance = Distance.COSINE, dimension: int = DIMENSION) -> CollectionManifest:
+        return made_collections.manifest_of(distance, dimension, {})
+
+    return make
+
+
+@pytest.fixture
+def point_of() -> Callable[..., ImagePoint]:
+    """Makes points: `point_of(path, vector, class_name=..., dataset=..., sha256=...)`."""
+    return made_collections.point_of
+
+
+@pytest.fixture
+def enveloped() -> Callable[[Any], dict[str, Any]]:
+    """Puts a value into the envelope of Qdrant's answers."""
+    return result
+
+
+@pytest.fixture
+def random_vectors() -> Callable[[int, int], list[FloatVector]]:
+    """Makes `count` seeded random vectors of `dimension` values, of different lengths."""
+
+    def vectors(count: int, dimension: int) -> list[FloatVector]:
+        generator = np.random.default_rng(7)
+        lengths = generator.uniform(0.5, 4, size=(count, 1))
+        return list((generator.standard_normal((count, dimension)) * lengths).astype(np.float32))
+
+    return vectors
+
+
+@pytest.fixture
+def stopwatch() -> Callable[[], float]:
+    """Seconds since the fixture was made."""
+    start = time.monotonic()
+    return lambda: time.monotonic() - start
+
+
+@pytest.fixture
+def grpc_responder(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> Iterator[GrpcResponder]:
+    """A gRPC responder on the port that belongs to the HTTP responder's."""
+    one = GrpcResponder()
+    one.start()
+    monkeypatch.setattr(address, "HTTP_PORT", responder.port)
+    monkeypatch.setattr(connection, "GRPC_PORT", one.port)
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def grpc_collection(
+    responder: Responder, grpc_responder: GrpcResponder, manifest_of: Callable[..., CollectionManifest]
+) -> Iterator[ServerCollection]:
+    """A collection reached over gRPC."""
+    store = connect(responder.url, api_key="s3cret-key")
+    manifest = manifest_of()
+    grpc_responder.seen.clear()
+    yield ServerCollection(
+        store._client,  # noqa: SLF001
+        manifest.collection,
+        manifest,
+        requests=Requests(store.label),
+        reads=store._reads,  # noqa: SLF001
+    )
+    store.close()

@@ -1,0 +1,910 @@
+"""One contract, both stores: what is true of one is true of the other.
+
+The server is a real one where `QDRANT_URL` says where it is. Elsewhere a stand-in speaks its REST interface
+on the client's in-memory mode: that proves what goes over the wire and the semantics, not Qdrant.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError
+from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, Distance, StoredAs
+from lookalike_core.stores import embedded, server
+from lookalike_core.stores.connection import connect
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import FloatVector, ImagePoint, PointFilter
+from lookalike_core.stores.protocol import Collection, Store, staged_name
+from lookalike_core.stores.server import ServerStore
+from qdrant_stand_in import running_stand_in
+
+QDRANT_URL = os.environ.get("QDRANT_URL")
+SERVER = "server" if QDRANT_URL else "server-stand-in"
+
+SCORE_TOLERANCE = 1e-5
+"""Float32 sums over 16 values in another order than numpy's, on scores of about 1 to 10."""
+
+NewManifest = Callable[..., CollectionManifest]
+NewPoint = Callable[..., ImagePoint]
+RandomVectors = Callable[[int, int], list[FloatVector]]
+
+
+@contextmanager
+def server_store() -> Iterator[ServerStore]:
+    """On the real server where there is one, else on a stand-in, reached over real HTTP."""
+    with ExitStack() as stack:
+        url = QDRANT_URL or stack.enter_context(running_stand_in()).url
+        one = connect(url, api_key=os.environ.get("QDRANT_API_KEY") if QDRANT_URL else None)
+        yield one
+        one.close()
+
+
+@pytest.fixture(scope="module", params=["embedded", SERVER])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """The store under test."""
+    if request.param == "embedded":
+        yield EmbeddedStore(tmp_path_factory.mktemp("qdrant"))
+        return
+    with server_store() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def shelf(store: Store) -> Iterator[dict[tuple[Distance, int], Collection]]:
+    """Open collections that tests pass on to each other, by distance and dimension: making takes long."""
+    collections: dict[tuple[Distance, int], Collection] = {}
+    yield collections
+    for collection in collections.values():
+        with collection:
+            pass
+        store.delete(collection.name)
+
+
+@pytest.fixture
+def emptied(
+    store: Store, shelf: dict[tuple[Distance, int], Collection], manifest_of: NewManifest
+) -> Callable[..., Collection]:
+    """An open collection with nothing in it: `emptied(distance, dimension)`."""
+
+    def empty(distance: Distance = Distance.COSINE, dimension: int = 4) -> Collection:
+        if (distance, dimension) not in shelf:
+            manifest = manifest_of(distance, dimension)
+            store.create(manifest)
+            shelf[distance, dimension] = store.open(manifest.collection)
+        collection = shelf[distance, dimension]
+        collection.delete([payload.id for payload in collection.scan()])
+        return collection
+
+    return empty
+
+
+@pytest.fixture
+def made(store: Store, manifest_of: NewManifest) -> Iterator[Callable[..., str]]:
+    """Makes new collections, `made(distance, dimension)` gives the name, and removes them in the end."""
+    names: list[str] = []
+
+    def make(distance: Distance = Distance.COSINE, dimension: int = 4) -> str:
+        manifest = manifest_of(distance, dimension)
+        store.create(manifest)
+        names.append(manifest.collection)
+        return manifest.collection
+
+    yield make
+    for name in names:
+        if name in store:
+            store.delete(name)
+
+
+@pytest.fixture
+def plant_foreign(store: Store) -> Iterator[Callable[[str], None]]:
+    """Puts something that is not ours where a collection of this name would be."""
+    planted: list[str] = []
+
+    def plant(name: str) -> None:
+        if isinstance(store, EmbeddedStore):
+            folder = store.directory / name
+            folder.mkdir(parents=True)
+            (folder / "diary.txt").write_text("not yours", encoding="utf-8")
+            return
+        from qdrant_client import models
+
+        vectors = models.VectorParams(size=4, distance=models.Distance.COSINE)
+        client(store).create_collection(name, vectors_config=vectors, metadata={"owner": "somebody"})
+        planted.append(name)
+
+    yield plant
+    for name in planted:
+        client(store).delete_collection(name)
+
+
+def client(store: Store):  # noqa: ANN201 - the client's type takes a second to import
+    """What a server store talks through."""
+    assert isinstance(store, ServerStore)
+    return store._client  # noqa: SLF001 - to do what only somebody else would
+
+
+def test_a_collection_is_there_once_it_is_made(store: Store, manifest_of: NewManifest) -> None:
+    """Before `create` it is in no list, afterwards in all of them, after `delete` in none again."""
+    manifest = manifest_of()
+    name = manifest.collection
+    assert name not in store
+    assert name not in store.names()
+    store.create(manifest)
+    assert name in store
+    assert name in store.names()
+    store.delete(name)
+    assert name not in store
+    assert name not in store.names()
+
+
+def test_a_manifest_comes_back_as_it_was_written(store: Store, made: Callable[..., str]) -> None:
+    """Every field, whether the collection is opened or only asked for its manifest."""
+    name = made(Distance.EUCLID, 8)
+    with store.open(name) as collection:
+        manifest = collection.manifest
+        assert collection.name == name
+    assert manifest == store.manifest(name)
+    assert manifest.collection == name
+    assert manifest.distance is Distance.EUCLID
+    assert manifest.identity.dimension == 8
+    assert manifest.weights.path == "/weights/own.h5"
+
+
+@pytest.mark.parametrize("quantize", [StoredAs.INT8, StoredAs.INT4])
+@pytest.mark.parametrize("distance", list(Distance))
+def test_short_forms_of_vectors_change_no_vector_score_or_order(
+    store: Store,
+    manifest_of: NewManifest,
+    point_of: NewPoint,
+    random_vectors: RandomVectors,
+    quantize: StoredAs,
+    distance: Distance,
+) -> None:
+    """The manifest says how the collection is searched; what comes out is as of whole vectors."""
+    manifest = replace(manifest_of(distance, 16), quantize=quantize)
+    store.create(manifest)
+    try:
+        vectors = random_vectors(50, 16)
+        with store.open(manifest.collection) as collection:
+            assert collection.manifest.quantize is quantize
+            points = [point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)]
+            collection.upsert(points)
+            stored = collection.vectors([point.payload.id for point in points])
+            rows = np.stack([stored[point.payload.id] for point in points])
+            unit = np.stack(vectors) / np.linalg.norm(vectors, axis=1, keepdims=True)
+            whole = unit if distance is Distance.COSINE else np.stack(vectors)
+            np.testing.assert_allclose(rows, whole, atol=SCORE_TOLERANCE)
+            for exact in (False, True):
+                hits = collection.query(vectors[0], limit=5, exact=exact)
+                scores = whole @ whole[0] if distance is Distance.COSINE else -dist(whole, whole[0])
+                order = np.argsort(-scores)[:5]
+                assert [hit.payload.path for hit in hits] == [f"{number}.jpg" for number in order]
+                found = [hit.score for hit in hits]
+                np.testing.assert_allclose(found, np.abs(scores[order]), atol=SCORE_TOLERANCE)
+                [many] = collection.query_many(vectors[0][np.newaxis], limit=5, exact=exact)
+                assert [each.id for each in many] == [hit.payload.id for hit in hits]
+    finally:
+        store.delete(manifest.collection)
+
+
+def dist(rows: FloatVector, one: FloatVector) -> FloatVector:
+    """Of each row to one vector."""
+    return np.asarray(np.linalg.norm(rows - one, axis=1))
+
+
+def test_a_name_that_is_taken_is_refused(store: Store, manifest_of: NewManifest) -> None:
+    """Making a collection a second time changes nothing in the first."""
+    manifest = manifest_of()
+    store.create(manifest)
+    try:
+        with pytest.raises(ManifestError, match="already"):
+            store.create(replace(manifest, provider="CUDAExecutionProvider"))
+        assert store.manifest(manifest.collection) == manifest
+    finally:
+        store.delete(manifest.collection)
+
+
+def test_what_is_missing_is_said_to_be_missing(store: Store, manifest_of: NewManifest) -> None:
+    """Opening, deleting and asking for the manifest of what is not there all say so."""
+    name = manifest_of().collection
+    for action in (store.open, store.delete, store.manifest):
+        with pytest.raises(CollectionMissingError, match=name):
+            action(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../elsewhere", "a/b", ".hidden", "nul\0", "x" * 256])
+def test_what_cannot_be_a_name_is_missing(store: Store, name: str) -> None:
+    """Names that would lead elsewhere are looked up nowhere."""
+    assert name not in store
+    with pytest.raises(CollectionMissingError):
+        store.open(name)
+    with pytest.raises(CollectionMissingError):
+        store.delete(name)
+
+
+def test_what_is_not_ours_is_left_alone(
+    store: Store, manifest_of: NewManifest, plant_foreign: Callable[[str], None]
+) -> None:
+    """A collection without our manifest is no collection of ours, and nobody touches it."""
+    manifest = manifest_of()
+    name = manifest.collection
+    plant_foreign(name)
+    assert name not in store
+    assert name not in store.names()
+    for action in (store.open, store.delete, store.manifest):
+        with pytest.raises(ManifestError, match="left alone") as caught:
+            action(name)
+        assert caught.value.exit_code == 6
+    with pytest.raises(ManifestError, match="left alone"):
+        store.create(manifest)
+    if isinstance(store, EmbeddedStore):
+        assert (store.directory / name / "diary.txt").read_text(encoding="utf-8") == "not yours"
+    else:
+        assert client(store).get_collection(name).config.metadata == {"owner": "somebody"}
+
+
+def test_a_manifest_that_cannot_be_read_is_refused(store: Store, made: Callable[..., str]) -> None:
+    """A collection of ours with a damaged manifest is named, not used."""
+    name = made()
+    if isinstance(store, EmbeddedStore):
+        (store.directory / name / "manifest.json").write_text('{"schema": 1}', encoding="utf-8")
+    else:
+        # what is merged into a collection's metadata replaces each value at the top level
+        client(store).update_collection(name, metadata={METADATA_KEY: {"schema": 99}})
+    assert name in store
+    with pytest.raises(ManifestError, match=name):
+        store.open(name)
+
+
+def test_points_come_back_as_they_were_written(
+    emptied: Callable[..., Collection], point_of: NewPoint
+) -> None:
+    """All payload fields, with and without a class, in any script."""
+    points = [
+        point_of("cat/1.jpg", [1, 0, 0, 0]),
+        point_of("ohne Klasse/Kätzchen 猫.jpg", [0, 1, 0, 0], class_name=None),
+    ]
+    collection = emptied()
+    collection.upsert(points)
+    found = {payload.id: payload for payload in collection.scan()}
+    assert found == {point.payload.id: point.payload for point in points}
+
+
+def test_upsert_replaces_what_has_the_same_id(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
+    """Writing twice is writing once; the second vector and payload stay."""
+    first = point_of("a.jpg", [1, 2, 3, 4])
+    second = point_of("a.jpg", [4, 3, 2, 1], class_name="dog")
+    collection = emptied(Distance.EUCLID)
+    collection.upsert([first])
+    collection.upsert([first])
+    assert collection.count() == 1
+    collection.upsert([second])
+    assert list(collection.scan()) == [second.payload]
+    assert collection.vectors([second.payload.id])[second.payload.id].tolist() == [4, 3, 2, 1]
+
+
+def test_nothing_written_is_nothing_done(emptied: Callable[..., Collection]) -> None:
+    """Empty lists are fine everywhere."""
+    collection = emptied()
+    collection.upsert([])
+    collection.replace_payloads([])
+    collection.delete([])
+    assert collection.vectors([]) == {}
+    assert list(collection.scan()) == []
+    assert collection.count() == 0
+    assert collection.tally("class") == {}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param([1, np.nan, 0, 0], id="nan"),
+        pytest.param([1, np.inf, 0, 0], id="inf"),
+        pytest.param([1, -np.inf, 0, 0], id="minus-inf"),
+        pytest.param([0, 0, 0, 0], id="zero"),
+        pytest.param([1, 2, 3], id="too-short"),
+        pytest.param([1, 2, 3, 4, 5], id="too-long"),
+        pytest.param([[1, 2, 3, 4]], id="two-dimensional"),
+    ],
+)
+def test_what_cannot_be_searched_never_gets_in(
+    emptied: Callable[..., Collection], point_of: NewPoint, bad: object
+) -> None:
+    """One bad vector, and nothing of its batch is written; as a query it is refused as well."""
+    collection = emptied()
+    with pytest.raises(LookalikeError, match=r"bad\.jpg"):
+        collection.upsert([point_of("good.jpg", [1, 2, 3, 4]), point_of("bad.jpg", bad)])
+    assert collection.count() == 0
+    with pytest.raises(LookalikeError, match="query"):
+        collection.query(np.asarray(bad, dtype=np.float32), limit=1)
+
+
+ONE = frozenset({"a" * 64})
+
+
+@pytest.fixture
+def mixed(point_of: NewPoint) -> list[ImagePoint]:
+    """Two datasets, two classes and no class, one picture twice."""
+    return [
+        point_of("1.jpg", [1, 0, 0, 0], class_name="cat", sha256="a" * 64),
+        point_of("2.jpg", [0.9, 0.1, 0, 0], class_name="cat", sha256="b" * 64),
+        point_of("3.jpg", [0, 1, 0, 0], class_name="dog", sha256="c" * 64),
+        point_of("4.jpg", [0, 0, 1, 0], class_name=None, sha256="d" * 64),
+        point_of("1.jpg", [0, 0, 0, 1], class_name="cat", sha256="a" * 64, dataset="other"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (PointFilter(), {"data/1.jpg", "data/2.jpg", "data/3.jpg", "data/4.jpg", "other/1.jpg"}),
+        (PointFilter(class_name="cat"), {"data/1.jpg", "data/2.jpg", "other/1.jpg"}),
+        (PointFilter(class_name=""), {"data/4.jpg"}),
+        (PointFilter(labelled=True), {"data/1.jpg", "data/2.jpg", "data/3.jpg", "other/1.jpg"}),
+        (PointFilter(labelled=True, excluded_sha256=ONE), {"data/2.jpg", "data/3.jpg"}),
+        (PointFilter(class_name="", labelled=True), set()),
+        (PointFilter(class_name="bird"), set()),
+        (PointFilter(dataset="other"), {"other/1.jpg"}),
+        (PointFilter(excluded_sha256=ONE), {"data/2.jpg", "data/3.jpg", "data/4.jpg"}),
+        (PointFilter(excluded_sha256=ONE | {"c" * 64, "e" * 64}), {"data/2.jpg", "data/4.jpg"}),
+        (PointFilter(class_name="cat", dataset="data", excluded_sha256=ONE), {"data/2.jpg"}),
+    ],
+    ids=[
+        "all",
+        "class",
+        "no-class",
+        "any-class",
+        "any-class-without",
+        "nothing",
+        "unknown-class",
+        "dataset",
+        "excluded",
+        "several",
+        "together",
+    ],
+)
+def test_filters_mean_the_same_everywhere(
+    emptied: Callable[..., Collection], mixed: list[ImagePoint], where: PointFilter, expected: set[str]
+) -> None:
+    """Scanning, counting and searching look at the same points."""
+    collection = emptied()
+    collection.upsert(mixed)
+    scanned = {f"{payload.dataset}/{payload.path}" for payload in collection.scan(where)}
+    hits = collection.query(mixed[0].vector, limit=10, where=where)
+    assert scanned == expected
+    assert {f"{hit.payload.dataset}/{hit.payload.path}" for hit in hits} == expected
+    assert collection.count(where) == len(expected)
+
+
+def test_a_tally_is_exact_and_whole(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
+    """More values than a facet gives unless told, and those without a class under the empty name."""
+    expected = {"": 3} | {f"class {number:02}": number for number in range(1, 16)}
+    points = [
+        point_of(f"{name}/{number}.jpg", [1, 2, 3, number + 1], class_name=name or None)
+        for name, count in expected.items()
+        for number in range(count)
+    ]
+    collection = emptied()
+    collection.upsert(points)
+    assert collection.tally("class") == expected
+    assert list(collection.tally("class")) == sorted(expected)
+    assert collection.tally("dataset") == {"data": len(points)}
+
+
+def test_deleted_points_are_gone(emptied: Callable[..., Collection], mixed: list[ImagePoint]) -> None:
+    """From every view; ids that are not there do not matter."""
+    ids = [point.payload.id for point in mixed]
+    collection = emptied()
+    collection.upsert(mixed[1:])
+    collection.delete(ids[:3])
+    assert {payload.id for payload in collection.scan()} == set(ids[3:])
+    assert collection.count() == 2
+    assert collection.tally("class") == {"": 1, "cat": 1}
+    assert {hit.payload.id for hit in collection.query(mixed[1].vector, limit=10)} == set(ids[3:])
+    assert set(collection.vectors(ids)) == set(ids[3:])
+
+
+def test_payloads_are_replaced_and_vectors_stay(
+    emptied: Callable[..., Collection], mixed: list[ImagePoint]
+) -> None:
+    """A new class takes effect in filters and counts; a payload without a point is ignored."""
+    changed = [replace(mixed[0].payload, class_name=None), replace(mixed[3].payload, class_name="fish")]
+    collection = emptied(Distance.EUCLID)
+    collection.upsert(mixed[:4])
+    collection.replace_payloads([*changed, mixed[4].payload])
+    assert collection.count() == 4
+    assert collection.tally("class") == {"": 1, "cat": 1, "dog": 1, "fish": 1}
+    assert list(collection.scan(PointFilter(class_name=""))) == changed[:1]
+    assert collection.vectors([changed[0].id])[changed[0].id].tolist() == [1, 0, 0, 0]
+
+
+def test_payloads_come_by_id(emptied: Callable[..., Collection], mixed: list[ImagePoint]) -> None:
+    """As they were written, of those that are there; nothing is asked for nothing."""
+    collection = emptied()
+    collection.upsert(mixed[1:])
+    ids = [point.payload.id for point in mixed[:3]]
+    assert collection.payloads(ids) == {point.payload.id: point.payload for point in mixed[1:3]}
+    assert collection.payloads([]) == {}
+
+
+def test_euclid_keeps_vectors_as_they_are(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
+    """Bit by bit, and only for ids that are there."""
+    point = point_of("a.jpg", [0.1, -20000.25, 3e-7, 1 / 3])
+    collection = emptied(Distance.EUCLID)
+    collection.upsert([point])
+    vectors = collection.vectors([point.payload.id, point_of("b.jpg", [1, 1, 1, 1]).payload.id])
+    assert list(vectors) == [point.payload.id]
+    assert vectors[point.payload.id].dtype == np.float32
+    assert vectors[point.payload.id].tolist() == point.vector.tolist()
+
+
+def test_cosine_keeps_directions_only(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
+    """What comes back has length 1."""
+    point = point_of("a.jpg", [3, 0, 0, 4])
+    collection = emptied()
+    collection.upsert([point])
+    vector = collection.vectors([point.payload.id])[point.payload.id]
+    assert vector == pytest.approx([0.6, 0, 0, 0.8], abs=1e-6)
+
+
+def test_cosine_says_similarity_best_first(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
+    """1 for the same direction at any length, 0 at a right angle, -1 for the opposite."""
+    points = [
+        point_of("opposite.jpg", [-1, 0, 0, 0]),
+        point_of("same.jpg", [5, 0, 0, 0]),
+        point_of("right angle.jpg", [0, 1, 0, 0]),
+    ]
+    collection = emptied(Distance.COSINE)
+    collection.upsert(points)
+    hits = collection.query(np.array([2, 0, 0, 0], dtype=np.float32), limit=3)
+    assert [hit.payload.path for hit in hits] == ["same.jpg", "right angle.jpg", "opposite.jpg"]
+    assert [hit.score for hit in hits] == pytest.approx([1, 0, -1], abs=SCORE_TOLERANCE)
+
+
+def test_euclid_says_distance_best_first(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
+    """0 for the same vector, and growing from there."""
+    points = [
+        point_of("five.jpg", [4, 4, 0, 0]),
+        point_of("none.jpg", [1, 0, 0, 0]),
+        point_of("one.jpg", [1, 1, 0, 0]),
+    ]
+    collection = emptied(Distance.EUCLID)
+    collection.upsert(points)
+    hits = collection.query(np.array([1, 0, 0, 0], dtype=np.float32), limit=3)
+    assert [hit.payload.path for hit in hits] == ["none.jpg", "one.jpg", "five.jpg"]
+    assert [hit.score for hit in hits] == pytest.approx([0, 1, 5], abs=SCORE_TOLERANCE)
+
+
+def test_a_limit_larger_than_the_collection_gives_all_of_it(
+    emptied: Callable[..., Collection], mixed: list[ImagePoint]
+) -> None:
+    """Each point once."""
+    collection = emptied()
+    collection.upsert(mixed)
+    hits = collection.query(mixed[0].vector, limit=1000)
+    assert sorted(hit.payload.id for hit in hits) == sorted(point.payload.id for point in mixed)
+
+
+@pytest.mark.parametrize("distance", list(Distance))
+@pytest.mark.parametrize("exact", [False, True])
+def test_search_agrees_with_brute_force(
+    emptied: Callable[..., Collection],
+    point_of: NewPoint,
+    random_vectors: RandomVectors,
+    distance: Distance,
+    exact: bool,
+) -> None:
+    """The ten nearest of 300 in numpy's order with numpy's scores; below the index both ways are exact."""
+    *vectors, query = random_vectors(301, 16)
+    points = [point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)]
+    scores = brute_force(np.stack(vectors), query, distance)
+    order = np.argsort(-scores if distance.higher_is_nearer else scores)[:10]
+    collection = emptied(distance, 16)
+    collection.upsert(points)
+    hits = collection.query(query, limit=10, exact=exact)
+    assert [hit.payload.path for hit in hits] == [f"{number}.jpg" for number in order]
+    assert [hit.score for hit in hits] == pytest.approx(scores[order], abs=SCORE_TOLERANCE)
+
+
+@pytest.mark.parametrize("distance", list(Distance))
+@pytest.mark.parametrize("exact", [False, True])
+def test_many_queries_find_what_each_one_finds(
+    emptied: Callable[..., Collection],
+    point_of: NewPoint,
+    random_vectors: RandomVectors,
+    monkeypatch: pytest.MonkeyPatch,
+    distance: Distance,
+    exact: bool,
+) -> None:
+    """By id, in the same order, with the same scores, however they are put into batches."""
+    monkeypatch.setattr(embedded, "_QUERIES_AT_ONCE", 7)
+    monkeypatch.setattr(server, "_QUERIES_PER_REQUEST", 7)
+    vectors = random_vectors(60, 16)
+    points = [
+        point_of(f"{number}.jpg", vector, class_name="cat" if number % 2 else None)
+        for number, vector in enumerate(vectors)
+    ]
+    collection, where = emptied(distance, 16), PointFilter(class_name="cat")
+    collection.upsert(points)
+    queries = np.stack(vectors[:20])
+    found = collection.query_many(queries, limit=10, where=where, exact=exact)
+    each = [collection.query(query, limit=10, where=where, exact=exact) for query in queries]
+    assert [[hit.id for hit in hits] for hits in found] == [[hit.payload.id for hit in hits] for hits in each]
+    for some, others in zip(found, each, strict=True):
+        assert [hit.score for hit in some] == pytest.approx(
+            [hit.score for hit in others], abs=SCORE_TOLERANCE
+        )
+
+
+def test_no_queries_find_nothing(emptied: Callable[..., Collection]) -> None:
+    """And in an empty collection each finds nothing."""
+    collection = emptied()
+    assert collection.query_many(np.empty((0, 4), dtype=np.float32), limit=3) == []
+    assert collection.query_many(np.ones((2, 4), dtype=np.float32), limit=3) == [[], []]
+
+
+@pytest.mark.parametrize(
+    "bad", [[[1, 0, 0, 0], [0, 0, 0, 0]], [[np.nan, 0, 0, 0]], [[1, 2, 3]], [1, 2, 3, 4]]
+)
+def test_one_query_of_many_that_cannot_be_is_refused(emptied: Callable[..., Collection], bad: object) -> None:
+    """Zero, not finite, too short, or not many at all."""
+    with pytest.raises(LookalikeError, match="query"):
+        emptied().query_many(np.asarray(bad, dtype=np.float32), limit=1)
+
+
+def brute_force(vectors: FloatVector, query: FloatVector, distance: Distance) -> FloatVector:
+    """Qdrant's scores, computed in the plainest way."""
+    if distance is Distance.EUCLID:
+        return np.linalg.norm(vectors - query, axis=1)
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+    return (vectors @ query) / lengths
+
+
+def test_datasets_are_recorded_for_good(store: Store, made: Callable[..., str]) -> None:
+    """A dataset's folder is in the manifest at once and after opening again; a new root replaces it."""
+    name = made()
+    with store.open(name) as collection:
+        collection.record_dataset("data", "/old/data")
+        collection.record_dataset("data", "/new/data")
+        collection.record_dataset("other", "/other")
+        assert collection.manifest.datasets == {"data": "/new/data", "other": "/other"}
+    with store.open(name) as collection:
+        assert collection.manifest.datasets == {"data": "/new/data", "other": "/other"}
+        collection.forget_dataset("other")
+        collection.forget_dataset("never there")
+        assert collection.manifest.datasets == {"data": "/new/data"}
+    assert store.manifest(name).datasets == {"data": "/new/data"}
+    assert store.manifest(name).collection == name
+
+
+def test_a_calibration_is_recorded_for_good(
+    store: Store, made: Callable[..., str], calibration: Calibration
+) -> None:
+    """It is in the manifest at once and after opening again, whatever datasets come and go; None ends it."""
+    name = made()
+    bare = store.manifest(name)
+    assert bare.calibration is None
+    with store.open(name) as collection:
+        collection.record_calibration(calibration)
+        assert collection.manifest.calibration == calibration
+    with store.open(name) as collection:
+        assert collection.manifest.calibration == calibration
+        collection.record_dataset("data", "/data")
+        collection.forget_dataset("data")
+    assert store.manifest(name) == replace(bare, calibration=calibration)
+    with store.open(name) as collection:
+        collection.record_calibration(None)
+        assert collection.manifest.calibration is None
+    assert store.manifest(name) == bare
+
+
+WRITES: dict[str, Callable[[Collection, list[ImagePoint]], None]] = {
+    "upsert": lambda collection, points: collection.upsert(points[1:2]),
+    "delete": lambda collection, points: collection.delete([points[0].payload.id]),
+    "another class": lambda collection, points: collection.replace_payloads(
+        [replace(points[0].payload, class_name="dog")]
+    ),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+def test_what_is_written_drops_the_calibration(
+    store: Store,
+    made: Callable[..., str],
+    mixed: list[ImagePoint],
+    calibration: Calibration,
+    write: Callable[[Collection, list[ImagePoint]], None],
+) -> None:
+    """It was learned from other neighbours or classes; one that is made afterwards stays."""
+    name = made()
+    with store.open(name) as collection:
+        collection.upsert(mixed[:1])
+        collection.record_calibration(calibration)
+    with store.open(name) as collection:
+        write(collection, mixed)
+        assert collection.manifest.calibration is None
+        assert store.manifest(name).calibration is None
+        collection.record_calibration(calibration)
+    assert store.manifest(name).calibration == calibration
+
+
+def test_what_changes_no_neighbour_leaves_the_calibration(
+    store: Store, made: Callable[..., str], mixed: list[ImagePoint], calibration: Calibration
+) -> None:
+    """Nothing written, or payloads whose classes are as they were."""
+    name = made()
+    with store.open(name) as collection:
+        collection.upsert(mixed[:1])
+        collection.record_calibration(calibration)
+    with store.open(name) as collection:
+        collection.upsert([])
+        collection.delete([])
+        collection.replace_payloads([])
+        collection.replace_payloads([replace(mixed[0].payload, mtime_ns=5)], same_classes=True)
+        assert [payload.mtime_ns for payload in collection.scan()] == [5]
+    assert store.manifest(name).calibration == calibration
+
+
+def test_a_point_that_is_refused_leaves_the_calibration(
+    store: Store, made: Callable[..., str], point_of: NewPoint, calibration: Calibration
+) -> None:
+    """Nothing was written."""
+    name = made()
+    with store.open(name) as collection:
+        collection.record_calibration(calibration)
+        with pytest.raises(LookalikeError):
+            collection.upsert([point_of("bad.jpg", [0, 0, 0, 0])])
+    assert store.manifest(name).calibration == calibration
+
+
+def test_a_new_collection_has_no_calibration(
+    store: Store, manifest_of: NewManifest, calibration: Calibration
+) -> None:
+    """Whatever its manifest was copied from."""
+    manifest = manifest_of()
+    store.create(replace(manifest, calibration=calibration))
+    assert store.manifest(manifest.collection) == manifest
+    store.delete(manifest.collection)
+
+
+def test_what_takes_the_old_ones_place_is_not_calibrated(
+    store: Store, manifest_of: NewManifest, point_of: NewPoint, calibration: Calibration
+) -> None:
+    """The calibration goes with the collection that it was learned from."""
+    manifest = manifest_of()
+    name = manifest.collection
+    for each in (name, staged_name(name)):
+        store.create(manifest, name=each)
+        with store.open(each) as collection:
+            collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+    with store.open(name) as collection:
+        collection.record_calibration(calibration)
+    store.replace(name)
+    assert store.manifest(name).calibration is None
+    store.delete(name)
+
+
+def test_a_damaged_calibration_is_as_good_as_none(
+    store: Store, made: Callable[..., str], point_of: NewPoint, calibration: Calibration
+) -> None:
+    """The collection can be searched and written to, and calibrated anew."""
+    name = made()
+    bad = calibration.to_json() | {"points": "many"}
+    if isinstance(store, EmbeddedStore):
+        path = store.directory / name / "manifest.json"
+        path.write_text(json.dumps(store.manifest(name).to_json() | {"calibration": bad}), encoding="utf-8")
+    else:
+        client(store).update_collection(name, metadata={"lookalike-calibration": bad})
+    with store.open(name) as collection:
+        assert collection.manifest.calibration is None
+        collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+        collection.record_calibration(calibration)
+    assert store.manifest(name).calibration == calibration
+
+
+def test_who_records_a_dataset_brings_no_calibration_back(
+    made: Callable[..., str], store: Store, point_of: NewPoint, calibration: Calibration
+) -> None:
+    """Two processes have a collection on a server open; one drops what the other still has in mind."""
+    if isinstance(store, EmbeddedStore):
+        pytest.skip("an embedded collection is open once")
+    name = made()
+    with store.open(name) as collection:
+        collection.record_calibration(calibration)
+    with store.open(name) as one, store.open(name) as other:
+        one.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+        assert other.manifest.calibration == calibration
+        other.record_dataset("data", "/data")
+        assert other.manifest.calibration is None
+    assert store.manifest(name).calibration is None
+    assert store.manifest(name).datasets == {"data": "/data"}
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_calibration_made_in_the_middle_of_an_ingest_is_dropped(
+    made: Callable[..., str], store: Store, point_of: NewPoint, calibration: Calibration, goes_on: bool
+) -> None:
+    """By the next write, or at the latest when the collection is released."""
+    if isinstance(store, EmbeddedStore):
+        pytest.skip("an embedded collection is open once")
+    name = made()
+    with store.open(name) as writing:
+        writing.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+        with store.open(name) as calibrating:
+            calibrating.record_calibration(calibration)
+        if goes_on:
+            writing.upsert([point_of("2.jpg", [4, 3, 2, 1])])
+            assert store.manifest(name).calibration is None
+    assert store.manifest(name).calibration is None
+
+
+def test_a_staged_collection_takes_the_old_ones_place(
+    store: Store, manifest_of: NewManifest, point_of: NewPoint
+) -> None:
+    """Until then it is in no listing and the old one is as it was; afterwards only the new one is there."""
+    old = manifest_of()
+    name, new = old.collection, replace(old, created_at="2027-01-01T00:00:00+00:00", datasets={"new": "/new"})
+    with pytest.raises(CollectionMissingError):
+        store.replace(name)
+    store.create(old)
+    store.create(new, name=staged_name(name))
+    points = [point_of(f"{number}.jpg", [number + 1, 1, 0, 0]) for number in range(5)]
+    with store.open(name) as collection:
+        collection.upsert([point_of("old.jpg", [1, 2, 3, 4])])
+    with store.open(staged_name(name)) as collection:
+        collection.upsert(points)
+    assert (name in store.names(), staged_name(name) in store.names()) == (True, False)
+    assert store.manifest(name) == old
+    store.replace(name)
+    assert staged_name(name) not in store
+    assert store.manifest(name) == new
+    with store.open(name) as collection:
+        assert {payload.path for payload in collection.scan()} == {point.payload.path for point in points}
+        assert collection.query(points[0].vector, limit=1)[0].payload == points[0].payload
+        collection.record_dataset("more", "/more")
+    assert store.manifest(name).datasets == {"new": "/new", "more": "/more"}
+    store.delete(name)
+
+
+def test_a_staged_collection_takes_a_free_place(store: Store, manifest_of: NewManifest) -> None:
+    """The old one may have gone in an earlier call that was cut off."""
+    manifest = manifest_of()
+    store.create(manifest, name=staged_name(manifest.collection))
+    store.replace(manifest.collection)
+    assert store.manifest(manifest.collection) == manifest
+    store.delete(manifest.collection)
+
+
+def test_deleting_takes_everything_along(
+    store: Store, manifest_of: NewManifest, mixed: list[ImagePoint]
+) -> None:
+    """What is made under the same name afterwards is empty."""
+    manifest = manifest_of()
+    for _ in range(2):
+        store.create(manifest)
+        with store.open(manifest.collection) as collection:
+            assert collection.count() == 0
+            collection.upsert(mixed)
+        store.delete(manifest.collection)
+
+
+def test_a_small_collection_needs_no_index(
+    emptied: Callable[..., Collection], mixed: list[ImagePoint]
+) -> None:
+    """Exact search serves it, on a server the server decides."""
+    collection = emptied()
+    collection.upsert(mixed)
+    assert not collection.needs_index()
+    assert collection.indexed_count() == 0
+
+
+@pytest.mark.parametrize("page", [7, 100])
+def test_many_points_are_read_in_pages(
+    emptied: Callable[..., Collection], point_of: NewPoint, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    """Each point once, whether pages end with the points or not, also when points go meanwhile."""
+    monkeypatch.setattr(embedded, "_SCAN_PAGE", page)
+    monkeypatch.setattr(server, "_SCAN_PAGE", page)
+    points = [point_of(f"{number}.jpg", [1, 2, 3, number + 1]) for number in range(300)]
+    collection = emptied()
+    collection.upsert(points)
+    seen = []
+    for payload in collection.scan():
+        seen.append(payload.id)
+        if len(seen) == 1:
+            collection.delete([payload.id])
+    assert len(seen) == len(set(seen)) == len(points)
+    assert collection.count() == len(points) - 1
+
+
+def test_manifests_that_were_swapped_are_refused(
+    store: Store, manifest_of: NewManifest, point_of: NewPoint
+) -> None:
+    """Of two collections of one dimension; both names are said, and with their own they are there again."""
+    manifests = [manifest_of(), manifest_of()]
+    names = [manifest.collection for manifest in manifests]
+    for manifest in manifests:
+        store.create(manifest)
+        with store.open(manifest.collection) as collection:
+            collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+    swap_manifests(store, *names)
+    for name, other in (names, names[::-1]):
+        for refused in (store.open, store.manifest):
+            with pytest.raises(
+                ManifestError, match=f"{name} .*has the manifest of {other} and not that of {name}"
+            ):
+                refused(name)
+    swap_manifests(store, *names)
+    for name, manifest in zip(names, manifests, strict=True):
+        assert store.manifest(name) == manifest
+        with store.open(name) as collection:
+            collection.record_dataset("more", "/more")
+        assert store.manifest(name).name == name
+        store.delete(name)
+
+
+def test_a_collection_that_was_staged_has_its_own_manifest(
+    store: Store, manifest_of: NewManifest, point_of: NewPoint
+) -> None:
+    """Before it takes its place and after; that of the one in use is not that of the staged one."""
+    manifest = manifest_of()
+    name = manifest.collection
+    for each in (name, staged_name(name)):
+        store.create(manifest, name=each)
+        with store.open(each) as collection:
+            collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+    swap_manifests(store, name, staged_name(name))
+    with pytest.raises(ManifestError, match=f"has the manifest of {name} and not that of {name}.rebuild"):
+        store.open(staged_name(name))
+    swap_manifests(store, name, staged_name(name))
+    store.replace(name)
+    with store.open(name) as collection:
+        assert collection.count() == 1
+    store.delete(name)
+
+
+def test_a_manifest_of_an_older_version_is_known_by_what_it_says(
+    store: Store, manifest_of: NewManifest
+) -> None:
+    """It has no name; the parts of its space make one."""
+    manifests = [manifest_of(), manifest_of()]
+    names = [manifest.collection for manifest in manifests]
+    for manifest in manifests:
+        store.create(manifest)
+        write_manifest(store, manifest.collection, manifest.to_json())
+    assert [store.manifest(name) for name in names] == manifests
+    swap_manifests(store, *names)
+    with pytest.raises(ManifestError, match=f"has the manifest of {names[1]} and not that of {names[0]}"):
+        store.open(names[0])
+    for name in names:
+        write_manifest(store, name, manifests[names.index(name)].to_json())
+        store.delete(name)
+
+
+def swap_manifests(store: Store, one: str, other: str) -> None:
+    """As a restore that mixes up two collections does."""
+    kept = [read_data(store, name) for name in (one, other)]
+    for name, data in zip((other, one), kept, strict=True):
+        write_manifest(store, name, data)
+
+
+def read_data(store: Store, name: str) -> Any:
+    """The manifest as it is stored."""
+    if isinstance(store, EmbeddedStore):
+        return json.loads((store.directory / name / "manifest.json").read_text(encoding="utf-8"))
+    info = store._client.get_collection(name)  # type: ignore[attr-defined]  # noqa: SLF001 - past our checks
+    return info.config.metadata[METADATA_KEY]
+
+
+def write_manifest(store: Store, name: str, data: Any) -> None:
+    """Puts a manifest beside a collection, whatever it says."""
+    if isinstance(store, EmbeddedStore):
+        (store.directory / name / "manifest.json").write_text(json.dumps(data), encoding="utf-8")
+    else:
+        store._client.update_collection(name, metadata={METADATA_KEY: data})  # type: ignore[attr-defined]  # noqa: SLF001

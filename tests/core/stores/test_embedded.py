@@ -1,0 +1,408 @@
+"""What only the embedded store does: its folder, its index in a child process, a full disk."""
+
+import errno
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreLockedError
+from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs
+from lookalike_core.stores import embedded
+from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.points import FloatVector, ImagePoint
+from lookalike_core.stores.protocol import staged_name
+
+NewManifest = Callable[..., CollectionManifest]
+NewPoint = Callable[..., ImagePoint]
+RandomVectors = Callable[[int, int], list[FloatVector]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EmbeddedStore:
+    """A store in a folder that is not there yet."""
+    return EmbeddedStore(tmp_path / "qdrant", lock_timeout_s=0.2)
+
+
+def test_looking_makes_nothing(store: EmbeddedStore, manifest_of: NewManifest) -> None:
+    """A store that is only asked leaves no folder behind."""
+    name = manifest_of().collection
+    assert store.names() == []
+    assert name not in store
+    with pytest.raises(CollectionMissingError):
+        store.open(name)
+    assert not store.directory.exists()
+
+
+def test_a_making_that_fails_leaves_nothing(
+    store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No collection and no half of one, and the next attempt succeeds."""
+    manifest = manifest_of()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded, "write_json", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.create(manifest)
+    assert not [path for path in store.directory.iterdir() if path.is_dir()]
+    store.create(manifest)
+    assert store.names() == [manifest.collection]
+
+
+def test_a_file_where_the_folder_should_be_is_a_store_error(tmp_path: Path, manifest_of: NewManifest) -> None:
+    """It names the path and what to do."""
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+    store = EmbeddedStore(tmp_path / "taken")
+    with pytest.raises(StoreError, match=r"taken cannot hold collections.*--store embedded:DIR") as caught:
+        store.create(manifest_of())
+    assert caught.value.exit_code == 5
+
+
+def test_a_damaged_shard_is_a_store_error(store: EmbeddedStore, manifest_of: NewManifest) -> None:
+    """The engine's own words come along, and the lock is free again afterwards."""
+    manifest = manifest_of()
+    store.create(manifest)
+    config = store.directory / manifest.collection / "shard" / "edge_config.json"
+    whole = config.read_bytes()
+    config.write_text("{", encoding="utf-8")
+    with pytest.raises(StoreError, match=rf"engine failed on .*{manifest.collection}"):
+        store.open(manifest.collection)
+    config.write_bytes(whole)
+    with store.open(manifest.collection) as collection:
+        assert collection.count() == 0
+
+
+def test_a_collection_is_held_by_one_at_a_time(store: EmbeddedStore, manifest_of: NewManifest) -> None:
+    """Within one process too; leaving the block lets go, after an error as well."""
+    manifest = manifest_of()
+    store.create(manifest)
+
+    def fail() -> None:
+        with store.open(manifest.collection), pytest.raises(StoreLockedError, match="in use by process"):
+            store.open(manifest.collection)
+        with store.open(manifest.collection):
+            raise ValueError
+
+    with pytest.raises(ValueError, match=r"^$"):
+        fail()
+    with store.open(manifest.collection) as collection:
+        assert collection.count() == 0
+
+
+def test_another_program_at_the_shard_is_a_locked_store(
+    store: EmbeddedStore, manifest_of: NewManifest
+) -> None:
+    """Who opens the engine's files past our lock is noticed by the engine's own."""
+    import qdrant_edge
+
+    manifest = manifest_of()
+    store.create(manifest)
+    shard = qdrant_edge.EdgeShard.load(str(store.directory / manifest.collection / "shard"))
+    with pytest.raises(StoreLockedError, match="another program"):
+        store.open(manifest.collection)
+    shard.close()
+    with store.open(manifest.collection) as collection:
+        assert collection.count() == 0
+
+
+def test_a_full_disk_is_said_before_it_is_written_to(
+    store: EmbeddedStore, manifest_of: NewManifest, point_of: NewPoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine would end the process; what is there stays readable."""
+    manifest = manifest_of()
+    store.create(manifest)
+    with store.open(manifest.collection) as collection:
+        collection.upsert([point_of("a.jpg", [1, 2, 3, 4])])
+        monkeypatch.setattr(embedded, "SPARE_BYTES", 2**60)
+        with pytest.raises(OSError, match=manifest.collection) as caught:
+            collection.upsert([point_of("b.jpg", [1, 2, 3, 4])])
+        assert caught.value.errno == errno.ENOSPC
+        assert [payload.path for payload in collection.scan()] == ["a.jpg"]
+    with pytest.raises(OSError, match=str(store.directory)) as caught:
+        store.create(manifest_of())
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_deleting_frees_the_name_even_when_it_is_cut_off(
+    store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A half removed collection is not there, and the next one of its name clears what is left."""
+    manifest = manifest_of()
+    store.create(manifest)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded.shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.delete(manifest.collection)
+    assert store.names() == []
+    assert list(store.directory.glob(".*"))
+    store.create(manifest)
+    assert store.names() == [manifest.collection]
+    assert not list(store.directory.glob(".*"))
+
+
+def test_what_a_killed_process_left_is_swept(store: EmbeddedStore, manifest_of: NewManifest) -> None:
+    """A collection half made, a manifest half written; another collection's are not touched."""
+    manifest = manifest_of()
+    for left_over in (f".{manifest.collection}.abcdefgh", f".{manifest.collection}-x.abcdefgh"):
+        (store.directory / left_over / "shard").mkdir(parents=True)
+    store.create(manifest)
+    (store.directory / manifest.collection / ".manifest.json.0123abcd.partial").write_text("{")
+    with store.open(manifest.collection):
+        left = {path.name for path in store.directory.rglob(".*")}
+    assert left == {f".{manifest.collection}-x.abcdefgh"}
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_replacement_that_was_cut_off_is_finished_by_the_next(
+    store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    """Before the first rename the old one is there, after it the new one takes the name by itself."""
+    manifest = manifest_of()
+    name, new = manifest.collection, replace(manifest, provider="another")
+    store.create(manifest)
+    store.create(new, name=staged_name(name))
+    done: list[Path] = []
+    rename = Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if len(done) == renames:
+            raise KeyboardInterrupt
+        done.append(path)
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.replace(name)
+    again = EmbeddedStore(store.directory)
+    assert again.names() == [name]
+    assert again.manifest(name) == (new if renames else manifest)
+    if not renames:
+        again.replace(name)
+    with again.open(name) as collection:
+        assert collection.manifest == new
+    assert staged_name(name) not in again
+
+
+INDEX_DIMENSION = 64
+RECALL = 0.9
+"""Of the ten nearest of random vectors, what an HNSW graph of Qdrant's default size finds at least."""
+
+
+@pytest.fixture
+def unindexed(
+    store: EmbeddedStore,
+    manifest_of: NewManifest,
+    point_of: NewPoint,
+    random_vectors: RandomVectors,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[int], EmbeddedCollection]:
+    """Opens a collection with so many random points, above a lowered index threshold."""
+    monkeypatch.setattr(embedded, "INDEXED_ABOVE_KB", 100)
+
+    def filled(count: int) -> EmbeddedCollection:
+        manifest = manifest_of(Distance.EUCLID, INDEX_DIMENSION)
+        store.create(manifest)
+        vectors = random_vectors(count, INDEX_DIMENSION)
+        with store.open(manifest.collection) as collection:
+            collection.upsert([point_of(f"{n}.jpg", vector) for n, vector in enumerate(vectors)])
+        return store.open(manifest.collection)
+
+    return filled
+
+
+def ten_nearest(vectors: list[FloatVector], query: FloatVector) -> list[str]:
+    """Paths in numpy's order."""
+    order = np.argsort(np.linalg.norm(np.stack(vectors) - query, axis=1))[:10]
+    return [f"{number}.jpg" for number in order]
+
+
+def test_an_index_is_built_in_a_child(
+    unindexed: Callable[[int], EmbeddedCollection], random_vectors: RandomVectors
+) -> None:
+    """Meanwhile the parent waits awake; afterwards nothing is left to do and the results are right."""
+    vectors = random_vectors(1000, INDEX_DIMENSION)
+    waits: list[None] = []
+    with unindexed(1000) as collection:
+        assert collection.needs_index()
+        assert collection.indexed_count() == 0
+        collection.build_index(lambda: waits.append(None))
+        assert waits
+        assert not collection.needs_index()
+        assert collection.indexed_count() == 1000
+        assert collection.count() == 1000
+        found = 0
+        for query in vectors[:20]:
+            exact = [hit.payload.path for hit in collection.query(query, limit=10, exact=True)]
+            assert exact == ten_nearest(vectors, query)
+            nearest = [hit.payload.path for hit in collection.query(query, limit=10)]
+            assert nearest[0] == exact[0]
+            found += len(set(exact) & set(nearest))
+        assert found >= RECALL * 200
+
+
+def test_points_that_were_replaced_need_the_index_again(
+    unindexed: Callable[[int], EmbeddedCollection], point_of: NewPoint, random_vectors: RandomVectors
+) -> None:
+    """The engine goes on counting what they were before as indexed."""
+    vectors = [-vector for vector in random_vectors(1000, INDEX_DIMENSION)]
+    with unindexed(1000) as collection:
+        collection.build_index(lambda: None)
+        collection.upsert([point_of("0.jpg", vectors[0])])
+        assert not collection.needs_index()
+        collection.upsert([point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)])
+        assert collection.needs_index()
+        collection.build_index(lambda: None)
+        assert not collection.needs_index()
+        assert collection.query(vectors[7], limit=1)[0].payload.path == "7.jpg"
+
+
+@pytest.mark.parametrize("quantize", [StoredAs.INT8, StoredAs.INT4])
+def test_an_index_over_short_forms_finds_what_one_over_vectors_does(
+    store: EmbeddedStore,
+    manifest_of: NewManifest,
+    point_of: NewPoint,
+    random_vectors: RandomVectors,
+    monkeypatch: pytest.MonkeyPatch,
+    quantize: StoredAs,
+) -> None:
+    """What is found by them is put in order by whole vectors, so scores are those of an exact search."""
+    monkeypatch.setattr(embedded, "INDEXED_ABOVE_KB", 100)
+    manifest = replace(manifest_of(Distance.EUCLID, INDEX_DIMENSION), quantize=quantize)
+    store.create(manifest)
+    vectors = random_vectors(1000, INDEX_DIMENSION)
+    with store.open(manifest.collection) as collection:
+        collection.upsert([point_of(f"{n}.jpg", vector) for n, vector in enumerate(vectors)])
+        collection.build_index(lambda: None)
+        assert collection.indexed_count() == 1000
+        found = 0
+        for query in vectors[:20]:
+            exact = {hit.payload.path: hit.score for hit in collection.query(query, limit=10, exact=True)}
+            assert list(exact) == ten_nearest(vectors, query)
+            nearest = {hit.payload.path: hit.score for hit in collection.query(query, limit=10)}
+            both = exact.keys() & nearest.keys()
+            assert [nearest[path] for path in both] == pytest.approx([exact[path] for path in both])
+            found += len(both)
+        assert found >= RECALL * 200
+
+
+def test_an_interrupted_index_is_finished_by_the_next(
+    unindexed: Callable[[int], EmbeddedCollection], random_vectors: RandomVectors, store: EmbeddedStore
+) -> None:
+    """Ctrl-C in the middle leaves a collection that can be searched, written, opened and indexed."""
+    vectors = random_vectors(4000, INDEX_DIMENSION)
+    waits: list[None] = []
+
+    def interrupt_soon() -> None:
+        waits.append(None)
+        if len(waits) == 3:
+            raise KeyboardInterrupt
+
+    with unindexed(4000) as collection:
+        with pytest.raises(KeyboardInterrupt):
+            collection.build_index(interrupt_soon)
+        assert collection.needs_index()
+        found = [hit.payload.path for hit in collection.query(vectors[0], limit=10)]
+        assert found == ten_nearest(vectors, vectors[0])
+    with store.open(collection.name) as again:
+        left_over = store.directory / again.name / "shard/temp_segments/segment_builder_of_before"
+        left_over.mkdir(parents=True)
+        again.build_index(lambda: None)
+        assert not left_over.exists()
+        assert not again.needs_index()
+        assert again.count() == 4000
+        assert again.query(vectors[0], limit=1)[0].payload.path == "0.jpg"
+
+
+def test_a_child_that_fails_is_named_and_harmless(
+    unindexed: Callable[[int], EmbeddedCollection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last word is in the message, and the collection is open again."""
+    monkeypatch.setattr(embedded, "_CHILD", "raise SystemExit('out of luck')")
+    with unindexed(500) as collection:
+        with pytest.raises(StoreError, match=r"not finished \(out of luck\).*run the ingest again"):
+            collection.build_index(lambda: None)
+        assert collection.count() == 500
+
+
+def test_a_full_disk_is_said_before_a_shard_is_opened(
+    store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine maps files with holes into memory, and dies without a word where they cannot be filled."""
+    manifest = manifest_of()
+    store.create(manifest)
+    monkeypatch.setattr(embedded, "SPARE_TO_OPEN_BYTES", 2**60)
+    with pytest.raises(OSError, match="No space left"):
+        store.open(manifest.collection)
+
+
+def test_a_panic_of_the_engine_is_a_store_error(
+    store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no `Exception`; other such errors, like an interruption, are passed on."""
+    manifest = manifest_of()
+    store.create(manifest)
+    panic = type("PanicException", (BaseException,), {})("assertion failed")
+
+    def fail_with(error: BaseException) -> Callable[[str], None]:
+        def load(_path: str) -> None:
+            raise error
+
+        return load
+
+    monkeypatch.setattr("qdrant_edge.EdgeShard.load", fail_with(panic))
+    with pytest.raises(StoreError, match=r"assertion failed.*ingest once more"):
+        store.open(manifest.collection)
+    monkeypatch.setattr("qdrant_edge.EdgeShard.load", fail_with(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        store.open(manifest.collection)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "{}", "[]", "", '{"schema": 1e999}', "\0"])
+def test_a_manifest_that_cannot_be_read_is_refused_with_its_path(
+    content: str, store: EmbeddedStore, manifest_of: NewManifest
+) -> None:
+    """Whatever stands in it, the collection is not ours to touch then."""
+    manifest = manifest_of()
+    store.create(manifest)
+    (store.directory / manifest.collection / "manifest.json").write_text(content, encoding="utf-8")
+    for look in (store.manifest, store.open):
+        with pytest.raises(ManifestError, match=r"manifest\.json"):
+            look(manifest.collection)
+
+
+def test_a_calibration_goes_before_anything_is_written(
+    store: EmbeddedStore,
+    manifest_of: NewManifest,
+    point_of: NewPoint,
+    calibration: Calibration,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that is killed in the middle of a write leaves none that is stale."""
+    manifest = manifest_of()
+    store.create(manifest)
+    on_disk = []
+
+    class Dying:
+        def update(self, _: object) -> None:
+            on_disk.append(store.manifest(manifest.collection).calibration)
+            raise KeyboardInterrupt
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    with store.open(manifest.collection) as collection:
+        collection.record_calibration(calibration)
+        monkeypatch.setattr(collection, "_shard", Dying())
+        with pytest.raises(KeyboardInterrupt):
+            collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+    assert on_disk == [None]

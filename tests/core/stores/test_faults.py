@@ -1,0 +1,790 @@
+"""A server store behind a proxy that resets, stalls, cuts and refuses: a real client on a real wire.
+
+Behind the proxy is the real server that `QDRANT_URL` names, else a stand-in that speaks Qdrant's REST
+interface on the client's in-memory mode; see `tests/support`.
+"""
+
+import os
+import signal
+import socket
+import ssl
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import faulty_proxy as wire
+import numpy as np
+import pytest
+from faulty_proxy import FaultyProxy, running_proxy
+from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, StoreError
+from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, Distance
+from lookalike_core.stores import connection, retries
+from lookalike_core.stores.address import Secrets, ServerAddress
+from lookalike_core.stores.connection import connect
+from lookalike_core.stores.points import FloatVector, ImagePoint
+from lookalike_core.stores.server import ServerCollection, ServerStore
+from qdrant_stand_in import running_stand_in
+
+NewManifest = Callable[..., CollectionManifest]
+NewPoint = Callable[..., ImagePoint]
+RandomVectors = Callable[[int, int], list[FloatVector]]
+Backend = Any  # conftest's; tests are no package to import it from
+
+KEY = "s3cret-key/+with=all sorts"
+WRITES = r"PUT .*/points\b"
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What the store has said."""
+    return []
+
+
+@pytest.fixture
+def store(proxy: FaultyProxy, said: list[str]) -> Iterator[ServerStore]:
+    """A store behind the proxy."""
+    one = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"), say=said.append)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def manifest(qdrant: Backend, manifest_of: NewManifest) -> Iterator[CollectionManifest]:
+    """Of a collection that is removed in the end."""
+    one = manifest_of(Distance.EUCLID, 4)
+    yield one
+    qdrant.client.delete_collection(one.collection)
+
+
+@pytest.fixture
+def collection(store: ServerStore, proxy: FaultyProxy, manifest: CollectionManifest) -> ServerCollection:
+    """An open, empty collection behind the proxy."""
+    store.create(manifest)
+    opened = store.open(manifest.collection)
+    proxy.seen.clear()
+    return opened
+
+
+@pytest.fixture
+def points(point_of: NewPoint, random_vectors: RandomVectors) -> list[ImagePoint]:
+    """Forty of them."""
+    return [point_of(f"cat/{i}.jpg", vector) for i, vector in enumerate(random_vectors(40, 4))]
+
+
+def assert_all_there(collection: ServerCollection, points: list[ImagePoint]) -> None:
+    """Each once, with its payload and its vector."""
+    assert collection.count() == len(points)
+    assert {payload.id: payload for payload in collection.scan()} == {p.payload.id: p.payload for p in points}
+    found = collection.vectors([point.payload.id for point in points])
+    assert all(np.array_equal(found[point.payload.id], point.vector) for point in points)
+
+
+PASSING = {
+    "reset before the server has it": wire.reset,
+    "answer lost": wire.lost_answer,
+    "answer cut": wire.cut_answer(40),
+    "408": wire.answer(408),
+    "429": wire.answer(429),
+    "429 with Retry-After": wire.answer(429, Retry_After="0"),
+    "429 with a date": wire.answer(429, Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"),
+    "500": wire.answer(500),
+    "502": wire.answer(502),
+    "503": wire.answer(503, Retry_After="0"),
+    "504": wire.answer(504),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def test_a_write_is_made_again(
+    collection: ServerCollection,
+    proxy: FaultyProxy,
+    points: list[ImagePoint],
+    said: list[str],
+    fault: wire.Fault,
+) -> None:
+    """Twice in a row, each time said in one line, and in the end every point is there once."""
+    proxy.plan(WRITES, fault, fault)
+    collection.upsert(points)
+    assert proxy.count(WRITES) == 3
+    assert len(said) == 2
+    for line, number in zip(said, ("2", "3"), strict=True):
+        assert line.startswith(f"writing points to {collection.name} failed on {proxy.url}: ")
+        assert line.endswith(f" s (try {number} of 5)")
+        assert "again in " in line
+        assert "\n" not in line
+    assert_all_there(collection, points)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"GET /collections ?$",
+        r"GET /collections/.*/exists",
+        r"GET /collections/[^/]*$",
+        r"PUT /collections/[^/]*$",
+        r"PUT /collections/.*/index",
+        r"PUT /collections/.*/points",
+        r"PATCH /collections/",
+        r"POST .*/points/batch",
+        r"POST .*/points/delete",
+        r"POST .*/points/scroll",
+        r"POST .*/points$",
+        r"POST .*/points/count",
+        r"POST .*/facet",
+        r"POST .*/points/query",
+        r"DELETE /collections/",
+    ],
+)
+@pytest.mark.parametrize("fault", [wire.reset, wire.lost_answer, wire.answer(503)])
+def test_every_request_is_made_again(
+    store: ServerStore,
+    proxy: FaultyProxy,
+    manifest: CollectionManifest,
+    points: list[ImagePoint],
+    said: list[str],
+    pattern: str,
+    fault: wire.Fault,
+) -> None:
+    """A collection's whole life, disturbed at one kind of request, ends as if nothing had been."""
+    proxy.plan(pattern, fault)
+    name = manifest.collection
+    store.create(manifest)
+    assert name in store.names()
+    with store.open(name) as collection:
+        collection.record_dataset("data", "/data")
+        collection.upsert(points)
+        collection.replace_payloads([replace(points[0].payload, class_name="dog")])
+        collection.delete([points[1].payload.id])
+        assert collection.count() == 39
+        assert collection.tally("class") == {"cat": 38, "dog": 1}
+        assert collection.query(points[2].vector, limit=1)[0].payload == points[2].payload
+        assert len(list(collection.scan())) == 39
+        assert len(collection.vectors([point.payload.id for point in points])) == 39
+    assert store.manifest(name).datasets == {"data": "/data"}
+    store.delete(name)
+    assert name not in store
+    assert len(said) == 1
+    assert "try 2 of 5" in said[0]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 501])
+def test_a_refusal_is_final(
+    collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str], status: int
+) -> None:
+    """What will be answered the same way again is asked once."""
+    proxy.plan(WRITES, wire.answer(status, "no"))
+    with pytest.raises(LookalikeError, match=rf"{status} \(no\)") as caught:
+        collection.upsert(points)
+    assert caught.value.exit_code in (5, 6)
+    assert proxy.count(WRITES) == 1
+    assert said == []
+
+
+def test_a_server_that_comes_back_is_waited_for(
+    collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str]
+) -> None:
+    """Between two batches nobody listens; the second goes through when somebody does again."""
+    collection.upsert(points[:20])
+    proxy.refuse()
+    threading.Timer(0.1, proxy.open).start()
+    collection.upsert(points[20:])
+    assert said
+    assert "refused" in said[0]
+    assert_all_there(collection, points)
+
+
+def test_a_server_that_restarts_is_waited_for(manifest_of: NewManifest, points: list[ImagePoint]) -> None:
+    """No proxy between: the stand-in itself closes its port and opens it again with its data."""
+    said: list[str] = []
+    with running_stand_in() as server:
+        store = connect(server.url, api_key=None, say=said.append)
+        manifest = manifest_of(Distance.EUCLID, 4)
+        store.create(manifest)
+        collection = store.open(manifest.collection)
+        collection.upsert(points[:20])
+        server.stop()
+        threading.Timer(0.1, server.start).start()
+        collection.upsert(points[20:])
+        assert said
+        assert_all_there(collection, points)
+        store.close()
+
+
+def test_a_server_that_stays_away_is_given_up(
+    collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str]
+) -> None:
+    """After the stated number of tries, with that number and what to do in the message."""
+    proxy.refuse()
+    with pytest.raises(StoreError, match=r"refused.*\(5 tries\).*docker compose up qdrant") as caught:
+        collection.upsert(points)
+    assert caught.value.exit_code == 5
+    assert [line[-len("(try 2 of 5)") :] for line in said] == [f"(try {n} of 5)" for n in (2, 3, 4, 5)]
+
+
+def test_connecting_is_tried_once(qdrant: Backend, proxy: FaultyProxy, said: list[str]) -> None:
+    """A wrong URL is known at once."""
+    proxy.plan("GET /", wire.answer(503))
+    with pytest.raises(StoreError, match="503"):
+        connect(proxy.url, api_key=None, say=said.append)
+    assert len(proxy.seen) == 1
+    assert said == []
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second is enough for any answer."""
+    monkeypatch.setattr(connection, "TIMEOUT_S", 1)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_stall_is_given_up_and_made_again(
+    proxy: FaultyProxy, manifest: CollectionManifest, points: list[ImagePoint], said: list[str]
+) -> None:
+    """A request that nobody answers in time; that it reaches the server late harms nothing."""
+    store = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"), say=said.append)
+    store.create(manifest)
+    collection = store.open(manifest.collection)
+    proxy.plan(WRITES, wire.stall(1.5))
+    collection.upsert(points)
+    assert ["no answer in time" in line for line in said] == [True]
+    assert_all_there(collection, points)
+    store.close()
+
+
+def test_a_stall_of_30_s_is_sat_out(
+    request: pytest.FixtureRequest,
+    collection: ServerCollection,
+    proxy: FaultyProxy,
+    points: list[ImagePoint],
+    said: list[str],
+) -> None:
+    """A request has a minute; a server that takes half of it is not asked twice."""
+    if not request.config.getoption("--torture", default=False):
+        pytest.skip("takes half a minute; runs with --torture")
+    proxy.plan(WRITES, wire.stall(30))
+    collection.upsert(points)
+    assert proxy.count(WRITES) == 1
+    assert said == []
+    assert_all_there(collection, points)
+
+
+@pytest.mark.parametrize(
+    ("fault", "wait"),
+    [
+        (wire.answer(429, Retry_After="7"), "7.0"),
+        (wire.answer(503, Retry_After="7"), "7.0"),
+        (wire.answer(429, Retry_After="86400"), "60.0"),
+        (wire.answer(429, Retry_After="-1"), "0.0"),
+    ],
+)
+def test_a_server_says_when_to_come_back(
+    collection: ServerCollection,
+    proxy: FaultyProxy,
+    points: list[ImagePoint],
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: wire.Fault,
+    wait: str,
+) -> None:
+    """`Retry-After` is what is waited, up to a minute."""
+    waited: list[float] = []
+    monkeypatch.setattr(retries.time, "sleep", waited.append)
+    proxy.plan(WRITES, fault)
+    collection.upsert(points)
+    assert waited == [float(wait)]
+    assert f"again in {wait} s" in said[0]
+
+
+def test_waits_grow_and_differ(
+    collection: ServerCollection, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From half a second to some fifteen, and never so that two who failed together come back together."""
+    waited: list[float] = []
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.5)
+    monkeypatch.setattr(retries.time, "sleep", waited.append)
+    proxy.refuse()
+    for _ in range(2):
+        with pytest.raises(StoreError):
+            collection.count()
+    first, second = waited[:4], waited[4:]
+    for wait, least in zip(first, (0.5, 1.5, 4.5, 13.5), strict=True):
+        assert least <= wait <= least + 0.25
+    assert first != second
+
+
+def test_ctrl_c_ends_a_wait_at_once(
+    collection: ServerCollection,
+    proxy: FaultyProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    stopwatch: Callable[[], float],
+) -> None:
+    """Also where the command's own handler would let a batch be finished; that handler is back afterwards."""
+
+    def patient(_signal: int, _frame: object) -> None:
+        """Lets the batch be finished."""
+
+    before = signal.signal(signal.SIGINT, patient)
+    try:
+        monkeypatch.setattr(retries, "FIRST_WAIT_S", 60.0)
+        monkeypatch.setattr(retries, "LONGEST_WAIT_S", 60.0)
+        proxy.refuse()
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            collection.count()
+        assert stopwatch() < 20
+        assert signal.getsignal(signal.SIGINT) is patient
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_another_thread_can_wait_too(
+    collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
+) -> None:
+    """Signals are the main thread's; a wait elsewhere leaves them alone."""
+    proxy.plan(WRITES, wire.reset)
+    writer = threading.Thread(target=collection.upsert, args=(points,))
+    writer.start()
+    writer.join()
+    assert_all_there(collection, points)
+
+
+def test_what_is_too_large_goes_in_halves(
+    collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str]
+) -> None:
+    """Points and payloads alike, until they fit, without a word and without a wait."""
+    proxy.body_limit = 2000
+    collection.upsert(points)
+    changed = [replace(point.payload, class_name="dog") for point in points]
+    collection.replace_payloads(changed)
+    assert proxy.count(WRITES) > 8
+    assert said == []
+    before = proxy.count("POST .*/points/batch")
+    collection.replace_payloads(changed[:4])
+    assert proxy.count("POST .*/points/batch") == before + 2, "the size that fits is remembered"
+    proxy.body_limit = None
+    assert_all_there(
+        collection, [replace(point, payload=p) for point, p in zip(points, changed, strict=True)]
+    )
+
+
+def test_questions_that_are_too_large_go_in_halves(
+    collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str]
+) -> None:
+    """Searches and lists of ids, with every answer in its place; the size that fits is remembered."""
+    collection.upsert(points)
+    vectors = np.array([point.vector for point in points])
+    ids = [point.payload.id for point in points]
+    whole = collection.query_many(vectors, limit=3)
+    asked = proxy.count("POST")
+    proxy.body_limit = 1000
+    assert collection.query_many(vectors, limit=3) == whole
+    assert [first.id for first, *_ in whole] == ids, "each is nearest to itself"
+    assert list(collection.vectors(ids)) == ids
+    assert list(collection.payloads(ids)) == ids
+    assert proxy.count("POST") > asked + 6
+    assert said == []
+    before = proxy.count("POST .*/query/batch")
+    collection.query_many(vectors[:2], limit=3)
+    assert proxy.count("POST .*/query/batch") == before + 1
+
+
+def test_one_question_that_is_too_large_is_an_error(
+    collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
+) -> None:
+    """A search cannot be halved."""
+    collection.upsert(points)
+    proxy.body_limit = 200
+    with pytest.raises(StoreError, match=r"searching .*413 \(the limit is 200 bytes\)"):
+        collection.query_many(np.array([points[0].vector]), limit=3)
+
+
+def test_qdrants_own_words_for_too_large_are_known(
+    collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
+) -> None:
+    """It answers 400 where others answer 413."""
+    text = "Payload error: JSON payload (49200000 bytes) is larger than allowed (limit: 33554432 bytes)."
+    proxy.plan(WRITES, wire.answer(400, text))
+    collection.upsert(points)
+    assert proxy.count(WRITES) == 3
+    assert_all_there(collection, points)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_stops_reading_is_sent_less(
+    proxy: FaultyProxy, manifest_of: NewManifest, point_of: NewPoint, random_vectors: RandomVectors
+) -> None:
+    """Qdrant answers a body over its limit before it has read it, which a client that writes does not see."""
+    manifest = manifest_of(Distance.EUCLID, 4096)
+    store = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"))
+    store.create(manifest)
+    collection = store.open(manifest.collection)
+    proxy.deaf_above = 2**20
+    points = [point_of(f"{i}.jpg", vector) for i, vector in enumerate(random_vectors(60, 4096))]
+    collection.upsert(points)
+    assert collection.count() == len(points)
+    for point in (points[0], points[-1]):
+        found = collection.vectors([point.payload.id])
+        assert np.array_equal(found[point.payload.id], point.vector)
+    store.delete(manifest.collection)
+    store.close()
+
+
+def test_one_row_that_is_too_large_is_an_error(
+    collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
+) -> None:
+    """The message has the limit, as far as the server says it, and whose it is."""
+    proxy.body_limit = 300
+    with pytest.raises(StoreError, match=r"413 \(the limit is 300 bytes\).*proxy in front") as caught:
+        collection.upsert(points)
+    assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize("fault", [wire.lost_answer, wire.cut_answer(10)])
+def test_a_collection_whose_making_was_not_heard_of_is_ours(
+    store: ServerStore, proxy: FaultyProxy, manifest: CollectionManifest, fault: wire.Fault
+) -> None:
+    """Made, and the answer lost: the second try finds it there and knows it by its manifest."""
+    proxy.plan(r"PUT /collections/[^/]*$", fault)
+    store.create(manifest)
+    assert store.manifest(manifest.collection) == manifest
+    assert proxy.count(r"PUT /collections/[^/]*$") == 2
+
+
+def make(qdrant: Backend, manifest: CollectionManifest, *, size: int = 4, metadata: Any = None) -> None:
+    """A collection in the place of the manifest's, made past the proxy by somebody else."""
+    from qdrant_client import models
+
+    vectors = models.VectorParams(size=size, distance=models.Distance.EUCLID)
+    qdrant.client.create_collection(manifest.collection, vectors, metadata=metadata)
+
+
+def test_another_who_makes_it_meanwhile_keeps_it(
+    store: ServerStore, qdrant: Backend, proxy: FaultyProxy, manifest: CollectionManifest
+) -> None:
+    """The first try is lost before it reaches the server, and then it is somebody else's."""
+
+    def snatch(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
+        make(qdrant, manifest, metadata={"owner": "somebody"})
+        wire.reset(server, client, request)
+
+    proxy.plan(r"PUT /collections/[^/]*$", snatch)
+    with pytest.raises(ManifestError, match="left alone"):
+        store.create(manifest)
+    info = qdrant.client.get_collection(manifest.collection)
+    assert info.config.metadata == {"owner": "somebody"}
+
+
+def replaced(manifest: CollectionManifest, **changes: Any) -> dict[str, Any]:
+    """Metadata with a manifest that is like another, but for its identity."""
+    other = replace(manifest, identity=replace(manifest.identity, **changes))
+    return {METADATA_KEY: other.to_json()}
+
+
+def deleted(qdrant: Backend, manifest: CollectionManifest) -> None:
+    """It goes."""
+    qdrant.client.delete_collection(manifest.collection)
+
+
+def of_another_size(qdrant: Backend, manifest: CollectionManifest) -> None:
+    """Ours, for vectors of 8 values."""
+    deleted(qdrant, manifest)
+    make(qdrant, manifest, size=8, metadata=replaced(manifest, dimension=8))
+
+
+def of_another_size_with_our_manifest(qdrant: Backend, manifest: CollectionManifest) -> None:
+    """Whoever did that copied the manifest and not the size."""
+    deleted(qdrant, manifest)
+    make(qdrant, manifest, size=8, metadata={METADATA_KEY: manifest.to_json()})
+
+
+def of_another_layer(qdrant: Backend, manifest: CollectionManifest) -> None:
+    """The same size, which every write would fit into."""
+    deleted(qdrant, manifest)
+    make(qdrant, manifest, metadata=replaced(manifest, layer="conv5_block3_out"))
+
+
+def of_somebody_else(qdrant: Backend, manifest: CollectionManifest) -> None:
+    """The same size, and no manifest."""
+    deleted(qdrant, manifest)
+    make(qdrant, manifest)
+
+
+def made_anew(qdrant: Backend, manifest: CollectionManifest) -> None:
+    """The same space, but empty."""
+    deleted(qdrant, manifest)
+    anew = replace(manifest, created_at="2026-06-01T00:00:00+00:00")
+    make(qdrant, manifest, metadata={METADATA_KEY: anew.to_json()})
+
+
+REPLACED = [
+    (deleted, CollectionMissingError, "deleted meanwhile; make it anew with: ingest run DIR"),
+    (of_another_size, ManifestError, "there 8 values a vector and a manifest, here 4 values"),
+    (of_another_size_with_our_manifest, ManifestError, "there 8 values a vector and a manifest, here 4"),
+    (of_another_layer, ManifestError, "layer is conv5_block3_out there and block5_pool here"),
+    (of_somebody_else, ManifestError, "there 4 values a vector and no manifest, here 4 values"),
+    (made_anew, CollectionMissingError, "made anew meanwhile.*fill it with: ingest run DIR"),
+]
+
+
+@pytest.mark.parametrize(
+    ("happens", "kind", "message"), REPLACED, ids=lambda value: getattr(value, "__name__", "")
+)
+@pytest.mark.parametrize("when", ["between writes", "while a write is tried again", "after the last write"])
+def test_a_collection_that_is_no_longer_the_same_is_never_mixed(
+    collection: ServerCollection,
+    qdrant: Backend,
+    proxy: FaultyProxy,
+    points: list[ImagePoint],
+    happens: Callable[[Backend, CollectionManifest], None],
+    kind: type[LookalikeError],
+    message: str,
+    when: str,
+) -> None:
+    """Deleted or recreated in the middle: exit 6 with both sides named, and nothing of ours in it."""
+
+    def snatch(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
+        happens(qdrant, collection.manifest)
+        wire.reset(server, client, request)
+
+    def write() -> None:
+        with collection:
+            collection.upsert(points[:20])
+            if when == "while a write is tried again":
+                proxy.plan(WRITES, snatch)
+            else:
+                happens(qdrant, collection.manifest)
+            if when != "after the last write":
+                collection.upsert(points[20:])
+
+    with pytest.raises(kind, match=message) as caught:
+        write()
+    assert type(caught.value) is kind
+    assert caught.value.exit_code == 6
+    assert collection.name in str(caught.value)
+    if happens is not deleted:
+        assert qdrant.client.count(collection.name).count == 0
+
+
+def test_a_search_in_another_size_is_explained(
+    collection: ServerCollection, qdrant: Backend, proxy: FaultyProxy, points: list[ImagePoint]
+) -> None:
+    """A server that refuses a query because of its size says less than the two manifests do."""
+    of_another_size(qdrant, collection.manifest)
+    proxy.plan("POST .*/points/query", wire.answer(400, "Wrong input: Vector dimension error"))
+    with pytest.raises(ManifestError, match="there 8 values a vector"):
+        collection.query(points[0].vector, limit=1)
+
+
+def test_a_refusal_that_nothing_explains_is_told(
+    collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
+) -> None:
+    """Where the manifest cannot be read either, the refusal itself is the message."""
+    proxy.plan("POST .*/points/query", wire.answer(400, "no such thing"))
+    proxy.plan("GET /collections/", wire.answer(503))
+    with pytest.raises(StoreError, match=r"400 \(no such thing\)"):
+        collection.query(points[0].vector, limit=1)
+
+
+def test_a_dataset_that_another_writer_undoes_is_recorded_again(
+    collection: ServerCollection, qdrant: Backend, proxy: FaultyProxy, store: ServerStore
+) -> None:
+    """Both read, both write: the later of the two undoes the first, who notices and adds its own again."""
+
+    def undo() -> None:
+        theirs = collection.manifest.with_dataset("theirs", "/theirs")
+        qdrant.client.update_collection(collection.name, metadata={METADATA_KEY: theirs.to_json()})
+
+    proxy.plan("PATCH", wire.before_answer(undo))
+    collection.record_dataset("ours", "/ours")
+    both = {"ours": "/ours", "theirs": "/theirs"}
+    assert collection.manifest.datasets == store.manifest(collection.name).datasets == both
+
+
+@pytest.mark.parametrize("later", ["at the next write", "when it is released"])
+def test_a_dataset_that_is_undone_later_is_put_back(
+    collection: ServerCollection,
+    qdrant: Backend,
+    points: list[ImagePoint],
+    store: ServerStore,
+    later: str,
+) -> None:
+    """A slow writer may write what it read long ago; a root that somebody changed on purpose stays."""
+    with collection:
+        collection.record_dataset("ours", "/ours")
+        collection.record_dataset("moved", "/old")
+        stale = replace(collection.manifest, datasets={"theirs": "/theirs", "moved": "/new"})
+        qdrant.client.update_collection(collection.name, metadata={METADATA_KEY: stale.to_json()})
+        if later == "at the next write":
+            collection.upsert(points)
+            assert "ours" in store.manifest(collection.name).datasets
+    expected = {"ours": "/ours", "theirs": "/theirs", "moved": "/new"}
+    assert store.manifest(collection.name).datasets == expected
+
+
+def test_a_dataset_that_is_undone_while_it_is_put_back_is_put_back_again(
+    collection: ServerCollection, qdrant: Backend, proxy: FaultyProxy, store: ServerStore
+) -> None:
+    """Two that release the collection in the same instant may undo each other once more."""
+    stale = {METADATA_KEY: collection.manifest.to_json()}
+
+    def undo() -> None:
+        qdrant.client.update_collection(collection.name, metadata=stale)
+
+    with collection:
+        collection.record_dataset("ours", "/ours")
+        undo()
+        proxy.plan("PATCH", wire.before_answer(undo))
+    assert store.manifest(collection.name).datasets == {"ours": "/ours"}
+
+
+def test_a_dataset_that_is_undone_without_end_is_an_error(
+    collection: ServerCollection, qdrant: Backend, proxy: FaultyProxy
+) -> None:
+    """Bounded: somebody who writes after each of our writes wins in the end, and it is said."""
+    empty = {METADATA_KEY: collection.manifest.to_json()}
+
+    def undo() -> None:
+        qdrant.client.update_collection(collection.name, metadata=empty)
+
+    proxy.plan("PATCH", *[wire.before_answer(undo)] * 20)
+    with pytest.raises(StoreError, match="cannot be recorded"):
+        collection.record_dataset("ours", "/ours")
+    assert proxy.count("PATCH") == 5
+
+
+def serve_tls() -> tuple[int, Callable[[], None]]:
+    """A port with Python's own TLS and no certificate, which refuses every handshake, in TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+                with client, context.wrap_socket(client, server_side=True):
+                    pass
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+    return listener.getsockname()[1], stop
+
+
+def test_tls_asked_of_a_plain_port_says_what_to_write(proxy: FaultyProxy) -> None:
+    """Whether the port answers that it does not understand, or hangs up; the message has the right URL."""
+    with running_stand_in() as server:
+        for url in (proxy.url, server.url):
+            with pytest.raises(StoreError, match=f"does not speak TLS; write {url}$") as caught:
+                connect(url.replace("http:", "https:"), api_key=None)
+            assert caught.value.exit_code == 5
+
+
+def test_a_plain_request_to_a_tls_port_says_what_to_write() -> None:
+    """The port answers with an alert, or not at all."""
+    port, stop = serve_tls()
+    try:
+        with pytest.raises(StoreError, match=f"speaks TLS; write https://127.0.0.1:{port}$") as caught:
+            connect(f"http://127.0.0.1:{port}", api_key=None)
+        assert caught.value.exit_code == 5
+    finally:
+        stop()
+
+
+def test_a_tls_port_that_does_not_suit_is_not_called_plain() -> None:
+    """It is asked in the right scheme; what it says is the message."""
+    port, stop = serve_tls()
+    try:
+        with pytest.raises(StoreError) as caught:
+            connect(f"https://127.0.0.1:{port}", api_key=None)
+        assert "write http" not in str(caught.value)
+        assert "SSL" in str(caught.value)
+    finally:
+        stop()
+
+
+def test_a_wrong_key_is_refused_and_not_shown() -> None:
+    """None, a wrong one and the right one, at a stand-in that asks for one."""
+    with running_stand_in(api_key=KEY) as server:
+        for key in (None, "wrong-key"):
+            with pytest.raises(StoreError, match="QDRANT_API_KEY") as caught:
+                connect(server.url, api_key=key)
+            assert caught.value.exit_code == 5
+            assert "wrong-key" not in str(caught.value)
+        connect(server.url, api_key=KEY).close()
+
+
+def test_a_server_two_minors_away_is_mentioned() -> None:
+    """And used all the same."""
+    with running_stand_in(version="1.2.3") as server:
+        store = connect(server.url, api_key=None)
+        assert "1.2.3" in store.notices[0]
+        store.close()
+
+
+ECHOES = [
+    wire.answer(400, f"who are you, {KEY}?"),
+    wire.answer(403, f"key {KEY.upper()} of me may not; {'x' * 170}{KEY}"),
+    wire.answer(429, f"{KEY} asks too much", Retry_After="0"),
+    wire.answer(500, f"{KEY} p4ss w0rd p4ss%20w0rd bWU6cDRzcyB3MHJk me"),
+    wire.reset,
+]
+
+
+@pytest.fixture
+def guarded() -> Iterator[FaultyProxy]:
+    """A proxy before a stand-in that wants a key."""
+    with running_stand_in(api_key=KEY) as server, running_proxy(("127.0.0.1", server.port)) as one:
+        yield one
+
+
+@pytest.mark.parametrize("fault", ECHOES)
+def test_secrets_are_in_nothing_that_is_said(
+    guarded: FaultyProxy, manifest_of: NewManifest, said: list[str], fault: wire.Fault
+) -> None:
+    """Not in a message, a retry's line, a notice or a traceback, even where a server hands them back."""
+    manifest = manifest_of()
+    store = connect(guarded.url.replace("//", "//me:p4ss%20w0rd@"), api_key=KEY, say=said.append)
+    store.create(manifest)
+    guarded.plan("POST", *[fault] * 10)
+    with pytest.raises(LookalikeError) as caught:
+        store.open(manifest.collection).count()
+    shown = "".join([*said, *store.notices, store.label, *traceback.format_exception(caught.value)])
+    store.close()
+    assert "s3cret" not in shown.lower()
+    assert "p4ss" not in shown
+    assert "bWU6" not in shown
+    assert "count" in shown
+
+
+def test_an_answer_that_cannot_be_read_gives_nothing_away(guarded: FaultyProxy, said: list[str]) -> None:
+    """The client's complaint quotes the answer; the traceback has its place and not its words."""
+    store = connect(guarded.url, api_key=KEY, say=said.append)
+
+    def confuse(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
+        body = f'{{"result": {{"collections": "{KEY}"}}}}'
+        client.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+    guarded.plan("GET /collections", confuse)
+    with pytest.raises(StoreError, match="not one that Qdrant gives") as caught:
+        store.names()
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    assert "get_collections" in "".join(traceback.format_exception(caught.value))
+    store.close()
+
+
+def test_a_user_name_is_hidden_as_a_word() -> None:
+    """`me` is a user, and a part of many words."""
+    secrets = Secrets.of(ServerAddress.parse("http://me:pass@host"), None)
+    assert secrets.hidden_in("some time for me: pass") == "some time for ***: ***"
+    assert repr(secrets) == "Secrets()"

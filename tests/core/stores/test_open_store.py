@@ -1,0 +1,344 @@
+"""Which store is taken, and what is never done: falling back from one that was named.
+
+What answers at the server's address is a small HTTP responder, a stand-in good for its faults.
+"""
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lookalike_core.errors import StoreError, UsageError
+from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest
+from lookalike_core.settings import Settings
+from lookalike_core.stores import probe
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.open_store import open_store, where_else
+from lookalike_core.stores.server import ServerStore
+
+NewManifest = Callable[..., CollectionManifest]
+Envelope = Callable[[Any], dict[str, Any]]
+Responder = Any  # conftest's; tests are no package to import it from
+
+
+def test_auto_takes_a_qdrant_that_runs_here(settings: Settings, responder: Responder) -> None:
+    """Nothing is named and Qdrant answers: that is the store, shown by its URL."""
+    responder.be_qdrant()
+    store = open_store(None, settings, local_port=responder.port)
+    assert isinstance(store, ServerStore)
+    assert store.label == responder.url
+    assert store.notices == ()
+    store.close()
+
+
+def test_auto_is_embedded_where_nothing_listens(settings: Settings, unused_port: int) -> None:
+    """In the home's folder, without a word about servers."""
+    store = open_store(None, settings, local_port=unused_port)
+    assert isinstance(store, EmbeddedStore)
+    assert store.directory == settings.qdrant_dir
+    assert store.label == "embedded"
+    assert store.notices == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, {"title": "another service", "version": "1"}),
+        (200, {"title": None}),
+        (200, ["qdrant"]),
+        (200, "<html>qdrant, the bird</html>"),
+        (500, {"title": "qdrant - vector search engine"}),
+        (401, "log in first"),
+        (403, {"error": "forbidden"}),
+        (302, ""),
+    ],
+)
+def test_auto_is_embedded_where_something_else_answers(
+    settings: Settings, responder: Responder, status: int, body: object
+) -> None:
+    """Only what says in Qdrant's own way that it is Qdrant is taken for it."""
+    responder.answers["GET /"] = (status, body)
+    assert isinstance(open_store(None, settings, local_port=responder.port), EmbeddedStore)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_auto_stops_where_qdrant_refuses(settings: Settings, responder: Responder, status: int) -> None:
+    """Going on in another store would hide the collections that are on the server."""
+    responder.be_qdrant()
+    responder.answers["GET /collections"] = (
+        status,
+        "Must provide an API key or an Authorization bearer token",
+    )
+    with pytest.raises(StoreError, match=rf"name it with --store {responder.url} or QDRANT_URL") as caught:
+        open_store(None, settings, local_port=responder.port)
+    assert caught.value.exit_code == 5
+    assert "QDRANT_API_KEY" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(401, "Must provide an API key or an Authorization bearer token"), (403, "qdrant")]
+)
+def test_auto_stops_where_qdrant_refuses_at_the_door(
+    settings: Settings, responder: Responder, status: int, body: str
+) -> None:
+    """A Qdrant that does not even tell its title is known by its words."""
+    responder.answers["GET /"] = (status, body)
+    with pytest.raises(StoreError, match=r"QDRANT_API_KEY"):
+        open_store(None, settings, local_port=responder.port)
+
+
+@pytest.mark.parametrize("said", [None, "auto"])
+def test_a_server_that_was_only_found_is_not_sent_the_key(
+    settings: Settings, responder: Responder, manifest_of: NewManifest, said: str | None
+) -> None:
+    """Anybody on this machine may say there that it is Qdrant. Looking elsewhere sends none, either."""
+    responder.be_qdrant()
+    settings = replace(settings, qdrant_api_key="s3cret", qdrant_url=said and "http://127.0.0.1:1")
+    open_store(said, settings, local_port=responder.port).close()
+    where_else(
+        manifest_of().collection, EmbeddedStore(settings.qdrant_dir), settings, local_port=responder.port
+    )
+    assert len(responder.seen) > 3
+    assert "s3cret" not in str(responder.seen)
+
+
+@pytest.mark.parametrize("origin", ["--store", "LOOKALIKE_STORE", "QDRANT_URL"])
+def test_a_server_that_was_named_is_sent_the_key(
+    settings: Settings, responder: Responder, origin: str
+) -> None:
+    """However it was named, and be it the one that would have been found."""
+    responder.be_qdrant()
+    settings = replace(
+        settings,
+        qdrant_api_key="s3cret",
+        store=responder.url if origin == "LOOKALIKE_STORE" else None,
+        qdrant_url=responder.url if origin == "QDRANT_URL" else None,
+    )
+    named = responder.url if origin == "--store" else None
+    open_store(named, settings, local_port=responder.port).close()
+    assert {seen.headers.get("api-key") for seen in responder.seen} == {"s3cret"}
+
+
+@pytest.mark.parametrize("drip_s", [0.0, 0.02], ids=["silent", "dripping"])
+def test_auto_stops_where_something_listens_and_does_not_answer(
+    settings: Settings, responder: Responder, monkeypatch: pytest.MonkeyPatch, drip_s: float
+) -> None:
+    """It may be Qdrant, stopped or busy: to go on in the embedded store would hide what it holds."""
+    monkeypatch.setattr(probe.is_qdrant, "__kwdefaults__", {"timeout_s": 0.2})
+    responder.be_qdrant()
+    responder.delay_s, responder.drip_s = 0.0 if drip_s else 60.0, drip_s
+    with pytest.raises(
+        StoreError, match=rf"listens at 127\.0\.0\.1:{responder.port}.*--store embed"
+    ) as caught:
+        open_store(None, settings, local_port=responder.port)
+    assert caught.value.exit_code == 5
+    assert (
+        where_else("vgg16", EmbeddedStore(settings.qdrant_dir), settings, local_port=responder.port) is None
+    )
+    named = open_store("embedded", settings, local_port=responder.port)
+    assert isinstance(named, EmbeddedStore)
+
+
+def test_auto_waits_for_a_busy_qdrant(settings: Settings, responder: Responder) -> None:
+    """Longer than one takes that builds an index."""
+    responder.be_qdrant()
+    responder.delay_s = 0.5
+    store = open_store(None, settings, local_port=responder.port)
+    assert isinstance(store, ServerStore)
+    store.close()
+
+
+@pytest.mark.parametrize("greeting", [b"SSH-2.0-OpenSSH_9.9\r\n", b"J\0\0\0\n8.4.0 mysql", b""])
+def test_auto_is_embedded_where_something_else_greets(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, greeting: bytes
+) -> None:
+    """A service that speaks first and then waits for its own kind of client, or hangs up."""
+    monkeypatch.setattr(probe.is_qdrant, "__kwdefaults__", {"timeout_s": 0.2})
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        kept = []
+
+        def greet() -> None:
+            client, _ = listener.accept()
+            client.sendall(greeting)
+            if greeting:
+                kept.append(client)
+            else:
+                client.close()
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        store = open_store(None, settings, local_port=listener.getsockname()[1])
+        thread.join()
+        for client in kept:
+            client.close()
+    assert isinstance(store, EmbeddedStore)
+
+
+@pytest.mark.parametrize(
+    ("named", "store", "qdrant_url", "expected"),
+    [
+        ("embedded", "{url}", "{url}", "embedded"),
+        ("{url}", "embedded", None, "server"),
+        (None, "embedded", "{url}", "embedded"),
+        (None, "{url}", "http://127.0.0.1:1", "server"),
+        (None, None, "{url}", "server"),
+        ("auto", "embedded", "http://127.0.0.1:1", "server"),
+        (None, "auto", "http://127.0.0.1:1", "server"),
+    ],
+)
+def test_the_nearest_word_counts(
+    settings: Settings,
+    responder: Responder,
+    named: str | None,
+    store: str | None,
+    qdrant_url: str | None,
+    expected: str,
+) -> None:
+    """`--store` before LOOKALIKE_STORE before QDRANT_URL before looking around."""
+    responder.be_qdrant()
+    named, store, qdrant_url = (
+        text and text.format(url=responder.url) for text in (named, store, qdrant_url)
+    )
+    settings = replace(settings, store=store, qdrant_url=qdrant_url)
+    taken = open_store(named, settings, local_port=responder.port)
+    assert isinstance(taken, ServerStore if expected == "server" else EmbeddedStore)
+    taken.close()
+
+
+def test_a_folder_can_be_named(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative to where the command runs, or to the user's home; the label says which it is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "user"))
+    for said, folder in (("here", tmp_path / "here"), ("~/there", tmp_path / "user" / "there")):
+        store = open_store(f"embedded:{said}", settings)
+        assert isinstance(store, EmbeddedStore)
+        assert store.directory == folder
+        assert store.label == f"embedded:{folder}"
+
+
+@pytest.mark.parametrize("origin", ["--store", "LOOKALIKE_STORE", "QDRANT_URL"])
+def test_what_was_named_never_falls_back(
+    settings: Settings, responder: Responder, unused_port: int, origin: str
+) -> None:
+    """Not to the embedded store, and not to a Qdrant that runs here."""
+    responder.be_qdrant()
+    url = f"http://127.0.0.1:{unused_port}"
+    settings = replace(
+        settings,
+        store=url if origin == "LOOKALIKE_STORE" else None,
+        qdrant_url=url if origin == "QDRANT_URL" else None,
+    )
+    with pytest.raises(StoreError, match=url) as caught:
+        open_store(url if origin == "--store" else None, settings, local_port=responder.port)
+    assert caught.value.exit_code == 5
+    assert "docker compose up qdrant" in str(caught.value)
+    assert not responder.seen
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "qdrant",
+        "embedded:",
+        "Embedded",
+        "localhost:6333",
+        "ftp://127.0.0.1",
+        "http://",
+        "http://127.0.0.1:port",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:6333?api_key=s3cret",
+        "http://user:s3cret@",
+        "http://user:s3/cret@127.0.0.1",
+        "user:s3cret@127.0.0.1:6333",
+    ],
+)
+@pytest.mark.parametrize("origin", ["--store", "LOOKALIKE_STORE", "QDRANT_URL"])
+def test_what_names_no_store_is_wrong_usage(settings: Settings, text: str, origin: str) -> None:
+    """The message says where it was read and what would do, and repeats no password."""
+    settings = replace(
+        settings,
+        store=text if origin == "LOOKALIKE_STORE" else None,
+        qdrant_url=text if origin == "QDRANT_URL" else None,
+    )
+    with pytest.raises(UsageError, match=rf"^{origin}: .*embedded:DIR") as caught:
+        open_store(text if origin == "--store" else None, settings)
+    assert "s3" not in str(caught.value)
+
+
+def test_a_url_does_not_fit_where_only_a_url_is_read(settings: Settings) -> None:
+    """QDRANT_URL names servers; the embedded store is LOOKALIKE_STORE's to name."""
+    with pytest.raises(UsageError, match="QDRANT_URL"):
+        open_store(None, replace(settings, qdrant_url="embedded"))
+
+
+def test_another_store_that_has_it_is_named(
+    settings: Settings, responder: Responder, manifest_of: NewManifest, enveloped: Envelope
+) -> None:
+    """From the server to the embedded store and back, and from a folder to both."""
+    here, there, nowhere = manifest_of(), manifest_of(), manifest_of()
+    default, elsewhere = EmbeddedStore(settings.qdrant_dir), EmbeddedStore(settings.home / "other")
+    default.create(here)
+    responder.be_qdrant()
+    info = {"config": {"metadata": {METADATA_KEY: json.loads(json.dumps(there.to_json()))}}}
+    responder.answers[f"GET /collections/{there.collection}"] = (200, enveloped(info))
+    server = open_store(responder.url, settings)
+
+    def found(manifest: CollectionManifest, store: EmbeddedStore | ServerStore) -> str | None:
+        return where_else(manifest.collection, store, settings, local_port=responder.port)
+
+    assert found(here, server) == "embedded"
+    assert found(here, elsewhere) == "embedded"
+    assert found(there, default) == responder.url
+    assert found(there, elsewhere) == responder.url
+    assert [found(nowhere, store) for store in (default, elsewhere, server)] == [None, None, None]
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {"result": {"config": {"metadata": {"owner": "somebody"}}}}),
+        (200, {"result": {"config": {"metadata": None}}}),
+        (200, {"result": {"config": {}}}),
+        (200, "nonsense"),
+        (401, "Must provide an API key"),
+        (500, ""),
+    ],
+)
+def test_looking_elsewhere_never_fails(
+    settings: Settings, responder: Responder, manifest_of: NewManifest, answer: tuple[int, object]
+) -> None:
+    """What cannot be told to be ours is not mentioned."""
+    name = manifest_of().collection
+    responder.be_qdrant()
+    responder.answers[f"GET /collections/{name}"] = answer
+    store = EmbeddedStore(settings.qdrant_dir)
+    assert where_else(name, store, settings, local_port=responder.port) is None
+    broken = replace(settings, qdrant_api_key="line\nbreak")
+    assert where_else(name, store, broken, local_port=responder.port) is None
+    assert where_else("../x", store, settings, local_port=responder.port) is None
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_file_where_collections_should_be_is_a_store_that_cannot_be_used(
+    name: str, settings: Settings, tmp_path: Path
+) -> None:
+    """It is not an empty one, which the next ingest would make."""
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    with pytest.raises(StoreError, match=rf"{name} cannot hold collections \(Not a directory\)"):
+        open_store(f"embedded:{tmp_path / name}", settings)
+    with pytest.raises(StoreError, match="qdrant cannot hold collections"):
+        open_store("embedded", replace(settings, home=tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name", "~nobody-of-this-name/x", "x" * 5_000])
+def test_a_folder_that_cannot_be_is_wrong_usage(name: str, settings: Settings) -> None:
+    """The option is named; nothing is looked for elsewhere."""
+    with pytest.raises(UsageError, match=r"^--store: "):
+        open_store(f"embedded:{name}", settings)

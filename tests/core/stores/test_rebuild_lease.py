@@ -1,0 +1,181 @@
+"""Two that would rebuild one collection on a server: one does, one is told; the dead keep nobody out."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from lookalike_core.errors import StoreLockedError
+from lookalike_core.models.manifest import CollectionManifest
+from lookalike_core.stores import rebuild_lease as lease
+from lookalike_core.stores.connection import connect
+from lookalike_core.stores.points import ImagePoint
+from lookalike_core.stores.protocol import staged_name
+from lookalike_core.stores.server import ServerStore
+from qdrant_client import models
+from qdrant_stand_in import QdrantStandIn, running_stand_in
+
+REBUILDER = "lookalike-rebuilder"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beats of a tenth of a second, and a second without one is death."""
+    monkeypatch.setattr(lease, "BEAT_S", 0.1)
+    monkeypatch.setattr(lease, "WATCH_S", 1.0)
+    monkeypatch.setattr(lease, "_POLL_S", 0.05)
+
+
+@pytest.fixture
+def server() -> Iterator[QdrantStandIn]:
+    """A server."""
+    with running_stand_in() as one:
+        yield one
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What the second one says."""
+    return []
+
+
+@pytest.fixture
+def stores(server: QdrantStandIn, said: list[str]) -> Iterator[tuple[ServerStore, ServerStore]]:
+    """Two clients of it."""
+    first, second = connect(server.url, api_key=None), connect(server.url, api_key=None, say=said.append)
+    yield first, second
+    first.close()
+    second.close()
+
+
+@pytest.fixture
+def name(stores: tuple[ServerStore, ServerStore], manifest_of: Callable[..., CollectionManifest]) -> str:
+    """Of a collection that is there, and staged anew."""
+    manifest = manifest_of()
+    stores[0].create(manifest)
+    stores[0].create(manifest, name=staged_name(manifest.collection))
+    return manifest.collection
+
+
+def rebuilder(server: QdrantStandIn, name: str) -> object:
+    """Who is said to rebuild it."""
+    return (server.client.get_collection(name).config.metadata or {}).get(REBUILDER)
+
+
+def test_the_second_rebuild_is_told_of_the_first(
+    server: QdrantStandIn, stores: tuple[ServerStore, ServerStore], name: str, said: list[str]
+) -> None:
+    """With its process; searching goes on, and afterwards nothing is left of it."""
+    first, second = stores
+    with first.rebuilding(name):
+        told_who = rf"{name} is being rebuilt by process {os.getpid()} on "
+        with pytest.raises(StoreLockedError, match=told_who) as told, second.rebuilding(name):
+            pass
+        assert told.value.exit_code == 7
+        assert second.manifest(name) == first.manifest(name)
+    assert rebuilder(server, name) == ""
+    assert len(said) == 1
+    with second.rebuilding(name):
+        assert rebuilder(server, name)
+
+
+def test_a_rebuild_that_died_keeps_nobody_out(
+    server: QdrantStandIn, stores: tuple[ServerStore, ServerStore], name: str, said: list[str]
+) -> None:
+    """Its last word stands still; the next one says that it looks, and goes on."""
+    dead = {"token": "dead", "host": "elsewhere", "process": 4711, "beat": 9}
+    server.client.update_collection(name, metadata={REBUILDER: dead})
+    with stores[1].rebuilding(name):
+        stores[1].replace(name)
+    assert "process 4711 on elsewhere" in said[0]
+    assert name in stores[0]
+
+
+def test_a_rebuild_that_was_held_up_replaces_nothing(
+    server: QdrantStandIn, stores: tuple[ServerStore, ServerStore], name: str
+) -> None:
+    """Another took it for dead: it is told, before it deletes anything."""
+    with stores[0].rebuilding(name):
+        other = {"token": "other", "host": "elsewhere", "process": 4711, "beat": 0}
+        server.client.update_collection(name, metadata={REBUILDER: other})
+        with pytest.raises(StoreLockedError, match="process 4711 on elsewhere"):
+            stores[0].replace(name)
+    assert rebuilder(server, name) == other
+    assert staged_name(name) in stores[0]
+
+
+def test_of_two_in_the_same_instant_one_rebuilds(stores: tuple[ServerStore, ServerStore], name: str) -> None:
+    """Both find nobody, both say that they do it, and see who has said so last."""
+    both = threading.Barrier(2)
+    outcomes = []
+
+    def rebuild(store: ServerStore) -> None:
+        both.wait()
+        try:
+            with store.rebuilding(name):
+                both.wait(timeout=5)
+                outcomes.append("rebuilt")
+        except StoreLockedError:
+            both.wait(timeout=5)
+            outcomes.append("told")
+
+    threads = [threading.Thread(target=rebuild, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["rebuilt", "told"]
+
+
+def test_a_copy_that_was_cut_off_is_somebodys_too(
+    server: QdrantStandIn,
+    stores: tuple[ServerStore, ServerStore],
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever comes while it is copied finds who does it."""
+    from lookalike_core.stores.server import ServerCollection
+
+    take_over = ServerCollection.take_over
+
+    def disturbed(collection: ServerCollection, source: ServerCollection, token: str) -> None:
+        with pytest.raises(StoreLockedError), stores[1].rebuilding(name):
+            pass
+        take_over(collection, source, token)
+
+    monkeypatch.setattr(ServerCollection, "take_over", disturbed)
+    with stores[0].rebuilding(name):
+        stores[0].replace(name)
+    assert rebuilder(server, name) == ""
+
+
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_aliases_survive_a_replacement(
+    server: QdrantStandIn,
+    stores: tuple[ServerStore, ServerStore],
+    name: str,
+    point_of: Callable[..., ImagePoint],
+    monkeypatch: pytest.MonkeyPatch,
+    cut_off: bool,
+) -> None:
+    """A server drops them with the collection; also where the copying had to be begun again."""
+    store = stores[0]
+    alias = models.CreateAlias(collection_name=name, alias_name="pictures")
+    server.client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
+    with store.open(staged_name(name)) as staged:
+        staged.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+    if cut_off:
+
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ServerStore, "_give_aliases", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                store.replace(name)
+        assert store.aliased("pictures") is None
+    store.replace(name)
+    assert store.aliased("pictures") == name
+    assert store.aliased(name) is None
+    with store.open("pictures") as collection:
+        assert collection.count() == 1

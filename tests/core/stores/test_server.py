@@ -1,0 +1,632 @@
+"""What is said to a server and what becomes of its faults, seen from the other end of the wire.
+
+The other end is a small HTTP responder or a small gRPC one: stand-ins that prove what we send and how
+we take what comes back, not what Qdrant does with it. The contract suite does that on a real server.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pytest
+from grpc_responder import GrpcResponder, grpc_info
+from lookalike_core.errors import (
+    CollectionMissingError,
+    LookalikeError,
+    ManifestError,
+    StoreError,
+    StoreRefusedError,
+    UsageError,
+)
+from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, StoredAs
+from lookalike_core.stores import connection, retries
+from lookalike_core.stores.address import ServerAddress
+from lookalike_core.stores.connection import connect
+from lookalike_core.stores.points import OVERSAMPLING, FloatVector, ImagePoint, PointFilter
+from lookalike_core.stores.retries import TRIES
+from lookalike_core.stores.server import ServerCollection, ServerStore
+
+NewManifest = Callable[..., CollectionManifest]
+NewPoint = Callable[..., ImagePoint]
+RandomVectors = Callable[[int, int], list[FloatVector]]
+Envelope = Callable[[Any], dict[str, Any]]
+Responder = Any  # conftest's; tests are no package to import it from
+
+QDRANT_LIMIT_BYTES = 32 * 2**20
+KEY = "s3cret-key"
+
+
+@pytest.mark.parametrize(
+    ("url", "label", "grpc"),
+    [
+        ("http://localhost", "http://localhost:6333", True),
+        ("https://cloud.example", "https://cloud.example:6333", True),
+        ("https://cloud.example:443", "https://cloud.example:443", False),
+        ("http://127.0.0.1:7333", "http://127.0.0.1:7333", False),
+        ("http://[::1]:6333", "http://[::1]:6333", True),
+        ("http://host:6333/qdrant/", "http://host:6333/qdrant", False),
+        ("http://me:s3cret@host", "http://host:6333", False),
+        ("http://me@host:6333", "http://host:6333", False),
+    ],
+)
+def test_an_address_says_which_port_is_meant(url: str, label: str, grpc: bool) -> None:
+    """6333 unless the URL says otherwise, as qdrant-client has it; gRPC only beside that; no credentials."""
+    parsed = ServerAddress.parse(url)
+    assert parsed.label == label
+    assert parsed.may_speak_grpc is grpc
+    assert "s3cret" not in repr(parsed)
+
+
+def test_a_password_in_the_url_is_sent_and_not_shown(responder: Responder) -> None:
+    """As basic authentication, decoded, with each request."""
+    responder.be_qdrant()
+    url = responder.url.replace("http://", "http://me:p%40ss@")
+    store = connect(url, api_key=None)
+    assert store.label == responder.url
+    assert {seen.headers.get("Authorization") for seen in responder.seen} == {"Basic bWU6cEBzcw=="}
+    store.close()
+
+
+@pytest.mark.parametrize("key", ["with\nbreak", "trailing\n", " space", "schlüssel", "nul\0"])
+def test_a_key_that_cannot_be_sent_is_not_quoted(responder: Responder, key: str) -> None:
+    """HTTP libraries show the header that they cannot send; the key never gets that far."""
+    with pytest.raises(UsageError, match="QDRANT_API_KEY") as caught:
+        connect(responder.url, api_key=key)
+    assert key not in str(caught.value)
+    assert not responder.seen
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (401, "Must provide an API key", r"connecting failed on {url}.*401.*set QDRANT_API_KEY"),
+        (403, {"status": {"error": "Forbidden: read-only"}}, r"403 \(Forbidden: read-only\).*QDRANT_API_KEY"),
+        (404, "no such page", r"404.*see what runs at this address"),
+        (500, {"status": {"error": "disk\nis   broken"}}, r"500 \(disk is broken\)"),
+        (502, "x" * 5000, r"502 \(x{{200}}\.\.\.\)"),
+        (200, "<html>hello</html>", r"not one that Qdrant gives.*see what runs at this address"),
+        (200, {"result": {}}, r"not one that Qdrant gives"),
+    ],
+)
+def test_a_server_that_does_not_let_us_in_is_a_store_error(
+    responder: Responder, status: int, body: object, said: str
+) -> None:
+    """What failed, where, why, and what to do next, in one line and without the key."""
+    responder.be_qdrant()
+    responder.answers["GET /collections"] = (status, body)
+    with pytest.raises(StoreError, match=said.format(url=responder.url)) as caught:
+        connect(responder.url, api_key=KEY)
+    assert KEY not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_silent_server_is_given_up_on(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting has a timeout of its own."""
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 1)
+    responder.be_qdrant()
+    responder.delay_s = 5
+    with pytest.raises(StoreError, match=r"no answer in time.*docker compose up qdrant"):
+        connect(responder.url, api_key=None)
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [("1.19.3", False), ("1.20.0", False), ("1.12.4", True), ("2.0.0", True), ("dev", False)],
+)
+def test_a_server_of_another_age_is_mentioned(
+    responder: Responder, monkeypatch: pytest.MonkeyPatch, version: str, told: bool
+) -> None:
+    """Once, as a notice for the command to print, where minors are more than one apart."""
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "1.20.0")
+    responder.be_qdrant(version)
+    store = connect(responder.url, api_key=None)
+    assert len(store.notices) == told
+    assert all(version in notice and "1.20.0" in notice for notice in store.notices)
+    store.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_key_follows_no_redirect(responder: Responder, elsewhere: Responder, status: int) -> None:
+    """Whoever is named there has not been named by the user."""
+    elsewhere.be_qdrant()
+    responder.location = elsewhere.url
+    responder.answers["GET /"] = (status, "")
+    with pytest.raises(StoreError, match=rf"{status}.*see what runs at this address"):
+        connect(responder.url.replace("//", "//me:pass@"), api_key=KEY)
+    assert not elsewhere.seen
+
+
+def test_a_key_in_the_open_is_mentioned() -> None:
+    """Over plain HTTP to another machine; not to this one, and not over TLS."""
+
+    def notices(url: str, api_key: str | None) -> tuple[str, ...]:
+        ours = version("qdrant-client")
+        return connection._notices(ServerAddress.parse(url), ours, api_key=api_key)  # noqa: SLF001 - no such host
+
+    assert "unencrypted" in notices("http://db.example", KEY)[0]
+    assert KEY not in notices("http://db.example", KEY)[0]
+    assert notices("http://db.example", None) == ()
+    assert notices("https://db.example", KEY) == notices("https://me:pass@db.example", None) == ()
+    (both,) = notices("http://me:passw0rd@db.example", None)
+    assert "unencrypted" in both
+    assert "passw0rd" not in both
+    assert len(notices("http://me:passw0rd@db.example", KEY)) == 2
+    assert notices("http://localhost", KEY) == notices("http://127.0.0.1", KEY) == ()
+
+
+@pytest.fixture
+def store(responder: Responder) -> Iterator[ServerStore]:
+    """A store on the responder."""
+    responder.be_qdrant()
+    one = connect(responder.url, api_key=KEY)
+    responder.seen.clear()
+    yield one
+    one.close()
+
+
+def describe(manifest: CollectionManifest, metadata: dict[str, Any] | None) -> dict[str, Any]:
+    """What a server says of a collection whose payload indexes are all there."""
+    keyword = {"data_type": "keyword", "points": 0}
+    return {
+        "status": "green",
+        "optimizer_status": "ok",
+        "segments_count": 1,
+        "points_count": 0,
+        "config": {
+            "params": {"vectors": {"size": manifest.identity.dimension, "distance": "Cosine"}},
+            "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000},
+            "optimizer_config": {
+                "deleted_threshold": 0.2,
+                "vacuum_min_vector_number": 1000,
+                "default_segment_number": 0,
+                "flush_interval_sec": 5,
+            },
+            "metadata": metadata,
+        },
+        "payload_schema": {"class": keyword, "dataset": keyword, "sha256": keyword},
+    }
+
+
+@pytest.fixture
+def there(
+    responder: Responder, enveloped: Envelope
+) -> Callable[[CollectionManifest, dict[str, Any] | None], str]:
+    """Makes the responder say that a collection is there, with this metadata; gives its path."""
+
+    def put(manifest: CollectionManifest, metadata: dict[str, Any] | None) -> str:
+        path = f"/collections/{manifest.collection}"
+        responder.answers[f"GET {path}/exists"] = (200, enveloped({"exists": True}))
+        responder.answers[f"GET {path}"] = (200, enveloped(describe(manifest, metadata)))
+        return path
+
+    return put
+
+
+@pytest.fixture
+def collection(
+    store: ServerStore, responder: Responder, manifest_of: NewManifest, there: Callable[..., str]
+) -> ServerCollection:
+    """An open collection on the responder."""
+    manifest = manifest_of()
+    there(manifest, {METADATA_KEY: manifest.to_json()})
+    one = store.open(manifest.collection)
+    assert {seen.method for seen in responder.seen} == {"GET"}
+    responder.seen.clear()
+    return one
+
+
+UPDATED = {"operation_id": 1, "status": "completed"}
+
+
+def test_a_large_upsert_goes_in_parts_that_a_server_takes(
+    store: ServerStore,
+    responder: Responder,
+    manifest_of: NewManifest,
+    there: Callable[..., str],
+    enveloped: Envelope,
+    point_of: NewPoint,
+    random_vectors: RandomVectors,
+) -> None:
+    """Each waits until it is written, each stays well below 32 MB, and nothing is left out."""
+    manifest = manifest_of(dimension=25_088)
+    path = there(manifest, {METADATA_KEY: manifest.to_json()})
+    responder.answers[f"PUT {path}/points"] = (200, enveloped(UPDATED))
+    vectors = random_vectors(40, 25_088)
+    store.open(manifest.collection).upsert(
+        [point_of(f"{number}.jpg", vector * 1e-7) for number, vector in enumerate(vectors)]
+    )
+    writes = [seen for seen in responder.seen if seen.method == "PUT"]
+    assert all(seen.path == f"{path}/points?wait=true" for seen in writes)
+    assert max(len(seen.body) for seen in writes) < QDRANT_LIMIT_BYTES / 1.5
+    assert 1 < len(writes) < 6
+    written = [point["payload"]["path"] for seen in writes for point in json.loads(seen.body)["points"]]
+    assert written == [f"{number}.jpg" for number in range(40)]
+
+
+def test_every_change_is_waited_for(
+    collection: ServerCollection, responder: Responder, enveloped: Envelope, point_of: NewPoint
+) -> None:
+    """A change that was only queued would be missing from the next question."""
+    path = f"/collections/{collection.name}/points"
+    responder.answers |= {
+        f"PUT {path}": (200, enveloped(UPDATED)),
+        f"POST {path}/batch": (200, enveloped([UPDATED])),
+        f"POST {path}/delete": (200, enveloped(UPDATED)),
+    }
+    point = point_of("a.jpg", [1, 2, 3, 4], class_name=None)
+    collection.upsert([point])
+    collection.replace_payloads([point.payload])
+    collection.delete([point.payload.id])
+    changes = [seen for seen in responder.seen if seen.method != "GET"]
+    assert [seen.path.partition("?")[2] for seen in changes] == ["wait=true"] * 3
+    assert json.loads(changes[0].body)["points"][0]["payload"] == point.payload.to_json()
+
+
+def test_payloads_are_written_by_id_and_the_last_of_a_request_is_waited_for_by_a_filter(
+    collection: ServerCollection, responder: Responder, enveloped: Envelope, point_of: NewPoint
+) -> None:
+    """What goes by a filter goes to every shard, which first does what it was given before.
+
+    An id that is waited for would be an error where its point is gone; one that is not is passed over.
+    """
+    batch = f"POST /collections/{collection.name}/points/batch"
+    responder.answers[batch] = (200, enveloped([UPDATED]))
+    payloads = [point_of(f"{number}.jpg", [1, 2, 3, 4]).payload for number in range(501)]
+    collection.replace_payloads(payloads)
+    sent = [seen for seen in responder.seen if seen.method == "POST"]
+    assert [seen.path.partition("?")[2] for seen in sent] == ["wait=false", "wait=true", "wait=true"]
+    said = [[one["overwrite_payload"] for one in json.loads(seen.body)["operations"]] for seen in sent]
+    assert [one["points"] for one in said[0]] == [[payload.id] for payload in payloads[:499]]
+    assert [one["payload"] for part in said for one in part] == [payload.to_json() for payload in payloads]
+    for one, payload in zip((said[1][0], said[2][0]), payloads[499:], strict=True):
+        assert one["filter"]["must"] == [{"has_id": [payload.id]}]
+        assert "points" not in one
+
+
+@pytest.mark.parametrize("status", ["acknowledged", "wait_timeout"])
+def test_a_change_that_was_only_noted_is_no_success(
+    collection: ServerCollection, responder: Responder, enveloped: Envelope, point_of: NewPoint, status: str
+) -> None:
+    """A server that is short of time answers early; what it has not done yet is not reported as done."""
+    path = f"/collections/{collection.name}/points"
+    noted = {"operation_id": 1, "status": status}
+    responder.answers |= {
+        f"PUT {path}": (200, enveloped(noted)),
+        f"POST {path}/batch": (200, enveloped([UPDATED, noted])),
+        f"POST {path}/delete": (200, enveloped(noted)),
+    }
+    point = point_of("a.jpg", [1, 2, 3, 4])
+    for change in (
+        lambda: collection.upsert([point]),
+        lambda: collection.replace_payloads([point.payload] * 2),
+        lambda: collection.delete([point.payload.id]),
+    ):
+        with pytest.raises(StoreError, match=rf"only noted the change \({status}\)"):
+            change()
+
+
+def test_a_failure_names_collection_and_server(collection: ServerCollection, responder: Responder) -> None:
+    """A key that may only read, a collection that goes away, a server that goes away."""
+    query = f"POST /collections/{collection.name}/points/count"
+    responder.answers[query] = (403, {"status": {"error": "Forbidden"}})
+    with pytest.raises(StoreError, match=rf"{collection.name} failed on {responder.url}.*QDRANT_API_KEY"):
+        collection.count()
+    responder.answers[query] = (404, {"status": {"error": f"Not found: Collection {collection.name}"}})
+    with pytest.raises(CollectionMissingError, match=collection.name):
+        collection.count()
+    responder.answers[query] = (500, "")
+    with pytest.raises(StoreError, match=r"500 \(Internal Server Error\)"):
+        collection.count()
+
+
+def test_a_making_that_fails_is_undone(
+    store: ServerStore,
+    responder: Responder,
+    manifest_of: NewManifest,
+    enveloped: Envelope,
+) -> None:
+    """An index that cannot be made takes the collection along."""
+    manifest = manifest_of()
+    path = f"/collections/{manifest.collection}"
+    responder.answers |= {
+        f"GET {path}/exists": (200, enveloped({"exists": False})),
+        f"PUT {path}": (200, enveloped(True)),
+        f"PUT {path}/index": (500, {"status": {"error": "no room"}}),
+        f"DELETE {path}": (200, enveloped(True)),
+    }
+    with pytest.raises(StoreError, match="no room"):
+        store.create(manifest)
+    assert [f"{seen.method} {seen.path.partition('?')[0]}" for seen in responder.seen] == [
+        f"GET {path}/exists",
+        f"PUT {path}",
+        *[f"PUT {path}/index"] * TRIES,
+        f"DELETE {path}",
+    ]
+    written = manifest.named(manifest.collection).to_json()
+    assert json.loads(responder.seen[1].body)["metadata"] == {METADATA_KEY: written}
+
+
+def test_another_who_was_faster_keeps_the_collection(
+    store: ServerStore, responder: Responder, manifest_of: NewManifest, enveloped: Envelope
+) -> None:
+    """Between looking and making somebody else made it: it is theirs, and nothing is deleted."""
+    manifest = manifest_of()
+    path = f"/collections/{manifest.collection}"
+    responder.answers[f"GET {path}/exists"] = (200, enveloped({"exists": False}))
+    responder.answers[f"PUT {path}"] = (409, {"status": {"error": "already exists!"}})
+    with pytest.raises(ManifestError, match="already exists"):
+        store.create(manifest)
+    assert "DELETE" not in {seen.method for seen in responder.seen}
+
+
+def test_a_server_that_drops_metadata_is_too_old(
+    store: ServerStore, responder: Responder, manifest_of: NewManifest, enveloped: Envelope
+) -> None:
+    """A collection that would never be known as ours again is removed at once."""
+    manifest = manifest_of()
+    path = f"/collections/{manifest.collection}"
+
+    class Existence(dict[str, Any]):
+        """Not there when first asked, there afterwards."""
+
+        def get(self, key: str, default: object = None) -> Any:
+            if key == f"GET {path}/exists":
+                return 200, enveloped({"exists": len(responder.seen) > 1})
+            return super().get(key, default)
+
+    responder.answers = Existence(
+        {
+            f"GET {path}": (200, enveloped(describe(manifest, None))),
+            f"PUT {path}": (200, enveloped(True)),
+            f"PUT {path}/index": (200, enveloped(UPDATED)),
+            f"DELETE {path}": (200, enveloped(True)),
+        }
+    )
+    with pytest.raises(StoreError, match=r"Qdrant 1\.16 or newer"):
+        store.create(manifest)
+    assert responder.seen[-1].method == "DELETE"
+
+
+def test_a_half_made_collection_is_finished_when_opened(
+    store: ServerStore,
+    responder: Responder,
+    manifest_of: NewManifest,
+    enveloped: Envelope,
+) -> None:
+    """A process that died between manifest and indexes leaves work, not a lasting fault."""
+    manifest = manifest_of()
+    path = f"/collections/{manifest.collection}"
+    half = describe(manifest, {METADATA_KEY: manifest.to_json()})
+    del half["payload_schema"]["dataset"]
+    responder.answers |= {
+        f"GET {path}/exists": (200, enveloped({"exists": True})),
+        f"GET {path}": (200, enveloped(half)),
+        f"PUT {path}/index": (200, enveloped(UPDATED)),
+    }
+    store.open(manifest.collection)
+    made = [json.loads(seen.body)["field_name"] for seen in responder.seen if seen.method == "PUT"]
+    assert made == ["dataset"]
+
+
+def test_grpc_is_taken_where_its_port_answers(responder: Responder, grpc_responder: GrpcResponder) -> None:
+    """The key goes along, and HTTP is not spoken at all."""
+    store = connect(responder.url, api_key=KEY)
+    assert store.names() == []
+    store.close()
+    assert [method for method, _, _ in grpc_responder.seen] == [
+        "Qdrant/HealthCheck",
+        "Collections/List",
+        "Collections/List",
+    ]
+    assert {metadata.get("api-key") for _, _, metadata in grpc_responder.seen} == {KEY}
+    assert not responder.seen
+
+
+def test_http_is_taken_where_grpc_does_not_work(responder: Responder, grpc_responder: GrpcResponder) -> None:
+    """Something is at the port, but nothing that serves us."""
+    import grpc
+
+    responder.be_qdrant()
+    grpc_responder.code = grpc.StatusCode.UNIMPLEMENTED
+    store = connect(responder.url, api_key=None)
+    asked = len(grpc_responder.seen)
+    assert store.names() == []
+    assert len(grpc_responder.seen) == asked
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "said"),
+    [
+        ("UNAUTHENTICATED", StoreRefusedError, "QDRANT_API_KEY"),
+        ("PERMISSION_DENIED", StoreRefusedError, "QDRANT_API_KEY"),
+        ("UNAVAILABLE", StoreError, "docker compose up qdrant"),
+        ("DEADLINE_EXCEEDED", StoreError, "docker compose up qdrant"),
+        ("INTERNAL", StoreError, "INTERNAL"),
+    ],
+)
+def test_grpc_faults_become_ours(
+    grpc_collection: ServerCollection,
+    grpc_responder: GrpcResponder,
+    code: str,
+    kind: type[LookalikeError],
+    said: str,
+) -> None:
+    """The same kinds and the same advice as over HTTP, and never the key."""
+    import grpc
+
+    grpc_responder.code = grpc.StatusCode[code]
+    with pytest.raises(kind, match=rf"(?s){grpc_collection.name}.*said so.*{said}|{said}.*said so") as caught:
+        grpc_collection.count()
+    assert type(caught.value) is kind
+    assert KEY not in str(caught.value)
+
+
+def test_a_collection_that_grpc_does_not_find_was_deleted(
+    grpc_collection: ServerCollection, grpc_responder: GrpcResponder
+) -> None:
+    """It was there when it was opened."""
+    import grpc
+
+    grpc_responder.code = grpc.StatusCode.NOT_FOUND
+    with pytest.raises(CollectionMissingError, match=f"{grpc_collection.name}.*deleted meanwhile"):
+        grpc_collection.count()
+
+
+def test_grpc_requests_are_made_again(
+    grpc_collection: ServerCollection, grpc_responder: GrpcResponder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may pass is tried again, and a server that says when to come back is heard."""
+    waited: list[float] = []
+    monkeypatch.setattr(retries.time, "sleep", waited.append)
+    info = grpc_info(grpc_collection.manifest)
+    grpc_responder.answers["Collections/Get"] = info
+    for code, trailing in (
+        ("UNAVAILABLE", {}),
+        ("DEADLINE_EXCEEDED", {}),
+        ("RESOURCE_EXHAUSTED", {}),
+        ("RESOURCE_EXHAUSTED", {"retry-after": "7"}),
+    ):
+        grpc_responder.failing = {"Count": [(code, "later", trailing)]}
+        assert grpc_collection.count() == 0
+    assert len(waited) == 4
+    assert waited[-1] == 7.0
+
+
+def test_a_grpc_server_that_restarts_is_waited_for(
+    grpc_collection: ServerCollection, grpc_responder: GrpcResponder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The channel connects again within our tries; left alone it would wait longer each time."""
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.2)
+    grpc_responder.answers["Collections/Get"] = grpc_info(grpc_collection.manifest)
+    assert grpc_collection.count() == 0
+    grpc_responder.stop()
+    threading.Timer(0.5, grpc_responder.start).start()
+    assert grpc_collection.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (40 vs. 30)"),
+        ("OUT_OF_RANGE", "Error, decoded message length too large: found 40 bytes, the limit is: 30 bytes"),
+    ],
+)
+def test_what_is_too_large_for_grpc_goes_in_halves(
+    grpc_collection: ServerCollection,
+    grpc_responder: GrpcResponder,
+    point_of: NewPoint,
+    code: str,
+    text: str,
+) -> None:
+    """In the words of gRPC's own library and of the one that Qdrant is built with."""
+    from qdrant_client import grpc as messages
+
+    completed = messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
+    done = messages.PointsOperationResponse(result=completed).SerializeToString()
+    info = grpc_info(grpc_collection.manifest)
+    grpc_responder.answers = {"Upsert": done, "Collections/Get": info}
+    grpc_responder.failing = {"Upsert": [(code, text, {})]}
+    grpc_collection.upsert([point_of(f"{i}.jpg", [1, 2, 3, i]) for i in range(4)])
+    sizes = [
+        len(messages.UpsertPoints.FromString(body).points)
+        for method, body, _ in grpc_responder.seen
+        if method == "Upsert"
+    ]
+    assert sizes == [4, 2, 2]
+
+
+def test_everything_can_be_said_in_grpc(
+    grpc_collection: ServerCollection, grpc_responder: GrpcResponder, point_of: NewPoint
+) -> None:
+    """Each request arrives as a message that means what was asked, and changes wait."""
+    from qdrant_client import grpc as messages
+
+    completed = messages.UpdateResult(operation_id=1, status=messages.UpdateStatus.Completed)
+    one = messages.PointsOperationResponse(result=completed).SerializeToString()
+    many = messages.UpdateBatchResponse(result=[completed]).SerializeToString()
+    info = grpc_info(grpc_collection.manifest)
+    grpc_responder.answers = {"Upsert": one, "Delete": one, "UpdateBatch": many, "Collections/Get": info}
+    point = point_of("猫.jpg", [1, 2, 3, 4], class_name=None)
+    where = PointFilter(class_name="", dataset="data", excluded_sha256=frozenset({"a" * 64, "b" * 64}))
+    grpc_collection.upsert([point])
+    grpc_collection.replace_payloads([point.payload])
+    grpc_collection.delete([point.payload.id])
+    assert list(grpc_collection.scan(where)) == []
+    assert grpc_collection.vectors([point.payload.id]) == {}
+    assert grpc_collection.payloads([point.payload.id]) == {}
+    assert grpc_collection.count(where) == 0
+    assert grpc_collection.tally("class") == {}
+    assert grpc_collection.query(point.vector, limit=10, where=where, exact=True) == []
+
+    kinds = {
+        "Upsert": messages.UpsertPoints,
+        "UpdateBatch": messages.UpdateBatchPoints,
+        "Delete": messages.DeletePoints,
+        "Scroll": messages.ScrollPoints,
+        "Get": messages.GetPoints,
+        "Count": messages.CountPoints,
+        "Facet": messages.FacetCounts,
+        "Query": messages.QueryPoints,
+    }
+    seen = [(method, body) for method, body, _ in grpc_responder.seen if method != "Collections/Get"]
+    said = {method: kinds[method].FromString(body) for method, body in seen}
+    assert set(said) == set(kinds)
+    assert {request.collection_name for request in said.values()} == {grpc_collection.name}
+    assert all(said[method].wait for method in ("Upsert", "UpdateBatch", "Delete"))
+    payload = said["Upsert"].points[0].payload
+    assert payload["path"].string_value == "猫.jpg"
+    assert payload["class"].WhichOneof("kind") == "null_value"
+    assert payload["mtime_ns"].integer_value == point.payload.mtime_ns
+    assert said["Facet"].exact
+    assert said["Facet"].limit > 1_000_000
+    assert said["Query"].params.exact
+    assert said["Query"].limit == 10
+    assert len(said["Query"].filter.must) == 2
+    assert list(said["Query"].filter.must_not[0].field.match.keywords.strings) == ["a" * 64, "b" * 64]
+
+
+@pytest.mark.parametrize(
+    ("quantize", "said"),
+    [
+        (StoredAs.NONE, None),
+        (StoredAs.INT8, {"scalar": {"type": "int8", "always_ram": True}}),
+        (StoredAs.INT4, {"turbo": {"bits": "bits4", "always_ram": True}}),
+    ],
+)
+def test_short_forms_of_vectors_are_asked_for_as_qdrant_documents_them(
+    store: ServerStore,
+    responder: Responder,
+    manifest_of: NewManifest,
+    there: Callable[..., str],
+    enveloped: Envelope,
+    quantize: StoredAs,
+    said: dict[str, Any] | None,
+) -> None:
+    """Short forms stay in memory, whole vectors on the disk; a search orders what it found by these."""
+    manifest = replace(manifest_of(), quantize=quantize)
+    path = f"/collections/{manifest.collection}"
+    responder.answers |= {
+        f"GET {path}/exists": (200, enveloped({"exists": False})),
+        f"PUT {path}": (200, enveloped(True)),
+        f"PUT {path}/index": (500, {"status": {"error": "far enough"}}),
+    }
+    with pytest.raises(StoreError, match="far enough"):
+        store.create(manifest)
+    made = json.loads(next(seen.body for seen in responder.seen if seen.method == "PUT"))
+    assert made.get("quantization_config") == said
+    assert made["vectors"].get("on_disk") == (True if said else None)
+
+    there(manifest, {METADATA_KEY: manifest.to_json()})
+    responder.answers[f"POST {path}/points/query"] = (200, enveloped({"points": []}))
+    vector = np.ones(manifest.identity.dimension, dtype=np.float32)
+    with store.open(manifest.collection) as collection:
+        for exact in (False, True):
+            collection.query(vector, limit=10, exact=exact)
+            asked = json.loads(responder.seen[-1].body)["params"].get("quantization")
+            more = {"ignore": exact, "rescore": True, "oversampling": OVERSAMPLING.get(quantize)}
+            assert asked == (more if said else None)

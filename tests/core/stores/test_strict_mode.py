@@ -1,0 +1,186 @@
+"""A collection whose server allows little at once: it is used within its limits, and nothing is missing.
+
+The server is a real one where `QDRANT_URL` says where it is, else a stand-in with Qdrant's limits and words.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from faulty_proxy import FaultyProxy
+from lookalike_core.errors import StoreError
+from lookalike_core.models.manifest import CollectionManifest, Distance
+from lookalike_core.stores.connection import connect
+from lookalike_core.stores.points import FloatVector, ImagePoint, PointFilter
+from lookalike_core.stores.server import ServerCollection, ServerStore
+
+Limit = Callable[..., None]
+
+KEY = os.environ.get("QDRANT_API_KEY")
+LIMITS: dict[str, dict[str, Any]] = {
+    "upsert_max_batchsize": {"upsert_max_batchsize": 4},
+    "max_query_limit": {"max_query_limit": 7},
+    "search_max_hnsw_ef": {"search_max_hnsw_ef": 16},
+    "search_max_batchsize": {"search_max_batchsize": 3},
+    "search_allow_exact": {"search_allow_exact": False},
+    "search_max_oversampling": {"search_max_oversampling": 1.5},
+    "condition_max_size": {"condition_max_size": 2},
+    "read_rate_limit": {"read_rate_limit": 12},
+    "write_rate_limit": {"write_rate_limit": 12},
+    "unindexed": {"unindexed_filtering_retrieve": False, "unindexed_filtering_update": False},
+}
+EVERY_LIMIT = {name: value for limits in LIMITS.values() for name, value in limits.items()}
+RATES = ("read_rate_limit", "write_rate_limit")
+
+
+@pytest.fixture
+def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
+    """A store behind the proxy, which sees what is asked."""
+    one = connect(proxy.url, api_key=KEY)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def manifest(
+    store: ServerStore, manifest_of: Callable[..., CollectionManifest]
+) -> Iterator[CollectionManifest]:
+    """Of a collection that is there."""
+    one = manifest_of(Distance.EUCLID, 4)
+    store.create(one)
+    yield one
+    store.delete(one.collection)
+
+
+@pytest.fixture
+def limit(qdrant: Any, manifest: CollectionManifest) -> Iterator[Limit]:
+    """Sets limits of the collection: `limit(max_query_limit=7)`; on a real server none of a minute."""
+    from qdrant_client import QdrantClient, models
+
+    client = QdrantClient(url=f"http://{qdrant.host}:{qdrant.port}", api_key=KEY, check_compatibility=False)
+
+    def put(**limits: Any) -> None:
+        kept = {name: value for name, value in limits.items() if name not in RATES or not qdrant.is_real}
+        strict = models.StrictModeConfig(**{"enabled": True, **kept})
+        client.update_collection(manifest.collection, strict_mode_config=strict)
+
+    yield put
+    client.close()
+
+
+@pytest.fixture
+def points(
+    point_of: Callable[..., ImagePoint], random_vectors: Callable[[int, int], list[FloatVector]]
+) -> list[ImagePoint]:
+    """Thirty, of three classes."""
+    return [
+        point_of(f"{i}.jpg", vector, class_name=("cat", "dog", None)[i % 3], sha256=f"{i:064}")
+        for i, vector in enumerate(random_vectors(30, 4))
+    ]
+
+
+@pytest.mark.parametrize("limits", [*LIMITS.values(), EVERY_LIMIT], ids=[*LIMITS, "all of them"])
+def test_a_collection_is_used_within_its_limits(
+    store: ServerStore,
+    manifest: CollectionManifest,
+    limit: Limit,
+    points: list[ImagePoint],
+    limits: dict[str, Any],
+) -> None:
+    """Writing, reading, counting and searching give what they give without limits."""
+    limit(**limits)
+    with store.open(manifest.collection) as collection:
+        collection.upsert(points)
+        ids = [point.payload.id for point in points]
+        assert {payload.id for payload in collection.scan()} == set(ids)
+        assert set(collection.vectors(ids)) == set(collection.payloads(ids)) == set(ids)
+        assert collection.count() == 30
+        assert collection.count(PointFilter(class_name="dog")) == 10
+        assert collection.tally("class") == {"": 10, "cat": 10, "dog": 10}
+        assert collection.tally("sha256") == {f"{i:064}": 1 for i in range(30)}
+        without = PointFilter(excluded_sha256=frozenset(f"{i:064}" for i in range(5)))
+        assert [hit.payload.path for hit in collection.query(points[9].vector, limit=1, where=without)] == [
+            "9.jpg"
+        ]
+        found = collection.query(points[0].vector, limit=25)
+        assert found[0].payload == points[0].payload
+        assert len({hit.payload.id for hit in found}) == 25
+        assert [hit.score for hit in found] == sorted(hit.score for hit in found)
+        many = collection.query_many(np.array([point.vector for point in points]), limit=25)
+        assert [hits[0].id for hits in many] == ids
+        assert [hit.id for hit in many[0]] == [hit.payload.id for hit in found]
+        collection.replace_payloads([replace(point.payload, class_name="cat") for point in points])
+        assert collection.tally("class") == {"cat": 30}
+        collection.delete(ids)
+        assert collection.count() == 0
+
+
+def test_limits_that_come_later_are_known_by_their_refusals(
+    store: ServerStore, manifest: CollectionManifest, limit: Limit, points: list[ImagePoint]
+) -> None:
+    """What goes in parts goes in smaller ones, and what is counted there is counted here."""
+    with store.open(manifest.collection) as collection:
+        collection.upsert(points)
+        limit(max_query_limit=7, search_max_batchsize=3, read_rate_limit=12)
+        ids = [point.payload.id for point in points]
+        assert {payload.id for payload in collection.scan()} == set(ids)
+        assert collection.tally("sha256") == {f"{i:064}": 1 for i in range(30)}
+        assert set(collection.vectors(ids)) == set(ids)
+        many = collection.query_many(np.array([point.vector for point in points]), limit=5)
+        assert [hits[0].id for hits in many] == ids
+
+
+def test_an_exact_search_that_is_not_allowed_is_said(
+    store: ServerStore, manifest: CollectionManifest, limit: Limit, points: list[ImagePoint]
+) -> None:
+    """It cannot be had by going around it; the setting is named, and the way on."""
+    limit(search_allow_exact=False)
+    with store.open(manifest.collection) as collection:
+        collection.upsert(points)
+        for search in (
+            lambda: collection.query(points[0].vector, limit=1, exact=True),
+            lambda: collection.query_many(points[0].vector[np.newaxis], limit=1, exact=True),
+        ):
+            with pytest.raises(StoreError, match=r"not allowed.*search_allow_exact.*--exact") as caught:
+                search()
+            assert caught.value.exit_code == 5
+
+
+def test_a_limit_that_cannot_be_followed_is_named(
+    store: ServerStore, manifest: CollectionManifest, limit: Limit, points: list[ImagePoint]
+) -> None:
+    """A filter of two conditions cannot be said in one."""
+    limit(filter_max_conditions=1)
+    with store.open(manifest.collection) as collection:
+        collection.upsert(points)
+        with pytest.raises(StoreError, match=r"condition limit reached \(2 > 1\)"):
+            collection.count(PointFilter(class_name="dog", dataset="data"))
+
+
+def test_limits_that_are_switched_off_do_not_count(
+    store: ServerStore, manifest: CollectionManifest, limit: Limit, points: list[ImagePoint]
+) -> None:
+    """Strict mode may be described and not be on."""
+    limit(enabled=False, search_allow_exact=False, upsert_max_batchsize=1)
+    with store.open(manifest.collection) as collection:
+        collection.upsert(points)
+        assert len(collection.query(points[0].vector, limit=20, exact=True)) == 20
+
+
+def test_a_search_keeps_no_graph_in_view_where_it_is_exact(
+    grpc_collection: ServerCollection, grpc_responder: Any, points: list[ImagePoint]
+) -> None:
+    """`hnsw_ef` goes with a search of the index alone, and no higher than the server allows."""
+    from qdrant_client import grpc as messages
+
+    for exact in (False, True):
+        grpc_collection.query(points[0].vector, limit=3, exact=exact)
+    said = [
+        messages.QueryPoints.FromString(body).params
+        for method, body, _ in grpc_responder.seen
+        if method == "Query"
+    ]
+    assert [(params.exact, params.HasField("hnsw_ef")) for params in said] == [(False, True), (True, False)]

@@ -1,0 +1,191 @@
+"""Writing: what stands under a name is always whole."""
+
+import errno
+import json
+import os
+import stat
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from lookalike_core.atomic import (
+    atomic_path,
+    named_path,
+    parse_json,
+    remove,
+    sync_folder,
+    sync_tree,
+    write_json,
+)
+from lookalike_core.errors import UsageError
+
+
+def break_off(target: Path, error: type[BaseException]) -> None:
+    """Writes the first half."""
+    with atomic_path(target) as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        raise error
+
+
+def test_the_new_content_takes_the_old_ones_place(tmp_path: Path) -> None:
+    """Until the block ends the old content stands; afterwards nothing else is in the folder."""
+    target = tmp_path / "model.onnx"
+    target.write_text("old", encoding="utf-8")
+    with atomic_path(target) as temporary:
+        temporary.write_text("new", encoding="utf-8")
+        assert target.read_text(encoding="utf-8") == "old"
+    assert target.read_text(encoding="utf-8") == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_content_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+    """A download that breaks off, a check that fails, Ctrl-C."""
+    target = tmp_path / "model.onnx"
+    target.write_text("old", encoding="utf-8")
+    with pytest.raises(error):
+        break_off(target, error)
+    assert target.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_error_leaves_no_file_where_none_was(tmp_path: Path) -> None:
+    """Half a file is none."""
+    with pytest.raises(ValueError, match="broken"), atomic_path(tmp_path / "new" / "model.onnx"):
+        raise ValueError("broken")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    """A first run finds an empty home."""
+    write_json(tmp_path / "home" / "models" / "card.json", {"a": 1})
+    assert json.loads((tmp_path / "home" / "models" / "card.json").read_text(encoding="utf-8")) == {"a": 1}
+
+
+def test_the_temporary_file_is_hidden_and_beside_its_target(tmp_path: Path) -> None:
+    """On the same disk, where it can be renamed, and where no listing of models finds it."""
+    with atomic_path(tmp_path / "model.onnx") as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.name.startswith(".model.onnx.")
+
+
+def test_two_writers_of_one_target_do_not_meet(tmp_path: Path) -> None:
+    """Two runs may export the same model at once; the last one to end wins."""
+    target = tmp_path / "model.onnx"
+    with atomic_path(target) as one:
+        one.write_text("one", encoding="utf-8")
+        with atomic_path(target) as other:
+            other.write_text("other", encoding="utf-8")
+        assert target.read_text(encoding="utf-8") == "other"
+    assert target.read_text(encoding="utf-8") == "one"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What `os.fsync` was called for, in this order."""
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("a descriptor's name is asked of /proc")
+    paths: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda number: paths.append(Path(f"/proc/self/fd/{number}").readlink()))
+    return paths
+
+
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_we_go_on(
+    tmp_path: Path, synced: list[Path]
+) -> None:
+    """After a power cut the old file is there or the new one, never half of one."""
+    write_json(tmp_path / "card.json", {})
+    written, folder = synced
+    assert written.name.startswith(".card.json.")
+    assert folder == tmp_path
+
+
+def test_a_tree_is_synced_from_its_leaves_on(tmp_path: Path, synced: list[Path]) -> None:
+    """Every file and every folder once, and what a folder holds before it."""
+    for name in ("a/1", "a/b/2", "3"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    sync_tree(tmp_path)
+    there = [tmp_path, *tmp_path.rglob("*")]
+    assert sorted(synced) == sorted(there)
+    assert all(synced.index(path) < synced.index(path.parent) for path in there if path != tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "is_raised"), [(errno.EINVAL, False), (errno.ENOSPC, True), (errno.EIO, True)]
+)
+def test_only_what_a_file_system_does_not_know_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_raised: bool
+) -> None:
+    """A disk that is full or fails at a sync has not taken what was written."""
+
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=os.strerror(number)) if is_raised else nullcontext():
+        sync_folder(tmp_path)
+
+
+def test_whatever_has_a_name_is_removed(tmp_path: Path) -> None:
+    """A file, a folder with something in it, a link but not what it leads to, nothing."""
+    for name in ("folder/deep/file", "kept/file"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    for name in ("folder", "link", "missing"):
+        remove(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "kept"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
+def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    """A model in a shared folder is for all who share it."""
+    plain = tmp_path / "plain"
+    plain.touch()
+    write_json(tmp_path / "card.json", {})
+    assert stat.S_IMODE((tmp_path / "card.json").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_json_is_the_same_for_the_same_data(tmp_path: Path) -> None:
+    """Sorted and indented, so that people can read and compare it."""
+    write_json(tmp_path / "a.json", {"b": "ü", "a": 1})
+    write_json(tmp_path / "b.json", {"a": 1, "b": "ü"})
+    text = (tmp_path / "a.json").read_bytes()
+    assert text == (tmp_path / "b.json").read_bytes()
+    assert json.loads(text) == {"a": 1, "b": "ü"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a":' * 100_000, "\ud800"])
+def test_what_is_no_json_is_one_kind_of_error(text: str) -> None:
+    """However deeply it is nested: who reads a stranger's file has one thing to catch."""
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(text)
+
+
+def test_a_name_becomes_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is relative or in the user's folder is written out, whether it is there or not."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "user"))
+    assert named_path("a/b.h5", "--weights") == tmp_path / "a" / "b.h5"
+    assert named_path("~/b.h5", "--weights") == tmp_path / "user" / "b.h5"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "~nobody-of-this-name/x",
+            "--weights: ~nobody-of-this-name/x is in the folder of a user who has none",
+        ),
+        ("x" * 5_000, "--weights: x{200}\\.\\.\\. is longer than the name of a file may be"),
+        ("/".join(["x"] * 5_000), "is longer than the name of a file may be"),
+    ],
+    ids=["nobody", "long-name", "long-path"],
+)
+def test_what_no_file_can_be_called_is_wrong_usage(text: str, said: str) -> None:
+    """The option is named, and a long name is not shown whole."""
+    with pytest.raises(UsageError, match=said):
+        named_path(text, "--weights")

@@ -1,0 +1,117 @@
+"""Running out of memory: known by its kind or its words, and refused where nothing would ever end."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lookalike_core.errors import StoreError
+from lookalike_core.memory import comes_of_memory, is_out_of_memory
+from lookalike_core.stores.embedded import EmbeddedStore
+from made_collections import manifest_of, point_of
+
+LIMITED = """
+import resource, sys
+import qdrant_edge
+from pathlib import Path
+from lookalike_core.stores.embedded import EmbeddedStore
+store = EmbeddedStore(Path(sys.argv[1]))
+[name] = store.names()
+pages = Path("/proc/self/statm").read_text().split()
+left = int(pages[0]) * resource.getpagesize() + int(sys.argv[2]) * 2**20
+resource.setrlimit(getattr(resource, sys.argv[3]), (left, left))
+try:
+    with store.open(name) as collection:
+        print("points", collection.count())
+except MemoryError as error:
+    print("refused", error)
+"""
+"""Opens the one collection of a store with so many MB of address space to spare."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """The folder of a store with one collection of three points."""
+    made, manifest = EmbeddedStore(tmp_path / "store"), manifest_of()
+    made.create(manifest)
+    with made.open(manifest.collection) as collection:
+        collection.upsert([point_of(f"{row}.png", np.array([1, row], np.float32)) for row in range(3)])
+    return made.directory
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("Error in Conv: Failed to allocate memory for requested buffer of size 3211264"),
+        RuntimeError("CUDA failure 2: out of memory"),
+        Exception("Service runtime error: mmap failed: Cannot allocate memory (os error 12)"),
+        Exception("failed to build edge-search thread pool: Resource temporarily unavailable (os error 11)"),
+        ImportError("libx.so: failed to map segment from shared object"),
+        OSError("Can't read data (memory allocation failed for raw data chunk)"),
+        RuntimeError("can't start new thread"),
+    ],
+    ids=lambda error: str(error)[:40],
+)
+def test_every_librarys_way_of_saying_it_is_known(error: Exception) -> None:
+    """By itself, and as what another error came of."""
+    assert is_out_of_memory(error)
+    assert is_out_of_memory(caused_by(error, RuntimeError("session failed")))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "/photos/out of memory.jpg"),
+        OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)),
+        Exception("Service runtime error: unexpected end of file"),
+        Exception("WouldBlock: Resource temporarily unavailable (os error 11)"),
+        Exception("file is corrupted at offset (os error 1234)"),
+        ValueError("no memory of it"),
+    ],
+    ids=lambda error: str(error)[:40],
+)
+def test_other_errors_are_what_they_say(error: Exception) -> None:
+    """Names of files among them."""
+    assert not is_out_of_memory(error)
+
+
+def test_an_error_of_ours_is_judged_by_what_it_came_of() -> None:
+    """Its words may be those of a server, whose memory is not this machine's."""
+    assert comes_of_memory(caused_by(MemoryError(), StoreError("the files are damaged")))
+    assert not comes_of_memory(caused_by(Exception("out of memory"), StoreError("the server: out of memory")))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process may still have")
+@pytest.mark.parametrize("spare_mb", [16, 60, 100, 200])
+def test_the_engine_is_not_called_without_address_space(store: Path, spare_mb: int) -> None:
+    """It would stand still for ever, or call its files damaged."""
+    said = opened_under(store, spare_mb, "RLIMIT_AS")
+    assert said.startswith("refused ")
+    assert "of address space, and " in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process may still have")
+@pytest.mark.parametrize("kind", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_a_limit_that_is_wide_enough_is_no_hindrance(store: Path, kind: str) -> None:
+    """A collection of a few points takes no gigabyte, however many cores there are."""
+    spare_mb = 1_000 + 32 * (os.cpu_count() or 1)
+    assert opened_under(store, spare_mb, kind) == "points 3"
+
+
+def opened_under(store: Path, spare_mb: int, kind: str) -> str:
+    """What a process with so much to spare says; one that stands still is ended, and fails the test."""
+    command = [sys.executable, "-c", LIMITED, str(store), str(spare_mb), kind]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    return done.stdout.strip()
+
+
+def caused_by(cause: Exception, error: Exception) -> Exception:
+    """The error, raised from the cause."""
+    error.__cause__ = cause
+    return error

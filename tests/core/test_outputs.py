@@ -1,0 +1,149 @@
+"""Where results may be written: the names, and what is never replaced."""
+
+import os
+from pathlib import Path
+
+import pytest
+from lookalike_core.atomic import atomic_path
+from lookalike_core.errors import UsageError
+from lookalike_core.outputs import MODEL_SUFFIXES, PAGE_SUFFIXES, check_apart, output_path
+from PIL import Image
+
+
+def test_what_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    """A new file, one that is there, one in folders that are not; nothing is made for the asking."""
+    old = tmp_path / "old.svg"
+    old.write_text("old", encoding="utf-8")
+    for target in (old, tmp_path / "new.SVG", tmp_path / "no" / "such" / "folder.png", Path("plot.png")):
+        output_path(target, "--plot", (".png", ".svg"))
+    assert list(tmp_path.iterdir()) == [old]
+    assert old.read_text(encoding="utf-8") == "old"
+
+
+def test_what_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
+    """Another suffix or none, a folder, and a file where a folder would have to be."""
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").touch()
+    for name in ("plot.jpg", "plot", ".png"):
+        with pytest.raises(UsageError, match=r"--plot: .*has to end in \.png, \.svg"):
+            output_path(tmp_path / name, "--plot", (".png", ".svg"))
+    with pytest.raises(UsageError, match=r"--csv: .*folder\.png is a folder"):
+        output_path(tmp_path / "folder.png", "--csv")
+    with pytest.raises(OSError, match="Not a directory") as caught:
+        output_path(tmp_path / "file" / "plot.png", "--plot", (".png",))
+    assert caught.value.filename == str(tmp_path / "file" / "plot.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
+
+
+def test_a_link_is_followed_and_stays_one(tmp_path: Path) -> None:
+    """What it leads to is what was meant, there already or not."""
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    target = output_path(tmp_path / "link.csv", "--csv")
+    with atomic_path(target) as temporary:
+        temporary.write_text("new", encoding="utf-8")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text(encoding="utf-8") == "new"
+
+
+def test_devices_and_pipes_are_never_replaced(tmp_path: Path) -> None:
+    """Whoever may write in their folder could take them away from everybody."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "null.csv").symlink_to(os.devnull)
+    for name in ("pipe.csv", "null.csv"):
+        with pytest.raises(UsageError, match=rf"--csv: .*{name} is a device or a pipe"):
+            output_path(tmp_path / name, "--csv")
+
+
+def test_the_users_own_folder_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell leaves the tilde of `--csv=~/x.csv` alone."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert output_path("~/x.csv", "--csv") == tmp_path / "x.csv"
+
+
+def test_the_longest_name_that_a_file_may_have_can_be_written(tmp_path: Path) -> None:
+    """What it is called meanwhile is no longer."""
+    target = output_path(tmp_path / f"{'é' * 125}.csv", "--csv")
+    with atomic_path(target) as temporary:
+        temporary.write_text("new", encoding="utf-8")
+    assert target.read_text(encoding="utf-8") == "new"
+
+
+def test_two_outputs_cannot_be_one_file(tmp_path: Path) -> None:
+    """The second would take the place of the first without a word."""
+    (tmp_path / "link").symlink_to("x")
+    one, other = output_path(tmp_path / "x", "--csv"), output_path(tmp_path / "link", "--html")
+    with pytest.raises(UsageError, match=r"--csv and --html both name .*x; give each a file of its own"):
+        check_apart({"--csv": one, "--plot": None, "--html": other})
+    check_apart({"--csv": one, "--plot": None, "--html": tmp_path / "y"})
+
+
+IMAGES = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "ICO", "JPEG2000", "PDF")
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_an_image_is_never_replaced_whatever_its_name(kind: str, tmp_path: Path) -> None:
+    """By its first bytes; a link to it and its second name do not hide it."""
+    photo = tmp_path / "page.html"
+    Image.new("RGB", (16, 16), "red").save(photo, kind)
+    (tmp_path / "link.html").symlink_to(photo)
+    (tmp_path / "second.html").hardlink_to(photo)
+    for name in ("page.html", "link.html", "second.html"):
+        with pytest.raises(UsageError, match=rf"--html: .*{name} is .* and is not replaced; name another"):
+            output_path(tmp_path / name, "--html", PAGE_SUFFIXES)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x89HDF\r\n\x1a\n and weights",
+        b"SQLite format 3\0",
+        b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+        b"<svg/>",
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        b"II*\0 a raw image",
+    ],
+    ids=["weights", "database", "svg", "bare svg", "heic", "raw"],
+)
+def test_what_people_would_miss_is_not_replaced(content: bytes, tmp_path: Path) -> None:
+    """Weights, databases and drawings, unless who writes knows it as its own."""
+    target = tmp_path / "model.onnx"
+    target.write_bytes(content)
+    with pytest.raises(UsageError, match="is not replaced"):
+        output_path(target, "--output", MODEL_SUFFIXES)
+    assert output_path(target, "--output", MODEL_SUFFIXES, is_ours=lambda _: True) == target
+
+
+@pytest.mark.parametrize("content", [b"", b"rank,score\n", b"<!doctype html><svg></svg>", b"{}\n"])
+def test_what_was_written_before_is_written_again(content: bytes, tmp_path: Path) -> None:
+    """Tables and pages."""
+    target = tmp_path / "old.html"
+    target.write_bytes(content)
+    assert output_path(target, "--html", PAGE_SUFFIXES) == target
+
+
+@pytest.mark.parametrize(
+    "folder", ["weights", "models", "models/optimized", "heads", "qdrant/x", "new/c/shard"]
+)
+def test_results_stay_out_of_the_stores_folders(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the home, and any collection's, by whatever name one comes there."""
+    monkeypatch.setenv("LOOKALIKE_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / folder).mkdir(parents=True)
+    if folder.startswith("new"):
+        (tmp_path / "home" / "new" / "c" / "manifest.json").touch()
+    (tmp_path / "way").symlink_to(tmp_path / "home" / folder)
+    for path in (tmp_path / "home" / folder / "x.csv", tmp_path / "way" / "new" / "x.csv"):
+        with pytest.raises(UsageError, match="where lookalike keeps its own files"):
+            output_path(path, "--csv")
+    assert output_path(tmp_path / "home" / "x.csv", "--csv") == tmp_path / "home" / "x.csv"
+
+
+def test_the_stores_folders_are_known_before_they_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A result would stand where a model is to go."""
+    monkeypatch.setenv("LOOKALIKE_HOME", str(tmp_path / "home"))
+    with pytest.raises(UsageError, match="where lookalike keeps its own files"):
+        output_path(tmp_path / "home" / "models" / "m.onnx", "--output", MODEL_SUFFIXES)

@@ -1,0 +1,108 @@
+"""Work ahead: in threads, in order, and never further than it may."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from lookalike_core.prefetch import map_ahead
+
+AHEAD = 5
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    """Whichever thread is done first: here the first one waits for the second."""
+    second_is_done = threading.Event()
+
+    def second_first(item: int) -> int:
+        if item == 0:
+            assert second_is_done.wait(10)
+        if item == 1:
+            second_is_done.set()
+        return item
+
+    assert list(map_ahead(second_first, iter(range(4)), ahead=2)) == [0, 1, 2, 3]
+
+
+def test_no_more_items_are_taken_than_may_be_ahead() -> None:
+    """A decoded picture takes memory; a million must not wait for the network."""
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for item in range(100):
+            taken += 1
+            yield item
+
+    ahead = [taken - (item + 1) for item in map_ahead(lambda item: item, items(), ahead=AHEAD)]
+    assert ahead == [AHEAD] * (100 - AHEAD) + [AHEAD - 1, AHEAD - 2, AHEAD - 3, AHEAD - 4, AHEAD - 5]
+
+
+def test_nothing_is_taken_before_the_first_result_is_wanted() -> None:
+    """Making the generator starts no thread."""
+
+    def items() -> Iterator[int]:
+        pytest.fail("taken")
+        yield 0
+
+    map_ahead(lambda item: item, items(), ahead=AHEAD).close()
+
+
+def test_no_items_give_no_results() -> None:
+    """A folder in which nothing has to be read."""
+    assert list(map_ahead(lambda item: item, iter([]), ahead=AHEAD)) == []
+
+
+def test_an_error_in_a_thread_is_raised_where_its_result_was_due() -> None:
+    """After those before it, so that what was read can still be written."""
+
+    def fail_at_three(item: int) -> int:
+        if item == 3:
+            raise OSError("the disk is gone")
+        return item
+
+    results = map_ahead(fail_at_three, iter(range(100)), ahead=AHEAD)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(results)
+
+
+def test_an_error_of_the_items_is_raised_too() -> None:
+    """Once what they gave before was handed on: what went through the network is still written."""
+
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise OSError("the disk is gone")
+
+    results = map_ahead(lambda item: item, items(), ahead=AHEAD)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(results)
+
+
+def test_closing_early_leaves_no_thread_behind() -> None:
+    """An interrupted ingest ends when the files in hand are read."""
+    before = threading.active_count()
+    results = map_ahead(lambda item: item, iter(range(1000)), ahead=AHEAD)
+    assert next(results) == 0
+    results.close()
+    assert threading.active_count() == before
+
+
+def test_closing_early_does_not_read_what_is_waiting() -> None:
+    """Only what threads are at is finished; here they are held up until the rest was called off."""
+    started: list[int] = []
+    go_on = threading.Event()
+
+    def slow(item: int) -> int:
+        started.append(item)
+        if item:
+            go_on.wait(10)
+        return item
+
+    results = map_ahead(slow, iter(range(1000)), ahead=100)
+    assert next(results) == 0
+    release = threading.Timer(0.3, go_on.set)
+    release.start()
+    results.close()
+    release.join()
+    assert len(started) < 100

@@ -1,0 +1,128 @@
+"""Text that others wrote, on a line that people read, and in JSON that strict readers take."""
+
+import json
+import os
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lookalike_core.text import cell_width, columns, json_line, one_line, padded, valid_text
+
+OBEYED = {
+    "a bell": "\x07",
+    "an escape": "\x1b[2J",
+    "a carriage return": "\r",
+    "a backspace": "\x08",
+    "delete": "\x7f",
+    "the other control characters": "\x9b2J",
+    "Unicode's line breaks": "\u2028\u2029\x85",
+    "what overrides the direction": "\u202a\u202b\u202c\u202d\u202e",
+    "what isolates a direction": "\u2066\u2067\u2068\u2069",
+    "marks of direction": "\u200e\u200f\u061c",
+    "what has no width": "\u200b\u2060\ufeff",
+    "half of a surrogate pair": "\udcff",
+    "tags": "\U000e0041",
+}
+
+
+@pytest.mark.parametrize("text", OBEYED.values(), ids=OBEYED)
+def test_what_a_terminal_would_obey_is_shown(text: str) -> None:
+    """As Python writes it, so that one sees what it is."""
+    line = one_line(f"a{text}b")
+    assert line.isprintable()
+    assert line == f"a{text}b".encode("unicode_escape", "surrogatepass").decode().replace("\\\\", "\\")
+
+
+@pytest.mark.parametrize(
+    "text", ["plain.jpg", "Café Zürich", "猫/犬.png", "[bold]:smile:", r"C:\photos", "😀"]
+)
+def test_what_is_printable_stays(text: str) -> None:
+    """In every script, and with what others take for markup."""
+    assert one_line(text) == text
+
+
+def test_what_is_kept_is_named() -> None:
+    """Joiners, for one, on pages."""
+    assert one_line("a\u200db\u200ec", kept="\u200d") == "a\u200db\\u200ec"
+
+
+@given(st.text(alphabet=st.characters(codec=None)))
+def test_a_line_is_one_line_however_often_it_is_made(text: str) -> None:
+    """Those who show it need not know whether it was shown before."""
+    line = one_line(text)
+    assert one_line(line) == line
+    assert not any(unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for char in line)
+
+
+@pytest.mark.parametrize(
+    ("text", "width"), [("", 0), ("cat", 3), ("猫", 2), ("e\u0301", 1), ("\x1b", 4), ("\u202e", 6)]
+)
+def test_a_width_is_what_a_terminal_makes_of_it(text: str, width: int) -> None:
+    """Of the escapes, where there are any."""
+    assert cell_width(text) == width
+    assert padded(text, 8) == one_line(text) + " " * (8 - width)
+
+
+def test_columns_stand_below_each_other() -> None:
+    """By their width on a terminal, and nothing stands behind the last cell."""
+    rows = [["rank", "class", "path"], ["1", "猫", "a.png"], ["10", "a\x07", "b c.png"]]
+    assert columns(rows, "><") == [
+        "rank  class  path",
+        "   1  猫     a.png",
+        r"  10  a\x07  b c.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("plain.jpg", "plain.jpg"),
+        ("日本 \U0001f431.jpg", "日本 \U0001f431.jpg"),
+        (b"caf\xe9.jpg".decode("utf-8", "surrogateescape"), "caf\ufffd.jpg"),
+        (b"\xe2\x82-\xff\xff".decode("utf-8", "surrogateescape"), "\ufffd-\ufffd\ufffd"),
+        ("half \ud83d of a pair", "half \ufffd of a pair"),
+    ],
+    ids=["ascii", "unicode", "latin-1", "cut-short", "half-a-pair"],
+)
+def test_text_that_is_no_unicode_is_shown_with_replacement_characters(name: str, shown: str) -> None:
+    """As a folder's listing shows such names; what is valid stays as it is."""
+    assert valid_text(name) == shown
+    shown.encode()
+
+
+def test_a_json_line_is_valid_unicode_wherever_a_name_stands() -> None:
+    """In keys, in lists and in objects; everything else is kept."""
+    odd = os.fsdecode(b"a\xff")
+    line = json_line({odd: [odd, {"path": odd}], "cat": "\U0001f431", "n": 1, "none": None, "some": (1, 2)})
+    assert line.isascii()
+    assert "\n" not in line
+    json.dumps(json.loads(line), ensure_ascii=False).encode()
+    assert json.loads(line) == {
+        "a\ufffd": ["a\ufffd", {"path": "a\ufffd"}],
+        "cat": "\U0001f431",
+        "n": 1,
+        "none": None,
+        "some": [1, 2],
+    }
+
+
+def test_a_json_line_holds_no_number_that_json_does_not_know() -> None:
+    """Strict readers refuse NaN and Infinity."""
+    assert json_line({"a": float("nan"), "b": [float("inf"), 0.5]}) == '{"a": null, "b": [null, 0.5]}'
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a\x1b\x7f\x9b", r'"a\u001b\u007f\u009b"'),
+        ("q\udcff.jpg", r'"q\ufffd.jpg"'),
+        ("\udcff😀\ud83d", r'"\ufffd\ud83d\ude00\ufffd"'),
+        (r"\udcff", r'"\\udcff"'),
+        ("\\\udcff", r'"\\\ufffd"'),
+    ],
+)
+def test_json_is_visible_ascii_that_strict_readers_take(text: str, written: str) -> None:
+    """Python alone reads half a surrogate pair."""
+    assert json_line(text) == written
+    json.loads(written).encode()

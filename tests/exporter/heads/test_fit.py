@@ -1,0 +1,448 @@
+"""Heads from collections: what is held out, what a head keeps, what is refused. Heads' models, too."""
+
+import io
+import json
+import shutil
+import threading
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import (
+    CollectionMissingError,
+    LookalikeError,
+    ManifestError,
+    ModelError,
+    UsageError,
+)
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.models.manifest import CollectionManifest, Distance, ModelIdentity, collection_name
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import ImagePoint, Payload
+from lookalike_exporter import ModelFile, ModelSpec, head_of, named_head, ready_model
+from lookalike_exporter.heads.fit import FitRequest, Pictures, fit_head, learned, salted, split
+from lookalike_exporter.heads.head_file import Head, check_name, head_path, write_head
+from lookalike_exporter.model_cache import known_models
+
+PARITY = 0.99999
+"""Least cosine between what the graph gives and what numpy makes of the base's vectors."""
+
+
+@pytest.fixture
+def base(tiny_spec: ModelSpec, home: Settings) -> ModelFile:
+    """A small model without a head: 64 values."""
+    return ready_model(tiny_spec, settings=home, reporter=Quiet())
+
+
+def pictures_of(counts: dict[str, int], *, seed: int = 0, length: int = 64) -> Pictures:
+    """Random unit vectors around one direction a class, with made-up hashes."""
+    random = np.random.default_rng(seed)
+    classes = [name for name, count in counts.items() for _ in range(count)]
+    centres = {name: np.random.default_rng(number).normal(size=length) for number, name in enumerate(counts)}
+    vectors = np.stack([centres[name] + random.normal(size=length) for name in classes]).astype(np.float32)
+    return Pictures(
+        vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
+        classes=classes,
+        sha256=[f"{salted(str(row), seed)}" for row in range(len(classes))],
+    )
+
+
+def stored(
+    home: Settings,
+    base: ModelFile,
+    pictures: Pictures,
+    *,
+    distance: Distance = Distance.COSINE,
+    extra: Sequence[ImagePoint] = (),
+) -> str:
+    """A collection of them, raw vectors of several lengths; its name."""
+    store = EmbeddedStore(home.qdrant_dir)
+    manifest = CollectionManifest(
+        identity=base.manifest.identity,
+        distance=distance,
+        weights=base.manifest.weights,
+        exporter_version="0",
+        graph_revision=1,
+        provider="CPUExecutionProvider",
+        created_at="2026-01-01T00:00:00+00:00",
+        datasets={"data": "/data"},
+    )
+    points = [
+        point(f"{row}.png", name, sha256, vector * (1 + row % 3))
+        for row, (name, sha256, vector) in enumerate(
+            zip(pictures.classes, pictures.sha256, pictures.vectors, strict=True)
+        )
+    ]
+    store.create(manifest)
+    with store.open(manifest.collection) as collection:
+        collection.upsert([*points, *extra])
+    return manifest.collection
+
+
+def point(path: str, class_name: str | None, sha256: str, vector: np.ndarray) -> ImagePoint:
+    """A point of the dataset `data`."""
+    payload = Payload(
+        dataset="data",
+        path=path,
+        class_name=class_name,
+        sha256=sha256,
+        width=1,
+        height=1,
+        bytes=1,
+        mtime_ns=1,
+        ingested_at="2026-01-01T00:00:00+00:00",
+    )
+    return ImagePoint(payload=payload, vector=vector.astype(np.float32))
+
+
+def fitted(home: Settings, *names: str, **options: object) -> Head:
+    """By the function behind the command."""
+    request = FitRequest(collections=names, name="pets", **options)  # type: ignore[arg-type]
+    store = EmbeddedStore(home.qdrant_dir)
+    return fit_head(request, store=store, settings=home, reporter=Quiet()).head
+
+
+def test_a_fifth_of_each_class_is_held_out_by_its_bytes_alone() -> None:
+    """Whatever the order of the pictures; another seed holds others out; two are always learned from."""
+    pictures = pictures_of({"cat": 50, "dog": 20, "cow": 3, "ant": 2})
+    parts = split(pictures, seed=0)
+    assert Counter(pictures.classes[row] for row in parts.held_out) == {"cat": 10, "dog": 4, "cow": 1}
+    assert sorted([*parts.training, *parts.held_out]) == list(range(75))
+    turned = Pictures(
+        vectors=pictures.vectors[::-1], classes=pictures.classes[::-1], sha256=pictures.sha256[::-1]
+    )
+    again = {turned.sha256[row] for row in split(turned, seed=0).held_out}
+    assert again == {pictures.sha256[row] for row in parts.held_out}
+    assert set(split(pictures, seed=1).held_out) != set(parts.held_out)
+
+
+def test_nothing_is_learned_from_held_out_pictures(base: ModelFile) -> None:
+    """Wrong classes and other vectors there leave every byte of the layer as it is; in training not."""
+    pictures = pictures_of({"cat": 40, "dog": 40, "cow": 40})
+    request = FitRequest(collections=["some"], name="pets")
+    parts = split(pictures, seed=0)
+    # those that would be held out of any class, so that they stay so under another class
+    last = max(salted(pictures.sha256[row], 0) for row in parts.training)
+    noisy = [row for row in parts.held_out if salted(pictures.sha256[row], 0) > last]
+    classes, vectors = list(pictures.classes), pictures.vectors.copy()
+    for row, other in zip(noisy, reversed(noisy), strict=True):
+        classes[row], vectors[row] = pictures.classes[other], -pictures.vectors[other][::-1]
+    assert classes != list(pictures.classes)
+    planted = replace(pictures, classes=classes, vectors=vectors)
+    assert split(planted, seed=0) != parts or noisy
+    clean, after = (learned(request, base.manifest, each, {}) for each in (pictures, planted))
+    assert clean.trained == after.trained
+    assert clean.weight.tobytes() == after.weight.tobytes()
+    assert clean.bias.tobytes() == after.bias.tobytes()
+    assert clean.record["candidates"] == after.record["candidates"]
+    assert clean.record["held_out_against_training"] != after.record["held_out_against_training"]
+    classes = list(pictures.classes)
+    for row in parts.training[:10]:
+        classes[row] = "cow"
+    mislearned = learned(request, base.manifest, replace(pictures, classes=classes), {})
+    assert mislearned.weight.tobytes() != clean.weight.tobytes()
+
+
+def test_raw_and_normalised_vectors_make_the_same_head(home: Settings, base: ModelFile) -> None:
+    """From Euclid collections, cosine ones, and both together, copies counted once."""
+    pictures = pictures_of({"cat": 15, "dog": 15})
+    cosine = stored(home, base, pictures)
+    euclid = stored(home, base, pictures, distance=Distance.EUCLID)
+    one = fitted(home, cosine)
+    for names in ([euclid], [cosine, euclid]):
+        other = fitted(home, *names, force=True)
+        np.testing.assert_allclose(other.weight, one.weight, atol=1e-4)
+        np.testing.assert_allclose(other.bias, one.bias, atol=1e-4)
+        assert other.trained == one.trained
+    assert other.record["split"]["left_out"] == {"copy": 30}
+
+
+def test_what_is_not_learned_from_is_counted(home: Settings, base: ModelFile) -> None:
+    """Without a class, copies, the same bytes in two classes, and the only one of a class."""
+    pictures = pictures_of({"cat": 6, "dog": 6})
+    vector = pictures.vectors[0]
+    extra = [
+        point("none.png", None, "a" * 64, vector),
+        point("copy.png", "cat", pictures.sha256[0], vector),
+        point("x/1.png", "cat", "b" * 64, vector),
+        point("y/1.png", "dog", "b" * 64, vector),
+        point("alone.png", "cow", "c" * 64, vector),
+    ]
+    head = fitted(home, stored(home, base, pictures, extra=extra))
+    expected = {"unlabelled": 1, "copy": 2, "contradictory": 1, "alone": 1}
+    assert head.record["split"]["left_out"] == expected
+    assert head.classes == ["cat", "dog"]
+    assert not head.trained & {"a" * 64, "b" * 64, "c" * 64}
+
+
+def test_graph_and_numpy_agree(home: Settings, base: ModelFile) -> None:
+    """The one ONNX model gives what numpy makes of the base's vectors, and a picture of nothing is NaN."""
+    head = fitted(home, stored(home, base, pictures_of({"cat": 12, "dog": 12})), dims=16)
+    model = ready_model(head, settings=home, reporter=Quiet())
+    onnx.checker.check_model(model.path, full_check=True)
+    images = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
+    plain, headed = (Embedder.load(each.path, provider="cpu") for each in (base, model))
+    expected, found = head.apply(plain.embed(images)), headed.embed(images)
+    assert found.shape == (4, 16)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    assert (found * expected).sum(axis=1).min() >= PARITY
+    assert headed.manifest.identity == head.identity
+    assert np.isnan(head.apply(np.zeros((1, 64), dtype=np.float32))).all()
+
+
+def test_the_model_says_what_it_was_learned_from(home: Settings, base: ModelFile) -> None:
+    """Base, classes, split, method, candidates and held-out results are in its metadata."""
+    head = fitted(home, stored(home, base, pictures_of({"cat": 12, "dog": 12})))
+    model = ready_model(head, settings=home, reporter=Quiet())
+    [said] = [p.value for p in onnx.load(model.path).metadata_props if p.key == "lookalike-head"]
+    for key in ("base", "classes", "split", "method", "candidates", "held_out_against_training", "seed"):
+        assert f'"{key}"' in said
+
+
+def test_a_head_is_found_by_name_and_by_collection(home: Settings, base: ModelFile) -> None:
+    """It is what was written; where it is gone or another, the message says how to make it again."""
+    head = fitted(home, stored(home, base, pictures_of({"cat": 12, "dog": 12})))
+    again = named_head("pets", home)
+    assert (again.key, again.classes, again.trained) == (head.key, ("cat", "dog"), head.trained)
+    assert head_of(head.identity, home, collection="c").key == head.key
+    write_head(replace(head, bias=head.bias + 1), home)
+    with pytest.raises(ManifestError, match="ingest rebuild c"):
+        head_of(head.identity, home, collection="c")
+    head_path("pets", home).unlink()
+    with pytest.raises(ManifestError, match="exporter fit"):
+        head_of(head.identity, home, collection="c")
+    with pytest.raises(UsageError, match="there: none"):
+        named_head("pets", home)
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut"])
+def test_a_damaged_head_is_said(home: Settings, content: bytes) -> None:
+    """Its file is named."""
+    path = head_path("pets", home)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"pets\.npz is no head"):
+        named_head("pets", home)
+
+
+def changed(head: Head, home: Settings, **changes: object) -> None:
+    """The head's file with other arrays, or with other words in what it says."""
+    path = write_head(head, home)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    said = json.loads(arrays["said"].tobytes())
+    for key, value in changes.items():
+        if key in arrays:
+            arrays[key] = value
+        else:
+            said[key] = value
+    arrays["said"] = np.frombuffer(json.dumps(said).encode(), dtype=np.uint8)
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def test_a_head_that_cannot_be_computed_with_is_said(home: Settings, base: ModelFile) -> None:
+    """Values that are not finite, shapes that do not fit, words of another kind, and a head on a head."""
+    head = learned(
+        FitRequest(collections=["c"], name="pets"), base.manifest, pictures_of({"a": 4, "b": 4}), {}
+    )
+    changed(head, home)
+    assert named_head("pets", home).key == head.key
+    identity = head.base.identity.with_head("pets-00000000", dimension=64)
+    for change in (
+        {"weight": np.full_like(head.weight, np.nan)},
+        {"bias": np.full_like(head.bias, np.inf)},
+        {"weight": head.weight[:, :9]},
+        {"weight": head.weight.astype(np.float64)},
+        {"bias": np.float32(3)},
+        {"bias": np.zeros((64, 2), np.float32)},
+        {"bias": np.zeros(0, np.float32), "weight": np.zeros((0, 64), np.float32)},
+        {"trained": np.zeros(31, np.uint8)},
+        {"trained": np.zeros(32, np.float32)},
+        {"schema": None},
+        {"schema": "new"},
+        {"record": [1]},
+        {"record": None},
+        {"classes": "abc"},
+        {"classes": {"a": 1}},
+        {"base": replace(head.base, identity=identity).to_json()},
+    ):
+        changed(head, home, **change)
+        with pytest.raises(ModelError, match=r"pets\.npz is no head .*exporter fit --name pets --force"):
+            named_head("pets", home)
+
+
+def test_a_head_of_a_newer_version_or_of_another_name_is_refused(home: Settings, base: ModelFile) -> None:
+    """The file is named, and what it says of itself; an older one says no name."""
+    head = learned(
+        FitRequest(collections=["c"], name="pets"), base.manifest, pictures_of({"a": 4, "b": 4}), {}
+    )
+    changed(head, home, schema=99)
+    with pytest.raises(
+        ModelError, match=r"the head .*pets\.npz has schema 99 and this version reads up to 1"
+    ):
+        named_head("pets", home)
+    changed(head, home)
+    shutil.copyfile(head_path("pets", home), head_path("zoo", home))
+    with pytest.raises(ModelError, match=r"zoo\.npz holds the head 'pets' and not zoo") as caught:
+        named_head("zoo", home)
+    assert caught.value.exit_code == 3
+    changed(head, home, name="pets")
+    assert named_head("pets", home).key == head.key
+
+
+def test_no_memory_is_taken_for_what_a_head_does_not_hold(home: Settings) -> None:
+    """An array that says to be larger than its file is damage, and no lack of memory."""
+    path = head_path("pets", home)
+    path.parent.mkdir(parents=True)
+    header = io.BytesIO()
+    huge = {"shape": (2**30, 2**10), "fortran_order": False, "descr": "<f4"}
+    np.lib.format.write_array_header_1_0(header, huge)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("weight.npy", header.getvalue())
+    with pytest.raises(ModelError, match=r"pets\.npz is no head .*weight is cut short"):
+        named_head("pets", home)
+
+
+def test_of_two_fits_of_one_name_the_second_is_refused(
+    home: Settings, base: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits while the first writes, finds the name taken then, and leaves no model."""
+    name = stored(home, base, pictures_of({"cat": 12, "dog": 12}))
+    ended: dict[int, object] = {}
+
+    class Waiting(Quiet):
+        """Lets the first go on once the second waits for it."""
+
+        def say(self, message: str) -> None:
+            """Not only of waiting."""
+            if "waiting" in message:
+                goes_on.set()
+
+    def fit(dims: int) -> None:
+        request = FitRequest(collections=[name], name="pets", dims=dims)
+        try:
+            ended[dims] = fit_head(
+                request, store=EmbeddedStore(home.qdrant_dir), settings=home, reporter=Waiting()
+            ).head.key
+        except UsageError as error:
+            ended[dims] = error
+
+    def slow(head: Head, settings: Settings) -> Path:
+        is_writing.set()
+        assert goes_on.wait(60)
+        return write_head(head, settings)
+
+    is_writing, goes_on = threading.Event(), threading.Event()
+    monkeypatch.setattr("lookalike_exporter.heads.fit.write_head", slow)
+    first = threading.Thread(target=fit, args=(16,))
+    first.start()
+    assert is_writing.wait(60)
+    fit(8)
+    first.join()
+    assert ended[16] == named_head("pets", home).key
+    assert isinstance(ended[8], UsageError)
+    assert "holds another head" in str(ended[8])
+    assert len([model for model in known_models(home) if model.manifest.identity.head]) == 1
+
+
+def test_a_head_is_never_unpickled(home: Settings, tmp_path: Path) -> None:
+    """Others' files are data."""
+    path = head_path("pets", home)
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        np.savez(file, weight=np.array([{}], dtype=object), bias=[0], trained=[0], said=[0])
+    with pytest.raises(ModelError, match="no head"):
+        named_head("pets", home)
+
+
+def test_the_same_head_again_is_nothing_to_do_and_another_needs_force(
+    home: Settings, base: ModelFile
+) -> None:
+    """The file stays as it is until somebody insists."""
+    name = stored(home, base, pictures_of({"cat": 12, "dog": 12}))
+    first = fitted(home, name)
+    before = head_path("pets", home).stat()
+    assert fitted(home, name).key == first.key
+    assert head_path("pets", home).stat().st_mtime_ns == before.st_mtime_ns
+    with pytest.raises(UsageError, match="--force"):
+        fitted(home, name, dims=8)
+    assert fitted(home, name, dims=8, force=True).key == named_head("pets", home).key != first.key
+
+
+def test_too_little_to_learn_from_is_refused(home: Settings, base: ModelFile) -> None:
+    """Unlabelled points only, one class, one picture a class, a class that nobody has."""
+    pictures = pictures_of({"cat": 4, "dog": 1})
+    name = stored(home, base, pictures)
+    with pytest.raises(
+        UsageError, match="there is 1 class of two pictures or more, and 1 more with one picture"
+    ):
+        fitted(home, name)
+    with pytest.raises(UsageError, match="'cow'"):
+        fitted(home, name, classes=["cow", "cat"])
+    bare = [point(f"{n}.png", None, f"{n}" * 64, pictures.vectors[0]) for n in range(3)]
+    euclid = stored(home, base, Pictures(vectors=pictures.vectors[:0], classes=[], sha256=[]), extra=bare,
+                    distance=Distance.EUCLID)  # fmt: skip
+    with pytest.raises(UsageError, match="0 classes of two pictures or more, and 3 pictures without a class"):
+        fitted(home, euclid)
+    with pytest.raises(UsageError, match="--dims 65"):
+        fitted(home, stored_more(home, euclid), dims=65)
+
+
+def stored_more(home: Settings, name: str) -> str:
+    """The same collection with enough pictures."""
+    pictures = pictures_of({"cat": 4, "dog": 4})
+    with EmbeddedStore(home.qdrant_dir).open(name) as collection:
+        rows = zip(pictures.classes, pictures.sha256, pictures.vectors, strict=True)
+        collection.upsert([point(f"m{n}.png", *row) for n, row in enumerate(rows)])
+    return name
+
+
+def test_collections_of_two_spaces_or_none_are_refused(home: Settings, base: ModelFile) -> None:
+    """Both are named, and what is there where one is missing."""
+    name = stored(home, base, pictures_of({"cat": 4, "dog": 4}))
+    other = ModelFile(
+        path=base.path,
+        manifest=replace(
+            base.manifest, identity=replace(base.manifest.identity, weights_fingerprint="0" * 64)
+        ),
+    )
+    second = stored(home, other, pictures_of({"cat": 4, "dog": 4}))
+    with pytest.raises(UsageError, match=f"{name} and {second} hold different spaces"):
+        fitted(home, name, second)
+    with pytest.raises(CollectionMissingError, match=r"'nix'.*there: "):
+        fitted(home, name, "nix")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Pets", "a-b", "../x", "avg", "cosine", "vgg", "w0123abcd", "block5_pool", "x" * 41, "a\n"]
+)
+def test_names_that_mean_something_else_are_no_heads(name: str) -> None:
+    """In a collection's name, on some file system, or in a terminal."""
+    with pytest.raises(UsageError, match="--name"):
+        check_name(name)
+
+
+def test_a_head_is_part_of_the_identity_and_of_the_name(base: ModelFile) -> None:
+    """Identities without one keep their key and their JSON."""
+    plain = base.manifest.identity
+    headed = plain.with_head("pets-0a1b2c3d", dimension=8)
+    assert "head" not in plain.to_json()
+    assert headed.key != plain.key
+    assert plain == ModelIdentity(**plain.to_json())
+    assert collection_name(headed, Distance.COSINE, official=True) == "vgg16-block1_conv1-pets-cosine"
+
+
+def test_vectors_that_are_not_finite_are_refused(base: ModelFile) -> None:
+    """Stores hold none; whoever hands them over is told."""
+    pictures = pictures_of({"cat": 6, "dog": 6})
+    pictures.vectors[0, 0] = np.nan
+    with pytest.raises(LookalikeError, match="not finite"):
+        learned(FitRequest(collections=["c"], name="pets"), base.manifest, pictures, {})

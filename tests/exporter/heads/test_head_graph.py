@@ -1,0 +1,146 @@
+"""Models of a base and a head, whatever the base computes in: beside numpy, kept optimized, made again."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import ManifestError
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.models.manifest import Precision
+from lookalike_core.settings import Settings
+from lookalike_exporter import Head, ModelFile, ModelSpec, calibrated, ready_model
+from lookalike_exporter.heads.head_file import named_head, write_head
+from lookalike_exporter.verify import Outcome, verify_headed_model
+from onnx import numpy_helper
+
+PARITY = 0.99999
+"""Least cosine between what the graph gives and what numpy makes of the base's vectors."""
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
+
+
+@pytest.fixture(params=[*Precision])
+def base(
+    request: pytest.FixtureRequest,
+    tiny_weights: Path,
+    tmp_path: Path,
+    draw: Callable[..., list[Path]],
+    home: Settings,
+) -> ModelFile:
+    """VGG16's first two convolutions: 64 values, in each precision."""
+    spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights), precision=request.param)
+    draw(tmp_path / "pictures", "a.png", "b.png", "c.png")
+    spec = calibrated(spec, tmp_path / "pictures", settings=home, reporter=Quiet())
+    return ready_model(spec, settings=home, reporter=Quiet())
+
+
+@pytest.fixture
+def head(base: ModelFile, home: Settings) -> Head:
+    """A random one of 16 values, as it is read from its file."""
+    random = np.random.default_rng(1)
+    made = Head(
+        name="pets",
+        base=base.manifest,
+        weight=random.normal(size=(16, 64)).astype(np.float32),
+        bias=(0.1 * random.normal(size=16)).astype(np.float32),
+        classes=["cat", "dog"],
+        trained=frozenset(),
+        record={"seed": 0},
+    )
+    write_head(made, home)
+    return named_head("pets", home)
+
+
+@pytest.fixture
+def model(head: Head, home: Settings) -> ModelFile:
+    """The one model of both."""
+    return ready_model(head, settings=home, reporter=Quiet())
+
+
+def test_the_graph_gives_what_numpy_makes_of_the_bases_vectors(
+    model: ModelFile, head: Head, base: ModelFile
+) -> None:
+    """An int8 base has no fp32 beside it: its own vectors are what the head was fitted to."""
+    plain, found = (Embedder.load(each.path, provider="cpu").embed(IMAGES) for each in (base, model))
+    assert found.shape == (4, 16)
+    assert (found * head.apply(plain)).sum(axis=1).min() >= PARITY
+    assert model.manifest.precision is base.manifest.precision
+    assert model.manifest.identity == head.identity
+    assert model.manifest.identity.precision == base.manifest.identity.precision
+    assert model.manifest.quantization == base.manifest.quantization
+
+
+def test_a_head_of_pictures_that_were_prepared_otherwise_has_to_be_fitted_again(
+    head: Head, model: ModelFile, home: Settings
+) -> None:
+    """Even where its model is there: the pictures that it would be given are others."""
+    assert model.path.is_file()
+    former = replace(head.base.identity, preprocessing="crop-bicubic-224+caffe")
+    old = replace(head, base=replace(head.base, identity=former))
+    with pytest.raises(
+        ManifestError, match=r"ingest rebuild.*exporter fit --collection NAME --name pets --force"
+    ):
+        ready_model(old, settings=home, reporter=Quiet())
+
+
+def test_a_kept_optimized_graph_gives_the_same_vectors(model: ModelFile, tmp_path: Path) -> None:
+    """To the last bit, when it is made and when it is opened."""
+    plain = Embedder.load(model.path, provider="cpu").embed(IMAGES)
+    for _ in range(2):
+        kept = Embedder.load(model.path, provider="cpu", kept_in=tmp_path / "optimized")
+        assert np.array_equal(kept.embed(IMAGES), plain)
+        assert kept.manifest == model.manifest
+    assert len(list((tmp_path / "optimized").glob("*.onnx"))) == 1
+
+
+def test_lost_models_are_made_again_from_weights_and_head(
+    model: ModelFile, head: Head, home: Settings
+) -> None:
+    """The ranges of an int8 base lie in the head's file, so that no picture is looked at."""
+    before = Embedder.load(model.path, provider="cpu").embed(IMAGES)
+    shutil.rmtree(home.models_dir)
+    again = ready_model(head, settings=home, reporter=Quiet())
+    assert again == model
+    assert np.array_equal(Embedder.load(again.path, provider="cpu").embed(IMAGES), before)
+
+
+def test_the_base_under_the_name_of_its_headed_model_is_not_believed(
+    model: ModelFile, head: Head, base: ModelFile, home: Settings
+) -> None:
+    """And another head's model neither: both are made again."""
+    own = model.path.read_bytes()
+    other = replace(head, name="other", bias=head.bias + 1)
+    for wrong in (base, ready_model(other, settings=home, reporter=Quiet())):
+        shutil.copyfile(wrong.path, model.path)
+        assert ready_model(head, settings=home, reporter=Quiet()) == model
+        assert model.path.read_bytes() == own
+
+
+def test_verify_finds_a_sound_model_sound(model: ModelFile, head: Head, base: ModelFile) -> None:
+    """Every check is made, and none is left out."""
+    report = verify_headed_model(model, head, base)
+    assert {check.name: check.outcome for check in report.checks} == dict.fromkeys(
+        ("ONNX checker", "input and output", "manifest", "session", "numpy side by side"), Outcome.OK
+    )
+
+
+def test_verify_finds_a_model_that_gives_something_else(
+    model: ModelFile, head: Head, base: ModelFile
+) -> None:
+    """Another bias in the graph, and a head that is another one by now."""
+    graph = onnx.load(model.path)
+    for kernel in graph.graph.initializer:
+        if kernel.name == "head/bias":
+            kernel.CopyFrom(numpy_helper.from_array(head.bias + 1, kernel.name))
+    onnx.save(graph, model.path)
+    failed = [check for check in verify_headed_model(model, head, base).checks if check.outcome != Outcome.OK]
+    assert [check.name for check in failed] == ["numpy side by side"]
+    assert "at least 0.99999" in failed[0].detail
+    other = replace(head, weight=-head.weight)
+    names = [c.name for c in verify_headed_model(model, other, base).checks if c.outcome != Outcome.OK]
+    assert names == ["manifest", "numpy side by side"]

@@ -1,0 +1,116 @@
+"""What an ingest with a head takes from the collections of its base."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.models.manifest import Distance
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_exporter import Head, ModelSpec, ready_model
+from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.target import Dataset
+from PIL import Image
+
+
+@pytest.fixture
+def head(tiny_spec: ModelSpec, home: Settings) -> Head:
+    """One that changes nothing but the length, which it makes 1."""
+    return Head(
+        name="pets",
+        base=ready_model(tiny_spec, settings=home, reporter=Quiet()).manifest,
+        weight=np.eye(64, dtype=np.float32),
+        bias=np.zeros(64, dtype=np.float32),
+        classes=["a", "b"],
+        trained=frozenset(),
+        record={},
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
+    """Three pictures, one of them twice."""
+    draw(tmp_path / "data", "a/1.png", "a/2.png", "b/3.png")
+    (tmp_path / "data" / "b" / "4.png").write_bytes((tmp_path / "data" / "a" / "1.png").read_bytes())
+    return tmp_path / "data"
+
+
+def ingest(folder: Path, home: Settings, spec: ModelSpec | Head, *distances: Distance) -> IngestReport:
+    """Brings the collections of a network or a head up to date with a folder."""
+    request = IngestRequest(
+        dataset=Dataset(name="data", root=folder), specs=[spec], distances=distances or [Distance.COSINE]
+    )
+    store = EmbeddedStore(home.qdrant_dir)
+    return run_ingest(request, store=store, settings=home, reporter=Quiet(), stop=StopRequest())
+
+
+@pytest.mark.parametrize("distances", [[Distance.COSINE], [Distance.EUCLID], [*Distance]])
+def test_vectors_come_from_whichever_collections_of_the_base_there_are(
+    folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head, distances: list[Distance]
+) -> None:
+    """No file is opened, and each vector is the base's of the same path, made as long as 1."""
+    ingest(folder, home, tiny_spec, *distances)
+    for file in folder.rglob("*.png"):  # same size and time, other bytes: whoever opened it would see
+        stat = file.stat()
+        file.write_bytes(bytes(stat.st_size))
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    report = ingest(folder, home, head)
+    assert (report.from_stored, report.embedded, report.skipped) == (3, 0, [])
+    assert report.collections[0].counts["added"] == 4
+    store = EmbeddedStore(home.qdrant_dir)
+    [headed] = [name for name in store.names() if "-pets-" in name]
+    for name in set(store.names()) - {headed}:
+        with store.open(headed) as one, store.open(name) as other:
+            ids = [payload.id for payload in one.scan()]
+            for point, vector in other.vectors(ids).items():
+                length = np.linalg.norm(vector)
+                np.testing.assert_allclose(one.vectors([point])[point], vector / length, atol=1e-6)
+            assert {(p.path, p.width, p.height) for p in one.scan()} == {
+                (p.path, p.width, p.height) for p in other.scan()
+            }
+
+
+def test_what_the_last_ingest_kept_is_asked_and_not_the_store(
+    folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a million points of the base take no memory."""
+    ingest(folder, home, tiny_spec)
+    monkeypatch.setattr(EmbeddedCollection, "scan", lambda *_: pytest.fail("scanned"))
+    assert ingest(folder, home, head).from_stored == 3
+
+
+def test_where_nothing_was_kept_the_store_is_asked(
+    folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head
+) -> None:
+    """As after a write by another command."""
+    ingest(folder, home, tiny_spec)
+    [mark] = home.qdrant_dir.glob("*/points.listed")
+    mark.unlink()
+    (mark.parent / "points.db").unlink()
+    assert ingest(folder, home, head).from_stored == 3
+
+
+def test_a_folder_of_another_dataset_is_known_by_its_bytes(
+    folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head
+) -> None:
+    """Files are read for their hash, since a path means something else there; the new one is embedded."""
+    ingest(folder, home, tiny_spec)
+    other = folder.with_name("other")
+    shutil.copytree(folder, other)
+    (other / "a" / "2.png").unlink()
+    draw_another(other / "a" / "1.png")
+    request = IngestRequest(
+        dataset=Dataset(name="other", root=other), specs=[head], distances=[Distance.COSINE]
+    )
+    store = EmbeddedStore(home.qdrant_dir)
+    report = run_ingest(request, store=store, settings=home, reporter=Quiet(), stop=StopRequest())
+    assert (report.from_stored, report.embedded) == (2, 1)
+
+
+def draw_another(file: Path) -> None:
+    """In the place of a picture that was there."""
+    Image.new("RGB", (40, 30), "teal").save(file)

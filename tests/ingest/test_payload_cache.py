@@ -1,0 +1,178 @@
+"""What an ingest keeps of a collection's points: the same as the store says, or nothing."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import StoreError
+from lookalike_core.models.manifest import Distance
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.points import Payload, PointFilter
+from lookalike_ingest.payload_cache import Listing
+from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.target import Dataset
+
+POINT = Payload(
+    dataset="data",
+    path="cat/1.jpg",
+    class_name=None,
+    sha256="a" * 64,
+    width=640,
+    height=480,
+    bytes=1000,
+    mtime_ns=2**63,
+    ingested_at="2026-01-01T00:00:00+00:00",
+    moved_from="cat/0.jpg",
+)
+"""Its time is after the year 2262, and does not fit into 64 bits with a sign."""
+
+Ingest = Callable[..., IngestReport]
+
+
+@pytest.fixture
+def ingest(tmp_path: Path, home: Settings, tiny_spec: object, draw: Callable[..., list[Path]]) -> Ingest:
+    """Brings a collection up to date with three pictures in `tmp_path/data`."""
+    draw(tmp_path / "data", "a/1.png", "a/2.png", "b/3.png")
+
+    def run(**options: bool) -> IngestReport:
+        request = IngestRequest(
+            dataset=Dataset(name="data", root=tmp_path / "data"),
+            specs=[tiny_spec],  # type: ignore[list-item] - a fixture of ours
+            distances=[Distance.COSINE],
+            **options,  # type: ignore[arg-type] - flags alone
+        )
+        store = EmbeddedStore(home.qdrant_dir)
+        return run_ingest(request, store=store, settings=home, reporter=Quiet(), stop=StopRequest())
+
+    return run
+
+
+@pytest.fixture
+def opened(home: Settings) -> Callable[[], EmbeddedCollection]:
+    """The one collection that is there, opened."""
+
+    def open_it() -> EmbeddedCollection:
+        store = EmbeddedStore(home.qdrant_dir)
+        return store.open(store.names()[0])
+
+    return open_it
+
+
+def listed(collection: EmbeddedCollection) -> set[Payload]:
+    """What the listing beside a collection says, read without our own code."""
+    with sqlite3.connect(collection.listing) as database:
+        found = database.execute("SELECT * FROM points")
+        names = [column[0] for column in found.description]
+        rows = found.fetchall()
+    return {Payload(**dict(zip(names, row, strict=True))) for row in rows}
+
+
+def test_a_payload_comes_back_as_it_was() -> None:
+    """Each field with its type, whatever its size."""
+    assert Listing.of([POINT]).with_bytes("a" * 64) == [POINT]
+    assert Listing.of([POINT]).stamps("data", ["cat/1.jpg", "none.jpg"]) == {
+        "cat/1.jpg": (1, None, None, 1000, 2**63)
+    }
+
+
+def test_what_is_saved_is_kept_and_what_is_not_is_taken_back(tmp_path: Path) -> None:
+    """A dry run notes what it would do, in the very file."""
+    other = replace(POINT, path="cat/2.jpg")
+    Listing.of([POINT]).save(tmp_path / "points.db")
+    listing = Listing.kept(tmp_path / "points.db")
+    assert listing is not None
+    listing.put(other)
+    assert listing.with_bytes("a" * 64) == [POINT, other]
+    listing.close()
+    again = Listing.kept(tmp_path / "points.db")
+    assert again is not None
+    assert again.with_bytes("a" * 64) == [POINT]
+
+
+def test_a_file_that_is_no_listing_is_not_kept(tmp_path: Path) -> None:
+    """It is made anew from the store."""
+    (tmp_path / "points.db").write_bytes(b"x" * 5000)
+    assert Listing.kept(tmp_path / "points.db") is None
+    assert Listing.kept(tmp_path / "missing.db") is None
+    sqlite3.connect(tmp_path / "other.db").execute("PRAGMA user_version = 99").connection.commit()
+    assert Listing.kept(tmp_path / "other.db") is None
+
+
+def test_a_listing_that_turns_out_damaged_names_its_file(tmp_path: Path) -> None:
+    """Rather than a message of the library's."""
+    file = tmp_path / "points.db"
+    Listing.of([replace(POINT, path=f"{number}.jpg") for number in range(2000)]).save(file)
+    with file.open("rb+") as stream:
+        stream.seek(4096)
+        stream.write(os.urandom(file.stat().st_size - 4096))
+    listing = Listing.kept(file)
+    assert listing is not None
+    with pytest.raises(StoreError, match=r"points\.db: .*remove it and run the same command again"):
+        listing.stamps("data", ["7.jpg"])
+
+
+def test_an_ingest_leaves_what_the_store_says(
+    ingest: Ingest, opened: Callable[[], EmbeddedCollection]
+) -> None:
+    """After the first one and after one with changes."""
+    for _ in range(2):
+        ingest()
+        with opened() as collection:
+            assert collection.is_listed
+            assert listed(collection) == set(collection.scan())
+        file = next(path for path in (collection.listing.parents[3] / "data").rglob("1.png"))
+        os.utime(file, ns=(1, 1))
+
+
+def test_an_unchanged_ingest_does_not_load_the_shard(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is what takes time and memory."""
+    ingest()
+    monkeypatch.setattr(EmbeddedCollection, "load", lambda _: pytest.fail("loaded"))
+    monkeypatch.setattr("qdrant_edge.EdgeShard.load", lambda _: pytest.fail("loaded"))
+    [collection] = ingest().collections
+    assert collection.counts == {"unchanged": 3, "removed": 0}
+
+
+def test_whoever_else_writes_ends_the_listing(
+    ingest: Ingest, opened: Callable[[], EmbeddedCollection]
+) -> None:
+    """The next ingest asks the store again, and finds what is missing."""
+    ingest()
+    with opened() as collection:
+        gone = next(iter(collection.scan(PointFilter(class_name="b"))))
+        collection.delete([gone.id])
+        assert not collection.is_listed
+    with opened() as collection:
+        assert not collection.is_listed
+    [report] = ingest().collections
+    assert (report.counts["added"], report.counts["unchanged"]) == (1, 2)
+
+
+def test_a_dry_run_leaves_the_listing_alone(
+    ingest: Ingest, opened: Callable[[], EmbeddedCollection], tmp_path: Path
+) -> None:
+    """It notes moves and additions for itself alone."""
+    ingest()
+    (tmp_path / "data/a/1.png").rename(tmp_path / "data/a/9.png")
+    for _ in range(2):
+        assert ingest(dry_run=True).collections[0].counts["moved"] == 1
+    with opened() as collection:
+        assert collection.is_listed
+        assert listed(collection) == set(collection.scan())
+
+
+def test_pruned_points_leave_the_listing_too(
+    ingest: Ingest, opened: Callable[[], EmbeddedCollection], tmp_path: Path
+) -> None:
+    """Or they would be pruned again and again."""
+    ingest()
+    (tmp_path / "data/a/1.png").unlink()
+    assert ingest(prune=True).collections[0].removed == ["a/1.png"]
+    assert ingest(prune=True).collections[0].removed == []
+    with opened() as collection:
+        assert listed(collection) == set(collection.scan())

@@ -1,0 +1,222 @@
+"""The sample set: what it holds, that it is the same every time, and which folders it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import pytest
+from lookalike_core.errors import UsageError
+from lookalike_ingest.sample_images import CLASSES, SampleSet, check_query, draw_query, draw_sample
+from PIL import Image, ImageChops, ImageStat
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Mean difference of two thumbnails, in levels of 0 to 255: saving a picture again as JPEG makes less than 2.
+_DIFFERENT = 4.0
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleSet:
+    """The set, drawn once into a folder that was not there before."""
+    return draw_sample(tmp_path_factory.mktemp("sample") / "new" / "pictures")
+
+
+@pytest.fixture(scope="module")
+def redrawn(sample: SampleSet, tmp_path_factory: pytest.TempPathFactory) -> SampleSet:
+    """The set, drawn over a copy of itself with one damaged picture and a file that a file manager left."""
+    copy = tmp_path_factory.mktemp("redrawn")
+    shutil.copytree(sample.directory, copy, dirs_exist_ok=True)
+    (copy / "boat" / "boat_001.jpg").write_bytes(b"damaged")
+    (copy / ".DS_Store").write_bytes(b"left by a file manager")
+    return draw_sample(copy)
+
+
+@pytest.fixture(scope="module")
+def thumbnails(sample: SampleSet) -> dict[str, list[Image.Image]]:
+    """The pictures of each class, small enough to compare."""
+    return {name: [_thumbnail(path) for path in (sample.directory / name).iterdir()] for name in CLASSES}
+
+
+def test_sample_holds_twenty_pictures_in_a_folder_per_class(sample: SampleSet) -> None:
+    """The folders are the labels, so nothing else may lie beside them."""
+    folders = Counter(path.parent.relative_to(sample.directory).as_posix() for path in _pictures(sample))
+    assert folders == dict.fromkeys(CLASSES, 20)
+    assert sample.pictures == 200
+    assert sample.classes == CLASSES
+
+
+def test_every_picture_opens_as_the_format_that_its_name_says(sample: SampleSet) -> None:
+    """A reader meets JPEG, PNG and WebP in one set, all of them whole and in RGB."""
+    formats: Counter[str] = Counter()
+    for path in _pictures(sample):
+        with Image.open(path) as picture:
+            picture.load()
+            assert picture.mode == "RGB"
+            assert picture.format == {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}[path.suffix]
+            formats[picture.format] += 1
+    assert formats == {"JPEG": 140, "PNG": 40, "WEBP": 20}
+
+
+def test_pictures_come_in_many_sizes_and_all_three_orientations(sample: SampleSet) -> None:
+    """Real folders hold portrait, landscape and square pictures side by side."""
+    sizes = set()
+    for path in _pictures(sample):
+        with Image.open(path) as picture:
+            sizes.add(picture.size)
+    assert len(sizes) > 100
+    assert {(width > height) - (width < height) for width, height in sizes} == {-1, 0, 1}
+    assert all(200 <= side <= 480 for size in sizes for side in size)
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
+def test_pictures_of_one_class_differ_visibly(
+    class_name: str, thumbnails: dict[str, list[Image.Image]]
+) -> None:
+    """A neighbour has to be found by what it shows, so no picture is nearly a copy of another."""
+    pairs = list(combinations(thumbnails[class_name], 2))
+    assert len(pairs) == 190
+    assert all(_difference(one, other) > _DIFFERENT for one, other in pairs)
+
+
+def test_sample_is_the_same_bytes_every_time(sample: SampleSet, redrawn: SampleSet) -> None:
+    """What a first try shows can be compared between runs, because the pictures never change."""
+    first, second = _contents(sample), _contents(redrawn)
+    assert len(set(first.values())) == 200
+    assert {name: content for name, content in second.items() if name in first} == first
+
+
+def test_redrawing_repairs_the_set_and_keeps_the_file_managers_file(
+    sample: SampleSet, redrawn: SampleSet
+) -> None:
+    """A folder that holds exactly a sample is ours to draw over."""
+    assert redrawn.pictures == 200
+    assert _contents(redrawn).keys() - _contents(sample).keys() == {".DS_Store"}
+    assert (redrawn.directory / "boat" / "boat_001.jpg").read_bytes() != b"damaged"
+
+
+def test_folder_with_other_files_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    """Somebody's own pictures are never mixed with drawn ones."""
+    own = tmp_path / "holiday" / "beach.jpg"
+    own.parent.mkdir()
+    own.write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"beach\.jpg.*Name a new or empty folder"):
+        draw_sample(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]
+
+
+def test_folder_with_one_more_file_than_a_sample_is_refused(sample: SampleSet, tmp_path: Path) -> None:
+    """A sample to which somebody added a picture is no longer only ours."""
+    shutil.copytree(sample.directory, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "boat" / "mine.jpg").write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"mine\.jpg"):
+        draw_sample(tmp_path)
+
+
+def test_folder_with_a_part_of_a_sample_is_refused(tmp_path: Path) -> None:
+    """A few files that happen to bear our names may be somebody else's, so they are not overwritten."""
+    (tmp_path / "apple").mkdir()
+    (tmp_path / "apple" / "apple_001.jpg").write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"only a part of a sample: .*apple_002\.jpg is missing"):
+        draw_sample(tmp_path)
+    assert (tmp_path / "apple" / "apple_001.jpg").read_bytes() == b"mine"
+
+
+def test_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    """The message says that it is a file, and asks for another name."""
+    path = tmp_path / "pictures"
+    path.write_bytes(b"mine")
+    with pytest.raises(UsageError, match="is a file"):
+        draw_sample(path)
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
+def test_query_picture_differs_from_every_picture_of_the_set(
+    class_name: str, thumbnails: dict[str, list[Image.Image]], tmp_path: Path
+) -> None:
+    """A search for it has to find its class, not itself."""
+    query = tmp_path / "queries" / f"{class_name}.jpg"
+    draw_query(query, class_name)
+    thumbnail = _thumbnail(query)
+    assert all(
+        _difference(thumbnail, other) > _DIFFERENT for others in thumbnails.values() for other in others
+    )
+
+
+def test_query_picture_is_the_same_bytes_in_another_process(tmp_path: Path) -> None:
+    """Nothing in a picture hangs on Python's hash seed or on what was drawn before."""
+    draw_query(tmp_path / "here.png", "tree")
+    program = (
+        "import sys, pathlib; from lookalike_ingest.sample_images import draw_query; "
+        "draw_query(pathlib.Path(sys.argv[1]), 'tree')"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "there.png")], check=True, env=environment)
+    assert (tmp_path / "here.png").read_bytes() == (tmp_path / "there.png").read_bytes()
+
+
+def test_query_picture_has_the_format_of_its_suffix_in_any_case(tmp_path: Path) -> None:
+    """`.PNG` is PNG, as on cameras and on Windows."""
+    draw_query(tmp_path / "fish.PNG", "fish")
+    with Image.open(tmp_path / "fish.PNG") as picture:
+        assert picture.format == "PNG"
+
+
+def test_query_of_an_unknown_class_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    """The message lists what there is to choose from."""
+    with pytest.raises(UsageError, match=r"'dragon'.*apple, balloon, boat"):
+        draw_query(tmp_path / "dragon.jpg", "dragon")
+
+
+def test_query_of_an_unknown_format_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """The message lists the suffixes that work."""
+    with pytest.raises(UsageError, match=r"fish\.tiff.*\.jpg, \.jpeg, \.png, \.webp"):
+        draw_query(tmp_path / "queries" / "fish.tiff", "fish")
+    assert not (tmp_path / "queries").exists()
+
+
+def test_a_query_never_takes_the_place_of_another_image(tmp_path: Path) -> None:
+    """The one that would be drawn may be there already, and by a link, which stays one."""
+    mine = tmp_path / "mine.jpg"
+    Image.new("RGB", (9, 9)).save(mine)
+    own = mine.read_bytes()
+    with pytest.raises(UsageError, match=r"--query: .*mine\.jpg is a JPEG and is not replaced"):
+        draw_query(mine, "fish")
+    assert mine.read_bytes() == own
+    drawn, link = tmp_path / "drawn.jpg", tmp_path / "link.jpg"
+    link.symlink_to(drawn)
+    draw_query(link, "fish")
+    first = drawn.read_bytes()
+    draw_query(drawn, "fish")
+    assert link.is_symlink()
+    assert drawn.read_bytes() == first
+
+
+def test_a_query_inside_the_set_is_refused(tmp_path: Path) -> None:
+    """It would not be one that the set lacks, and a set with more in it is nobody's."""
+    with pytest.raises(UsageError, match="would be one of the set"):
+        check_query(tmp_path / "set" / "apple" / "apple_001.jpg", "apple", sample=tmp_path / "set")
+
+
+def _pictures(sample: SampleSet) -> list[Path]:
+    return sorted(path for path in sample.directory.rglob("*") if path.is_file())
+
+
+def _contents(sample: SampleSet) -> dict[str, bytes]:
+    return {path.relative_to(sample.directory).as_posix(): path.read_bytes() for path in _pictures(sample)}
+
+
+def _thumbnail(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        return picture.convert("RGB").resize((32, 32))
+
+
+def _difference(one: Image.Image, other: Image.Image) -> float:
+    """Mean difference of the channels, in levels of 0 to 255."""
+    return max(ImageStat.Stat(ImageChops.difference(one, other)).mean)

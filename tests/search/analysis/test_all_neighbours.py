@@ -1,0 +1,163 @@
+"""Every picture asks for its neighbours: on both stores, by the store and by numpy, against brute force."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from lookalike_core.models.manifest import Distance
+from lookalike_core.stores import bulk_reads as reading
+from lookalike_core.stores.points import ImagePoint, PointFilter
+from lookalike_core.stores.protocol import Collection, Store
+from lookalike_search.analysis import all_neighbours as every
+from lookalike_search.analysis.all_neighbours import every_neighbours, is_small
+from made_collections import STORES, collection_of, point_of, store_of
+
+TOLERANCE = 1e-5
+
+WAYS = pytest.mark.parametrize("exact", [False, True], ids=["store", "numpy"])
+
+
+@pytest.fixture(scope="module", params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Both kinds of store."""
+    with store_of(request.param, tmp_path_factory.mktemp("qdrant")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def points() -> list[ImagePoint]:
+    """60 pictures: two datasets, three classes and none, one picture three times and one thirty times."""
+    random = np.random.default_rng(5)
+    vectors = random.normal(size=(60, 8)) + 1
+    vectors[1:3] = vectors[0]
+    vectors[31:] = vectors[30]
+    copies = ["a" * 64 if row < 3 else "b" * 64 if row >= 30 else f"{row:064x}" for row in range(60)]
+    names = ["cat", "dog", "", "fish"]
+    return [
+        point_of(
+            f"{row:02}.jpg",
+            vectors[row],
+            sha256=copies[row],
+            class_name=names[row % 4] or None,
+            dataset="other" if row % 5 == 0 else "data",
+        )
+        for row in range(60)
+    ]
+
+
+@pytest.fixture(scope="module", params=list(Distance))
+def collection(
+    request: pytest.FixtureRequest, store: Store, points: list[ImagePoint]
+) -> Iterator[Collection]:
+    """All of them, with either distance."""
+    with collection_of(store, points, distance=request.param, dimension=8) as one:
+        yield one
+
+
+def expected(asks: ImagePoint, points: list[ImagePoint], distance: Distance, *, copies: bool) -> list[float]:
+    """The scores of the ten nearest, in plain numpy."""
+    scores = []
+    for other in points:
+        if other is asks or (not copies and other.payload.sha256 == asks.payload.sha256):
+            continue
+        one, two = asks.vector.astype(np.float64), other.vector.astype(np.float64)
+        if distance is Distance.EUCLID:
+            scores.append(float(np.linalg.norm(one - two)))
+        else:
+            scores.append(float(one @ two / np.linalg.norm(one) / np.linalg.norm(two)))
+    return sorted(scores, reverse=distance.higher_is_nearer)[:10]
+
+
+@WAYS
+@pytest.mark.parametrize("copies", [False, True])
+def test_neighbours_are_those_of_brute_force(
+    collection: Collection,
+    points: list[ImagePoint],
+    monkeypatch: pytest.MonkeyPatch,
+    exact: bool,
+    copies: bool,
+) -> None:
+    """Of each picture once, in order; never itself, its copies only on request, thirty of them or not."""
+    monkeypatch.setattr(every, "AT_ONCE", 7)
+    monkeypatch.setattr(reading, "AT_ONCE", 3)
+    found = list(every_neighbours(collection, limit=10, include_copies=copies, exact=exact))
+    by_id = {point.payload.id: point for point in points}
+    assert [payload for payload, _ in found] == sorted(
+        (point.payload for point in points), key=lambda payload: (payload.dataset, payload.path)
+    )
+    for payload, hits in found:
+        scores = expected(by_id[payload.id], points, collection.manifest.distance, copies=copies)
+        assert [hit.score for hit in hits] == pytest.approx(scores, abs=TOLERANCE)
+        assert payload.id not in {hit.payload.id for hit in hits}
+        assert len({hit.payload.id for hit in hits}) == len(hits)
+        assert all(hit.payload == by_id[hit.payload.id].payload for hit in hits)
+        if not copies:
+            assert payload.sha256 not in {hit.payload.sha256 for hit in hits}
+
+
+@WAYS
+@pytest.mark.parametrize(
+    "where", [PointFilter(dataset="other"), PointFilter(class_name="dog"), PointFilter(class_name="")]
+)
+def test_a_filter_says_who_asks_and_who_answers(
+    collection: Collection, points: list[ImagePoint], exact: bool, where: PointFilter
+) -> None:
+    """Of one dataset, one class, or no class."""
+    fitting = [
+        point
+        for point in points
+        if where.dataset in (None, point.payload.dataset)
+        and where.class_name in (None, point.payload.class_name or "")
+    ]
+    found = list(every_neighbours(collection, limit=10, where=where, exact=exact))
+    assert {payload.id for payload, _ in found} == {point.payload.id for point in fitting}
+    by_id = {point.payload.id: point for point in fitting}
+    for payload, hits in found:
+        scores = expected(by_id[payload.id], fitting, collection.manifest.distance, copies=False)
+        assert [hit.score for hit in hits] == pytest.approx(scores, abs=TOLERANCE)
+
+
+@WAYS
+def test_few_pictures_have_few_neighbours(store: Store, exact: bool) -> None:
+    """None in an empty collection, none for a picture that is alone, one for each of two."""
+    for count in range(3):
+        points = [point_of(f"{row}.jpg", [1, row]) for row in range(count)]
+        with collection_of(store, points) as collection:
+            found = list(every_neighbours(collection, limit=10, exact=exact))
+            assert [len(hits) for _, hits in found] == [count - 1] * count
+
+
+@WAYS
+def test_what_is_deleted_meanwhile_is_left_out(store: Store, exact: bool) -> None:
+    """It neither asks nor answers."""
+
+    class Forgetful:
+        """A collection whose scan still has a picture that has gone."""
+
+        def __init__(self, collection: Collection) -> None:
+            self._collection = collection
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._collection, name)
+
+        def scan(self, where: PointFilter) -> Iterator[object]:
+            yield from self._collection.scan(where)
+            yield replace(point_of("gone.jpg", [1, 1]).payload)
+
+    points = [point_of(f"{row}.jpg", [1, row]) for row in range(3)]
+    with collection_of(store, points) as collection:
+        found = list(every_neighbours(Forgetful(collection), limit=10, exact=exact))  # type: ignore[arg-type]
+    assert [(payload.path, len(hits)) for payload, hits in found] == [(f"{row}.jpg", 2) for row in range(3)]
+
+
+def test_many_pictures_are_asked_of_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More pictures than are compared in time, or more bytes than there should be in memory."""
+    with collection_of(store, [point_of(f"{row}.jpg", [1, row]) for row in range(3)]) as collection:
+        assert is_small(collection)
+        monkeypatch.setattr(every, "EXACT_BYTES", 3 * 2 * 4 - 1)
+        assert not is_small(collection)
+        assert is_small(collection, PointFilter(dataset="other"))
+        monkeypatch.setattr(every, "EXACT_BYTES", 3 * 2 * 4)
+        monkeypatch.setattr(every, "EXACT_PICTURES", 2)
+        assert not is_small(collection)

@@ -1,0 +1,46 @@
+"""Which images may be copies of which, and what hangs together by that."""
+
+import numpy as np
+import pytest
+from lookalike_core.neighbours.brute_force import Nearest
+from lookalike_search.analysis import copy_candidates as candidates
+from lookalike_search.analysis.copy_candidates import Candidates
+
+
+def found(row: int, **scores: float) -> Nearest:
+    """What is near to a row: `found(1, r2=0.97)`."""
+    rows = np.array([int(name[1:]) for name in scores], dtype=np.int64)
+    return Nearest(row=row, rows=rows, scores=np.array(list(scores.values()), dtype=np.float32))
+
+
+def test_each_knows_those_before_it() -> None:
+    """And how similar they are; those behind it and itself are passed over."""
+    near = Candidates(4)
+    for each in (found(0, r2=0.97, r3=0.96), found(2, r0=0.97, r2=1.0, r3=0.99), found(3)):
+        near.add(each)
+    assert [sorted(near.before(row).tolist()) for row in range(4)] == [[], [], [0], [0, 2]]
+    assert near.similarity(3, 2) == pytest.approx(0.99)
+    assert near.similarity(3, 0) == pytest.approx(0.96)
+
+
+def test_of_too_many_the_nearest_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whatever order they come."""
+    monkeypatch.setattr(candidates, "MOST", 2)
+    near = Candidates(6)
+    for row, score in enumerate((0.96, 0.99, 0.95, 0.98, 0.97)):
+        near.add(found(row, r5=score))
+    assert sorted(near.before(5).tolist()) == [1, 3]
+
+
+def test_clusters_hang_together_by_chains() -> None:
+    """In the order of their rows; what is near to nothing is in none."""
+    near = Candidates(7)
+    for each in (found(0, r4=0.97), found(4, r6=0.97), found(1, r3=0.97)):
+        near.add(each)
+    assert [rows.tolist() for rows in near.clusters()] == [[0, 4, 6], [1, 3]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_without_neighbours_there_are_no_clusters(count: int) -> None:
+    """Nor without any image."""
+    assert list(Candidates(count).clusters()) == []

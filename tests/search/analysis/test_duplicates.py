@@ -1,0 +1,390 @@
+"""Groups of the same picture: what belongs together, what is kept, what could go."""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import UsageError
+from lookalike_core.models.manifest import Distance
+from lookalike_core.stores import bulk_reads as reading
+from lookalike_core.stores.points import ImagePoint, PointFilter
+from lookalike_core.stores.protocol import Store
+from lookalike_search.analysis import all_neighbours as every
+from lookalike_search.analysis import duplicates
+from lookalike_search.analysis import star_clustering as stars
+from lookalike_search.analysis.duplicates import Group, KeptBecause, Match, find_duplicates
+from lookalike_search.analysis.file_state import FileState
+from made_collections import STORES, collection_of, point_of, store_of
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+
+@pytest.fixture(scope="module", params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Both kinds of store."""
+    with store_of(request.param, tmp_path_factory.mktemp("qdrant")) as one:
+        yield one
+
+
+@pytest.fixture(params=["numpy", "store"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compared in numpy, or asked of the store, three rows at a time."""
+    if request.param == "store":
+        monkeypatch.setattr(every, "EXACT_PICTURES", 0)
+        monkeypatch.setattr(every, "AT_ONCE", 3)
+        monkeypatch.setattr(stars, "AT_ONCE", 3)
+        monkeypatch.setattr(reading, "AT_ONCE", 2)
+
+
+def drawn(shows: str, width: int = 100, note: str = "", **options: Any) -> bytes:
+    """A PNG in which something is written, four to three, with a note by which its bytes differ."""
+    image = Image.new("RGB", (400, 300), "seashell")
+    pen = ImageDraw.Draw(image)
+    pen.text((30, 60), shows, fill="navy", font=ImageFont.load_default(120))
+    notes = PngInfo()
+    notes.add_text("Comment", note)
+    file = io.BytesIO()
+    image.resize((width, width * 3 // 4)).save(file, "PNG", pnginfo=notes, **options)
+    return file.getvalue()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """Files, and the points that an ingest would make of them."""
+
+    root: Path
+
+    def point(
+        self, path: str, degrees: float, data: bytes | None = None, *, shows: str = "one", **fields: Any
+    ) -> ImagePoint:
+        """A file, and a point whose vector has a direction in the plane; bytes differ unless given."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fields = {"width": 100} | fields
+        fields = {"height": fields["width"] * 3 // 4} | fields
+        data = drawn(shows, fields["width"], path) if data is None else data
+        if not file.exists():
+            file.write_bytes(data)
+        os.utime(file, ns=(10, fields.get("mtime_ns", 10)))
+        vector = [np.cos(np.radians(degrees)), np.sin(np.radians(degrees))]
+        sha256 = hashlib.sha256(data).hexdigest()
+        return point_of(path, vector, sha256=sha256, bytes=len(data), **fields)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """An empty one."""
+    return Folder(root=tmp_path / "data")
+
+
+@pytest.fixture
+def found(store: Store, folder: Folder) -> Any:
+    """The groups among points: `found(points, above=..., where=..., distance=...)`."""
+
+    def find(
+        points: list[ImagePoint], *, distance: Distance = Distance.COSINE, **options: Any
+    ) -> list[Group]:
+        with collecting(store, points, folder, distance) as collection:
+            return find_duplicates(collection, reporter=Quiet(), **options)
+
+    return find
+
+
+@contextmanager
+def collecting(store: Store, points: list[ImagePoint], folder: Folder, distance: Distance) -> Iterator[Any]:
+    """A collection whose dataset lies in the folder."""
+    datasets = {"data": str(folder.root), "other": str(folder.root)}
+    with collection_of(store, points, distance=distance, datasets=datasets) as collection:
+        yield collection
+
+
+def change(file: Path) -> None:
+    """Gives a file other bytes, as many as before."""
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+def shown(groups: list[Group]) -> list[tuple[str, list[str]]]:
+    """Each group as the path that is kept and the others'."""
+    return [(g.kept.payload.path, [other.payload.path for other in g.others]) for g in groups]
+
+
+DEGREES_99 = float(np.degrees(np.arccos(0.99)))
+"""Between two directions of similarity 0.99: about 8."""
+
+
+@pytest.mark.usefixtures("way")
+def test_copies_and_near_pictures_are_groups(folder: Folder, found: Any) -> None:
+    """The largest first; what is like nothing else is in none."""
+    large = drawn("one", 200)
+    points = [
+        folder.point("a/large.jpg", 0, large, width=200),
+        folder.point("a/small.jpg", DEGREES_99 - 0.5),
+        folder.point("a/copy.jpg", 0, large, width=200),
+        folder.point("b/1.jpg", 40, b"same"),
+        folder.point("b/2.jpg", 40, b"same"),
+        folder.point("c/1.jpg", 80, shows="two"),
+        folder.point("c/2.jpg", 80 + DEGREES_99 + 0.5, shows="six"),
+    ]
+    first, second = found(points)
+    assert shown([first, second]) == [
+        ("a/copy.jpg", ["a/large.jpg", "a/small.jpg"]),
+        ("b/1.jpg", ["b/2.jpg"]),
+    ]
+    copy, near = first.others
+    assert (copy.match, near.match) == (Match.IDENTICAL, Match.NEAR_DUPLICATE)
+    assert (copy.is_identical, near.is_identical) == (True, False)
+    assert copy.similarity == 1
+    assert near.similarity == pytest.approx(np.cos(np.radians(DEGREES_99 - 0.5)), abs=1e-6)
+    assert first.redundant == [copy, near]
+    assert first.frees == len(large) + points[1].payload.bytes
+    assert second.because is KeptBecause.PATH
+
+
+@pytest.mark.usefixtures("way")
+def test_a_chain_is_not_one_picture(folder: Folder, found: Any) -> None:
+    """A is like B and B like C, but not A like C: C stays, for nothing that is kept is like it."""
+    step = 12
+    points = [folder.point(f"{number}.jpg", number * step, width=120 - 4 * number) for number in range(3)]
+    assert shown(found(points)) == [("0.jpg", ["1.jpg"])]
+    middle = [
+        folder.point(f"m{number}.jpg", number * step, width=100 if number == 1 else 80) for number in range(3)
+    ]
+    [group] = found(middle)
+    assert group.kept.payload.path == "m1.jpg"
+    assert {other.payload.path for other in group.others} == {"m0.jpg", "m2.jpg"}
+
+
+@pytest.mark.usefixtures("way")
+def test_thirty_copies_are_one_group(folder: Folder, found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a store is asked for at first, of the same bytes and of other bytes."""
+    monkeypatch.setattr(stars, "FIRST_LIMIT", 10)
+    points = [folder.point(f"same/{number:02}.jpg", 0, b"same bytes") for number in range(30)]
+    points += [folder.point(f"near/{number:02}.jpg", 2 + number / 100) for number in range(30)]
+    points.append(folder.point("best.jpg", 1, width=200))
+    near, same = found(points)
+    assert near.kept.payload.path == "best.jpg"
+    assert len(near.redundant) == len(near.others) == 30
+    assert all(member.similarity > 0.99 for member in near.others)
+    assert len(same.redundant) == len(same.others) == 29
+
+
+@pytest.mark.usefixtures("way")
+def test_what_is_only_near_is_shown_and_not_offered(folder: Folder, found: Any) -> None:
+    """Other words on the same ground, an image that cannot be decoded, or one of other proportions."""
+    points = [
+        folder.point("one.png", 0, width=120),
+        folder.point("six.png", 1, shows="six"),
+        folder.point("broken.png", 2, b"no image", width=100),
+        folder.point("wide.png", 3, width=100, height=40),
+    ]
+    [group] = found(points)
+    assert (group.kept.payload.path, group.is_proven, group.redundant) == ("one.png", False, [])
+    assert {member.match for member in group.others} == {Match.SIMILAR}
+    assert len(group.others) == 3
+
+
+@pytest.mark.usefixtures("way")
+def test_a_copy_is_with_its_own_original(folder: Folder, found: Any) -> None:
+    """Though another image is nearer to it; that one has no copies and is shown beside the first."""
+    points = [
+        folder.point("one.png", 0, width=120),
+        folder.point("six.png", 6, width=110, shows="six"),
+        folder.point("small one.png", 5, width=100),
+    ]
+    [group] = found(points)
+    assert shown([group]) == [("one.png", ["small one.png", "six.png"])]
+    assert [member.match for member in group.others] == [Match.NEAR_DUPLICATE, Match.SIMILAR]
+    assert group.redundant == [group.others[0]]
+    several = found([*points, folder.point("small six.png", 1, shows="six")])
+    assert shown(several) == [("one.png", ["small one.png"]), ("six.png", ["small six.png"])]
+
+
+def test_copies_are_looked_for_further_off_than_similar_ones(folder: Folder, found: Any) -> None:
+    """By default a copy of similarity 0.97 is found, and nothing else of that similarity is shown."""
+    points = [folder.point("one.png", 0, width=120), folder.point("small one.png", 14)]
+    points.append(folder.point("six.png", -14, shows="six"))
+    assert shown(found(points)) == [("one.png", ["small one.png"])]
+    assert found(points, above=0.99) == []
+    [group] = found(points, above=0.96)
+    assert [member.payload.path for member in group.others] == ["small one.png", "six.png"]
+
+
+def test_copies_in_a_folder_to_keep_are_kept_and_never_offered(folder: Folder, found: Any) -> None:
+    """Before older and longer files; by a link, and with a slash at the end, too."""
+    points = [
+        folder.point("inbox/1.png", 0, b"x", mtime_ns=5),
+        folder.point("album/1.png", 0, b"x"),
+        folder.point("albums/3.png", 0, b"x"),
+    ]
+    (folder.root.parent / "link").symlink_to(folder.root / "album")
+    for named in (folder.root / "album", folder.root.parent / "link", Path(f"{folder.root}/album/")):
+        [group] = found(points, keep_in=[named])
+        assert (group.kept.payload.path, group.because) == ("album/1.png", KeptBecause.FOLDER)
+        assert group.kept.reference == named
+        assert [member.payload.path for member in group.redundant] == ["inbox/1.png", "albums/3.png"]
+    points.append(folder.point("album/2.png", 0, b"x"))
+    [group] = found(points, keep_in=[folder.root / "albums", folder.root / "album"])
+    assert [member.payload.path for member in group.redundant] == ["inbox/1.png"]
+    [group] = found(points, keep_in=[folder.root.parent])
+    assert (group.because, group.redundant) == (KeptBecause.OLDEST, [])
+
+
+def test_a_larger_image_does_not_go_for_a_smaller_one_in_a_folder_to_keep(folder: Folder, found: Any) -> None:
+    """What the larger one shows would be lost."""
+    points = [folder.point("inbox/large.png", 0, width=200), folder.point("album/small.png", 0, width=100)]
+    [group] = found(points, keep_in=[folder.root / "album"])
+    assert (group.kept.payload.path, group.redundant) == ("album/small.png", [])
+    assert shown(found(points)) == [("inbox/large.png", ["album/small.png"])]
+
+
+def test_a_folder_to_keep_has_to_hold_images_of_the_collection(folder: Folder, found: Any) -> None:
+    """Else the option would silently do nothing."""
+    points = [folder.point("1.png", 0, b"x"), folder.point("2.png", 0, b"x")]
+    (folder.root.parent / "elsewhere").mkdir()
+    for named in ("elsewhere", "missing", "data/1.png"):
+        with pytest.raises(UsageError, match="--keep-in"):
+            found(points, keep_in=[folder.root.parent / named])
+
+
+@pytest.mark.usefixtures("way")
+def test_above_1_are_the_same_bytes_only(folder: Folder, found: Any) -> None:
+    """Not what has the same vector by chance."""
+    points = [
+        folder.point("1.jpg", 3),
+        folder.point("2.jpg", 3),
+        folder.point("3.jpg", 3, drawn("one", note="1.jpg")),
+    ]
+    assert shown(found(points, above=1)) == [("1.jpg", ["3.jpg"])]
+
+
+def test_a_dataset_is_looked_at_alone(folder: Folder, found: Any) -> None:
+    """Copies in another do not count."""
+    points = [folder.point("1.jpg", 0, b"x"), folder.point("1.jpg", 0, b"x", dataset="other")]
+    assert len(found(points)) == 1
+    assert found(points, where=PointFilter(dataset="data")) == []
+    assert found([]) == []
+
+
+def test_euclidean_collections_are_compared_by_cosine(folder: Folder, found: Any) -> None:
+    """By the directions of their vectors, however long those are."""
+    points = [folder.point("1.jpg", 0), folder.point("2.jpg", 1), folder.point("3.jpg", 60)]
+    long = ImagePoint(payload=points[1].payload, vector=points[1].vector * 100)
+    [group] = found([points[0], long, points[2]], distance=Distance.EUCLID)
+    assert shown([group]) == [("1.jpg", ["2.jpg"])]
+    assert group.others[0].similarity == pytest.approx(np.cos(np.radians(1)), abs=1e-6)
+
+
+def test_a_euclidean_collection_too_large_to_compare_is_refused(
+    folder: Folder, found: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own search would say nothing of similarity; the message says what to ask instead."""
+    monkeypatch.setattr(every, "EXACT_PICTURES", 1)
+    points = [folder.point("1.jpg", 0), folder.point("2.jpg", 1)]
+    with pytest.raises(UsageError, match="--distance cosine"):
+        found(points, distance=Distance.EUCLID)
+
+
+@pytest.mark.parametrize(
+    ("better", "because"),
+    [
+        ({"width": 104}, KeptBecause.PIXELS),
+        ({"data": drawn("one", note="a longer note than the other's"), "mtime_ns": 11}, KeptBecause.BYTES),
+        ({"mtime_ns": 9}, KeptBecause.OLDEST),
+        ({}, KeptBecause.PATH),
+    ],
+)
+def test_the_file_to_keep_is_chosen_by_a_rule(
+    folder: Folder, found: Any, better: dict[str, Any], because: KeptBecause
+) -> None:
+    """And the rule that decided is named."""
+    name = "a.jpg" if because is KeptBecause.PATH else "z.jpg"
+    points = [folder.point(name, 1, **better), folder.point("b.jpg", 0)]
+    [group] = found(points)
+    assert (group.kept.payload.path, group.because) == (name, because)
+
+
+def test_a_file_that_is_gone_or_changed_is_not_kept_and_not_offered(folder: Folder, found: Any) -> None:
+    """Though it has more pixels; where only the time differs, the bytes decide."""
+    points = [
+        folder.point("gone.jpg", 0, width=5000),
+        folder.point("longer.jpg", 0, width=4000),
+        folder.point("other.jpg", 0, width=50),
+        folder.point("touched.jpg", 0, width=50),
+        folder.point("small.jpg", 0, width=100),
+    ]
+    (folder.root / "gone.jpg").unlink()
+    (folder.root / "longer.jpg").write_bytes(b"longer than it was")
+    change(folder.root / "other.jpg")
+    os.utime(folder.root / "touched.jpg", ns=(99, 99))
+    [group] = found(points)
+    assert (group.kept.payload.path, group.because) == ("small.jpg", KeptBecause.PIXELS)
+    assert {member.payload.path: member.state for member in group.others} == {
+        "gone.jpg": FileState.GONE,
+        "longer.jpg": FileState.CHANGED,
+        "other.jpg": FileState.CHANGED,
+        "touched.jpg": FileState.PRESENT,
+    }
+    assert [member.payload.path for member in group.redundant] == ["touched.jpg"]
+    [pair] = found([points[0], points[4]])
+    assert (pair.kept.payload.path, pair.because) == ("small.jpg", KeptBecause.THERE)
+
+
+def test_nothing_goes_for_the_sake_of_what_is_not_there(folder: Folder, found: Any) -> None:
+    """Where the kept file has other bytes by now, or no file of a group is left, none is offered."""
+    points = [folder.point("kept.jpg", 0, width=1000), folder.point("good.jpg", 0)]
+    change(folder.root / "kept.jpg")
+    [group] = found(points)
+    assert (group.kept.state, group.redundant, group.frees) == (FileState.CHANGED, [], 0)
+    for point in points:
+        (folder.root / point.payload.path).unlink()
+    [group] = found(points)
+    assert {group.kept.state, group.others[0].state} == {FileState.GONE}
+    assert group.redundant == []
+
+
+def test_the_kept_file_by_another_name_is_not_offered(folder: Folder, found: Any) -> None:
+    """The same folder as two datasets, a hard link, a symbolic link: deleting it would lose the picture."""
+    kept = folder.point("1.jpg", 0, b"x")
+    os.link(folder.root / "1.jpg", folder.root / "2.jpg")
+    (folder.root / "3.jpg").symlink_to(folder.root / "1.jpg")
+    points = [kept, *(folder.point(f"{number}.jpg", 0, b"x") for number in (2, 3))]
+    points.append(folder.point("1.jpg", 0, b"x", dataset="other"))
+    [group] = found(points)
+    assert len(group.others) == 3
+    assert (group.redundant, group.frees) == ([], 0)
+
+
+def test_bytes_are_freed_once(folder: Folder, found: Any) -> None:
+    """By the last name of a file, and not by links; a file in two datasets is offered once."""
+    points = [folder.point("1.jpg", 0, b"xyz"), folder.point("2.jpg", 0, b"xyz")]
+    os.link(folder.root / "2.jpg", folder.root / "3.jpg")
+    (folder.root / "4.jpg").symlink_to(folder.root / "2.jpg")
+    points += [folder.point(f"{number}.jpg", 0, b"xyz") for number in (3, 4)]
+    points.append(folder.point("3.jpg", 0, b"xyz", dataset="other"))
+    [group] = found(points)
+    assert sorted(member.payload.path for member in group.redundant) == ["2.jpg", "3.jpg", "4.jpg"]
+    assert group.frees == 3
+
+
+def test_a_dataset_whose_folder_is_unknown_has_no_files(folder: Folder, found: Any) -> None:
+    """Its pictures are shown as gone."""
+    points = [folder.point(f"{number}.jpg", 0, b"x", dataset="unheard of") for number in range(2)]
+    [group] = found(points)
+    assert (group.kept.file, group.kept.state, group.redundant) == (None, FileState.GONE, [])
+
+
+def test_duplicates_default_is_the_one_of_an_evaluation() -> None:
+    """What counts as near-identical there is shown as similar here."""
+    from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE
+
+    assert duplicates.ABOVE == NEAR_ABOVE

@@ -1,0 +1,225 @@
+"""Real pictures, models and collections: what is taken apart is the score that the collection gives."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import ManifestError, PictureError, SkipReason, UsageError
+from lookalike_core.models.backbones import Pooling
+from lookalike_core.models.manifest import CollectionManifest, Distance
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_exporter import ModelSpec
+from lookalike_exporter.resnet101v2 import resnet101v2
+from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.target import Dataset
+from lookalike_search.analysis.explanation import (
+    LEAST_AGREEMENT,
+    Explained,
+    SeenPicture,
+    explanation_by,
+    require_average,
+    see,
+)
+
+SUM_TOLERANCE = 1e-5
+"""Between the sum of all parts and a collection's score: vectors lie there as float32."""
+
+Draw = Callable[..., list[Path]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Library:
+    """Two pictures, ingested with one model and both distances."""
+
+    root: Path
+    home: Settings
+
+    def name(self, distance: Distance) -> str:
+        """The collection of this distance."""
+        [name] = [name for name in self.store.names() if name.endswith(distance)]
+        return name
+
+    @property
+    def store(self) -> EmbeddedStore:
+        """Where the collections are."""
+        return EmbeddedStore(self.home.qdrant_dir)
+
+    def see(self, *words: str, distance: Distance = Distance.COSINE) -> list[SeenPicture]:
+        """The pictures of these names."""
+        with self.store.open(self.name(distance)) as collection:
+            return [see(word, [collection], max_pixels=10**6) for word in words]
+
+    def explain(self, pictures: Sequence[SeenPicture], distance: Distance) -> Explained:
+        """The similarity of two pictures, taken apart."""
+        name = self.name(distance)
+        manifest = self.store.manifest(name)
+        return explanation_by(manifest, name, *pictures, settings=self.home, reporter=Quiet())
+
+
+@pytest.fixture(scope="module", params=["vgg", "resnet"])
+def library(
+    request: pytest.FixtureRequest, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw
+) -> Library:
+    """With VGG16's first pooling, and with a layer of ResNet101V2 whose values are of both signs."""
+    folder = tmp_path_factory.mktemp("library")
+    draw(folder / "data", "cat/1.png", size=(90, 40))
+    draw(folder / "data", "dog/1.png", size=(40, 70))
+    specs = {
+        "vgg": ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights)),
+        "resnet": ModelSpec.of(
+            "resnet", layer="conv2_block1_preact_bn", weights=str(_resnet_weights(folder / "resnet.h5"))
+        ),
+    }
+    library = Library(root=folder / "data", home=Settings(home=folder / "home", provider="cpu"))
+    wanted = IngestRequest(
+        dataset=Dataset(name="data", root=library.root),
+        specs=[specs[request.param]],
+        distances=list(Distance),
+    )
+    run_ingest(wanted, store=library.store, settings=library.home, reporter=Quiet(), stop=StopRequest())
+    return library
+
+
+@pytest.mark.parametrize("distance", Distance)
+def test_the_parts_sum_to_the_score(library: Library, distance: Distance) -> None:
+    """To the collection's own; where it compares by distance, to the cosine of its vectors."""
+    pictures = library.see(str(library.root / "cat/1.png"), "dog/1.png", distance=distance)
+    found = library.explain(pictures, distance).explanation
+    with library.store.open(library.name(distance)) as collection:
+        ids = {payload.path: payload.id for payload in collection.scan()}
+        stored = collection.vectors(list(ids.values()))
+        cat, dog = stored[ids["cat/1.png"]], stored[ids["dog/1.png"]]
+        score = float(cat @ dog / np.linalg.norm(cat) / np.linalg.norm(dog))
+        if distance is Distance.COSINE:
+            hits = collection.query(cat, limit=2, exact=True)
+            [score] = [hit.score for hit in hits if hit.payload.path == "dog/1.png"]
+    for parts in (found.query, found.neighbour, found.pairs):
+        assert parts.sum() == pytest.approx(score, abs=SUM_TOLERANCE)
+
+
+@pytest.mark.parametrize("distance", Distance)
+def test_the_parts_sum_to_the_score_of_vectors_that_were_computed_elsewhere(
+    library: Library, distance: Distance
+) -> None:
+    """Half a per cent off in each value, as after roundings to bfloat16: the stored ones are meant."""
+    name = library.name(distance)
+    cat, dog = library.see(str(library.root / "cat/1.png"), "dog/1.png", distance=distance)
+    off = np.random.default_rng(0).uniform(0.995, 1.005, dog.stored[name].shape)
+    dog = replace(dog, stored={name: (dog.stored[name] * off).astype(np.float32)})
+    found = library.explain([cat, dog], distance)
+    assert (found.query.is_stored, found.neighbour.is_stored) == (False, True)
+    one, other = (each.vector.astype(np.float64) for each in (found.query, found.neighbour))
+    np.testing.assert_array_equal(found.neighbour.vector, dog.stored[name])
+    cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+    score = cosine if distance is Distance.COSINE else np.linalg.norm(one - other)
+    assert found.score == pytest.approx(score, rel=1e-9)
+    for parts in (found.explanation.query, found.explanation.neighbour, found.explanation.pairs):
+        assert parts.sum() == pytest.approx(cosine, abs=1e-9)
+    assert LEAST_AGREEMENT < found.agreement == found.neighbour.agreement < 1
+
+
+def test_a_stored_vector_of_another_picture_is_not_explained(library: Library) -> None:
+    """No difference between providers is so large; the message names the picture and the way out."""
+    cat, dog = library.see("cat/1.png", "dog/1.png")
+    name = library.name(Distance.COSINE)
+    turned = replace(dog, stored={name: np.roll(dog.stored[name], 1)})
+    with pytest.raises(ManifestError, match=r"the vector of dog/1\.png in .*: ingest rebuild") as caught:
+        library.explain([cat, turned], Distance.COSINE)
+    assert caught.value.exit_code == 6
+
+
+def test_a_file_in_an_ingested_folder_is_embedded_to_ask_with_and_stored_as_a_neighbour(
+    library: Library,
+) -> None:
+    """As in a search, which embeds the file that it is asked with and finds what is stored."""
+    file = str(library.root / "cat/1.png")
+    with library.store.open(library.name(Distance.COSINE)) as collection:
+        query, neighbour, indexed = (
+            see(word, [collection], max_pixels=10**6, is_neighbour=is_neighbour)
+            for word, is_neighbour in ((file, False), (file, True), ("cat/1.png", False))
+        )
+    assert query.stored == {}
+    assert list(neighbour.stored) == list(indexed.stored) == [collection.name]
+
+
+def test_a_picture_is_named_by_file_path_or_id(library: Library) -> None:
+    """All three are the same picture, and are shown whole."""
+    with library.store.open(library.name(Distance.COSINE)) as collection:
+        [id_] = [payload.id for payload in collection.scan() if payload.path == "cat/1.png"]
+    file, path, by_id = library.see(str(library.root / "cat/1.png"), "cat/1.png", id_)
+    np.testing.assert_array_equal(file.pixels, path.pixels)
+    np.testing.assert_array_equal(file.pixels, by_id.pixels)
+    assert (path.shown.width, path.shown.height) == (90, 40)
+
+
+def test_what_is_no_picture_is_refused(library: Library) -> None:
+    """Neither a folder nor a name that nothing has."""
+    with pytest.raises(UsageError, match="is a folder; name one picture"):
+        library.see(str(library.root / "cat"))
+    with pytest.raises(PictureError, match=r"no picture of .* has it for its path or id"):
+        library.see("cat/2.png")
+
+
+def test_an_indexed_picture_whose_file_is_another_one_now_is_refused(library: Library) -> None:
+    """What would be explained is not what the collection holds; the file itself can be asked about."""
+    file = library.root / "dog/1.png"
+    kept = file.read_bytes()
+    file.write_bytes((library.root / "cat/1.png").read_bytes())
+    try:
+        with pytest.raises(PictureError, match=r"dog/1\.png has changed .*: ingest run DIR") as caught:
+            library.see("dog/1.png")
+        [seen] = library.see(str(file))
+    finally:
+        file.write_bytes(kept)
+    assert caught.value.exit_code == 4
+    assert str(file) in str(caught.value)
+    assert (seen.shown.width, seen.shown.height) == (90, 40)
+    assert library.see("dog/1.png")
+
+
+@pytest.mark.parametrize("pooling", [Pooling.MAX, Pooling.FLATTEN, Pooling.NONE])
+def test_other_poolings_are_refused_with_the_reason(library: Library, pooling: Pooling) -> None:
+    """Their similarity is no sum over pairs of cells; the message says what to ingest with."""
+    manifest = library.store.manifest(library.name(Distance.COSINE))
+    other: CollectionManifest = replace(manifest, identity=replace(manifest.identity, pooling=pooling))
+    with pytest.raises(UsageError, match=r"cell by cell: its vectors .* ingest with: .* --pooling avg"):
+        require_average("other", other)
+
+
+def test_a_picture_in_which_the_network_sees_nothing_is_refused(
+    write_weights: Callable[..., Path], tmp_path: Path, home: Settings, draw: Draw
+) -> None:
+    """Kernels below zero leave nothing behind a ReLU, so that there is nothing to share."""
+    [picture] = draw(tmp_path, "cat.png")
+    spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(write_weights(tmp_path / "w.h5", kernel=1.0)))
+    wanted = IngestRequest(
+        dataset=Dataset(name="data", root=tmp_path), specs=[spec], distances=[Distance.COSINE]
+    )
+    library = Library(root=tmp_path, home=home)
+    run_ingest(wanted, store=library.store, settings=home, reporter=Quiet(), stop=StopRequest())
+    [seen] = library.see(str(picture))
+    dark = replace(seen, name="dark.png", pixels=np.zeros_like(seen.pixels))
+    with pytest.raises(PictureError, match=r"the network sees nothing in dark\.png") as caught:
+        library.explain([seen, dark], Distance.COSINE)
+    assert caught.value.reason is SkipReason.NO_EMBEDDING
+
+
+def _resnet_weights(path: Path) -> Path:
+    """Random values for ResNet101V2 up to its first batch norm."""
+    random = np.random.default_rng(0)
+    layers = [layer for layer in resnet101v2().up_to("conv2_block1_preact_bn").layers if layer.variables]
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+        for layer in layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{variable}:0" for variable in layer.variables]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, shape in zip(names, layer.variables.values(), strict=True):
+                values = random.normal(0, 0.3, shape)
+                group[name] = (np.abs(values) + 0.5 if "variance" in name else values).astype(np.float32)
+    return path

@@ -1,0 +1,193 @@
+"""What is proven to be a copy on its pixels, and what is not, however alike it looks."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from lookalike_core.images.decoding import decode_whole
+from lookalike_core.images.whole_image import WholeImage
+from lookalike_search.analysis.pixel_proof import EDGE, coarse, is_copy, most_alike
+from PIL import Image, ImageDraw, ImageFont
+
+Change = Callable[[Image.Image], Image.Image]
+
+
+def page(amount: str = "1283.40", *, size: tuple[int, int] = (620, 877)) -> Image.Image:
+    """A page of text with an amount in it."""
+    image = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(image)
+    for row in range(24):
+        text = f"{row}. paid to the account of the office: {amount if row == 11 else 'nothing'}"
+        pen.text((40, 40 + 34 * row), text, fill="black", font=ImageFont.load_default(18))
+    return image
+
+
+def photo(seed: int = 0, moved: int = 0) -> Image.Image:
+    """Clouds of colour with grain, and a thing in front of them."""
+    random = np.random.default_rng(seed)
+    clouds = Image.fromarray(random.integers(0, 255, (9, 12, 3)).astype(np.uint8)).resize((600, 450))
+    image = np.asarray(clouds).astype(int) + np.random.default_rng(seed + moved).integers(
+        -6, 7, (450, 600, 3)
+    )
+    image = Image.fromarray(image.clip(0, 255).astype(np.uint8))
+    ImageDraw.Draw(image).rectangle((200 + moved, 200, 240 + moved, 230), fill="black", outline="white")
+    return image
+
+
+def drawing(ink: str = "crimson") -> Image.Image:
+    """A thin line, a disc and a bar."""
+    image = Image.new("RGB", (400, 300), "white")
+    pen = ImageDraw.Draw(image)
+    pen.line([(20, 20), (120, 250), (220, 60), (380, 280)], fill=ink, width=2)
+    pen.ellipse((250, 60, 330, 140), fill="gold")
+    return image
+
+
+def code(seed: int) -> Image.Image:
+    """Black and white squares."""
+    modules = np.random.default_rng(seed).integers(0, 2, (25, 25)).astype(np.uint8) * 255
+    return Image.fromarray(np.pad(modules, 3, constant_values=255)).resize((310, 310), 0).convert("RGB")
+
+
+def artwork(radius: int, ink: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
+    """A disc on a transparent ground of the same colour."""
+    image = Image.new("RGBA", (300, 300), (*ink, 0))
+    ImageDraw.Draw(image).ellipse((150 - radius, 150 - radius, 150 + radius, 150 + radius), fill=(*ink, 255))
+    return image
+
+
+def whole(image: Image.Image, kind: str = "PNG", **options: Any) -> WholeImage:
+    """As it is read from a file of that kind."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return decode_whole(file, "x", edge=EDGE)
+
+
+def smaller(image: Image.Image, part: float, way: Image.Resampling = Image.Resampling.LANCZOS) -> Image.Image:
+    """A part of its size."""
+    return image.resize((round(part * image.width), round(part * image.height)), way)
+
+
+IMAGES = {"page": page(), "photo": photo(), "drawing": drawing(), "code": code(1)}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {"quality": 60}),
+        ("JPEG", {"quality": 90, "progressive": True}),
+        ("WEBP", {"quality": 60}),
+        ("WEBP", {"lossless": True}),
+        ("BMP", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("PNG", {}),
+    ],
+)
+def test_recompressed_and_converted_ones_are_copies(name: str, kind: str, options: Any) -> None:
+    """Of text and lines as of photos."""
+    assert is_copy(whole(IMAGES[name]), whole(IMAGES[name], kind, **options))
+
+
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("way", [way for way in Image.Resampling if way.name != "HAMMING"])
+@pytest.mark.parametrize("part", [0.5, 0.75])
+def test_smaller_ones_are_copies(name: str, way: Image.Resampling, part: float) -> None:
+    """However they were made smaller."""
+    assert is_copy(whole(IMAGES[name]), whole(smaller(IMAGES[name], part, way)))
+
+
+@pytest.mark.parametrize("part", [0.5, 0.2])
+def test_a_large_image_is_compared_with_a_small_one(part: float) -> None:
+    """Larger than images are decoded for this."""
+    large = photo().resize((2400, 1800), Image.Resampling.BICUBIC)
+    assert is_copy(whole(large), whole(smaller(large, part), "JPEG", quality=80))
+
+
+def test_a_palette_of_colours_is_a_copy() -> None:
+    """A GIF of what has no more colours than that."""
+    assert is_copy(whole(drawing()), whole(drawing(), "GIF"))
+
+
+def test_one_turned_by_its_metadata_is_a_copy() -> None:
+    """It is compared as it is shown; turned without metadata it is none."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = page().transpose(Image.Transpose.ROTATE_90)
+    assert is_copy(whole(page()), whole(turned, "JPEG", quality=90, exif=exif))
+    assert not is_copy(whole(page()), whole(turned, "JPEG", quality=90))
+
+
+DIFFERENT = {
+    "one digit": (page("1283.40"), page("1288.40")),
+    "other digits": (page("1283.40"), page("0.99")),
+    "another code": (code(1), code(2)),
+    "another ink": (drawing("crimson"), drawing("seagreen")),
+    "an ink of the same lightness": (drawing("royalblue"), drawing("teal")),
+    "something moved": (photo(), photo(moved=12)),
+    "another scene": (photo(), photo(5)),
+    "mirrored": (photo(), photo().transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+    "upside down": (photo(), photo().transpose(Image.Transpose.ROTATE_180)),
+    "cropped": (photo(), photo().crop((12, 9, 600, 450))),
+    "cropped and enlarged": (photo(), photo().crop((12, 9, 588, 441)).resize((600, 450))),
+    "drawn wider": (photo(), photo().resize((600, 500))),
+    "darker": (photo(), photo().point(lambda value: value * 0.85)),
+    "grey": (photo(), photo().convert("L").convert("RGB")),
+    "white artwork": (artwork(100), artwork(90)),
+    "black artwork": (artwork(100, (0, 0, 0)), artwork(90, (0, 0, 0))),
+    "on no ground any more": (artwork(100), Image.new("RGB", (300, 300), "white")),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+@pytest.mark.parametrize("part", [1, 0.5])
+def test_different_ones_are_no_copies(name: str, part: float) -> None:
+    """Nor is a smaller one of the other; in neither direction."""
+    one, other = DIFFERENT[name]
+    assert not is_copy(whole(one), whole(smaller(other, part)))
+    assert not is_copy(whole(other), whole(smaller(one, part)))
+
+
+def test_what_is_clear_has_to_be_clear_in_a_copy() -> None:
+    """White on a transparent ground looks like nothing at all on white."""
+    assert is_copy(whole(artwork(100)), whole(artwork(100), "WEBP", quality=60))
+    assert is_copy(whole(artwork(100)), whole(smaller(artwork(100), 0.5)))
+    opaque = page().convert("RGBA")
+    assert is_copy(whole(page()), whole(opaque))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_what_has_several_frames_or_pages_is_no_copy(kind: str) -> None:
+    """Its first one proves nothing about the others."""
+    frames = {"save_all": True, "append_images": [drawing("seagreen")]}
+    several = whole(drawing(), kind, **frames)
+    assert not is_copy(several, whole(drawing()))
+    assert not is_copy(whole(drawing()), several)
+    assert not is_copy(several, whole(drawing(), kind, **frames))
+
+
+def test_a_photo_with_further_views_may_stand_for_a_plain_one() -> None:
+    """Phones keep another view in the same JPEG; the other way round it would be lost."""
+    views = whole(photo(), "MPO", save_all=True, append_images=[photo(3)], quality=90)
+    assert is_copy(views, whole(photo(), "JPEG", quality=60))
+    assert not is_copy(whole(photo()), views)
+
+
+def test_a_deeper_or_larger_one_does_not_go() -> None:
+    """What 16 bits and more pixels show would be lost; the other way round it stays."""
+    shades = np.tile(np.linspace(0, 65_535, 200), (150, 1)).astype(np.uint16)
+    deep, flat = Image.fromarray(shades), Image.fromarray((shades >> 8).astype(np.uint8))
+    assert is_copy(whole(deep), whole(flat))
+    assert not is_copy(whole(flat), whole(deep))
+    assert not is_copy(whole(smaller(photo(), 0.5)), whole(photo()))
+
+
+def test_the_most_alike_come_first_and_others_are_left_out() -> None:
+    """By a few pixels of each; small images are all left in."""
+    images = [whole(each) for each in (photo(5), photo(), smaller(photo(), 0.5))]
+    others = np.stack([coarse(each) for each in images])
+    assert most_alike(images[1], coarse(images[1]), others).tolist() == [1, 2]
+    symbol = whole(smaller(photo(), 0.1))
+    assert sorted(most_alike(symbol, coarse(symbol), others).tolist()) == [0, 1, 2]

@@ -1,0 +1,150 @@
+"""Places on a map: finite, repeatable, and as true as they are said to be."""
+
+import warnings
+
+import numpy as np
+import pytest
+from lookalike_search.analysis import projection
+from lookalike_search.analysis.projection import NEIGHBOURS, Method, Projection, measure, project, sample
+from numpy.typing import NDArray
+
+CLUSTERS = 4
+EACH = 30
+
+
+def clusters(seed: int = 0, dimension: int = 64) -> NDArray[np.float32]:
+    """`EACH` vectors around each of `CLUSTERS` centres, far from each other."""
+    random = np.random.default_rng(seed)
+    centres = np.repeat(random.normal(0, 10, (CLUSTERS, dimension)), EACH, axis=0)
+    return (centres + random.normal(0, 1, centres.shape)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def placed() -> Projection:
+    """The clusters in two dimensions."""
+    return project(clusters(), seed=0)
+
+
+CLASSES = np.repeat(np.arange(CLUSTERS), EACH)
+
+
+def test_what_is_near_is_placed_near(placed: Projection) -> None:
+    """The ten nearest on the map of clearly separate clusters are all of the same one."""
+    assert placed.method is Method.TSNE
+    assert placed.perplexity == 30
+    assert placed.kl_divergence is not None
+    trust = measure(clusters(), placed.places, CLASSES, seed=0)
+    assert trust is not None
+    assert (trust.on_map, trust.in_space) == (1, 1)
+    assert trust.trustworthiness > 0.9
+
+
+def test_the_same_seed_gives_the_same_places(placed: Projection) -> None:
+    """To the last bit."""
+    np.testing.assert_array_equal(project(clusters(), seed=0).places, placed.places)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 20])
+@pytest.mark.parametrize("dimension", [1, 2, 64])
+def test_any_few_vectors_get_finite_places(count: int, dimension: int) -> None:
+    """From one picture on; t-SNE is asked from five on."""
+    vectors = np.random.default_rng(1).normal(0, 1, (count, dimension)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = project(vectors, seed=0)
+    assert found.places.shape == (count, 2)
+    assert np.isfinite(found.places).all()
+    expected = Method.NONE if count == 1 else Method.PCA if count < 5 else Method.TSNE
+    assert found.method is expected
+
+
+def test_vectors_that_are_all_the_same_are_spread_so_that_each_is_seen() -> None:
+    """And it is said that their places mean nothing."""
+    found = project(np.ones((200, 8), np.float32), seed=0)
+    assert found.method is Method.NONE
+    apart = np.linalg.norm(found.places[:, np.newaxis] - found.places, axis=-1)
+    assert apart[~np.eye(200, dtype=bool)].min() > 0.5
+
+
+@pytest.mark.parametrize("different", [2, 4, 6])
+def test_many_copies_of_few_vectors_get_finite_places(different: int) -> None:
+    """Folders of copies are not rare."""
+    few = np.random.default_rng(2).normal(0, 1, (different, 32)).astype(np.float32)
+    found = project(np.repeat(few, 10, axis=0), seed=0)
+    assert np.isfinite(found.places).all()
+    centres = found.places.reshape(different, 10, 2).mean(axis=1)
+    assert len(np.unique(centres.round(6), axis=0)) == different
+
+
+def test_trustworthiness_is_that_of_its_definition() -> None:
+    """Venna and Kaski's sum over neighbours on the map that are none in space, by ranks, written out."""
+    random = np.random.default_rng(0)
+    vectors, places = random.normal(0, 1, (60, 5)), random.normal(0, 1, (60, 2))
+    trust = measure(vectors, places, np.full(60, -1), seed=0)
+    assert trust is not None
+    n, k, penalty = 60, NEIGHBOURS, 0
+    for i in range(n):
+        by_space = sorted(
+            (j for j in range(n) if j != i), key=lambda j: np.linalg.norm(vectors[i] - vectors[j])
+        )
+        by_map = sorted((j for j in range(n) if j != i), key=lambda j: np.linalg.norm(places[i] - places[j]))
+        ranks = {j: rank for rank, j in enumerate(by_space, start=1)}
+        penalty += sum(max(0, ranks[j] - k) for j in by_map[:k])
+    assert trust.trustworthiness == pytest.approx(1 - 2 / (n * k * (2 * n - 3 * k - 1)) * penalty, abs=1e-12)
+    assert trust.on_map is None
+    assert trust.in_space is None
+
+
+def test_neighbours_of_the_same_class_are_counted_by_definition() -> None:
+    """Over pictures with a class; a neighbour without one is of another."""
+    random = np.random.default_rng(0)
+    vectors, places = random.normal(0, 1, (50, 5)), random.normal(0, 1, (50, 2))
+    classes = random.integers(-1, 3, 50)
+    trust = measure(vectors, places, classes, seed=0)
+    assert trust is not None
+    for points, said in ((vectors, trust.in_space), (places, trust.on_map)):
+        shares = []
+        for i in np.flatnonzero(classes >= 0):
+            nearest = [j for j in np.argsort(np.linalg.norm(points - points[i], axis=1)) if j != i]
+            shares.append(np.mean(classes[nearest[:NEIGHBOURS]] == classes[i]))
+        assert said == pytest.approx(np.mean(shares), abs=1e-12)
+
+
+def test_a_handful_is_not_measured() -> None:
+    """Trustworthiness is defined for more than twice as many points as neighbours."""
+    few = clusters()[: 2 * NEIGHBOURS]
+    assert measure(few, few[:, :2].astype(np.float64), np.zeros(len(few), dtype=np.int64), seed=0) is None
+
+
+def test_very_many_are_measured_on_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All with all would not fit into memory; how many were compared is said."""
+    monkeypatch.setattr(projection, "MOST_MEASURED", 50)
+    vectors = clusters()
+    trust = measure(vectors, vectors[:, :2].astype(np.float64), CLASSES, seed=0)
+    assert trust is not None
+    assert trust.measured == 50
+
+
+def test_a_sample_keeps_each_class_in_its_part() -> None:
+    """A third of all is a third of each class, and a class of one is there."""
+    classes = ["many"] * 60 + ["some"] * 30 + ["one"]
+    rows = sample(classes, 31, seed=0)
+    assert len(rows) == len(set(rows.tolist())) == 31
+    assert (np.diff(rows) > 0).all()
+    counts = {name: sum(classes[row] == name for row in rows) for name in set(classes)}
+    assert counts["one"] == 1
+    assert abs(counts["many"] - 20) <= 1
+    assert abs(counts["some"] - 10) <= 1
+
+
+def test_a_sample_depends_on_the_seed_alone() -> None:
+    """The same pictures are drawn again, and others with another seed."""
+    classes = ["a", "b"] * 50
+    np.testing.assert_array_equal(sample(classes, 10, seed=1), sample(classes, 10, seed=1))
+    assert not np.array_equal(sample(classes, 10, seed=1), sample(classes, 10, seed=2))
+
+
+def test_a_sample_of_all_is_all() -> None:
+    """Whatever the limit beyond that; of more classes than the limit, as many as fit."""
+    np.testing.assert_array_equal(sample(["a", None, "b"], 99, seed=0), [0, 1, 2])
+    assert len(sample(list("abcdefgh"), 3, seed=0)) == 3

@@ -1,0 +1,86 @@
+"""Files are decoded and compared: how often, with what, and what becomes of those that cannot be read."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lookalike_core.neighbours.brute_force import Nearest
+from lookalike_search.analysis import verified_copies as proving
+from lookalike_search.analysis.copy_candidates import Candidates
+from lookalike_search.analysis.file_state import FileState, PictureFile
+from lookalike_search.analysis.verified_copies import prove_copies
+from made_collections import payload_of
+from PIL import Image, ImageDraw, ImageFont
+
+Write = Callable[[str, int], PictureFile]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A file that shows a word, so many pixels wide."""
+
+    def one(word: str, width: int) -> PictureFile:
+        image = Image.new("RGB", (400, 300), "seashell")
+        pen = ImageDraw.Draw(image)
+        pen.text((30, 60), word, fill="navy", font=ImageFont.load_default(120))
+        file = tmp_path / f"{word} {width}.png"
+        image.resize((width, width * 3 // 4)).save(file)
+        status, digest = file.stat(), hashlib.sha256(file.read_bytes()).hexdigest()
+        shown = {"width": width, "height": width * 3 // 4, "bytes": status.st_size}
+        payload = payload_of(file.name, sha256=digest, mtime_ns=status.st_mtime_ns, **shown)
+        return PictureFile(payload=payload, file=file, state=FileState.PRESENT, status=status)
+
+    return one
+
+
+def proven(files: Sequence[PictureFile]) -> list[int]:
+    """Which each is a copy of, where every one before it is a candidate."""
+    near = Candidates(len(files))
+    for row in range(len(files)):
+        later = np.arange(row + 1, len(files))
+        near.add(Nearest(row=row, rows=later, scores=np.full(len(later), 0.99, dtype=np.float32)))
+    done: list[int] = []
+    copy_of = prove_copies(files, near, near.clusters(), on_done=done.append)
+    assert sum(done) == len(files)
+    return copy_of.tolist()
+
+
+def test_copies_are_of_the_first_that_shows_the_same(write: Write) -> None:
+    """Not of another copy, and not of what looks much like it."""
+    files = [write("one", 160), write("ore", 152), write("one", 120), write("ore", 100), write("one", 80)]
+    assert proven(files) == [0, 1, 0, 1, 0]
+
+
+def test_images_are_decoded_once_or_when_they_are_needed_again(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for one image only the first is decoded again for the copy of it."""
+    files = [write("one", 160), write("ore", 152), write("one", 120)]
+    decoded: Counter[int] = Counter()
+    read = proving.read_whole
+
+    def counted(picture: PictureFile) -> object:
+        decoded[picture.payload.width] += 1
+        return read(picture)
+
+    monkeypatch.setattr(proving, "read_whole", counted)
+    assert proven(files) == [0, 1, 0]
+    assert set(decoded.values()) == {1}
+    monkeypatch.setattr(proving, "HELD_BYTES", 0)
+    decoded.clear()
+    assert proven(files) == [0, 1, 0]
+    assert decoded[160] > 1
+    assert decoded[120] == 1
+
+
+def test_what_cannot_be_read_or_has_changed_proves_nothing(write: Write) -> None:
+    """Neither as the original nor as the copy; others are proven without it."""
+    files = [write("one", width) for width in (200, 160, 120, 100, 80)]
+    paths = [each.file for each in files if each.file is not None]
+    paths[0].write_bytes(paths[0].read_bytes()[:-1] + b"x")
+    paths[2].unlink()
+    paths[3].write_bytes(b"no image")
+    assert proven(files) == [0, 1, 2, 3, 1]

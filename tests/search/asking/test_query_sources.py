@@ -1,0 +1,152 @@
+"""What a name stands for: files first, then the indexed."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from lookalike_core.errors import SkipReason, UsageError
+from lookalike_core.stores.points import point_id
+from lookalike_core.stores.protocol import Collection, Store
+from lookalike_search.asking.query_sources import Source, find_sources, known_payload
+
+Fill = Callable[..., str]
+
+
+@pytest.fixture
+def collection(both_stores: Store, fill: Fill) -> Iterator[Collection]:
+    """Two datasets that share a path, one of which is called like a folder of the other."""
+    name = fill(
+        both_stores,
+        {"cat/1.png": [1, 0], "cat/2.png": [0, 1], "data/3.png": [1, 1], "more:cat/1.png": [1, 2]},
+    )
+    with both_stores.open(name) as opened:
+        yield opened
+
+
+def found(name: str, collection: Collection, dataset: str | None = None) -> Source:
+    """The one picture of a name."""
+    [source] = find_sources(name, [collection], dataset=dataset)
+    return source
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "path"),
+    [
+        ("cat/2.png", "data", "cat/2.png"),
+        ("./cat//2.png", "data", "cat/2.png"),
+        ("data/cat/2.png", "data", "cat/2.png"),
+        ("data/cat/1.png", "data", "cat/1.png"),
+        ("more/cat/1.png", "more", "cat/1.png"),
+        ("data/3.png", "data", "data/3.png"),
+        (point_id("data", "cat/2.png"), "data", "cat/2.png"),
+        (point_id("more", "cat/1.png").upper(), "more", "cat/1.png"),
+    ],
+)
+def test_an_indexed_picture_is_found_by_its_path_and_by_its_id(
+    collection: Collection, tmp_path: Path, name: str, dataset: str, path: str
+) -> None:
+    """With what is known of it, and where it lies; no file has to be there."""
+    source = found(name, collection)
+    [payload] = source.payloads
+    assert (payload.dataset, payload.path) == (dataset, path)
+    assert source.id == point_id(dataset, path)
+    assert source.name == name
+    assert source.file == tmp_path / dataset / path
+    assert source.problem is None
+
+
+def test_a_path_of_several_datasets_is_left_to_the_user(collection: Collection) -> None:
+    """Both are named, with two ways to say which; `--dataset` decides, and elsewhere does not matter."""
+    with pytest.raises(UsageError, match=r"data, more.*write data/cat/1\.png.*--dataset data"):
+        find_sources("cat/1.png", [collection])
+    assert found("cat/1.png", collection, "more").payloads[0].dataset == "more"
+    assert found("cat/2.png", collection, "more").payloads[0].dataset == "data"
+    with pytest.raises(UsageError, match="several datasets"):
+        find_sources("cat/1.png", [collection], dataset="a third")
+
+
+def test_a_file_goes_before_what_is_indexed(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes may be others."""
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat/2.png").write_bytes(b"another")
+    monkeypatch.chdir(tmp_path)
+    source = found("cat/2.png", collection)
+    assert source.payloads == ()
+    assert source.file == Path("cat/2.png")
+
+
+@pytest.mark.parametrize(
+    "name", ["gone.png", "dog/1.png", "\udc80.png", point_id("data", "gone.png"), "\t\n", "cat/2.png/3"]
+)
+def test_what_is_nowhere_has_a_problem(collection: Collection, name: str) -> None:
+    """It is for the one who reads it to say; the others are answered."""
+    problem = found(name, collection).problem
+    assert problem is not None
+    assert problem.reason is SkipReason.VANISHED
+    assert collection.name in str(problem)
+
+
+def test_what_cannot_be_looked_at_is_a_file(collection: Collection) -> None:
+    """Reading it says what is wrong; here, that no name may be so long."""
+    assert found("1" * 5000, collection).file is not None
+
+
+def test_a_folder_is_all_of_its_pictures_in_order(collection: Collection, tmp_path: Path) -> None:
+    """Named as the folder was, and with what is left out in its place."""
+    for path in ("b/2.png", "b/1.jpg", "a.webp", "b/note.txt", ".hidden.png"):
+        (tmp_path / "queries" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "queries" / path).write_bytes(b"x")
+    (tmp_path / "queries/c.png").symlink_to(tmp_path / "nowhere.png")
+    folder = tmp_path / "queries"
+    sources = find_sources(str(folder), [collection])
+    assert [source.name for source in sources] == [
+        str(folder / path) for path in ("a.webp", "b/1.jpg", "b/2.png", "c.png")
+    ]
+    assert [source.problem and source.problem.reason for source in sources] == [
+        None,
+        None,
+        None,
+        SkipReason.VANISHED,
+    ]
+
+
+def test_an_empty_folder_and_an_empty_name_are_wrong_usage(collection: Collection, tmp_path: Path) -> None:
+    """Nothing would be asked."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="empty holds no picture"):
+        find_sources(str(tmp_path / "empty"), [collection])
+    with pytest.raises(UsageError, match="name is empty"):
+        find_sources("", [collection])
+
+
+def test_a_picture_is_found_in_whichever_collection_has_it(both_stores: Store, fill: Fill) -> None:
+    """What each knows of it comes along."""
+    one = fill(both_stores, {"cat/1.png": [1, 0], "cat/2.png": [0, 1]})
+    two = fill(both_stores, {"cat/2.png": [1, 0, 0], "cat/3.png": [0, 1, 0]}, copies={"cat/2.png": "older"})
+    with ExitStack() as stack:
+        opened = [stack.enter_context(both_stores.open(name)) for name in (one, two)]
+        counts = [len(find_sources(f"cat/{number}.png", opened)[0].payloads) for number in (1, 2, 3)]
+        [both] = find_sources("cat/2.png", opened)
+    assert counts == [1, 2, 1]
+    assert len({payload.sha256 for payload in both.payloads}) == 2
+
+
+def test_a_file_in_an_ingested_folder_is_known_by_its_bytes(
+    both_stores: Store, fill: Fill, tmp_path: Path
+) -> None:
+    """Also by a way round; changed or elsewhere it is unknown."""
+    with both_stores.open(fill(both_stores, {"cat/1.png": [1, 0]})) as collection:
+        [payload] = collection.scan()
+        file = tmp_path / "data/cat/1.png"
+        file.parent.mkdir(parents=True)
+        (tmp_path / "link").symlink_to(tmp_path / "data")
+        file.write_bytes(b"x")
+        other = hashlib.sha256(b"x").hexdigest()
+        assert known_payload(file, payload.sha256, [collection]) == payload
+        assert known_payload(tmp_path / "link/cat/1.png", payload.sha256, [collection]) == payload
+        assert known_payload(file, other, [collection]) is None
+        assert known_payload(tmp_path / "cat/1.png", payload.sha256, [collection]) is None

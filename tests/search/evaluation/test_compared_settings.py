@@ -1,0 +1,136 @@
+"""Which settings are compared, and that they are compared over the same queries among the same pictures."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lookalike_core.cli.console import Bar, Quiet
+from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_search.evaluation.comparisons import Comparison
+from lookalike_search.evaluation.runs import EvaluationOptions, Plan, Setting, evaluated
+
+Vectors = Mapping[str, np.ndarray]
+Fill = Callable[..., str]
+
+
+class Told(Quiet):
+    """Remembers what was said, and the titles of bars."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.titles: list[str] = []
+
+    def say(self, message: str) -> None:
+        """Kept."""
+        self.lines.append(message)
+
+    def bar(self, title: str, *, unit: str, total: int | None) -> AbstractContextManager[Bar]:
+        """Its title is kept."""
+        self.titles.append(title)
+        return super().bar(title, unit=unit, total=total)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EmbeddedStore:
+    """An empty one."""
+    return EmbeddedStore(tmp_path / "qdrant")
+
+
+def clouds(count: int, seed: int, noise: float = 0.6) -> dict[str, np.ndarray]:
+    """Pictures of three classes that overlap."""
+    random = np.random.default_rng(seed)
+    return {
+        f"class{number % 3}/{number:03}.png": np.eye(3, 6)[number % 3] + random.normal(0, noise, 6)
+        for number in range(count)
+    }
+
+
+def settings(
+    store: EmbeddedStore,
+    *names: str,
+    pairs: bool = False,
+    options: EvaluationOptions | None = None,
+    told: Told | None = None,
+) -> list[Setting]:
+    """What is evaluated of these collections."""
+    plan = Plan(collections=names, pairs=[names] if pairs else [], rules=[FusionRule.RRF])
+    return list(evaluated(store, plan, options or EvaluationOptions(), told or Told()))
+
+
+def gains(differences: list[Comparison]) -> dict[str, tuple[float, float, float]]:
+    """What they say, by figure."""
+    return {each.figure: (each.difference.value, each.difference.low, each.p) for each in differences}
+
+
+def test_collections_are_compared_among_the_pictures_that_both_hold(store: EmbeddedStore, fill: Fill) -> None:
+    """More pictures, or others at the same path, in one of them change its figures, not the difference."""
+    one = clouds(45, seed=1)
+    shared, others = clouds(39, seed=2), clouds(60, seed=3)
+    first, lean = fill(store, one), fill(store, shared)
+    full = fill(store, others | shared, copies={key: f"x{key}" for key in others.keys() - shared.keys()})
+    _, alone = settings(store, first, lean)
+    _, among_more = settings(store, first, full)
+    assert among_more.evaluation.figures != alone.evaluation.figures
+    assert gains(list(among_more.differences)) == gains(list(alone.differences))
+    for found in (*alone.differences, *among_more.differences):
+        assert (found.pictures, found.is_partial) == (39, True)
+
+
+def test_what_has_other_bytes_is_another_picture(store: EmbeddedStore, fill: Fill) -> None:
+    """Though it has the same path."""
+    one, other = (
+        fill(store, clouds(30, seed=1)),
+        fill(store, clouds(30, seed=2), copies={"class0/000.png": "changed"}),
+    )
+    _, found = settings(store, one, other)
+    assert {each.pictures for each in found.differences} == {29}
+
+
+def test_the_same_pictures_are_evaluated_once(store: EmbeddedStore, fill: Fill) -> None:
+    """Their values are there already, and the difference is that of the figures."""
+    names, told = [fill(store, clouds(30, seed=seed)) for seed in (1, 2)], Told()
+    one, other = settings(store, *names, told=told)
+    assert told.titles == names
+    found = gains(list(other.differences))["precision_at_1"][0]
+    figures = (each.evaluation.figures["precision_at_1"].value for each in (other, one))
+    assert found == pytest.approx(next(figures) - next(figures))
+    assert not any(each.is_partial for each in other.differences)
+
+
+def test_one_shared_picture_is_no_comparison(store: EmbeddedStore, fill: Fill) -> None:
+    """It is said, and nothing is certain."""
+    one, told = clouds(12, seed=1), Told()
+    other = {f"{key}x": vector for key, vector in clouds(12, seed=2).items()}
+    other["class0/000.png"] = np.ones(6)
+    first, second = fill(store, one), fill(store, other)
+    _, found = settings(store, first, second, told=told)
+    assert found.differences == []
+    (line,) = told.lines
+    assert line.startswith(f"{first} and {second}: not compared: the collections share 1 pictures")
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_what_one_takes_for_near_identical_is_left_out_of_both(
+    store: EmbeddedStore, fill: Fill, pairs: bool
+) -> None:
+    """Else the other, alone, would find the very picture that was taken from the first and from the fused."""
+    angles = {"a/1": 0, "a/2": 1, "b/1": 60, "b/2": 80}
+    apart = angles | {"a/2": 25}
+    vectors = [
+        {
+            f"{key}.png": np.array([np.cos(a), np.sin(a)])
+            for key, a in zip(of, np.deg2rad(list(of.values())), strict=True)
+        }
+        for of in (angles, apart)
+    ]
+    names = [fill(store, each) for each in vectors]
+    *_, found = settings(store, *names, pairs=pairs, options=EvaluationOptions(without_near=True))
+    by_one = {
+        each.one: each.difference.value for each in found.differences if each.figure == "precision_at_1"
+    }
+    assert by_one == dict.fromkeys(names if pairs else names[:1], 0)
+    _, other, *_ = settings(store, *names, options=EvaluationOptions(without_near=True))
+    assert other.evaluation.figures["precision_at_1"].value == 1, "alone it finds a/2 by a/1"

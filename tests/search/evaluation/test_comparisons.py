@@ -1,0 +1,106 @@
+"""When a difference is called certain: against SciPy, plain loops and worked examples."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from lookalike_search.evaluation.comparisons import COMPARED, Comparison, Contest, compared, holm, sign_flip_p
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+FloatVector = NDArray[np.float64]
+
+
+def contest(one: FloatVector, other: FloatVector, **others: FloatVector) -> Contest:
+    """Of two settings whose figures are the same, but for the `others` of the second."""
+    return Contest(
+        one="one",
+        other="other",
+        one_values=dict.fromkeys(COMPARED, one),
+        other_values=dict.fromkeys(COMPARED, other) | others,
+        is_partial=False,
+    )
+
+
+def comparison(one: FloatVector, other: FloatVector) -> Comparison:
+    """Of one figure in which they differ; the two others are the same."""
+    first, *_ = compared([contest(one, one, **{COMPARED[0]: other})])
+    return first
+
+
+def discordant(better: int, worse: int, count: int = 1_000) -> tuple[FloatVector, FloatVector]:
+    """Right or wrong, for so many queries the other way round."""
+    one, other = np.ones(count), np.ones(count)
+    one[:better] = 0
+    other[better : better + worse] = 0
+    return one, other
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_handful_of_queries_is_no_evidence(count: int) -> None:
+    """However clear they seem: no interval, and a p that a coin could have."""
+    found = comparison(np.zeros(count), np.ones(count))
+    assert found.difference.value == 1
+    assert np.isnan([found.difference.low, found.difference.high]).all()
+    assert found.p == min(1, 3 * 2 / 2**count)
+    assert not found.is_certain
+
+
+def test_four_queries_of_a_thousand_are_no_evidence() -> None:
+    """Their interval leaves zero out; by the exact sign test p is 0.125."""
+    one, other = discordant(better=4, worse=0)
+    found = comparison(one, other)
+    assert found.difference.low > 0
+    assert sign_flip_p(one, other) == 0.125
+    assert not found.is_certain
+
+
+def test_what_is_better_for_many_is_certain() -> None:
+    """In either direction, after the correction."""
+    for found in (comparison(*discordant(30, 2)), comparison(*discordant(2, 30))):
+        assert found.is_certain
+        assert found.p < 0.001
+
+
+def test_the_exact_p_is_that_of_all_signs() -> None:
+    """Every way of giving them signs, one by one; queries without a figure have no say."""
+    random = np.random.default_rng(0)
+    one, other = random.random((2, 9))
+    gains = other - one
+    sums = [abs(np.dot(signs, gains)) for signs in product((-1, 1), repeat=9)]
+    expected = np.mean([each >= abs(gains.sum()) - 1e-12 for each in sums])
+    missing = np.array([np.nan])
+    assert sign_flip_p(np.append(one, missing), np.append(other, missing)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("better", "worse"), [(14, 6), (25, 15), (60, 35), (18, 18)])
+def test_the_random_p_is_near_the_exact_one(better: int, worse: int) -> None:
+    """Of queries that are right or wrong it is the sign test's, SciPy's; the same seed gives it again."""
+    one, other = discordant(better, worse)
+    expected = binomtest(better, better + worse).pvalue
+    assert sign_flip_p(one, other) == pytest.approx(expected, abs=0.02)
+    assert sign_flip_p(one, other, seed=3) == sign_flip_p(one, other, seed=3)
+
+
+def test_nothing_to_compare_is_no_evidence() -> None:
+    """No query differs, or none has a figure."""
+    same = np.ones(50)
+    assert sign_flip_p(same, same) == 1
+    assert sign_flip_p(same, np.full(50, np.nan)) == 1
+    assert sign_flip_p(np.empty(0), np.empty(0)) == 1
+
+
+def test_holms_correction_is_that_of_the_textbook() -> None:
+    """The smallest counts for all, the next for one less, and none is below the one before."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.6]) == [1, 1]
+    assert holm([]) == []
+
+
+def test_the_more_is_compared_the_more_it_takes() -> None:
+    """The same difference, certain alone, is not when it is one of many that were told together."""
+    one, other = discordant(better=10, worse=1)
+    clear, same = contest(one, one, **{COMPARED[0]: other}), contest(one, one)
+    assert sign_flip_p(one, other) < 0.05 / 3
+    assert compared([clear])[0].is_certain
+    assert not compared([clear, *[same] * 9])[0].is_certain

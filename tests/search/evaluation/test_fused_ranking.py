@@ -1,0 +1,300 @@
+"""Fused rankings measured, against plain loops over every pair and scikit-learn."""
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from lookalike_core.errors import UsageError
+from lookalike_core.neighbours.rank_fusion import CANDIDATES, FusionRule
+from lookalike_core.neighbours.vote import VoteRule, vote
+from lookalike_search.evaluation.calibration import crosswise, held_out
+from lookalike_search.evaluation.fused_ranking import leave_one_out_fused, passes, shared_pictures
+from lookalike_search.evaluation.labelled_vectors import LabelledPictures
+from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out, precision_at
+from made_collections import payload_of
+from sklearn.isotonic import IsotonicRegression
+from sklearn.metrics import average_precision_score
+
+TOLERANCE = 1e-9
+COUNT, CLASSES = 240, 5
+"""More pictures than two networks' hundred nearest, so that some are no candidates."""
+
+
+def two_networks(*, cosine: bool, seed: int = 0) -> list[LabelledVectors]:
+    """The same pictures as two networks see them: clouds of other widths in other spaces."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, CLASSES, COUNT)
+    copies = np.arange(COUNT)
+    copies[1::70] = copies[::70]
+    networks = []
+    for dimension, noise in ((24, 1.0), (8, 0.6)):
+        centres = np.abs(random.normal(size=(CLASSES, dimension)))
+        vectors = centres[labels] + noise * np.abs(random.normal(size=(COUNT, dimension)))
+        networks.append(
+            LabelledVectors(
+                vectors=vectors,
+                classes=labels,
+                copies=copies,
+                names=[f"class {number}" for number in range(CLASSES)],
+                higher_is_nearer=cosine,
+            )
+        )
+    return networks
+
+
+def nearness(network: LabelledVectors, query: int) -> dict[int, float]:
+    """How near all others are, without copies, one by one."""
+    one, near = network.vectors[query], {}
+    for row, other in enumerate(network.vectors):
+        if network.copies[row] == network.copies[query]:
+            continue
+        if network.higher_is_nearer:
+            near[row] = math.fsum(map(operator.mul, one, other)) / (math.hypot(*one) * math.hypot(*other))
+        else:
+            near[row] = -math.dist(one, other)
+    return near
+
+
+def chance_of_all(
+    networks: Sequence[LabelledVectors], tables: Sequence[Sequence[dict[int, float]]]
+) -> list[list[IsotonicRegression]]:
+    """For each half of the queries and each network, what the other half's hundred nearest teach.
+
+    Plainly, out of the pairs of which the measured half has not the other end: with a wrong one at the
+    highest value and a right one at the lowest.
+    """
+    half = held_out(networks[0].copies, seed=0)
+    taught: list[list[IsotonicRegression]] = [[], []]
+    for network, table in zip(networks, tables, strict=True):
+        found = [sorted(near, key=lambda row, near=near: -near[row])[:CANDIDATES] for near in table]
+        for number, measured in enumerate((half, ~half)):
+            values, right = [], []
+            for query in np.flatnonzero(~measured):
+                for row in found[query]:
+                    if measured[row] and query in found[row]:
+                        continue
+                    values.append(table[query][row])
+                    right.append(network.classes[row] == network.classes[query])
+            values += [max(values), min(values)]
+            curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+            taught[number].append(curve.fit(values, [*right, False, True]))
+    return taught
+
+
+def by_hand(
+    networks: Sequence[LabelledVectors], rule: FusionRule
+) -> list[tuple[list[int], dict[int, float]]]:
+    """Each query's ranking, and the fused score of its candidates, as `rank_fusion` defines it."""
+    half = held_out(networks[0].copies, seed=0)
+    tables = [[nearness(network, query) for query in range(COUNT)] for network in networks]
+    taught = chance_of_all(networks, tables) if rule is FusionRule.CALIBRATED else []
+    answers = []
+    for query in range(COUNT):
+        near = [table[query] for table in tables]
+        ranks = [
+            {row: rank for rank, row in enumerate(sorted(each, key=lambda row: -each[row]), start=1)}
+            for each in near
+        ]
+        candidates = {row for each in ranks for row, rank in each.items() if rank <= CANDIDATES}
+        z: dict[int, float] = dict.fromkeys(near[0], 0.0)
+        for each, rank in zip(near, ranks, strict=True):
+            values = [each[row] for row in rank if rank[row] <= CANDIDATES]
+            mean = math.fsum(values) / len(values)
+            deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
+            for row in z:
+                z[row] += (each[row] - mean) / deviation / 2
+        match rule:
+            case FusionRule.RRF:
+                score = {
+                    row: sum(1 / (60 + each[row]) for each in ranks if each[row] <= CANDIDATES)
+                    for row in candidates
+                }
+            case FusionRule.ZSCORE:
+                score = {row: z[row] for row in candidates}
+            case FusionRule.CALIBRATED:
+                pairs = zip(taught[0 if half[query] else 1], near, strict=True)
+                chances = [curve.predict([each[row] for row in candidates]) for curve, each in pairs]
+                score = dict(zip(candidates, np.mean(chances, axis=0), strict=True))
+        # Scores of candidates that differ by nothing but rounding are ties, which z-scores undo.
+        ranking = sorted(candidates, key=lambda row: (-round(score[row], 12), -z[row]))
+        ranking += sorted(near[0].keys() - candidates, key=lambda row: -z[row])
+        answers.append((ranking, score))
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("cosine", "rule"),
+    [
+        (True, FusionRule.RRF),
+        (False, FusionRule.RRF),
+        (True, FusionRule.ZSCORE),
+        (False, FusionRule.ZSCORE),
+        (False, FusionRule.CALIBRATED),
+    ],
+)
+def test_figures_of_a_fused_ranking_agree_with_the_textbook(cosine: bool, rule: FusionRule) -> None:
+    """Precision, average precision as scikit-learn has it, scores, and votes on the same ranking."""
+    networks = two_networks(cosine=cosine)
+    results = leave_one_out_fused(networks, rule)
+    classes = networks[0].classes
+    expected = by_hand(networks, rule)
+    for cutoff in (1, 5, 10):
+        right = [
+            sum(classes[row] == classes[query] for row in ranking[:cutoff]) / cutoff
+            for query, (ranking, _) in enumerate(expected)
+        ]
+        np.testing.assert_allclose(precision_at(results, classes, cutoff), right, atol=TOLERANCE)
+    precision = [
+        average_precision_score(classes[ranking] == classes[query], -np.arange(len(ranking)))
+        for query, (ranking, _) in enumerate(expected)
+    ]
+    np.testing.assert_allclose(results.average_precision, precision, atol=TOLERANCE)
+    unit = {FusionRule.RRF: 61 / 2, FusionRule.ZSCORE: 0.07, FusionRule.CALIBRATED: 1.0}[rule]
+    for query, (ranking, score) in enumerate(expected):
+        ten = ranking[:10]
+        np.testing.assert_allclose(results.scores[query], [score[row] for row in ten], atol=3e-9)
+        for vote_rule in (VoteRule.MAJORITY, VoteRule.NEARER_TIES, VoteRule.WEIGHTED):
+            verdict = vote(
+                [str(classes[row]) for row in ten],
+                [unit * score[row] for row in ten],
+                rule=vote_rule,
+                k=10,
+                higher_is_nearer=True,
+            )
+            assert verdict is not None
+            assert results.verdicts[vote_rule][query] == int(verdict.class_name), vote_rule
+
+
+def test_a_class_is_as_near_as_its_own_nearest_in_the_whole_ranking() -> None:
+    """Where candidates are few a class with fewer of them among its k nearest is farther."""
+    networks = two_networks(cosine=True)
+    results = leave_one_out_fused(networks, FusionRule.RRF, k=10)
+    classes = networks[0].classes
+    for query, (ranking, score) in enumerate(by_hand(networks, FusionRule.RRF)):
+        own: dict[int, list[int]] = {}
+        for row in ranking:
+            own.setdefault(int(classes[row]), []).append(row)
+        asked = {int(classes[row]) for row in ranking[:10]}
+        best = max(asked, key=lambda name: sum(score.get(row, -2.0) for row in own[name][:10]))
+        assert results.verdicts[VoteRule.NEAREST_CLASS][query] == best
+
+
+@pytest.mark.parametrize("rule", FusionRule)
+def test_how_many_vote_changes_no_ranking(rule: FusionRule) -> None:
+    """Not even where more vote than there are candidates of a network."""
+    networks = two_networks(cosine=True)
+    few, many = (leave_one_out_fused(networks, rule, k=k) for k in (10, 200))
+    assert (few.neighbours == many.neighbours).all()
+    assert (few.scores == many.scores).all()
+    assert (few.average_precision == many.average_precision).all()
+
+
+def test_what_is_near_identical_for_one_network_is_left_out_of_both() -> None:
+    """So fusing is not flattered by a picture that a network alone was spared."""
+    one, other = two_networks(cosine=True)
+    vectors = one.vectors.copy()
+    vectors[10] = 2 * vectors[11]
+    networks = [replace(one, vectors=vectors), other]
+    results = leave_one_out_fused(networks, FusionRule.RRF, near_above=0.99999, without_near=True, k=300)
+    assert results.near_identical[[10, 11]].tolist() == [1, 1]
+    assert results.near_identical.sum() == 2
+    assert 11 not in results.neighbours[10]
+    kept = leave_one_out_fused(networks, FusionRule.RRF, near_above=0.99999)
+    assert kept.near_identical.sum() == 2
+    assert 11 in kept.neighbours[10]
+
+
+@pytest.mark.parametrize("rule", FusionRule)
+def test_a_network_fused_with_itself_finds_what_it_finds_alone(rule: FusionRule) -> None:
+    """The whole ranking is the same, whatever the rule."""
+    network, _ = two_networks(cosine=False)
+    alone, together = leave_one_out(network), leave_one_out_fused([network, network], rule)
+    assert (alone.neighbours == together.neighbours).all()
+    np.testing.assert_allclose(alone.average_precision, together.average_precision, atol=TOLERANCE)
+
+
+def test_chances_are_not_learned_from_the_queries_that_they_serve() -> None:
+    """Those of a half whose neighbours are all right come from the other, whose are all wrong."""
+    half = np.array([True, True, False, False])
+    one = replace(two_networks(cosine=True)[0], classes=np.array([0, 0, 1, 2]))
+    neighbours = np.array([[1], [0], [3], [2]])
+    nearness = np.array([[0.9], [0.8], [0.9], [0.8]])
+    found = crosswise(one, neighbours, nearness, half)
+    assert found is not None
+    for_half, for_others = (curve(np.array([0.85]))[0] for curve in found)
+    assert for_half < 0.5 < for_others
+
+
+def test_a_pair_is_not_learned_from_where_its_other_end_is_measured() -> None:
+    """That 0 and 2 differ is known from both; 1 and 3, which have it from one end alone, may teach it."""
+    half = np.array([True, True, False, False])
+    one = replace(two_networks(cosine=True)[0], classes=np.array([0, 1, 2, 1]))
+    nearness = np.array([[0.9], [0.9], [0.9], [0.9]])
+    assert crosswise(one, np.array([[2], [3], [0], [1]]), nearness, half) is None
+    found = crosswise(one, np.array([[2], [3], [0], [0]]), nearness, half)
+    assert found is not None
+    learned_from = [float(curve(np.array([0.9]))[0]) for curve in found]
+    # 3 -> 0, wrong, for the half; 1 -> 3, right, for the others; each with a right and a wrong one made up.
+    assert learned_from == pytest.approx([1 / 3, 2 / 3])
+
+
+@pytest.mark.parametrize("rule", FusionRule)
+def test_progress_is_told_of_every_pass(rule: FusionRule) -> None:
+    """A bar gets to its end, not further."""
+    told: list[int] = []
+    networks = two_networks(cosine=True)
+    leave_one_out_fused(networks, rule, on_done=told.append)
+    assert sum(told) == passes(2, rule) * COUNT
+
+
+def test_one_picture_alone_teaches_no_chance() -> None:
+    """All are copies of each other, and nothing is anybody's neighbour."""
+    networks = [replace(each, copies=np.zeros(COUNT, dtype=np.int64)) for each in two_networks(cosine=True)]
+    with pytest.raises(UsageError, match="too few different pictures"):
+        leave_one_out_fused(networks, FusionRule.CALIBRATED)
+    results = leave_one_out_fused(networks, FusionRule.RRF)
+    assert (results.neighbours == -1).all()
+
+
+def pictures(*held: tuple[str, str, str], seed: int = 0) -> LabelledPictures:
+    """Path, class and bytes of each."""
+    names = sorted({name for _, name, _ in held})
+    hashes = sorted({content for *_, content in held})
+    vectors = np.random.default_rng(seed).random((len(held), 3))
+    return LabelledPictures(
+        vectors=LabelledVectors(
+            vectors=vectors,
+            classes=np.array([names.index(name) for _, name, _ in held]),
+            copies=np.array([hashes.index(content) for *_, content in held]),
+            names=names,
+            higher_is_nearer=True,
+        ),
+        payloads=[payload_of(path, class_name=name, sha256=content) for path, name, content in held],
+        unlabelled=0,
+    )
+
+
+def test_only_what_all_collections_hold_is_fused() -> None:
+    """Not what one lacks, nor what has other bytes or another class there; the rest keeps its vectors."""
+    one = pictures(
+        ("a.jpg", "ant", "1"), ("b.jpg", "bee", "2"), ("c.jpg", "cat", "3"), ("d.jpg", "dog", "4"), seed=1
+    )
+    other = pictures(
+        ("b.jpg", "bee", "2"),
+        ("c.jpg", "cat", "other bytes"),
+        ("d.jpg", "dog", "4"),
+        ("e.jpg", "ant", "5"),
+        seed=2,
+    )
+    shared = shared_pictures([one, other])
+    assert shared.only_in_some == 4, "a, e, and c twice"
+    for part, whole, rows in zip(shared.networks, (one, other), ([1, 3], [0, 2]), strict=True):
+        assert [payload.path for payload in part.payloads] == ["b.jpg", "d.jpg"]
+        assert [part.vectors.names[number] for number in part.vectors.classes] == ["bee", "dog"]
+        assert (part.vectors.vectors == whole.vectors.vectors[rows]).all()
+    assert shared_pictures([one, one]).networks[0] is one
+    with pytest.raises(UsageError, match="share 1 pictures"):
+        shared_pictures([one, pictures(("a.jpg", "ant", "1"), ("z.jpg", "bee", "2"))])

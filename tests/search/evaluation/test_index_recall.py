@@ -1,0 +1,86 @@
+"""What an index found beside what there is, by hand."""
+
+import numpy as np
+import pytest
+from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_figures
+from lookalike_search.evaluation.leave_one_out import LabelledVectors
+
+
+def ring(*degrees: float, cosine: bool = True, length: float = 1.0) -> LabelledVectors:
+    """Pictures at angles; those at over 90 degrees are of another class."""
+    angles = np.deg2rad(degrees)
+    return LabelledVectors(
+        vectors=(length * np.stack([np.cos(angles), np.sin(angles)], axis=1)).astype(np.float32),
+        classes=(np.array(degrees) > 90).astype(np.int64),
+        copies=np.arange(len(degrees)),
+        names=["low", "high"],
+        higher_is_nearer=cosine,
+    )
+
+
+def indexed(*rows: list[int]) -> IndexedNeighbours:
+    """The ten of each query, filled up."""
+    padded = [[*row, *[-1] * (10 - len(row))] for row in rows]
+    return IndexedNeighbours(neighbours=np.array(padded), covered=4, points=4)
+
+
+def exact(*rows: list[int]) -> np.ndarray:
+    """The same of an exact search."""
+    return indexed(*rows).neighbours
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_the_share_is_of_the_exact_neighbours(cosine: bool) -> None:
+    """Two of two, one of two and none of two: 1/2 on average, and one query in three has all."""
+    pictures = ring(0, 10, 20, 100, 140, 170, cosine=cosine)
+    found = index_figures(
+        pictures,
+        exact([1, 2], [0, 2], [1, 0], [], [], []),
+        indexed([1, 2], [0, 5], [5, 4], [], [], []),
+    )
+    assert found.overlap.value == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert found.complete.value == pytest.approx(1 / 3)
+    assert np.isnan(found.overlap.low), "three queries are too few for an interval"
+    assert (found.covered, found.points) == (4, 4)
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_another_one_that_is_as_near_as_the_last_is_no_miss(cosine: bool) -> None:
+    """At 10 degrees to both sides; a degree farther is a miss, which is 0.003 in the score."""
+    pictures = ring(30, 20, 40, 41, cosine=cosine)
+    tie, miss = (
+        index_figures(pictures, exact([1], [], [], []), indexed([row], [], [], [])) for row in (2, 3)
+    )
+    assert tie.overlap.value == tie.complete.value == 1
+    assert miss.overlap.value == miss.complete.value == 0
+
+
+def test_long_distances_are_ties_within_what_float32_can_tell() -> None:
+    """Of 10,000, a hundred-thousandth; of 1, the same hundred-thousandth."""
+    far = LabelledVectors(
+        vectors=np.array([[0, 0], [10_000, 0], [10_000.05, 0], [10_001, 0]], dtype=np.float64),
+        classes=np.zeros(4, dtype=np.int64),
+        copies=np.arange(4),
+        names=["one"],
+        higher_is_nearer=False,
+    )
+    tie, miss = (index_figures(far, exact([1], [], [], []), indexed([row], [], [], [])) for row in (2, 3))
+    assert (tie.overlap.value, miss.overlap.value) == (1, 0)
+
+
+def test_precision_is_that_of_what_the_index_found() -> None:
+    """Of the class: one at once, two of five, two of ten; missing ones are wrong."""
+    pictures = ring(0, 10, 20, 100, 140)
+    found = index_figures(
+        pictures, exact([1, 2, 3, 4], [], [], [], []), indexed([1, 3, 2], [0], [0], [4], [3])
+    )
+    assert found.figures["precision_at_1"].value == pytest.approx(1)
+    assert found.figures["precision_at_5"].value == pytest.approx((2 / 5 + 4 * 1 / 5) / 5)
+    assert found.figures["precision_at_10"].value == pytest.approx((2 / 10 + 4 * 1 / 10) / 5)
+
+
+def test_nobody_with_neighbours_is_no_figure() -> None:
+    """All are copies of each other: nothing to find is not nothing found."""
+    found = index_figures(ring(0, 0), exact([], []), indexed([], []))
+    assert np.isnan(found.overlap.value)
+    assert np.isnan(found.complete.value)

@@ -1,0 +1,238 @@
+"""Figures about neighbours, against an independent computation and on an example worked by hand."""
+
+import numpy as np
+import pytest
+from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.neighbours.vote import VoteRule, vote
+from lookalike_search.evaluation.fused_ranking import leave_one_out_fused
+from lookalike_search.evaluation.leave_one_out import (
+    SHOWN,
+    LabelledVectors,
+    QueryResults,
+    confusion,
+    difference,
+    estimate,
+    leave_one_out,
+    precision_at,
+)
+from numpy.typing import NDArray
+
+TOLERANCE = 1e-9
+
+
+def pictures(
+    count: int = 300, *, cosine: bool = True, classes: int = 4, seed: int = 0, dtype: type = np.float64
+) -> LabelledVectors:
+    """Clouds around a centre for each class; some pictures are said to be copies, and have no ties."""
+    random = np.random.default_rng(seed)
+    centres = np.abs(random.normal(size=(classes, 16)))
+    labels = random.integers(0, classes, count)
+    vectors = centres[labels] + np.abs(random.normal(size=(count, 16)))
+    copies = np.arange(count)
+    copies[1::50] = copies[::50][: len(copies[1::50])]
+    return LabelledVectors(
+        vectors=vectors.astype(dtype),
+        classes=labels,
+        copies=copies,
+        names=[f"class {number}" for number in range(classes)],
+        higher_is_nearer=cosine,
+    )
+
+
+def nearness(one: LabelledVectors) -> NDArray[np.float64]:
+    """Everything against everything in float64, the slow and plain way."""
+    vectors = one.vectors.astype(np.float64)
+    if one.higher_is_nearer:
+        return (vectors @ vectors.T) / np.outer(*[np.linalg.norm(vectors, axis=1)] * 2)
+    return -np.linalg.norm(vectors[:, np.newaxis] - vectors, axis=2)
+
+
+def by_hand(one: LabelledVectors) -> list[tuple[list[int], float]]:
+    """Each query's ranking and average precision, by the textbook."""
+    answers = []
+    table = nearness(one)
+    for query in range(len(one.vectors)):
+        others = [i for i in range(len(one.vectors)) if one.copies[i] != one.copies[query]]
+        ranking = sorted(others, key=lambda i: -table[query, i])
+        precisions, hits = [], 0
+        for rank, other in enumerate(ranking, start=1):
+            if one.classes[other] == one.classes[query]:
+                hits += 1
+                precisions.append(hits / rank)
+        answers.append((ranking, float(np.mean(precisions)) if precisions else float("nan")))
+    return answers
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_figures_agree_with_the_textbook(cosine: bool) -> None:
+    """Precision at 1, 5 and 10 and average precision, query by query, copies left out."""
+    one = pictures(cosine=cosine)
+    results = leave_one_out(one)
+    expected = by_hand(one)
+    for cutoff in (1, 5, 10):
+        hits = [
+            sum(one.classes[other] == one.classes[query] for other in ranking[:cutoff]) / cutoff
+            for query, (ranking, _) in enumerate(expected)
+        ]
+        np.testing.assert_allclose(precision_at(results, one.classes, cutoff), hits, atol=TOLERANCE)
+    np.testing.assert_allclose(results.average_precision, [ap for _, ap in expected], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_float32_costs_next_to_nothing(cosine: bool) -> None:
+    """Only pictures that are as good as equally near change places."""
+    half, whole = (leave_one_out(pictures(cosine=cosine, dtype=dtype)) for dtype in (np.float32, np.float64))
+    np.testing.assert_allclose(half.average_precision, whole.average_precision, atol=1e-3)
+    assert np.mean(half.neighbours == whole.neighbours) > 0.999
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_neighbours_come_with_the_stores_own_score(cosine: bool) -> None:
+    """Best first; a distance is a distance, not its negative."""
+    one = pictures(40, cosine=cosine)
+    results = leave_one_out(one)
+    table = nearness(one) if cosine else -nearness(one)
+    for query, found in enumerate(results.neighbours):
+        np.testing.assert_allclose(results.scores[query], table[query, found], atol=1e-5)
+        assert query not in found
+        steps = np.diff(results.scores[query])
+        assert (steps <= 0).all() if cosine else (steps >= 0).all()
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+@pytest.mark.parametrize("k", [1, 3, 10, 25])
+def test_votes_are_those_of_the_rules(cosine: bool, k: int) -> None:
+    """Over the whole ranking, so that each class has its own k nearest; fewer may be handed to the others."""
+    one = pictures(120, cosine=cosine)
+    results = leave_one_out(one, k=k)
+    table = nearness(one) if cosine else -nearness(one)
+    for query, (ranking, _) in enumerate(by_hand(one)):
+        classes = [str(one.classes[other]) for other in ranking]
+        for rule in VoteRule:
+            verdict = vote(classes, table[query, ranking], rule=rule, k=k, higher_is_nearer=cosine)
+            assert verdict is not None
+            assert results.verdicts[rule][query] == int(verdict.class_name), rule
+
+
+@pytest.mark.parametrize("rule", [VoteRule.MAJORITY, VoteRule.NEARER_TIES, VoteRule.WEIGHTED])
+def test_ties_go_to_the_name_that_a_query_would_choose(rule: VoteRule) -> None:
+    """Class 2 of twelve comes before class 10, by its name as by its number."""
+    one = LabelledVectors(
+        vectors=np.array([[1.0, 0.0], [0.8, -0.6], [0.8, 0.6]]),
+        classes=np.array([0, 10, 2]),
+        copies=np.arange(3),
+        names=[f"c{number:02}" for number in range(12)],
+        higher_is_nearer=True,
+    )
+    alone, fused = leave_one_out(one, k=2), leave_one_out_fused([one, one], FusionRule.ZSCORE, k=2)
+    assert alone.verdicts[rule][0] == fused.verdicts[rule][0] == 2
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_near_identical_pictures_are_counted_and_can_be_left_out(cosine: bool) -> None:
+    """By their angle, whatever the distance; copies are out either way."""
+    angles = np.deg2rad([0, 5, 40, 41, 90])
+    one = LabelledVectors(
+        vectors=np.stack([np.cos(angles), np.sin(angles)], axis=1),
+        classes=np.array([0, 0, 1, 1, 0]),
+        copies=np.array([0, 1, 2, 3, 0]),
+        names=["a", "b"],
+        higher_is_nearer=cosine,
+    )
+    counted = leave_one_out(one, near_above=0.99)
+    assert counted.near_identical.tolist() == [1, 1, 1, 1, 0]
+    assert counted.neighbours[:, 0].tolist() == [1, 0, 3, 2, 3]
+    without = leave_one_out(one, near_above=0.99, without_near=True)
+    assert without.near_identical.tolist() == [1, 1, 1, 1, 0]
+    assert without.neighbours[:, 0].tolist() == [2, 2, 1, 1, 3]
+
+
+def test_few_pictures_have_few_neighbours() -> None:
+    """Missing ones are -1 and NaN and count as wrong; a picture alone in its class has no precision."""
+    one = LabelledVectors(
+        vectors=np.array([[1, 0], [1, 0.1], [0, 1]], dtype=np.float32),
+        classes=np.array([0, 0, 1]),
+        copies=np.arange(3),
+        names=["a", "b"],
+        higher_is_nearer=True,
+    )
+    results = leave_one_out(one)
+    assert results.neighbours[0].tolist() == [1, 2] + [-1] * (SHOWN - 2)
+    assert np.isnan(results.scores[0, 2:]).all()
+    assert precision_at(results, one.classes, 1).tolist() == [1, 1, 0]
+    assert precision_at(results, one.classes, 10).tolist() == [0.1, 0.1, 0]
+    assert results.average_precision[:2].tolist() == [1, 1]
+    assert np.isnan(results.average_precision[2])
+    assert confusion(results, one.classes, count=2).tolist() == [[2, 2], [2, 0]]
+
+
+def test_the_order_of_ties_does_not_matter() -> None:
+    """All are equally near: precision is the share of the class, in whatever order they come."""
+    one = LabelledVectors(
+        vectors=np.ones((6, 2), dtype=np.float32),
+        classes=np.array([0, 0, 0, 1, 1, 1]),
+        copies=np.arange(6),
+        names=["a", "b"],
+        higher_is_nearer=True,
+    )
+    np.testing.assert_allclose(leave_one_out(one).average_precision, 2 / 5, atol=TOLERANCE)
+
+
+def results_of(neighbours: list[list[int]]) -> QueryResults:
+    """Found neighbours, whatever their scores."""
+    rows = np.array(neighbours)
+    return QueryResults(
+        neighbours=rows,
+        scores=np.zeros(rows.shape),
+        average_precision=np.zeros(len(rows)),
+        near_identical=np.zeros(len(rows), dtype=np.int64),
+        strangers=np.zeros(len(rows)),
+        verdicts={},
+        shares={},
+    )
+
+
+def test_confusion_counts_neighbours_by_class() -> None:
+    """Row: the query's class; column: the neighbour's."""
+    classes = np.array([0, 0, 1, 1])
+    table = confusion(results_of([[1, 2], [0, 3], [3, 0], [-1, -1]]), classes, count=2)
+    assert table.tolist() == [[2, 2], [1, 1]]
+
+
+def test_an_estimate_covers_the_truth_about_as_often_as_it_says() -> None:
+    """95 % of intervals hold the mean that the values were drawn with; fewer than that would be a lie."""
+    random = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        found = estimate((random.random(150) < 0.7).astype(np.float64))
+        covered += found.low <= 0.7 <= found.high
+    assert 0.89 <= covered / 200 <= 0.995
+
+
+def test_a_pair_shows_what_two_intervals_hide() -> None:
+    """The same queries, a little better: the intervals overlap, that of the difference leaves zero out."""
+    random = np.random.default_rng(2)
+    one = random.random(400)
+    other = one + 0.01 + 0.02 * random.random(400)
+    assert estimate(other).low < estimate(one).high
+    assert difference(one, other).low > 0
+    assert difference(one, one).value == 0
+
+
+def test_nothing_to_estimate_is_no_figure() -> None:
+    """Not a zero, which would be one."""
+    assert np.isnan(estimate(np.array([np.nan])).value)
+
+
+def test_few_queries_have_a_mean_and_no_interval() -> None:
+    """Four that agree say little of the next; five are the fewest to be resampled."""
+    few, enough = estimate(np.ones(4)), estimate(np.array([0, 1, 1, 1, 1.0]))
+    assert few.value == 1
+    assert np.isnan([few.low, few.high]).all()
+    assert enough.low < enough.value < enough.high
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    """A figure can be repeated."""
+    values = np.random.default_rng(3).random(50)
+    assert estimate(values, seed=5) == estimate(values, seed=5) != estimate(values, seed=6)

@@ -1,0 +1,202 @@
+"""Settings evaluated one after the other, in both stores, and what they are compared with."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from lookalike_core.cli.console import Bar, Quiet
+from lookalike_core.errors import UsageError
+from lookalike_core.models.manifest import Distance
+from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.neighbours.vote import VoteRule
+from lookalike_core.settings import Settings
+from lookalike_core.stores.points import PointFilter
+from lookalike_core.stores.protocol import Store
+from lookalike_search.asking.answers import QueryOptions
+from lookalike_search.asking.query import Searcher
+from lookalike_search.evaluation.runs import EvaluationOptions, Plan, Setting, evaluated
+
+Fill = Callable[..., str]
+CLASSES = ("ant", "bee", "cat")
+
+
+def pictures(count: int, *, dimension: int, seed: int, first: int = 0) -> dict[str, Any]:
+    """Clouds of the three classes."""
+    random = np.random.default_rng(seed)
+    centres = np.abs(random.normal(size=(3, dimension)))
+    vectors = {}
+    for number in range(first, first + count):
+        noise = np.abs(random.normal(size=dimension))
+        vectors[f"{CLASSES[number % 3]}/{number}.png"] = centres[number % 3] + noise
+    return vectors
+
+
+def run(store: Store, plan: Plan, **options: Any) -> list[Setting]:
+    """All settings of a plan."""
+    return list(evaluated(store, plan, EvaluationOptions(**options), Quiet()))
+
+
+def compared(setting: Setting) -> list[str]:
+    """What a setting is compared with."""
+    return list(dict.fromkeys(each.one for each in setting.differences))
+
+
+def pair(store: Store, fill: Fill, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """The names of a cosine collection of each network."""
+    return [fill(store, one, backbone="resnet101v2"), fill(store, other, backbone="vgg16")]
+
+
+def test_a_fusion_is_compared_with_its_networks_and_with_other_fusions_of_them(
+    both_stores: Store, fill: Fill
+) -> None:
+    """And a collection with all before it."""
+    names = pair(both_stores, fill, pictures(30, dimension=6, seed=1), pictures(30, dimension=3, seed=2))
+    names.append(fill(both_stores, pictures(30, dimension=3, seed=3), distance=Distance.EUCLID))
+    plan = Plan(collections=names, pairs=[names[:2]], rules=list(FusionRule))
+    settings = run(both_stores, plan)
+    fusions = [f"{names[0]} + {names[1]} ({rule})" for rule in ("rrf", "zscore", "calibrated")]
+    assert [setting.evaluation.collection for setting in settings] == [*names, *fusions]
+    assert [compared(setting) for setting in settings] == [
+        [],
+        names[:1],
+        names[:2],
+        names[:2],
+        [*names[:2], fusions[0]],
+        [*names[:2], *fusions[:2]],
+    ]
+    assert [setting.evaluation.fusion is not None for setting in settings] == [False] * 3 + [True] * 3
+
+
+def test_a_network_is_compared_over_and_among_the_pictures_that_the_other_has_too(
+    both_stores: Store, fill: Fill
+) -> None:
+    """What only one holds is counted, and is nobody's neighbour in the comparison."""
+    one = pictures(36, dimension=6, seed=1)
+    shared = dict(list(one.items())[6:])
+    other = {key: pictures(36, dimension=3, seed=2)[key] for key in shared} | {"cat/other.png": [1, 2, 3]}
+    names = pair(both_stores, fill, one, other)
+    first, second, fused = run(both_stores, Plan(collections=names, pairs=[names], rules=[FusionRule.RRF]))
+    assert [len(each.evaluation.pictures.payloads) for each in (first, second, fused)] == [36, 31, 30]
+    assert fused.evaluation.fusion is not None
+    assert fused.evaluation.fusion.only_in_some == 7
+    alone = fill(both_stores, shared)
+    [expected] = run(both_stores, Plan(collections=[alone]))
+    differences = [each for each in fused.differences if each.one == names[0]]
+    assert len(differences) == 3
+    for each in differences:
+        gain = fused.evaluation.values[each.figure] - expected.evaluation.values[each.figure]
+        assert each.difference.value == pytest.approx(np.nanmean(gain), abs=1e-9)
+        assert (each.pictures, each.is_partial) == (30, True)
+
+
+def test_what_is_measured_is_what_is_served(both_stores: Store, fill: Fill, home: Settings) -> None:
+    """Every picture's ten and verdicts are those that a query for it gets, by every vote."""
+    names = pair(both_stores, fill, pictures(60, dimension=6, seed=1), pictures(60, dimension=4, seed=2))
+    for rule in (FusionRule.RRF, FusionRule.ZSCORE):
+        *_, setting = run(both_stores, Plan(collections=names, pairs=[names], rules=[rule]))
+        found = setting.evaluation
+        with Searcher.opened(*names, store=both_stores, settings=home, reporter=Quiet()) as searcher:
+            for vote in VoteRule:
+                options = QueryOptions(fusion=rule, vote=vote, exact=True)
+                for row, payload in list(enumerate(found.pictures.payloads))[::7]:
+                    answer = searcher.answer(*searcher.find(payload.path), options)
+                    ten = [found.pictures.payloads[other].path for other in found.results.neighbours[row]]
+                    assert [hit.payload.path for hit in answer.hits] == ten
+                    scores = [hit.score for hit in answer.hits]
+                    np.testing.assert_allclose(scores, found.results.scores[row], atol=1e-4)
+                    assert answer.verdict is not None
+                    verdict = found.results.verdicts[vote][row]
+                    assert answer.verdict.class_name == found.pictures.vectors.names[verdict]
+
+
+def test_too_few_shared_pictures_are_an_error_or_left_out(both_stores: Store, fill: Fill) -> None:
+    """As the plan has it; what was evaluated before is there."""
+    names = pair(
+        both_stores, fill, pictures(9, dimension=3, seed=1), pictures(9, dimension=3, seed=1, first=9)
+    )
+    plan = Plan(collections=names, pairs=[names], rules=[FusionRule.RRF])
+    with pytest.raises(UsageError, match="share 0 pictures"):
+        run(both_stores, plan)
+    lenient = Plan(collections=names, pairs=[names], rules=[FusionRule.RRF], pairs_may_fail=True)
+    assert [setting.evaluation.collection for setting in run(both_stores, lenient)] == names
+
+
+def overlap(store: Store, name: str, **options: Any) -> Any:
+    """What the index of a collection is said to find."""
+    [setting] = run(store, Plan(collections=[name]), indexed=True, **options)
+    assert setting.evaluation.indexed is not None
+    return setting
+
+
+@pytest.mark.parametrize("distance", Distance)
+def test_a_small_collection_finds_all_without_an_index(
+    both_stores: Store, fill: Fill, distance: Distance
+) -> None:
+    """Copies, pictures without a class and those of other datasets take no places of the ten."""
+    all_pictures = pictures(40, dimension=5, seed=1)
+    copies = {f"ant/copy {number}.png": all_pictures["ant/0.png"] for number in range(15)}
+    near = {f"{number}.png": np.asarray(all_pictures["bee/1.png"]) + 0.01 * number for number in range(25)}
+    elsewhere = {f"other:cat/{number}.png": vector for number, vector in enumerate(near.values())}
+    name = fill(
+        both_stores,
+        {**all_pictures, **copies, **near, **elsewhere},
+        distance=distance,
+        copies=dict.fromkeys([*copies, "ant/0.png"], "the same"),
+    )
+    setting = overlap(both_stores, name, where=PointFilter(dataset="data"))
+    found = setting.evaluation.indexed
+    assert (found.covered, found.points) == (0, 105)
+    assert found.overlap.value == found.complete.value == 1
+    for cutoff in (1, 5, 10):
+        figure = f"precision_at_{cutoff}"
+        assert found.figures[figure] == setting.evaluation.figures[figure]
+
+
+def test_near_identical_pictures_take_no_places_where_they_do_not_count(
+    both_stores: Store, fill: Fill
+) -> None:
+    """They are many more than ten, and nearer than all others."""
+    near = {f"ant/near {number}.png": [5, 1 + number / 1000, 1] for number in range(30)}
+    name = fill(both_stores, {**near, **pictures(40, dimension=3, seed=1)})
+    found = overlap(both_stores, name, without_near=True, near_above=0.999).evaluation.indexed
+    assert found.overlap.value == 1
+
+
+def test_few_pictures_have_fewer_than_ten_neighbours(both_stores: Store, fill: Fill) -> None:
+    """The share is of those that there are."""
+    name = fill(both_stores, pictures(4, dimension=3, seed=1))
+    found = overlap(both_stores, name).evaluation.indexed
+    assert found.overlap.value == 1
+    assert found.figures["precision_at_10"].value <= 0.3
+
+
+class Counting(Quiet):
+    """Counts what the bars are told."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, int] = {}
+        self.done: dict[str, int] = {}
+        self._title = ""
+
+    @contextmanager
+    def bar(self, title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
+        """One at a time."""
+        assert unit == "images"
+        self._title, self.totals[title], self.done[title] = title, total or 0, 0
+        yield self
+
+    def advance(self, done: int, **_: int) -> None:
+        """Of the bar that is shown."""
+        self.done[self._title] += done
+
+
+def test_every_bar_gets_to_its_end(both_stores: Store, fill: Fill) -> None:
+    """One for each collection, one for its index, and one for each fusion."""
+    names = pair(both_stores, fill, pictures(12, dimension=3, seed=1), pictures(12, dimension=3, seed=2))
+    plan = Plan(collections=names, pairs=[names], rules=list(FusionRule))
+    reporter = Counting()
+    list(evaluated(both_stores, plan, EvaluationOptions(indexed=True), reporter))
+    assert len(reporter.done) == 2 + 2 + 3
+    assert reporter.done == reporter.totals

@@ -1,0 +1,180 @@
+"""Plots as files: whole, of a sensible size, with names as they are."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lookalike_core.stores.points import Payload
+from lookalike_search.evaluation.labelled_vectors import LabelledPictures
+from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out
+from lookalike_search.evaluation.summary import Evaluation, summed_up
+from lookalike_search.reports.plots import PLOT_SUFFIXES, is_plot, write_plot
+from PIL import Image
+
+MOST_PIXELS = 5_000
+
+
+def evaluation(
+    names: Sequence[str], *, title: str = "vgg16-cosine", noise: float = 0.5, each: int = 4
+) -> Evaluation:
+    """Clouds of a few pictures a class, the noisier the more confused."""
+    random = np.random.default_rng(0)
+    classes = np.repeat(np.arange(len(names)), each)
+    vectors = random.random((len(names), 16))[classes] + noise * random.random((len(classes), 16))
+    pictures = LabelledPictures(
+        vectors=LabelledVectors(
+            vectors=vectors,
+            classes=classes,
+            copies=np.arange(len(classes)),
+            names=names,
+            higher_is_nearer=True,
+        ),
+        payloads=[
+            Payload(
+                dataset="data",
+                path=f"{number}.jpg",
+                class_name=names[label],
+                sha256=f"{number:064x}",
+                width=1,
+                height=1,
+                bytes=1,
+                mtime_ns=1,
+                ingested_at="2026-01-01T00:00:00+00:00",
+            )
+            for number, label in enumerate(classes)
+        ],
+        unlabelled=0,
+    )
+    return summed_up(title, pictures, leave_one_out(pictures.vectors))
+
+
+def numbered(count: int) -> list[str]:
+    """Names of classes."""
+    return [f"class {number}" for number in range(count)]
+
+
+def texts(file: Path) -> list[str]:
+    """The texts of an SVG, which is read as XML."""
+    root = ET.parse(file).getroot()  # noqa: S314 - our own file
+    return ["".join(each.itertext()).strip() for each in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_every_suffix_gives_its_format(tmp_path: Path) -> None:
+    """PNG, SVG and PDF, whatever the case of the suffix, and nothing beside them."""
+    one = evaluation(numbered(3))
+    for suffix in (*PLOT_SUFFIXES, ".PNG"):
+        write_plot(tmp_path / f"plot{suffix}", [one])
+    heads = {file.name: file.read_bytes()[:8] for file in tmp_path.iterdir()}
+    assert heads.keys() == {"plot.png", "plot.svg", "plot.pdf", "plot.PNG"}
+    assert heads["plot.png"] == heads["plot.PNG"] == b"\x89PNG\r\n\x1a\n"
+    assert heads["plot.pdf"].startswith(b"%PDF-")
+    assert heads["plot.svg"].startswith(b"<?xml")
+
+
+def test_a_plot_is_known_again_and_other_images_are_not_ours(tmp_path: Path) -> None:
+    """So that one may be drawn over, and nobody's image is."""
+    for suffix in PLOT_SUFFIXES:
+        write_plot(tmp_path / f"plot{suffix}", [evaluation(numbered(3))])
+        assert is_plot(tmp_path / f"plot{suffix}")
+    Image.new("RGB", (9, 9)).save(tmp_path / "photo.png")
+    assert not is_plot(tmp_path / "photo.png")
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 15, 16, 60, 150])
+def test_a_plot_is_neither_empty_nor_huge(tmp_path: Path, count: int) -> None:
+    """From one class to more than have room for their names, and a border that nothing reaches."""
+    write_plot(tmp_path / "plot.png", [evaluation(numbered(count))])
+    with Image.open(tmp_path / "plot.png") as image:
+        pixels = np.asarray(image.convert("RGB"))
+    height, width, _ = pixels.shape
+    assert 1_000 < width < MOST_PIXELS
+    assert 500 < height < MOST_PIXELS
+    assert 0.005 < (pixels != 255).any(axis=2).mean() < 0.6
+    for border in (pixels[:20], pixels[-20:], pixels[:, :20], pixels[:, -20:]):
+        assert (border == 255).all(), "something is cut off"
+
+
+def test_class_names_and_settings_are_text(tmp_path: Path) -> None:
+    """In an SVG they can be searched and read aloud; shares stand in the cells."""
+    one = evaluation(["ant", "bee"], noise=3, each=12)
+    other = evaluation(["ant", "bee"], title="resnet101v2-cosine", each=12)
+    write_plot(tmp_path / "plot.svg", [one, other])
+    found = texts(tmp_path / "plot.svg")
+    assert found.count("ant") == found.count("bee") == 2
+    assert "vgg16-cosine" in found
+    assert "resnet101v2-cosine" in found
+    assert "resnet101v2-cosine, which has the highest precision@10 of 2 settings" in " ".join(found)
+    row = one.confusion[0] / one.confusion[0].sum()
+    write_plot(tmp_path / "plot.svg", [one])
+    for share in row:
+        assert f"{100 * share:.0f}" in texts(tmp_path / "plot.svg")
+
+
+@pytest.mark.parametrize("suffix", PLOT_SUFFIXES)
+def test_names_are_taken_as_they_are(tmp_path: Path, suffix: str) -> None:
+    """No formula, no markup, no missing glyph and no control character stops a plot."""
+    names = [
+        "$\\frac{1}$",
+        "$x^",
+        "<b>&amp;",
+        "\u732b\u3068\u72ac",
+        "\u0645\u0631\u062d",
+        "\U0001f600",
+        "a\x07\n\x1b[31m",
+        "_",
+        "x" * 300,
+        "\udcff",
+    ]
+    titles = ["_hidden $", "\u732b\n\x00"]
+    file = tmp_path / f"plot{suffix}"
+    write_plot(file, [evaluation(names, title=title) for title in titles])
+    assert file.stat().st_size > 1_000
+    if suffix == ".svg":
+        found = texts(file)
+        assert {"$\\frac{1}$", "$x^", "<b>&amp;", "\u732b\u3068\u72ac", "a\\x07\\n\\x1b[31m", "_"} <= set(
+            found
+        )
+        assert "x" * 23 + "\u2026" in found
+
+
+def test_many_settings_have_lines_of_their_own(tmp_path: Path) -> None:
+    """More than there are colours: each is in the legend."""
+    titles = [f"resnet101v2-cosine + vgg16-cosine ({number})" for number in range(10)]
+    write_plot(tmp_path / "plot.svg", [evaluation(numbered(3), title=title) for title in titles])
+    assert set(titles) <= set(texts(tmp_path / "plot.svg"))
+
+
+def test_a_plot_can_be_repeated(tmp_path: Path) -> None:
+    """The same evaluation gives the same bytes."""
+    one = evaluation(numbered(3))
+    for name in ("one.svg", "other.svg"):
+        write_plot(tmp_path / name, [one])
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "other.svg").read_bytes()
+
+
+def test_an_error_leaves_the_old_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole or not at all, and no rest beside it."""
+    from matplotlib.figure import Figure
+
+    def fail(_: Figure, file: Path, **__: object) -> None:
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    file = tmp_path / "plot.png"
+    file.write_bytes(b"old")
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_plot(file, [evaluation(numbered(2))])
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_style_and_warnings_are_as_before(tmp_path: Path) -> None:
+    """Whoever else draws in this process draws as always."""
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    write_plot(tmp_path / "plot.png", [evaluation(numbered(2))])
+    assert dict(mpl.rcParams) == before

@@ -1,0 +1,299 @@
+"""Which collection a query is asked of, and what is said where there is none."""
+
+import functools
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lookalike_core.atomic import write_json
+from lookalike_core.cli.console import Quiet
+from lookalike_core.errors import CollectionMissingError, UsageError
+from lookalike_core.models.backbones import Pooling
+from lookalike_core.models.manifest import (
+    CollectionManifest,
+    Distance,
+    ModelIdentity,
+    WeightsKind,
+    WeightsSource,
+)
+from lookalike_core.settings import Settings
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.open_store import where_else
+from lookalike_search import collection_choice as choice
+from lookalike_search.collection_choice import choose_both, choose_collection, file_of
+
+RESNET, VGG = ("resnet101v2", "post_relu", 2048), ("vgg16", "block5_pool", 512)
+COSINE, EUCLID = Distance.COSINE, Distance.EUCLID
+
+Shelve = Callable[..., EmbeddedStore]
+Choose = Callable[..., str]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    """Whose embedded store is not the one under test, unless a test says so."""
+    return Settings(home=tmp_path / "home", provider="cpu")
+
+
+@pytest.fixture
+def shelve(tmp_path: Path) -> Shelve:
+    """Puts manifests where collections would have them; for a choice nothing else is read."""
+
+    def put(*manifests: CollectionManifest, directory: Path | None = None) -> EmbeddedStore:
+        folder = directory or tmp_path / "store"
+        for manifest in manifests:
+            write_json(folder / manifest.collection / "manifest.json", manifest.to_json())
+        return EmbeddedStore(folder, label="embedded:somewhere")
+
+    return put
+
+
+@pytest.fixture
+def choose(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Choose:
+    """Chooses with some of the options, where no server runs."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        free_port = listener.getsockname()[1]
+    monkeypatch.setattr(choice, "where_else", functools.partial(where_else, local_port=free_port))
+
+    def choose_with(
+        store: EmbeddedStore,
+        *,
+        name: str | None = None,
+        backbone: str | None = None,
+        distance: Distance | None = None,
+    ) -> str:
+        return choose_collection(
+            store, settings=home, reporter=Quiet(), name=name, backbone=backbone, distance=distance
+        )
+
+    return choose_with
+
+
+def manifest(
+    network: tuple[str, str, int] = RESNET,
+    distance: Distance = COSINE,
+    *,
+    layer: str | None = None,
+    pooling: Pooling = Pooling.AVG,
+    own_weights: str | None = None,
+) -> CollectionManifest:
+    """Of a collection with default weights, layer and pooling unless told otherwise."""
+    backbone, default_layer, dimension = network
+    identity = ModelIdentity(
+        backbone=backbone,
+        layer=layer or default_layer,
+        pooling=pooling,
+        preprocessing="squash-bicubic-224",
+        precision="float32",
+        weights_fingerprint=own_weights or "0" * 64,
+        dimension=dimension,
+    )
+    return CollectionManifest(
+        identity=identity,
+        distance=distance,
+        weights=WeightsSource(kind=WeightsKind.IMAGENET, official=own_weights is None),
+        exporter_version="0.1.0",
+        graph_revision=1,
+        provider="CPUExecutionProvider",
+        created_at="2026-01-01T00:00:00+00:00",
+        datasets={"data": "/pictures/data"},
+    )
+
+
+ALL_DEFAULT = [manifest(network, distance) for network in (VGG, RESNET) for distance in (EUCLID, COSINE)]
+SPECIAL = [
+    manifest(RESNET, layer="conv4_block23_out"),
+    manifest(RESNET, pooling=Pooling.MAX),
+    manifest(RESNET, own_weights="ab12cd34" * 8),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        ({}, "resnet101v2-cosine"),
+        ({"distance": EUCLID}, "resnet101v2-euclid"),
+        ({"backbone": "vgg"}, "vgg16-cosine"),
+        ({"backbone": "VGG16", "distance": EUCLID}, "vgg16-euclid"),
+    ],
+    ids=["none", "distance", "backbone", "both"],
+)
+def test_of_several_resnet_goes_before_vgg_and_cosine_before_euclid(
+    shelve: Shelve, choose: Choose, options: dict[str, object], chosen: str
+) -> None:
+    """Among those that the options leave."""
+    assert choose(shelve(*ALL_DEFAULT), **options) == chosen
+
+
+def test_the_backbone_counts_more_than_the_distance(shelve: Shelve, choose: Choose) -> None:
+    """ResNet101V2 with Euclid goes before VGG16 with cosine."""
+    assert choose(shelve(manifest(VGG, COSINE), manifest(RESNET, EUCLID))) == "resnet101v2-euclid"
+
+
+def test_the_default_name_counts_more_than_backbone_and_distance(shelve: Shelve, choose: Choose) -> None:
+    """Who made a special collection beside the plain one asks for it by name."""
+    assert choose(shelve(*SPECIAL, manifest(VGG, EUCLID))) == "vgg16-euclid"
+
+
+@pytest.mark.parametrize("special", SPECIAL, ids=lambda special: special.collection)
+def test_the_only_one_that_is_left_is_taken_whatever_it_is_called(
+    shelve: Shelve, choose: Choose, special: CollectionManifest
+) -> None:
+    """One collection needs no options."""
+    assert choose(shelve(special)) == special.collection
+    assert choose(shelve(special, *ALL_DEFAULT[:2]), backbone="resnet") == special.collection
+
+
+def test_several_that_fit_equally_well_are_left_to_the_user(shelve: Shelve, choose: Choose) -> None:
+    """Exit 2, with all of their names and the option that tells them apart."""
+    with pytest.raises(UsageError, match="--collection") as refused:
+        choose(shelve(*SPECIAL))
+    assert [special.collection for special in SPECIAL if special.collection not in str(refused.value)] == []
+
+
+@pytest.mark.parametrize("wanted", [*SPECIAL, ALL_DEFAULT[0]], ids=lambda wanted: wanted.collection)
+def test_a_name_reaches_any_collection(shelve: Shelve, choose: Choose, wanted: CollectionManifest) -> None:
+    """Also one that the options would not choose."""
+    assert choose(shelve(*SPECIAL, *ALL_DEFAULT), name=wanted.collection) == wanted.collection
+
+
+@pytest.mark.parametrize("options", [{"backbone": "vgg"}, {"distance": COSINE}])
+def test_a_name_and_other_options_contradict_each_other(
+    shelve: Shelve, choose: Choose, options: dict[str, object]
+) -> None:
+    """Exit 2 rather than a guess."""
+    with pytest.raises(UsageError, match="--collection names one collection"):
+        choose(shelve(*ALL_DEFAULT), name="vgg16-cosine", **options)
+
+
+def test_an_unknown_backbone_is_wrong_usage(shelve: Shelve, choose: Choose) -> None:
+    """And not a collection that is missing."""
+    with pytest.raises(UsageError, match="no backbone is called 'alexnet'"):
+        choose(shelve(*ALL_DEFAULT), backbone="alexnet")
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "command"),
+    [
+        ({}, "to search", "ingest run DIR"),
+        ({"backbone": "vgg"}, "vgg16", "ingest run DIR --backbone vgg"),
+        ({"distance": EUCLID}, "euclid", "ingest run DIR --distance euclid"),
+        (
+            {"backbone": "resnet", "distance": EUCLID},
+            "resnet101v2 euclid",
+            "ingest run DIR --backbone resnet --distance euclid",
+        ),
+        ({"name": "vgg16-cosine"}, "vgg16-cosine", "ingest run DIR --backbone vgg --distance cosine"),
+        (
+            {"name": "vgg16-fc1-euclid"},
+            "vgg16-fc1-euclid",
+            "ingest run DIR --backbone vgg --distance euclid --layer fc1",
+        ),
+        (
+            {"name": "resnet101v2-conv4_block23_out-max-wab12cd34-cosine"},
+            "resnet101v2-conv4_block23_out-max-wab12cd34-cosine",
+            (
+                "ingest run DIR --backbone resnet --distance cosine"
+                " --layer conv4_block23_out --pooling max --weights FILE"
+            ),
+        ),
+        (
+            {"name": "vgg16-wab12cd34-cosine"},
+            "vgg16-wab12cd34-cosine",
+            "ingest run DIR --backbone vgg --distance cosine --weights FILE|imagenet-wheel",
+        ),
+        ({"name": "holiday"}, "holiday", "ingest run DIR"),
+    ],
+)
+def test_a_missing_collection_is_said_with_the_command_that_makes_it(
+    shelve: Shelve, choose: Choose, options: dict[str, object], asked: str, command: str
+) -> None:
+    """Exit 6; what its name tells goes into the command."""
+    with pytest.raises(CollectionMissingError) as missing:
+        choose(shelve(), **options)
+    said = f"there is no collection {asked} in the store embedded:somewhere; there: none. Make it with: "
+    assert str(missing.value) == said + command
+
+
+@pytest.mark.parametrize("options", [{"backbone": "vgg"}, {"name": "vgg16-cosine"}])
+def test_a_missing_collection_is_said_with_those_that_are_there(
+    shelve: Shelve, choose: Choose, options: dict[str, object]
+) -> None:
+    """Perhaps one of them was meant."""
+    store = shelve(manifest(RESNET, COSINE), manifest(RESNET, EUCLID))
+    with pytest.raises(CollectionMissingError, match="there: resnet101v2-cosine, resnet101v2-euclid"):
+        choose(store, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"backbone": "vgg"}, {"name": "vgg16-euclid"}], ids=["none", "backbone", "name"]
+)
+def test_a_collection_in_the_other_store_is_pointed_at(
+    shelve: Shelve, choose: Choose, home: Settings, options: dict[str, object]
+) -> None:
+    """It was made before somebody set a variable, or started a server."""
+    shelve(manifest(VGG, EUCLID), directory=home.qdrant_dir)
+    with pytest.raises(CollectionMissingError) as missing:
+        choose(shelve(), **options)
+    said = "vgg16-euclid is in another store; search it with: --store embedded"
+    assert str(missing.value).endswith(f"there: none. {said}")
+
+
+def test_a_pictures_file_lies_below_its_datasets_root() -> None:
+    """As far as the manifest knows; a dataset that it does not name has none."""
+    assert file_of(manifest(), "data", "cat/1.jpg") == Path("/pictures/data/cat/1.jpg")
+    assert file_of(manifest(), "unknown", "cat/1.jpg") is None
+
+
+Both = Callable[..., list[str]]
+
+
+@pytest.fixture
+def choose_of_both(choose: Choose, home: Settings) -> Both:
+    """Chooses a collection of each network; `choose` sees to it that no server runs."""
+    return functools.partial(choose_both, settings=home, reporter=Quiet())
+
+
+def test_both_networks_are_taken_with_the_same_distance(shelve: Shelve, choose_of_both: Both) -> None:
+    """Cosine where both have it, unless told."""
+    store = shelve(*ALL_DEFAULT, *SPECIAL)
+    assert choose_of_both(store, distance=None) == ["resnet101v2-cosine", "vgg16-cosine"]
+    assert choose_of_both(store, distance=EUCLID) == ["resnet101v2-euclid", "vgg16-euclid"]
+
+
+def test_both_networks_are_taken_with_the_distance_that_both_have(
+    shelve: Shelve, choose_of_both: Both
+) -> None:
+    """Also where one of them has cosine, too; and special collections serve where there is no other."""
+    store = shelve(
+        manifest(VGG, COSINE), manifest(VGG, EUCLID), manifest(RESNET, EUCLID, pooling=Pooling.MAX)
+    )
+    assert choose_of_both(store, distance=None) == ["resnet101v2-max-euclid", "vgg16-euclid"]
+
+
+@pytest.mark.parametrize(
+    ("there", "distance", "command"),
+    [
+        ([manifest(VGG, COSINE)], None, "ingest run DIR --backbone resnet --distance cosine"),
+        ([manifest(RESNET, EUCLID)], None, "ingest run DIR --backbone vgg --distance euclid"),
+        ([manifest(RESNET, EUCLID)], COSINE, "ingest run DIR --backbone resnet --distance cosine"),
+        (
+            [manifest(VGG, EUCLID), manifest(RESNET)],
+            COSINE,
+            "ingest run DIR --backbone vgg --distance cosine",
+        ),
+        ([], None, "ingest run DIR --backbone resnet --distance cosine"),
+    ],
+)
+def test_the_network_that_is_missing_is_named_with_its_command(
+    shelve: Shelve,
+    choose_of_both: Both,
+    there: list[CollectionManifest],
+    distance: Distance | None,
+    command: str,
+) -> None:
+    """Exit 6."""
+    with pytest.raises(CollectionMissingError, match=f"--backbone both.*{command}"):
+        choose_of_both(shelve(*there), distance=distance)

@@ -1,0 +1,110 @@
+"""Collections of vectors of one's own, in both stores, for tests that need no network and no pictures.
+
+The server is a real one where `QDRANT_URL` says where it is, elsewhere a stand-in.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lookalike_core.models.backbones import Pooling
+from lookalike_core.models.manifest import (
+    CollectionManifest,
+    Distance,
+    ModelIdentity,
+    WeightsKind,
+    WeightsSource,
+)
+from lookalike_core.stores.connection import connect
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import ImagePoint, Payload
+from lookalike_core.stores.protocol import Collection, Store
+from qdrant_stand_in import running_stand_in
+
+QDRANT_URL = os.environ.get("QDRANT_URL")
+STORES = ("embedded", "server" if QDRANT_URL else "server-stand-in")
+
+
+@contextmanager
+def store_of(kind: str, folder: Path) -> Iterator[Store]:
+    """A store of one of the `STORES`; `folder` is for the embedded one."""
+    if kind == "embedded":
+        yield EmbeddedStore(folder)
+        return
+    with ExitStack() as stack:
+        url = QDRANT_URL or stack.enter_context(running_stand_in()).url
+        one = connect(url, api_key=os.environ.get("QDRANT_API_KEY") if QDRANT_URL else None)
+        yield one
+        one.close()
+
+
+def manifest_of(
+    distance: Distance = Distance.COSINE,
+    dimension: int = 2,
+    datasets: Mapping[str, str] | None = None,
+    *,
+    backbone: str = "vgg16",
+    layer: str = "block5_pool",
+) -> CollectionManifest:
+    """Of weights that nobody has, so that tests may share a server; every field has a value to be lost."""
+    identity = ModelIdentity(
+        backbone=backbone,
+        layer=layer,
+        pooling=Pooling.AVG,
+        preprocessing="none",
+        precision="float32",
+        weights_fingerprint=secrets.token_hex(32),
+        dimension=dimension,
+    )
+    return CollectionManifest(
+        identity=identity,
+        distance=distance,
+        weights=WeightsSource(kind=WeightsKind.FILE, official=False, path="/weights/own.h5", sha256="0" * 64),
+        exporter_version="0.1.0",
+        graph_revision=1,
+        provider="CPUExecutionProvider",
+        created_at="2026-01-01T00:00:00+00:00",
+        datasets={"data": "/data"} if datasets is None else datasets,
+    )
+
+
+@contextmanager
+def collection_of(
+    store: Store,
+    points: Sequence[ImagePoint],
+    *,
+    distance: Distance = Distance.COSINE,
+    dimension: int = 2,
+    datasets: Mapping[str, str] | None = None,
+) -> Iterator[Collection]:
+    """A new collection with these points, open; gone afterwards."""
+    manifest = manifest_of(distance, dimension, datasets)
+    store.create(manifest)
+    with store.open(manifest.collection) as collection:
+        collection.upsert(points)
+        yield collection
+    store.delete(manifest.collection)
+
+
+def point_of(path: str, vector: Any, **fields: Any) -> ImagePoint:
+    """A picture as `payload_of` has it, at a vector."""
+    return ImagePoint(payload=payload_of(path, **fields), vector=np.asarray(vector, dtype=np.float32))
+
+
+def payload_of(path: str, **fields: Any) -> Payload:
+    """Of a picture of its own bytes in class `cat` of `data`, unless `fields` say otherwise."""
+    known: dict[str, Any] = {
+        "dataset": "data",
+        "class_name": "cat",
+        "sha256": secrets.token_hex(32),
+        "width": 640,
+        "height": 480,
+        "bytes": 123_456,
+        "mtime_ns": 1_767_225_600_123_456_789,
+        "ingested_at": "2026-01-01T00:00:00+00:00",
+    }
+    return Payload(path=path, **(known | fields))
