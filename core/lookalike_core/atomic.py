@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from lookalike_core.errors import UsageError
+from lookalike_core.hints import Argument
 
 _SUFFIX = ".partial"
 PARTIALS = f".*{_SUFFIX}"
 """What files are called while `atomic_path` has them written."""
 
 
-def named_path(text: str, origin: str) -> Path:
-    """The absolute path that an option or a variable names; `~` is the user's own folder.
+def named_path(text: str, origin: Argument | str) -> Path:
+    """The absolute path that an argument, an option or a variable names; `~` is the user's own folder.
 
     Raises:
         UsageError: nothing can be called so: the folder of a user who is not there, or too long a name.
@@ -27,14 +28,16 @@ def named_path(text: str, origin: str) -> Path:
     try:
         path = Path(text).expanduser().absolute()
     except RuntimeError as error:
-        raise UsageError(
-            f"{origin}: {shown} is in the folder of a user who has none here; write the whole path"
+        raise UsageError.of(
+            origin, f"{shown} is in the folder of a user who has none here; write the whole path", path=text
         ) from error
     try:
         os.lstat(path)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise UsageError(f"{origin}: {shown} is longer than the name of a file may be") from error
+            raise UsageError.of(
+                origin, f"{shown} is longer than the name of a file may be", path=text
+            ) from error
     return path
 
 

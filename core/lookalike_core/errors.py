@@ -14,25 +14,73 @@
     │   └── ManifestError          6   it is there and holds another space, or is not ours
     └── StoreLockedError           7   another process is using it
 
-A message says what failed, on which path, and what to do next. Only `console` prints it.
+A message says what failed, and on which path. It is true for any caller, and says nothing of options or
+commands. What a program may want of it is an attribute. What could be done next is said where it is the same
+for every caller, and else is a `Hint`, which `console` puts into words about options.
 """
 
 from enum import StrEnum
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from lookalike_core.cli import start
+from lookalike_core.hints import Argument, Hint
 
 
 class LookalikeError(Exception):
-    """The root: every error that a command reports in one line."""
+    """The root: every error that a command reports in one line.
+
+    Attributes:
+        path: The file or folder that it is about, where it is about one.
+        hint: What could be done about it, where the message does not say so.
+    """
 
     exit_code: ClassVar[int] = 1
 
+    def __init__(self, message: str, *, path: Path | str | None = None, hint: Hint | None = None) -> None:
+        super().__init__(message)
+        self.path = Path(path) if path is not None else None
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """With its attributes, for processes that hand errors to each other."""
+        return _restore_error, (type(self), self.args, self.__dict__)
+
+
+def _restore_error(
+    kind: type[LookalikeError], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> LookalikeError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
 
 class UsageError(LookalikeError):
-    """The command was asked for something that does not fit together."""
+    """Something was asked for that does not fit together.
+
+    Attributes:
+        argument: The argument whose value it is about, where it is about one.
+    """
 
     exit_code = 2
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        argument: Argument | None = None,
+        path: Path | str | None = None,
+        hint: Hint | None = None,
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.argument = argument
+
+    @classmethod
+    def of(cls, origin: Argument | str, message: str, *, path: Path | str | None = None) -> Self:
+        """About a value from `origin`: an argument, kept as data, or a variable or option, which is named."""
+        if isinstance(origin, Argument):
+            return cls(message, argument=origin, path=path)
+        return cls(f"{origin}: {message}", path=path)
 
 
 class ModelError(LookalikeError):
@@ -64,17 +112,35 @@ class SkipReason(StrEnum):
 
 
 class PictureError(LookalikeError):
-    """A picture cannot be read; `reason` says why in one of a closed set of words."""
+    """A picture cannot be read.
+
+    Attributes:
+        reason: Why, in one of a closed set of words.
+        limit: How many pixels or bytes there may be, where it has more.
+    """
 
     exit_code = 4
 
-    def __init__(self, message: str, *, reason: SkipReason) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: SkipReason,
+        limit: int | None = None,
+        path: Path | str | None = None,
+        hint: Hint | None = None,
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
         self.reason = reason
+        self.limit = limit
 
 
 class MissingDecoderError(PictureError):
-    """A picture could be read if `needed` were installed."""
+    """A picture could be read if something were installed.
+
+    Attributes:
+        needed: What that is.
+    """
 
     def __init__(self, message: str, *, needed: str) -> None:
         super().__init__(
@@ -84,9 +150,24 @@ class MissingDecoderError(PictureError):
 
 
 class StoreError(LookalikeError):
-    """The store cannot be reached, or refuses what it was asked."""
+    """The store cannot be reached, or refuses what it was asked.
+
+    Attributes:
+        store: The server, by its URL without credentials, or the folder, as far as it is known here.
+    """
 
     exit_code = 5
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        store: str | None = None,
+        path: Path | str | None = None,
+        hint: Hint | None = None,
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.store = store
 
 
 class StoreRefusedError(StoreError):
@@ -94,9 +175,24 @@ class StoreRefusedError(StoreError):
 
 
 class CollectionError(LookalikeError):
-    """A collection is not what was asked for."""
+    """A collection is not what was asked for.
+
+    Attributes:
+        collection: Its name, where there is one.
+    """
 
     exit_code = 6
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        collection: str | None = None,
+        path: Path | str | None = None,
+        hint: Hint | None = None,
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.collection = collection
 
 
 class CollectionMissingError(CollectionError):
@@ -108,9 +204,27 @@ class ManifestError(CollectionError):
 
 
 class StoreLockedError(LookalikeError):
-    """Another process holds the store."""
+    """Another process holds the store.
+
+    Attributes:
+        holder: Which process that is, as it says itself; None where that is not known.
+        waited_s: For how long it was waited for, in seconds.
+    """
 
     exit_code = 7
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        holder: str | None = None,
+        waited_s: float = 0.0,
+        path: Path | str | None = None,
+        hint: Hint | None = None,
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.holder = holder
+        self.waited_s = waited_s
 
 
 INTERRUPTED_EXIT_CODE = start.INTERRUPTED_EXIT_CODE

@@ -15,12 +15,6 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-ADVICE = (
-    "free some, raise the limit (ulimit -v, or the batch system's), or take fewer at a time with a smaller "
-    "--batch-size"
-)
-"""What to do, for people."""
-
 _SAID = re.compile(
     r"out of memory|\(os error 12\)|cannot allocate memory|can't allocate|bad[_ ]alloc(ation)?\b"
     r"|not enough memory|failed to allocate|unable to allocate|memory allocation|alloc_failed"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lookalike_core.atomic import named_path, probe_folder
 from lookalike_core.errors import UsageError
+from lookalike_core.hints import Argument
 from lookalike_core.images.formats import is_avif, is_heif, is_webp
 from lookalike_core.settings import Settings
 
@@ -49,7 +50,7 @@ _MAGIC: Mapping[bytes, str] = {
 
 def output_path(
     text: str | Path,
-    option: str,
+    option: Argument | str,
     suffixes: Sequence[str] = (),
     *,
     is_ours: Callable[[Path], bool] = lambda _: False,
@@ -67,19 +68,23 @@ def output_path(
     named = named_path(str(text), option)
     target = Path(os.path.realpath(named))
     if target.is_dir():
-        raise UsageError(f"{option}: {named} is a folder; name the file to write in it")
+        raise UsageError.of(option, f"{named} is a folder; name the file to write in it", path=named)
     if suffixes and named.suffix.lower() not in suffixes:
-        raise UsageError(f"{option}: {named} has to end in {', '.join(filter(None, suffixes))}")
+        raise UsageError.of(option, f"{named} has to end in {', '.join(filter(None, suffixes))}", path=named)
     if target.exists() and not target.is_file():
-        raise UsageError(f"{option}: {named} is a device or a pipe; name a file, which is put there whole")
+        raise UsageError.of(
+            option, f"{named} is a device or a pipe; name a file, which is put there whole", path=named
+        )
     check_outside_store(target, option)
     if (what := _content(target)) and not is_ours(target):
-        raise UsageError(f"{option}: {named} is {what} and is not replaced; name another file, or remove it")
+        raise UsageError.of(
+            option, f"{named} is {what} and is not replaced; name another file, or remove it", path=named
+        )
     probe_folder(target, shown_as=named)
     return target
 
 
-def check_outside_store(path: Path, option: str) -> None:
+def check_outside_store(path: Path, option: Argument | str) -> None:
     """Keeps results out of the folders that are ours alone: those of the home, and of any collection.
 
     Raises:
@@ -89,8 +94,10 @@ def check_outside_store(path: Path, option: str) -> None:
     own = [settings.weights_dir, settings.models_dir, settings.heads_dir, settings.qdrant_dir]
     for folder in (path, *path.parents):
         if any(_is_same(folder, each) for each in own) or _is_collection(folder):
-            raise UsageError(
-                f"{option}: {path} is in {folder}, where lookalike keeps its own files; name another place"
+            raise UsageError.of(
+                option,
+                f"{path} is in {folder}, where lookalike keeps its own files; name another place",
+                path=path,
             )
 
 

@@ -10,6 +10,7 @@ from typing import Self
 
 from lookalike_core.atomic import named_path
 from lookalike_core.errors import LookalikeError, UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.providers import ProviderChoice
 
 
@@ -59,7 +60,11 @@ class Settings:
         if not require_gpu:
             return replace(self, provider=provider or self.provider, threads=threads)
         if provider not in (None, ProviderChoice.AUTO, ProviderChoice.CUDA):
-            raise UsageError(f"--require-gpu and --provider {provider} contradict each other; leave one out")
+            raise UsageError(
+                f"a GPU is required, and {provider} is not one",
+                argument=Argument.PROVIDER,
+                hint=Hint(Action.LEAVE_ONE_OUT, {Argument.REQUIRE_GPU: None, Argument.PROVIDER: None}),
+            )
         return replace(self, provider=ProviderChoice.CUDA, threads=threads)
 
     @property
@@ -96,7 +101,7 @@ def _default_home() -> Path:
         if home.is_absolute():
             return home
     raise UsageError(
-        "there is no user's folder to keep models and collections in; name one with LOOKALIKE_HOME"
+        "there is no user's folder to keep models and collections in", hint=Hint(Action.SET_HOME)
     )
 
 
@@ -109,5 +114,5 @@ def _checked(home: Path) -> Path:
     except OSError as error:
         problem = f"cannot be looked into ({error.strerror})"
     if problem:
-        raise LookalikeError(f"{home} {problem}; name the folder to keep everything in with LOOKALIKE_HOME")
+        raise LookalikeError(f"{home} {problem}", path=home, hint=Hint(Action.SET_HOME))
     return home

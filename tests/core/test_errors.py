@@ -1,10 +1,23 @@
 """Exit codes: the table that users' scripts rely on."""
 
+import pickle
 import re
+from pathlib import Path
 
 import pytest
 from lookalike_core import errors
-from lookalike_core.errors import INTERRUPTED_EXIT_CODE, LookalikeError, PictureError, SkipReason
+from lookalike_core.errors import (
+    INTERRUPTED_EXIT_CODE,
+    CollectionMissingError,
+    LookalikeError,
+    MissingDecoderError,
+    PictureError,
+    SkipReason,
+    StoreError,
+    StoreLockedError,
+    UsageError,
+)
+from lookalike_core.hints import Action, Argument, Hint
 
 EXIT_CODES = {
     "LookalikeError": 1,
@@ -50,6 +63,53 @@ def test_a_picture_error_says_why_in_one_of_a_closed_set_of_words() -> None:
     """`--json` prints the word, the message is for people."""
     error = PictureError("x.jpg is empty", reason=SkipReason.EMPTY)
     assert (str(error), error.reason) == ("x.jpg is empty", "empty")
+
+
+def test_an_error_has_its_hint_beside_its_message() -> None:
+    """The message is true for any caller; what to do on a command line is not in it."""
+    error = PictureError(
+        "x.jpg has too many pixels",
+        reason=SkipReason.TOO_LARGE,
+        limit=9,
+        path="x.jpg",
+        hint=Hint(Action.RAISE_LIMIT, {Argument.MAX_PIXELS: None}),
+    )
+    assert str(error) == "x.jpg has too many pixels"
+    assert (error.limit, error.path) == (9, Path("x.jpg"))
+    assert error.hint == Hint(Action.RAISE_LIMIT, {Argument.MAX_PIXELS: None})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LookalikeError("a", path="x", hint=Hint(Action.REPEAT)),
+        UsageError("b", argument=Argument.DIMS),
+        PictureError("c", reason=SkipReason.EMPTY, path="x.jpg"),
+        MissingDecoderError("d", needed="a decoder"),
+        StoreError("e", store="http://127.0.0.1:6333"),
+        CollectionMissingError("f", collection="vgg16-cosine"),
+        StoreLockedError("g", holder="process 7 (ingest)", waited_s=10.0),
+    ],
+)
+def test_an_error_reaches_another_process_with_its_data(error: LookalikeError) -> None:
+    """Pickled, as pools of processes hand errors back, though its data is given by keyword alone."""
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - made in the line before
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+@pytest.mark.parametrize(
+    ("origin", "message", "argument"),
+    [
+        (Argument.STORE, "x names no store", Argument.STORE),
+        ("QDRANT_URL", "QDRANT_URL: x names no store", None),
+    ],
+)
+def test_a_wrong_value_is_known_by_where_it_comes_from(
+    origin: Argument | str, message: str, argument: Argument | None
+) -> None:
+    """An argument is data, since commands name it otherwise; a variable has one name for all."""
+    error = UsageError.of(origin, "x names no store", path="x")
+    assert (str(error), error.argument, error.path) == (message, argument, Path("x"))
 
 
 def _tree(cls: type[LookalikeError]) -> set[type[LookalikeError]]:

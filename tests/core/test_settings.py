@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from lookalike_core.cli.hint_words import full_message
 from lookalike_core.errors import LookalikeError, UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.providers import ProviderChoice
 from lookalike_core.settings import Settings
 from platformdirs import user_data_path
@@ -95,17 +97,21 @@ def test_a_required_gpu_and_another_provider_contradict_each_other(
     tmp_path: Path, provider: ProviderChoice
 ) -> None:
     """Which of the two was meant, nobody can tell."""
-    with pytest.raises(UsageError, match=f"--require-gpu and --provider {provider} contradict"):
+    with pytest.raises(UsageError, match=f"a GPU is required, and {provider} is not one") as refused:
         Settings(home=tmp_path).on_provider(provider, require_gpu=True)
+    assert refused.value.argument is Argument.PROVIDER
+    assert refused.value.hint is not None
+    assert refused.value.hint.action is Action.LEAVE_ONE_OUT
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "long"])
 def test_a_home_that_is_no_folder_is_said_at_once(name: str, tmp_path: Path) -> None:
-    """Nothing can be kept there, now or later; the variable that names another is in the message."""
+    """Nothing can be kept there, now or later; another can be named."""
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     home = str(tmp_path / ("x" * 5_000 if name == "long" else name))
-    with pytest.raises(LookalikeError, match="LOOKALIKE_HOME") as refused:
+    with pytest.raises(LookalikeError) as refused:
         Settings.from_environment({"LOOKALIKE_HOME": home})
+    assert "LOOKALIKE_HOME" in full_message(refused.value)
     assert refused.value.exit_code == (2 if name == "long" else 1)
 
 
@@ -121,8 +127,9 @@ def test_a_user_without_a_folder_is_told_to_name_one(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
-    with pytest.raises(UsageError, match="name one with LOOKALIKE_HOME"):
+    with pytest.raises(UsageError, match="there is no user's folder") as refused:
         Settings.from_environment({})
+    assert refused.value.hint == Hint(Action.SET_HOME)
     with pytest.raises(UsageError, match="LOOKALIKE_HOME: ~/x is in the folder of a user who has none"):
         Settings.from_environment({"LOOKALIKE_HOME": "~/x"})
     assert Settings.from_environment({"LOOKALIKE_HOME": str(tmp_path)}).home == tmp_path

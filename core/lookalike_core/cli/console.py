@@ -19,9 +19,10 @@ import typer
 from typer.core import TyperGroup
 
 from lookalike_core.atomic import is_full
+from lookalike_core.cli.hint_words import MEMORY_ADVICE, full_message
 from lookalike_core.cli.start import INTERRUPTED, raise_on_interrupt
 from lookalike_core.errors import INTERRUPTED_EXIT_CODE, LookalikeError, PictureError
-from lookalike_core.memory import ADVICE, comes_of_memory, is_out_of_memory
+from lookalike_core.memory import comes_of_memory, is_out_of_memory
 from lookalike_core.text import json_line, one_line
 
 if TYPE_CHECKING:
@@ -161,9 +162,9 @@ def _group() -> None:
 
 
 def say(message: str) -> None:
-    """One line on stderr; where that is closed or full, the work goes on without it."""
+    """One line on stderr, with the hint of a notice; where that is closed or full, the work goes on."""
     with suppress(OSError, ValueError):
-        sys.stderr.write(f"{one_line(message)}\n")
+        sys.stderr.write(f"{one_line(full_message(message))}\n")
         sys.stderr.flush()
 
 
@@ -301,7 +302,7 @@ def _last_words(error: Exception) -> tuple[str, int]:
     if _is_of_memory(error):
         return _memory_message(error), 1
     if isinstance(error, LookalikeError):
-        return str(error), error.exit_code
+        return full_message(error), error.exit_code
     if isinstance(error, OSError):
         return _os_message(error), 1
     return f"{type(error).__name__}: {error} (--verbose shows where)", 1
@@ -319,7 +320,7 @@ def _memory_message(error: Exception) -> str:
     while not isinstance(error, MemoryError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     what = (str(error).splitlines() or [""])[0]
-    return f"out of memory: {what}; {ADVICE}" if what else f"out of memory; {ADVICE}"
+    return f"out of memory: {what}; {MEMORY_ADVICE}" if what else f"out of memory; {MEMORY_ADVICE}"
 
 
 def _os_message(error: OSError) -> str:

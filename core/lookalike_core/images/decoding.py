@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_core.errors import MissingDecoderError, PictureError, SkipReason
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images import whole_image as whole_images
 from lookalike_core.images.containers import Readable, readable
 from lookalike_core.images.formats import HEAD_BYTES, is_avif, is_heif, is_webp, unidentified
@@ -326,6 +327,7 @@ def _room_for_file(head: bytes, size: int, name: str) -> Iterator[None]:
         raise PictureError(
             f"{name} is larger than {MAX_WHOLE_FILE_BYTES // 2**20} MiB, the limit for its format",
             reason=SkipReason.TOO_LARGE,
+            limit=MAX_WHOLE_FILE_BYTES,
         )
     with _ONE_LARGE_FILE if whole and size > IN_MEMORY_BYTES else nullcontext():
         yield
@@ -338,9 +340,10 @@ def _check_pixels(name: str, size: tuple[int, int], limit: int) -> None:
     width, height = size
     if width * height > limit:
         raise PictureError(
-            f"{name} has {width} x {height} pixels; the limit for a file of its kind is {limit:,} "
-            "(--max-pixels raises it)",
+            f"{name} has {width} x {height} pixels; the limit for a file of its kind is {limit:,}",
             reason=SkipReason.TOO_LARGE,
+            limit=limit,
+            hint=Hint(Action.RAISE_LIMIT, {Argument.MAX_PIXELS: None}),
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.hints import Action, Hint
 
 MAX_BYTES = 2**30
 """Size of a file above which it is not read."""
@@ -40,11 +41,13 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             yield file
             after = os.fstat(descriptor)
     except FileNotFoundError as error:
-        raise PictureError(f"{path} is not there", reason=SkipReason.VANISHED) from error
+        raise PictureError(f"{path} is not there", reason=SkipReason.VANISHED, path=path) from error
     except OSError as error:
-        raise PictureError(f"{path}: {error.strerror or error}", reason=SkipReason.UNREADABLE) from error
+        raise PictureError(
+            f"{path}: {error.strerror or error}", reason=SkipReason.UNREADABLE, path=path
+        ) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise PictureError(f"{path} changed while it was read", reason=SkipReason.UNREADABLE)
+        raise PictureError(f"{path} changed while it was read", reason=SkipReason.UNREADABLE, path=path)
 
 
 def read_piped(pipe: BinaryIO) -> BinaryIO:
@@ -58,6 +61,7 @@ def read_piped(pipe: BinaryIO) -> BinaryIO:
         raise PictureError(
             f"standard input holds more than {MAX_PIPED_BYTES // 2**20} MiB, the limit; name a file instead",
             reason=SkipReason.TOO_LARGE,
+            limit=MAX_PIPED_BYTES,
         )
     return io.BytesIO(data)
 
@@ -103,13 +107,18 @@ def _checked(descriptor: int, path: Path) -> "io.BufferedReader[_NamelessFile]":
 def _check(status: os.stat_result, path: Path) -> None:
     if stat.S_ISFIFO(status.st_mode):
         raise PictureError(
-            f"{path} is a pipe; to search for a picture from a pipe, name it - and pipe it in",
+            f"{path} is a pipe",
             reason=SkipReason.UNREADABLE,
+            path=path,
+            hint=Hint(Action.PIPE),
         )
     if not stat.S_ISREG(status.st_mode):
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device"
-        raise PictureError(f"{path} is {what} and no file", reason=SkipReason.UNREADABLE)
+        raise PictureError(f"{path} is {what} and no file", reason=SkipReason.UNREADABLE, path=path)
     if status.st_size > MAX_BYTES:
         raise PictureError(
-            f"{path} is larger than {MAX_BYTES // 2**20} MiB, the limit", reason=SkipReason.TOO_LARGE
+            f"{path} is larger than {MAX_BYTES // 2**20} MiB, the limit",
+            reason=SkipReason.TOO_LARGE,
+            limit=MAX_BYTES,
+            path=path,
         )

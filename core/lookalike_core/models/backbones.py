@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Argument, Hint
 
 IMAGE_SIZE = 224
 """Height and width in pixels of what both networks were trained on."""
@@ -135,8 +136,9 @@ def check_pooling(backbone: Backbone, layer: str, pooling: Pooling | None) -> Po
         if pooling in (None, Pooling.NONE):
             return Pooling.NONE
         raise UsageError(
-            f"{backbone.title}'s {layer} gives vectors and takes no pooling; leave --pooling out"
+            f"{backbone.title}'s {layer} gives vectors and takes no pooling",
+            hint=Hint(Action.LEAVE_OUT, {Argument.POOLING: None}),
         )
     if pooling is Pooling.NONE:
-        raise UsageError(f"{backbone.title}'s {layer} gives feature maps; --pooling is avg, max or flatten")
+        raise UsageError(f"{backbone.title}'s {layer} gives feature maps; pooling is avg, max or flatten")
     return pooling or Pooling.AVG

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_core.errors import ManifestError, ModelError
+from lookalike_core.hints import Action, Hint
 from lookalike_core.images.decoding import Pixels
 from lookalike_core.memory import is_out_of_memory, memory_error
 from lookalike_core.models.manifest import ModelManifest, Precision
@@ -61,9 +62,11 @@ class Embedder:
         try:
             manifest = ModelManifest.from_metadata(opened.session.get_modelmeta().custom_metadata_map)
         except ManifestError as error:
-            raise ModelError(f"{path}: {error}") from error
+            raise ModelError(f"{path}: {error}", path=path, hint=error.hint) from error
         if expected is not None and (differing := manifest.differences(expected)):
-            raise ModelError(f"{path} is another model: {'; '.join(differing)}; remove it and try again")
+            raise ModelError(
+                f"{path} is another model: {'; '.join(differing)}; remove it and try again", path=path
+            )
         return cls(opened, manifest)
 
     @classmethod
@@ -96,9 +99,7 @@ class Embedder:
             what = f"{self.provider} failed on {len(pixels)} images"
             if is_out_of_memory(error):
                 raise memory_error(error, what) from error
-            raise ModelError(
-                f"{what} ({first_line(error)}); try another --provider, or see: exporter verify"
-            ) from error
+            raise ModelError(f"{what} ({first_line(error)})", hint=Hint(Action.CHANGE_PROVIDER)) from error
         return np.asarray(vectors, dtype=np.float32)
 
     def embed_one(self, pixels: Pixels) -> FloatVector:

@@ -50,11 +50,12 @@ def check_self_contained(path: Path) -> None:
                 names_others = _names_other_files(data, 0, len(data), "model", 0)
         except (ValueError, IndexError) as error:  # an empty file cannot be mapped, either
             raise ModelError(
-                f"{path} cannot be loaded (it is no ONNX file); remove it and try again"
+                f"{path} cannot be loaded (it is no ONNX file); remove it and try again", path=path
             ) from error
     if names_others:
         raise ModelError(
-            f"{path} takes values from other files, which no model of ours does; remove it and try again"
+            f"{path} takes values from other files, which no model of ours does; remove it and try again",
+            path=path,
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from lookalike_core.atomic import parse_json
 from lookalike_core.errors import ManifestError, UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.backbones import Pooling, backbone_named
 from lookalike_core.models.calibration_curves import Calibration
 
@@ -183,11 +184,11 @@ class ModelManifest:
             ManifestError: there is none, or it is malformed.
         """
         if METADATA_KEY not in metadata:
-            raise ManifestError("it carries no manifest; export it with: exporter run")
+            raise ManifestError("it carries no manifest", hint=Hint(Action.EXPORT))
         try:
             return cls.from_json(parse_json(metadata[METADATA_KEY]))
         except ValueError as error:
-            raise ManifestError(f"its manifest is no JSON ({error}); export it with: exporter run") from error
+            raise ManifestError(f"its manifest is no JSON ({error})", hint=Hint(Action.EXPORT)) from error
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -267,8 +268,9 @@ class CollectionManifest:
         if differing:
             sides = "; ".join(f"{key} is {here[key]} there and {asked[key]} here" for key in differing)
             raise ManifestError(
-                f"collection {name} holds another space: {sides}. "
-                f"Make it anew with: ingest rebuild {name}, or use another store (--store embedded:DIR)"
+                f"collection {name} holds another space: {sides}",
+                collection=name,
+                hint=Hint(Action.REBUILD_OR_CHANGE_STORE, {Argument.COLLECTION: name}),
             )
 
     def to_json(self) -> dict[str, Any]:

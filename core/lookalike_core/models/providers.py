@@ -18,6 +18,7 @@ from typing import Any
 
 from lookalike_core.cpu_count import fewer_than_all
 from lookalike_core.errors import ModelError, ProviderError
+from lookalike_core.hints import Action, Hint
 from lookalike_core.memory import is_out_of_memory, memory_error
 from lookalike_core.models.external_data import check_self_contained
 from lookalike_core.models.graph_cache import entry_of, kept, require_own
@@ -260,5 +261,5 @@ def _no_model(path: Path, error: Exception) -> ModelError | MemoryError:
     if is_out_of_memory(error):
         return memory_error(error, f"loading {path}")
     if not path.is_file():
-        return ModelError(f"{path} is not there; exporter run makes it")
-    return ModelError(f"{path} cannot be loaded ({first_line(error)}); remove it and try again")
+        return ModelError(f"{path} is not there", path=path, hint=Hint(Action.EXPORT))
+    return ModelError(f"{path} cannot be loaded ({first_line(error)}); remove it and try again", path=path)

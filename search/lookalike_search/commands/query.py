@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from lookalike_core.cli.console import Reporter, StderrReporter, Verbose, say, show, show_drawing, show_json
+from lookalike_core.cli.hint_words import full_message
 from lookalike_core.cli.options import (
     HtmlOption,
     JsonOption,
@@ -246,7 +247,7 @@ class _Session:
         if self._as_json:
             show_json({"schema": 1, "query": source.name, "error": error.reason})
         self._say_failed(error)
-        self._keep(Unanswered(query=source.name, file=source.file, problem=str(error)))
+        self._keep(Unanswered(query=source.name, file=source.file, problem=full_message(error)))
 
     def _keep(self, outcome: Answer | Unanswered) -> None:
         if self.is_kept:
@@ -261,4 +262,4 @@ class _Session:
 
     def _say_failed(self, error: PictureError) -> None:
         self.failed = True
-        say(f"error: {error}")
+        say(f"error: {full_message(error)}")

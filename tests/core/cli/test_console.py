@@ -21,6 +21,7 @@ from lookalike_core.cli.console import (
     show,
     show_path,
 )
+from lookalike_core.cli.hint_words import MEMORY_ADVICE
 from lookalike_core.errors import (
     CollectionError,
     LookalikeError,
@@ -31,7 +32,6 @@ from lookalike_core.errors import (
     StoreLockedError,
     UsageError,
 )
-from lookalike_core.memory import ADVICE
 
 ERRORS = [
     LookalikeError("it failed"),
@@ -115,16 +115,16 @@ def test_what_the_system_refuses_is_said_with_its_path(run: Run) -> None:
 
 def test_running_out_of_memory_is_said_with_a_next_step(run: Run) -> None:
     """The batch is what a user can make smaller."""
-    assert run(raising(MemoryError())) == (1, f"error: out of memory; {ADVICE}\n")
+    assert run(raising(MemoryError())) == (1, f"error: out of memory; {MEMORY_ADVICE}\n")
 
 
 def test_what_came_of_too_little_memory_is_called_that(run: Run) -> None:
     """Not by the advice for files that are damaged; an image that is too large says so itself."""
     error = StoreError("the files are damaged: remove them")
     error.__cause__ = MemoryError("Unable to allocate 9 GiB")
-    assert run(raising(error)) == (1, f"error: out of memory: Unable to allocate 9 GiB; {ADVICE}\n")
+    assert run(raising(error)) == (1, f"error: out of memory: Unable to allocate 9 GiB; {MEMORY_ADVICE}\n")
     refused = OSError(errno.ENOMEM, "Cannot allocate memory", "/data/model.onnx")
-    said = f"error: out of memory: [Errno 12] Cannot allocate memory: '/data/model.onnx'; {ADVICE}\n"
+    said = f"error: out of memory: [Errno 12] Cannot allocate memory: '/data/model.onnx'; {MEMORY_ADVICE}\n"
     assert run(raising(refused)) == (1, said)
     picture = PictureError("a.jpg does not fit into memory", reason=SkipReason.TOO_LARGE)
     picture.__cause__ = MemoryError()

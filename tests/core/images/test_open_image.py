@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.hints import Action, Hint
 from lookalike_core.images import open_image as picture_files
 from lookalike_core.images.open_image import opened, read_piped, sha256_of
 
@@ -51,7 +52,7 @@ def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     error = refused(tmp_path / "pipe.jpg")
     assert error.reason is SkipReason.UNREADABLE
-    assert "is a pipe; to search for a picture from a pipe, name it - " in str(error)
+    assert (error.path, error.hint) == (tmp_path / "pipe.jpg", Hint(Action.PIPE))
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there are no such devices here")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from lookalike_core.errors import ManifestError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.manifest import (
@@ -145,7 +146,8 @@ def test_another_space_is_refused_with_both_sides_named(field: str) -> None:
         COLLECTION.require(asked, Distance.EUCLID, name="mine")
     message = str(refused.value)
     sides = f"{field} is {getattr(RESNET, field)} there and {OTHER_VALUES[field]} here"
-    assert message.startswith(f"collection mine holds another space: {sides}. ")
+    assert message == f"collection mine holds another space: {sides}"
+    assert refused.value.hint == Hint(Action.REBUILD_OR_CHANGE_STORE, {Argument.COLLECTION: "mine"})
 
 
 def test_the_cases_of_another_space_cover_the_whole_identity() -> None:

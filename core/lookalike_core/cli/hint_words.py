@@ -1,0 +1,128 @@
+"""What errors and notices of the library say on a command line: their message, and their hint in words.
+
+The one place where a hint becomes a sentence about options and commands; a table and no `match`, so that
+all the sentences can be read, and tried, at once.
+"""
+
+from collections.abc import Mapping
+
+from lookalike_core.errors import LookalikeError, UsageError
+from lookalike_core.hints import Action, Argument, Hint, Value
+
+MEMORY_ADVICE = (
+    "free some, raise the limit (ulimit -v, or the batch system's), or take fewer at a time with a smaller "
+    "--batch-size"
+)
+"""What to do where memory has run out, of which each library has an error of its own."""
+
+SENTENCES: Mapping[Action, str] = {
+    Action.USE: "use {options}",
+    Action.USE_INSTEAD: "or use {options}",
+    Action.LEAVE_OUT: "leave {all} out",
+    Action.LEAVE_ONE_OUT: "leave one of {any} out",
+    Action.RAISE_LIMIT: "{all} raises it",
+    Action.PIPE: "to search for an image from a pipe, name it - and pipe it in",
+    Action.REPEAT: "run the same command again",
+    Action.CHANGE_PROVIDER: "try another --provider, or see: exporter verify",
+    Action.EXPORT: "export it with: exporter run",
+    Action.INGEST: "make it with: ingest run DIR {options}",
+    Action.FILL: "fill it with: ingest run DIR",
+    Action.UPDATE: "bring its collections up to date with: ingest run DIR",
+    Action.LABEL: "or ingest with --labels",
+    Action.REBUILD: "make it anew with: ingest rebuild {collection}",
+    Action.REBUILD_OR_CHANGE_STORE: (
+        "make it anew with: ingest rebuild {collection}, or use another store (--store embedded:DIR)"
+    ),
+    Action.CONTINUE_REBUILD: "go on with: ingest rebuild {collection}",
+    Action.REQUANTIZE: "change that with: ingest rebuild {collection} {options}",
+    Action.MOVE_OR_RENAME_DATASET: (
+        "if the folder moved add --new-root, if it is another one name it with --dataset"
+    ),
+    Action.MOVE_OR_REMOVE_DATASET: (
+        "mount it, name its new place with ingest run --new-root, or take it out with ingest remove {options}"
+    ),
+    Action.REMOVE_DATASET: (
+        "if they are gone for good: ingest remove --dataset NAME, or ingest run with --prune --force"
+    ),
+    Action.SEE_STATUS: "see what there is with: ingest status",
+    Action.FIT_HEAD: "make one with: exporter fit --collection NAME --name HEAD",
+    Action.REFIT_HEAD: "fit it again with: exporter fit --collection NAME {options} --force",
+    Action.REFIT_HEAD_AND_REBUILD: (
+        "fit it again with: exporter fit --collection NAME {options}, and then: ingest rebuild {collection}"
+    ),
+    Action.REBUILD_AND_REFIT_HEAD: (
+        "make the collections of its base anew with ingest rebuild, fit it again with exporter fit "
+        "--collection NAME {options} --force, and rebuild its own"
+    ),
+    Action.RENAME_OR_REPLACE_HEAD: (
+        "take another --name, or replace it with --force and then make its collections anew with: "
+        "ingest rebuild COLLECTION"
+    ),
+    Action.FUSE: "fit a head to each, and ask both with: search query --collection A --collection B",
+    Action.CALIBRATE: "run: search calibrate {options}",
+    Action.CHANGE_FOLDER: "or name another with --store embedded:DIR",
+    Action.CHANGE_STORE: "or use another store with --store",
+    Action.USE_EMBEDDED: "to leave it aside use --store embedded",
+    Action.NAME_SERVER: "name it with {options} or QDRANT_URL, or use --store embedded",
+    Action.SET_KEY: "set QDRANT_API_KEY to a key that may do this, or use another store with --store",
+    Action.CORRECT_KEY: "set QDRANT_API_KEY to the key alone",
+    Action.SET_HOME: "name the folder to keep models and collections in with LOOKALIKE_HOME",
+    Action.INSTALL_KERAS: "install it with: pip install tensorflow-cpu",
+}
+
+_PLACEHOLDERS: Mapping[Argument, str] = {
+    Argument.PICTURES: "DIR",
+    Argument.STORE: "embedded:DIR",
+    Argument.WEIGHTS: "FILE",
+}
+"""What stands for a value that the reader has to choose."""
+
+
+def full_message(subject: LookalikeError | str) -> str:
+    """The message of an error or a notice, what it is about before it and its hint behind it."""
+    message, hint = str(subject), getattr(subject, "hint", None)
+    if isinstance(subject, UsageError) and subject.argument is not None:
+        message = f"{option(subject.argument)}: {message}"
+    return message if hint is None else _join(message, words(hint))
+
+
+def words(hint: Hint) -> str:
+    """The hint as the end of a sentence."""
+    collection = hint.values.get(Argument.COLLECTION)
+    sentence = SENTENCES[hint.action]
+    given = {
+        name: value
+        for name, value in hint.values.items()
+        if not (name is Argument.COLLECTION and "{collection}" in sentence)
+    }
+    options = [option(name) for name in given]
+    filled = sentence.format(
+        collection=collection,
+        options=" ".join(shown for name, value in given.items() for shown in _options(name, value)),
+        all=_listed(options, "and"),
+        any=_listed(options, "or"),
+    )
+    return filled.rstrip()
+
+
+def option(argument: Argument) -> str:
+    """The option that an argument is on the command line."""
+    return f"--{argument.replace('_', '-')}"
+
+
+def _join(message: str, advice: str) -> str:
+    if message.endswith("."):
+        return f"{message} {advice[0].upper()}{advice[1:]}"
+    return f"{message}{',' if advice.startswith('or ') else ';'} {advice}"
+
+
+def _options(argument: Argument, value: Value) -> list[str]:
+    if isinstance(value, tuple):
+        return [f"{option(argument)} {each}" for each in value]
+    shown = _PLACEHOLDERS.get(argument, "") if value is None else value
+    return [f"{option(argument)} {shown}".rstrip()]
+
+
+def _listed(options: list[str], last: str) -> str:
+    *first, end = options or [""]
+    return f"{', '.join(first)} {last} {end}" if first else end

@@ -1,0 +1,168 @@
+"""Hints in words: all of them have some, and what they name is there to be used."""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+import lookalike_core
+import lookalike_exporter
+import lookalike_ingest
+import lookalike_search
+import pytest
+import typer
+from lookalike_core.cli.hint_words import MEMORY_ADVICE, SENTENCES, full_message, option, words
+from lookalike_core.errors import CollectionMissingError, PictureError, SkipReason, UsageError
+from lookalike_core.hints import Action, Argument, Hint, Notice, Value
+from lookalike_exporter.commands.app import app as exporter
+from lookalike_ingest.commands.app import app as ingest
+from lookalike_search.commands.app import app as search
+
+_COMMAND = re.compile(r"\b(exporter|ingest|search) (?!for\b|with\b)([a-z]+)")
+_OPTION = re.compile(r"--[a-z][a-z-]*")
+
+
+def test_every_action_has_a_sentence() -> None:
+    """A new one without would be an error on top of the error."""
+    assert SENTENCES.keys() == set(Action)
+
+
+def test_every_argument_is_an_option_of_some_command() -> None:
+    """They have the same name, dashes for underscores."""
+    known = set().union(*_commands().values())
+    assert {option(argument) for argument in Argument} - known == set()
+
+
+@pytest.mark.parametrize("sentence", [*SENTENCES.values(), MEMORY_ADVICE])
+def test_every_sentence_names_commands_and_options_that_there_are(sentence: str) -> None:
+    """Behind a command stand options of that command; before the first, those of any."""
+    assert list(_unknown(sentence)) == []
+
+
+def test_every_hint_of_the_library_becomes_a_sentence_about_what_there_is() -> None:
+    """With the arguments that it is given where it is made, as far as they stand there."""
+    hints = list(_hints())
+    assert len(hints) > 10
+    problems = [(where, words(hint)) for where, hint in hints if list(_unknown(words(hint)))]
+    assert problems == []
+    assert [where for where, hint in hints if "None" in words(hint)] == []
+
+
+@pytest.mark.parametrize(
+    ("action", "values", "expected"),
+    [
+        (Action.REPEAT, {}, "run the same command again"),
+        (Action.USE, {Argument.LAYER: "fc1", Argument.POOLING: "max"}, "use --layer fc1 --pooling max"),
+        (Action.USE, {Argument.WEIGHTS: None, Argument.EXACT: None}, "use --weights FILE --exact"),
+        (Action.LEAVE_OUT, {Argument.NEW_ROOT: None}, "leave --new-root out"),
+        (
+            Action.LEAVE_OUT,
+            {Argument.BACKBONE: None, Argument.DISTANCE: None, Argument.HEAD: None},
+            "leave --backbone, --distance and --head out",
+        ),
+        (Action.LEAVE_ONE_OUT, {Argument.AND: None, Argument.NOT: None}, "leave one of --and or --not out"),
+        (Action.REBUILD, {Argument.COLLECTION: "a"}, "make it anew with: ingest rebuild a"),
+        (
+            Action.REQUANTIZE,
+            {Argument.COLLECTION: "a", Argument.QUANTIZE: "scalar"},
+            "change that with: ingest rebuild a --quantize scalar",
+        ),
+        (
+            Action.CALIBRATE,
+            {Argument.COLLECTION: ("a", "b")},
+            "run: search calibrate --collection a --collection b",
+        ),
+        (Action.INGEST, {}, "make it with: ingest run DIR"),
+        (Action.INGEST, {Argument.BACKBONE: "vgg"}, "make it with: ingest run DIR --backbone vgg"),
+    ],
+)
+def test_a_hint_says_what_to_type(action: Action, values: Mapping[Argument, Value], expected: str) -> None:
+    """Values as they are given, a placeholder for one that people choose."""
+    assert words(Hint(action, values)) == expected
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        ("done", "done"),
+        (Notice("done"), "done"),
+        (Notice("cut off", hint=Hint(Action.REPEAT)), "cut off; run the same command again"),
+        (PictureError("x.jpg is empty", reason=SkipReason.EMPTY), "x.jpg is empty"),
+        (UsageError("10 is too many", argument=Argument.DIMS), "--dims: 10 is too many"),
+        (
+            UsageError("too few have a class", hint=Hint(Action.LABEL)),
+            "too few have a class, or ingest with --labels",
+        ),
+        (
+            CollectionMissingError("there: none.", hint=Hint(Action.INGEST)),
+            "there: none. Make it with: ingest run DIR",
+        ),
+    ],
+)
+def test_a_message_ends_with_what_can_be_done(subject: str | UsageError, expected: str) -> None:
+    """As one sentence, or as another one behind a full stop; what it is about stands before it."""
+    assert full_message(subject) == expected
+
+
+@cache
+def _commands() -> dict[str, set[str]]:
+    """Each command with its options."""
+    found = {}
+    for name, app in (("exporter", exporter), ("ingest", ingest), ("search", search)):
+        group = typer.main.get_command(app)
+        context = typer.Context(group)
+        for command in group.list_commands(context):  # type: ignore[attr-defined]
+            _, found_command, _ = group.resolve_command(context, [command])  # type: ignore[attr-defined]
+            options = {each for parameter in found_command.params for each in parameter.opts}
+            found[f"{name} {command}"] = options
+    return found
+
+
+def _unknown(sentence: str) -> Iterator[str]:
+    """Commands and options in a sentence that do not exist, or not together."""
+    known = _commands()
+    sentence = sentence.replace("pip install", "")
+    starts = [match.start() for match in _COMMAND.finditer(sentence)]
+    for start, end in zip([0, *starts], [*starts, len(sentence)], strict=True):
+        part = sentence[start:end].partition(", or use")[0]
+        named = _COMMAND.match(part)
+        if named and named[0] not in known:
+            yield named[0]
+        options = known.get(named[0], set()) if named else set().union(*known.values())
+        yield from (each for each in _OPTION.findall(part) if each not in options)
+
+
+def _hints() -> Iterator[tuple[str, Hint]]:
+    """Every hint that stands in a module of the library, by its syntax."""
+    for file in library_files():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Hint":
+                yield f"{file}:{node.lineno}", _hint(node)
+
+
+def _hint(call: ast.Call) -> Hint:
+    action, *values = call.args
+    assert isinstance(action, ast.Attribute)
+    given: dict[Argument, Value] = {}
+    for each in values:
+        if isinstance(each, ast.Dict):
+            for key, value in zip(each.keys, each.values, strict=True):
+                assert isinstance(key, ast.Attribute)
+                given[Argument[key.attr]] = value.value if isinstance(value, ast.Constant) else "x"
+    return Hint(Action[action.attr], given)
+
+
+def library_files() -> Iterator[Path]:
+    """All modules that are no commands."""
+    packages = (
+        lookalike_core,
+        lookalike_exporter,
+        lookalike_ingest,
+        lookalike_search,
+    )
+    for package in packages:
+        for folder in package.__path__:
+            for file in sorted(Path(folder).rglob("*.py")):
+                if not {"commands", "cli"} & set(file.relative_to(folder).parts):
+                    yield file
