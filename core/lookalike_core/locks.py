@@ -41,8 +41,11 @@ def acquire(
         try:
             lock.acquire(timeout=timeout_s)
         except Timeout as error:
+            said = _said_by(holder)
             raise StoreLockedError(
-                f"{what} is in use by {_said_by(holder)} (waited {timeout_s:g} s); wait for it to end"
+                f"{what} is in use by {said} (waited {timeout_s:g} s); wait for it to end",
+                holder=said,
+                waited_s=timeout_s,
             ) from error
     try:
         holder.write_text(f"process {os.getpid()} ({Path(sys.argv[0]).name})\n", encoding="utf-8")

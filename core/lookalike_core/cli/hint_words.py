@@ -19,6 +19,7 @@ SENTENCES: Mapping[Action, str] = {
     Action.USE: "use {options}",
     Action.USE_INSTEAD: "or use {options}",
     Action.LEAVE_OUT: "leave {all} out",
+    Action.LEAVE_OUT_INSTEAD: "or leave {all} out",
     Action.LEAVE_ONE_OUT: "leave one of {any} out",
     Action.RAISE_LIMIT: "{all} raises it",
     Action.PIPE: "to search for an image from a pipe, name it - and pipe it in",
@@ -27,6 +28,7 @@ SENTENCES: Mapping[Action, str] = {
     Action.EXPORT: "export it with: exporter run",
     Action.INGEST: "make it with: ingest run DIR {options}",
     Action.FILL: "fill it with: ingest run DIR",
+    Action.INGEST_AGAIN: "ingest run adds what is missing, of each folder for itself",
     Action.UPDATE: "bring its collections up to date with: ingest run DIR",
     Action.LABEL: "or ingest with --labels",
     Action.REBUILD: "make it anew with: ingest rebuild {collection}",
@@ -34,6 +36,7 @@ SENTENCES: Mapping[Action, str] = {
         "make it anew with: ingest rebuild {collection}, or use another store (--store embedded:DIR)"
     ),
     Action.CONTINUE_REBUILD: "go on with: ingest rebuild {collection}",
+    Action.CONTINUE_REBUILD_INSTEAD: "or go on with: ingest rebuild {collection}",
     Action.REQUANTIZE: "change that with: ingest rebuild {collection} {options}",
     Action.MOVE_OR_RENAME_DATASET: (
         "if the folder moved add --new-root, if it is another one name it with --dataset"

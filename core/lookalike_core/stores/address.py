@@ -9,6 +9,7 @@ from typing import Self
 from urllib.parse import quote, unquote, urlsplit
 
 from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Hint
 
 HTTP_PORT = 6333
 """Where a URL without a port leads, for `https` too: qdrant-client's own rule. Write `:443` for 443."""
@@ -117,8 +118,8 @@ def check_api_key(api_key: str | None) -> None:
     sendable = api_key is None or (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip())
     if not sendable:
         raise UsageError(
-            "QDRANT_API_KEY holds characters that cannot be sent, perhaps a line break at its end; "
-            "set it to the key alone"
+            "the API key holds characters that cannot be sent, perhaps a line break at its end",
+            hint=Hint(Action.CORRECT_KEY),
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreRefusedError
+from lookalike_core.hints import Notice
 from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.stores.points import FloatVector, Payload
 from lookalike_core.stores.protocol import Collection, Say, Store
@@ -31,7 +32,7 @@ def readable_manifests(store: Store, say: Say) -> Iterator[tuple[str, Collection
 
 def left_out(name: str, error: Exception) -> str:
     """The line for a collection that cannot be read."""
-    return f"warning: collection {name} is left out: {error}"
+    return Notice(f"warning: collection {name} is left out: {error}", hint=getattr(error, "hint", None))
 
 
 def stored_vectors(collection: Collection, payloads: Sequence[Payload]) -> tuple[list[Payload], FloatVector]:

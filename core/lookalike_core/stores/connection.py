@@ -97,7 +97,8 @@ def _reach(address: ServerAddress, requests: Requests, *, api_key: str | None, g
         said = "does not speak TLS" if scheme == "http" else "speaks TLS"
         rest = address.label.partition("://")[2]
         raise StoreError(
-            f"connecting failed on {address.label}: the port {said}; write {scheme}://{rest}"
+            f"connecting failed on {address.label}: the port {said}; write {scheme}://{rest}",
+            store=address.label,
         ) from error
 
 
@@ -174,7 +175,7 @@ def _notices(address: ServerAddress, version: str, *, api_key: str | None) -> tu
             "they are tested together within one minor version, so use a server nearer to it"
         )
     if address.scheme == "http" and not address.is_loopback:
-        sent = {"QDRANT_API_KEY": api_key, "the user and password of the URL": address.user}
+        sent = {"the API key": api_key, "the user and password of the URL": address.user}
         secrets = (name for name, value in sent.items() if value is not None)
         notices += [f"unencrypted to {address.label}: {each}; use https" for each in secrets]
     return tuple(notices)

@@ -45,6 +45,7 @@ from lookalike_core.errors import (
     StoreError,
     StoreLockedError,
 )
+from lookalike_core.hints import Action, Hint, Notice
 from lookalike_core.memory import (
     address_space_limits,
     is_out_of_memory,
@@ -158,7 +159,7 @@ class EmbeddedStore:
         for _ in range(_LOOKS):
             with suppress(FileNotFoundError):
                 return read_manifest(self._own(name))
-        raise CollectionMissingError(f"there is no collection {name} in {self.directory}")
+        raise self._missing(name)
 
     def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
         """Builds the folder under a temporary name and renames it into place."""
@@ -168,7 +169,9 @@ class EmbeddedStore:
         folder = self.directory / name
         with self._locked(name):
             if folder.exists():
-                raise ManifestError(f"{folder} is there already; it is left alone")
+                raise ManifestError(
+                    f"{folder} is there already; it is left alone", collection=name, path=folder
+                )
             _require_space(self.directory, SPARE_BYTES)
             partial = self._hidden(name)
             try:
@@ -265,8 +268,15 @@ class EmbeddedStore:
         if folder is not None:
             return folder
         if is_collection_name(name) and (self.directory / name).exists():
-            raise ManifestError(f"{self.directory / name} has no manifest of ours; it is left alone")
-        raise CollectionMissingError(f"there is no collection {name} in {self.directory}")
+            raise ManifestError(
+                f"{self.directory / name} has no manifest of ours; it is left alone", collection=name
+            )
+        raise self._missing(name)
+
+    def _missing(self, name: str) -> CollectionMissingError:
+        return CollectionMissingError(
+            f"there is no collection {name} in {self.directory}", collection=name, path=self.directory
+        )
 
     def _folder(self, name: str) -> Path | None:
         """Where a collection lies: under its name, or where a kill came between two renames, staged."""
@@ -293,7 +303,12 @@ class EmbeddedStore:
                 self.directory, name, what=f"collection {name}", timeout_s=self._lock_timeout_s
             )
         except StoreLockedError as error:
-            raise StoreLockedError(f"{error}, or use a server: docker compose up qdrant") from error
+            raise StoreLockedError(
+                f"{error}, or use a server: docker compose up qdrant",
+                holder=error.holder,
+                waited_s=error.waited_s,
+                path=self.directory / name,
+            ) from error
         except OSError as error:
             raise self._unusable(error) from error
         try:
@@ -315,7 +330,9 @@ class EmbeddedStore:
             return error
         return StoreError(
             f"{self.directory} cannot hold collections ({error.strerror}); "
-            "make it a folder that you may write to, or name another with --store embedded:DIR"
+            "make it a folder that you may write to",
+            path=self.directory,
+            hint=Hint(Action.CHANGE_FOLDER),
         )
 
 
@@ -380,11 +397,14 @@ class EmbeddedCollection:
             self.is_listed = False
             self._mark = replace(self._mark, files="")
             self._mark.write(self._folder / _LISTED)
-            raise StoreError(f"{found}: its files are damaged; run the same command again")
+            raise StoreError(f"{found}: its files are damaged", path=self._folder, hint=Hint(Action.REPEAT))
         roots = ", ".join(sorted(self.manifest.datasets.values()))
         self._say(
-            f"warning: {found}: files in {self._folder} were lost, damaged or put back from a backup; "
-            f"ingest run adds what is missing, of each folder for itself: {roots}"
+            Notice(
+                f"warning: {found}: files in {self._folder} were lost, damaged or put back from a backup; "
+                f"their images lie in {roots}",
+                hint=Hint(Action.INGEST_AGAIN),
+            )
         )
 
     def _close_shard(self) -> None:
@@ -642,7 +662,9 @@ class EmbeddedCollection:
         except KeyError as error:
             raise StoreError(
                 f"point {point.id} of {self.name} has lost what it carried: files in {self._folder} are "
-                "damaged; ingest run takes its picture in again"
+                "damaged",
+                path=self._folder,
+                hint=Hint(Action.INGEST_AGAIN),
             ) from error
 
     def _write_manifest(self, manifest: CollectionManifest) -> None:
@@ -689,9 +711,9 @@ def read_manifest(folder: Path) -> CollectionManifest:
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
-        raise ManifestError(f"{path} cannot be read: {error}") from error
+        raise ManifestError(f"{path} cannot be read: {error}", path=path) from error
     except ManifestError as error:
-        raise ManifestError(f"{path}: {error}") from error
+        raise ManifestError(f"{path}: {error}", path=path, hint=error.hint) from error
     require_own_name(manifest, folder.name, place=str(folder))
     return manifest
 
@@ -709,7 +731,9 @@ def _require_own_shard(folder: Path, manifest: CollectionManifest) -> None:
     if owner != manifest.collection:
         raise ManifestError(
             f"{folder / _SHARD} is that of {owner}, the manifest beside it that of {manifest.collection}: "
-            "put back what belongs there, or remove the folder and ingest once more"
+            "put back what belongs there, or remove the folder and ingest once more",
+            collection=manifest.collection,
+            path=folder,
         )
 
 
@@ -774,14 +798,17 @@ def _translated(folder: Path) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         if "WouldBlock" in str(error):
-            raise StoreLockedError(f"{folder} is in use by another program; end it and try again") from error
+            raise StoreLockedError(
+                f"{folder} is in use by another program; end it and try again", path=folder
+            ) from error
         if "No space left" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
         if is_out_of_memory(error):
             raise memory_error(error, f"the embedded engine on {folder}") from error
         raise StoreError(
             f"the embedded engine failed on {folder}: {error}; if it fails again the files are damaged: "
-            "remove the folder and ingest once more"
+            "remove the folder and ingest once more",
+            path=folder,
         ) from error
 
 
@@ -840,7 +867,8 @@ def _run_child(shard: Path, on_wait: Callable[[], None]) -> None:
         reason = (said.strip().splitlines() or [f"it ended with {child.returncode}"])[-1]
         raise StoreError(
             f"the index of {shard.parent} was not finished ({reason}); everything is there and can be "
-            "searched, only slower: make room on disk and in memory and run the ingest again"
+            "searched, only slower: make room on disk and in memory and ingest again",
+            path=shard.parent,
         )
 
 

@@ -19,6 +19,7 @@ from lookalike_core.errors import (
     StoreError,
     StoreRefusedError,
 )
+from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.address import NO_SECRETS, Secrets
 
 _REASON_LENGTH = 200
@@ -96,22 +97,25 @@ def error_for(fault: Fault, message: str, *, collection: str | None) -> Lookalik
     Without a `collection` in play, "not found" means that this is no Qdrant.
     """
     if fault.kind is FaultKind.MISSING and collection is not None:
-        return CollectionMissingError(message)
+        return CollectionMissingError(message, collection=collection)
     if fault.kind is FaultKind.EXISTS and collection is not None:
-        return ManifestError(f"{message}; it is left alone")
-    kind = _ERRORS.get(fault.kind, StoreError)
-    return kind(f"{message}; {_NEXT_STEPS.get(fault.kind, _SEE_THE_LOG)}")
+        return ManifestError(f"{message}; it is left alone", collection=collection)
+    kind, hint = _ERRORS.get(fault.kind, StoreError), _HINTS.get(fault.kind)
+    if fault.kind is FaultKind.REFUSED:
+        return kind(message, hint=hint)
+    return kind(f"{message}; {_NEXT_STEPS.get(fault.kind, _SEE_THE_LOG)}", hint=hint)
 
 
 _ERRORS = {FaultKind.REFUSED: StoreRefusedError, FaultKind.TOO_LARGE: TooLargeError}
 _NEXT_STEPS = {
-    FaultKind.REFUSED: "set QDRANT_API_KEY to a key that may do this, or use another store with --store",
     FaultKind.TOO_LARGE: "the limit is that of the server, or of a proxy in front of it",
-    FaultKind.UNREACHABLE: "start the server (docker compose up qdrant), or use another store with --store",
-    FaultKind.FULL: (
-        "the server has no room for more: make some on its disk, or raise its quota, then run the same "
-        "command again"
-    ),
+    FaultKind.UNREACHABLE: "start the server (docker compose up qdrant)",
+    FaultKind.FULL: "the server has no room for more: make some on its disk, or raise its quota",
+}
+_HINTS = {
+    FaultKind.REFUSED: Hint(Action.SET_KEY),
+    FaultKind.UNREACHABLE: Hint(Action.CHANGE_STORE),
+    FaultKind.FULL: Hint(Action.REPEAT),
 }
 _SEE_THE_LOG = "see what runs at this address and what its log says"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lookalike_core.atomic import named_path
 from lookalike_core.errors import StoreError, StoreRefusedError, UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.settings import Settings
 from lookalike_core.stores.address import HTTP_PORT, ServerAddress
 from lookalike_core.stores.embedded import EmbeddedStore
@@ -33,7 +34,9 @@ def open_store(
         UsageError: what names the store is malformed.
         StoreError: the server or folder that was named, or the one that is here, cannot be used.
     """
-    text, origin = (named, "--store") if named is not None else (settings.store, "LOOKALIKE_STORE")
+    text, origin = settings.store, "LOOKALIKE_STORE"
+    if named is not None:
+        text, origin = named, Argument.STORE
     if text is None and settings.qdrant_url is not None:
         return _server(settings.qdrant_url, "QDRANT_URL", settings, say)
     if text is not None and text != "auto":
@@ -58,14 +61,14 @@ def where_else(name: str, store: Store, settings: Settings, *, local_port: int =
     return None
 
 
-def _named_store(text: str, origin: str, settings: Settings, say: Say) -> Store:
+def _named_store(text: str, origin: Argument | str, settings: Settings, say: Say) -> Store:
     kind, separator, directory = text.partition(":")
     if kind != "embedded":
         return _server(text, origin, settings, say)
     if not separator:
         return _embedded(settings.qdrant_dir, "embedded", say)
     if not directory:
-        raise UsageError(f"{origin}: {text!r} names no folder; {_FORMS}")
+        raise UsageError.of(origin, f"{text!r} names no folder; {_FORMS}")
     folder = named_path(directory, origin)
     return _embedded(folder, f"embedded:{folder}", say)
 
@@ -79,17 +82,18 @@ def _embedded(folder: Path, label: str, say: Say) -> EmbeddedStore:
         pass
     except OSError as error:
         raise StoreError(
-            f"{folder} cannot hold collections ({error.strerror}); make it a folder that you may look into, "
-            "or name another with --store embedded:DIR"
+            f"{folder} cannot hold collections ({error.strerror}); make it a folder that you may look into",
+            path=folder,
+            hint=Hint(Action.CHANGE_FOLDER),
         ) from error
     return EmbeddedStore(folder, label=label, say=say)
 
 
-def _server(url: str, origin: str, settings: Settings, say: Say) -> Store:
+def _server(url: str, origin: Argument | str, settings: Settings, say: Say) -> Store:
     try:
         ServerAddress.parse(url)
     except UsageError as error:
-        raise UsageError(f"{origin}: {error}; {_FORMS}") from None
+        raise UsageError.of(origin, f"{error}; {_FORMS}") from None
     from lookalike_core.stores.connection import connect
 
     return connect(url, api_key=settings.qdrant_api_key, say=say)
@@ -103,8 +107,9 @@ def _found(url: str, say: Say) -> Store:
         return connect(url, api_key=None, say=say)
     except StoreRefusedError as error:
         raise StoreError(
-            f"the Qdrant server at {url} asks for a key, and only a server that is named is sent the one in "
-            f"QDRANT_API_KEY: name it with --store {url} or QDRANT_URL, or use --store embedded"
+            f"the Qdrant server at {url} asks for a key, and only a server that is named is sent one",
+            store=url,
+            hint=Hint(Action.NAME_SERVER, {Argument.STORE: url}),
         ) from error
 
 

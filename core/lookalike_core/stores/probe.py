@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from lookalike_core.atomic import parse_json
 from lookalike_core.errors import StoreError
+from lookalike_core.hints import Action, Hint
 from lookalike_core.models.manifest import METADATA_KEY
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def _get(port: int, path: str, *, timeout_s: float) -> _Answer | None:
     except TimeoutError as error:
         raise StoreError(
             f"something listens at {LOCAL_HOST}:{port} and does not answer within {timeout_s:g} s; if it is "
-            "Qdrant, start it again or let it finish; to leave it aside use --store embedded"
+            "Qdrant, start it again or let it finish",
+            hint=Hint(Action.USE_EMBEDDED),
         ) from error
     except (OSError, ValueError):
         return None

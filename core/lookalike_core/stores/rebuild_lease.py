@@ -104,7 +104,8 @@ class Lease:
                 self._write(self.said)
 
     def _locked(self, holder: Mapping[str, Any]) -> StoreLockedError:
-        return StoreLockedError(f"{self._name} is being rebuilt by {_who(holder)}; wait for it to end")
+        who = _who(holder)
+        return StoreLockedError(f"{self._name} is being rebuilt by {who}; wait for it to end", holder=who)
 
 
 def _who(holder: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreRefusedError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, Distance, StoredAs
 from lookalike_core.stores.address import NO_SECRETS, Secrets
@@ -147,7 +148,7 @@ class ServerStore:
 
     def _create(self, name: str, manifest: CollectionManifest, metadata: dict[str, Any]) -> None:
         if self._info(name) is not None:
-            raise ManifestError(_taken(name, self.label))
+            raise ManifestError(_taken(name, self.label), collection=name)
         self._requests.make(
             lambda: self._make(name, manifest, metadata), f"making collection {name}", collection=name
         )
@@ -296,7 +297,8 @@ class ServerStore:
         if info is None or _manifest_data(info) is None:
             raise StoreError(
                 f"the server at {self.label} does not keep metadata of collections; "
-                "it takes Qdrant 1.16 or newer (docker compose up qdrant)"
+                "it takes Qdrant 1.16 or newer (docker compose up qdrant)",
+                store=self.label,
             )
 
     def _index(self, name: str, keywords: Sequence[str]) -> None:
@@ -312,13 +314,17 @@ class ServerStore:
     def _own(self, name: str) -> "models.CollectionInfo":
         info = self._info(name)
         if info is None:
-            raise CollectionMissingError(f"there is no collection {name} on {self.label}")
+            raise CollectionMissingError(f"there is no collection {name} on {self.label}", collection=name)
         if _manifest_data(info) is None:
-            raise ManifestError(f"{name} on {self.label} has no manifest of ours; it is left alone")
+            raise ManifestError(
+                f"{name} on {self.label} has no manifest of ours; it is left alone", collection=name
+            )
         if _copier(info):
             raise ManifestError(
                 f"{name} on {self.label} is not finished: it is being rebuilt, or that was cut off; wait for "
-                f"the rebuild to end, or go on with: ingest rebuild {name}"
+                "the rebuild to end",
+                collection=name,
+                hint=Hint(Action.CONTINUE_REBUILD_INSTEAD, {Argument.COLLECTION: name}),
             )
         return info
 
@@ -591,7 +597,9 @@ class ServerCollection:
         if exact and not self._limits.may_be_exact:
             raise StoreError(
                 f"exact searches are not allowed in {self.name} on {self._requests.label} (strict mode, "
-                "search_allow_exact); leave --exact out, or have them allowed there"
+                "search_allow_exact); have them allowed there",
+                store=self._requests.label,
+                hint=Hint(Action.LEAVE_OUT_INSTEAD, {Argument.EXACT: None}),
             )
 
     def record_dataset(self, name: str, root: str) -> None:
@@ -610,7 +618,9 @@ class ServerCollection:
             self._ask("writing the manifest of", added)
         raise StoreError(
             f"dataset {name} cannot be recorded in {self.name} on {self._requests.label}: others write its "
-            "manifest all the time; run the same command again when they are done"
+            "manifest all the time; wait until they are done",
+            store=self._requests.label,
+            hint=Hint(Action.REPEAT),
         )
 
     def forget_dataset(self, name: str) -> None:
@@ -648,7 +658,8 @@ class ServerCollection:
         self._require_copier(token)
         if self.count() != source.count():
             raise StoreError(
-                f"{source.name} changed while it was copied; go on with: ingest rebuild {self.name}"
+                f"{source.name} changed while it was copied",
+                hint=Hint(Action.CONTINUE_REBUILD, {Argument.COLLECTION: self.name}),
             )
         finished = {METADATA_KEY: _manifest_json(self.manifest), _UNFINISHED: "", _ALIASES: ""}
         self._ask(
@@ -767,13 +778,16 @@ def _found(client: "QdrantClient", name: str) -> "models.CollectionInfo | None":
 def _same(info: "models.CollectionInfo | None", opened: CollectionManifest, what: str) -> CollectionManifest:
     """The manifest that `info` holds, of the very collection whose manifest was `opened`."""
     if info is None:
-        raise CollectionMissingError(f"{what} was deleted meanwhile; make it anew with: ingest run DIR")
+        raise CollectionMissingError(
+            f"{what} was deleted meanwhile", collection=opened.collection, hint=Hint(Action.INGEST)
+        )
     size, dimension = getattr(info.config.params.vectors, "size", "other"), opened.identity.dimension
     if _manifest_data(info) is None or size != dimension:
         raise ManifestError(
             f"{what} was replaced meanwhile by one that is not ours: there {size} values a vector "
             f"and {'a' if _manifest_data(info) else 'no'} manifest, here {dimension} values and the manifest "
-            f"of {opened.identity.backbone}, {opened.distance}; it is left alone"
+            f"of {opened.identity.backbone}, {opened.distance}; it is left alone",
+            collection=opened.collection,
         )
     manifest = _manifest(info, opened.collection, what.rpartition(" on ")[2])
     if (manifest.identity, manifest.distance) != (opened.identity, opened.distance):
@@ -781,7 +795,9 @@ def _same(info: "models.CollectionInfo | None", opened: CollectionManifest, what
     if manifest.created_at != opened.created_at:
         raise CollectionMissingError(
             f"{what} was deleted and made anew meanwhile (at {manifest.created_at}; the one that was opened "
-            f"is of {opened.created_at}); fill it with: ingest run DIR"
+            f"is of {opened.created_at})",
+            collection=opened.collection,
+            hint=Hint(Action.FILL),
         )
     return manifest
 
@@ -816,7 +832,9 @@ def _manifest(info: "models.CollectionInfo", name: str, label: str) -> Collectio
     try:
         return CollectionManifest.from_json({**(_manifest_data(info) or {}), "calibration": calibration})
     except ManifestError as error:
-        raise ManifestError(f"collection {name} on {label}: {error}") from error
+        raise ManifestError(
+            f"collection {name} on {label}: {error}", collection=name, hint=error.hint
+        ) from error
 
 
 def _taken(name: str, label: str) -> str:

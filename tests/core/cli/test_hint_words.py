@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import lookalike_core
 import lookalike_exporter
@@ -21,6 +22,14 @@ from lookalike_search.commands.app import app as search
 
 _COMMAND = re.compile(r"\b(exporter|ingest|search) (?!for\b|with\b)([a-z]+)")
 _OPTION = re.compile(r"--[a-z][a-z-]*")
+
+
+CLEAN = [lookalike_core]
+OTHERS = (
+    "weights_sources.py",  # the options of pip
+    "plots.py",  # what a plot is known again by
+)
+"""Modules with options that are not ours, or that are no advice."""
 
 
 def test_every_action_has_a_sentence() -> None:
@@ -47,6 +56,18 @@ def test_every_hint_of_the_library_becomes_a_sentence_about_what_there_is() -> N
     problems = [(where, words(hint)) for where, hint in hints if list(_unknown(words(hint)))]
     assert problems == []
     assert [where for where, hint in hints if "None" in words(hint)] == []
+
+
+@pytest.mark.parametrize("package", CLEAN, ids=lambda package: package.__name__)
+def test_no_string_of_the_library_speaks_of_options_or_commands(package: ModuleType) -> None:
+    """It is the same library in a notebook; docstrings are for those who read the sources."""
+    found = [
+        f"{file.name}:{line}: {text!r}"
+        for file in library_files(package)
+        for line, text in _strings(file)
+        if (_COMMAND.search(text) and _COMMAND.search(text)[0] in _commands()) or _OPTION.search(text)  # type: ignore[index]
+    ]
+    assert [each for each in found if not each.startswith(OTHERS)] == []
 
 
 @pytest.mark.parametrize(
@@ -153,16 +174,19 @@ def _hint(call: ast.Call) -> Hint:
     return Hint(Action[action.attr], given)
 
 
-def library_files() -> Iterator[Path]:
+def library_files(*packages: ModuleType) -> Iterator[Path]:
     """All modules that are no commands."""
-    packages = (
-        lookalike_core,
-        lookalike_exporter,
-        lookalike_ingest,
-        lookalike_search,
-    )
-    for package in packages:
+    for package in packages or (lookalike_core, lookalike_exporter, lookalike_ingest, lookalike_search):
         for folder in package.__path__:
             for file in sorted(Path(folder).rglob("*.py")):
                 if not {"commands", "cli"} & set(file.relative_to(folder).parts):
                     yield file
+
+
+def _strings(file: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of each string that is no docstring; of one with values in it, part by part."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.lineno, node.value

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreLockedError
+from lookalike_core.hints import Action, Hint
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs
 from lookalike_core.stores import embedded
@@ -58,9 +59,10 @@ def test_a_file_where_the_folder_should_be_is_a_store_error(tmp_path: Path, mani
     """It names the path and what to do."""
     (tmp_path / "taken").write_text("a file", encoding="utf-8")
     store = EmbeddedStore(tmp_path / "taken")
-    with pytest.raises(StoreError, match=r"taken cannot hold collections.*--store embedded:DIR") as caught:
+    with pytest.raises(StoreError, match=r"taken cannot hold collections") as caught:
         store.create(manifest_of())
     assert caught.value.exit_code == 5
+    assert (caught.value.path, caught.value.hint) == (tmp_path / "taken", Hint(Action.CHANGE_FOLDER))
 
 
 def test_a_damaged_shard_is_a_store_error(store: EmbeddedStore, manifest_of: NewManifest) -> None:
@@ -329,7 +331,7 @@ def test_a_child_that_fails_is_named_and_harmless(
     """Its last word is in the message, and the collection is open again."""
     monkeypatch.setattr(embedded, "_CHILD", "raise SystemExit('out of luck')")
     with unindexed(500) as collection:
-        with pytest.raises(StoreError, match=r"not finished \(out of luck\).*run the ingest again"):
+        with pytest.raises(StoreError, match=r"not finished \(out of luck\).*ingest again"):
             collection.build_index(lambda: None)
         assert collection.count() == 500
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from faulty_proxy import FaultyProxy
 from lookalike_core.errors import StoreError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import FloatVector, ImagePoint, PointFilter
@@ -144,9 +145,10 @@ def test_an_exact_search_that_is_not_allowed_is_said(
             lambda: collection.query(points[0].vector, limit=1, exact=True),
             lambda: collection.query_many(points[0].vector[np.newaxis], limit=1, exact=True),
         ):
-            with pytest.raises(StoreError, match=r"not allowed.*search_allow_exact.*--exact") as caught:
+            with pytest.raises(StoreError, match=r"not allowed.*search_allow_exact") as caught:
                 search()
             assert caught.value.exit_code == 5
+            assert caught.value.hint == Hint(Action.LEAVE_OUT_INSTEAD, {Argument.EXACT: None})
 
 
 def test_a_limit_that_cannot_be_followed_is_named(
