@@ -24,7 +24,8 @@ from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.providers import ProviderChoice, openvino_pays
 from lookalike_core.settings import Settings
-from lookalike_exporter import ModelSpec, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.spec import ModelSpec
 from machine import describe, write_results
 from numpy.typing import NDArray
 from precision import NEIGHBOURS, unit

@@ -38,7 +38,8 @@ from lookalike_core.models.manifest import Distance, Precision
 from lookalike_core.models.providers import ProviderChoice
 from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_exporter import ModelSpec, calibrated, ready_model
+from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
 from machine import describe, write_results

@@ -12,7 +12,7 @@ from lookalike_core.errors import CollectionMissingError, ManifestError, StoreEr
 from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs, collection_name
 from lookalike_core.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload
 from lookalike_core.stores.protocol import Collection, Store
-from lookalike_exporter import ModelFile
+from lookalike_exporter.model_cache import ModelFile
 
 from lookalike_ingest.changes import Change, Decision, Known
 from lookalike_ingest.payload_cache import Listing, ListingError

@@ -29,7 +29,7 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import FloatVector, ImagePoint, Payload
 from lookalike_core.stores.protocol import staged_name
 from lookalike_core.stores.server import ServerCollection, ServerStore
-from lookalike_exporter import ModelSpec
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import rebuild as rebuild_module
 from lookalike_ingest.labels import Label
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild

@@ -26,7 +26,8 @@ from lookalike_core.models.providers import CPU
 from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import FloatVector, Payload
-from lookalike_exporter import ModelSpec, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import image_reader as reading
 from lookalike_ingest import run as run_module
 from lookalike_ingest.image_reader import ReadFile

@@ -18,7 +18,9 @@ from lookalike_core.models.manifest import Distance, collection_name
 from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import FloatVector, Payload
-from lookalike_exporter import ModelFile, ModelSpec, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
 from numpy.typing import NDArray

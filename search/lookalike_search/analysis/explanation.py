@@ -16,7 +16,8 @@ from lookalike_core.models.manifest import CollectionManifest, Distance, collect
 from lookalike_core.settings import Settings
 from lookalike_core.stores.points import FloatVector
 from lookalike_core.stores.protocol import Collection
-from lookalike_exporter import ready_model, unpooled_model
+from lookalike_exporter.collection_models import get_collection_model
+from lookalike_exporter.recorded_models import unpooled_model
 
 from lookalike_search.analysis.attribution import Explanation, Features, agreement, explain
 from lookalike_search.asking.examples import require_unchanged, stdin_stream
@@ -234,7 +235,7 @@ def _compared_vectors(
     vectors = [picture.stored.get(name) for picture in pictures]
     if all(vector is not None for vector in vectors):
         return [vector for vector in vectors if vector is not None]
-    model = ready_model(manifest, settings=settings, reporter=reporter)
+    model = get_collection_model(manifest, settings=settings, reporter=reporter)
     embedder = Embedder.as_set(model.path, settings, expected=model.manifest, pictures=len(pictures))
     return [
         embedder.embed_one(picture.pixels) if vector is None else vector
