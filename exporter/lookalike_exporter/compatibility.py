@@ -1,9 +1,9 @@
 """Whether a collection is of this version's making, or would have to be made anew."""
 
 from lookalike_core.errors import ManifestError
-from lookalike_core.images.decoding import preprocessing_id
 from lookalike_core.models.backbones import backbone_named
 from lookalike_core.models.manifest import FLOAT32, SCHEMA_VERSION, CollectionManifest
+from lookalike_core.models.preprocessing import preprocessing_id
 
 
 def require_current(wanted: CollectionManifest) -> None:

@@ -15,7 +15,6 @@ from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, named_path, parse_json, sweep_partials, write_json
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ModelError, UsageError
-from lookalike_core.images.decoding import preprocessing_id
 from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.manifest import (
     METADATA_KEY,
@@ -26,6 +25,7 @@ from lookalike_core.models.manifest import (
     WeightsKind,
     WeightsSource,
 )
+from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.outputs import MODEL_SUFFIXES, output_path
 from lookalike_core.settings import Settings
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from lookalike_core.arrays import IMAGE_SIZE, Pixels
 from lookalike_core.errors import ModelError, UsageError
-from lookalike_core.images.decoding import Pixels
-from lookalike_core.models.backbones import IMAGE_SIZE, RESNET101V2, VGG16
+from lookalike_core.models.backbones import RESNET101V2, VGG16
 from lookalike_core.models.manifest import Quantization
 from lookalike_core.models.providers import load_runtime
 

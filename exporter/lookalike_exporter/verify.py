@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from lookalike_core.arrays import IMAGE_SIZE, Pixels
 from lookalike_core.atomic import parse_json
 from lookalike_core.errors import LookalikeError
-from lookalike_core.images.decoding import Pixels
 from lookalike_core.images.sampling import sample_of
-from lookalike_core.models.backbones import IMAGE_SIZE, RESNET101V2, Pooling
+from lookalike_core.models.backbones import RESNET101V2, Pooling
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.manifest import METADATA_KEY, ModelManifest, Precision, WeightsKind
 from numpy.typing import NDArray

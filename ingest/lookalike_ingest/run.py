@@ -9,6 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
+from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Bar, Reporter
 from lookalike_core.errors import SkipReason, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS, SUFFIXES, Picture
@@ -19,7 +20,7 @@ from lookalike_core.models.providers import CUDA
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
-from lookalike_core.stores.points import FloatVector, Payload, usable_rows
+from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.heads.head_file import Head

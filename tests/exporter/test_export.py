@@ -21,7 +21,6 @@ import pytest
 from lookalike_core import locks
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, ModelError, StoreLockedError, UsageError, WeightsError
-from lookalike_core.images.decoding import preprocessing_id
 from lookalike_core.models.backbones import VGG16, Pooling
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.manifest import (
@@ -31,6 +30,7 @@ from lookalike_core.models.manifest import (
     ModelManifest,
     WeightsKind,
 )
+from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.settings import Settings
 from lookalike_exporter import export
 from lookalike_exporter.collection_models import get_collection_model

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 from lookalike_core import locks
+from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import sweep_partials
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, LookalikeError, UsageError
 from lookalike_core.models.manifest import ModelManifest
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import stored_vectors
-from lookalike_core.stores.points import FloatVector, Payload, usable_rows
+from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
 
 from lookalike_exporter.export import EXPORT_TIMEOUT_S

@@ -8,9 +8,9 @@ from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, write_json
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError
-from lookalike_core.images.decoding import preprocessing_id
 from lookalike_core.models.backbones import backbone_named
 from lookalike_core.models.manifest import METADATA_KEY, ModelIdentity, ModelManifest
+from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.settings import Settings
 
 from lookalike_exporter import model_cache

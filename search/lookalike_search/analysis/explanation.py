@@ -5,16 +5,16 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError, PictureError, SkipReason, UsageError
-from lookalike_core.images.decoding import Pixels, decode, decode_small
+from lookalike_core.images.decoding import decode, decode_small
 from lookalike_core.images.open_image import opened, sha256_of
 from lookalike_core.images.thumbnails import Thumbnail, encoded
 from lookalike_core.models.backbones import Pooling, backbone_named
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.settings import Settings
-from lookalike_core.stores.points import FloatVector
 from lookalike_core.stores.protocol import Collection
 from lookalike_exporter.collection_models import get_collection_model
 from lookalike_exporter.recorded_models import unpooled_model
