@@ -66,7 +66,10 @@ def fitted(folder: Path) -> dict[str, object]:
     settings = replace(Settings.from_environment(), home=folder)
     store = EmbeddedStore(settings.qdrant_dir)
     request = FitRequest(collections=store.names(), name="measured", force=True)
-    with mock.patch("lookalike_exporter.heads.fit.ready_model", no_model):
+    with (
+        mock.patch("lookalike_exporter.heads.fit.get_recorded_model", no_model),
+        mock.patch("lookalike_exporter.heads.fit.get_headed_model", no_model),
+    ):
         started = time.perf_counter()
         head = fit_head(request, store=store, settings=settings, reporter=Quiet()).head
         seconds = time.perf_counter() - started

@@ -31,7 +31,7 @@ from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_exporter import ModelSpec
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.image_reader import ReadFile
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset

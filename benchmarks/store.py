@@ -37,6 +37,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from lookalike_core.arrays import FloatVector
 from lookalike_core.models.backbones import VGG16, Pooling
 from lookalike_core.models.manifest import (
     CollectionManifest,
@@ -49,7 +50,7 @@ from lookalike_core.models.manifest import (
 from lookalike_core.settings import Settings
 from lookalike_core.stores import embedded, server
 from lookalike_core.stores.open_store import open_store
-from lookalike_core.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload, PointFilter
+from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection, Store
 from machine import describe, write_results
 from numpy.typing import NDArray

@@ -23,7 +23,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from lookalike_core.cli import start
 from lookalike_core.hints import Argument, Hint
 
 
@@ -225,6 +224,3 @@ class StoreLockedError(LookalikeError):
         super().__init__(message, path=path, hint=hint)
         self.holder = holder
         self.waited_s = waited_s
-
-
-INTERRUPTED_EXIT_CODE = start.INTERRUPTED_EXIT_CODE

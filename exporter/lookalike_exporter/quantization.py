@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from lookalike_core.arrays import IMAGE_SIZE, Pixels
 from lookalike_core.errors import ModelError, UsageError
-from lookalike_core.images.decoding import Pixels
-from lookalike_core.models.backbones import IMAGE_SIZE, RESNET101V2, VGG16
+from lookalike_core.models.backbones import RESNET101V2, VGG16
 from lookalike_core.models.manifest import Quantization
 from lookalike_core.models.providers import load_runtime
 
 from lookalike_exporter.graph import OUTPUT
-from lookalike_exporter.network import INPUT, Conv, SubNetwork
+from lookalike_exporter.network import INPUT
 
 if TYPE_CHECKING:
     import onnx
@@ -45,21 +45,6 @@ def trial_pictures() -> Pixels:
         size = (IMAGE_SIZE // cell, IMAGE_SIZE // cell, 3)
         pictures.append(rng.integers(0, 256, size, dtype=np.uint8).repeat(cell, axis=0).repeat(cell, axis=1))
     return np.stack(pictures)
-
-
-def kept_in_fp32(network: SubNetwork) -> list[str]:
-    """Convolutions that int8 leaves alone: cheap ones that it would cost most neighbours.
-
-    The first one sees the pixels, and Keras' `_0_conv` are the shortcuts, past a whole block of the network.
-    """
-    convolutions = [layer.name for layer in network.layers if isinstance(layer, Conv)]
-    return [name for name in convolutions if name == convolutions[0] or name.endswith("_0_conv")]
-
-
-def has_int8(network: SubNetwork) -> bool:
-    """Whether int8 makes anything of a network other."""
-    kept = kept_in_fp32(network)
-    return any(isinstance(layer, Conv) and layer.name not in kept for layer in network.layers)
 
 
 def calibration(path: Path, pictures: Iterable[Pixels], *, backbone: str) -> Quantization:

@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from lookalike_core.arrays import IMAGE_SIZE, Pixels
 from lookalike_core.atomic import parse_json
 from lookalike_core.errors import LookalikeError
-from lookalike_core.images.decoding import Pixels
 from lookalike_core.images.sampling import sample_of
-from lookalike_core.models.backbones import IMAGE_SIZE, RESNET101V2, Pooling
+from lookalike_core.models.backbones import RESNET101V2, Pooling
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.manifest import METADATA_KEY, ModelManifest, Precision, WeightsKind
 from numpy.typing import NDArray
 
-from lookalike_exporter.export import ModelSpec
 from lookalike_exporter.graph import OUTPUT
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.network import INPUT
 from lookalike_exporter.quantization import trial_pictures
+from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.weights import FloatArray, LayerArrays, fingerprint, read_arrays
 
 if TYPE_CHECKING:
@@ -404,8 +404,7 @@ def _embed_with_keras(
     else:
         build, prepare = keras.applications.VGG16, keras.applications.vgg16.preprocess_input
     shape = (IMAGE_SIZE, IMAGE_SIZE, 3)
-    with_top = spec.layer in spec.backbone.top_layers
-    whole = build(weights=None, include_top=with_top, input_shape=shape)
+    whole = build(weights=None, include_top=spec.needs_top, input_shape=shape)
     how = _load_weights(whole, weights, spec)
     part = keras.Model(whole.input, whole.get_layer(spec.layer).output)
     return how, _pool(part.predict_on_batch(prepare(pixels.astype(np.float32))), spec.pooling)

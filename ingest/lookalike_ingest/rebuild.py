@@ -26,10 +26,12 @@ from lookalike_core.models.manifest import (
 from lookalike_core.settings import Settings
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import STAGED_SUFFIX, Store, opened_together, staged_name
-from lookalike_exporter import Head, ModelFile, ModelSpec, head_name, named_head, ready_model
+from lookalike_exporter.heads.head_file import Head, head_name, named_head
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.labels import Label
-from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.run import IngestRequest, StopRequest, get_wanted_model, run_ingest
 from lookalike_ingest.takeover import is_former, take_over
 from lookalike_ingest.target import Dataset, new_manifest
 
@@ -147,7 +149,7 @@ class _Rebuild:
         old = self._old()
         _require_folders(self._name, old.datasets)
         spec = self._spec(old)
-        self._stage(old, ready_model(spec, settings=self._settings, reporter=self._reporter))
+        self._stage(old, get_wanted_model(spec, settings=self._settings, reporter=self._reporter))
         for _ in range(_ROUNDS):
             self._report.skipped, self._report.needed = [], Counter()
             datasets = self._old().datasets

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import is_full
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, UsageError
 from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs, collection_name
-from lookalike_core.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload
+from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload
 from lookalike_core.stores.protocol import Collection, Store
-from lookalike_exporter import ModelFile
+from lookalike_exporter.model_cache import ModelFile
 
 from lookalike_ingest.changes import Change, Decision, Known
 from lookalike_ingest.payload_cache import Listing, ListingError

@@ -12,8 +12,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.open_store import where_else
 from lookalike_core.stores.protocol import Store
-from lookalike_exporter import head_name, head_path
-from lookalike_exporter.heads.head_file import NAME
+from lookalike_exporter.heads.head_file import NAME, head_name, head_path
 
 BOTH = "both"
 """What `--backbone` may say instead of one backbone's name."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from lookalike_core import errors
+from lookalike_core.cli.start import INTERRUPTED_EXIT_CODE
 from lookalike_core.errors import (
-    INTERRUPTED_EXIT_CODE,
     CollectionMissingError,
     LookalikeError,
     MissingDecoderError,

@@ -7,8 +7,7 @@ import pytest
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.models.providers import ProviderChoice
-from lookalike_core.settings import Settings
+from lookalike_core.settings import ProviderChoice, Settings
 from platformdirs import user_data_path
 
 

@@ -22,7 +22,9 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_core.stores.protocol import Store
 from lookalike_core.stores.server import ServerStore
-from lookalike_exporter import ModelFile, ModelSpec, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.status import collection_statuses
 from lookalike_ingest.target import Dataset, new_manifest

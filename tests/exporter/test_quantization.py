@@ -13,10 +13,13 @@ from lookalike_core.errors import ManifestError, UsageError
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.manifest import FLOAT32, CollectionManifest, Distance, Precision
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ModelSpec, calibrated, unpooled_model
-from lookalike_exporter.model_cache import ModelFile, ready_model
-from lookalike_exporter.quantization import kept_in_fp32, trial_pictures
+from lookalike_exporter.collection_models import get_collection_model
+from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.quantization import trial_pictures
+from lookalike_exporter.recorded_models import unpooled_model
 from lookalike_exporter.resnet101v2 import resnet101v2
+from lookalike_exporter.spec import ModelSpec, kept_in_fp32
 from lookalike_exporter.verify import Comparison, Outcome, verify_model
 from lookalike_ingest.target import new_manifest
 from numpy.typing import NDArray
@@ -150,7 +153,7 @@ def test_int8_is_made_again_from_its_record_byte_by_byte(
     for path in (model.path, model.path.with_suffix(".json"), *pictures.iterdir()):
         path.unlink()
     stored = CollectionManifest.from_json(collection.to_json())
-    again = ready_model(stored, settings=home, reporter=Quiet())
+    again = get_collection_model(stored, settings=home, reporter=Quiet())
     assert again.manifest == model.manifest
     assert again.path.read_bytes() == before
 

@@ -17,7 +17,7 @@ from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
-from lookalike_exporter import ModelSpec
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import run as run_module
 from lookalike_ingest.changes import Known
 from lookalike_ingest.commands.app import stopping_on_interrupt

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import (
     CollectionMissingError,
@@ -19,17 +20,17 @@ from lookalike_core.errors import (
     StoreLockedError,
     UsageError,
 )
-from lookalike_core.images.decoding import former_preprocessing_id
 from lookalike_core.images.profiles import SRGB_CHROMATICITIES, matrix_profile
 from lookalike_core.models.backbones import VGG16
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.manifest import Distance, StoredAs
+from lookalike_core.models.preprocessing import former_preprocessing_id
 from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_core.stores.points import FloatVector, ImagePoint, Payload
+from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_core.stores.protocol import staged_name
 from lookalike_core.stores.server import ServerCollection, ServerStore
-from lookalike_exporter import ModelSpec
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import rebuild as rebuild_module
 from lookalike_ingest.labels import Label
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
+from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, SkipReason, UsageError
 from lookalike_core.images.decoding import decode
@@ -25,8 +26,9 @@ from lookalike_core.models.manifest import CollectionManifest, Distance, StoredA
 from lookalike_core.models.providers import CPU
 from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
-from lookalike_core.stores.points import FloatVector, Payload
-from lookalike_exporter import ModelSpec, ready_model
+from lookalike_core.stores.points import Payload
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import image_reader as reading
 from lookalike_ingest import run as run_module
 from lookalike_ingest.image_reader import ReadFile

@@ -23,8 +23,7 @@ from lookalike_core.models.manifest import (
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import Payload, point_id
 from lookalike_core.stores.protocol import is_collection_name
-from lookalike_exporter import ModelSpec
-from lookalike_exporter.export import NETWORKS
+from lookalike_exporter.spec import NETWORKS, ModelSpec
 from lookalike_search.collection_choice import _making
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

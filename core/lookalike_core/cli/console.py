@@ -20,8 +20,8 @@ from typer.core import TyperGroup
 
 from lookalike_core.atomic import is_full
 from lookalike_core.cli.hint_words import MEMORY_ADVICE, full_message
-from lookalike_core.cli.start import INTERRUPTED, raise_on_interrupt
-from lookalike_core.errors import INTERRUPTED_EXIT_CODE, LookalikeError, PictureError
+from lookalike_core.cli.start import INTERRUPTED, INTERRUPTED_EXIT_CODE, raise_on_interrupt
+from lookalike_core.errors import LookalikeError, PictureError
 from lookalike_core.memory import comes_of_memory, is_out_of_memory
 from lookalike_core.text import json_line, one_line
 

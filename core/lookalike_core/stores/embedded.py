@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lookalike_core import locks
+from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import (
     is_full,
     parse_json,
@@ -61,7 +62,6 @@ from lookalike_core.stores.points import (
     KEYWORD_FIELDS,
     OVERSAMPLING,
     SEARCH_EF,
-    FloatVector,
     ImagePoint,
     Payload,
     PointFilter,

@@ -9,6 +9,7 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import LookalikeError
 from lookalike_core.models.manifest import Distance, StoredAs
 
@@ -27,8 +28,6 @@ KEYWORD_FIELDS = ("class", "dataset", "sha256")
 """Payload fields that are indexed when a collection is made."""
 
 _NAMESPACE = uuid.UUID("9d0a4f5c-6f0e-5b6e-9c7e-3f2f6a0d8a11")
-
-FloatVector = NDArray[np.float32]
 
 
 def point_id(dataset: str, path: str) -> str:

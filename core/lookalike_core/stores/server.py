@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreRefusedError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.calibration_curves import Calibration
@@ -34,7 +35,6 @@ from lookalike_core.stores.faults import FaultKind, TooLargeError, fault_of
 from lookalike_core.stores.points import (
     EVERYTHING,
     KEYWORD_FIELDS,
-    FloatVector,
     ImagePoint,
     Payload,
     PointFilter,

@@ -30,8 +30,9 @@ from lookalike_core.models.backbones import BACKBONES
 from lookalike_core.models.manifest import Precision
 from lookalike_core.settings import Settings
 
-from lookalike_exporter.export import ModelSpec, calibrated, export_to, standing_model
-from lookalike_exporter.model_cache import ModelFile, known_models, model_at_hand, ready_model
+from lookalike_exporter.export import calibrated, export_to, ready_model, standing_model
+from lookalike_exporter.model_cache import ModelFile, known_models, model_at_hand
+from lookalike_exporter.spec import ModelSpec
 
 if TYPE_CHECKING:
     from lookalike_exporter.heads.fit import FitReport
@@ -211,11 +212,12 @@ def _verified_head(
 ) -> "tuple[ModelFile, VerifyReport]":
     """Beside a base of the model's own precision, whichever the head was fitted with."""
     from lookalike_exporter.heads.head_file import named_head
+    from lookalike_exporter.heads.head_graph import get_headed_model
     from lookalike_exporter.verify import verify_headed_model
 
     head = named_head(name, settings)
     model = model_at_hand(head.identity, settings, precision=head.base.precision, by_card=True)
-    model = model or ready_model(head, settings=settings, reporter=reporter)
+    model = model or get_headed_model(head, settings=settings, reporter=reporter)
     spec = replace(ModelSpec.of_collection(head.base), precision=model.manifest.precision)
     base = ready_model(spec, settings=settings, reporter=reporter)
     return model, verify_headed_model(model, head, base)

@@ -89,7 +89,7 @@ def check_name(name: str) -> None:
 
 
 def _layers() -> set[str]:
-    from lookalike_exporter.export import NETWORKS
+    from lookalike_exporter.spec import NETWORKS  # a search reads heads and has no use for networks
 
     return {layer for network in NETWORKS.values() for layer in network().layers}
 

@@ -42,7 +42,8 @@ from lookalike_core.models.manifest import Distance, Precision, StoredAs
 from lookalike_core.outputs import check_outside_store
 from lookalike_core.settings import Settings
 from lookalike_core.text import cell_width, padded
-from lookalike_exporter import ModelSpec, named_head
+from lookalike_exporter.heads.head_file import named_head
+from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.labels import check_labels, read_labels
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, Distance, StoredAs
 from lookalike_core.stores import embedded, server
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_core.stores.points import FloatVector, ImagePoint, PointFilter
+from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.protocol import Collection, Store, staged_name
 from lookalike_core.stores.server import ServerStore
 from qdrant_stand_in import running_stand_in

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreLockedError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs
 from lookalike_core.stores import embedded
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
-from lookalike_core.stores.points import FloatVector, ImagePoint
+from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.protocol import staged_name
 
 NewManifest = Callable[..., CollectionManifest]

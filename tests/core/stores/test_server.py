@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from grpc_responder import GrpcResponder, grpc_info
+from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.errors import (
     CollectionMissingError,
@@ -29,7 +30,7 @@ from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, Sto
 from lookalike_core.stores import connection, retries
 from lookalike_core.stores.address import ServerAddress
 from lookalike_core.stores.connection import connect
-from lookalike_core.stores.points import OVERSAMPLING, FloatVector, ImagePoint, PointFilter
+from lookalike_core.stores.points import OVERSAMPLING, ImagePoint, PointFilter
 from lookalike_core.stores.retries import TRIES
 from lookalike_core.stores.server import ServerCollection, ServerStore
 

@@ -27,7 +27,7 @@ from lookalike_core.models.providers import CPU
 from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import SearchHit
-from lookalike_exporter import ModelSpec
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
 from lookalike_search.asking.answers import Answer, QueryOptions

@@ -1,0 +1,35 @@
+"""Whether a collection is of this version's making, or would have to be made anew."""
+
+from lookalike_core.errors import ManifestError
+from lookalike_core.models.backbones import backbone_named
+from lookalike_core.models.manifest import FLOAT32, SCHEMA_VERSION, CollectionManifest
+from lookalike_core.models.preprocessing import preprocessing_id
+
+
+def require_current(wanted: CollectionManifest) -> None:
+    """Refuses a collection of another version: this one's code prepares images, whatever model is here.
+
+    Raises:
+        ManifestError: it was made by another version; the message says how it is made anew.
+    """
+    if differing := outdated(wanted):
+        name = wanted.collection
+        raise ManifestError(
+            f"collection {name} was made by another version: {'; '.join(differing)}. Make it anew with: "
+            f"ingest rebuild {name}, or search it with the version that made it"
+        )
+
+
+def outdated(manifest: CollectionManifest) -> list[str]:
+    """In what a collection is unlike those that this version makes; nothing where it can be used."""
+    identity = manifest.identity
+    sides = {
+        "preprocessing": (identity.preprocessing, preprocessing_id(backbone_named(identity.backbone))),
+        "precision": (identity.precision, _space_of(manifest)),
+        "schema": (manifest.schema, SCHEMA_VERSION),
+    }
+    return [f"{key} is {old} there and {new} here" for key, (old, new) in sides.items() if old != new]
+
+
+def _space_of(manifest: CollectionManifest) -> str:
+    return manifest.quantization.precision if manifest.quantization else FLOAT32
