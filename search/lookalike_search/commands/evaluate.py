@@ -11,18 +11,16 @@ import typer
 from lookalike_core.atomic import atomic_path
 from lookalike_core.cli.console import Reporter, StderrReporter, Verbose, show, show_json
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption, store_in_use
-from lookalike_core.errors import CollectionMissingError, UsageError
-from lookalike_core.models.manifest import CollectionManifest, Distance
+from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, check_apart, output_path
 from lookalike_core.settings import Settings
 from lookalike_core.stores.points import PointFilter
-from lookalike_core.stores.protocol import Store
 from lookalike_core.text import cell_width, padded
 from numpy.typing import NDArray
 
-from lookalike_search.collection_choice import choose_both, choose_collection, fitting_collections, is_both
+from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands.head_parts import headed_parts, parts_json, parts_lines
 from lookalike_search.commands.reliability import reliability_json, reliability_lines
 from lookalike_search.commands.search_options import (
@@ -39,7 +37,8 @@ from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.head_splits import PartFigures
 from lookalike_search.evaluation.index_recall import IndexFigures
 from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE, SHOWN, Estimate
-from lookalike_search.evaluation.runs import EvaluationOptions, Plan, evaluated
+from lookalike_search.evaluation.plan import plan_evaluation
+from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
 from lookalike_search.evaluation.summary import ClassFigures, Evaluation, Fusion
 from lookalike_search.reports.plots import PLOT_SUFFIXES, is_plot, write_plot
 
@@ -108,21 +107,14 @@ def evaluate(
         seed=seed,
         indexed=indexed,
     )
+    selector = CollectionSelector(
+        names=collection or (), backbone=backbone, distance=distance, head=head, all=every
+    )
     done: list[Evaluation] = []
     gains: list[Sequence[Comparison]] = []
     seen: list[Sequence[PartFigures]] = []
     with store_in_use(store, settings, reporter) as opened:
-        plan = _plan(
-            opened,
-            settings,
-            reporter,
-            collection or [],
-            backbone,
-            distance,
-            fusion or [],
-            every=every,
-            head=head,
-        )
+        plan = plan_evaluation(selector, fusion or (), store=opened, settings=settings, reporter=reporter)
         for setting in evaluated(opened, plan, options, reporter):
             parts = headed_parts(setting.evaluation, opened, settings, reporter, seed=seed)
             if as_json:
@@ -164,95 +156,6 @@ def _write_page(
         )
     ]
     write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=k, sections=sections), reporter=reporter)
-
-
-def _plan(
-    store: Store,
-    settings: Settings,
-    reporter: StderrReporter,
-    named: Sequence[str],
-    backbone: str | None,
-    distance: Distance | None,
-    fusion: Sequence[FusionRule],
-    *,
-    every: bool,
-    head: str | None,
-) -> Plan:
-    """What the options ask for, alone and fused."""
-    named = list(dict.fromkeys(named))
-    if head is not None and (every or is_both(backbone)):
-        raise UsageError("--head is for one collection; leave --all and --backbone both out")
-    both = is_both(backbone)
-    if both and named:
-        raise UsageError("--collection names what is evaluated; leave --backbone out")
-    everywhere = every and (both or backbone is None)
-    if fusion and not (everywhere or both or named[1:]):
-        raise UsageError("--fusion is for several: add --backbone both, --all, or --collection twice")
-    if both and not every:
-        names = choose_both(store, settings=settings, reporter=reporter, distance=distance)
-    else:
-        network = None if both else backbone
-        names = collections_meant(store, settings, reporter, named, network, distance, every=every, head=head)
-    required = both or bool(fusion)
-    pairs = [names] if required else []
-    if everywhere:
-        pairs = _every_pair(store, settings, reporter, distance, required=required)
-    rules = list(dict.fromkeys(fusion)) or (list(FusionRule) if every else [FusionRule.RRF])
-    return Plan(collections=names, pairs=pairs, rules=rules, pairs_may_fail=every)
-
-
-def _every_pair(
-    store: Store,
-    settings: Settings,
-    reporter: StderrReporter,
-    distance: Distance | None,
-    *,
-    required: bool,
-) -> list[list[str]]:
-    """Of each distance that both networks have; if one is `required` and none is there, an error says why."""
-    pairs = []
-    for each in [distance] if distance else Distance:
-        try:
-            pairs.append(choose_both(store, settings=settings, reporter=reporter, distance=each))
-        except CollectionMissingError:
-            continue
-        except UsageError as error:
-            reporter.say(f"{each} is not fused: {error}")
-    if required and not pairs:
-        return [choose_both(store, settings=settings, reporter=reporter, distance=distance)]
-    return pairs
-
-
-def collections_meant(
-    store: Store,
-    settings: Settings,
-    reporter: StderrReporter,
-    named: Sequence[str],
-    backbone: str | None,
-    distance: Distance | None,
-    *,
-    every: bool,
-    head: str | None = None,
-) -> list[str]:
-    """The collections to work on: those named, all that fit, or the one that a query would take."""
-    if every:
-        if named:
-            raise UsageError("--all takes every collection; leave --collection out")
-        return fitting_collections(
-            store, settings=settings, reporter=reporter, backbone=backbone, distance=distance
-        )
-    return [
-        choose_collection(
-            store,
-            settings=settings,
-            reporter=reporter,
-            name=name,
-            backbone=backbone,
-            distance=distance,
-            head=head,
-        )
-        for name in dict.fromkeys(named) or [None]
-    ]
 
 
 def _lines(

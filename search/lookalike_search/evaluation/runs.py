@@ -23,6 +23,7 @@ from lookalike_search.evaluation.fused_ranking import (
 from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_figures, indexed_neighbours
 from lookalike_search.evaluation.labelled_vectors import LabelledPictures, load_labelled
 from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE, SHOWN, QueryResults, leave_one_out
+from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.summary import Evaluation, Fusion, summed_up, values_of
 
 
@@ -40,19 +41,6 @@ class EvaluationOptions:
     without_near: bool = False
     seed: int = 0
     indexed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to evaluate: `collections`, and `pairs` of them whose rankings are fused by each of `rules`.
-
-    A pair that shares too few pictures is an error, or said and left out where `pairs_may_fail`.
-    """
-
-    collections: Sequence[str]
-    pairs: Sequence[Sequence[str]] = ()
-    rules: Sequence[FusionRule] = ()
-    pairs_may_fail: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ from lookalike_core.cli.console import Bar, Quiet
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_search.evaluation.comparisons import Comparison
-from lookalike_search.evaluation.runs import EvaluationOptions, Plan, Setting, evaluated
+from lookalike_search.evaluation.plan import Plan
+from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
 
 Vectors = Mapping[str, np.ndarray]
 Fill = Callable[..., str]

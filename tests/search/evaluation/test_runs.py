@@ -16,7 +16,8 @@ from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
-from lookalike_search.evaluation.runs import EvaluationOptions, Plan, Setting, evaluated
+from lookalike_search.evaluation.plan import Plan
+from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
 
 Fill = Callable[..., str]
 CLASSES = ("ant", "bee", "cat")
