@@ -21,7 +21,7 @@ from lookalike_core.text import cell_width, padded
 from numpy.typing import NDArray
 
 from lookalike_search.collection_choice import CollectionSelector
-from lookalike_search.commands.head_parts import headed_parts, parts_json, parts_lines
+from lookalike_search.commands.head_parts import parts_json, parts_lines
 from lookalike_search.commands.reliability import reliability_json, reliability_lines
 from lookalike_search.commands.search_options import (
     BackbonesOption,
@@ -34,24 +34,15 @@ from lookalike_search.commands.search_options import (
 )
 from lookalike_search.evaluation.calibration import Abstaining
 from lookalike_search.evaluation.comparisons import Comparison
-from lookalike_search.evaluation.head_splits import PartFigures
 from lookalike_search.evaluation.index_recall import IndexFigures
 from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE, SHOWN, Estimate
 from lookalike_search.evaluation.plan import plan_evaluation
-from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
-from lookalike_search.evaluation.summary import ClassFigures, Evaluation, Fusion
+from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
+from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, Fusion
 from lookalike_search.reports.plots import PLOT_SUFFIXES, is_plot, write_plot
 
 WHOLE_TABLE_CLASSES = 100
 """Up to which `--json` has all cells of the confusion: of 5,000 classes they would be 77 MB."""
-
-FIGURES = {
-    "precision_at_1": "precision@1",
-    "precision_at_5": "precision@5",
-    "precision_at_10": "precision@10",
-    "mean_average_precision": "mean average precision",
-    "at_least_5_of_10": "queries with at least 5 of 10",
-}
 
 
 def evaluate(
@@ -110,57 +101,34 @@ def evaluate(
     selector = CollectionSelector(
         names=collection or (), backbone=backbone, distance=distance, head=head, all=every
     )
-    done: list[Evaluation] = []
-    gains: list[Sequence[Comparison]] = []
-    seen: list[Sequence[PartFigures]] = []
+    done: list[Setting] = []
     with store_in_use(store, settings, reporter) as opened:
         plan = plan_evaluation(selector, fusion or (), store=opened, settings=settings, reporter=reporter)
-        for setting in evaluated(opened, plan, options, reporter):
-            parts = headed_parts(setting.evaluation, opened, settings, reporter, seed=seed)
+        for setting in evaluated(opened, plan, options, settings=settings, reporter=reporter):
             if as_json:
-                found = _json(setting.evaluation, setting.differences, opened.label, k)
-                show_json(found | parts_json(parts))
+                show_json(_json(setting, opened.label, k))
             else:
-                show(*_lines(setting.evaluation, setting.differences, options), *parts_lines(parts))
-            done.append(setting.evaluation)
-            gains.append(setting.differences)
-            seen.append(parts or ())
-        manifests = [opened.manifest(_first_collection(each)) for each in done] if page else []
+                show(*_lines(setting, options))
+            done.append(setting)
+        manifests = [opened.manifest(each.evaluation.collections[0]) for each in done] if page else []
     if table is not None:
-        _write_csv(table, done)
+        _write_csv(table, [each.evaluation for each in done])
     if plot is not None:
-        write_plot(plot, done, seed=seed)
+        write_plot(plot, [each.evaluation for each in done], seed=seed)
     if page is not None:
-        _write_page(page, done, gains, seen, manifests, k, reporter)
-
-
-def _first_collection(evaluation: Evaluation) -> str:
-    return evaluation.fusion.collections[0] if evaluation.fusion else evaluation.collection
+        _write_page(page, done, manifests, k, reporter)
 
 
 def _write_page(
-    path: Path,
-    done: Sequence[Evaluation],
-    gains: Sequence[Sequence[Comparison]],
-    seen: Sequence[Sequence[PartFigures]],
-    manifests: Sequence[CollectionManifest],
-    k: int,
-    reporter: Reporter,
+    path: Path, done: Sequence[Setting], manifests: Sequence[CollectionManifest], k: int, reporter: Reporter
 ) -> None:
-    from lookalike_search.reports.evaluation import EvaluationReport, section_view, write_evaluation_page
+    from lookalike_search.reports.evaluation import evaluation_report, write_evaluation_page
 
-    sections = [
-        section_view(evaluation, number=number, manifest=manifest, differences=differences, parts=parts)
-        for number, (evaluation, manifest, differences, parts) in enumerate(
-            zip(done, manifests, gains, seen, strict=True)
-        )
-    ]
-    write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=k, sections=sections), reporter=reporter)
+    write_evaluation_page(path, evaluation_report(done, manifests, k=k), reporter=reporter)
 
 
-def _lines(
-    evaluation: Evaluation, differences: Sequence[Comparison], options: EvaluationOptions
-) -> list[str]:
+def _lines(setting: Setting, options: EvaluationOptions) -> list[str]:
+    evaluation, differences = setting.evaluation, setting.differences
     count, classes = len(evaluation.pictures.payloads), len(evaluation.pictures.vectors.names)
     near = f"near-identical (similarity over {options.near_above:g}) for {evaluation.near_identical} queries"
     lines = [
@@ -181,7 +149,7 @@ def _lines(
     ]
     if differences:
         lines += ["", *_difference_lines(differences)]
-    return [*lines, ""]
+    return [*lines, "", *parts_lines(setting.parts)]
 
 
 def _left_out(evaluation: Evaluation) -> str:
@@ -249,7 +217,8 @@ def _difference_lines(differences: Sequence[Comparison]) -> Iterator[str]:
         )
 
 
-def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str, k: int) -> dict[str, Any]:
+def _json(setting: Setting, store: str, k: int) -> dict[str, Any]:
+    evaluation, differences = setting.evaluation, setting.differences
     names = evaluation.pictures.vectors.names
     return {
         "schema": 1,
@@ -258,20 +227,20 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
         "pictures": len(evaluation.pictures.payloads),
         "unlabelled": evaluation.pictures.unlabelled,
         "near_identical": evaluation.near_identical,
-        **{key: _estimate_json(evaluation.figures[key]) for key in FIGURES},
+        **{key: evaluation.figures[key].to_json() for key in FIGURES},
         "k": k,
-        "accuracy": {rule: _estimate_json(found) for rule, found in evaluation.accuracy.items()},
+        "accuracy": {rule: found.to_json() for rule, found in evaluation.accuracy.items()},
         "expected_calibration_error": reliability_json(evaluation.reliability),
         "abstaining": evaluation.abstaining
         and {
-            "answered": _estimate_json(evaluation.abstaining.answered),
-            "accuracy": _estimate_json(evaluation.abstaining.accuracy),
+            "answered": evaluation.abstaining.answered.to_json(),
+            "accuracy": evaluation.abstaining.accuracy.to_json(),
         },
         "classes": [
             {
                 "class": each.name,
                 "pictures": each.pictures,
-                **{key: _estimate_json(each.figures[key]) for key in FIGURES},
+                **{key: each.figures[key].to_json() for key in FIGURES},
             }
             for each in evaluation.classes
         ],
@@ -281,7 +250,7 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
                 "to": each.one,
                 "figure": each.figure,
                 "pictures": each.pictures,
-                **_estimate_json(each.difference),
+                **each.difference.to_json(),
                 "p": each.p,
                 "certain": each.is_certain,
             }
@@ -289,6 +258,7 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
         ],
         "fusion": evaluation.fusion and _fusion_json(evaluation.fusion),
         "indexed": evaluation.indexed and _index_json(evaluation.indexed),
+        **parts_json(setting.parts),
     }
 
 
@@ -315,16 +285,10 @@ def _index_json(found: IndexFigures) -> dict[str, Any]:
         "has_index": found.covered > 0,
         "indexed_vectors": found.covered,
         "points": found.points,
-        "overlap": _estimate_json(found.overlap),
-        "all_the_same": _estimate_json(found.complete),
-        **{key: _estimate_json(each) for key, each in found.figures.items()},
+        "overlap": found.overlap.to_json(),
+        "all_the_same": found.complete.to_json(),
+        **{key: each.to_json() for key, each in found.figures.items()},
     }
-
-
-def _estimate_json(estimate: Estimate) -> dict[str, float | None]:
-    """NaN, which is no JSON, is null: there is no figure."""
-    numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return {key: None if value != value else value for key, value in numbers.items()}  # noqa: PLR0124
 
 
 def _write_csv(file: Path, evaluations: Sequence[Evaluation]) -> None:
