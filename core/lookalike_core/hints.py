@@ -65,6 +65,11 @@ class Action(StrEnum):
     CHANGE_PROVIDER = "change-provider"
     """Another execution provider, or a look at the model on this one."""
 
+    NAME_WEIGHTS = "name-weights"
+    """The weights file, fetched by other means."""
+    OTHER_WEIGHTS = "other-weights"
+    """The weights file, fetched by other means, or weights from another source."""
+
     EXPORT = "export"
     """Export the model."""
     INGEST = "ingest"

@@ -1,6 +1,7 @@
 """Whether a collection is of this version's making, or would have to be made anew."""
 
 from lookalike_core.errors import ManifestError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.backbones import backbone_named
 from lookalike_core.models.manifest import FLOAT32, SCHEMA_VERSION, CollectionManifest
 from lookalike_core.models.preprocessing import preprocessing_id
@@ -15,8 +16,10 @@ def require_current(wanted: CollectionManifest) -> None:
     if differing := outdated(wanted):
         name = wanted.collection
         raise ManifestError(
-            f"collection {name} was made by another version: {'; '.join(differing)}. Make it anew with: "
-            f"ingest rebuild {name}, or search it with the version that made it"
+            f"collection {name} was made by another version, with which it can be searched: "
+            f"{'; '.join(differing)}",
+            collection=name,
+            hint=Hint(Action.REBUILD, {Argument.COLLECTION: name}),
         )
 
 

@@ -15,6 +15,7 @@ from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, named_path, parse_json, sweep_partials, write_json
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ModelError, UsageError
+from lookalike_core.hints import Argument
 from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.manifest import (
     METADATA_KEY,
@@ -126,7 +127,7 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Repo
         WeightsError: the weights cannot be had or do not fit.
     """
     _check_writable(path)
-    path = output_path(path, "--output", MODEL_SUFFIXES)
+    path = output_path(path, Argument.OUTPUT, MODEL_SUFFIXES)
     own_file = spec.weights_kind is WeightsKind.FILE
     with nullcontext() if own_file else _alone(settings, reporter):
         return _export(spec, _locate(spec, settings, reporter), lambda _: path, reporter)
@@ -134,7 +135,7 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Repo
 
 def _check_writable(path: Path) -> None:
     """As far as it can be known before weights are fetched and a model is built for nothing."""
-    folder = next(parent for parent in named_path(str(path), "--output").parents if parent.exists())
+    folder = next(parent for parent in named_path(str(path), Argument.OUTPUT).parents if parent.exists())
     if not folder.is_dir():
         raise UsageError(f"{path} cannot be written: {folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -183,7 +184,7 @@ def _same_source(model: ModelFile, weights: str) -> bool:
     if source.kind is not WeightsKind.FILE:
         return True
     card = parse_json(model.path.with_suffix(".json").read_text(encoding="utf-8"))
-    path = named_path(weights, "--weights")
+    path = named_path(weights, Argument.WEIGHTS)
     return source.path == str(path) and path.is_file() and card.get("weights_stat") == _stat(path)
 
 

@@ -7,6 +7,7 @@ reads a model.
 from dataclasses import dataclass, replace
 
 from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.backbones import (
     RESNET101V2,
     VGG16,
@@ -75,12 +76,14 @@ class ModelSpec:
         if spec.precision is Precision.INT8 and not has_int8(spec.network):
             raise UsageError(
                 f"int8 leaves the first convolution as it is, and there is no other up to {tap}; "
-                "use a later layer or --precision fp32"
+                "use a later layer",
+                hint=Hint(Action.USE_INSTEAD, {Argument.PRECISION: "fp32"}),
             )
         if spec.dimension > MAX_DIMENSION:
             raise UsageError(
                 f"{record.title} {tap} flattened gives {spec.dimension:,} values and Qdrant takes "
-                f"{MAX_DIMENSION:,}; use --pooling avg or a later layer"
+                f"{MAX_DIMENSION:,}; use a later layer",
+                hint=Hint(Action.USE_INSTEAD, {Argument.POOLING: "avg"}),
             )
         return spec
 
@@ -153,8 +156,8 @@ def _check_tap(backbone: Backbone, tap: str) -> None:
     last = NETWORKS[backbone.name]().up_to(tap).layers[-1]
     if isinstance(last, Flatten):
         raise UsageError(
-            f"{backbone.title}'s {tap} is {last.inputs[0]} as one row; "
-            f"use --layer {last.inputs[0]} --pooling flatten"
+            f"{backbone.title}'s {tap} is {last.inputs[0]} as one row",
+            hint=Hint(Action.USE, {Argument.LAYER: last.inputs[0], Argument.POOLING: "flatten"}),
         )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from lookalike_core.arrays import IMAGE_SIZE, Pixels
 from lookalike_core.atomic import parse_json
 from lookalike_core.errors import LookalikeError
+from lookalike_core.hints import Action, Argument, Hint, Notice
 from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.backbones import RESNET101V2, Pooling
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
@@ -100,12 +101,20 @@ class Comparison:
     pictures: Path | None
 
 
-class _MismatchError(Exception):
-    """A check found something else than it should; the message is the check's detail."""
+class _CheckError(Exception):
+    """A check did not come out; the message and the hint are the check's detail."""
+
+    def __init__(self, message: str, *, hint: Hint | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
-class _NotCheckedError(Exception):
-    """A check could not be made; the message is the check's detail."""
+class _MismatchError(_CheckError):
+    """A check found something else than it should."""
+
+
+class _NotCheckedError(_CheckError):
+    """A check could not be made."""
 
 
 def verify_model(model: ModelFile, spec: ModelSpec, comparison: Comparison | None = None) -> VerifyReport:
@@ -154,9 +163,10 @@ def _check(name: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name=name, outcome=Outcome.OK, detail=look())
     except _NotCheckedError as reason:
-        return Check(name=name, outcome=Outcome.SKIPPED, detail=str(reason))
+        return Check(name=name, outcome=Outcome.SKIPPED, detail=Notice(str(reason), hint=reason.hint))
     except (_MismatchError, LookalikeError, OSError) as error:
-        return Check(name=name, outcome=Outcome.FAILED, detail=str(error))
+        detail = Notice(str(error), hint=getattr(error, "hint", None))
+        return Check(name=name, outcome=Outcome.FAILED, detail=detail)
 
 
 def _check_file(path: Path) -> str:
@@ -227,7 +237,7 @@ def _require_own_manifest(model: ModelFile) -> None:
         raise _MismatchError(f"{model.path} carries no manifest")
     if _manifest(properties[METADATA_KEY]) != model.manifest:
         raise _MismatchError(
-            f"{model.path} carries another manifest than the one beside it; exporter run makes it again"
+            f"{model.path} carries another manifest than the one beside it", hint=Hint(Action.EXPORT)
         )
 
 
@@ -269,7 +279,10 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
     """Vectors of both on the same pictures: cosines, and for enough pictures the same neighbours."""
     folder, is_int8 = comparison.pictures, model.manifest.precision is Precision.INT8
     if is_int8 and folder is None:
-        raise _NotCheckedError("neighbours were not compared; name a folder of pictures with --pictures DIR")
+        raise _NotCheckedError(
+            "neighbours were not compared, which takes a folder of pictures",
+            hint=Hint(Action.USE, {Argument.PICTURES: None}),
+        )
     pixels = list(sample_of(folder, count=COMPARED_ON) if folder else trial_pictures())
     if not pixels:
         raise _NotCheckedError(f"no picture in {folder} can be read")
@@ -385,8 +398,8 @@ def _import_keras() -> Any:  # noqa: ANN401 - an untyped module
         import keras
     except ImportError as error:
         raise _NotCheckedError(
-            f"vectors were not compared with Keras' own, which cannot be imported ({error}); "
-            "install it with: pip install tensorflow-cpu"
+            f"vectors were not compared with Keras' own, which cannot be imported ({error})",
+            hint=Hint(Action.INSTALL_KERAS),
         ) from error
     return keras
 

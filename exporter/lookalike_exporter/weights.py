@@ -277,7 +277,7 @@ def _check_values(path: Path, layer: str, variable: str, array: FloatArray) -> N
 
 def _missing(path: Path, layer: str, count: int) -> str:
     return (
-        f"{path}: layer {layer} is missing among its {count}. Choose an earlier --layer, "
+        f"{path}: layer {layer} is missing among its {count}. Choose an earlier layer, "
         "or the weights file of the whole network"
     )
 

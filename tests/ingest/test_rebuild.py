@@ -40,6 +40,7 @@ from lookalike_ingest.status import collection_statuses
 from lookalike_ingest.target import Dataset
 from PIL import Image
 from qdrant_client import QdrantClient, models
+from refusals import refuses
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Payload indexes have no effect in the local Qdrant:UserWarning"
@@ -122,7 +123,7 @@ def test_a_collection_of_another_version_is_made_anew(rebuilds: Rebuilds) -> Non
     """Ids, classes and datasets are kept, whatever table they came from; afterwards it is this version's."""
     before = rebuilds.stored()
     rebuilds.age()
-    with pytest.raises(ManifestError, match=rf"ingest rebuild {rebuilds.name}"):
+    with refuses(ManifestError, match=rf"ingest rebuild {rebuilds.name}"):
         rebuilds.ingest("one", {})
     report = rebuilds.rebuild()
     assert (report.points, report.gone, report.embedded, report.interrupted) == (10, 0, 10, False)
@@ -160,7 +161,7 @@ def test_vectors_of_images_that_are_decoded_as_before_are_taken_over(rebuilds: R
     rebuilds.ingest("one", {"cat/1.png": "tiger"})
     before = mark_vectors(rebuilds)
     rebuilds.age(FORMER)
-    with pytest.raises(ManifestError, match=rf"crop-bicubic-224\+.*ingest rebuild {rebuilds.name}"):
+    with refuses(ManifestError, match=rf"crop-bicubic-224\+.*ingest rebuild {rebuilds.name}"):
         rebuilds.ingest("one", {})
     changed = one / "dog/1.png"
     status = changed.stat()
@@ -296,7 +297,7 @@ def test_a_rebuild_that_is_forced_does_not_empty_a_dataset(rebuilds: Rebuilds) -
     for step in ("missing", "empty"):
         if step == "empty":
             rebuilds.roots["two"].mkdir()
-        with pytest.raises(UsageError, match="ingest remove --dataset"):
+        with refuses(UsageError, match="ingest remove --dataset"):
             rebuilds.rebuild(force=True)
         assert len(rebuilds.stored()) == 10
 
@@ -371,7 +372,7 @@ def test_a_folder_that_moved_between_two_calls_is_found(rebuilds: Rebuilds) -> N
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 7))
     rebuilds.roots["one"] = rebuilds.roots["one"].rename(rebuilds.roots["one"].with_name("moved"))
-    with pytest.raises(UsageError, match="ingest run --new-root"):
+    with refuses(UsageError, match="ingest run --new-root"):
         rebuilds.rebuild()
     rebuilds.ingest("one", {"cat/1.png": "tiger"}, moved=True)
     assert rebuilds.rebuild().points == 10
@@ -481,7 +482,7 @@ def test_an_alias_is_told_from_its_collection(rebuilds: Rebuilds) -> None:
     name = rebuilds.name
     alias = models.CreateAlias(collection_name=name, alias_name="mine")
     client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
-    with pytest.raises(ManifestError, match=f"mine is an alias of {name}; .*ingest rebuild {name}$"):
+    with refuses(ManifestError, match=f"mine is an alias of {name}; .*ingest rebuild {name}$"):
         rebuilds.rebuild(name="mine")
     assert staged_name("mine") not in rebuilds.store
     assert staged_name(name) not in rebuilds.store
@@ -491,7 +492,7 @@ def test_what_is_staged_is_told_from_its_collection(rebuilds: Rebuilds) -> None:
     """Whoever sees it in the store's folder is told how to go on."""
     name = rebuilds.name
     rebuilds.store.create(rebuilds.store.manifest(name), name=staged_name(name))
-    with pytest.raises(ManifestError, match=f"go on with: ingest rebuild {name}$"):
+    with refuses(ManifestError, match=f"go on with: ingest rebuild {name}$"):
         rebuilds.rebuild(name=staged_name(name))
 
 

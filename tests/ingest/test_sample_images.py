@@ -14,6 +14,7 @@ import pytest
 from lookalike_core.errors import UsageError
 from lookalike_ingest.sample_images import CLASSES, SampleSet, check_query, draw_query, draw_sample
 from PIL import Image, ImageChops, ImageStat
+from refusals import refuses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,7 +187,7 @@ def test_a_query_never_takes_the_place_of_another_image(tmp_path: Path) -> None:
     mine = tmp_path / "mine.jpg"
     Image.new("RGB", (9, 9)).save(mine)
     own = mine.read_bytes()
-    with pytest.raises(UsageError, match=r"--query: .*mine\.jpg is a JPEG and is not replaced"):
+    with refuses(UsageError, match=r"--query: .*mine\.jpg is a JPEG and is not replaced"):
         draw_query(mine, "fish")
     assert mine.read_bytes() == own
     drawn, link = tmp_path / "drawn.jpg", tmp_path / "link.jpg"

@@ -23,6 +23,7 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.open_store import where_else
 from lookalike_search import collection_choice as choice
 from lookalike_search.collection_choice import CollectionSelector, file_of
+from refusals import refuses
 
 RESNET, VGG = ("resnet101v2", "post_relu", 2048), ("vgg16", "block5_pool", 512)
 COSINE, EUCLID = Distance.COSINE, Distance.EUCLID
@@ -150,7 +151,7 @@ def test_the_only_one_that_is_left_is_taken_whatever_it_is_called(
 
 def test_several_that_fit_equally_well_are_left_to_the_user(shelve: Shelve, choose: Choose) -> None:
     """Exit 2, with all of their names and the option that tells them apart."""
-    with pytest.raises(UsageError, match="--collection") as refused:
+    with refuses(UsageError, match="--collection") as refused:
         choose(shelve(*SPECIAL))
     assert [special.collection for special in SPECIAL if special.collection not in str(refused.value)] == []
 
@@ -166,7 +167,7 @@ def test_a_name_and_other_options_contradict_each_other(
     shelve: Shelve, choose: Choose, options: dict[str, object]
 ) -> None:
     """Exit 2 rather than a guess."""
-    with pytest.raises(UsageError, match="--collection names one collection"):
+    with refuses(UsageError, match="--collection names one collection"):
         choose(shelve(*ALL_DEFAULT), name="vgg16-cosine", **options)
 
 
@@ -302,7 +303,7 @@ def test_the_network_that_is_missing_is_named_with_its_command(
     command: str,
 ) -> None:
     """Exit 6."""
-    with pytest.raises(CollectionMissingError, match=f"--backbone both.*{command}"):
+    with refuses(CollectionMissingError, match=f"--backbone both.*{command}"):
         choose_of_both(shelve(*there), distance=distance)
 
 

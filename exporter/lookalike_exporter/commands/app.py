@@ -15,6 +15,7 @@ from lookalike_core.cli.console import (
     show_json,
     show_path,
 )
+from lookalike_core.cli.hint_words import full_message
 from lookalike_core.cli.options import (
     HeadOption,
     JsonOption,
@@ -140,7 +141,7 @@ def verify(
         show_json({"schema": 1, "path": str(model.path), **report.to_json()})
     else:
         for check in report.checks:
-            show(f"{check.outcome:8}{check.name}: {check.detail}")
+            show(f"{check.outcome:8}{check.name}: {full_message(check.detail)}")
     if report.failed:
         raise typer.Exit(1)
 

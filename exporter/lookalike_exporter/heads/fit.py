@@ -19,6 +19,7 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import sweep_partials
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, LookalikeError, UsageError
+from lookalike_core.hints import Action, Hint
 from lookalike_core.models.manifest import ModelManifest
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import stored_vectors
@@ -144,7 +145,7 @@ def learned(
     """
     names = sorted(set(pictures.classes))
     if len(names) < FEWEST_CLASSES:
-        raise UsageError(_too_few(names, left_out))
+        raise UsageError(_too_few(names, left_out), hint=Hint(Action.LABEL))
     parts = split(pictures, seed=request.seed)
     numbers = {name: number for number, name in enumerate(names)}
     units = LabelledUnits(
@@ -225,8 +226,8 @@ def _require_one_space(collections: Sequence[Collection]) -> None:
     for other in others:
         if other.manifest.identity != first.manifest.identity:
             raise UsageError(
-                f"{first.name} and {other.name} hold different spaces, which one layer cannot take; fit a "
-                "head to each, and ask both with: search query --collection A --collection B"
+                f"{first.name} and {other.name} hold different spaces, which one layer cannot take",
+                hint=Hint(Action.FUSE),
             )
 
 
@@ -274,7 +275,7 @@ def _require_classes(
 def _vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatVector:
     there, vectors = stored_vectors(collection, payloads)
     if len(there) < len(payloads):
-        raise LookalikeError(f"pictures of {collection.name} went meanwhile; run the same command again")
+        raise LookalikeError(f"pictures of {collection.name} went meanwhile", hint=Hint(Action.REPEAT))
     return vectors
 
 
@@ -296,7 +297,7 @@ def _too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
     found = ", and ".join([f"{there} of two pictures or more", *more])
     return (
         f"there {found}; a head takes {FEWEST_CLASSES} classes of two. Put "
-        "pictures into folders named after their classes, or ingest with --labels"
+        "pictures into folders named after their classes"
     )
 
 
@@ -307,8 +308,7 @@ def _is_there(head: Head, path: Path, settings: Settings, *, force: bool) -> boo
     if named_head(head.name, settings).key == head.key:
         return True
     raise UsageError(
-        f"{path} holds another head {head.name}; take another --name, or replace it with --force and then "
-        "make its collections anew with: ingest rebuild COLLECTION"
+        f"{path} holds another head {head.name}", path=path, hint=Hint(Action.RENAME_OR_REPLACE_HEAD)
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from lookalike_core.atomic import atomic_path, parse_json
 from lookalike_core.errors import ManifestError, ModelError, UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.backbones import BACKBONES, Pooling
 from lookalike_core.models.manifest import Distance, ModelIdentity, ModelManifest
 from lookalike_core.settings import Settings
@@ -77,7 +78,8 @@ def check_name(name: str) -> None:
     """
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"--name {name!a} names no head; take a small letter, and up to 39 more, digits or underscores"
+            f"{name!a} names no head; take a small letter, and up to 39 more, digits or underscores",
+            argument=Argument.NAME,
         )
     taken = {
         *Pooling,
@@ -85,7 +87,10 @@ def check_name(name: str) -> None:
         *(word for record in BACKBONES for word in (record.name, record.short_name)),
     }
     if name in taken or re.fullmatch("w[0-9a-f]{8}", name) or name in _layers():
-        raise UsageError(f"--name {name} has a meaning of its own in a collection's name; take another one")
+        raise UsageError(
+            f"{name} has a meaning of its own in a collection's name; take another one",
+            argument=Argument.NAME,
+        )
 
 
 def _layers() -> set[str]:
@@ -132,8 +137,9 @@ def named_head(name: str, settings: Settings) -> Head:
     if path is None or not path.is_file():
         there = ", ".join(sorted(file.stem for file in settings.heads_dir.glob("*.npz"))) or "none"
         raise UsageError(
-            f"there is no head {name!a} in {settings.heads_dir}; there: {there}. "
-            "Make one with: exporter fit --collection NAME --name HEAD"
+            f"there is no head {name!a} in {settings.heads_dir}; there: {there}",
+            path=path,
+            hint=Hint(Action.FIT_HEAD),
         )
     return _read(path)
 
@@ -147,16 +153,22 @@ def head_of(identity: ModelIdentity, settings: Settings, *, collection: str) -> 
     """
     name = head_name(identity)
     path = head_path(name, settings)
-    again = (
-        "bring that file back, or fit it again: exporter fit --collection NAME "
-        f"--name {name}, and then: ingest rebuild {collection}"
-    )
+    again = Hint(Action.REFIT_HEAD_AND_REBUILD, {Argument.NAME: name, Argument.COLLECTION: collection})
     if not path.is_file():
-        raise ManifestError(f"{collection} was made with the head {name}, which is not in {path}; {again}")
+        raise ManifestError(
+            f"{collection} was made with the head {name}, which is not in {path}; bring that file back",
+            collection=collection,
+            path=path,
+            hint=again,
+        )
     head = _read(path)
     if head.identity != identity:
         raise ManifestError(
-            f"{collection} was made with the head {identity.head}, and {path} holds {head.key}; {again}"
+            f"{collection} was made with the head {identity.head}, and {path} holds {head.key}; bring that "
+            "file back",
+            collection=collection,
+            path=path,
+            hint=again,
         )
     return head
 
@@ -181,8 +193,9 @@ def _read(path: Path) -> Head:
         ManifestError,
     ) as error:
         raise ModelError(
-            f"{path} is no head that lookalike wrote ({error}); bring it back, or fit it again with: "
-            f"exporter fit --name {path.stem} --force"
+            f"{path} is no head that lookalike wrote ({error}); bring it back",
+            path=path,
+            hint=Hint(Action.REFIT_HEAD, {Argument.NAME: path.stem}),
         ) from error
 
 
@@ -241,8 +254,9 @@ def _check_known(path: Path, said: Mapping[str, Any]) -> None:
     name = said.get("name", path.stem)
     if name != path.stem:
         raise ModelError(
-            f"{path} holds the head {name!a} and not {path.stem}; give the file its own name back, or fit "
-            f"another one with: exporter fit --name {path.stem} --force"
+            f"{path} holds the head {name!a} and not {path.stem}; give the file its own name back",
+            path=path,
+            hint=Hint(Action.REFIT_HEAD, {Argument.NAME: path.stem}),
         )
 
 

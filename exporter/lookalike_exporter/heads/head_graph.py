@@ -8,6 +8,7 @@ from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, write_json
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.backbones import backbone_named
 from lookalike_core.models.manifest import METADATA_KEY, ModelIdentity, ModelManifest
 from lookalike_core.models.preprocessing import preprocessing_id
@@ -70,8 +71,8 @@ def _require_current(head: Head) -> None:
     if then != now:
         raise ManifestError(
             f"the head {head.name} was fitted to pictures that were prepared as {then}, and this version "
-            f"prepares them as {now}; make the collections of its base anew with ingest rebuild, fit it "
-            f"again with exporter fit --collection NAME --name {head.name} --force, and rebuild its own"
+            f"prepares them as {now}",
+            hint=Hint(Action.REBUILD_AND_REFIT_HEAD, {Argument.NAME: head.name}),
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from lookalike_core.errors import LookalikeError, UsageError
+from lookalike_core.hints import Argument
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
@@ -145,7 +146,10 @@ def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0
     check(training)
     length = training.vectors.shape[1]
     if dims is not None and not 1 <= dims <= length:
-        raise UsageError(f"--dims {dims}: the vectors have {length} values, so 1 to {length} can be kept")
+        raise UsageError(
+            f"{dims} cannot be kept: the vectors have {length} values, so 1 to {length} can",
+            argument=Argument.DIMS,
+        )
     with threadpool_limits(1):
         return _chosen_layer(training, dims or length, seed)
 

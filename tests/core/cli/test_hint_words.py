@@ -24,7 +24,7 @@ _COMMAND = re.compile(r"\b(exporter|ingest|search) (?!for\b|with\b)([a-z]+)")
 _OPTION = re.compile(r"--[a-z][a-z-]*")
 
 
-CLEAN = [lookalike_core]
+CLEAN = [lookalike_core, lookalike_exporter]
 OTHERS = (
     "weights_sources.py",  # the options of pip
     "plots.py",  # what a plot is known again by

@@ -16,6 +16,7 @@ from lookalike_exporter.heads.metric_learning import (
     figures,
     fit_layer,
 )
+from refusals import refuses
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import average_precision_score
 
@@ -180,5 +181,5 @@ def test_what_cannot_be_learned_from_is_refused() -> None:
     broken[3, 3] = np.nan
     with pytest.raises(LookalikeError, match="not finite"):
         fit_layer(replace(training, vectors=broken))
-    with pytest.raises(UsageError, match="--dims 25"):
+    with refuses(UsageError, match="--dims: 25 "):
         fit_layer(training, dims=25)

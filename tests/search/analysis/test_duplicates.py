@@ -25,6 +25,7 @@ from lookalike_search.analysis.file_state import FileState
 from made_collections import STORES, collection_of, point_of, store_of
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
+from refusals import refuses
 
 
 @pytest.fixture(scope="module", params=STORES)
@@ -252,7 +253,7 @@ def test_a_folder_to_keep_has_to_hold_images_of_the_collection(folder: Folder, f
     points = [folder.point("1.png", 0, b"x"), folder.point("2.png", 0, b"x")]
     (folder.root.parent / "elsewhere").mkdir()
     for named in ("elsewhere", "missing", "data/1.png"):
-        with pytest.raises(UsageError, match="--keep-in"):
+        with refuses(UsageError, match="--keep-in"):
             found(points, keep_in=[folder.root.parent / named])
 
 
@@ -290,7 +291,7 @@ def test_a_euclidean_collection_too_large_to_compare_is_refused(
     """Its own search would say nothing of similarity; the message says what to ask instead."""
     monkeypatch.setattr(every, "EXACT_PICTURES", 1)
     points = [folder.point("1.jpg", 0), folder.point("2.jpg", 1)]
-    with pytest.raises(UsageError, match="--distance cosine"):
+    with refuses(UsageError, match="--distance cosine"):
         found(points, distance=Distance.EUCLID)
 
 

@@ -26,6 +26,7 @@ from lookalike_search.analysis.explanation import (
     see,
 )
 from PIL import Image
+from refusals import refuses
 
 SUM_TOLERANCE = 1e-5
 """Between the sum of all parts and a collection's score: vectors lie there as float32."""
@@ -129,7 +130,7 @@ def test_a_stored_vector_of_another_picture_is_not_explained(library: Library) -
     cat, dog = library.see("cat/1.png", "dog/1.png")
     name = library.name(Distance.COSINE)
     turned = replace(dog, stored={name: np.roll(dog.stored[name], 1)})
-    with pytest.raises(ManifestError, match=r"the vector of dog/1\.png in .*: ingest rebuild") as caught:
+    with refuses(ManifestError, match=r"the vector of dog/1\.png in .*: ingest rebuild") as caught:
         library.explain([cat, turned], Distance.COSINE)
     assert caught.value.exit_code == 6
 
@@ -186,7 +187,7 @@ def test_an_indexed_picture_whose_file_is_another_one_now_is_refused(library: Li
     kept = file.read_bytes()
     file.write_bytes((library.root / "cat/1.png").read_bytes())
     try:
-        with pytest.raises(PictureError, match=r"dog/1\.png has changed .*: ingest run DIR") as caught:
+        with refuses(PictureError, match=r"dog/1\.png has changed .*: ingest run DIR") as caught:
             library.see("dog/1.png")
         [seen] = library.see(str(file))
     finally:
@@ -202,7 +203,7 @@ def test_other_poolings_are_refused_with_the_reason(library: Library, pooling: P
     """Their similarity is no sum over pairs of cells; the message says what to ingest with."""
     manifest = library.store.manifest(library.name(Distance.COSINE))
     other: CollectionManifest = replace(manifest, identity=replace(manifest.identity, pooling=pooling))
-    with pytest.raises(UsageError, match=r"cell by cell: its vectors .* ingest with: .* --pooling avg"):
+    with refuses(UsageError, match=r"cell by cell: its vectors .* ingest with: .* --pooling avg"):
         require_average("other", other)
 
 

@@ -19,6 +19,7 @@ from lookalike_core.stores.protocol import Collection, Store
 from lookalike_search.asking import fused_search as both
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions
 from lookalike_search.asking.query import Searcher
+from refusals import refuses
 
 Fill = Callable[..., str]
 Vectors = Mapping[str, Any]
@@ -263,7 +264,7 @@ def test_collections_are_opened_by_name_and_answer_in_the_order_asked_for(
 
 def test_a_calibrated_fusion_without_calibrations_says_how_to_make_them(ask: Callable[..., Answer]) -> None:
     """Before anything is asked."""
-    with pytest.raises(UsageError, match="run: search calibrate"):
+    with refuses(UsageError, match="run: search calibrate"):
         ask("cat/1.png", fusion=FusionRule.CALIBRATED)
 
 

@@ -10,6 +10,7 @@ from lookalike_core.errors import SkipReason, UsageError
 from lookalike_core.stores.points import point_id
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_search.asking.query_sources import Source, find_sources, known_payload
+from refusals import refuses
 
 Fill = Callable[..., str]
 
@@ -59,7 +60,7 @@ def test_an_indexed_picture_is_found_by_its_path_and_by_its_id(
 
 def test_a_path_of_several_datasets_is_left_to_the_user(collection: Collection) -> None:
     """Both are named, with two ways to say which; `--dataset` decides, and elsewhere does not matter."""
-    with pytest.raises(UsageError, match=r"data, more.*write data/cat/1\.png.*--dataset data"):
+    with refuses(UsageError, match=r"data, more.*write data/cat/1\.png.*--dataset data"):
         find_sources("cat/1.png", [collection])
     assert found("cat/1.png", collection, "more").payloads[0].dataset == "more"
     assert found("cat/2.png", collection, "more").payloads[0].dataset == "data"
