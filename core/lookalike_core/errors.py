@@ -75,11 +75,18 @@ class UsageError(LookalikeError):
         self.argument = argument
 
     @classmethod
-    def of(cls, origin: Argument | str, message: str, *, path: Path | str | None = None) -> Self:
+    def of(
+        cls,
+        origin: Argument | str,
+        message: str,
+        *,
+        path: Path | str | None = None,
+        hint: Hint | None = None,
+    ) -> Self:
         """About a value from `origin`: an argument, kept as data, or a variable or option, which is named."""
         if isinstance(origin, Argument):
-            return cls(message, argument=origin, path=path)
-        return cls(f"{origin}: {message}", path=path)
+            return cls(message, argument=origin, path=path, hint=hint)
+        return cls(f"{origin}: {message}", path=path, hint=hint)
 
 
 class ModelError(LookalikeError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import StoreError
+from lookalike_core.hints import Action, Hint
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.models.manifest import Distance, collection_name
 from lookalike_core.stores.points import Payload, usable_rows
@@ -109,7 +110,8 @@ class StoredVectors:
         if vector is None or self._head is None:
             raise StoreError(
                 f"{stored.payload.path}: its point in {stored.collection.name} was removed meanwhile, by "
-                "somebody else; run the same command again"
+                "somebody else",
+                hint=Hint(Action.REPEAT),
             )
         headed = self._head.apply(vector[None])
         if not usable_rows(headed).all():

@@ -17,6 +17,7 @@ from zlib import crc32
 
 from lookalike_core.atomic import atomic_path, is_full, remove
 from lookalike_core.errors import StoreError
+from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.points import Payload
 from lookalike_core.stores.protocol import Collection
 
@@ -231,7 +232,7 @@ class Listing:
         where = self._file or "the temporary folder"
         if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(where))
-        return ListingError(f"{where}: {error}; remove it and run the same command again")
+        return ListingError(f"{where}: {error}; remove it", path=self._file, hint=Hint(Action.REPEAT))
 
 
 def _row(payload: Payload) -> tuple[Any, ...]:

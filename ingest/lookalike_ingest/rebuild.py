@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import Skipped
 from lookalike_core.models.embedder import Embedder
@@ -95,8 +96,8 @@ class RebuildReport:
         steps += ["mend what cannot be read"] if unread else []
         raise LookalikeError(
             f"{'; '.join(reasons)}; the old collection stays, with the points of all its images. "
-            f"{' and '.join(steps).capitalize()}, and run the same command again, which goes on where this "
-            "one ended; or give their points up with --force"
+            f"{' and '.join(steps).capitalize()}",
+            hint=Hint(Action.REPEAT_OR_FORCE),
         )
 
 
@@ -135,11 +136,17 @@ def rebuild(
 def _require_own_name(name: str, store: Store) -> None:
     """A rebuild replaces a collection, so it is told the collection's own name."""
     if (behind := store.aliased(name)) is not None:
-        raise ManifestError(f"{name} is an alias of {behind}; make that anew with: ingest rebuild {behind}")
+        raise ManifestError(
+            f"{name} is an alias of {behind}, which is the one to rebuild",
+            collection=name,
+            hint=Hint(Action.REBUILD, {Argument.COLLECTION: behind}),
+        )
     if name.endswith(STAGED_SUFFIX) and name in store:
         whole = name.removesuffix(STAGED_SUFFIX)
         raise ManifestError(
-            f"{name} is what a rebuild of {whole} has made so far; go on with: ingest rebuild {whole}"
+            f"{name} is what a rebuild of {whole} has made so far",
+            collection=name,
+            hint=Hint(Action.CONTINUE_REBUILD, {Argument.COLLECTION: whole}),
         )
 
 
@@ -215,8 +222,9 @@ class _Rebuild:
         identity, official = model.manifest.identity, model.manifest.weights.official
         if collection_name(identity, old.distance, official=official) != self._name:
             raise ManifestError(
-                f"the weights that {self._name} was made with are others now; "
-                "make a new collection with ingest run"
+                f"the weights that {self._name} was made with are others now",
+                collection=self._name,
+                hint=Hint(Action.INGEST),
             )
         staged = staged_name(self._name)
         if staged in self._store and not self._fits(self._store.manifest(staged), old, model):
@@ -308,8 +316,9 @@ def _require_folders(name: str, datasets: Mapping[str, str]) -> None:
     for dataset, root in datasets.items():
         if not Path(root).is_dir():
             raise UsageError(
-                f"dataset {dataset} of {name} lies in {root}, which is not there; mount it, name its new "
-                f"place with ingest run --new-root, or take it out with ingest remove --dataset {dataset}"
+                f"dataset {dataset} of {name} lies in {root}, which is not there",
+                path=root,
+                hint=Hint(Action.MOVE_OR_REMOVE_DATASET, {Argument.DATASET: dataset}),
             )
 
 

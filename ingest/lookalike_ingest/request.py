@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.scan import scan
 from lookalike_core.models.manifest import Precision
 from lookalike_core.settings import Settings
@@ -19,6 +20,8 @@ from lookalike_ingest.target import Dataset
 
 DEFAULT_BACKBONE = "resnet"
 DEFAULT_WEIGHTS = "imagenet"
+
+_OF_ONE_BACKBONE = (Argument.WEIGHTS, Argument.LAYER, Argument.POOLING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +47,18 @@ class ModelChoice:
         is_special = bool(self.layer or self.pooling or self.weights != DEFAULT_WEIGHTS)
         is_own = self.backbones or is_special or self.precision is not Precision.FP32
         if self.head is not None and is_own:
-            raise UsageError("--head says which network it belongs to; leave --backbone and the like out")
+            raise UsageError(
+                "a head says which network it belongs to",
+                argument=Argument.HEAD,
+                hint=Hint(
+                    Action.LEAVE_OUT,
+                    dict.fromkeys((Argument.BACKBONE, *_OF_ONE_BACKBONE, Argument.PRECISION)),
+                ),
+            )
         if len(self.backbones) > 1 and is_special:
             raise UsageError(
-                "--weights, --layer and --pooling belong to one backbone; run ingest once for each"
+                "weights, a layer and a pooling belong to one backbone; ingest once for each",
+                hint=Hint(Action.LEAVE_OUT_INSTEAD, dict.fromkeys(_OF_ONE_BACKBONE)),
             )
 
     def resolve(self, settings: Settings) -> list[ModelSpec | Head]:
@@ -87,9 +98,11 @@ def dataset_in(
     if not is_folder and (root.exists() or not may_be_missing):
         raise UsageError(f"{root} {'is not a folder' if text and root.exists() else 'does not exist'}")
     named = name if name is not None else root.name or "root"
-    for each, option in ((named, "--dataset"), (str(root), "the folder")):
+    for each, origin in ((named, Argument.DATASET), (str(root), "the folder")):
         if not each.strip() or each != each.encode("utf-8", "replace").decode():
-            raise UsageError(f"{option}: {each!a} cannot be stored as a name; give another with --dataset")
+            raise UsageError.of(
+                origin, f"{each!a} cannot be stored as a name", hint=Hint(Action.NAME_DATASET)
+            )
     return Dataset(name=named, root=root, moved=moved)
 
 

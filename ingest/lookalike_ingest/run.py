@@ -12,6 +12,7 @@ import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Bar, Reporter
 from lookalike_core.errors import LookalikeError, SkipReason, UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, count_pictures, scan
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
@@ -94,7 +95,11 @@ def check_pruning(*, prune: bool, force: bool) -> None:
         UsageError: `force` lets a dataset be emptied, and points are not to be removed.
     """
     if force and not prune:
-        raise UsageError("--force is for --prune: it lets a dataset be emptied")
+        raise UsageError(
+            "this lets a dataset be emptied, and nothing is to be removed",
+            argument=Argument.FORCE,
+            hint=Hint(Action.USE, {Argument.PRUNE: None}),
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,7 +141,7 @@ class IngestReport:
         if self.found and not self.used:
             raise LookalikeError(f"none of the {self.found} pictures in {self.dataset.root} could be used")
         if strict and self.skipped:
-            raise LookalikeError(f"{len(self.skipped)} pictures were skipped (--strict)")
+            raise LookalikeError(f"{len(self.skipped)} pictures were skipped")
 
     @property
     def images_per_second(self) -> float:
@@ -294,15 +299,17 @@ def find_pictures(
         return chain([first], entries)
     if may_be_empty:
         return iter(())
-    raise UsageError(no_pictures(root, others))
+    raise no_pictures(root, others)
 
 
-def no_pictures(root: Path, others: OtherFiles) -> str:
+def no_pictures(root: Path, others: OtherFiles) -> UsageError:
     """What to say of a folder that holds none, and what to do."""
     beside = f", but {others}" if others.total else ""
-    return (
+    return UsageError(
         f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))}){beside}; if a disk is not mounted, mount "
-        "it; if they are gone for good: ingest remove --dataset NAME, or ingest run with --prune --force"
+        "it",
+        path=root,
+        hint=Hint(Action.REMOVE_DATASET),
     )
 
 
@@ -576,7 +583,7 @@ class _Ingest:
         self._report.unused_labels = len(self._unused_labels)
         unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
         if self._request.prune and not self._request.force and not self._seen:
-            raise UsageError(no_pictures(self._request.dataset.root, self._report.others))
+            raise no_pictures(self._request.dataset.root, self._report.others)
         for target in self._targets:
             target.settle(unread_folders=unread_folders, prune=self._request.prune)
 

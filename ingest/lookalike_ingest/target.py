@@ -10,6 +10,7 @@ from pathlib import Path
 from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import is_full
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs, collection_name
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload
 from lookalike_core.stores.protocol import Collection, Store
@@ -196,7 +197,8 @@ class Target:
         if vector is None:
             raise StoreError(
                 f"{payload.path}: the point of {self.name} that has its vector was removed meanwhile, by "
-                "somebody else; run the same command again"
+                "somebody else",
+                hint=Hint(Action.REPEAT),
             )
         return ImagePoint(payload=payload, vector=vector)
 
@@ -231,14 +233,19 @@ class Target:
         stored = collection.manifest.quantize
         if self._quantize not in (None, stored):
             raise UsageError(
-                f"{self.name} was made with --quantize {stored}; change that with: "
-                f"ingest rebuild {self.name} --quantize {self._quantize}"
+                f"{self.name} was made with another quantization, {stored}",
+                argument=Argument.QUANTIZE,
+                hint=Hint(
+                    Action.REQUANTIZE,
+                    {Argument.COLLECTION: self.name, Argument.QUANTIZE: str(self._quantize)},
+                ),
             )
         root, known_root = str(self._dataset.root), collection.manifest.datasets.get(self._dataset.name)
         if known_root not in (None, root) and not self._dataset.moved:
             raise UsageError(
-                f"dataset {self._dataset.name} of {self.name} lies in {known_root}, not in {root}; "
-                "if the folder moved add --new-root, if it is another one name it with --dataset"
+                f"dataset {self._dataset.name} of {self.name} lies in {known_root}, not in {root}",
+                path=root,
+                hint=Hint(Action.MOVE_OR_RENAME_DATASET),
             )
         if known_root != root and not self._read_only:
             collection.record_dataset(self._dataset.name, root)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, UsageError
+from lookalike_core.hints import Action, Argument, Hint, Value
 from lookalike_core.models.backbones import BACKBONES, VGG16, Pooling, backbone_named
 from lookalike_core.models.manifest import CollectionManifest, Distance, Precision, WeightsKind
 from lookalike_core.settings import Settings
@@ -55,7 +56,7 @@ class CollectionSelector:
         names = list(dict.fromkeys(self.names))
         for name in names:
             if name not in store:
-                raise CollectionMissingError(missing_message(store, settings=settings, name=name))
+                raise missing_collection(store, settings=settings, name=name)
         if names:
             return names
         if self.is_both and not self.all:
@@ -71,7 +72,7 @@ class CollectionSelector:
             CollectionMissingError, UsageError: as `resolve`; several are meant.
         """
         if self.is_both or self.all or len(self.names) > 1:
-            raise UsageError("this takes one collection; choose it with --collection")
+            raise UsageError("this takes one collection", hint=Hint(Action.ONE_COLLECTION))
         [name] = self.resolve(store, settings=settings, reporter=reporter)
         return name
 
@@ -82,11 +83,24 @@ class CollectionSelector:
             UsageError: they do.
         """
         if self.head is not None and (self.all or self.is_both):
-            raise UsageError("--head is for one collection; leave --all and --backbone both out")
+            raise UsageError(
+                "a head is for one collection, and neither for all nor for both networks",
+                argument=Argument.HEAD,
+                hint=Hint(Action.LEAVE_OUT, dict.fromkeys([Argument.ALL, Argument.BACKBONE])),
+            )
         if self.names and self.all:
-            raise UsageError("--all takes every collection; leave --collection out")
+            raise UsageError(
+                "every collection is taken",
+                argument=Argument.ALL,
+                hint=Hint(Action.LEAVE_OUT, {Argument.COLLECTION: None}),
+            )
         if self.names and (self.backbone or self.distance or self.head):
-            raise UsageError("--collection names one collection; leave --backbone, --distance and --head out")
+            others = (Argument.BACKBONE, Argument.DISTANCE, Argument.HEAD)
+            raise UsageError(
+                "the name says which collection is meant",
+                argument=Argument.COLLECTION,
+                hint=Hint(Action.LEAVE_OUT, dict.fromkeys(others)),
+            )
 
 
 def _of_each_backbone(
@@ -103,8 +117,10 @@ def _of_each_backbone(
             return [_preferred(each) for each in fitting.values()]
     metric, fitting = max(found.items(), key=lambda item: sum(map(bool, item[1].values())))
     missing = next(name for name, each in fitting.items() if not each)
-    message = missing_message(store, settings=settings, backbone=missing, distance=metric)
-    raise CollectionMissingError(f"--backbone both takes a collection of each network: {message}")
+    error = missing_collection(store, settings=settings, backbone=missing, distance=metric)
+    raise CollectionMissingError(
+        f"both networks are asked for, each by a collection of its own: {error}", hint=error.hint
+    )
 
 
 def _of(
@@ -134,9 +150,7 @@ def _fitting(
         if wanted in (None, manifest.identity.backbone) and distance in (None, manifest.distance)
     }
     if not fitting:
-        raise CollectionMissingError(
-            missing_message(store, settings=settings, backbone=wanted, distance=distance)
-        )
+        raise missing_collection(store, settings=settings, backbone=wanted, distance=distance)
     return fitting
 
 
@@ -156,29 +170,33 @@ def _with_head(
     }
     if not fitting:
         raise CollectionMissingError(
-            f"there is no collection with the head {head!a} in the store {store.label}. "
-            f"Make it with: ingest run DIR --head {head if head.isidentifier() else 'HEAD'}"
+            f"there is no collection with the head {head!a} in the store {store.label}.",
+            hint=Hint(Action.INGEST, {Argument.HEAD: head if head.isidentifier() else "HEAD"}),
         )
     return fitting
 
 
-def missing_message(
+def missing_collection(
     store: Store,
     *,
     settings: Settings,
     name: str | None = None,
     backbone: str | None = None,
     distance: Distance | None = None,
-) -> str:
+) -> CollectionMissingError:
     """What is not there, what is, and what to do: name the other store that has it, or make it."""
     asked = name or " ".join(filter(None, [backbone, distance])) or "to search"
     there = ", ".join(store.names()) or "none"
     missing = f"there is no collection {asked} in the store {store.label}; there: {there}."
     for candidate in [name] if name else _default_names(backbone, distance):
         if said := where_else(candidate, store, settings):
-            return f"{missing} {candidate} is in another store; search it with: --store {said}"
-    making = _making_with_head(name, settings) or _making(name, backbone, distance)
-    return f"{missing} Make it with: {making}"
+            return CollectionMissingError(
+                f"{missing} {candidate} is in another store",
+                collection=candidate,
+                hint=Hint(Action.SEARCH_STORE, {Argument.STORE: said}),
+            )
+    values = _values_with_head(name, settings) or _values(name, backbone, distance)
+    return CollectionMissingError(missing, collection=name, hint=Hint(Action.INGEST, values))
 
 
 def require_dataset(manifests: Sequence[CollectionManifest], dataset: str | None) -> None:
@@ -210,7 +228,7 @@ def _preferred(manifests: Mapping[str, CollectionManifest]) -> str:
 
     best, *others = sorted(manifests, key=rank)
     if others and rank(others[0]) == rank(best):
-        raise UsageError(f"several collections fit: {', '.join(manifests)}; choose one with --collection")
+        raise UsageError(f"several collections fit: {', '.join(manifests)}", hint=Hint(Action.ONE_COLLECTION))
     return best
 
 
@@ -221,31 +239,31 @@ def _default_names(backbone: str | None, distance: Distance | None) -> Iterator[
             yield f"{network}-{metric}"
 
 
-def _making_with_head(name: str | None, settings: Settings) -> str | None:
-    """The command behind the name of a collection with a head that is here."""
+def _values_with_head(name: str | None, settings: Settings) -> dict[Argument, Value]:
+    """What is to be ingested for the name of a collection with a head that is here."""
     *middle, metric = (name or "").split("-")
     heads = [part for part in middle[1:] if NAME.fullmatch(part) and head_path(part, settings).is_file()]
     if len(heads) != 1 or metric not in list(Distance):
-        return None
-    return f"ingest run DIR --head {heads[0]} --distance {metric}"
+        return {}
+    return {Argument.HEAD: heads[0], Argument.DISTANCE: metric}
 
 
-def _making(name: str | None, backbone: str | None, distance: str | None) -> str:
-    """The command behind a collection's name, as far as the name tells."""
+def _values(name: str | None, backbone: str | None, distance: str | None) -> dict[Argument, Value]:
+    """What is to be ingested for a collection's name, as far as the name tells."""
     parts = (name or "").split("-")
     network = next((record for record in BACKBONES if record.name in (backbone, parts[0])), None)
     metric = next((d for d in Distance if d in (distance, parts[-1])), None)
-    options = [f"--backbone {network.short_name}"] if network else []
-    options += [f"--distance {metric}"] if metric else []
+    values: dict[Argument, Value] = {Argument.BACKBONE: network.short_name} if network else {}
+    values |= {Argument.DISTANCE: metric} if metric else {}
     if network and metric:
-        options += [_option(part, wheel=network is VGG16) for part in parts[1:-1]]
-    return " ".join(["ingest run DIR", *options])
+        values |= dict(_value(part, wheel=network is VGG16) for part in parts[1:-1])
+    return values
 
 
-def _option(part: str, *, wheel: bool) -> str:
-    """The option behind one part of a collection's name."""
+def _value(part: str, *, wheel: bool) -> tuple[Argument, Value]:
+    """The argument behind one part of a collection's name."""
     if re.fullmatch("w[0-9a-f]{8}", part):
-        return f"--weights {f'FILE|{WeightsKind.IMAGENET_WHEEL}' if wheel else 'FILE'}"
+        return Argument.WEIGHTS, f"FILE|{WeightsKind.IMAGENET_WHEEL}" if wheel else None
     if part == Precision.INT8:
-        return f"--precision {part}"
-    return f"--pooling {part}" if part in list(Pooling) else f"--layer {part}"
+        return Argument.PRECISION, part
+    return (Argument.POOLING if part in list(Pooling) else Argument.LAYER), part

@@ -143,7 +143,7 @@ def test_a_deleted_collection_is_exit_6_and_the_run_can_be_repeated(
     proxy.plan(WRITES, wire.passing, wire.after(lambda: qdrant.client.delete_collection(own)))
     done = ingest(shell, proxy)
     assert done.code == 6, done.err
-    assert "make it anew with: ingest run DIR" in done.err
+    assert "make it with: ingest run DIR" in done.err
     assert not qdrant.client.collection_exists(own)
     assert ingest(shell, proxy).code == 0
     assert len(stored(qdrant, own)) == PICTURES

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_core.cli.console import Quiet
+from lookalike_core.cli.hint_words import full_message
 from lookalike_core.errors import ManifestError
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.manifest import CollectionManifest, Distance
@@ -127,7 +128,7 @@ def test_writing_into_another_space_is_refused(
         ManifestError, match=rf"{part} is {re.escape(str(there))} there and {re.escape(str(here))} here"
     ) as refused:
         ingest(tmp_path / "more", tiny_spec, store, home)
-    assert "ingest rebuild" in str(refused.value)
+    assert "ingest rebuild" in full_message(refused.value)
     name = new_manifest(model, Distance.COSINE, provider="", datasets={}).collection
     (status,) = (found for found in collection_statuses(store, Quiet()) if found.name == name)
     assert status.points == 1

@@ -113,7 +113,7 @@ def test_a_listing_that_turns_out_damaged_names_its_file(tmp_path: Path) -> None
         stream.write(os.urandom(file.stat().st_size - 4096))
     listing = Listing.kept(file)
     assert listing is not None
-    with refuses(StoreError, match=r"points\.db: .*remove it and run the same command again"):
+    with refuses(StoreError, match=r"points\.db: .*remove it; run the same command again"):
         listing.stamps("data", ["7.jpg"])
 
 

@@ -482,7 +482,7 @@ def test_an_alias_is_told_from_its_collection(rebuilds: Rebuilds) -> None:
     name = rebuilds.name
     alias = models.CreateAlias(collection_name=name, alias_name="mine")
     client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
-    with refuses(ManifestError, match=f"mine is an alias of {name}; .*ingest rebuild {name}$"):
+    with refuses(ManifestError, match=f"mine is an alias of {name}, .*ingest rebuild {name}$"):
         rebuilds.rebuild(name="mine")
     assert staged_name("mine") not in rebuilds.store
     assert staged_name(name) not in rebuilds.store

@@ -49,10 +49,14 @@ SENTENCES: Mapping[Action, str] = {
     Action.MOVE_OR_REMOVE_DATASET: (
         "mount it, name its new place with ingest run --new-root, or take it out with ingest remove {options}"
     ),
+    Action.REPEAT_OR_FORCE: (
+        "run the same command again, which goes on where this one ended; or give their points up with --force"
+    ),
+    Action.NAME_DATASET: "give another with --dataset",
     Action.REMOVE_DATASET: (
         "if they are gone for good: ingest remove --dataset NAME, or ingest run with --prune --force"
     ),
-    Action.SEE_STATUS: "see what there is with: ingest status",
+    Action.SEE_STATUS: "or see what there is with: ingest status",
     Action.FIT_HEAD: "make one with: exporter fit --collection NAME --name HEAD",
     Action.REFIT_HEAD: "or fit it again with: exporter fit --collection NAME {options} --force",
     Action.REFIT_HEAD_AND_REBUILD: (
@@ -67,8 +71,12 @@ SENTENCES: Mapping[Action, str] = {
         "take another --name, or replace it with --force and then make its collections anew with: "
         "ingest rebuild COLLECTION"
     ),
+    Action.ADD_COLLECTIONS: "add --backbone both, --all, or --collection twice",
+    Action.ONE_COLLECTION: "choose one with --collection",
     Action.FUSE: "fit a head to each, and ask both with: search query --collection A --collection B",
+    Action.RECALIBRATE: "make it anew with: search calibrate {options}",
     Action.CALIBRATE: "run: search calibrate {options}",
+    Action.SEARCH_STORE: "search it with: {options}",
     Action.CHANGE_FOLDER: "or name another with --store embedded:DIR",
     Action.CHANGE_STORE: "or use another store with --store",
     Action.USE_EMBEDDED: "to leave it aside use --store embedded",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionError
+from lookalike_core.hints import Action, Hint
 from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
@@ -47,7 +48,9 @@ def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFi
     if not found:
         of = f" of dataset {where.dataset}" if where.dataset is not None else ""
         raise CollectionError(
-            f"{collection.name} holds no pictures{of}; ingest some, or see what there is with: ingest status"
+            f"{collection.name} holds no pictures{of}; ingest some",
+            collection=collection.name,
+            hint=Hint(Action.SEE_STATUS),
         )
     rows = sample([payload.class_name for payload in found], limit, seed=seed)
     payloads, vectors = stored_vectors(collection, [found[row] for row in rows.tolist()])

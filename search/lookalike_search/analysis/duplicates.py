@@ -13,6 +13,7 @@ from pathlib import Path
 from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.neighbours.brute_force import ExactSearch, IntVector, Nearest
 from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
@@ -252,7 +253,8 @@ def _nearness(
         return payloads, asked.blocks(), asked.near
     raise UsageError(
         f"{collection.name} holds too many pictures to compare all with all, and Euclidean "
-        "distances do not say which are similar; ask a cosine collection: --distance cosine"
+        "distances do not say which are similar; take a cosine collection",
+        hint=Hint(Action.USE, {Argument.DISTANCE: "cosine"}),
     )
 
 

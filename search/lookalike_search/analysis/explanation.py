@@ -9,6 +9,7 @@ import numpy as np
 from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError, PictureError, SkipReason, UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import decode, decode_small
 from lookalike_core.images.open_image import sha256_of
 from lookalike_core.images.thumbnails import Thumbnail, encoded
@@ -239,7 +240,8 @@ def require_average(name: str, manifest: CollectionManifest) -> None:
         )
         raise UsageError(
             f"{name} cannot be explained cell by cell: its head takes a mean off before it compares, "
-            f"which is no sum over cells. Explain by the network without the head: --collection {plain}"
+            "which is no sum over cells. Explain by the network without the head",
+            hint=Hint(Action.USE, {Argument.COLLECTION: plain}),
         )
     why = {
         Pooling.MAX: "keep each channel's largest value, and say nothing of the other cells",
@@ -250,7 +252,8 @@ def require_average(name: str, manifest: CollectionManifest) -> None:
         short = backbone_named(identity.backbone).short_name
         raise UsageError(
             f"{name} cannot be explained cell by cell: its vectors {why}. Only average pooling makes a "
-            f"similarity the sum of its cells; ingest with: --backbone {short} --pooling avg"
+            "similarity the sum of its cells",
+            hint=Hint(Action.INGEST, {Argument.BACKBONE: short, Argument.POOLING: "avg"}),
         )
 
 
@@ -304,6 +307,7 @@ def _require_agreement(name: str, picture: SeenPicture, compared: ComparedVector
     if compared.is_stored and compared.agreement < LEAST_AGREEMENT:
         raise ManifestError(
             f"the vector of {picture.name} in {name} is not what its model gives for that image here (cosine "
-            f"{compared.agreement:.4f}; between execution providers it is at least {LEAST_AGREEMENT}); "
-            f"make the collection anew with: ingest rebuild {name}"
+            f"{compared.agreement:.4f}; between execution providers it is at least {LEAST_AGREEMENT})",
+            collection=name,
+            hint=Hint(Action.REBUILD, {Argument.COLLECTION: name}),
         )

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from lookalike_core.errors import PictureError, UsageError
+from lookalike_core.hints import Argument
 from lookalike_core.images.open_image import opened, sha256_of
 from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.stores.points import Payload
@@ -104,10 +105,14 @@ class ReferenceFolders:
     def _real(self, folder: Path) -> str:
         real = os.path.realpath(folder)
         if not Path(real).is_dir():
-            raise UsageError(f"--keep-in: {folder} is no folder that is there")
+            raise UsageError(f"{folder} is no folder that is there", argument=Argument.KEEP_IN, path=folder)
         if not any(_is_within(root, real) or _is_within(real, root) for root in self._roots.values()):
             there = ", ".join(self._roots.values()) or "none"
-            raise UsageError(f"--keep-in: {folder} is not in the folder of a dataset; those are: {there}")
+            raise UsageError(
+                f"{folder} is not in the folder of a dataset; those are: {there}",
+                argument=Argument.KEEP_IN,
+                path=folder,
+            )
         return real
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from math import isnan
 
 import numpy as np
+from lookalike_core.hints import Action, Argument, Hint, Notice
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.protocol import Collection
@@ -36,8 +37,10 @@ def usable_calibration(collection: Collection, say: Callable[[str], None]) -> Ca
     if calibration.fits(identity=manifest.identity.key, distance=manifest.distance, points=points):
         return calibration
     say(
-        f"the calibration of {collection.name} is stale and left aside; make it anew with: "
-        f"search calibrate --collection {collection.name}"
+        Notice(
+            f"the calibration of {collection.name} is stale and left aside",
+            hint=Hint(Action.RECALIBRATE, {Argument.COLLECTION: collection.name}),
+        )
     )
     return None
 

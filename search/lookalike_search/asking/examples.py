@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.hints import Action, Hint
 from lookalike_core.images.decoding import decode
 from lookalike_core.images.open_image import opened, read_piped, sha256_of
 from lookalike_core.models.embedder import BATCH_SIZE
@@ -166,6 +167,9 @@ def _indexed_pixels(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
         raise PictureError(
             f"{draft.source.name} is not in every collection, and its file cannot be read: {error}",
             reason=error.reason,
+            limit=error.limit,
+            path=error.path,
+            hint=error.hint,
         ) from error
     require_unchanged(draft.source, sha256)
     return sha256, pixels
@@ -221,9 +225,10 @@ def require_unchanged(source: Source, sha256: str) -> None:
     """
     if any(payload.sha256 != sha256 for payload in source.payloads):
         raise PictureError(
-            f"{source.file} has changed since it was ingested; bring its collections up to date with: "
-            "ingest run DIR",
+            f"{source.file} has changed since it was ingested",
             reason=SkipReason.UNREADABLE,
+            path=source.file,
+            hint=Hint(Action.UPDATE),
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.neighbours.rank_fusion import (
     CANDIDATES,
@@ -39,8 +40,11 @@ def _chances(networks: Sequence[Network]) -> list[Chance]:
     """For each network what turns similarities (Euclidean distances negated) into chances."""
     missing = [network.name for network in networks if network.calibration is None]
     if missing:
-        command = " ".join(["search calibrate", *(f"--collection {name}" for name in missing)])
-        raise UsageError(f"--fusion calibrated needs collections that are calibrated; run: {command}")
+        raise UsageError(
+            "calibrated needs collections that are calibrated",
+            argument=Argument.FUSION,
+            hint=Hint(Action.CALIBRATE, {Argument.COLLECTION: tuple(missing)}),
+        )
     return [network.calibration.candidate_chance for network in networks if network.calibration is not None]
 
 

@@ -9,6 +9,7 @@ from typing import Self
 from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import OtherFiles
 from lookalike_core.models.manifest import CollectionManifest
@@ -153,9 +154,9 @@ class Searcher:
             )
             if vector is None:
                 raise PictureError(
-                    f"{example.name} and its examples cancel each other out and leave nothing to search for; "
-                    "leave one of --and or --not out",
+                    f"{example.name} and its examples cancel each other out and leave nothing to search for",
                     reason=SkipReason.NO_EMBEDDING,
+                    hint=Hint(Action.LEAVE_ONE_OUT, {Argument.AND: None, Argument.NOT: None}),
                 )
             vectors.append(vector)
         return vectors

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 import numpy as np
 from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.errors import PictureError, SkipReason, UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import (
     MAX_PIXELS,
     OpenImage,
@@ -199,8 +200,8 @@ def _indexed(name: str, collections: Sequence[Collection], dataset: str | None) 
         if len(meant) > 1:
             holders = sorted(payloads[0].dataset for payloads in meant.values())
             raise UsageError(
-                f"{name} is in several datasets ({', '.join(holders)}); "
-                f"write {holders[0]}/{name}, or choose with --dataset {holders[0]}"
+                f"{name} is in several datasets ({', '.join(holders)}); write {holders[0]}/{name}",
+                hint=Hint(Action.USE_INSTEAD, {Argument.DATASET: holders[0]}),
             )
         for payloads in meant.values():
             return Source(name=name, file=_file(payloads[0], collections), payloads=payloads)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import LookalikeError, UsageError
+from lookalike_core.hints import Action, Hint
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.rank_fusion import CANDIDATES
@@ -47,7 +48,7 @@ def calibrate_collection(store: Store, name: str, *, seed: int = 0, reporter: Re
     calibration = _learn(name, manifest, pictures, points=points, seed=seed, reporter=reporter)
     with store.open(name) as source:
         if not _is_as_read(source, manifest, points, pictures):
-            raise LookalikeError(f"{name} has changed while it was calibrated; run the same command again")
+            raise LookalikeError(f"{name} has changed while it was calibrated", hint=Hint(Action.REPEAT))
         source.record_calibration(calibration)
     return CalibrationRun(
         collection=name,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
@@ -31,13 +32,14 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
     """
     found = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
     if not found:
-        raise UsageError(f"{collection.name} holds no picture; fill it with: ingest run DIR")
+        raise UsageError(f"{collection.name} holds no picture", hint=Hint(Action.FILL))
     labelled = [payload for payload in found if payload.class_name]
     payloads, stored = stored_vectors(collection, labelled)  # less what was removed meanwhile
     if len(payloads) < MIN_PICTURES:
         raise UsageError(
             f"{collection.name} holds {len(payloads)} pictures with a class, too few to evaluate; "
-            "put them into folders named after their classes, or ingest with --labels"
+            "put them into folders named after their classes",
+            hint=Hint(Action.LABEL),
         )
     names = sorted({payload.class_name or "" for payload in payloads})
     numbers = {name: number for number, name in enumerate(names)}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, UsageError
+from lookalike_core.hints import Action, Argument, Hint, Notice
 from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.settings import Settings
@@ -48,7 +49,9 @@ def plan_evaluation(
     names, both = list(dict.fromkeys(selector.names)), selector.is_both
     takes_pairs = selector.all and (both or selector.backbone is None)
     if rules and not (takes_pairs or both or names[1:]):
-        raise UsageError("--fusion is for several: add --backbone both, --all, or --collection twice")
+        raise UsageError(
+            "one collection is not fused", argument=Argument.FUSION, hint=Hint(Action.ADD_COLLECTIONS)
+        )
     names = selector.resolve(store, settings=settings, reporter=reporter)
     is_required = both or bool(rules)
     pairs = [names] if is_required else []
@@ -79,5 +82,5 @@ def _pairs(
         except CollectionMissingError:
             continue
         except UsageError as error:
-            reporter.say(f"{metric} is not fused: {error}")
+            reporter.say(Notice(f"{metric} is not fused: {error}", hint=error.hint))
     return pairs if pairs or not is_required else [pair(distance)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import UsageError
+from lookalike_core.hints import Notice
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.points import EVERYTHING, PointFilter
@@ -103,7 +104,7 @@ def _settings(store: Store, plan: Plan, options: EvaluationOptions, reporter: Re
         except UsageError as error:
             if not plan.pairs_may_fail:
                 raise
-            reporter.say(f"{' + '.join(pair)}: not fused: {error}")
+            reporter.say(Notice(f"{' + '.join(pair)}: not fused: {error}", hint=error.hint))
 
 
 def _of_collection(store: Store, name: str, options: EvaluationOptions, reporter: Reporter) -> Evaluation:
@@ -152,7 +153,8 @@ def _with_earlier(
         try:
             shared = shared_pictures([one.pictures, evaluation.pictures])
         except UsageError as error:
-            reporter.say(f"{one.collection} and {evaluation.collection}: not compared: {error}")
+            names = f"{one.collection} and {evaluation.collection}"
+            reporter.say(Notice(f"{names}: not compared: {error}", hint=error.hint))
             continue
         one_values, other_values = _alike([one, evaluation], shared, options, reporter)
         yield Contest(

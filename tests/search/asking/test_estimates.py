@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from lookalike_core.cli.hint_words import full_message
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.vote import Verdict, VoteRule
@@ -117,4 +118,4 @@ def test_a_stale_calibration_is_left_aside_and_said(calibration: Calibration) ->
     for held in (Held(calibration, points=4), Held(calibration, points=3, distance="euclid")):
         assert usable_calibration(held, said.append) is None
     assert len(said) == 2
-    assert "search calibrate --collection mine" in said[0]
+    assert "search calibrate --collection mine" in full_message(said[0])
