@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zlib
@@ -32,6 +33,10 @@ PROVIDER = "cpu"
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 """As `lookalike_search.analysis.projection` has it; here OpenMP is often loaded before it."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A shell ignores it for what runs in the background, and so would every command that is tested."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - where systems have it, a file system in memory
 MEMORY_BYTES = 8 * 2**30
