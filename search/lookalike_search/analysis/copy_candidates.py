@@ -4,11 +4,25 @@ from collections.abc import Iterator
 
 import numpy as np
 from lookalike_core.neighbours.brute_force import IntVector, Nearest
+from numpy.typing import NDArray
 
 MOST = 512
 MOST_VALUES = 2**24
 """So many of an image, and of all together, are remembered: 128 MB. More are near where thousands of images
 are all alike, as pages of text are; then the nearest are taken."""
+
+
+def is_resized(row: int, others: IntVector, sizes: IntVector) -> NDArray[np.bool_]:
+    """Which of `others` could be a row's image in another size, by width and height `[N, 2]`; bool `[K]`.
+
+    Each side of a copy is rounded to a pixel. A network sees a small image's lines thicker, so that these
+    are less similar than other copies.
+    """
+    width, height = sizes[row]
+    other_width, other_height = sizes[others].T
+    is_alike = np.abs(width * other_height - height * other_width) <= width + height
+    found: NDArray[np.bool_] = is_alike & ((other_width != width) | (other_height != height))
+    return found
 
 
 class Candidates:

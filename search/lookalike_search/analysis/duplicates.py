@@ -5,11 +5,12 @@ become of the files that of `disk`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import UsageError
 from lookalike_core.neighbours.brute_force import ExactSearch, FloatVector, IntVector, Nearest
@@ -18,7 +19,7 @@ from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.analysis.all_neighbours import is_small
-from lookalike_search.analysis.copy_candidates import Candidates
+from lookalike_search.analysis.copy_candidates import Candidates, is_resized
 from lookalike_search.analysis.file_state import (
     FileState,
     Offers,
@@ -32,6 +33,9 @@ from lookalike_search.analysis.verified_copies import prove_copies
 
 COMPARED_ABOVE = 0.95
 """Cosine similarity from which two images are compared on their pixels, unless told otherwise."""
+
+COMPARED_RESIZED_ABOVE = 0.85
+"""The same for two that could be one image in two sizes."""
 
 ABOVE = 0.99
 """The same from which they are shown as similar, though their pixels prove nothing."""
@@ -123,8 +127,9 @@ def find_duplicates(
 ) -> list[Group]:
     """Groups of images that are identical, proven to be the same or only similar; the proven first.
 
-    Images whose cosine similarity is over 0.95 are compared on their pixels, and those over 0.99 shown as
-    similar where that proves nothing; `above` stands for both. With 1 only identical ones are found.
+    Images whose cosine similarity is over 0.95 are compared on their pixels, from 0.85 on where they could be
+    one image in two sizes, and those over 0.99 shown as similar where that proves nothing; `above` stands for
+    all of these. With 1 only identical ones are found.
 
     The file to keep is the first by: being there as it was ingested, lying in a folder of `keep_in`, most
     pixels, most bytes, the oldest time of change, dataset and path. Every other one of a group was compared
@@ -173,11 +178,20 @@ def find_near(
     for picture in sorted((looked_at(p, manifest) for p in collection.scan(where)), key=order):
         contents.setdefault(picture.payload.sha256, []).append(picture)
     candidates = Candidates(len(contents))
-    compared_above, similar_above = (COMPARED_ABOVE, ABOVE) if above is None else (above, above)
+    if above is None:
+        compared_above, resized_above, similar_above = COMPARED_ABOVE, COMPARED_RESIZED_ABOVE, ABOVE
+    else:
+        compared_above = resized_above = similar_above = above
     with reporter.bar(collection.name, unit="images", total=len(contents)) as bar:
-        payloads, blocks, near = _nearness(collection, contents, compared_above, where)
+        payloads, blocks, near = _nearness(collection, contents, resized_above, where)
+        sizes = np.array([(each.width, each.height) for each in payloads], dtype=np.int64).reshape(-1, 2)
+
+        def note(found: Nearest) -> None:
+            likely = (found.scores > compared_above) | is_resized(found.row, found.rows, sizes)
+            candidates.add(replace(found, rows=found.rows[likely], scores=found.scores[likely]))
+
         star_of, similarity = stars(
-            len(payloads), blocks, near, bar.advance, above=similar_above, on_found=candidates.add
+            len(payloads), blocks, near, bar.advance, above=similar_above, on_found=note
         )
     return Neighbourhood(
         contents=[contents[payload.sha256] for payload in payloads],

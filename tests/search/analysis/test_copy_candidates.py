@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from lookalike_core.neighbours.brute_force import Nearest
 from lookalike_search.analysis import copy_candidates as candidates
-from lookalike_search.analysis.copy_candidates import Candidates
+from lookalike_search.analysis.copy_candidates import Candidates, is_resized
 
 
 def found(row: int, **scores: float) -> Nearest:
@@ -44,3 +44,10 @@ def test_clusters_hang_together_by_chains() -> None:
 def test_without_neighbours_there_are_no_clusters(count: int) -> None:
     """Nor without any image."""
     assert list(Candidates(count).clusters()) == []
+
+
+def test_one_image_in_two_sizes_has_the_same_proportions() -> None:
+    """To a pixel of each side; one of the same size is not resized."""
+    sizes = np.array([(400, 300), (200, 150), (133, 100), (200, 160), (400, 300), (300, 400)])
+    others = np.arange(1, len(sizes))
+    assert is_resized(0, others, sizes).tolist() == [True, True, False, False, False]

@@ -153,7 +153,7 @@ def test_copies_and_near_pictures_are_groups(folder: Folder, found: Any) -> None
 @pytest.mark.usefixtures("way")
 def test_a_chain_is_not_one_picture(folder: Folder, found: Any) -> None:
     """A is like B and B like C, but not A like C: C stays, for nothing that is kept is like it."""
-    step = 12
+    step = 24
     points = [folder.point(f"{number}.jpg", number * step, width=120 - 4 * number) for number in range(3)]
     assert shown(found(points)) == [("0.jpg", ["1.jpg"])]
     middle = [

@@ -28,12 +28,17 @@ def write(tmp_path: Path) -> Write:
         pen.text((30, 60), word, fill="navy", font=ImageFont.load_default(120))
         file = tmp_path / f"{word} {width}.png"
         image.resize((width, width * 3 // 4)).save(file)
-        status, digest = file.stat(), hashlib.sha256(file.read_bytes()).hexdigest()
-        shown = {"width": width, "height": width * 3 // 4, "bytes": status.st_size}
-        payload = payload_of(file.name, sha256=digest, mtime_ns=status.st_mtime_ns, **shown)
-        return PictureFile(payload=payload, file=file, state=FileState.PRESENT, status=status)
+        return picture(file, width, width * 3 // 4)
 
     return one
+
+
+def picture(file: Path, width: int, height: int) -> PictureFile:
+    """A file as it was ingested."""
+    status, digest = file.stat(), hashlib.sha256(file.read_bytes()).hexdigest()
+    shown = {"width": width, "height": height, "bytes": status.st_size}
+    payload = payload_of(file.name, sha256=digest, mtime_ns=status.st_mtime_ns, **shown)
+    return PictureFile(payload=payload, file=file, state=FileState.PRESENT, status=status)
 
 
 def proven(files: Sequence[PictureFile]) -> list[int]:
@@ -84,3 +89,18 @@ def test_what_cannot_be_read_or_has_changed_proves_nothing(write: Write) -> None
     paths[2].unlink()
     paths[3].write_bytes(b"no image")
     assert proven(files) == [0, 1, 2, 3, 1]
+
+
+@pytest.mark.parametrize(("other", "expected"), [("1234", 0), ("9870", 1)])
+def test_small_type_on_a_large_plan_is_compared_in_full(other: str, expected: int, tmp_path: Path) -> None:
+    """At the size at which images are compared first it cannot be read."""
+    files = []
+    for name, price in (("kept.png", "1234"), ("other.bmp", other)):
+        image = Image.new("L", (4600, 3000), 255)
+        pen = ImageDraw.Draw(image)
+        for x in range(100, 4500, 300):
+            pen.rectangle((x, x // 2, x + 250, x // 2 + 180), outline=0, width=3)
+        pen.text((2200, 2600), f"PRICE {price}", fill=0, font=ImageFont.load_default(14))
+        image.save(tmp_path / name)
+        files.append(picture(tmp_path / name, 4600, 3000))
+    assert proven(files) == [0, expected]
