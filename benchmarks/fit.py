@@ -22,8 +22,9 @@ from unittest import mock
 
 from evaluate import fill
 from lookalike_core.cli.console import Quiet
-from lookalike_core.models.manifest import CollectionManifest, ModelManifest
+from lookalike_core.models.model_manifest import ModelManifest
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.heads.fit import FitRequest, fit_head
 from lookalike_exporter.heads.head_file import Head

@@ -4,8 +4,8 @@ A query needs no more than this, and mostly finds it; so what makes models is im
 """
 
 from lookalike_core.cli.console import Reporter
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_exporter.compatibility import require_current
 from lookalike_exporter.model_cache import ModelFile, model_at_hand

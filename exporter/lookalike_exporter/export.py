@@ -16,9 +16,8 @@ from lookalike_core.atomic import atomic_path, named_path, parse_json, sweep_par
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ModelError, UsageError
 from lookalike_core.images.sampling import sample_of
-from lookalike_core.models.manifest import (
+from lookalike_core.models.model_manifest import (
     METADATA_KEY,
-    CollectionManifest,
     ModelIdentity,
     ModelManifest,
     Precision,
@@ -28,6 +27,7 @@ from lookalike_core.models.manifest import (
 from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.outputs import MODEL_SUFFIXES, output_path
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_exporter import model_cache
 from lookalike_exporter.graph import build_graph
@@ -81,20 +81,20 @@ def calibrated(
     settings: Settings,
     reporter: Reporter,
 ) -> ModelSpec:
-    """The spec with its quantization, where it is one of int8 that lacks it.
+    """Returns the spec with its activation ranges, where it is one of int8 that lacks them.
 
-    That of a recorded collection with the same weights, layer and pooling is taken over, so that its space
+    Those of a recorded collection with the same weights, layer and pooling are taken over, so that its space
     goes on; else the pictures of a folder are looked at.
 
     Raises:
         UsageError: none of them can be read.
         WeightsError, StoreLockedError: as `ready_model`.
     """
-    if spec.precision is not Precision.INT8 or spec.quantization is not None:
+    if spec.precision is not Precision.INT8 or spec.activation_ranges is not None:
         return spec
-    known = [manifest for manifest in recorded() if manifest.quantization is not None]
+    known = [manifest for manifest in recorded() if manifest.activation_ranges is not None]
     for manifest in known:
-        candidate = replace(spec, quantization=manifest.quantization)
+        candidate = replace(spec, activation_ranges=manifest.activation_ranges)
         model = _known_model(candidate, settings)
         if model is not None and model.manifest.identity == manifest.identity:
             return candidate
@@ -104,7 +104,7 @@ def calibrated(
     network = spec.network
     arrays = read_arrays(weights.path, weights.source.kind, network)
     for manifest in known:
-        candidate = replace(spec, quantization=manifest.quantization)
+        candidate = replace(spec, activation_ranges=manifest.activation_ranges)
         if _manifest(candidate, weights.source, fingerprint(network, arrays)).identity == manifest.identity:
             return candidate
     reporter.say(f"calibrating {spec.backbone.name} for int8 on up to {CALIBRATED_ON} pictures of {folder}")
@@ -113,8 +113,8 @@ def calibrated(
         write_onnx(path, _graph(spec, network, arrays))
         del arrays
         pictures = sample_of(folder, count=CALIBRATED_ON)
-        quantization = calibration(path, pictures, backbone=spec.backbone.name)
-    return replace(spec, quantization=quantization)
+        ranges = calibration(path, pictures, backbone=spec.backbone.name)
+    return replace(spec, activation_ranges=ranges)
 
 
 def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Reporter) -> ModelFile:
@@ -167,12 +167,19 @@ def _known_model(spec: ModelSpec, settings: Settings, *, by_card: bool = False) 
 
 def _fits(model: ModelFile, spec: ModelSpec) -> bool:
     manifest, identity = model.manifest, model.manifest.identity
-    is_of_space = (
-        (identity.backbone, identity.layer, identity.pooling, identity.preprocessing, identity.precision)
-        == (spec.backbone.name, spec.layer, spec.pooling, preprocessing_id(spec.backbone), spec.space)
-    ) and identity.head is None
-    is_same_graph = manifest.graph_revision == model_cache.GRAPH_REVISION
-    return is_of_space and is_same_graph and manifest.precision is spec.precision
+    is_of_layer = (identity.backbone, identity.layer, identity.pooling, identity.head) == (
+        spec.backbone.name,
+        spec.layer,
+        spec.pooling,
+        None,
+    )
+    is_prepared_so = identity.preprocessing == preprocessing_id(spec.backbone)
+    is_same_graph = (manifest.graph_revision, manifest.graph_precision, identity.precision_class) == (
+        model_cache.GRAPH_REVISION,
+        spec.precision,
+        spec.precision_class,
+    )
+    return is_of_layer and is_prepared_so and is_same_graph
 
 
 def _same_source(model: ModelFile, weights: str) -> bool:
@@ -233,8 +240,8 @@ def _lower(written: Path, spec: ModelSpec, reporter: Reporter) -> None:
     if spec.precision is Precision.FP16:
         kept = write_fp16(written)
         reporter.say(f"fp16, but for {len(kept)} nodes in fp32: {', '.join(kept)}")
-    elif spec.quantization is not None:
-        write_int8(written, spec.quantization, kept=kept_in_fp32(spec.network))
+    elif spec.activation_ranges is not None:
+        write_int8(written, spec.activation_ranges, kept=kept_in_fp32(spec.network))
 
 
 def _check(written: Path, path: Path) -> None:
@@ -256,15 +263,15 @@ def _manifest(spec: ModelSpec, source: WeightsSource, weights_fingerprint: str) 
             layer=spec.layer,
             pooling=spec.pooling,
             preprocessing=preprocessing_id(spec.backbone),
-            precision=spec.space,
+            precision_class=spec.precision_class,
             weights_fingerprint=weights_fingerprint,
             dimension=spec.dimension,
         ),
         weights=source,
         graph_revision=model_cache.GRAPH_REVISION,
         exporter_version=__version__,
-        precision=spec.precision,
-        quantization=spec.quantization,
+        graph_precision=spec.precision,
+        activation_ranges=spec.activation_ranges,
     )
 
 

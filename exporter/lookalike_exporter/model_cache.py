@@ -13,7 +13,7 @@ from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError
 from lookalike_core.memory import comes_of_memory
 from lookalike_core.models.external_data import read_metadata
-from lookalike_core.models.manifest import ModelIdentity, ModelManifest, Precision
+from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest, Precision
 from lookalike_core.settings import Settings
 
 GRAPH_REVISION = 1
@@ -44,7 +44,7 @@ def model_at_hand(
         for model in known_models(settings, by_card=by_card)
         if model.manifest.identity == identity and model.manifest.graph_revision == GRAPH_REVISION
     ]
-    return min(current, key=lambda model: model.manifest.precision is not precision, default=None)
+    return min(current, key=lambda model: model.manifest.graph_precision is not precision, default=None)
 
 
 def known_models(settings: Settings, *, by_card: bool = False) -> list[ModelFile]:
@@ -84,7 +84,7 @@ def place_for(manifest: ModelManifest, settings: Settings, reporter: Reporter) -
 
 def model_path(manifest: ModelManifest, settings: Settings) -> Path:
     """Keyed by the identity and the graph revision, with a readable beginning."""
-    identity, precision = manifest.identity, manifest.precision
+    identity, precision = manifest.identity, manifest.graph_precision
     tap = f"{identity.backbone}-{identity.layer}-{identity.pooling}"
     if precision is not Precision.FP32:
         tap += f"-{precision}"

@@ -10,8 +10,7 @@ from lookalike_core import __version__
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError, UsageError, WeightsError
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import (
-    CollectionManifest,
+from lookalike_core.models.model_manifest import (
     ModelIdentity,
     ModelManifest,
     Precision,
@@ -19,6 +18,7 @@ from lookalike_core.models.manifest import (
     WeightsSource,
 )
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_exporter import model_cache
 from lookalike_exporter.compatibility import require_current
@@ -100,8 +100,8 @@ def _instead(spec: ModelSpec, identity: ModelIdentity, settings: Settings) -> st
         weights=WeightsSource(kind=WeightsKind.FILE, official=False),
         graph_revision=model_cache.GRAPH_REVISION,
         exporter_version=__version__,
-        precision=spec.precision,
-        quantization=spec.quantization,
+        graph_precision=spec.precision,
+        activation_ranges=spec.activation_ranges,
     )
     path = model_path(manifest, settings)
     other = other_in(path, manifest) if path.exists() else ""

@@ -19,7 +19,7 @@ from lookalike_core.atomic import atomic_path, named_path
 from lookalike_core.cli.console import Bar, Reporter
 from lookalike_core.errors import UsageError, WeightsError
 from lookalike_core.models.backbones import VGG16, Backbone, OfficialWeights
-from lookalike_core.models.manifest import WeightsKind, WeightsSource
+from lookalike_core.models.model_manifest import WeightsKind, WeightsSource
 from lookalike_core.settings import Settings
 
 if TYPE_CHECKING:

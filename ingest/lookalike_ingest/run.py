@@ -15,11 +15,11 @@ from lookalike_core.errors import SkipReason, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, count_pictures, scan
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
-from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs
 from lookalike_core.models.providers import CUDA
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
 from lookalike_exporter.export import calibrated, ready_model
@@ -70,7 +70,7 @@ class IngestRequest:
     prune: bool = False
     force: bool = False
     into: str | None = None
-    quantize: StoredAs | None = None
+    quantize: VectorQuantization | None = None
 
     def label(self, found: FoundFile) -> Label:
         """A picture's class."""

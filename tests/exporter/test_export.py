@@ -23,15 +23,10 @@ from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, ModelError, StoreLockedError, UsageError, WeightsError
 from lookalike_core.models.backbones import VGG16, Pooling
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import (
-    METADATA_KEY,
-    CollectionManifest,
-    Distance,
-    ModelManifest,
-    WeightsKind,
-)
+from lookalike_core.models.model_manifest import METADATA_KEY, ModelManifest, WeightsKind
 from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_exporter import export
 from lookalike_exporter.collection_models import get_collection_model
 from lookalike_exporter.export import export_to, ready_model
@@ -89,7 +84,7 @@ def test_a_model_carries_its_manifest(spec: ModelSpec, home: Settings, weights: 
 
     identity, source = model.manifest.identity, model.manifest.weights
     assert (identity.backbone, identity.layer, identity.pooling) == ("vgg16", "block2_pool", Pooling.AVG)
-    assert (identity.preprocessing, identity.precision) == (preprocessing_id(VGG16), "float32")
+    assert (identity.preprocessing, identity.precision_class) == (preprocessing_id(VGG16), "float32")
     assert identity.dimension == 128
     assert (source.kind, source.official, source.path) == (WeightsKind.FILE, False, str(weights))
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Quiet
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Distance, collection_name
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance, collection_name
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import Payload
 from lookalike_exporter.export import ready_model

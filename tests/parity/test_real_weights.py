@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lookalike_core.cli.console import Quiet
 from lookalike_core.models.embedder import BATCH_SIZE
-from lookalike_core.models.manifest import Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.heads.head_graph import get_headed_model

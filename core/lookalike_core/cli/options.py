@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from lookalike_core.cli.console import Reporter
-from lookalike_core.models.manifest import Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import ProviderChoice, Settings
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.protocol import Store

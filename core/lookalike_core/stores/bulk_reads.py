@@ -6,7 +6,7 @@ import numpy as np
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreRefusedError
-from lookalike_core.models.manifest import CollectionManifest
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload
 from lookalike_core.stores.protocol import Collection, Say, Store
 

@@ -19,7 +19,7 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import sweep_partials
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, LookalikeError, UsageError
-from lookalike_core.models.manifest import ModelManifest
+from lookalike_core.models.model_manifest import ModelManifest
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.points import Payload, usable_rows

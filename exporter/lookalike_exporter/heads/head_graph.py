@@ -9,7 +9,7 @@ from lookalike_core.atomic import atomic_path, write_json
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError
 from lookalike_core.models.backbones import backbone_named
-from lookalike_core.models.manifest import METADATA_KEY, ModelIdentity, ModelManifest
+from lookalike_core.models.model_manifest import METADATA_KEY, ModelIdentity, ModelManifest
 from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.settings import Settings
 
@@ -35,7 +35,7 @@ def get_headed_model(head: Head, *, settings: Settings, reporter: Reporter) -> M
             otherwise now.
     """
     _require_current(head)
-    if (model := model_at_hand(head.identity, settings, precision=head.base.precision)) is not None:
+    if (model := model_at_hand(head.identity, settings, precision=head.base.graph_precision)) is not None:
         return model
     base = ready_model(ModelSpec.of_collection(head.base), settings=settings, reporter=reporter)
     if base.manifest.identity != head.base.identity:
@@ -48,12 +48,12 @@ def get_headed_model(head: Head, *, settings: Settings, reporter: Reporter) -> M
         weights=base.manifest.weights,
         graph_revision=model_cache.GRAPH_REVISION,
         exporter_version=__version__,
-        precision=base.manifest.precision,
-        quantization=base.manifest.quantization,
+        graph_precision=base.manifest.graph_precision,
+        activation_ranges=base.manifest.activation_ranges,
     )
     folder = settings.models_dir
     with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S):
-        if (model := model_at_hand(head.identity, settings, precision=head.base.precision)) is not None:
+        if (model := model_at_hand(head.identity, settings, precision=head.base.graph_precision)) is not None:
             return model
         path = place_for(manifest, settings, reporter)
         _write(path, base.path, head, manifest)

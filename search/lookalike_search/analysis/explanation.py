@@ -13,8 +13,8 @@ from lookalike_core.images.open_image import opened, sha256_of
 from lookalike_core.images.thumbnails import Thumbnail, encoded
 from lookalike_core.models.backbones import Pooling, backbone_named
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.stores.protocol import Collection
 from lookalike_exporter.collection_models import get_collection_model
 from lookalike_exporter.recorded_models import unpooled_model

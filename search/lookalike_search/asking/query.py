@@ -10,9 +10,9 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import PictureError, SkipReason
 from lookalike_core.images.scan import OtherFiles
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import PointFilter, SearchHit
 from lookalike_core.stores.protocol import Store, opened_together
 

@@ -8,8 +8,8 @@ from typing import Self
 from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.cli.console import Reporter
 from lookalike_core.models.embedder import FEW, Embedder
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import usable_rows
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_exporter.collection_models import get_collection_model

@@ -11,7 +11,7 @@ from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ModelError
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import METADATA_KEY
+from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.models.providers import CPU
 from lookalike_core.settings import Settings
 from lookalike_exporter.export import ready_model

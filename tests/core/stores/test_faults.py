@@ -20,9 +20,10 @@ import pytest
 from faulty_proxy import FaultyProxy, running_proxy
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, StoreError
-from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, Distance
+from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores import connection, retries
 from lookalike_core.stores.address import Secrets, ServerAddress
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.server import ServerCollection, ServerStore

@@ -22,8 +22,9 @@ from lookalike_core.errors import (
     UsageError,
 )
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import CollectionManifest, Distance, ModelIdentity, collection_name
+from lookalike_core.models.model_manifest import ModelIdentity, Precision
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_exporter.export import ready_model
@@ -222,6 +223,17 @@ def test_a_head_is_found_by_name_and_by_collection(home: Settings, base: ModelFi
         head_of(head.identity, home, collection="c")
     with pytest.raises(UsageError, match="there: none"):
         named_head("pets", home)
+
+
+def test_a_head_with_a_manifest_of_former_names_is_read(home: Settings) -> None:
+    """Written by an earlier version; it is the same head, and gives the same space."""
+    home.heads_dir.mkdir(parents=True)
+    shutil.copy(Path(__file__).parent / "former_heads" / "pets.npz", head_path("pets", home))
+    head = named_head("pets", home)
+    assert head.key == "pets-1687ee0a"
+    assert head.identity.key == "1cc2746894522a64"
+    assert head.base.graph_precision is Precision.INT8
+    assert head.base.activation_ranges is not None
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut"])

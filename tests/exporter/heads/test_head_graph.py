@@ -11,7 +11,7 @@ import pytest
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.heads.head_file import Head, named_head, write_head
@@ -72,10 +72,10 @@ def test_the_graph_gives_what_numpy_makes_of_the_bases_vectors(
     plain, found = (Embedder.load(each.path, provider="cpu").embed(IMAGES) for each in (base, model))
     assert found.shape == (4, 16)
     assert (found * head.apply(plain)).sum(axis=1).min() >= PARITY
-    assert model.manifest.precision is base.manifest.precision
+    assert model.manifest.graph_precision is base.manifest.graph_precision
     assert model.manifest.identity == head.identity
-    assert model.manifest.identity.precision == base.manifest.identity.precision
-    assert model.manifest.quantization == base.manifest.quantization
+    assert model.manifest.identity.precision_class == base.manifest.identity.precision_class
+    assert model.manifest.activation_ranges == base.manifest.activation_ranges
 
 
 def test_a_head_of_pictures_that_were_prepared_otherwise_has_to_be_fitted_again(
