@@ -13,9 +13,9 @@ from pathlib import Path
 
 from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, named_path, parse_json, sweep_partials, write_json
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ModelError, UsageError
 from lookalike_core.images.sampling import sample_of
+from lookalike_core.logs import logger_of
 from lookalike_core.models.model_manifest import (
     METADATA_KEY,
     ModelIdentity,
@@ -39,6 +39,8 @@ from lookalike_exporter.spec import ModelSpec, kept_in_fp32
 from lookalike_exporter.weights import LayerArrays, fingerprint, read_arrays
 from lookalike_exporter.weights_sources import WeightsFile, locate_weights, weights_path
 
+_logger = logger_of("exporter")
+
 CALIBRATED_ON = 64
 """Pictures of the folder, where it has so many; figures for so many are in benchmarks/README.md."""
 
@@ -49,7 +51,7 @@ PathFor = Callable[[ModelManifest], Path]
 """Where a model goes; most are named after their identity, which is known once the weights are read."""
 
 
-def ready_model(spec: ModelSpec, *, settings: Settings, reporter: Reporter) -> ModelFile:
+def ready_model(spec: ModelSpec, *, settings: Settings) -> ModelFile:
     """Returns the model of a spec; exports it where it is not here.
 
     Whoever has waited for another process finds what that one made.
@@ -63,11 +65,11 @@ def ready_model(spec: ModelSpec, *, settings: Settings, reporter: Reporter) -> M
         return model
     if spec.weights_kind is WeightsKind.FILE:
         weights_path(spec.weights)  # what cannot be need not wait, and leaves no folder behind
-    with _alone(settings, reporter):
+    with _alone(settings):
         if (model := _known_model(spec, settings)) is not None:
             return model
-        weights = _locate(spec, settings, reporter)
-        model = _export(spec, weights, lambda manifest: place_for(manifest, settings, reporter), reporter)
+        weights = _locate(spec, settings)
+        model = _export(spec, weights, lambda manifest: place_for(manifest, settings))
         card = {"manifest": model.manifest.to_json(), "weights_stat": _stat(weights.path)}
         write_json(model.path.with_suffix(".json"), card)
     return model
@@ -79,7 +81,6 @@ def calibrated(
     *,
     recorded: Callable[[], Iterable[CollectionManifest]] = tuple,
     settings: Settings,
-    reporter: Reporter,
 ) -> ModelSpec:
     """Returns the spec with its activation ranges, where it is one of int8 that lacks them.
 
@@ -99,15 +100,17 @@ def calibrated(
         if model is not None and model.manifest.identity == manifest.identity:
             return candidate
     own_file = spec.weights_kind is WeightsKind.FILE
-    with nullcontext() if own_file else _alone(settings, reporter):
-        weights = _locate(spec, settings, reporter)
+    with nullcontext() if own_file else _alone(settings):
+        weights = _locate(spec, settings)
     network = spec.network
     arrays = read_arrays(weights.path, weights.source.kind, network)
     for manifest in known:
         candidate = replace(spec, activation_ranges=manifest.activation_ranges)
         if _manifest(candidate, weights.source, fingerprint(network, arrays)).identity == manifest.identity:
             return candidate
-    reporter.say(f"calibrating {spec.backbone.name} for int8 on up to {CALIBRATED_ON} pictures of {folder}")
+    _logger.info(
+        "calibrating %s for int8 on up to %s pictures of %s", spec.backbone.name, CALIBRATED_ON, folder
+    )
     with tempfile.TemporaryDirectory(prefix="lookalike-") as temporary:
         path = Path(temporary) / "fp32.onnx"
         write_onnx(path, _graph(spec, network, arrays))
@@ -117,7 +120,7 @@ def calibrated(
     return replace(spec, activation_ranges=ranges)
 
 
-def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Reporter) -> ModelFile:
+def export_to(path: Path, spec: ModelSpec, *, settings: Settings) -> ModelFile:
     """Exports to a path of the user's choice, which ends in `.onnx`.
 
     Raises:
@@ -128,8 +131,8 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Repo
     _check_writable(path)
     path = output_path(path, "--output", MODEL_SUFFIXES)
     own_file = spec.weights_kind is WeightsKind.FILE
-    with nullcontext() if own_file else _alone(settings, reporter):
-        return _export(spec, _locate(spec, settings, reporter), lambda _: path, reporter)
+    with nullcontext() if own_file else _alone(settings):
+        return _export(spec, _locate(spec, settings), lambda _: path)
 
 
 def _check_writable(path: Path) -> None:
@@ -142,11 +145,11 @@ def _check_writable(path: Path) -> None:
 
 
 @contextmanager
-def _alone(settings: Settings, reporter: Reporter) -> Iterator[None]:
+def _alone(settings: Settings) -> Iterator[None]:
     """One process at a time fetches weights and writes models; it clears what killed ones left."""
 
     def say_wait(holder: str) -> None:
-        reporter.say(f"waiting up to {EXPORT_TIMEOUT_S:g} s for {holder}, which makes a model")
+        _logger.info("waiting up to %g s for %s, which makes a model", EXPORT_TIMEOUT_S, holder)
 
     folder = settings.models_dir
     with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S, on_wait=say_wait):
@@ -194,13 +197,11 @@ def _same_source(model: ModelFile, weights: str) -> bool:
     return source.path == str(path) and path.is_file() and card.get("weights_stat") == _stat(path)
 
 
-def _locate(spec: ModelSpec, settings: Settings, reporter: Reporter) -> WeightsFile:
-    return locate_weights(
-        spec.backbone, spec.weights, with_top=spec.needs_top, settings=settings, reporter=reporter
-    )
+def _locate(spec: ModelSpec, settings: Settings) -> WeightsFile:
+    return locate_weights(spec.backbone, spec.weights, with_top=spec.needs_top, settings=settings)
 
 
-def _export(spec: ModelSpec, weights: WeightsFile, path_for: PathFor, reporter: Reporter) -> ModelFile:
+def _export(spec: ModelSpec, weights: WeightsFile, path_for: PathFor) -> ModelFile:
     network = spec.network
     arrays = read_arrays(weights.path, weights.source.kind, network)
     manifest = _manifest(spec, weights.source, fingerprint(network, arrays))
@@ -208,9 +209,9 @@ def _export(spec: ModelSpec, weights: WeightsFile, path_for: PathFor, reporter: 
     with atomic_path(path) as temporary:
         write_onnx(temporary, _model(spec, network, arrays, manifest))
         del arrays  # what follows loads the file, and both at once are not needed
-        _lower(temporary, spec, reporter)
+        _lower(temporary, spec)
         _check(temporary, path)
-    reporter.say(f"exported {path}")
+    _logger.info("exported %s", path)
     return ModelFile(path=path, manifest=manifest)
 
 
@@ -235,11 +236,11 @@ def _graph(spec: ModelSpec, network: SubNetwork, arrays: Mapping[str, LayerArray
     )
 
 
-def _lower(written: Path, spec: ModelSpec, reporter: Reporter) -> None:
+def _lower(written: Path, spec: ModelSpec) -> None:
     """Makes the fp32 model in a file what the spec asks for."""
     if spec.precision is Precision.FP16:
         kept = write_fp16(written)
-        reporter.say(f"fp16, but for {len(kept)} nodes in fp32: {', '.join(kept)}")
+        _logger.info("fp16, but for %s nodes in fp32: %s", len(kept), ", ".join(kept))
     elif spec.activation_ranges is not None:
         write_int8(written, spec.activation_ranges, kept=kept_in_fp32(spec.network))
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_core.atomic import parse_json
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError
+from lookalike_core.logs import logger_of
 from lookalike_core.memory import comes_of_memory
 from lookalike_core.models.external_data import read_metadata
 from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest, Precision
 from lookalike_core.settings import Settings
+
+_logger = logger_of("exporter")
 
 GRAPH_REVISION = 1
 """Raised whenever the same identity is built into another graph, so that models are exported anew."""
@@ -74,11 +76,11 @@ def other_in(path: Path, manifest: ModelManifest) -> str:
         return f"no whole model of ours, {error}"
 
 
-def place_for(manifest: ModelManifest, settings: Settings, reporter: Reporter) -> Path:
+def place_for(manifest: ModelManifest, settings: Settings) -> Path:
     """Where a new model goes, which says so where something else lies there."""
     path = model_path(manifest, settings)
     if path.exists() and (other := other_in(path, manifest)):
-        reporter.say(f"{path} is another model: {other}; it is made again")
+        _logger.warning("%s is another model: %s; it is made again", path, other)
     return path
 
 

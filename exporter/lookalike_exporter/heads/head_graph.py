@@ -6,8 +6,8 @@ from typing import Any
 
 from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, write_json
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError
+from lookalike_core.logs import logger_of
 from lookalike_core.models.backbones import backbone_named
 from lookalike_core.models.model_manifest import METADATA_KEY, ModelIdentity, ModelManifest
 from lookalike_core.models.preprocessing import preprocessing_id
@@ -20,13 +20,15 @@ from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.model_cache import ModelFile, model_at_hand, place_for
 from lookalike_exporter.spec import ModelSpec
 
+_logger = logger_of("exporter")
+
 HEAD_KEY = "lookalike-head"
 """Under which a model's metadata says what its head was learned from."""
 
 _FEATURES = "head/features"
 
 
-def get_headed_model(head: Head, *, settings: Settings, reporter: Reporter) -> ModelFile:
+def get_headed_model(head: Head, *, settings: Settings) -> ModelFile:
     """Returns the model of a head and its base; makes it where it is not here.
 
     Raises:
@@ -37,7 +39,7 @@ def get_headed_model(head: Head, *, settings: Settings, reporter: Reporter) -> M
     _require_current(head)
     if (model := model_at_hand(head.identity, settings, precision=head.base.graph_precision)) is not None:
         return model
-    base = ready_model(ModelSpec.of_collection(head.base), settings=settings, reporter=reporter)
+    base = ready_model(ModelSpec.of_collection(head.base), settings=settings)
     if base.manifest.identity != head.base.identity:
         raise ManifestError(
             f"the head {head.name} was fitted to vectors of {_shown(head.base.identity)}, and the weights "
@@ -55,11 +57,11 @@ def get_headed_model(head: Head, *, settings: Settings, reporter: Reporter) -> M
     with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S):
         if (model := model_at_hand(head.identity, settings, precision=head.base.graph_precision)) is not None:
             return model
-        path = place_for(manifest, settings, reporter)
+        path = place_for(manifest, settings)
         _write(path, base.path, head, manifest)
         card = json.loads(base.path.with_suffix(".json").read_text(encoding="utf-8"))
         write_json(path.with_suffix(".json"), card | {"manifest": manifest.to_json()})
-    reporter.say(f"exported {path}")
+    _logger.info("exported %s", path)
     return ModelFile(path=path, manifest=manifest)
 
 
