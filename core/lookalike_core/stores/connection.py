@@ -7,7 +7,6 @@ is known at once.
 import re
 import socket
 import ssl
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from lookalike_core.errors import StoreError
@@ -134,7 +133,7 @@ def _speaks_http(address: ServerAddress) -> bool:
 
 
 def _client(address: ServerAddress, *, api_key: str | None, grpc: bool, timeout_s: int) -> "QdrantClient":
-    """Without the client's own warnings (from a thread, at any moment): `_notices` says the same once.
+    """The key goes as a header, of which the client does not warn: `_notices` says the same once.
 
     A proxy from the environment is left aside for this machine, which no proxy can reach for us.
     """
@@ -148,17 +147,16 @@ def _client(address: ServerAddress, *, api_key: str | None, grpc: bool, timeout_
         options["verify"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if address.user is not None:
         options["auth"] = (address.user, address.password or "")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return QdrantClient(
-            url=address.label,
-            grpc_port=GRPC_PORT,
-            prefer_grpc=grpc,
-            api_key=api_key,
-            timeout=timeout_s,
-            check_compatibility=False,
-            **options,
-        )
+    if api_key is not None:
+        options["headers"] = {"api-key": api_key}
+    return QdrantClient(
+        url=address.label,
+        grpc_port=GRPC_PORT,
+        prefer_grpc=grpc,
+        timeout=timeout_s,
+        check_compatibility=False,
+        **options,
+    )
 
 
 def _notices(address: ServerAddress, version: str, *, api_key: str | None) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ Every request of ours can be repeated safely: points, payloads and manifests are
 is deleted twice is deleted.
 """
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -102,7 +101,7 @@ class Requests:
             waits.append(f"{doing} failed on {self.label}: {reason}; {again}")
 
         def wait(seconds: float) -> None:
-            with _interruptible():  # before it is said, for who reads that may press Ctrl-C at once
+            with _waiting():  # before it is said, for who reads that may press Ctrl-C at once
                 if not self._silent:
                     _logger.warning("%s", waits[-1])
                 time.sleep(seconds)
@@ -116,6 +115,11 @@ class Requests:
             reraise=True,
         )
         return retrying(attempt)
+
+
+def is_waiting() -> bool:
+    """Whether this thread is between two tries of a request: a signal handler may break that off at once."""
+    return threading.get_ident() in _waiting_threads
 
 
 def _explain(check: Callable[[], object]) -> None:
@@ -152,14 +156,14 @@ def _error(state: "RetryCallState") -> Exception:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends a wait at once, also in a command that else finishes its batch first."""
-    before = signal.getsignal(signal.SIGINT)
-    ours = threading.current_thread() is threading.main_thread() and callable(before)
-    if ours:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def _waiting() -> Iterator[None]:
+    """Lets `is_waiting` know of a wait of this thread."""
+    thread = threading.get_ident()
+    _waiting_threads.add(thread)
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGINT, before)
+        _waiting_threads.discard(thread)
+
+
+_waiting_threads: set[int] = set()

@@ -34,6 +34,7 @@ from lookalike_core.models.model_manifest import Precision
 from lookalike_core.outputs import check_outside_store
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
+from lookalike_core.stores.retries import is_waiting
 from lookalike_core.text import cell_width, padded
 from lookalike_exporter.heads.head_file import named_head
 from lookalike_exporter.spec import ModelSpec
@@ -292,11 +293,14 @@ def _confirm(question: str) -> None:
 
 @contextmanager
 def stopping_on_interrupt() -> Iterator[StopRequest]:
-    """The first Ctrl-C lets the batch in hand be finished, where there is one; the second does not."""
+    """The first Ctrl-C lets the batch in hand be finished, where there is one; the second does not.
+
+    Nor does the first where a server is waited for.
+    """
     stop = StopRequest()
 
     def request_stop(_signal: int, _frame: FrameType | None) -> None:
-        if stop.requested or not stop.waits_for_batch:
+        if stop.requested or not stop.waits_for_batch or is_waiting():
             raise KeyboardInterrupt
         stop.requested = True
         say("stopping after the batch in hand; Ctrl-C once more stops at once")
