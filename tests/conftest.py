@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import os
 import shutil
 import signal
@@ -19,9 +20,9 @@ import numpy as np
 import pytest
 from faulty_proxy import FaultyProxy, running_proxy
 from lookalike_core.models.calibration_curves import Calibration, Curve, Reliability, Threshold
-from lookalike_core.models.manifest import WeightsKind
+from lookalike_core.models.model_manifest import WeightsKind
 from lookalike_core.settings import Settings
-from lookalike_exporter import ModelSpec
+from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.weights import fingerprint, read_arrays
 from PIL import Image, ImageDraw
 from warm_commands import WarmCommands
@@ -32,7 +33,7 @@ PROVIDER = "cpu"
 """What is embedded on in every test that is not about providers."""
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-"""As `lookalike_search.analysis.projection` has it; here OpenMP is often loaded before it."""
+"""As commands have it (`lookalike_core.own_process`)."""
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -102,6 +103,30 @@ class Shell:
     def ingest(self, *words: str | Path) -> Done:
         """`ingest run` with the small model."""
         return self("ingest", "run", *words, *self.model)
+
+
+class Lines(logging.Handler):
+    """Keeps the messages that are logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps one."""
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """What the library logs from INFO on, message by message, as the test goes on."""
+    logger, handler = logging.getLogger("lookalike"), Lines()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler.lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 def pytest_configure() -> None:

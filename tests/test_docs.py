@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from lookalike_core import errors
+from lookalike_core.cli.start import INTERRUPTED_EXIT_CODE
 from lookalike_core.images.decoding import SUFFIXES
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -69,7 +70,7 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     """The table has a row for every exit code there is."""
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", section("Exit codes"), re.MULTILINE)}
     tree = [value for value in vars(errors).values() if hasattr(value, "exit_code")]
-    assert documented == {0, errors.INTERRUPTED_EXIT_CODE, *(error.exit_code for error in tree)}
+    assert documented == {0, INTERRUPTED_EXIT_CODE, *(error.exit_code for error in tree)}
 
 
 def test_environment_variables_are_those_that_are_read() -> None:

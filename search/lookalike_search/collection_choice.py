@@ -4,16 +4,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.models.backbones import BACKBONES, VGG16, Pooling, backbone_named
-from lookalike_core.models.manifest import CollectionManifest, Distance, Precision, WeightsKind
+from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.open_store import where_else
 from lookalike_core.stores.protocol import Store
-from lookalike_exporter import head_name, head_path
-from lookalike_exporter.heads.head_file import NAME
+from lookalike_exporter.heads.head_file import NAME, head_name, head_path
 
 BOTH = "both"
 """What `--backbone` may say instead of one backbone's name."""
@@ -28,7 +27,6 @@ def choose_collection(
     store: Store,
     *,
     settings: Settings,
-    reporter: Reporter,
     name: str | None,
     backbone: str | None,
     distance: Distance | None,
@@ -50,19 +48,17 @@ def choose_collection(
         if name not in store:
             raise CollectionMissingError(missing_message(store, settings=settings, name=name))
         return name
-    return _preferred(_fitting(store, settings, reporter, backbone, distance, head))
+    return _preferred(_fitting(store, settings, backbone, distance, head))
 
 
-def choose_both(
-    store: Store, *, settings: Settings, reporter: Reporter, distance: Distance | None
-) -> list[str]:
+def choose_both(store: Store, *, settings: Settings, distance: Distance | None) -> list[str]:
     """The preferred collection of each backbone, of one distance: cosine where all have it, unless told.
 
     Raises:
         CollectionMissingError: a backbone has none; the message names the command that would make it.
         UsageError: several of a backbone fit equally well.
     """
-    manifests = dict(readable_manifests(store, reporter.say))
+    manifests = dict(readable_manifests(store))
     found = {
         metric: {record.name: _of(manifests, record.name, metric) for record in BACKBONES}
         for metric in ([distance] if distance else Distance)
@@ -87,35 +83,25 @@ def _of(
 
 
 def fitting_collections(
-    store: Store,
-    *,
-    settings: Settings,
-    reporter: Reporter,
-    backbone: str | None = None,
-    distance: Distance | None = None,
+    store: Store, *, settings: Settings, backbone: str | None = None, distance: Distance | None = None
 ) -> list[str]:
     """Every collection that the options leave, sorted.
 
     Raises:
         CollectionMissingError: none fits.
     """
-    return sorted(_fitting(store, settings, reporter, backbone, distance))
+    return sorted(_fitting(store, settings, backbone, distance))
 
 
 def _fitting(
-    store: Store,
-    settings: Settings,
-    reporter: Reporter,
-    backbone: str | None,
-    distance: Distance | None,
-    head: str | None = None,
+    store: Store, settings: Settings, backbone: str | None, distance: Distance | None, head: str | None = None
 ) -> dict[str, CollectionManifest]:
     if head is not None:
-        return _with_head(store, settings, reporter, backbone, distance, head)
+        return _with_head(store, settings, backbone, distance, head)
     wanted = backbone_named(backbone).name if backbone else None
     fitting = {
         found: manifest
-        for found, manifest in readable_manifests(store, reporter.say)
+        for found, manifest in readable_manifests(store)
         if wanted in (None, manifest.identity.backbone) and distance in (None, manifest.distance)
     }
     if not fitting:
@@ -126,17 +112,12 @@ def _fitting(
 
 
 def _with_head(
-    store: Store,
-    settings: Settings,
-    reporter: Reporter,
-    backbone: str | None,
-    distance: Distance | None,
-    head: str,
+    store: Store, settings: Settings, backbone: str | None, distance: Distance | None, head: str
 ) -> dict[str, CollectionManifest]:
     """Those with a head of this name."""
     fitting = {
         found: manifest
-        for found, manifest in _fitting(store, settings, reporter, backbone, distance).items()
+        for found, manifest in _fitting(store, settings, backbone, distance).items()
         if manifest.identity.head is not None and head_name(manifest.identity) == head
     }
     if not fitting:

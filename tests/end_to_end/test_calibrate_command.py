@@ -144,5 +144,5 @@ def test_what_changes_meanwhile_is_not_calibrated(copied: Any, monkeypatch: pyte
 
     monkeypatch.setattr(module, "leave_one_out", meanwhile)
     with pytest.raises(LookalikeError, match="has changed while it was calibrated"):
-        module._calibrate(opened, name, module.StderrReporter(), seed=0)  # noqa: SLF001 - between its steps
+        module._calibrate(opened, name, seed=0)  # noqa: SLF001 - between its steps
     assert opened.manifest(name).calibration is None

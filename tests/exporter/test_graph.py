@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ModelSpec, export_to
+from lookalike_exporter.export import export_to
 from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 
 TOLERANCE = 1e-4
 """Relative: sums of some hundred float32 products in another order."""
@@ -94,7 +94,7 @@ def test_flattening_keeps_the_order_of_keras(
     tmp_path: Path, home: Settings, save: Any, vgg_arrays: Any, pixels: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Height, width, channels: the largest and the mean of every 64th value are those of its channel."""
-    monkeypatch.setattr("lookalike_exporter.export.MAX_DIMENSION", 10**7)
+    monkeypatch.setattr("lookalike_exporter.spec.MAX_DIMENSION", 10**7)
     weights = save(tmp_path / "vgg.h5", vgg_arrays)
     flat = _embed(tmp_path, home, "vgg", "block1_pool", Pooling.FLATTEN, weights, pixels)
     features = flat.reshape(2, 112, 112, 64)
@@ -122,7 +122,7 @@ def _export(
     folder: Path, home: Settings, backbone: str, layer: str, pooling: Pooling, weights: Path
 ) -> ModelFile:
     spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=str(weights))
-    return export_to(folder / "model.onnx", spec, settings=home, reporter=Quiet())
+    return export_to(folder / "model.onnx", spec, settings=home)
 
 
 def _embed(

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ModelSpec
-from lookalike_exporter.model_cache import ModelFile, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.verify import Check, Outcome, verify_model
 from onnx import numpy_helper
 
@@ -35,7 +35,7 @@ def spec(tmp_path: Path, save: Any, vgg_arrays: Any) -> ModelSpec:
 @pytest.fixture
 def model(spec: ModelSpec, home: Settings) -> ModelFile:
     """Its model."""
-    return ready_model(spec, settings=home, reporter=Quiet())
+    return ready_model(spec, settings=home)
 
 
 def test_a_sound_model_passes_every_check_of_its_graph(model: ModelFile, spec: ModelSpec) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.images.decoding import decode
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.settings import Settings
-from lookalike_exporter import ModelFile, ModelSpec, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 from numpy.typing import NDArray
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by TensorFlow when it is imported
@@ -118,7 +119,7 @@ def real(
         pytest.skip(f"no real weights in {weights}")
     settings = Settings(home=tmp_path_factory.mktemp("real"), provider="cpu")
     spec = ModelSpec.of(request.param, layer=layer, weights=str(weights))
-    model = ready_model(spec, settings=settings, reporter=Quiet())
+    model = ready_model(spec, settings=settings)
     files, pixels = photos
     unused = np.empty((0, spec.dimension), np.float32)
     bare = Real(spec=spec, settings=settings, model=model, files=files, pixels=pixels, vectors=unused)

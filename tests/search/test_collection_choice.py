@@ -7,17 +7,11 @@ from pathlib import Path
 
 import pytest
 from lookalike_core.atomic import write_json
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import (
-    CollectionManifest,
-    Distance,
-    ModelIdentity,
-    WeightsKind,
-    WeightsSource,
-)
+from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.open_store import where_else
 from lookalike_search import collection_choice as choice
@@ -64,9 +58,7 @@ def choose(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Choose:
         backbone: str | None = None,
         distance: Distance | None = None,
     ) -> str:
-        return choose_collection(
-            store, settings=home, reporter=Quiet(), name=name, backbone=backbone, distance=distance
-        )
+        return choose_collection(store, settings=home, name=name, backbone=backbone, distance=distance)
 
     return choose_with
 
@@ -86,7 +78,7 @@ def manifest(
         layer=layer or default_layer,
         pooling=pooling,
         preprocessing="squash-bicubic-224",
-        precision="float32",
+        precision_class="float32",
         weights_fingerprint=own_weights or "0" * 64,
         dimension=dimension,
     )
@@ -253,7 +245,7 @@ Both = Callable[..., list[str]]
 @pytest.fixture
 def choose_of_both(choose: Choose, home: Settings) -> Both:
     """Chooses a collection of each network; `choose` sees to it that no server runs."""
-    return functools.partial(choose_both, settings=home, reporter=Quiet())
+    return functools.partial(choose_both, settings=home)
 
 
 def test_both_networks_are_taken_with_the_same_distance(shelve: Shelve, choose_of_both: Both) -> None:

@@ -8,7 +8,6 @@ import ctypes
 import gc
 import hashlib
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -20,8 +19,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lookalike_core.arrays import IMAGE_SIZE, Pixels
 from lookalike_core.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike_core.images import whole_image as whole_images
 from lookalike_core.images.containers import Readable, readable
@@ -31,8 +30,8 @@ from lookalike_core.images.memory_budget import BYTES_A_PIXEL, MAX_SCANS, Budget
 from lookalike_core.images.open_image import IN_MEMORY_BYTES
 from lookalike_core.images.rendering import Rendering, is_as_before, render
 from lookalike_core.images.samples import check_samples, mend_header, unsupported
+from lookalike_core.images.unlimited import crop, open_heif, open_image
 from lookalike_core.images.whole_image import WholeImage
-from lookalike_core.models.backbones import IMAGE_SIZE, Backbone
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -70,8 +69,6 @@ LARGE_BYTES = 64 * 2**20
 DECODING = Budget(BYTES_A_PIXEL * MAX_PIXELS)
 """What all threads together may take for decoding."""
 
-Pixels = NDArray[np.uint8]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
@@ -80,16 +77,6 @@ class Picture:
     pixels: Pixels
     width: int
     height: int
-
-
-def preprocessing_id(backbone: Backbone) -> str:
-    """Names everything that happens to a picture before the first layer."""
-    return f"{PREPARATION}+{backbone.normalization}"
-
-
-def former_preprocessing_id(backbone: Backbone) -> str:
-    """What versions before named it."""
-    return f"{FORMER_PREPARATION}+{backbone.normalization}"
 
 
 def decode(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -229,7 +216,7 @@ def _made(
 def _check_pixels_are_there(image: "Image.Image", found: Readable) -> None:
     """Refuses a PNG that Pillow filled up with zeros: at its end, or in every second line (Adam7)."""
     if image.format == "PNG":
-        last = np.asarray(image.crop((0, max(0, image.height - 2), *image.size)))
+        last = np.asarray(crop(image, (0, max(0, image.height - 2), *image.size)))
         if not all(line.any() for line in last) and found.lacks_pixels():
             raise EOFError("there are fewer pixels than its header says")
 
@@ -246,7 +233,7 @@ def _digest(image: "Image.Image", _full: tuple[int, int], _extent: Extent) -> by
     image.load()
     digest = hashlib.blake2b(digest_size=16)
     for top in range(0, image.height, _STRIP_LINES):
-        strip = image.crop((0, top, image.width, min(top + _STRIP_LINES, image.height)))
+        strip = crop(image, (0, top, image.width, min(top + _STRIP_LINES, image.height)))
         digest.update(strip.tobytes())
     return digest.digest()
 
@@ -263,7 +250,7 @@ def _opened(stream: BinaryIO, head: bytes, name: str) -> "Image.Image":
     from PIL import UnidentifiedImageError
 
     try:
-        return cast("Image.Image", _pillow().open(stream, formats=_formats(head, name)))
+        return open_heif(stream) if _is_heif(head, name) else open_image(stream, FORMATS)
     except UnidentifiedImageError:
         if (what := unsupported(stream, head)) is None:
             raise
@@ -280,8 +267,8 @@ def _give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _formats(head: bytes, name: str) -> tuple[str, ...]:
-    """The decoders that may see the file.
+def _is_heif(head: bytes, name: str) -> bool:
+    """Whether it is HEIC, and what reads that is here.
 
     Raises:
         MissingDecoderError: it is HEIC or AVIF, and what reads that is not installed.
@@ -291,10 +278,10 @@ def _formats(head: bytes, name: str) -> tuple[str, ...]:
             is_read = _heif_is_read()
         if not is_read:
             raise MissingDecoderError(f"{name} is HEIC", needed="this project's extra lookalike[heif]")
-        return ("HEIF",)
+        return True
     if is_avif(head) and not _avif_is_read():
         raise MissingDecoderError(f"{name} is AVIF", needed="a Pillow that was built with AVIF")
-    return FORMATS
+    return False
 
 
 _ONE_LOADER = Lock()
@@ -302,12 +289,11 @@ _ONE_LOADER = Lock()
 
 @cache
 def _heif_is_read() -> bool:
-    """Whether the extra is there; from the first picture on that needs it, Pillow reads HEIC with it."""
+    """Whether the extra is there, and loads."""
     try:
-        import pillow_heif
+        import pillow_heif  # noqa: F401 - `open_heif` uses it
     except ImportError:
         return False
-    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
     return True
 
 
@@ -465,7 +451,7 @@ def _band(image: "Image.Image", rendering: Rendering, box: Box, lines: int) -> "
     reach = _reach(box[2] - box[0])
     left, top = max(0, math.floor(box[0] - reach)), max(0, math.floor(box[1] - reach))
     right, bottom = math.ceil(box[2] + reach), math.ceil(box[3] + reach)
-    part = image.crop((left, top, min(right, image.width), min(bottom, image.height)))
+    part = crop(image, (left, top, min(right, image.width), min(bottom, image.height)))
     moved = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
     return _scaled(rendering.rgb(part), moved, lines)
 
@@ -500,20 +486,17 @@ _TURNS: dict[object, str] = {
 _ON_ITS_SIDE = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 
 
-@cache
 def _pillow() -> ModuleType:
-    """Pillow's Image module, without its own limit of pixels and without its warnings."""
+    """Pillow's Image module, which is imported where it is used."""
     from PIL import Image
 
-    Image.MAX_IMAGE_PIXELS = None  # ours is applied to what the header says, and is an option
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # on metadata, file by file
     return Image
 
 
 @contextmanager
 def _reasons(head: bytes, name: str, is_cut_off: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Translates whatever Pillow raises into one reason out of the closed set."""
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
         yield
@@ -521,6 +504,11 @@ def _reasons(head: bytes, name: str, is_cut_off: Callable[[], bool] = lambda: Fa
         raise
     except MemoryError as error:
         raise PictureError(f"{name} does not fit into memory", reason=SkipReason.TOO_LARGE) from error
+    except Image.DecompressionBombError as error:
+        raise PictureError(
+            f"{name} is larger than this process allows Pillow (PIL.Image.MAX_IMAGE_PIXELS): {error}",
+            reason=SkipReason.TOO_LARGE,
+        ) from error
     except UnidentifiedImageError as error:
         raise unidentified(head, name, is_cut_off=is_cut_off()) from error
     except Exception as error:

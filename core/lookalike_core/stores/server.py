@@ -25,15 +25,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreRefusedError
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, Distance, StoredAs
+from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores.address import NO_SECRETS, Secrets
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.faults import FaultKind, TooLargeError, fault_of
 from lookalike_core.stores.points import (
     EVERYTHING,
     KEYWORD_FIELDS,
-    FloatVector,
     ImagePoint,
     Payload,
     PointFilter,
@@ -46,14 +47,7 @@ from lookalike_core.stores.points import (
     checked_vectors,
     tallied,
 )
-from lookalike_core.stores.protocol import (
-    STAGED_SUFFIX,
-    Say,
-    is_collection_name,
-    require_own_name,
-    staged_name,
-    unheard,
-)
+from lookalike_core.stores.protocol import STAGED_SUFFIX, is_collection_name, require_own_name, staged_name
 from lookalike_core.stores.rebuild_lease import Lease
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server_reads import Fields, ModelReads, Reads
@@ -100,7 +94,6 @@ class ServerStore:
         *,
         label: str,
         notices: tuple[str, ...] = (),
-        say: Say = unheard,
         secrets: Secrets = NO_SECRETS,
         reads: Reads | None = None,
     ) -> None:
@@ -108,7 +101,7 @@ class ServerStore:
         self.notices = notices
         self._client = client
         self._reads = reads
-        self._requests = Requests(label, say=say, secrets=secrets)
+        self._requests = Requests(label, secrets=secrets)
         self._leases: dict[str, Lease] = {}
 
     def names(self) -> list[str]:
@@ -205,7 +198,7 @@ class ServerStore:
             requests.make(put, f"noting the rebuild of {name}", collection=name)
 
         lease = Lease(name, read=read, write=write)
-        with lease.held(self._requests.say):
+        with lease.held():
             self._leases[name] = lease
             try:
                 yield
@@ -278,9 +271,9 @@ class ServerStore:
                 vectors_config=models.VectorParams(
                     size=manifest.identity.dimension,
                     distance=distances[manifest.distance],
-                    on_disk=None if manifest.quantize is StoredAs.NONE else True,
+                    on_disk=None if manifest.vector_quantization is VectorQuantization.NONE else True,
                 ),
-                quantization_config=quantization_of(manifest.quantize),
+                quantization_config=quantization_of(manifest.vector_quantization),
                 metadata=metadata,
             )
         except Exception as error:
@@ -536,7 +529,7 @@ class ServerCollection:
                 limit=size,
                 offset=start or None,
                 query_filter=filter_of(where, self._limits),
-                search_params=search_params(self.manifest.quantize, self._limits, exact=exact),
+                search_params=search_params(self.manifest.vector_quantization, self._limits, exact=exact),
                 with_payload=True,
             )
             points = self._ask("searching", search).points
@@ -561,7 +554,7 @@ class ServerCollection:
                     limit=size,
                     offset=start or None,
                     filter=filter_of(where, self._limits),
-                    params=search_params(self.manifest.quantize, self._limits, exact=exact),
+                    params=search_params(self.manifest.vector_quantization, self._limits, exact=exact),
                 )
                 for vector in part
             ]

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from lookalike_core.cli.console import Reporter
+from lookalike_core import progress
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import UsageError
-from lookalike_core.neighbours.brute_force import ExactSearch, FloatVector, IntVector, Nearest
+from lookalike_core.neighbours.brute_force import ExactSearch, IntVector, Nearest
 from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
@@ -120,7 +121,6 @@ class Group:
 def find_duplicates(
     collection: Collection,
     *,
-    reporter: Reporter,
     above: float | None = None,
     where: PointFilter = EVERYTHING,
     keep_in: Sequence[Path] = (),
@@ -143,8 +143,8 @@ def find_duplicates(
         UsageError: the distance is Euclidean and the collection too large to compare all with all, or a
             folder to keep holds nothing of the collection.
     """
-    neighbourhood = find_near(collection, reporter=reporter, above=above, where=where, keep_in=keep_in)
-    return prove_groups(neighbourhood, reporter=reporter)
+    neighbourhood = find_near(collection, above=above, where=where, keep_in=keep_in)
+    return prove_groups(neighbourhood)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +165,6 @@ class Neighbourhood:
 def find_near(
     collection: Collection,
     *,
-    reporter: Reporter,
     above: float | None = None,
     where: PointFilter = EVERYTHING,
     keep_in: Sequence[Path] = (),
@@ -182,7 +181,7 @@ def find_near(
         compared_above, resized_above, similar_above = COMPARED_ABOVE, COMPARED_RESIZED_ABOVE, ABOVE
     else:
         compared_above = resized_above = similar_above = above
-    with reporter.bar(collection.name, unit="images", total=len(contents)) as bar:
+    with progress.bar(collection.name, unit="images", total=len(contents)) as bar:
         payloads, blocks, near = _nearness(collection, contents, resized_above, where)
         sizes = np.array([(each.width, each.height) for each in payloads], dtype=np.int64).reshape(-1, 2)
 
@@ -202,10 +201,10 @@ def find_near(
     )
 
 
-def prove_groups(near: Neighbourhood, *, reporter: Reporter) -> list[Group]:
+def prove_groups(near: Neighbourhood) -> list[Group]:
     """The second half of `find_duplicates`: all that reads the images' files."""
     clusters = list(near.candidates.clusters())
-    with reporter.bar("pixels", unit="images", total=sum(map(len, clusters))) as bar:
+    with progress.bar("pixels", unit="images", total=sum(map(len, clusters))) as bar:
         files = [same[0] for same in near.contents]
         copy_of = prove_copies(files, near.candidates, clusters, on_done=bar.advance)
     together = (found for found in _together(near, copy_of) if len(found) > 1)

@@ -4,7 +4,6 @@ Pure: vectors in, places out. t-SNE (van der Maaten and Hinton, 2008) by scikit-
 how far apart clusters lie, and how large they are, it does not keep.
 """
 
-import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -68,7 +67,6 @@ def project(vectors: FloatMatrix, *, seed: int) -> Projection:
 
     For cosine similarity they are to have length 1: then both order neighbours alike.
     """
-    _let_threads_sleep()
     different = len(np.unique(vectors, axis=0))
     if different == 1:
         return Projection(places=_sunflower(len(vectors)), method=Method.NONE)
@@ -113,15 +111,6 @@ def sample(classes: Sequence[Hashable], limit: int, *, seed: int) -> IntVector:
     part = position / np.array([counts[name] for name in classes])
     drawn = order[np.argsort(part[order], kind="stable")[:limit]]
     return np.sort(drawn)
-
-
-def _let_threads_sleep() -> None:
-    """While OpenMP's threads wait for each other, which they else do at full speed.
-
-    t-SNE has them wait thousands of times, and takes four times as long where another process wants a core,
-    too. The variable is read as the library is loaded; who has set it is left in charge.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _tsne(vectors: FloatMatrix, seed: int) -> Projection:

@@ -6,14 +6,15 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from lookalike_core.cli.console import StderrReporter, Verbose, show, show_json
+from lookalike_core import progress
+from lookalike_core.cli.console import Verbose, show, show_json
 from lookalike_core.cli.options import JsonOption, StoreOption, store_in_use
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.models.calibration_curves import Calibration, Curve, percent
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.rank_fusion import CANDIDATES
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.protocol import Collection, Store
 
 from lookalike_search.commands.evaluate import collections_meant
@@ -41,22 +42,18 @@ def calibrate(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Learn how often neighbours of a score are right, and how often verdicts are, for queries to show."""
-    settings, reporter = Settings.from_environment(), StderrReporter()
-    with store_in_use(store, settings, reporter) as opened:
-        names = collections_meant(
-            opened, settings, reporter, collection or [], backbone, distance, every=every
-        )
+    settings = Settings.from_environment()
+    with store_in_use(store, settings) as opened:
+        names = collections_meant(opened, settings, collection or [], backbone, distance, every=every)
         for name in names:
-            pictures, calibration = _calibrate(opened, name, reporter, seed=seed)
+            pictures, calibration = _calibrate(opened, name, seed=seed)
             if as_json:
                 show_json(_json(name, opened.label, pictures, calibration))
             else:
                 show(*_lines(name, pictures, calibration))
 
 
-def _calibrate(
-    store: Store, name: str, reporter: StderrReporter, *, seed: int
-) -> tuple[LabelledPictures, Calibration]:
+def _calibrate(store: Store, name: str, *, seed: int) -> tuple[LabelledPictures, Calibration]:
     """Reads, learns and records; the collection is free for others while it learns.
 
     Raises:
@@ -65,7 +62,7 @@ def _calibrate(
     """
     with store.open(name) as source:
         manifest, points, pictures = source.manifest, source.count(), load_labelled(source)
-    with reporter.bar(name, unit="images", total=len(pictures.payloads)) as bar:
+    with progress.bar(name, unit="images", total=len(pictures.payloads)) as bar:
         results = leave_one_out(pictures.vectors, depth=CANDIDATES, on_done=bar.advance)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     calibration = calibrated(pictures.vectors, results, manifest, points=points, created_at=now, seed=seed)

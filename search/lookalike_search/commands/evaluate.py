@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from lookalike_core.atomic import atomic_path
-from lookalike_core.cli.console import Reporter, StderrReporter, Verbose, show, show_json
+from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption, store_in_use
 from lookalike_core.errors import CollectionMissingError, UsageError
-from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, check_apart, output_path
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
 from lookalike_core.text import cell_width, padded
@@ -99,7 +99,7 @@ def evaluate(
     plot = output_path(plot_file, "--plot", PLOT_SUFFIXES, is_ours=is_plot) if plot_file is not None else None
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     check_apart({"--csv": table, "--plot": plot, "--html": page})
-    settings, reporter = Settings.from_environment(), StderrReporter()
+    settings = Settings.from_environment()
     options = EvaluationOptions(
         where=PointFilter(dataset=dataset),
         k=k,
@@ -111,20 +111,12 @@ def evaluate(
     done: list[Evaluation] = []
     gains: list[Sequence[Comparison]] = []
     seen: list[Sequence[PartFigures]] = []
-    with store_in_use(store, settings, reporter) as opened:
+    with store_in_use(store, settings) as opened:
         plan = _plan(
-            opened,
-            settings,
-            reporter,
-            collection or [],
-            backbone,
-            distance,
-            fusion or [],
-            every=every,
-            head=head,
+            opened, settings, collection or [], backbone, distance, fusion or [], every=every, head=head
         )
-        for setting in evaluated(opened, plan, options, reporter):
-            parts = headed_parts(setting.evaluation, opened, settings, reporter, seed=seed)
+        for setting in evaluated(opened, plan, options):
+            parts = headed_parts(setting.evaluation, opened, settings, seed=seed)
             if as_json:
                 found = _json(setting.evaluation, setting.differences, opened.label, k)
                 show_json(found | parts_json(parts))
@@ -139,7 +131,7 @@ def evaluate(
     if plot is not None:
         write_plot(plot, done, seed=seed)
     if page is not None:
-        _write_page(page, done, gains, seen, manifests, k, reporter)
+        _write_page(page, done, gains, seen, manifests, k)
 
 
 def _first_collection(evaluation: Evaluation) -> str:
@@ -153,7 +145,6 @@ def _write_page(
     seen: Sequence[Sequence[PartFigures]],
     manifests: Sequence[CollectionManifest],
     k: int,
-    reporter: Reporter,
 ) -> None:
     from lookalike_search.reports.evaluation import EvaluationReport, section_view, write_evaluation_page
 
@@ -163,13 +154,12 @@ def _write_page(
             zip(done, manifests, gains, seen, strict=True)
         )
     ]
-    write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=k, sections=sections), reporter=reporter)
+    write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=k, sections=sections))
 
 
 def _plan(
     store: Store,
     settings: Settings,
-    reporter: StderrReporter,
     named: Sequence[str],
     backbone: str | None,
     distance: Distance | None,
@@ -189,44 +179,38 @@ def _plan(
     if fusion and not (everywhere or both or named[1:]):
         raise UsageError("--fusion is for several: add --backbone both, --all, or --collection twice")
     if both and not every:
-        names = choose_both(store, settings=settings, reporter=reporter, distance=distance)
+        names = choose_both(store, settings=settings, distance=distance)
     else:
         network = None if both else backbone
-        names = collections_meant(store, settings, reporter, named, network, distance, every=every, head=head)
+        names = collections_meant(store, settings, named, network, distance, every=every, head=head)
     required = both or bool(fusion)
     pairs = [names] if required else []
     if everywhere:
-        pairs = _every_pair(store, settings, reporter, distance, required=required)
+        pairs = _every_pair(store, settings, distance, required=required)
     rules = list(dict.fromkeys(fusion)) or (list(FusionRule) if every else [FusionRule.RRF])
     return Plan(collections=names, pairs=pairs, rules=rules, pairs_may_fail=every)
 
 
 def _every_pair(
-    store: Store,
-    settings: Settings,
-    reporter: StderrReporter,
-    distance: Distance | None,
-    *,
-    required: bool,
+    store: Store, settings: Settings, distance: Distance | None, *, required: bool
 ) -> list[list[str]]:
     """Of each distance that both networks have; if one is `required` and none is there, an error says why."""
     pairs = []
     for each in [distance] if distance else Distance:
         try:
-            pairs.append(choose_both(store, settings=settings, reporter=reporter, distance=each))
+            pairs.append(choose_both(store, settings=settings, distance=each))
         except CollectionMissingError:
             continue
         except UsageError as error:
-            reporter.say(f"{each} is not fused: {error}")
+            say(f"{each} is not fused: {error}")
     if required and not pairs:
-        return [choose_both(store, settings=settings, reporter=reporter, distance=distance)]
+        return [choose_both(store, settings=settings, distance=distance)]
     return pairs
 
 
 def collections_meant(
     store: Store,
     settings: Settings,
-    reporter: StderrReporter,
     named: Sequence[str],
     backbone: str | None,
     distance: Distance | None,
@@ -238,18 +222,10 @@ def collections_meant(
     if every:
         if named:
             raise UsageError("--all takes every collection; leave --collection out")
-        return fitting_collections(
-            store, settings=settings, reporter=reporter, backbone=backbone, distance=distance
-        )
+        return fitting_collections(store, settings=settings, backbone=backbone, distance=distance)
     return [
         choose_collection(
-            store,
-            settings=settings,
-            reporter=reporter,
-            name=name,
-            backbone=backbone,
-            distance=distance,
-            head=head,
+            store, settings=settings, name=name, backbone=backbone, distance=distance, head=head
         )
         for name in dict.fromkeys(named) or [None]
     ]

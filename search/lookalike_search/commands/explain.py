@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
-from lookalike_core.cli.console import StderrReporter, Verbose, show, show_json
+from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import (
     HtmlOption,
     JsonOption,
@@ -18,9 +18,9 @@ from lookalike_core.cli.options import (
 )
 from lookalike_core.errors import UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
-from lookalike_core.models.manifest import Distance
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Store, opened_together
 
 from lookalike_search.analysis.attribution import FloatMatrix, focus, strongest_pairs
@@ -54,9 +54,8 @@ def explain(
     if query == neighbour == STDIN:
         raise UsageError("standard input can be read once; name a file for one of the pictures")
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
-    reporter = StderrReporter()
-    with store_in_use(store, settings, reporter) as source:
-        names = _chosen(source, settings, reporter, collection, backbone, distance)
+    with store_in_use(store, settings) as source:
+        names = _chosen(source, settings, collection, backbone, distance)
         manifests = {name: source.manifest(name) for name in names}
         for name, manifest in manifests.items():
             require_average(name, manifest)
@@ -67,8 +66,8 @@ def explain(
         label = source.label
     explained = []
     for name, manifest in manifests.items():
-        found = explanation_by(manifest, name, one, other, settings=settings, reporter=reporter)
-        reporter.say(f"{name}: its network runs on {found.provider}")
+        found = explanation_by(manifest, name, one, other, settings=settings)
+        say(f"{name}: its network runs on {found.provider}")
         explained.append(found)
         if as_json:
             show_json(_json(found, one, other, label))
@@ -78,24 +77,17 @@ def explain(
         from lookalike_search.reports.explanation import write_explanations
 
         write_explanations(page, (one, other), explained)
-        reporter.say(f"wrote {page}")
+        say(f"wrote {page}")
 
 
 def _chosen(
-    store: Store,
-    settings: Settings,
-    reporter: StderrReporter,
-    name: str | None,
-    backbone: str | None,
-    distance: Distance | None,
+    store: Store, settings: Settings, name: str | None, backbone: str | None, distance: Distance | None
 ) -> list[str]:
     if is_both(backbone):
         if name is not None:
             raise UsageError("--collection names one collection; leave --backbone out")
-        return choose_both(store, settings=settings, reporter=reporter, distance=distance)
-    chosen = choose_collection(
-        store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
-    )
+        return choose_both(store, settings=settings, distance=distance)
+    chosen = choose_collection(store, settings=settings, name=name, backbone=backbone, distance=distance)
     return [chosen]
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from math import isnan
 from typing import Any
 
-from lookalike_core.cli.console import Reporter
+from lookalike_core.cli.console import say
 from lookalike_core.errors import LookalikeError
 from lookalike_core.settings import Settings
 from lookalike_core.stores.protocol import Store
-from lookalike_exporter import head_of
+from lookalike_exporter.heads.head_file import head_of
 
 from lookalike_search.evaluation.head_splits import MEANINGS, PartFigures, parts_of
 from lookalike_search.evaluation.leave_one_out import Estimate
@@ -22,7 +22,7 @@ SHOWN = {
 
 
 def headed_parts(
-    evaluation: Evaluation, store: Store, settings: Settings, reporter: Reporter, *, seed: int
+    evaluation: Evaluation, store: Store, settings: Settings, *, seed: int
 ) -> list[PartFigures] | None:
     """The parts of a collection with a head, or of several fused; None where no head is there to say."""
     names = evaluation.fusion.collections if evaluation.fusion else [evaluation.collection]
@@ -35,7 +35,7 @@ def headed_parts(
         try:
             head = head_of(identity, settings, collection=name)
         except LookalikeError as error:
-            reporter.say(f"warning: what the head was learned from cannot be told: {error}")
+            say(f"warning: what the head was learned from cannot be told: {error}")
             return None
         trained |= head.trained
         classes |= set(head.classes)

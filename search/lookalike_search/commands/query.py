@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from lookalike_core.cli.console import Reporter, StderrReporter, Verbose, say, show, show_drawing, show_json
+from lookalike_core.cli.console import Verbose, say, show, show_drawing, show_json
 from lookalike_core.cli.options import (
     HtmlOption,
     JsonOption,
@@ -19,11 +19,11 @@ from lookalike_core.cli.options import (
 from lookalike_core.errors import PictureError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import OtherFiles
-from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.protocol import Store
 
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered
@@ -112,13 +112,12 @@ def query(
     )
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
-    reporter = StderrReporter()
-    with store_in_use(store, settings, reporter) as opened:
-        names = _chosen(opened, settings, reporter, collection or [], backbone, distance, head)
+    with store_in_use(store, settings) as opened:
+        names = _chosen(opened, settings, collection or [], backbone, distance, head)
         if fusion is not None and len(names) == 1:
             raise UsageError("--fusion is for several collections; say --backbone both, or leave it out")
-        with Searcher.opened(*names, store=opened, settings=settings, reporter=reporter) as searcher:
-            reporter.say(f"collection: {', '.join(names)}")
+        with Searcher.opened(*names, store=opened, settings=settings) as searcher:
+            say(f"collection: {', '.join(names)}")
             require_dataset([network.manifest for network in searcher.networks], dataset)
             session = _Session(searcher, options, store=opened.label, as_json=as_json)
             session.is_kept = page is not None
@@ -126,7 +125,7 @@ def query(
             session.answer_all(images, positives or [], negatives or [])
             manifests = [network.manifest for network in searcher.networks]
     if page is not None:
-        _write_page(page, session.outcomes, manifests, options, reporter)
+        _write_page(page, session.outcomes, manifests, options)
     if session.failed:
         raise typer.Exit(PictureError.exit_code)
 
@@ -134,7 +133,6 @@ def query(
 def _chosen(
     store: Store,
     settings: Settings,
-    reporter: Reporter,
     named: Sequence[str],
     backbone: str | None,
     distance: Distance | None,
@@ -144,16 +142,10 @@ def _chosen(
     if is_both(backbone):
         if named or head:
             raise UsageError("--collection or --head names what to search; leave --backbone both out")
-        return choose_both(store, settings=settings, reporter=reporter, distance=distance)
+        return choose_both(store, settings=settings, distance=distance)
     return [
         choose_collection(
-            store,
-            settings=settings,
-            reporter=reporter,
-            name=name,
-            backbone=backbone,
-            distance=distance,
-            head=head,
+            store, settings=settings, name=name, backbone=backbone, distance=distance, head=head
         )
         for name in dict.fromkeys(named) or [None]
     ]
@@ -164,12 +156,11 @@ def _write_page(
     outcomes: Sequence[Answer | Unanswered],
     manifests: Sequence[CollectionManifest],
     options: QueryOptions,
-    reporter: Reporter,
 ) -> None:
     from lookalike_search.reports.query import query_report, write_query_page
 
     report = query_report(outcomes, manifests, options)
-    write_query_page(path, report, max_pixels=options.max_pixels, reporter=reporter)
+    write_query_page(path, report, max_pixels=options.max_pixels)
 
 
 class _Session:

@@ -6,10 +6,9 @@ from math import isnan
 from typing import Annotated, Any
 
 import typer
-from lookalike_core.cli.console import Reporter
 from lookalike_core.cli.options import store_in_use
-from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Collection, Store
 
 from lookalike_search.collection_choice import choose_collection
@@ -54,18 +53,11 @@ def _no_nan(value: float | None) -> float | None:
 
 @contextmanager
 def collection_in_use(
-    named_store: str | None,
-    reporter: Reporter,
-    *,
-    name: str | None,
-    backbone: str | None,
-    distance: Distance | None,
+    named_store: str | None, *, name: str | None, backbone: str | None, distance: Distance | None
 ) -> Iterator[tuple[Store, Collection]]:
     """The one collection that the options lead to, open for reading, and the store that holds it."""
     settings = Settings.from_environment()
-    with store_in_use(named_store, settings, reporter) as store:
-        chosen = choose_collection(
-            store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
-        )
+    with store_in_use(named_store, settings) as store:
+        chosen = choose_collection(store, settings=settings, name=name, backbone=backbone, distance=distance)
         with store.open(chosen) as collection:
             yield store, collection

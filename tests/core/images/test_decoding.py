@@ -14,8 +14,9 @@ import pillow_heif
 import pytest
 from lookalike_core.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike_core.images import decoding as pictures
-from lookalike_core.images.decoding import Picture, preprocessing_id
+from lookalike_core.images.decoding import Picture
 from lookalike_core.models.backbones import RESNET101V2, VGG16
+from lookalike_core.models.preprocessing import preprocessing_id
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -225,12 +226,17 @@ def test_an_orientation_counts_though_other_metadata_is_broken() -> None:
 
 
 def test_broken_exif_is_not_complained_of(tmp_path: Path) -> None:
-    """A folder of such pictures would bury everything else on stderr."""
+    """A folder of such pictures would bury everything else on a command's stderr."""
     file = tmp_path / "a.jpg"
     file.write_bytes(encoded(noise(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"))
     program = (
-        "import sys, pathlib; from lookalike_core.images.decoding import decode\n"
-        "print(decode(pathlib.Path(sys.argv[1]).open('rb'), 'a.jpg').width)"
+        "import sys, pathlib\n"
+        "from lookalike_core.cli.console import run_program\n"
+        "from lookalike_core.images.decoding import decode\n"
+        "def work():\n"
+        "    print(decode(pathlib.Path(sys.argv[1]).open('rb'), 'a.jpg').width)\n"
+        "    return 0\n"
+        "run_program(work)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True
@@ -544,6 +550,24 @@ def test_a_raised_limit_lets_a_gigantic_picture_in() -> None:
 def test_a_picture_below_our_limit_is_not_refused_for_pillows_lower_one() -> None:
     """201 megapixels, as some phones have; only the header of one, so that it is seen to be opened."""
     assert reason_of(promising(16_384, 12_288)) is SkipReason.TRUNCATED
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "AVIF"])
+def test_the_hosts_own_limit_of_pixels_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's limit is the host's; ours is the one that an image is judged by."""
+    data = encoded(noise(900, 700), kind)
+    before = decode(data, "a").pixels
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert (decode(data, "a").pixels == before).all()
+    assert reason_of(data, max_pixels=629_999) is SkipReason.TOO_LARGE
+
+
+def test_where_a_decoder_compares_by_itself_the_hosts_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WebP's does before it opens a file; what is said names the limit."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(PictureError, match=r"PIL\.Image\.MAX_IMAGE_PIXELS") as refused:
+        decode(encoded(noise(), "WEBP"), "a.webp")
+    assert refused.value.reason is SkipReason.TOO_LARGE
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])

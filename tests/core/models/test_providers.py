@@ -9,13 +9,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ProviderError
 from lookalike_core.models import providers
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.providers import CPU, CUDA, OPENVINO
 from lookalike_core.settings import Settings
-from lookalike_exporter import ModelFile, ModelSpec, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 
 ROUNDING = 2.0**-8
 """What rounding to bfloat16 changes of a value at most, as a part of it."""
@@ -30,7 +31,7 @@ def model(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Model
     """VGG16's first block, exported from random weights."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
-    return ready_model(spec, settings=settings, reporter=Quiet())
+    return ready_model(spec, settings=settings)
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import PictureError, UsageError
 from lookalike_core.models.calibration_curves import Calibration, Curve
-from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule, fused
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import point_id
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_search.asking import fused_search as both
@@ -59,7 +58,7 @@ def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]
 @contextmanager
 def opened(names: list[str], store: Store, home: Settings) -> Iterator[Searcher]:
     """A searcher over several collections."""
-    with Searcher.opened(*names, store=store, settings=home, reporter=Quiet()) as searcher:
+    with Searcher.opened(*names, store=store, settings=home) as searcher:
         yield searcher
 
 
