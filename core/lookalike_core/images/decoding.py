@@ -103,6 +103,33 @@ def decode(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Pict
     return _guarded(stream, name, max_pixels, REDUCED_SIDE, _decoded)
 
 
+def prepare_image(image: "Image.Image", name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Prepares an image that somebody has open in Pillow, in its present frame, as `decode` does a file's.
+
+    It is loaded if it was not, and else left as it is. A JPEG is taken at its full size, where `decode` may
+    take it at a part of that, which is faster and may differ in the last level of a channel.
+
+    Raises:
+        PictureError: it has no pixels or too many, or cannot be loaded; `name` stands in the message.
+    """
+    if 0 in image.size:
+        raise PictureError(f"{name} has no pixels", reason=SkipReason.EMPTY)
+    _check_pixels(name, image.size, max_pixels)
+    with _reasons(b"", name):
+        return _decoded(image.copy(), image.size, image.size)
+
+
+def prepare_pixels(pixels: Pixels, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Prepares an image of sRGB values, uint8 `[H, W, 3]`, as `decode` does a file's.
+
+    Raises:
+        PictureError: as `prepare_image`.
+    """
+    if 0 in pixels.shape:
+        raise PictureError(f"{name} has no pixels", reason=SkipReason.EMPTY)
+    return prepare_image(_pillow().fromarray(pixels), name, max_pixels=max_pixels)
+
+
 def decode_small(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MAX_PIXELS) -> "Image.Image":
     """The whole picture as a person sees it, RGB, its longer side `edge` pixels, or less if it has less.
 

@@ -128,20 +128,31 @@ def _draft(source: Source, networks: Sequence[Network]) -> _Draft:
     """What is known before a file is read; standard input is read here, where that can be interrupted."""
     if source.problem is not None:
         return _Draft(source=source, stored=[], problem=source.problem)
+    if source.vector is not None:
+        return _Draft(source=source, stored=[source.vector for _ in networks])
     stored = [network.stored(source.id) if source.id else None for network in networks]
-    if source.file is not None:
-        return _Draft(source=source, stored=stored, stream=opened(source.file))
-    if source.payloads:
-        return _Draft(source=source, stored=stored)
     try:
-        return _Draft(source=source, stored=stored, stream=nullcontext(stdin_stream()))
+        stream = _stream(source)
     except PictureError as error:
         return _Draft(source=source, stored=stored, problem=error)
+    return _Draft(source=source, stored=stored, stream=stream, pixels=source.pixels)
+
+
+def _stream(source: Source) -> AbstractContextManager[BinaryIO] | None:
+    """Its bytes; None where nobody knows where they are, or they are not needed any more."""
+    if source.file is not None:
+        return opened(source.file)
+    if source.content is not None:
+        return nullcontext(io.BytesIO(source.content))
+    if source.payloads or source.pixels is not None:
+        return None
+    return nullcontext(stdin_stream())
 
 
 def _read(draft: _Draft, *, max_pixels: int) -> _Draft:
     """With its pixels, where a network has to see it."""
-    if draft.problem is not None or all(vector is not None for vector in draft.stored):
+    is_known = draft.pixels is not None or all(vector is not None for vector in draft.stored)
+    if draft.problem is not None or is_known:
         return draft
     read = _indexed_pixels if draft.source.payloads else _pixels
     try:

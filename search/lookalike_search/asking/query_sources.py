@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from lookalike_core.errors import PictureError, SkipReason, UsageError
+from lookalike_core.images.decoding import Pixels
 from lookalike_core.images.scan import FoundFile, OtherFiles, scan
-from lookalike_core.stores.points import Payload, point_id
+from lookalike_core.stores.points import FloatVector, Payload, point_id
 from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.collection_choice import file_of
@@ -19,19 +20,25 @@ from lookalike_search.collection_choice import file_of
 STDIN = "-"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
     """A picture to ask with, not read yet; `name` is what people called it.
 
     `file` is where it lies, None for standard input and where nobody knows. `payloads` holds what each
     collection that has it knows of an indexed one, which was asked for by its id or path. `problem` says
     why it cannot be read, where that is known already.
+
+    What is in memory already is its file's bytes, `content`, or its `pixels` as a network sees them, uint8
+    `[224, 224, 3]`, or its feature `vector`, float32 `[D]`, of the one network that is asked.
     """
 
     name: str
     file: Path | None = None
     payloads: Sequence[Payload] = ()
     problem: PictureError | None = None
+    content: bytes | None = None
+    pixels: Pixels | None = None
+    vector: FloatVector | None = None
 
     @property
     def id(self) -> str | None:
