@@ -1,7 +1,8 @@
-"""Which collection a query is asked of."""
+"""Which collections are meant: one selector for all of search, and what is said of a missing one."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_core.cli.console import Reporter
@@ -16,52 +17,83 @@ from lookalike_exporter import head_name, head_path
 from lookalike_exporter.heads.head_file import NAME
 
 BOTH = "both"
-"""What `--backbone` may say instead of one backbone's name."""
+"""What stands for a backbone where a collection of each network is meant."""
 
 
-def is_both(backbone: str | None) -> bool:
-    """Whether `--backbone` asks for both networks, in whatever case."""
-    return backbone is not None and backbone.lower() == BOTH
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSelector:
+    """Which collections are meant: those of these `names`, or those that the other fields leave.
 
-
-def choose_collection(
-    store: Store,
-    *,
-    settings: Settings,
-    reporter: Reporter,
-    name: str | None,
-    backbone: str | None,
-    distance: Distance | None,
-    head: str | None = None,
-) -> str:
-    """The collection that was named, or the one that the options leave.
-
-    Of several, those without a head go first, then those with default weights, layer and pooling, then
-    ResNet101V2 before VGG16, then cosine before Euclid.
-
-    Raises:
-        CollectionMissingError: none fits; the message names those there are and how to make one, or the
-            other store where one is.
-        UsageError: several fit equally well, or options contradict each other.
+    `backbone` is a backbone's name in whatever case, or `both` for a collection of each network. `head` is
+    the name of a new last layer. `all` takes every collection that fits, and not the preferred one alone.
     """
-    if name is not None:
-        if backbone or distance or head:
-            raise UsageError("--collection names one collection; leave --backbone, --distance and --head out")
-        if name not in store:
-            raise CollectionMissingError(missing_message(store, settings=settings, name=name))
+
+    names: Sequence[str] = ()
+    backbone: str | None = None
+    distance: Distance | None = None
+    head: str | None = None
+    all: bool = False
+
+    @property
+    def is_both(self) -> bool:
+        """Whether a collection of each network is meant."""
+        return self.backbone is not None and self.backbone.lower() == BOTH
+
+    def resolve(self, store: Store, *, settings: Settings, reporter: Reporter) -> list[str]:
+        """Returns the names of the collections: at least one, and several where they are to be fused.
+
+        Those named come in their order, each once. Of several that fit, those without a head go first, then
+        those with default weights, layer and pooling, then ResNet101V2 before VGG16, then cosine before
+        Euclid. Of `both`, the preferred one of each network, of one distance: cosine where both have it. Of
+        `all`, all that fit, sorted.
+
+        Raises:
+            CollectionMissingError: none fits; the message names those there are and how to make one, or the
+                other store where one is.
+            UsageError: several fit equally well, or fields contradict each other.
+        """
+        self.check()
+        names = list(dict.fromkeys(self.names))
+        for name in names:
+            if name not in store:
+                raise CollectionMissingError(missing_message(store, settings=settings, name=name))
+        if names:
+            return names
+        if self.is_both and not self.all:
+            return _of_each_backbone(store, settings, reporter, self.distance)
+        backbone = None if self.is_both else self.backbone
+        fitting = _fitting(store, settings, reporter, backbone, self.distance, self.head)
+        return sorted(fitting) if self.all else [_preferred(fitting)]
+
+    def resolve_one(self, store: Store, *, settings: Settings, reporter: Reporter) -> str:
+        """Returns the name of the one collection, for what cannot be done with several.
+
+        Raises:
+            CollectionMissingError, UsageError: as `resolve`; several are meant.
+        """
+        if self.is_both or self.all or len(self.names) > 1:
+            raise UsageError("this takes one collection; choose it with --collection")
+        [name] = self.resolve(store, settings=settings, reporter=reporter)
         return name
-    return _preferred(_fitting(store, settings, reporter, backbone, distance, head))
+
+    def check(self) -> None:
+        """Refuses fields that contradict each other.
+
+        Raises:
+            UsageError: they do.
+        """
+        if self.head is not None and (self.all or self.is_both):
+            raise UsageError("--head is for one collection; leave --all and --backbone both out")
+        if self.names and self.all:
+            raise UsageError("--all takes every collection; leave --collection out")
+        if self.names and (self.backbone or self.distance or self.head):
+            raise UsageError("--collection names one collection; leave --backbone, --distance and --head out")
 
 
-def choose_both(
-    store: Store, *, settings: Settings, reporter: Reporter, distance: Distance | None
+def _of_each_backbone(
+    store: Store, settings: Settings, reporter: Reporter, distance: Distance | None
 ) -> list[str]:
-    """The preferred collection of each backbone, of one distance: cosine where all have it, unless told.
-
-    Raises:
-        CollectionMissingError: a backbone has none; the message names the command that would make it.
-        UsageError: several of a backbone fit equally well.
-    """
+    """The preferred collection of each backbone, of one distance: cosine where all have it, unless told."""
     manifests = dict(readable_manifests(store, reporter.say))
     found = {
         metric: {record.name: _of(manifests, record.name, metric) for record in BACKBONES}
@@ -84,22 +116,6 @@ def _of(
         for name, manifest in manifests.items()
         if (manifest.identity.backbone, manifest.distance) == (backbone, distance)
     }
-
-
-def fitting_collections(
-    store: Store,
-    *,
-    settings: Settings,
-    reporter: Reporter,
-    backbone: str | None = None,
-    distance: Distance | None = None,
-) -> list[str]:
-    """Every collection that the options leave, sorted.
-
-    Raises:
-        CollectionMissingError: none fits.
-    """
-    return sorted(_fitting(store, settings, reporter, backbone, distance))
 
 
 def _fitting(

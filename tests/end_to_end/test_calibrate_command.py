@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import LookalikeError
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_search.commands import calibrate as module
+from lookalike_search.evaluation.calibration_run import calibrate_collection
 
 
 @pytest.fixture(scope="module")
@@ -130,19 +131,28 @@ def test_too_little_is_refused_and_nothing_recorded(shell: Any, draw: Any, tmp_p
     assert calibrations(shell) == [None]
 
 
-def test_what_changes_meanwhile_is_not_calibrated(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_changes_meanwhile_is_not_calibrated(copied: Any) -> None:
     """The collection is free while it is learned from; what is learned of other points is not recorded."""
     opened = store(copied)
     name, _ = opened.names()
-    learn = module.leave_one_out
 
-    def meanwhile(*arguments: Any, **options: Any) -> Any:
-        with opened.open(name) as collection:
-            payload = next(payload for payload in collection.scan() if payload.class_name == "cat")
-            collection.replace_payloads([replace(payload, class_name="dog")])
-        return learn(*arguments, **options)
+    class Meanwhile(Quiet):
+        """Gives an image another class while the collection is learned from."""
 
-    monkeypatch.setattr(module, "leave_one_out", meanwhile)
+        def advance(self, done: int, *, skipped: int = 0) -> None:
+            super().advance(done, skipped=skipped)
+            with opened.open(name) as collection:
+                payload = next(payload for payload in collection.scan() if payload.class_name == "cat")
+                collection.replace_payloads([replace(payload, class_name="dog")])
+
     with pytest.raises(LookalikeError, match="has changed while it was calibrated"):
-        module._calibrate(opened, name, module.StderrReporter(), seed=0)  # noqa: SLF001 - between its steps
+        calibrate_collection(opened, name, reporter=Meanwhile())
     assert opened.manifest(name).calibration is None
+
+
+def test_both_networks_are_calibrated_as_they_are_fused(calibrated: Any) -> None:
+    """`--backbone both` is understood as elsewhere: what a fused search needs is said where it is missing."""
+    shell, _ = calibrated
+    done = shell("search", "calibrate", "--backbone", "both")
+    assert (done.code, done.out) == (6, "")
+    assert "ingest run DIR --backbone resnet" in done.err

@@ -21,12 +21,12 @@ from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.models.manifest import Distance
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.settings import Settings
-from lookalike_core.stores.protocol import Store, opened_together
+from lookalike_core.stores.protocol import opened_together
 
 from lookalike_search.analysis.attribution import FloatMatrix, focus, strongest_pairs
 from lookalike_search.analysis.explanation import Explained, SeenPicture, explanation_by, require_average, see
 from lookalike_search.asking.query_sources import STDIN
-from lookalike_search.collection_choice import choose_both, choose_collection, is_both
+from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands.search_options import BackbonesOption, CollectionOption, DistanceOption
 
 PAIRS = 5
@@ -55,8 +55,11 @@ def explain(
         raise UsageError("standard input can be read once; name a file for one of the pictures")
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     reporter = StderrReporter()
+    selector = CollectionSelector(
+        names=[collection] if collection is not None else (), backbone=backbone, distance=distance
+    )
     with store_in_use(store, settings, reporter) as source:
-        names = _chosen(source, settings, reporter, collection, backbone, distance)
+        names = selector.resolve(source, settings=settings, reporter=reporter)
         manifests = {name: source.manifest(name) for name in names}
         for name, manifest in manifests.items():
             require_average(name, manifest)
@@ -79,24 +82,6 @@ def explain(
 
         write_explanations(page, (one, other), explained)
         reporter.say(f"wrote {page}")
-
-
-def _chosen(
-    store: Store,
-    settings: Settings,
-    reporter: StderrReporter,
-    name: str | None,
-    backbone: str | None,
-    distance: Distance | None,
-) -> list[str]:
-    if is_both(backbone):
-        if name is not None:
-            raise UsageError("--collection names one collection; leave --backbone out")
-        return choose_both(store, settings=settings, reporter=reporter, distance=distance)
-    chosen = choose_collection(
-        store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
-    )
-    return [chosen]
 
 
 def _lines(explained: Explained, query: SeenPicture, neighbour: SeenPicture) -> Iterator[str]:

@@ -19,18 +19,17 @@ from lookalike_core.cli.options import (
 from lookalike_core.errors import PictureError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import OtherFiles
-from lookalike_core.models.manifest import CollectionManifest, Distance
+from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.settings import Settings
-from lookalike_core.stores.protocol import Store
 
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered
 from lookalike_search.asking.examples import Example, ExampleSet
 from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_sources import STDIN, Source
-from lookalike_search.collection_choice import choose_both, choose_collection, is_both, require_dataset
+from lookalike_search.collection_choice import CollectionSelector, require_dataset
 from lookalike_search.commands.answer_format import answer_json, answer_lines
 from lookalike_search.commands.half_blocks import ColourSystem, colours, illustrated
 from lookalike_search.commands.search_options import (
@@ -113,8 +112,9 @@ def query(
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     reporter = StderrReporter()
+    selector = CollectionSelector(names=collection or (), backbone=backbone, distance=distance, head=head)
     with store_in_use(store, settings, reporter) as opened:
-        names = _chosen(opened, settings, reporter, collection or [], backbone, distance, head)
+        names = selector.resolve(opened, settings=settings, reporter=reporter)
         if fusion is not None and len(names) == 1:
             raise UsageError("--fusion is for several collections; say --backbone both, or leave it out")
         with Searcher.opened(*names, store=opened, settings=settings, reporter=reporter) as searcher:
@@ -129,34 +129,6 @@ def query(
         _write_page(page, session.outcomes, manifests, options, reporter)
     if session.failed:
         raise typer.Exit(PictureError.exit_code)
-
-
-def _chosen(
-    store: Store,
-    settings: Settings,
-    reporter: Reporter,
-    named: Sequence[str],
-    backbone: str | None,
-    distance: Distance | None,
-    head: str | None,
-) -> list[str]:
-    """The collections to ask; several are fused."""
-    if is_both(backbone):
-        if named or head:
-            raise UsageError("--collection or --head names what to search; leave --backbone both out")
-        return choose_both(store, settings=settings, reporter=reporter, distance=distance)
-    return [
-        choose_collection(
-            store,
-            settings=settings,
-            reporter=reporter,
-            name=name,
-            backbone=backbone,
-            distance=distance,
-            head=head,
-        )
-        for name in dict.fromkeys(named) or [None]
-    ]
 
 
 def _write_page(

@@ -12,7 +12,7 @@ from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
 from lookalike_core.stores.protocol import Collection, Store
 
-from lookalike_search.collection_choice import choose_collection
+from lookalike_search.collection_choice import CollectionSelector
 
 CollectionOption = Annotated[str | None, typer.Option("--collection", metavar="NAME", help="The collection.")]
 CollectionsOption = Annotated[
@@ -63,9 +63,10 @@ def collection_in_use(
 ) -> Iterator[tuple[Store, Collection]]:
     """The one collection that the options lead to, open for reading, and the store that holds it."""
     settings = Settings.from_environment()
+    selector = CollectionSelector(
+        names=[name] if name is not None else (), backbone=backbone, distance=distance
+    )
     with store_in_use(named_store, settings, reporter) as store:
-        chosen = choose_collection(
-            store, settings=settings, reporter=reporter, name=name, backbone=backbone, distance=distance
-        )
+        chosen = selector.resolve_one(store, settings=settings, reporter=reporter)
         with store.open(chosen) as collection:
             yield store, collection

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from lookalike_core.cli.console import Bar, Quiet
 from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_search.evaluation.comparisons import Comparison
-from lookalike_search.evaluation.runs import EvaluationOptions, Plan, Setting, evaluated
+from lookalike_search.evaluation.plan import Plan
+from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
 
+SETTINGS = Settings(home=Path("never-read"), provider="cpu")
 Vectors = Mapping[str, np.ndarray]
 Fill = Callable[..., str]
 
@@ -57,7 +60,9 @@ def settings(
 ) -> list[Setting]:
     """What is evaluated of these collections."""
     plan = Plan(collections=names, pairs=[names] if pairs else [], rules=[FusionRule.RRF])
-    return list(evaluated(store, plan, options or EvaluationOptions(), told or Told()))
+    return list(
+        evaluated(store, plan, options or EvaluationOptions(), settings=SETTINGS, reporter=told or Told())
+    )
 
 
 def gains(differences: list[Comparison]) -> dict[str, tuple[float, float, float]]:

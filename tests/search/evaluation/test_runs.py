@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
-from lookalike_search.evaluation.runs import EvaluationOptions, Plan, Setting, evaluated
+from lookalike_search.evaluation.plan import Plan
+from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
 
 Fill = Callable[..., str]
+SETTINGS = Settings(home=Path("never-read"), provider="cpu")
 CLASSES = ("ant", "bee", "cat")
 
 
@@ -35,7 +38,7 @@ def pictures(count: int, *, dimension: int, seed: int, first: int = 0) -> dict[s
 
 def run(store: Store, plan: Plan, **options: Any) -> list[Setting]:
     """All settings of a plan."""
-    return list(evaluated(store, plan, EvaluationOptions(**options), Quiet()))
+    return list(evaluated(store, plan, EvaluationOptions(**options), settings=SETTINGS, reporter=Quiet()))
 
 
 def compared(setting: Setting) -> list[str]:
@@ -197,6 +200,6 @@ def test_every_bar_gets_to_its_end(both_stores: Store, fill: Fill) -> None:
     names = pair(both_stores, fill, pictures(12, dimension=3, seed=1), pictures(12, dimension=3, seed=2))
     plan = Plan(collections=names, pairs=[names], rules=list(FusionRule))
     reporter = Counting()
-    list(evaluated(both_stores, plan, EvaluationOptions(indexed=True), reporter))
+    list(evaluated(both_stores, plan, EvaluationOptions(indexed=True), settings=SETTINGS, reporter=reporter))
     assert len(reporter.done) == 2 + 2 + 3
     assert reporter.done == reporter.totals
