@@ -8,7 +8,7 @@ from lookalike_core.cli.console import Reporter
 
 from lookalike_search.analysis.duplicates import Group, Match, Member
 from lookalike_search.analysis.file_state import FileState
-from lookalike_search.reports.page import write_page
+from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
 
 
@@ -65,8 +65,13 @@ def duplicates_report(groups: Sequence[Group], *, collection: str, above: float)
 
 def write_duplicates_page(path: Path, report: DuplicatesReport, *, reporter: Reporter) -> None:
     """Writes the page, whole or not at all; pictures that are gone are said to be."""
+    duplicates_page(report, reporter=reporter).write(path)
+
+
+def duplicates_page(report: DuplicatesReport, *, reporter: Reporter) -> Page:
+    """Returns the page, with thumbnails of the files that are there."""
     files = (each.member.file for group in report.groups for each in group.members)
-    write_page(path, "duplicates.html", report=report, gallery=Gallery.of(files, reporter))
+    return Page("duplicates.html", report=report, gallery=Gallery.of(files, reporter))
 
 
 def _group_view(group: Group) -> GroupView:

@@ -16,7 +16,7 @@ from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.head_splits import MEANINGS, Part, PartFigures
 from lookalike_search.evaluation.runs import Setting
 from lookalike_search.evaluation.summary import FIGURES, Evaluation
-from lookalike_search.reports.page import write_page
+from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
 
 FileOf = Callable[[Payload], Path | None]
@@ -180,8 +180,13 @@ def _score_name(evaluation: Evaluation, manifest: CollectionManifest) -> str:
 
 def write_evaluation_page(path: Path, report: EvaluationReport, *, reporter: Reporter) -> None:
     """Writes the page, whole or not at all; pictures that are gone are said to be."""
+    evaluation_page(report, reporter=reporter).write(path)
+
+
+def evaluation_page(report: EvaluationReport, *, reporter: Reporter) -> Page:
+    """Returns the page, with thumbnails of the files that are there."""
     gallery = Gallery.of((file for section in report.sections for file in section.files()), reporter)
-    write_page(path, "evaluation.html", report=report, gallery=gallery)
+    return Page("evaluation.html", report=report, gallery=gallery)
 
 
 class _Pictures:

@@ -12,7 +12,7 @@ from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered
-from lookalike_search.reports.page import write_page
+from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
 
 
@@ -204,5 +204,10 @@ def write_query_page(
     path: Path, report: QueryReport, *, max_pixels: int = MAX_PIXELS, reporter: Reporter
 ) -> None:
     """Writes the page, whole or not at all; pictures that are gone are said to be."""
+    query_page(report, max_pixels=max_pixels, reporter=reporter).write(path)
+
+
+def query_page(report: QueryReport, *, max_pixels: int = MAX_PIXELS, reporter: Reporter) -> Page:
+    """Returns the page, with thumbnails of the files that are there."""
     gallery = Gallery.of(report.files(), reporter, max_pixels=max_pixels)
-    write_page(path, "query.html", report=report, gallery=gallery)
+    return Page("query.html", report=report, gallery=gallery)

@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 import pytest
 from chromium import Tab
-from lookalike_search.reports.page import TEMPLATES, csp_hash, environment, write_page
+from lookalike_search.reports.page import TEMPLATES, Page, csp_hash, environment
 from page_rules import read_page
 
 ROOT = Path(__file__).parents[3]
@@ -42,7 +42,7 @@ def _templates(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_names_are_text_whatever_they_hold(tmp_path: Path, name: str, expected: str) -> None:
     """Markup stays what it looks like; what no page may hold, or what turns the text, is written out."""
-    write_page(tmp_path / "a.html", "plain.html", name=name)
+    Page("plain.html", name=name).write(tmp_path / "a.html")
     page = read_page(tmp_path / "a.html")
     assert page.problems == []
     assert expected in page.text
@@ -52,9 +52,9 @@ def test_names_are_text_whatever_they_hold(tmp_path: Path, name: str, expected: 
 def test_a_page_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     """A template that asks for what is not there is an error, and nothing half written."""
     path = tmp_path / "a.html"
-    write_page(path, "plain.html", name="whole")
+    Page("plain.html", name="whole").write(path)
     with pytest.raises(jinja2.UndefinedError):
-        write_page(path, "plain.html")
+        Page("plain.html").write(path)
     assert "whole" in read_page(path).text
     assert list(tmp_path.iterdir()) == [path]
 
