@@ -61,9 +61,9 @@ def test_a_page_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
 
 def test_no_script_runs_but_the_pages_own(tmp_path: Path) -> None:
     """The policy names the script by its hash; a page without one allows none."""
-    write_page(tmp_path / "a.html", "plain.html", name="x")
+    Page("plain.html", name="x").write(tmp_path / "a.html")
     assert "script-src" not in read_page(tmp_path / "a.html").source
-    write_page(tmp_path / "b.html", "scripted.html", name="</script><b>")
+    Page("scripted.html", name="</script><b>").write(tmp_path / "b.html")
     source = read_page(tmp_path / "b.html").source
     script = re.search(r"<script>(.*?)</script>", source, re.DOTALL)
     assert script is not None
@@ -72,7 +72,7 @@ def test_no_script_runs_but_the_pages_own(tmp_path: Path) -> None:
 
 def test_a_browser_runs_the_script_that_the_policy_names(tmp_path: Path, tab: Tab) -> None:
     """The hash is of exactly what stands between the tags, and names in it are still text."""
-    write_page(tmp_path / "b.html", "scripted.html", name="</script><b>")
+    Page("scripted.html", name="</script><b>").write(tmp_path / "b.html")
     tab.open(tmp_path / "b.html")
     assert tab.run("document.title") == "</script><b>!"
     assert tab.logged == []
@@ -80,7 +80,7 @@ def test_a_browser_runs_the_script_that_the_policy_names(tmp_path: Path, tab: Ta
 
 def test_a_browser_refuses_what_the_policy_does(tmp_path: Path, tab: Tab) -> None:
     """So the checks of the other pages would notice a request or a script that slipped in."""
-    write_page(tmp_path / "a.html", "plain.html", name="x")
+    Page("plain.html", name="x").write(tmp_path / "a.html")
     source = (tmp_path / "a.html").read_text()
     bad = '<script>document.title = "ran"</script><img alt="" src="http://127.0.0.1:1/a.png">'
     (tmp_path / "a.html").write_text(source.replace("</main>", f"{bad}</main>"))
