@@ -8,6 +8,7 @@ import ctypes
 import gc
 import hashlib
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -17,7 +18,7 @@ from io import SEEK_END
 from threading import Lock
 from traceback import clear_frames
 from types import ModuleType
-from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,8 @@ DECODING = Budget(BYTES_A_PIXEL * MAX_PIXELS)
 """What all threads together may take for decoding."""
 
 Pixels = NDArray[np.uint8]
+OpenImage: TypeAlias = "Image.Image"
+"""An image that somebody has open in Pillow, for those who do not import it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +131,12 @@ def prepare_pixels(pixels: Pixels, name: str, *, max_pixels: int = MAX_PIXELS) -
     if 0 in pixels.shape:
         raise PictureError(f"{name} has no pixels", reason=SkipReason.EMPTY)
     return prepare_image(_pillow().fromarray(pixels), name, max_pixels=max_pixels)
+
+
+def is_open_image(given: object) -> "TypeGuard[Image.Image]":
+    """Whether it is an image that somebody has open in Pillow, which is not imported to find out."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(given, pillow.Image)
 
 
 def decode_small(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MAX_PIXELS) -> "Image.Image":

@@ -1,14 +1,14 @@
 """Two pictures, looked at by the networks of collections: what their similarity is made of."""
 
+import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError, PictureError, SkipReason, UsageError
 from lookalike_core.images.decoding import Pixels, decode, decode_small
-from lookalike_core.images.open_image import opened, sha256_of
+from lookalike_core.images.open_image import sha256_of
 from lookalike_core.images.thumbnails import Thumbnail, encoded
 from lookalike_core.models.backbones import Pooling, backbone_named
 from lookalike_core.models.embedder import Embedder
@@ -19,8 +19,8 @@ from lookalike_core.stores.protocol import Collection
 from lookalike_exporter import ready_model, unpooled_model
 
 from lookalike_search.analysis.attribution import Explanation, Features, agreement, explain
-from lookalike_search.asking.examples import require_unchanged, stdin_stream
-from lookalike_search.asking.query_sources import Source, find_sources, known_payload
+from lookalike_search.asking.examples import require_unchanged, source_stream
+from lookalike_search.asking.query_sources import QueryInput, Source, find_sources, known_payload
 
 EDGE = 640
 """Pixels of the longer side of a picture as it is shown."""
@@ -92,9 +92,11 @@ class Explained:
 
 
 def see(
-    name: str, collections: Sequence[Collection], *, max_pixels: int, is_neighbour: bool = False
+    query: QueryInput, collections: Sequence[Collection], *, max_pixels: int, is_neighbour: bool = False
 ) -> SeenPicture:
-    """Reads a picture for networks and for people: a file, `-`, or an indexed one that has its file still.
+    """Reads a picture for networks and for people: any but a vector, or an indexed one without its file.
+
+    What is given as pixels is shown as the networks see it.
 
     The stored vectors are those by which a search compares it. It embeds a file that it is asked with anew,
     and so a file in an ingested folder has stored ones as a neighbour only.
@@ -103,10 +105,8 @@ def see(
         PictureError: it is nothing of that, cannot be read, or is indexed and was changed since.
         UsageError: it is a folder, or several datasets have it.
     """
-    found = find_sources(name, collections)
-    if len(found) != 1 or (found[0].file is not None and found[0].name != name):
-        raise UsageError(f"{name} is a folder; name one picture")
-    [source] = found
+    source = _one_source(query, collections, max_pixels)
+    name = source.name
     if source.problem is not None:
         raise source.problem
     if source.payloads and source.file is None:
@@ -114,7 +114,11 @@ def see(
             f"{name} is indexed, and where its file lies is not known; name the file itself",
             reason=SkipReason.VANISHED,
         )
-    with nullcontext(stdin_stream()) if source.file is None else opened(source.file) as stream:
+    if source.pixels is not None:
+        return SeenPicture(name=name, pixels=source.pixels, shown=encoded(source.pixels, quality=QUALITY))
+    if (opening := source_stream(source)) is None:
+        raise UsageError("a feature vector cannot be explained; give the picture that it is of")
+    with opening as stream:
         sha256 = sha256_of(stream)
         require_unchanged(source, sha256)
         pixels = decode(stream, name, max_pixels=max_pixels).pixels
@@ -125,6 +129,15 @@ def see(
         shown=encoded(np.asarray(small), quality=QUALITY),
         stored=_stored_vectors(source, sha256, collections, is_neighbour=is_neighbour),
     )
+
+
+def _one_source(query: QueryInput, collections: Sequence[Collection], max_pixels: int) -> Source:
+    found = find_sources(query, collections, max_pixels=max_pixels)
+    if isinstance(query, str | os.PathLike):
+        name = os.fspath(query)
+        if len(found) != 1 or (found[0].file is not None and found[0].name != name):
+            raise UsageError(f"{name} is a folder; name one picture")
+    return found[0]
 
 
 def explanation_by(

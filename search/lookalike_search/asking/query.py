@@ -8,6 +8,7 @@ from typing import Self
 
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import OtherFiles
 from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
@@ -19,7 +20,7 @@ from lookalike_search.asking.answers import Answer, Findings, Neighbour, QueryOp
 from lookalike_search.asking.estimates import estimated
 from lookalike_search.asking.examples import NO_EXAMPLES, Example, ExampleSet, combined, read_examples
 from lookalike_search.asking.fused_search import check_fusion, fused_neighbours
-from lookalike_search.asking.query_sources import Source, find_sources
+from lookalike_search.asking.query_sources import QueryInput, Source, find_sources
 from lookalike_search.asking.searched_collection import Network, milliseconds_since
 from lookalike_search.collection_choice import file_of
 
@@ -53,11 +54,16 @@ class Searcher:
         return self.networks[0].manifest
 
     def find(
-        self, name: str, *, dataset: str | None = None, others: OtherFiles | None = None
+        self,
+        query: QueryInput,
+        *,
+        dataset: str | None = None,
+        others: OtherFiles | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> list[Source]:
-        """What a name stands for: see `find_sources`."""
+        """The pictures that are asked with: see `find_sources`."""
         collections = [network.collection for network in self.networks]
-        return find_sources(name, collections, dataset=dataset, others=others)
+        return find_sources(query, collections, dataset=dataset, others=others, max_pixels=max_pixels)
 
     def read(self, source: Source, options: QueryOptions) -> Example:
         """A picture and its vectors: see `read_examples`.

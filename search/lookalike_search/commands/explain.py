@@ -16,7 +16,6 @@ from lookalike_core.cli.options import (
     ThreadsOption,
     store_in_use,
 )
-from lookalike_core.errors import UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.models.manifest import Distance
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
@@ -25,9 +24,9 @@ from lookalike_core.stores.protocol import opened_together
 
 from lookalike_search.analysis.attribution import FloatMatrix, focus, strongest_pairs
 from lookalike_search.analysis.explanation import Explained, SeenPicture, explanation_by, require_average, see
-from lookalike_search.asking.query_sources import STDIN
 from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands.search_options import BackbonesOption, CollectionOption, DistanceOption
+from lookalike_search.commands.standard_input import query_of, require_one_stdin
 
 PAIRS = 5
 
@@ -51,8 +50,7 @@ def explain(
 ) -> None:
     """Show where in two pictures their similarity comes from: what each cell adds to it."""
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
-    if query == neighbour == STDIN:
-        raise UsageError("standard input can be read once; name a file for one of the pictures")
+    require_one_stdin([query, neighbour], "name a file for one of the pictures")
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     reporter = StderrReporter()
     selector = CollectionSelector(
@@ -65,8 +63,8 @@ def explain(
             require_average(name, manifest)
         with ExitStack() as stack:
             opened = opened_together(names, lambda name: stack.enter_context(source.open(name)))
-            one = see(query, opened, max_pixels=max_pixels)
-            other = see(neighbour, opened, max_pixels=max_pixels, is_neighbour=True)
+            one = see(query_of(query), opened, max_pixels=max_pixels)
+            other = see(query_of(neighbour), opened, max_pixels=max_pixels, is_neighbour=True)
         label = source.label
     explained = []
     for name, manifest in manifests.items():

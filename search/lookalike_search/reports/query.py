@@ -176,7 +176,7 @@ def unread(outcome: Unanswered) -> QueryView:
         examples="",
         verdict=None,
         neighbours=(),
-        problem=outcome.problem,
+        problem=str(outcome.error),
     )
 
 
