@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookalike_core.cli.console import Reporter
@@ -13,7 +13,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.open_store import where_else
 from lookalike_core.stores.protocol import Store
-from lookalike_exporter import head_name, head_path
+from lookalike_exporter import Head, ModelSpec, head_name, head_path, ready_model
 from lookalike_exporter.heads.head_file import NAME
 
 BOTH = "both"
@@ -88,6 +88,52 @@ class CollectionSelector:
             raise UsageError("--all takes every collection; leave --collection out")
         if self.names and (self.backbone or self.distance or self.head):
             raise UsageError("--collection names one collection; leave --backbone, --distance and --head out")
+
+
+def collection_of_model(
+    store: Store,
+    wanted: ModelSpec | Head,
+    *,
+    distance: Distance | None = None,
+    settings: Settings,
+    reporter: Reporter,
+) -> str | None:
+    """Returns the name of the collection of a model's vectors; None where there is none.
+
+    That of cosine goes before that of Euclid. A model with the official weights is known by what a collection
+    says of itself; of other weights it is made where it is not here.
+
+    Raises:
+        WeightsError, ManifestError, StoreLockedError: as `ready_model`.
+    """
+    manifests = dict(readable_manifests(store, reporter.say))
+    for metric in [distance] if distance else Distance:
+        for name, manifest in manifests.items():
+            if manifest.distance is metric and _is_of_model(manifest, wanted, settings, reporter):
+                return name
+    return None
+
+
+def _is_of_model(
+    manifest: CollectionManifest, wanted: ModelSpec | Head, settings: Settings, reporter: Reporter
+) -> bool:
+    identity = manifest.identity
+    if isinstance(wanted, Head):
+        return identity == wanted.identity
+    is_int8 = identity.precision.startswith(Precision.INT8)
+    there = (identity.backbone, identity.layer, identity.pooling, is_int8, identity.head)
+    if there != (
+        wanted.backbone.name,
+        wanted.layer,
+        wanted.pooling,
+        wanted.precision is Precision.INT8,
+        None,
+    ):
+        return False
+    if wanted.weights == WeightsKind.IMAGENET:
+        return manifest.weights.official
+    spec = replace(wanted, quantization=manifest.quantization)
+    return ready_model(spec, settings=settings, reporter=reporter).manifest.identity == identity
 
 
 def _of_each_backbone(

@@ -1,6 +1,5 @@
 """The `ingest` command."""
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -51,7 +50,7 @@ from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_i
 from lookalike_ingest.status import CollectionStatus, collection_statuses
 from lookalike_ingest.subset import Chosen, Subset
 from lookalike_ingest.synsets import synset_labels
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.target import dataset_of
 
 BatchSizeOption = Annotated[
     int | None,
@@ -145,7 +144,7 @@ def run(
         backbone or layer or pooling or weights != "imagenet" or precision is not Precision.FP32
     ):
         raise UsageError("--head says which network it belongs to; leave --backbone and the like out")
-    whose = _dataset(folder, dataset, moved=new_root, may_be_missing=force)
+    whose = dataset_of(folder, dataset, moved=new_root, may_be_missing=force)
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     reporter = StderrReporter()
     plain = _specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights, precision=precision)
@@ -317,22 +316,6 @@ def stopping_on_interrupt(reporter: StderrReporter) -> Iterator[StopRequest]:
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _dataset(folder: str, name: str | None, *, moved: bool, may_be_missing: bool) -> Dataset:
-    """Whose pictures these are, once their folder is there and both can be stored as text."""
-    try:
-        root = Path(os.path.expanduser(folder)).resolve()  # noqa: PTH111 - leaves a name like ~x alone
-        is_folder = bool(folder) and root.is_dir()
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"{folder[:200]} cannot be looked into ({error.__class__.__name__})") from error
-    if not is_folder and (root.exists() or not may_be_missing):
-        raise UsageError(f"{root} {'is not a folder' if folder and root.exists() else 'does not exist'}")
-    named = name if name is not None else root.name or "root"
-    for text, option in ((named, "--dataset"), (str(root), "the folder")):
-        if not text.strip() or text != text.encode("utf-8", "replace").decode():
-            raise UsageError(f"{option}: {text!a} cannot be stored as a name; give another with --dataset")
-    return Dataset(name=named, root=root, moved=moved)
 
 
 def _labels(file: Path, root: Path) -> dict[str, str | None]:
