@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import scan
@@ -255,7 +254,6 @@ class Index(Searchable):
                     whose.root,
                     names=Path(synsets).expanduser() if synsets else None,
                     solution=Path(val_solution).expanduser() if val_solution else None,
-                    reporter=Quiet(),
                 ),
                 batch_size=batch_size,
                 max_pixels=max_pixels,
@@ -268,9 +266,7 @@ class Index(Searchable):
             if max_per_class is not None:
                 subset = Subset(max_per_class=max_per_class, seed=seed)
                 request = replace(request, takes=Chosen(subset, scan(whose.root), request.label))
-            done = run_ingest(
-                request, store=self._store, settings=self._settings, reporter=Quiet(), stop=StopRequest()
-            )
+            done = run_ingest(request, store=self._store, settings=self._settings, stop=StopRequest())
         return AddReport.of(done)
 
     def points(self, where: Where | None = None) -> list[Point]:
@@ -322,7 +318,7 @@ class Index(Searchable):
             indexed=indexed,
         )
         plan, manifest = Plan(collections=[self.collection]), self.manifest
-        [setting] = evaluated(self._store, plan, options, settings=self._settings, reporter=Quiet())
+        [setting] = evaluated(self._store, plan, options, settings=self._settings)
         return Evaluation.of(setting, manifest, k=k)
 
     def calibrate(self, *, seed: int = 0) -> Calibration:
@@ -334,7 +330,7 @@ class Index(Searchable):
             UsageError: too few images have a class, or there are too few classes.
         """
         with self._writing:
-            return calibrate_collection(self._store, self.collection, seed=seed, reporter=Quiet()).calibration
+            return calibrate_collection(self._store, self.collection, seed=seed).calibration
 
     def neighbours(
         self,
@@ -378,7 +374,6 @@ class Index(Searchable):
         require_dataset([opened.manifest], dataset)
         groups = find_duplicates(
             opened,
-            reporter=Quiet(),
             above=above,
             where=PointFilter(dataset=dataset),
             keep_in=[Path(folder).expanduser() for folder in keep_in],
@@ -398,9 +393,7 @@ class Index(Searchable):
         require_average(opened.name, opened.manifest)
         one = see(plain_query(query), [opened], max_pixels=max_pixels)
         other = see(plain_query(neighbour), [opened], max_pixels=max_pixels, is_neighbour=True)
-        found = explanation_by(
-            opened.manifest, opened.name, one, other, settings=self._settings, reporter=Quiet()
-        )
+        found = explanation_by(opened.manifest, opened.name, one, other, settings=self._settings)
         return Explanation.of(found, (one, other))
 
     def map(self, *, limit: int = 2_000, dataset: str | None = None, seed: int = 0) -> Map:
@@ -419,7 +412,7 @@ class Index(Searchable):
             UsageError: the index holds no such dataset.
         """
         with self._writing:
-            found = holdings(dataset, store=self._store, among=[self.collection], reporter=Quiet())
+            found = holdings(dataset, store=self._store, among=[self.collection])
             return sum(each.points for each in remove_dataset(dataset, store=self._store, among=found))
 
     def rebuild(
@@ -442,7 +435,6 @@ class Index(Searchable):
                 options,
                 store=self._store,
                 settings=self._settings,
-                reporter=Quiet(),
                 stop=StopRequest(),
             )
 
@@ -455,7 +447,7 @@ class Index(Searchable):
         with self._lock:
             name = self.collection
             if self._searched is None:
-                self._searched = Network(self._store.open(name), settings=self._settings, reporter=Quiet())
+                self._searched = Network(self._store.open(name), settings=self._settings)
             return [self._searched]
 
     def _opened(self) -> SharedCollection:
@@ -475,11 +467,10 @@ class Index(Searchable):
                 self._model.wanted,
                 distance=self._distance,
                 settings=self._settings,
-                reporter=Quiet(),
             )
         selector = CollectionSelector(distance=self._distance)
         try:
-            return selector.resolve_one(self._store, settings=self._settings, reporter=Quiet())
+            return selector.resolve_one(self._store, settings=self._settings)
         except CollectionMissingError:
             return None
 

@@ -7,7 +7,6 @@ from itertools import islice
 from threading import Lock
 
 import numpy as np
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import UsageError
 from lookalike_core.images.decoding import MAX_PIXELS, Pixels, decode
 from lookalike_core.models.backbones import RESNET101V2
@@ -122,7 +121,7 @@ class Model:
         with self._loading:
             if self._embedder is None:
                 settings = self.settings
-                model = ready_model(self.wanted, settings=settings, reporter=Quiet())
+                model = ready_model(self.wanted, settings=settings)
                 self._embedder = Embedder.as_set(model.path, settings, expected=model.manifest)
             return self._embedder
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import PictureError
 from lookalike_core.images.scan import Skipped
 from lookalike_core.models.manifest import CollectionManifest
@@ -184,7 +183,7 @@ class Answer(ShownAsPage, Sequence[Hit]):
         from lookalike_search.reports.query import query_page, query_report
 
         report = query_report([self._outcome], self._manifests, self._options)
-        return query_page(report, max_pixels=self._options.max_pixels, reporter=Quiet()).html()
+        return query_page(report, max_pixels=self._options.max_pixels).html()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +284,7 @@ class Evaluation(ShownAsPage):
         from lookalike_search.reports.evaluation import evaluation_page, evaluation_report
 
         report = evaluation_report([self._setting], [self._manifest], k=self._k)
-        return evaluation_page(report, reporter=Quiet()).html()
+        return evaluation_page(report).html()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -327,7 +326,7 @@ class Duplicates(ShownAsPage, Sequence[Group]):
         from lookalike_search.reports.duplicates import duplicates_page, duplicates_report
 
         report = duplicates_report(self.groups, collection=self.collection, above=self.above)
-        return duplicates_page(report, reporter=Quiet()).html()
+        return duplicates_page(report).html()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

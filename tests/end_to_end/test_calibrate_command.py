@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import LookalikeError
 from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.progress import shown_by
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_search.evaluation.calibration_run import calibrate_collection
+from sole_bar import SoleBar
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def test_what_changes_meanwhile_is_not_calibrated(copied: Any) -> None:
     opened = store(copied)
     name, _ = opened.names()
 
-    class Meanwhile(Quiet):
+    class Meanwhile(SoleBar):
         """Gives an image another class while the collection is learned from."""
 
         def advance(self, done: int, *, skipped: int = 0) -> None:
@@ -145,8 +146,8 @@ def test_what_changes_meanwhile_is_not_calibrated(copied: Any) -> None:
                 payload = next(payload for payload in collection.scan() if payload.class_name == "cat")
                 collection.replace_payloads([replace(payload, class_name="dog")])
 
-    with pytest.raises(LookalikeError, match="has changed while it was calibrated"):
-        calibrate_collection(opened, name, reporter=Meanwhile())
+    with pytest.raises(LookalikeError, match="has changed while it was calibrated"), shown_by(Meanwhile()):
+        calibrate_collection(opened, name)
     assert opened.manifest(name).calibration is None
 
 

@@ -34,6 +34,14 @@ def test_importing_imports_nothing_heavy() -> None:
     assert run(loaded) == "[]"
 
 
+def test_the_first_use_imports_what_it_takes_and_no_command_line() -> None:
+    """The facade and all below it, without Typer or Rich."""
+    used = (
+        "import sys, lookalike; lookalike.Index; print([n for n in ('numpy', 'typer') if n in sys.modules])"
+    )
+    assert run(used) == "['numpy']"
+
+
 @pytest.mark.parametrize("name", lookalike.__all__)
 def test_what_is_offered_is_there(name: str) -> None:
     """By name, and in what `dir` lists."""

@@ -18,10 +18,7 @@ DISTANCE_TOLERANCE = 1e-5
 
 @pytest.fixture(scope="module")
 def euclid(
-    index: lookalike.Index,
-    images: Path,
-    tiny_model: lookalike.Model,
-    tmp_path_factory: pytest.TempPathFactory,
+    images: Path, tiny_model: lookalike.Model, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[lookalike.Index]:
     """The same images by their Euclidean distances, in a store of their own."""
     place = tmp_path_factory.mktemp("euclid") / "photos.index"
@@ -44,11 +41,11 @@ def test_an_evaluation_has_figures_with_intervals(index: lookalike.Index) -> Non
 
 
 def test_an_evaluation_of_too_few_says_so(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
-    """Two images without a class."""
+    """One image has a class, and nothing to find."""
     with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
-        index.add(images, labels=dict.fromkeys(point for point in ["cat/1.png"]), max_per_class=1)
+        index.add(images / "cat", labels={"1.png": "cat"})
         with pytest.raises(errors.UsageError, match="too few to evaluate"):
-            index.evaluate(dataset="photos", k=3)
+            index.evaluate()
 
 
 def test_a_calibrated_index_says_how_sure_it_is(

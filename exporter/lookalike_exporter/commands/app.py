@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from lookalike_core.atomic import named_path
-from lookalike_core.cli.console import (
-    StderrReporter,
-    Verbose,
-    command_app,
-    run_command,
-    show,
-    show_json,
-    show_path,
-)
+from lookalike_core.cli.console import Verbose, command_app, run_command, show, show_json, show_path
 from lookalike_core.cli.options import (
     HeadOption,
     JsonOption,
@@ -65,12 +57,12 @@ def run(
 ) -> None:
     """Export one model; nothing is done where it is there already."""
     spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
-    settings, reporter = Settings.from_environment(), StderrReporter()
-    spec = _calibrated(spec, calibrate, settings, reporter)
+    settings = Settings.from_environment()
+    spec = _calibrated(spec, calibrate, settings)
     if output is not None:
-        model = export_to(output, spec, settings=settings, reporter=reporter)
+        model = export_to(output, spec, settings=settings)
     else:
-        model = ready_model(spec, settings=settings, reporter=reporter)
+        model = ready_model(spec, settings=settings)
     if as_json:
         show_json(_record(model))
     else:
@@ -127,14 +119,14 @@ def verify(
         raise UsageError("--backbone or --head says what to verify; give one of them")
     if pictures is not None and precision is Precision.FP32:
         raise UsageError("--pictures are what fp16 and int8 are compared with fp32 on; add --precision")
-    settings, reporter = Settings.from_environment(), StderrReporter()
+    settings = Settings.from_environment()
     if backbone is not None:
         spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
-        model, report = _verified(spec, calibrate, pictures, settings, reporter)
+        model, report = _verified(spec, calibrate, pictures, settings)
     elif layer or pooling or calibrate or weights != "imagenet" or precision is not Precision.FP32:
         raise UsageError("--head says which network it belongs to; leave --weights and the like out")
     else:
-        model, report = _verified_head(head or "", settings, reporter)
+        model, report = _verified_head(head or "", settings)
     if as_json:
         show_json({"schema": 1, "path": str(model.path), **report.to_json()})
     else:
@@ -178,9 +170,9 @@ def fit(
         seed=seed,
         force=force,
     )
-    settings, reporter = Settings.from_environment(), StderrReporter()
-    with store_in_use(store, settings, reporter) as opened:
-        report = fit_head(request, store=opened, settings=settings, reporter=reporter)
+    settings = Settings.from_environment()
+    with store_in_use(store, settings) as opened:
+        report = fit_head(request, store=opened, settings=settings)
     if as_json:
         show_json(_fit_json(report))
     else:
@@ -188,42 +180,34 @@ def fit(
 
 
 def _verified(
-    spec: ModelSpec,
-    calibrate: Path | None,
-    pictures: Path | None,
-    settings: Settings,
-    reporter: StderrReporter,
+    spec: ModelSpec, calibrate: Path | None, pictures: Path | None, settings: Settings
 ) -> "tuple[ModelFile, VerifyReport]":
     from lookalike_exporter.verify import Comparison, verify_model
 
     folder = _folder(pictures, "--pictures")
-    spec = _calibrated(spec, calibrate or pictures, settings, reporter)
-    model = standing_model(spec, settings) or ready_model(spec, settings=settings, reporter=reporter)
+    spec = _calibrated(spec, calibrate or pictures, settings)
+    model = standing_model(spec, settings) or ready_model(spec, settings=settings)
     comparison = None
     if spec.precision is not Precision.FP32:
-        fp32 = ready_model(spec.in_fp32, settings=settings, reporter=reporter)
+        fp32 = ready_model(spec.in_fp32, settings=settings)
         comparison = Comparison(fp32=fp32, pictures=folder)
     return model, verify_model(model, spec, comparison)
 
 
-def _verified_head(
-    name: str, settings: Settings, reporter: StderrReporter
-) -> "tuple[ModelFile, VerifyReport]":
+def _verified_head(name: str, settings: Settings) -> "tuple[ModelFile, VerifyReport]":
     """Beside a base of the model's own precision, whichever the head was fitted with."""
     from lookalike_exporter.heads.head_file import named_head
     from lookalike_exporter.verify import verify_headed_model
 
     head = named_head(name, settings)
     model = model_at_hand(head.identity, settings, precision=head.base.precision, by_card=True)
-    model = model or ready_model(head, settings=settings, reporter=reporter)
+    model = model or ready_model(head, settings=settings)
     spec = replace(ModelSpec.of_collection(head.base), precision=model.manifest.precision)
-    base = ready_model(spec, settings=settings, reporter=reporter)
+    base = ready_model(spec, settings=settings)
     return model, verify_headed_model(model, head, base)
 
 
-def _calibrated(
-    spec: ModelSpec, named: Path | None, settings: Settings, reporter: StderrReporter
-) -> ModelSpec:
+def _calibrated(spec: ModelSpec, named: Path | None, settings: Settings) -> ModelSpec:
     """The spec, with its quantization where it is one of int8."""
     folder = _folder(named, "--calibrate")
     if spec.precision is not Precision.INT8:
@@ -233,7 +217,7 @@ def _calibrated(
             "an int8 model is calibrated on pictures: name a folder of them with --calibrate DIR "
             "(ingest sample DIR draws one)"
         )
-    return calibrated(spec, folder, settings=settings, reporter=reporter)
+    return calibrated(spec, folder, settings=settings)
 
 
 def _folder(named: Path | None, option: str) -> Path | None:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Self
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.images.decoding import Pixels
+from lookalike_core.logs import logger_of
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.embedder import FEW, Embedder
 from lookalike_core.models.manifest import CollectionManifest
@@ -18,6 +18,8 @@ from lookalike_exporter import ready_model
 
 from lookalike_search.asking.estimates import usable_calibration
 
+_logger = logger_of("search")
+
 
 class Network:
     """One side of a search, for any number of threads.
@@ -25,11 +27,10 @@ class Network:
     `load_ms` is what opening and loading took and nobody was told of yet.
     """
 
-    def __init__(self, collection: Collection, *, settings: Settings, reporter: Reporter) -> None:
+    def __init__(self, collection: Collection, *, settings: Settings) -> None:
         self.collection = collection
         self.load_ms = 0.0
         self._settings = settings
-        self._reporter = reporter
         self._embedder: Embedder | None = None
         self._is_for_few = False
         self._loading = Lock()
@@ -38,7 +39,7 @@ class Network:
 
     @classmethod
     @contextmanager
-    def opened(cls, name: str, *, store: Store, settings: Settings, reporter: Reporter) -> Iterator[Self]:
+    def opened(cls, name: str, *, store: Store, settings: Settings) -> Iterator[Self]:
         """Opens the collection; its model is left alone until a picture has to be embedded.
 
         Raises:
@@ -46,7 +47,7 @@ class Network:
         """
         started = time.perf_counter()
         with store.open(name) as collection:
-            network = cls(collection, settings=settings, reporter=reporter)
+            network = cls(collection, settings=settings)
             network.load_ms = milliseconds_since(started)
             yield network
 
@@ -65,7 +66,7 @@ class Network:
         """The collection's, where it has one that is not stale: judged once, for writing drops it."""
         known, usable = self._judged
         if (recorded := self.manifest.calibration) is not known:
-            usable = usable_calibration(self.collection, self._reporter.say)
+            usable = usable_calibration(self.collection)
             self._judged = recorded, usable
         return usable
 
@@ -100,11 +101,11 @@ class Network:
 
     def _loaded(self, pictures: int) -> Embedder:
         started = time.perf_counter()
-        model = ready_model(self.manifest, settings=self._settings, reporter=self._reporter)
+        model = ready_model(self.manifest, settings=self._settings)
         embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest, pictures=pictures)
         if embedder.notice:
-            self._reporter.say(embedder.notice)
-        self._reporter.say(f"{self.manifest.identity.backbone} runs on {embedder.provider}")
+            _logger.warning("%s", embedder.notice)
+        _logger.info("%s runs on %s", self.manifest.identity.backbone, embedder.provider)
         self.load_ms += milliseconds_since(started)
         return embedder
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
-from lookalike_core.cli.console import StderrReporter, Verbose, show, show_json
+from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import (
     HtmlOption,
     JsonOption,
@@ -52,12 +52,11 @@ def explain(
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     require_one_stdin([query, neighbour], "name a file for one of the pictures")
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
-    reporter = StderrReporter()
     selector = CollectionSelector(
         names=[collection] if collection is not None else (), backbone=backbone, distance=distance
     )
-    with store_in_use(store, settings, reporter) as source:
-        names = selector.resolve(source, settings=settings, reporter=reporter)
+    with store_in_use(store, settings) as source:
+        names = selector.resolve(source, settings=settings)
         manifests = {name: source.manifest(name) for name in names}
         for name, manifest in manifests.items():
             require_average(name, manifest)
@@ -68,8 +67,8 @@ def explain(
         label = source.label
     explained = []
     for name, manifest in manifests.items():
-        found = explanation_by(manifest, name, one, other, settings=settings, reporter=reporter)
-        reporter.say(f"{name}: its network runs on {found.provider}")
+        found = explanation_by(manifest, name, one, other, settings=settings)
+        say(f"{name}: its network runs on {found.provider}")
         explained.append(found)
         if as_json:
             show_json(_json(found, one, other, label))
@@ -79,7 +78,7 @@ def explain(
         from lookalike_search.reports.explanation import write_explanations
 
         write_explanations(page, (one, other), explained)
-        reporter.say(f"wrote {page}")
+        say(f"wrote {page}")
 
 
 def _lines(explained: Explained, query: SeenPicture, neighbour: SeenPicture) -> Iterator[str]:

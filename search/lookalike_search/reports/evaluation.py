@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from lookalike_core.cli.console import Reporter
 from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.stores.points import Payload
@@ -178,14 +177,14 @@ def _score_name(evaluation: Evaluation, manifest: CollectionManifest) -> str:
     return "similarity" if manifest.distance.higher_is_nearer else "distance"
 
 
-def write_evaluation_page(path: Path, report: EvaluationReport, *, reporter: Reporter) -> None:
+def write_evaluation_page(path: Path, report: EvaluationReport) -> None:
     """Writes the page, whole or not at all; pictures that are gone are said to be."""
-    evaluation_page(report, reporter=reporter).write(path)
+    evaluation_page(report).write(path)
 
 
-def evaluation_page(report: EvaluationReport, *, reporter: Reporter) -> Page:
+def evaluation_page(report: EvaluationReport) -> Page:
     """Returns the page, with thumbnails of the files that are there."""
-    gallery = Gallery.of((file for section in report.sections for file in section.files()), reporter)
+    gallery = Gallery.of(file for section in report.sections for file in section.files())
     return Page("evaluation.html", report=report, gallery=gallery)
 
 
