@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from lookalike_core import __version__
 
 if TYPE_CHECKING:
-    from lookalike import errors
+    from lookalike import errors, progress
     from lookalike.fused_index import FusedIndex, fuse
     from lookalike.index import Index
     from lookalike.index import open_index as open  # noqa: A004 - `lookalike.open`, as `gzip.open`
@@ -54,6 +54,7 @@ __all__ = [
     "errors",
     "fuse",
     "open",
+    "progress",
 ]
 
 _HOMES = {
@@ -74,8 +75,8 @@ def __getattr__(name: str) -> object:
     """Imports what is in `__all__` when it is asked for."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "errors":
-        return import_module("lookalike.errors")
+    if name in ("errors", "progress"):
+        return import_module(f"lookalike.{name}")
     value = getattr(import_module(f"lookalike.{_HOMES.get(name, 'records')}"), _NAMES.get(name, name))
     globals()[name] = value
     return value

@@ -12,6 +12,7 @@ import numpy as np
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import scan
+from lookalike_core.logs import logger_of
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs
 from lookalike_core.settings import Settings
@@ -40,6 +41,7 @@ from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
 from numpy.typing import NDArray
 
 from lookalike.model import Model, settings_for
+from lookalike.notebook import shows_progress
 from lookalike.records import (
     AddReport,
     Duplicates,
@@ -51,6 +53,8 @@ from lookalike.records import (
     Where,
 )
 from lookalike.searching import ImageInput, Searchable, chosen, plain_query, points_where
+
+_logger = logger_of("index")
 
 DEFAULT_BACKBONE = "resnet101v2"
 
@@ -91,6 +95,8 @@ def open_index(
     settings = model.settings if model else settings_for(provider, threads)
     metric = chosen(Distance, distance, "distance") if distance is not None else None
     store = SharedStore(open_store(_named_store(place), settings))
+    for notice in store.notices:
+        _logger.warning("%s", notice)
     if collection is not None and collection not in store:
         there = ", ".join(store.names()) or "none"
         store.close()
@@ -194,6 +200,7 @@ class Index(Searchable):
         """How many images each dataset has, counted exactly."""
         return self._opened().tally("dataset")
 
+    @shows_progress
     def add(
         self,
         folder: str | os.PathLike[str],
@@ -286,6 +293,7 @@ class Index(Searchable):
         payloads, matrix = stored_vectors(opened, sorted(opened.scan(points_where(where)), key=_place))
         return [payload.id for payload in payloads], matrix
 
+    @shows_progress
     def evaluate(
         self,
         *,
@@ -321,6 +329,7 @@ class Index(Searchable):
         [setting] = evaluated(self._store, plan, options, settings=self._settings)
         return Evaluation.of(setting, manifest, k=k)
 
+    @shows_progress
     def calibrate(self, *, seed: int = 0) -> Calibration:
         """Learns how often neighbours of a score are right, which is recorded, and which answers then say.
 
@@ -332,6 +341,7 @@ class Index(Searchable):
         with self._writing:
             return calibrate_collection(self._store, self.collection, seed=seed).calibration
 
+    @shows_progress
     def neighbours(
         self,
         k: int = 10,
@@ -351,6 +361,7 @@ class Index(Searchable):
         found = every_neighbours(opened, limit=k, where=meant, include_copies=include_self, exact=in_numpy)
         return Neighbours.of(list(found), opened.manifest, k=k)
 
+    @shows_progress
     def duplicates(
         self,
         *,
@@ -380,6 +391,7 @@ class Index(Searchable):
         )
         return Duplicates(collection=opened.name, groups=groups, above=ABOVE if above is None else above)
 
+    @shows_progress
     def explain(
         self, query: ImageInput, neighbour: ImageInput, *, max_pixels: int = MAX_PIXELS
     ) -> Explanation:
@@ -396,6 +408,7 @@ class Index(Searchable):
         found = explanation_by(opened.manifest, opened.name, one, other, settings=self._settings)
         return Explanation.of(found, (one, other))
 
+    @shows_progress
     def map(self, *, limit: int = 2_000, dataset: str | None = None, seed: int = 0) -> Map:
         """Returns the images in two dimensions, near ones near; of all classes alike at most `limit` of them.
 
@@ -415,6 +428,7 @@ class Index(Searchable):
             found = holdings(dataset, store=self._store, among=[self.collection])
             return sum(each.points for each in remove_dataset(dataset, store=self._store, among=found))
 
+    @shows_progress
     def rebuild(
         self, *, quantize: str | None = None, force: bool = False, batch_size: int | None = None
     ) -> RebuildReport:

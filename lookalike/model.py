@@ -1,12 +1,14 @@
 """A model: images in, feature vectors out; no index is needed for that."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from threading import Lock
 
 import numpy as np
+from lookalike_core import progress
 from lookalike_core.errors import UsageError
 from lookalike_core.images.decoding import MAX_PIXELS, Pixels, decode
 from lookalike_core.models.backbones import RESNET101V2
@@ -19,6 +21,8 @@ from lookalike_exporter import Head, ModelSpec, named_head, ready_model
 from lookalike_search.asking.examples import source_stream
 from lookalike_search.asking.query_sources import QueryInput, find_sources
 from numpy.typing import NDArray
+
+from lookalike.notebook import shows_progress
 
 
 class Model:
@@ -96,6 +100,7 @@ class Model:
         """The execution provider that it runs on; None until it is loaded."""
         return self._embedder.provider if self._embedder else None
 
+    @shows_progress
     def embed(
         self, images: Iterable[QueryInput], *, batch_size: int = BATCH_SIZE, max_pixels: int = MAX_PIXELS
     ) -> NDArray[np.float32]:
@@ -113,8 +118,11 @@ class Model:
         embedder = self._loaded()
         parts = [np.empty((0, self.dimension), dtype=np.float32)]
         pixels = map_ahead(partial(_pixels, max_pixels=max_pixels), iter(images), ahead=2 * batch_size)
-        while batch := list(islice(pixels, batch_size)):
-            parts.append(embedder.embed(np.stack(batch)))
+        total = len(images) if isinstance(images, Sized) else None
+        with closing(pixels), progress.bar("images", unit="images", total=total) as bar:
+            while batch := list(islice(pixels, batch_size)):
+                parts.append(embedder.embed(np.stack(batch)))
+                bar.advance(len(batch))
         return np.concatenate(parts)
 
     def _loaded(self) -> Embedder:

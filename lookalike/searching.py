@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
+from lookalike_core import progress
 from lookalike_core.errors import UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.neighbours.rank_fusion import FusionRule
@@ -18,6 +19,7 @@ from lookalike_search.asking.query_sources import QueryInput
 from lookalike_search.asking.searched_collection import Network
 from lookalike_search.collection_choice import require_dataset
 
+from lookalike.notebook import shows_progress
 from lookalike.records import Answer, Hit, Point, Where
 
 ImageInput: TypeAlias = "QueryInput | Hit | Point"
@@ -73,8 +75,8 @@ class Searchable(ABC):
             CollectionMissingError: nothing was added yet.
             UsageError: the image is nothing of the above or a folder, or an argument is out of its range.
         """
-        if isinstance(image, str | os.PathLike) and os.path.isdir(os.path.expanduser(image)):  # noqa: PTH111, PTH112
-            raise UsageError(f"{os.fspath(image)} is a folder; name one image, or use search_many")
+        if _is_folder(image):
+            raise UsageError(f"{image!s} is a folder; name one image, or use search_many")
         [answer] = self.search_many(
             [image],
             limit=limit,
@@ -90,6 +92,7 @@ class Searchable(ABC):
         )
         return answer
 
+    @shows_progress
     def search_many(
         self,
         images: Iterable[ImageInput] | str | os.PathLike[str],
@@ -144,7 +147,7 @@ class Searchable(ABC):
         )
         listed = [images] if isinstance(images, str | os.PathLike) else list(images)
         answers = []
-        for answer in _answers(networks, listed, options, positives, negatives):
+        for answer in _counted(_answers(networks, listed, options, positives, negatives), listed):
             if answer.error is not None and raise_errors:
                 raise answer.error
             answers.append(answer)
@@ -184,6 +187,22 @@ def _in_range(value: int, name: str, most: int) -> int:
     if not 1 <= value <= most:
         raise UsageError(f"{name} is {value}; it must be from 1 to {most:,}")
     return value
+
+
+def _counted(answers: Iterator[Answer], images: Sequence[ImageInput]) -> Iterator[Answer]:
+    """The same, with a progress bar where there are several; how many a folder holds is not known before."""
+    if len(images) == 1 and not _is_folder(images[0]):
+        yield from answers
+        return
+    total = None if any(map(_is_folder, images)) else len(images)
+    with progress.bar("images", unit="images", total=total) as bar:
+        for answer in answers:
+            yield answer
+            bar.advance(1)
+
+
+def _is_folder(image: ImageInput) -> bool:
+    return isinstance(image, str | os.PathLike) and os.path.isdir(os.path.expanduser(image))  # noqa: PTH111, PTH112
 
 
 def _answers(
