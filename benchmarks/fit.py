@@ -21,7 +21,6 @@ from pathlib import Path
 from unittest import mock
 
 from evaluate import fill
-from lookalike_core.cli.console import Quiet
 from lookalike_core.models.manifest import CollectionManifest, ModelManifest
 from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedStore
@@ -68,7 +67,7 @@ def fitted(folder: Path) -> dict[str, object]:
     request = FitRequest(collections=store.names(), name="measured", force=True)
     with mock.patch("lookalike_exporter.heads.fit.ready_model", no_model):
         started = time.perf_counter()
-        head = fit_head(request, store=store, settings=settings, reporter=Quiet()).head
+        head = fit_head(request, store=store, settings=settings).head
         seconds = time.perf_counter() - started
     method = head.record["method"]
     return {

@@ -35,7 +35,6 @@ from unittest import mock
 import numpy as np
 from commands import draw
 from embed import bare
-from lookalike_core.cli.console import Quiet
 from lookalike_core.cpu_count import cores
 from lookalike_core.images.decoding import Picture
 from lookalike_core.images.scan import FoundFile, scan
@@ -115,8 +114,8 @@ def measure_real(home: Path, arguments: argparse.Namespace, stack: ExitStack) ->
         weights=str(arguments.weights),
         precision=arguments.precision,
     )
-    spec = calibrated(spec, home / "pictures", settings=settings, reporter=Quiet())
-    model = ready_model(spec, settings=settings, reporter=Quiet()).path
+    spec = calibrated(spec, home / "pictures", settings=settings)
+    model = ready_model(spec, settings=settings).path
     session = Embedder.load(model, provider=arguments.provider)
     print(f"{session.provider}, {arguments.precision}", flush=True)
     pixels = np.stack([picture.pixels for picture in decode_all(home / "pictures")])
@@ -209,7 +208,7 @@ def ingest_with(
         mock.patch.object(Embedder, "load", return_value=session),
     ):
         store = EmbeddedStore(Path(folder))
-        report = run_ingest(request, store=store, settings=settings, reporter=Quiet(), stop=StopRequest())
+        report = run_ingest(request, store=store, settings=settings, stop=StopRequest())
     if report.embedded != images:
         raise RuntimeError(f"{report.embedded} pictures were embedded: {report.skipped}")
     return report

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 from embed import bare
-from lookalike_core.cli.console import Quiet
 from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.manifest import Precision
@@ -61,8 +60,8 @@ def prepare(spec: ModelSpec, photos: Path, home: Path) -> dict[Precision, Embedd
     for precision in Precision:
         started = time.perf_counter()
         wanted = replace(spec, precision=precision)
-        wanted = calibrated(wanted, photos, settings=settings, reporter=Quiet())
-        path = ready_model(wanted, settings=settings, reporter=Quiet()).path
+        wanted = calibrated(wanted, photos, settings=settings)
+        path = ready_model(wanted, settings=settings).path
         took_s = time.perf_counter() - started
         models[precision] = Embedder.load(path, provider="cpu")
         print(f"{precision}: {path.stat().st_size / 1e6:.0f} MB, made in {took_s:.1f} s")

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -97,6 +98,30 @@ class Shell:
     def ingest(self, *words: str | Path) -> Done:
         """`ingest run` with the small model."""
         return self("ingest", "run", *words, *self.model)
+
+
+class Lines(logging.Handler):
+    """Keeps the messages that are logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps one."""
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """What the library logs from INFO on, message by message, as the test goes on."""
+    logger, handler = logging.getLogger("lookalike"), Lines()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler.lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 def pytest_configure() -> None:

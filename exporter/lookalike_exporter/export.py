@@ -13,10 +13,10 @@ from pathlib import Path
 
 from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, named_path, parse_json, sweep_partials, write_json
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError, ModelError, UsageError, WeightsError
 from lookalike_core.images.decoding import preprocessing_id
 from lookalike_core.images.sampling import sample_of
+from lookalike_core.logs import logger_of
 from lookalike_core.models.backbones import (
     RESNET101V2,
     VGG16,
@@ -59,6 +59,8 @@ from lookalike_exporter.resnet101v2 import resnet101v2
 from lookalike_exporter.vgg16 import vgg16
 from lookalike_exporter.weights import LayerArrays, fingerprint, read_arrays
 from lookalike_exporter.weights_sources import WeightsFile, locate_weights, weights_kind, weights_path
+
+_logger = logger_of("exporter")
 
 CALIBRATED_ON = 64
 """Pictures of the folder, where it has so many; figures for so many are in benchmarks/README.md."""
@@ -197,9 +199,7 @@ class FeatureModel:
     shape: tuple[int, int, int]
 
 
-def made_model(
-    wanted: "ModelSpec | Head | CollectionManifest", *, settings: Settings, reporter: Reporter
-) -> ModelFile:
+def made_model(wanted: "ModelSpec | Head | CollectionManifest", *, settings: Settings) -> ModelFile:
     """The model of `ready_model`, which has not found it for a collection.
 
     Raises:
@@ -208,17 +208,17 @@ def made_model(
     if isinstance(wanted, Head):
         from lookalike_exporter.heads.head_graph import ready_headed_model
 
-        return ready_headed_model(wanted, settings=settings, reporter=reporter)
+        return ready_headed_model(wanted, settings=settings)
     if isinstance(wanted, CollectionManifest):
         if wanted.identity.head is not None:
             from lookalike_exporter.heads.head_graph import model_of_headed_collection
 
-            return model_of_headed_collection(wanted, settings=settings, reporter=reporter)
-        return _model_of_collection(wanted, _to_search_with(wanted), wanted.identity, settings, reporter)
-    return _model_of_spec(wanted, settings, reporter)
+            return model_of_headed_collection(wanted, settings=settings)
+        return _model_of_collection(wanted, _to_search_with(wanted), wanted.identity, settings)
+    return _model_of_spec(wanted, settings)
 
 
-def unpooled_model(wanted: CollectionManifest, *, settings: Settings, reporter: Reporter) -> FeatureModel:
+def unpooled_model(wanted: CollectionManifest, *, settings: Settings) -> FeatureModel:
     """The model that a collection was made with, less its pooling; exported where it is not here.
 
     Raises:
@@ -231,7 +231,7 @@ def unpooled_model(wanted: CollectionManifest, *, settings: Settings, reporter: 
         raise UsageError(f"{spec.backbone.title}'s {spec.layer} gives vectors; it has no pooling to undo")
     spec = spec.unpooled
     identity = replace(wanted.identity, pooling=spec.pooling, dimension=spec.dimension)
-    model = _model_of_collection(wanted, spec, identity, settings, reporter)
+    model = _model_of_collection(wanted, spec, identity, settings)
     height, width, channels = spec.network.shape
     return FeatureModel(path=model.path, manifest=model.manifest, shape=(height, width, channels))
 
@@ -242,7 +242,6 @@ def calibrated(
     *,
     recorded: Callable[[], Iterable[CollectionManifest]] = tuple,
     settings: Settings,
-    reporter: Reporter,
 ) -> ModelSpec:
     """The spec with its quantization, where it is one of int8 that lacks it.
 
@@ -267,15 +266,17 @@ def calibrated(
         if model is not None and model.manifest.identity == manifest.identity:
             return candidate
     own_file = weights_kind(spec.weights) is WeightsKind.FILE
-    with nullcontext() if own_file else _alone(settings, reporter):
-        weights = _locate(spec, settings, reporter)
+    with nullcontext() if own_file else _alone(settings):
+        weights = _locate(spec, settings)
     network = spec.network
     arrays = read_arrays(weights.path, weights.source.kind, network)
     for manifest in known:
         candidate = replace(spec, quantization=manifest.quantization)
         if _manifest(candidate, weights.source, fingerprint(network, arrays)).identity == manifest.identity:
             return candidate
-    reporter.say(f"calibrating {spec.backbone.name} for int8 on up to {CALIBRATED_ON} pictures of {folder}")
+    _logger.info(
+        "calibrating %s for int8 on up to %s pictures of %s", spec.backbone.name, CALIBRATED_ON, folder
+    )
     with tempfile.TemporaryDirectory(prefix="lookalike-") as temporary:
         path = Path(temporary) / "fp32.onnx"
         write_onnx(path, _graph(spec, network, arrays))
@@ -285,7 +286,7 @@ def calibrated(
     return replace(spec, quantization=quantization)
 
 
-def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Reporter) -> ModelFile:
+def export_to(path: Path, spec: ModelSpec, *, settings: Settings) -> ModelFile:
     """Exports to a path of the user's choice, which ends in `.onnx`.
 
     Raises:
@@ -296,8 +297,8 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Repo
     _check_writable(path)
     path = output_path(path, "--output", MODEL_SUFFIXES)
     own_file = weights_kind(spec.weights) is WeightsKind.FILE
-    with nullcontext() if own_file else _alone(settings, reporter):
-        return _export(spec, _locate(spec, settings, reporter), lambda _: path, reporter)
+    with nullcontext() if own_file else _alone(settings):
+        return _export(spec, _locate(spec, settings), lambda _: path)
 
 
 def _check_writable(path: Path) -> None:
@@ -309,28 +310,28 @@ def _check_writable(path: Path) -> None:
         raise UsageError(f"{path} cannot be written: you may not write to {folder}")
 
 
-def _model_of_spec(spec: ModelSpec, settings: Settings, reporter: Reporter) -> ModelFile:
+def _model_of_spec(spec: ModelSpec, settings: Settings) -> ModelFile:
     """Found, or made; whoever waited for another process finds what that one made."""
     if (model := _known_model(spec, settings)) is not None:
         return model
     if weights_kind(spec.weights) is WeightsKind.FILE:
         weights_path(spec.weights)  # what cannot be need not wait, and leaves no folder behind
-    with _alone(settings, reporter):
+    with _alone(settings):
         if (model := _known_model(spec, settings)) is not None:
             return model
-        weights = _locate(spec, settings, reporter)
-        model = _export(spec, weights, lambda manifest: place_for(manifest, settings, reporter), reporter)
+        weights = _locate(spec, settings)
+        model = _export(spec, weights, lambda manifest: place_for(manifest, settings))
         card = {"manifest": model.manifest.to_json(), "weights_stat": _stat(weights.path)}
         write_json(model.path.with_suffix(".json"), card)
     return model
 
 
 @contextmanager
-def _alone(settings: Settings, reporter: Reporter) -> Iterator[None]:
+def _alone(settings: Settings) -> Iterator[None]:
     """One process at a time fetches weights and writes models; it clears what killed ones left."""
 
     def say_wait(holder: str) -> None:
-        reporter.say(f"waiting up to {EXPORT_TIMEOUT_S:g} s for {holder}, which makes a model")
+        _logger.info("waiting up to %g s for %s, which makes a model", EXPORT_TIMEOUT_S, holder)
 
     folder = settings.models_dir
     with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S, on_wait=say_wait):
@@ -350,11 +351,7 @@ def _known_model(spec: ModelSpec, settings: Settings, *, by_card: bool = False) 
 
 
 def _model_of_collection(
-    wanted: CollectionManifest,
-    spec: ModelSpec,
-    identity: ModelIdentity,
-    settings: Settings,
-    reporter: Reporter,
+    wanted: CollectionManifest, spec: ModelSpec, identity: ModelIdentity, settings: Settings
 ) -> ModelFile:
     """The model with this identity, by the weights of a collection."""
     if (model := model_at_hand(identity, settings, precision=spec.precision)) is not None:
@@ -365,8 +362,8 @@ def _model_of_collection(
             f"neither are its weights {spec.weights}; put that file back, or ingest anew"
         )
     again = "again from" if identity == wanted.identity else "without its pooling from"
-    reporter.say(f"exporting the model of {wanted.collection} {again} {spec.weights}")
-    model = _model_of_spec(spec, settings, reporter)
+    _logger.info("exporting the model of %s %s %s", wanted.collection, again, spec.weights)
+    model = _model_of_spec(spec, settings)
     if model.manifest.identity != identity:
         raise ManifestError(
             f"{spec.weights} gives another space than {wanted.collection} was made with: "
@@ -418,14 +415,12 @@ def _same_source(model: ModelFile, weights: str) -> bool:
     return source.path == str(path) and path.is_file() and card.get("weights_stat") == _stat(path)
 
 
-def _locate(spec: ModelSpec, settings: Settings, reporter: Reporter) -> WeightsFile:
+def _locate(spec: ModelSpec, settings: Settings) -> WeightsFile:
     with_top = spec.layer in spec.backbone.top_layers
-    return locate_weights(
-        spec.backbone, spec.weights, with_top=with_top, settings=settings, reporter=reporter
-    )
+    return locate_weights(spec.backbone, spec.weights, with_top=with_top, settings=settings)
 
 
-def _export(spec: ModelSpec, weights: WeightsFile, path_for: PathFor, reporter: Reporter) -> ModelFile:
+def _export(spec: ModelSpec, weights: WeightsFile, path_for: PathFor) -> ModelFile:
     network = spec.network
     arrays = read_arrays(weights.path, weights.source.kind, network)
     manifest = _manifest(spec, weights.source, fingerprint(network, arrays))
@@ -433,9 +428,9 @@ def _export(spec: ModelSpec, weights: WeightsFile, path_for: PathFor, reporter: 
     with atomic_path(path) as temporary:
         write_onnx(temporary, _model(spec, network, arrays, manifest))
         del arrays  # what follows loads the file, and both at once are not needed
-        _lower(temporary, spec, reporter)
+        _lower(temporary, spec)
         _check(temporary, path)
-    reporter.say(f"exported {path}")
+    _logger.info("exported %s", path)
     return ModelFile(path=path, manifest=manifest)
 
 
@@ -460,11 +455,11 @@ def _graph(spec: ModelSpec, network: SubNetwork, arrays: Mapping[str, LayerArray
     )
 
 
-def _lower(written: Path, spec: ModelSpec, reporter: Reporter) -> None:
+def _lower(written: Path, spec: ModelSpec) -> None:
     """Makes the fp32 model in a file what the spec asks for."""
     if spec.precision is Precision.FP16:
         kept = write_fp16(written)
-        reporter.say(f"fp16, but for {len(kept)} nodes in fp32: {', '.join(kept)}")
+        _logger.info("fp16, but for %s nodes in fp32: %s", len(kept), ", ".join(kept))
     elif spec.quantization is not None:
         write_int8(written, spec.quantization, kept=kept_in_fp32(spec.network))
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lookalike_core.atomic import parse_json
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError
 from lookalike_core.images.decoding import preprocessing_id
+from lookalike_core.logs import logger_of
 from lookalike_core.memory import comes_of_memory
 from lookalike_core.models.backbones import backbone_named
 from lookalike_core.models.external_data import read_metadata
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from lookalike_exporter.export import ModelSpec
     from lookalike_exporter.heads.head_file import Head
 
+_logger = logger_of("exporter")
+
 GRAPH_REVISION = 1
 """Raised whenever the same identity is built into another graph, so that models are exported anew."""
 
@@ -43,9 +45,7 @@ class ModelFile:
     manifest: ModelManifest
 
 
-def ready_model(
-    wanted: "ModelSpec | Head | CollectionManifest", *, settings: Settings, reporter: Reporter
-) -> ModelFile:
+def ready_model(wanted: "ModelSpec | Head | CollectionManifest", *, settings: Settings) -> ModelFile:
     """The model for a spec or a head, or of a collection; exported where it is not here.
 
     Raises:
@@ -59,7 +59,7 @@ def ready_model(
             return model
     from lookalike_exporter.export import made_model
 
-    return made_model(wanted, settings=settings, reporter=reporter)
+    return made_model(wanted, settings=settings)
 
 
 def model_at_hand(
@@ -108,11 +108,11 @@ def other_in(path: Path, manifest: ModelManifest) -> str:
         return f"no whole model of ours, {error}"
 
 
-def place_for(manifest: ModelManifest, settings: Settings, reporter: Reporter) -> Path:
+def place_for(manifest: ModelManifest, settings: Settings) -> Path:
     """Where a new model goes, which says so where something else lies there."""
     path = model_path(manifest, settings)
     if path.exists() and (other := other_in(path, manifest)):
-        reporter.say(f"{path} is another model: {other}; it is made again")
+        _logger.warning("%s is another model: %s; it is made again", path, other)
     return path
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import UsageError
 from lookalike_core.models.manifest import Precision
 from lookalike_core.settings import Settings
@@ -28,7 +27,6 @@ def verify_spec(
     calibrated_on: Path | None = None,
     pictures: Path | None = None,
     settings: Settings,
-    reporter: Reporter,
 ) -> Verification:
     """Verifies the model of a spec; one of 16 or 8 bits beside that of 32, on a folder of `pictures`.
 
@@ -40,16 +38,16 @@ def verify_spec(
     """
     if pictures is not None and spec.precision is Precision.FP32:
         raise UsageError("--pictures are what fp16 and int8 are compared with fp32 on; add --precision")
-    spec = calibrated(spec, calibrated_on or pictures, settings=settings, reporter=reporter)
-    model = standing_model(spec, settings) or ready_model(spec, settings=settings, reporter=reporter)
+    spec = calibrated(spec, calibrated_on or pictures, settings=settings)
+    model = standing_model(spec, settings) or ready_model(spec, settings=settings)
     comparison = None
     if spec.precision is not Precision.FP32:
-        fp32 = ready_model(spec.in_fp32, settings=settings, reporter=reporter)
+        fp32 = ready_model(spec.in_fp32, settings=settings)
         comparison = Comparison(fp32=fp32, pictures=pictures)
     return Verification(model=model, report=verify_model(model, spec, comparison))
 
 
-def verify_head(name: str, *, settings: Settings, reporter: Reporter) -> Verification:
+def verify_head(name: str, *, settings: Settings) -> Verification:
     """Verifies a head's model beside a base of its own precision, whichever the head was fitted with.
 
     Raises:
@@ -57,7 +55,7 @@ def verify_head(name: str, *, settings: Settings, reporter: Reporter) -> Verific
     """
     head = named_head(name, settings)
     model = model_at_hand(head.identity, settings, precision=head.base.precision, by_card=True)
-    model = model or ready_model(head, settings=settings, reporter=reporter)
+    model = model or ready_model(head, settings=settings)
     spec = replace(ModelSpec.of_collection(head.base), precision=model.manifest.precision)
-    base = ready_model(spec, settings=settings, reporter=reporter)
+    base = ready_model(spec, settings=settings)
     return Verification(model=model, report=verify_headed_model(model, head, base))

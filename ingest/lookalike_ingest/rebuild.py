@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lookalike_core.cli.console import Reporter
+from lookalike_core import progress
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import Skipped
@@ -99,13 +99,7 @@ class RebuildReport:
 
 
 def rebuild(
-    name: str,
-    options: RebuildOptions,
-    *,
-    store: Store,
-    settings: Settings,
-    reporter: Reporter,
-    stop: StopRequest,
+    name: str, options: RebuildOptions, *, store: Store, settings: Settings, stop: StopRequest
 ) -> RebuildReport:
     """Makes a collection of the same pictures; each keeps the class that it has.
 
@@ -125,7 +119,7 @@ def rebuild(
     started = time.monotonic()
     report = RebuildReport(name=name, store=store.label)
     with store.rebuilding(name):
-        _Rebuild(name, options, store, settings, reporter, stop, report).run()
+        _Rebuild(name, options, store, settings, stop, report).run()
     report.took_s = time.monotonic() - started
     return report
 
@@ -154,19 +148,18 @@ class _Rebuild:
         options: RebuildOptions,
         store: Store,
         settings: Settings,
-        reporter: Reporter,
         stop: StopRequest,
         report: RebuildReport,
     ) -> None:
         self._name, self._options, self._store = name, options, store
-        self._settings, self._reporter, self._stop, self._report = settings, reporter, stop, report
+        self._settings, self._stop, self._report = settings, stop, report
 
     def run(self) -> None:
         """Stages all of it, and only then replaces the old collection."""
         old = self._old()
         _require_folders(self._name, old.datasets)
         spec = self._spec(old)
-        self._stage(old, ready_model(spec, settings=self._settings, reporter=self._reporter))
+        self._stage(old, ready_model(spec, settings=self._settings))
         for _ in range(_ROUNDS):
             self._report.skipped, self._report.needed = [], Counter()
             datasets = self._old().datasets
@@ -264,9 +257,7 @@ class _Rebuild:
             prune=True,
             into=staged_name(self._name),
         )
-        made = run_ingest(
-            request, store=self._store, settings=self._settings, reporter=self._reporter, stop=self._stop
-        )
+        made = run_ingest(request, store=self._store, settings=self._settings, stop=self._stop)
         self._report.embedded += made.embedded
         self._report.skipped += made.skipped
         self._report.needed += made.needed
@@ -278,7 +269,7 @@ class _Rebuild:
         staged = staged_name(self._name)
         if not is_former(self._store.manifest(self._name), self._store.manifest(staged)):
             return
-        with ExitStack() as stack, self._reporter.bar(dataset, unit="images", total=None) as bar:
+        with ExitStack() as stack, progress.bar(dataset, unit="images", total=None) as bar:
             one, other = opened_together(
                 (self._name, staged), lambda name: stack.enter_context(self._store.open(name))
             )

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.models.backbones import BACKBONES, VGG16, Pooling, backbone_named
 from lookalike_core.models.manifest import CollectionManifest, Distance, Precision, WeightsKind
@@ -39,7 +38,7 @@ class CollectionSelector:
         """Whether a collection of each network is meant."""
         return self.backbone is not None and self.backbone.lower() == BOTH
 
-    def resolve(self, store: Store, *, settings: Settings, reporter: Reporter) -> list[str]:
+    def resolve(self, store: Store, *, settings: Settings) -> list[str]:
         """Returns the names of the collections: at least one, and several where they are to be fused.
 
         Those named come in their order, each once. Of several that fit, those without a head go first, then
@@ -60,12 +59,12 @@ class CollectionSelector:
         if names:
             return names
         if self.is_both and not self.all:
-            return _of_each_backbone(store, settings, reporter, self.distance)
+            return _of_each_backbone(store, settings, self.distance)
         backbone = None if self.is_both else self.backbone
-        fitting = _fitting(store, settings, reporter, backbone, self.distance, self.head)
+        fitting = _fitting(store, settings, backbone, self.distance, self.head)
         return sorted(fitting) if self.all else [_preferred(fitting)]
 
-    def resolve_one(self, store: Store, *, settings: Settings, reporter: Reporter) -> str:
+    def resolve_one(self, store: Store, *, settings: Settings) -> str:
         """Returns the name of the one collection, for what cannot be done with several.
 
         Raises:
@@ -73,7 +72,7 @@ class CollectionSelector:
         """
         if self.is_both or self.all or len(self.names) > 1:
             raise UsageError("this takes one collection; choose it with --collection")
-        [name] = self.resolve(store, settings=settings, reporter=reporter)
+        [name] = self.resolve(store, settings=settings)
         return name
 
     def check(self) -> None:
@@ -90,11 +89,9 @@ class CollectionSelector:
             raise UsageError("--collection names one collection; leave --backbone, --distance and --head out")
 
 
-def _of_each_backbone(
-    store: Store, settings: Settings, reporter: Reporter, distance: Distance | None
-) -> list[str]:
+def _of_each_backbone(store: Store, settings: Settings, distance: Distance | None) -> list[str]:
     """The preferred collection of each backbone, of one distance: cosine where all have it, unless told."""
-    manifests = dict(readable_manifests(store, reporter.say))
+    manifests = dict(readable_manifests(store))
     found = {
         metric: {record.name: _of(manifests, record.name, metric) for record in BACKBONES}
         for metric in ([distance] if distance else Distance)
@@ -119,19 +116,14 @@ def _of(
 
 
 def _fitting(
-    store: Store,
-    settings: Settings,
-    reporter: Reporter,
-    backbone: str | None,
-    distance: Distance | None,
-    head: str | None = None,
+    store: Store, settings: Settings, backbone: str | None, distance: Distance | None, head: str | None = None
 ) -> dict[str, CollectionManifest]:
     if head is not None:
-        return _with_head(store, settings, reporter, backbone, distance, head)
+        return _with_head(store, settings, backbone, distance, head)
     wanted = backbone_named(backbone).name if backbone else None
     fitting = {
         found: manifest
-        for found, manifest in readable_manifests(store, reporter.say)
+        for found, manifest in readable_manifests(store)
         if wanted in (None, manifest.identity.backbone) and distance in (None, manifest.distance)
     }
     if not fitting:
@@ -142,17 +134,12 @@ def _fitting(
 
 
 def _with_head(
-    store: Store,
-    settings: Settings,
-    reporter: Reporter,
-    backbone: str | None,
-    distance: Distance | None,
-    head: str,
+    store: Store, settings: Settings, backbone: str | None, distance: Distance | None, head: str
 ) -> dict[str, CollectionManifest]:
     """Those with a head of this name."""
     fitting = {
         found: manifest
-        for found, manifest in _fitting(store, settings, reporter, backbone, distance).items()
+        for found, manifest in _fitting(store, settings, backbone, distance).items()
         if manifest.identity.head is not None and head_name(manifest.identity) == head
     }
     if not fitting:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.manifest import CollectionManifest, Distance
@@ -66,7 +65,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def model(tiny_spec: ModelSpec, home: Settings) -> ModelFile:
     """The model that this version makes."""
-    return ready_model(tiny_spec, settings=home, reporter=Quiet())
+    return ready_model(tiny_spec, settings=home)
 
 
 @pytest.fixture
@@ -102,7 +101,7 @@ def ingest(folder: Path, spec: ModelSpec, store: Store, home: Settings) -> None:
     request = IngestRequest(
         dataset=Dataset(name="more", root=folder), specs=[spec], distances=[Distance.COSINE]
     )
-    run_ingest(request, store=store, settings=home, reporter=Quiet(), stop=StopRequest())
+    run_ingest(request, store=store, settings=home, stop=StopRequest())
 
 
 @pytest.mark.parametrize("part", [*OTHERS, "schema"])
@@ -127,7 +126,7 @@ def test_writing_into_another_space_is_refused(
         ingest(tmp_path / "more", tiny_spec, store, home)
     assert "ingest rebuild" in str(refused.value)
     name = new_manifest(model, Distance.COSINE, provider="", datasets={}).collection
-    (status,) = (found for found in collection_statuses(store, Quiet()) if found.name == name)
+    (status,) = (found for found in collection_statuses(store) if found.name == name)
     assert status.points == 1
     assert status.manifest == theirs
     assert status.datasets == {"data": 1}
@@ -150,6 +149,6 @@ def test_reading_what_this_version_cannot_embed_for_is_refused(
     there = theirs.schema if part == "schema" else getattr(theirs.identity, part)
     with (
         pytest.raises(ManifestError, match=rf"{part} (is|was) {re.escape(str(there))}"),
-        Searcher.opened(name, store=store, settings=home, reporter=Quiet()) as searcher,
+        Searcher.opened(name, store=store, settings=home) as searcher,
     ):
         searcher.answer(*searcher.find(str(picture)), QueryOptions())

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, UsageError
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.manifest import FLOAT32, CollectionManifest, Distance, Precision
@@ -23,17 +22,6 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 Draw = Callable[..., list[Path]]
-
-
-class Lines(Quiet):
-    """A reporter that keeps what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        """Keeps it."""
-        self.said.append(message)
 
 
 @pytest.fixture
@@ -75,15 +63,14 @@ def test_fp16_lies_in_the_space_of_fp32(spec: ModelSpec, home: Settings) -> None
 
 
 def test_fp16_keeps_in_fp32_what_16_bits_do_not_hold(
-    tmp_path: Path, write_weights: Callable[..., Path], home: Settings
+    tmp_path: Path, write_weights: Callable[..., Path], home: Settings, said: list[str]
 ) -> None:
     """Weights that make values infinite in 16 bits: nodes are named, and the vectors are those of fp32."""
     spec = ModelSpec.of(
         "vgg", layer="block1_pool", weights=str(write_weights(tmp_path / "large.h5", kernel=70_000.0))
     )
-    lines = Lines()
-    half = ready_model(replace(spec, precision=Precision.FP16), settings=home, reporter=lines)
-    assert any("block1_conv2" in line and "in fp32" in line for line in lines.said)
+    half = ready_model(replace(spec, precision=Precision.FP16), settings=home)
+    assert any("block1_conv2" in line and "in fp32" in line for line in said)
     np.testing.assert_allclose(_embed(half), _embed(_ready(spec, home)), rtol=1e-5)
 
 
@@ -150,7 +137,7 @@ def test_int8_is_made_again_from_its_record_byte_by_byte(
     for path in (model.path, model.path.with_suffix(".json"), *pictures.iterdir()):
         path.unlink()
     stored = CollectionManifest.from_json(collection.to_json())
-    again = ready_model(stored, settings=home, reporter=Quiet())
+    again = ready_model(stored, settings=home)
     assert again.manifest == model.manifest
     assert again.path.read_bytes() == before
 
@@ -193,7 +180,7 @@ def test_other_weights_do_not_take_over_a_recorded_space(
 def test_int8_collections_can_be_explained(int8: ModelSpec, home: Settings) -> None:
     """Every value of the layer, by the same int8 graph: their mean is the vector."""
     model = _ready(int8, home)
-    features = unpooled_model(_collection(model), settings=home, reporter=Quiet())
+    features = unpooled_model(_collection(model), settings=home)
     cells = Embedder.load(features.path, provider="cpu").embed(trial_pictures())
     means = cells.reshape(len(cells), -1, 64).mean(axis=1, dtype=np.float64)
     np.testing.assert_allclose(means, _embed(model), rtol=1e-3)  # float32 sums over 12,544 cells
@@ -239,11 +226,11 @@ def test_fp16_without_pictures_is_compared_by_its_vectors(spec: ModelSpec, home:
 
 def _calibrated(spec: ModelSpec, folder: Path, home: Settings, *recorded: CollectionManifest) -> ModelSpec:
     wanted = replace(spec, precision=Precision.INT8)
-    return calibrated(wanted, folder, recorded=lambda: recorded, settings=home, reporter=Quiet())
+    return calibrated(wanted, folder, recorded=lambda: recorded, settings=home)
 
 
 def _ready(spec: ModelSpec, home: Settings) -> ModelFile:
-    return ready_model(spec, settings=home, reporter=Quiet())
+    return ready_model(spec, settings=home)
 
 
 def _collection(model: ModelFile) -> CollectionManifest:

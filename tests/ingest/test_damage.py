@@ -9,14 +9,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 from lookalike_core.atomic import remove
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, StoreError
 from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
@@ -40,7 +39,6 @@ class Bench:
     folder: Path
     spec: ModelSpec
     distance: Distance
-    heard: list[str] = field(default_factory=list)
 
     @property
     def home(self) -> Settings:
@@ -56,12 +54,12 @@ class Bench:
             batch_size=BATCH,
             **options,  # type: ignore[arg-type] - flags alone
         )
-        return run_ingest(request, store=self.store, settings=self.home, reporter=Quiet(), stop=StopRequest())
+        return run_ingest(request, store=self.store, settings=self.home, stop=StopRequest())
 
     @property
     def store(self) -> EmbeddedStore:
         """As a new process finds it."""
-        return EmbeddedStore(self.home.qdrant_dir, say=self.heard.append)
+        return EmbeddedStore(self.home.qdrant_dir)
 
     @property
     def collection(self) -> Path:
@@ -178,7 +176,7 @@ def test_a_damaged_collection_is_mended_by_the_next_ingest(
     MENDED[damage](bench)
     bench.ingest()
     assert bench.stored() == before
-    (status,) = collection_statuses(bench.store, Quiet())
+    (status,) = collection_statuses(bench.store)
     assert (status.points, status.classes) == (12, {"a": 6, "b": 6})
     with bench.open() as collection:
         vector = np.asarray(next(iter(before.values()))[1], dtype=np.float32)
@@ -220,19 +218,21 @@ def test_an_older_shard_is_brought_up_to_date(bench: Bench, draw: Callable[..., 
 
 
 @pytest.mark.parametrize("damage", ["ids lost", "number of vectors lost"])
-def test_whoever_opens_a_collection_with_fewer_points_is_told(bench: Bench, damage: str) -> None:
+def test_whoever_opens_a_collection_with_fewer_points_is_told(
+    bench: Bench, damage: str, said: list[str]
+) -> None:
     """What there is, what there was, and what adds it again; once that is done nothing is said any more."""
     MENDED[damage](bench)
     for _ in range(2):
-        bench.heard.clear()
-        list(collection_statuses(bench.store, Quiet()))
-        (line,) = bench.heard
+        said.clear()
+        list(collection_statuses(bench.store))
+        (line,) = said
         assert re.search(r"holds [0-4] points, and 12 were there after the last ingest", line)
         assert "ingest run adds what is missing" in line
     bench.ingest()
-    bench.heard.clear()
-    list(collection_statuses(bench.store, Quiet()))
-    assert bench.heard == []
+    said.clear()
+    list(collection_statuses(bench.store))
+    assert said == []
 
 
 def test_damage_that_no_file_shows_is_refused_once_and_then_mended(bench: Bench) -> None:

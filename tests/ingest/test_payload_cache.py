@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import StoreError
 from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
@@ -47,7 +46,7 @@ def ingest(tmp_path: Path, home: Settings, tiny_spec: object, draw: Callable[...
             **options,  # type: ignore[arg-type] - flags alone
         )
         store = EmbeddedStore(home.qdrant_dir)
-        return run_ingest(request, store=store, settings=home, reporter=Quiet(), stop=StopRequest())
+        return run_ingest(request, store=store, settings=home, stop=StopRequest())
 
     return run
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lookalike_core.cli.console import Quiet
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.manifest import Distance, collection_name
 from lookalike_core.settings import Settings
@@ -67,7 +66,7 @@ def bench(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Dr
     return Workbench(
         home=home,
         spec=spec,
-        model=ready_model(spec, settings=home, reporter=Quiet()),
+        model=ready_model(spec, settings=home),
         contents=tuple(picture.read_bytes() for picture in pictures),
         folders=(root / f"run{i}" for i in itertools.count()),
     )
@@ -113,11 +112,7 @@ class World:
             prune=prune,
         )
         return run_ingest(
-            request,
-            store=EmbeddedStore(self.folder / "store"),
-            settings=self.bench.home,
-            reporter=Quiet(),
-            stop=StopRequest(),
+            request, store=EmbeddedStore(self.folder / "store"), settings=self.bench.home, stop=StopRequest()
         )
 
     def stored(self) -> dict[str, tuple[Payload, FloatVector]]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.images.decoding import decode
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.settings import Settings
@@ -118,7 +117,7 @@ def real(
         pytest.skip(f"no real weights in {weights}")
     settings = Settings(home=tmp_path_factory.mktemp("real"), provider="cpu")
     spec = ModelSpec.of(request.param, layer=layer, weights=str(weights))
-    model = ready_model(spec, settings=settings, reporter=Quiet())
+    model = ready_model(spec, settings=settings)
     files, pixels = photos
     unused = np.empty((0, spec.dimension), np.float32)
     bare = Real(spec=spec, settings=settings, model=model, files=files, pixels=pixels, vectors=unused)

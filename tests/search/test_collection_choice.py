@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from lookalike_core.atomic import write_json
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.manifest import (
@@ -68,7 +67,7 @@ def choose(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Choose:
         selector = CollectionSelector(
             names=[name] if name is not None else (), backbone=backbone, distance=distance
         )
-        return selector.resolve_one(store, settings=home, reporter=Quiet())
+        return selector.resolve_one(store, settings=home)
 
     return choose_with
 
@@ -258,7 +257,7 @@ def choose_of_both(choose: Choose, home: Settings) -> Both:
 
     def choose_with(store: EmbeddedStore, *, distance: Distance | None) -> list[str]:
         selector = CollectionSelector(backbone="Both", distance=distance)
-        return selector.resolve(store, settings=home, reporter=Quiet())
+        return selector.resolve(store, settings=home)
 
     return choose_with
 
@@ -322,7 +321,7 @@ def test_fields_that_contradict_each_other_are_refused(
 ) -> None:
     """For every caller, before anything is looked up."""
     with pytest.raises(UsageError, match="leave"):
-        selector.resolve(shelve(*ALL_DEFAULT), settings=home, reporter=Quiet())
+        selector.resolve(shelve(*ALL_DEFAULT), settings=home)
 
 
 def test_all_takes_what_the_other_fields_leave(shelve: Shelve, home: Settings) -> None:
@@ -330,7 +329,7 @@ def test_all_takes_what_the_other_fields_leave(shelve: Shelve, home: Settings) -
     store = shelve(*ALL_DEFAULT, *SPECIAL)
 
     def chosen(**fields: Any) -> list[str]:
-        return CollectionSelector(all=True, **fields).resolve(store, settings=home, reporter=Quiet())
+        return CollectionSelector(all=True, **fields).resolve(store, settings=home)
 
     assert chosen(backbone="vgg") == ["vgg16-cosine", "vgg16-euclid"]
     assert chosen(distance=EUCLID) == ["resnet101v2-euclid", "vgg16-euclid"]
@@ -342,9 +341,9 @@ def test_several_names_are_taken_in_their_order_each_once(shelve: Shelve, home: 
     store = shelve(*ALL_DEFAULT)
     names = ["vgg16-euclid", "resnet101v2-cosine"]
     selector = CollectionSelector(names=[*names, names[0]])
-    assert selector.resolve(store, settings=home, reporter=Quiet()) == names
+    assert selector.resolve(store, settings=home) == names
     with pytest.raises(CollectionMissingError, match="there is no collection holiday"):
-        CollectionSelector(names=[*names, "holiday"]).resolve(store, settings=home, reporter=Quiet())
+        CollectionSelector(names=[*names, "holiday"]).resolve(store, settings=home)
 
 
 @pytest.mark.parametrize(
@@ -361,4 +360,4 @@ def test_what_takes_one_collection_refuses_several(
 ) -> None:
     """Rather than take the first of them."""
     with pytest.raises(UsageError, match="this takes one collection"):
-        selector.resolve_one(shelve(*ALL_DEFAULT), settings=home, reporter=Quiet())
+        selector.resolve_one(shelve(*ALL_DEFAULT), settings=home)

@@ -5,16 +5,19 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreRefusedError
+from lookalike_core.logs import logger_of
 from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.stores.points import FloatVector, Payload
-from lookalike_core.stores.protocol import Collection, Say, Store
+from lookalike_core.stores.protocol import Collection, Store
+
+_logger = logger_of("stores")
 
 AT_ONCE = 256
 """Pictures whose vectors are read at a time; from the stores they come as Python's numbers."""
 
 
-def readable_manifests(store: Store, say: Say) -> Iterator[tuple[str, CollectionManifest]]:
-    """Name and manifest of every collection; one that cannot be read is said and left out.
+def readable_manifests(store: Store) -> Iterator[tuple[str, CollectionManifest]]:
+    """Name and manifest of every collection; one that cannot be read is left out, which is logged.
 
     So is, without a word, one that somebody deletes meanwhile.
     """
@@ -24,7 +27,7 @@ def readable_manifests(store: Store, say: Say) -> Iterator[tuple[str, Collection
         except CollectionMissingError:
             continue
         except (ManifestError, StoreRefusedError) as error:
-            say(left_out(name, error))
+            _logger.warning("%s", left_out(name, error))
             continue
         yield name, manifest
 

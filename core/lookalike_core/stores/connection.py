@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike_core.errors import StoreError
 from lookalike_core.stores.address import GRPC_PORT, Secrets, ServerAddress, check_api_key
-from lookalike_core.stores.protocol import Say, unheard
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server import ServerStore
 from lookalike_core.stores.server_reads import MessageReads, ModelReads
@@ -34,11 +33,11 @@ _RECONNECTING = {
 """gRPC waits up to two minutes by itself before it connects again, past all of our tries."""
 
 
-def connect(url: str, *, api_key: str | None, say: Say = unheard) -> ServerStore:
+def connect(url: str, *, api_key: str | None) -> ServerStore:
     """A store on the server at `url`, which has answered and accepted the key by the time this returns.
 
-    Connecting is tried once; each later request is made again while its fault may pass, and `say` is
-    told so. A user name and password in the URL are sent as HTTP basic authentication, for a proxy in
+    Connecting is tried once; each later request is made again while its fault may pass, which is
+    logged. A user name and password in the URL are sent as HTTP basic authentication, for a proxy in
     front.
 
     Raises:
@@ -48,7 +47,7 @@ def connect(url: str, *, api_key: str | None, say: Say = unheard) -> ServerStore
     address = ServerAddress.parse(url)
     check_api_key(api_key)
     secrets = Secrets.of(address, api_key)
-    requests = Requests(address.label, say=say, secrets=secrets)
+    requests = Requests(address.label, secrets=secrets)
     grpc = address.may_speak_grpc and _answers(address.host, GRPC_PORT)
     try:
         version = _reach(address, requests, api_key=api_key, grpc=grpc)
@@ -62,7 +61,6 @@ def connect(url: str, *, api_key: str | None, say: Say = unheard) -> ServerStore
         client,
         label=address.label,
         notices=_notices(address, secrets.hidden_in(version), api_key=api_key),
-        say=say,
         secrets=secrets,
         reads=MessageReads(client, timeout_s=TIMEOUT_S) if grpc else ModelReads(client),
     )

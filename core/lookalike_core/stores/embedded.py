@@ -45,6 +45,7 @@ from lookalike_core.errors import (
     StoreError,
     StoreLockedError,
 )
+from lookalike_core.logs import logger_of
 from lookalike_core.memory import (
     address_space_limits,
     is_out_of_memory,
@@ -74,18 +75,13 @@ from lookalike_core.stores.points import (
     tallied,
     usable_rows,
 )
-from lookalike_core.stores.protocol import (
-    STAGED_SUFFIX,
-    Say,
-    is_collection_name,
-    require_own_name,
-    staged_name,
-    unheard,
-)
+from lookalike_core.stores.protocol import STAGED_SUFFIX, is_collection_name, require_own_name, staged_name
 
 if TYPE_CHECKING:
     import qdrant_edge
     from filelock import BaseFileLock
+
+_logger = logger_of("stores")
 
 LOCK_TIMEOUT_S = 10.0
 INDEXED_ABOVE_KB = 80_000
@@ -131,17 +127,11 @@ class EmbeddedStore:
     notices: tuple[str, ...] = ()
 
     def __init__(
-        self,
-        directory: Path,
-        *,
-        label: str = "embedded",
-        lock_timeout_s: float = LOCK_TIMEOUT_S,
-        say: Say = unheard,
+        self, directory: Path, *, label: str = "embedded", lock_timeout_s: float = LOCK_TIMEOUT_S
     ) -> None:
         self.directory = directory
         self.label = label
         self._lock_timeout_s = lock_timeout_s
-        self._say = say
 
     def names(self) -> list[str]:
         """The folders here that hold a manifest, and whole staged ones that only want their name."""
@@ -194,7 +184,7 @@ class EmbeddedStore:
             manifest = read_manifest(folder)
             _require_own_shard(folder, manifest)
             sweep_partials(folder)
-            collection = EmbeddedCollection(folder, manifest, lock, say=self._say)
+            collection = EmbeddedCollection(folder, manifest, lock)
             if not collection.is_listed:
                 collection.load()
         except BaseException:
@@ -322,14 +312,11 @@ class EmbeddedStore:
 class EmbeddedCollection:
     """A loaded shard with its lock; implements `Collection`."""
 
-    def __init__(
-        self, folder: Path, manifest: CollectionManifest, lock: "BaseFileLock", *, say: Say = unheard
-    ) -> None:
+    def __init__(self, folder: Path, manifest: CollectionManifest, lock: "BaseFileLock") -> None:
         self.name = folder.name
         self.manifest = manifest
         self._folder = folder
         self._lock = lock
-        self._say = say
         self.listing = folder / _LISTING
         self._mark = Mark.read(folder / _LISTED)
         self.is_listed = self._mark is not None and self._mark.files == self._fingerprint() != ""
@@ -382,9 +369,12 @@ class EmbeddedCollection:
             self._mark.write(self._folder / _LISTED)
             raise StoreError(f"{found}: its files are damaged; run the same command again")
         roots = ", ".join(sorted(self.manifest.datasets.values()))
-        self._say(
-            f"warning: {found}: files in {self._folder} were lost, damaged or put back from a backup; "
-            f"ingest run adds what is missing, of each folder for itself: {roots}"
+        _logger.warning(
+            "warning: %s: files in %s were lost, damaged or put back from a backup; "
+            "ingest run adds what is missing, of each folder for itself: %s",
+            found,
+            self._folder,
+            roots,
         )
 
     def _close_shard(self) -> None:

@@ -22,14 +22,7 @@ from lookalike_core.stores.points import (
 
 STAGED_SUFFIX = ".rebuild"
 
-Say = Callable[[str], None]
-"""Who is told, in one line, what a store has to say."""
-
 _Opened = TypeVar("_Opened")
-
-
-def unheard(_message: str) -> None:
-    """For a store that nobody listens to."""
 
 
 def is_collection_name(name: str) -> bool:

@@ -13,12 +13,14 @@ from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
 from lookalike_core.errors import LookalikeError
+from lookalike_core.logs import logger_of
 from lookalike_core.stores.address import NO_SECRETS, Secrets
 from lookalike_core.stores.faults import FaultKind, error_for, fault_of, without_secrets
-from lookalike_core.stores.protocol import Say, unheard
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
+
+_logger = logger_of("stores")
 
 TRIES = 5
 """Of one request: the first and four more."""
@@ -35,16 +37,16 @@ _Answer = TypeVar("_Answer")
 
 
 class Requests:
-    """The requests to one server. `say` is told of every wait, in one line."""
+    """The requests to one server. Every wait is logged, in one line, unless they are `silent`."""
 
-    def __init__(self, label: str, *, say: Say = unheard, secrets: Secrets = NO_SECRETS) -> None:
+    def __init__(self, label: str, *, secrets: Secrets = NO_SECRETS, silent: bool = False) -> None:
         self.label = label
-        self.say = say
         self._secrets = secrets
+        self._silent = silent
 
     def unheard(self) -> "Requests":
         """The same, made again without a word."""
-        return Requests(self.label, secrets=self._secrets)
+        return Requests(self.label, secrets=self._secrets, silent=True)
 
     def make(
         self,
@@ -101,7 +103,8 @@ class Requests:
 
         def wait(seconds: float) -> None:
             with _interruptible():  # before it is said, for who reads that may press Ctrl-C at once
-                self.say(waits[-1])
+                if not self._silent:
+                    _logger.warning("%s", waits[-1])
                 time.sleep(seconds)
 
         retrying = Retrying(

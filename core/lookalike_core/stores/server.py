@@ -46,14 +46,7 @@ from lookalike_core.stores.points import (
     checked_vectors,
     tallied,
 )
-from lookalike_core.stores.protocol import (
-    STAGED_SUFFIX,
-    Say,
-    is_collection_name,
-    require_own_name,
-    staged_name,
-    unheard,
-)
+from lookalike_core.stores.protocol import STAGED_SUFFIX, is_collection_name, require_own_name, staged_name
 from lookalike_core.stores.rebuild_lease import Lease
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server_reads import Fields, ModelReads, Reads
@@ -100,7 +93,6 @@ class ServerStore:
         *,
         label: str,
         notices: tuple[str, ...] = (),
-        say: Say = unheard,
         secrets: Secrets = NO_SECRETS,
         reads: Reads | None = None,
     ) -> None:
@@ -108,7 +100,7 @@ class ServerStore:
         self.notices = notices
         self._client = client
         self._reads = reads
-        self._requests = Requests(label, say=say, secrets=secrets)
+        self._requests = Requests(label, secrets=secrets)
         self._leases: dict[str, Lease] = {}
 
     def names(self) -> list[str]:
@@ -205,7 +197,7 @@ class ServerStore:
             requests.make(put, f"noting the rebuild of {name}", collection=name)
 
         lease = Lease(name, read=read, write=write)
-        with lease.held(self._requests.say):
+        with lease.held():
             self._leases[name] = lease
             try:
                 yield

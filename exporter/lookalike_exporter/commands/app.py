@@ -5,15 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from lookalike_core.atomic import named_path
-from lookalike_core.cli.console import (
-    StderrReporter,
-    Verbose,
-    command_app,
-    run_command,
-    show,
-    show_json,
-    show_path,
-)
+from lookalike_core.cli.console import Verbose, command_app, run_command, show, show_json, show_path
 from lookalike_core.cli.options import (
     HeadOption,
     JsonOption,
@@ -63,13 +55,13 @@ def run(
 ) -> None:
     """Export one model; nothing is done where it is there already."""
     spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
-    settings, reporter = Settings.from_environment(), StderrReporter()
+    settings = Settings.from_environment()
     folder = _folder(calibrate, "--calibrate")
-    spec = calibrated(spec, folder, settings=settings, reporter=reporter)
+    spec = calibrated(spec, folder, settings=settings)
     if output is not None:
-        model = export_to(output, spec, settings=settings, reporter=reporter)
+        model = export_to(output, spec, settings=settings)
     else:
-        model = ready_model(spec, settings=settings, reporter=reporter)
+        model = ready_model(spec, settings=settings)
     if as_json:
         show_json(_record(model))
     else:
@@ -130,16 +122,15 @@ def verify(
         raise UsageError("--head says which network it belongs to; leave --weights and the like out")
     from lookalike_exporter.verification import verify_head, verify_spec
 
-    settings, reporter = Settings.from_environment(), StderrReporter()
+    settings = Settings.from_environment()
     if head is not None:
-        found = verify_head(head, settings=settings, reporter=reporter)
+        found = verify_head(head, settings=settings)
     else:
         found = verify_spec(
             ModelSpec.of(backbone or "", layer=layer, pooling=pooling, weights=weights, precision=precision),
             calibrated_on=_folder(calibrate, "--calibrate"),
             pictures=_folder(pictures, "--pictures"),
             settings=settings,
-            reporter=reporter,
         )
     model, report = found.model, found.report
     if as_json:
@@ -185,9 +176,9 @@ def fit(
         seed=seed,
         force=force,
     )
-    settings, reporter = Settings.from_environment(), StderrReporter()
-    with store_in_use(store, settings, reporter) as opened:
-        report = fit_head(request, store=opened, settings=settings, reporter=reporter)
+    settings = Settings.from_environment()
+    with store_in_use(store, settings) as opened:
+        report = fit_head(request, store=opened, settings=settings)
     if as_json:
         show_json(_fit_json(report))
     else:

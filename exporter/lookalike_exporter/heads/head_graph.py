@@ -6,9 +6,9 @@ from typing import Any
 
 from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, write_json
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError
 from lookalike_core.images.decoding import preprocessing_id
+from lookalike_core.logs import logger_of
 from lookalike_core.models.backbones import backbone_named
 from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, ModelIdentity, ModelManifest
 from lookalike_core.settings import Settings
@@ -19,13 +19,15 @@ from lookalike_exporter.graph import OUTPUT
 from lookalike_exporter.heads.head_file import Head, head_of
 from lookalike_exporter.model_cache import ModelFile, model_at_hand, place_for, ready_model
 
+_logger = logger_of("exporter")
+
 HEAD_KEY = "lookalike-head"
 """Under which a model's metadata says what its head was learned from."""
 
 _FEATURES = "head/features"
 
 
-def ready_headed_model(head: Head, *, settings: Settings, reporter: Reporter) -> ModelFile:
+def ready_headed_model(head: Head, *, settings: Settings) -> ModelFile:
     """The model of a head and its base; made where it is not here.
 
     Raises:
@@ -36,7 +38,7 @@ def ready_headed_model(head: Head, *, settings: Settings, reporter: Reporter) ->
     _require_current(head)
     if (model := model_at_hand(head.identity, settings, precision=head.base.precision)) is not None:
         return model
-    base = ready_model(ModelSpec.of_collection(head.base), settings=settings, reporter=reporter)
+    base = ready_model(ModelSpec.of_collection(head.base), settings=settings)
     if base.manifest.identity != head.base.identity:
         raise ManifestError(
             f"the head {head.name} was fitted to vectors of {_shown(head.base.identity)}, and the weights "
@@ -54,17 +56,15 @@ def ready_headed_model(head: Head, *, settings: Settings, reporter: Reporter) ->
     with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S):
         if (model := model_at_hand(head.identity, settings, precision=head.base.precision)) is not None:
             return model
-        path = place_for(manifest, settings, reporter)
+        path = place_for(manifest, settings)
         _write(path, base.path, head, manifest)
         card = json.loads(base.path.with_suffix(".json").read_text(encoding="utf-8"))
         write_json(path.with_suffix(".json"), card | {"manifest": manifest.to_json()})
-    reporter.say(f"exported {path}")
+    _logger.info("exported %s", path)
     return ModelFile(path=path, manifest=manifest)
 
 
-def model_of_headed_collection(
-    wanted: CollectionManifest, *, settings: Settings, reporter: Reporter
-) -> ModelFile:
+def model_of_headed_collection(wanted: CollectionManifest, *, settings: Settings) -> ModelFile:
     """The model that a collection with a head was made with; the head is needed where it has to be made.
 
     Raises:
@@ -72,7 +72,7 @@ def model_of_headed_collection(
         WeightsError, ManifestError: as `ready_headed_model`.
     """
     head = head_of(wanted.identity, settings, collection=wanted.collection)
-    return ready_headed_model(head, settings=settings, reporter=reporter)
+    return ready_headed_model(head, settings=settings)
 
 
 def _require_current(head: Head) -> None:

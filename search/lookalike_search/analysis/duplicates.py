@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from lookalike_core.cli.console import Reporter
+from lookalike_core import progress
 from lookalike_core.errors import UsageError
 from lookalike_core.neighbours.brute_force import ExactSearch, FloatVector, IntVector, Nearest
 from lookalike_core.stores.bulk_reads import stored_vectors
@@ -117,7 +117,6 @@ class Group:
 def find_duplicates(
     collection: Collection,
     *,
-    reporter: Reporter,
     above: float | None = None,
     where: PointFilter = EVERYTHING,
     keep_in: Sequence[Path] = (),
@@ -139,8 +138,8 @@ def find_duplicates(
         UsageError: the distance is Euclidean and the collection too large to compare all with all, a folder
             to keep holds nothing of the collection, or it has no such dataset.
     """
-    neighbourhood = find_near(collection, reporter=reporter, above=above, where=where, keep_in=keep_in)
-    return prove_groups(neighbourhood, reporter=reporter)
+    neighbourhood = find_near(collection, above=above, where=where, keep_in=keep_in)
+    return prove_groups(neighbourhood)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +160,6 @@ class Neighbourhood:
 def find_near(
     collection: Collection,
     *,
-    reporter: Reporter,
     above: float | None = None,
     where: PointFilter = EVERYTHING,
     keep_in: Sequence[Path] = (),
@@ -176,7 +174,7 @@ def find_near(
         contents.setdefault(picture.payload.sha256, []).append(picture)
     candidates = Candidates(len(contents))
     compared_above, similar_above = (COMPARED_ABOVE, ABOVE) if above is None else (above, above)
-    with reporter.bar(collection.name, unit="images", total=len(contents)) as bar:
+    with progress.bar(collection.name, unit="images", total=len(contents)) as bar:
         payloads, blocks, near = _nearness(collection, contents, compared_above, where)
         star_of, similarity = stars(
             len(payloads), blocks, near, bar.advance, above=similar_above, on_found=candidates.add
@@ -190,10 +188,10 @@ def find_near(
     )
 
 
-def prove_groups(near: Neighbourhood, *, reporter: Reporter) -> list[Group]:
+def prove_groups(near: Neighbourhood) -> list[Group]:
     """The second half of `find_duplicates`: all that reads the images' files."""
     clusters = list(near.candidates.clusters())
-    with reporter.bar("pixels", unit="images", total=sum(map(len, clusters))) as bar:
+    with progress.bar("pixels", unit="images", total=sum(map(len, clusters))) as bar:
         files = [same[0] for same in near.contents]
         copy_of = prove_copies(files, near.candidates, clusters, on_done=bar.advance)
     together = (found for found in _together(near, copy_of) if len(found) > 1)

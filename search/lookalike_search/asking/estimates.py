@@ -4,14 +4,17 @@ Where there is no calibration, or the answer is not of the kind that it was lear
 rather than something wrong.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 
 import numpy as np
+from lookalike_core.logs import logger_of
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.protocol import Collection
+
+_logger = logger_of("search")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +29,8 @@ class Estimates:
     unlike_anything: bool = False
 
 
-def usable_calibration(collection: Collection, say: Callable[[str], None]) -> Calibration | None:
-    """The collection's calibration; None where it has none, and, said in a line, where it is stale."""
+def usable_calibration(collection: Collection) -> Calibration | None:
+    """The collection's calibration; None where it has none, or, which is logged, a stale one."""
     manifest = collection.manifest
     calibration = manifest.calibration
     if calibration is None:
@@ -35,9 +38,10 @@ def usable_calibration(collection: Collection, say: Callable[[str], None]) -> Ca
     points = collection.count()
     if calibration.fits(identity=manifest.identity.key, distance=manifest.distance, points=points):
         return calibration
-    say(
-        f"the calibration of {collection.name} is stale and left aside; make it anew with: "
-        f"search calibrate --collection {collection.name}"
+    _logger.warning(
+        "the calibration of %s is stale and left aside; make it anew with: search calibrate --collection %s",
+        collection.name,
+        collection.name,
     )
     return None
 

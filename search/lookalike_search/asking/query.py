@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Self
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import PictureError, SkipReason
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import OtherFiles
@@ -33,7 +32,7 @@ class Searcher:
 
     @classmethod
     @contextmanager
-    def opened(cls, *names: str, store: Store, settings: Settings, reporter: Reporter) -> Iterator[Self]:
+    def opened(cls, *names: str, store: Store, settings: Settings) -> Iterator[Self]:
         """Opens the collections, all at once; a model is loaded when a picture has to be embedded.
 
         Raises:
@@ -42,9 +41,7 @@ class Searcher:
         with ExitStack() as stack:
 
             def open_one(name: str) -> Network:
-                return stack.enter_context(
-                    Network.opened(name, store=store, settings=settings, reporter=reporter)
-                )
+                return stack.enter_context(Network.opened(name, store=store, settings=settings))
 
             yield cls(opened_together(names, open_one))
 

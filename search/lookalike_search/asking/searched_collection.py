@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.images.decoding import Pixels
+from lookalike_core.logs import logger_of
 from lookalike_core.models.embedder import FEW, Embedder
 from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.settings import Settings
@@ -16,6 +16,8 @@ from lookalike_exporter import ready_model
 
 from lookalike_search.asking.estimates import usable_calibration
 
+_logger = logger_of("search")
+
 
 class Network:
     """One side of a search. `load_ms` is what opening and loading took and nobody was told of yet.
@@ -23,18 +25,17 @@ class Network:
     `calibration` is the collection's, where it has one that is not stale.
     """
 
-    def __init__(self, collection: Collection, *, settings: Settings, reporter: Reporter) -> None:
+    def __init__(self, collection: Collection, *, settings: Settings) -> None:
         self.collection = collection
-        self.calibration = usable_calibration(collection, reporter.say)
+        self.calibration = usable_calibration(collection)
         self.load_ms = 0.0
         self._settings = settings
-        self._reporter = reporter
         self._embedder: Embedder | None = None
         self._is_for_few = False
 
     @classmethod
     @contextmanager
-    def opened(cls, name: str, *, store: Store, settings: Settings, reporter: Reporter) -> Iterator[Self]:
+    def opened(cls, name: str, *, store: Store, settings: Settings) -> Iterator[Self]:
         """Opens the collection; its model is left alone until a picture has to be embedded.
 
         Raises:
@@ -42,7 +43,7 @@ class Network:
         """
         started = time.perf_counter()
         with store.open(name) as collection:
-            network = cls(collection, settings=settings, reporter=reporter)
+            network = cls(collection, settings=settings)
             network.load_ms = milliseconds_since(started)
             yield network
 
@@ -83,11 +84,11 @@ class Network:
 
     def _loaded(self, pictures: int) -> Embedder:
         started = time.perf_counter()
-        model = ready_model(self.manifest, settings=self._settings, reporter=self._reporter)
+        model = ready_model(self.manifest, settings=self._settings)
         embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest, pictures=pictures)
         if embedder.notice:
-            self._reporter.say(embedder.notice)
-        self._reporter.say(f"{self.manifest.identity.backbone} runs on {embedder.provider}")
+            _logger.warning("%s", embedder.notice)
+        _logger.info("%s runs on %s", self.manifest.identity.backbone, embedder.provider)
         self.load_ms += milliseconds_since(started)
         return embedder
 

@@ -6,7 +6,6 @@ from math import isnan
 from typing import Annotated, Any
 
 import typer
-from lookalike_core.cli.console import Reporter
 from lookalike_core.cli.options import store_in_use
 from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
@@ -54,19 +53,14 @@ def _no_nan(value: float | None) -> float | None:
 
 @contextmanager
 def collection_in_use(
-    named_store: str | None,
-    reporter: Reporter,
-    *,
-    name: str | None,
-    backbone: str | None,
-    distance: Distance | None,
+    named_store: str | None, *, name: str | None, backbone: str | None, distance: Distance | None
 ) -> Iterator[tuple[Store, Collection]]:
     """The one collection that the options lead to, open for reading, and the store that holds it."""
     settings = Settings.from_environment()
     selector = CollectionSelector(
         names=[name] if name is not None else (), backbone=backbone, distance=distance
     )
-    with store_in_use(named_store, settings, reporter) as store:
-        chosen = selector.resolve_one(store, settings=settings, reporter=reporter)
+    with store_in_use(named_store, settings) as store:
+        chosen = selector.resolve_one(store, settings=settings)
         with store.open(chosen) as collection:
             yield store, collection

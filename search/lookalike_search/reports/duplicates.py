@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookalike_core.cli.console import Reporter
-
 from lookalike_search.analysis.duplicates import Group, Match, Member
 from lookalike_search.analysis.file_state import FileState
 from lookalike_search.reports.page import write_page
@@ -63,10 +61,10 @@ def duplicates_report(groups: Sequence[Group], *, collection: str, above: float)
     )
 
 
-def write_duplicates_page(path: Path, report: DuplicatesReport, *, reporter: Reporter) -> None:
+def write_duplicates_page(path: Path, report: DuplicatesReport) -> None:
     """Writes the page, whole or not at all; pictures that are gone are said to be."""
     files = (each.member.file for group in report.groups for each in group.members)
-    write_page(path, "duplicates.html", report=report, gallery=Gallery.of(files, reporter))
+    write_page(path, "duplicates.html", report=report, gallery=Gallery.of(files))
 
 
 def _group_view(group: Group) -> GroupView:

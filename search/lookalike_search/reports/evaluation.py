@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from lookalike_core.cli.console import Reporter
 from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.stores.points import Payload
@@ -178,9 +177,9 @@ def _score_name(evaluation: Evaluation, manifest: CollectionManifest) -> str:
     return "similarity" if manifest.distance.higher_is_nearer else "distance"
 
 
-def write_evaluation_page(path: Path, report: EvaluationReport, *, reporter: Reporter) -> None:
+def write_evaluation_page(path: Path, report: EvaluationReport) -> None:
     """Writes the page, whole or not at all; pictures that are gone are said to be."""
-    gallery = Gallery.of((file for section in report.sections for file in section.files()), reporter)
+    gallery = Gallery.of(file for section in report.sections for file in section.files())
     write_page(path, "evaluation.html", report=report, gallery=gallery)
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.vote import Verdict, VoteRule
@@ -200,9 +199,7 @@ def _neighbour_view(hit: Neighbour, own: str | None, networks: Mapping[str, str]
     )
 
 
-def write_query_page(
-    path: Path, report: QueryReport, *, max_pixels: int = MAX_PIXELS, reporter: Reporter
-) -> None:
+def write_query_page(path: Path, report: QueryReport, *, max_pixels: int = MAX_PIXELS) -> None:
     """Writes the page, whole or not at all; pictures that are gone are said to be."""
-    gallery = Gallery.of(report.files(), reporter, max_pixels=max_pixels)
+    gallery = Gallery.of(report.files(), max_pixels=max_pixels)
     write_page(path, "query.html", report=report, gallery=gallery)

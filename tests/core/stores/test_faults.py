@@ -37,15 +37,9 @@ WRITES = r"PUT .*/points\b"
 
 
 @pytest.fixture
-def said() -> list[str]:
-    """What the store has said."""
-    return []
-
-
-@pytest.fixture
-def store(proxy: FaultyProxy, said: list[str]) -> Iterator[ServerStore]:
+def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
     """A store behind the proxy."""
-    one = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"), say=said.append)
+    one = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"))
     yield one
     one.close()
 
@@ -195,11 +189,12 @@ def test_a_server_that_comes_back_is_waited_for(
     assert_all_there(collection, points)
 
 
-def test_a_server_that_restarts_is_waited_for(manifest_of: NewManifest, points: list[ImagePoint]) -> None:
+def test_a_server_that_restarts_is_waited_for(
+    manifest_of: NewManifest, points: list[ImagePoint], said: list[str]
+) -> None:
     """No proxy between: the stand-in itself closes its port and opens it again with its data."""
-    said: list[str] = []
     with running_stand_in() as server:
-        store = connect(server.url, api_key=None, say=said.append)
+        store = connect(server.url, api_key=None)
         manifest = manifest_of(Distance.EUCLID, 4)
         store.create(manifest)
         collection = store.open(manifest.collection)
@@ -227,7 +222,7 @@ def test_connecting_is_tried_once(qdrant: Backend, proxy: FaultyProxy, said: lis
     """A wrong URL is known at once."""
     proxy.plan("GET /", wire.answer(503))
     with pytest.raises(StoreError, match="503"):
-        connect(proxy.url, api_key=None, say=said.append)
+        connect(proxy.url, api_key=None)
     assert len(proxy.seen) == 1
     assert said == []
 
@@ -243,7 +238,7 @@ def test_a_stall_is_given_up_and_made_again(
     proxy: FaultyProxy, manifest: CollectionManifest, points: list[ImagePoint], said: list[str]
 ) -> None:
     """A request that nobody answers in time; that it reaches the server late harms nothing."""
-    store = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"), say=said.append)
+    store = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"))
     store.create(manifest)
     collection = store.open(manifest.collection)
     proxy.plan(WRITES, wire.stall(1.5))
@@ -754,7 +749,7 @@ def test_secrets_are_in_nothing_that_is_said(
 ) -> None:
     """Not in a message, a retry's line, a notice or a traceback, even where a server hands them back."""
     manifest = manifest_of()
-    store = connect(guarded.url.replace("//", "//me:p4ss%20w0rd@"), api_key=KEY, say=said.append)
+    store = connect(guarded.url.replace("//", "//me:p4ss%20w0rd@"), api_key=KEY)
     store.create(manifest)
     guarded.plan("POST", *[fault] * 10)
     with pytest.raises(LookalikeError) as caught:
@@ -769,7 +764,7 @@ def test_secrets_are_in_nothing_that_is_said(
 
 def test_an_answer_that_cannot_be_read_gives_nothing_away(guarded: FaultyProxy, said: list[str]) -> None:
     """The client's complaint quotes the answer; the traceback has its place and not its words."""
-    store = connect(guarded.url, api_key=KEY, say=said.append)
+    store = connect(guarded.url, api_key=KEY)
 
     def confuse(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
         body = f'{{"result": {{"collections": "{KEY}"}}}}'

@@ -34,15 +34,9 @@ def server() -> Iterator[QdrantStandIn]:
 
 
 @pytest.fixture
-def said() -> list[str]:
-    """What the second one says."""
-    return []
-
-
-@pytest.fixture
-def stores(server: QdrantStandIn, said: list[str]) -> Iterator[tuple[ServerStore, ServerStore]]:
+def stores(server: QdrantStandIn) -> Iterator[tuple[ServerStore, ServerStore]]:
     """Two clients of it."""
-    first, second = connect(server.url, api_key=None), connect(server.url, api_key=None, say=said.append)
+    first, second = connect(server.url, api_key=None), connect(server.url, api_key=None)
     yield first, second
     first.close()
     second.close()

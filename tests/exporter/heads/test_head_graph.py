@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.manifest import Precision
@@ -35,8 +34,8 @@ def base(
     """VGG16's first two convolutions: 64 values, in each precision."""
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights), precision=request.param)
     draw(tmp_path / "pictures", "a.png", "b.png", "c.png")
-    spec = calibrated(spec, tmp_path / "pictures", settings=home, reporter=Quiet())
-    return ready_model(spec, settings=home, reporter=Quiet())
+    spec = calibrated(spec, tmp_path / "pictures", settings=home)
+    return ready_model(spec, settings=home)
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def head(base: ModelFile, home: Settings) -> Head:
 @pytest.fixture
 def model(head: Head, home: Settings) -> ModelFile:
     """The one model of both."""
-    return ready_model(head, settings=home, reporter=Quiet())
+    return ready_model(head, settings=home)
 
 
 def test_the_graph_gives_what_numpy_makes_of_the_bases_vectors(
@@ -85,7 +84,7 @@ def test_a_head_of_pictures_that_were_prepared_otherwise_has_to_be_fitted_again(
     with pytest.raises(
         ManifestError, match=r"ingest rebuild.*exporter fit --collection NAME --name pets --force"
     ):
-        ready_model(old, settings=home, reporter=Quiet())
+        ready_model(old, settings=home)
 
 
 def test_a_kept_optimized_graph_gives_the_same_vectors(model: ModelFile, tmp_path: Path) -> None:
@@ -104,7 +103,7 @@ def test_lost_models_are_made_again_from_weights_and_head(
     """The ranges of an int8 base lie in the head's file, so that no picture is looked at."""
     before = Embedder.load(model.path, provider="cpu").embed(IMAGES)
     shutil.rmtree(home.models_dir)
-    again = ready_model(head, settings=home, reporter=Quiet())
+    again = ready_model(head, settings=home)
     assert again == model
     assert np.array_equal(Embedder.load(again.path, provider="cpu").embed(IMAGES), before)
 
@@ -115,9 +114,9 @@ def test_the_base_under_the_name_of_its_headed_model_is_not_believed(
     """And another head's model neither: both are made again."""
     own = model.path.read_bytes()
     other = replace(head, name="other", bias=head.bias + 1)
-    for wrong in (base, ready_model(other, settings=home, reporter=Quiet())):
+    for wrong in (base, ready_model(other, settings=home)):
         shutil.copyfile(wrong.path, model.path)
-        assert ready_model(head, settings=home, reporter=Quiet()) == model
+        assert ready_model(head, settings=home) == model
         assert model.path.read_bytes() == own
 
 

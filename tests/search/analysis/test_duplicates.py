@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import UsageError
 from lookalike_core.models.manifest import Distance
 from lookalike_core.stores import bulk_reads as reading
@@ -93,7 +92,7 @@ def found(store: Store, folder: Folder) -> Any:
         points: list[ImagePoint], *, distance: Distance = Distance.COSINE, **options: Any
     ) -> list[Group]:
         with collecting(store, points, folder, distance) as collection:
-            return find_duplicates(collection, reporter=Quiet(), **options)
+            return find_duplicates(collection, **options)
 
     return find
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, PictureError, SkipReason, UsageError
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.manifest import CollectionManifest, Distance
@@ -59,7 +58,7 @@ class Library:
         """The similarity of two pictures, taken apart."""
         name = self.name(distance)
         manifest = self.store.manifest(name)
-        return explanation_by(manifest, name, *pictures, settings=self.home, reporter=Quiet())
+        return explanation_by(manifest, name, *pictures, settings=self.home)
 
 
 @pytest.fixture(scope="module", params=["vgg", "resnet"])
@@ -82,7 +81,7 @@ def library(
         specs=[specs[request.param]],
         distances=list(Distance),
     )
-    run_ingest(wanted, store=library.store, settings=library.home, reporter=Quiet(), stop=StopRequest())
+    run_ingest(wanted, store=library.store, settings=library.home, stop=StopRequest())
     return library
 
 
@@ -216,7 +215,7 @@ def test_a_picture_in_which_the_network_sees_nothing_is_refused(
         dataset=Dataset(name="data", root=tmp_path), specs=[spec], distances=[Distance.COSINE]
     )
     library = Library(root=tmp_path, home=home)
-    run_ingest(wanted, store=library.store, settings=home, reporter=Quiet(), stop=StopRequest())
+    run_ingest(wanted, store=library.store, settings=home, stop=StopRequest())
     [seen] = library.see(str(picture))
     dark = replace(seen, name="dark.png", pixels=np.zeros_like(seen.pixels))
     with pytest.raises(PictureError, match=r"the network sees nothing in dark\.png") as caught:

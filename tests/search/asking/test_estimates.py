@@ -108,13 +108,12 @@ class Manifest:
         return self
 
 
-def test_a_stale_calibration_is_left_aside_and_said(calibration: Calibration) -> None:
+def test_a_stale_calibration_is_left_aside_and_said(calibration: Calibration, said: list[str]) -> None:
     """With another number of points or of another space; one that fits is used, none is no news."""
-    said: list[str] = []
-    assert usable_calibration(Held(calibration, points=3), said.append) == calibration
-    assert usable_calibration(Held(None, points=3), said.append) is None
+    assert usable_calibration(Held(calibration, points=3)) == calibration
+    assert usable_calibration(Held(None, points=3)) is None
     assert said == []
     for held in (Held(calibration, points=4), Held(calibration, points=3, distance="euclid")):
-        assert usable_calibration(held, said.append) is None
+        assert usable_calibration(held) is None
     assert len(said) == 2
     assert "search calibrate --collection mine" in said[0]

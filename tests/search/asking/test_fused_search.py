@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import PictureError, UsageError
 from lookalike_core.models.calibration_curves import Calibration, Curve
 from lookalike_core.models.manifest import Distance
@@ -59,7 +58,7 @@ def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]
 @contextmanager
 def opened(names: list[str], store: Store, home: Settings) -> Iterator[Searcher]:
     """A searcher over several collections."""
-    with Searcher.opened(*names, store=store, settings=home, reporter=Quiet()) as searcher:
+    with Searcher.opened(*names, store=store, settings=home) as searcher:
         yield searcher
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule
@@ -37,7 +36,7 @@ BURIED = {
 
 def ask(names: list[str], path: str, store: Store, home: Settings, **options: Any) -> Answer:
     """Of one or several collections."""
-    with Searcher.opened(*names, store=store, settings=home, reporter=Quiet()) as searcher:
+    with Searcher.opened(*names, store=store, settings=home) as searcher:
         return searcher.answer(*searcher.find(path), QueryOptions(**options))
 
 
@@ -62,7 +61,7 @@ def test_a_query_has_the_verdict_that_an_evaluation_measures(
     with both_stores.open(name) as collection:
         labelled = load_labelled(collection)
     results = leave_one_out(labelled.vectors, k=5)
-    with Searcher.opened(name, store=both_stores, settings=home, reporter=Quiet()) as searcher:
+    with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         for row, payload in enumerate(labelled.payloads):
             [source] = searcher.find(payload.path)
             verdict = searcher.answer(source, QueryOptions(vote=rule, k=5, exact=True)).verdict

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 import pytest
 from chromium import Tab
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import PictureError, SkipReason
 from lookalike_core.images.thumbnails import Thumbnail
 from lookalike_core.models.manifest import CollectionManifest, Distance, WeightsKind, WeightsSource
@@ -124,7 +123,7 @@ def manifest(root: Path, distance: Distance = Distance.COSINE) -> CollectionMani
 def query_page(collection: Collection, path: Path, *outcomes: Answer | Unanswered) -> ReadPage:
     """The page of these, read."""
     report = query_report(outcomes, [collection.manifest], QueryOptions())
-    write_query_page(path, report, reporter=Quiet())
+    write_query_page(path, report)
     return read_page(path)
 
 
@@ -151,7 +150,7 @@ def evaluated_page(collection: Collection, path: Path, *evaluations: Evaluation)
             each, number=number, manifest=collection.manifest, differences=gains, parts=parts_seen(each)
         )
         sections.append(section)
-    write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=10, sections=sections), reporter=Quiet())
+    write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=10, sections=sections))
     return read_page(path)
 
 
@@ -200,7 +199,7 @@ def written(kind: Kind, collection: Collection, path: Path) -> ReadPage:
         return evaluated_page(collection, path, collection.evaluation, second)
     groups = [group(collection, 0, 1, 2, 3), group(collection, 12, 13)]
     report = duplicates_report(groups, collection="vgg16-cosine", above=0.99)
-    write_duplicates_page(path, report, reporter=Quiet())
+    write_duplicates_page(path, report)
     return read_page(path)
 
 
@@ -528,7 +527,7 @@ def test_an_evaluation_tells_apart_what_a_head_saw(collection: Collection, tmp_p
         assert name + "".join(said) in text
     section = section_view(collection.evaluation, number=0, manifest=collection.manifest)
     report = EvaluationReport(figures=FIGURES, k=10, sections=[section])
-    write_evaluation_page(tmp_path / "b.html", report, reporter=Quiet())
+    write_evaluation_page(tmp_path / "b.html", report)
     assert "What the head saw" in page.text
     assert "What the head saw" not in read_page(tmp_path / "b.html").text
 
@@ -554,7 +553,7 @@ def test_long_names_leave_room_for_the_figures(
         for number, distance in enumerate(Distance)
     ]
     path = tmp_path / "a.html"
-    write_evaluation_page(path, EvaluationReport(figures=figures, k=10, sections=sections), reporter=Quiet())
+    write_evaluation_page(path, EvaluationReport(figures=figures, k=10, sections=sections))
     tab.show_as(width=width)
     tab("Emulation.setEmulatedMedia", media=media)
     try:
@@ -573,7 +572,7 @@ def test_duplicates_show_what_to_keep_and_what_could_go(collection: Collection, 
     """In words, with sizes; a file that is gone has a note, and groups that free most come first."""
     groups = [group(collection, 12, 13), group(collection, 0, 1, 2, 3)]
     report = duplicates_report(groups, collection="vgg16-cosine", above=0.99)
-    write_duplicates_page(tmp_path / "a.html", report, reporter=Quiet())
+    write_duplicates_page(tmp_path / "a.html", report)
     page = read_page(tmp_path / "a.html")
     assert [len(view.members) for view in report.groups] == [4, 2]
     assert "2 groups of 6 images. 2 files could go, which would free 4.0 kB" in page.text
@@ -588,7 +587,7 @@ def test_duplicates_show_what_to_keep_and_what_could_go(collection: Collection, 
 def test_no_duplicates_are_a_page_that_says_so(tmp_path: Path) -> None:
     """Not an empty one."""
     report = duplicates_report([], collection="vgg16-cosine", above=0.99)
-    write_duplicates_page(tmp_path / "a.html", report, reporter=Quiet())
+    write_duplicates_page(tmp_path / "a.html", report)
     page = read_page(tmp_path / "a.html")
     assert page.problems == []
     assert "No image is there twice" in page.text
@@ -597,7 +596,7 @@ def test_no_duplicates_are_a_page_that_says_so(tmp_path: Path) -> None:
 def test_few_pictures_are_sharp_and_many_are_small(tmp_path: Path, draw: Draw) -> None:
     """The edge follows their number; what cannot be shown keeps its place."""
     files = draw(tmp_path, *(f"{number}.png" for number in range(3)), size=(600, 400))
-    gallery = Gallery.of([*files, None, tmp_path / "gone.png", files[0]], Quiet())
+    gallery = Gallery.of([*files, None, tmp_path / "gone.png", files[0]])
     sizes = {made.width for made in gallery.hung.values() if isinstance(made, Thumbnail)}
     assert sizes == {288}
     assert gallery.hung[tmp_path / "gone.png"] is SkipReason.VANISHED
