@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -11,7 +10,6 @@ from typing import Self
 import numpy as np
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
-from lookalike_core.images.scan import scan
 from lookalike_core.logs import logger_of
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs
@@ -21,19 +19,19 @@ from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_core.stores.shared import SharedCollection, SharedStore
 from lookalike_exporter import Head, ModelSpec, head_of
-from lookalike_ingest.labels import check_labels, read_labels
+from lookalike_ingest.labels import check_labels
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from lookalike_ingest.removal import holdings, remove_dataset
+from lookalike_ingest.request import DEFAULT_BACKBONE, dataset_in, labels_in, take_subset
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.subset import Chosen, Subset
+from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import synset_labels
-from lookalike_ingest.target import dataset_of
-from lookalike_search.analysis.all_neighbours import every_neighbours, is_small
+from lookalike_search.analysis.all_neighbours import every_neighbours
 from lookalike_search.analysis.collection_map import load_sample, mapped
 from lookalike_search.analysis.duplicates import ABOVE, find_duplicates
-from lookalike_search.analysis.explanation import explanation_by, require_average, see
+from lookalike_search.analysis.explanation import explanations, see_both
 from lookalike_search.asking.searched_collection import Network
-from lookalike_search.collection_choice import CollectionSelector, collection_of_model, require_dataset
+from lookalike_search.collection_choice import CollectionSelector, collection_of_model
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE
 from lookalike_search.evaluation.plan import Plan
@@ -55,8 +53,6 @@ from lookalike.records import (
 from lookalike.searching import ImageInput, Searchable, chosen, plain_query, points_where
 
 _logger = logger_of("index")
-
-DEFAULT_BACKBONE = "resnet101v2"
 
 
 def open_index(
@@ -246,10 +242,11 @@ class Index(Searchable):
             WeightsError, ModelError, ProviderError: the model cannot be had or run.
             ManifestError: the collection holds another space, or is not ours.
         """
-        whose = dataset_of(os.fspath(folder), dataset, moved=new_root, may_be_missing=force)
+        whose = dataset_in(os.fspath(folder), dataset, moved=new_root, may_be_missing=force)
         if isinstance(labels, str | os.PathLike):
-            labels = read_labels(Path(labels).expanduser())
-        check_labels(labels or {}, whose.root)
+            labels = labels_in(Path(labels).expanduser(), whose.root)
+        else:
+            check_labels(labels or {}, whose.root)
         with self._writing:
             existing = self._existing()
             request = IngestRequest(
@@ -271,8 +268,7 @@ class Index(Searchable):
                 quantize=chosen(StoredAs, quantize, "quantize") if quantize is not None else None,
             )
             if max_per_class is not None:
-                subset = Subset(max_per_class=max_per_class, seed=seed)
-                request = replace(request, takes=Chosen(subset, scan(whose.root), request.label))
+                request = take_subset(request, Subset(max_per_class=max_per_class, seed=seed))
             done = run_ingest(request, store=self._store, settings=self._settings, stop=StopRequest())
         return AddReport.of(done)
 
@@ -356,9 +352,7 @@ class Index(Searchable):
         is asked. Images with the same bytes are left out, unless `include_self` keeps them.
         """
         opened, meant = self._opened(), points_where(where)
-        require_dataset([opened.manifest], meant.dataset)
-        in_numpy = is_small(opened, meant) if exact is None else exact
-        found = every_neighbours(opened, limit=k, where=meant, include_copies=include_self, exact=in_numpy)
+        found = every_neighbours(opened, limit=k, where=meant, include_copies=include_self, exact=exact)
         return Neighbours.of(list(found), opened.manifest, k=k)
 
     @shows_progress
@@ -382,7 +376,6 @@ class Index(Searchable):
                 to keep holds nothing of it.
         """
         opened = self._opened()
-        require_dataset([opened.manifest], dataset)
         groups = find_duplicates(
             opened,
             above=above,
@@ -401,12 +394,15 @@ class Index(Searchable):
             PictureError: one of them cannot be read.
             UsageError: the vectors of this index are no averages over cells, or one of them is a vector.
         """
-        opened = self._opened()
-        require_average(opened.name, opened.manifest)
-        one = see(plain_query(query), [opened], max_pixels=max_pixels)
-        other = see(plain_query(neighbour), [opened], max_pixels=max_pixels, is_neighbour=True)
-        found = explanation_by(opened.manifest, opened.name, one, other, settings=self._settings)
-        return Explanation.of(found, (one, other))
+        pair = see_both(
+            plain_query(query),
+            plain_query(neighbour),
+            [self.collection],
+            store=self._store,
+            max_pixels=max_pixels,
+        )
+        [found] = explanations(pair, settings=self._settings)
+        return Explanation.of(found, (pair.query, pair.neighbour))
 
     @shows_progress
     def map(self, *, limit: int = 2_000, dataset: str | None = None, seed: int = 0) -> Map:

@@ -17,7 +17,6 @@ from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_batch import answer_all
 from lookalike_search.asking.query_sources import QueryInput
 from lookalike_search.asking.searched_collection import Network
-from lookalike_search.collection_choice import require_dataset
 
 from lookalike.notebook import shows_progress
 from lookalike.records import Answer, Hit, Point, Where
@@ -213,7 +212,6 @@ def _answers(
     negatives: Iterable[ImageInput],
 ) -> Iterator[Answer]:
     manifests = [network.manifest for network in networks]
-    require_dataset(manifests, options.dataset)
     outcomes = answer_all(
         Searcher(networks),
         [plain_query(image) for image in images],

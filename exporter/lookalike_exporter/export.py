@@ -238,7 +238,7 @@ def unpooled_model(wanted: CollectionManifest, *, settings: Settings) -> Feature
 
 def calibrated(
     spec: ModelSpec,
-    folder: Path,
+    folder: Path | None,
     *,
     recorded: Callable[[], Iterable[CollectionManifest]] = tuple,
     settings: Settings,
@@ -249,11 +249,16 @@ def calibrated(
     goes on; else the pictures of a folder are looked at.
 
     Raises:
-        UsageError: none of them can be read.
+        UsageError: none of them can be read, or there is no folder.
         WeightsError, StoreLockedError: as `ready_model`.
     """
     if spec.precision is not Precision.INT8 or spec.quantization is not None:
         return spec
+    if folder is None:
+        raise UsageError(
+            "an int8 model is calibrated on pictures: name a folder of them with --calibrate DIR "
+            "(ingest sample DIR draws one)"
+        )
     known = [manifest for manifest in recorded() if manifest.quantization is not None]
     for manifest in known:
         candidate = replace(spec, quantization=manifest.quantization)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lookalike_core import progress
-from lookalike_core.errors import CollectionMissingError, ManifestError, UsageError
+from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import Skipped
 from lookalike_core.models.embedder import Embedder
@@ -77,6 +77,25 @@ class RebuildReport:
     def gone(self) -> int:
         """How many images of the old collection are not there."""
         return len(self.gone_files)
+
+    def check(self) -> None:
+        """Refuses a rebuild that left the old collection in its place.
+
+        Raises:
+            LookalikeError: images of it are away or cannot be taken in, and that was not forced.
+        """
+        if self.replaced:
+            return
+        away, unread = self.gone_files, self.left_out
+        reasons = [f"{len(away)} images of {self.name} are not there, {away[0]} for one"] if away else []
+        reasons += [f"{len(unread)} are there and cannot be taken in, {unread[0]} for one"] if unread else []
+        steps = ["mount the disk that they are on"] if away else []
+        steps += ["mend what cannot be read"] if unread else []
+        raise LookalikeError(
+            f"{'; '.join(reasons)}; the old collection stays, with the points of all its images. "
+            f"{' and '.join(steps).capitalize()}, and run the same command again, which goes on where this "
+            "one ended; or give their points up with --force"
+        )
 
 
 def rebuild(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from lookalike_core import progress
-from lookalike_core.errors import SkipReason, UsageError
+from lookalike_core.errors import LookalikeError, SkipReason, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, count_pictures, scan
 from lookalike_core.logs import logger_of
@@ -71,11 +71,29 @@ class IngestRequest:
     into: str | None = None
     quantize: StoredAs | None = None
 
+    def __post_init__(self) -> None:
+        """Refuses fields that contradict each other, whoever asks.
+
+        Raises:
+            UsageError: they do.
+        """
+        check_pruning(prune=self.prune, force=self.force)
+
     def label(self, found: FoundFile) -> Label:
         """A picture's class."""
         if found.path in self.labels:
             return Label(class_name=self.labels[found.path])
         return self.label_of(found)
+
+
+def check_pruning(*, prune: bool, force: bool) -> None:
+    """Refuses to force what is not done.
+
+    Raises:
+        UsageError: `force` lets a dataset be emptied, and points are not to be removed.
+    """
+    if force and not prune:
+        raise UsageError("--force is for --prune: it lets a dataset be emptied")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,6 +125,17 @@ class IngestReport:
     def used(self) -> bool:
         """Whether any picture is in any collection now, however it came there."""
         return any(collection.counts[change] for collection in self.collections for change in Change)
+
+    def check(self, *, strict: bool = False) -> None:
+        """Refuses an ingest that came to nothing; a `strict` one, where any picture was skipped.
+
+        Raises:
+            LookalikeError: pictures were found and none could be used, or was to be skipped.
+        """
+        if self.found and not self.used:
+            raise LookalikeError(f"none of the {self.found} pictures in {self.dataset.root} could be used")
+        if strict and self.skipped:
+            raise LookalikeError(f"{len(self.skipped)} pictures were skipped (--strict)")
 
     @property
     def images_per_second(self) -> float:

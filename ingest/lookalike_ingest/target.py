@@ -1,6 +1,5 @@
 """One collection on its way to mirror a folder."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -29,28 +28,6 @@ class Dataset:
     name: str
     root: Path
     moved: bool = False
-
-
-def dataset_of(folder: str, name: str | None = None, *, moved: bool, may_be_missing: bool) -> Dataset:
-    """Returns whose pictures a folder's are, once it is there and both can be stored as text.
-
-    The dataset is named after the folder, unless it has a `name`.
-
-    Raises:
-        UsageError: there is no such folder, or a name cannot be stored.
-    """
-    try:
-        root = Path(os.path.expanduser(folder)).resolve()  # noqa: PTH111 - leaves a name like ~x alone
-        is_folder = bool(folder) and root.is_dir()
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"{folder[:200]} cannot be looked into ({error.__class__.__name__})") from error
-    if not is_folder and (root.exists() or not may_be_missing):
-        raise UsageError(f"{root} {'is not a folder' if folder and root.exists() else 'does not exist'}")
-    named = name if name is not None else root.name or "root"
-    for text, option in ((named, "--dataset"), (str(root), "the folder")):
-        if not text.strip() or text != text.encode("utf-8", "replace").decode():
-            raise UsageError(f"{option}: {text!a} cannot be stored as a name; give another with --dataset")
-    return Dataset(name=named, root=root, moved=moved)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Two pictures, looked at by the networks of collections: what their similarity is made of."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.settings import Settings
 from lookalike_core.stores.points import FloatVector
-from lookalike_core.stores.protocol import Collection
+from lookalike_core.stores.protocol import Collection, Store, opened_together
 from lookalike_exporter import ready_model, unpooled_model
 
 from lookalike_search.analysis.attribution import Explanation, Features, agreement, explain
@@ -91,6 +92,47 @@ class Explained:
     def agreement(self) -> float:
         """The lower cosine between a vector that is compared and the cells that it is explained by."""
         return min(each.agreement for each in self.compared)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenPair:
+    """Two pictures that were read, and the manifests of the collections whose networks explain them."""
+
+    query: SeenPicture
+    neighbour: SeenPicture
+    manifests: Mapping[str, CollectionManifest]
+
+
+def see_both(
+    query: QueryInput, neighbour: QueryInput, names: Sequence[str], *, store: Store, max_pixels: int
+) -> SeenPair:
+    """Reads two pictures for the collections of these names, which are not needed any more then.
+
+    Raises:
+        PictureError, UsageError: as `see` and `require_average`.
+    """
+    manifests = {name: store.manifest(name) for name in names}
+    for name, manifest in manifests.items():
+        require_average(name, manifest)
+    with ExitStack() as stack:
+        opened = opened_together(names, lambda name: stack.enter_context(store.open(name)))
+        return SeenPair(
+            query=see(query, opened, max_pixels=max_pixels),
+            neighbour=see(neighbour, opened, max_pixels=max_pixels, is_neighbour=True),
+            manifests=manifests,
+        )
+
+
+def explanations(pair: SeenPair, *, settings: Settings) -> Iterator[Explained]:
+    """Yields what the network of each collection makes of them.
+
+    Raises:
+        ManifestError, WeightsError, PictureError: as `explanation_by`.
+    """
+    for name, manifest in pair.manifests.items():
+        found = explanation_by(manifest, name, pair.query, pair.neighbour, settings=settings)
+        _logger.info("%s: its network runs on %s", name, found.provider)
+        yield found
 
 
 def see(

@@ -21,7 +21,7 @@ from lookalike_search.asking.examples import NO_EXAMPLES, Example, ExampleSet, c
 from lookalike_search.asking.fused_search import check_fusion, fused_neighbours
 from lookalike_search.asking.query_sources import QueryInput, Source, find_sources
 from lookalike_search.asking.searched_collection import Network, milliseconds_since
-from lookalike_search.collection_choice import file_of
+from lookalike_search.collection_choice import file_of, require_dataset
 
 
 class Searcher:
@@ -62,6 +62,15 @@ class Searcher:
         collections = [network.collection for network in self.networks]
         return find_sources(query, collections, dataset=dataset, others=others, max_pixels=max_pixels)
 
+    def check(self, options: QueryOptions) -> None:
+        """Says before anything is read that it cannot be answered as the options want it.
+
+        Raises:
+            UsageError: the rankings of these collections cannot be fused so, or none has such a dataset.
+        """
+        check_fusion(self.networks, options)
+        require_dataset([network.manifest for network in self.networks], options.dataset)
+
     def read(self, source: Source, options: QueryOptions) -> Example:
         """A picture and its vectors: see `read_examples`.
 
@@ -77,9 +86,9 @@ class Searcher:
         """As `read`, for any number: those that are embedded are so in batches.
 
         Raises:
-            UsageError: as `answer`, before anything is read.
+            UsageError: as `check`, before anything is read.
         """
-        check_fusion(self.networks, options)
+        self.check(options)
         return read_examples(sources, self.networks, max_pixels=options.max_pixels)
 
     def answer(
@@ -96,9 +105,9 @@ class Searcher:
 
         Raises:
             PictureError: the picture cannot be read, or the examples leave nothing to search for.
-            UsageError: the rankings of these collections cannot be fused as the options want it.
+            UsageError: as `check`.
         """
-        check_fusion(self.networks, options)
+        self.check(options)
         example = self.read(asked, options) if isinstance(asked, Source) else asked
         started = time.perf_counter()
         vectors = self._vectors(example, positives, negatives)

@@ -30,9 +30,10 @@ def answer_all(
     `on_left_out` for a picture of a folder of examples that cannot be read.
 
     Raises:
-        UsageError: as `find_sources`, or the rankings cannot be fused as the options want it.
+        UsageError: as `find_sources` and `Searcher.check`.
         PictureError: an example cannot be read, or no picture of a folder of them.
     """
+    searcher.check(options)
     batch = _Batch(searcher, options, on_other_files, on_left_out)
     wanted, unwanted = batch.found(positives), batch.found(negatives)
     sources = [source for query in queries for source in batch.find(query)]

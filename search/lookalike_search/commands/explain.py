@@ -1,7 +1,6 @@
 """The `search explain` command."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
@@ -20,10 +19,9 @@ from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.models.manifest import Distance
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.settings import Settings
-from lookalike_core.stores.protocol import opened_together
 
 from lookalike_search.analysis.attribution import FloatMatrix, focus, strongest_pairs
-from lookalike_search.analysis.explanation import Explained, SeenPicture, explanation_by, require_average, see
+from lookalike_search.analysis.explanation import Explained, SeenPicture, explanations, see_both
 from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands.search_options import BackbonesOption, CollectionOption, DistanceOption
 from lookalike_search.commands.standard_input import query_of, require_one_stdin
@@ -57,27 +55,19 @@ def explain(
     )
     with store_in_use(store, settings) as source:
         names = selector.resolve(source, settings=settings)
-        manifests = {name: source.manifest(name) for name in names}
-        for name, manifest in manifests.items():
-            require_average(name, manifest)
-        with ExitStack() as stack:
-            opened = opened_together(names, lambda name: stack.enter_context(source.open(name)))
-            one = see(query_of(query), opened, max_pixels=max_pixels)
-            other = see(query_of(neighbour), opened, max_pixels=max_pixels, is_neighbour=True)
+        pair = see_both(query_of(query), query_of(neighbour), names, store=source, max_pixels=max_pixels)
         label = source.label
     explained = []
-    for name, manifest in manifests.items():
-        found = explanation_by(manifest, name, one, other, settings=settings)
-        say(f"{name}: its network runs on {found.provider}")
+    for found in explanations(pair, settings=settings):
         explained.append(found)
         if as_json:
-            show_json(_json(found, one, other, label))
+            show_json(_json(found, pair.query, pair.neighbour, label))
         else:
-            show(*_lines(found, one, other))
+            show(*_lines(found, pair.query, pair.neighbour))
     if page is not None:
         from lookalike_search.reports.explanation import write_explanations
 
-        write_explanations(page, (one, other), explained)
+        write_explanations(page, (pair.query, pair.neighbour), explained)
         say(f"wrote {page}")
 
 

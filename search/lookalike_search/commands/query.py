@@ -28,7 +28,7 @@ from lookalike_core.settings import Settings
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered
 from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_batch import answer_all
-from lookalike_search.collection_choice import CollectionSelector, require_dataset
+from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands.answer_format import answer_json, answer_lines
 from lookalike_search.commands.half_blocks import ColourSystem, colours, illustrated
 from lookalike_search.commands.search_options import (
@@ -117,7 +117,6 @@ def query(
         with Searcher.opened(*names, store=opened, settings=settings) as searcher:
             say(f"collection: {', '.join(names)}")
             manifests = [network.manifest for network in searcher.networks]
-            require_dataset(manifests, dataset)
             display = _Display(
                 manifests=manifests,
                 options=options,

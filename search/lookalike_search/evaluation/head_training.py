@@ -34,7 +34,7 @@ def head_training(collections: Sequence[str], *, store: Store, settings: Setting
         try:
             head = head_of(identity, settings, collection=name)
         except LookalikeError as error:
-            _logger.warning("what the head was learned from cannot be told: %s", error)
+            _logger.warning("warning: what the head was learned from cannot be told: %s", error)
             return None
         trained |= head.trained
         classes |= set(head.classes)

@@ -80,5 +80,5 @@ def _pairs(
         except CollectionMissingError:
             continue
         except UsageError as error:
-            _logger.warning("%s is not fused: %s", metric, error)
+            _logger.info("%s is not fused: %s", metric, error)
     return pairs if pairs or not is_required else [pair(distance)]

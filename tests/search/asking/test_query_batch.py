@@ -8,9 +8,12 @@ from lookalike_core.errors import PictureError, SkipReason, UsageError
 from lookalike_core.images.scan import OtherFiles
 from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.points import PointFilter
 from lookalike_exporter import ModelSpec
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
+from lookalike_search.analysis.all_neighbours import every_neighbours
+from lookalike_search.analysis.duplicates import find_duplicates
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered
 from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_batch import answer_all
@@ -72,6 +75,33 @@ def test_examples_go_with_every_query(searcher: Searcher, tmp_path: Path) -> Non
         assert isinstance(outcome, Answer)
         assert (outcome.positives, outcome.negatives) == ([str(folder)], ["<bytes>"])
     assert [error.reason for error in left_out] == [SkipReason.NOT_AN_IMAGE]
+
+
+def test_a_dataset_that_is_not_there_is_refused_whoever_asks(searcher: Searcher) -> None:
+    """As the commands refuse it: an answer without hits would say that nothing is near."""
+    [network] = searcher.networks
+    elsewhere = PointFilter(dataset="elsewhere")
+    calls: list[Callable[[], object]] = [
+        lambda: list(answer_all(searcher, ["dog/1.png"], QueryOptions(dataset="elsewhere"))),
+        lambda: every_neighbours(network.collection, limit=3, where=elsewhere),
+        lambda: find_duplicates(network.collection, where=elsewhere),
+    ]
+    for call in calls:
+        with pytest.raises(UsageError, match=r"there is no dataset elsewhere in .*; there: data"):
+            call()
+
+
+def test_few_images_are_compared_by_brute_force_unless_told(searcher: Searcher) -> None:
+    """The same neighbours either way, with scores of either arithmetic."""
+    [network] = searcher.networks
+    ways = [
+        [
+            (payload.id, [hit.payload.id for hit in hits])
+            for payload, hits in every_neighbours(network.collection, limit=3, exact=exact)
+        ]
+        for exact in (None, True, False)
+    ]
+    assert ways[0] == ways[1] == ways[2]
 
 
 def test_an_example_that_cannot_be_read_ends_it(searcher: Searcher, tmp_path: Path) -> None:
