@@ -440,13 +440,16 @@ class Index(Searchable):
             quantize=chosen(StoredAs, quantize, "quantize") if quantize is not None else None,
         )
         with self._writing:
-            return rebuild(
+            report = rebuild(
                 self.collection,
                 options,
                 store=self._store,
                 settings=self._settings,
                 stop=StopRequest(),
             )
+        with self._lock:
+            self._searched = None  # of a head that was fitted again the model is another one
+        return report
 
     def networks(self) -> list[Network]:
         """Returns the collection and its model, as the stage below searches them.
@@ -465,7 +468,8 @@ class Index(Searchable):
 
     def _existing(self) -> str | None:
         """The name of the collection, found once; None where nothing was added yet."""
-        with self._lock, self._store.alone():
+        with self._lock:
+            self._store.require_open()
             if self._name is None:
                 self._name = self._found()
             return self._name

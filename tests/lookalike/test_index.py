@@ -324,3 +324,15 @@ def test_a_collection_is_made_anew(tiny_model: lookalike.Model, images: Path, tm
         assert report.points == 26
         assert index.manifest.quantize == "int8"
         assert {hit.path for hit in index.search(images / "cat/1.png")} == {hit.path for hit in before}
+
+
+def test_an_index_that_is_opened_again_takes_the_place_of_the_one_before(
+    tiny_model: lookalike.Model, images: Path, tmp_path: Path
+) -> None:
+    """As where a notebook's cell is run a second time; what nobody refers to any more holds nothing."""
+    place = tmp_path / "photos.index"
+    for expected in (26, 0):
+        index = lookalike.open(place, model=tiny_model)
+        assert index.add(images).added == expected
+        assert len(index.search(images / "cat/1.png")) == 10
+    index.close()

@@ -127,9 +127,17 @@ class SharedStore:
             UsageError: the store is closed.
         """
         with self._lock:
-            if self._is_closed:
-                raise UsageError(f"the store {self.label} is closed; open it again")
+            self.require_open()
             yield
+
+    def require_open(self) -> None:
+        """Refuses to go on with what was closed.
+
+        Raises:
+            UsageError: the store is closed.
+        """
+        if self._is_closed:
+            raise UsageError(f"the store {self.label} is closed; open it again")
 
 
 class SharedCollection:
