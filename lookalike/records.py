@@ -96,7 +96,7 @@ class Hit:
     file: Path | None
     id: str
     chance: float | None = None
-    placings: Mapping[str, Placing | None] = field(default_factory=dict, repr=False)
+    placings: Mapping[str, Placing | None] = field(default_factory=dict, repr=False, hash=False)
 
     @classmethod
     def of(cls, neighbour: Neighbour) -> "Hit":

@@ -41,6 +41,7 @@ def test_a_folder_is_added_and_one_image_asked(
         assert index.datasets == {"mine": 26}
         answer = index.search(images / "dog/3.png", limit=5)
     assert [hit.rank for hit in answer] == [1, 2, 3, 4, 5]
+    assert len(set(answer)) == 5
     assert answer[0].file == images / answer[0].path
     assert {(hit.class_name or hit.path) == hit.path.split("/")[0] for hit in answer} == {True}
     assert answer.query == str(images / "dog/3.png")
