@@ -5,7 +5,7 @@ The library opens a bar and moves it on. Who wants to see bars names a `ShowBar`
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Protocol
 
 
@@ -42,7 +42,7 @@ class ShowBar(Protocol):
         """Returns the context manager that shows it."""
 
 
-_show_bar: ContextVar[ShowBar | None] = ContextVar("lookalike_show_bar", default=None)
+_show_bar: ContextVar[ShowBar | None] = ContextVar("lookalike_show_bar")
 
 
 @contextmanager
@@ -55,13 +55,18 @@ def shown_by(show_bar: ShowBar | None) -> Iterator[None]:
         _show_bar.reset(token)
 
 
+def is_decided() -> bool:
+    """Whether `shown_by` says in this context who shows bars, or that nobody does."""
+    return _show_bar in copy_context()
+
+
 @contextmanager
 def bar(title: str, *, unit: str, total: int | None = None) -> Iterator[Bar]:
     """Opens a bar for the length of a block; it is hidden where nobody shows it.
 
     Who shows it is looked up here, in the thread that opens it: others may move it on.
     """
-    show_bar = _show_bar.get()
+    show_bar = _show_bar.get(None)
     if show_bar is None:
         yield HiddenBar()
         return

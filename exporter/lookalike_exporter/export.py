@@ -77,7 +77,7 @@ def ready_model(spec: ModelSpec, *, settings: Settings) -> ModelFile:
 
 def calibrated(
     spec: ModelSpec,
-    folder: Path,
+    folder: Path | None,
     *,
     recorded: Callable[[], Iterable[CollectionManifest]] = tuple,
     settings: Settings,
@@ -88,11 +88,16 @@ def calibrated(
     goes on; else the pictures of a folder are looked at.
 
     Raises:
-        UsageError: none of them can be read.
+        UsageError: none of them can be read, or there is no folder.
         WeightsError, StoreLockedError: as `ready_model`.
     """
     if spec.precision is not Precision.INT8 or spec.activation_ranges is not None:
         return spec
+    if folder is None:
+        raise UsageError(
+            "an int8 model is calibrated on pictures: name a folder of them with --calibrate DIR "
+            "(ingest sample DIR draws one)"
+        )
     known = [manifest for manifest in recorded() if manifest.activation_ranges is not None]
     for manifest in known:
         candidate = replace(spec, activation_ranges=manifest.activation_ranges)

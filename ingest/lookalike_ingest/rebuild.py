@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lookalike_core import progress
-from lookalike_core.errors import CollectionMissingError, ManifestError, UsageError
+from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import Skipped
 from lookalike_core.models.embedder import Embedder
@@ -27,11 +27,12 @@ from lookalike_core.stores.collection_manifest import (
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import STAGED_SUFFIX, Store, opened_together, staged_name
 from lookalike_exporter.heads.head_file import Head, head_name, named_head
+from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.labels import Label
-from lookalike_ingest.run import IngestRequest, StopRequest, get_wanted_model, run_ingest
+from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.takeover import is_former, take_over
 from lookalike_ingest.target import Dataset, new_manifest
 
@@ -79,6 +80,25 @@ class RebuildReport:
     def gone(self) -> int:
         """How many images of the old collection are not there."""
         return len(self.gone_files)
+
+    def check(self) -> None:
+        """Refuses a rebuild that left the old collection in its place.
+
+        Raises:
+            LookalikeError: images of it are away or cannot be taken in, and that was not forced.
+        """
+        if self.replaced:
+            return
+        away, unread = self.gone_files, self.left_out
+        reasons = [f"{len(away)} images of {self.name} are not there, {away[0]} for one"] if away else []
+        reasons += [f"{len(unread)} are there and cannot be taken in, {unread[0]} for one"] if unread else []
+        steps = ["mount the disk that they are on"] if away else []
+        steps += ["mend what cannot be read"] if unread else []
+        raise LookalikeError(
+            f"{'; '.join(reasons)}; the old collection stays, with the points of all its images. "
+            f"{' and '.join(steps).capitalize()}, and run the same command again, which goes on where this "
+            "one ended; or give their points up with --force"
+        )
 
 
 def rebuild(

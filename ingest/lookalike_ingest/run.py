@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from lookalike_core import progress
 from lookalike_core.arrays import FloatVector
-from lookalike_core.errors import SkipReason, UsageError
+from lookalike_core.errors import LookalikeError, SkipReason, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, count_pictures, scan
 from lookalike_core.logs import logger_of
@@ -24,9 +24,9 @@ from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
-from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.export import calibrated
 from lookalike_exporter.heads.head_file import Head
-from lookalike_exporter.heads.head_graph import get_headed_model
+from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
@@ -76,11 +76,29 @@ class IngestRequest:
     into: str | None = None
     quantize: VectorQuantization | None = None
 
+    def __post_init__(self) -> None:
+        """Refuses fields that contradict each other, whoever asks.
+
+        Raises:
+            UsageError: they do.
+        """
+        check_pruning(prune=self.prune, force=self.force)
+
     def label(self, found: FoundFile) -> Label:
         """A picture's class."""
         if found.path in self.labels:
             return Label(class_name=self.labels[found.path])
         return self.label_of(found)
+
+
+def check_pruning(*, prune: bool, force: bool) -> None:
+    """Refuses to force what is not done.
+
+    Raises:
+        UsageError: `force` lets a dataset be emptied, and points are not to be removed.
+    """
+    if force and not prune:
+        raise UsageError("--force is for --prune: it lets a dataset be emptied")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,6 +130,17 @@ class IngestReport:
     def used(self) -> bool:
         """Whether any picture is in any collection now, however it came there."""
         return any(collection.counts[change] for collection in self.collections for change in Change)
+
+    def check(self, *, strict: bool = False) -> None:
+        """Refuses an ingest that came to nothing; a `strict` one, where any picture was skipped.
+
+        Raises:
+            LookalikeError: pictures were found and none could be used, or was to be skipped.
+        """
+        if self.found and not self.used:
+            raise LookalikeError(f"none of the {self.found} pictures in {self.dataset.root} could be used")
+        if strict and self.skipped:
+            raise LookalikeError(f"{len(self.skipped)} pictures were skipped (--strict)")
 
     @property
     def images_per_second(self) -> float:
@@ -201,17 +230,6 @@ def _models(request: IngestRequest, store: Store, settings: Settings) -> list[Mo
         return get_wanted_model(wanted, settings=settings)
 
     return [ready(wanted) for wanted in request.specs]
-
-
-def get_wanted_model(wanted: ModelSpec | Head, *, settings: Settings) -> ModelFile:
-    """Returns the model of a spec or of a head; exports it where it is not here.
-
-    Raises:
-        LookalikeError: whatever the exporter raises.
-    """
-    if isinstance(wanted, Head):
-        return get_headed_model(wanted, settings=settings)
-    return ready_model(wanted, settings=settings)
 
 
 def _targets(

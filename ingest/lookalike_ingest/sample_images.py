@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from lookalike_core.atomic import atomic_path
 from lookalike_core.errors import UsageError
-from lookalike_core.outputs import output_path
+from lookalike_core.outputs import check_outside_store, output_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -70,8 +70,9 @@ def draw_sample(directory: Path) -> SampleSet:
     drawn before the first file is written, so that an interrupted run hardly ever leaves a part of the set.
 
     Raises:
-        UsageError: `directory` is a file, or a folder that holds anything else.
+        UsageError: `directory` is a file, a folder that holds anything else, or one of the store.
     """
+    check_outside_store(directory, "DIR")
     names = [name for class_name in CLASSES for name in _file_names(class_name)]
     _refuse_foreign(directory, {directory / name for name in names})
     drawn = {directory / name: content for name, content in _encoded_pictures()}

@@ -1,7 +1,8 @@
-"""Which collection a query is asked of."""
+"""Which collections are meant: one selector for all of search, and what is said of a missing one."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookalike_core.errors import CollectionMissingError, UsageError
@@ -12,52 +13,129 @@ from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.open_store import where_else
 from lookalike_core.stores.protocol import Store
-from lookalike_exporter.heads.head_file import NAME, head_name, head_path
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.heads.head_file import NAME, Head, head_name, head_path
+from lookalike_exporter.spec import ModelSpec
 
 BOTH = "both"
-"""What `--backbone` may say instead of one backbone's name."""
+"""What stands for a backbone where a collection of each network is meant."""
 
 
-def is_both(backbone: str | None) -> bool:
-    """Whether `--backbone` asks for both networks, in whatever case."""
-    return backbone is not None and backbone.lower() == BOTH
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSelector:
+    """Which collections are meant: those of these `names`, or those that the other fields leave.
 
-
-def choose_collection(
-    store: Store,
-    *,
-    settings: Settings,
-    name: str | None,
-    backbone: str | None,
-    distance: Distance | None,
-    head: str | None = None,
-) -> str:
-    """The collection that was named, or the one that the options leave.
-
-    Of several, those without a head go first, then those with default weights, layer and pooling, then
-    ResNet101V2 before VGG16, then cosine before Euclid.
-
-    Raises:
-        CollectionMissingError: none fits; the message names those there are and how to make one, or the
-            other store where one is.
-        UsageError: several fit equally well, or options contradict each other.
+    `backbone` is a backbone's name in whatever case, or `both` for a collection of each network. `head` is
+    the name of a new last layer. `all` takes every collection that fits, and not the preferred one alone.
     """
-    if name is not None:
-        if backbone or distance or head:
-            raise UsageError("--collection names one collection; leave --backbone, --distance and --head out")
-        if name not in store:
-            raise CollectionMissingError(missing_message(store, settings=settings, name=name))
+
+    names: Sequence[str] = ()
+    backbone: str | None = None
+    distance: Distance | None = None
+    head: str | None = None
+    all: bool = False
+
+    @property
+    def is_both(self) -> bool:
+        """Whether a collection of each network is meant."""
+        return self.backbone is not None and self.backbone.lower() == BOTH
+
+    def resolve(self, store: Store, *, settings: Settings) -> list[str]:
+        """Returns the names of the collections: at least one, and several where they are to be fused.
+
+        Those named come in their order, each once. Of several that fit, those without a head go first, then
+        those with default weights, layer and pooling, then ResNet101V2 before VGG16, then cosine before
+        Euclid. Of `both`, the preferred one of each network, of one distance: cosine where both have it. Of
+        `all`, all that fit, sorted.
+
+        Raises:
+            CollectionMissingError: none fits; the message names those there are and how to make one, or the
+                other store where one is.
+            UsageError: several fit equally well, or fields contradict each other.
+        """
+        self.check()
+        names = list(dict.fromkeys(self.names))
+        for name in names:
+            if name not in store:
+                raise CollectionMissingError(missing_message(store, settings=settings, name=name))
+        if names:
+            return names
+        if self.is_both and not self.all:
+            return _of_each_backbone(store, settings, self.distance)
+        backbone = None if self.is_both else self.backbone
+        fitting = _fitting(store, settings, backbone, self.distance, self.head)
+        return sorted(fitting) if self.all else [_preferred(fitting)]
+
+    def resolve_one(self, store: Store, *, settings: Settings) -> str:
+        """Returns the name of the one collection, for what cannot be done with several.
+
+        Raises:
+            CollectionMissingError, UsageError: as `resolve`; several are meant.
+        """
+        if self.is_both or self.all or len(self.names) > 1:
+            raise UsageError("this takes one collection; choose it with --collection")
+        [name] = self.resolve(store, settings=settings)
         return name
-    return _preferred(_fitting(store, settings, backbone, distance, head))
+
+    def check(self) -> None:
+        """Refuses fields that contradict each other.
+
+        Raises:
+            UsageError: they do.
+        """
+        if self.head is not None and (self.all or self.is_both):
+            raise UsageError("--head is for one collection; leave --all and --backbone both out")
+        if self.names and self.all:
+            raise UsageError("--all takes every collection; leave --collection out")
+        if self.names and (self.backbone or self.distance or self.head):
+            raise UsageError("--collection names one collection; leave --backbone, --distance and --head out")
 
 
-def choose_both(store: Store, *, settings: Settings, distance: Distance | None) -> list[str]:
-    """The preferred collection of each backbone, of one distance: cosine where all have it, unless told.
+def collection_of_model(
+    store: Store,
+    wanted: ModelSpec | Head,
+    *,
+    distance: Distance | None = None,
+    settings: Settings,
+) -> str | None:
+    """Returns the name of the collection of a model's vectors; None where there is none.
+
+    That of cosine goes before that of Euclid. A model with the official weights is known by what a collection
+    says of itself; of other weights it is made where it is not here.
 
     Raises:
-        CollectionMissingError: a backbone has none; the message names the command that would make it.
-        UsageError: several of a backbone fit equally well.
+        WeightsError, ManifestError, StoreLockedError: as `ready_model`.
     """
+    manifests = dict(readable_manifests(store))
+    for metric in [distance] if distance else Distance:
+        for name, manifest in manifests.items():
+            if manifest.distance is metric and _is_of_model(manifest, wanted, settings):
+                return name
+    return None
+
+
+def _is_of_model(manifest: CollectionManifest, wanted: ModelSpec | Head, settings: Settings) -> bool:
+    identity = manifest.identity
+    if isinstance(wanted, Head):
+        return identity == wanted.identity
+    is_int8 = identity.precision_class.startswith(Precision.INT8)
+    there = (identity.backbone, identity.layer, identity.pooling, is_int8, identity.head)
+    if there != (
+        wanted.backbone.name,
+        wanted.layer,
+        wanted.pooling,
+        wanted.precision is Precision.INT8,
+        None,
+    ):
+        return False
+    if wanted.weights == WeightsKind.IMAGENET:
+        return manifest.weights.official
+    spec = replace(wanted, activation_ranges=manifest.activation_ranges)
+    return ready_model(spec, settings=settings).manifest.identity == identity
+
+
+def _of_each_backbone(store: Store, settings: Settings, distance: Distance | None) -> list[str]:
+    """The preferred collection of each backbone, of one distance: cosine where all have it, unless told."""
     manifests = dict(readable_manifests(store))
     found = {
         metric: {record.name: _of(manifests, record.name, metric) for record in BACKBONES}
@@ -82,19 +160,12 @@ def _of(
     }
 
 
-def fitting_collections(
-    store: Store, *, settings: Settings, backbone: str | None = None, distance: Distance | None = None
-) -> list[str]:
-    """Every collection that the options leave, sorted.
-
-    Raises:
-        CollectionMissingError: none fits.
-    """
-    return sorted(_fitting(store, settings, backbone, distance))
-
-
 def _fitting(
-    store: Store, settings: Settings, backbone: str | None, distance: Distance | None, head: str | None = None
+    store: Store,
+    settings: Settings,
+    backbone: str | None,
+    distance: Distance | None,
+    head: str | None = None,
 ) -> dict[str, CollectionManifest]:
     if head is not None:
         return _with_head(store, settings, backbone, distance, head)
@@ -112,7 +183,11 @@ def _fitting(
 
 
 def _with_head(
-    store: Store, settings: Settings, backbone: str | None, distance: Distance | None, head: str
+    store: Store,
+    settings: Settings,
+    backbone: str | None,
+    distance: Distance | None,
+    head: str,
 ) -> dict[str, CollectionManifest]:
     """Those with a head of this name."""
     fitting = {

@@ -82,3 +82,15 @@ def test_another_context_shows_its_own() -> None:
     with shown_by(recorded):
         contextvars.Context().run(elsewhere)
     assert recorded.opened == []
+
+
+def test_it_is_known_whether_somebody_has_said_who_shows_bars() -> None:
+    """Also that nobody does; a notebook shows them where nothing was said."""
+
+    def look() -> None:
+        assert not progress.is_decided()
+        with shown_by(None):
+            assert progress.is_decided()
+        assert not progress.is_decided()
+
+    contextvars.Context().run(look)

@@ -1,6 +1,8 @@
 """`search calibrate` as a process: what it prints and records, when that goes again, what it refuses."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,9 @@ import numpy as np
 import pytest
 from lookalike_core.errors import LookalikeError
 from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.progress import Bar, HiddenBar, shown_by
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_search.commands import calibrate as module
+from lookalike_search.evaluation.calibration_run import calibrate_collection
 
 
 @pytest.fixture(scope="module")
@@ -130,19 +133,30 @@ def test_too_little_is_refused_and_nothing_recorded(shell: Any, draw: Any, tmp_p
     assert calibrations(shell) == [None]
 
 
-def test_what_changes_meanwhile_is_not_calibrated(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_changes_meanwhile_is_not_calibrated(copied: Any) -> None:
     """The collection is free while it is learned from; what is learned of other points is not recorded."""
     opened = store(copied)
     name, _ = opened.names()
-    learn = module.leave_one_out
 
-    def meanwhile(*arguments: Any, **options: Any) -> Any:
+    @contextmanager
+    def meanwhile(_title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
+        """Gives an image another class while the collection is learned from."""
+        yield HiddenBar()
         with opened.open(name) as collection:
             payload = next(payload for payload in collection.scan() if payload.class_name == "cat")
             collection.replace_payloads([replace(payload, class_name="dog")])
-        return learn(*arguments, **options)
 
-    monkeypatch.setattr(module, "leave_one_out", meanwhile)
-    with pytest.raises(LookalikeError, match="has changed while it was calibrated"):
-        module._calibrate(opened, name, seed=0)  # noqa: SLF001 - between its steps
+    with (
+        shown_by(meanwhile),
+        pytest.raises(LookalikeError, match="has changed while it was calibrated"),
+    ):
+        calibrate_collection(opened, name)
     assert opened.manifest(name).calibration is None
+
+
+def test_both_networks_are_calibrated_as_they_are_fused(calibrated: Any) -> None:
+    """`--backbone both` is understood as elsewhere: what a fused search needs is said where it is missing."""
+    shell, _ = calibrated
+    done = shell("search", "calibrate", "--backbone", "both")
+    assert (done.code, done.out) == (6, "")
+    assert "ingest run DIR --backbone resnet" in done.err

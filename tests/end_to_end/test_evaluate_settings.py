@@ -161,7 +161,7 @@ def test_a_plot_and_a_table_hold_all_settings(both: Any) -> None:
         (["--fusion", "rrf", "--collection", VGG, "--collection", VGG], 2, "--fusion is for several"),
         (["--fusion", "rrf", "--all", "--backbone", "vgg"], 2, "--fusion is for several"),
         (["--fusion", "mean", "--all"], 2, "mean"),
-        (["--backbone", "both", "--collection", VGG], 2, "leave --backbone out"),
+        (["--backbone", "both", "--collection", VGG], 2, "leave --backbone, --distance and --head out"),
         (
             ["--backbone", "both", "--distance", "euclid"],
             6,

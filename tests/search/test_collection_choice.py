@@ -4,6 +4,7 @@ import functools
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lookalike_core.atomic import write_json
@@ -15,7 +16,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.open_store import where_else
 from lookalike_search import collection_choice as choice
-from lookalike_search.collection_choice import choose_both, choose_collection, file_of
+from lookalike_search.collection_choice import CollectionSelector, file_of
 
 RESNET, VGG = ("resnet101v2", "post_relu", 2048), ("vgg16", "block5_pool", 512)
 COSINE, EUCLID = Distance.COSINE, Distance.EUCLID
@@ -58,7 +59,10 @@ def choose(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Choose:
         backbone: str | None = None,
         distance: Distance | None = None,
     ) -> str:
-        return choose_collection(store, settings=home, name=name, backbone=backbone, distance=distance)
+        selector = CollectionSelector(
+            names=[name] if name is not None else (), backbone=backbone, distance=distance
+        )
+        return selector.resolve_one(store, settings=home)
 
     return choose_with
 
@@ -245,7 +249,12 @@ Both = Callable[..., list[str]]
 @pytest.fixture
 def choose_of_both(choose: Choose, home: Settings) -> Both:
     """Chooses a collection of each network; `choose` sees to it that no server runs."""
-    return functools.partial(choose_both, settings=home)
+
+    def choose_with(store: EmbeddedStore, *, distance: Distance | None) -> list[str]:
+        selector = CollectionSelector(backbone="Both", distance=distance)
+        return selector.resolve(store, settings=home)
+
+    return choose_with
 
 
 def test_both_networks_are_taken_with_the_same_distance(shelve: Shelve, choose_of_both: Both) -> None:
@@ -289,3 +298,61 @@ def test_the_network_that_is_missing_is_named_with_its_command(
     """Exit 6."""
     with pytest.raises(CollectionMissingError, match=f"--backbone both.*{command}"):
         choose_of_both(shelve(*there), distance=distance)
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        CollectionSelector(names=["vgg16-cosine"], backbone="both"),
+        CollectionSelector(names=["vgg16-cosine"], head="mine"),
+        CollectionSelector(names=["vgg16-cosine"], all=True),
+        CollectionSelector(head="mine", all=True),
+        CollectionSelector(head="mine", backbone="both"),
+    ],
+    ids=["name-both", "name-head", "name-all", "head-all", "head-both"],
+)
+def test_fields_that_contradict_each_other_are_refused(
+    shelve: Shelve, home: Settings, selector: CollectionSelector
+) -> None:
+    """For every caller, before anything is looked up."""
+    with pytest.raises(UsageError, match="leave"):
+        selector.resolve(shelve(*ALL_DEFAULT), settings=home)
+
+
+def test_all_takes_what_the_other_fields_leave(shelve: Shelve, home: Settings) -> None:
+    """Sorted; with both networks, all of them."""
+    store = shelve(*ALL_DEFAULT, *SPECIAL)
+
+    def chosen(**fields: Any) -> list[str]:
+        return CollectionSelector(all=True, **fields).resolve(store, settings=home)
+
+    assert chosen(backbone="vgg") == ["vgg16-cosine", "vgg16-euclid"]
+    assert chosen(distance=EUCLID) == ["resnet101v2-euclid", "vgg16-euclid"]
+    assert chosen(backbone="both") == chosen() == sorted(store.names())
+
+
+def test_several_names_are_taken_in_their_order_each_once(shelve: Shelve, home: Settings) -> None:
+    """As they are to be fused; one that is not there is missing."""
+    store = shelve(*ALL_DEFAULT)
+    names = ["vgg16-euclid", "resnet101v2-cosine"]
+    selector = CollectionSelector(names=[*names, names[0]])
+    assert selector.resolve(store, settings=home) == names
+    with pytest.raises(CollectionMissingError, match="there is no collection holiday"):
+        CollectionSelector(names=[*names, "holiday"]).resolve(store, settings=home)
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        CollectionSelector(backbone="both"),
+        CollectionSelector(all=True),
+        CollectionSelector(names=["vgg16-cosine", "vgg16-euclid"]),
+    ],
+    ids=["both", "all", "names"],
+)
+def test_what_takes_one_collection_refuses_several(
+    shelve: Shelve, home: Settings, selector: CollectionSelector
+) -> None:
+    """Rather than take the first of them."""
+    with pytest.raises(UsageError, match="this takes one collection"):
+        selector.resolve_one(shelve(*ALL_DEFAULT), settings=home)

@@ -8,6 +8,7 @@ import ctypes
 import gc
 import hashlib
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from io import SEEK_END
 from threading import Lock
 from traceback import clear_frames
 from types import ModuleType
-from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, TypeVar, cast
 
 import numpy as np
 
@@ -69,6 +70,9 @@ LARGE_BYTES = 64 * 2**20
 DECODING = Budget(BYTES_A_PIXEL * MAX_PIXELS)
 """What all threads together may take for decoding."""
 
+OpenImage: TypeAlias = "Image.Image"
+"""An image that somebody has open in Pillow, for those who do not import it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
@@ -88,6 +92,39 @@ def decode(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Pict
         PictureError: it is no picture that can be shown, or too large; `name` stands in the message.
     """
     return _guarded(stream, name, max_pixels, REDUCED_SIDE, _decoded)
+
+
+def prepare_image(image: "Image.Image", name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Prepares an image that somebody has open in Pillow, in its present frame, as `decode` does a file's.
+
+    It is loaded if it was not, and else left as it is. A JPEG is taken at its full size, where `decode` may
+    take it at a part of that, which is faster and may differ in the last level of a channel.
+
+    Raises:
+        PictureError: it has no pixels or too many, or cannot be loaded; `name` stands in the message.
+    """
+    if 0 in image.size:
+        raise PictureError(f"{name} has no pixels", reason=SkipReason.EMPTY)
+    _check_pixels(name, image.size, max_pixels)
+    with _reasons(b"", name):
+        return _decoded(image.copy(), image.size, image.size)
+
+
+def prepare_pixels(pixels: Pixels, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Prepares an image of sRGB values, uint8 `[H, W, 3]`, as `decode` does a file's.
+
+    Raises:
+        PictureError: as `prepare_image`.
+    """
+    if 0 in pixels.shape:
+        raise PictureError(f"{name} has no pixels", reason=SkipReason.EMPTY)
+    return prepare_image(_pillow().fromarray(pixels), name, max_pixels=max_pixels)
+
+
+def is_open_image(given: object) -> "TypeGuard[Image.Image]":
+    """Whether it is an image that somebody has open in Pillow, which is not imported to find out."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(given, pillow.Image)
 
 
 def decode_small(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MAX_PIXELS) -> "Image.Image":

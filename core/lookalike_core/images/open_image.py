@@ -47,8 +47,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         raise PictureError(f"{path} changed while it was read", reason=SkipReason.UNREADABLE)
 
 
-def read_piped(pipe: BinaryIO) -> BinaryIO:
-    """All of a stream that can be read once.
+def read_piped(pipe: BinaryIO, name: str) -> BinaryIO:
+    """All of a stream that can be read once; `name` stands in messages.
 
     Raises:
         PictureError: it holds more than may be held in memory.
@@ -56,7 +56,8 @@ def read_piped(pipe: BinaryIO) -> BinaryIO:
     data = pipe.read(MAX_PIPED_BYTES + 1)
     if len(data) > MAX_PIPED_BYTES:
         raise PictureError(
-            f"standard input holds more than {MAX_PIPED_BYTES // 2**20} MiB, the limit; name a file instead",
+            f"{name} holds more than {MAX_PIPED_BYTES // 2**20} MiB, the limit of a stream; "
+            "name a file instead",
             reason=SkipReason.TOO_LARGE,
         )
     return io.BytesIO(data)

@@ -400,6 +400,10 @@ class EmbeddedCollection:
         finally:
             self._lock.release()
 
+    def flush(self) -> None:
+        """Closes the shard, which is loaded again when it is next needed."""
+        self._close_shard()
+
     def upsert(self, points: Sequence[ImagePoint]) -> None:
         """One write-ahead-logged operation a call."""
         import qdrant_edge as edge

@@ -110,6 +110,9 @@ class Collection(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    def flush(self) -> None:
+        """Has what was written outlive a power cut, as leaving the `with` block does; it stays open."""
+
     def upsert(self, points: Sequence[ImagePoint]) -> None:
         """Writes points; those with the same id are replaced.
 

@@ -374,8 +374,13 @@ class ServerCollection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """As `flush`; nothing where the block was left by an error."""
+        if kind is None:
+            self.flush()
+
+    def flush(self) -> None:
         """After writing, sees once more that this is what was opened, with the datasets that it recorded."""
-        if kind is not None or not self._written:
+        if not self._written:
             return
         for _ in range(_RECORD_TRIES):
             if not self._look():

@@ -28,6 +28,18 @@ HEAD_KEY = "lookalike-head"
 _FEATURES = "head/features"
 
 
+def get_wanted_model(wanted: ModelSpec | Head, *, settings: Settings) -> ModelFile:
+    """Returns the model of a spec or of a head; exports it where it is not here.
+
+    Raises:
+        WeightsError, StoreLockedError: as `ready_model`.
+        ManifestError: as `get_headed_model`.
+    """
+    if isinstance(wanted, Head):
+        return get_headed_model(wanted, settings=settings)
+    return ready_model(wanted, settings=settings)
+
+
 def get_headed_model(head: Head, *, settings: Settings) -> ModelFile:
     """Returns the model of a head and its base; makes it where it is not here.
 

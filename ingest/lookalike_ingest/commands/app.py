@@ -1,11 +1,9 @@
 """The `ingest` command."""
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -29,24 +27,19 @@ from lookalike_core.cli.options import (
 )
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
-from lookalike_core.images.scan import scan
 from lookalike_core.models.model_manifest import Precision
-from lookalike_core.outputs import check_outside_store
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 from lookalike_core.stores.retries import is_waiting
 from lookalike_core.text import cell_width, padded
-from lookalike_exporter.heads.head_file import named_head
-from lookalike_exporter.spec import ModelSpec
 
-from lookalike_ingest.labels import check_labels, read_labels
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from lookalike_ingest.removal import holdings, remove_dataset
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.request import ModelChoice, dataset_in, labels_in, take_subset
+from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, check_pruning, run_ingest
 from lookalike_ingest.status import CollectionStatus, collection_statuses
-from lookalike_ingest.subset import Chosen, Subset
+from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import synset_labels
-from lookalike_ingest.target import Dataset
 
 BatchSizeOption = Annotated[
     int | None,
@@ -132,22 +125,25 @@ def run(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Bring collections up to date with a folder."""
-    if force and not prune:
-        raise UsageError("--force is for --prune: it lets a dataset be emptied")
     if seed is not None and max_per_class is None:
         raise UsageError("--seed is for --max-per-class: it says which pictures are taken")
-    if head is not None and (
-        backbone or layer or pooling or weights != "imagenet" or precision is not Precision.FP32
-    ):
-        raise UsageError("--head says which network it belongs to; leave --backbone and the like out")
-    whose = _dataset(folder, dataset, moved=new_root, may_be_missing=force)
+    choice = ModelChoice(
+        backbones=backbone or (),
+        weights=weights,
+        layer=layer,
+        pooling=pooling,
+        precision=precision,
+        head=head,
+    )
+    choice.check()
+    check_pruning(prune=prune, force=force)
+    whose = dataset_in(folder, dataset, moved=new_root, may_be_missing=force)
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
-    plain = _specs(backbone or ["resnet"], layer=layer, pooling=pooling, weights=weights, precision=precision)
     request = IngestRequest(
         dataset=whose,
-        specs=[named_head(head, settings)] if head is not None else plain,
+        specs=choice.resolve(settings),
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
-        labels=_labels(labels, whose.root) if labels else {},
+        labels=labels_in(named_path(str(labels), "--labels"), whose.root) if labels else {},
         label_of=synset_labels(
             whose.root,
             names=named_path(str(synsets), "--synsets") if synsets else None,
@@ -161,7 +157,9 @@ def run(
         quantize=quantize,
     )
     if max_per_class is not None:
-        request = _sampled(request, Subset(max_per_class=max_per_class, seed=seed or 0))
+        subset = Subset(max_per_class=max_per_class, seed=seed or 0)
+        say(f"taking at most {max_per_class} pictures of each class, by seed {subset.seed}")
+        request = take_subset(request, subset)
     with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
         report = run_ingest(request, store=opened, settings=settings, stop=stop)
     _warn(report, dry_run=dry_run)
@@ -169,7 +167,9 @@ def run(
         show_json(_report_json(report))
     else:
         show(*_report_lines(report, dry_run=dry_run))
-    _check(report, strict=strict)
+    if report.interrupted:
+        raise KeyboardInterrupt
+    report.check(strict=strict)
 
 
 @app.command("status")
@@ -212,8 +212,7 @@ def rebuild_collection(
     _warn_of_skipped(report)
     if report.interrupted:
         raise KeyboardInterrupt
-    if not report.replaced:
-        raise LookalikeError(_rebuild_refusal(report))
+    report.check()
     _say_dropped(collection, report.calibration_dropped)
     if as_json:
         show_json(_rebuild_json(report))
@@ -267,7 +266,6 @@ def sample(
     from lookalike_ingest.sample_images import CLASSES, check_query, draw_query, draw_sample
 
     folder = named_path(str(folder), "DIR")
-    check_outside_store(folder, "DIR")
     if query is not None:
         query = named_path(str(query), "--query")
         check_query(query, CLASSES[0], sample=folder)
@@ -312,46 +310,6 @@ def stopping_on_interrupt() -> Iterator[StopRequest]:
         signal.signal(signal.SIGINT, before)
 
 
-def _dataset(folder: str, name: str | None, *, moved: bool, may_be_missing: bool) -> Dataset:
-    """Whose pictures these are, once their folder is there and both can be stored as text."""
-    try:
-        root = Path(os.path.expanduser(folder)).resolve()  # noqa: PTH111 - leaves a name like ~x alone
-        is_folder = bool(folder) and root.is_dir()
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"{folder[:200]} cannot be looked into ({error.__class__.__name__})") from error
-    if not is_folder and (root.exists() or not may_be_missing):
-        raise UsageError(f"{root} {'is not a folder' if folder and root.exists() else 'does not exist'}")
-    named = name if name is not None else root.name or "root"
-    for text, option in ((named, "--dataset"), (str(root), "the folder")):
-        if not text.strip() or text != text.encode("utf-8", "replace").decode():
-            raise UsageError(f"{option}: {text!a} cannot be stored as a name; give another with --dataset")
-    return Dataset(name=named, root=root, moved=moved)
-
-
-def _labels(file: Path, root: Path) -> dict[str, str | None]:
-    labels = read_labels(named_path(str(file), "--labels"))
-    check_labels(labels, root)
-    return labels
-
-
-def _sampled(request: IngestRequest, subset: Subset) -> IngestRequest:
-    """Takes a part of the folder, which is gone through once for that before anything else is done."""
-    say(f"taking at most {subset.max_per_class} pictures of each class, by seed {subset.seed}")
-    return replace(request, takes=Chosen(subset, scan(request.dataset.root), request.label))
-
-
-def _specs(
-    names: list[str], *, layer: str | None, pooling: str | None, weights: str, precision: Precision
-) -> list[ModelSpec]:
-    if len(names) > 1 and (layer or pooling or weights != "imagenet"):
-        raise UsageError("--weights, --layer and --pooling belong to one backbone; run ingest once for each")
-    specs = [
-        ModelSpec.of(name, layer=layer, pooling=pooling, weights=weights, precision=precision)
-        for name in names
-    ]
-    return list({spec.backbone.name: spec for spec in specs}.values())
-
-
 def _warn(report: IngestReport, *, dry_run: bool) -> None:
     _warn_of_skipped(report)
     for collection in report.collections:
@@ -381,16 +339,6 @@ def _list(verb: str, lines: list[str]) -> None:
         say(f"{verb} {line}")
     if len(lines) > SHOWN:
         say(f"{verb} {len(lines) - SHOWN} more; --json lists them all")
-
-
-def _check(report: IngestReport, *, strict: bool) -> None:
-    """What of a report makes the command fail once it is shown."""
-    if report.interrupted:
-        raise KeyboardInterrupt
-    if report.found and not report.used:
-        raise LookalikeError(f"none of the {report.found} pictures in {report.dataset.root} could be used")
-    if strict and report.skipped:
-        raise LookalikeError(f"{len(report.skipped)} pictures were skipped (--strict)")
 
 
 def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
@@ -450,20 +398,6 @@ def _rebuild_text(report: RebuildReport) -> str:
         f" ({report.taken_over} vectors taken over, {report.embedded} embedded)" if report.taken_over else ""
     )
     return f"{report.name}: {report.points} points made anew in {report.took_s:.1f} s{how}{out}{gone}"
-
-
-def _rebuild_refusal(report: RebuildReport) -> str:
-    """Why the old collection was not replaced, and what to do."""
-    away, unread = report.gone_files, report.left_out
-    reasons = [f"{len(away)} images of {report.name} are not there, {away[0]} for one"] if away else []
-    reasons += [f"{len(unread)} are there and cannot be taken in, {unread[0]} for one"] if unread else []
-    steps = ["mount the disk that they are on"] if away else []
-    steps += ["mend what cannot be read"] if unread else []
-    return (
-        f"{'; '.join(reasons)}; the old collection stays, with the points of all its images. "
-        f"{' and '.join(steps).capitalize()}, and run the same command again, which goes on where this one "
-        "ended; or give their points up with --force"
-    )
 
 
 def _rebuild_json(report: RebuildReport) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from lookalike_core.stores.bulk_reads import AT_ONCE, stored_vectors
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter, ScoredId, SearchHit
 from lookalike_core.stores.protocol import Collection
 
+from lookalike_search.collection_choice import require_dataset
+
 Neighbours = tuple[Payload, list[SearchHit]]
 
 EXACT_PICTURES = 50_000
@@ -33,18 +35,22 @@ def every_neighbours(
     limit: int,
     where: PointFilter = EVERYTHING,
     include_copies: bool = False,
-    exact: bool = False,
+    exact: bool | None = None,
 ) -> Iterator[Neighbours]:
     """Each picture with its nearest, best first, in the order of datasets and paths.
 
     `where` says which pictures ask and which answer; it leaves `excluded_sha256` open. A picture is never
     its own neighbour, and neither are those with the same bytes unless `include_copies` says so. Scores
-    are Qdrant's own. With `exact` all vectors are in memory and compared in numpy. Otherwise the store is
-    asked, as `search query` asks it; then only payloads are all in memory, about 1 KB each. What is
-    written or deleted meanwhile may be left out.
+    are Qdrant's own. With `exact` all vectors are in memory and compared in numpy; None does so where they
+    are few. Otherwise the store is asked, as a query asks it; then only payloads are all in memory, about
+    1 KB each. What is written or deleted meanwhile may be left out.
+
+    Raises:
+        UsageError: the collection has no such dataset.
     """
+    require_dataset([collection.manifest], where.dataset)
     payloads = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
-    if exact:
+    if is_small(collection, where) if exact is None else exact:
         return _by_numpy(collection, payloads, limit, include_copies=include_copies)
     return _by_store(collection, payloads, limit, where, include_copies=include_copies)
 

@@ -31,6 +31,7 @@ from lookalike_search.analysis.file_state import (
 )
 from lookalike_search.analysis.star_clustering import StoreNearness, stars
 from lookalike_search.analysis.verified_copies import prove_copies
+from lookalike_search.collection_choice import require_dataset
 
 COMPARED_ABOVE = 0.95
 """Cosine similarity from which two images are compared on their pixels, unless told otherwise."""
@@ -140,8 +141,8 @@ def find_duplicates(
     Similarity is that of the vectors' directions, whatever the collection's distance.
 
     Raises:
-        UsageError: the distance is Euclidean and the collection too large to compare all with all, or a
-            folder to keep holds nothing of the collection.
+        UsageError: the distance is Euclidean and the collection too large to compare all with all, a folder
+            to keep holds nothing of the collection, or it has no such dataset.
     """
     neighbourhood = find_near(collection, above=above, where=where, keep_in=keep_in)
     return prove_groups(neighbourhood)
@@ -171,6 +172,7 @@ def find_near(
 ) -> Neighbourhood:
     """The first half of `find_duplicates`: all that asks the collection."""
     manifest = collection.manifest
+    require_dataset([manifest], where.dataset)
     reference = ReferenceFolders(keep_in, manifest)
     order = partial(_preference, reference)
     contents: dict[str, list[PictureFile]] = {}

@@ -1,27 +1,28 @@
 """Two pictures, looked at by the networks of collections: what their similarity is made of."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.errors import ManifestError, PictureError, SkipReason, UsageError
 from lookalike_core.images.decoding import decode, decode_small
-from lookalike_core.images.open_image import opened, sha256_of
+from lookalike_core.images.open_image import sha256_of
 from lookalike_core.images.thumbnails import Thumbnail, encoded
 from lookalike_core.logs import logger_of
 from lookalike_core.models.backbones import Pooling, backbone_named
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
-from lookalike_core.stores.protocol import Collection
+from lookalike_core.stores.protocol import Collection, Store, opened_together
 from lookalike_exporter.collection_models import get_collection_model
 from lookalike_exporter.recorded_models import unpooled_model
 
 from lookalike_search.analysis.attribution import Explanation, Features, agreement, explain
-from lookalike_search.asking.examples import require_unchanged, stdin_stream
-from lookalike_search.asking.query_sources import Source, find_sources, known_payload
+from lookalike_search.asking.examples import require_unchanged, source_stream
+from lookalike_search.asking.query_sources import QueryInput, Source, find_sources, known_payload
 
 _logger = logger_of("search")
 
@@ -94,10 +95,53 @@ class Explained:
         return min(each.agreement for each in self.compared)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenPair:
+    """Two pictures that were read, and the manifests of the collections whose networks explain them."""
+
+    query: SeenPicture
+    neighbour: SeenPicture
+    manifests: Mapping[str, CollectionManifest]
+
+
+def see_both(
+    query: QueryInput, neighbour: QueryInput, names: Sequence[str], *, store: Store, max_pixels: int
+) -> SeenPair:
+    """Reads two pictures for the collections of these names, which are not needed any more then.
+
+    Raises:
+        PictureError, UsageError: as `see` and `require_average`.
+    """
+    manifests = {name: store.manifest(name) for name in names}
+    for name, manifest in manifests.items():
+        require_average(name, manifest)
+    with ExitStack() as stack:
+        opened = opened_together(names, lambda name: stack.enter_context(store.open(name)))
+        return SeenPair(
+            query=see(query, opened, max_pixels=max_pixels),
+            neighbour=see(neighbour, opened, max_pixels=max_pixels, is_neighbour=True),
+            manifests=manifests,
+        )
+
+
+def explanations(pair: SeenPair, *, settings: Settings) -> Iterator[Explained]:
+    """Yields what the network of each collection makes of them.
+
+    Raises:
+        ManifestError, WeightsError, PictureError: as `explanation_by`.
+    """
+    for name, manifest in pair.manifests.items():
+        found = explanation_by(manifest, name, pair.query, pair.neighbour, settings=settings)
+        _logger.info("%s: its network runs on %s", name, found.provider)
+        yield found
+
+
 def see(
-    name: str, collections: Sequence[Collection], *, max_pixels: int, is_neighbour: bool = False
+    query: QueryInput, collections: Sequence[Collection], *, max_pixels: int, is_neighbour: bool = False
 ) -> SeenPicture:
-    """Reads a picture for networks and for people: a file, `-`, or an indexed one that has its file still.
+    """Reads a picture for networks and for people: any but a vector, or an indexed one without its file.
+
+    What is given as pixels is shown as the networks see it.
 
     The stored vectors are those by which a search compares it. It embeds a file that it is asked with anew,
     and so a file in an ingested folder has stored ones as a neighbour only.
@@ -106,10 +150,8 @@ def see(
         PictureError: it is nothing of that, cannot be read, or is indexed and was changed since.
         UsageError: it is a folder, or several datasets have it.
     """
-    found = find_sources(name, collections)
-    if len(found) != 1 or (found[0].file is not None and found[0].name != name):
-        raise UsageError(f"{name} is a folder; name one picture")
-    [source] = found
+    source = _one_source(query, collections, max_pixels)
+    name = source.name
     if source.problem is not None:
         raise source.problem
     if source.payloads and source.file is None:
@@ -117,7 +159,11 @@ def see(
             f"{name} is indexed, and where its file lies is not known; name the file itself",
             reason=SkipReason.VANISHED,
         )
-    with nullcontext(stdin_stream()) if source.file is None else opened(source.file) as stream:
+    if source.pixels is not None:
+        return SeenPicture(name=name, pixels=source.pixels, shown=encoded(source.pixels, quality=QUALITY))
+    if (opening := source_stream(source)) is None:
+        raise UsageError("a feature vector cannot be explained; give the picture that it is of")
+    with opening as stream:
         sha256 = sha256_of(stream)
         require_unchanged(source, sha256)
         pixels = decode(stream, name, max_pixels=max_pixels).pixels
@@ -128,6 +174,15 @@ def see(
         shown=encoded(np.asarray(small), quality=QUALITY),
         stored=_stored_vectors(source, sha256, collections, is_neighbour=is_neighbour),
     )
+
+
+def _one_source(query: QueryInput, collections: Sequence[Collection], max_pixels: int) -> Source:
+    found = find_sources(query, collections, max_pixels=max_pixels)
+    if isinstance(query, str | os.PathLike):
+        name = os.fspath(query)
+        if len(found) != 1 or (found[0].file is not None and found[0].name != name):
+            raise UsageError(f"{name} is a folder; name one picture")
+    return found[0]
 
 
 def explanation_by(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lookalike_core.errors import PictureError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import Verdict, VoteRule
@@ -104,8 +105,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unanswered:
-    """A query that could not be read, with what was said of it."""
+    """A query that could not be read, and why."""
 
     query: str
     file: Path | None
-    problem: str
+    error: PictureError

@@ -1,7 +1,6 @@
 """Pictures to ask with, as vectors: read once, embedded by each network, and several made one."""
 
 import io
-import sys
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -126,23 +125,22 @@ class _Draft:
 
 
 def _draft(source: Source, networks: Sequence[Network]) -> _Draft:
-    """What is known before a file is read; standard input is read here, where that can be interrupted."""
+    """What is known before a file is read; a stream is read here, where that can be interrupted."""
     if source.problem is not None:
         return _Draft(source=source, stored=[], problem=source.problem)
+    if source.vector is not None:
+        return _Draft(source=source, stored=[source.vector for _ in networks])
     stored = [network.stored(source.id) if source.id else None for network in networks]
-    if source.file is not None:
-        return _Draft(source=source, stored=stored, stream=opened(source.file))
-    if source.payloads:
-        return _Draft(source=source, stored=stored)
     try:
-        return _Draft(source=source, stored=stored, stream=nullcontext(stdin_stream()))
+        return _Draft(source=source, stored=stored, stream=source_stream(source), pixels=source.pixels)
     except PictureError as error:
         return _Draft(source=source, stored=stored, problem=error)
 
 
 def _read(draft: _Draft, *, max_pixels: int) -> _Draft:
     """With its pixels, where a network has to see it."""
-    if draft.problem is not None or all(vector is not None for vector in draft.stored):
+    is_seen = draft.pixels is not None or all(vector is not None for vector in draft.stored)
+    if draft.problem is not None or is_seen:
         return draft
     read = _indexed_pixels if draft.source.payloads else _pixels
     try:
@@ -229,6 +227,16 @@ def require_unchanged(source: Source, sha256: str) -> None:
         )
 
 
-def stdin_stream() -> BinaryIO:
-    """All of standard input as a stream that can be read again and again; nothing where it is closed."""
-    return read_piped(sys.stdin.buffer) if sys.stdin is not None else io.BytesIO()
+def source_stream(source: Source) -> AbstractContextManager[BinaryIO] | None:
+    """Returns what opens the bytes of a picture, to be read again and again; None where nobody knows of any.
+
+    Raises:
+        PictureError: it comes from a stream that holds more than may be held in memory.
+    """
+    if source.file is not None:
+        return opened(source.file)
+    if source.content is None:
+        return None
+    if isinstance(source.content, bytes):
+        return nullcontext(io.BytesIO(source.content))
+    return nullcontext(read_piped(source.content, source.name))

@@ -8,6 +8,7 @@ from typing import Self
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import OtherFiles
 from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
 from lookalike_core.settings import Settings
@@ -19,9 +20,9 @@ from lookalike_search.asking.answers import Answer, Findings, Neighbour, QueryOp
 from lookalike_search.asking.estimates import estimated
 from lookalike_search.asking.examples import NO_EXAMPLES, Example, ExampleSet, combined, read_examples
 from lookalike_search.asking.fused_search import check_fusion, fused_neighbours
-from lookalike_search.asking.query_sources import Source, find_sources
+from lookalike_search.asking.query_sources import QueryInput, Source, find_sources
 from lookalike_search.asking.searched_collection import Network, milliseconds_since
-from lookalike_search.collection_choice import file_of
+from lookalike_search.collection_choice import file_of, require_dataset
 
 
 class Searcher:
@@ -51,11 +52,25 @@ class Searcher:
         return self.networks[0].manifest
 
     def find(
-        self, name: str, *, dataset: str | None = None, others: OtherFiles | None = None
+        self,
+        query: QueryInput,
+        *,
+        dataset: str | None = None,
+        others: OtherFiles | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> list[Source]:
-        """What a name stands for: see `find_sources`."""
+        """The pictures that are asked with: see `find_sources`."""
         collections = [network.collection for network in self.networks]
-        return find_sources(name, collections, dataset=dataset, others=others)
+        return find_sources(query, collections, dataset=dataset, others=others, max_pixels=max_pixels)
+
+    def check(self, options: QueryOptions) -> None:
+        """Says before anything is read that it cannot be answered as the options want it.
+
+        Raises:
+            UsageError: the rankings of these collections cannot be fused so, or none has such a dataset.
+        """
+        check_fusion(self.networks, options)
+        require_dataset([network.manifest for network in self.networks], options.dataset)
 
     def read(self, source: Source, options: QueryOptions) -> Example:
         """A picture and its vectors: see `read_examples`.
@@ -72,9 +87,9 @@ class Searcher:
         """As `read`, for any number: those that are embedded are so in batches.
 
         Raises:
-            UsageError: as `answer`, before anything is read.
+            UsageError: as `check`, before anything is read.
         """
-        check_fusion(self.networks, options)
+        self.check(options)
         return read_examples(sources, self.networks, max_pixels=options.max_pixels)
 
     def answer(
@@ -91,9 +106,9 @@ class Searcher:
 
         Raises:
             PictureError: the picture cannot be read, or the examples leave nothing to search for.
-            UsageError: the rankings of these collections cannot be fused as the options want it.
+            UsageError: as `check`.
         """
-        check_fusion(self.networks, options)
+        self.check(options)
         example = self.read(asked, options) if isinstance(asked, Source) else asked
         started = time.perf_counter()
         vectors = self._vectors(example, positives, negatives)

@@ -1,37 +1,55 @@
-"""What is asked with, found by its name: a file, a folder's files, standard input, or an indexed picture.
+"""What is asked with: found by its name, as a file, a folder's files or an indexed picture, or in memory.
 
 What exists as a file is a file; only what does not is looked for among the indexed.
 """
 
+import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Any, BinaryIO, TypeAlias, cast
 
+import numpy as np
+from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.errors import PictureError, SkipReason, UsageError
+from lookalike_core.images.decoding import (
+    MAX_PIXELS,
+    OpenImage,
+    Picture,
+    is_open_image,
+    prepare_image,
+    prepare_pixels,
+)
 from lookalike_core.images.scan import FoundFile, OtherFiles, scan
-from lookalike_core.stores.points import Payload, point_id
+from lookalike_core.stores.points import Payload, point_id, usable_rows
 from lookalike_core.stores.protocol import Collection
+from numpy.typing import NDArray
 
 from lookalike_search.collection_choice import file_of
 
-STDIN = "-"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
     """A picture to ask with, not read yet; `name` is what people called it.
 
-    `file` is where it lies, None for standard input and where nobody knows. `payloads` holds what each
+    `file` is where it lies, None where nobody knows. `payloads` holds what each
     collection that has it knows of an indexed one, which was asked for by its id or path. `problem` says
     why it cannot be read, where that is known already.
+
+    What is in memory already is its file's bytes, `content`, or a stream of them that is read once; or its
+    `pixels` as a network sees them, uint8 `[224, 224, 3]`; or its feature `vector`, float32 `[D]`, of the
+    one network that is asked.
     """
 
     name: str
     file: Path | None = None
     payloads: Sequence[Payload] = ()
     problem: PictureError | None = None
+    content: bytes | BinaryIO | None = None
+    pixels: Pixels | None = None
+    vector: FloatVector | None = None
 
     @property
     def id(self) -> str | None:
@@ -39,34 +57,104 @@ class Source:
         return self.payloads[0].id if self.payloads else None
 
 
+QueryInput: TypeAlias = (
+    "str | os.PathLike[str] | bytes | BinaryIO | OpenImage | NDArray[np.uint8] | FloatVector | Source"
+)
+"""What may be asked with: a path, or an indexed picture's id or path; an image file's bytes, or a stream of
+them; an image that is open in Pillow; sRGB values, uint8 `[H, W, 3]`; a feature vector, float32 `[D]`."""
+
+
 def find_sources(
-    name: str,
+    query: QueryInput,
     collections: Sequence[Collection],
     *,
     dataset: str | None = None,
     others: OtherFiles | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[Source]:
-    """The picture of a name; where it names a folder, all below it in the order of their names.
+    """The picture that is asked with; where it names a folder, all below it in the order of their names.
 
     Files of other kinds that lie in the folder are counted in `others`.
 
-    `-` is standard input. What is no file is taken for the id of an indexed picture, for its path below its
-    dataset's root, or for that path behind `DATASET/`. `dataset` says which one is meant where several hold
-    such a path. What is not there at all is a source with a problem, so that others are answered.
+    A name that is no file is taken for the id of an indexed picture, for its path below its dataset's root,
+    or for that path behind `DATASET/`. `dataset` says which one is meant where several hold such a path.
+    What is not there at all, or in memory and no picture, is a source with a problem: others are answered.
 
     Raises:
-        UsageError: the name is empty, a folder holds no picture, or several datasets hold the path.
+        UsageError: the name is empty, a folder holds no picture, several datasets hold the path, or what is
+            in memory is nothing that can be asked with.
     """
+    if isinstance(query, Source):
+        return [query]
+    if not isinstance(query, str | os.PathLike):
+        return [_in_memory(query, collections, max_pixels)]
+    name = os.fspath(query)
     if not name:
-        raise UsageError("a picture's name is empty; name a file, or - for standard input")
-    if name == STDIN:
-        return [Source(name=name)]
+        raise UsageError("a picture's name is empty; name a file")
     file = _path(name)
     if not _is_there(file):
         return [_indexed(name, collections, dataset)]
     if os.path.isdir(file):  # noqa: PTH112 - pathlib raises where a name is too long
         return list(_below(name, file, OtherFiles() if others is None else others))
     return [Source(name=name, file=file)]
+
+
+def _in_memory(query: object, collections: Sequence[Collection], max_pixels: int) -> Source:
+    if isinstance(query, bytes | bytearray | memoryview):
+        return Source(name="<bytes>", content=bytes(query))
+    if isinstance(query, np.ndarray):
+        return _of_array(query, collections, max_pixels)
+    if is_open_image(query):
+        name = str(getattr(query, "filename", "") or "<image>")
+        return _prepared(name, lambda: prepare_image(query, name, max_pixels=max_pixels))
+    if isinstance(query, io.TextIOBase) or not hasattr(query, "read"):
+        raise UsageError(
+            f"{type(query).__name__} is nothing to ask with; give a path, bytes, a file opened in binary, "
+            "an image open in Pillow, an array or an indexed picture's id"
+        )
+    stream = cast("BinaryIO", query)
+    if stream.seekable():
+        stream.seek(0)
+    called = getattr(stream, "name", None)
+    return Source(name=called if isinstance(called, str) else "<file>", content=stream)
+
+
+def _of_array(array: NDArray[Any], collections: Sequence[Collection], max_pixels: int) -> Source:
+    name = "<array>"
+    match array.ndim, array.dtype.kind:
+        case 3, "u" if array.dtype == np.uint8 and array.shape[2] == _RGB:
+            return _prepared(name, lambda: prepare_pixels(array, name, max_pixels=max_pixels))
+        case 1, "f":
+            return _of_vector(np.ascontiguousarray(array, dtype=np.float32), collections)
+    raise UsageError(
+        f"an array of {array.dtype} {list(array.shape)} is no image and no feature vector; "
+        "give uint8 [H, W, 3] or float32 [D]"
+    )
+
+
+_RGB = 3
+
+
+def _of_vector(vector: FloatVector, collections: Sequence[Collection]) -> Source:
+    if len(collections) > 1:
+        raise UsageError("a feature vector is one network's; ask one collection with it")
+    for collection in collections:
+        if len(vector) != (dimension := collection.manifest.identity.dimension):
+            raise UsageError(
+                f"the vector has {len(vector)} values; those of {collection.name} have {dimension}"
+            )
+    name = "<vector>"
+    if usable_rows(vector[np.newaxis]).all():
+        return Source(name=name, vector=vector)
+    problem = PictureError(f"{name} is zero, or not finite", reason=SkipReason.NO_EMBEDDING)
+    return Source(name=name, problem=problem)
+
+
+def _prepared(name: str, prepare: Callable[[], Picture]) -> Source:
+    try:
+        return Source(name=name, pixels=prepare().pixels)
+    except PictureError as error:
+        return Source(name=name, problem=error)
 
 
 def _path(name: str) -> Path:

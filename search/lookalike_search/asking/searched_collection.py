@@ -3,10 +3,12 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import Self
 
 from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.logs import logger_of
+from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.embedder import FEW, Embedder
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
@@ -20,18 +22,20 @@ _logger = logger_of("search")
 
 
 class Network:
-    """One side of a search. `load_ms` is what opening and loading took and nobody was told of yet.
+    """One side of a search, for any number of threads.
 
-    `calibration` is the collection's, where it has one that is not stale.
+    `load_ms` is what opening and loading took and nobody was told of yet.
     """
 
     def __init__(self, collection: Collection, *, settings: Settings) -> None:
         self.collection = collection
-        self.calibration = usable_calibration(collection)
         self.load_ms = 0.0
         self._settings = settings
         self._embedder: Embedder | None = None
         self._is_for_few = False
+        self._loading = Lock()
+        self._judged: tuple[Calibration | None, Calibration | None] = (None, None)
+        self.calibration  # noqa: B018 - a stale one is said at once
 
     @classmethod
     @contextmanager
@@ -58,6 +62,15 @@ class Network:
         return self.collection.manifest
 
     @property
+    def calibration(self) -> Calibration | None:
+        """The collection's, where it has one that is not stale: judged once, for writing drops it."""
+        known, usable = self._judged
+        if (recorded := self.manifest.calibration) is not known:
+            usable = usable_calibration(self.collection)
+            self._judged = recorded, usable
+        return usable
+
+    @property
     def provider(self) -> str | None:
         """What the model runs on; None until it is loaded."""
         return self._embedder.provider if self._embedder else None
@@ -74,13 +87,17 @@ class Network:
         Raises:
             ManifestError: the collection's model cannot be had any more.
         """
-        if self._embedder is None or (self._is_for_few and len(pixels) > FEW):
-            self._embedder = self._loaded(len(pixels))
-            self._is_for_few = len(pixels) <= FEW
-        vectors = self._embedder.embed(pixels)
+        vectors = self._embedder_for(len(pixels)).embed(pixels)
         return [
             vector if usable else None for vector, usable in zip(vectors, usable_rows(vectors), strict=True)
         ]
+
+    def _embedder_for(self, pictures: int) -> Embedder:
+        with self._loading:
+            if self._embedder is None or (self._is_for_few and pictures > FEW):
+                self._embedder = self._loaded(pictures)
+                self._is_for_few = pictures <= FEW
+            return self._embedder
 
     def _loaded(self, pictures: int) -> Embedder:
         started = time.perf_counter()

@@ -1,28 +1,20 @@
 """The `search calibrate` command."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from lookalike_core import progress
 from lookalike_core.cli.console import Verbose, show, show_json
 from lookalike_core.cli.options import JsonOption, StoreOption, store_in_use
-from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.models.calibration_curves import Calibration, Curve, percent
-from lookalike_core.neighbours.rank_fusion import CANDIDATES
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
-from lookalike_core.stores.collection_manifest import CollectionManifest
-from lookalike_core.stores.protocol import Collection, Store
 
-from lookalike_search.commands.evaluate import collections_meant
+from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands.reliability import reliability_json, reliability_lines
-from lookalike_search.commands.search_options import BackboneOption, CollectionsOption, DistanceOption
-from lookalike_search.evaluation.calibration import calibrated, shortage
-from lookalike_search.evaluation.labelled_vectors import LabelledPictures, load_labelled
-from lookalike_search.evaluation.leave_one_out import leave_one_out
+from lookalike_search.commands.search_options import BackbonesOption, CollectionsOption, DistanceOption
+from lookalike_search.evaluation.calibration_run import CalibrationRun, calibrate_collection
 
 ROWS = 8
 """Of the table of scores."""
@@ -33,7 +25,7 @@ SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 def calibrate(
     collection: CollectionsOption = None,
-    backbone: BackboneOption = None,
+    backbone: BackbonesOption = None,
     distance: DistanceOption = None,
     every: Annotated[bool, typer.Option("--all", help="Every collection that fits.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the halves held out.")] = 0,
@@ -43,74 +35,41 @@ def calibrate(
 ) -> None:
     """Learn how often neighbours of a score are right, and how often verdicts are, for queries to show."""
     settings = Settings.from_environment()
+    selector = CollectionSelector(names=collection or (), backbone=backbone, distance=distance, all=every)
     with store_in_use(store, settings) as opened:
-        names = collections_meant(opened, settings, collection or [], backbone, distance, every=every)
-        for name in names:
-            pictures, calibration = _calibrate(opened, name, seed=seed)
+        for name in selector.resolve(opened, settings=settings):
+            run = calibrate_collection(opened, name, seed=seed)
             if as_json:
-                show_json(_json(name, opened.label, pictures, calibration))
+                show_json(_json(run, opened.label))
             else:
-                show(*_lines(name, pictures, calibration))
+                show(*_lines(run))
 
 
-def _calibrate(store: Store, name: str, *, seed: int) -> tuple[LabelledPictures, Calibration]:
-    """Reads, learns and records; the collection is free for others while it learns.
-
-    Raises:
-        UsageError: there are too few pictures with a class, or too few classes.
-        LookalikeError: the collection has changed meanwhile; nothing was recorded.
-    """
-    with store.open(name) as source:
-        manifest, points, pictures = source.manifest, source.count(), load_labelled(source)
-    with progress.bar(name, unit="images", total=len(pictures.payloads)) as bar:
-        results = leave_one_out(pictures.vectors, depth=CANDIDATES, on_done=bar.advance)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    calibration = calibrated(pictures.vectors, results, manifest, points=points, created_at=now, seed=seed)
-    if calibration is None:
-        missing = shortage(pictures.vectors, results) or "its pictures have too few neighbours to calibrate"
-        raise UsageError(
-            f"{name}: {missing}; put more pictures into folders named after their classes, and ingest them"
-        )
-    with store.open(name) as source:
-        if not _is_as_read(source, manifest, points, pictures):
-            raise LookalikeError(f"{name} has changed while it was calibrated; run the same command again")
-        source.record_calibration(calibration)
-    return pictures, calibration
-
-
-def _is_as_read(
-    source: Collection, manifest: CollectionManifest, points: int, pictures: LabelledPictures
-) -> bool:
-    found = list(source.scan())
-    read = {payload.id: payload for payload in pictures.payloads}
-    same = {payload.id: payload for payload in found if payload.class_name} == read
-    return same and len(found) == points and source.manifest.created_at == manifest.created_at
-
-
-def _lines(name: str, pictures: LabelledPictures, calibration: Calibration) -> list[str]:
+def _lines(run: CalibrationRun) -> list[str]:
+    calibration = run.calibration
     count, classes = calibration.pictures, calibration.classes
     return [
-        f"{name}: calibrated by {count} pictures of {classes} classes, each asked for the others",
-        f"left out: copies of the query's bytes, and {pictures.unlabelled} pictures without a class",
+        f"{run.collection}: calibrated by {count} pictures of {classes} classes, each asked for the others",
+        f"left out: copies of the query's bytes, and {run.unlabelled} pictures without a class",
         "",
         *reliability_lines(calibration.reliability),
         "",
-        *_neighbour_lines(calibration, pictures),
+        *_neighbour_lines(run),
         "",
         *_verdict_lines(calibration),
         "",
-        *_threshold_lines(calibration, pictures),
+        *_threshold_lines(run),
         "",
     ]
 
 
-def _neighbour_lines(calibration: Calibration, pictures: LabelledPictures) -> Iterator[str]:
+def _neighbour_lines(run: CalibrationRun) -> Iterator[str]:
     """The nearest first, at knots whose chances lie about as far from each other."""
-    curve = calibration.neighbours
+    curve = run.calibration.neighbours
     levels = np.linspace(curve.chances[0], curve.chances[-1], ROWS)
-    yield f"{_score_name(pictures):>10}  same class, of the {calibration.k} nearest"
+    yield f"{_score_name(run):>10}  same class, of the {run.calibration.k} nearest"
     for row in np.unique(np.searchsorted(curve.chances, levels))[::-1]:
-        yield f"{_score(pictures, curve.knots[row]):10.4f}  {percent(curve.chances[row])}"
+        yield f"{run.score(curve.knots[row]):10.4f}  {percent(curve.chances[row])}"
 
 
 def _verdict_lines(calibration: Calibration) -> Iterator[str]:
@@ -122,11 +81,11 @@ def _verdict_lines(calibration: Calibration) -> Iterator[str]:
         yield "  ".join([f"{share:>{len(title)}.0%}", *shown])
 
 
-def _threshold_lines(calibration: Calibration, pictures: LabelledPictures) -> Iterator[str]:
-    found, side = calibration.threshold, "under" if pictures.vectors.higher_is_nearer else "over"
+def _threshold_lines(run: CalibrationRun) -> Iterator[str]:
+    found, side = run.calibration.threshold, "under" if run.higher_is_nearer else "over"
     yield (
-        f"unlike anything indexed: nearest picture's {_score_name(pictures)} {side} "
-        f"{_score(pictures, found.nearness):.4f}"
+        f"unlike anything indexed: nearest picture's {_score_name(run)} {side} "
+        f"{run.score(found.nearness):.4f}"
     )
     yield (
         f"that refuses {found.refused:.1%} of the pictures here, and would refuse {found.caught:.1%} of them "
@@ -134,37 +93,32 @@ def _threshold_lines(calibration: Calibration, pictures: LabelledPictures) -> It
     )
 
 
-def _score_name(pictures: LabelledPictures) -> str:
-    return "similarity" if pictures.vectors.higher_is_nearer else "distance"
+def _score_name(run: CalibrationRun) -> str:
+    return "similarity" if run.higher_is_nearer else "distance"
 
 
-def _score(pictures: LabelledPictures, nearness: float) -> float:
-    return float(nearness if pictures.vectors.higher_is_nearer else -nearness)
-
-
-def _json(name: str, store: str, pictures: LabelledPictures, calibration: Calibration) -> dict[str, Any]:
-    threshold = calibration.threshold
+def _json(run: CalibrationRun, store: str) -> dict[str, Any]:
+    calibration, threshold = run.calibration, run.calibration.threshold
     return {
         "schema": 1,
-        "collection": name,
+        "collection": run.collection,
         "store": store,
         "created_at": calibration.created_at,
         "pictures": calibration.pictures,
-        "unlabelled": pictures.unlabelled,
+        "unlabelled": run.unlabelled,
         "classes": calibration.classes,
         "k": calibration.k,
         "pairs": calibration.pairs,
         "expected_calibration_error": reliability_json(calibration.reliability),
         "neighbours": [
-            {"score": _score(pictures, knot), "chance": chance}
-            for knot, chance in _knots(calibration.neighbours)
+            {"score": run.score(knot), "chance": chance} for knot, chance in _knots(calibration.neighbours)
         ],
         "verdicts": {
             rule: [{"share": knot, "chance": chance} for knot, chance in _knots(curve)]
             for rule, curve in calibration.verdicts.items()
         },
         "threshold": {
-            "score": _score(pictures, threshold.nearness),
+            "score": run.score(threshold.nearness),
             "refused": threshold.refused,
             "caught": threshold.caught,
         },

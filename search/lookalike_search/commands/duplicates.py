@@ -24,7 +24,6 @@ from lookalike_search.analysis.duplicates import (
     prove_groups,
 )
 from lookalike_search.analysis.file_state import FileState
-from lookalike_search.collection_choice import require_dataset
 from lookalike_search.commands.search_options import (
     BackboneOption,
     CollectionOption,
@@ -76,7 +75,6 @@ def duplicates(
     with chosen as (_, source):
         name = source.name
         say(f"collection: {name}")
-        require_dataset([source.manifest], dataset)
         only = PointFilter(dataset=dataset)
         near = find_near(source, above=above, where=only, keep_in=folders)
     groups = prove_groups(near)

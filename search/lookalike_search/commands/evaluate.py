@@ -9,21 +9,19 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from lookalike_core.atomic import atomic_path
-from lookalike_core.cli.console import Verbose, say, show, show_json
+from lookalike_core.cli.console import Verbose, show, show_json
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption, store_in_use
-from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, check_apart, output_path
 from lookalike_core.settings import Settings
-from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import PointFilter
-from lookalike_core.stores.protocol import Store
 from lookalike_core.text import cell_width, padded
 from numpy.typing import NDArray
 
-from lookalike_search.collection_choice import choose_both, choose_collection, fitting_collections, is_both
-from lookalike_search.commands.head_parts import headed_parts, parts_json, parts_lines
+from lookalike_search.collection_choice import CollectionSelector
+from lookalike_search.commands.head_parts import parts_json, parts_lines
 from lookalike_search.commands.reliability import reliability_json, reliability_lines
 from lookalike_search.commands.search_options import (
     BackbonesOption,
@@ -36,23 +34,15 @@ from lookalike_search.commands.search_options import (
 )
 from lookalike_search.evaluation.calibration import Abstaining
 from lookalike_search.evaluation.comparisons import Comparison
-from lookalike_search.evaluation.head_splits import PartFigures
 from lookalike_search.evaluation.index_recall import IndexFigures
 from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE, SHOWN, Estimate
-from lookalike_search.evaluation.runs import EvaluationOptions, Plan, evaluated
-from lookalike_search.evaluation.summary import ClassFigures, Evaluation, Fusion
+from lookalike_search.evaluation.plan import plan_evaluation
+from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
+from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, Fusion
 from lookalike_search.reports.plots import PLOT_SUFFIXES, is_plot, write_plot
 
 WHOLE_TABLE_CLASSES = 100
 """Up to which `--json` has all cells of the confusion: of 5,000 classes they would be 77 MB."""
-
-FIGURES = {
-    "precision_at_1": "precision@1",
-    "precision_at_5": "precision@5",
-    "precision_at_10": "precision@10",
-    "mean_average_precision": "mean average precision",
-    "at_least_5_of_10": "queries with at least 5 of 10",
-}
 
 
 def evaluate(
@@ -108,132 +98,35 @@ def evaluate(
         seed=seed,
         indexed=indexed,
     )
-    done: list[Evaluation] = []
-    gains: list[Sequence[Comparison]] = []
-    seen: list[Sequence[PartFigures]] = []
+    selector = CollectionSelector(
+        names=collection or (), backbone=backbone, distance=distance, head=head, all=every
+    )
+    done: list[Setting] = []
     with store_in_use(store, settings) as opened:
-        plan = _plan(
-            opened, settings, collection or [], backbone, distance, fusion or [], every=every, head=head
-        )
-        for setting in evaluated(opened, plan, options):
-            parts = headed_parts(setting.evaluation, opened, settings, seed=seed)
+        plan = plan_evaluation(selector, fusion or (), store=opened, settings=settings)
+        for setting in evaluated(opened, plan, options, settings=settings):
             if as_json:
-                found = _json(setting.evaluation, setting.differences, opened.label, k)
-                show_json(found | parts_json(parts))
+                show_json(_json(setting, opened.label, k))
             else:
-                show(*_lines(setting.evaluation, setting.differences, options), *parts_lines(parts))
-            done.append(setting.evaluation)
-            gains.append(setting.differences)
-            seen.append(parts or ())
-        manifests = [opened.manifest(_first_collection(each)) for each in done] if page else []
+                show(*_lines(setting, options))
+            done.append(setting)
+        manifests = [opened.manifest(each.evaluation.collections[0]) for each in done] if page else []
     if table is not None:
-        _write_csv(table, done)
+        _write_csv(table, [each.evaluation for each in done])
     if plot is not None:
-        write_plot(plot, done, seed=seed)
+        write_plot(plot, [each.evaluation for each in done], seed=seed)
     if page is not None:
-        _write_page(page, done, gains, seen, manifests, k)
+        _write_page(page, done, manifests, k)
 
 
-def _first_collection(evaluation: Evaluation) -> str:
-    return evaluation.fusion.collections[0] if evaluation.fusion else evaluation.collection
+def _write_page(path: Path, done: Sequence[Setting], manifests: Sequence[CollectionManifest], k: int) -> None:
+    from lookalike_search.reports.evaluation import evaluation_report, write_evaluation_page
+
+    write_evaluation_page(path, evaluation_report(done, manifests, k=k))
 
 
-def _write_page(
-    path: Path,
-    done: Sequence[Evaluation],
-    gains: Sequence[Sequence[Comparison]],
-    seen: Sequence[Sequence[PartFigures]],
-    manifests: Sequence[CollectionManifest],
-    k: int,
-) -> None:
-    from lookalike_search.reports.evaluation import EvaluationReport, section_view, write_evaluation_page
-
-    sections = [
-        section_view(evaluation, number=number, manifest=manifest, differences=differences, parts=parts)
-        for number, (evaluation, manifest, differences, parts) in enumerate(
-            zip(done, manifests, gains, seen, strict=True)
-        )
-    ]
-    write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=k, sections=sections))
-
-
-def _plan(
-    store: Store,
-    settings: Settings,
-    named: Sequence[str],
-    backbone: str | None,
-    distance: Distance | None,
-    fusion: Sequence[FusionRule],
-    *,
-    every: bool,
-    head: str | None,
-) -> Plan:
-    """What the options ask for, alone and fused."""
-    named = list(dict.fromkeys(named))
-    if head is not None and (every or is_both(backbone)):
-        raise UsageError("--head is for one collection; leave --all and --backbone both out")
-    both = is_both(backbone)
-    if both and named:
-        raise UsageError("--collection names what is evaluated; leave --backbone out")
-    everywhere = every and (both or backbone is None)
-    if fusion and not (everywhere or both or named[1:]):
-        raise UsageError("--fusion is for several: add --backbone both, --all, or --collection twice")
-    if both and not every:
-        names = choose_both(store, settings=settings, distance=distance)
-    else:
-        network = None if both else backbone
-        names = collections_meant(store, settings, named, network, distance, every=every, head=head)
-    required = both or bool(fusion)
-    pairs = [names] if required else []
-    if everywhere:
-        pairs = _every_pair(store, settings, distance, required=required)
-    rules = list(dict.fromkeys(fusion)) or (list(FusionRule) if every else [FusionRule.RRF])
-    return Plan(collections=names, pairs=pairs, rules=rules, pairs_may_fail=every)
-
-
-def _every_pair(
-    store: Store, settings: Settings, distance: Distance | None, *, required: bool
-) -> list[list[str]]:
-    """Of each distance that both networks have; if one is `required` and none is there, an error says why."""
-    pairs = []
-    for each in [distance] if distance else Distance:
-        try:
-            pairs.append(choose_both(store, settings=settings, distance=each))
-        except CollectionMissingError:
-            continue
-        except UsageError as error:
-            say(f"{each} is not fused: {error}")
-    if required and not pairs:
-        return [choose_both(store, settings=settings, distance=distance)]
-    return pairs
-
-
-def collections_meant(
-    store: Store,
-    settings: Settings,
-    named: Sequence[str],
-    backbone: str | None,
-    distance: Distance | None,
-    *,
-    every: bool,
-    head: str | None = None,
-) -> list[str]:
-    """The collections to work on: those named, all that fit, or the one that a query would take."""
-    if every:
-        if named:
-            raise UsageError("--all takes every collection; leave --collection out")
-        return fitting_collections(store, settings=settings, backbone=backbone, distance=distance)
-    return [
-        choose_collection(
-            store, settings=settings, name=name, backbone=backbone, distance=distance, head=head
-        )
-        for name in dict.fromkeys(named) or [None]
-    ]
-
-
-def _lines(
-    evaluation: Evaluation, differences: Sequence[Comparison], options: EvaluationOptions
-) -> list[str]:
+def _lines(setting: Setting, options: EvaluationOptions) -> list[str]:
+    evaluation, differences = setting.evaluation, setting.differences
     count, classes = len(evaluation.pictures.payloads), len(evaluation.pictures.vectors.names)
     near = f"near-identical (similarity over {options.near_above:g}) for {evaluation.near_identical} queries"
     lines = [
@@ -254,7 +147,7 @@ def _lines(
     ]
     if differences:
         lines += ["", *_difference_lines(differences)]
-    return [*lines, ""]
+    return [*lines, "", *parts_lines(setting.parts)]
 
 
 def _left_out(evaluation: Evaluation) -> str:
@@ -322,7 +215,8 @@ def _difference_lines(differences: Sequence[Comparison]) -> Iterator[str]:
         )
 
 
-def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str, k: int) -> dict[str, Any]:
+def _json(setting: Setting, store: str, k: int) -> dict[str, Any]:
+    evaluation, differences = setting.evaluation, setting.differences
     names = evaluation.pictures.vectors.names
     return {
         "schema": 1,
@@ -331,20 +225,20 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
         "pictures": len(evaluation.pictures.payloads),
         "unlabelled": evaluation.pictures.unlabelled,
         "near_identical": evaluation.near_identical,
-        **{key: _estimate_json(evaluation.figures[key]) for key in FIGURES},
+        **{key: evaluation.figures[key].to_json() for key in FIGURES},
         "k": k,
-        "accuracy": {rule: _estimate_json(found) for rule, found in evaluation.accuracy.items()},
+        "accuracy": {rule: found.to_json() for rule, found in evaluation.accuracy.items()},
         "expected_calibration_error": reliability_json(evaluation.reliability),
         "abstaining": evaluation.abstaining
         and {
-            "answered": _estimate_json(evaluation.abstaining.answered),
-            "accuracy": _estimate_json(evaluation.abstaining.accuracy),
+            "answered": evaluation.abstaining.answered.to_json(),
+            "accuracy": evaluation.abstaining.accuracy.to_json(),
         },
         "classes": [
             {
                 "class": each.name,
                 "pictures": each.pictures,
-                **{key: _estimate_json(each.figures[key]) for key in FIGURES},
+                **{key: each.figures[key].to_json() for key in FIGURES},
             }
             for each in evaluation.classes
         ],
@@ -354,7 +248,7 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
                 "to": each.one,
                 "figure": each.figure,
                 "pictures": each.pictures,
-                **_estimate_json(each.difference),
+                **each.difference.to_json(),
                 "p": each.p,
                 "certain": each.is_certain,
             }
@@ -362,6 +256,7 @@ def _json(evaluation: Evaluation, differences: Sequence[Comparison], store: str,
         ],
         "fusion": evaluation.fusion and _fusion_json(evaluation.fusion),
         "indexed": evaluation.indexed and _index_json(evaluation.indexed),
+        **parts_json(setting.parts),
     }
 
 
@@ -388,16 +283,10 @@ def _index_json(found: IndexFigures) -> dict[str, Any]:
         "has_index": found.covered > 0,
         "indexed_vectors": found.covered,
         "points": found.points,
-        "overlap": _estimate_json(found.overlap),
-        "all_the_same": _estimate_json(found.complete),
-        **{key: _estimate_json(each) for key, each in found.figures.items()},
+        "overlap": found.overlap.to_json(),
+        "all_the_same": found.complete.to_json(),
+        **{key: each.to_json() for key, each in found.figures.items()},
     }
-
-
-def _estimate_json(estimate: Estimate) -> dict[str, float | None]:
-    """NaN, which is no JSON, is null: there is no figure."""
-    numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return {key: None if value != value else value for key, value in numbers.items()}  # noqa: PLR0124
 
 
 def _write_csv(file: Path, evaluations: Sequence[Evaluation]) -> None:

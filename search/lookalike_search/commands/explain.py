@@ -1,7 +1,6 @@
 """The `search explain` command."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
@@ -16,18 +15,16 @@ from lookalike_core.cli.options import (
     ThreadsOption,
     store_in_use,
 )
-from lookalike_core.errors import UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
-from lookalike_core.stores.protocol import Store, opened_together
 
 from lookalike_search.analysis.attribution import FloatMatrix, focus, strongest_pairs
-from lookalike_search.analysis.explanation import Explained, SeenPicture, explanation_by, require_average, see
-from lookalike_search.asking.query_sources import STDIN
-from lookalike_search.collection_choice import choose_both, choose_collection, is_both
+from lookalike_search.analysis.explanation import Explained, SeenPicture, explanations, see_both
+from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands.search_options import BackbonesOption, CollectionOption, DistanceOption
+from lookalike_search.commands.standard_input import query_of, require_one_stdin
 
 PAIRS = 5
 
@@ -51,44 +48,27 @@ def explain(
 ) -> None:
     """Show where in two pictures their similarity comes from: what each cell adds to it."""
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
-    if query == neighbour == STDIN:
-        raise UsageError("standard input can be read once; name a file for one of the pictures")
+    require_one_stdin([query, neighbour], "name a file for one of the pictures")
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
+    selector = CollectionSelector(
+        names=[collection] if collection is not None else (), backbone=backbone, distance=distance
+    )
     with store_in_use(store, settings) as source:
-        names = _chosen(source, settings, collection, backbone, distance)
-        manifests = {name: source.manifest(name) for name in names}
-        for name, manifest in manifests.items():
-            require_average(name, manifest)
-        with ExitStack() as stack:
-            opened = opened_together(names, lambda name: stack.enter_context(source.open(name)))
-            one = see(query, opened, max_pixels=max_pixels)
-            other = see(neighbour, opened, max_pixels=max_pixels, is_neighbour=True)
+        names = selector.resolve(source, settings=settings)
+        pair = see_both(query_of(query), query_of(neighbour), names, store=source, max_pixels=max_pixels)
         label = source.label
     explained = []
-    for name, manifest in manifests.items():
-        found = explanation_by(manifest, name, one, other, settings=settings)
-        say(f"{name}: its network runs on {found.provider}")
+    for found in explanations(pair, settings=settings):
         explained.append(found)
         if as_json:
-            show_json(_json(found, one, other, label))
+            show_json(_json(found, pair.query, pair.neighbour, label))
         else:
-            show(*_lines(found, one, other))
+            show(*_lines(found, pair.query, pair.neighbour))
     if page is not None:
         from lookalike_search.reports.explanation import write_explanations
 
-        write_explanations(page, (one, other), explained)
+        write_explanations(page, (pair.query, pair.neighbour), explained)
         say(f"wrote {page}")
-
-
-def _chosen(
-    store: Store, settings: Settings, name: str | None, backbone: str | None, distance: Distance | None
-) -> list[str]:
-    if is_both(backbone):
-        if name is not None:
-            raise UsageError("--collection names one collection; leave --backbone out")
-        return choose_both(store, settings=settings, distance=distance)
-    chosen = choose_collection(store, settings=settings, name=name, backbone=backbone, distance=distance)
-    return [chosen]
 
 
 def _lines(explained: Explained, query: SeenPicture, neighbour: SeenPicture) -> Iterator[str]:

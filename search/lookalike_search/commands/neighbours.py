@@ -19,7 +19,6 @@ from lookalike_core.stores.protocol import Collection
 from lookalike_core.text import json_line
 
 from lookalike_search.analysis.all_neighbours import Neighbours, every_neighbours, is_small
-from lookalike_search.collection_choice import require_dataset
 from lookalike_search.commands.search_options import (
     BackboneOption,
     ClassOption,
@@ -88,7 +87,6 @@ def neighbours(
     where = PointFilter(class_name=class_name, dataset=dataset)
     chosen = collection_in_use(store, name=collection, backbone=backbone, distance=distance)
     with chosen as (_, source), _table(output) as table:
-        require_dataset([source.manifest], dataset)
         in_numpy = exact or (not indexed and is_small(source, where))
         how = "compared all with all" if in_numpy else "asked of the store's own search"
         found = every_neighbours(

@@ -1,6 +1,7 @@
 """The `search query` command."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -16,21 +17,18 @@ from lookalike_core.cli.options import (
     ThreadsOption,
     store_in_use,
 )
-from lookalike_core.errors import PictureError, UsageError
+from lookalike_core.errors import PictureError, SkipReason, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
-from lookalike_core.images.scan import OtherFiles
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.settings import Settings
-from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
-from lookalike_core.stores.protocol import Store
+from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered
-from lookalike_search.asking.examples import Example, ExampleSet
 from lookalike_search.asking.query import Searcher
-from lookalike_search.asking.query_sources import STDIN, Source
-from lookalike_search.collection_choice import choose_both, choose_collection, is_both, require_dataset
+from lookalike_search.asking.query_batch import answer_all
+from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands.answer_format import answer_json, answer_lines
 from lookalike_search.commands.half_blocks import ColourSystem, colours, illustrated
 from lookalike_search.commands.search_options import (
@@ -42,6 +40,7 @@ from lookalike_search.commands.search_options import (
     HeadOption,
     VotersOption,
 )
+from lookalike_search.commands.standard_input import query_of, require_one_stdin
 
 
 def query(
@@ -96,9 +95,7 @@ def query(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Print the nearest neighbours of each picture, best first."""
-    asked = [*images, *(positives or []), *(negatives or [])]
-    if asked.count(STDIN) > 1:
-        raise UsageError("standard input can be read once; name - once")
+    require_one_stdin([*images, *(positives or []), *(negatives or [])], "name - once")
     options = QueryOptions(
         limit=limit,
         class_name=class_name,
@@ -112,43 +109,27 @@ def query(
     )
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
+    selector = CollectionSelector(names=collection or (), backbone=backbone, distance=distance, head=head)
     with store_in_use(store, settings) as opened:
-        names = _chosen(opened, settings, collection or [], backbone, distance, head)
+        names = selector.resolve(opened, settings=settings)
         if fusion is not None and len(names) == 1:
             raise UsageError("--fusion is for several collections; say --backbone both, or leave it out")
         with Searcher.opened(*names, store=opened, settings=settings) as searcher:
             say(f"collection: {', '.join(names)}")
-            require_dataset([network.manifest for network in searcher.networks], dataset)
-            session = _Session(searcher, options, store=opened.label, as_json=as_json)
-            session.is_kept = page is not None
-            session.colours = None if as_json or no_thumbnails else colours()
-            session.answer_all(images, positives or [], negatives or [])
             manifests = [network.manifest for network in searcher.networks]
+            display = _Display(
+                manifests=manifests,
+                options=options,
+                store=opened.label,
+                as_json=as_json,
+                colours=None if as_json or no_thumbnails else colours(),
+            )
+            named = _Named(images=images, positives=positives or (), negatives=negatives or ())
+            outcomes, is_complete = _show_all(searcher, named, display, keeps=page is not None)
     if page is not None:
-        _write_page(page, session.outcomes, manifests, options)
-    if session.failed:
+        _write_page(page, outcomes, manifests, options)
+    if not is_complete:
         raise typer.Exit(PictureError.exit_code)
-
-
-def _chosen(
-    store: Store,
-    settings: Settings,
-    named: Sequence[str],
-    backbone: str | None,
-    distance: Distance | None,
-    head: str | None,
-) -> list[str]:
-    """The collections to ask; several are fused."""
-    if is_both(backbone):
-        if named or head:
-            raise UsageError("--collection or --head names what to search; leave --backbone both out")
-        return choose_both(store, settings=settings, distance=distance)
-    return [
-        choose_collection(
-            store, settings=settings, name=name, backbone=backbone, distance=distance, head=head
-        )
-        for name in dict.fromkeys(named) or [None]
-    ]
 
 
 def _write_page(
@@ -163,93 +144,67 @@ def _write_page(
     write_query_page(path, report, max_pixels=options.max_pixels)
 
 
-class _Session:
-    """One run of the command; `failed` says whether a picture could not be read.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """What the command line names: queries, and examples of what is wanted and of what is not."""
 
-    `outcomes` are, where that `is_kept`, the answers and what could not be answered. `colours` are those that
-    thumbnails are shown in.
-    """
+    images: Sequence[str]
+    positives: Sequence[str]
+    negatives: Sequence[str]
 
-    def __init__(self, searcher: Searcher, options: QueryOptions, *, store: str, as_json: bool) -> None:
-        self.failed = False
-        self.is_kept = False
-        self.outcomes: list[Answer | Unanswered] = []
-        self.colours: ColourSystem | None = None
-        self._searcher = searcher
-        self._options = options
-        self._store = store
-        self._as_json = as_json
 
-    def answer_all(self, images: Sequence[str], positives: Sequence[str], negatives: Sequence[str]) -> None:
-        """Names are looked up before anything is read, so that a wrong one is known at once."""
-        wanted, unwanted = self._found(positives), self._found(negatives)
-        sources = [source for image in images for source in self._find(image)]
-        ands, nots = self._examples(wanted), self._examples(unwanted)
-        for source, read in zip(sources, self._searcher.read_all(sources, self._options), strict=True):
-            self._answer(source, read, ands, nots)
+def _show_all(
+    searcher: Searcher, named: _Named, display: "_Display", *, keeps: bool
+) -> tuple[list[Answer | Unanswered], bool]:
+    """Shows every outcome as it comes; returns them where it `keeps` them, and whether all could be read."""
+    unread: list[SkipReason] = []
 
-    def _find(self, name: str) -> list[Source]:
-        others = OtherFiles()
-        found = self._searcher.find(name, dataset=self._options.dataset, others=others)
-        if others.total:
-            say(f"{name}: {others}")
-        return found
+    def leave_out(error: PictureError) -> None:
+        unread.append(error.reason)
+        say(f"error: {error}")
 
-    def _found(self, names: Sequence[str]) -> dict[str, list[Source]]:
-        return {name: self._find(name) for name in names}
+    outcomes = []
+    for outcome in answer_all(
+        searcher,
+        [query_of(name) for name in named.images],
+        display.options,
+        positives=[query_of(name) for name in named.positives],
+        negatives=[query_of(name) for name in named.negatives],
+        on_other_files=lambda folder, others: say(f"{folder}: {others}"),
+        on_left_out=leave_out,
+    ):
+        display.show(outcome)
+        if isinstance(outcome, Unanswered):
+            leave_out(outcome.error)
+        if keeps:
+            outcomes.append(outcome)
+    return outcomes, not unread
 
-    def _examples(self, found: dict[str, list[Source]]) -> ExampleSet:
-        examples = [example for sources in found.values() for example in self._read(sources)]
-        return ExampleSet(names=list(found), examples=examples)
 
-    def _read(self, sources: Sequence[Source]) -> Iterator[Example]:
-        """What was named must be readable; of a folder, at least one picture."""
-        missing = 0
-        for read in self._searcher.read_all(sources, self._options):
-            if not isinstance(read, PictureError):
-                yield read
-                continue
-            missing += 1
-            if missing == len(sources):
-                raise read
-            self._say_failed(read)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Display:
+    """How outcomes are shown; `colours` are those of thumbnails in a terminal, None where there are none."""
 
-    def _answer(
-        self, source: Source, read: Example | PictureError, positives: ExampleSet, negatives: ExampleSet
-    ) -> None:
-        searcher, options = self._searcher, self._options
-        if isinstance(read, PictureError):
-            self._leave_out(source, read)
+    manifests: Sequence[CollectionManifest]
+    options: QueryOptions
+    store: str
+    as_json: bool
+    colours: ColourSystem | None
+
+    def show(self, outcome: Answer | Unanswered) -> None:
+        """On stdout; what could not be answered is there for programs alone."""
+        if isinstance(outcome, Answer):
+            self._show_answer(outcome)
+        elif self.as_json:
+            show_json({"schema": 1, "query": outcome.query, "error": outcome.error.reason})
+
+    def _show_answer(self, answer: Answer) -> None:
+        if self.as_json:
+            show_json(answer_json(answer, self.manifests, self.store, self.options))
             return
-        try:
-            answer = searcher.answer(read, options, positives=positives, negatives=negatives)
-        except PictureError as error:
-            self._leave_out(source, error)
-            return
-        self._keep(answer)
-        manifests = [network.manifest for network in searcher.networks]
-        if self._as_json:
-            show_json(answer_json(answer, manifests, self._store, options))
-        else:
-            self._show_table(answer, list(answer_lines(answer, manifests, options)))
-
-    def _leave_out(self, source: Source, error: PictureError) -> None:
-        if self._as_json:
-            show_json({"schema": 1, "query": source.name, "error": error.reason})
-        self._say_failed(error)
-        self._keep(Unanswered(query=source.name, file=source.file, problem=str(error)))
-
-    def _keep(self, outcome: Answer | Unanswered) -> None:
-        if self.is_kept:
-            self.outcomes.append(outcome)
-
-    def _show_table(self, answer: Answer, lines: Sequence[str]) -> None:
+        lines = list(answer_lines(answer, self.manifests, self.options))
         if self.colours is None:
             show(*lines)
             return
         files = [hit.file for hit in answer.hits]
         show_drawing(illustrated(lines, answer.file, files, self.colours))
-
-    def _say_failed(self, error: PictureError) -> None:
-        self.failed = True
-        say(f"error: {error}")

@@ -11,7 +11,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Collection, Store
 
-from lookalike_search.collection_choice import choose_collection
+from lookalike_search.collection_choice import CollectionSelector
 
 CollectionOption = Annotated[str | None, typer.Option("--collection", metavar="NAME", help="The collection.")]
 CollectionsOption = Annotated[
@@ -53,11 +53,18 @@ def _no_nan(value: float | None) -> float | None:
 
 @contextmanager
 def collection_in_use(
-    named_store: str | None, *, name: str | None, backbone: str | None, distance: Distance | None
+    named_store: str | None,
+    *,
+    name: str | None,
+    backbone: str | None,
+    distance: Distance | None,
 ) -> Iterator[tuple[Store, Collection]]:
     """The one collection that the options lead to, open for reading, and the store that holds it."""
     settings = Settings.from_environment()
+    selector = CollectionSelector(
+        names=[name] if name is not None else (), backbone=backbone, distance=distance
+    )
     with store_in_use(named_store, settings) as store:
-        chosen = choose_collection(store, settings=settings, name=name, backbone=backbone, distance=distance)
+        chosen = selector.resolve_one(store, settings=settings)
         with store.open(chosen) as collection:
             yield store, collection

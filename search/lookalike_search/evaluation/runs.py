@@ -8,6 +8,7 @@ from lookalike_core import progress
 from lookalike_core.errors import UsageError
 from lookalike_core.logs import logger_of
 from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.settings import Settings
 from lookalike_core.stores.points import EVERYTHING, PointFilter
 from lookalike_core.stores.protocol import Collection, Store
 from numpy.typing import NDArray
@@ -21,9 +22,12 @@ from lookalike_search.evaluation.fused_ranking import (
     passes,
     shared_pictures,
 )
+from lookalike_search.evaluation.head_splits import PartFigures, parts_of
+from lookalike_search.evaluation.head_training import HeadTraining, head_training
 from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_figures, indexed_neighbours
 from lookalike_search.evaluation.labelled_vectors import LabelledPictures, load_labelled
 from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE, SHOWN, QueryResults, leave_one_out
+from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.summary import Evaluation, Fusion, summed_up, values_of
 
 _logger = logger_of("search")
@@ -46,27 +50,20 @@ class EvaluationOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to evaluate: `collections`, and `pairs` of them whose rankings are fused by each of `rules`.
-
-    A pair that shares too few pictures is an error, or said and left out where `pairs_may_fail`.
-    """
-
-    collections: Sequence[str]
-    pairs: Sequence[Sequence[str]] = ()
-    rules: Sequence[FusionRule] = ()
-    pairs_may_fail: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """An evaluation, and how it differs from those before it that it is compared with."""
+    """An evaluation, and how it differs from those before it that it is compared with.
+
+    `parts` tells what a head was learned from apart from what it never saw; None where there is no head.
+    """
 
     evaluation: Evaluation
     differences: Sequence[Comparison]
+    parts: Sequence[PartFigures] | None = None
 
 
-def evaluated(store: Store, plan: Plan, options: EvaluationOptions) -> Iterator[Setting]:
+def evaluated(
+    store: Store, plan: Plan, options: EvaluationOptions, *, settings: Settings
+) -> Iterator[Setting]:
     """Each of the collections, then each of the pairs fused by each of the rules.
 
     A collection is compared with all before it, a fusion with each of its collections and with the other
@@ -77,6 +74,26 @@ def evaluated(store: Store, plan: Plan, options: EvaluationOptions) -> Iterator[
     Raises:
         UsageError: a collection holds, or a pair shares, too few pictures with a class.
     """
+    for setting in _settings(store, plan, options):
+        names = setting.evaluation.collections
+        training = head_training(names, store=store, settings=settings)
+        parts = _parts(setting.evaluation, training, options) if training else None
+        yield replace(setting, parts=parts)
+
+
+def _parts(evaluation: Evaluation, training: HeadTraining, options: EvaluationOptions) -> list[PartFigures]:
+    return list(
+        parts_of(
+            evaluation.values,
+            evaluation.pictures.payloads,
+            trained=training.trained,
+            classes=training.classes,
+            seed=options.seed,
+        )
+    )
+
+
+def _settings(store: Store, plan: Plan, options: EvaluationOptions) -> Iterator[Setting]:
     done: dict[str, Evaluation] = {}
     for name in plan.collections:
         evaluation = _of_collection(store, name, options)
@@ -167,7 +184,10 @@ def _alike(
 
 
 def _anew(
-    name: str, pictures: LabelledPictures, others: Sequence[LabelledPictures], options: EvaluationOptions
+    name: str,
+    pictures: LabelledPictures,
+    others: Sequence[LabelledPictures],
+    options: EvaluationOptions,
 ) -> QueryResults:
     with progress.bar(f"{name}, to compare", unit="images", total=len(pictures.payloads)) as bar:
         if others:
@@ -181,7 +201,9 @@ def _anew(
 
 
 def _fusions(
-    alone: Sequence[Evaluation], rules: Sequence[FusionRule], options: EvaluationOptions
+    alone: Sequence[Evaluation],
+    rules: Sequence[FusionRule],
+    options: EvaluationOptions,
 ) -> Iterator[Setting]:
     shared = shared_pictures([each.pictures for each in alone])
     names = [each.collection for each in alone]

@@ -23,6 +23,15 @@ from lookalike_search.evaluation.leave_one_out import (
     precision_at,
 )
 
+FIGURES = {
+    "precision_at_1": "precision@1",
+    "precision_at_5": "precision@5",
+    "precision_at_10": "precision@10",
+    "mean_average_precision": "mean average precision",
+    "at_least_5_of_10": "queries with at least 5 of 10",
+}
+"""The figures of an evaluation, and what people call them."""
+
 ENOUGH = 0.5
 """Of the ten neighbours: the report's "5 of 10 are cats"."""
 
@@ -75,6 +84,11 @@ class Evaluation:
     abstaining: Abstaining | None
     fusion: Fusion | None = None
     indexed: IndexFigures | None = None
+
+    @property
+    def collections(self) -> Sequence[str]:
+        """The names of the collections whose neighbours these are: one, or those that are fused."""
+        return self.fusion.collections if self.fusion else [self.collection]
 
     @property
     def near_identical(self) -> int:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from lookalike_search.collection_choice import file_of
 from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.head_splits import MEANINGS, Part, PartFigures
-from lookalike_search.evaluation.summary import Evaluation
-from lookalike_search.reports.page import write_page
+from lookalike_search.evaluation.runs import Setting
+from lookalike_search.evaluation.summary import FIGURES, Evaluation
+from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
 
 FileOf = Callable[[Payload], Path | None]
@@ -111,11 +112,28 @@ class SectionView:
 class EvaluationReport:
     """All that the page says; `figures` are their keys with what people call them."""
 
-    figures: Mapping[str, str]
     k: int
     sections: Sequence[SectionView]
+    figures: Mapping[str, str] = field(default_factory=lambda: FIGURES)
     rule: VoteRule = RULE
     meanings: Mapping[Part, str] = field(default_factory=lambda: MEANINGS)
+
+
+def evaluation_report(
+    settings: Sequence[Setting], manifests: Sequence[CollectionManifest], *, k: int
+) -> EvaluationReport:
+    """Returns what the page says of evaluated settings, each with the manifest of its first collection."""
+    sections = [
+        section_view(
+            setting.evaluation,
+            number=number,
+            manifest=manifest,
+            differences=setting.differences,
+            parts=setting.parts or (),
+        )
+        for number, (setting, manifest) in enumerate(zip(settings, manifests, strict=True))
+    ]
+    return EvaluationReport(k=k, sections=sections)
 
 
 def section_view(
@@ -161,8 +179,13 @@ def _score_name(evaluation: Evaluation, manifest: CollectionManifest) -> str:
 
 def write_evaluation_page(path: Path, report: EvaluationReport) -> None:
     """Writes the page, whole or not at all; pictures that are gone are said to be."""
+    evaluation_page(report).write(path)
+
+
+def evaluation_page(report: EvaluationReport) -> Page:
+    """Returns the page, with thumbnails of the files that are there."""
     gallery = Gallery.of(file for section in report.sections for file in section.files())
-    write_page(path, "evaluation.html", report=report, gallery=gallery)
+    return Page("evaluation.html", report=report, gallery=gallery)
 
 
 class _Pictures:

@@ -11,7 +11,7 @@ from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered
-from lookalike_search.reports.page import write_page
+from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
 
 
@@ -175,7 +175,7 @@ def unread(outcome: Unanswered) -> QueryView:
         examples="",
         verdict=None,
         neighbours=(),
-        problem=outcome.problem,
+        problem=str(outcome.error),
     )
 
 
@@ -201,5 +201,10 @@ def _neighbour_view(hit: Neighbour, own: str | None, networks: Mapping[str, str]
 
 def write_query_page(path: Path, report: QueryReport, *, max_pixels: int = MAX_PIXELS) -> None:
     """Writes the page, whole or not at all; pictures that are gone are said to be."""
+    query_page(report, max_pixels=max_pixels).write(path)
+
+
+def query_page(report: QueryReport, *, max_pixels: int = MAX_PIXELS) -> Page:
+    """Returns the page, with thumbnails of the files that are there."""
     gallery = Gallery.of(report.files(), max_pixels=max_pixels)
-    write_page(path, "query.html", report=report, gallery=gallery)
+    return Page("query.html", report=report, gallery=gallery)

@@ -591,3 +591,49 @@ def test_threads_decode_what_one_thread_decodes() -> None:
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda data: decode(data, "together").pixels, files))
     assert all((one == other).all() for one, other in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "1"])
+def test_an_image_in_memory_is_prepared_as_its_file(mode: str) -> None:
+    """Whatever its mode; what the caller has in hand is left as it was."""
+    kind = "TIFF" if mode == "CMYK" else "PNG"
+    data = encoded(noise().convert(mode), kind)
+    image = Image.open(io.BytesIO(data))
+    prepared = pictures.prepare_image(image, "image")
+    assert (prepared.pixels == decode(data, "file").pixels).all()
+    assert (prepared.width, prepared.height) == (160, 120)
+    assert (np.asarray(image) == np.asarray(Image.open(io.BytesIO(data)))).all()
+    assert image.info == Image.open(io.BytesIO(data)).info
+
+
+def test_an_image_that_lies_on_its_side_is_turned_upright() -> None:
+    """By the EXIF that came with it, as that of its file."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(STORED_AS[6](asymmetric())), "PNG", exif=exif)
+    prepared = pictures.prepare_image(Image.open(io.BytesIO(data)), "image")
+    assert (prepared.width, prepared.height) == (80, 48)
+    assert (prepared.pixels == decode(data, "file").pixels).all()
+
+
+def test_pixels_in_memory_are_prepared_as_a_file_of_them() -> None:
+    """Uint8 `[H, W, 3]` and a PNG without a profile."""
+    image = noise(300, 500)
+    prepared = pictures.prepare_pixels(np.asarray(image), "array")
+    assert (prepared.pixels == decode(encoded(image, "PNG"), "file").pixels).all()
+
+
+def test_pixels_of_the_network_s_own_size_are_taken_as_they_are() -> None:
+    """Nothing is scaled."""
+    pixels = np.asarray(noise(224, 224))
+    assert (pictures.prepare_pixels(pixels, "array").pixels == pixels).all()
+
+
+def test_an_image_in_memory_may_be_too_large_or_empty() -> None:
+    """The limit is that of files."""
+    with pytest.raises(PictureError) as large:
+        pictures.prepare_image(noise(), "image", max_pixels=100)
+    assert large.value.reason is SkipReason.TOO_LARGE
+    with pytest.raises(PictureError) as empty:
+        pictures.prepare_pixels(np.zeros((0, 4, 3), np.uint8), "array")
+    assert empty.value.reason is SkipReason.EMPTY

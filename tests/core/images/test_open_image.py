@@ -113,9 +113,9 @@ def test_a_descriptor_is_not_handed_on(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_pipe_is_read_to_its_end_and_no_further_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has to be held in memory, for it cannot be read twice."""
     monkeypatch.setattr(picture_files, "MAX_PIPED_BYTES", 3)
-    assert read_piped(io.BytesIO(b"abc")).read() == b"abc"
+    assert read_piped(io.BytesIO(b"abc"), "-").read() == b"abc"
     with pytest.raises(PictureError, match="name a file instead") as caught:
-        read_piped(io.BytesIO(b"abcd"))
+        read_piped(io.BytesIO(b"abcd"), "-")
     assert caught.value.reason is SkipReason.TOO_LARGE
 
 

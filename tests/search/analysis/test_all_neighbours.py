@@ -51,7 +51,8 @@ def collection(
     request: pytest.FixtureRequest, store: Store, points: list[ImagePoint]
 ) -> Iterator[Collection]:
     """All of them, with either distance."""
-    with collection_of(store, points, distance=request.param, dimension=8) as one:
+    datasets = {"data": "/data", "other": "/other"}
+    with collection_of(store, points, distance=request.param, dimension=8, datasets=datasets) as one:
         yield one
 
 

@@ -24,6 +24,7 @@ from lookalike_search.analysis.explanation import (
     require_average,
     see,
 )
+from PIL import Image
 
 SUM_TOLERANCE = 1e-5
 """Between the sum of all parts and a collection's score: vectors lie there as float32."""
@@ -154,6 +155,20 @@ def test_a_picture_is_named_by_file_path_or_id(library: Library) -> None:
     np.testing.assert_array_equal(file.pixels, path.pixels)
     np.testing.assert_array_equal(file.pixels, by_id.pixels)
     assert (path.shown.width, path.shown.height) == (90, 40)
+
+
+def test_an_image_in_memory_is_explained_as_its_file_is(library: Library) -> None:
+    """Bytes are shown whole; pixels as the networks see them; a vector has none."""
+    file = library.root / "cat/1.png"
+    [named] = library.see(str(file))
+    with Image.open(file) as image, library.store.open(library.name(Distance.COSINE)) as collection:
+        content, pixels = (see(each, [collection], max_pixels=10**6) for each in (file.read_bytes(), image))
+        with pytest.raises(UsageError, match="a feature vector cannot be explained"):
+            see(np.ones(collection.manifest.identity.dimension, np.float32), [collection], max_pixels=10**6)
+    assert content.shown == named.shown
+    for seen in (content, pixels):
+        np.testing.assert_array_equal(seen.pixels, named.pixels)
+    assert (pixels.shown.width, pixels.shown.height) == (224, 224)
 
 
 def test_what_is_no_picture_is_refused(library: Library) -> None:

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from lookalike_core.errors import (
     ManifestError,
     PictureError,
     SkipReason,
+    UsageError,
     WeightsError,
 )
 from lookalike_core.images.decoding import decode
@@ -129,7 +129,7 @@ def own_library(tmp_path: Path, home: Settings, draw: Draw) -> Library:
     return Library(root=tmp_path / "data", home=home)
 
 
-def ask(searcher: Searcher, name: str, options: QueryOptions) -> Answer:
+def ask(searcher: Searcher, name: Any, options: QueryOptions) -> Answer:
     """One question by the one picture of a name."""
     [source] = searcher.find(name)
     return searcher.answer(source, options)
@@ -408,24 +408,94 @@ def test_a_query_that_fails_does_not_take_the_loading_time_with_it(library: Libr
         assert ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).load_ms > 0
 
 
-def test_a_picture_may_come_from_standard_input(
-    library: Library, searcher: Searcher, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "given",
+    [
+        Path.read_bytes,
+        lambda file: io.BytesIO(file.read_bytes()),
+        lambda file: file.open("rb"),
+        Image.open,
+        lambda file: np.asarray(Image.open(file).convert("RGB")),
+        lambda file: file,
+    ],
+    ids=["bytes", "stream", "file", "image", "array", "path"],
+)
+def test_an_image_in_memory_is_asked_with_as_its_file_is(
+    library: Library, searcher: Searcher, given: Callable[[Path], Any]
 ) -> None:
-    """Its bytes count as they do from a file."""
+    """Whatever a program has of it; only its bytes tell which indexed images are the same and left out."""
     file = library.root / "dog/1.png"
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(file.read_bytes())))
-    answer = ask(searcher, "-", QueryOptions())
-    assert answer.query == "-"
-    assert paths(answer) == paths(ask(searcher, str(file), QueryOptions()))
+    options = QueryOptions(include_self=True)
+    named = ask(searcher, str(file), options)
+    query = given(file)
+    answer = ask(searcher, query, options)
+    assert [(hit.rank, hit.score, hit.payload.id) for hit in answer.hits] == [
+        (hit.rank, hit.score, hit.payload.id) for hit in named.hits
+    ]
+    if hasattr(query, "close"):
+        query.close()
 
 
-def test_more_than_may_be_held_is_refused_from_standard_input(
+def test_bytes_are_known_by_their_hash_as_a_file_is(library: Library, searcher: Searcher) -> None:
+    """The image itself is no neighbour of it; of pixels nobody knows whose they are."""
+    file = library.root / "dog/1.png"
+    assert paths(ask(searcher, file.read_bytes(), QueryOptions())) == paths(
+        ask(searcher, str(file), QueryOptions())
+    )
+    with Image.open(file) as image:
+        assert paths(ask(searcher, image, QueryOptions()))[0] == "dog/1.png"
+
+
+def test_a_stream_is_read_from_its_beginning(library: Library, searcher: Searcher) -> None:
+    """As Pillow reads one that was just written to."""
+    stream = io.BytesIO()
+    stream.write((library.root / "dog/1.png").read_bytes())
+    assert ask(searcher, stream, QueryOptions()).query == "<file>"
+
+
+def test_a_feature_vector_is_asked_with_as_it_is(searcher: Searcher) -> None:
+    """No model is loaded for it; float64 will do, and what no store would hold has a problem."""
+    [source] = searcher.find("dog/2.png")
+    vector = searcher.networks[0].stored(source.id or "")
+    assert vector is not None
+    answer = ask(searcher, vector.astype(np.float64), QueryOptions())
+    assert (answer.hits[0].payload.path, answer.provider) == ("dog/2.png", None)
+    [nothing] = searcher.find(np.zeros_like(vector))
+    assert nothing.problem is not None
+    assert nothing.problem.reason is SkipReason.NO_EMBEDDING
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), r"an array of uint8 \[4, 4\] is no image"),
+        (np.zeros((4, 4, 4), np.uint8), "no image and no feature vector"),
+        (np.zeros((4, 4, 3), np.float32), "no image and no feature vector"),
+        (np.ones(3, np.float32), "the vector has 3 values; those of vgg16"),
+        (io.StringIO("text"), "StringIO is nothing to ask with"),
+        (7, "int is nothing to ask with"),
+    ],
+    ids=["grey", "four-channels", "float-image", "short-vector", "text", "number"],
+)
+def test_what_cannot_be_asked_with_is_refused(searcher: Searcher, query: Any, message: str) -> None:
+    """Before anything is read, with what was given and what would do."""
+    with pytest.raises(UsageError, match=message):
+        searcher.find(query)
+
+
+def test_an_array_without_pixels_has_a_problem(searcher: Searcher) -> None:
+    """As an empty file has, so that others of the same call are answered."""
+    [source] = searcher.find(np.zeros((0, 4, 3), np.uint8))
+    assert source.problem is not None
+    assert source.problem.reason is SkipReason.EMPTY
+
+
+def test_more_than_may_be_held_is_refused_from_a_stream(
     searcher: Searcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a picture that cannot be read, so that others of the same query are answered."""
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(bytes(100))))
     monkeypatch.setattr("lookalike_core.images.open_image.MAX_PIPED_BYTES", 99)
-    [read] = searcher.read_all(searcher.find("-"), QueryOptions())
+    [read] = searcher.read_all(searcher.find(io.BytesIO(bytes(100))), QueryOptions())
     assert isinstance(read, PictureError)
     assert read.reason is SkipReason.TOO_LARGE
 

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.progress import Bar, shown_by
+from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_search.evaluation.comparisons import Comparison
-from lookalike_search.evaluation.runs import EvaluationOptions, Plan, Setting, evaluated
+from lookalike_search.evaluation.plan import Plan
+from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
 from sole_bar import SoleBar
 
+SETTINGS = Settings(home=Path("never-read"), provider="cpu")
 Vectors = Mapping[str, np.ndarray]
 Fill = Callable[..., str]
 
@@ -52,7 +55,7 @@ def settings(
 ) -> list[Setting]:
     """What is evaluated of these collections."""
     plan = Plan(collections=names, pairs=[names] if pairs else [], rules=[FusionRule.RRF])
-    return list(evaluated(store, plan, options or EvaluationOptions()))
+    return list(evaluated(store, plan, options or EvaluationOptions(), settings=SETTINGS))
 
 
 def gains(differences: list[Comparison]) -> dict[str, tuple[float, float, float]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
-from lookalike_search.evaluation.runs import EvaluationOptions, Plan, Setting, evaluated
+from lookalike_search.evaluation.plan import Plan
+from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
 from sole_bar import SoleBar
 
 Fill = Callable[..., str]
+SETTINGS = Settings(home=Path("never-read"), provider="cpu")
 CLASSES = ("ant", "bee", "cat")
 
 
@@ -36,7 +39,7 @@ def pictures(count: int, *, dimension: int, seed: int, first: int = 0) -> dict[s
 
 def run(store: Store, plan: Plan, **options: Any) -> list[Setting]:
     """All settings of a plan."""
-    return list(evaluated(store, plan, EvaluationOptions(**options)))
+    return list(evaluated(store, plan, EvaluationOptions(**options), settings=SETTINGS))
 
 
 def compared(setting: Setting) -> list[str]:
@@ -198,6 +201,6 @@ def test_every_bar_gets_to_its_end(both_stores: Store, fill: Fill) -> None:
     plan = Plan(collections=names, pairs=[names], rules=list(FusionRule))
     bars = Counting()
     with shown_by(bars):
-        list(evaluated(both_stores, plan, EvaluationOptions(indexed=True)))
+        list(evaluated(both_stores, plan, EvaluationOptions(indexed=True), settings=SETTINGS))
     assert len(bars.done) == 2 + 2 + 3
     assert bars.done == bars.totals

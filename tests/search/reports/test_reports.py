@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from chromium import Tab
-from lookalike_core.errors import SkipReason
+from lookalike_core.errors import PictureError, SkipReason
 from lookalike_core.images.thumbnails import Thumbnail
 from lookalike_core.models.model_manifest import WeightsKind, WeightsSource
 from lookalike_core.neighbours.vote import Verdict, VoteRule
@@ -27,7 +27,7 @@ from lookalike_search.evaluation.summary import Evaluation, summed_up
 from lookalike_search.reports import evaluation as evaluation_page
 from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
 from lookalike_search.reports.evaluation import EvaluationReport, section_view, write_evaluation_page
-from lookalike_search.reports.page import write_page
+from lookalike_search.reports.page import Page
 from lookalike_search.reports.query import query_report, write_query_page
 from lookalike_search.reports.thumbnail_gallery import SIZES, SMALLEST, Gallery
 from made_collections import manifest_of, payload_of
@@ -128,6 +128,12 @@ def query_page(collection: Collection, path: Path, *outcomes: Answer | Unanswere
     return read_page(path)
 
 
+def unanswered(query: str, problem: str) -> Unanswered:
+    """A query that could not be read."""
+    error = PictureError(problem, reason=SkipReason.VANISHED)
+    return Unanswered(query=query, file=None, error=error)
+
+
 def evaluated_page(collection: Collection, path: Path, *evaluations: Evaluation) -> ReadPage:
     """The page of these, read; each is compared with the first, and has a head."""
     first, *_ = evaluations
@@ -187,7 +193,7 @@ Kind = Literal["query", "evaluation", "duplicates"]
 def written(kind: Kind, collection: Collection, path: Path) -> ReadPage:
     """One page of each kind with everything on it."""
     if kind == "query":
-        gone = Unanswered(query=f"{HOSTILE}\0\u202e", file=None, problem="it is <not> there")
+        gone = unanswered(f"{HOSTILE}\0\u202e", "it is <not> there")
         return query_page(collection, path, *(collection.answer(row) for row in range(0, 36, 5)), gone)
     if kind == "evaluation":
         second = replace(collection.evaluation, collection="vgg16-euclid")
@@ -335,7 +341,7 @@ def test_a_calibrated_answer_says_how_often_such_a_verdict_is_right(
 
 def test_an_unread_query_has_its_place_and_its_reason(collection: Collection, tmp_path: Path) -> None:
     """The others are answered; nothing is left out in silence."""
-    gone = Unanswered(query="x.jpg", file=None, problem="x.jpg is not there")
+    gone = unanswered("x.jpg", "x.jpg is not there")
     page = query_page(collection, tmp_path / "a.html", gone, collection.answer(0))
     assert "Not answered: x.jpg is not there" in page.text
     assert len(page.with_class("query")) == 2
@@ -402,7 +408,7 @@ def test_a_thousand_queries_without_a_picture_in_common_stay_under_30_mb(tmp_pat
             )
         )
     report = query_report(answers, [manifest(tmp_path)], QueryOptions())
-    write_page(tmp_path / "a.html", "query.html", report=report, gallery=gallery)
+    Page("query.html", report=report, gallery=gallery).write(tmp_path / "a.html")
     source = (tmp_path / "a.html").read_text()
     assert source.count(base64.b64encode(data).decode()) == count
     assert len(source) < 30e6

@@ -1,0 +1,109 @@
+"""What an ingest is asked for, made of what people name: the same checks for the command and for programs."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lookalike_core.errors import UsageError
+from lookalike_core.images.scan import scan
+from lookalike_core.models.model_manifest import Precision
+from lookalike_core.settings import Settings
+from lookalike_exporter.heads.head_file import Head, named_head
+from lookalike_exporter.spec import ModelSpec
+
+from lookalike_ingest.labels import check_labels, read_labels
+from lookalike_ingest.run import IngestRequest
+from lookalike_ingest.subset import Chosen, Subset
+from lookalike_ingest.target import Dataset
+
+DEFAULT_BACKBONE = "resnet"
+DEFAULT_WEIGHTS = "imagenet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """What embeds: backbones by their names, with a layer, a pooling and weights of one, or a head's model.
+
+    A `head` is named alone: it says which network it belongs to.
+    """
+
+    backbones: Sequence[str] = ()
+    weights: str = DEFAULT_WEIGHTS
+    layer: str | None = None
+    pooling: str | None = None
+    precision: Precision = Precision.FP32
+    head: str | None = None
+
+    def check(self) -> None:
+        """Refuses fields that contradict each other.
+
+        Raises:
+            UsageError: they do.
+        """
+        is_special = bool(self.layer or self.pooling or self.weights != DEFAULT_WEIGHTS)
+        is_own = self.backbones or is_special or self.precision is not Precision.FP32
+        if self.head is not None and is_own:
+            raise UsageError("--head says which network it belongs to; leave --backbone and the like out")
+        if len(self.backbones) > 1 and is_special:
+            raise UsageError(
+                "--weights, --layer and --pooling belong to one backbone; run ingest once for each"
+            )
+
+    def resolve(self, settings: Settings) -> list[ModelSpec | Head]:
+        """Returns one of each backbone, or the head.
+
+        Raises:
+            UsageError: as `check`, or there is no such backbone, layer, pooling or head.
+        """
+        self.check()
+        if self.head is not None:
+            return [named_head(self.head, settings)]
+        specs = [self._spec(name) for name in self.backbones or [DEFAULT_BACKBONE]]
+        return list({spec.backbone.name: spec for spec in specs}.values())
+
+    def _spec(self, name: str) -> ModelSpec:
+        return ModelSpec.of(
+            name, layer=self.layer, pooling=self.pooling, weights=self.weights, precision=self.precision
+        )
+
+
+def dataset_in(
+    folder: str | Path, name: str | None = None, *, moved: bool = False, may_be_missing: bool = False
+) -> Dataset:
+    """Returns whose pictures lie in a folder; they are called like it unless they have a `name`.
+
+    `moved` says that another folder recorded under the name is out of date. `~` is the user's own folder.
+
+    Raises:
+        UsageError: there is no such folder, unless it may be missing, or a name cannot be stored as text.
+    """
+    text = os.fspath(folder)
+    try:
+        root = Path(os.path.expanduser(text)).resolve()  # noqa: PTH111 - leaves a name like ~x alone
+        is_folder = bool(text) and root.is_dir()
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"{text[:200]} cannot be looked into ({error.__class__.__name__})") from error
+    if not is_folder and (root.exists() or not may_be_missing):
+        raise UsageError(f"{root} {'is not a folder' if text and root.exists() else 'does not exist'}")
+    named = name if name is not None else root.name or "root"
+    for each, option in ((named, "--dataset"), (str(root), "the folder")):
+        if not each.strip() or each != each.encode("utf-8", "replace").decode():
+            raise UsageError(f"{option}: {each!a} cannot be stored as a name; give another with --dataset")
+    return Dataset(name=named, root=root, moved=moved)
+
+
+def labels_in(table: Path, root: Path) -> dict[str, str | None]:
+    """Returns the classes of a table, by path below a dataset's root; None for those that have none.
+
+    Raises:
+        UsageError: it cannot be read, or is another folder's.
+    """
+    labels = read_labels(table)
+    check_labels(labels, root)
+    return labels
+
+
+def take_subset(request: IngestRequest, subset: Subset) -> IngestRequest:
+    """Returns the request for a part of the folder, which is gone through once for that."""
+    return replace(request, takes=Chosen(subset, scan(request.dataset.root), request.label))

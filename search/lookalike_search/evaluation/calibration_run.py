@@ -1,0 +1,86 @@
+"""A collection is calibrated: read, learned from, and the calibration recorded in its manifest."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from lookalike_core import progress
+from lookalike_core.errors import LookalikeError, UsageError
+from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.neighbours.rank_fusion import CANDIDATES
+from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.protocol import Collection, Store
+
+from lookalike_search.evaluation.calibration import calibrated, shortage
+from lookalike_search.evaluation.labelled_vectors import LabelledPictures, load_labelled
+from lookalike_search.evaluation.leave_one_out import leave_one_out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationRun:
+    """What was learned for the collection of a name, and of how many pictures.
+
+    The `unlabelled` ones have no class and were left out.
+    """
+
+    collection: str
+    calibration: Calibration
+    unlabelled: int
+    higher_is_nearer: bool
+
+    def score(self, nearness: float) -> float:
+        """Returns a nearness as Qdrant's own score: cosine similarity, or Euclidean distance."""
+        return float(nearness if self.higher_is_nearer else -nearness)
+
+
+def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> CalibrationRun:
+    """Learns how often neighbours of a score are right, and how often verdicts are, and records that.
+
+    The collection is free for others while it is learned from. `seed` draws the halves that are held out.
+
+    Raises:
+        CollectionMissingError: there is no such collection.
+        UsageError: there are too few pictures with a class, or too few classes.
+        LookalikeError: the collection has changed meanwhile; nothing was recorded.
+    """
+    with store.open(name) as source:
+        manifest, points, pictures = source.manifest, source.count(), load_labelled(source)
+    calibration = _learn(name, manifest, pictures, points=points, seed=seed)
+    with store.open(name) as source:
+        if not _is_as_read(source, manifest, points, pictures):
+            raise LookalikeError(f"{name} has changed while it was calibrated; run the same command again")
+        source.record_calibration(calibration)
+    return CalibrationRun(
+        collection=name,
+        calibration=calibration,
+        unlabelled=pictures.unlabelled,
+        higher_is_nearer=pictures.vectors.higher_is_nearer,
+    )
+
+
+def _learn(
+    name: str,
+    manifest: CollectionManifest,
+    pictures: LabelledPictures,
+    *,
+    points: int,
+    seed: int,
+) -> Calibration:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with progress.bar(name, unit="images", total=len(pictures.payloads)) as bar:
+        results = leave_one_out(pictures.vectors, depth=CANDIDATES, on_done=bar.advance)
+    found = calibrated(pictures.vectors, results, manifest, points=points, created_at=now, seed=seed)
+    if found is not None:
+        return found
+    missing = shortage(pictures.vectors, results) or "its pictures have too few neighbours to calibrate"
+    raise UsageError(
+        f"{name}: {missing}; put more pictures into folders named after their classes, and ingest them"
+    )
+
+
+def _is_as_read(
+    source: Collection, manifest: CollectionManifest, points: int, pictures: LabelledPictures
+) -> bool:
+    found = list(source.scan())
+    read = {payload.id: payload for payload in pictures.payloads}
+    same = {payload.id: payload for payload in found if payload.class_name} == read
+    return same and len(found) == points and source.manifest.created_at == manifest.created_at

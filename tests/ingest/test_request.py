@@ -1,0 +1,116 @@
+"""What an ingest is asked for is checked for every caller, as the command checks it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lookalike_core.errors import LookalikeError, SkipReason, UsageError
+from lookalike_core.images.scan import Skipped
+from lookalike_core.models.model_manifest import Precision
+from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
+from lookalike_exporter.spec import ModelSpec
+from lookalike_ingest.rebuild import RebuildReport
+from lookalike_ingest.request import ModelChoice, dataset_in, labels_in, take_subset
+from lookalike_ingest.run import IngestReport, IngestRequest
+from lookalike_ingest.subset import Subset
+from lookalike_ingest.target import Dataset
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"head": "pets", "backbones": ["vgg"]}, "which network it belongs to"),
+        ({"head": "pets", "layer": "fc1"}, "which network it belongs to"),
+        ({"head": "pets", "precision": Precision.INT8}, "which network it belongs to"),
+        ({"backbones": ["vgg", "resnet"], "layer": "fc1"}, "belong to one backbone"),
+        ({"backbones": ["vgg", "resnet"], "weights": "own.h5"}, "belong to one backbone"),
+        ({"backbones": ["alexnet"]}, "no backbone is called 'alexnet'"),
+    ],
+)
+def test_a_choice_of_models_that_contradicts_itself_is_refused(
+    fields: dict[str, Any], message: str, home: Settings
+) -> None:
+    """Whoever makes it, before anything is exported."""
+    with pytest.raises(UsageError, match=message):
+        ModelChoice(**fields).resolve(home)
+
+
+def test_each_backbone_is_taken_once(home: Settings) -> None:
+    """Whatever it is called by; ResNet101V2 where none is named."""
+
+    def backbones(*names: str) -> list[str]:
+        specs = ModelChoice(backbones=names).resolve(home)
+        return [spec.backbone.name for spec in specs if isinstance(spec, ModelSpec)]
+
+    assert backbones("vgg", "VGG16", "resnet") == ["vgg16", "resnet101v2"]
+    assert backbones() == ["resnet101v2"]
+
+
+def test_a_dataset_is_called_like_its_folder_unless_told(tmp_path: Path) -> None:
+    """Its root is absolute; a folder that is not there is one only where it may be missing."""
+    assert dataset_in(tmp_path) == Dataset(name=tmp_path.name, root=tmp_path.resolve())
+    assert dataset_in(tmp_path, "mine", moved=True).name == "mine"
+    gone = tmp_path / "gone"
+    with pytest.raises(UsageError, match="does not exist"):
+        dataset_in(gone)
+    assert dataset_in(gone, may_be_missing=True).root == gone.resolve()
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\udc80"])
+def test_a_name_that_cannot_be_stored_is_refused(tmp_path: Path, name: str) -> None:
+    """The store holds text."""
+    with pytest.raises(UsageError, match="cannot be stored as a name"):
+        dataset_in(tmp_path, name)
+
+
+def test_labels_of_another_folder_are_refused(tmp_path: Path) -> None:
+    """Not one of their rows names a file here."""
+    table = tmp_path / "labels.csv"
+    table.write_text("path,class\na.png,cat\n")
+    with pytest.raises(UsageError, match="none of the 1 rows"):
+        labels_in(table, tmp_path)
+    (tmp_path / "a.png").touch()
+    assert labels_in(table, tmp_path) == {"a.png": "cat"}
+
+
+def request(root: Path, **fields: Any) -> IngestRequest:
+    """For one collection."""
+    dataset = Dataset(name="data", root=root)
+    return IngestRequest(dataset=dataset, specs=[ModelSpec.of("vgg")], distances=[Distance.COSINE], **fields)
+
+
+def test_forcing_needs_pruning(tmp_path: Path) -> None:
+    """It says that a dataset may be emptied, which nothing else does."""
+    with pytest.raises(UsageError, match="emptied"):
+        request(tmp_path, force=True)
+    assert request(tmp_path, force=True, prune=True).force
+
+
+def test_a_subset_takes_so_many_of_each_class(tmp_path: Path, draw: Any) -> None:
+    """The request says which."""
+    draw(tmp_path, *(f"{name}/{number}.png" for name in ("cat", "dog") for number in range(3)))
+    taken = take_subset(request(tmp_path), Subset(max_per_class=2))
+    assert request(tmp_path).takes is None
+    assert taken.takes is not None
+
+
+def test_an_ingest_that_came_to_nothing_is_refused(tmp_path: Path) -> None:
+    """A strict one where anything was skipped; an empty one has nothing to use."""
+    dataset = Dataset(name="data", root=tmp_path)
+    IngestReport(dataset=dataset, store="embedded").check(strict=True)
+    skipped = [Skipped(path="a.png", reason=SkipReason.EMPTY)]
+    with pytest.raises(LookalikeError, match="none of the 1 pictures"):
+        IngestReport(dataset=dataset, store="embedded", found=1, skipped=skipped).check()
+    with pytest.raises(LookalikeError, match="1 pictures were skipped"):
+        IngestReport(dataset=dataset, store="embedded", skipped=skipped).check(strict=True)
+
+
+def test_a_rebuild_that_replaced_nothing_is_refused(tmp_path: Path) -> None:
+    """With what is away, what cannot be read, and what to do about either."""
+    RebuildReport(name="x", store="embedded", replaced=True).check()
+    report = RebuildReport(
+        name="x", store="embedded", gone_files=[tmp_path / "a.png"], left_out=[tmp_path / "b.png"]
+    )
+    with pytest.raises(LookalikeError, match=r"a\.png for one; 1 are there .*b\.png.* Mount the disk"):
+        report.check()
