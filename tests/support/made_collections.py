@@ -21,7 +21,7 @@ from lookalike_core.models.manifest import (
 )
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_core.stores.points import ImagePoint, Payload
+from lookalike_core.stores.points import FloatVector, ImagePoint, Payload
 from lookalike_core.stores.protocol import Collection, Store
 from qdrant_stand_in import running_stand_in
 
@@ -108,3 +108,10 @@ def payload_of(path: str, **fields: Any) -> Payload:
         "ingested_at": "2026-01-01T00:00:00+00:00",
     }
     return Payload(path=path, **(known | fields))
+
+
+def random_vectors(count: int, dimension: int) -> list[FloatVector]:
+    """Makes `count` seeded random vectors of `dimension` values, of different lengths."""
+    generator = np.random.default_rng(7)
+    lengths = generator.uniform(0.5, 4, size=(count, 1))
+    return list((generator.standard_normal((count, dimension)) * lengths).astype(np.float32))
