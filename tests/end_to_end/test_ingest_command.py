@@ -206,7 +206,7 @@ def test_a_store_in_use_is_7(shell: Any, pictures: Path) -> None:
         EmbeddedStore(shell.folder / "home/qdrant").open(report["collections"][0]["name"]),
         ThreadPoolExecutor() as pool,
     ):
-        ended = list(pool.map(lambda words: shell.cold(*words), commands))
+        ended = list(pool.map(lambda words: shell.process(*words), commands))
     for done in ended:
         assert done.code == 7
         assert f"process {os.getpid()}" in done.err
