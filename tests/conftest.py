@@ -34,13 +34,22 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - where systems have it, a file system i
 MEMORY_BYTES = 8 * 2**30
 """Twice what all tests together leave there at a time."""
 
-SLOW_FOLDERS = {
+SLOW = {
     "browser": "Chromium looks at pages",
     "contract": "both stores, call by call",
+    "laws": "many examples of each",
     "parity": "Keras judges networks, with real weights where they are",
-    "torture": "damaged files, kills and faults",
+    "torture": "damaged files, kills and power cuts",
+    "core/stores/test_faults.py": "a server's faults, and waits between tries",
+    "ingest/test_damage.py": "collections that were cut short or lost files",
+    "end_to_end/test_cold_commands.py": "every command as a process",
+    "end_to_end/test_disks.py": "file systems that are full or read-only",
+    "end_to_end/test_every_provider.py": "whole ingests on each provider, as processes",
+    "end_to_end/test_interrupt.py": "processes that are interrupted at every moment",
+    "end_to_end/test_server_faults.py": "a server's faults, and waits between tries",
+    "end_to_end/test_terminals.py": "every command as a process on a terminal",
 }
-"""Folders of `tests/` that are left to `make check` as a whole; elsewhere a test is marked by itself."""
+"""Folders and modules of `tests/` that are left to `make check`; other tests are marked one by one."""
 
 WriteWeights = Callable[..., Path]
 Draw = Callable[..., list[Path]]
@@ -115,10 +124,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what lies in `SLOW_FOLDERS`."""
+    """Marks what is `SLOW`."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).parts[0] in SLOW_FOLDERS:
+        path = item.path.relative_to(here)
+        if path.parts[0] in SLOW or path.as_posix() in SLOW:
             item.add_marker(pytest.mark.slow)
 
 

@@ -277,6 +277,7 @@ def test_a_traceback_is_shown_only_when_asked_for(shell: Any) -> None:
     assert "Traceback" in shell.ingest("missing", "--verbose").err
 
 
+@pytest.mark.slow  # draws two hundred images
 def test_sample_draws_labelled_pictures_and_a_query(shell: Any) -> None:
     """Ten class folders of twenty, and one picture beside them."""
     done = shell("ingest", "sample", "drawn", "--query", "query.jpg")

@@ -62,6 +62,7 @@ def test_no_script_runs_but_the_pages_own(tmp_path: Path) -> None:
     assert f"script-src '{csp_hash(script[1])}'" in source
 
 
+@pytest.mark.slow  # builds the project
 def test_a_built_wheel_holds_the_templates(tmp_path: Path) -> None:
     """They are no modules; an installed project needs them as much."""
     build = "import hatchling.build, sys; print(hatchling.build.build_wheel(sys.argv[1]))"
