@@ -1,4 +1,4 @@
-"""`exporter` as a process."""
+"""`exporter`: what it prints, and how it fails."""
 
 import json
 from pathlib import Path

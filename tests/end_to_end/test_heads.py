@@ -1,4 +1,4 @@
-"""A new last layer from a collection to an answer: fit, ingest, query, evaluate, as processes."""
+"""A new last layer from a collection to an answer: fit, ingest, query, evaluate."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`ingest` as a process: its counts, its JSON, its exit codes."""
+"""`ingest`: its counts, its JSON, its exit codes."""
 
 import json
 import os

@@ -6,6 +6,7 @@ a process has (start-up, signals, encodings, a terminal, an end) is tested with 
 """
 
 import importlib
+import io
 import logging
 import os
 import signal
@@ -20,7 +21,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lookalike_core.cli import console
-from typer.testing import CliRunner
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 SCRIPTS = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["scripts"]
@@ -49,7 +49,7 @@ def run_here(
     main = getattr(importlib.import_module(module), function)
     with ExitStack() as stack:
         stack.enter_context(_process_of(words, folder=folder, environment=environment))
-        out, err, _ = stack.enter_context(CliRunner().isolation(input=data))
+        out, err = stack.enter_context(_streams(data or b""))
         try:
             main()
             code = 0
@@ -99,6 +99,17 @@ def _process_of(words: Sequence[str], *, folder: Path, environment: Mapping[str,
         os.chdir(cwd)
         signal.signal(signal.SIGINT, handler)
         console._verbose = False  # noqa: SLF001
+
+
+@contextmanager
+def _streams(data: bytes) -> Iterator[tuple[io.BytesIO, io.BytesIO]]:
+    """Gives stdout and stderr as bytes. Typer's `CliRunner` has streams, too, but another width for help."""
+    before, raw = (sys.stdin, sys.stdout, sys.stderr), (io.BytesIO(data), io.BytesIO(), io.BytesIO())
+    sys.stdin, sys.stdout, sys.stderr = (io.TextIOWrapper(each, encoding="utf-8") for each in raw)
+    try:
+        yield raw[1:]
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = before
 
 
 def _replace_environment(variables: Mapping[str, str]) -> None:
