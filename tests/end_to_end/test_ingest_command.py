@@ -213,6 +213,7 @@ def test_a_store_in_use_is_7(shell: Any, pictures: Path) -> None:
         assert "waited 10 s" in done.err
 
 
+@pytest.mark.slow  # two processes at once
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
 def test_a_search_waits_for_an_ingest_to_end(shell: Any, pictures: Path) -> None:
     """It answers from what the ingest has written; an ingest that was killed does not keep it waiting."""
@@ -312,6 +313,7 @@ def test_a_folder_that_is_not_ours_is_6_before_anything_is_embedded(shell: Any, 
     assert foreign.read_text() == "not a collection"
 
 
+@pytest.mark.slow  # two processes at once
 def test_two_first_ingests_share_the_model_and_the_collection_that_one_of_them_makes(
     shell: Any, pictures: Path
 ) -> None:

@@ -99,7 +99,6 @@ def test_smaller_ones_are_copies(name: str, way: Image.Resampling, part: float) 
     assert is_copy(whole(IMAGES[name]), whole(smaller(IMAGES[name], part, way)))
 
 
-@pytest.mark.slow  # images of many pixels
 @pytest.mark.parametrize("part", [0.5, 0.2])
 def test_a_large_image_is_compared_with_a_small_one(part: float) -> None:
     """Larger than images are decoded for this."""
