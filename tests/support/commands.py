@@ -28,16 +28,21 @@ SCRIPTS = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["scripts
 READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "OPENBLAS_", "MPL", "TZ")
 """Variables, by how they begin, that a process reads before it has a command."""
 
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 
 Ended = tuple[int, bytes, bytes]
 """Exit code, stdout and stderr of a command."""
 
 
 def can_run_here(words: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Returns whether these words are one of the commands, and would do here what they do in a process."""
+    """Returns whether these words are one of the commands, and would do here what they do in a process.
+
+    What an execution provider loads stays loaded; only the processor's is there anyway.
+    """
     is_main = threading.current_thread() is threading.main_thread()
-    return words[0] in SCRIPTS and is_main and _read_at_start(environment) == _read_at_start(os.environ)
+    is_on_processor = environment.get("LOOKALIKE_PROVIDER") == "cpu"
+    is_as_started = _read_at_start(environment) == _read_at_start(os.environ)
+    return words[0] in SCRIPTS and is_main and is_on_processor and is_as_started
 
 
 def run_here(
