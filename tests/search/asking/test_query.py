@@ -21,7 +21,6 @@ from lookalike_core.errors import (
     WeightsError,
 )
 from lookalike_core.images.decoding import decode
-from lookalike_core.images.open_image import MAX_PIPED_BYTES
 from lookalike_core.models.embedder import BATCH_SIZE, FEW, Embedder
 from lookalike_core.models.manifest import Distance
 from lookalike_core.models.providers import CPU
@@ -427,7 +426,8 @@ def test_more_than_may_be_held_is_refused_from_standard_input(
     searcher: Searcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a picture that cannot be read, so that others of the same query are answered."""
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(bytes(MAX_PIPED_BYTES + 1))))
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(bytes(100))))
+    monkeypatch.setattr("lookalike_core.images.open_image.MAX_PIPED_BYTES", 99)
     [read] = searcher.read_all(searcher.find("-"), QueryOptions())
     assert isinstance(read, PictureError)
     assert read.reason is SkipReason.TOO_LARGE
