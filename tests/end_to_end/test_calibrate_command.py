@@ -1,4 +1,4 @@
-"""`search calibrate` as a process: what it prints and records, when that goes again, what it refuses."""
+"""`search calibrate`: what it prints and records, when that goes again, what it refuses."""
 
 import shutil
 from collections.abc import Iterator

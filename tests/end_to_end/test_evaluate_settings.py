@@ -1,4 +1,4 @@
-"""`search evaluate` of both networks, of the index, and with a plot, as a process."""
+"""`search evaluate` of both networks, of the index, and with a plot."""
 
 import csv
 from collections.abc import Callable

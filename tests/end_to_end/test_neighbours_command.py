@@ -1,4 +1,4 @@
-"""`search neighbours` as a process: its tables, its files, its refusals."""
+"""`search neighbours`: its tables, its files, its refusals."""
 
 import csv
 import io

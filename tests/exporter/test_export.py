@@ -368,6 +368,7 @@ def test_a_model_is_written_under_a_name_in_onnx_only(
     assert not (tmp_path / name).exists()
 
 
+@pytest.mark.slow  # VGG16's dense layers, in full size
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not say how much memory a process had")
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process' peak holds that of its parent")
 def test_dense_layers_are_exported_in_little_more_memory_than_they_have(tmp_path: Path) -> None:

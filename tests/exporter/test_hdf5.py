@@ -188,6 +188,7 @@ def _list_for_a_name(layers: h5py.Group) -> None:
     layers.create_group("conv2d/vars").attrs["name"] = np.zeros(1_000, "S10")
 
 
+@pytest.mark.slow  # groups nested without end
 @pytest.mark.parametrize(
     ("build", "reason"),
     [

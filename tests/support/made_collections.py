@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lookalike_core.arrays import FloatVector
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
@@ -103,3 +104,10 @@ def payload_of(path: str, **fields: Any) -> Payload:
         "ingested_at": "2026-01-01T00:00:00+00:00",
     }
     return Payload(path=path, **(known | fields))
+
+
+def random_vectors(count: int, dimension: int) -> list[FloatVector]:
+    """Makes `count` seeded random vectors of `dimension` values, of different lengths."""
+    generator = np.random.default_rng(7)
+    lengths = generator.uniform(0.5, 4, size=(count, 1))
+    return list((generator.standard_normal((count, dimension)) * lengths).astype(np.float32))

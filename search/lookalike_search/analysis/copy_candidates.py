@@ -26,10 +26,10 @@ def is_resized(row: int, others: IntVector, sizes: IntVector) -> NDArray[np.bool
 
 
 class Candidates:
-    """For each of `count` rows the nearest of the rows before it, as they are found."""
+    """For each of `count` rows the nearest of the rows before it, at most `most`, as they are found."""
 
-    def __init__(self, count: int) -> None:
-        depth = max(1, min(MOST, count - 1, MOST_VALUES // max(1, count)))
+    def __init__(self, count: int, *, most: int = MOST) -> None:
+        depth = max(1, min(most, count - 1, MOST_VALUES // max(1, count)))
         self._rows = np.full((count, depth), -1, dtype=np.int32)
         self._scores = np.full((count, depth), -np.inf, dtype=np.float32)
 

@@ -76,14 +76,20 @@ def project(vectors: FloatMatrix, *, seed: int) -> Projection:
 
 
 def measure(
-    vectors: FloatMatrix, places: NDArray[np.float64], classes: IntVector, *, seed: int
+    vectors: FloatMatrix,
+    places: NDArray[np.float64],
+    classes: IntVector,
+    *,
+    seed: int,
+    most: int = MOST_MEASURED,
 ) -> Trust | None:
     """How far a map can be trusted; None for fewer pictures than twice the neighbours.
 
-    `classes` int64 `[N]` number the classes; -1 is none, and such pictures ask for no neighbours.
+    `classes` int64 `[N]` number the classes; -1 is none, and such pictures ask for no neighbours. Of more
+    than `most` pictures so many are drawn.
     """
-    if len(vectors) > MOST_MEASURED:
-        rows = np.sort(np.random.default_rng(seed).choice(len(vectors), MOST_MEASURED, replace=False))
+    if len(vectors) > most:
+        rows = np.sort(np.random.default_rng(seed).choice(len(vectors), most, replace=False))
         vectors, places, classes = vectors[rows], places[rows], classes[rows]
     if len(vectors) <= 2 * NEIGHBOURS:
         return None

@@ -45,6 +45,7 @@ def prove_copies(
     clusters: Iterable[IntVector],
     *,
     on_done: Callable[[int], None] = lambda _: None,
+    held_bytes: int = HELD_BYTES,
 ) -> IntVector:
     """Which row each row is proven to be a copy of, int64 `[N]`; of itself where of none.
 
@@ -54,7 +55,7 @@ def prove_copies(
     """
     copy_of = np.arange(len(files), dtype=np.int64)
     threads = min(32, cores() + 1)
-    prove = partial(_prove_cluster, files, candidates, HELD_BYTES // threads)
+    prove = partial(_prove_cluster, files, candidates, held_bytes // threads)
     for rows, found in map_ahead(prove, iter(clusters), ahead=2 * threads, workers=threads):
         copy_of[rows] = found
         on_done(len(rows))

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from lookalike_core.neighbours.brute_force import Nearest
-from lookalike_search.analysis import copy_candidates as candidates
 from lookalike_search.analysis.copy_candidates import Candidates, is_resized
 
 
@@ -23,10 +22,9 @@ def test_each_knows_those_before_it() -> None:
     assert near.similarity(3, 0) == pytest.approx(0.96)
 
 
-def test_of_too_many_the_nearest_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_too_many_the_nearest_are_taken() -> None:
     """In whatever order they come."""
-    monkeypatch.setattr(candidates, "MOST", 2)
-    near = Candidates(6)
+    near = Candidates(6, most=2)
     for row, score in enumerate((0.96, 0.99, 0.95, 0.98, 0.97)):
         near.add(found(row, r5=score))
     assert sorted(near.before(5).tolist()) == [1, 3]

@@ -41,14 +41,14 @@ def picture(file: Path, width: int, height: int) -> PictureFile:
     return PictureFile(payload=payload, file=file, state=FileState.PRESENT, status=status)
 
 
-def proven(files: Sequence[PictureFile]) -> list[int]:
+def proven(files: Sequence[PictureFile], **limits: int) -> list[int]:
     """Which each is a copy of, where every one before it is a candidate."""
     near = Candidates(len(files))
     for row in range(len(files)):
         later = np.arange(row + 1, len(files))
         near.add(Nearest(row=row, rows=later, scores=np.full(len(later), 0.99, dtype=np.float32)))
     done: list[int] = []
-    copy_of = prove_copies(files, near, near.clusters(), on_done=done.append)
+    copy_of = prove_copies(files, near, near.clusters(), on_done=done.append, **limits)
     assert sum(done) == len(files)
     return copy_of.tolist()
 
@@ -74,9 +74,8 @@ def test_images_are_decoded_once_or_when_they_are_needed_again(
     monkeypatch.setattr(proving, "read_whole", counted)
     assert proven(files) == [0, 1, 0]
     assert set(decoded.values()) == {1}
-    monkeypatch.setattr(proving, "HELD_BYTES", 0)
     decoded.clear()
-    assert proven(files) == [0, 1, 0]
+    assert proven(files, held_bytes=0) == [0, 1, 0]
     assert decoded[160] > 1
     assert decoded[120] == 1
 

@@ -156,6 +156,7 @@ def test_what_only_one_network_finds_near_is_looked_up_in_the_other(
     assert answer.hits[1].score == pytest.approx(1 / 61, abs=2e-9)
 
 
+@pytest.mark.slow  # asks two collections for answers of many lengths
 @pytest.mark.parametrize("rule", FusionRule)
 def test_a_longer_answer_begins_as_a_shorter_one_does(
     both_stores: Store, fill: Fill, home: Settings, calibration: Calibration, rule: FusionRule

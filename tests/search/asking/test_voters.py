@@ -51,6 +51,7 @@ def mostly_unlabelled() -> Mapping[str, Any]:
     }
 
 
+@pytest.mark.slow  # asks with every image of a collection, by every rule
 @pytest.mark.parametrize("rule", VoteRule)
 @pytest.mark.parametrize("distance", Distance)
 def test_a_query_has_the_verdict_that_an_evaluation_measures(
