@@ -4,6 +4,7 @@ import re
 
 import pytest
 from lookalike_core import errors
+from lookalike_core.cli import start
 from lookalike_core.errors import INTERRUPTED_EXIT_CODE, LookalikeError, PictureError, SkipReason
 
 EXIT_CODES = {
@@ -43,7 +44,7 @@ def test_the_drawing_of_the_tree_is_true() -> None:
 
 def test_an_interrupted_command_ends_as_shells_have_it() -> None:
     """128 and the number of SIGINT."""
-    assert INTERRUPTED_EXIT_CODE == 130
+    assert INTERRUPTED_EXIT_CODE == start.INTERRUPTED_EXIT_CODE == 130
 
 
 def test_a_picture_error_says_why_in_one_of_a_closed_set_of_words() -> None:

@@ -1,7 +1,7 @@
 """The `ingest` command."""
 
 import os
-import signal
+import signal  # noqa: TID251 - an ingest that is interrupted finishes its batch
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +27,7 @@ from lookalike_core.cli.options import (
     WeightsOption,
     store_in_use,
 )
+from lookalike_core.cli.table import cell_width, padded
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import scan
@@ -34,7 +35,6 @@ from lookalike_core.models.manifest import Distance, Precision, StoredAs
 from lookalike_core.outputs import check_outside_store
 from lookalike_core.settings import Settings
 from lookalike_core.stores.retries import is_waiting
-from lookalike_core.text import cell_width, padded
 from lookalike_exporter import ModelSpec, named_head
 
 from lookalike_ingest.labels import check_labels, read_labels

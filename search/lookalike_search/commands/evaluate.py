@@ -11,6 +11,7 @@ import typer
 from lookalike_core.atomic import atomic_path
 from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption, store_in_use
+from lookalike_core.cli.table import cell_width, padded
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule
@@ -19,7 +20,6 @@ from lookalike_core.outputs import PAGE_SUFFIXES, check_apart, output_path
 from lookalike_core.settings import Settings
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
-from lookalike_core.text import cell_width, padded
 from numpy.typing import NDArray
 
 from lookalike_search.collection_choice import choose_both, choose_collection, fitting_collections, is_both
