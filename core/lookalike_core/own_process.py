@@ -21,7 +21,7 @@ def take() -> None:
     global _is_own  # noqa: PLW0603 - there is one process
     _is_own = True
     for name, value in VARIABLES.items():
-        os.environ.setdefault(name, value)
+        os.environ.setdefault(name, value)  # noqa: TID251 - it is ours
 
 
 def is_own() -> bool:

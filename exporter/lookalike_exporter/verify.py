@@ -413,8 +413,8 @@ def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa
     """Lets Keras read the file itself, as strictly as it can; says how."""
     for how, options in _ways_to_load(path):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Keras names each layer that it leaves as it was
+            with warnings.catch_warnings():  # noqa: TID251 - see docs/architecture.md
+                warnings.simplefilter("ignore")  # noqa: TID251 - Keras names each layer that it leaves as it was
                 keras_model.load_weights(path, **options)
         except (ValueError, KeyError, TypeError, OSError):
             continue

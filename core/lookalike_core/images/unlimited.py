@@ -30,7 +30,7 @@ def open_image(stream: BinaryIO, formats: Sequence[str]) -> "ImageFile.ImageFile
     from PIL import Image, UnidentifiedImageError
 
     if own_process.is_own():
-        Image.MAX_IMAGE_PIXELS = None  # else what decoders compare by themselves
+        Image.MAX_IMAGE_PIXELS = None  # noqa: TID251 - what decoders compare by themselves
     Image.preinit()
     stream.seek(0)
     prefix = stream.read(PREFIX_BYTES)

@@ -392,8 +392,8 @@ def _directions(training: LabelledUnits, candidate: Candidate) -> FloatArray:
     """Float64 `[D, K]`, such that centred vectors of spread 1 have spread 1 along them, too."""
     mean, spread = _centre(training)
     centred = (training.vectors - mean) / spread
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a fit that stops early is one more candidate
+    with warnings.catch_warnings():  # noqa: TID251 - see docs/architecture.md
+        warnings.simplefilter("ignore")  # noqa: TID251 - a fit that stops early is one more candidate
         found = _found_directions(centred, training.classes, candidate)
     along = centred @ found
     size = float(np.sqrt((along**2).sum() / len(along)))

@@ -1,6 +1,6 @@
 """The `ingest` command."""
 
-import signal
+import signal  # noqa: TID251 - an ingest that is interrupted finishes its batch
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,13 +25,13 @@ from lookalike_core.cli.options import (
     WeightsOption,
     store_in_use,
 )
+from lookalike_core.cli.table import cell_width, padded
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 from lookalike_core.stores.retries import is_waiting
-from lookalike_core.text import cell_width, padded
 
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from lookalike_ingest.removal import holdings, remove_dataset

@@ -8,10 +8,10 @@ import typer
 from lookalike_core.atomic import named_path
 from lookalike_core.cli.console import Verbose, say, show, show_json, show_path
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption
+from lookalike_core.cli.table import columns
 from lookalike_core.errors import UsageError
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.stores.points import PointFilter
-from lookalike_core.text import columns
 
 from lookalike_search.analysis.duplicates import (
     ABOVE,

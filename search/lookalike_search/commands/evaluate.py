@@ -11,13 +11,13 @@ import typer
 from lookalike_core.atomic import atomic_path
 from lookalike_core.cli.console import Verbose, show, show_json
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption, store_in_use
+from lookalike_core.cli.table import cell_width, padded
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, check_apart, output_path
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import PointFilter
-from lookalike_core.text import cell_width, padded
 from numpy.typing import NDArray
 
 from lookalike_search.collection_choice import CollectionSelector

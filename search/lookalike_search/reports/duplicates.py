@@ -110,6 +110,6 @@ _MATCHES = {
 
 
 def _size(count: int) -> str:
-    from rich.filesize import decimal
+    from jinja2.filters import do_filesizeformat
 
-    return decimal(count)
+    return do_filesizeformat(count)
