@@ -11,9 +11,11 @@ Everything here is imported when it is first used, so that `import lookalike` ta
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from lookalike_core import __version__
+
+TYPE_CHECKING = False
+"""What type checkers take for true, like `typing`'s, which takes longer to import than all else here."""
 
 if TYPE_CHECKING:
     from lookalike import errors, progress

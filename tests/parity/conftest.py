@@ -106,17 +106,28 @@ def photos(pytestconfig: pytest.Config) -> tuple[Sequence[Path], Pictures]:
     return files, np.stack([decode(io.BytesIO(file.read_bytes()), file.name).pixels for file in files])
 
 
+@pytest.fixture(scope="session")
+def shared_weights() -> Callable[[str], Path]:
+    """The file of a network's real weights, where it is there."""
+
+    def find(backbone: str) -> Path:
+        weights = SHARED / "weights" / REAL[backbone][1]
+        if not weights.is_file():
+            pytest.skip(f"no real weights in {weights}")
+        return weights
+
+    return find
+
+
 @pytest.fixture(scope="session", params=REAL)
 def real(
     request: pytest.FixtureRequest,
     photos: tuple[Sequence[Path], Pictures],
+    shared_weights: Callable[[str], Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Real:
     """Each network for which there are real weights, exported and run over the photos once."""
-    layer, name = REAL[request.param]
-    weights = SHARED / "weights" / name
-    if not weights.is_file():
-        pytest.skip(f"no real weights in {weights}")
+    layer, weights = REAL[request.param][0], shared_weights(request.param)
     settings = Settings(home=tmp_path_factory.mktemp("real"), provider="cpu")
     spec = ModelSpec.of(request.param, layer=layer, weights=str(weights))
     model = ready_model(spec, settings=settings)
