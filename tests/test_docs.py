@@ -21,12 +21,13 @@ WRITTEN = [
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-"""What is written by hand, but decisions, which are true of their day."""
+"""What is written by hand, but decisions, whose commands are those of their day."""
 
-PACKAGES = "lookalike|lookalike_search|lookalike_ingest|lookalike_exporter|lookalike_core"
+ROOMS = "lookalike_search|lookalike_ingest|lookalike_exporter|lookalike_core"
 FOLDERS = "lookalike|search|ingest|exporter|core|tests|benchmarks|docs|examples|scripts"
 
-LINKED = [*WRITTEN, *sorted((ROOT / "docs").glob("*/*.md"))]
+DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
+LINKED = [*WRITTEN, *DECISIONS, *sorted((ROOT / "docs" / "reference").glob("*.md"))]
 
 
 @functools.cache
@@ -119,11 +120,13 @@ def test_links_lead_somewhere(file: Path) -> None:
         assert not anchor or anchor in anchors(page), link
 
 
-@pytest.mark.parametrize("file", WRITTEN, ids=page_id)
+@pytest.mark.parametrize("file", [*WRITTEN, *DECISIONS], ids=page_id)
 def test_names_of_code_in_documents_exist(file: Path) -> None:
     """Dotted names of our packages, and paths below the project's folders."""
-    quoted = re.findall(r"`([^`\n]+)`", file.read_text(encoding="utf-8"))
-    named = [name for name in quoted if re.fullmatch(rf"({PACKAGES})(\.\w+)+|({FOLDERS})/[\w./-]*", name)]
+    text = file.read_text(encoding="utf-8")
+    quoted = re.findall(r"`([^`\n]+)`", text)
+    named = [name for name in quoted if re.fullmatch(rf"lookalike(\.\w+)+|({FOLDERS})/[\w./-]*", name)]
+    named += re.findall(rf"(?<![\w/])(?:{ROOMS})(?:\.\w+)+", text)
     assert [name for name in named if not is_there(name)] == []
 
 
