@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from lookalike_core.cli.start import INTERRUPTED_EXIT_CODE
 from typer.main import get_command
 
 ROOT = Path(__file__).parents[1]
@@ -328,7 +329,7 @@ def _errors_page() -> Iterator[str]:
     yield from ["# Exit codes, errors and environment", "", "## Exit codes", ""]
     codes = {each.exit_code: _first(each.__doc__) for each in reversed(classes)}
     codes |= {0: "Done; skipped images are listed.", 1: "Anything else failed."}
-    codes |= {errors.INTERRUPTED_EXIT_CODE: "Interrupted; the same command goes on where it stopped."}
+    codes |= {INTERRUPTED_EXIT_CODE: "Interrupted; the same command goes on where it stopped."}
     yield from _table(["code", "meaning"], [[str(code), codes[code]] for code in sorted(codes)])
     yield from _paragraph(
         "1 is also the end of `--strict` with skipped images, of a failed check of `exporter verify`, of a "
@@ -347,6 +348,9 @@ def _errors_page() -> Iterator[str]:
             for each in classes
         ],
     )
+    for each in classes:
+        if "Attributes:" in (each.__doc__ or ""):
+            yield from ["", f"### {each.__name__}", "", *_prose(each)]
     yield from ["", "## Reasons", ""]
     yield "Why an image was left out, in `skipped` of `ingest` and as the `reason` of an error:"
     docs = member_docs(errors.SkipReason)
