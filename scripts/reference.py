@@ -229,42 +229,47 @@ _PLAIN_TYPES = {
 
 
 def _library_page() -> Iterator[str]:
-    yield "# Library"
-    yield from ["", *_prose(import_module("lookalike"))]
-    yield from _paragraph("Errors are listed in [errors.md](errors.md).")
     library = import_module("lookalike")
+    yield from ["# Library", "", *_prose(library)]
+    yield from _paragraph("Errors are listed in [errors.md](errors.md).")
     for name in sorted(library.__all__, key=str.lower):
-        yield from _export(f"lookalike.{name}", getattr(library, name))
+        yield from describe(f"lookalike.{name}", getattr(library, name))
 
 
-def _export(name: str, thing: object) -> Iterator[str]:
+def describe(name: str, thing: object) -> Iterator[str]:
+    """What a library exports, under its own heading: docstrings, signatures and attributes."""
     yield from ["", f"## {name}", ""]
     if inspect.isfunction(thing):
         yield from [*_signature(name, _definition(thing)), "", *_prose(thing)]
+    elif isinstance(thing, type) and issubclass(thing, StrEnum):
+        docs = member_docs(thing)
+        rows = [[f"`{each.name}`", f"`{each.value}`", _plain(docs.get(each.name))] for each in thing]
+        yield from [*_prose(thing), "", *_table(["member", "value", "meaning"], rows)]
     elif isinstance(thing, type) and not issubclass(thing, BaseException):
-        yield from [*_prose(thing), *_members(name.rpartition(".")[2], thing)]
+        yield from _class(name, thing)
     elif isinstance(thing, types.ModuleType | type):
         yield from _prose(thing)
     else:
         yield f"Is {_article(type(thing).__name__)}."
 
 
-def _members(title: str, cls: type) -> Iterator[str]:
-    """A table of the attributes, then each method."""
-    nodes = {node.name: node for node in _functions(cls)}
-    docs = member_docs(cls)
-    rows = [[f"`{key}`", f"`{hint}`", _plain(docs.get(key, ""))] for key, hint in _attributes(cls).items()]
-    if issubclass(cls, StrEnum):
-        rows = [[f"`{each.name}`", f"`{each.value}`", _plain(docs.get(each.name, ""))] for each in cls]
+def _class(name: str, cls: type) -> Iterator[str]:
+    """How it is made, where that is written out; a table of the attributes; each method."""
+    nodes, docs = {node.name: node for node in _functions(cls)}, member_docs(cls)
+    constructor = nodes.pop("__init__", None)
+    yield from [*_signature(name, constructor), ""] if constructor else []
+    yield from _prose(cls)
+    rows = [[f"`{key}`", f"`{hint}`", _plain(docs.get(key))] for key, hint in _attributes(cls).items()]
     rows += [
-        [f"`{name}`", f"`{_annotation(node.returns)}`", _plain(_first(ast.get_docstring(node)))]
-        for name, node in nodes.items()
+        [f"`{key}`", f"`{_annotation(node.returns)}`", _first(ast.get_docstring(node))]
+        for key, node in nodes.items()
         if _is_property(node)
     ]
     yield from ["", *_table(["attribute", "type", "meaning"], rows)] if rows else []
-    for name, node in nodes.items():
+    for key, node in nodes.items():
         if not _is_property(node):
-            yield from ["", f"### {title}.{name}", "", *_signature(name, node), ""]
+            title = f"{name.rpartition('.')[2]}.{key}"
+            yield from ["", f"### {title}", "", *_signature(title, node), ""]
             yield from _docstring(ast.get_docstring(node) or "")
 
 
@@ -282,9 +287,9 @@ def _functions(cls: type) -> list[ast.FunctionDef]:
 
 
 def _attributes(cls: type) -> dict[str, str]:
-    """Annotated attributes, with the annotation as it is written."""
+    """Annotated attributes, with annotation and default as they are written."""
     return {
-        node.target.id: ast.unparse(node.annotation)
+        node.target.id: ast.unparse(node.annotation) + _default_value(node.value)
         for each in _own_bases(cls)
         for node in getattr(_definition(each), "body", [])
         if isinstance(node, ast.AnnAssign)
@@ -306,10 +311,41 @@ def _is_overload_or_setter(node: ast.FunctionDef) -> bool:
     return any(ast.unparse(each).endswith(("overload", ".setter")) for each in node.decorator_list)
 
 
+def _default_value(node: ast.expr | None) -> str:
+    return "" if node is None or isinstance(node, ast.Call) else f" = {ast.unparse(node)}"
+
+
 def _signature(name: str, node: ast.FunctionDef) -> list[str]:
-    arguments = re.sub(r"^(self|cls)(, )?", "", ast.unparse(node.args))
+    """A call, each parameter on its own line where one line would be long."""
+    parameters = [each for each in _parameters(node.args) if each not in ("self", "cls")]
     returns = f" -> {_annotation(node.returns)}" if node.returns and node.name != "__init__" else ""
-    return ["```python", f"{name}({arguments}){returns}", "```"]
+    line = f"{name}({', '.join(parameters)}){returns}"
+    if len(line) > _LINE:
+        line = "\n".join([f"{name}(", *(f"    {each}," for each in parameters), f"){returns}"])
+    return ["```python", line, "```"]
+
+
+_LINE = 100
+
+
+def _parameters(found: ast.arguments) -> Iterator[str]:
+    positional = [*found.posonlyargs, *found.args]
+    defaults = [None] * (len(positional) - len(found.defaults)) + list(found.defaults)
+    for number, (each, default) in enumerate(zip(positional, defaults, strict=True), start=1):
+        yield _parameter(each, default)
+        if number == len(found.posonlyargs):
+            yield "/"
+    if found.vararg or found.kwonlyargs:
+        yield f"*{_parameter(found.vararg, None) if found.vararg else ''}"
+    yield from map(_parameter, found.kwonlyargs, found.kw_defaults)
+    if found.kwarg:
+        yield f"**{_parameter(found.kwarg, None)}"
+
+
+def _parameter(node: ast.arg, default: ast.expr | None) -> str:
+    hint = f": {_annotation(node.annotation)}" if node.annotation else ""
+    equals = " = " if hint else "="
+    return f"{node.arg}{hint}{equals}{ast.unparse(default)}" if default else f"{node.arg}{hint}"
 
 
 def _annotation(node: ast.expr | None) -> str:

@@ -12,6 +12,8 @@ from types import ModuleType
 import pytest
 from lookalike_core import errors, settings
 from lookalike_core.images.decoding import SUFFIXES
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.models.manifest import Distance
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = [
@@ -96,6 +98,21 @@ def test_every_page_of_the_reference_is_generated() -> None:
     """A page that nothing writes any more is removed."""
     there = {file.name for file in (ROOT / "docs" / "reference").iterdir()}
     assert there == reference().pages().keys()
+
+
+def test_the_library_is_described_as_it_is_written() -> None:
+    """Signatures, attributes with their defaults, and the sections of docstrings."""
+    described = "\n".join(reference().describe("lookalike.Settings", settings.Settings))
+    assert "| `store` | `str \\| None = None` |" in described
+    assert "| `models_dir` | `Path` |" in described
+    assert (
+        "Settings.on_provider(\n    provider: ProviderChoice | None,\n    *,\n    require_gpu: bool,\n"
+        in described
+    )
+    assert "**Raises**\n\n- `UsageError`: " in described
+    embedder = "\n".join(reference().describe("lookalike.Embedder", Embedder))
+    assert "lookalike.Embedder(opened: OpenedSession, manifest: ModelManifest)" in embedder
+    assert "| `COSINE` | `cosine` |" in "\n".join(reference().describe("lookalike.Distance", Distance))
 
 
 @pytest.mark.parametrize("file", WRITTEN, ids=page_id)
