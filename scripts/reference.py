@@ -6,21 +6,18 @@ each stage's commands, that of the library the docstrings of what `lookalike` ex
 quoted as they are written, for versions of Python show them differently.
 """
 
-import ast
-import inspect
-import re
-import sys
 import tomllib
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from enum import StrEnum
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from described_source import describe, first_paragraph, member_docs, prose
 from lookalike_core.cli.start import INTERRUPTED_EXIT_CODE
+from markdown_text import one_of, paragraph, plain, table
 from typer.main import get_command
 
 ROOT = Path(__file__).parents[1]
@@ -74,7 +71,7 @@ def subcommands(name: str, package: str) -> Iterator[tuple[str, Any, Any]]:
 
 def _commands_page() -> Iterator[str]:
     yield "# Commands"
-    yield from _paragraph(
+    yield from paragraph(
         "What each command takes, as its `--help` says it. All take `--help` too. Results go to stdout, "
         "progress and messages to stderr; [json.md](json.md) lists what `--json` prints, and "
         "[errors.md](errors.md) the exit codes and environment variables. How the commands are used: "
@@ -83,9 +80,9 @@ def _commands_page() -> Iterator[str]:
     for name, package in commands().items():
         yield from ["", f"## {name}", "", command_group(package).help, ""]
         found = list(subcommands(name, package))
-        yield from _table(
+        yield from table(
             ["command", "does"],
-            [[f"[`{name} {sub}`](#{name}-{sub})", _plain(command.help)] for sub, command, _ in found],
+            [[f"[`{name} {sub}`](#{name}-{sub})", plain(command.help)] for sub, command, _ in found],
         )
         for sub, command, context in found:
             yield from _command(f"{name} {sub}", command, context)
@@ -97,11 +94,11 @@ def _command(name: str, command: Any, context: Any) -> Iterator[str]:  # noqa: A
     options = [param for param in params if param.param_type_name == "option" and not param.hidden]
     words = [f"{param.make_metavar(context).strip('{}[]')}" for param in arguments]
     shown = (_optional(word, param) for word, param in zip(words, arguments, strict=True))
-    yield from ["", f"### {name}", "", _plain(command.help), ""]
+    yield from ["", f"### {name}", "", plain(command.help), ""]
     yield from ["```", " ".join([name, *shown, "[OPTIONS]"]), "```", ""]
-    rows = [[f"`{word}`", "", _plain(param.help)] for word, param in zip(words, arguments, strict=True)]
-    rows += [[_option(param, context), _default(param), _plain(param.help)] for param in options]
-    yield from _table(["argument or option", "default", "meaning"], rows)
+    rows = [[f"`{word}`", "", plain(param.help)] for word, param in zip(words, arguments, strict=True)]
+    rows += [[_option(param, context), _default(param), plain(param.help)] for param in options]
+    yield from table(["argument or option", "default", "meaning"], rows)
 
 
 def _optional(word: str, param: Any) -> str:  # noqa: ANN401
@@ -113,7 +110,7 @@ def _option(param: Any, context: Any) -> str:  # noqa: ANN401
     if param.is_flag:
         return names
     if choices := getattr(param.type, "choices", None):
-        return f"{names} {_one_of(choices)}"
+        return f"{names} {one_of(choices)}"
     low, high = getattr(param.type, "min", None), getattr(param.type, "max", None)
     bounds = [f"at least {low:,}"] if low is not None else []
     bounds += [f"at most {high:,}"] if high is not None else []
@@ -135,14 +132,14 @@ def _default(param: Any) -> str:  # noqa: ANN401
 
 def _json_page() -> Iterator[str]:
     yield "# JSON"
-    yield from _paragraph(
+    yield from paragraph(
         'With `--json` a command prints one object a line, in ASCII, each with `"schema": 1`; a name that is '
         "not UTF-8 has U+FFFD in it. Keys may be added within a schema. A key that is marked *optional* may "
         "be left out, and so may what is null in a manifest."
     )
     yield from ["", "## Commands", ""]
     forms = list(_forms())
-    yield from _table(
+    yield from table(
         ["line of", "objects"],
         [
             [f"`{name}`", " or ".join(" with ".join(map(_link, form)) for form in each)]
@@ -151,8 +148,8 @@ def _json_page() -> Iterator[str]:
     )
     yield from ["", "## Objects"]
     for record in _reachable(record for _, each in forms for form in each for record in form):
-        yield from ["", f"### {record.__name__}", "", *_prose(record), ""]
-        yield from _table(["key", "value", "meaning"], _keys(record))
+        yield from ["", f"### {record.__name__}", "", *prose(record), ""]
+        yield from table(["key", "value", "meaning"], _keys(record))
 
 
 def _forms() -> Iterator[tuple[str, Sequence[tuple[type, ...]]]]:
@@ -195,7 +192,7 @@ def _is_record(hint: object) -> bool:
 def _keys(record: type) -> list[list[str]]:
     docs, optional = member_docs(record), getattr(record, "__optional_keys__", frozenset())
     return [
-        [f"`{key}`{', *optional*' if key in optional else ''}", _shape(hint), _plain(docs.get(key, ""))]
+        [f"`{key}`{', *optional*' if key in optional else ''}", _shape(hint), plain(docs.get(key, ""))]
         for key, hint in get_type_hints(record).items()
     ]
 
@@ -212,7 +209,7 @@ def _shape(hint: Any) -> str:  # noqa: ANN401 - any annotation
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return f"list of {_shape(inner[0])}"
     choices = inner if origin is Literal else hint if isinstance(hint, type(StrEnum)) else ()
-    return _one_of(choices) if choices else _PLAIN_TYPES[hint]
+    return one_of(choices) if choices else _PLAIN_TYPES[hint]
 
 
 _PLAIN_TYPES = {
@@ -225,133 +222,19 @@ _PLAIN_TYPES = {
 }
 
 
+def _link(record: type) -> str:
+    return f"[{record.__name__}](#{record.__name__.lower()})"
+
+
 # The library
 
 
 def _library_page() -> Iterator[str]:
     library = import_module("lookalike")
-    yield from ["# Library", "", *_prose(library)]
-    yield from _paragraph("Errors are listed in [errors.md](errors.md).")
+    yield from ["# Library", "", *prose(library)]
+    yield from paragraph("Errors are listed in [errors.md](errors.md).")
     for name in sorted(library.__all__, key=str.lower):
         yield from describe(f"lookalike.{name}", getattr(library, name))
-
-
-def describe(name: str, thing: object) -> Iterator[str]:
-    """What a library exports, under its own heading: docstrings, signatures and attributes."""
-    yield from ["", f"## {name}", ""]
-    if inspect.isfunction(thing):
-        yield from [*_signature(name, _definition(thing)), "", *_prose(thing)]
-    elif isinstance(thing, type) and issubclass(thing, StrEnum):
-        docs = member_docs(thing)
-        rows = [[f"`{each.name}`", f"`{each.value}`", _plain(docs.get(each.name))] for each in thing]
-        yield from [*_prose(thing), "", *_table(["member", "value", "meaning"], rows)]
-    elif isinstance(thing, type) and not issubclass(thing, BaseException):
-        yield from _class(name, thing)
-    elif isinstance(thing, types.ModuleType | type):
-        yield from _prose(thing)
-    else:
-        yield f"Is {_article(type(thing).__name__)}."
-
-
-def _class(name: str, cls: type) -> Iterator[str]:
-    """How it is made, where that is written out; a table of the attributes; each method."""
-    nodes, docs = {node.name: node for node in _functions(cls)}, member_docs(cls)
-    constructor = nodes.pop("__init__", None)
-    yield from [*_signature(name, constructor), ""] if constructor else []
-    yield from _prose(cls)
-    rows = [[f"`{key}`", f"`{hint}`", _plain(docs.get(key))] for key, hint in _attributes(cls).items()]
-    rows += [
-        [f"`{key}`", f"`{_annotation(node.returns)}`", _first(ast.get_docstring(node))]
-        for key, node in nodes.items()
-        if _is_property(node)
-    ]
-    yield from ["", *_table(["attribute", "type", "meaning"], rows)] if rows else []
-    for key, node in nodes.items():
-        if not _is_property(node):
-            title = f"{name.rpartition('.')[2]}.{key}"
-            yield from ["", f"### {title}", "", *_signature(title, node), ""]
-            yield from _docstring(ast.get_docstring(node) or "")
-
-
-def _functions(cls: type) -> list[ast.FunctionDef]:
-    """Public methods and properties, and the constructor where it is written out; inherited ones too."""
-    found: dict[str, ast.FunctionDef] = {}
-    for each in _own_bases(cls):
-        for node in getattr(_definition(each), "body", []):
-            is_public = isinstance(node, ast.FunctionDef) and (
-                not node.name.startswith("_") or node.name == "__init__"
-            )
-            if is_public and not _is_overload_or_setter(node):
-                found[node.name] = node
-    return list(found.values())
-
-
-def _attributes(cls: type) -> dict[str, str]:
-    """Annotated attributes, with annotation and default as they are written."""
-    return {
-        node.target.id: ast.unparse(node.annotation) + _default_value(node.value)
-        for each in _own_bases(cls)
-        for node in getattr(_definition(each), "body", [])
-        if isinstance(node, ast.AnnAssign)
-        and isinstance(node.target, ast.Name)
-        and not node.target.id.startswith("_")
-    }
-
-
-def _own_bases(cls: type) -> list[type]:
-    """The class and its bases, as far as they are ours; the class last."""
-    return [each for each in reversed(cls.__mro__) if each.__module__.startswith("lookalike")]
-
-
-def _is_property(node: ast.FunctionDef) -> bool:
-    return any(ast.unparse(each) in ("property", "cached_property") for each in node.decorator_list)
-
-
-def _is_overload_or_setter(node: ast.FunctionDef) -> bool:
-    return any(ast.unparse(each).endswith(("overload", ".setter")) for each in node.decorator_list)
-
-
-def _default_value(node: ast.expr | None) -> str:
-    return "" if node is None or isinstance(node, ast.Call) else f" = {ast.unparse(node)}"
-
-
-def _signature(name: str, node: ast.FunctionDef) -> list[str]:
-    """A call, each parameter on its own line where one line would be long."""
-    parameters = [each for each in _parameters(node.args) if each not in ("self", "cls")]
-    returns = f" -> {_annotation(node.returns)}" if node.returns and node.name != "__init__" else ""
-    line = f"{name}({', '.join(parameters)}){returns}"
-    if len(line) > _LINE:
-        line = "\n".join([f"{name}(", *(f"    {each}," for each in parameters), f"){returns}"])
-    return ["```python", line, "```"]
-
-
-_LINE = 100
-
-
-def _parameters(found: ast.arguments) -> Iterator[str]:
-    positional = [*found.posonlyargs, *found.args]
-    defaults = [None] * (len(positional) - len(found.defaults)) + list(found.defaults)
-    for number, (each, default) in enumerate(zip(positional, defaults, strict=True), start=1):
-        yield _parameter(each, default)
-        if number == len(found.posonlyargs):
-            yield "/"
-    if found.vararg or found.kwonlyargs:
-        yield f"*{_parameter(found.vararg, None) if found.vararg else ''}"
-    yield from map(_parameter, found.kwonlyargs, found.kw_defaults)
-    if found.kwarg:
-        yield f"**{_parameter(found.kwarg, None)}"
-
-
-def _parameter(node: ast.arg, default: ast.expr | None) -> str:
-    hint = f": {_annotation(node.annotation)}" if node.annotation else ""
-    equals = " = " if hint else "="
-    return f"{node.arg}{hint}{equals}{ast.unparse(default)}" if default else f"{node.arg}{hint}"
-
-
-def _annotation(node: ast.expr | None) -> str:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    return ast.unparse(node) if node else ""
 
 
 # Errors
@@ -363,135 +246,46 @@ def _errors_page() -> Iterator[str]:
         each for each in vars(errors).values() if isinstance(each, type) and hasattr(each, "exit_code")
     ]
     yield from ["# Exit codes, errors and environment", "", "## Exit codes", ""]
-    codes = {each.exit_code: _first(each.__doc__) for each in reversed(classes)}
+    codes = {each.exit_code: first_paragraph(each.__doc__) for each in reversed(classes)}
     codes |= {0: "Done; skipped images are listed.", 1: "Anything else failed."}
     codes |= {INTERRUPTED_EXIT_CODE: "Interrupted; the same command goes on where it stopped."}
-    yield from _table(["code", "meaning"], [[str(code), codes[code]] for code in sorted(codes)])
-    yield from _paragraph(
+    yield from table(["code", "meaning"], [[str(code), codes[code]] for code in sorted(codes)])
+    yield from paragraph(
         "1 is also the end of `--strict` with skipped images, of a failed check of `exporter verify`, of a "
         "full disk of this machine, and of images of which none could be used. With 4 the other queries are "
         "answered. 5 is also a server whose disk is full."
     )
     yield from ["", "## Errors"]
-    yield from _paragraph(
+    yield from paragraph(
         "The library raises these, from `lookalike_core.errors`; a command ends with the error's exit code."
     )
     yield ""
-    yield from _table(
+    yield from table(
         ["error", "is a", "exit code", "meaning"],
         [
-            [f"`{each.__name__}`", f"`{each.__base__.__name__}`", str(each.exit_code), _first(each.__doc__)]
+            [
+                f"`{each.__name__}`",
+                f"`{each.__base__.__name__}`",
+                str(each.exit_code),
+                first_paragraph(each.__doc__),
+            ]
             for each in classes
         ],
     )
     for each in classes:
         if "Attributes:" in (each.__doc__ or ""):
-            yield from ["", f"### {each.__name__}", "", *_prose(each)]
+            yield from ["", f"### {each.__name__}", "", *prose(each)]
     yield from ["", "## Reasons", ""]
     yield "Why an image was left out, in `skipped` of `ingest` and as the `reason` of an error:"
     docs = member_docs(errors.SkipReason)
     yield ""
-    yield from _table(
+    yield from table(
         ["reason", "meaning"], [[f"`{reason}`", docs.get(reason.name, "")] for reason in errors.SkipReason]
     )
     yield from ["", "## Environment", ""]
-    yield from _table(
+    yield from table(
         ["variable", "meaning"], [[f"`{name}`", text] for name, text in settings.VARIABLES.items()]
     )
-
-
-# Docstrings and source
-
-
-def member_docs(cls: type) -> dict[str, str]:
-    """Attribute -> the string that stands below it in the class or in one of its bases."""
-    node, module = _definition(cls), sys.modules[cls.__module__]
-    docs: dict[str, str] = {}
-    if not isinstance(node, ast.ClassDef):
-        return docs
-    for base in node.bases:
-        value = vars(module).get(base.id) if isinstance(base, ast.Name) else None
-        if isinstance(value, type) and value.__module__.startswith("lookalike"):
-            docs |= member_docs(value)
-    for member, below in zip(node.body, node.body[1:], strict=False):
-        name = _assigned(member)
-        if name and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            docs[name] = inspect.cleandoc(str(below.value.value))
-    return docs
-
-
-def _assigned(node: ast.stmt) -> str | None:
-    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-    return target.id if isinstance(target, ast.Name) else None
-
-
-def _definition(thing: Any) -> Any:  # noqa: ANN401 - what ast has for a class or function
-    """How a class or function is written."""
-    *_, name = thing.__qualname__.split(".")
-    return _definitions(thing.__module__).get(name)
-
-
-@cache
-def _definitions(module: str) -> dict[str, ast.stmt]:
-    tree = ast.parse(inspect.getsource(sys.modules[module]))
-    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-
-
-def _prose(thing: Any) -> list[str]:  # noqa: ANN401 - what has a docstring
-    return _docstring(inspect.cleandoc(thing.__doc__ or ""))
-
-
-def _docstring(text: str) -> list[str]:
-    """A docstring in Google's form as Markdown: its sections become lists."""
-    lines: list[str] = []
-    in_section = False
-    for line in text.split("\n"):
-        section = re.fullmatch(r"(Args|Returns|Raises|Yields|Attributes|Example|Examples):", line)
-        if section:
-            in_section = True
-            lines += [f"**{section[1]}**", ""]
-        elif in_section and re.match(r"    \S", line):
-            name, colon, meaning = line.strip().partition(": ")
-            is_item = colon and re.fullmatch(r"[\w., *]+", name)
-            lines.append(f"- `{name}`: {meaning}" if is_item else line.strip())
-        else:
-            lines.append(f"  {line.strip()}" if in_section and line.strip() else line)
-    return lines
-
-
-# Markdown
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    for cells in [head, ["---"] * len(head), *rows]:
-        yield "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
-
-
-def _paragraph(text: str) -> list[str]:
-    return ["", text]
-
-
-def _plain(text: str | None) -> str:
-    """Text of any number of lines for a cell of a table."""
-    return " ".join((text or "").split()).replace("<", "&lt;")
-
-
-def _first(docstring: str | None) -> str:
-    """The first paragraph."""
-    return _plain(inspect.cleandoc(docstring or "").partition("\n\n")[0])
-
-
-def _one_of(words: Iterable[object]) -> str:
-    *most, last = [f"`{word}`" for word in words]
-    return f"{', '.join(most)} or {last}" if most else last
-
-
-def _link(record: type) -> str:
-    return f"[{record.__name__}](#{record.__name__.lower()})"
-
-
-def _article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} `{noun}`"
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """The documents stay true: the reference is the code's, and commands, links and names in the others exist."""
 
 import functools
-import importlib.util
 import pkgutil
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+import reference
+from described_source import describe
 from lookalike_core import errors, settings
 from lookalike_core.images.decoding import SUFFIXES
 from lookalike_core.models.embedder import Embedder
@@ -32,15 +32,7 @@ DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
 LINKED = [*WRITTEN, *DECISIONS, *sorted((ROOT / "docs" / "reference").glob("*.md"))]
 
 
-@functools.cache
-def reference() -> ModuleType:
-    """The script behind `make reference`."""
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "scripts" / "reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+PAGES = functools.cache(reference.pages)
 
 
 @functools.cache
@@ -48,8 +40,8 @@ def options() -> dict[tuple[str, str], set[str]]:
     """Command and subcommand -> its options."""
     return {
         (name, sub): {option for param in command.get_params(context) for option in param.opts}
-        for name, package in reference().commands().items()
-        for sub, command, context in reference().subcommands(name, package)
+        for name, package in reference.commands().items()
+        for sub, command, context in reference.subcommands(name, package)
     }
 
 
@@ -67,7 +59,7 @@ def shell_lines(text: str) -> Iterator[list[str]]:
     lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
     for line in [*lines, *re.findall(r"`([^`\n]+)`", text)]:
         words = shlex.split(re.split(r" [|>;] | # ", line)[0].replace("'", ""))
-        if len(words) > 1 and words[0] in reference().commands() and not words[1].startswith("-"):
+        if len(words) > 1 and words[0] in reference.commands() and not words[1].startswith("-"):
             yield words
 
 
@@ -91,18 +83,18 @@ def page_id(file: Path) -> str:
 def test_the_reference_is_what_the_code_says(name: str) -> None:
     """Whoever changes an option, a key, a docstring or an error runs `make reference`."""
     written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
-    assert written == reference().pages()[name], f"docs/reference/{name} is stale; run: make reference"
+    assert written == PAGES()[name], f"docs/reference/{name} is stale; run: make reference"
 
 
 def test_every_page_of_the_reference_is_generated() -> None:
     """A page that nothing writes any more is removed."""
     there = {file.name for file in (ROOT / "docs" / "reference").iterdir()}
-    assert there == reference().pages().keys()
+    assert there == PAGES().keys()
 
 
 def test_the_library_is_described_as_it_is_written() -> None:
     """Signatures, attributes with their defaults, and the sections of docstrings."""
-    described = "\n".join(reference().describe("lookalike.Settings", settings.Settings))
+    described = "\n".join(describe("lookalike.Settings", settings.Settings))
     assert "| `store` | `str \\| None = None` |" in described
     assert "| `models_dir` | `Path` |" in described
     assert (
@@ -110,9 +102,9 @@ def test_the_library_is_described_as_it_is_written() -> None:
         in described
     )
     assert "**Raises**\n\n- `UsageError`: " in described
-    embedder = "\n".join(reference().describe("lookalike.Embedder", Embedder))
+    embedder = "\n".join(describe("lookalike.Embedder", Embedder))
     assert "lookalike.Embedder(opened: OpenedSession, manifest: ModelManifest)" in embedder
-    assert "| `COSINE` | `cosine` |" in "\n".join(reference().describe("lookalike.Distance", Distance))
+    assert "| `COSINE` | `cosine` |" in "\n".join(describe("lookalike.Distance", Distance))
 
 
 @pytest.mark.parametrize("file", WRITTEN, ids=page_id)
