@@ -90,41 +90,39 @@ def _commands_page() -> Iterator[str]:
 
 def _command(name: str, command: Any, context: Any) -> Iterator[str]:  # noqa: ANN401
     params = [param for param in command.get_params(context) if param.name != "help"]
-    arguments = [param for param in params if param.param_type_name == "argument"]
+    arguments = {_argument(param, context): param for param in params if param.param_type_name == "argument"}
     options = [param for param in params if param.param_type_name == "option" and not param.hidden]
-    words = [f"{param.make_metavar(context).strip('{}[]')}" for param in arguments]
-    shown = (_optional(word, param) for word, param in zip(words, arguments, strict=True))
+    shown = [word if param.required else f"[{word}]" for word, param in arguments.items()]
     yield from ["", f"### {name}", "", plain(command.help), ""]
     yield from ["```", " ".join([name, *shown, "[OPTIONS]"]), "```", ""]
-    rows = [[f"`{word}`", "", plain(param.help)] for word, param in zip(words, arguments, strict=True)]
+    rows = [[f"`{word}`", _default(param), plain(param.help)] for word, param in arguments.items()]
     rows += [[_option(param, context), _default(param), plain(param.help)] for param in options]
     yield from table(["argument or option", "default", "meaning"], rows)
 
 
-def _optional(word: str, param: Any) -> str:  # noqa: ANN401
-    return word if param.required else f"[{word}]"
+def _argument(param: Any, context: Any) -> str:  # noqa: ANN401
+    word = param.make_metavar(context).strip("{}[].")
+    return f"{word}..." if param.nargs == -1 else word
 
 
 def _option(param: Any, context: Any) -> str:  # noqa: ANN401
+    """Its names, what it takes and how often."""
     names = " or ".join(f"`{name}`" for name in [*param.opts, *param.secondary_opts])
     if param.is_flag:
         return names
-    if choices := getattr(param.type, "choices", None):
-        return f"{names} {one_of(choices)}"
+    choices = getattr(param.type, "choices", None)
+    takes = one_of(choices) if choices else f"`{param.make_metavar(context).strip('<>').upper()}`"
     low, high = getattr(param.type, "min", None), getattr(param.type, "max", None)
-    bounds = [f"at least {low:,}"] if low is not None else []
-    bounds += [f"at most {high:,}"] if high is not None else []
-    said = f" ({', '.join(bounds)})" if bounds else ""
-    return f"{names} `{param.make_metavar(context).strip('<>').upper()}`{said}"
+    said = [f"at least {low:,}"] if low is not None else []
+    said += [f"at most {high:,}"] if high is not None else []
+    said += ["repeatable"] if param.multiple else []
+    return ", ".join([f"{names} {takes}", *said])
 
 
 def _default(param: Any) -> str:  # noqa: ANN401
     if param.required:
         return "required"
-    value = param.default
-    if value is None or value is False or value == ():
-        return "none, may be repeated" if param.multiple else ""
-    return f"`{value:,}`" if isinstance(value, int) and not isinstance(value, bool) else f"`{value}`"
+    return "" if param.default is None or param.default is False else f"`{param.default}`"
 
 
 # JSON
