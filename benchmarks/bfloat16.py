@@ -22,9 +22,10 @@ from embed import bare
 from lookalike_core.cli.console import Quiet
 from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.providers import ProviderChoice, openvino_pays
-from lookalike_core.settings import Settings
-from lookalike_exporter import ModelSpec, ready_model
+from lookalike_core.models.providers import openvino_pays
+from lookalike_core.settings import ProviderChoice, Settings
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.spec import ModelSpec
 from machine import describe, write_results
 from numpy.typing import NDArray
 from precision import NEIGHBOURS, unit

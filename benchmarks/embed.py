@@ -34,11 +34,12 @@ from lookalike_core.images.decoding import Picture, decode
 from lookalike_core.images.open_image import opened, sha256_of
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
-from lookalike_core.models.manifest import Distance, Precision
-from lookalike_core.models.providers import ProviderChoice
-from lookalike_core.settings import Settings
+from lookalike_core.models.model_manifest import Precision
+from lookalike_core.settings import ProviderChoice, Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_exporter import ModelSpec, calibrated, ready_model
+from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
 from machine import describe, write_results

@@ -27,11 +27,12 @@ from embed import bare, copy_pictures, ingest, lowest_cosine, opened_session
 from lookalike_core.cli.console import Quiet
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Precision
-from lookalike_core.models.providers import CUDA, ProviderChoice, load_runtime
+from lookalike_core.models.model_manifest import Precision
+from lookalike_core.models.providers import CUDA, load_runtime
 from lookalike_core.prefetch import map_ahead
-from lookalike_core.settings import Settings
-from lookalike_exporter import ModelSpec, calibrated, ready_model
+from lookalike_core.settings import ProviderChoice, Settings
+from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.image_reader import read_picture
 from machine import describe, write_results
 from numpy.typing import NDArray

@@ -40,12 +40,13 @@ from lookalike_core.cpu_count import cores
 from lookalike_core.images.decoding import Picture
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
-from lookalike_core.models.manifest import Distance, Precision
-from lookalike_core.models.providers import ProviderChoice
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.prefetch import map_ahead
-from lookalike_core.settings import Settings
+from lookalike_core.settings import ProviderChoice, Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_exporter import ModelSpec, calibrated, ready_model
+from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.image_reader import read_picture
 from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset

@@ -19,10 +19,11 @@ from embed import bare
 from lookalike_core.cli.console import Quiet
 from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.models.providers import load_runtime
 from lookalike_core.settings import Settings
-from lookalike_exporter import ModelSpec, calibrated, ready_model
+from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.spec import ModelSpec
 from machine import describe
 from numpy.typing import NDArray
 

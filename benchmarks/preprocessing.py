@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from lookalike_core.models.backbones import IMAGE_SIZE
+from lookalike_core.arrays import IMAGE_SIZE
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from PIL import Image, ImageOps
 

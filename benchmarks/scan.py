@@ -28,10 +28,10 @@ from lookalike_core.images.decoding import Picture
 from lookalike_core.images.open_image import sha256_of
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_exporter import ModelSpec
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.image_reader import ReadFile
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset

@@ -18,7 +18,8 @@ from lookalike_core.images.decoding import decode
 from lookalike_core.images.open_image import opened
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.settings import Settings
-from lookalike_exporter import ModelSpec, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.weights_sources import HostUnreachableError
 
 OFFICIAL = ["--backbone", "resnet"]

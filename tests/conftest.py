@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from faulty_proxy import FaultyProxy, running_proxy
 from lookalike_core.models.calibration_curves import Calibration, Curve, Reliability, Threshold
-from lookalike_core.models.manifest import WeightsKind
+from lookalike_core.models.model_manifest import WeightsKind
 from lookalike_core.settings import Settings
-from lookalike_exporter import ModelSpec
+from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.weights import fingerprint, read_arrays
 from PIL import Image, ImageDraw
 from warm_commands import WarmCommands

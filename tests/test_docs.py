@@ -13,7 +13,7 @@ from described_source import describe
 from lookalike_core import errors, settings
 from lookalike_core.images.decoding import SUFFIXES
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Distance
+from lookalike_core.stores.collection_manifest import Distance
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = [

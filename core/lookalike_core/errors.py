@@ -20,8 +20,6 @@ A message says what failed, on which path, and what to do next. Only `console` p
 from enum import StrEnum
 from typing import ClassVar
 
-from lookalike_core.cli import start
-
 
 class LookalikeError(Exception):
     """The root: every error that a command reports in one line."""
@@ -120,6 +118,3 @@ class StoreLockedError(LookalikeError):
     """Another process holds the store."""
 
     exit_code = 7
-
-
-INTERRUPTED_EXIT_CODE = start.INTERRUPTED_EXIT_CODE

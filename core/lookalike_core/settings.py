@@ -5,12 +5,22 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from lookalike_core.atomic import named_path
 from lookalike_core.errors import LookalikeError, UsageError
-from lookalike_core.models.providers import ProviderChoice
+
+
+class ProviderChoice(StrEnum):
+    """What pictures may be embedded on."""
+
+    AUTO = "auto"
+    CUDA = "cuda"
+    OPENVINO = "openvino"
+    CPU = "cpu"
+
 
 VARIABLES = {
     "LOOKALIKE_HOME": "The folder of `weights/`, `models/`, `heads/` and `qdrant/`; "

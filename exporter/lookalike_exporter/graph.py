@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from lookalike_core.models.backbones import IMAGE_SIZE, Normalization, Pooling
+from lookalike_core.arrays import IMAGE_SIZE
+from lookalike_core.models.backbones import Normalization, Pooling
 
 from lookalike_exporter.network import (
     INPUT,

@@ -1,35 +1,20 @@
-"""The models that are here: what each says of itself, and the one of a collection.
+"""The models that are here: what each says of itself, and where one lies.
 
 Beside each model of ours lies a card, a `.json` with its manifest and the size and time of its weights
 file, so that the right model is found without opening all of them. A card is believed as long as the model
-says the same of itself; models are a cache, and one that is something else is made again. A query needs no
-more than this, and what makes models is imported where one is missing.
+says the same of itself; models are a cache, and one that is something else is made again.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lookalike_core.atomic import parse_json
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError
-from lookalike_core.images.decoding import preprocessing_id
 from lookalike_core.memory import comes_of_memory
-from lookalike_core.models.backbones import backbone_named
 from lookalike_core.models.external_data import read_metadata
-from lookalike_core.models.manifest import (
-    FLOAT32,
-    SCHEMA_VERSION,
-    CollectionManifest,
-    ModelIdentity,
-    ModelManifest,
-    Precision,
-)
+from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest, Precision
 from lookalike_core.settings import Settings
-
-if TYPE_CHECKING:
-    from lookalike_exporter.export import ModelSpec
-    from lookalike_exporter.heads.head_file import Head
 
 GRAPH_REVISION = 1
 """Raised whenever the same identity is built into another graph, so that models are exported anew."""
@@ -41,25 +26,6 @@ class ModelFile:
 
     path: Path
     manifest: ModelManifest
-
-
-def ready_model(
-    wanted: "ModelSpec | Head | CollectionManifest", *, settings: Settings, reporter: Reporter
-) -> ModelFile:
-    """The model for a spec or a head, or of a collection; exported where it is not here.
-
-    Raises:
-        WeightsError: the weights cannot be had or do not fit.
-        ManifestError: the weights of a collection are not what they were when it was made.
-        StoreLockedError: another process has been making a model all the while.
-    """
-    if isinstance(wanted, CollectionManifest):
-        require_current(wanted)
-        if (model := model_at_hand(wanted.identity, settings)) is not None:
-            return model
-    from lookalike_exporter.export import made_model
-
-    return made_model(wanted, settings=settings, reporter=reporter)
 
 
 def model_at_hand(
@@ -78,7 +44,7 @@ def model_at_hand(
         for model in known_models(settings, by_card=by_card)
         if model.manifest.identity == identity and model.manifest.graph_revision == GRAPH_REVISION
     ]
-    return min(current, key=lambda model: model.manifest.precision is not precision, default=None)
+    return min(current, key=lambda model: model.manifest.graph_precision is not precision, default=None)
 
 
 def known_models(settings: Settings, *, by_card: bool = False) -> list[ModelFile]:
@@ -118,33 +84,8 @@ def place_for(manifest: ModelManifest, settings: Settings, reporter: Reporter) -
 
 def model_path(manifest: ModelManifest, settings: Settings) -> Path:
     """Keyed by the identity and the graph revision, with a readable beginning."""
-    identity, precision = manifest.identity, manifest.precision
+    identity, precision = manifest.identity, manifest.graph_precision
     tap = f"{identity.backbone}-{identity.layer}-{identity.pooling}"
     if precision is not Precision.FP32:
         tap += f"-{precision}"
     return settings.models_dir / f"{tap}-{identity.key}-r{manifest.graph_revision}.onnx"
-
-
-def require_current(wanted: CollectionManifest) -> None:
-    """Pictures are prepared by this version's code, whatever the model file on the disk was made for."""
-    if differing := outdated(wanted):
-        name = wanted.collection
-        raise ManifestError(
-            f"collection {name} was made by another version: {'; '.join(differing)}. Make it anew with: "
-            f"ingest rebuild {name}, or search it with the version that made it"
-        )
-
-
-def outdated(manifest: CollectionManifest) -> list[str]:
-    """In what a collection is unlike those that this version makes; nothing where it can be used."""
-    identity = manifest.identity
-    sides = {
-        "preprocessing": (identity.preprocessing, preprocessing_id(backbone_named(identity.backbone))),
-        "precision": (identity.precision, _space_of(manifest)),
-        "schema": (manifest.schema, SCHEMA_VERSION),
-    }
-    return [f"{key} is {old} there and {new} here" for key, (old, new) in sides.items() if old != new]
-
-
-def _space_of(manifest: CollectionManifest) -> str:
-    return manifest.quantization.precision if manifest.quantization else FLOAT32

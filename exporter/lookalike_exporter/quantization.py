@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from lookalike_core.arrays import IMAGE_SIZE, Pixels
 from lookalike_core.errors import ModelError, UsageError
-from lookalike_core.images.decoding import Pixels
-from lookalike_core.models.backbones import IMAGE_SIZE, RESNET101V2, VGG16
-from lookalike_core.models.manifest import Quantization
+from lookalike_core.models.backbones import RESNET101V2, VGG16
+from lookalike_core.models.model_manifest import ActivationRanges
 from lookalike_core.models.providers import load_runtime
 
 from lookalike_exporter.graph import OUTPUT
-from lookalike_exporter.network import INPUT, Conv, SubNetwork
+from lookalike_exporter.network import INPUT
 
 if TYPE_CHECKING:
     import onnx
@@ -47,22 +47,7 @@ def trial_pictures() -> Pixels:
     return np.stack(pictures)
 
 
-def kept_in_fp32(network: SubNetwork) -> list[str]:
-    """Convolutions that int8 leaves alone: cheap ones that it would cost most neighbours.
-
-    The first one sees the pixels, and Keras' `_0_conv` are the shortcuts, past a whole block of the network.
-    """
-    convolutions = [layer.name for layer in network.layers if isinstance(layer, Conv)]
-    return [name for name in convolutions if name == convolutions[0] or name.endswith("_0_conv")]
-
-
-def has_int8(network: SubNetwork) -> bool:
-    """Whether int8 makes anything of a network other."""
-    kept = kept_in_fp32(network)
-    return any(isinstance(layer, Conv) and layer.name not in kept for layer in network.layers)
-
-
-def calibration(path: Path, pictures: Iterable[Pixels], *, backbone: str) -> Quantization:
+def calibration(path: Path, pictures: Iterable[Pixels], *, backbone: str) -> ActivationRanges:
     """What the values of an fp32 model are like on some pictures, uint8 `[224, 224, 3]` each.
 
     Raises:
@@ -71,10 +56,10 @@ def calibration(path: Path, pictures: Iterable[Pixels], *, backbone: str) -> Qua
     """
     method = METHODS[backbone]
     ranges, count = _ranges(path, pictures, kinds=_QUANTIZED, averaged=method == AVERAGED)
-    return Quantization(method=method, pictures=count, ranges=ranges)
+    return ActivationRanges(method=method, pictures=count, ranges=ranges)
 
 
-def write_int8(path: Path, quantization: Quantization, *, kept: Sequence[str]) -> None:
+def write_int8(path: Path, ranges: ActivationRanges, *, kept: Sequence[str]) -> None:
     """Replaces the fp32 model at `path`: weights by channel in int8, activations in uint8.
 
     So it suits processors with VNNI, whose instruction multiplies unsigned activations by signed weights and
@@ -87,7 +72,7 @@ def write_int8(path: Path, quantization: Quantization, *, kept: Sequence[str]) -
 
     data = {
         name: TensorData(lowest=np.float32(low), highest=np.float32(high))
-        for name, (low, high) in quantization.ranges.items()
+        for name, (low, high) in ranges.ranges.items()
     }
     quantizer = QDQQuantizer(
         onnx.shape_inference.infer_shapes(onnx.load(path)),

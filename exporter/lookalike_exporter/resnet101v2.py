@@ -3,7 +3,8 @@
 He, Zhang, Ren, Sun: Identity Mappings in Deep Residual Networks, 2016.
 """
 
-from lookalike_core.models.backbones import IMAGE_SIZE, RESNET101V2
+from lookalike_core.arrays import IMAGE_SIZE
+from lookalike_core.models.backbones import RESNET101V2
 
 from lookalike_exporter.network import INPUT, Network
 

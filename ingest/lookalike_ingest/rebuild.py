@@ -16,20 +16,22 @@ from lookalike_core.errors import CollectionMissingError, ManifestError, UsageEr
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import Skipped
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import (
+from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import (
     SCHEMA_VERSION,
     CollectionManifest,
     Distance,
-    StoredAs,
+    VectorQuantization,
     collection_name,
 )
-from lookalike_core.settings import Settings
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import STAGED_SUFFIX, Store, opened_together, staged_name
-from lookalike_exporter import Head, ModelFile, ModelSpec, head_name, named_head, ready_model
+from lookalike_exporter.heads.head_file import Head, head_name, named_head
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.labels import Label
-from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.run import IngestRequest, StopRequest, get_wanted_model, run_ingest
 from lookalike_ingest.takeover import is_former, take_over
 from lookalike_ingest.target import Dataset, new_manifest
 
@@ -44,7 +46,7 @@ class RebuildOptions:
     batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
     force: bool = False
-    quantize: StoredAs | None = None
+    quantize: VectorQuantization | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -147,7 +149,7 @@ class _Rebuild:
         old = self._old()
         _require_folders(self._name, old.datasets)
         spec = self._spec(old)
-        self._stage(old, ready_model(spec, settings=self._settings, reporter=self._reporter))
+        self._stage(old, get_wanted_model(spec, settings=self._settings, reporter=self._reporter))
         for _ in range(_ROUNDS):
             self._report.skipped, self._report.needed = [], Counter()
             datasets = self._old().datasets
@@ -207,15 +209,15 @@ class _Rebuild:
                 old.distance,
                 provider=provider,
                 datasets=old.datasets,
-                quantize=self._quantize(old),
+                vector_quantization=self._quantize(old),
             )
             self._store.create(manifest, name=staged)
 
-    def _quantize(self, old: CollectionManifest) -> StoredAs:
-        return self._options.quantize or old.quantize
+    def _quantize(self, old: CollectionManifest) -> VectorQuantization:
+        return self._options.quantize or old.vector_quantization
 
     def _fits(self, staged: CollectionManifest, old: CollectionManifest, model: ModelFile) -> bool:
-        same_space = (staged.identity, staged.distance, staged.schema, staged.quantize) == (
+        same_space = (staged.identity, staged.distance, staged.schema, staged.vector_quantization) == (
             model.manifest.identity,
             old.distance,
             SCHEMA_VERSION,

@@ -9,19 +9,24 @@ from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
+from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Bar, Reporter
 from lookalike_core.errors import SkipReason, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, count_pictures, scan
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
-from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs
 from lookalike_core.models.providers import CUDA
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
-from lookalike_core.stores.points import FloatVector, Payload, usable_rows
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
+from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
-from lookalike_exporter import Head, ModelFile, ModelSpec, calibrated, ready_model
+from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.heads.head_file import Head
+from lookalike_exporter.heads.head_graph import get_headed_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.base_vectors import StoredVectors, base_names
 from lookalike_ingest.changes import Change, Decision
@@ -65,7 +70,7 @@ class IngestRequest:
     prune: bool = False
     force: bool = False
     into: str | None = None
-    quantize: StoredAs | None = None
+    quantize: VectorQuantization | None = None
 
     def label(self, found: FoundFile) -> Label:
         """A picture's class."""
@@ -191,9 +196,20 @@ def _models(request: IngestRequest, store: Store, settings: Settings, reporter: 
         root = request.dataset.root
         if isinstance(wanted, ModelSpec):
             wanted = calibrated(wanted, root, recorded=recorded, settings=settings, reporter=reporter)
-        return ready_model(wanted, settings=settings, reporter=reporter)
+        return get_wanted_model(wanted, settings=settings, reporter=reporter)
 
     return [ready(wanted) for wanted in request.specs]
+
+
+def get_wanted_model(wanted: ModelSpec | Head, *, settings: Settings, reporter: Reporter) -> ModelFile:
+    """Returns the model of a spec or of a head; exports it where it is not here.
+
+    Raises:
+        LookalikeError: whatever the exporter raises.
+    """
+    if isinstance(wanted, Head):
+        return get_headed_model(wanted, settings=settings, reporter=reporter)
+    return ready_model(wanted, settings=settings, reporter=reporter)
 
 
 def _targets(

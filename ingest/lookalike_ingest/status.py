@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreRefusedError
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.stores.bulk_reads import left_out
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import EVERYTHING
 from lookalike_core.stores.protocol import Store, staged_name
-from lookalike_exporter import outdated
+from lookalike_exporter.compatibility import outdated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import is_full
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, UsageError
-from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs, collection_name
-from lookalike_core.stores.points import EVERYTHING, FloatVector, ImagePoint, Payload
+from lookalike_core.stores.collection_manifest import (
+    CollectionManifest,
+    Distance,
+    VectorQuantization,
+    collection_name,
+)
+from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload
 from lookalike_core.stores.protocol import Collection, Store
-from lookalike_exporter import ModelFile
+from lookalike_exporter.model_cache import ModelFile
 
 from lookalike_ingest.changes import Change, Decision, Known
 from lookalike_ingest.payload_cache import Listing, ListingError
@@ -69,7 +75,7 @@ class Target:
         stack: ExitStack,
         read_only: bool,
         name: str | None = None,
-        quantize: StoredAs | None = None,
+        quantize: VectorQuantization | None = None,
     ) -> None:
         self._is_staged = name is not None
         self.name = target_name(model, distance, into=name)
@@ -227,7 +233,7 @@ class Target:
     def _opened(self) -> Collection:
         collection = self._stack.enter_context(self._store.open(self.name))
         collection.manifest.require(self.model.manifest.identity, self._distance, name=self.name)
-        stored = collection.manifest.quantize
+        stored = collection.manifest.vector_quantization
         if self._quantize not in (None, stored):
             raise UsageError(
                 f"{self.name} was made with --quantize {stored}; change that with: "
@@ -262,7 +268,7 @@ class Target:
             self._distance,
             provider=provider,
             datasets=datasets,
-            quantize=self._quantize or StoredAs.NONE,
+            vector_quantization=self._quantize or VectorQuantization.NONE,
         )
 
 
@@ -277,7 +283,7 @@ def new_manifest(
     *,
     provider: str,
     datasets: Mapping[str, str],
-    quantize: StoredAs = StoredAs.NONE,
+    vector_quantization: VectorQuantization = VectorQuantization.NONE,
 ) -> CollectionManifest:
     """What a collection that is made now says of itself."""
     manifest = model.manifest
@@ -290,9 +296,9 @@ def new_manifest(
         provider=provider,
         created_at=now(),
         datasets=datasets,
-        precision=manifest.precision,
-        quantization=manifest.quantization,
-        quantize=quantize,
+        graph_precision=manifest.graph_precision,
+        activation_ranges=manifest.activation_ranges,
+        vector_quantization=vector_quantization,
     )
 
 

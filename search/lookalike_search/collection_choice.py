@@ -7,13 +7,13 @@ from pathlib import Path
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.models.backbones import BACKBONES, VGG16, Pooling, backbone_named
-from lookalike_core.models.manifest import CollectionManifest, Distance, Precision, WeightsKind
+from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.open_store import where_else
 from lookalike_core.stores.protocol import Store
-from lookalike_exporter import head_name, head_path
-from lookalike_exporter.heads.head_file import NAME
+from lookalike_exporter.heads.head_file import NAME, head_name, head_path
 
 BOTH = "both"
 """What `--backbone` may say instead of one backbone's name."""

@@ -4,7 +4,8 @@ import re
 
 import pytest
 from lookalike_core import errors
-from lookalike_core.errors import INTERRUPTED_EXIT_CODE, LookalikeError, PictureError, SkipReason
+from lookalike_core.cli.start import INTERRUPTED_EXIT_CODE
+from lookalike_core.errors import LookalikeError, PictureError, SkipReason
 
 EXIT_CODES = {
     "LookalikeError": 1,

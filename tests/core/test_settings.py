@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 from lookalike_core.errors import LookalikeError, UsageError
-from lookalike_core.models.providers import ProviderChoice
-from lookalike_core.settings import Settings
+from lookalike_core.settings import ProviderChoice, Settings
 from platformdirs import user_data_path
 
 

@@ -83,6 +83,6 @@ def test_int8_needs_pictures_and_says_how_to_come_by_them(shell: Any, draw: Any)
     draw(shell.folder / "pictures", "a.png", "b.png")
     options = ("--precision", "int8", "--calibrate", "pictures", "--json")
     (record,) = shell("exporter", "run", *model, *options).json
-    assert record["precision"] == "int8"
-    assert record["quantization"]["pictures"] == 2
+    assert record["graph_precision"] == "int8"
+    assert record["activation_ranges"]["pictures"] == 2
     assert shell("exporter", "run", *model, "--precision", "int8", "--calibrate", "no").code == 2

@@ -15,14 +15,16 @@ import pytest
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_core.stores.protocol import Store
 from lookalike_core.stores.server import ServerStore
-from lookalike_exporter import ModelFile, ModelSpec, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.status import collection_statuses
 from lookalike_ingest.target import Dataset, new_manifest
@@ -41,7 +43,7 @@ OTHERS: dict[str, Any] = {
     "layer": "block1_conv2",
     "pooling": Pooling.MAX,
     "preprocessing": "squash-nearest-32+caffe",
-    "precision": "int8",
+    "precision_class": "int8",
     "weights_fingerprint": "0" * 64,
 }
 """Spaces of the same size, each unlike ours in one thing."""
@@ -133,7 +135,7 @@ def test_writing_into_another_space_is_refused(
     assert status.datasets == {"data": 1}
 
 
-@pytest.mark.parametrize("part", ["preprocessing", "precision", "weights_fingerprint", "schema"])
+@pytest.mark.parametrize("part", ["preprocessing", "precision_class", "weights_fingerprint", "schema"])
 def test_reading_what_this_version_cannot_embed_for_is_refused(
     store: Store,
     planted: Callable[..., CollectionManifest],

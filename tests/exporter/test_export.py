@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,18 @@ import pytest
 from lookalike_core import locks
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, ModelError, StoreLockedError, UsageError, WeightsError
-from lookalike_core.images.decoding import preprocessing_id
 from lookalike_core.models.backbones import VGG16, Pooling
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import (
-    METADATA_KEY,
-    CollectionManifest,
-    Distance,
-    ModelManifest,
-    WeightsKind,
-)
+from lookalike_core.models.model_manifest import METADATA_KEY, ModelManifest, WeightsKind
+from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.settings import Settings
-from lookalike_exporter import ModelFile, ModelSpec, export, ready_model, unpooled_model
-from lookalike_exporter.export import export_to
-from lookalike_exporter.model_cache import known_models
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
+from lookalike_exporter import export
+from lookalike_exporter.collection_models import get_collection_model
+from lookalike_exporter.export import export_to, ready_model
+from lookalike_exporter.model_cache import ModelFile, known_models
+from lookalike_exporter.recorded_models import unpooled_model
+from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.vgg16 import vgg16
 
 PEAK_BYTES_AT_MOST = 1.5e9
@@ -85,7 +84,7 @@ def test_a_model_carries_its_manifest(spec: ModelSpec, home: Settings, weights: 
 
     identity, source = model.manifest.identity, model.manifest.weights
     assert (identity.backbone, identity.layer, identity.pooling) == ("vgg16", "block2_pool", Pooling.AVG)
-    assert (identity.preprocessing, identity.precision) == (preprocessing_id(VGG16), "float32")
+    assert (identity.preprocessing, identity.precision_class) == (preprocessing_id(VGG16), "float32")
     assert identity.dimension == 128
     assert (source.kind, source.official, source.path) == (WeightsKind.FILE, False, str(weights))
 
@@ -150,9 +149,12 @@ def test_another_model_under_the_name_is_not_believed(spec: ModelSpec, home: Set
     own = model.path.read_bytes()
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
     shutil.copyfile(ready_model(other, settings=home, reporter=Quiet()).path, model.path)
-    for wanted in (spec, _collection(model.manifest)):
+    for get_again in (
+        partial(ready_model, spec, settings=home),
+        partial(get_collection_model, _collection(model.manifest), settings=home),
+    ):
         reporter = Lines()
-        assert ready_model(wanted, settings=home, reporter=reporter) == model
+        assert get_again(reporter=reporter) == model
         assert model.path.read_bytes() == own
         named = f"{model.path} is another model: pooling is max there and avg is wanted; it is made again"
         assert named in reporter.said
@@ -193,7 +195,7 @@ def test_another_model_without_weights_to_make_it_again_is_refused(
     with pytest.raises(
         WeightsError, match=r"pooling is max there and avg is wanted.*neither are its weights"
     ):
-        ready_model(_collection(model.manifest), settings=home, reporter=Quiet())
+        get_collection_model(_collection(model.manifest), settings=home, reporter=Quiet())
 
 
 def test_a_collection_finds_the_model_it_was_made_with(
@@ -202,7 +204,7 @@ def test_a_collection_finds_the_model_it_was_made_with(
     """As long as the model is here, its weights may be gone."""
     model = ready_model(spec, settings=home, reporter=Quiet())
     weights.unlink()
-    assert ready_model(_collection(model.manifest), settings=home, reporter=Quiet()) == model
+    assert get_collection_model(_collection(model.manifest), settings=home, reporter=Quiet()) == model
 
 
 def test_a_collection_has_its_model_exported_again(spec: ModelSpec, home: Settings) -> None:
@@ -210,7 +212,7 @@ def test_a_collection_has_its_model_exported_again(spec: ModelSpec, home: Settin
     model = ready_model(spec, settings=home, reporter=Quiet())
     model.path.unlink()
     reporter = Lines()
-    again = ready_model(_collection(model.manifest), settings=home, reporter=reporter)
+    again = get_collection_model(_collection(model.manifest), settings=home, reporter=reporter)
     assert again == model
     assert again.path.is_file()
     assert f"again from {spec.weights}" in reporter.said[0]
@@ -225,7 +227,7 @@ def test_a_collection_refuses_other_weights_under_the_old_name(
     vgg_arrays["block1_conv1"]["bias"] += 1
     save(weights, vgg_arrays)
     with pytest.raises(ManifestError, match="Bring the old weights back, or ingest anew") as caught:
-        ready_model(_collection(model.manifest), settings=home, reporter=Quiet())
+        get_collection_model(_collection(model.manifest), settings=home, reporter=Quiet())
     assert f"weights_fingerprint was {model.manifest.identity.weights_fingerprint} and is" in str(
         caught.value
     )
@@ -240,7 +242,7 @@ def test_a_collection_whose_weights_are_gone_too_is_refused(
     model.path.unlink()
     weights.unlink()
     with pytest.raises(WeightsError, match=r"neither are its weights .*vgg\.h5"):
-        ready_model(_collection(model.manifest), settings=home, reporter=Quiet())
+        get_collection_model(_collection(model.manifest), settings=home, reporter=Quiet())
 
 
 def test_a_collections_model_is_had_without_its_pooling(spec: ModelSpec, home: Settings) -> None:

@@ -10,8 +10,9 @@ from lookalike_core.cli.console import Quiet
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ModelSpec, export_to
+from lookalike_exporter.export import export_to
 from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 
 TOLERANCE = 1e-4
 """Relative: sums of some hundred float32 products in another order."""
@@ -94,7 +95,7 @@ def test_flattening_keeps_the_order_of_keras(
     tmp_path: Path, home: Settings, save: Any, vgg_arrays: Any, pixels: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Height, width, channels: the largest and the mean of every 64th value are those of its channel."""
-    monkeypatch.setattr("lookalike_exporter.export.MAX_DIMENSION", 10**7)
+    monkeypatch.setattr("lookalike_exporter.spec.MAX_DIMENSION", 10**7)
     weights = save(tmp_path / "vgg.h5", vgg_arrays)
     flat = _embed(tmp_path, home, "vgg", "block1_pool", Pooling.FLATTEN, weights, pixels)
     features = flat.reshape(2, 112, 112, 64)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from lookalike_core.errors import WeightsError
-from lookalike_core.models.manifest import WeightsKind
+from lookalike_core.models.model_manifest import WeightsKind
 from lookalike_exporter import hdf5
 from lookalike_exporter.vgg16 import vgg16
 from lookalike_exporter.weights import read_arrays

@@ -11,12 +11,16 @@ import pytest
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, UsageError
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import FLOAT32, CollectionManifest, Distance, Precision
+from lookalike_core.models.model_manifest import FLOAT32, Precision
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ModelSpec, calibrated, unpooled_model
-from lookalike_exporter.model_cache import ModelFile, ready_model
-from lookalike_exporter.quantization import kept_in_fp32, trial_pictures
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
+from lookalike_exporter.collection_models import get_collection_model
+from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.quantization import trial_pictures
+from lookalike_exporter.recorded_models import unpooled_model
 from lookalike_exporter.resnet101v2 import resnet101v2
+from lookalike_exporter.spec import ModelSpec, kept_in_fp32
 from lookalike_exporter.verify import Comparison, Outcome, verify_model
 from lookalike_ingest.target import new_manifest
 from numpy.typing import NDArray
@@ -61,8 +65,8 @@ def test_fp16_lies_in_the_space_of_fp32(spec: ModelSpec, home: Settings) -> None
     """One identity and nearly the same vectors; two files, each found again by its own precision."""
     whole, half = _ready(spec, home), _ready(replace(spec, precision=Precision.FP16), home)
     assert whole.manifest.identity == half.manifest.identity
-    assert whole.manifest.identity.precision == FLOAT32
-    assert (whole.manifest.precision, half.manifest.precision) == (Precision.FP32, Precision.FP16)
+    assert whole.manifest.identity.precision_class == FLOAT32
+    assert (whole.manifest.graph_precision, half.manifest.graph_precision) == (Precision.FP32, Precision.FP16)
     assert whole.path != half.path
     assert "fp16" in half.path.name
     assert "fp32" not in whole.path.name
@@ -135,10 +139,10 @@ def test_the_calibration_is_the_same_every_time_and_recorded(
 ) -> None:
     """Which pictures are taken hangs on their paths alone; what cannot be read does not count."""
     assert _calibrated(spec, pictures, home) == int8
-    quantization = _ready(int8, home).manifest.quantization
-    assert quantization is not None
-    assert quantization.pictures == 12
-    assert all(low <= high for low, high in quantization.ranges.values())
+    found = _ready(int8, home).manifest.activation_ranges
+    assert found is not None
+    assert found.pictures == 12
+    assert all(low <= high for low, high in found.ranges.values())
 
 
 def test_int8_is_made_again_from_its_record_byte_by_byte(
@@ -150,7 +154,7 @@ def test_int8_is_made_again_from_its_record_byte_by_byte(
     for path in (model.path, model.path.with_suffix(".json"), *pictures.iterdir()):
         path.unlink()
     stored = CollectionManifest.from_json(collection.to_json())
-    again = ready_model(stored, settings=home, reporter=Quiet())
+    again = get_collection_model(stored, settings=home, reporter=Quiet())
     assert again.manifest == model.manifest
     assert again.path.read_bytes() == before
 
@@ -162,10 +166,10 @@ def test_another_calibration_is_another_space(
     draw(tmp_path / "others", "z.png", seed=5)
     other = _ready(_calibrated(spec, tmp_path / "others", home), home)
     ours = _collection(_ready(int8, home))
-    sides = (ours.identity.precision, other.manifest.identity.precision)
+    sides = (ours.identity.precision_class, other.manifest.identity.precision_class)
     assert sides[0] != sides[1]
     assert all(side.startswith("int8-") for side in sides)
-    with pytest.raises(ManifestError, match=f"precision is {sides[0]} there and {sides[1]} here"):
+    with pytest.raises(ManifestError, match=f"precision_class is {sides[0]} there and {sides[1]} here"):
         ours.require(other.manifest.identity, ours.distance, name=ours.collection)
 
 
@@ -178,7 +182,7 @@ def test_a_recorded_space_goes_on_with_other_pictures_and_a_weights_file_that_wa
     moved = tmp_path / "moved.h5"
     moved.write_bytes(Path(spec.weights).read_bytes())
     found = _calibrated(replace(spec, weights=str(moved)), tmp_path / "others", home, recorded)
-    assert found.quantization == int8.quantization
+    assert found.activation_ranges == int8.activation_ranges
 
 
 def test_other_weights_do_not_take_over_a_recorded_space(

@@ -3,7 +3,7 @@
 import pytest
 from lookalike_core.errors import UsageError
 from lookalike_core.models.backbones import RESNET101V2, VGG16, Pooling
-from lookalike_exporter import ModelSpec
+from lookalike_exporter.spec import ModelSpec
 
 
 def test_defaults_are_the_last_features_averaged() -> None:

@@ -12,8 +12,9 @@ import pytest
 from lookalike_core.cli.console import Quiet
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ModelSpec
-from lookalike_exporter.model_cache import ModelFile, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.verify import Check, Outcome, verify_model
 from onnx import numpy_helper
 

@@ -22,7 +22,7 @@ import requests
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import UsageError, WeightsError
 from lookalike_core.models.backbones import BACKBONES, RESNET101V2, VGG16, Backbone, OfficialWeights
-from lookalike_core.models.manifest import WeightsKind
+from lookalike_core.models.model_manifest import WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_exporter import weights_sources as sources
 from lookalike_exporter.weights_sources import HostUnreachableError, WeightsFile, locate_weights

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lookalike_core.cli.console import Quiet
-from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
-from lookalike_exporter import Head, ModelSpec, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.heads.head_file import Head
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
 from PIL import Image

@@ -18,11 +18,11 @@ import pytest
 from lookalike_core.atomic import remove
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, StoreError
-from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import Payload
-from lookalike_exporter import ModelSpec
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.status import collection_statuses
 from lookalike_ingest.target import Dataset

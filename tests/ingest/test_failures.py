@@ -14,10 +14,10 @@ import pytest
 from lookalike_core.cli.console import Quiet, StderrReporter
 from lookalike_core.errors import ModelError, StoreError
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
-from lookalike_exporter import ModelSpec
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import run as run_module
 from lookalike_ingest.changes import Known
 from lookalike_ingest.commands.app import stopping_on_interrupt

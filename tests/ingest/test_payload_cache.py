@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import StoreError
-from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_ingest.payload_cache import Listing

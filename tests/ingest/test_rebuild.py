@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import (
     CollectionMissingError,
@@ -19,17 +20,17 @@ from lookalike_core.errors import (
     StoreLockedError,
     UsageError,
 )
-from lookalike_core.images.decoding import former_preprocessing_id
 from lookalike_core.images.profiles import SRGB_CHROMATICITIES, matrix_profile
 from lookalike_core.models.backbones import VGG16
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import Distance, StoredAs
+from lookalike_core.models.preprocessing import former_preprocessing_id
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_core.stores.points import FloatVector, ImagePoint, Payload
+from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_core.stores.protocol import staged_name
 from lookalike_core.stores.server import ServerCollection, ServerStore
-from lookalike_exporter import ModelSpec
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import rebuild as rebuild_module
 from lookalike_ingest.labels import Label
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
@@ -78,7 +79,7 @@ class Rebuilds:
         *,
         force: bool = False,
         name: str | None = None,
-        quantize: StoredAs | None = None,
+        quantize: VectorQuantization | None = None,
     ) -> RebuildReport:
         """As the command would do it, a picture a batch."""
         return rebuild(
@@ -262,12 +263,12 @@ def test_how_vectors_are_stored_is_kept_unless_told(rebuilds: Rebuilds) -> None:
     """Another way is a reason to stage anew what was staged."""
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 2))
-    assert rebuilds.rebuild(quantize=StoredAs.INT8).embedded == 10
-    assert rebuilds.store.manifest(rebuilds.name).quantize is StoredAs.INT8
+    assert rebuilds.rebuild(quantize=VectorQuantization.INT8).embedded == 10
+    assert rebuilds.store.manifest(rebuilds.name).vector_quantization is VectorQuantization.INT8
     rebuilds.rebuild()
-    assert rebuilds.store.manifest(rebuilds.name).quantize is StoredAs.INT8
-    rebuilds.rebuild(quantize=StoredAs.NONE)
-    assert rebuilds.store.manifest(rebuilds.name).quantize is StoredAs.NONE
+    assert rebuilds.store.manifest(rebuilds.name).vector_quantization is VectorQuantization.INT8
+    rebuilds.rebuild(quantize=VectorQuantization.NONE)
+    assert rebuilds.store.manifest(rebuilds.name).vector_quantization is VectorQuantization.NONE
 
 
 def test_images_that_are_away_keep_their_points_unless_that_is_forced(rebuilds: Rebuilds) -> None:

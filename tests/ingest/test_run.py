@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
+from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, SkipReason, UsageError
 from lookalike_core.images.decoding import decode
@@ -21,12 +22,18 @@ from lookalike_core.images.scan import FoundFile, Skipped
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs, collection_name
 from lookalike_core.models.providers import CPU
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import (
+    CollectionManifest,
+    Distance,
+    VectorQuantization,
+    collection_name,
+)
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
-from lookalike_core.stores.points import FloatVector, Payload
-from lookalike_exporter import ModelSpec, ready_model
+from lookalike_core.stores.points import Payload
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import image_reader as reading
 from lookalike_ingest import run as run_module
 from lookalike_ingest.image_reader import ReadFile
@@ -68,7 +75,7 @@ class Ingests:
         dry_run: bool = False,
         prune: bool = False,
         force: bool = False,
-        quantize: StoredAs | None = None,
+        quantize: VectorQuantization | None = None,
         reporter: Quiet | None = None,
         stop: StopRequest | None = None,
     ) -> IngestReport:
@@ -764,13 +771,13 @@ def test_a_collection_of_another_space_is_refused(ingests: Ingests) -> None:
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_how_vectors_are_stored_is_settled_when_a_collection_is_made(ingests: Ingests, dry_run: bool) -> None:
     """Later runs need not name it; those that name another are refused, and told what changes it."""
-    ingests.run(quantize=StoredAs.INT8)
-    assert ingests.store.manifest(ingests.name()).quantize is StoredAs.INT8
+    ingests.run(quantize=VectorQuantization.INT8)
+    assert ingests.store.manifest(ingests.name()).vector_quantization is VectorQuantization.INT8
     assert counts(ingests.run()) == {"unchanged": len(PICTURES)}
-    assert counts(ingests.run(quantize=StoredAs.INT8)) == {"unchanged": len(PICTURES)}
+    assert counts(ingests.run(quantize=VectorQuantization.INT8)) == {"unchanged": len(PICTURES)}
     with pytest.raises(UsageError, match=rf"ingest rebuild {ingests.name()} --quantize int4"):
-        ingests.run(quantize=StoredAs.INT4, dry_run=dry_run)
-    assert ingests.store.manifest(ingests.name()).quantize is StoredAs.INT8
+        ingests.run(quantize=VectorQuantization.INT4, dry_run=dry_run)
+    assert ingests.store.manifest(ingests.name()).vector_quantization is VectorQuantization.INT8
     ingests.assert_mirrored()
 
 

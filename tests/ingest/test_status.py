@@ -9,8 +9,8 @@ import pytest
 from faulty_proxy import FaultyProxy
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import StoreError
-from lookalike_core.models.manifest import Distance
 from lookalike_core.stores import retries
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.protocol import staged_name
 from lookalike_core.stores.server import ServerStore

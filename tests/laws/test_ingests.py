@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Quiet
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Distance, collection_name
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance, collection_name
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_core.stores.points import FloatVector, Payload
-from lookalike_exporter import ModelFile, ModelSpec, ready_model
+from lookalike_core.stores.points import Payload
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
 from numpy.typing import NDArray

@@ -14,7 +14,9 @@ from lookalike_core.cli.console import Quiet
 from lookalike_core.images.decoding import decode
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.settings import Settings
-from lookalike_exporter import ModelFile, ModelSpec, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 from numpy.typing import NDArray
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by TensorFlow when it is imported

@@ -13,8 +13,9 @@ from lookalike_core.cli.console import Quiet
 from lookalike_core.models.backbones import BACKBONES, Pooling
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ModelSpec, export_to
-from lookalike_exporter.model_cache import ModelFile, ready_model
+from lookalike_exporter.export import export_to, ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 from numpy.typing import NDArray
 
 pytestmark = pytest.mark.filterwarnings(

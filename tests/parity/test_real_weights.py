@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from lookalike_core.cli.console import Quiet
 from lookalike_core.models.embedder import BATCH_SIZE
-from lookalike_core.models.manifest import Precision
-from lookalike_exporter import Head, ready_model
-from lookalike_exporter.export import calibrated
+from lookalike_core.models.model_manifest import Precision
+from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.heads.head_file import Head
+from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.verify import OVERLAP_AT_LEAST
 from numpy.typing import NDArray
 
@@ -73,7 +74,7 @@ def test_a_head_gives_the_same_for_pictures_and_stored_vectors(real: Any) -> Non
     )
     few = _some(real, FEW)
     plain = real.vectors[few]
-    found = real.embed(ready_model(head, settings=real.settings, reporter=Quiet()), few)
+    found = real.embed(get_headed_model(head, settings=real.settings, reporter=Quiet()), few)
     for stored in (plain, plain / np.linalg.norm(plain, axis=1, keepdims=True)):
         expected = head.apply(stored)
         assert (found * expected).sum(axis=1).min() >= HEAD_COSINE_AT_LEAST

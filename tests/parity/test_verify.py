@@ -9,8 +9,9 @@ import onnx
 import pytest
 from lookalike_core.cli.console import Quiet
 from lookalike_core.settings import Settings
-from lookalike_exporter.export import ModelSpec, export_to
+from lookalike_exporter.export import export_to
 from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.verify import Check, Outcome, verify_model
 from onnx import numpy_helper
 

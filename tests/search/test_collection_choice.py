@@ -10,14 +10,9 @@ from lookalike_core.atomic import write_json
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import (
-    CollectionManifest,
-    Distance,
-    ModelIdentity,
-    WeightsKind,
-    WeightsSource,
-)
+from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.open_store import where_else
 from lookalike_search import collection_choice as choice
@@ -86,7 +81,7 @@ def manifest(
         layer=layer or default_layer,
         pooling=pooling,
         preprocessing="squash-bicubic-224",
-        precision="float32",
+        precision_class="float32",
         weights_fingerprint=own_weights or "0" * 64,
         dimension=dimension,
     )

@@ -12,13 +12,8 @@ from typing import Any
 
 import numpy as np
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import (
-    CollectionManifest,
-    Distance,
-    ModelIdentity,
-    WeightsKind,
-    WeightsSource,
-)
+from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
@@ -56,7 +51,7 @@ def manifest_of(
         layer=layer,
         pooling=Pooling.AVG,
         preprocessing="none",
-        precision="float32",
+        precision_class="float32",
         weights_fingerprint=secrets.token_hex(32),
         dimension=dimension,
     )

@@ -19,8 +19,8 @@ import typer
 from typer.core import TyperGroup
 
 from lookalike_core.atomic import is_full
-from lookalike_core.cli.start import INTERRUPTED, raise_on_interrupt
-from lookalike_core.errors import INTERRUPTED_EXIT_CODE, LookalikeError, PictureError
+from lookalike_core.cli.start import INTERRUPTED, INTERRUPTED_EXIT_CODE, raise_on_interrupt
+from lookalike_core.errors import LookalikeError, PictureError
 from lookalike_core.memory import ADVICE, comes_of_memory, is_out_of_memory
 from lookalike_core.text import json_line, one_line
 

@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from lookalike_core.cli.console import Reporter
-from lookalike_core.models.manifest import Precision
-from lookalike_core.models.providers import ProviderChoice
-from lookalike_core.settings import Settings
+from lookalike_core.models.model_manifest import Precision
+from lookalike_core.settings import ProviderChoice, Settings
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.protocol import Store
 

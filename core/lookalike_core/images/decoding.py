@@ -20,8 +20,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lookalike_core.arrays import IMAGE_SIZE, Pixels
 from lookalike_core.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike_core.images import whole_image as whole_images
 from lookalike_core.images.containers import Readable, readable
@@ -32,7 +32,6 @@ from lookalike_core.images.open_image import IN_MEMORY_BYTES
 from lookalike_core.images.rendering import Rendering, is_as_before, render
 from lookalike_core.images.samples import check_samples, mend_header, unsupported
 from lookalike_core.images.whole_image import WholeImage
-from lookalike_core.models.backbones import IMAGE_SIZE, Backbone
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -70,8 +69,6 @@ LARGE_BYTES = 64 * 2**20
 DECODING = Budget(BYTES_A_PIXEL * MAX_PIXELS)
 """What all threads together may take for decoding."""
 
-Pixels = NDArray[np.uint8]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
@@ -80,16 +77,6 @@ class Picture:
     pixels: Pixels
     width: int
     height: int
-
-
-def preprocessing_id(backbone: Backbone) -> str:
-    """Names everything that happens to a picture before the first layer."""
-    return f"{PREPARATION}+{backbone.normalization}"
-
-
-def former_preprocessing_id(backbone: Backbone) -> str:
-    """What versions before named it."""
-    return f"{FORMER_PREPARATION}+{backbone.normalization}"
 
 
 def decode(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:

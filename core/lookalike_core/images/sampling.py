@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from lookalike_core.arrays import Pixels
 from lookalike_core.errors import PictureError
-from lookalike_core.images.decoding import Pixels, decode
+from lookalike_core.images.decoding import decode
 from lookalike_core.images.open_image import opened
 from lookalike_core.images.scan import FoundFile, scan
 

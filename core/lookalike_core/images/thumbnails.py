@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lookalike_core.arrays import Pixels
 from lookalike_core.errors import PictureError, SkipReason
-from lookalike_core.images.decoding import MAX_PIXELS, Pixels, decode_small
+from lookalike_core.images.decoding import MAX_PIXELS, decode_small
 from lookalike_core.images.open_image import opened
 
 if TYPE_CHECKING:

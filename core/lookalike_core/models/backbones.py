@@ -9,9 +9,6 @@ from enum import StrEnum
 
 from lookalike_core.errors import UsageError
 
-IMAGE_SIZE = 224
-"""Height and width in pixels of what both networks were trained on."""
-
 _KERAS_APPLICATIONS = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 

@@ -7,13 +7,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.errors import ManifestError, ModelError
-from lookalike_core.images.decoding import Pixels
 from lookalike_core.memory import is_out_of_memory, memory_error
-from lookalike_core.models.manifest import ModelManifest, Precision
-from lookalike_core.models.providers import CPU, OpenedSession, ProviderChoice, first_line, open_session
-from lookalike_core.settings import Settings
-from lookalike_core.stores.points import FloatVector
+from lookalike_core.models.model_manifest import ModelManifest, Precision
+from lookalike_core.models.providers import CPU, OpenedSession, first_line, open_session
+from lookalike_core.settings import ProviderChoice, Settings
 
 BATCH_SIZE = 16
 """Pictures a run; on a processor larger batches take memory and gain nothing."""
@@ -33,7 +32,7 @@ class Embedder:
         self.manifest = manifest
         self.provider = opened.provider
         self.notice = opened.notice
-        if manifest.precision is Precision.FP16 and opened.provider == CPU:
+        if manifest.graph_precision is Precision.FP16 and opened.provider == CPU:
             self.notice = "this model is fp16, which is for GPUs: on a processor fp32 is faster"
 
     @classmethod

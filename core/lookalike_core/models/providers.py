@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,21 +20,13 @@ from lookalike_core.errors import ModelError, ProviderError
 from lookalike_core.memory import is_out_of_memory, memory_error
 from lookalike_core.models.external_data import check_self_contained
 from lookalike_core.models.graph_cache import entry_of, kept, require_own
+from lookalike_core.settings import ProviderChoice
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 OPENVINO = "OpenVINOExecutionProvider"
 
 _FATAL = 4
-
-
-class ProviderChoice(StrEnum):
-    """What pictures may be embedded on."""
-
-    AUTO = "auto"
-    CUDA = "cuda"
-    OPENVINO = "openvino"
-    CPU = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_core.arrays import FloatVector
+
 FloatMatrix = NDArray[np.float32]
-FloatVector = NDArray[np.float32]
 IntVector = NDArray[np.int64]
 
 BLOCK = 256

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreRefusedError
-from lookalike_core.models.manifest import CollectionManifest
-from lookalike_core.stores.points import FloatVector, Payload
+from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.points import Payload
 from lookalike_core.stores.protocol import Collection, Say, Store
 
 AT_ONCE = 256

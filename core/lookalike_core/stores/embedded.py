@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lookalike_core import locks
+from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import (
     is_full,
     parse_json,
@@ -53,14 +54,13 @@ from lookalike_core.memory import (
     share_arenas,
 )
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs
 from lookalike_core.stores.cache_mark import Mark, fingerprint
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.points import (
     EVERYTHING,
     KEYWORD_FIELDS,
     OVERSAMPLING,
     SEARCH_EF,
-    FloatVector,
     ImagePoint,
     Payload,
     PointFilter,
@@ -501,7 +501,7 @@ class EmbeddedCollection:
             query=edge.Query.Nearest(as_values(vector, self.manifest.distance)),
             filter=_filter(where),
             with_payload=True,
-            params=_params(self.manifest.quantize, exact=exact),
+            params=_params(self.manifest.vector_quantization, exact=exact),
         )
         with _translated(self._folder):
             points = self._shard.query(request)
@@ -519,7 +519,7 @@ class EmbeddedCollection:
                 limit=limit,
                 query=edge.Query.Nearest(as_values(vector, self.manifest.distance)),
                 filter=_filter(where),
-                params=_params(self.manifest.quantize, exact=exact),
+                params=_params(self.manifest.vector_quantization, exact=exact),
             )
             for vector in vectors
         ]
@@ -612,7 +612,7 @@ class EmbeddedCollection:
             limit=max(1, len(ids)),
             query=edge.Query.Nearest([dimension**-0.5] * dimension),
             filter=edge.Filter(must=[edge.HasIdCondition(set(ids))]),
-            params=_params(self.manifest.quantize, exact=True),
+            params=_params(self.manifest.vector_quantization, exact=True),
         )
         with suppress(StoreError), _translated(self._folder):
             far = {
@@ -717,24 +717,26 @@ def _config(manifest: CollectionManifest) -> "qdrant_edge.EdgeConfig":
     import qdrant_edge as edge
 
     distances = {Distance.COSINE: edge.Distance.Cosine, Distance.EUCLID: edge.Distance.Euclid}
-    pinned, short = edge.Memory.Pinned, manifest.quantize
+    pinned, short = edge.Memory.Pinned, manifest.vector_quantization
     quantization = {
-        StoredAs.NONE: None,
-        StoredAs.INT8: edge.ScalarQuantizationConfig(edge.ScalarType.Int8, memory=pinned),
-        StoredAs.INT4: edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bits4, memory=pinned),
+        VectorQuantization.NONE: None,
+        VectorQuantization.INT8: edge.ScalarQuantizationConfig(edge.ScalarType.Int8, memory=pinned),
+        VectorQuantization.INT4: edge.TurboQuantQuantizationConfig(
+            bits=edge.TurboQuantBitSize.Bits4, memory=pinned
+        ),
     }
     return edge.EdgeConfig(
         vectors=edge.EdgeVectorParams(
             size=manifest.identity.dimension,
             distance=distances[manifest.distance],
             quantization_config=quantization[short],
-            memory=None if short is StoredAs.NONE else edge.Memory.Cold,
+            memory=None if short is VectorQuantization.NONE else edge.Memory.Cold,
         ),
         optimizers=edge.EdgeOptimizersConfig(indexing_threshold=INDEXED_ABOVE_KB),
     )
 
 
-def _params(quantize: StoredAs, *, exact: bool) -> "qdrant_edge.SearchParams":
+def _params(quantize: VectorQuantization, *, exact: bool) -> "qdrant_edge.SearchParams":
     """An exact search looks at whole vectors only."""
     import qdrant_edge as edge
 

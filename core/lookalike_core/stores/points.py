@@ -9,8 +9,9 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import LookalikeError
-from lookalike_core.models.manifest import Distance, StoredAs
+from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 
 MAX_DIMENSION = 65_536
 """Qdrant's limit on the values of one vector; the embedded engine would not refuse more, so we do."""
@@ -19,7 +20,7 @@ SEARCH_EF = 128
 """Candidates that a search in an HNSW graph keeps in view. Among 100,000 vectors like those of photos 64 find
 0.9995 of the ten nearest, 128 all of them, and 256 take nearly twice the time (benchmarks/store.py)."""
 
-OVERSAMPLING = {StoredAs.INT8: 2.0, StoredAs.INT4: 3.0}
+OVERSAMPLING = {VectorQuantization.INT8: 2.0, VectorQuantization.INT4: 3.0}
 """So many times the vectors asked for are found by their short form, then put in order by the vectors
 themselves. With it recall@10 is that of whole vectors (benchmarks/store.py)."""
 
@@ -27,8 +28,6 @@ KEYWORD_FIELDS = ("class", "dataset", "sha256")
 """Payload fields that are indexed when a collection is made."""
 
 _NAMESPACE = uuid.UUID("9d0a4f5c-6f0e-5b6e-9c7e-3f2f6a0d8a11")
-
-FloatVector = NDArray[np.float32]
 
 
 def point_id(dataset: str, path: str) -> str:

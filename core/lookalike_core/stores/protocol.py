@@ -7,18 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import ManifestError
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import CollectionManifest
-from lookalike_core.stores.points import (
-    EVERYTHING,
-    FloatVector,
-    ImagePoint,
-    Payload,
-    PointFilter,
-    ScoredId,
-    SearchHit,
-)
+from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter, ScoredId, SearchHit
 
 STAGED_SUFFIX = ".rebuild"
 

@@ -25,15 +25,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreRefusedError
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, Distance, StoredAs
+from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores.address import NO_SECRETS, Secrets
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.faults import FaultKind, TooLargeError, fault_of
 from lookalike_core.stores.points import (
     EVERYTHING,
     KEYWORD_FIELDS,
-    FloatVector,
     ImagePoint,
     Payload,
     PointFilter,
@@ -278,9 +279,9 @@ class ServerStore:
                 vectors_config=models.VectorParams(
                     size=manifest.identity.dimension,
                     distance=distances[manifest.distance],
-                    on_disk=None if manifest.quantize is StoredAs.NONE else True,
+                    on_disk=None if manifest.vector_quantization is VectorQuantization.NONE else True,
                 ),
-                quantization_config=quantization_of(manifest.quantize),
+                quantization_config=quantization_of(manifest.vector_quantization),
                 metadata=metadata,
             )
         except Exception as error:
@@ -536,7 +537,7 @@ class ServerCollection:
                 limit=size,
                 offset=start or None,
                 query_filter=filter_of(where, self._limits),
-                search_params=search_params(self.manifest.quantize, self._limits, exact=exact),
+                search_params=search_params(self.manifest.vector_quantization, self._limits, exact=exact),
                 with_payload=True,
             )
             points = self._ask("searching", search).points
@@ -561,7 +562,7 @@ class ServerCollection:
                     limit=size,
                     offset=start or None,
                     filter=filter_of(where, self._limits),
-                    params=search_params(self.manifest.quantize, self._limits, exact=exact),
+                    params=search_params(self.manifest.vector_quantization, self._limits, exact=exact),
                 )
                 for vector in part
             ]

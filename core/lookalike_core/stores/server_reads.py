@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from lookalike_core.stores.points import FloatVector
+from lookalike_core.arrays import FloatVector
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models

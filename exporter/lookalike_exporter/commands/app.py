@@ -27,11 +27,12 @@ from lookalike_core.cli.options import (
 )
 from lookalike_core.errors import UsageError
 from lookalike_core.models.backbones import BACKBONES
-from lookalike_core.models.manifest import Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 
-from lookalike_exporter.export import ModelSpec, calibrated, export_to, standing_model
-from lookalike_exporter.model_cache import ModelFile, known_models, model_at_hand, ready_model
+from lookalike_exporter.export import calibrated, export_to, ready_model, standing_model
+from lookalike_exporter.model_cache import ModelFile, known_models, model_at_hand
+from lookalike_exporter.spec import ModelSpec
 
 if TYPE_CHECKING:
     from lookalike_exporter.heads.fit import FitReport
@@ -98,7 +99,7 @@ def list_models(as_json: JsonOption = False, verbose: Verbose = False) -> None: 
         identity = model.manifest.identity
         head = f"head {identity.head}, " if identity.head else ""
         show(
-            f"  {model.path}  {megabytes:.0f} MB, {model.manifest.precision}, {head}"
+            f"  {model.path}  {megabytes:.0f} MB, {model.manifest.graph_precision}, {head}"
             f"{identity.dimension} values, from {weights}"
         )
 
@@ -211,12 +212,13 @@ def _verified_head(
 ) -> "tuple[ModelFile, VerifyReport]":
     """Beside a base of the model's own precision, whichever the head was fitted with."""
     from lookalike_exporter.heads.head_file import named_head
+    from lookalike_exporter.heads.head_graph import get_headed_model
     from lookalike_exporter.verify import verify_headed_model
 
     head = named_head(name, settings)
-    model = model_at_hand(head.identity, settings, precision=head.base.precision, by_card=True)
-    model = model or ready_model(head, settings=settings, reporter=reporter)
-    spec = replace(ModelSpec.of_collection(head.base), precision=model.manifest.precision)
+    model = model_at_hand(head.identity, settings, precision=head.base.graph_precision, by_card=True)
+    model = model or get_headed_model(head, settings=settings, reporter=reporter)
+    spec = replace(ModelSpec.of_collection(head.base), precision=model.manifest.graph_precision)
     base = ready_model(spec, settings=settings, reporter=reporter)
     return model, verify_headed_model(model, head, base)
 
@@ -224,7 +226,7 @@ def _verified_head(
 def _calibrated(
     spec: ModelSpec, named: Path | None, settings: Settings, reporter: StderrReporter
 ) -> ModelSpec:
-    """The spec, with its quantization where it is one of int8."""
+    """The spec, with its activation ranges where it is one of int8."""
     folder = _folder(named, "--calibrate")
     if spec.precision is not Precision.INT8:
         return spec

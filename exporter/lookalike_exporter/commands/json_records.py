@@ -2,7 +2,7 @@
 
 from typing import Literal, TypedDict
 
-from lookalike_core.models.manifest import ModelIdentity, ModelManifest
+from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest
 
 from lookalike_exporter.heads.fit import LeftOut
 from lookalike_exporter.heads.metric_learning import Method

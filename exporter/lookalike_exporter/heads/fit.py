@@ -15,17 +15,19 @@ from typing import Any
 
 import numpy as np
 from lookalike_core import locks
+from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import sweep_partials
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, LookalikeError, UsageError
-from lookalike_core.models.manifest import ModelManifest
+from lookalike_core.models.model_manifest import ModelManifest
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import stored_vectors
-from lookalike_core.stores.points import FloatVector, Payload, usable_rows
+from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
 
 from lookalike_exporter.export import EXPORT_TIMEOUT_S
-from lookalike_exporter.heads.head_file import Head, check_name, head_path, write_head
+from lookalike_exporter.heads.head_file import Head, check_name, head_path, named_head, write_head
+from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.heads.metric_learning import (
     FEWEST_CLASSES,
     FEWEST_PICTURES,
@@ -35,7 +37,7 @@ from lookalike_exporter.heads.metric_learning import (
     figures,
     fit_layer,
 )
-from lookalike_exporter.model_cache import ready_model
+from lookalike_exporter.recorded_models import get_recorded_model
 
 HELD_OUT = 0.2
 """The share of each class's pictures that nothing is learned from."""
@@ -115,7 +117,7 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings, reporter:
         made = not _is_there(head, path, settings, force=request.force)
         if made:
             write_head(head, settings)
-        model = ready_model(head, settings=settings, reporter=reporter)
+        model = get_headed_model(head, settings=settings, reporter=reporter)
     return FitReport(head=head, path=path, model=model.path, made=made)
 
 
@@ -209,7 +211,7 @@ def _read(
                 )
         collections = opened_together(names, lambda name: stack.enter_context(store.open(name)))
         _require_one_space(collections)
-        base = ready_model(collections[0].manifest, settings=settings, reporter=reporter).manifest
+        base = get_recorded_model(collections[0].manifest, settings=settings, reporter=reporter).manifest
         pictures, left_out = _pictures(collections, request.classes)
     return base, pictures, left_out
 
@@ -300,8 +302,6 @@ def _too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
 
 def _is_there(head: Head, path: Path, settings: Settings, *, force: bool) -> bool:
     """Whether the very same head is there; another one of its name goes only where that is forced."""
-    from lookalike_exporter.heads.head_file import named_head
-
     if not path.exists() or force:
         return False
     if named_head(head.name, settings).key == head.key:

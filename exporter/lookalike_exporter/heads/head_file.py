@@ -18,8 +18,9 @@ import numpy as np
 from lookalike_core.atomic import atomic_path, parse_json
 from lookalike_core.errors import ManifestError, ModelError, UsageError
 from lookalike_core.models.backbones import BACKBONES, Pooling
-from lookalike_core.models.manifest import Distance, ModelIdentity, ModelManifest
+from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from numpy.typing import NDArray
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -89,7 +90,7 @@ def check_name(name: str) -> None:
 
 
 def _layers() -> set[str]:
-    from lookalike_exporter.export import NETWORKS
+    from lookalike_exporter.spec import NETWORKS  # a search reads heads and has no use for networks
 
     return {layer for network in NETWORKS.values() for layer in network().layers}
 

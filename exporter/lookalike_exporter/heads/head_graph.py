@@ -8,16 +8,17 @@ from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, write_json
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError
-from lookalike_core.images.decoding import preprocessing_id
 from lookalike_core.models.backbones import backbone_named
-from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, ModelIdentity, ModelManifest
+from lookalike_core.models.model_manifest import METADATA_KEY, ModelIdentity, ModelManifest
+from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.settings import Settings
 
-from lookalike_exporter import model_cache as models
-from lookalike_exporter.export import EXPORT_TIMEOUT_S, ModelSpec
+from lookalike_exporter import model_cache
+from lookalike_exporter.export import EXPORT_TIMEOUT_S, ready_model
 from lookalike_exporter.graph import OUTPUT
-from lookalike_exporter.heads.head_file import Head, head_of
-from lookalike_exporter.model_cache import ModelFile, model_at_hand, place_for, ready_model
+from lookalike_exporter.heads.head_file import Head
+from lookalike_exporter.model_cache import ModelFile, model_at_hand, place_for
+from lookalike_exporter.spec import ModelSpec
 
 HEAD_KEY = "lookalike-head"
 """Under which a model's metadata says what its head was learned from."""
@@ -25,8 +26,8 @@ HEAD_KEY = "lookalike-head"
 _FEATURES = "head/features"
 
 
-def ready_headed_model(head: Head, *, settings: Settings, reporter: Reporter) -> ModelFile:
-    """The model of a head and its base; made where it is not here.
+def get_headed_model(head: Head, *, settings: Settings, reporter: Reporter) -> ModelFile:
+    """Returns the model of a head and its base; makes it where it is not here.
 
     Raises:
         WeightsError: the base's weights cannot be had.
@@ -34,7 +35,7 @@ def ready_headed_model(head: Head, *, settings: Settings, reporter: Reporter) ->
             otherwise now.
     """
     _require_current(head)
-    if (model := model_at_hand(head.identity, settings, precision=head.base.precision)) is not None:
+    if (model := model_at_hand(head.identity, settings, precision=head.base.graph_precision)) is not None:
         return model
     base = ready_model(ModelSpec.of_collection(head.base), settings=settings, reporter=reporter)
     if base.manifest.identity != head.base.identity:
@@ -45,14 +46,14 @@ def ready_headed_model(head: Head, *, settings: Settings, reporter: Reporter) ->
     manifest = ModelManifest(
         identity=head.identity,
         weights=base.manifest.weights,
-        graph_revision=models.GRAPH_REVISION,
+        graph_revision=model_cache.GRAPH_REVISION,
         exporter_version=__version__,
-        precision=base.manifest.precision,
-        quantization=base.manifest.quantization,
+        graph_precision=base.manifest.graph_precision,
+        activation_ranges=base.manifest.activation_ranges,
     )
     folder = settings.models_dir
     with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S):
-        if (model := model_at_hand(head.identity, settings, precision=head.base.precision)) is not None:
+        if (model := model_at_hand(head.identity, settings, precision=head.base.graph_precision)) is not None:
             return model
         path = place_for(manifest, settings, reporter)
         _write(path, base.path, head, manifest)
@@ -60,19 +61,6 @@ def ready_headed_model(head: Head, *, settings: Settings, reporter: Reporter) ->
         write_json(path.with_suffix(".json"), card | {"manifest": manifest.to_json()})
     reporter.say(f"exported {path}")
     return ModelFile(path=path, manifest=manifest)
-
-
-def model_of_headed_collection(
-    wanted: CollectionManifest, *, settings: Settings, reporter: Reporter
-) -> ModelFile:
-    """The model that a collection with a head was made with; the head is needed where it has to be made.
-
-    Raises:
-        ManifestError: the head is not here, or another one has its name now.
-        WeightsError, ManifestError: as `ready_headed_model`.
-    """
-    head = head_of(wanted.identity, settings, collection=wanted.collection)
-    return ready_headed_model(head, settings=settings, reporter=reporter)
 
 
 def _require_current(head: Head) -> None:

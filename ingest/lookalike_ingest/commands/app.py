@@ -38,11 +38,13 @@ from lookalike_core.cli.options import (
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import scan
-from lookalike_core.models.manifest import Distance, Precision, StoredAs
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.outputs import check_outside_store
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 from lookalike_core.text import cell_width, padded
-from lookalike_exporter import ModelSpec, named_head
+from lookalike_exporter.heads.head_file import named_head
+from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.labels import check_labels, read_labels
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
@@ -65,7 +67,7 @@ BatchSizeOption = Annotated[
 ]
 
 QuantizeOption = Annotated[
-    StoredAs | None,
+    VectorQuantization | None,
     typer.Option("--quantize", help="Search by short forms of the vectors, which take less memory."),
 ]
 
@@ -511,11 +513,12 @@ def _status_lines(collection: CollectionStatus) -> list[str]:
     hints += [f"a rebuild was begun: {again}"] if collection.rebuild_begun else []
     classes = (f"{name or '(none)'} {count}" for name, count in collection.classes.items())
     head = f" and the head {identity.head}" if identity.head else ""
-    stored = "" if manifest.quantize is StoredAs.NONE else f", searched by {manifest.quantize}"
+    short = manifest.vector_quantization
+    stored = "" if short is VectorQuantization.NONE else f", searched by {short}"
     return [
         f"{collection.name}: {collection.points} points",
         f"  {identity.backbone} {identity.layer} {identity.pooling}{head}, {identity.dimension} values",
-        f"  {manifest.distance}, {identity.preprocessing}, {identity.precision}{stored}",
+        f"  {manifest.distance}, {identity.preprocessing}, {identity.precision_class}{stored}",
         f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",
         *datasets,
         f"  classes: {', '.join(classes)}",

@@ -3,7 +3,7 @@
 from typing import Literal, TypedDict
 
 from lookalike_core.errors import SkipReason
-from lookalike_core.models.manifest import CollectionManifest
+from lookalike_core.stores.collection_manifest import CollectionManifest
 
 
 class Skipped(TypedDict):

@@ -16,7 +16,7 @@ the very score.
 from dataclasses import dataclass
 
 import numpy as np
-from lookalike_core.stores.points import FloatVector
+from lookalike_core.arrays import FloatVector
 from numpy.typing import NDArray
 
 FloatMatrix = NDArray[np.float64]

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionError
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.stores.bulk_reads import stored_vectors
-from lookalike_core.stores.points import EVERYTHING, FloatVector, Payload, PointFilter
+from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.analysis.projection import Projection, Trust, measure, project, sample

@@ -10,9 +10,10 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import UsageError
-from lookalike_core.neighbours.brute_force import ExactSearch, FloatVector, IntVector, Nearest
+from lookalike_core.neighbours.brute_force import ExactSearch, IntVector, Nearest
 from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection

@@ -5,18 +5,19 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError, PictureError, SkipReason, UsageError
-from lookalike_core.images.decoding import Pixels, decode, decode_small
+from lookalike_core.images.decoding import decode, decode_small
 from lookalike_core.images.open_image import opened, sha256_of
 from lookalike_core.images.thumbnails import Thumbnail, encoded
 from lookalike_core.models.backbones import Pooling, backbone_named
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.settings import Settings
-from lookalike_core.stores.points import FloatVector
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.stores.protocol import Collection
-from lookalike_exporter import ready_model, unpooled_model
+from lookalike_exporter.collection_models import get_collection_model
+from lookalike_exporter.recorded_models import unpooled_model
 
 from lookalike_search.analysis.attribution import Explanation, Features, agreement, explain
 from lookalike_search.asking.examples import require_unchanged, stdin_stream
@@ -234,7 +235,7 @@ def _compared_vectors(
     vectors = [picture.stored.get(name) for picture in pictures]
     if all(vector is not None for vector in vectors):
         return [vector for vector in vectors if vector is not None]
-    model = ready_model(manifest, settings=settings, reporter=reporter)
+    model = get_collection_model(manifest, settings=settings, reporter=reporter)
     embedder = Embedder.as_set(model.path, settings, expected=model.manifest, pictures=len(pictures))
     return [
         embedder.embed_one(picture.pixels) if vector is None else vector

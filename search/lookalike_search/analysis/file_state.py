@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lookalike_core.errors import PictureError, UsageError
 from lookalike_core.images.open_image import opened, sha256_of
-from lookalike_core.models.manifest import CollectionManifest
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload
 
 from lookalike_search.collection_choice import file_of

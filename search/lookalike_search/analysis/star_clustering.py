@@ -6,7 +6,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-from lookalike_core.neighbours.brute_force import FloatVector, IntVector, Nearest
+from lookalike_core.arrays import FloatVector
+from lookalike_core.neighbours.brute_force import IntVector, Nearest
 from lookalike_core.stores.bulk_reads import AT_ONCE, stored_vectors
 from lookalike_core.stores.points import Payload, PointFilter, ScoredId
 from lookalike_core.stores.protocol import Collection

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.errors import PictureError, SkipReason
-from lookalike_core.images.decoding import Pixels, decode
+from lookalike_core.images.decoding import decode
 from lookalike_core.images.open_image import opened, read_piped, sha256_of
 from lookalike_core.models.embedder import BATCH_SIZE
-from lookalike_core.models.manifest import Distance
 from lookalike_core.prefetch import map_ahead
-from lookalike_core.stores.points import FloatVector, Payload
+from lookalike_core.stores.collection_manifest import Distance
+from lookalike_core.stores.points import Payload
 
 from lookalike_search.asking.query_sources import Source, known_payload
 from lookalike_search.asking.searched_collection import Network, milliseconds_since

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import UsageError
-from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.neighbours.rank_fusion import (
     CANDIDATES,
     Chance,
@@ -17,7 +17,8 @@ from lookalike_core.neighbours.rank_fusion import (
     vote_unit,
 )
 from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
-from lookalike_core.stores.points import FloatVector, Payload, PointFilter
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
+from lookalike_core.stores.points import Payload, PointFilter
 
 from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions
 from lookalike_search.asking.searched_collection import Network

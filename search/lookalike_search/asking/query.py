@@ -6,13 +6,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Self
 
+from lookalike_core.arrays import FloatVector
 from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import PictureError, SkipReason
 from lookalike_core.images.scan import OtherFiles
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
 from lookalike_core.settings import Settings
-from lookalike_core.stores.points import FloatVector, PointFilter, SearchHit
+from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.points import PointFilter, SearchHit
 from lookalike_core.stores.protocol import Store, opened_together
 
 from lookalike_search.asking.answers import Answer, Findings, Neighbour, QueryOptions

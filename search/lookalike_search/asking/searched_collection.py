@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
+from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.cli.console import Reporter
-from lookalike_core.images.decoding import Pixels
 from lookalike_core.models.embedder import FEW, Embedder
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.settings import Settings
-from lookalike_core.stores.points import FloatVector, usable_rows
+from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.points import usable_rows
 from lookalike_core.stores.protocol import Collection, Store
-from lookalike_exporter import ready_model
+from lookalike_exporter.collection_models import get_collection_model
 
 from lookalike_search.asking.estimates import usable_calibration
 
@@ -83,7 +83,7 @@ class Network:
 
     def _loaded(self, pictures: int) -> Embedder:
         started = time.perf_counter()
-        model = ready_model(self.manifest, settings=self._settings, reporter=self._reporter)
+        model = get_collection_model(self.manifest, settings=self._settings, reporter=self._reporter)
         embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest, pictures=pictures)
         if embedder.notice:
             self._reporter.say(embedder.notice)

@@ -10,10 +10,10 @@ from lookalike_core.cli.console import StderrReporter, Verbose, show, show_json
 from lookalike_core.cli.options import JsonOption, StoreOption, store_in_use
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.models.calibration_curves import Calibration, Curve, percent
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.rank_fusion import CANDIDATES
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.protocol import Collection, Store
 
 from lookalike_search.commands.evaluate import collections_meant

@@ -12,11 +12,11 @@ from lookalike_core.atomic import atomic_path
 from lookalike_core.cli.console import Reporter, StderrReporter, Verbose, show, show_json
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption, store_in_use
 from lookalike_core.errors import CollectionMissingError, UsageError
-from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, check_apart, output_path
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
 from lookalike_core.text import cell_width, padded

@@ -18,9 +18,9 @@ from lookalike_core.cli.options import (
 )
 from lookalike_core.errors import UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
-from lookalike_core.models.manifest import Distance
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Store, opened_together
 
 from lookalike_search.analysis.attribution import FloatMatrix, focus, strongest_pairs

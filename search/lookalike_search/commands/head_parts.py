@@ -8,7 +8,7 @@ from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import LookalikeError
 from lookalike_core.settings import Settings
 from lookalike_core.stores.protocol import Store
-from lookalike_exporter import head_of
+from lookalike_exporter.heads.head_file import head_of
 
 from lookalike_search.evaluation.head_splits import MEANINGS, PartFigures, parts_of
 from lookalike_search.evaluation.leave_one_out import Estimate

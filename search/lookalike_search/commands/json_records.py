@@ -4,9 +4,9 @@ from typing import Literal, NotRequired, TypedDict
 
 from lookalike_core.errors import SkipReason
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
+from lookalike_core.stores.collection_manifest import Distance
 
 from lookalike_search.analysis.duplicates import KeptBecause, Match
 from lookalike_search.analysis.file_state import FileState

@@ -19,11 +19,11 @@ from lookalike_core.cli.options import (
 from lookalike_core.errors import PictureError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import OtherFiles
-from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.protocol import Store
 
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered

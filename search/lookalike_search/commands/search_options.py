@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from lookalike_core.cli.console import Reporter
 from lookalike_core.cli.options import store_in_use
-from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Collection, Store
 
 from lookalike_search.collection_choice import choose_collection

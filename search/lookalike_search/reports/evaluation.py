@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from lookalike_core.cli.console import Reporter
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.vote import VoteRule
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload
 from numpy.typing import NDArray
 

@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 from lookalike_core.cli.console import Reporter
 from lookalike_core.images.decoding import MAX_PIXELS
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.vote import Verdict, VoteRule
+from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered
 from lookalike_search.reports.page import write_page

@@ -14,8 +14,9 @@ import pillow_heif
 import pytest
 from lookalike_core.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike_core.images import decoding as pictures
-from lookalike_core.images.decoding import Picture, preprocessing_id
+from lookalike_core.images.decoding import Picture
 from lookalike_core.models.backbones import RESNET101V2, VGG16
+from lookalike_core.models.preprocessing import preprocessing_id
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 

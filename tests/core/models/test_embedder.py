@@ -11,10 +11,12 @@ from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ModelError
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import METADATA_KEY
+from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.models.providers import CPU
 from lookalike_core.settings import Settings
-from lookalike_exporter import ModelFile, ModelSpec, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 

@@ -14,7 +14,8 @@ from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.graph_cache import entry_of
 from lookalike_core.models.providers import load_runtime
 from lookalike_core.settings import Settings
-from lookalike_exporter import ModelSpec, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.spec import ModelSpec
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
 

@@ -15,7 +15,9 @@ from lookalike_core.models import providers
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.providers import CPU, CUDA, OPENVINO
 from lookalike_core.settings import Settings
-from lookalike_exporter import ModelFile, ModelSpec, ready_model
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.spec import ModelSpec
 
 ROUNDING = 2.0**-8
 """What rounding to bfloat16 changes of a value at most, as a part of it."""

@@ -15,11 +15,12 @@ import made_collections
 import numpy as np
 import pytest
 from grpc_responder import GrpcResponder
-from lookalike_core.models.manifest import CollectionManifest, Distance
+from lookalike_core.arrays import FloatVector
 from lookalike_core.settings import Settings
 from lookalike_core.stores import address, connection, retries
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
-from lookalike_core.stores.points import FloatVector, ImagePoint
+from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server import ServerCollection
 

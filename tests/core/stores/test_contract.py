@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, Distance, StoredAs
+from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores import embedded, server
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_core.stores.points import FloatVector, ImagePoint, PointFilter
+from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.protocol import Collection, Store, staged_name
 from lookalike_core.stores.server import ServerStore
 from qdrant_stand_in import running_stand_in
@@ -156,23 +158,23 @@ def test_a_manifest_comes_back_as_it_was_written(store: Store, made: Callable[..
     assert manifest.weights.path == "/weights/own.h5"
 
 
-@pytest.mark.parametrize("quantize", [StoredAs.INT8, StoredAs.INT4])
+@pytest.mark.parametrize("quantize", [VectorQuantization.INT8, VectorQuantization.INT4])
 @pytest.mark.parametrize("distance", list(Distance))
 def test_short_forms_of_vectors_change_no_vector_score_or_order(
     store: Store,
     manifest_of: NewManifest,
     point_of: NewPoint,
     random_vectors: RandomVectors,
-    quantize: StoredAs,
+    quantize: VectorQuantization,
     distance: Distance,
 ) -> None:
     """The manifest says how the collection is searched; what comes out is as of whole vectors."""
-    manifest = replace(manifest_of(distance, 16), quantize=quantize)
+    manifest = replace(manifest_of(distance, 16), vector_quantization=quantize)
     store.create(manifest)
     try:
         vectors = random_vectors(50, 16)
         with store.open(manifest.collection) as collection:
-            assert collection.manifest.quantize is quantize
+            assert collection.manifest.vector_quantization is quantize
             points = [point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)]
             collection.upsert(points)
             stored = collection.vectors([point.payload.id for point in points])

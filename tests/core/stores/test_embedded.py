@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreLockedError
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs
 from lookalike_core.stores import embedded
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
-from lookalike_core.stores.points import FloatVector, ImagePoint
+from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.protocol import staged_name
 
 NewManifest = Callable[..., CollectionManifest]
@@ -266,18 +267,18 @@ def test_points_that_were_replaced_need_the_index_again(
         assert collection.query(vectors[7], limit=1)[0].payload.path == "7.jpg"
 
 
-@pytest.mark.parametrize("quantize", [StoredAs.INT8, StoredAs.INT4])
+@pytest.mark.parametrize("quantize", [VectorQuantization.INT8, VectorQuantization.INT4])
 def test_an_index_over_short_forms_finds_what_one_over_vectors_does(
     store: EmbeddedStore,
     manifest_of: NewManifest,
     point_of: NewPoint,
     random_vectors: RandomVectors,
     monkeypatch: pytest.MonkeyPatch,
-    quantize: StoredAs,
+    quantize: VectorQuantization,
 ) -> None:
     """What is found by them is put in order by whole vectors, so scores are those of an exact search."""
     monkeypatch.setattr(embedded, "INDEXED_ABOVE_KB", 100)
-    manifest = replace(manifest_of(Distance.EUCLID, INDEX_DIMENSION), quantize=quantize)
+    manifest = replace(manifest_of(Distance.EUCLID, INDEX_DIMENSION), vector_quantization=quantize)
     store.create(manifest)
     vectors = random_vectors(1000, INDEX_DIMENSION)
     with store.open(manifest.collection) as collection:

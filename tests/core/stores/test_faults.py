@@ -18,12 +18,14 @@ import faulty_proxy as wire
 import numpy as np
 import pytest
 from faulty_proxy import FaultyProxy, running_proxy
+from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, StoreError
-from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, Distance
+from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores import connection, retries
 from lookalike_core.stores.address import Secrets, ServerAddress
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
-from lookalike_core.stores.points import FloatVector, ImagePoint
+from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.server import ServerCollection, ServerStore
 from qdrant_stand_in import running_stand_in
 

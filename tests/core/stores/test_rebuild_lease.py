@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from lookalike_core.errors import StoreLockedError
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.stores import rebuild_lease as lease
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.protocol import staged_name

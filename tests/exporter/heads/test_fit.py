@@ -22,14 +22,17 @@ from lookalike_core.errors import (
     UsageError,
 )
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import CollectionManifest, Distance, ModelIdentity, collection_name
+from lookalike_core.models.model_manifest import ModelIdentity, Precision
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
-from lookalike_exporter import ModelFile, ModelSpec, head_of, named_head, ready_model
+from lookalike_exporter.export import ready_model
 from lookalike_exporter.heads.fit import FitRequest, Pictures, fit_head, learned, salted, split
-from lookalike_exporter.heads.head_file import Head, check_name, head_path, write_head
-from lookalike_exporter.model_cache import known_models
+from lookalike_exporter.heads.head_file import Head, check_name, head_of, head_path, named_head, write_head
+from lookalike_exporter.heads.head_graph import get_headed_model
+from lookalike_exporter.model_cache import ModelFile, known_models
+from lookalike_exporter.spec import ModelSpec
 
 PARITY = 0.99999
 """Least cosine between what the graph gives and what numpy makes of the base's vectors."""
@@ -185,7 +188,7 @@ def test_what_is_not_learned_from_is_counted(home: Settings, base: ModelFile) ->
 def test_graph_and_numpy_agree(home: Settings, base: ModelFile) -> None:
     """The one ONNX model gives what numpy makes of the base's vectors, and a picture of nothing is NaN."""
     head = fitted(home, stored(home, base, pictures_of({"cat": 12, "dog": 12})), dims=16)
-    model = ready_model(head, settings=home, reporter=Quiet())
+    model = get_headed_model(head, settings=home, reporter=Quiet())
     onnx.checker.check_model(model.path, full_check=True)
     images = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
     plain, headed = (Embedder.load(each.path, provider="cpu") for each in (base, model))
@@ -200,7 +203,7 @@ def test_graph_and_numpy_agree(home: Settings, base: ModelFile) -> None:
 def test_the_model_says_what_it_was_learned_from(home: Settings, base: ModelFile) -> None:
     """Base, classes, split, method, candidates and held-out results are in its metadata."""
     head = fitted(home, stored(home, base, pictures_of({"cat": 12, "dog": 12})))
-    model = ready_model(head, settings=home, reporter=Quiet())
+    model = get_headed_model(head, settings=home, reporter=Quiet())
     [said] = [p.value for p in onnx.load(model.path).metadata_props if p.key == "lookalike-head"]
     for key in ("base", "classes", "split", "method", "candidates", "held_out_against_training", "seed"):
         assert f'"{key}"' in said
@@ -220,6 +223,17 @@ def test_a_head_is_found_by_name_and_by_collection(home: Settings, base: ModelFi
         head_of(head.identity, home, collection="c")
     with pytest.raises(UsageError, match="there: none"):
         named_head("pets", home)
+
+
+def test_a_head_with_a_manifest_of_former_names_is_read(home: Settings) -> None:
+    """Written by an earlier version; it is the same head, and gives the same space."""
+    home.heads_dir.mkdir(parents=True)
+    shutil.copy(Path(__file__).parent / "former_heads" / "pets.npz", head_path("pets", home))
+    head = named_head("pets", home)
+    assert head.key == "pets-1687ee0a"
+    assert head.identity.key == "1cc2746894522a64"
+    assert head.base.graph_precision is Precision.INT8
+    assert head.base.activation_ranges is not None
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut"])

@@ -10,11 +10,11 @@ import pytest
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, PictureError, SkipReason, UsageError
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_exporter import ModelSpec
 from lookalike_exporter.resnet101v2 import resnet101v2
+from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
 from lookalike_search.analysis.explanation import (

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.vote import Verdict, VoteRule
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_search.asking.estimates import Estimates, estimated, usable_calibration
 
 VERDICT = Verdict(class_name="cat", share=0.9, voters=10)

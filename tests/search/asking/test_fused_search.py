@@ -10,10 +10,10 @@ import pytest
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import PictureError, UsageError
 from lookalike_core.models.calibration_curves import Calibration, Curve
-from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule, fused
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import point_id
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_search.asking import fused_search as both

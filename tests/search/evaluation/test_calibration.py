@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.vote import VoteRule
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_search.evaluation.calibration import (
     MAX_KNOTS,
     abstaining,

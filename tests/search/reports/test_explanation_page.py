@@ -11,13 +11,8 @@ import pytest
 from chromium import Tab
 from lookalike_core.images.thumbnails import encoded
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import (
-    CollectionManifest,
-    Distance,
-    ModelIdentity,
-    WeightsKind,
-    WeightsSource,
-)
+from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_search.analysis.attribution import explain
 from lookalike_search.analysis.explanation import ComparedVector, Explained, SeenPicture
 from lookalike_search.reports.explanation import write_explanations
@@ -42,7 +37,7 @@ def explained(backbone: str, layer: str, distance: Distance = Distance.COSINE, l
             layer=layer,
             pooling=Pooling.AVG,
             preprocessing="p",
-            precision="float32",
+            precision_class="float32",
             weights_fingerprint="0" * 64,
             dimension=8,
         ),

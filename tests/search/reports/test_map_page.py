@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from chromium import Tab
-from lookalike_core.models.manifest import Distance
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import Payload
 from lookalike_search.analysis.collection_map import CollectionMap, Sampled, mapped
 from lookalike_search.analysis.projection import Method, Projection

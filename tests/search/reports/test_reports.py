@@ -13,8 +13,9 @@ from chromium import Tab
 from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import SkipReason
 from lookalike_core.images.thumbnails import Thumbnail
-from lookalike_core.models.manifest import CollectionManifest, Distance, WeightsKind, WeightsSource
+from lookalike_core.models.model_manifest import WeightsKind, WeightsSource
 from lookalike_core.neighbours.vote import Verdict, VoteRule
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.points import Payload
 from lookalike_search.analysis.duplicates import Group, KeptBecause, Match, Member
 from lookalike_search.analysis.file_state import FileState

@@ -1,0 +1,14 @@
+"""What a model's pixels went through: how the image was prepared, and how the network scales it."""
+
+from lookalike_core.images.decoding import FORMER_PREPARATION, PREPARATION
+from lookalike_core.models.backbones import Backbone
+
+
+def preprocessing_id(backbone: Backbone) -> str:
+    """Names everything that happens to an image before the first layer."""
+    return f"{PREPARATION}+{backbone.normalization}"
+
+
+def former_preprocessing_id(backbone: Backbone) -> str:
+    """Names what `preprocessing_id` was before images were prepared in sRGB."""
+    return f"{FORMER_PREPARATION}+{backbone.normalization}"

@@ -1,0 +1,36 @@
+"""Whether a collection is of this version's making, or would have to be made anew."""
+
+from lookalike_core.errors import ManifestError
+from lookalike_core.models.backbones import backbone_named
+from lookalike_core.models.model_manifest import FLOAT32
+from lookalike_core.models.preprocessing import preprocessing_id
+from lookalike_core.stores.collection_manifest import SCHEMA_VERSION, CollectionManifest
+
+
+def require_current(wanted: CollectionManifest) -> None:
+    """Refuses a collection of another version: this one's code prepares images, whatever model is here.
+
+    Raises:
+        ManifestError: it was made by another version; the message says how it is made anew.
+    """
+    if differing := outdated(wanted):
+        name = wanted.collection
+        raise ManifestError(
+            f"collection {name} was made by another version: {'; '.join(differing)}. Make it anew with: "
+            f"ingest rebuild {name}, or search it with the version that made it"
+        )
+
+
+def outdated(manifest: CollectionManifest) -> list[str]:
+    """In what a collection is unlike those that this version makes; nothing where it can be used."""
+    identity = manifest.identity
+    sides = {
+        "preprocessing": (identity.preprocessing, preprocessing_id(backbone_named(identity.backbone))),
+        "precision_class": (identity.precision_class, _precision_class_of(manifest)),
+        "schema": (manifest.schema, SCHEMA_VERSION),
+    }
+    return [f"{key} is {old} there and {new} here" for key, (old, new) in sides.items() if old != new]
+
+
+def _precision_class_of(manifest: CollectionManifest) -> str:
+    return manifest.activation_ranges.precision_class if manifest.activation_ranges else FLOAT32

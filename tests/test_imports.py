@@ -1,0 +1,85 @@
+"""No module imports one that imports it, whether at its top, inside a function or for its types alone."""
+
+import ast
+import tomllib
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    """In all rooms together: a circle hidden by a late import is one, too."""
+    sources = dict(_sources())
+    assert len(sources) > 100
+    assert find_circle(sources) == []
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from room.one import first",
+        "from room import one",
+        "import room.one",
+        "def late():\n    from room.one import first",
+        "if TYPE_CHECKING:\n    from room.one import First",
+        "from room import shared",
+    ],
+)
+def test_a_circle_is_found_wherever_it_is_closed(back: str) -> None:
+    """Of two modules, or by way of a third."""
+    sources = {
+        "room": "",
+        "room.one": "from room.two import second",
+        "room.two": back,
+        "room.shared": "from room import one",
+    }
+    assert set(find_circle(sources)) >= {"room.one", "room.two"}
+
+
+def test_modules_that_import_one_way_are_no_circle() -> None:
+    """Nor is a package that hands out what its modules define."""
+    sources = {
+        "room": "from room.one import first",
+        "room.one": "import json\nfrom room.two import second",
+        "room.two": "from elsewhere import one",
+    }
+    assert find_circle(sources) == []
+
+
+def find_circle(sources: Mapping[str, str]) -> list[str]:
+    """Names the modules of one circle of imports, in its order; none where there is none."""
+    graph = {name: set(_imports(name, text, sources)) for name, text in sources.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle: list[str] = error.args[1]
+        return circle
+    return []
+
+
+def _imports(name: str, text: str, known: Mapping[str, str]) -> Iterator[str]:
+    """The modules that a module names in its imports; a package above it is there before it is."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            found = [each if each in known else str(node.module) for each in inside]
+        else:
+            continue
+        yield from (each for each in found if each in known and not name.startswith(f"{each}."))
+
+
+def _sources() -> Iterator[tuple[str, str]]:
+    """Each module of the distribution by its import name, and its text."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    for package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
+        folder = (ROOT / package).parent
+        for path in (ROOT / package).rglob("*.py"):
+            parts = path.relative_to(folder).with_suffix("").parts
+            name = ".".join(part for part in parts if part != "__init__")
+            yield name, path.read_text(encoding="utf-8")
