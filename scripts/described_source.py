@@ -177,7 +177,7 @@ def _docstring(text: str) -> list[str]:
     """A docstring in Google's form as Markdown: its sections become lists, its examples code."""
     lines: list[str] = []
     in_section = False
-    for line in text.split("\n"):
+    for line in re.sub(_DRAWING, r"```\n\g<0>\n```", text).split("\n"):
         section = re.fullmatch(r"(Args|Returns|Raises|Yields|Attributes|Example|Examples):", line)
         if section:
             in_section = not section[1].startswith("Example")
@@ -189,6 +189,10 @@ def _docstring(text: str) -> list[str]:
         else:
             lines.append(f"  {line.strip()}" if in_section and line.strip() else line)
     return lines
+
+
+_DRAWING = re.compile(r"^.*\n[├└│].*(?:\n[├└│].*)*", re.MULTILINE)
+"""A tree and its root; one that is indented is code already."""
 
 
 def first_paragraph(docstring: str | None) -> str:

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import reference
@@ -104,6 +105,8 @@ def test_the_library_is_described_as_it_is_written() -> None:
     assert "**Raises**\n\n- `UsageError`: " in described
     embedder = "\n".join(describe("lookalike.Embedder", Embedder))
     assert "lookalike.Embedder(opened: OpenedSession, manifest: ModelManifest)" in embedder
+    drawn = describe("lookalike.errors", ModuleType("errors", "All.\n\nRoot\n├── Leaf\n"))
+    assert "\n```\nRoot\n├── Leaf\n```" in "\n".join(drawn)
     assert "| `COSINE` | `cosine` |" in "\n".join(describe("lookalike.Distance", Distance))
 
 
