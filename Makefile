@@ -6,6 +6,7 @@
 #   make parity          all of tests/parity, on every photo
 #   make torture         tests/torture in full: thousands of damaged files, dozens of kills, a server's faults
 #   make lowest          the tests with the lowest versions that pyproject.toml allows, but for those with Keras
+#   make reference       docs/reference anew, after a change to options, JSON, docstrings or errors
 #   make audit           known vulnerabilities of the locked packages; needs the index' advisory service
 #   make lock            the lock files anew, after a change to pyproject.toml
 
@@ -22,7 +23,7 @@ LOCK := --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no
 # Commands start twice as fast from compiled modules, whatever the environment says; tests start hundreds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check lint types contracts coverage parity torture lowest audit format lock clean
+.PHONY: demo test check lint types contracts coverage parity torture lowest audit reference format lock clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.runtime
@@ -63,6 +64,9 @@ lowest: $(LOWEST)/.test
 audit: $(VENV)/.dev
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
 		--requirement requirements.lock --requirement requirements-dev.lock
+
+reference: $(VENV)/.dev
+	$(BIN)/python scripts/reference.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -44,7 +44,7 @@ def test_the_drawing_of_the_tree_is_true() -> None:
 
 def test_an_interrupted_command_ends_as_shells_have_it() -> None:
     """128 and the number of SIGINT."""
-    assert INTERRUPTED_EXIT_CODE == INTERRUPTED_EXIT_CODE == 130
+    assert INTERRUPTED_EXIT_CODE == 130
 
 
 def test_a_picture_error_says_why_in_one_of_a_closed_set_of_words() -> None:
