@@ -141,7 +141,7 @@ def decode_whole(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MA
     """
 
     def whole(image: "Image.Image", full: tuple[int, int], _: Extent) -> WholeImage:
-        besides, is_deep = whole_images.besides(image), whole_images.is_deep(image)
+        besides, is_deep = whole_images.besides(image, stream), whole_images.is_deep(image)
         small, turn = _upright_small(image, full, edge), _turn(image)
         width, height = reversed(full) if turn in _ON_ITS_SIDE else full
         return WholeImage(
