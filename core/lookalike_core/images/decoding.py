@@ -31,6 +31,7 @@ from lookalike_core.images.memory_budget import BYTES_A_PIXEL, MAX_SCANS, Budget
 from lookalike_core.images.open_image import IN_MEMORY_BYTES
 from lookalike_core.images.rendering import Rendering, is_as_before, render
 from lookalike_core.images.samples import check_samples, mend_header, unsupported
+from lookalike_core.images.tiff_layout import mend_layout
 from lookalike_core.images.whole_image import WholeImage
 from lookalike_core.models.backbones import IMAGE_SIZE, Backbone
 
@@ -204,6 +205,7 @@ def _made(
         full = image.size
         _check_pixels(name, full, max_pixels)
         check_samples(image, name)
+        mend_layout(image)
         extent = _reduce(image, side)
         needed = _bytes_needed(image, full, found.stream, name)
         _check_pixels(name, full, max_pixels * BYTES_A_PIXEL * full[0] * full[1] // needed)

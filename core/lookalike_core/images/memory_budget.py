@@ -30,7 +30,7 @@ def decoding_bytes(image: "Image.Image", *, full_pixels: int, scans: int, file_b
     needed = BYTES_A_PIXEL * pixels
     if image.format in {"WEBP", "AVIF", "HEIF"}:
         return needed * LIBRARY_FACTOR
-    if image.format == "TIFF" and image.info.get("compression", "raw") != "raw":
+    if image.format == "TIFF" and getattr(image, "use_load_libtiff", False):
         return needed + _strip_bytes(image) + file_bytes
     if scans > 1:
         return needed + _coefficient_bytes(image, full_pixels)
