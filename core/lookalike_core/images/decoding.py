@@ -223,7 +223,10 @@ def _made(
             return made
     with _opened(found.stream, head, name) as image:
         first = image.tell()
+        mend_header(image)  # once: frames before it are loaded on the way
         image.seek(frame)
+        image.load()
+        image.info.update(found.info)  # some formats begin it anew with each frame
         mark_choice(image, is_first=found.is_first and frame == first)
         return make(image, image.size, image.size)
 
