@@ -36,7 +36,7 @@ from lookalike_core.models.manifest import (
     WeightsKind,
     WeightsSource,
 )
-from lookalike_core.outputs import MODEL_SUFFIXES, output_path
+from lookalike_core.outputs import MODEL_SUFFIXES, is_onnx, output_path
 from lookalike_core.settings import Settings
 from lookalike_core.stores.points import MAX_DIMENSION
 
@@ -289,7 +289,7 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Repo
         WeightsError: the weights cannot be had or do not fit.
     """
     _check_writable(path)
-    path = output_path(path, "--output", MODEL_SUFFIXES)
+    path = output_path(path, "--output", MODEL_SUFFIXES, is_ours=is_onnx)
     own_file = weights_kind(spec.weights) is WeightsKind.FILE
     with nullcontext() if own_file else _alone(settings, reporter):
         return _export(spec, _locate(spec, settings, reporter), lambda _: path, reporter)
