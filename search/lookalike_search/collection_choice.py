@@ -11,7 +11,7 @@ from lookalike_core.models.manifest import CollectionManifest, Distance, Precisi
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.open_store import where_else
-from lookalike_core.stores.protocol import Store
+from lookalike_core.stores.protocol import Store, unheard
 from lookalike_exporter import head_name, head_path
 from lookalike_exporter.heads.head_file import NAME
 
@@ -156,6 +156,11 @@ def missing_message(
     distance: Distance | None = None,
 ) -> str:
     """What is not there, what is, and what to do: name the other store that has it, or make it."""
+    if name is None and (unread := _unreadable(store)):
+        return (
+            f"no collection in the store {store.label} can be read: {', '.join(unread)}; "
+            "what is wrong with each, and what to do, stands above"
+        )
     asked = name or " ".join(filter(None, [backbone, distance])) or "to search"
     there = ", ".join(store.names()) or "none"
     missing = f"there is no collection {asked} in the store {store.label}; there: {there}."
@@ -164,6 +169,12 @@ def missing_message(
             return f"{missing} {candidate} is in another store; search it with: --store {said}"
     making = _making_with_head(name, settings) or _making(name, backbone, distance)
     return f"{missing} Make it with: {making}"
+
+
+def _unreadable(store: Store) -> list[str]:
+    """The names of all collections, where not one of them can be read."""
+    names = store.names()
+    return [] if any(True for _ in readable_manifests(store, unheard)) else names
 
 
 def require_dataset(manifests: Sequence[CollectionManifest], dataset: str | None) -> None:

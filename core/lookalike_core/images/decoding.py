@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from lookalike_core.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike_core.images import whole_image as whole_images
 from lookalike_core.images.containers import Readable, readable
-from lookalike_core.images.formats import HEAD_BYTES, is_avif, is_heif, is_webp, unidentified
+from lookalike_core.images.formats import HEAD_BYTES, is_avif, is_heif, is_webp, unidentified, unread_kind
 from lookalike_core.images.frames import frame_bytes, frame_that_shows, mark_choice, may_move
 from lookalike_core.images.memory_budget import BYTES_A_PIXEL, MAX_SCANS, Budget, count_scans, decoding_bytes
 from lookalike_core.images.open_image import IN_MEMORY_BYTES
@@ -529,6 +529,11 @@ def _reasons(head: bytes, name: str, is_cut_off: Callable[[], bool] = lambda: Fa
     except UnidentifiedImageError as error:
         raise unidentified(head, name, is_cut_off=is_cut_off()) from error
     except Exception as error:
+        if (what := unread_kind(error)) is not None:
+            raise PictureError(
+                f"{name} is {what}, which no decoder here reads; convert it to PNG",
+                reason=SkipReason.UNSUPPORTED_FORMAT,
+            ) from error
         if is_cut_off() or _says_cut_off(error):
             raise PictureError(
                 f"{name} ends before its picture does ({error})", reason=SkipReason.TRUNCATED

@@ -272,7 +272,7 @@ class EmbeddedStore:
         if folder is not None:
             return folder
         if is_collection_name(name) and (self.directory / name).exists():
-            raise ManifestError(f"{self.directory / name} has no manifest of ours; it is left alone")
+            raise _no_manifest(self.directory / name)
         raise CollectionMissingError(f"there is no collection {name} in {self.directory}")
 
     def _folder(self, name: str) -> Path | None:
@@ -743,6 +743,17 @@ def _has_own_payload(record: "qdrant_edge.Record") -> bool:
     return False
 
 
+def _no_manifest(folder: Path) -> ManifestError:
+    what = f"{folder} has no manifest of ours; it is left alone"
+    if (folder / _SHARD).is_dir():
+        return ManifestError(f"{what}: {_mend(folder)}")
+    return ManifestError(f"{what}: move it elsewhere, or name another store with --store embedded:DIR")
+
+
+def _mend(folder: Path) -> str:
+    return f"put {_MANIFEST} back from a backup, or remove {folder} and ingest once more"
+
+
 def read_manifest(folder: Path) -> CollectionManifest:
     """The manifest beside a shard.
 
@@ -756,7 +767,7 @@ def read_manifest(folder: Path) -> CollectionManifest:
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
-        raise ManifestError(f"{path} cannot be read: {error}") from error
+        raise ManifestError(f"{path} cannot be read: {error}; {_mend(folder)}") from error
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from error
     require_own_name(manifest, folder.name, place=str(folder))
