@@ -25,7 +25,7 @@ from lookalike_core.models.model_manifest import (
     WeightsSource,
 )
 from lookalike_core.models.preprocessing import preprocessing_id
-from lookalike_core.outputs import MODEL_SUFFIXES, output_path
+from lookalike_core.outputs import MODEL_SUFFIXES, is_onnx, output_path
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
@@ -134,7 +134,7 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings) -> ModelFile:
         WeightsError: the weights cannot be had or do not fit.
     """
     _check_writable(path)
-    path = output_path(path, "--output", MODEL_SUFFIXES)
+    path = output_path(path, "--output", MODEL_SUFFIXES, is_ours=is_onnx)
     own_file = spec.weights_kind is WeightsKind.FILE
     with nullcontext() if own_file else _alone(settings):
         return _export(spec, _locate(spec, settings), lambda _: path)

@@ -212,6 +212,11 @@ def missing_message(
     distance: Distance | None = None,
 ) -> str:
     """What is not there, what is, and what to do: name the other store that has it, or make it."""
+    if name is None and (unread := _unreadable(store)):
+        return (
+            f"no collection in the store {store.label} can be read: {', '.join(unread)}; "
+            "what is wrong with each, and what to do, stands above"
+        )
     asked = name or " ".join(filter(None, [backbone, distance])) or "to search"
     there = ", ".join(store.names()) or "none"
     missing = f"there is no collection {asked} in the store {store.label}; there: {there}."
@@ -220,6 +225,12 @@ def missing_message(
             return f"{missing} {candidate} is in another store; search it with: --store {said}"
     making = _making_with_head(name, settings) or _making(name, backbone, distance)
     return f"{missing} Make it with: {making}"
+
+
+def _unreadable(store: Store) -> list[str]:
+    """The names of all collections, where not one of them can be read."""
+    names = store.names()
+    return [] if any(True for _ in readable_manifests(store)) else names
 
 
 def require_dataset(manifests: Sequence[CollectionManifest], dataset: str | None) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import hashlib
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import qdrant_edge
 from lookalike_core.atomic import remove
 from lookalike_core.errors import ManifestError, StoreError
 from lookalike_core.settings import Settings
@@ -201,6 +203,41 @@ def test_a_search_in_between_does_not_hide_the_damage(bench: Bench, damage: str)
         collection.count()
     bench.ingest()
     assert bench.stored() == before
+
+
+@pytest.mark.parametrize("opens", ["ingest", "search", "nobody"])
+def test_a_lost_log_does_not_keep_what_is_damaged_from_being_mended(bench: Bench, opens: str) -> None:
+    """A log begins anew at zero, and points pass over operations older than their own."""
+    before = bench.stored()
+    shutil.rmtree(bench.collection / "shard/wal")
+    if opens == "ingest":
+        assert bench.ingest().collections[0].counts["unchanged"] == 12
+    if opens == "search":
+        with bench.open() as collection:
+            collection.load()
+    with (bench.segment / "vector_storage/vectors/chunk_0.mmap").open("r+b") as file:
+        file.write(bytes(6 * 4 * len(next(iter(before.values()))[1])))
+    counts = bench.ingest().collections[0].counts
+    assert (counts["added"], counts["unchanged"]) == (6, 6)
+    assert bench.stored() == before
+
+
+def test_a_log_that_was_begun_anew_is_noticed_by_what_takes_no_effect(
+    bench: Bench, draw: Callable[..., list[Path]]
+) -> None:
+    """As a version before left it, which did not count on: other bytes of an image, and one that is gone."""
+    shutil.rmtree(bench.collection / "shard/wal")
+    qdrant_edge.EdgeShard.load(str(bench.collection / "shard")).close()
+    assert any((bench.collection / "shard/wal").iterdir())
+    draw(bench.folder / "data", "a/00.png", seed=1)
+    (bench.folder / "data/b/01.png").unlink()
+    counts = bench.ingest(prune=True).collections[0].counts
+    assert (counts["updated"], counts["removed"]) == (1, 1)
+    found = {payload.path: payload for payload, _ in bench.stored().values()}
+    assert (
+        found["a/00.png"].sha256 == hashlib.sha256((bench.folder / "data/a/00.png").read_bytes()).hexdigest()
+    )
+    assert "b/01.png" not in found
 
 
 def test_an_older_shard_is_brought_up_to_date(bench: Bench, draw: Callable[..., list[Path]]) -> None:

@@ -12,6 +12,7 @@ from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
 from lookalike_core.settings import Settings
+from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.open_store import where_else
@@ -235,6 +236,20 @@ def test_a_collection_in_the_other_store_is_pointed_at(
         choose(shelve(), **options)
     said = "vgg16-euclid is in another store; search it with: --store embedded"
     assert str(missing.value).endswith(f"there: none. {said}")
+
+
+def test_collections_that_cannot_be_read_are_not_said_to_be_missing(shelve: Shelve, choose: Choose) -> None:
+    """Nor are they there to be searched; what to do is said with each."""
+    whole = manifest(RESNET)
+    store = shelve(whole)
+    (store.directory / whole.collection / "manifest.json").write_text('{"schema":')
+    with pytest.raises(
+        CollectionMissingError, match=rf"no collection .* can be read: {whole.collection}; what"
+    ):
+        choose(store)
+    heard: list[str] = []
+    assert not list(readable_manifests(store, heard.append))
+    assert "put manifest.json back from a backup, or remove" in heard[0]
 
 
 def test_a_pictures_file_lies_below_its_datasets_root() -> None:

@@ -25,12 +25,13 @@ from lookalike_core.arrays import IMAGE_SIZE, Pixels
 from lookalike_core.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike_core.images import whole_image as whole_images
 from lookalike_core.images.containers import Readable, readable
-from lookalike_core.images.formats import HEAD_BYTES, is_avif, is_heif, is_webp, unidentified
+from lookalike_core.images.formats import HEAD_BYTES, is_avif, is_heif, is_webp, unidentified, unread_kind
 from lookalike_core.images.frames import frame_bytes, frame_that_shows, mark_choice, may_move
 from lookalike_core.images.memory_budget import BYTES_A_PIXEL, MAX_SCANS, Budget, count_scans, decoding_bytes
 from lookalike_core.images.open_image import IN_MEMORY_BYTES
 from lookalike_core.images.rendering import Rendering, is_as_before, render
 from lookalike_core.images.samples import check_samples, mend_header, unsupported
+from lookalike_core.images.tiff_layout import mend_layout
 from lookalike_core.images.unlimited import crop, open_heif, open_image
 from lookalike_core.images.whole_image import WholeImage
 
@@ -165,7 +166,7 @@ def decode_whole(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MA
     """
 
     def whole(image: "Image.Image", full: tuple[int, int], _: Extent) -> WholeImage:
-        besides, is_deep = whole_images.besides(image), whole_images.is_deep(image)
+        besides, is_deep = whole_images.besides(image, stream), whole_images.is_deep(image)
         small, turn = _upright_small(image, full, edge), _turn(image)
         width, height = reversed(full) if turn in _ON_ITS_SIDE else full
         return WholeImage(
@@ -228,6 +229,7 @@ def _made(
         full = image.size
         _check_pixels(name, full, max_pixels)
         check_samples(image, name)
+        mend_layout(image)
         extent = _reduce(image, side)
         needed = _bytes_needed(image, full, found.stream, name)
         _check_pixels(name, full, max_pixels * BYTES_A_PIXEL * full[0] * full[1] // needed)
@@ -245,7 +247,10 @@ def _made(
             return made
     with _opened(found.stream, head, name) as image:
         first = image.tell()
+        mend_header(image)  # once: frames before it are loaded on the way
         image.seek(frame)
+        image.load()
+        image.info.update(found.info)  # some formats begin it anew with each frame
         mark_choice(image, is_first=found.is_first and frame == first)
         return make(image, image.size, image.size)
 
@@ -549,6 +554,11 @@ def _reasons(head: bytes, name: str, is_cut_off: Callable[[], bool] = lambda: Fa
     except UnidentifiedImageError as error:
         raise unidentified(head, name, is_cut_off=is_cut_off()) from error
     except Exception as error:
+        if (what := unread_kind(error)) is not None:
+            raise PictureError(
+                f"{name} is {what}, which no decoder here reads; convert it to PNG",
+                reason=SkipReason.UNSUPPORTED_FORMAT,
+            ) from error
         if is_cut_off() or _says_cut_off(error):
             raise PictureError(
                 f"{name} ends before its picture does ({error})", reason=SkipReason.TRUNCATED

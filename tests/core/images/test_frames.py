@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from lookalike_core.images.decoding import Picture, decode, decode_small
 from lookalike_core.images.frames import frame_that_shows
+from lookalike_core.images.profiles import matrix_profile
 from PIL import Image, ImageDraw
 
 CODING_TOLERANCE = 24
@@ -218,3 +219,41 @@ def test_the_picture_that_stands_in_is_taken_where_the_animation_is_damaged() ->
     """As browsers do."""
     data = apng_beside(shown(), plain("red"), numbers=(7, 3))
     assert difference(decoded(data), still(shown())) == 0
+
+
+SWAPPED = matrix_profile(None, (0.3127, 0.329, 0.30, 0.60, 0.64, 0.33, 0.15, 0.06))
+"""A profile in which red is green."""
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "AVIF"])
+def test_a_later_frame_has_the_profile_and_the_turn_of_its_file(kind: str) -> None:
+    """It is opened anew, and what the first opening was told of the file must not be lost."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    said: dict[str, Any] = {"icc_profile": SWAPPED}
+    if kind != "AVIF":  # Pillow does not survive writing that
+        said["exif"] = exif.tobytes()
+    later = decoded(animation(kind, [plain("black"), shown(), plain("red")], **said))
+    first = decoded(animation(kind, [shown(), plain("red")], **said))
+    assert (later.width, later.height) == (first.width, first.height)
+    assert difference(later, first) <= CODING_TOLERANCE
+    assert difference(later, decoded(animation(kind, [shown(), plain("red")]))) > CODING_TOLERANCE
+
+
+def with_chunks(data: bytes, *chunks: bytes) -> bytes:
+    """A PNG with chunks behind its header."""
+    return data[:33] + b"".join(chunks) + data[33:]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [(b"gAMA", (100_000).to_bytes(4)), (b"tRNS", b"\0\x1e\0\x3c\0\xc8")],
+    ids=["gamma", "a transparent colour"],
+)
+def test_a_later_frame_of_a_png_has_what_its_chunks_say(said: tuple[bytes, bytes]) -> None:
+    """The gamma, and the colour that is called transparent."""
+    extra = chunk(*said)
+    later = decoded(with_chunks(animation("PNG", [plain("black"), shown(), plain("red")]), extra))
+    first = decoded(with_chunks(animation("PNG", [shown(), plain("red")]), extra))
+    assert difference(later, first) <= CODING_TOLERANCE
+    assert difference(later, still(shown())) > CODING_TOLERANCE

@@ -64,6 +64,26 @@ def test_a_file_where_the_folder_should_be_is_a_store_error(tmp_path: Path, mani
     assert caught.value.exit_code == 5
 
 
+def test_a_manifest_that_is_gone_or_cut_is_said_with_what_to_do(
+    store: EmbeddedStore, manifest_of: NewManifest
+) -> None:
+    """Put it back, or remove the folder; what never was a collection is to be moved."""
+    manifest = manifest_of()
+    store.create(manifest)
+    file = store.directory / manifest.collection / "manifest.json"
+    file.write_text(file.read_text()[:40])
+    for say in (
+        r"cannot be read: .*; put manifest\.json back",
+        r"no manifest of ours.*put manifest\.json back",
+    ):
+        with pytest.raises(ManifestError, match=rf"{say} from a backup, or remove .* and ingest once more"):
+            store.open(manifest.collection)
+        file.unlink(missing_ok=True)
+    (store.directory / "diary").mkdir()
+    with pytest.raises(ManifestError, match="it is left alone: move it elsewhere, or name another store"):
+        store.open("diary")
+
+
 def test_a_damaged_shard_is_a_store_error(store: EmbeddedStore, manifest_of: NewManifest) -> None:
     """The engine's own words come along, and the lock is free again afterwards."""
     manifest = manifest_of()

@@ -387,3 +387,31 @@ def test_duplicates_default_is_the_one_of_an_evaluation() -> None:
     from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE
 
     assert duplicates.ABOVE == NEAR_ABOVE
+
+
+def test_a_motion_photo_is_never_offered_for_the_photo_alone(found: Any, folder: Folder) -> None:
+    """Its video would be gone; the photo alone may go for its sake."""
+    video = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(range(1, 255)) * 20
+    moving, still = drawn("one", 100, "moving") + video, drawn("one", 100, "still")
+    offered = found([folder.point("moving.png", 0, moving), folder.point("still.png", 1, still)])
+    assert [[each.payload.path for each in group.redundant] for group in offered] == [["still.png"]]
+    kept = found([folder.point("moving.png", 0, moving), folder.point("large.png", 1, width=200)])
+    assert [group.redundant for group in kept] == [[]]
+
+
+def test_other_bytes_of_the_same_size_and_time_are_not_offered(folder: Folder, found: Any) -> None:
+    """Tools that write tags in place keep both; neither does such a file stay for another's sake."""
+    data = drawn("one")
+    points = [folder.point(f"{number}.png", 0, data, shows="one") for number in range(3)]
+    change(folder.root / "1.png")
+    os.utime(folder.root / "1.png", ns=(10, 10))
+    [group] = found(points)
+    assert {each.payload.path: each.state for each in group.others} == {
+        "1.png": FileState.CHANGED,
+        "2.png": FileState.PRESENT,
+    }
+    assert [each.payload.path for each in group.redundant] == ["2.png"]
+    change(folder.root / "0.png")
+    os.utime(folder.root / "0.png", ns=(10, 10))
+    [group] = found(points)
+    assert (group.kept.state, group.redundant) == (FileState.CHANGED, [])
