@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 from embed import bare
-from lookalike_core.cli.console import Quiet
 from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.providers import openvino_pays
@@ -61,7 +60,7 @@ def main() -> None:
 def prepared(spec: ModelSpec, home: Path) -> dict[str, Embedder]:
     """A session in fp32, the emulation, and the plugin where it computes in bfloat16."""
     settings = replace(Settings.from_environment(), home=home, provider=ProviderChoice.CPU)
-    path = ready_model(spec, settings=settings, reporter=Quiet()).path
+    path = ready_model(spec, settings=settings).path
     emulated = home / "emulated.onnx"
     onnx.save_model(in_bfloat16(onnx.load(path)), emulated)
     models = {

@@ -28,7 +28,6 @@ from pathlib import Path
 
 import numpy as np
 from drawn import KINDS
-from lookalike_core.cli.console import Quiet
 from lookalike_core.images.open_image import opened, sha256_of
 from lookalike_core.neighbours.brute_force import Nearest
 from lookalike_core.prefetch import map_ahead
@@ -245,10 +244,10 @@ def offered_by_network(work: Path, network: str, precision: str) -> Iterator[Pai
     stored = EmbeddedStore(store)
     with stored.open(stored.names()[0]) as collection:
         started = time.perf_counter()
-        near = find_near(collection, reporter=Quiet())
+        near = find_near(collection)
         print(f"{sum(map(len, near.candidates.clusters()))} candidates after {_since(started):.0f} s")
     started = time.perf_counter()
-    groups = prove_groups(near, reporter=Quiet())
+    groups = prove_groups(near)
     print(f"compared on their pixels in {_since(started):.0f} s")
     for group in groups:
         for member in group.redundant:

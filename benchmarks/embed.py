@@ -28,14 +28,14 @@ from statistics import median
 from unittest import mock
 
 import numpy as np
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import PictureError
 from lookalike_core.images.decoding import Picture, decode
 from lookalike_core.images.open_image import opened, sha256_of
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
-from lookalike_core.models.manifest import Distance, Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import ProviderChoice, Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.spec import ModelSpec
@@ -113,14 +113,12 @@ def prepared_ways(
 ) -> Iterator[tuple[str, Way]]:
     """Each way with its name, ready to run over all pictures."""
     settings = replace(Settings.from_environment(), home=home)
-    plain = ready_model(spec, settings=settings, reporter=Quiet()).path
+    plain = ready_model(spec, settings=settings).path
     pixels = np.stack([picture.pixels for picture in pictures])
     ours = bare(Embedder.load(plain, provider=ProviderChoice.CPU), pixels, arguments.batch_size)
     for precision in arguments.precision or [Precision.FP32]:
-        exact = calibrated(
-            replace(spec, precision=precision), arguments.photos, settings=settings, reporter=Quiet()
-        )
-        path = ready_model(exact, settings=settings, reporter=Quiet()).path
+        exact = calibrated(replace(spec, precision=precision), arguments.photos, settings=settings)
+        path = ready_model(exact, settings=settings).path
         for provider in arguments.provider or [ProviderChoice.CPU]:
             session = opened_session(path, provider)
             cosine = lowest_cosine(ours, bare(session, pixels, arguments.batch_size))
@@ -171,13 +169,7 @@ def ingest(spec: ModelSpec, model: Embedder, settings: Settings, *, batch_size: 
         tempfile.TemporaryDirectory(dir=settings.home) as folder,
         mock.patch.object(Embedder, "load", return_value=model),
     ):
-        report = run_ingest(
-            request,
-            store=EmbeddedStore(Path(folder)),
-            settings=settings,
-            reporter=Quiet(),
-            stop=StopRequest(),
-        )
+        report = run_ingest(request, store=EmbeddedStore(Path(folder)), settings=settings, stop=StopRequest())
     if report.embedded != expected:
         raise RuntimeError(f"{report.embedded} of {expected} pictures were embedded: {report.skipped}")
 

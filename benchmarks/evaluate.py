@@ -23,13 +23,8 @@ from pathlib import Path
 
 import numpy as np
 from lookalike_core.models.backbones import Pooling, backbone_named
-from lookalike_core.models.manifest import (
-    CollectionManifest,
-    Distance,
-    ModelIdentity,
-    WeightsKind,
-    WeightsSource,
-)
+from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
 from machine import describe
@@ -93,7 +88,7 @@ def manifest_of(dimension: int, backbone: str = "resnet101v2") -> CollectionMani
         layer=backbone_named(backbone).default_layer,
         pooling=Pooling.AVG,
         preprocessing="none",
-        precision="float32",
+        precision_class="float32",
         weights_fingerprint="0" * 64,
         dimension=dimension,
     )

@@ -21,9 +21,9 @@ from pathlib import Path
 from unittest import mock
 
 from evaluate import fill
-from lookalike_core.cli.console import Quiet
-from lookalike_core.models.manifest import CollectionManifest, ModelManifest
+from lookalike_core.models.model_manifest import ModelManifest
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.heads.fit import FitRequest, fit_head
 from lookalike_exporter.heads.head_file import Head
@@ -71,7 +71,7 @@ def fitted(folder: Path) -> dict[str, object]:
         mock.patch("lookalike_exporter.heads.fit.get_headed_model", no_model),
     ):
         started = time.perf_counter()
-        head = fit_head(request, store=store, settings=settings, reporter=Quiet()).head
+        head = fit_head(request, store=store, settings=settings).head
         seconds = time.perf_counter() - started
     method = head.record["method"]
     return {

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lookalike_core.models.manifest import StoredAs
+from lookalike_core.stores.collection_manifest import VectorQuantization
 from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_ingest.changes import Known
 from lookalike_ingest.payload_cache import Listing
@@ -55,7 +55,9 @@ def main() -> None:
 def files(points: int, dimension: int) -> Mapping[str, int]:
     """Bytes of an indexed collection, by part."""
     clusters = Clusters.of(dimension)
-    with fresh_collection(Case(dimension=dimension, points=points, quantize=StoredAs.NONE), None) as (
+    with fresh_collection(
+        Case(dimension=dimension, points=points, quantize=VectorQuantization.NONE), None
+    ) as (
         place,
         name,
     ):

@@ -24,10 +24,9 @@ from typing import Any
 
 import numpy as np
 from embed import bare, copy_pictures, ingest, lowest_cosine, opened_session
-from lookalike_core.cli.console import Quiet
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.models.providers import CUDA, load_runtime
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.settings import ProviderChoice, Settings
@@ -92,13 +91,13 @@ def measure(
     """One network: every precision at every batch size, then a whole ingest, then the peers."""
     network = f"{spec.backbone.title} {spec.layer}"
     print(f"\n{network}")
-    plain = ready_model(spec, settings=settings, reporter=Quiet()).path
+    plain = ready_model(spec, settings=settings).path
     expected = bare(Embedder.load(plain, provider=ProviderChoice.CPU), pixels[:COMPARED], 16)
     found = []
     for precision in arguments.precision:
         wanted = replace(spec, precision=precision)
-        wanted = calibrated(wanted, arguments.photos, settings=settings, reporter=Quiet())
-        path = ready_model(wanted, settings=settings, reporter=Quiet()).path
+        wanted = calibrated(wanted, arguments.photos, settings=settings)
+        path = ready_model(wanted, settings=settings).path
         session = opened_session(path, arguments.provider)
         cosine = lowest_cosine(expected, bare(session, pixels[:COMPARED], 16))
         print(f"{precision} on {session.provider}: lowest cosine to the CPU in fp32 {cosine:.7f}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from lookalike_core.models.backbones import VGG16, Normalization, Pooling
-from lookalike_core.models.manifest import WeightsKind
+from lookalike_core.models.model_manifest import WeightsKind
 from lookalike_exporter.network import INPUT, Add, BatchNorm, Conv, Layer, MaxPool, Relu, ZeroPadding
 from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.weights import LayerArrays, read_arrays

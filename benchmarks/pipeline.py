@@ -35,14 +35,14 @@ from unittest import mock
 import numpy as np
 from commands import draw
 from embed import bare
-from lookalike_core.cli.console import Quiet
 from lookalike_core.cpu_count import cores
 from lookalike_core.images.decoding import Picture
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
-from lookalike_core.models.manifest import Distance, Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.settings import ProviderChoice, Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.spec import ModelSpec
@@ -115,8 +115,8 @@ def measure_real(home: Path, arguments: argparse.Namespace, stack: ExitStack) ->
         weights=str(arguments.weights),
         precision=arguments.precision,
     )
-    spec = calibrated(spec, home / "pictures", settings=settings, reporter=Quiet())
-    model = ready_model(spec, settings=settings, reporter=Quiet()).path
+    spec = calibrated(spec, home / "pictures", settings=settings)
+    model = ready_model(spec, settings=settings).path
     session = Embedder.load(model, provider=arguments.provider)
     print(f"{session.provider}, {arguments.precision}", flush=True)
     pixels = np.stack([picture.pixels for picture in decode_all(home / "pictures")])
@@ -209,7 +209,7 @@ def ingest_with(
         mock.patch.object(Embedder, "load", return_value=session),
     ):
         store = EmbeddedStore(Path(folder))
-        report = run_ingest(request, store=store, settings=settings, reporter=Quiet(), stop=StopRequest())
+        report = run_ingest(request, store=store, settings=settings, stop=StopRequest())
     if report.embedded != images:
         raise RuntimeError(f"{report.embedded} pictures were embedded: {report.skipped}")
     return report

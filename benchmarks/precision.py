@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 from embed import bare
-from lookalike_core.cli.console import Quiet
 from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.models.providers import load_runtime
 from lookalike_core.settings import Settings
 from lookalike_exporter.export import calibrated, ready_model
@@ -62,8 +61,8 @@ def prepare(spec: ModelSpec, photos: Path, home: Path) -> dict[Precision, Embedd
     for precision in Precision:
         started = time.perf_counter()
         wanted = replace(spec, precision=precision)
-        wanted = calibrated(wanted, photos, settings=settings, reporter=Quiet())
-        path = ready_model(wanted, settings=settings, reporter=Quiet()).path
+        wanted = calibrated(wanted, photos, settings=settings)
+        path = ready_model(wanted, settings=settings).path
         took_s = time.perf_counter() - started
         models[precision] = Embedder.load(path, provider="cpu")
         print(f"{precision}: {path.stat().st_size / 1e6:.0f} MB, made in {took_s:.1f} s")

@@ -23,13 +23,12 @@ from unittest import mock
 import h5py
 import numpy as np
 from commands import program, timed
-from lookalike_core.cli.console import Quiet
 from lookalike_core.images.decoding import Picture
 from lookalike_core.images.open_image import sha256_of
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.image_reader import ReadFile
@@ -116,7 +115,7 @@ def take_in(work: Path, weights: Path, count: int) -> None:
         mock.patch("lookalike_ingest.run.read_picture", read_undecoded),
     ):
         store = EmbeddedStore(settings.qdrant_dir)
-        report = run_ingest(request, store=store, settings=settings, reporter=Quiet(), stop=StopRequest())
+        report = run_ingest(request, store=store, settings=settings, stop=StopRequest())
     if report.embedded != count:
         raise RuntimeError(f"{report.embedded} of {count} files were taken in")
     print(f"first ingest of {count}: {report.took_s:.1f} s, stand-ins in place of pictures and network")

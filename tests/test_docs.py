@@ -1,90 +1,155 @@
-"""The README stays true: commands, options, variables, exit codes and reasons."""
+"""The documents stay true: the reference is the code's, and commands, links and names in the others exist."""
 
+import functools
+import pkgutil
 import re
-from collections.abc import Callable
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import pytest
-from lookalike_core import errors
-from lookalike_core.cli.start import INTERRUPTED_EXIT_CODE
+import reference
+from described_source import describe
+from lookalike_core import errors, settings
 from lookalike_core.images.decoding import SUFFIXES
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.stores.collection_manifest import Distance
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-COMMANDS = {
-    "exporter": ("run", "list", "verify", "fit"),
-    "ingest": ("run", "status", "rebuild", "remove", "sample"),
-    "search": ("query", "evaluate", "calibrate", "neighbours", "duplicates", "explain", "map"),
-}
+ROOT = Path(__file__).parents[1]
+WRITTEN = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+"""What is written by hand, but decisions, whose commands are those of their day."""
 
+ROOMS = "lookalike_search|lookalike_ingest|lookalike_exporter|lookalike_core"
+FOLDERS = "lookalike|search|ingest|exporter|core|tests|benchmarks|docs|examples|scripts"
 
-def section(title: str) -> str:
-    """The README's text from one heading to the next of the same depth."""
-    found = re.search(rf"^(#+) {re.escape(title)}$\n(.*?)(?=^#{{1,3}} |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found, title
-    return found[2]
-
-
-@pytest.fixture(scope="module", params=COMMANDS)
-def command(request: pytest.FixtureRequest) -> str:
-    """Each in turn."""
-    return str(request.param)
+DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
+LINKED = [*WRITTEN, *DECISIONS, *sorted((ROOT / "docs" / "reference").glob("*.md"))]
 
 
-@pytest.fixture(scope="module")
-def options(
-    command: str, make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, set[str]]:
-    """Subcommand -> the options in its help."""
-    shell, options = make_shell(tmp_path_factory.mktemp("help")), {}
-    for name in COMMANDS[command]:
-        done = shell(command, name, "--help")
-        assert done.code == 0
-        options[name] = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", done.out)) - {"--help"}
-    return options
+PAGES = functools.cache(reference.pages)
 
 
-def test_every_option_is_in_the_readme_and_no_other(command: str, options: dict[str, set[str]]) -> None:
-    """What `--help` lists and what the command's section lists are the same."""
-    there = set().union(*options.values())
-    rows = re.findall(r"^\| (`--.*?) \|", section(command), re.MULTILINE)
-    documented = {option for row in rows for option in re.findall(r"--[a-z][a-z-]*", row)}
-    assert documented | {"--json", "--verbose"} == there
+@functools.cache
+def options() -> dict[tuple[str, str], set[str]]:
+    """Command and subcommand -> its options."""
+    return {
+        (name, sub): {option for param in command.get_params(context) for option in param.opts}
+        for name, package in reference.commands().items()
+        for sub, command, context in reference.subcommands(name, package)
+    }
 
 
-def test_options_are_listed_with_their_subcommands(command: str, options: dict[str, set[str]]) -> None:
-    """The column `of` names exactly the subcommands that take an option."""
-    for names, of in re.findall(r"^\| (`--.*?) \| ([a-z, ]+) \|", section(command), re.MULTILINE):
-        for option in re.findall(r"--[a-z][a-z-]*", names):
-            takers = {name for name, taken in options.items() if option in taken}
-            assert takers == set(of.split(", ")), option
+@functools.cache
+def anchors(file: Path) -> set[str]:
+    """Where a page can be linked to: its headings as GitHub names them."""
+    text = re.sub(r"^```.*?^```", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_subcommand_is_in_the_readme(command: str) -> None:
-    """Each one stands there as it is typed."""
-    for name in COMMANDS[command]:
-        assert f"{command} {name}" in README
+def shell_lines(text: str) -> Iterator[list[str]]:
+    """The words of each command of ours in a console block or between backticks."""
+    blocks = re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    for line in [*lines, *re.findall(r"`([^`\n]+)`", text)]:
+        words = shlex.split(re.split(r" [|>;] | # ", line)[0].replace("'", ""))
+        if len(words) > 1 and words[0] in reference.commands() and not words[1].startswith("-"):
+            yield words
 
 
-def test_exit_codes_are_those_of_the_errors() -> None:
-    """The table has a row for every exit code there is."""
-    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", section("Exit codes"), re.MULTILINE)}
-    tree = [value for value in vars(errors).values() if hasattr(value, "exit_code")]
-    assert documented == {0, INTERRUPTED_EXIT_CODE, *(error.exit_code for error in tree)}
+def is_there(name: str) -> bool:
+    """Whether a path exists, or a dotted name leads to something."""
+    if "/" in name:
+        return (ROOT / name).exists()
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def page_id(file: Path) -> str:
+    """How a page is called in the name of a test."""
+    return str(file.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("name", ["cli.md", "json.md", "library.md", "errors.md"])
+def test_the_reference_is_what_the_code_says(name: str) -> None:
+    """Whoever changes an option, a key, a docstring or an error runs `make reference`."""
+    written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+    assert written == PAGES()[name], f"docs/reference/{name} is stale; run: make reference"
+
+
+def test_every_page_of_the_reference_is_generated() -> None:
+    """A page that nothing writes any more is removed."""
+    there = {file.name for file in (ROOT / "docs" / "reference").iterdir()}
+    assert there == PAGES().keys()
+
+
+def test_the_library_is_described_as_it_is_written() -> None:
+    """Signatures, attributes with their defaults, and the sections of docstrings."""
+    described = "\n".join(describe("lookalike.Settings", settings.Settings))
+    assert "| `store` | `str \\| None = None` |" in described
+    assert "| `models_dir` | `Path` |" in described
+    assert (
+        "Settings.on_provider(\n    provider: ProviderChoice | None,\n    *,\n    require_gpu: bool,\n"
+        in described
+    )
+    assert "**Raises**\n\n- `UsageError`: " in described
+    embedder = "\n".join(describe("lookalike.Embedder", Embedder))
+    assert "lookalike.Embedder(opened: OpenedSession, manifest: ModelManifest)" in embedder
+    drawn = describe("lookalike.errors", ModuleType("errors", "All.\n\nRoot\n├── Leaf\n"))
+    assert "\n```\nRoot\n├── Leaf\n```" in "\n".join(drawn)
+    assert "| `COSINE` | `cosine` |" in "\n".join(describe("lookalike.Distance", Distance))
+
+
+@pytest.mark.parametrize("file", WRITTEN, ids=page_id)
+def test_commands_in_documents_exist(file: Path) -> None:
+    """Each subcommand that is shown with options takes these."""
+    for words in shell_lines(file.read_text(encoding="utf-8")):
+        assert tuple(words[:2]) in options(), words
+        shown = {word.partition("=")[0] for word in words[2:] if word.startswith("--")}
+        assert shown - {"--help"} <= options()[words[0], words[1]], words
+
+
+@pytest.mark.parametrize("file", LINKED, ids=page_id)
+def test_links_lead_somewhere(file: Path) -> None:
+    """Relative ones to a file that is there, and to a heading in it."""
+    text = re.sub(r"`[^`\n]*`", "", file.read_text(encoding="utf-8"))
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        target, _, anchor = link.partition("#")
+        page = (file.parent / target).resolve() if target else file
+        assert page.exists(), link
+        assert not anchor or anchor in anchors(page), link
+
+
+@pytest.mark.parametrize("file", [*WRITTEN, *DECISIONS], ids=page_id)
+def test_names_of_code_in_documents_exist(file: Path) -> None:
+    """Dotted names of our packages, and paths below the project's folders."""
+    text = file.read_text(encoding="utf-8")
+    quoted = re.findall(r"`([^`\n]+)`", text)
+    named = [name for name in quoted if re.fullmatch(rf"lookalike(\.\w+)+|({FOLDERS})/[\w./-]*", name)]
+    named += re.findall(rf"(?<![\w/])(?:{ROOMS})(?:\.\w+)+", text)
+    assert [name for name in named if not is_there(name)] == []
 
 
 def test_environment_variables_are_those_that_are_read() -> None:
-    """The table lists what settings look up, and nothing else."""
-    source = (Path(__file__).parents[1] / "core" / "lookalike_core" / "settings.py").read_text(
-        encoding="utf-8"
-    )
-    read = set(re.findall(r'environment\.get\("(\w+)"\)', source))
-    documented = set(re.findall(r"^\| `(\w+)` \|", section("Environment"), re.MULTILINE))
-    assert documented == read
+    """What settings look up is what they say they do."""
+    source = Path(settings.__file__).read_text(encoding="utf-8")
+    assert set(re.findall(r'environment\.get\("(\w+)"\)', source)) == settings.VARIABLES.keys()
 
 
 def test_reasons_and_suffixes_are_those_of_the_code() -> None:
-    """The closed set of reasons and the picture names stand in the README in full."""
-    text = section("ingest")
+    """The closed set of reasons and the names of images stand in the page about ingesting in full."""
+    text = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
     assert all(f"`{reason}`" in text for reason in errors.SkipReason)
     assert all(f"`{suffix}`" in text for suffix in SUFFIXES)

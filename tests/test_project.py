@@ -17,7 +17,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-test.lock", "requirements-dev.lock"])
 def test_lock_files_hash_every_package_and_name_no_index(name: str) -> None:
     """Each pinned version carries SHA-256 sums; where packages come from is the user's choice."""
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -28,16 +28,6 @@ def test_lock_files_hash_every_package_and_name_no_index(name: str) -> None:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", package), package
     assert "://" not in text
     assert "index-url" not in text
-
-
-def test_the_audit_is_strict_about_both_lock_files_and_no_part_of_the_check() -> None:
-    """A package that nobody could look up is not one without known vulnerabilities."""
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    recipe = re.search(r"^audit:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
-    assert recipe is not None
-    for words in ("--strict", "--requirement requirements.lock", "--requirement requirements-dev.lock"):
-        assert words in recipe[1]
-    assert re.search(r"^check:(?!.*audit)", makefile, re.MULTILINE)
 
 
 def test_tests_that_are_not_about_providers_name_one() -> None:
@@ -57,23 +47,22 @@ def test_tests_that_are_not_about_providers_name_one() -> None:
     assert unnamed == []
 
 
-def test_the_lowest_versions_are_tried_in_an_environment_of_their_own() -> None:
-    """All that is named, for running and for testing, and never what the other environment has."""
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    recipe = re.search(r"^\$\(LOWEST\)/\.test: pyproject\.toml.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
-    assert recipe is not None
-    for words in ("--python $(LOWEST)", "--resolution lowest-direct", "--group test", "--editable ."):
-        assert words in recipe[1]
-    assert re.search(r"^LOWEST := (?!\.venv\n)", makefile, re.MULTILINE)
-
-
-def test_both_lock_files_pin_the_same_versions() -> None:
+def test_all_lock_files_pin_the_same_versions() -> None:
     """What users get is what the tests ran with."""
 
     def pins(name: str) -> set[str]:
         return set(re.findall(r"^[\w.-]+==[^\\\n]+", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE))
 
-    assert pins("requirements.lock") <= pins("requirements-dev.lock")
+    assert pins("requirements.lock") <= pins("requirements-test.lock") <= pins("requirements-dev.lock")
+
+
+def test_the_tests_that_newcomers_run_need_no_tensorflow() -> None:
+    """Nor a browser's driver, or a second runtime for models: those are for the whole check."""
+    needed = (ROOT / "requirements-test.lock").read_text(encoding="utf-8")
+    whole = (ROOT / "requirements-dev.lock").read_text(encoding="utf-8")
+    for name in ("tensorflow-cpu", "playwright", "onnxruntime-ep-openvino", "coverage"):
+        assert f"\n{name}==" in whole
+        assert f"\n{name}==" not in needed
 
 
 def test_one_onnx_runtime_is_installed_whatever_the_platform() -> None:

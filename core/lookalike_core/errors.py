@@ -107,14 +107,23 @@ class SkipReason(StrEnum):
     """Why a picture is left out; the closed set that `skipped` is drawn from."""
 
     VANISHED = "vanished"
+    """It was listed and is not there."""
     UNREADABLE = "unreadable"
+    """The system refuses to read it, it changes while it is read, or it is damaged."""
     BAD_NAME = "bad-name"
+    """Its name is not UTF-8."""
     EMPTY = "empty"
+    """It has no bytes."""
     NOT_AN_IMAGE = "not-an-image"
+    """Its content is no image."""
     UNSUPPORTED_FORMAT = "unsupported-format"
+    """Its format or its samples are not supported, or what would decode it is not installed."""
     TRUNCATED = "truncated"
+    """It ends before its pixels do."""
     TOO_LARGE = "too-large"
+    """It has more bytes or pixels than are decoded, or does not fit into memory."""
     NO_EMBEDDING = "no-embedding"
+    """The network gives it no vector that can be compared."""
 
 
 class PictureError(LookalikeError):

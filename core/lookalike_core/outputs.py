@@ -1,6 +1,7 @@
 """Where people have results written: checked before the work, and never in the place of their images."""
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -45,7 +46,32 @@ _MAGIC: Mapping[bytes, str] = {
     b"SQLite format 3\0": "a database",
     b"PK\3\4": "an archive",
 }
-"""First bytes of what is never written here, or by `search evaluate --plot` alone."""
+"""First bytes of what people would miss, to call it by its name; anything else is not replaced either."""
+
+_PAGE = re.compile(rb"<(!doctype\s+html|html)[\s>]", re.IGNORECASE)
+_JSON = re.compile(rb'\{\s*("|\})')
+_HEADER = re.compile(rb"[\w@. -]+(,[\w@. -]+)+(\r?\n|$)")
+"""The first line of a table: names between commas."""
+
+
+def is_text_result(file: Path) -> bool:
+    """Whether a file is a page, a table or lines of JSON, as commands here write them.
+
+    Raises:
+        OSError: it cannot be read, and so cannot be known.
+    """
+    text = _head(file).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return any(kind.match(text) for kind in (_PAGE, _JSON, _HEADER))
+
+
+def is_onnx(file: Path) -> bool:
+    """Whether a file is an ONNX model: its version, then who made it or its graph, as protobuf has them.
+
+    Raises:
+        OSError: it cannot be read, and so cannot be known.
+    """
+    head = _head(file)
+    return len(head) > 2 and head[0] == 8 and 3 <= head[1] < 128 and head[2:3] in {b"\x12", b"\x3a"}  # noqa: PLR2004
 
 
 def output_path(
@@ -53,16 +79,16 @@ def output_path(
     option: Argument | str,
     suffixes: Sequence[str] = (),
     *,
-    is_ours: Callable[[Path], bool] = lambda _: False,
+    is_ours: Callable[[Path], bool] = is_text_result,
 ) -> Path:
     """Where an option wants something written, checked before the long work that it is the result of.
 
-    A link is followed, so that it stays one. Nothing is left behind. What lies there is replaced, but for
-    images, and other files that people would miss, unless one `is_ours`.
+    A link is followed, so that it stays one. Nothing is left behind. Of what lies there only an empty file is
+    replaced, and one that `is_ours`: by what is in it, the result of an earlier run.
 
     Raises:
-        UsageError: it is a folder, a device, a pipe, an image or a file of the store, or its name ends in
-            none of the `suffixes`, if any.
+        UsageError: it is a folder, a device, a pipe, a file of the store or another file that is not
+            replaced, or its name ends in none of the `suffixes`, if any.
         OSError: nothing can be written there.
     """
     named = named_path(str(text), option)
@@ -76,16 +102,18 @@ def output_path(
             option, f"{named} is a device or a pipe; name a file, which is put there whole", path=named
         )
     check_outside_store(target, option)
-    if (what := _content(target)) and not is_ours(target):
+    if target.exists() and target.stat().st_size and not is_ours(target):
         raise UsageError.of(
-            option, f"{named} is {what} and is not replaced; name another file, or remove it", path=named
+            option,
+            f"{named} is {_content(target)} and is not replaced; name another file, or remove it",
+            path=named,
         )
     probe_folder(target, shown_as=named)
     return target
 
 
 def check_outside_store(path: Path, option: Argument | str) -> None:
-    """Keeps results out of the folders that are ours alone: those of the home, and of any collection.
+    """Keeps results out of the folders that are ours alone: those of the home, of any store and collection.
 
     Raises:
         UsageError: the path is one of them, or lies in one.
@@ -94,11 +122,15 @@ def check_outside_store(path: Path, option: Argument | str) -> None:
     own = [settings.weights_dir, settings.models_dir, settings.heads_dir, settings.qdrant_dir]
     for folder in (path, *path.parents):
         if any(_is_same(folder, each) for each in own) or _is_collection(folder):
-            raise UsageError.of(
-                option,
-                f"{path} is in {folder}, where lookalike keeps its own files; name another place",
-                path=path,
-            )
+            raise _in_store(path, folder, option)
+    if any(_is_collection(each.parent) for each in path.parent.glob("*/manifest.json")):
+        raise _in_store(path, path.parent, option)
+
+
+def _in_store(path: Path, folder: Path, option: Argument | str) -> UsageError:
+    return UsageError.of(
+        option, f"{path} is in {folder}, where lookalike keeps its own files; name another place", path=path
+    )
 
 
 def check_apart(outputs: Mapping[str, Path | None]) -> None:
@@ -114,22 +146,21 @@ def check_apart(outputs: Mapping[str, Path | None]) -> None:
 
 
 def _content(path: Path) -> str:
-    """What lies there by its first bytes, where people would miss it; its name says nothing.
-
-    Raises:
-        OSError: it cannot be read, and so cannot be known.
-    """
-    if not path.exists():
-        return ""
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    """What lies there by its first bytes; its name says nothing."""
+    head = _head(path)
     if is_webp(head) or is_avif(head) or is_heif(head):
         return "an image"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<svg", b"<?xml", b"<!--")) and b"<svg" in head:
         return "an SVG"
     if head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3].isspace():
         return "a PNM image"
-    return next((what for magic, what in _MAGIC.items() if head.startswith(magic)), "")
+    known = (what for magic, what in _MAGIC.items() if head.startswith(magic))
+    return next(known, "no result of an earlier run")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
 
 
 def _is_same(path: Path, other: Path) -> bool:

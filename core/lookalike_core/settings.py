@@ -23,6 +23,19 @@ class ProviderChoice(StrEnum):
     CPU = "cpu"
 
 
+VARIABLES = {
+    "LOOKALIKE_HOME": "The folder of `weights/`, `models/`, `heads/` and `qdrant/`; "
+    "default: the platform's user data folder.",
+    "LOOKALIKE_STORE": "The store, as `--store` names it.",
+    "QDRANT_URL": "A Qdrant server, where neither `--store` nor `LOOKALIKE_STORE` is given.",
+    "QDRANT_API_KEY": "The key of that server, or of the one that `--store` or `LOOKALIKE_STORE` names; "
+    "no other server gets it.",
+    "LOOKALIKE_PROVIDER": "What to embed on: `cuda`, `openvino`, `cpu` or, by default, `auto`: CUDA, else "
+    "OpenVINO where it pays, else the CPU.",
+}
+"""The environment variables that are read, and what each means."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The five environment variables, parsed.

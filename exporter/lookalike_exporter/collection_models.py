@@ -3,15 +3,14 @@
 A query needs no more than this, and mostly finds it; so what makes models is imported where one is missing.
 """
 
-from lookalike_core.cli.console import Reporter
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_exporter.compatibility import require_current
 from lookalike_exporter.model_cache import ModelFile, model_at_hand
 
 
-def get_collection_model(wanted: CollectionManifest, *, settings: Settings, reporter: Reporter) -> ModelFile:
+def get_collection_model(wanted: CollectionManifest, *, settings: Settings) -> ModelFile:
     """Returns the model that embeds queries of a collection; exports it where it is not here.
 
     Raises:
@@ -26,9 +25,9 @@ def get_collection_model(wanted: CollectionManifest, *, settings: Settings, repo
     if wanted.identity.head is None:
         from lookalike_exporter.recorded_models import get_recorded_model
 
-        return get_recorded_model(wanted, settings=settings, reporter=reporter)
+        return get_recorded_model(wanted, settings=settings)
     from lookalike_exporter.heads.head_file import head_of
     from lookalike_exporter.heads.head_graph import get_headed_model
 
     head = head_of(wanted.identity, settings, collection=wanted.collection)
-    return get_headed_model(head, settings=settings, reporter=reporter)
+    return get_headed_model(head, settings=settings)

@@ -3,8 +3,9 @@
 from lookalike_core.errors import ManifestError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.backbones import backbone_named
-from lookalike_core.models.manifest import FLOAT32, SCHEMA_VERSION, CollectionManifest
+from lookalike_core.models.model_manifest import FLOAT32
 from lookalike_core.models.preprocessing import preprocessing_id
+from lookalike_core.stores.collection_manifest import SCHEMA_VERSION, CollectionManifest
 
 
 def require_current(wanted: CollectionManifest) -> None:
@@ -28,11 +29,11 @@ def outdated(manifest: CollectionManifest) -> list[str]:
     identity = manifest.identity
     sides = {
         "preprocessing": (identity.preprocessing, preprocessing_id(backbone_named(identity.backbone))),
-        "precision": (identity.precision, _space_of(manifest)),
+        "precision_class": (identity.precision_class, _precision_class_of(manifest)),
         "schema": (manifest.schema, SCHEMA_VERSION),
     }
     return [f"{key} is {old} there and {new} here" for key, (old, new) in sides.items() if old != new]
 
 
-def _space_of(manifest: CollectionManifest) -> str:
-    return manifest.quantization.precision if manifest.quantization else FLOAT32
+def _precision_class_of(manifest: CollectionManifest) -> str:
+    return manifest.activation_ranges.precision_class if manifest.activation_ranges else FLOAT32

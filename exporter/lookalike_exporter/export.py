@@ -13,13 +13,12 @@ from pathlib import Path
 
 from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, named_path, parse_json, sweep_partials, write_json
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ModelError, UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.images.sampling import sample_of
-from lookalike_core.models.manifest import (
+from lookalike_core.logs import logger_of
+from lookalike_core.models.model_manifest import (
     METADATA_KEY,
-    CollectionManifest,
     ModelIdentity,
     ModelManifest,
     Precision,
@@ -27,8 +26,9 @@ from lookalike_core.models.manifest import (
     WeightsSource,
 )
 from lookalike_core.models.preprocessing import preprocessing_id
-from lookalike_core.outputs import MODEL_SUFFIXES, output_path
+from lookalike_core.outputs import MODEL_SUFFIXES, is_onnx, output_path
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_exporter import model_cache
 from lookalike_exporter.graph import build_graph
@@ -40,6 +40,8 @@ from lookalike_exporter.spec import ModelSpec, kept_in_fp32
 from lookalike_exporter.weights import LayerArrays, fingerprint, read_arrays
 from lookalike_exporter.weights_sources import WeightsFile, locate_weights, weights_path
 
+_logger = logger_of("exporter")
+
 CALIBRATED_ON = 64
 """Pictures of the folder, where it has so many; figures for so many are in benchmarks/README.md."""
 
@@ -50,7 +52,7 @@ PathFor = Callable[[ModelManifest], Path]
 """Where a model goes; most are named after their identity, which is known once the weights are read."""
 
 
-def ready_model(spec: ModelSpec, *, settings: Settings, reporter: Reporter) -> ModelFile:
+def ready_model(spec: ModelSpec, *, settings: Settings) -> ModelFile:
     """Returns the model of a spec; exports it where it is not here.
 
     Whoever has waited for another process finds what that one made.
@@ -64,11 +66,11 @@ def ready_model(spec: ModelSpec, *, settings: Settings, reporter: Reporter) -> M
         return model
     if spec.weights_kind is WeightsKind.FILE:
         weights_path(spec.weights)  # what cannot be need not wait, and leaves no folder behind
-    with _alone(settings, reporter):
+    with _alone(settings):
         if (model := _known_model(spec, settings)) is not None:
             return model
-        weights = _locate(spec, settings, reporter)
-        model = _export(spec, weights, lambda manifest: place_for(manifest, settings, reporter), reporter)
+        weights = _locate(spec, settings)
+        model = _export(spec, weights, lambda manifest: place_for(manifest, settings))
         card = {"manifest": model.manifest.to_json(), "weights_stat": _stat(weights.path)}
         write_json(model.path.with_suffix(".json"), card)
     return model
@@ -76,49 +78,55 @@ def ready_model(spec: ModelSpec, *, settings: Settings, reporter: Reporter) -> M
 
 def calibrated(
     spec: ModelSpec,
-    folder: Path,
+    folder: Path | None,
     *,
     recorded: Callable[[], Iterable[CollectionManifest]] = tuple,
     settings: Settings,
-    reporter: Reporter,
 ) -> ModelSpec:
-    """The spec with its quantization, where it is one of int8 that lacks it.
+    """Returns the spec with its activation ranges, where it is one of int8 that lacks them.
 
-    That of a recorded collection with the same weights, layer and pooling is taken over, so that its space
+    Those of a recorded collection with the same weights, layer and pooling are taken over, so that its space
     goes on; else the pictures of a folder are looked at.
 
     Raises:
-        UsageError: none of them can be read.
+        UsageError: none of them can be read, or there is no folder.
         WeightsError, StoreLockedError: as `ready_model`.
     """
-    if spec.precision is not Precision.INT8 or spec.quantization is not None:
+    if spec.precision is not Precision.INT8 or spec.activation_ranges is not None:
         return spec
-    known = [manifest for manifest in recorded() if manifest.quantization is not None]
+    if folder is None:
+        raise UsageError(
+            "an int8 model is calibrated on pictures: name a folder of them with --calibrate DIR "
+            "(ingest sample DIR draws one)"
+        )
+    known = [manifest for manifest in recorded() if manifest.activation_ranges is not None]
     for manifest in known:
-        candidate = replace(spec, quantization=manifest.quantization)
+        candidate = replace(spec, activation_ranges=manifest.activation_ranges)
         model = _known_model(candidate, settings)
         if model is not None and model.manifest.identity == manifest.identity:
             return candidate
     own_file = spec.weights_kind is WeightsKind.FILE
-    with nullcontext() if own_file else _alone(settings, reporter):
-        weights = _locate(spec, settings, reporter)
+    with nullcontext() if own_file else _alone(settings):
+        weights = _locate(spec, settings)
     network = spec.network
     arrays = read_arrays(weights.path, weights.source.kind, network)
     for manifest in known:
-        candidate = replace(spec, quantization=manifest.quantization)
+        candidate = replace(spec, activation_ranges=manifest.activation_ranges)
         if _manifest(candidate, weights.source, fingerprint(network, arrays)).identity == manifest.identity:
             return candidate
-    reporter.say(f"calibrating {spec.backbone.name} for int8 on up to {CALIBRATED_ON} pictures of {folder}")
+    _logger.info(
+        "calibrating %s for int8 on up to %s pictures of %s", spec.backbone.name, CALIBRATED_ON, folder
+    )
     with tempfile.TemporaryDirectory(prefix="lookalike-") as temporary:
         path = Path(temporary) / "fp32.onnx"
         write_onnx(path, _graph(spec, network, arrays))
         del arrays
         pictures = sample_of(folder, count=CALIBRATED_ON)
-        quantization = calibration(path, pictures, backbone=spec.backbone.name)
-    return replace(spec, quantization=quantization)
+        ranges = calibration(path, pictures, backbone=spec.backbone.name)
+    return replace(spec, activation_ranges=ranges)
 
 
-def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Reporter) -> ModelFile:
+def export_to(path: Path, spec: ModelSpec, *, settings: Settings) -> ModelFile:
     """Exports to a path of the user's choice, which ends in `.onnx`.
 
     Raises:
@@ -127,10 +135,10 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings, reporter: Repo
         WeightsError: the weights cannot be had or do not fit.
     """
     _check_writable(path)
-    path = output_path(path, Argument.OUTPUT, MODEL_SUFFIXES)
+    path = output_path(path, Argument.OUTPUT, MODEL_SUFFIXES, is_ours=is_onnx)
     own_file = spec.weights_kind is WeightsKind.FILE
-    with nullcontext() if own_file else _alone(settings, reporter):
-        return _export(spec, _locate(spec, settings, reporter), lambda _: path, reporter)
+    with nullcontext() if own_file else _alone(settings):
+        return _export(spec, _locate(spec, settings), lambda _: path)
 
 
 def _check_writable(path: Path) -> None:
@@ -143,11 +151,11 @@ def _check_writable(path: Path) -> None:
 
 
 @contextmanager
-def _alone(settings: Settings, reporter: Reporter) -> Iterator[None]:
+def _alone(settings: Settings) -> Iterator[None]:
     """One process at a time fetches weights and writes models; it clears what killed ones left."""
 
     def say_wait(holder: str) -> None:
-        reporter.say(f"waiting up to {EXPORT_TIMEOUT_S:g} s for {holder}, which makes a model")
+        _logger.info("waiting up to %g s for %s, which makes a model", EXPORT_TIMEOUT_S, holder)
 
     folder = settings.models_dir
     with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S, on_wait=say_wait):
@@ -168,12 +176,19 @@ def _known_model(spec: ModelSpec, settings: Settings, *, by_card: bool = False) 
 
 def _fits(model: ModelFile, spec: ModelSpec) -> bool:
     manifest, identity = model.manifest, model.manifest.identity
-    is_of_space = (
-        (identity.backbone, identity.layer, identity.pooling, identity.preprocessing, identity.precision)
-        == (spec.backbone.name, spec.layer, spec.pooling, preprocessing_id(spec.backbone), spec.space)
-    ) and identity.head is None
-    is_same_graph = manifest.graph_revision == model_cache.GRAPH_REVISION
-    return is_of_space and is_same_graph and manifest.precision is spec.precision
+    is_of_layer = (identity.backbone, identity.layer, identity.pooling, identity.head) == (
+        spec.backbone.name,
+        spec.layer,
+        spec.pooling,
+        None,
+    )
+    is_prepared_so = identity.preprocessing == preprocessing_id(spec.backbone)
+    is_same_graph = (manifest.graph_revision, manifest.graph_precision, identity.precision_class) == (
+        model_cache.GRAPH_REVISION,
+        spec.precision,
+        spec.precision_class,
+    )
+    return is_of_layer and is_prepared_so and is_same_graph
 
 
 def _same_source(model: ModelFile, weights: str) -> bool:
@@ -188,13 +203,11 @@ def _same_source(model: ModelFile, weights: str) -> bool:
     return source.path == str(path) and path.is_file() and card.get("weights_stat") == _stat(path)
 
 
-def _locate(spec: ModelSpec, settings: Settings, reporter: Reporter) -> WeightsFile:
-    return locate_weights(
-        spec.backbone, spec.weights, with_top=spec.needs_top, settings=settings, reporter=reporter
-    )
+def _locate(spec: ModelSpec, settings: Settings) -> WeightsFile:
+    return locate_weights(spec.backbone, spec.weights, with_top=spec.needs_top, settings=settings)
 
 
-def _export(spec: ModelSpec, weights: WeightsFile, path_for: PathFor, reporter: Reporter) -> ModelFile:
+def _export(spec: ModelSpec, weights: WeightsFile, path_for: PathFor) -> ModelFile:
     network = spec.network
     arrays = read_arrays(weights.path, weights.source.kind, network)
     manifest = _manifest(spec, weights.source, fingerprint(network, arrays))
@@ -202,9 +215,9 @@ def _export(spec: ModelSpec, weights: WeightsFile, path_for: PathFor, reporter: 
     with atomic_path(path) as temporary:
         write_onnx(temporary, _model(spec, network, arrays, manifest))
         del arrays  # what follows loads the file, and both at once are not needed
-        _lower(temporary, spec, reporter)
+        _lower(temporary, spec)
         _check(temporary, path)
-    reporter.say(f"exported {path}")
+    _logger.info("exported %s", path)
     return ModelFile(path=path, manifest=manifest)
 
 
@@ -229,13 +242,13 @@ def _graph(spec: ModelSpec, network: SubNetwork, arrays: Mapping[str, LayerArray
     )
 
 
-def _lower(written: Path, spec: ModelSpec, reporter: Reporter) -> None:
+def _lower(written: Path, spec: ModelSpec) -> None:
     """Makes the fp32 model in a file what the spec asks for."""
     if spec.precision is Precision.FP16:
         kept = write_fp16(written)
-        reporter.say(f"fp16, but for {len(kept)} nodes in fp32: {', '.join(kept)}")
-    elif spec.quantization is not None:
-        write_int8(written, spec.quantization, kept=kept_in_fp32(spec.network))
+        _logger.info("fp16, but for %s nodes in fp32: %s", len(kept), ", ".join(kept))
+    elif spec.activation_ranges is not None:
+        write_int8(written, spec.activation_ranges, kept=kept_in_fp32(spec.network))
 
 
 def _check(written: Path, path: Path) -> None:
@@ -257,15 +270,15 @@ def _manifest(spec: ModelSpec, source: WeightsSource, weights_fingerprint: str) 
             layer=spec.layer,
             pooling=spec.pooling,
             preprocessing=preprocessing_id(spec.backbone),
-            precision=spec.space,
+            precision_class=spec.precision_class,
             weights_fingerprint=weights_fingerprint,
             dimension=spec.dimension,
         ),
         weights=source,
         graph_revision=model_cache.GRAPH_REVISION,
         exporter_version=__version__,
-        precision=spec.precision,
-        quantization=spec.quantization,
+        graph_precision=spec.precision,
+        activation_ranges=spec.activation_ranges,
     )
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_core.atomic import parse_json
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError
+from lookalike_core.logs import logger_of
 from lookalike_core.memory import comes_of_memory
 from lookalike_core.models.external_data import read_metadata
-from lookalike_core.models.manifest import ModelIdentity, ModelManifest, Precision
+from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest, Precision
 from lookalike_core.settings import Settings
+
+_logger = logger_of("exporter")
 
 GRAPH_REVISION = 1
 """Raised whenever the same identity is built into another graph, so that models are exported anew."""
@@ -44,7 +46,7 @@ def model_at_hand(
         for model in known_models(settings, by_card=by_card)
         if model.manifest.identity == identity and model.manifest.graph_revision == GRAPH_REVISION
     ]
-    return min(current, key=lambda model: model.manifest.precision is not precision, default=None)
+    return min(current, key=lambda model: model.manifest.graph_precision is not precision, default=None)
 
 
 def known_models(settings: Settings, *, by_card: bool = False) -> list[ModelFile]:
@@ -74,17 +76,17 @@ def other_in(path: Path, manifest: ModelManifest) -> str:
         return f"no whole model of ours, {error}"
 
 
-def place_for(manifest: ModelManifest, settings: Settings, reporter: Reporter) -> Path:
+def place_for(manifest: ModelManifest, settings: Settings) -> Path:
     """Where a new model goes, which says so where something else lies there."""
     path = model_path(manifest, settings)
     if path.exists() and (other := other_in(path, manifest)):
-        reporter.say(f"{path} is another model: {other}; it is made again")
+        _logger.warning("%s is another model: %s; it is made again", path, other)
     return path
 
 
 def model_path(manifest: ModelManifest, settings: Settings) -> Path:
     """Keyed by the identity and the graph revision, with a readable beginning."""
-    identity, precision = manifest.identity, manifest.precision
+    identity, precision = manifest.identity, manifest.graph_precision
     tap = f"{identity.backbone}-{identity.layer}-{identity.pooling}"
     if precision is not Precision.FP32:
         tap += f"-{precision}"

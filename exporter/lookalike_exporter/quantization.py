@@ -16,7 +16,7 @@ import numpy as np
 from lookalike_core.arrays import IMAGE_SIZE, Pixels
 from lookalike_core.errors import ModelError, UsageError
 from lookalike_core.models.backbones import RESNET101V2, VGG16
-from lookalike_core.models.manifest import Quantization
+from lookalike_core.models.model_manifest import ActivationRanges
 from lookalike_core.models.providers import load_runtime
 
 from lookalike_exporter.graph import OUTPUT
@@ -47,7 +47,7 @@ def trial_pictures() -> Pixels:
     return np.stack(pictures)
 
 
-def calibration(path: Path, pictures: Iterable[Pixels], *, backbone: str) -> Quantization:
+def calibration(path: Path, pictures: Iterable[Pixels], *, backbone: str) -> ActivationRanges:
     """What the values of an fp32 model are like on some pictures, uint8 `[224, 224, 3]` each.
 
     Raises:
@@ -56,10 +56,10 @@ def calibration(path: Path, pictures: Iterable[Pixels], *, backbone: str) -> Qua
     """
     method = METHODS[backbone]
     ranges, count = _ranges(path, pictures, kinds=_QUANTIZED, averaged=method == AVERAGED)
-    return Quantization(method=method, pictures=count, ranges=ranges)
+    return ActivationRanges(method=method, pictures=count, ranges=ranges)
 
 
-def write_int8(path: Path, quantization: Quantization, *, kept: Sequence[str]) -> None:
+def write_int8(path: Path, ranges: ActivationRanges, *, kept: Sequence[str]) -> None:
     """Replaces the fp32 model at `path`: weights by channel in int8, activations in uint8.
 
     So it suits processors with VNNI, whose instruction multiplies unsigned activations by signed weights and
@@ -72,7 +72,7 @@ def write_int8(path: Path, quantization: Quantization, *, kept: Sequence[str]) -
 
     data = {
         name: TensorData(lowest=np.float32(low), highest=np.float32(high))
-        for name, (low, high) in quantization.ranges.items()
+        for name, (low, high) in ranges.ranges.items()
     }
     quantizer = QDQQuantizer(
         onnx.shape_inference.infer_shapes(onnx.load(path)),

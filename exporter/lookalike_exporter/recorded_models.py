@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookalike_core import __version__
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError, UsageError, WeightsError
+from lookalike_core.logs import logger_of
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import (
-    CollectionManifest,
+from lookalike_core.models.model_manifest import (
     ModelIdentity,
     ModelManifest,
     Precision,
@@ -19,12 +18,15 @@ from lookalike_core.models.manifest import (
     WeightsSource,
 )
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_exporter import model_cache
 from lookalike_exporter.compatibility import require_current
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.model_cache import ModelFile, model_at_hand, model_path, other_in
 from lookalike_exporter.spec import ModelSpec
+
+_logger = logger_of("exporter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,7 @@ class FeatureModel:
     shape: tuple[int, int, int]
 
 
-def get_recorded_model(wanted: CollectionManifest, *, settings: Settings, reporter: Reporter) -> ModelFile:
+def get_recorded_model(wanted: CollectionManifest, *, settings: Settings) -> ModelFile:
     """Returns the model that a collection without a head was made with; exports it where it is not here.
 
     Raises:
@@ -45,10 +47,10 @@ def get_recorded_model(wanted: CollectionManifest, *, settings: Settings, report
         StoreLockedError: another process has been making a model all the while.
     """
     require_current(wanted)
-    return _find_or_export(wanted, _to_search_with(wanted), wanted.identity, settings, reporter)
+    return _find_or_export(wanted, _to_search_with(wanted), wanted.identity, settings)
 
 
-def unpooled_model(wanted: CollectionManifest, *, settings: Settings, reporter: Reporter) -> FeatureModel:
+def unpooled_model(wanted: CollectionManifest, *, settings: Settings) -> FeatureModel:
     """Returns the model that a collection was made with, less its pooling; exports it where it is not here.
 
     Raises:
@@ -61,7 +63,7 @@ def unpooled_model(wanted: CollectionManifest, *, settings: Settings, reporter: 
         raise UsageError(f"{spec.backbone.title}'s {spec.layer} gives vectors; it has no pooling to undo")
     spec = spec.unpooled
     identity = replace(wanted.identity, pooling=spec.pooling, dimension=spec.dimension)
-    model = _find_or_export(wanted, spec, identity, settings, reporter)
+    model = _find_or_export(wanted, spec, identity, settings)
     height, width, channels = spec.network.shape
     return FeatureModel(path=model.path, manifest=model.manifest, shape=(height, width, channels))
 
@@ -71,7 +73,6 @@ def _find_or_export(
     spec: ModelSpec,
     identity: ModelIdentity,
     settings: Settings,
-    reporter: Reporter,
 ) -> ModelFile:
     """Returns the model with this identity, by the weights of a collection."""
     if (model := model_at_hand(identity, settings, precision=spec.precision)) is not None:
@@ -82,8 +83,8 @@ def _find_or_export(
             f"neither are its weights {spec.weights}; put that file back, or ingest anew"
         )
     again = "again from" if identity == wanted.identity else "without its pooling from"
-    reporter.say(f"exporting the model of {wanted.collection} {again} {spec.weights}")
-    model = ready_model(spec, settings=settings, reporter=reporter)
+    _logger.info("exporting the model of %s %s %s", wanted.collection, again, spec.weights)
+    model = ready_model(spec, settings=settings)
     if model.manifest.identity != identity:
         raise ManifestError(
             f"{spec.weights} gives another space than {wanted.collection} was made with: "
@@ -100,8 +101,8 @@ def _instead(spec: ModelSpec, identity: ModelIdentity, settings: Settings) -> st
         weights=WeightsSource(kind=WeightsKind.FILE, official=False),
         graph_revision=model_cache.GRAPH_REVISION,
         exporter_version=__version__,
-        precision=spec.precision,
-        quantization=spec.quantization,
+        graph_precision=spec.precision,
+        activation_ranges=spec.activation_ranges,
     )
     path = model_path(manifest, settings)
     other = other_in(path, manifest) if path.exists() else ""

@@ -16,14 +16,14 @@ from lookalike_core.models.backbones import (
     backbone_named,
     check_pooling,
 )
-from lookalike_core.models.manifest import (
+from lookalike_core.models.model_manifest import (
     FLOAT32,
-    CollectionManifest,
+    ActivationRanges,
     ModelManifest,
     Precision,
-    Quantization,
     WeightsKind,
 )
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import MAX_DIMENSION
 
 from lookalike_exporter.network import Conv, Flatten, Network, SubNetwork
@@ -37,7 +37,7 @@ NETWORKS = {RESNET101V2.name: resnet101v2, VGG16.name: vgg16}
 class ModelSpec:
     """Describes a model: `weights` is `imagenet`, `imagenet-wheel` or the path of a Keras file.
 
-    An int8 model needs its `quantization`, which `export.calibrated` finds.
+    An int8 model needs its `activation_ranges`, which `export.calibrated` finds.
     """
 
     backbone: Backbone
@@ -45,7 +45,7 @@ class ModelSpec:
     pooling: Pooling
     weights: str
     precision: Precision = Precision.FP32
-    quantization: Quantization | None = None
+    activation_ranges: ActivationRanges | None = None
 
     @classmethod
     def of(
@@ -96,9 +96,9 @@ class ModelSpec:
             layer=identity.layer,
             pooling=identity.pooling,
             weights=str(source.path) if source.kind is WeightsKind.FILE else source.kind,
-            precision=manifest.precision,
+            precision=manifest.graph_precision,
         )
-        return replace(spec, quantization=manifest.quantization)
+        return replace(spec, activation_ranges=manifest.activation_ranges)
 
     @property
     def weights_kind(self) -> WeightsKind:
@@ -111,13 +111,13 @@ class ModelSpec:
         return self.layer in self.backbone.top_layers
 
     @property
-    def space(self) -> str:
-        """The precision in the identity: one for fp32 and fp16, and for int8 one for each quantization."""
+    def precision_class(self) -> str:
+        """What the identity says: one for fp32 and fp16, and for int8 one for each set of ranges."""
         if self.precision is not Precision.INT8:
             return FLOAT32
-        if self.quantization is None:
+        if self.activation_ranges is None:
             raise UsageError("an int8 model has to be calibrated on pictures")
-        return self.quantization.precision
+        return self.activation_ranges.precision_class
 
     @property
     def unpooled(self) -> "ModelSpec":
@@ -130,7 +130,7 @@ class ModelSpec:
     @property
     def in_fp32(self) -> "ModelSpec":
         """The same in 32 bits: what fewer bits are compared with."""
-        return replace(self, precision=Precision.FP32, quantization=None)
+        return replace(self, precision=Precision.FP32, activation_ranges=None)
 
     @property
     def network(self) -> SubNetwork:

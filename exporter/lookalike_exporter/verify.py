@@ -4,7 +4,6 @@ The checks of the graph need nothing but the exporter's own libraries. The compa
 same weights file and the same pixels, where Keras is installed. What could not be checked is said.
 """
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from lookalike_core.hints import Action, Argument, Hint, Notice
 from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.backbones import RESNET101V2, Pooling
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
-from lookalike_core.models.manifest import METADATA_KEY, ModelManifest, Precision, WeightsKind
+from lookalike_core.models.model_manifest import METADATA_KEY, ModelManifest, Precision, WeightsKind
 from numpy.typing import NDArray
 
 from lookalike_exporter.graph import OUTPUT
@@ -211,12 +210,12 @@ def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
         identity.layer,
         identity.pooling,
         identity.dimension,
-        model.manifest.precision,
+        model.manifest.graph_precision,
     )
     wanted = (spec.backbone.name, spec.layer, spec.pooling, spec.dimension, spec.precision)
     if found != wanted:
         raise _MismatchError(f"the manifest is of {found} where {wanted} is wanted")
-    bits = identity.precision if spec.precision is not Precision.FP16 else Precision.FP16
+    bits = identity.precision_class if spec.precision is not Precision.FP16 else Precision.FP16
     return f"{identity.backbone} {identity.layer} {identity.pooling}, {bits}"
 
 
@@ -227,7 +226,8 @@ def _check_headed_manifest(model: ModelFile, head: Head) -> str:
     if identity != head.identity:
         raise _MismatchError(f"the manifest is of {identity} where {head.identity} is wanted")
     return (
-        f"{identity.backbone} {identity.layer} {identity.pooling}, {identity.precision}, head {identity.head}"
+        f"{identity.backbone} {identity.layer} {identity.pooling}, {identity.precision_class}, "
+        f"head {identity.head}"
     )
 
 
@@ -268,7 +268,7 @@ def _check_session(model: ModelFile, dimension: int) -> str:
     if not np.isfinite(together).all():
         raise _MismatchError("values are not finite")
     difference = _largest_difference(alone, together[:1])
-    is_fp32 = model.manifest.precision is Precision.FP32
+    is_fp32 = model.manifest.graph_precision is Precision.FP32
     allowed = BATCH_DIFFERENCE_AT_MOST if is_fp32 else ROUGH_BATCH_DIFFERENCE_AT_MOST
     if not difference <= allowed:
         raise _MismatchError(f"a picture's vector differs by {difference:.1e} between batches of 1 and 3")
@@ -277,7 +277,7 @@ def _check_session(model: ModelFile, dimension: int) -> str:
 
 def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
     """Vectors of both on the same pictures: cosines, and for enough pictures the same neighbours."""
-    folder, is_int8 = comparison.pictures, model.manifest.precision is Precision.INT8
+    folder, is_int8 = comparison.pictures, model.manifest.graph_precision is Precision.INT8
     if is_int8 and folder is None:
         raise _NotCheckedError(
             "neighbours were not compared, which takes a folder of pictures",
@@ -292,7 +292,7 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
     cosines = _cosines(expected, found)
     figures = f"cosine to fp32 at least {cosines.min():.6f}, {cosines.mean():.6f} on average"
     if len(pixels) > NEIGHBOURS:
-        overlap, least = _overlap(expected, found), OVERLAP_AT_LEAST[model.manifest.precision]
+        overlap, least = _overlap(expected, found), OVERLAP_AT_LEAST[model.manifest.graph_precision]
         is_good = overlap >= least
         figures += f", {overlap:.1%} of the {NEIGHBOURS} nearest are the same (at least {least:.0%})"
     else:
@@ -393,7 +393,6 @@ def _is_from_wheel(path: Path) -> bool:
 
 
 def _import_keras() -> Any:  # noqa: ANN401 - an untyped module
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow talks on stderr before Python can stop it
     try:
         import keras
     except ImportError as error:
@@ -427,8 +426,8 @@ def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa
     """Lets Keras read the file itself, as strictly as it can; says how."""
     for how, options in _ways_to_load(path):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Keras names each layer that it leaves as it was
+            with warnings.catch_warnings():  # noqa: TID251 - see docs/architecture.md
+                warnings.simplefilter("ignore")  # noqa: TID251 - Keras names each layer that it leaves as it was
                 keras_model.load_weights(path, **options)
         except (ValueError, KeyError, TypeError, OSError):
             continue

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from lookalike_core.errors import WeightsError
 from lookalike_core.memory import is_out_of_memory, memory_error
-from lookalike_core.models.manifest import WeightsKind
+from lookalike_core.models.model_manifest import WeightsKind
 from numpy.typing import NDArray
 
 from lookalike_exporter import hdf5

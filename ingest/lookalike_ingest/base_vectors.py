@@ -8,7 +8,7 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.images.scan import FoundFile
-from lookalike_core.models.manifest import Distance, collection_name
+from lookalike_core.stores.collection_manifest import Distance, collection_name
 from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_exporter.heads.head_file import Head

@@ -11,28 +11,29 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lookalike_core.cli.console import Reporter
+from lookalike_core import progress
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import Skipped
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import (
+from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import (
     SCHEMA_VERSION,
     CollectionManifest,
     Distance,
-    StoredAs,
+    VectorQuantization,
     collection_name,
 )
-from lookalike_core.settings import Settings
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import STAGED_SUFFIX, Store, opened_together, staged_name
 from lookalike_exporter.heads.head_file import Head, head_name, named_head
+from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.labels import Label
-from lookalike_ingest.run import IngestRequest, StopRequest, get_wanted_model, run_ingest
+from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.takeover import is_former, take_over
 from lookalike_ingest.target import Dataset, new_manifest
 
@@ -47,7 +48,7 @@ class RebuildOptions:
     batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
     force: bool = False
-    quantize: StoredAs | None = None
+    quantize: VectorQuantization | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,13 +103,7 @@ class RebuildReport:
 
 
 def rebuild(
-    name: str,
-    options: RebuildOptions,
-    *,
-    store: Store,
-    settings: Settings,
-    reporter: Reporter,
-    stop: StopRequest,
+    name: str, options: RebuildOptions, *, store: Store, settings: Settings, stop: StopRequest
 ) -> RebuildReport:
     """Makes a collection of the same pictures; each keeps the class that it has.
 
@@ -128,7 +123,7 @@ def rebuild(
     started = time.monotonic()
     report = RebuildReport(name=name, store=store.label)
     with store.rebuilding(name):
-        _Rebuild(name, options, store, settings, reporter, stop, report).run()
+        _Rebuild(name, options, store, settings, stop, report).run()
     report.took_s = time.monotonic() - started
     return report
 
@@ -163,19 +158,18 @@ class _Rebuild:
         options: RebuildOptions,
         store: Store,
         settings: Settings,
-        reporter: Reporter,
         stop: StopRequest,
         report: RebuildReport,
     ) -> None:
         self._name, self._options, self._store = name, options, store
-        self._settings, self._reporter, self._stop, self._report = settings, reporter, stop, report
+        self._settings, self._stop, self._report = settings, stop, report
 
     def run(self) -> None:
         """Stages all of it, and only then replaces the old collection."""
         old = self._old()
         _require_folders(self._name, old.datasets)
         spec = self._spec(old)
-        self._stage(old, get_wanted_model(spec, settings=self._settings, reporter=self._reporter))
+        self._stage(old, get_wanted_model(spec, settings=self._settings))
         for _ in range(_ROUNDS):
             self._report.skipped, self._report.needed = [], Counter()
             datasets = self._old().datasets
@@ -236,15 +230,15 @@ class _Rebuild:
                 old.distance,
                 provider=provider,
                 datasets=old.datasets,
-                quantize=self._quantize(old),
+                vector_quantization=self._quantize(old),
             )
             self._store.create(manifest, name=staged)
 
-    def _quantize(self, old: CollectionManifest) -> StoredAs:
-        return self._options.quantize or old.quantize
+    def _quantize(self, old: CollectionManifest) -> VectorQuantization:
+        return self._options.quantize or old.vector_quantization
 
     def _fits(self, staged: CollectionManifest, old: CollectionManifest, model: ModelFile) -> bool:
-        same_space = (staged.identity, staged.distance, staged.schema, staged.quantize) == (
+        same_space = (staged.identity, staged.distance, staged.schema, staged.vector_quantization) == (
             model.manifest.identity,
             old.distance,
             SCHEMA_VERSION,
@@ -274,9 +268,7 @@ class _Rebuild:
             prune=True,
             into=staged_name(self._name),
         )
-        made = run_ingest(
-            request, store=self._store, settings=self._settings, reporter=self._reporter, stop=self._stop
-        )
+        made = run_ingest(request, store=self._store, settings=self._settings, stop=self._stop)
         self._report.embedded += made.embedded
         self._report.skipped += made.skipped
         self._report.needed += made.needed
@@ -288,7 +280,7 @@ class _Rebuild:
         staged = staged_name(self._name)
         if not is_former(self._store.manifest(self._name), self._store.manifest(staged)):
             return
-        with ExitStack() as stack, self._reporter.bar(dataset, unit="images", total=None) as bar:
+        with ExitStack() as stack, progress.bar(dataset, unit="images", total=None) as bar:
             one, other = opened_together(
                 (self._name, staged), lambda name: stack.enter_context(self._store.open(name))
             )

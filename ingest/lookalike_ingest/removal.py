@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.points import PointFilter
@@ -22,7 +21,7 @@ class Holding:
     calibration_dropped: bool = False
 
 
-def holdings(dataset: str, *, store: Store, among: Sequence[str] = (), reporter: Reporter) -> list[Holding]:
+def holdings(dataset: str, *, store: Store, among: Sequence[str] = ()) -> list[Holding]:
     """The collections that know the dataset, all of them or those named.
 
     Raises:
@@ -31,7 +30,7 @@ def holdings(dataset: str, *, store: Store, among: Sequence[str] = (), reporter:
     """
     found, known = [], set()
     named = ((name, store.manifest(name)) for name in among)
-    for name, manifest in named if among else readable_manifests(store, reporter.say):
+    for name, manifest in named if among else readable_manifests(store):
         known |= set(manifest.datasets)
         if dataset not in manifest.datasets:
             continue

@@ -8,7 +8,7 @@ from pathlib import Path
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.scan import scan
-from lookalike_core.models.manifest import Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 from lookalike_exporter.heads.head_file import Head, named_head
 from lookalike_exporter.spec import ModelSpec

@@ -9,23 +9,25 @@ from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
+from lookalike_core import progress
 from lookalike_core.arrays import FloatVector
-from lookalike_core.cli.console import Bar, Reporter
 from lookalike_core.errors import LookalikeError, SkipReason, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, count_pictures, scan
+from lookalike_core.logs import logger_of
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
-from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs
 from lookalike_core.models.providers import CUDA
 from lookalike_core.prefetch import map_ahead
+from lookalike_core.progress import Bar
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
-from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.export import calibrated
 from lookalike_exporter.heads.head_file import Head
-from lookalike_exporter.heads.head_graph import get_headed_model
+from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
@@ -35,6 +37,8 @@ from lookalike_ingest.image_reader import ReadFile, read_picture
 from lookalike_ingest.labels import Label, LabelOf, folder_label
 from lookalike_ingest.payload_cache import ListingError
 from lookalike_ingest.target import CollectionReport, Dataset, Target, now, target_name
+
+_logger = logger_of("ingest")
 
 BATCH_SIZES = {CUDA: 128}
 """Pictures a run where it is not `BATCH_SIZE`; of many small batches a GPU waits for each."""
@@ -71,7 +75,7 @@ class IngestRequest:
     prune: bool = False
     force: bool = False
     into: str | None = None
-    quantize: StoredAs | None = None
+    quantize: VectorQuantization | None = None
 
     def __post_init__(self) -> None:
         """Refuses fields that contradict each other, whoever asks.
@@ -168,7 +172,7 @@ class StopRequest:
 
 
 def run_ingest(
-    request: IngestRequest, *, store: Store, settings: Settings, reporter: Reporter, stop: StopRequest
+    request: IngestRequest, *, store: Store, settings: Settings, stop: StopRequest
 ) -> IngestReport:
     """Brings the collections up to date with the folder.
 
@@ -177,31 +181,29 @@ def run_ingest(
         LookalikeError: whatever the exporter, the embedder or the store raise.
     """
     try:
-        return _run_once(request, store, settings, reporter, stop)
+        return _run_once(request, store, settings, stop)
     except ListingError:  # by now it is dropped, and what the store says is taken
-        reporter.say("the list of points that was kept is damaged; it is made anew")
-        return _run_once(request, store, settings, reporter, stop)
+        _logger.warning("the list of points that was kept is damaged; it is made anew")
+        return _run_once(request, store, settings, stop)
 
 
-def _run_once(
-    request: IngestRequest, store: Store, settings: Settings, reporter: Reporter, stop: StopRequest
-) -> IngestReport:
+def _run_once(request: IngestRequest, store: Store, settings: Settings, stop: StopRequest) -> IngestReport:
     started = time.monotonic()
     report = IngestReport(dataset=request.dataset, store=store.label)
     may_be_empty = request.prune and request.force
     entries = find_pictures(request.dataset.root, report.others, may_be_empty=may_be_empty)
-    models = _models(request, store, settings, reporter)
+    models = _models(request, store, settings)
     with ExitStack() as stack:
         targets, stored = _targets(request, models, store, stack)
         stack.enter_context(_dropping_damaged_lists([*targets, stored]))
         report.collections = [target.report for target in targets]
-        embedders = Embedders(settings, reporter)
+        embedders = Embedders(settings)
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
         by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
-        _Ingest(request, by_name, stored, embedders, report, stop).run(entries, reporter)
+        _Ingest(request, by_name, stored, embedders, report, stop).run(entries)
         if not stop.requested:
-            _build_indexes(targets, reporter, stop)
+            _build_indexes(targets, stop)
             for target in targets:
                 target.keep_listing()
     report.interrupted = stop.requested
@@ -220,30 +222,19 @@ def _dropping_damaged_lists(readers: Sequence[Target | StoredVectors]) -> Iterat
         raise
 
 
-def _models(request: IngestRequest, store: Store, settings: Settings, reporter: Reporter) -> list[ModelFile]:
+def _models(request: IngestRequest, store: Store, settings: Settings) -> list[ModelFile]:
     """One for each spec; int8 goes on in the space of a collection that is there."""
 
     def recorded() -> Iterator[CollectionManifest]:
-        return (manifest for _, manifest in readable_manifests(store, reporter.say))
+        return (manifest for _, manifest in readable_manifests(store))
 
     def ready(wanted: ModelSpec | Head) -> ModelFile:
         root = request.dataset.root
         if isinstance(wanted, ModelSpec):
-            wanted = calibrated(wanted, root, recorded=recorded, settings=settings, reporter=reporter)
-        return get_wanted_model(wanted, settings=settings, reporter=reporter)
+            wanted = calibrated(wanted, root, recorded=recorded, settings=settings)
+        return get_wanted_model(wanted, settings=settings)
 
     return [ready(wanted) for wanted in request.specs]
-
-
-def get_wanted_model(wanted: ModelSpec | Head, *, settings: Settings, reporter: Reporter) -> ModelFile:
-    """Returns the model of a spec or of a head; exports it where it is not here.
-
-    Raises:
-        LookalikeError: whatever the exporter raises.
-    """
-    if isinstance(wanted, Head):
-        return get_headed_model(wanted, settings=settings, reporter=reporter)
-    return ready_model(wanted, settings=settings, reporter=reporter)
 
 
 def _targets(
@@ -316,17 +307,17 @@ def no_pictures(root: Path, others: OtherFiles) -> UsageError:
 class Embedders:
     """One session a model, opened when the first picture needs it."""
 
-    def __init__(self, settings: Settings, reporter: Reporter) -> None:
-        self._settings, self._reporter = settings, reporter
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._open: dict[Path, Embedder] = {}
 
     def of(self, model: ModelFile) -> Embedder:
         """The model's session."""
         if model.path not in self._open:
             embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest)
-            self._reporter.say(f"{model.manifest.identity.backbone} runs on {embedder.provider}")
+            _logger.info("%s runs on %s", model.manifest.identity.backbone, embedder.provider)
             if embedder.notice:
-                self._reporter.say(embedder.notice)
+                _logger.warning("%s", embedder.notice)
             self._open[model.path] = embedder
         return self._open[model.path]
 
@@ -379,7 +370,7 @@ class _Ingest:
         self._is_batch_chosen = request.batch_size is not None or request.dry_run
         self._failed: defaultdict[str, set[str]] = defaultdict(set)
 
-    def run(self, entries: Iterator[FoundFile | Skipped], reporter: Reporter) -> None:
+    def run(self, entries: Iterator[FoundFile | Skipped]) -> None:
         """Every entry once; ends after the batch in hand when asked to stop.
 
         Deciding and writing stay in this thread, where Ctrl-C reaches a wait for a server; reading and the
@@ -387,7 +378,7 @@ class _Ingest:
         """
         started = time.monotonic()
         root = self._request.dataset.root
-        with reporter.bar(self._request.dataset.name, unit="images", total=None) as bar, ExitStack() as stack:
+        with progress.bar(self._request.dataset.name, unit="images", total=None) as bar, ExitStack() as stack:
             bar.count_ahead(lambda: count_pictures(root))
             to_read = self._settle_unread(entries, bar)
             files = map_ahead(self._read, to_read, ahead=lambda: 2 * self._batch_size)
@@ -645,8 +636,8 @@ class _Ingest:
         )
 
 
-def _build_indexes(targets: Sequence[Target], reporter: Reporter, stop: StopRequest) -> None:
+def _build_indexes(targets: Sequence[Target], stop: StopRequest) -> None:
     for target in targets:
         if target.needs_index():
-            with reporter.bar(f"index of {target.name}", unit="seconds", total=None):
+            with progress.bar(f"index of {target.name}", unit="seconds", total=None):
                 target.build_index(stop.check)

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreRefusedError
-from lookalike_core.models.manifest import CollectionManifest
-from lookalike_core.stores.bulk_reads import left_out
+from lookalike_core.stores.bulk_reads import log_left_out
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import EVERYTHING
 from lookalike_core.stores.protocol import Store, staged_name
 from lookalike_exporter.compatibility import outdated
@@ -31,8 +30,8 @@ class CollectionStatus:
     rebuild_begun: bool
 
 
-def collection_statuses(store: Store, reporter: Reporter) -> Iterator[CollectionStatus]:
-    """Every collection of ours, counted exactly; one that cannot be read is said and left out.
+def collection_statuses(store: Store) -> Iterator[CollectionStatus]:
+    """Every collection of ours, counted exactly; one that cannot be read is left out, which is logged.
 
     So is, without a word, one that somebody deletes meanwhile.
     """
@@ -42,7 +41,7 @@ def collection_statuses(store: Store, reporter: Reporter) -> Iterator[Collection
         except CollectionMissingError:
             continue
         except (ManifestError, StoreRefusedError) as error:
-            reporter.say(left_out(name, error))
+            log_left_out(name, error)
 
 
 def _status(store: Store, name: str) -> CollectionStatus:

@@ -16,11 +16,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import UsageError
 from lookalike_core.images.scan import FoundFile
+from lookalike_core.logs import logger_of
 
 from lookalike_ingest.labels import Label, LabelOf, folder_label
+
+_logger = logger_of("ingest")
 
 NAMES_FILE, SOLUTION_FILE = "LOC_synset_mapping.txt", "LOC_val_solution.csv"
 """Looked for in a dataset's folder and in the few above it."""
@@ -71,7 +73,7 @@ def _nearest_synset(folders: str) -> str | None:
 _WITHOUT_CLASS_FOLDER = re.compile(r"(?:^|/)(val|test)/ILSVRC2012_\1_[0-9]{8}\.[^/]+$")
 
 
-def synset_labels(root: Path, *, names: Path | None, solution: Path | None, reporter: Reporter) -> LabelOf:
+def synset_labels(root: Path, *, names: Path | None, solution: Path | None) -> LabelOf:
     """What tells the class of a dataset's pictures, out of the tables that are named or lie near its root.
 
     A table that was found, not named, and cannot be used is passed over with a warning. Without any, the
@@ -80,16 +82,14 @@ def synset_labels(root: Path, *, names: Path | None, solution: Path | None, repo
     Raises:
         UsageError: a table that was named cannot be used.
     """
-    named = _table(root, names, NAMES_FILE, read_names, reporter)
-    solved = _table(root, solution, SOLUTION_FILE, read_solution, reporter)
+    named = _table(root, names, NAMES_FILE, read_names)
+    solved = _table(root, solution, SOLUTION_FILE, read_solution)
     if named is None and solved is None:
         return folder_label
     return Synsets(names=named or {}, pictures=solved or {}, root_name=root.name).label_of
 
 
-def _table(
-    root: Path, given: Path | None, name: str, read: Callable[[Path], Table], reporter: Reporter
-) -> Table | None:
+def _table(root: Path, given: Path | None, name: str, read: Callable[[Path], Table]) -> Table | None:
     file = given or find_upward(root, name)
     if file is None:
         return None
@@ -98,9 +98,9 @@ def _table(
     except UsageError as error:
         if given is not None:
             raise
-        reporter.say(f"warning: going on without {file}: {error}")
+        _logger.warning("warning: going on without %s: %s", file, error)
         return None
-    reporter.say(f"{_SAID[name]} from {file}")
+    _logger.info("%s from %s", _SAID[name], file)
     return table
 
 

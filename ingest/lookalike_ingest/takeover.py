@@ -13,9 +13,9 @@ from lookalike_core.errors import PictureError
 from lookalike_core.images.decoding import decodes_as_before
 from lookalike_core.images.open_image import opened, sha256_of
 from lookalike_core.models.backbones import backbone_named
-from lookalike_core.models.manifest import SCHEMA_VERSION, CollectionManifest
 from lookalike_core.models.preprocessing import former_preprocessing_id
 from lookalike_core.prefetch import map_ahead
+from lookalike_core.stores.collection_manifest import SCHEMA_VERSION, CollectionManifest
 from lookalike_core.stores.points import ImagePoint, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 

@@ -11,7 +11,12 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import is_full
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs, collection_name
+from lookalike_core.stores.collection_manifest import (
+    CollectionManifest,
+    Distance,
+    VectorQuantization,
+    collection_name,
+)
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_exporter.model_cache import ModelFile
@@ -71,7 +76,7 @@ class Target:
         stack: ExitStack,
         read_only: bool,
         name: str | None = None,
-        quantize: StoredAs | None = None,
+        quantize: VectorQuantization | None = None,
     ) -> None:
         self._is_staged = name is not None
         self.name = target_name(model, distance, into=name)
@@ -230,7 +235,7 @@ class Target:
     def _opened(self) -> Collection:
         collection = self._stack.enter_context(self._store.open(self.name))
         collection.manifest.require(self.model.manifest.identity, self._distance, name=self.name)
-        stored = collection.manifest.quantize
+        stored = collection.manifest.vector_quantization
         if self._quantize not in (None, stored):
             raise UsageError(
                 f"{self.name} was made with another quantization, {stored}",
@@ -270,7 +275,7 @@ class Target:
             self._distance,
             provider=provider,
             datasets=datasets,
-            quantize=self._quantize or StoredAs.NONE,
+            vector_quantization=self._quantize or VectorQuantization.NONE,
         )
 
 
@@ -285,7 +290,7 @@ def new_manifest(
     *,
     provider: str,
     datasets: Mapping[str, str],
-    quantize: StoredAs = StoredAs.NONE,
+    vector_quantization: VectorQuantization = VectorQuantization.NONE,
 ) -> CollectionManifest:
     """What a collection that is made now says of itself."""
     manifest = model.manifest
@@ -298,9 +303,9 @@ def new_manifest(
         provider=provider,
         created_at=now(),
         datasets=datasets,
-        precision=manifest.precision,
-        quantization=manifest.quantization,
-        quantize=quantize,
+        graph_precision=manifest.graph_precision,
+        activation_ranges=manifest.activation_ranges,
+        vector_quantization=vector_quantization,
     )
 
 

@@ -2,19 +2,21 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.hints import Action, Argument, Hint, Value
 from lookalike_core.models.backbones import BACKBONES, VGG16, Pooling, backbone_named
-from lookalike_core.models.manifest import CollectionManifest, Distance, Precision, WeightsKind
+from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.open_store import where_else
 from lookalike_core.stores.protocol import Store
-from lookalike_exporter.heads.head_file import NAME, head_name, head_path
+from lookalike_exporter.export import ready_model
+from lookalike_exporter.heads.head_file import NAME, Head, head_name, head_path
+from lookalike_exporter.spec import ModelSpec
 
 BOTH = "both"
 """What stands for a backbone where a collection of each network is meant."""
@@ -39,7 +41,7 @@ class CollectionSelector:
         """Whether a collection of each network is meant."""
         return self.backbone is not None and self.backbone.lower() == BOTH
 
-    def resolve(self, store: Store, *, settings: Settings, reporter: Reporter) -> list[str]:
+    def resolve(self, store: Store, *, settings: Settings) -> list[str]:
         """Returns the names of the collections: at least one, and several where they are to be fused.
 
         Those named come in their order, each once. Of several that fit, those without a head go first, then
@@ -60,12 +62,12 @@ class CollectionSelector:
         if names:
             return names
         if self.is_both and not self.all:
-            return _of_each_backbone(store, settings, reporter, self.distance)
+            return _of_each_backbone(store, settings, self.distance)
         backbone = None if self.is_both else self.backbone
-        fitting = _fitting(store, settings, reporter, backbone, self.distance, self.head)
+        fitting = _fitting(store, settings, backbone, self.distance, self.head)
         return sorted(fitting) if self.all else [_preferred(fitting)]
 
-    def resolve_one(self, store: Store, *, settings: Settings, reporter: Reporter) -> str:
+    def resolve_one(self, store: Store, *, settings: Settings) -> str:
         """Returns the name of the one collection, for what cannot be done with several.
 
         Raises:
@@ -73,7 +75,7 @@ class CollectionSelector:
         """
         if self.is_both or self.all or len(self.names) > 1:
             raise UsageError("this takes one collection", hint=Hint(Action.ONE_COLLECTION))
-        [name] = self.resolve(store, settings=settings, reporter=reporter)
+        [name] = self.resolve(store, settings=settings)
         return name
 
     def check(self) -> None:
@@ -103,11 +105,52 @@ class CollectionSelector:
             )
 
 
-def _of_each_backbone(
-    store: Store, settings: Settings, reporter: Reporter, distance: Distance | None
-) -> list[str]:
+def collection_of_model(
+    store: Store,
+    wanted: ModelSpec | Head,
+    *,
+    distance: Distance | None = None,
+    settings: Settings,
+) -> str | None:
+    """Returns the name of the collection of a model's vectors; None where there is none.
+
+    That of cosine goes before that of Euclid. A model with the official weights is known by what a collection
+    says of itself; of other weights it is made where it is not here.
+
+    Raises:
+        WeightsError, ManifestError, StoreLockedError: as `ready_model`.
+    """
+    manifests = dict(readable_manifests(store))
+    for metric in [distance] if distance else Distance:
+        for name, manifest in manifests.items():
+            if manifest.distance is metric and _is_of_model(manifest, wanted, settings):
+                return name
+    return None
+
+
+def _is_of_model(manifest: CollectionManifest, wanted: ModelSpec | Head, settings: Settings) -> bool:
+    identity = manifest.identity
+    if isinstance(wanted, Head):
+        return identity == wanted.identity
+    is_int8 = identity.precision_class.startswith(Precision.INT8)
+    there = (identity.backbone, identity.layer, identity.pooling, is_int8, identity.head)
+    if there != (
+        wanted.backbone.name,
+        wanted.layer,
+        wanted.pooling,
+        wanted.precision is Precision.INT8,
+        None,
+    ):
+        return False
+    if wanted.weights == WeightsKind.IMAGENET:
+        return manifest.weights.official
+    spec = replace(wanted, activation_ranges=manifest.activation_ranges)
+    return ready_model(spec, settings=settings).manifest.identity == identity
+
+
+def _of_each_backbone(store: Store, settings: Settings, distance: Distance | None) -> list[str]:
     """The preferred collection of each backbone, of one distance: cosine where all have it, unless told."""
-    manifests = dict(readable_manifests(store, reporter.say))
+    manifests = dict(readable_manifests(store))
     found = {
         metric: {record.name: _of(manifests, record.name, metric) for record in BACKBONES}
         for metric in ([distance] if distance else Distance)
@@ -136,17 +179,16 @@ def _of(
 def _fitting(
     store: Store,
     settings: Settings,
-    reporter: Reporter,
     backbone: str | None,
     distance: Distance | None,
     head: str | None = None,
 ) -> dict[str, CollectionManifest]:
     if head is not None:
-        return _with_head(store, settings, reporter, backbone, distance, head)
+        return _with_head(store, settings, backbone, distance, head)
     wanted = backbone_named(backbone).name if backbone else None
     fitting = {
         found: manifest
-        for found, manifest in readable_manifests(store, reporter.say)
+        for found, manifest in readable_manifests(store)
         if wanted in (None, manifest.identity.backbone) and distance in (None, manifest.distance)
     }
     if not fitting:
@@ -157,7 +199,6 @@ def _fitting(
 def _with_head(
     store: Store,
     settings: Settings,
-    reporter: Reporter,
     backbone: str | None,
     distance: Distance | None,
     head: str,
@@ -165,7 +206,7 @@ def _with_head(
     """Those with a head of this name."""
     fitting = {
         found: manifest
-        for found, manifest in _fitting(store, settings, reporter, backbone, distance).items()
+        for found, manifest in _fitting(store, settings, backbone, distance).items()
         if manifest.identity.head is not None and head_name(manifest.identity) == head
     }
     if not fitting:
@@ -185,6 +226,11 @@ def missing_collection(
     distance: Distance | None = None,
 ) -> CollectionMissingError:
     """What is not there, what is, and what to do: name the other store that has it, or make it."""
+    if name is None and (unread := _unreadable(store)):
+        return CollectionMissingError(
+            f"no collection in the store {store.label} can be read: {', '.join(unread)}; "
+            "what is wrong with each, and what to do, stands above"
+        )
     asked = name or " ".join(filter(None, [backbone, distance])) or "to search"
     there = ", ".join(store.names()) or "none"
     missing = f"there is no collection {asked} in the store {store.label}; there: {there}."
@@ -197,6 +243,12 @@ def missing_collection(
             )
     values = _values_with_head(name, settings) or _values(name, backbone, distance)
     return CollectionMissingError(missing, collection=name, hint=Hint(Action.INGEST, values))
+
+
+def _unreadable(store: Store) -> list[str]:
+    """The names of all collections, where not one of them can be read."""
+    names = store.names()
+    return [] if any(True for _ in readable_manifests(store)) else names
 
 
 def require_dataset(manifests: Sequence[CollectionManifest], dataset: str | None) -> None:

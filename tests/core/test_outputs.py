@@ -1,23 +1,33 @@
 """Where results may be written: the names, and what is never replaced."""
 
+import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 from lookalike_core.atomic import atomic_path
 from lookalike_core.errors import UsageError
-from lookalike_core.outputs import MODEL_SUFFIXES, PAGE_SUFFIXES, check_apart, output_path
+from lookalike_core.outputs import (
+    MODEL_SUFFIXES,
+    PAGE_SUFFIXES,
+    check_apart,
+    is_onnx,
+    is_text_result,
+    output_path,
+)
 from PIL import Image
 
 
 def test_what_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
     """A new file, one that is there, one in folders that are not; nothing is made for the asking."""
     old = tmp_path / "old.svg"
-    old.write_text("old", encoding="utf-8")
+    old.write_text("<!doctype html>", encoding="utf-8")
     for target in (old, tmp_path / "new.SVG", tmp_path / "no" / "such" / "folder.png", Path("plot.png")):
         output_path(target, "--plot", (".png", ".svg"))
     assert list(tmp_path.iterdir()) == [old]
-    assert old.read_text(encoding="utf-8") == "old"
+    assert old.read_text(encoding="utf-8") == "<!doctype html>"
 
 
 def test_what_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
@@ -77,7 +87,10 @@ def test_two_outputs_cannot_be_one_file(tmp_path: Path) -> None:
     check_apart({"--csv": one, "--plot": None, "--html": tmp_path / "y"})
 
 
-IMAGES = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "ICO", "JPEG2000", "PDF")
+IMAGES = (
+    *("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "ICO", "JPEG2000", "PDF"),
+    *("TGA", "PCX", "SGI", "EPS", "DIB", "ICNS", "DDS"),
+)
 
 
 @pytest.mark.parametrize("kind", IMAGES)
@@ -113,12 +126,75 @@ def test_what_people_would_miss_is_not_replaced(content: bytes, tmp_path: Path) 
     assert output_path(target, "--output", MODEL_SUFFIXES, is_ours=lambda _: True) == target
 
 
-@pytest.mark.parametrize("content", [b"", b"rank,score\n", b"<!doctype html><svg></svg>", b"{}\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"#define im_width 64\n#define im_height 48\n",
+        b"\0\0\0\x14ftypqt  " + bytes(900),
+        gzip.compress(b"<svg/>"),
+        b'<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "x"><svg/>',
+        b'<?xml version="1.0"?><!--' + b"x" * 5000 + b"--><svg/>",
+        b"\0\0" + b"\xff\xd8\xff" + bytes(99),
+        b"Dear diary,\n",
+        b"\x1f",
+    ],
+    ids=["xbm", "mov", "svgz", "svg by its type", "svg behind a comment", "shifted", "text", "one byte"],
+)
+@pytest.mark.parametrize(
+    ("suffixes", "is_ours"),
+    [(PAGE_SUFFIXES, is_text_result), (MODEL_SUFFIXES, is_onnx)],
+    ids=["page", "model"],
+)
+def test_what_nobody_wrote_here_is_not_replaced(
+    content: bytes, suffixes: tuple[str, ...], is_ours: Callable[[Path], bool], tmp_path: Path
+) -> None:
+    """Whatever it is: what is replaced is known, and not what is kept."""
+    target = tmp_path / f"old{suffixes[0]}"
+    target.write_bytes(content)
+    with pytest.raises(UsageError, match=r"is .* and is not replaced; name another file, or remove it"):
+        output_path(target, "--output", suffixes, is_ours=is_ours)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"rank,score\n",
+        b"\xef\xbb\xbfcollection,precision@1,vote 5.0\r\na,1,1\r\n",
+        b"<!doctype html><svg></svg>",
+        b"\n<html lang=en>",
+        b"{}\n",
+        b'{"schema": 1}\n',
+    ],
+)
 def test_what_was_written_before_is_written_again(content: bytes, tmp_path: Path) -> None:
     """Tables and pages."""
     target = tmp_path / "old.html"
     target.write_bytes(content)
     assert output_path(target, "--html", PAGE_SUFFIXES) == target
+
+
+def test_a_model_is_written_over_a_model(tmp_path: Path) -> None:
+    """Of whatever maker; a table in its place is another thing."""
+    target = tmp_path / "old.onnx"
+    for maker in ("lookalike", "pytorch", ""):
+        value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+        graph = onnx.helper.make_graph([], "g", [value], [value])
+        onnx.save(onnx.helper.make_model(graph, producer_name=maker), target)
+        assert output_path(target, "--output", MODEL_SUFFIXES, is_ours=is_onnx) == target
+    target.write_bytes(b"rank,score\n")
+    with pytest.raises(UsageError, match="is no result of an earlier run and is not replaced"):
+        output_path(target, "--output", MODEL_SUFFIXES, is_ours=is_onnx)
+
+
+def test_results_stay_out_of_a_stores_top_folder(tmp_path: Path) -> None:
+    """Beside collections, where locks lie, wherever the store is; below and above is another matter."""
+    (tmp_path / "store" / "c" / "shard").mkdir(parents=True)
+    (tmp_path / "store" / "c" / "manifest.json").touch()
+    for name in ("c.holder.json", "x.json"):
+        with pytest.raises(UsageError, match=r"is in .*store, where lookalike keeps its own files"):
+            output_path(tmp_path / "store" / name, "--output")
+    assert output_path(tmp_path / "x.json", "--output") == tmp_path / "x.json"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lookalike_core.text import cell_width, columns, json_line, one_line, padded, valid_text
+from lookalike_core.text import json_line, one_line, valid_text
 
 OBEYED = {
     "a bell": "\x07",
@@ -53,25 +53,6 @@ def test_a_line_is_one_line_however_often_it_is_made(text: str) -> None:
     line = one_line(text)
     assert one_line(line) == line
     assert not any(unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for char in line)
-
-
-@pytest.mark.parametrize(
-    ("text", "width"), [("", 0), ("cat", 3), ("猫", 2), ("e\u0301", 1), ("\x1b", 4), ("\u202e", 6)]
-)
-def test_a_width_is_what_a_terminal_makes_of_it(text: str, width: int) -> None:
-    """Of the escapes, where there are any."""
-    assert cell_width(text) == width
-    assert padded(text, 8) == one_line(text) + " " * (8 - width)
-
-
-def test_columns_stand_below_each_other() -> None:
-    """By their width on a terminal, and nothing stands behind the last cell."""
-    rows = [["rank", "class", "path"], ["1", "猫", "a.png"], ["10", "a\x07", "b c.png"]]
-    assert columns(rows, "><") == [
-        "rank  class  path",
-        "   1  猫     a.png",
-        r"  10  a\x07  b c.png",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The commands as processes on drawn pictures: `shell` runs them, `ingested` is one that has run."""
+"""The commands on drawn pictures: `shell` runs them, `ingested` is one that has run."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

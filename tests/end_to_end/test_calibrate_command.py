@@ -1,15 +1,17 @@
-"""`search calibrate` as a process: what it prints and records, when that goes again, what it refuses."""
+"""`search calibrate`: what it prints and records, when that goes again, what it refuses."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import LookalikeError
 from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.progress import Bar, HiddenBar, shown_by
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 
@@ -136,17 +138,19 @@ def test_what_changes_meanwhile_is_not_calibrated(copied: Any) -> None:
     opened = store(copied)
     name, _ = opened.names()
 
-    class Meanwhile(Quiet):
+    @contextmanager
+    def meanwhile(_title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
         """Gives an image another class while the collection is learned from."""
+        yield HiddenBar()
+        with opened.open(name) as collection:
+            payload = next(payload for payload in collection.scan() if payload.class_name == "cat")
+            collection.replace_payloads([replace(payload, class_name="dog")])
 
-        def advance(self, done: int, *, skipped: int = 0) -> None:
-            super().advance(done, skipped=skipped)
-            with opened.open(name) as collection:
-                payload = next(payload for payload in collection.scan() if payload.class_name == "cat")
-                collection.replace_payloads([replace(payload, class_name="dog")])
-
-    with pytest.raises(LookalikeError, match="has changed while it was calibrated"):
-        calibrate_collection(opened, name, reporter=Meanwhile())
+    with (
+        shown_by(meanwhile),
+        pytest.raises(LookalikeError, match="has changed while it was calibrated"),
+    ):
+        calibrate_collection(opened, name)
     assert opened.manifest(name).calibration is None
 
 

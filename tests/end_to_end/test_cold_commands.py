@@ -1,6 +1,6 @@
 """Every subcommand in a process from nothing: what it needs it imports by itself, in the order it needs it.
 
-Other tests' commands begin with libraries imported already; see `support/warm_commands.py`.
+Most other tests run commands in their own process, where libraries are imported already.
 """
 
 from collections.abc import Callable
@@ -48,5 +48,5 @@ def test_a_command_runs_from_nothing(words: tuple[str, ...], place: Any) -> None
     """To its end, and says what it found."""
     (collection,) = (path.name for path in place.folder.glob("home/qdrant/vgg16-*") if path.is_dir())
     stands_for = {"MODEL": place.model, "COLLECTION": [collection]}
-    done = place.cold(*(each for word in words for each in stands_for.get(word, [word])))
+    done = place.process(*(each for word in words for each in stands_for.get(word, [word])))
     assert (done.code, bool(done.out)) == (0, True), done.err

@@ -1,4 +1,4 @@
-"""`search duplicates` as a process: its table, its JSON, the paths that others are to delete."""
+"""`search duplicates`: its table, its JSON, the paths that others are to delete."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`search evaluate` as a process: its figures, its JSON, its table, its refusals."""
+"""`search evaluate`: its figures, its JSON, its table, its refusals."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""`search evaluate` of both networks, of the index, and with a plot, as a process."""
+"""`search evaluate` of both networks, of the index, and with a plot."""
 
 import csv
 from collections.abc import Callable
@@ -8,13 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import (
-    CollectionManifest,
-    Distance,
-    ModelIdentity,
-    WeightsKind,
-    WeightsSource,
-)
+from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
 from PIL import Image
@@ -34,7 +29,7 @@ def fill(shell: Any, backbone: str, distance: Distance, numbers: range, *, layer
             layer=layer or default,
             pooling=Pooling.AVG,
             preprocessing="none",
-            precision="float32",
+            precision_class="float32",
             weights_fingerprint="0" * 64,
             dimension=dimension,
         ),

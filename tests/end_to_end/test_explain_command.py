@@ -1,4 +1,4 @@
-"""`search explain` and `search map` as processes: their figures, their pages, their refusals."""
+"""`search explain` and `search map`: their figures, their pages, their refusals."""
 
 import shutil
 from collections.abc import Callable

@@ -1,10 +1,11 @@
-"""`exporter` as a process."""
+"""`exporter`: what it prints, and how it fails."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import onnx
+import pytest
 
 
 def test_run_prints_the_path_of_a_checked_model(shell: Any) -> None:
@@ -51,6 +52,7 @@ def test_wrong_options_are_2_and_wrong_files_3(shell: Any) -> None:
     assert shell("exporter", "run", "--backbone", "resnet", "--weights", shell.weights).code == 3
 
 
+@pytest.mark.slow  # Keras judges, where it is installed
 def test_verify_says_what_it_checked_and_what_not(shell: Any) -> None:
     """A line a check, or one JSON object with all of them; nothing failed is 0."""
     done = shell("exporter", "verify", *shell.model)
@@ -83,6 +85,6 @@ def test_int8_needs_pictures_and_says_how_to_come_by_them(shell: Any, draw: Any)
     draw(shell.folder / "pictures", "a.png", "b.png")
     options = ("--precision", "int8", "--calibrate", "pictures", "--json")
     (record,) = shell("exporter", "run", *model, *options).json
-    assert record["precision"] == "int8"
-    assert record["quantization"]["pictures"] == 2
+    assert record["graph_precision"] == "int8"
+    assert record["activation_ranges"]["pictures"] == 2
     assert shell("exporter", "run", *model, "--precision", "int8", "--calibrate", "no").code == 2

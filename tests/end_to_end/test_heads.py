@@ -1,4 +1,4 @@
-"""A new last layer from a collection to an answer: fit, ingest, query, evaluate, as processes."""
+"""A new last layer from a collection to an answer: fit, ingest, query, evaluate."""
 
 import json
 import os
@@ -86,6 +86,7 @@ def neighbours(shell: Any, collection: str) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow  # embeds a collection again
 def test_stored_vectors_give_what_pictures_give(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
     """In a store without the base every picture is embedded by the one model: the same neighbours."""
     other = f"embedded:{tmp_path / 'other'}"

@@ -1,4 +1,4 @@
-"""`ingest` as a process: its counts, its JSON, its exit codes."""
+"""`ingest`: its counts, its JSON, its exit codes."""
 
 import json
 import os
@@ -206,13 +206,14 @@ def test_a_store_in_use_is_7(shell: Any, pictures: Path) -> None:
         EmbeddedStore(shell.folder / "home/qdrant").open(report["collections"][0]["name"]),
         ThreadPoolExecutor() as pool,
     ):
-        ended = list(pool.map(lambda words: shell.cold(*words), commands))
+        ended = list(pool.map(lambda words: shell.process(*words), commands))
     for done in ended:
         assert done.code == 7
         assert f"process {os.getpid()}" in done.err
         assert "waited 10 s" in done.err
 
 
+@pytest.mark.slow  # two processes at once
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
 def test_a_search_waits_for_an_ingest_to_end(shell: Any, pictures: Path) -> None:
     """It answers from what the ingest has written; an ingest that was killed does not keep it waiting."""
@@ -277,6 +278,7 @@ def test_a_traceback_is_shown_only_when_asked_for(shell: Any) -> None:
     assert "Traceback" in shell.ingest("missing", "--verbose").err
 
 
+@pytest.mark.slow  # draws two hundred images
 def test_sample_draws_labelled_pictures_and_a_query(shell: Any) -> None:
     """Ten class folders of twenty, and one picture beside them."""
     done = shell("ingest", "sample", "drawn", "--query", "query.jpg")
@@ -311,6 +313,7 @@ def test_a_folder_that_is_not_ours_is_6_before_anything_is_embedded(shell: Any, 
     assert foreign.read_text() == "not a collection"
 
 
+@pytest.mark.slow  # two processes at once
 def test_two_first_ingests_share_the_model_and_the_collection_that_one_of_them_makes(
     shell: Any, pictures: Path
 ) -> None:

@@ -98,9 +98,9 @@ def test_an_interrupt_that_is_ignored_stays_ignored(shell: Any) -> None:
 
 
 def test_a_command_can_be_run_as_a_module(shell: Any) -> None:
-    """`python -m ingest` is the command, where scripts are not on the path."""
+    """`python -m lookalike_ingest` is the command, where scripts are not on the path."""
     done = subprocess.run(
-        [sys.executable, "-m", "ingest", "status"],
+        [sys.executable, "-m", "lookalike_ingest", "status"],
         cwd=shell.folder,
         env=shell.environment,
         capture_output=True,

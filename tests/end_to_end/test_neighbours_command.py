@@ -1,4 +1,4 @@
-"""`search neighbours` as a process: its tables, its files, its refusals."""
+"""`search neighbours`: its tables, its files, its refusals."""
 
 import csv
 import io
@@ -100,7 +100,7 @@ def test_names_that_no_table_expects_come_through(shell: Any, draw: Any, tmp_pat
 def test_what_cannot_be_done_is_refused(ingested: Any, tmp_path: Path) -> None:
     """With the right code, and a file that is there stays as it is."""
     kept = tmp_path / "kept.csv"
-    kept.write_text("mine", encoding="utf-8")
+    kept.write_text("mine,yours", encoding="utf-8")
     for words, code in [
         (["--exact", "--indexed"], 2),
         (["--json", "--format", "csv"], 2),
@@ -112,5 +112,5 @@ def test_what_cannot_be_done_is_refused(ingested: Any, tmp_path: Path) -> None:
         done = ingested("search", "neighbours", *words)
         assert (done.code, done.out) == (code, ""), words
         assert "Traceback" not in done.err
-    assert kept.read_text(encoding="utf-8") == "mine"
+    assert kept.read_text(encoding="utf-8") == "mine,yours"
     assert [file.name for file in tmp_path.iterdir()] == ["kept.csv"]

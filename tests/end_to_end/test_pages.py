@@ -105,6 +105,7 @@ def in_terminal(shell: Any, *words: str, **variables: str) -> str:
     return b"".join(parts).decode().replace("\r\n", "\n")
 
 
+@pytest.mark.slow  # a process on a terminal
 def test_a_terminal_with_colours_shows_thumbnails(ingested: Any, name: str) -> None:
     """Every row of the piped table is there in full, behind colours that are nowhere else."""
     command = ["search", "query", "query.png", "--collection", name]
@@ -117,6 +118,7 @@ def test_a_terminal_with_colours_shows_thumbnails(ingested: Any, name: str) -> N
         assert re.search(rf"{re.escape(line)}$", text, re.MULTILINE), line
 
 
+@pytest.mark.slow  # processes on a terminal
 @pytest.mark.parametrize(
     ("words", "variables"),
     [

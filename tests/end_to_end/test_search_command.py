@@ -1,4 +1,4 @@
-"""`search query` as a process: its table, its JSON, its filters and how it fails."""
+"""`search query`: its table, its JSON, its filters and how it fails."""
 
 import json
 import os

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.errors import ManifestError
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
@@ -44,7 +43,7 @@ OTHERS: dict[str, Any] = {
     "layer": "block1_conv2",
     "pooling": Pooling.MAX,
     "preprocessing": "squash-nearest-32+caffe",
-    "precision": "int8",
+    "precision_class": "int8",
     "weights_fingerprint": "0" * 64,
 }
 """Spaces of the same size, each unlike ours in one thing."""
@@ -69,7 +68,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def model(tiny_spec: ModelSpec, home: Settings) -> ModelFile:
     """The model that this version makes."""
-    return ready_model(tiny_spec, settings=home, reporter=Quiet())
+    return ready_model(tiny_spec, settings=home)
 
 
 @pytest.fixture
@@ -105,7 +104,7 @@ def ingest(folder: Path, spec: ModelSpec, store: Store, home: Settings) -> None:
     request = IngestRequest(
         dataset=Dataset(name="more", root=folder), specs=[spec], distances=[Distance.COSINE]
     )
-    run_ingest(request, store=store, settings=home, reporter=Quiet(), stop=StopRequest())
+    run_ingest(request, store=store, settings=home, stop=StopRequest())
 
 
 @pytest.mark.parametrize("part", [*OTHERS, "schema"])
@@ -130,13 +129,13 @@ def test_writing_into_another_space_is_refused(
         ingest(tmp_path / "more", tiny_spec, store, home)
     assert "ingest rebuild" in full_message(refused.value)
     name = new_manifest(model, Distance.COSINE, provider="", datasets={}).collection
-    (status,) = (found for found in collection_statuses(store, Quiet()) if found.name == name)
+    (status,) = (found for found in collection_statuses(store) if found.name == name)
     assert status.points == 1
     assert status.manifest == theirs
     assert status.datasets == {"data": 1}
 
 
-@pytest.mark.parametrize("part", ["preprocessing", "precision", "weights_fingerprint", "schema"])
+@pytest.mark.parametrize("part", ["preprocessing", "precision_class", "weights_fingerprint", "schema"])
 def test_reading_what_this_version_cannot_embed_for_is_refused(
     store: Store,
     planted: Callable[..., CollectionManifest],
@@ -153,6 +152,6 @@ def test_reading_what_this_version_cannot_embed_for_is_refused(
     there = theirs.schema if part == "schema" else getattr(theirs.identity, part)
     with (
         pytest.raises(ManifestError, match=rf"{part} (is|was) {re.escape(str(there))}"),
-        Searcher.opened(name, store=store, settings=home, reporter=Quiet()) as searcher,
+        Searcher.opened(name, store=store, settings=home) as searcher,
     ):
         searcher.answer(*searcher.find(str(picture)), QueryOptions())

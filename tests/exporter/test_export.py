@@ -19,19 +19,13 @@ import numpy as np
 import onnx
 import pytest
 from lookalike_core import locks
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, ModelError, StoreLockedError, UsageError, WeightsError
 from lookalike_core.models.backbones import VGG16, Pooling
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import (
-    METADATA_KEY,
-    CollectionManifest,
-    Distance,
-    ModelManifest,
-    WeightsKind,
-)
+from lookalike_core.models.model_manifest import METADATA_KEY, ModelManifest, WeightsKind
 from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_exporter import export
 from lookalike_exporter.collection_models import get_collection_model
 from lookalike_exporter.export import export_to, ready_model
@@ -42,17 +36,6 @@ from lookalike_exporter.vgg16 import vgg16
 
 PEAK_BYTES_AT_MOST = 1.5e9
 """Of memory, for VGG16 with its first dense layer: the weights alone are 0.47e9."""
-
-
-class Lines(Quiet):
-    """A reporter that keeps what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        """Keeps it."""
-        self.said.append(message)
 
 
 @pytest.fixture
@@ -70,7 +53,7 @@ def spec(weights: Path) -> ModelSpec:
 
 def test_a_model_passes_the_full_check_with_a_free_batch_dimension(spec: ModelSpec, home: Settings) -> None:
     """Pixels in, vectors out, and as many of both as one likes."""
-    model = onnx.load(ready_model(spec, settings=home, reporter=Quiet()).path)
+    model = onnx.load(ready_model(spec, settings=home).path)
     onnx.checker.check_model(model, full_check=True)
     (images,), (embeddings,) = model.graph.input, model.graph.output
     assert (images.name, embeddings.name) == ("images", "embeddings")
@@ -82,35 +65,36 @@ def test_a_model_passes_the_full_check_with_a_free_batch_dimension(spec: ModelSp
 
 def test_a_model_carries_its_manifest(spec: ModelSpec, home: Settings, weights: Path) -> None:
     """Inside the file and beside it, with all that the identity is made of."""
-    model = ready_model(spec, settings=home, reporter=Quiet())
+    model = ready_model(spec, settings=home)
     inside = {entry.key: entry.value for entry in onnx.load(model.path).metadata_props}[METADATA_KEY]
     beside = json.loads(model.path.with_suffix(".json").read_text(encoding="utf-8"))["manifest"]
     assert ModelManifest.from_json(json.loads(inside)) == model.manifest == ModelManifest.from_json(beside)
 
     identity, source = model.manifest.identity, model.manifest.weights
     assert (identity.backbone, identity.layer, identity.pooling) == ("vgg16", "block2_pool", Pooling.AVG)
-    assert (identity.preprocessing, identity.precision) == (preprocessing_id(VGG16), "float32")
+    assert (identity.preprocessing, identity.precision_class) == (preprocessing_id(VGG16), "float32")
     assert identity.dimension == 128
     assert (source.kind, source.official, source.path) == (WeightsKind.FILE, False, str(weights))
 
 
-def test_a_model_that_is_here_is_used_again(spec: ModelSpec, home: Settings) -> None:
+def test_a_model_that_is_here_is_used_again(spec: ModelSpec, home: Settings, said: list[str]) -> None:
     """Nothing is said and nothing is written."""
-    first = ready_model(spec, settings=home, reporter=Quiet())
-    written, reporter = first.path.stat().st_mtime_ns, Lines()
-    assert ready_model(spec, settings=home, reporter=reporter) == first
+    first = ready_model(spec, settings=home)
+    written = first.path.stat().st_mtime_ns
+    said.clear()
+    assert ready_model(spec, settings=home) == first
     assert first.path.stat().st_mtime_ns == written
-    assert reporter.said == []
+    assert said == []
 
 
 def test_a_changed_weights_file_is_exported_anew(
     spec: ModelSpec, home: Settings, weights: Path, save: Any, vgg_arrays: Any
 ) -> None:
     """The old model stays, for collections may have been made with it."""
-    first = ready_model(spec, settings=home, reporter=Quiet())
+    first = ready_model(spec, settings=home)
     vgg_arrays["block1_conv1"]["bias"] += 1
     _keep_time(weights, lambda: save(weights, vgg_arrays), later_ns=1)
-    second = ready_model(spec, settings=home, reporter=Quiet())
+    second = ready_model(spec, settings=home)
     assert second.manifest.identity.weights_fingerprint != first.manifest.identity.weights_fingerprint
     assert second.path != first.path
     assert first.path.is_file()
@@ -119,120 +103,122 @@ def test_a_changed_weights_file_is_exported_anew(
 def test_another_tap_is_another_model(spec: ModelSpec, home: Settings, weights: Path) -> None:
     """Each has its own file, and finds it again."""
     other = ModelSpec.of("vgg", layer="block1_pool", pooling=Pooling.MAX, weights=str(weights))
-    first, second = (ready_model(each, settings=home, reporter=Quiet()) for each in (spec, other))
+    first, second = (ready_model(each, settings=home) for each in (spec, other))
     assert first.path != second.path
-    assert [ready_model(each, settings=home, reporter=Quiet()) for each in (spec, other)] == [first, second]
+    assert [ready_model(each, settings=home) for each in (spec, other)] == [first, second]
 
 
 def test_another_graph_revision_is_exported_anew(
     spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model that an older version built in another way is not used."""
-    first = ready_model(spec, settings=home, reporter=Quiet())
+    first = ready_model(spec, settings=home)
     monkeypatch.setattr("lookalike_exporter.model_cache.GRAPH_REVISION", first.manifest.graph_revision + 1)
-    second = ready_model(spec, settings=home, reporter=Quiet())
+    second = ready_model(spec, settings=home)
     assert second.path != first.path
     assert second.manifest.identity == first.manifest.identity
 
 
-def test_models_with_a_broken_card_are_not_there(spec: ModelSpec, home: Settings) -> None:
+def test_models_with_a_broken_card_are_not_there(spec: ModelSpec, home: Settings, said: list[str]) -> None:
     """Whatever stands in the card, the model is exported once more and then found."""
-    model = ready_model(spec, settings=home, reporter=Quiet())
+    model = ready_model(spec, settings=home)
     card = model.path.with_suffix(".json")
     for content in ("", "{}", "[]", "[" * 100_000, '{"manifest": {"identity": 3}}', "\ud800"):
         card.write_text(content, encoding="utf-8", errors="surrogatepass")
         assert known_models(home) == []
-    reporter = Lines()
-    assert ready_model(spec, settings=home, reporter=reporter).path == model.path
-    assert reporter.said == [f"exported {model.path}"]
+    said.clear()
+    assert ready_model(spec, settings=home).path == model.path
+    assert said == [f"exported {model.path}"]
     assert known_models(home) == [model]
 
 
-def test_another_model_under_the_name_is_not_believed(spec: ModelSpec, home: Settings, weights: Path) -> None:
+def test_another_model_under_the_name_is_not_believed(
+    spec: ModelSpec, home: Settings, weights: Path, said: list[str]
+) -> None:
     """It is made again, with both sides named; its card alone makes nothing of it."""
-    model = ready_model(spec, settings=home, reporter=Quiet())
+    model = ready_model(spec, settings=home)
     own = model.path.read_bytes()
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
-    shutil.copyfile(ready_model(other, settings=home, reporter=Quiet()).path, model.path)
+    shutil.copyfile(ready_model(other, settings=home).path, model.path)
     for get_again in (
-        partial(ready_model, spec, settings=home),
-        partial(get_collection_model, _collection(model.manifest), settings=home),
+        partial(ready_model, spec),
+        partial(get_collection_model, _collection(model.manifest)),
     ):
-        reporter = Lines()
-        assert get_again(reporter=reporter) == model
+        said.clear()
+        assert get_again(settings=home) == model
         assert model.path.read_bytes() == own
         named = f"{model.path} is another model: pooling is max there and avg is wanted; it is made again"
-        assert named in reporter.said
-        shutil.copyfile(ready_model(other, settings=home, reporter=Quiet()).path, model.path)
+        assert named in said
+        shutil.copyfile(ready_model(other, settings=home).path, model.path)
 
 
 def test_the_card_of_another_model_is_not_believed(spec: ModelSpec, home: Settings, weights: Path) -> None:
     """Copied beside a model, it does not make that one the other."""
-    model = ready_model(spec, settings=home, reporter=Quiet())
+    model = ready_model(spec, settings=home)
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
-    card = ready_model(other, settings=home, reporter=Quiet()).path.with_suffix(".json")
+    card = ready_model(other, settings=home).path.with_suffix(".json")
     shutil.copyfile(card, model.path.with_suffix(".json"))
     assert [each.path for each in known_models(home)] == [card.with_suffix(".onnx")]
-    assert ready_model(spec, settings=home, reporter=Quiet()) == model
+    assert ready_model(spec, settings=home) == model
     assert len(known_models(home)) == 2
 
 
-def test_a_model_that_was_cut_short_is_made_again(spec: ModelSpec, home: Settings) -> None:
+def test_a_model_that_was_cut_short_is_made_again(spec: ModelSpec, home: Settings, said: list[str]) -> None:
     """A cache mends itself; it says what it found."""
-    model = ready_model(spec, settings=home, reporter=Quiet())
+    model = ready_model(spec, settings=home)
     own = model.path.read_bytes()
     for size in (0, 50, len(own) - 1):
         model.path.write_bytes(own[:size])
-        reporter = Lines()
-        assert ready_model(spec, settings=home, reporter=reporter) == model
+        said.clear()
+        assert ready_model(spec, settings=home) == model
         assert model.path.read_bytes() == own
-        assert f"{model.path} is another model: no whole model of ours" in reporter.said[0]
+        assert f"{model.path} is another model: no whole model of ours" in said[0]
 
 
 def test_another_model_without_weights_to_make_it_again_is_refused(
     spec: ModelSpec, home: Settings, weights: Path
 ) -> None:
     """The message says what lies there."""
-    model = ready_model(spec, settings=home, reporter=Quiet())
+    model = ready_model(spec, settings=home)
     other = ModelSpec.of("vgg", layer="block2_pool", pooling="max", weights=str(weights))
-    shutil.copyfile(ready_model(other, settings=home, reporter=Quiet()).path, model.path)
+    shutil.copyfile(ready_model(other, settings=home).path, model.path)
     weights.unlink()
     with pytest.raises(
         WeightsError, match=r"pooling is max there and avg is wanted.*neither are its weights"
     ):
-        get_collection_model(_collection(model.manifest), settings=home, reporter=Quiet())
+        get_collection_model(_collection(model.manifest), settings=home)
 
 
 def test_a_collection_finds_the_model_it_was_made_with(
     spec: ModelSpec, home: Settings, weights: Path
 ) -> None:
     """As long as the model is here, its weights may be gone."""
-    model = ready_model(spec, settings=home, reporter=Quiet())
+    model = ready_model(spec, settings=home)
     weights.unlink()
-    assert get_collection_model(_collection(model.manifest), settings=home, reporter=Quiet()) == model
+    assert get_collection_model(_collection(model.manifest), settings=home) == model
 
 
-def test_a_collection_has_its_model_exported_again(spec: ModelSpec, home: Settings) -> None:
+def test_a_collection_has_its_model_exported_again(spec: ModelSpec, home: Settings, said: list[str]) -> None:
     """From the file that its manifest names."""
-    model = ready_model(spec, settings=home, reporter=Quiet())
+    model = ready_model(spec, settings=home)
     model.path.unlink()
-    reporter = Lines()
-    again = get_collection_model(_collection(model.manifest), settings=home, reporter=reporter)
+    said.clear()
+    again = get_collection_model(_collection(model.manifest), settings=home)
     assert again == model
     assert again.path.is_file()
-    assert f"again from {spec.weights}" in reporter.said[0]
+    assert f"again from {spec.weights}" in said[0]
 
 
 def test_a_collection_refuses_other_weights_under_the_old_name(
     spec: ModelSpec, home: Settings, weights: Path, save: Any, vgg_arrays: Any
 ) -> None:
     """The message names both fingerprints, and that the old weights or a new ingest help."""
-    model = ready_model(spec, settings=home, reporter=Quiet())
+    model = ready_model(spec, settings=home)
     model.path.unlink()
     vgg_arrays["block1_conv1"]["bias"] += 1
     save(weights, vgg_arrays)
     with pytest.raises(ManifestError, match="Bring the old weights back, or ingest anew") as caught:
-        get_collection_model(_collection(model.manifest), settings=home, reporter=Quiet())
+        get_collection_model(_collection(model.manifest), settings=home)
     assert f"weights_fingerprint was {model.manifest.identity.weights_fingerprint} and is" in str(
         caught.value
     )
@@ -243,17 +229,17 @@ def test_a_collection_whose_weights_are_gone_too_is_refused(
     spec: ModelSpec, home: Settings, weights: Path
 ) -> None:
     """Neither model nor weights: the message names the file that is missing."""
-    model = ready_model(spec, settings=home, reporter=Quiet())
+    model = ready_model(spec, settings=home)
     model.path.unlink()
     weights.unlink()
     with pytest.raises(WeightsError, match=r"neither are its weights .*vgg\.h5"):
-        get_collection_model(_collection(model.manifest), settings=home, reporter=Quiet())
+        get_collection_model(_collection(model.manifest), settings=home)
 
 
 def test_a_collections_model_is_had_without_its_pooling(spec: ModelSpec, home: Settings) -> None:
     """Every cell of the feature map, rows before columns before channels; their mean is the old vector."""
-    model = ready_model(spec, settings=home, reporter=Quiet())
-    unpooled = unpooled_model(_collection(model.manifest), settings=home, reporter=Quiet())
+    model = ready_model(spec, settings=home)
+    unpooled = unpooled_model(_collection(model.manifest), settings=home)
     assert unpooled.shape == (56, 56, 128)
     pixels = np.random.default_rng(0).integers(0, 60, (1, 224, 224, 3), dtype=np.uint8)
     pixels[:, :56] = 255  # bright in the upper quarter
@@ -264,7 +250,7 @@ def test_a_collections_model_is_had_without_its_pooling(spec: ModelSpec, home: S
     rows, columns = features.sum(axis=(1, 2)), features.sum(axis=(0, 2))
     assert rows[:12].min() > 2 * rows[20:].max()
     assert columns.max() < 2 * columns.min()
-    assert unpooled_model(_collection(model.manifest), settings=home, reporter=Quiet()) == unpooled
+    assert unpooled_model(_collection(model.manifest), settings=home) == unpooled
     assert len(known_models(home)) == 2
 
 
@@ -272,19 +258,19 @@ def test_a_model_without_its_pooling_is_refused_where_the_weights_are_others(
     spec: ModelSpec, home: Settings, save: Any, vgg_arrays: Any, weights: Path
 ) -> None:
     """It would explain another space."""
-    model = ready_model(spec, settings=home, reporter=Quiet())
+    model = ready_model(spec, settings=home)
     vgg_arrays["block2_conv1"]["bias"] += 1
     save(weights, vgg_arrays)
     with pytest.raises(ManifestError, match=r"weights_fingerprint was .* and is "):
-        unpooled_model(_collection(model.manifest), settings=home, reporter=Quiet())
+        unpooled_model(_collection(model.manifest), settings=home)
 
 
 def test_what_is_not_pooled_has_no_model_without_pooling(spec: ModelSpec, home: Settings) -> None:
     """VGG16's dense layers see the picture as a whole."""
-    manifest = _collection(ready_model(spec, settings=home, reporter=Quiet()).manifest)
+    manifest = _collection(ready_model(spec, settings=home).manifest)
     dense = replace(manifest, identity=replace(manifest.identity, layer="fc1", pooling=Pooling.NONE))
     with pytest.raises(UsageError, match="VGG16's fc1 gives vectors"):
-        unpooled_model(dense, settings=home, reporter=Quiet())
+        unpooled_model(dense, settings=home)
 
 
 @pytest.mark.parametrize(
@@ -298,23 +284,23 @@ def test_a_model_that_fails_the_check_is_not_written(
     """Neither half a file nor a card is left."""
     monkeypatch.setattr("onnx.checker.check_model", _raising(error))
     with pytest.raises(ModelError, match="was not written: ONNX's checker refuses the graph"):
-        ready_model(spec, settings=home, reporter=Quiet())
+        ready_model(spec, settings=home)
     assert {path.name for path in home.models_dir.iterdir()} == {"export.lock", "export.holder"}
 
 
 def test_models_are_made_by_one_process_at_a_time(
-    spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch
+    spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     """The second says whom it waits for, and in the end gives up; who holds no lock is not waited for."""
     monkeypatch.setattr(export, "EXPORT_TIMEOUT_S", 0.2)
-    reporter, us = Lines(), f"process {os.getpid()} ({Path(sys.argv[0]).name})"
+    us = f"process {os.getpid()} ({Path(sys.argv[0]).name})"
     with (
         locks.held(home.models_dir, "export", what="models", timeout_s=0),
         pytest.raises(StoreLockedError, match=rf"models is in use by {re.escape(us)} \(waited 0\.2 s\)"),
     ):
-        ready_model(spec, settings=home, reporter=reporter)
-    assert reporter.said == [f"waiting up to 0.2 s for {us}, which makes a model"]
-    assert ready_model(spec, settings=home, reporter=reporter).path.is_file()
+        ready_model(spec, settings=home)
+    assert said == [f"waiting up to 0.2 s for {us}, which makes a model"]
+    assert ready_model(spec, settings=home).path.is_file()
 
 
 def test_who_waited_takes_what_the_other_made(
@@ -325,11 +311,11 @@ def test_who_waited_takes_what_the_other_made(
 
     def other_process(*_: object, **__: object) -> AbstractContextManager[None]:
         monkeypatch.undo()
-        made.append(ready_model(spec, settings=home, reporter=Quiet()))
+        made.append(ready_model(spec, settings=home))
         return nullcontext()
 
     monkeypatch.setattr(export.locks, "held", other_process)
-    before = ready_model(spec, settings=home, reporter=Quiet())
+    before = ready_model(spec, settings=home)
     assert [before] == made
     assert len(list(home.models_dir.glob("*.onnx"))) == 1
 
@@ -340,7 +326,7 @@ def test_what_a_killed_export_left_is_swept(spec: ModelSpec, home: Settings) -> 
         folder.mkdir(parents=True)
         (folder / ".x.0123abcd.partial").write_text("half", encoding="utf-8")
         (folder / "whole.h5").write_text("whole", encoding="utf-8")
-    ready_model(spec, settings=home, reporter=Quiet())
+    ready_model(spec, settings=home)
     assert not list(home.home.rglob("*.partial"))
     assert len(list(home.home.rglob("whole.h5"))) == 2
 
@@ -349,7 +335,7 @@ def test_a_full_disk_leaves_the_old_model_as_it_was(
     spec: ModelSpec, tmp_path: Path, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What stands under a name is whole, even while it is being replaced."""
-    model = export_to(tmp_path / "out" / "model.onnx", spec, settings=home, reporter=Quiet())
+    model = export_to(tmp_path / "out" / "model.onnx", spec, settings=home)
     before = model.path.read_bytes()
 
     def fill_the_disk(path: Path, _: object) -> None:
@@ -358,7 +344,7 @@ def test_a_full_disk_leaves_the_old_model_as_it_was(
 
     monkeypatch.setattr("lookalike_exporter.export.write_onnx", fill_the_disk)
     with pytest.raises(OSError, match="No space left"):
-        export_to(model.path, spec, settings=home, reporter=Quiet())
+        export_to(model.path, spec, settings=home)
     assert model.path.read_bytes() == before
     assert sorted(path.name for path in model.path.parent.iterdir()) == ["model.onnx"]
 
@@ -367,7 +353,7 @@ def test_weights_that_do_not_fit_leave_nothing(home: Settings, weights: Path, tm
     """The layer is named, and no file appears."""
     spec = ModelSpec.of("vgg", layer="block3_pool", weights=str(weights))
     with pytest.raises(WeightsError, match=r"vgg\.h5: layer block3_conv1 is missing"):
-        export_to(tmp_path / "out" / "model.onnx", spec, settings=home, reporter=Quiet())
+        export_to(tmp_path / "out" / "model.onnx", spec, settings=home)
     assert not (tmp_path / "out").exists()
     assert not list(home.models_dir.glob("*.onnx"))
 
@@ -378,10 +364,11 @@ def test_a_model_is_written_under_a_name_in_onnx_only(
 ) -> None:
     """The card beside it has the same name in `.json`, and neither may take the place of something else."""
     with pytest.raises(UsageError, match=r"has to end in \.onnx"):
-        export_to(tmp_path / name, spec, settings=home, reporter=Quiet())
+        export_to(tmp_path / name, spec, settings=home)
     assert not (tmp_path / name).exists()
 
 
+@pytest.mark.slow  # VGG16's dense layers, in full size
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not say how much memory a process had")
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process' peak holds that of its parent")
 def test_dense_layers_are_exported_in_little_more_memory_than_they_have(tmp_path: Path) -> None:
@@ -474,4 +461,4 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_done
     monkeypatch.setattr("os.access", lambda path, _: path != closed)
     spec = ModelSpec.of("vgg", layer="block2_pool", weights=str(tmp_path / "missing.h5"))
     with pytest.raises(UsageError, match=said):
-        export_to(place(tmp_path), spec, settings=home, reporter=Quiet())
+        export_to(place(tmp_path), spec, settings=home)

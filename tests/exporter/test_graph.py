@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
@@ -123,7 +122,7 @@ def _export(
     folder: Path, home: Settings, backbone: str, layer: str, pooling: Pooling, weights: Path
 ) -> ModelFile:
     spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=str(weights))
-    return export_to(folder / "model.onnx", spec, settings=home, reporter=Quiet())
+    return export_to(folder / "model.onnx", spec, settings=home)
 
 
 def _embed(

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from lookalike_core.errors import WeightsError
-from lookalike_core.models.manifest import WeightsKind
+from lookalike_core.models.model_manifest import WeightsKind
 from lookalike_exporter import hdf5
 from lookalike_exporter.vgg16 import vgg16
 from lookalike_exporter.weights import read_arrays
@@ -188,6 +188,7 @@ def _list_for_a_name(layers: h5py.Group) -> None:
     layers.create_group("conv2d/vars").attrs["name"] = np.zeros(1_000, "S10")
 
 
+@pytest.mark.slow  # groups nested without end
 @pytest.mark.parametrize(
     ("build", "reason"),
     [

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, UsageError
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import FLOAT32, CollectionManifest, Distance, Precision
+from lookalike_core.models.model_manifest import FLOAT32, Precision
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_exporter.collection_models import get_collection_model
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.model_cache import ModelFile
@@ -26,17 +26,6 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 Draw = Callable[..., list[Path]]
-
-
-class Lines(Quiet):
-    """A reporter that keeps what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        """Keeps it."""
-        self.said.append(message)
 
 
 @pytest.fixture
@@ -64,8 +53,8 @@ def test_fp16_lies_in_the_space_of_fp32(spec: ModelSpec, home: Settings) -> None
     """One identity and nearly the same vectors; two files, each found again by its own precision."""
     whole, half = _ready(spec, home), _ready(replace(spec, precision=Precision.FP16), home)
     assert whole.manifest.identity == half.manifest.identity
-    assert whole.manifest.identity.precision == FLOAT32
-    assert (whole.manifest.precision, half.manifest.precision) == (Precision.FP32, Precision.FP16)
+    assert whole.manifest.identity.precision_class == FLOAT32
+    assert (whole.manifest.graph_precision, half.manifest.graph_precision) == (Precision.FP32, Precision.FP16)
     assert whole.path != half.path
     assert "fp16" in half.path.name
     assert "fp32" not in whole.path.name
@@ -78,15 +67,14 @@ def test_fp16_lies_in_the_space_of_fp32(spec: ModelSpec, home: Settings) -> None
 
 
 def test_fp16_keeps_in_fp32_what_16_bits_do_not_hold(
-    tmp_path: Path, write_weights: Callable[..., Path], home: Settings
+    tmp_path: Path, write_weights: Callable[..., Path], home: Settings, said: list[str]
 ) -> None:
     """Weights that make values infinite in 16 bits: nodes are named, and the vectors are those of fp32."""
     spec = ModelSpec.of(
         "vgg", layer="block1_pool", weights=str(write_weights(tmp_path / "large.h5", kernel=70_000.0))
     )
-    lines = Lines()
-    half = ready_model(replace(spec, precision=Precision.FP16), settings=home, reporter=lines)
-    assert any("block1_conv2" in line and "in fp32" in line for line in lines.said)
+    half = ready_model(replace(spec, precision=Precision.FP16), settings=home)
+    assert any("block1_conv2" in line and "in fp32" in line for line in said)
     np.testing.assert_allclose(_embed(half), _embed(_ready(spec, home)), rtol=1e-5)
 
 
@@ -138,10 +126,10 @@ def test_the_calibration_is_the_same_every_time_and_recorded(
 ) -> None:
     """Which pictures are taken hangs on their paths alone; what cannot be read does not count."""
     assert _calibrated(spec, pictures, home) == int8
-    quantization = _ready(int8, home).manifest.quantization
-    assert quantization is not None
-    assert quantization.pictures == 12
-    assert all(low <= high for low, high in quantization.ranges.values())
+    found = _ready(int8, home).manifest.activation_ranges
+    assert found is not None
+    assert found.pictures == 12
+    assert all(low <= high for low, high in found.ranges.values())
 
 
 def test_int8_is_made_again_from_its_record_byte_by_byte(
@@ -153,7 +141,7 @@ def test_int8_is_made_again_from_its_record_byte_by_byte(
     for path in (model.path, model.path.with_suffix(".json"), *pictures.iterdir()):
         path.unlink()
     stored = CollectionManifest.from_json(collection.to_json())
-    again = get_collection_model(stored, settings=home, reporter=Quiet())
+    again = get_collection_model(stored, settings=home)
     assert again.manifest == model.manifest
     assert again.path.read_bytes() == before
 
@@ -165,10 +153,10 @@ def test_another_calibration_is_another_space(
     draw(tmp_path / "others", "z.png", seed=5)
     other = _ready(_calibrated(spec, tmp_path / "others", home), home)
     ours = _collection(_ready(int8, home))
-    sides = (ours.identity.precision, other.manifest.identity.precision)
+    sides = (ours.identity.precision_class, other.manifest.identity.precision_class)
     assert sides[0] != sides[1]
     assert all(side.startswith("int8-") for side in sides)
-    with pytest.raises(ManifestError, match=f"precision is {sides[0]} there and {sides[1]} here"):
+    with pytest.raises(ManifestError, match=f"precision_class is {sides[0]} there and {sides[1]} here"):
         ours.require(other.manifest.identity, ours.distance, name=ours.collection)
 
 
@@ -181,7 +169,7 @@ def test_a_recorded_space_goes_on_with_other_pictures_and_a_weights_file_that_wa
     moved = tmp_path / "moved.h5"
     moved.write_bytes(Path(spec.weights).read_bytes())
     found = _calibrated(replace(spec, weights=str(moved)), tmp_path / "others", home, recorded)
-    assert found.quantization == int8.quantization
+    assert found.activation_ranges == int8.activation_ranges
 
 
 def test_other_weights_do_not_take_over_a_recorded_space(
@@ -196,7 +184,7 @@ def test_other_weights_do_not_take_over_a_recorded_space(
 def test_int8_collections_can_be_explained(int8: ModelSpec, home: Settings) -> None:
     """Every value of the layer, by the same int8 graph: their mean is the vector."""
     model = _ready(int8, home)
-    features = unpooled_model(_collection(model), settings=home, reporter=Quiet())
+    features = unpooled_model(_collection(model), settings=home)
     cells = Embedder.load(features.path, provider="cpu").embed(trial_pictures())
     means = cells.reshape(len(cells), -1, 64).mean(axis=1, dtype=np.float64)
     np.testing.assert_allclose(means, _embed(model), rtol=1e-3)  # float32 sums over 12,544 cells
@@ -242,11 +230,11 @@ def test_fp16_without_pictures_is_compared_by_its_vectors(spec: ModelSpec, home:
 
 def _calibrated(spec: ModelSpec, folder: Path, home: Settings, *recorded: CollectionManifest) -> ModelSpec:
     wanted = replace(spec, precision=Precision.INT8)
-    return calibrated(wanted, folder, recorded=lambda: recorded, settings=home, reporter=Quiet())
+    return calibrated(wanted, folder, recorded=lambda: recorded, settings=home)
 
 
 def _ready(spec: ModelSpec, home: Settings) -> ModelFile:
-    return ready_model(spec, settings=home, reporter=Quiet())
+    return ready_model(spec, settings=home)
 
 
 def _collection(model: ModelFile) -> CollectionManifest:

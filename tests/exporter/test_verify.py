@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.settings import Settings
@@ -37,7 +36,7 @@ def spec(tmp_path: Path, save: Any, vgg_arrays: Any) -> ModelSpec:
 @pytest.fixture
 def model(spec: ModelSpec, home: Settings) -> ModelFile:
     """Its model."""
-    return ready_model(spec, settings=home, reporter=Quiet())
+    return ready_model(spec, settings=home)
 
 
 def test_a_sound_model_passes_every_check_of_its_graph(model: ModelFile, spec: ModelSpec) -> None:

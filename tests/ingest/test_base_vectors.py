@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
-from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.heads.head_file import Head
@@ -24,7 +23,7 @@ def head(tiny_spec: ModelSpec, home: Settings) -> Head:
     """One that changes nothing but the length, which it makes 1."""
     return Head(
         name="pets",
-        base=ready_model(tiny_spec, settings=home, reporter=Quiet()).manifest,
+        base=ready_model(tiny_spec, settings=home).manifest,
         weight=np.eye(64, dtype=np.float32),
         bias=np.zeros(64, dtype=np.float32),
         classes=["a", "b"],
@@ -47,7 +46,7 @@ def ingest(folder: Path, home: Settings, spec: ModelSpec | Head, *distances: Dis
         dataset=Dataset(name="data", root=folder), specs=[spec], distances=distances or [Distance.COSINE]
     )
     store = EmbeddedStore(home.qdrant_dir)
-    return run_ingest(request, store=store, settings=home, reporter=Quiet(), stop=StopRequest())
+    return run_ingest(request, store=store, settings=home, stop=StopRequest())
 
 
 @pytest.mark.parametrize("distances", [[Distance.COSINE], [Distance.EUCLID], [*Distance]])
@@ -109,7 +108,7 @@ def test_a_folder_of_another_dataset_is_known_by_its_bytes(
         dataset=Dataset(name="other", root=other), specs=[head], distances=[Distance.COSINE]
     )
     store = EmbeddedStore(home.qdrant_dir)
-    report = run_ingest(request, store=store, settings=home, reporter=Quiet(), stop=StopRequest())
+    report = run_ingest(request, store=store, settings=home, stop=StopRequest())
     assert (report.from_stored, report.embedded) == (2, 1)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import hashlib
 import os
 import re
 import shutil
@@ -9,18 +10,18 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
+import qdrant_edge
 from lookalike_core.atomic import remove
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, StoreError
 from lookalike_core.hints import Action, Hint, Notice
-from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import Payload
 from lookalike_exporter.spec import ModelSpec
@@ -41,7 +42,6 @@ class Bench:
     folder: Path
     spec: ModelSpec
     distance: Distance
-    heard: list[str] = field(default_factory=list)
 
     @property
     def home(self) -> Settings:
@@ -57,12 +57,12 @@ class Bench:
             batch_size=BATCH,
             **options,  # type: ignore[arg-type] - flags alone
         )
-        return run_ingest(request, store=self.store, settings=self.home, reporter=Quiet(), stop=StopRequest())
+        return run_ingest(request, store=self.store, settings=self.home, stop=StopRequest())
 
     @property
     def store(self) -> EmbeddedStore:
         """As a new process finds it."""
-        return EmbeddedStore(self.home.qdrant_dir, say=self.heard.append)
+        return EmbeddedStore(self.home.qdrant_dir)
 
     @property
     def collection(self) -> Path:
@@ -179,7 +179,7 @@ def test_a_damaged_collection_is_mended_by_the_next_ingest(
     MENDED[damage](bench)
     bench.ingest()
     assert bench.stored() == before
-    (status,) = collection_statuses(bench.store, Quiet())
+    (status,) = collection_statuses(bench.store)
     assert (status.points, status.classes) == (12, {"a": 6, "b": 6})
     with bench.open() as collection:
         vector = np.asarray(next(iter(before.values()))[1], dtype=np.float32)
@@ -206,6 +206,41 @@ def test_a_search_in_between_does_not_hide_the_damage(bench: Bench, damage: str)
     assert bench.stored() == before
 
 
+@pytest.mark.parametrize("opens", ["ingest", "search", "nobody"])
+def test_a_lost_log_does_not_keep_what_is_damaged_from_being_mended(bench: Bench, opens: str) -> None:
+    """A log begins anew at zero, and points pass over operations older than their own."""
+    before = bench.stored()
+    shutil.rmtree(bench.collection / "shard/wal")
+    if opens == "ingest":
+        assert bench.ingest().collections[0].counts["unchanged"] == 12
+    if opens == "search":
+        with bench.open() as collection:
+            collection.load()
+    with (bench.segment / "vector_storage/vectors/chunk_0.mmap").open("r+b") as file:
+        file.write(bytes(6 * 4 * len(next(iter(before.values()))[1])))
+    counts = bench.ingest().collections[0].counts
+    assert (counts["added"], counts["unchanged"]) == (6, 6)
+    assert bench.stored() == before
+
+
+def test_a_log_that_was_begun_anew_is_noticed_by_what_takes_no_effect(
+    bench: Bench, draw: Callable[..., list[Path]]
+) -> None:
+    """As a version before left it, which did not count on: other bytes of an image, and one that is gone."""
+    shutil.rmtree(bench.collection / "shard/wal")
+    qdrant_edge.EdgeShard.load(str(bench.collection / "shard")).close()
+    assert any((bench.collection / "shard/wal").iterdir())
+    draw(bench.folder / "data", "a/00.png", seed=1)
+    (bench.folder / "data/b/01.png").unlink()
+    counts = bench.ingest(prune=True).collections[0].counts
+    assert (counts["updated"], counts["removed"]) == (1, 1)
+    found = {payload.path: payload for payload, _ in bench.stored().values()}
+    assert (
+        found["a/00.png"].sha256 == hashlib.sha256((bench.folder / "data/a/00.png").read_bytes()).hexdigest()
+    )
+    assert "b/01.png" not in found
+
+
 def test_an_older_shard_is_brought_up_to_date(bench: Bench, draw: Callable[..., list[Path]]) -> None:
     """Put back from a backup that had not all of the images, and other bytes of one."""
     shutil.copytree(bench.collection / "shard", bench.folder / "backup")
@@ -221,20 +256,22 @@ def test_an_older_shard_is_brought_up_to_date(bench: Bench, draw: Callable[..., 
 
 
 @pytest.mark.parametrize("damage", ["ids lost", "number of vectors lost"])
-def test_whoever_opens_a_collection_with_fewer_points_is_told(bench: Bench, damage: str) -> None:
+def test_whoever_opens_a_collection_with_fewer_points_is_told(
+    bench: Bench, damage: str, said: list[str]
+) -> None:
     """What there is, what there was, and what adds it again; once that is done nothing is said any more."""
     MENDED[damage](bench)
     for _ in range(2):
-        bench.heard.clear()
-        list(collection_statuses(bench.store, Quiet()))
-        (line,) = bench.heard
+        said.clear()
+        list(collection_statuses(bench.store))
+        (line,) = said
         assert re.search(r"holds [0-4] points, and 12 were there after the last ingest", line)
         assert isinstance(line, Notice)
         assert line.hint == Hint(Action.INGEST_AGAIN)
     bench.ingest()
-    bench.heard.clear()
-    list(collection_statuses(bench.store, Quiet()))
-    assert bench.heard == []
+    said.clear()
+    list(collection_statuses(bench.store))
+    assert said == []
 
 
 def test_damage_that_no_file_shows_is_refused_once_and_then_mended(bench: Bench) -> None:

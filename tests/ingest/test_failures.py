@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet, StderrReporter
 from lookalike_core.errors import ModelError, StoreError
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import run as run_module
@@ -53,9 +52,7 @@ class Folder:
             batch_size=1,
         )
         store = EmbeddedStore(self.home.qdrant_dir)
-        return run_ingest(
-            request, store=store, settings=self.home, reporter=Quiet(), stop=stop or StopRequest()
-        )
+        return run_ingest(request, store=store, settings=self.home, stop=stop or StopRequest())
 
     def stored(self) -> list[str]:
         """The paths of the points, and each has a vector."""
@@ -167,7 +164,7 @@ def test_ctrl_c_in_any_stage_finishes_the_batch_in_hand(
     folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And no more; the next run goes on."""
-    with monkeypatch.context() as patch, stopping_on_interrupt(StderrReporter()) as stop:
+    with monkeypatch.context() as patch, stopping_on_interrupt() as stop:
         nth_call(stage, 1 if stage == "deciding" else 3, interrupt, patch)
         report = folder.ingest(stop)
     assert report.interrupted
@@ -180,7 +177,7 @@ def test_a_second_ctrl_c_in_any_stage_ends_the_ingest_at_once(
     folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a thread is at is not waited for, and the next run finds nothing half done."""
-    with monkeypatch.context() as patch, stopping_on_interrupt(StderrReporter()) as stop:
+    with monkeypatch.context() as patch, stopping_on_interrupt() as stop:
 
         def twice() -> None:
             interrupt()

@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import StoreError
-from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_ingest.payload_cache import Listing
@@ -48,7 +47,7 @@ def ingest(tmp_path: Path, home: Settings, tiny_spec: object, draw: Callable[...
             **options,  # type: ignore[arg-type] - flags alone
         )
         store = EmbeddedStore(home.qdrant_dir)
-        return run_ingest(request, store=store, settings=home, reporter=Quiet(), stop=StopRequest())
+        return run_ingest(request, store=store, settings=home, stop=StopRequest())
 
     return run
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_core.arrays import FloatVector
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import (
     CollectionMissingError,
     LookalikeError,
@@ -23,9 +22,10 @@ from lookalike_core.errors import (
 from lookalike_core.images.profiles import SRGB_CHROMATICITIES, matrix_profile
 from lookalike_core.models.backbones import VGG16
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import Distance, StoredAs
 from lookalike_core.models.preprocessing import former_preprocessing_id
+from lookalike_core.progress import ShowBar, shown_by
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_core.stores.protocol import staged_name
@@ -41,6 +41,7 @@ from lookalike_ingest.target import Dataset
 from PIL import Image
 from qdrant_client import QdrantClient, models
 from refusals import refuses
+from sole_bar import SoleBar
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Payload indexes have no effect in the local Qdrant:UserWarning"
@@ -65,7 +66,7 @@ class Rebuilds:
             distances=[Distance.COSINE],
             labels=labels,
         )
-        run_ingest(request, store=self.store, settings=self.home, reporter=Quiet(), stop=StopRequest())
+        run_ingest(request, store=self.store, settings=self.home, stop=StopRequest())
 
     @property
     def name(self) -> str:
@@ -76,21 +77,22 @@ class Rebuilds:
     def rebuild(
         self,
         stop: StopRequest | None = None,
-        reporter: Quiet | None = None,
+        show_bar: ShowBar | None = None,
         *,
         force: bool = False,
         name: str | None = None,
-        quantize: StoredAs | None = None,
+        quantize: VectorQuantization | None = None,
     ) -> RebuildReport:
         """As the command would do it, a picture a batch."""
-        return rebuild(
-            name or self.name,
-            RebuildOptions(batch_size=1, force=force, quantize=quantize),
-            store=self.store,
-            settings=self.home,
-            reporter=reporter or Quiet(),
-            stop=stop or StopRequest(),
-        )
+        options = RebuildOptions(batch_size=1, force=force, quantize=quantize)
+        with shown_by(show_bar):
+            return rebuild(
+                name or self.name,
+                options,
+                store=self.store,
+                settings=self.home,
+                stop=stop or StopRequest(),
+            )
 
     def age(self, preprocessing: str = "squash-nearest-32") -> None:
         """Makes the collection one of another preprocessing."""
@@ -211,7 +213,7 @@ def test_synsets_are_kept_and_what_was_left_out_stays_out(
         distances=[Distance.COSINE],
         label_of=lambda _: Label(class_name="tench", synset="n01440764"),
     )
-    run_ingest(request, store=rebuilds.store, settings=rebuilds.home, reporter=Quiet(), stop=StopRequest())
+    run_ingest(request, store=rebuilds.store, settings=rebuilds.home, stop=StopRequest())
     draw(rebuilds.roots["one"], "cat/3.png", "bird/1.png", seed=7)
     before = {key: replace(payload, ingested_at="") for key, (payload, _) in rebuilds.stored().items()}
     rebuilds.age()
@@ -222,7 +224,7 @@ def test_synsets_are_kept_and_what_was_left_out_stays_out(
     assert [payload.synset for payload in after.values()].count("n01440764") == 5
 
 
-class StoppingLater(Quiet):
+class StoppingLater(SoleBar):
     """Asks to stop once so many pictures have been written, and counts on."""
 
     def __init__(self, stop: StopRequest, after: int) -> None:
@@ -264,12 +266,12 @@ def test_how_vectors_are_stored_is_kept_unless_told(rebuilds: Rebuilds) -> None:
     """Another way is a reason to stage anew what was staged."""
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 2))
-    assert rebuilds.rebuild(quantize=StoredAs.INT8).embedded == 10
-    assert rebuilds.store.manifest(rebuilds.name).quantize is StoredAs.INT8
+    assert rebuilds.rebuild(quantize=VectorQuantization.INT8).embedded == 10
+    assert rebuilds.store.manifest(rebuilds.name).vector_quantization is VectorQuantization.INT8
     rebuilds.rebuild()
-    assert rebuilds.store.manifest(rebuilds.name).quantize is StoredAs.INT8
-    rebuilds.rebuild(quantize=StoredAs.NONE)
-    assert rebuilds.store.manifest(rebuilds.name).quantize is StoredAs.NONE
+    assert rebuilds.store.manifest(rebuilds.name).vector_quantization is VectorQuantization.INT8
+    rebuilds.rebuild(quantize=VectorQuantization.NONE)
+    assert rebuilds.store.manifest(rebuilds.name).vector_quantization is VectorQuantization.NONE
 
 
 def test_images_that_are_away_keep_their_points_unless_that_is_forced(rebuilds: Rebuilds) -> None:
@@ -323,14 +325,7 @@ def test_an_emptied_folder_stops_it_too(rebuilds: Rebuilds) -> None:
 def test_a_collection_that_is_not_there(rebuilds: Rebuilds) -> None:
     """Nothing is made in its place."""
     with pytest.raises(CollectionMissingError):
-        rebuild(
-            "none",
-            RebuildOptions(),
-            store=rebuilds.store,
-            settings=rebuilds.home,
-            reporter=Quiet(),
-            stop=StopRequest(),
-        )
+        rebuild("none", RebuildOptions(), store=rebuilds.store, settings=rebuilds.home, stop=StopRequest())
     assert "none" not in rebuilds.store
 
 
@@ -359,7 +354,7 @@ def test_a_dataset_that_was_removed_meanwhile_does_not_come_back(rebuilds: Rebui
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 7))
     name = rebuilds.name
-    found = holdings("one", store=rebuilds.store, reporter=Quiet())
+    found = holdings("one", store=rebuilds.store)
     assert [holding.points for holding in remove_dataset("one", store=rebuilds.store, among=found)] == [5]
     assert staged_name(name) not in rebuilds.store
     assert rebuilds.rebuild().points == 5
@@ -419,12 +414,12 @@ def test_one_rebuild_at_a_time(rebuilds: Rebuilds) -> None:
 
 def test_status_says_what_is_of_another_version_and_what_was_begun(rebuilds: Rebuilds) -> None:
     """With the command that mends it."""
-    (status,) = collection_statuses(rebuilds.store, Quiet())
+    (status,) = collection_statuses(rebuilds.store)
     assert (status.outdated, status.rebuild_begun) == ([], False)
     rebuilds.age()
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 2))
-    (status,) = collection_statuses(rebuilds.store, Quiet())
+    (status,) = collection_statuses(rebuilds.store)
     assert status.outdated == [
         "preprocessing is squash-nearest-32 there and crop-bicubic-224-srgb+caffe here"
     ]
@@ -517,7 +512,7 @@ def test_a_removed_dataset_takes_the_calibration_along(rebuilds: Rebuilds, calib
     """What is left has other neighbours."""
     with rebuilds.store.open(rebuilds.name) as collection:
         collection.record_calibration(calibration)
-    found = holdings("one", store=rebuilds.store, reporter=Quiet())
+    found = holdings("one", store=rebuilds.store)
     (removed,) = remove_dataset("one", store=rebuilds.store, among=found)
     assert removed.calibration_dropped
     assert rebuilds.store.manifest(rebuilds.name).calibration is None

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from lookalike_core.errors import LookalikeError, SkipReason, UsageError
 from lookalike_core.images.scan import Skipped
-from lookalike_core.models.manifest import Distance, Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.rebuild import RebuildReport
 from lookalike_ingest.request import ModelChoice, dataset_in, labels_in, take_subset

@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 from lookalike_core.arrays import FloatVector
-from lookalike_core.cli.console import Quiet
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.errors import ManifestError, SkipReason, UsageError
 from lookalike_core.images.decoding import decode
@@ -23,9 +22,15 @@ from lookalike_core.images.scan import FoundFile, Skipped
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs, collection_name
 from lookalike_core.models.providers import CPU
+from lookalike_core.progress import ShowBar, shown_by
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import (
+    CollectionManifest,
+    Distance,
+    VectorQuantization,
+    collection_name,
+)
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import Payload
 from lookalike_exporter.export import ready_model
@@ -39,6 +44,7 @@ from lookalike_ingest.target import Dataset
 from numpy.typing import NDArray
 from PIL import Image
 from refusals import refuses
+from sole_bar import SoleBar
 
 VECTOR_TOLERANCE = 1e-5
 """On values of unit vectors: float32, in batches, and normalised by Qdrant."""
@@ -72,9 +78,9 @@ class Ingests:
         dry_run: bool = False,
         prune: bool = False,
         force: bool = False,
-        quantize: StoredAs | None = None,
-        reporter: Quiet | None = None,
+        quantize: VectorQuantization | None = None,
         stop: StopRequest | None = None,
+        show_bar: ShowBar | None = None,
     ) -> IngestReport:
         """One ingest, as the command would do it."""
         request = IngestRequest(
@@ -90,13 +96,8 @@ class Ingests:
             force=force,
             quantize=quantize,
         )
-        return run_ingest(
-            request,
-            store=self.store,
-            settings=self.home,
-            reporter=reporter or Quiet(),
-            stop=stop or StopRequest(),
-        )
+        with shown_by(show_bar):
+            return run_ingest(request, store=self.store, settings=self.home, stop=stop or StopRequest())
 
     @property
     def store(self) -> EmbeddedStore:
@@ -110,7 +111,7 @@ class Ingests:
     @property
     def manifest(self) -> CollectionManifest:
         """What a collection of this model says of itself."""
-        model = ready_model(self.spec, settings=self.home, reporter=Quiet()).manifest
+        model = ready_model(self.spec, settings=self.home).manifest
         return CollectionManifest(
             identity=model.identity,
             distance=Distance.COSINE,
@@ -136,7 +137,7 @@ class Ingests:
 
     def embed(self, files: Sequence[Path]) -> NDArray[np.float32]:
         """The pictures' vectors, float32 `[N, 64]`, not normalised."""
-        model = ready_model(self.spec, settings=self.home, reporter=Quiet())
+        model = ready_model(self.spec, settings=self.home)
         pictures = [decode(io.BytesIO(file.read_bytes()), file.name).pixels for file in files]
         return Embedder.load(model.path, provider="cpu").embed(pictures)
 
@@ -769,13 +770,13 @@ def test_a_collection_of_another_space_is_refused(ingests: Ingests) -> None:
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_how_vectors_are_stored_is_settled_when_a_collection_is_made(ingests: Ingests, dry_run: bool) -> None:
     """Later runs need not name it; those that name another are refused, and told what changes it."""
-    ingests.run(quantize=StoredAs.INT8)
-    assert ingests.store.manifest(ingests.name()).quantize is StoredAs.INT8
+    ingests.run(quantize=VectorQuantization.INT8)
+    assert ingests.store.manifest(ingests.name()).vector_quantization is VectorQuantization.INT8
     assert counts(ingests.run()) == {"unchanged": len(PICTURES)}
-    assert counts(ingests.run(quantize=StoredAs.INT8)) == {"unchanged": len(PICTURES)}
+    assert counts(ingests.run(quantize=VectorQuantization.INT8)) == {"unchanged": len(PICTURES)}
     with refuses(UsageError, match=rf"ingest rebuild {ingests.name()} --quantize int4"):
-        ingests.run(quantize=StoredAs.INT4, dry_run=dry_run)
-    assert ingests.store.manifest(ingests.name()).quantize is StoredAs.INT8
+        ingests.run(quantize=VectorQuantization.INT4, dry_run=dry_run)
+    assert ingests.store.manifest(ingests.name()).vector_quantization is VectorQuantization.INT8
     ingests.assert_mirrored()
 
 
@@ -831,7 +832,7 @@ def test_an_interrupted_ingest_is_finished_by_the_next_one(
 ) -> None:
     """What was written before the interruption can be searched; in the end nothing tells of it."""
     stop = StopRequest()
-    report = ingests.run(batch_size=batch_size, stop=stop, reporter=StoppingAfterABatch(stop))
+    report = ingests.run(batch_size=batch_size, stop=stop, show_bar=StoppingAfterABatch(stop))
     assert report.interrupted
     assert counts(report) == {"added": batch_size}
     partial = ingests.stored()
@@ -853,7 +854,7 @@ def test_an_interrupted_ingest_prunes_nothing(ingests: Ingests, other: Path) -> 
     for path in PICTURES:
         ingests.write(path, other)
     stop = StopRequest()
-    report = ingests.run(prune=True, batch_size=1, stop=stop, reporter=StoppingAfterABatch(stop))
+    report = ingests.run(prune=True, batch_size=1, stop=stop, show_bar=StoppingAfterABatch(stop))
     assert report.interrupted
     assert len(ingests.stored()) == 5
 
@@ -865,7 +866,7 @@ def test_an_interruption_is_heard_where_nothing_has_to_be_read(
     monkeypatch.setattr(run_module, "LOOKED_UP_AT_ONCE", 1)
     ingests, _ = ingested
     stop = StopRequest()
-    report = ingests.run(stop=stop, reporter=StoppingAfterABatch(stop))
+    report = ingests.run(stop=stop, show_bar=StoppingAfterABatch(stop))
     assert (report.interrupted, counts(report)) == (True, {"unchanged": 1})
 
 
@@ -895,8 +896,8 @@ def test_what_is_no_folder_is_wrong_usage(ingests: Ingests, path: str, said: str
     assert str(ingests.root / path) in str(refused.value)
 
 
-class StoppingAfterABatch(Quiet):
-    """A reporter and bar by which the ingest is interrupted as soon as anything is done."""
+class StoppingAfterABatch(SoleBar):
+    """A bar by which the ingest is interrupted as soon as anything is done."""
 
     def __init__(self, stop: StopRequest) -> None:
         self._stop = stop

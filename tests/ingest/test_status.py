@@ -7,11 +7,10 @@ import faulty_proxy as wire
 import made_collections
 import pytest
 from faulty_proxy import FaultyProxy
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
-from lookalike_core.models.manifest import Distance
 from lookalike_core.stores import retries
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.protocol import staged_name
 from lookalike_core.stores.server import ServerStore
@@ -21,17 +20,6 @@ from qdrant_stand_in import QdrantStandIn, running_stand_in
 
 NAMES = ("a-first", "b-second", "c-third")
 REFUSED = wire.answer(403, "Forbidden: Access to collection is required")
-
-
-class Heard(Quiet):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, message: str) -> None:
-        """Keeps it."""
-        self.lines.append(message)
 
 
 @pytest.fixture(autouse=True)
@@ -68,10 +56,9 @@ def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
     one.close()
 
 
-def statuses(store: ServerStore) -> tuple[list[CollectionStatus], list[str]]:
-    """What is listed, and what is said."""
-    reporter = Heard()
-    return list(collection_statuses(store, reporter)), reporter.lines
+def statuses(store: ServerStore) -> list[CollectionStatus]:
+    """What is listed."""
+    return list(collection_statuses(store))
 
 
 @pytest.mark.parametrize(
@@ -85,32 +72,34 @@ def statuses(store: ServerStore) -> tuple[list[CollectionStatus], list[str]]:
     ],
 )
 def test_a_collection_that_goes_meanwhile_is_left_out(
-    store: ServerStore, server: QdrantStandIn, proxy: FaultyProxy, request_line: str
+    store: ServerStore, server: QdrantStandIn, proxy: FaultyProxy, request_line: str, said: list[str]
 ) -> None:
     """Whenever another client deletes it, the others are listed, and there is nothing to say."""
     proxy.plan(request_line, wire.after(lambda: server.client.delete_collection("b-second")))
-    listed, said = statuses(store)
+    listed = statuses(store)
     names = [status.name for status in listed]
     assert [name for name in names if name != "b-second"] == ["a-first", "c-third"]
     assert ("b-second" in names) == request_line.endswith(r"\.rebuild/exists"), "it was read by then"
     assert said == []
 
 
-def test_a_key_for_one_collection_lists_it(store: ServerStore, proxy: FaultyProxy) -> None:
+def test_a_key_for_one_collection_lists_it(store: ServerStore, proxy: FaultyProxy, said: list[str]) -> None:
     """What it may not look at has not begun, or is no part of the list."""
     proxy.plan(r"/collections/[^/]*\.rebuild", *[REFUSED] * 9)
     proxy.plan("/collections/[ac]-", *[REFUSED] * 9)
-    listed, said = statuses(store)
+    listed = statuses(store)
     assert [(status.name, status.points, status.rebuild_begun) for status in listed] == [
         ("b-second", 1, False)
     ]
     assert said == []
 
 
-def test_a_collection_that_may_not_be_read_is_said(store: ServerStore, proxy: FaultyProxy) -> None:
+def test_a_collection_that_may_not_be_read_is_said(
+    store: ServerStore, proxy: FaultyProxy, said: list[str]
+) -> None:
     """It may be seen, and not its points."""
     proxy.plan("POST /collections/b-second/points", *[REFUSED] * 9)
-    listed, said = statuses(store)
+    listed = statuses(store)
     assert [status.name for status in listed] == ["a-first", "c-third"]
     assert len(said) == 1
     assert said[0].startswith("warning: collection b-second is left out: ")
@@ -130,7 +119,7 @@ def test_a_rebuild_that_has_begun_is_said(store: ServerStore) -> None:
     """By what is staged for it, which is no collection to list."""
     manifest = replace(store.manifest("b-second"), datasets={})
     store.create(manifest, name=staged_name("b-second"))
-    listed, _ = statuses(store)
+    listed = statuses(store)
     assert [(status.name, status.rebuild_begun) for status in listed] == [
         ("a-first", False),
         ("b-second", True),
@@ -146,5 +135,5 @@ def test_looking_for_a_dataset_passes_over_what_goes_meanwhile(
 ) -> None:
     """As a status does; a collection that was named is missed."""
     proxy.plan(request_line, wire.after(lambda: server.client.delete_collection("b-second")))
-    found = holdings("data", store=store, reporter=Quiet())
+    found = holdings("data", store=store)
     assert [holding.collection for holding in found] == ["a-first", "c-third"]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import UsageError
 from lookalike_core.images.scan import FoundFile
 from lookalike_ingest.labels import Label
@@ -33,17 +32,6 @@ ILSVRC2012_val_00000001,n09999999 1 2 3 4
 """
 
 
-class Said(Quiet):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, message: str) -> None:
-        """One line."""
-        self.lines.append(message)
-
-
 def found(path: str) -> FoundFile:
     """A picture of that path."""
     return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1)
@@ -59,10 +47,10 @@ def competition(tmp_path: Path) -> Path:
     return root
 
 
-def labels_of(root: Path, reporter: Quiet | None = None, **given: Path | None) -> Callable[[str], Label]:
+def labels_of(root: Path, **given: Path | None) -> Callable[[str], Label]:
     """What the pictures of a dataset are, by path."""
     tables = {"names": None, "solution": None} | given
-    label_of = synset_labels(root, reporter=reporter or Quiet(), **tables)
+    label_of = synset_labels(root, **tables)
     return lambda path: label_of(found(path))
 
 
@@ -294,22 +282,20 @@ def test_other_pictures_have_their_folders_class(
     assert labels_of(competition)(path) == Label(class_name=class_name)
 
 
-def test_without_tables_nothing_is_told_apart(tmp_path: Path) -> None:
+def test_without_tables_nothing_is_told_apart(tmp_path: Path, said: list[str]) -> None:
     """A folder that happens to be called like a synset is a class like any other."""
-    said = Said()
-    label_of = labels_of(tmp_path, said)
+    label_of = labels_of(tmp_path)
     assert label_of("n01440764/1.jpg") == Label(class_name="n01440764")
     assert label_of("val/ILSVRC2012_val_00048981.JPEG") == Label(class_name="val")
-    assert said.lines == []
+    assert said == []
 
 
-def test_the_nearest_table_is_taken_and_named(competition: Path) -> None:
+def test_the_nearest_table_is_taken_and_named(competition: Path, said: list[str]) -> None:
     """On stderr, for it may be another one than was thought of."""
     root = competition / "ILSVRC/Data/CLS-LOC/train"
     (root / "LOC_synset_mapping.txt").write_text("n01440764 Schleie\n")
-    said = Said()
-    assert labels_of(root, said)("n01440764/1.JPEG").class_name == "Schleie"
-    assert said.lines == [
+    assert labels_of(root)("n01440764/1.JPEG").class_name == "Schleie"
+    assert said == [
         f"names of synsets from {root / 'LOC_synset_mapping.txt'}",
         f"synsets of validation pictures from {competition / 'LOC_val_solution.csv'}",
     ]
@@ -334,7 +320,9 @@ def test_tables_that_are_named_go_before_those_that_lie_near(competition: Path, 
 
 
 @pytest.mark.parametrize("kind", ["folder", "nonsense", "link to nowhere"])
-def test_a_table_that_was_found_and_cannot_be_used_is_one_warning(kind: str, competition: Path) -> None:
+def test_a_table_that_was_found_and_cannot_be_used_is_one_warning(
+    kind: str, competition: Path, said: list[str]
+) -> None:
     """The ingest goes on as without it; one that was named is refused."""
     table = competition / "LOC_synset_mapping.txt"
     table.unlink()
@@ -344,9 +332,8 @@ def test_a_table_that_was_found_and_cannot_be_used_is_one_warning(kind: str, com
         table.write_bytes(b"\xff\x00nonsense")
     else:
         table.symlink_to("nowhere")
-    said = Said()
-    label_of = labels_of(competition, said)
-    assert len([line for line in said.lines if line.startswith("warning: going on without")]) == 1
+    label_of = labels_of(competition)
+    assert len([line for line in said if line.startswith("warning: going on without")]) == 1
     assert label_of("val/ILSVRC2012_val_00048981.JPEG").synset == "n01440764"
     with pytest.raises(UsageError, match=str(table)):
         labels_of(competition, names=table)

@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lookalike_core.arrays import FloatVector
-from lookalike_core.cli.console import Quiet
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Distance, collection_name
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance, collection_name
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import Payload
 from lookalike_exporter.export import ready_model
@@ -70,7 +69,7 @@ def bench(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Dr
     return Workbench(
         home=home,
         spec=spec,
-        model=ready_model(spec, settings=home, reporter=Quiet()),
+        model=ready_model(spec, settings=home),
         contents=tuple(picture.read_bytes() for picture in pictures),
         folders=(root / f"run{i}" for i in itertools.count()),
     )
@@ -116,11 +115,7 @@ class World:
             prune=prune,
         )
         return run_ingest(
-            request,
-            store=EmbeddedStore(self.folder / "store"),
-            settings=self.bench.home,
-            reporter=Quiet(),
-            stop=StopRequest(),
+            request, store=EmbeddedStore(self.folder / "store"), settings=self.bench.home, stop=StopRequest()
         )
 
     def stored(self) -> dict[str, tuple[Payload, FloatVector]]:

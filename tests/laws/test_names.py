@@ -11,15 +11,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from lookalike_core.errors import ManifestError, UsageError
 from lookalike_core.models.backbones import BACKBONES, Pooling
-from lookalike_core.models.manifest import (
-    CollectionManifest,
-    Distance,
-    ModelIdentity,
-    ModelManifest,
-    WeightsKind,
-    WeightsSource,
-    collection_name,
-)
+from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest, WeightsKind, WeightsSource
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import Payload, point_id
 from lookalike_core.stores.protocol import is_collection_name
@@ -55,7 +48,7 @@ IDENTITIES = st.builds(
     layer=TEXT,
     pooling=st.sampled_from(Pooling),
     preprocessing=TEXT,
-    precision=TEXT,
+    precision_class=TEXT,
     weights_fingerprint=HEX,
     dimension=COUNT,
 )
@@ -167,7 +160,7 @@ def test_the_name_of_a_collection_says_how_to_make_it(
         layer=spec.layer,
         pooling=spec.pooling,
         preprocessing="x",
-        precision="float32",
+        precision_class="float32",
         weights_fingerprint=fingerprint,
         dimension=spec.dimension,
     )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from lookalike_core.models.manifest import Distance
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload, PointFilter, SearchHit

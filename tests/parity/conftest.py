@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.images.decoding import decode
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.settings import Settings
@@ -107,20 +106,31 @@ def photos(pytestconfig: pytest.Config) -> tuple[Sequence[Path], Pictures]:
     return files, np.stack([decode(io.BytesIO(file.read_bytes()), file.name).pixels for file in files])
 
 
+@pytest.fixture(scope="session")
+def shared_weights() -> Callable[[str], Path]:
+    """The file of a network's real weights, where it is there."""
+
+    def find(backbone: str) -> Path:
+        weights = SHARED / "weights" / REAL[backbone][1]
+        if not weights.is_file():
+            pytest.skip(f"no real weights in {weights}")
+        return weights
+
+    return find
+
+
 @pytest.fixture(scope="session", params=REAL)
 def real(
     request: pytest.FixtureRequest,
     photos: tuple[Sequence[Path], Pictures],
+    shared_weights: Callable[[str], Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Real:
     """Each network for which there are real weights, exported and run over the photos once."""
-    layer, name = REAL[request.param]
-    weights = SHARED / "weights" / name
-    if not weights.is_file():
-        pytest.skip(f"no real weights in {weights}")
+    layer, weights = REAL[request.param][0], shared_weights(request.param)
     settings = Settings(home=tmp_path_factory.mktemp("real"), provider="cpu")
     spec = ModelSpec.of(request.param, layer=layer, weights=str(weights))
-    model = ready_model(spec, settings=settings, reporter=Quiet())
+    model = ready_model(spec, settings=settings)
     files, pixels = photos
     unused = np.empty((0, spec.dimension), np.float32)
     bare = Real(spec=spec, settings=settings, model=model, files=files, pixels=pixels, vectors=unused)

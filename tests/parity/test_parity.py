@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.models.backbones import BACKBONES, Pooling
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
@@ -83,7 +82,7 @@ def model(case: Case, judge: Any, tmp_path_factory: pytest.TempPathFactory) -> I
         pooling=None if case.pooling is Pooling.NONE else case.pooling,
         weights=str(judge.files[case.suffix]),
     )
-    model = ready_model(spec, settings=home, reporter=Quiet())
+    model = ready_model(spec, settings=home)
     yield model
     model.path.unlink()
 
@@ -133,12 +132,7 @@ def test_both_file_formats_are_the_same_space(
     """The identity, fingerprint included, does not hang on how Keras saved the weights."""
     settings = Settings(home=tmp_path, provider="cpu")
     models = [
-        export_to(
-            tmp_path / "model.onnx",
-            ModelSpec.of(backbone.name, weights=str(file)),
-            settings=settings,
-            reporter=Quiet(),
-        )
+        export_to(tmp_path / "model.onnx", ModelSpec.of(backbone.name, weights=str(file)), settings=settings)
         for file in judge_of(backbone.name).files.values()
     ]
     first, second = (model.manifest for model in models)
@@ -158,7 +152,7 @@ def test_preprocessing_is_that_of_keras(
     judge = judge_of(backbone)
     spec = ModelSpec.of(backbone, layer=layer, weights=str(judge.files[".h5"]))
     settings = Settings(home=tmp_path, provider="cpu")
-    model = export_to(tmp_path / "model.onnx", spec, settings=settings, reporter=Quiet())
+    model = export_to(tmp_path / "model.onnx", spec, settings=settings)
     onnx.utils.extract_model(model.path, tmp_path / "start.onnx", ["images"], ["preprocessing"])
     session = onnxruntime.InferenceSession(tmp_path / "start.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"images": pictures})

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.models.embedder import BATCH_SIZE
-from lookalike_core.models.manifest import Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.heads.head_graph import get_headed_model
@@ -41,9 +40,7 @@ def test_neighbours_are_those_of_keras(real: Any, keras: Any) -> None:
 
 def test_fp16_keeps_neighbours(real: Any) -> None:
     """As many as `exporter verify` asks for: they are one space with those of fp32."""
-    model = ready_model(
-        replace(real.spec, precision=Precision.FP16), settings=real.settings, reporter=Quiet()
-    )
+    model = ready_model(replace(real.spec, precision=Precision.FP16), settings=real.settings)
     few = _some(real, 2 * FEW)
     assert _same_neighbours(real.vectors[few], real.embed(model, few)) >= OVERLAP_AT_LEAST[Precision.FP16]
 
@@ -54,8 +51,8 @@ def test_int8_keeps_neighbours(real: Any, tmp_path: Path) -> None:
     for number, photo in enumerate(real.files[few][::2]):
         shutil.copyfile(photo, tmp_path / f"{number}.jpg")
     spec = replace(real.spec, precision=Precision.INT8)
-    spec = calibrated(spec, tmp_path, settings=real.settings, reporter=Quiet())
-    model = ready_model(spec, settings=real.settings, reporter=Quiet())
+    spec = calibrated(spec, tmp_path, settings=real.settings)
+    model = ready_model(spec, settings=real.settings)
     assert _same_neighbours(real.vectors[few], real.embed(model, few)) >= OVERLAP_AT_LEAST[Precision.INT8]
 
 
@@ -74,7 +71,7 @@ def test_a_head_gives_the_same_for_pictures_and_stored_vectors(real: Any) -> Non
     )
     few = _some(real, FEW)
     plain = real.vectors[few]
-    found = real.embed(get_headed_model(head, settings=real.settings, reporter=Quiet()), few)
+    found = real.embed(get_headed_model(head, settings=real.settings), few)
     for stored in (plain, plain / np.linalg.norm(plain, axis=1, keepdims=True)):
         expected = head.apply(stored)
         assert (found * expected).sum(axis=1).min() >= HEAD_COSINE_AT_LEAST

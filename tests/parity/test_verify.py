@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.settings import Settings
 from lookalike_exporter.export import export_to
 from lookalike_exporter.model_cache import ModelFile
@@ -65,7 +64,7 @@ def test_what_keras_cannot_read_is_said(tiny_weights: Path, tmp_path: Path, home
 def test_a_model_that_differs_from_keras_fails(tiny_weights: Path, tmp_path: Path, home: Settings) -> None:
     """One kernel of 64 turned upside down; the figures are in the report."""
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
-    model = export_to(tmp_path / "model.onnx", spec, settings=home, reporter=Quiet())
+    model = export_to(tmp_path / "model.onnx", spec, settings=home)
     _turn_a_kernel(model.path)
     report = verify_model(model, spec)
     assert report.failed
@@ -76,7 +75,7 @@ def test_a_model_that_differs_from_keras_fails(tiny_weights: Path, tmp_path: Pat
 
 def _verify(backbone: str, layer: str, weights: Path, folder: Path, home: Settings) -> Check:
     spec = ModelSpec.of(backbone, layer=layer, weights=str(weights))
-    return _compared(export_to(folder / "model.onnx", spec, settings=home, reporter=Quiet()), spec)
+    return _compared(export_to(folder / "model.onnx", spec, settings=home), spec)
 
 
 def _compared(model: ModelFile, spec: ModelSpec) -> Check:

@@ -8,18 +8,13 @@ from typing import Any
 
 import pytest
 from lookalike_core.atomic import write_json
-from lookalike_core.cli.console import Quiet
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import (
-    CollectionManifest,
-    Distance,
-    ModelIdentity,
-    WeightsKind,
-    WeightsSource,
-)
+from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
 from lookalike_core.settings import Settings
+from lookalike_core.stores.bulk_reads import readable_manifests
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.open_store import where_else
 from lookalike_search import collection_choice as choice
@@ -70,7 +65,7 @@ def choose(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Choose:
         selector = CollectionSelector(
             names=[name] if name is not None else (), backbone=backbone, distance=distance
         )
-        return selector.resolve_one(store, settings=home, reporter=Quiet())
+        return selector.resolve_one(store, settings=home)
 
     return choose_with
 
@@ -90,7 +85,7 @@ def manifest(
         layer=layer or default_layer,
         pooling=pooling,
         preprocessing="squash-bicubic-224",
-        precision="float32",
+        precision_class="float32",
         weights_fingerprint=own_weights or "0" * 64,
         dimension=dimension,
     )
@@ -245,6 +240,20 @@ def test_a_collection_in_the_other_store_is_pointed_at(
     assert full_message(missing.value).endswith(f"there: none. {said}")
 
 
+def test_collections_that_cannot_be_read_are_not_said_to_be_missing(shelve: Shelve, choose: Choose) -> None:
+    """Nor are they there to be searched; what to do is said with each."""
+    whole = manifest(RESNET)
+    store = shelve(whole)
+    (store.directory / whole.collection / "manifest.json").write_text('{"schema":')
+    with pytest.raises(
+        CollectionMissingError, match=rf"no collection .* can be read: {whole.collection}; what"
+    ):
+        choose(store)
+    heard: list[str] = []
+    assert not list(readable_manifests(store, heard.append))
+    assert "put manifest.json back from a backup, or remove" in heard[0]
+
+
 def test_a_pictures_file_lies_below_its_datasets_root() -> None:
     """As far as the manifest knows; a dataset that it does not name has none."""
     assert file_of(manifest(), "data", "cat/1.jpg") == Path("/pictures/data/cat/1.jpg")
@@ -260,7 +269,7 @@ def choose_of_both(choose: Choose, home: Settings) -> Both:
 
     def choose_with(store: EmbeddedStore, *, distance: Distance | None) -> list[str]:
         selector = CollectionSelector(backbone="Both", distance=distance)
-        return selector.resolve(store, settings=home, reporter=Quiet())
+        return selector.resolve(store, settings=home)
 
     return choose_with
 
@@ -324,7 +333,7 @@ def test_fields_that_contradict_each_other_are_refused(
 ) -> None:
     """For every caller, before anything is looked up."""
     with refuses(UsageError, match="leave"):
-        selector.resolve(shelve(*ALL_DEFAULT), settings=home, reporter=Quiet())
+        selector.resolve(shelve(*ALL_DEFAULT), settings=home)
 
 
 def test_all_takes_what_the_other_fields_leave(shelve: Shelve, home: Settings) -> None:
@@ -332,7 +341,7 @@ def test_all_takes_what_the_other_fields_leave(shelve: Shelve, home: Settings) -
     store = shelve(*ALL_DEFAULT, *SPECIAL)
 
     def chosen(**fields: Any) -> list[str]:
-        return CollectionSelector(all=True, **fields).resolve(store, settings=home, reporter=Quiet())
+        return CollectionSelector(all=True, **fields).resolve(store, settings=home)
 
     assert chosen(backbone="vgg") == ["vgg16-cosine", "vgg16-euclid"]
     assert chosen(distance=EUCLID) == ["resnet101v2-euclid", "vgg16-euclid"]
@@ -344,9 +353,9 @@ def test_several_names_are_taken_in_their_order_each_once(shelve: Shelve, home: 
     store = shelve(*ALL_DEFAULT)
     names = ["vgg16-euclid", "resnet101v2-cosine"]
     selector = CollectionSelector(names=[*names, names[0]])
-    assert selector.resolve(store, settings=home, reporter=Quiet()) == names
+    assert selector.resolve(store, settings=home) == names
     with pytest.raises(CollectionMissingError, match="there is no collection holiday"):
-        CollectionSelector(names=[*names, "holiday"]).resolve(store, settings=home, reporter=Quiet())
+        CollectionSelector(names=[*names, "holiday"]).resolve(store, settings=home)
 
 
 @pytest.mark.parametrize(
@@ -363,4 +372,4 @@ def test_what_takes_one_collection_refuses_several(
 ) -> None:
     """Rather than take the first of them."""
     with pytest.raises(UsageError, match="this takes one collection"):
-        selector.resolve_one(shelve(*ALL_DEFAULT), settings=home, reporter=Quiet())
+        selector.resolve_one(shelve(*ALL_DEFAULT), settings=home)

@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest
+from lookalike_core.models.model_manifest import METADATA_KEY
+from lookalike_core.stores.collection_manifest import CollectionManifest
 
 
 @dataclass(slots=True, kw_only=True)

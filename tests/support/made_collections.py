@@ -11,14 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lookalike_core.arrays import FloatVector
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import (
-    CollectionManifest,
-    Distance,
-    ModelIdentity,
-    WeightsKind,
-    WeightsSource,
-)
+from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
@@ -56,7 +52,7 @@ def manifest_of(
         layer=layer,
         pooling=Pooling.AVG,
         preprocessing="none",
-        precision="float32",
+        precision_class="float32",
         weights_fingerprint=secrets.token_hex(32),
         dimension=dimension,
     )
@@ -108,3 +104,10 @@ def payload_of(path: str, **fields: Any) -> Payload:
         "ingested_at": "2026-01-01T00:00:00+00:00",
     }
     return Payload(path=path, **(known | fields))
+
+
+def random_vectors(count: int, dimension: int) -> list[FloatVector]:
+    """Makes `count` seeded random vectors of `dimension` values, of different lengths."""
+    generator = np.random.default_rng(7)
+    lengths = generator.uniform(0.5, 4, size=(count, 1))
+    return list((generator.standard_normal((count, dimension)) * lengths).astype(np.float32))

@@ -269,7 +269,7 @@ def test_queries_that_are_no_files_are_answered_at_once(place: Place) -> None:
     os.mkfifo(place.root / "pipe.jpg")
     (place.root / "loop.jpg").symlink_to("loop.jpg")
     queries = ("pipe.jpg", "/dev/zero", "loop.jpg", "pictures/whole.png")
-    done = place.shell("search", "query", *queries, "--json")
+    done = place.shell.process("search", "query", *queries, "--json")
     assert done.code == PictureError.exit_code
     assert [answer.get("error") for answer in done.json] == [*["unreadable"] * 3, None]
     assert done.err.count("name it - ") == 1
@@ -283,7 +283,7 @@ def test_the_limit_of_pixels_is_an_option(place: Place) -> None:
     done = place.ingest(*limit)
     assert (done.skipped, [*done.vectors]) == ({"one-column-more.png": "too-large"}, ["whole.png"])
     assert [*place.ingest().vectors.keys() - done.vectors.keys()] == ["one-column-more.png"]
-    asked = place.shell("search", "query", "pictures/one-column-more.png", "--json", *limit)
+    asked = place.shell.process("search", "query", "pictures/one-column-more.png", "--json", *limit)
     assert (asked.code, asked.json[0]["error"]) == (PictureError.exit_code, "too-large")
 
 

@@ -1,28 +1,34 @@
 """What the three commands share of talking to people: one way to say, to show, to ask and to fail.
 
-Results go to stdout, everything else to stderr. Stages are handed a `Reporter` and never print. Whatever is
-written here may hold names that others gave: each function shows them so that no terminal obeys them, and
-who calls it has nothing to escape.
+Results go to stdout, everything else to stderr. Stages log and open progress bars, which `reporting` shows;
+they never print. Whatever is written here may hold names that others gave: each function shows them so that
+no terminal obeys them, and who calls it has nothing to escape.
 """
 
 import io
+import logging
 import os
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
 
+from lookalike_core import progress
 from lookalike_core.atomic import is_full
 from lookalike_core.cli.hint_words import MEMORY_ADVICE, full_message
 from lookalike_core.cli.start import INTERRUPTED, INTERRUPTED_EXIT_CODE, raise_on_interrupt
 from lookalike_core.errors import LookalikeError, PictureError
+from lookalike_core.hints import Notice
+from lookalike_core.logs import ROOT
 from lookalike_core.memory import comes_of_memory, is_out_of_memory
+from lookalike_core.progress import Bar, HiddenBar
 from lookalike_core.text import json_line, one_line
 
 if TYPE_CHECKING:
@@ -31,83 +37,52 @@ if TYPE_CHECKING:
 _verbose = False
 
 
-class Bar(Protocol):
-    """A progress bar, or nothing where stderr is no terminal."""
+class _LinesOnStderr(logging.Handler):
+    """Each record as one line with its hint, as `say` writes it."""
 
-    def advance(self, done: int, *, skipped: int = 0) -> None:
-        """Moves on by `done`; `skipped` is how many were left out so far."""
-
-    def set_total(self, total: int) -> None:
-        """Says how much there is to do, once it is known."""
-
-    def count_ahead(self, count: Callable[[], int]) -> None:
-        """Lets a thread find the total; a bar that is not shown needs none."""
+    def emit(self, record: logging.LogRecord) -> None:
+        say(Notice(record.getMessage(), hint=getattr(record, "hint", None)))
 
 
-class Reporter(Protocol):
-    """Where a stage says what it is doing."""
-
-    def say(self, message: str) -> None:
-        """One line."""
-
-    @contextmanager
-    def bar(self, title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
-        """A progress bar for the length of a block; `unit` is `bytes`, `images` or `seconds`."""
-        ...
-
-
-class Quiet:
-    """Says nothing; implements `Reporter` and `Bar`."""
-
-    def say(self, message: str) -> None:
-        """Nothing."""
-
-    @contextmanager
-    def bar(self, title: str, *, unit: str, total: int | None) -> Iterator[Bar]:  # noqa: ARG002
-        """A bar that is not shown."""
-        yield self
-
-    def advance(self, done: int, *, skipped: int = 0) -> None:
-        """Nothing."""
-
-    def set_total(self, total: int) -> None:
-        """Nothing."""
-
-    def count_ahead(self, count: Callable[[], int]) -> None:
-        """Nothing."""
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Shows on stderr what the library logs, and its progress bars, for the length of a block."""
+    logger, handler = logging.getLogger(ROOT), _LinesOnStderr()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with progress.shown_by(_rich_bar):
+            yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
-class StderrReporter(Quiet):
-    """Lines on stderr, and bars where stderr is a terminal."""
+@contextmanager
+def _rich_bar(title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
+    """Shows a bar with speed and time left where stderr is a terminal; what is said stands above it."""
+    if not sys.stderr.isatty():
+        yield HiddenBar()
+        return
+    from rich.console import Console
+    from rich.progress import Progress
 
-    def say(self, message: str) -> None:
-        """Above the bar, where one is shown."""
-        say(message)
-
-    @contextmanager
-    def bar(self, title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
-        """Shows a bar with speed and time left."""
-        if not sys.stderr.isatty():
-            yield self
-            return
-        from rich.console import Console
-        from rich.progress import Progress
-
-        with Progress(*_columns(unit), console=Console(stderr=True), redirect_stderr=True) as progress:
-            yield _RichBar(progress, progress.add_task(one_line(title), total=total, skipped=0))
+    with Progress(*_columns(unit), console=Console(stderr=True), redirect_stderr=True) as bars:
+        yield _RichBar(bars, bars.add_task(one_line(title), total=total, skipped=0))
 
 
 class _RichBar:
-    def __init__(self, progress: "Progress", task: "TaskID") -> None:
-        self._progress, self._task = progress, task
+    def __init__(self, bars: "Progress", task: "TaskID") -> None:
+        self._bars, self._task = bars, task
         self._skipped = 0
 
     def advance(self, done: int, *, skipped: int = 0) -> None:
         self._skipped = max(self._skipped, skipped)
-        self._progress.update(self._task, advance=done, skipped=self._skipped)
+        self._bars.update(self._task, advance=done, skipped=self._skipped)
 
     def set_total(self, total: int) -> None:
-        self._progress.update(self._task, total=total)
+        self._bars.update(self._task, total=total)
 
     def count_ahead(self, count: Callable[[], int]) -> None:
         threading.Thread(target=lambda: self.set_total(count()), daemon=True).start()
@@ -231,9 +206,11 @@ def run_command(app: typer.Typer) -> NoReturn:
 def run_program(work: Callable[[], int]) -> NoReturn:
     """Runs what returns an exit code to its end, and ends as a command does where it fails."""
     _prepare_streams()
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # on metadata, file by file
     try:
         raise_on_interrupt()
-        exit_code = work()
+        with reporting():
+            exit_code = work()
     except _WrongUsage as error:
         _say_usage(error)
         sys.exit(error.exit_code)

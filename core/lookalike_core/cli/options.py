@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from lookalike_core.cli.console import Reporter
-from lookalike_core.models.manifest import Precision
+from lookalike_core.cli.console import say
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import ProviderChoice, Settings
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.protocol import Store
@@ -79,12 +79,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 
 @contextmanager
-def store_in_use(named: str | None, settings: Settings, reporter: Reporter) -> Iterator[Store]:
+def store_in_use(named: str | None, settings: Settings) -> Iterator[Store]:
     """The store that `--store` and the environment lead to, said and in the end closed."""
-    store = open_store(named, settings, say=reporter.say)
+    store = open_store(named, settings)
     try:
         for line in (f"store: {store.label}", *store.notices):
-            reporter.say(line)
+            say(line)
         yield store
     finally:
         store.close()

@@ -8,7 +8,7 @@ import _signal as signal  # type: ignore[import-not-found]  # what `signal` wrap
 import os
 
 INTERRUPTED = "interrupted; run the same command again to go on"
-INTERRUPTED_EXIT_CODE = 130
+INTERRUPTED_EXIT_CODE = 130  # as in `errors`, which takes too long to import
 
 
 def leave_on_interrupt() -> None:

@@ -9,7 +9,6 @@ import gc
 import hashlib
 import math
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -27,12 +26,14 @@ from lookalike_core.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images import whole_image as whole_images
 from lookalike_core.images.containers import Readable, readable
-from lookalike_core.images.formats import HEAD_BYTES, is_avif, is_heif, is_webp, unidentified
+from lookalike_core.images.formats import HEAD_BYTES, is_avif, is_heif, is_webp, unidentified, unread_kind
 from lookalike_core.images.frames import frame_bytes, frame_that_shows, mark_choice, may_move
 from lookalike_core.images.memory_budget import BYTES_A_PIXEL, MAX_SCANS, Budget, count_scans, decoding_bytes
 from lookalike_core.images.open_image import IN_MEMORY_BYTES
 from lookalike_core.images.rendering import Rendering, is_as_before, render
 from lookalike_core.images.samples import check_samples, mend_header, unsupported
+from lookalike_core.images.tiff_layout import mend_layout
+from lookalike_core.images.unlimited import crop, open_heif, open_image
 from lookalike_core.images.whole_image import WholeImage
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def decode_whole(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MA
     """
 
     def whole(image: "Image.Image", full: tuple[int, int], _: Extent) -> WholeImage:
-        besides, is_deep = whole_images.besides(image), whole_images.is_deep(image)
+        besides, is_deep = whole_images.besides(image, stream), whole_images.is_deep(image)
         small, turn = _upright_small(image, full, edge), _turn(image)
         width, height = reversed(full) if turn in _ON_ITS_SIDE else full
         return WholeImage(
@@ -229,6 +230,7 @@ def _made(
         full = image.size
         _check_pixels(name, full, max_pixels)
         check_samples(image, name)
+        mend_layout(image)
         extent = _reduce(image, side)
         needed = _bytes_needed(image, full, found.stream, name)
         _check_pixels(name, full, max_pixels * BYTES_A_PIXEL * full[0] * full[1] // needed)
@@ -246,7 +248,10 @@ def _made(
             return made
     with _opened(found.stream, head, name) as image:
         first = image.tell()
+        mend_header(image)  # once: frames before it are loaded on the way
         image.seek(frame)
+        image.load()
+        image.info.update(found.info)  # some formats begin it anew with each frame
         mark_choice(image, is_first=found.is_first and frame == first)
         return make(image, image.size, image.size)
 
@@ -254,7 +259,7 @@ def _made(
 def _check_pixels_are_there(image: "Image.Image", found: Readable) -> None:
     """Refuses a PNG that Pillow filled up with zeros: at its end, or in every second line (Adam7)."""
     if image.format == "PNG":
-        last = np.asarray(image.crop((0, max(0, image.height - 2), *image.size)))
+        last = np.asarray(crop(image, (0, max(0, image.height - 2), *image.size)))
         if not all(line.any() for line in last) and found.lacks_pixels():
             raise EOFError("there are fewer pixels than its header says")
 
@@ -271,7 +276,7 @@ def _digest(image: "Image.Image", _full: tuple[int, int], _extent: Extent) -> by
     image.load()
     digest = hashlib.blake2b(digest_size=16)
     for top in range(0, image.height, _STRIP_LINES):
-        strip = image.crop((0, top, image.width, min(top + _STRIP_LINES, image.height)))
+        strip = crop(image, (0, top, image.width, min(top + _STRIP_LINES, image.height)))
         digest.update(strip.tobytes())
     return digest.digest()
 
@@ -288,7 +293,7 @@ def _opened(stream: BinaryIO, head: bytes, name: str) -> "Image.Image":
     from PIL import UnidentifiedImageError
 
     try:
-        return cast("Image.Image", _pillow().open(stream, formats=_formats(head, name)))
+        return open_heif(stream) if _is_heif(head, name) else open_image(stream, FORMATS)
     except UnidentifiedImageError:
         if (what := unsupported(stream, head)) is None:
             raise
@@ -305,8 +310,8 @@ def _give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _formats(head: bytes, name: str) -> tuple[str, ...]:
-    """The decoders that may see the file.
+def _is_heif(head: bytes, name: str) -> bool:
+    """Whether it is HEIC, and what reads that is here.
 
     Raises:
         MissingDecoderError: it is HEIC or AVIF, and what reads that is not installed.
@@ -316,10 +321,10 @@ def _formats(head: bytes, name: str) -> tuple[str, ...]:
             is_read = _heif_is_read()
         if not is_read:
             raise MissingDecoderError(f"{name} is HEIC", needed="this project's extra lookalike[heif]")
-        return ("HEIF",)
+        return True
     if is_avif(head) and not _avif_is_read():
         raise MissingDecoderError(f"{name} is AVIF", needed="a Pillow that was built with AVIF")
-    return FORMATS
+    return False
 
 
 _ONE_LOADER = Lock()
@@ -327,12 +332,11 @@ _ONE_LOADER = Lock()
 
 @cache
 def _heif_is_read() -> bool:
-    """Whether the extra is there; from the first picture on that needs it, Pillow reads HEIC with it."""
+    """Whether the extra is there, and loads."""
     try:
-        import pillow_heif
+        import pillow_heif  # noqa: F401 - `open_heif` uses it
     except ImportError:
         return False
-    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
     return True
 
 
@@ -492,7 +496,7 @@ def _band(image: "Image.Image", rendering: Rendering, box: Box, lines: int) -> "
     reach = _reach(box[2] - box[0])
     left, top = max(0, math.floor(box[0] - reach)), max(0, math.floor(box[1] - reach))
     right, bottom = math.ceil(box[2] + reach), math.ceil(box[3] + reach)
-    part = image.crop((left, top, min(right, image.width), min(bottom, image.height)))
+    part = crop(image, (left, top, min(right, image.width), min(bottom, image.height)))
     moved = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
     return _scaled(rendering.rgb(part), moved, lines)
 
@@ -527,20 +531,17 @@ _TURNS: dict[object, str] = {
 _ON_ITS_SIDE = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 
 
-@cache
 def _pillow() -> ModuleType:
-    """Pillow's Image module, without its own limit of pixels and without its warnings."""
+    """Pillow's Image module, which is imported where it is used."""
     from PIL import Image
 
-    Image.MAX_IMAGE_PIXELS = None  # ours is applied to what the header says, and is an option
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # on metadata, file by file
     return Image
 
 
 @contextmanager
 def _reasons(head: bytes, name: str, is_cut_off: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Translates whatever Pillow raises into one reason out of the closed set."""
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
         yield
@@ -548,9 +549,19 @@ def _reasons(head: bytes, name: str, is_cut_off: Callable[[], bool] = lambda: Fa
         raise
     except MemoryError as error:
         raise PictureError(f"{name} does not fit into memory", reason=SkipReason.TOO_LARGE) from error
+    except Image.DecompressionBombError as error:
+        raise PictureError(
+            f"{name} is larger than this process allows Pillow (PIL.Image.MAX_IMAGE_PIXELS): {error}",
+            reason=SkipReason.TOO_LARGE,
+        ) from error
     except UnidentifiedImageError as error:
         raise unidentified(head, name, is_cut_off=is_cut_off()) from error
     except Exception as error:
+        if (what := unread_kind(error)) is not None:
+            raise PictureError(
+                f"{name} is {what}, which no decoder here reads; convert it to PNG",
+                reason=SkipReason.UNSUPPORTED_FORMAT,
+            ) from error
         if is_cut_off() or _says_cut_off(error):
             raise PictureError(
                 f"{name} ends before its picture does ({error})", reason=SkipReason.TRUNCATED

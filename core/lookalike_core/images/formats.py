@@ -55,3 +55,24 @@ def unidentified(head: bytes, name: str, *, is_cut_off: bool) -> PictureError:
             f"{name} is damaged in its header, or of a kind that cannot be read", reason=SkipReason.UNREADABLE
         )
     return PictureError(f"{name} is not an image", reason=SkipReason.NOT_AN_IMAGE)
+
+
+_UNREAD_KINDS = {
+    "unsupported bmp bitfields layout": "a BMP with an unusual layout of bits",
+    "unsupported bmp compression (4)": "a BMP that holds a JPEG",
+    "unsupported bmp compression (5)": "a BMP that holds a PNG",
+    **{
+        f"unsupported bmp compression ({each})": "a BMP of an unusual compression" for each in (6, 11, 12, 13)
+    },
+    "unsupported bmp header type (16)": "a BMP with a short header",
+    **{f"unsupported bmp pixel depth ({each})": "a BMP of an unusual depth" for each in (2, 64)},
+    "unknown raw mode": "an image of an unusual layout of samples",
+    "photo files not yet supported": "a JPEG XR",
+}
+"""What Pillow says of files that may well be sound, in lower case -> what they are."""
+
+
+def unread_kind(error: Exception) -> str | None:
+    """What a file is, where a decoder says that it is not made for it; None where it says something else."""
+    said = str(error).lower()
+    return next((what for words, what in _UNREAD_KINDS.items() if words in said), None)

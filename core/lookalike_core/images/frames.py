@@ -49,11 +49,20 @@ def frame_bytes(image: "Image.Image") -> int:
     return 4 * COPIES * image.width * image.height if is_layered and may_move(image) else 0
 
 
-def frame_that_shows(image: "Image.Image", *, sound: Callable[[], int]) -> int | None:
+def frame_that_shows(
+    image: "Image.Image",
+    *,
+    sound: Callable[[], int],
+    max_frames: int = MAX_FRAMES,
+    max_pixels: int = MAX_PIXELS_SEEN,
+    max_frame_pixels: int = MAX_FRAME_PIXELS,
+) -> int | None:
     """The number of the frame to take, None where that is the one at which `image` is open.
 
-    No more than the first `sound()` frames are looked at; one that is damaged ends the search. Where none of
-    them shows anything, it is the first. The image has been moved where a number is given: open it anew.
+    No more than the first `sound()` frames are looked at, nor more than `max_frames`, or than `max_pixels`
+    are in; of frames over `max_frame_pixels` that are laid one over another none is. One that is damaged ends
+    the search. Where none of them shows anything, it is the first. The image has been moved where a number is
+    given: open it anew.
 
     Raises:
         Exception: whatever Pillow raises where the first frame cannot be decoded.
@@ -64,7 +73,8 @@ def frame_that_shows(image: "Image.Image", *, sound: Callable[[], int]) -> int |
     if _shows_something(image):
         return None
     first = image.tell()
-    for number in _looked_at(image, sound()):
+    most = min(sound(), max_frames, max_pixels // (image.width * image.height))
+    for number in _looked_at(image, most, max_frame_pixels):
         try:
             image.seek(number)
             image.load()
@@ -85,13 +95,13 @@ def is_first_frame(image: "Image.Image") -> bool:
     return bool(image.info.get(_CHOSEN, True))
 
 
-def _looked_at(image: "Image.Image", sound: int) -> Sequence[int]:
+def _looked_at(image: "Image.Image", most: int, max_frame_pixels: int) -> Sequence[int]:
     """The numbers of the frames that are looked at after the first; none is larger than that."""
     pixels = image.width * image.height
-    if image.format in _LAYERED and pixels > MAX_FRAME_PIXELS:
+    if image.format in _LAYERED and pixels > max_frame_pixels:
         return ()
     if image.format != "HEIF":
-        return range(1, min(sound, MAX_FRAMES, MAX_PIXELS_SEEN // pixels))
+        return range(1, most)
     first, parts = image.tell(), getattr(image, "_heif_file", None) or ()
     sizes = [each.size[0] * each.size[1] for each in parts]
     return [number for number, size in enumerate(sizes) if number != first and size <= pixels][:MAX_KEPT]

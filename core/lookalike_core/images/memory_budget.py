@@ -30,7 +30,7 @@ def decoding_bytes(image: "Image.Image", *, full_pixels: int, scans: int, file_b
     needed = BYTES_A_PIXEL * pixels
     if image.format in {"WEBP", "AVIF", "HEIF"}:
         return needed * LIBRARY_FACTOR
-    if image.format == "TIFF" and image.info.get("compression", "raw") != "raw":
+    if image.format == "TIFF" and getattr(image, "use_load_libtiff", False):
         return needed + _strip_bytes(image) + file_bytes
     if scans > 1:
         return needed + _coefficient_bytes(image, full_pixels)
@@ -61,7 +61,7 @@ def _number(value: object, default: int) -> int:
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """Within a scan 0xFF is followed by 0x00 or a restart; all else begins the next segment (ITU T.81, B.1)."""
 
-START_OF_SCAN, END, _TEMPORARY = 0xDA, 0xD9, 0x01
+START_OF_SCAN, END, TEMPORARY = 0xDA, 0xD9, 0x01
 _CHUNK = 2**16
 
 
@@ -73,7 +73,7 @@ def count_scans(stream: BinaryIO) -> int:
         marker = next_marker(stream)
         if marker is None or marker == END:
             break
-        if marker != _TEMPORARY:
+        if marker != TEMPORARY:
             scans += marker == START_OF_SCAN
             stream.seek(max(0, int.from_bytes(stream.read(2)) - 2), 1)
     return scans

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.images.tiff_layout import is_misread, is_planar
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -85,8 +86,19 @@ def check_samples(image: "Image.Image", name: str) -> None:
         what = "floating-point pixels, whose range nobody knows"
     elif _is_subsampled(image):
         what = "colours at a part of its size, uncompressed, as no decoder here reads"
+    elif is_planar(image) and image.mode in _NEVER_PLANAR:
+        what = f"samples plane by plane, of {_NEVER_PLANAR[image.mode]}, as no decoder here reads"
     if what is not None:
         raise PictureError(f"{name} has {what}; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT)
+
+
+_NEVER_PLANAR = {
+    **dict.fromkeys(("LA", "La"), "grey with an alpha channel"),
+    "PA": "a palette with an alpha channel",
+    "YCbCr": "YCbCr",
+    "LAB": "CIELab",
+}
+"""Modes whose planes are put elsewhere, or taken for what they are not, by all decoders."""
 
 
 def _is_subsampled(image: "Image.Image") -> bool:
@@ -133,6 +145,8 @@ def scale_of(image: "Image.Image") -> Scale | None:
 def is_ordinary(image: "Image.Image") -> bool:
     """Whether the header alone tells that samples are of 8 bits or less, or of 16 and unsigned."""
     tags = _tags(image)
+    if is_misread(image):
+        return False
     if image.mode.startswith("I;16"):
         return scale_of(image) == ORDINARY
     is_signed = _number(tags, _SAMPLE_FORMAT) == _SIGNED

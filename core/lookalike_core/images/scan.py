@@ -47,18 +47,20 @@ class Skipped:
 class OtherFiles:
     """Files that a scan passes over because they are not named like pictures, counted by suffix.
 
-    `by_suffix` has suffixes in lower case, "" for names without one; of more than `MAX_SUFFIXES` kinds the
+    `by_suffix` has suffixes in lower case, "" for names without one; of more than `max_suffixes` kinds the
     rest is in `total` alone.
     """
 
     total: int = 0
     by_suffix: Counter[str] = field(default_factory=Counter)
+    max_suffixes: int = 1_000
+    """Kinds that are counted apart: names that end in numbers would have no end of them."""
 
     def count(self, name: str) -> None:
         """Counts a file by its name."""
         suffix = _suffix(name)
         self.total += 1
-        if suffix in self.by_suffix or len(self.by_suffix) < MAX_SUFFIXES:
+        if suffix in self.by_suffix or len(self.by_suffix) < self.max_suffixes:
             self.by_suffix[suffix] += 1
 
     def __str__(self) -> str:
@@ -69,9 +71,6 @@ class OtherFiles:
             parts.append(f"{rest} of other kinds")
         return f"{self.total} other file{'s' * (self.total != 1)}: {', '.join(parts)}"
 
-
-MAX_SUFFIXES = 1_000
-"""Kinds of other files that are counted apart: names that end in numbers would have no end of them."""
 
 _SHOWN_SUFFIXES = 10
 _SUFFIX_CHARACTERS = 16

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_core.images.unlimited import crop
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -50,7 +52,7 @@ def judged_part(image: "Image.Image") -> "Image.Image":
     width, height = right - left, bottom - top
     share = math.sqrt(JUDGED_PIXELS / (width * height))
     if share >= 1:
-        return image.crop((left, top, right, bottom))
+        return crop(image, (left, top, right, bottom))
     sides = max(1, int(share * width)), max(1, int(share * height))
     return image.resize(sides, _NEAREST, box=(left, top, right, bottom))  # no second image of its size
 

@@ -3,11 +3,12 @@
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_core.images.further_content import holds_further_content, names_further_content
 from lookalike_core.images.transparency import is_blank_alpha
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class Besides(StrEnum):
     """Further ones beside the main one, as JPEGs of phones and cameras have them (CIPA DC-007)."""
     FRAMES = "frames"
     """Frames of an animation, or pages."""
+    FURTHER = "further content"
+    """What viewers of images do not show: the video of a motion photo, a map of depths, layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +46,11 @@ class WholeImage:
     is_deep: bool
 
 
-def besides(image: "Image.Image") -> Besides:
-    """What the file of an opened image holds besides it."""
+def besides(image: "Image.Image", stream: BinaryIO) -> Besides:
+    """What the file of an opened image holds besides it; `stream` is that file."""
     if not getattr(image, "is_animated", False):
-        return Besides.NOTHING
+        is_more = names_further_content(image) or holds_further_content(stream)
+        return Besides.FURTHER if is_more else Besides.NOTHING
     return Besides.VIEWS if image.format in _WITH_VIEWS else Besides.FRAMES
 
 

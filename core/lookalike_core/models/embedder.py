@@ -11,7 +11,7 @@ from lookalike_core.arrays import FloatVector, Pixels
 from lookalike_core.errors import ManifestError, ModelError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.memory import is_out_of_memory, memory_error
-from lookalike_core.models.manifest import ModelManifest, Precision
+from lookalike_core.models.model_manifest import ModelManifest, Precision
 from lookalike_core.models.providers import CPU, OpenedSession, first_line, open_session
 from lookalike_core.settings import ProviderChoice, Settings
 
@@ -33,7 +33,7 @@ class Embedder:
         self.manifest = manifest
         self.provider = opened.provider
         self.notice = opened.notice
-        if manifest.precision is Precision.FP16 and opened.provider == CPU:
+        if manifest.graph_precision is Precision.FP16 and opened.provider == CPU:
             self.notice = "this model is fp16, which is for GPUs: on a processor fp32 is faster"
 
     @classmethod

@@ -5,16 +5,17 @@ really runs on is read back from it. Source: https://onnxruntime.ai/docs/executi
 """
 
 import ctypes
-import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
+from lookalike_core import own_process
 from lookalike_core.cpu_count import fewer_than_all
 from lookalike_core.errors import ModelError, ProviderError
 from lookalike_core.hints import Action, Hint
@@ -60,8 +61,6 @@ def open_session(
         ModelError: the file is no model that can be loaded.
         ProviderError: a provider was asked for by name and is not what the session runs on.
     """
-    runtime = load_runtime()
-    runtime.set_default_logger_severity(_FATAL)  # what fails is raised, or read back from the session
     _check(path)
     notice = None
     if choice in (ProviderChoice.AUTO, ProviderChoice.CUDA):
@@ -89,12 +88,28 @@ def open_session(
 def load_runtime() -> Any:  # noqa: ANN401 - an untyped library
     """ONNX Runtime, with the telemetry off that its builds send home by default from 1.29 on.
 
-    It reads the variable as it is loaded, and so it is set before; who has set it is left in charge.
+    It reads a variable as it is loaded, and only then is that set; a host that has loaded it, or set it, is
+    left in charge. In a command's own process it says nothing on stderr.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
+    with _set_for_now("ORT_DISABLE_TELEMETRY", "1"):
+        import onnxruntime
 
+    if own_process.is_own():
+        onnxruntime.set_default_logger_severity(_FATAL)
     return onnxruntime
+
+
+@contextmanager
+def _set_for_now(name: str, value: str) -> Iterator[None]:
+    """Sets a variable of the environment for the length of a block, unless it is set."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
 
 
 def why_no_cuda() -> str:
@@ -124,9 +139,18 @@ def _on_cuda(path: Path) -> Any | None:  # noqa: ANN401
     """A session that should run on CUDA; None where there is no use in trying."""
     if CUDA not in load_runtime().get_available_providers() or not has_cuda_driver():
         return None
-    with redirect_stdout(io.StringIO()):  # the library prints there what it could not load
-        load_runtime().preload_dlls()
-        return _session(path, _options(), [CUDA, CPU])
+    _preload_cuda()
+    try:
+        return load_runtime().InferenceSession(path, _options(), providers=[CUDA, CPU], enable_fallback=0)
+    except Exception:  # noqa: BLE001 - of a broken model the processor says so
+        return None
+
+
+def _preload_cuda() -> None:
+    """Loads what CUDA needs, as `onnxruntime.preload_dlls` does, which prints what it could not load."""
+    preload = load_runtime().preload_dlls
+    silent = {**preload.__globals__, "print": lambda *_, **__: None}
+    FunctionType(preload.__code__, silent, argdefs=preload.__defaults__)()
 
 
 def _on_openvino(path: Path) -> tuple[Any | None, str]:
@@ -236,6 +260,7 @@ def _check(path: Path) -> None:
 
 def _options(threads: int | None = None) -> Any:  # noqa: ANN401
     options = load_runtime().SessionOptions()
+    options.log_severity_level = _FATAL  # what fails is raised, or read back from the session
     options.enable_mem_pattern = False  # it holds all activations twice: 360 MB for VGG16
     options.intra_op_num_threads = threads or fewer_than_all() or 0  # 0: the runtime counts the cores
     return options
@@ -243,7 +268,7 @@ def _options(threads: int | None = None) -> Any:  # noqa: ANN401
 
 def _session(path: Path, options: Any, providers: list[str]) -> Any:  # noqa: ANN401
     try:
-        return load_runtime().InferenceSession(path, options, providers=providers)
+        return load_runtime().InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as error:
         raise _no_model(path, error) from error
 

@@ -5,18 +5,20 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lookalike_core.arrays import FloatVector
-from lookalike_core.errors import CollectionMissingError, ManifestError, StoreRefusedError
-from lookalike_core.hints import Notice
-from lookalike_core.models.manifest import CollectionManifest
+from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, StoreRefusedError
+from lookalike_core.logs import logger_of
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload
-from lookalike_core.stores.protocol import Collection, Say, Store
+from lookalike_core.stores.protocol import Collection, Store
+
+_logger = logger_of("stores")
 
 AT_ONCE = 256
 """Pictures whose vectors are read at a time; from the stores they come as Python's numbers."""
 
 
-def readable_manifests(store: Store, say: Say) -> Iterator[tuple[str, CollectionManifest]]:
-    """Name and manifest of every collection; one that cannot be read is said and left out.
+def readable_manifests(store: Store) -> Iterator[tuple[str, CollectionManifest]]:
+    """Name and manifest of every collection; one that cannot be read is left out, which is logged.
 
     So is, without a word, one that somebody deletes meanwhile.
     """
@@ -26,14 +28,14 @@ def readable_manifests(store: Store, say: Say) -> Iterator[tuple[str, Collection
         except CollectionMissingError:
             continue
         except (ManifestError, StoreRefusedError) as error:
-            say(left_out(name, error))
+            log_left_out(name, error)
             continue
         yield name, manifest
 
 
-def left_out(name: str, error: Exception) -> str:
-    """The line for a collection that cannot be read."""
-    return Notice(f"warning: collection {name} is left out: {error}", hint=getattr(error, "hint", None))
+def log_left_out(name: str, error: LookalikeError) -> None:
+    """Logs that a collection cannot be read, and what can be done about it."""
+    _logger.warning("warning: collection %s is left out: %s", name, error, extra={"hint": error.hint})
 
 
 def stored_vectors(collection: Collection, payloads: Sequence[Payload]) -> tuple[list[Payload], FloatVector]:

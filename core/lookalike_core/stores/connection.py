@@ -7,12 +7,10 @@ is known at once.
 import re
 import socket
 import ssl
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from lookalike_core.errors import StoreError
 from lookalike_core.stores.address import GRPC_PORT, Secrets, ServerAddress, check_api_key
-from lookalike_core.stores.protocol import Say, unheard
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server import ServerStore
 from lookalike_core.stores.server_reads import MessageReads, ModelReads
@@ -34,11 +32,11 @@ _RECONNECTING = {
 """gRPC waits up to two minutes by itself before it connects again, past all of our tries."""
 
 
-def connect(url: str, *, api_key: str | None, say: Say = unheard) -> ServerStore:
+def connect(url: str, *, api_key: str | None) -> ServerStore:
     """A store on the server at `url`, which has answered and accepted the key by the time this returns.
 
-    Connecting is tried once; each later request is made again while its fault may pass, and `say` is
-    told so. A user name and password in the URL are sent as HTTP basic authentication, for a proxy in
+    Connecting is tried once; each later request is made again while its fault may pass, which is
+    logged. A user name and password in the URL are sent as HTTP basic authentication, for a proxy in
     front.
 
     Raises:
@@ -48,7 +46,7 @@ def connect(url: str, *, api_key: str | None, say: Say = unheard) -> ServerStore
     address = ServerAddress.parse(url)
     check_api_key(api_key)
     secrets = Secrets.of(address, api_key)
-    requests = Requests(address.label, say=say, secrets=secrets)
+    requests = Requests(address.label, secrets=secrets)
     grpc = address.may_speak_grpc and _answers(address.host, GRPC_PORT)
     try:
         version = _reach(address, requests, api_key=api_key, grpc=grpc)
@@ -62,7 +60,6 @@ def connect(url: str, *, api_key: str | None, say: Say = unheard) -> ServerStore
         client,
         label=address.label,
         notices=_notices(address, secrets.hidden_in(version), api_key=api_key),
-        say=say,
         secrets=secrets,
         reads=MessageReads(client, timeout_s=TIMEOUT_S) if grpc else ModelReads(client),
     )
@@ -137,7 +134,7 @@ def _speaks_http(address: ServerAddress) -> bool:
 
 
 def _client(address: ServerAddress, *, api_key: str | None, grpc: bool, timeout_s: int) -> "QdrantClient":
-    """Without the client's own warnings (from a thread, at any moment): `_notices` says the same once.
+    """The key goes as a header, of which the client does not warn: `_notices` says the same once.
 
     A proxy from the environment is left aside for this machine, which no proxy can reach for us.
     """
@@ -151,17 +148,16 @@ def _client(address: ServerAddress, *, api_key: str | None, grpc: bool, timeout_
         options["verify"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if address.user is not None:
         options["auth"] = (address.user, address.password or "")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return QdrantClient(
-            url=address.label,
-            grpc_port=GRPC_PORT,
-            prefer_grpc=grpc,
-            api_key=api_key,
-            timeout=timeout_s,
-            check_compatibility=False,
-            **options,
-        )
+    if api_key is not None:
+        options["headers"] = {"api-key": api_key}
+    return QdrantClient(
+        url=address.label,
+        grpc_port=GRPC_PORT,
+        prefer_grpc=grpc,
+        timeout=timeout_s,
+        check_compatibility=False,
+        **options,
+    )
 
 
 def _notices(address: ServerAddress, version: str, *, api_key: str | None) -> tuple[str, ...]:

@@ -17,18 +17,16 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.address import HTTP_PORT, ServerAddress
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.probe import LOCAL_HOST, is_qdrant, qdrant_has
-from lookalike_core.stores.protocol import Say, Store, is_collection_name, unheard
+from lookalike_core.stores.protocol import Store, is_collection_name
 
 _FORMS = "use auto, embedded, embedded:DIR, or the URL of a server like http://127.0.0.1:6333"
 
 
-def open_store(
-    named: str | None, settings: Settings, *, say: Say = unheard, local_port: int = HTTP_PORT
-) -> Store:
+def open_store(named: str | None, settings: Settings, *, local_port: int = HTTP_PORT) -> Store:
     """The store to work on; a server among them has answered and, where it was named, accepted the key.
 
-    `named` is what `--store` says: `auto`, `embedded`, `embedded:DIR` or a URL. `say` is told when a
-    request to a server is made again, and of an embedded collection that has lost points.
+    `named` is what `--store` says: `auto`, `embedded`, `embedded:DIR` or a URL. That a request to
+    a server is made again is logged, and that an embedded collection has lost points.
 
     Raises:
         UsageError: what names the store is malformed.
@@ -38,12 +36,12 @@ def open_store(
     if named is not None:
         text, origin = named, Argument.STORE
     if text is None and settings.qdrant_url is not None:
-        return _server(settings.qdrant_url, "QDRANT_URL", settings, say)
+        return _server(settings.qdrant_url, "QDRANT_URL", settings)
     if text is not None and text != "auto":
-        return _named_store(text, origin, settings, say)
+        return _named_store(text, origin, settings)
     if is_qdrant(local_port):
-        return _found(f"http://{LOCAL_HOST}:{local_port}", say)
-    return _embedded(settings.qdrant_dir, "embedded", say)
+        return _found(f"http://{LOCAL_HOST}:{local_port}")
+    return _embedded(settings.qdrant_dir, "embedded")
 
 
 def where_else(name: str, store: Store, settings: Settings, *, local_port: int = HTTP_PORT) -> str | None:
@@ -61,19 +59,19 @@ def where_else(name: str, store: Store, settings: Settings, *, local_port: int =
     return None
 
 
-def _named_store(text: str, origin: Argument | str, settings: Settings, say: Say) -> Store:
+def _named_store(text: str, origin: Argument | str, settings: Settings) -> Store:
     kind, separator, directory = text.partition(":")
     if kind != "embedded":
-        return _server(text, origin, settings, say)
+        return _server(text, origin, settings)
     if not separator:
-        return _embedded(settings.qdrant_dir, "embedded", say)
+        return _embedded(settings.qdrant_dir, "embedded")
     if not directory:
         raise UsageError.of(origin, f"{text!r} names no folder; {_FORMS}")
     folder = named_path(directory, origin)
-    return _embedded(folder, f"embedded:{folder}", say)
+    return _embedded(folder, f"embedded:{folder}")
 
 
-def _embedded(folder: Path, label: str, say: Say) -> EmbeddedStore:
+def _embedded(folder: Path, label: str) -> EmbeddedStore:
     """A folder that is missing holds no collections yet; one that cannot be looked into may hold many."""
     try:
         with os.scandir(folder):
@@ -86,25 +84,25 @@ def _embedded(folder: Path, label: str, say: Say) -> EmbeddedStore:
             path=folder,
             hint=Hint(Action.CHANGE_FOLDER),
         ) from error
-    return EmbeddedStore(folder, label=label, say=say)
+    return EmbeddedStore(folder, label=label)
 
 
-def _server(url: str, origin: Argument | str, settings: Settings, say: Say) -> Store:
+def _server(url: str, origin: Argument | str, settings: Settings) -> Store:
     try:
         ServerAddress.parse(url)
     except UsageError as error:
         raise UsageError.of(origin, f"{error}; {_FORMS}") from None
     from lookalike_core.stores.connection import connect
 
-    return connect(url, api_key=settings.qdrant_api_key, say=say)
+    return connect(url, api_key=settings.qdrant_api_key)
 
 
-def _found(url: str, say: Say) -> Store:
+def _found(url: str) -> Store:
     """It is sent no key, for nobody has named it: whoever listens here may say that he is Qdrant."""
     from lookalike_core.stores.connection import connect
 
     try:
-        return connect(url, api_key=None, say=say)
+        return connect(url, api_key=None)
     except StoreRefusedError as error:
         raise StoreError(
             f"the Qdrant server at {url} asks for a key, and only a server that is named is sent one",

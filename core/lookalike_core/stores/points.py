@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import LookalikeError
-from lookalike_core.models.manifest import Distance, StoredAs
+from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 
 MAX_DIMENSION = 65_536
 """Qdrant's limit on the values of one vector; the embedded engine would not refuse more, so we do."""
@@ -20,7 +20,7 @@ SEARCH_EF = 128
 """Candidates that a search in an HNSW graph keeps in view. Among 100,000 vectors like those of photos 64 find
 0.9995 of the ten nearest, 128 all of them, and 256 take nearly twice the time (benchmarks/store.py)."""
 
-OVERSAMPLING = {StoredAs.INT8: 2.0, StoredAs.INT4: 3.0}
+OVERSAMPLING = {VectorQuantization.INT8: 2.0, VectorQuantization.INT4: 3.0}
 """So many times the vectors asked for are found by their short form, then put in order by the vectors
 themselves. With it recall@10 is that of whole vectors (benchmarks/store.py)."""
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from lookalike_core.atomic import parse_json
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
-from lookalike_core.models.manifest import METADATA_KEY
+from lookalike_core.models.model_manifest import METADATA_KEY
 
 if TYPE_CHECKING:
     from http.client import HTTPMessage

@@ -10,19 +10,12 @@ from typing import Protocol, Self, TypeVar
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import ManifestError
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import CollectionManifest
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter, ScoredId, SearchHit
 
 STAGED_SUFFIX = ".rebuild"
 
-Say = Callable[[str], None]
-"""Who is told, in one line, what a store has to say."""
-
 _Opened = TypeVar("_Opened")
-
-
-def unheard(_message: str) -> None:
-    """For a store that nobody listens to."""
 
 
 def is_collection_name(name: str) -> bool:
@@ -117,6 +110,9 @@ class Collection(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+    def flush(self) -> None:
+        """Has what was written outlive a power cut, as leaving the `with` block does; it stays open."""
 
     def upsert(self, points: Sequence[ImagePoint]) -> None:
         """Writes points; those with the same id are replaced.

@@ -15,7 +15,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from lookalike_core.errors import StoreLockedError
-from lookalike_core.stores.protocol import Say
+from lookalike_core.logs import logger_of
+
+_logger = logger_of("stores")
 
 BEAT_S = 2.0
 """Between two times that a process says that it is still at it."""
@@ -59,13 +61,13 @@ class Lease:
             raise self._locked(holder)
 
     @contextmanager
-    def held(self, say: Say) -> Iterator[None]:
-        """Holds it for the length of a block. `say` is told where it has to be waited for.
+    def held(self) -> Iterator[None]:
+        """Holds it for the length of a block; logs that it has to be waited for.
 
         Raises:
             StoreLockedError: another process rebuilds the collection.
         """
-        self._watch(say)
+        self._watch()
         self._write(self.said)
         time.sleep(_SETTLE_S)  # of two in the same instant the later one has it
         self.require()
@@ -80,12 +82,17 @@ class Lease:
                 if self._read().get("token") == self._token:
                     self._write({})
 
-    def _watch(self, say: Say) -> None:
+    def _watch(self) -> None:
         """Waits until nobody holds it, or whoever does is seen to stand still."""
         seen = self._read()
         if not seen:
             return
-        say(f"a rebuild of {self._name} was begun by {_who(seen)}; seeing whether it goes on ({WATCH_S:g} s)")
+        _logger.info(
+            "a rebuild of %s was begun by %s; seeing whether it goes on (%g s)",
+            self._name,
+            _who(seen),
+            WATCH_S,
+        )
         until = time.monotonic() + WATCH_S
         while time.monotonic() < until:
             time.sleep(_POLL_S)

@@ -4,7 +4,6 @@ Every request of ours can be repeated safely: points, payloads and manifests are
 is deleted twice is deleted.
 """
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +12,14 @@ from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
 from lookalike_core.errors import LookalikeError
+from lookalike_core.logs import logger_of
 from lookalike_core.stores.address import NO_SECRETS, Secrets
 from lookalike_core.stores.faults import FaultKind, error_for, fault_of, without_secrets
-from lookalike_core.stores.protocol import Say, unheard
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
+
+_logger = logger_of("stores")
 
 TRIES = 5
 """Of one request: the first and four more."""
@@ -35,16 +36,16 @@ _Answer = TypeVar("_Answer")
 
 
 class Requests:
-    """The requests to one server. `say` is told of every wait, in one line."""
+    """The requests to one server. Every wait is logged, in one line, unless they are `silent`."""
 
-    def __init__(self, label: str, *, say: Say = unheard, secrets: Secrets = NO_SECRETS) -> None:
+    def __init__(self, label: str, *, secrets: Secrets = NO_SECRETS, silent: bool = False) -> None:
         self.label = label
-        self.say = say
         self._secrets = secrets
+        self._silent = silent
 
     def unheard(self) -> "Requests":
         """The same, made again without a word."""
-        return Requests(self.label, secrets=self._secrets)
+        return Requests(self.label, secrets=self._secrets, silent=True)
 
     def make(
         self,
@@ -100,8 +101,9 @@ class Requests:
             waits.append(f"{doing} failed on {self.label}: {reason}; {again}")
 
         def wait(seconds: float) -> None:
-            with _interruptible():  # before it is said, for who reads that may press Ctrl-C at once
-                self.say(waits[-1])
+            with _waiting():  # before it is said, for who reads that may press Ctrl-C at once
+                if not self._silent:
+                    _logger.warning("%s", waits[-1])
                 time.sleep(seconds)
 
         retrying = Retrying(
@@ -113,6 +115,11 @@ class Requests:
             reraise=True,
         )
         return retrying(attempt)
+
+
+def is_waiting() -> bool:
+    """Whether this thread is between two tries of a request: a signal handler may break that off at once."""
+    return threading.get_ident() in _waiting_threads
 
 
 def _explain(check: Callable[[], object]) -> None:
@@ -149,14 +156,14 @@ def _error(state: "RetryCallState") -> Exception:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends a wait at once, also in a command that else finishes its batch first."""
-    before = signal.getsignal(signal.SIGINT)
-    ours = threading.current_thread() is threading.main_thread() and callable(before)
-    if ours:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def _waiting() -> Iterator[None]:
+    """Lets `is_waiting` know of a wait of this thread."""
+    thread = threading.get_ident()
+    _waiting_threads.add(thread)
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGINT, before)
+        _waiting_threads.discard(thread)
+
+
+_waiting_threads: set[int] = set()

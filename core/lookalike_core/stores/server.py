@@ -29,8 +29,9 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreRefusedError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, Distance, StoredAs
+from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores.address import NO_SECRETS, Secrets
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.faults import FaultKind, TooLargeError, fault_of
 from lookalike_core.stores.points import (
     EVERYTHING,
@@ -47,14 +48,7 @@ from lookalike_core.stores.points import (
     checked_vectors,
     tallied,
 )
-from lookalike_core.stores.protocol import (
-    STAGED_SUFFIX,
-    Say,
-    is_collection_name,
-    require_own_name,
-    staged_name,
-    unheard,
-)
+from lookalike_core.stores.protocol import STAGED_SUFFIX, is_collection_name, require_own_name, staged_name
 from lookalike_core.stores.rebuild_lease import Lease
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server_reads import Fields, ModelReads, Reads
@@ -101,7 +95,6 @@ class ServerStore:
         *,
         label: str,
         notices: tuple[str, ...] = (),
-        say: Say = unheard,
         secrets: Secrets = NO_SECRETS,
         reads: Reads | None = None,
     ) -> None:
@@ -109,7 +102,7 @@ class ServerStore:
         self.notices = notices
         self._client = client
         self._reads = reads
-        self._requests = Requests(label, say=say, secrets=secrets)
+        self._requests = Requests(label, secrets=secrets)
         self._leases: dict[str, Lease] = {}
 
     def names(self) -> list[str]:
@@ -206,7 +199,7 @@ class ServerStore:
             requests.make(put, f"noting the rebuild of {name}", collection=name)
 
         lease = Lease(name, read=read, write=write)
-        with lease.held(self._requests.say):
+        with lease.held():
             self._leases[name] = lease
             try:
                 yield
@@ -279,9 +272,9 @@ class ServerStore:
                 vectors_config=models.VectorParams(
                     size=manifest.identity.dimension,
                     distance=distances[manifest.distance],
-                    on_disk=None if manifest.quantize is StoredAs.NONE else True,
+                    on_disk=None if manifest.vector_quantization is VectorQuantization.NONE else True,
                 ),
-                quantization_config=quantization_of(manifest.quantize),
+                quantization_config=quantization_of(manifest.vector_quantization),
                 metadata=metadata,
             )
         except Exception as error:
@@ -387,8 +380,13 @@ class ServerCollection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """As `flush`; nothing where the block was left by an error."""
+        if kind is None:
+            self.flush()
+
+    def flush(self) -> None:
         """After writing, sees once more that this is what was opened, with the datasets that it recorded."""
-        if kind is not None or not self._written:
+        if not self._written:
             return
         for _ in range(_RECORD_TRIES):
             if not self._look():
@@ -542,7 +540,7 @@ class ServerCollection:
                 limit=size,
                 offset=start or None,
                 query_filter=filter_of(where, self._limits),
-                search_params=search_params(self.manifest.quantize, self._limits, exact=exact),
+                search_params=search_params(self.manifest.vector_quantization, self._limits, exact=exact),
                 with_payload=True,
             )
             points = self._ask("searching", search).points
@@ -567,7 +565,7 @@ class ServerCollection:
                     limit=size,
                     offset=start or None,
                     filter=filter_of(where, self._limits),
-                    params=search_params(self.manifest.quantize, self._limits, exact=exact),
+                    params=search_params(self.manifest.vector_quantization, self._limits, exact=exact),
                 )
                 for vector in part
             ]

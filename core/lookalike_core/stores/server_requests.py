@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lookalike_core.models.manifest import StoredAs
+from lookalike_core.stores.collection_manifest import VectorQuantization
 from lookalike_core.stores.points import OVERSAMPLING, SEARCH_EF, PointFilter
 from lookalike_core.stores.strict_mode import Limits, within
 
@@ -10,20 +10,22 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
 
-def quantization_of(quantize: StoredAs) -> "models.ScalarQuantization | models.TurboQuantization | None":
+def quantization_of(
+    quantize: VectorQuantization,
+) -> "models.ScalarQuantization | models.TurboQuantization | None":
     """Source: https://qdrant.tech/documentation/guides/quantization/."""
     from qdrant_client import models
 
-    if quantize is StoredAs.INT8:
+    if quantize is VectorQuantization.INT8:
         scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
         return models.ScalarQuantization(scalar=scalar)
-    if quantize is StoredAs.INT4:
+    if quantize is VectorQuantization.INT4:
         turbo = models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS4, always_ram=True)
         return models.TurboQuantization(turbo=turbo)
     return None
 
 
-def search_params(quantize: StoredAs, limits: Limits, *, exact: bool) -> "models.SearchParams":
+def search_params(quantize: VectorQuantization, limits: Limits, *, exact: bool) -> "models.SearchParams":
     """An exact search looks at whole vectors only, and at no graph."""
     from qdrant_client import models
 

@@ -1,13 +1,11 @@
 """The `exporter` command."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from lookalike_core.atomic import named_path
 from lookalike_core.cli.console import (
-    StderrReporter,
     Verbose,
     command_app,
     run_command,
@@ -28,16 +26,15 @@ from lookalike_core.cli.options import (
 )
 from lookalike_core.errors import UsageError
 from lookalike_core.models.backbones import BACKBONES
-from lookalike_core.models.manifest import Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 
-from lookalike_exporter.export import calibrated, export_to, ready_model, standing_model
-from lookalike_exporter.model_cache import ModelFile, known_models, model_at_hand
+from lookalike_exporter.export import calibrated, export_to, ready_model
+from lookalike_exporter.model_cache import ModelFile, known_models
 from lookalike_exporter.spec import ModelSpec
 
 if TYPE_CHECKING:
     from lookalike_exporter.heads.fit import FitReport
-    from lookalike_exporter.verify import VerifyReport
 
 CalibrateOption = Annotated[
     Path | None,
@@ -67,12 +64,13 @@ def run(
 ) -> None:
     """Export one model; nothing is done where it is there already."""
     spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
-    settings, reporter = Settings.from_environment(), StderrReporter()
-    spec = _calibrated(spec, calibrate, settings, reporter)
+    settings = Settings.from_environment()
+    folder = _folder(calibrate, "--calibrate")
+    spec = calibrated(spec, folder, settings=settings)
     if output is not None:
-        model = export_to(output, spec, settings=settings, reporter=reporter)
+        model = export_to(output, spec, settings=settings)
     else:
-        model = ready_model(spec, settings=settings, reporter=reporter)
+        model = ready_model(spec, settings=settings)
     if as_json:
         show_json(_record(model))
     else:
@@ -100,7 +98,7 @@ def list_models(as_json: JsonOption = False, verbose: Verbose = False) -> None: 
         identity = model.manifest.identity
         head = f"head {identity.head}, " if identity.head else ""
         show(
-            f"  {model.path}  {megabytes:.0f} MB, {model.manifest.precision}, {head}"
+            f"  {model.path}  {megabytes:.0f} MB, {model.manifest.graph_precision}, {head}"
             f"{identity.dimension} values, from {weights}"
         )
 
@@ -127,16 +125,23 @@ def verify(
     """Check a model, and compare it with Keras; one of 16 or 8 bits is compared with that of 32."""
     if (head is None) == (backbone is None):
         raise UsageError("--backbone or --head says what to verify; give one of them")
-    if pictures is not None and precision is Precision.FP32:
-        raise UsageError("--pictures are what fp16 and int8 are compared with fp32 on; add --precision")
-    settings, reporter = Settings.from_environment(), StderrReporter()
-    if backbone is not None:
-        spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
-        model, report = _verified(spec, calibrate, pictures, settings, reporter)
-    elif layer or pooling or calibrate or weights != "imagenet" or precision is not Precision.FP32:
+    if head is not None and (
+        layer or pooling or calibrate or pictures or weights != "imagenet" or precision is not Precision.FP32
+    ):
         raise UsageError("--head says which network it belongs to; leave --weights and the like out")
+    from lookalike_exporter.verification import verify_head, verify_spec
+
+    settings = Settings.from_environment()
+    if head is not None:
+        found = verify_head(head, settings=settings)
     else:
-        model, report = _verified_head(head or "", settings, reporter)
+        found = verify_spec(
+            ModelSpec.of(backbone or "", layer=layer, pooling=pooling, weights=weights, precision=precision),
+            calibrated_on=_folder(calibrate, "--calibrate"),
+            pictures=_folder(pictures, "--pictures"),
+            settings=settings,
+        )
+    model, report = found.model, found.report
     if as_json:
         show_json({"schema": 1, "path": str(model.path), **report.to_json()})
     else:
@@ -180,63 +185,13 @@ def fit(
         seed=seed,
         force=force,
     )
-    settings, reporter = Settings.from_environment(), StderrReporter()
-    with store_in_use(store, settings, reporter) as opened:
-        report = fit_head(request, store=opened, settings=settings, reporter=reporter)
+    settings = Settings.from_environment()
+    with store_in_use(store, settings) as opened:
+        report = fit_head(request, store=opened, settings=settings)
     if as_json:
         show_json(_fit_json(report))
     else:
         show(*_fit_lines(report))
-
-
-def _verified(
-    spec: ModelSpec,
-    calibrate: Path | None,
-    pictures: Path | None,
-    settings: Settings,
-    reporter: StderrReporter,
-) -> "tuple[ModelFile, VerifyReport]":
-    from lookalike_exporter.verify import Comparison, verify_model
-
-    folder = _folder(pictures, "--pictures")
-    spec = _calibrated(spec, calibrate or pictures, settings, reporter)
-    model = standing_model(spec, settings) or ready_model(spec, settings=settings, reporter=reporter)
-    comparison = None
-    if spec.precision is not Precision.FP32:
-        fp32 = ready_model(spec.in_fp32, settings=settings, reporter=reporter)
-        comparison = Comparison(fp32=fp32, pictures=folder)
-    return model, verify_model(model, spec, comparison)
-
-
-def _verified_head(
-    name: str, settings: Settings, reporter: StderrReporter
-) -> "tuple[ModelFile, VerifyReport]":
-    """Beside a base of the model's own precision, whichever the head was fitted with."""
-    from lookalike_exporter.heads.head_file import named_head
-    from lookalike_exporter.heads.head_graph import get_headed_model
-    from lookalike_exporter.verify import verify_headed_model
-
-    head = named_head(name, settings)
-    model = model_at_hand(head.identity, settings, precision=head.base.precision, by_card=True)
-    model = model or get_headed_model(head, settings=settings, reporter=reporter)
-    spec = replace(ModelSpec.of_collection(head.base), precision=model.manifest.precision)
-    base = ready_model(spec, settings=settings, reporter=reporter)
-    return model, verify_headed_model(model, head, base)
-
-
-def _calibrated(
-    spec: ModelSpec, named: Path | None, settings: Settings, reporter: StderrReporter
-) -> ModelSpec:
-    """The spec, with its quantization where it is one of int8."""
-    folder = _folder(named, "--calibrate")
-    if spec.precision is not Precision.INT8:
-        return spec
-    if folder is None:
-        raise UsageError(
-            "an int8 model is calibrated on pictures: name a folder of them with --calibrate DIR "
-            "(ingest sample DIR draws one)"
-        )
-    return calibrated(spec, folder, settings=settings, reporter=reporter)
 
 
 def _folder(named: Path | None, option: str) -> Path | None:

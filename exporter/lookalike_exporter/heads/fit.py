@@ -17,10 +17,10 @@ import numpy as np
 from lookalike_core import locks
 from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import sweep_partials
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, LookalikeError, UsageError
 from lookalike_core.hints import Action, Hint
-from lookalike_core.models.manifest import ModelManifest
+from lookalike_core.logs import logger_of
+from lookalike_core.models.model_manifest import ModelManifest
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.points import Payload, usable_rows
@@ -39,6 +39,8 @@ from lookalike_exporter.heads.metric_learning import (
     fit_layer,
 )
 from lookalike_exporter.recorded_models import get_recorded_model
+
+_logger = logger_of("exporter")
 
 HELD_OUT = 0.2
 """The share of each class's pictures that nothing is learned from."""
@@ -98,7 +100,7 @@ class Split:
     held_out: Sequence[int]
 
 
-def fit_head(request: FitRequest, *, store: Store, settings: Settings, reporter: Reporter) -> FitReport:
+def fit_head(request: FitRequest, *, store: Store, settings: Settings) -> FitReport:
     """Fits a head, writes it and its model; a head that is there and the same is left as it is.
 
     Raises:
@@ -109,25 +111,25 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings, reporter:
         StoreLockedError: another process has been writing a head all the while.
     """
     check_name(request.name)
-    base, pictures, left_out = _read(request, store, settings, reporter)
+    base, pictures, left_out = _read(request, store, settings)
     for reason, count in sorted(left_out.items()):
-        reporter.say(f"left out: {count} pictures ({reason})")
+        _logger.warning("left out: %s pictures (%s)", count, reason)
     head = learned(request, base, pictures, left_out)
     path = head_path(request.name, settings)
-    with _alone(settings, reporter):
+    with _alone(settings):
         made = not _is_there(head, path, settings, force=request.force)
         if made:
             write_head(head, settings)
-        model = get_headed_model(head, settings=settings, reporter=reporter)
+        model = get_headed_model(head, settings=settings)
     return FitReport(head=head, path=path, model=model.path, made=made)
 
 
 @contextmanager
-def _alone(settings: Settings, reporter: Reporter) -> Iterator[None]:
+def _alone(settings: Settings) -> Iterator[None]:
     """One process at a time looks whether a name is free, and takes it; it clears what killed ones left."""
 
     def say_wait(holder: str) -> None:
-        reporter.say(f"waiting up to {EXPORT_TIMEOUT_S:g} s for {holder}, which writes a head")
+        _logger.info("waiting up to %g s for %s, which writes a head", EXPORT_TIMEOUT_S, holder)
 
     folder = settings.heads_dir
     with locks.held(folder, "fit", what=str(folder), timeout_s=EXPORT_TIMEOUT_S, on_wait=say_wait):
@@ -199,7 +201,7 @@ def salted(sha256: str, seed: int) -> str:
 
 
 def _read(
-    request: FitRequest, store: Store, settings: Settings, reporter: Reporter
+    request: FitRequest, store: Store, settings: Settings
 ) -> tuple[ModelManifest, Pictures, Counter[LeftOut]]:
     """The collections' model, which has to be had, and their pictures."""
     with ExitStack() as stack:
@@ -212,7 +214,7 @@ def _read(
                 )
         collections = opened_together(names, lambda name: stack.enter_context(store.open(name)))
         _require_one_space(collections)
-        base = get_recorded_model(collections[0].manifest, settings=settings, reporter=reporter).manifest
+        base = get_recorded_model(collections[0].manifest, settings=settings).manifest
         pictures, left_out = _pictures(collections, request.classes)
     return base, pictures, left_out
 

@@ -19,8 +19,9 @@ from lookalike_core.atomic import atomic_path, parse_json
 from lookalike_core.errors import ManifestError, ModelError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.backbones import BACKBONES, Pooling
-from lookalike_core.models.manifest import Distance, ModelIdentity, ModelManifest
+from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from numpy.typing import NDArray
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

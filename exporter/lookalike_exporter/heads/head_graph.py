@@ -6,11 +6,11 @@ from typing import Any
 
 from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, write_json
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError
 from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.logs import logger_of
 from lookalike_core.models.backbones import backbone_named
-from lookalike_core.models.manifest import METADATA_KEY, ModelIdentity, ModelManifest
+from lookalike_core.models.model_manifest import METADATA_KEY, ModelIdentity, ModelManifest
 from lookalike_core.models.preprocessing import preprocessing_id
 from lookalike_core.settings import Settings
 
@@ -21,13 +21,27 @@ from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.model_cache import ModelFile, model_at_hand, place_for
 from lookalike_exporter.spec import ModelSpec
 
+_logger = logger_of("exporter")
+
 HEAD_KEY = "lookalike-head"
 """Under which a model's metadata says what its head was learned from."""
 
 _FEATURES = "head/features"
 
 
-def get_headed_model(head: Head, *, settings: Settings, reporter: Reporter) -> ModelFile:
+def get_wanted_model(wanted: ModelSpec | Head, *, settings: Settings) -> ModelFile:
+    """Returns the model of a spec or of a head; exports it where it is not here.
+
+    Raises:
+        WeightsError, StoreLockedError: as `ready_model`.
+        ManifestError: as `get_headed_model`.
+    """
+    if isinstance(wanted, Head):
+        return get_headed_model(wanted, settings=settings)
+    return ready_model(wanted, settings=settings)
+
+
+def get_headed_model(head: Head, *, settings: Settings) -> ModelFile:
     """Returns the model of a head and its base; makes it where it is not here.
 
     Raises:
@@ -36,9 +50,9 @@ def get_headed_model(head: Head, *, settings: Settings, reporter: Reporter) -> M
             otherwise now.
     """
     _require_current(head)
-    if (model := model_at_hand(head.identity, settings, precision=head.base.precision)) is not None:
+    if (model := model_at_hand(head.identity, settings, precision=head.base.graph_precision)) is not None:
         return model
-    base = ready_model(ModelSpec.of_collection(head.base), settings=settings, reporter=reporter)
+    base = ready_model(ModelSpec.of_collection(head.base), settings=settings)
     if base.manifest.identity != head.base.identity:
         raise ManifestError(
             f"the head {head.name} was fitted to vectors of {_shown(head.base.identity)}, and the weights "
@@ -49,18 +63,18 @@ def get_headed_model(head: Head, *, settings: Settings, reporter: Reporter) -> M
         weights=base.manifest.weights,
         graph_revision=model_cache.GRAPH_REVISION,
         exporter_version=__version__,
-        precision=base.manifest.precision,
-        quantization=base.manifest.quantization,
+        graph_precision=base.manifest.graph_precision,
+        activation_ranges=base.manifest.activation_ranges,
     )
     folder = settings.models_dir
     with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S):
-        if (model := model_at_hand(head.identity, settings, precision=head.base.precision)) is not None:
+        if (model := model_at_hand(head.identity, settings, precision=head.base.graph_precision)) is not None:
             return model
-        path = place_for(manifest, settings, reporter)
+        path = place_for(manifest, settings)
         _write(path, base.path, head, manifest)
         card = json.loads(base.path.with_suffix(".json").read_text(encoding="utf-8"))
         write_json(path.with_suffix(".json"), card | {"manifest": manifest.to_json()})
-    reporter.say(f"exported {path}")
+    _logger.info("exported %s", path)
     return ModelFile(path=path, manifest=manifest)
 
 

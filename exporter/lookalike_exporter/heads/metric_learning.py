@@ -190,18 +190,22 @@ def check(training: LabelledUnits) -> None:
 
 
 def figures(
-    queries: LabelledUnits, gallery: LabelledUnits, *, layer: FittedLayer | None = None
+    queries: LabelledUnits,
+    gallery: LabelledUnits,
+    *,
+    layer: FittedLayer | None = None,
+    at_once: int = _QUERIES_AT_ONCE,
 ) -> Figures | None:
     """How good the neighbours of queries among other pictures are; None without any of their classes.
 
     Precision@10 is over as many neighbours as there are of the query's class, where these are fewer.
-    Queries without any are left out.
+    Queries without any are left out. `at_once` queries are ranked together, which bounds the memory.
     """
     queries = queries.of(np.isin(queries.classes, gallery.classes))
     if not len(queries.classes):
         return None
     asked, there = (_mapped(layer, each.vectors) for each in (queries, gallery))
-    rows = [slice(start, start + _QUERIES_AT_ONCE) for start in range(0, len(asked), _QUERIES_AT_ONCE)]
+    rows = [slice(start, start + at_once) for start in range(0, len(asked), at_once)]
     found = [_ranked_figures(asked[some] @ there.T, queries.classes[some], gallery.classes) for some in rows]
     precision, first, average = (np.concatenate(parts).mean() for parts in zip(*found, strict=True))
     return Figures(
@@ -392,8 +396,8 @@ def _directions(training: LabelledUnits, candidate: Candidate) -> FloatArray:
     """Float64 `[D, K]`, such that centred vectors of spread 1 have spread 1 along them, too."""
     mean, spread = _centre(training)
     centred = (training.vectors - mean) / spread
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a fit that stops early is one more candidate
+    with warnings.catch_warnings():  # noqa: TID251 - see docs/architecture.md
+        warnings.simplefilter("ignore")  # noqa: TID251 - a fit that stops early is one more candidate
         found = _found_directions(centred, training.classes, candidate)
     along = centred @ found
     size = float(np.sqrt((along**2).sum() / len(along)))

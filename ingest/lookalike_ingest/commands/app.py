@@ -1,6 +1,6 @@
 """The `ingest` command."""
 
-import signal
+import signal  # noqa: TID251 - an ingest that is interrupted finishes its batch
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from lookalike_core.atomic import named_path
-from lookalike_core.cli.console import (
-    StderrReporter,
-    Verbose,
-    command_app,
-    confirm,
-    run_command,
-    show,
-    show_json,
-)
+from lookalike_core.cli.console import Verbose, command_app, confirm, run_command, say, show, show_json
 from lookalike_core.cli.options import (
     HeadOption,
     JsonOption,
@@ -33,11 +25,13 @@ from lookalike_core.cli.options import (
     WeightsOption,
     store_in_use,
 )
+from lookalike_core.cli.table import cell_width, padded
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
-from lookalike_core.models.manifest import Distance, Precision, StoredAs
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
-from lookalike_core.text import cell_width, padded
+from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
+from lookalike_core.stores.retries import is_waiting
 
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from lookalike_ingest.removal import holdings, remove_dataset
@@ -59,7 +53,7 @@ BatchSizeOption = Annotated[
 ]
 
 QuantizeOption = Annotated[
-    StoredAs | None,
+    VectorQuantization | None,
     typer.Option("--quantize", help="Search by short forms of the vectors, which take less memory."),
 ]
 
@@ -145,7 +139,6 @@ def run(
     check_pruning(prune=prune, force=force)
     whose = dataset_in(folder, dataset, moved=new_root, may_be_missing=force)
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
-    reporter = StderrReporter()
     request = IngestRequest(
         dataset=whose,
         specs=choice.resolve(settings),
@@ -155,7 +148,6 @@ def run(
             whose.root,
             names=named_path(str(synsets), "--synsets") if synsets else None,
             solution=named_path(str(val_solution), "--val-solution") if val_solution else None,
-            reporter=reporter,
         ),
         batch_size=batch_size,
         max_pixels=max_pixels,
@@ -166,11 +158,11 @@ def run(
     )
     if max_per_class is not None:
         subset = Subset(max_per_class=max_per_class, seed=seed or 0)
-        reporter.say(f"taking at most {max_per_class} pictures of each class, by seed {subset.seed}")
+        say(f"taking at most {max_per_class} pictures of each class, by seed {subset.seed}")
         request = take_subset(request, subset)
-    with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
-        report = run_ingest(request, store=opened, settings=settings, reporter=reporter, stop=stop)
-    _warn(report, reporter, dry_run=dry_run)
+    with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
+        report = run_ingest(request, store=opened, settings=settings, stop=stop)
+    _warn(report, dry_run=dry_run)
     if as_json:
         show_json(_report_json(report))
     else:
@@ -183,9 +175,9 @@ def run(
 @app.command("status")
 def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verbose = False) -> None:  # noqa: ARG001
     """Show the collections and what is in them."""
-    settings, reporter = Settings.from_environment(), StderrReporter()
-    with store_in_use(store, settings, reporter) as opened:
-        collections = list(collection_statuses(opened, reporter))
+    settings = Settings.from_environment()
+    with store_in_use(store, settings) as opened:
+        collections = list(collection_statuses(opened))
         if as_json:
             listing = [_status_json(collection) for collection in collections]
             show_json({"schema": 1, "store": opened.label, "collections": listing})
@@ -213,18 +205,15 @@ def rebuild_collection(
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
     """Make a collection anew from its datasets; the old one stays until the new one is whole."""
-    settings, reporter = (
-        Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads),
-        StderrReporter(),
-    )
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force, quantize=quantize)
-    with store_in_use(store, settings, reporter) as opened, stopping_on_interrupt(reporter) as stop:
-        report = rebuild(collection, options, store=opened, settings=settings, reporter=reporter, stop=stop)
-    _warn_of_skipped(report, reporter)
+    with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
+        report = rebuild(collection, options, store=opened, settings=settings, stop=stop)
+    _warn_of_skipped(report)
     if report.interrupted:
         raise KeyboardInterrupt
     report.check()
-    _say_dropped(collection, report.calibration_dropped, reporter)
+    _say_dropped(collection, report.calibration_dropped)
     if as_json:
         show_json(_rebuild_json(report))
     else:
@@ -246,16 +235,16 @@ def remove(
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
     """Take a dataset out of the collections that hold it."""
-    settings, reporter = Settings.from_environment(), StderrReporter()
-    with store_in_use(store, settings, reporter) as opened:
-        found = holdings(dataset, store=opened, among=collection or (), reporter=reporter)
+    settings = Settings.from_environment()
+    with store_in_use(store, settings) as opened:
+        found = holdings(dataset, store=opened, among=collection or ())
         for holding in found:
-            reporter.say(f"{holding.collection} holds {holding.points} points of {dataset}")
+            say(f"{holding.collection} holds {holding.points} points of {dataset}")
         if not yes:
             _confirm("remove them?")
         removed = list(remove_dataset(dataset, store=opened, among=found))
         for holding in removed:
-            _say_dropped(holding.collection, holding.calibration_dropped, reporter)
+            _say_dropped(holding.collection, holding.calibration_dropped)
         if as_json:
             listing = [{"name": holding.collection, "removed": holding.points} for holding in removed]
             answer = {"schema": 1, "dataset": dataset, "store": opened.label, "collections": listing}
@@ -301,15 +290,18 @@ def _confirm(question: str) -> None:
 
 
 @contextmanager
-def stopping_on_interrupt(reporter: StderrReporter) -> Iterator[StopRequest]:
-    """The first Ctrl-C lets the batch in hand be finished, where there is one; the second does not."""
+def stopping_on_interrupt() -> Iterator[StopRequest]:
+    """The first Ctrl-C lets the batch in hand be finished, where there is one; the second does not.
+
+    Nor does the first where a server is waited for.
+    """
     stop = StopRequest()
 
     def request_stop(_signal: int, _frame: FrameType | None) -> None:
-        if stop.requested or not stop.waits_for_batch:
+        if stop.requested or not stop.waits_for_batch or is_waiting():
             raise KeyboardInterrupt
         stop.requested = True
-        reporter.say("stopping after the batch in hand; Ctrl-C once more stops at once")
+        say("stopping after the batch in hand; Ctrl-C once more stops at once")
 
     before = signal.signal(signal.SIGINT, request_stop)
     try:
@@ -318,35 +310,35 @@ def stopping_on_interrupt(reporter: StderrReporter) -> Iterator[StopRequest]:
         signal.signal(signal.SIGINT, before)
 
 
-def _warn(report: IngestReport, reporter: StderrReporter, *, dry_run: bool) -> None:
-    _warn_of_skipped(report, reporter)
+def _warn(report: IngestReport, *, dry_run: bool) -> None:
+    _warn_of_skipped(report)
     for collection in report.collections:
         verb = "would remove from" if dry_run else "removed from"
-        _list(f"{verb} {collection.name}:", [repr(path) for path in collection.removed], reporter)
-        _say_dropped(collection.name, collection.calibration_dropped, reporter)
+        _list(f"{verb} {collection.name}:", [repr(path) for path in collection.removed])
+        _say_dropped(collection.name, collection.calibration_dropped)
     if report.unused_labels:
-        reporter.say(f"warning: {report.unused_labels} rows of the labels name no picture here")
+        say(f"warning: {report.unused_labels} rows of the labels name no picture here")
 
 
-def _say_dropped(collection: str, dropped: bool, reporter: StderrReporter) -> None:
+def _say_dropped(collection: str, dropped: bool) -> None:
     if dropped:
-        reporter.say(
+        say(
             f"the calibration of {collection} was dropped, since its pictures have changed; "
             f"make it anew with: search calibrate --collection {collection}"
         )
 
 
-def _warn_of_skipped(report: IngestReport | RebuildReport, reporter: StderrReporter) -> None:
-    _list("skipped", [f"{skipped.path!r}: {skipped.reason}" for skipped in report.skipped], reporter)
+def _warn_of_skipped(report: IngestReport | RebuildReport) -> None:
+    _list("skipped", [f"{skipped.path!r}: {skipped.reason}" for skipped in report.skipped])
     for needed, count in report.needed.items():
-        reporter.say(f"warning: {count} of the skipped pictures can be read once this is installed: {needed}")
+        say(f"warning: {count} of the skipped pictures can be read once this is installed: {needed}")
 
 
-def _list(verb: str, lines: list[str], reporter: StderrReporter) -> None:
+def _list(verb: str, lines: list[str]) -> None:
     for line in lines[:SHOWN]:
-        reporter.say(f"{verb} {line}")
+        say(f"{verb} {line}")
     if len(lines) > SHOWN:
-        reporter.say(f"{verb} {len(lines) - SHOWN} more; --json lists them all")
+        say(f"{verb} {len(lines) - SHOWN} more; --json lists them all")
 
 
 def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
@@ -446,11 +438,12 @@ def _status_lines(collection: CollectionStatus) -> list[str]:
     hints += [f"a rebuild was begun: {again}"] if collection.rebuild_begun else []
     classes = (f"{name or '(none)'} {count}" for name, count in collection.classes.items())
     head = f" and the head {identity.head}" if identity.head else ""
-    stored = "" if manifest.quantize is StoredAs.NONE else f", searched by {manifest.quantize}"
+    short = manifest.vector_quantization
+    stored = "" if short is VectorQuantization.NONE else f", searched by {short}"
     return [
         f"{collection.name}: {collection.points} points",
         f"  {identity.backbone} {identity.layer} {identity.pooling}{head}, {identity.dimension} values",
-        f"  {manifest.distance}, {identity.preprocessing}, {identity.precision}{stored}",
+        f"  {manifest.distance}, {identity.preprocessing}, {identity.precision_class}{stored}",
         f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",
         *datasets,
         f"  classes: {', '.join(classes)}",

@@ -7,8 +7,8 @@ import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionError
 from lookalike_core.hints import Action, Hint
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.stores.bulk_reads import stored_vectors
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 

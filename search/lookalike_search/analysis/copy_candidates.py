@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from lookalike_core.neighbours.brute_force import IntVector, Nearest
+from numpy.typing import NDArray
 
 MOST = 512
 MOST_VALUES = 2**24
@@ -11,11 +12,24 @@ MOST_VALUES = 2**24
 are all alike, as pages of text are; then the nearest are taken."""
 
 
-class Candidates:
-    """For each of `count` rows the nearest of the rows before it, as they are found."""
+def is_resized(row: int, others: IntVector, sizes: IntVector) -> NDArray[np.bool_]:
+    """Which of `others` could be a row's image in another size, by width and height `[N, 2]`; bool `[K]`.
 
-    def __init__(self, count: int) -> None:
-        depth = max(1, min(MOST, count - 1, MOST_VALUES // max(1, count)))
+    Each side of a copy is rounded to a pixel. A network sees a small image's lines thicker, so that these
+    are less similar than other copies.
+    """
+    width, height = sizes[row]
+    other_width, other_height = sizes[others].T
+    is_alike = np.abs(width * other_height - height * other_width) <= width + height
+    found: NDArray[np.bool_] = is_alike & ((other_width != width) | (other_height != height))
+    return found
+
+
+class Candidates:
+    """For each of `count` rows the nearest of the rows before it, at most `most`, as they are found."""
+
+    def __init__(self, count: int, *, most: int = MOST) -> None:
+        depth = max(1, min(most, count - 1, MOST_VALUES // max(1, count)))
         self._rows = np.full((count, depth), -1, dtype=np.int32)
         self._scores = np.full((count, depth), -np.inf, dtype=np.float32)
 

@@ -5,13 +5,14 @@ become of the files that of `disk`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from lookalike_core import progress
 from lookalike_core.arrays import FloatVector
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.neighbours.brute_force import ExactSearch, IntVector, Nearest
@@ -20,7 +21,7 @@ from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.analysis.all_neighbours import is_small
-from lookalike_search.analysis.copy_candidates import Candidates
+from lookalike_search.analysis.copy_candidates import Candidates, is_resized
 from lookalike_search.analysis.file_state import (
     FileState,
     Offers,
@@ -35,6 +36,9 @@ from lookalike_search.collection_choice import require_dataset
 
 COMPARED_ABOVE = 0.95
 """Cosine similarity from which two images are compared on their pixels, unless told otherwise."""
+
+COMPARED_RESIZED_ABOVE = 0.85
+"""The same for two that could be one image in two sizes."""
 
 ABOVE = 0.99
 """The same from which they are shown as similar, though their pixels prove nothing."""
@@ -119,15 +123,15 @@ class Group:
 def find_duplicates(
     collection: Collection,
     *,
-    reporter: Reporter,
     above: float | None = None,
     where: PointFilter = EVERYTHING,
     keep_in: Sequence[Path] = (),
 ) -> list[Group]:
     """Groups of images that are identical, proven to be the same or only similar; the proven first.
 
-    Images whose cosine similarity is over 0.95 are compared on their pixels, and those over 0.99 shown as
-    similar where that proves nothing; `above` stands for both. With 1 only identical ones are found.
+    Images whose cosine similarity is over 0.95 are compared on their pixels, from 0.85 on where they could be
+    one image in two sizes, and those over 0.99 shown as similar where that proves nothing; `above` stands for
+    all of these. With 1 only identical ones are found.
 
     The file to keep is the first by: being there as it was ingested, lying in a folder of `keep_in`, most
     pixels, most bytes, the oldest time of change, dataset and path. Every other one of a group was compared
@@ -141,8 +145,8 @@ def find_duplicates(
         UsageError: the distance is Euclidean and the collection too large to compare all with all, a folder
             to keep holds nothing of the collection, or it has no such dataset.
     """
-    neighbourhood = find_near(collection, reporter=reporter, above=above, where=where, keep_in=keep_in)
-    return prove_groups(neighbourhood, reporter=reporter)
+    neighbourhood = find_near(collection, above=above, where=where, keep_in=keep_in)
+    return prove_groups(neighbourhood)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +167,6 @@ class Neighbourhood:
 def find_near(
     collection: Collection,
     *,
-    reporter: Reporter,
     above: float | None = None,
     where: PointFilter = EVERYTHING,
     keep_in: Sequence[Path] = (),
@@ -177,11 +180,20 @@ def find_near(
     for picture in sorted((looked_at(p, manifest) for p in collection.scan(where)), key=order):
         contents.setdefault(picture.payload.sha256, []).append(picture)
     candidates = Candidates(len(contents))
-    compared_above, similar_above = (COMPARED_ABOVE, ABOVE) if above is None else (above, above)
-    with reporter.bar(collection.name, unit="images", total=len(contents)) as bar:
-        payloads, blocks, near = _nearness(collection, contents, compared_above, where)
+    if above is None:
+        compared_above, resized_above, similar_above = COMPARED_ABOVE, COMPARED_RESIZED_ABOVE, ABOVE
+    else:
+        compared_above = resized_above = similar_above = above
+    with progress.bar(collection.name, unit="images", total=len(contents)) as bar:
+        payloads, blocks, near = _nearness(collection, contents, resized_above, where)
+        sizes = np.array([(each.width, each.height) for each in payloads], dtype=np.int64).reshape(-1, 2)
+
+        def note(found: Nearest) -> None:
+            likely = (found.scores > compared_above) | is_resized(found.row, found.rows, sizes)
+            candidates.add(replace(found, rows=found.rows[likely], scores=found.scores[likely]))
+
         star_of, similarity = stars(
-            len(payloads), blocks, near, bar.advance, above=similar_above, on_found=candidates.add
+            len(payloads), blocks, near, bar.advance, above=similar_above, on_found=note
         )
     return Neighbourhood(
         contents=[contents[payload.sha256] for payload in payloads],
@@ -192,10 +204,10 @@ def find_near(
     )
 
 
-def prove_groups(near: Neighbourhood, *, reporter: Reporter) -> list[Group]:
+def prove_groups(near: Neighbourhood) -> list[Group]:
     """The second half of `find_duplicates`: all that reads the images' files."""
     clusters = list(near.candidates.clusters())
-    with reporter.bar("pixels", unit="images", total=sum(map(len, clusters))) as bar:
+    with progress.bar("pixels", unit="images", total=sum(map(len, clusters))) as bar:
         files = [same[0] for same in near.contents]
         copy_of = prove_copies(files, near.candidates, clusters, on_done=bar.advance)
     together = (found for found in _together(near, copy_of) if len(found) > 1)

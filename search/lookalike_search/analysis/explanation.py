@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from lookalike_core.arrays import FloatVector, Pixels
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import ManifestError, PictureError, SkipReason, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import decode, decode_small
 from lookalike_core.images.open_image import sha256_of
 from lookalike_core.images.thumbnails import Thumbnail, encoded
+from lookalike_core.logs import logger_of
 from lookalike_core.models.backbones import Pooling, backbone_named
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.stores.protocol import Collection, Store, opened_together
 from lookalike_exporter.collection_models import get_collection_model
 from lookalike_exporter.recorded_models import unpooled_model
@@ -24,6 +24,8 @@ from lookalike_exporter.recorded_models import unpooled_model
 from lookalike_search.analysis.attribution import Explanation, Features, agreement, explain
 from lookalike_search.asking.examples import require_unchanged, source_stream
 from lookalike_search.asking.query_sources import QueryInput, Source, find_sources, known_payload
+
+_logger = logger_of("search")
 
 EDGE = 640
 """Pixels of the longer side of a picture as it is shown."""
@@ -123,17 +125,15 @@ def see_both(
         )
 
 
-def explanations(pair: SeenPair, *, settings: Settings, reporter: Reporter) -> Iterator[Explained]:
+def explanations(pair: SeenPair, *, settings: Settings) -> Iterator[Explained]:
     """Yields what the network of each collection makes of them.
 
     Raises:
         ManifestError, WeightsError, PictureError: as `explanation_by`.
     """
     for name, manifest in pair.manifests.items():
-        found = explanation_by(
-            manifest, name, pair.query, pair.neighbour, settings=settings, reporter=reporter
-        )
-        reporter.say(f"{name}: its network runs on {found.provider}")
+        found = explanation_by(manifest, name, pair.query, pair.neighbour, settings=settings)
+        _logger.info("%s: its network runs on %s", name, found.provider)
         yield found
 
 
@@ -187,13 +187,7 @@ def _one_source(query: QueryInput, collections: Sequence[Collection], max_pixels
 
 
 def explanation_by(
-    manifest: CollectionManifest,
-    name: str,
-    query: SeenPicture,
-    neighbour: SeenPicture,
-    *,
-    settings: Settings,
-    reporter: Reporter,
+    manifest: CollectionManifest, name: str, query: SeenPicture, neighbour: SeenPicture, *, settings: Settings
 ) -> Explained:
     """Takes two pictures' cosine similarity apart, by the network of the collection of this name.
 
@@ -203,13 +197,13 @@ def explanation_by(
         PictureError: the network sees nothing in one of them.
     """
     require_average(name, manifest)
-    model = unpooled_model(manifest, settings=settings, reporter=reporter)
+    model = unpooled_model(manifest, settings=settings)
     embedder = Embedder.as_set(model.path, settings, expected=model.manifest, pictures=2)
     if embedder.notice:
-        reporter.say(embedder.notice)
+        _logger.warning("%s", embedder.notice)
     pictures = (query, neighbour)
     one, other = (_features(embedder, model.shape, picture) for picture in pictures)
-    vectors = _compared_vectors(name, manifest, pictures, settings, reporter)
+    vectors = _compared_vectors(name, manifest, pictures, settings)
     explanation = explain(one, other, query_vector=vectors[0], neighbour_vector=vectors[1])
     compared = [
         ComparedVector(vector=vector, is_stored=name in picture.stored, agreement=agreement(cells, vector))
@@ -285,17 +279,13 @@ def _stored_vectors(
 
 
 def _compared_vectors(
-    name: str,
-    manifest: CollectionManifest,
-    pictures: Sequence[SeenPicture],
-    settings: Settings,
-    reporter: Reporter,
+    name: str, manifest: CollectionManifest, pictures: Sequence[SeenPicture], settings: Settings
 ) -> list[FloatVector]:
     """By which a search compares the images; those not stored are made as it makes them."""
     vectors = [picture.stored.get(name) for picture in pictures]
     if all(vector is not None for vector in vectors):
         return [vector for vector in vectors if vector is not None]
-    model = get_collection_model(manifest, settings=settings, reporter=reporter)
+    model = get_collection_model(manifest, settings=settings)
     embedder = Embedder.as_set(model.path, settings, expected=model.manifest, pictures=len(pictures))
     return [
         embedder.embed_one(picture.pixels) if vector is None else vector

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import cast
 
 from lookalike_core.errors import PictureError, UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.images.open_image import opened, sha256_of
-from lookalike_core.models.manifest import CollectionManifest
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload
 
 from lookalike_search.collection_choice import file_of
@@ -46,8 +47,14 @@ def looked_at(payload: Payload, manifest: CollectionManifest) -> PictureFile:
 
 
 def looked_again(picture: PictureFile) -> PictureFile:
-    """What has become of it meanwhile, as `verified` has it."""
-    return verified(_seen(picture.payload, picture.file))
+    """What has become of it meanwhile, by all of its bytes.
+
+    Size and time do not prove that a file is what was ingested, and what is deleted for it is gone.
+    """
+    seen = _seen(picture.payload, picture.file)
+    if seen.state is FileState.PRESENT and not _has_its_bytes(seen):
+        return replace(seen, state=FileState.CHANGED)
+    return seen
 
 
 def _seen(payload: Payload, file: Path | None) -> PictureFile:
@@ -63,19 +70,12 @@ def _seen(payload: Payload, file: Path | None) -> PictureFile:
     return PictureFile(payload=payload, file=file, state=state, status=status)
 
 
-def verified(picture: PictureFile) -> PictureFile:
-    """At a closer look, as `ingest run` has it: by time of change and, where that differs, by its bytes."""
-    file, status, payload = picture.file, picture.status, picture.payload
-    if picture.state is not FileState.PRESENT or file is None or status is None:
-        return picture
-    if status.st_mtime_ns == payload.mtime_ns:
-        return picture
+def _has_its_bytes(picture: PictureFile) -> bool:
     try:
-        with opened(file) as stream:
-            is_same = sha256_of(stream) == payload.sha256
+        with opened(cast("Path", picture.file)) as stream:
+            return sha256_of(stream) == picture.payload.sha256
     except PictureError:
-        is_same = False
-    return picture if is_same else replace(picture, state=FileState.CHANGED)
+        return False
 
 
 class ReferenceFolders:

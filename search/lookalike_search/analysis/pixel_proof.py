@@ -6,6 +6,7 @@ agree least decides. How the limits were chosen: docs/adr/0019-proven-duplicates
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from lookalike_core.images.resizing import Resampling, resize
@@ -14,7 +15,13 @@ from lookalike_core.neighbours.brute_force import IntVector
 from numpy.typing import NDArray
 
 EDGE = 1536
-"""Longer side, in pixels, at which images are compared at most: a line of text on a page has 15 and more."""
+"""Longer side, in pixels, at which images are compared first; larger ones are compared in detail besides."""
+
+MOST_REDUCED = 5
+"""How many times smaller a copy's sides may be: on a thumbnail the text of a page no longer shows."""
+
+TILE, OVERLAP = 1024, 32
+"""Pixels of a side of the parts in which large images are compared in detail; by how many parts overlap."""
 
 LEAST_LIGHT = 0.95
 """Structural similarity of lightness below which a window shows something else."""
@@ -29,6 +36,20 @@ MOST_HUE = 6.7
 MOST_HUE_SMALLER = 9.0
 """Of 255: how far the colour of edges may lie beside that of the other image, be it as strong or weaker; and
 where one of them was made smaller, which evens out what compression does to colour."""
+
+MOST_BROAD_LIGHT, MOST_BROAD_COLOUR = 2.0, 2.2
+"""Of 255: how far means over 64 x 64 pixels may differ, besides 6 % of the standard deviation there; on a
+plain area compression changes nothing more."""
+
+MOST_MEAN_LIGHT, MOST_MEAN_COLOUR = 1.5, 2.0
+"""Of 255: how far the means of the whole images may differ."""
+
+LEAST_RANGE, MOST_GAIN = 96.0, 16.0
+"""Images with a smaller range of levels (masks, depth maps, underexposed photos) are compared with as much
+more contrast, at most so many times."""
+
+DEEP_RANGE = 64
+"""Of two images with more than 8 bits a sample fewer of the upper 256 levels prove nothing."""
 
 COARSE, COARSE_COLOUR = 64, 16
 """Pixels of each side at which lightness, and all of it, are compared first, to refuse most at once."""
@@ -52,10 +73,38 @@ def is_copy(kept: WholeImage, other: WholeImage) -> bool:
     if other.width * other.height > kept.width * kept.height or (other.is_deep and not kept.is_deep):
         return False
     sizes = (kept.width, kept.height), (other.width, other.height)
-    if not has_same_proportions(*sizes) or not _may_agree(kept, other):
+    if not has_same_proportions(*sizes) or max(sizes[0]) > MOST_REDUCED * max(sizes[1]):
         return False
-    is_smaller = sizes[0] != sizes[1]
-    return any(_agree(*pair, is_smaller=is_smaller) for pair in _at_one_size(kept, other))
+    ranges = _range(kept)
+    if (other.is_deep and ranges < DEEP_RANGE) or not _may_agree(kept, other):
+        return False
+    is_smaller, gain = sizes[0] != sizes[1], _gain(ranges)
+    return any(
+        _agree(_planes(one, gain), _planes(two, gain), is_smaller=is_smaller)
+        for one, two in _at_one_size(kept, other)
+    )
+
+
+def is_copy_in_detail(kept: WholeImage, other: WholeImage) -> bool:
+    """Whether two images that are decoded in full agree in every part: small type on a large plan shows here.
+
+    To be asked of what `is_copy` takes for a copy at a smaller size.
+    """
+    gain = _gain(_range(kept))
+    return any(
+        all(_agree_finely(_planes(one, gain), _planes(two, gain)) for one, two in _tiles(*pair))
+        for pair in _at_one_size(kept, other)
+    )
+
+
+def _range(image: WholeImage) -> float:
+    """How many levels the darkest and the brightest sample of a channel are apart, at most."""
+    flat = image.pixels.reshape(-1, image.pixels.shape[2])
+    return float((flat.max(axis=0).astype(int) - flat.min(axis=0)).max())
+
+
+def _gain(ranges: float) -> float:
+    return min(MOST_GAIN, max(1.0, LEAST_RANGE / max(ranges, 1.0)))
 
 
 def has_same_proportions(kept: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -93,26 +142,51 @@ def _may_agree(kept: WholeImage, other: WholeImage) -> bool:
     return int((np.maximum(one, two) - np.minimum(one, two)).max()) <= MOST_COARSE_DIFFERENCE
 
 
-def _at_one_size(kept: WholeImage, other: WholeImage) -> Iterator[tuple[Planes, Planes]]:
-    """Both as `_planes`, in the size of the smaller one, but in half of the larger one's at least.
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    """An image in the size in which it is compared: uint8 `[H, W, 3]`, and how opaque it is, `[H, W]`."""
+
+    pixels: Pixels
+    alpha: Pixels | None
+
+
+def _at_one_size(kept: WholeImage, other: WholeImage) -> Iterator[tuple[_Sized, _Sized]]:
+    """Both in the size of the smaller one, but in half of the larger one's at least.
 
     It is not known how a copy was made smaller, so that each way is tried.
     """
     (height, width), (kept_height, kept_width) = other.pixels.shape[:2], kept.pixels.shape[:2]
     if 2 * max(height, width) + 1 < max(kept_height, kept_width):
         height, width = -(-kept_height // 2), -(-kept_width // 2)
-    small = _planes(other, width, height, Resampling.BICUBIC)
+    small = _sized(other, width, height, Resampling.BICUBIC)
     is_smaller = (height, width) != (kept_height, kept_width)
     for way in Resampling if is_smaller else (Resampling.BICUBIC,):
-        yield _planes(kept, width, height, way), small
+        yield _sized(kept, width, height, way), small
 
 
-def _planes(image: WholeImage, width: int, height: int, way: Resampling) -> Planes:
-    """Lightness, two of colour (ITU-R BT.601) and opacity, float32 `[4, H, W]`, 0 to 255."""
-    red, green, blue = np.moveaxis(resize(image.pixels, width, height, way).astype(np.float32), 2, 0)
+def _sized(image: WholeImage, width: int, height: int, way: Resampling) -> _Sized:
+    alpha = None if image.alpha is None else resize(image.alpha, width, height, way)
+    return _Sized(resize(image.pixels, width, height, way), alpha)
+
+
+def _tiles(one: _Sized, other: _Sized) -> Iterator[tuple[_Sized, _Sized]]:
+    """Both in parts that overlap, so that every window of a comparison lies within one of them."""
+    height, width = one.pixels.shape[:2]
+    for top in range(0, max(1, height - OVERLAP), TILE):
+        for left in range(0, max(1, width - OVERLAP), TILE):
+            part = slice(top, top + TILE + OVERLAP), slice(left, left + TILE + OVERLAP)
+            yield tuple(
+                _Sized(each.pixels[part], None if each.alpha is None else each.alpha[part])
+                for each in (one, other)
+            )  # type: ignore[misc] # two of two
+
+
+def _planes(image: _Sized, gain: float) -> Planes:
+    """Lightness, two of colour (ITU-R BT.601), with more contrast, and opacity, float32 `[4, H, W]`."""
+    red, green, blue = gain * np.moveaxis(image.pixels.astype(np.float32), 2, 0)
     light = _LIGHT[0] * red + _LIGHT[1] * green + _LIGHT[2] * blue
-    opaque = np.full_like(light, 255) if image.alpha is None else resize(image.alpha, width, height, way)
-    return np.stack([light, 0.564 * (blue - light), 0.713 * (red - light), opaque.astype(np.float32)])
+    opaque = np.full_like(light, 255) if image.alpha is None else image.alpha.astype(np.float32)
+    return np.stack([light, 0.564 * (blue - light), 0.713 * (red - light), opaque])
 
 
 _LIGHT = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -120,16 +194,66 @@ _LIGHT = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 def _agree(one: Planes, other: Planes, *, is_smaller: bool) -> bool:
     """Whether two images agree everywhere; what is quickest to tell comes first."""
+    if not _means_agree(one, other) or not _agree_finely(one, other) or not _agree_coarsely(one, other):
+        return False
+    blur, most = (0.0, MOST_HUE_SMALLER) if is_smaller else (1.0, MOST_HUE)
+    if max(_most_other_hue(*pair, blur=blur) for pair in ((one, other), (other, one))) > most:
+        return False
+    halves = (_boxed(each[1:3], 2) for each in (one, other))
+    return _least_similar(*halves, blur=0.7) >= LEAST_COLOUR
+
+
+def _means_agree(one: Planes, other: Planes) -> bool:
+    """Whether lightness and colour are the same, of the whole and of any larger part of it."""
+    from scipy.ndimage import uniform_filter
+
+    window = min(_BROAD, *one.shape[1:])
+    limits = (
+        (slice(0, 1), MOST_MEAN_LIGHT, MOST_BROAD_LIGHT),
+        (slice(1, 3), MOST_MEAN_COLOUR, MOST_BROAD_COLOUR),
+    )
+    for planes, most_mean, most_broad in limits:
+        a, difference = one[planes], one[planes] - other[planes]
+        if np.abs(difference.mean(axis=(1, 2))).max() > most_mean:
+            return False
+        sides = (0, window, window)
+        deviation = np.sqrt((uniform_filter(a * a, sides) - uniform_filter(a, sides) ** 2).clip(min=0))
+        if (np.abs(uniform_filter(difference, sides)) - _BROAD_SHARE * deviation).max() > most_broad:
+            return False
+    return True
+
+
+_BROAD, _BROAD_SHARE = 64, 0.06
+
+
+def _agree_finely(one: Planes, other: Planes) -> bool:
+    """Whether lightness and opacity have the same structure in every window, and nothing another colour."""
     fine, colour = (0, 3) if (one[3] != other[3]).any() else (0,), (1, 2)
     if any(_most_different(one[plane], other[plane]) > MOST_DIFFERENCE for plane in (*fine, *colour)):
         return False
-    if any(_least_similar(one[[plane]], other[[plane]], blur=1.0) < LEAST_LIGHT for plane in fine):
-        return False
-    blur, most = (0.0, MOST_HUE_SMALLER) if is_smaller else (1.0, MOST_HUE)
-    if _most_other_hue(one, other, blur=blur) > most:
-        return False
-    halves = (_halved(each[1:3]) for each in (one, other))
-    return _least_similar(*halves, blur=0.7) >= LEAST_COLOUR
+    return all(_least_similar(one[[plane]], other[[plane]], blur=1.0) >= LEAST_LIGHT for plane in fine)
+
+
+def _agree_coarsely(one: Planes, other: Planes) -> bool:
+    """Whether what is fainter than grain has the same structure, where grain is averaged away.
+
+    Compression moves means over several pixels much less than the pixels, so that much weaker contrast can be
+    told from it there: pale text, shades of a dark photo.
+    """
+    for side, noise, least_light, least_colour in _COARSER:
+        if min(one.shape[1:]) < side * _WINDOW:
+            continue
+        a, b = (_boxed(each[:3], side) for each in (one, other))
+        if _least_similar(a[:1], b[:1], blur=0, noise=noise) < least_light:
+            return False
+        colours = (_least_similar(a[[k]], b[[k]], blur=0, noise=noise) for k in (1, 2))
+        if least_colour is not None and min(colours) < least_colour:
+            return False
+    return True
+
+
+_COARSER = ((2, 200.0, 0.8, None), (4, 25.0, 0.8, 0.5), (8, 8.0, 0.88, 0.6))
+"""Pixels of a side that are averaged, SSIM's c2 there, and least similarity of lightness and of colour."""
 
 
 def _most_other_hue(one: Planes, other: Planes, *, blur: float) -> float:
@@ -163,11 +287,12 @@ def _most_different(one: Planes, other: Planes) -> float:
 _MEANS = 16
 
 
-def _least_similar(one: Planes, other: Planes, *, blur: float) -> float:
+def _least_similar(one: Planes, other: Planes, *, blur: float, noise: float | None = None) -> float:
     """Structural similarity of planes `[P, H, W]` in the window in which it is least.
 
     It is SSIM's factor of contrast and structure (Wang et al., 2004, with c2 below), the planes taken
-    together, of slightly blurred planes: filters and compression change what is finer than that.
+    together, of slightly blurred planes: filters and compression change what is finer than that. `noise` is
+    c2.
     """
     from scipy.ndimage import gaussian_filter, uniform_filter
 
@@ -175,11 +300,11 @@ def _least_similar(one: Planes, other: Planes, *, blur: float) -> float:
         averaged: Planes = uniform_filter(planes, (0, _WINDOW, _WINDOW))
         return averaged
 
-    a, b = (gaussian_filter(each, (0, blur, blur), truncate=3) for each in (one, other))
+    a, b = (gaussian_filter(each, (0, blur, blur), truncate=3) if blur else each for each in (one, other))
     mean_a, mean_b = mean(a), mean(b)
     variances = (mean(a * a) - mean_a**2 + mean(b * b) - mean_b**2).sum(axis=0)
     difference = (mean((a - b) ** 2) - (mean_a - mean_b) ** 2).sum(axis=0)
-    return 1 - float((difference / (variances + _NOISE)).max())
+    return 1 - float((difference / (variances.clip(min=0) + (noise or _NOISE))).max())
 
 
 _WINDOW = 7
@@ -189,9 +314,10 @@ _NOISE = 30.0**2
 """SSIM's c2, as a rule 58: a variance that grain and compression may have without being content."""
 
 
-def _halved(planes: Planes) -> Planes:
-    """Averages of 2 x 2 pixels."""
+def _boxed(planes: Planes, side: int) -> Planes:
+    """Averages of `side` x `side` pixels; the last rows and columns are repeated to fill one."""
     count, height, width = planes.shape
-    even = np.pad(planes, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
-    means: Planes = even.reshape(count, (height + 1) // 2, 2, (width + 1) // 2, 2).mean(axis=(2, 4))
+    even = np.pad(planes, ((0, 0), (0, -height % side), (0, -width % side)), mode="edge")
+    shape = (count, even.shape[1] // side, side, even.shape[2] // side, side)
+    means: Planes = even.reshape(shape).mean(axis=(2, 4))
     return means

@@ -4,7 +4,6 @@ Pure: vectors in, places out. t-SNE (van der Maaten and Hinton, 2008) by scikit-
 how far apart clusters lie, and how large they are, it does not keep.
 """
 
-import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -68,7 +67,6 @@ def project(vectors: FloatMatrix, *, seed: int) -> Projection:
 
     For cosine similarity they are to have length 1: then both order neighbours alike.
     """
-    _let_threads_sleep()
     different = len(np.unique(vectors, axis=0))
     if different == 1:
         return Projection(places=_sunflower(len(vectors)), method=Method.NONE)
@@ -78,14 +76,20 @@ def project(vectors: FloatMatrix, *, seed: int) -> Projection:
 
 
 def measure(
-    vectors: FloatMatrix, places: NDArray[np.float64], classes: IntVector, *, seed: int
+    vectors: FloatMatrix,
+    places: NDArray[np.float64],
+    classes: IntVector,
+    *,
+    seed: int,
+    most: int = MOST_MEASURED,
 ) -> Trust | None:
     """How far a map can be trusted; None for fewer pictures than twice the neighbours.
 
-    `classes` int64 `[N]` number the classes; -1 is none, and such pictures ask for no neighbours.
+    `classes` int64 `[N]` number the classes; -1 is none, and such pictures ask for no neighbours. Of more
+    than `most` pictures so many are drawn.
     """
-    if len(vectors) > MOST_MEASURED:
-        rows = np.sort(np.random.default_rng(seed).choice(len(vectors), MOST_MEASURED, replace=False))
+    if len(vectors) > most:
+        rows = np.sort(np.random.default_rng(seed).choice(len(vectors), most, replace=False))
         vectors, places, classes = vectors[rows], places[rows], classes[rows]
     if len(vectors) <= 2 * NEIGHBOURS:
         return None
@@ -113,15 +117,6 @@ def sample(classes: Sequence[Hashable], limit: int, *, seed: int) -> IntVector:
     part = position / np.array([counts[name] for name in classes])
     drawn = order[np.argsort(part[order], kind="stable")[:limit]]
     return np.sort(drawn)
-
-
-def _let_threads_sleep() -> None:
-    """While OpenMP's threads wait for each other, which they else do at full speed.
-
-    t-SNE has them wait thousands of times, and takes four times as long where another process wants a core,
-    too. The variable is read as the library is loaded; who has set it is left in charge.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _tsne(vectors: FloatMatrix, seed: int) -> Projection:

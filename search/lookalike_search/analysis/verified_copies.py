@@ -1,5 +1,6 @@
 """What the embedding finds near is decoded and proven on the pixels: which image is a copy of which."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,13 +17,26 @@ from lookalike_core.prefetch import map_ahead
 
 from lookalike_search.analysis.copy_candidates import Candidates
 from lookalike_search.analysis.file_state import FileState, PictureFile, looked_again
-from lookalike_search.analysis.pixel_proof import EDGE, coarse, has_same_proportions, is_copy, most_alike
+from lookalike_search.analysis.pixel_proof import (
+    EDGE,
+    coarse,
+    has_same_proportions,
+    is_copy,
+    is_copy_in_detail,
+    most_alike,
+)
 
 MOST_TRIES = 32
 """So many of an image's candidates are compared whole, those that look most like it when coarse."""
 
 HELD_BYTES = 256 * 2**20
 """Decoded images that all threads together hold for further comparisons; more are decoded again."""
+
+MOST_DETAILED_PIXELS = 120_000_000
+"""Larger images are not proven: two of them are compared in full, which takes about ten bytes a pixel."""
+
+_in_detail = threading.Lock()
+"""One pair at a time is compared in full, for that is what takes memory."""
 
 
 def prove_copies(
@@ -31,6 +45,7 @@ def prove_copies(
     clusters: Iterable[IntVector],
     *,
     on_done: Callable[[int], None] = lambda _: None,
+    held_bytes: int = HELD_BYTES,
 ) -> IntVector:
     """Which row each row is proven to be a copy of, int64 `[N]`; of itself where of none.
 
@@ -40,7 +55,7 @@ def prove_copies(
     """
     copy_of = np.arange(len(files), dtype=np.int64)
     threads = min(32, cores() + 1)
-    prove = partial(_prove_cluster, files, candidates, HELD_BYTES // threads)
+    prove = partial(_prove_cluster, files, candidates, held_bytes // threads)
     for rows, found in map_ahead(prove, iter(clusters), ahead=2 * threads, workers=threads):
         copy_of[rows] = found
         on_done(len(rows))
@@ -65,14 +80,14 @@ def _prove_cluster(
     return rows, copy_of
 
 
-def read_whole(picture: PictureFile) -> WholeImage | None:
-    """The image of a file that is as it was ingested and can be decoded; else None."""
+def read_whole(picture: PictureFile, *, edge: int = EDGE) -> WholeImage | None:
+    """The image of a file that is as ingested and can be decoded, in that size at most; else None."""
     checked = looked_again(picture)
     if checked.state is not FileState.PRESENT or checked.file is None:
         return None
     try:
         with opened(checked.file) as stream:
-            return decode_whole(stream, str(checked.file), edge=EDGE)
+            return decode_whole(stream, str(checked.file), edge=edge)
     except PictureError:
         return None
 
@@ -111,9 +126,21 @@ class _Originals:
         for place in likely[:MOST_TRIES].tolist():
             earlier: int = known[place]
             original = self._get(earlier)
-            if original is not None and is_copy(original, image):
+            if original is None or not is_copy(original, image):
+                continue
+            if max(image.pixels.shape) >= max(size) or self._is_copy_in_full(earlier, row):
                 return earlier
         return None
+
+    def _is_copy_in_full(self, earlier: int, row: int) -> bool:
+        """Whether two agree in all their pixels, which are more than were compared so far."""
+        kept, other = self._files[earlier], self._files[row]
+        width, height = _shown(kept)
+        if width * height > MOST_DETAILED_PIXELS:
+            return False
+        with _in_detail:
+            images = [read_whole(each, edge=max(width, height)) for each in (kept, other)]
+            return None not in images and is_copy_in_detail(*filter(None, images))
 
     def _get(self, row: int) -> WholeImage | None:
         if row in self._whole:

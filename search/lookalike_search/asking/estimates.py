@@ -4,15 +4,18 @@ Where there is no calibration, or the answer is not of the kind that it was lear
 rather than something wrong.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 
 import numpy as np
-from lookalike_core.hints import Action, Argument, Hint, Notice
+from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.logs import logger_of
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.protocol import Collection
+
+_logger = logger_of("search")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +30,8 @@ class Estimates:
     unlike_anything: bool = False
 
 
-def usable_calibration(collection: Collection, say: Callable[[str], None]) -> Calibration | None:
-    """The collection's calibration; None where it has none, and, said in a line, where it is stale."""
+def usable_calibration(collection: Collection) -> Calibration | None:
+    """The collection's calibration; None where it has none, or, which is logged, a stale one."""
     manifest = collection.manifest
     calibration = manifest.calibration
     if calibration is None:
@@ -36,11 +39,10 @@ def usable_calibration(collection: Collection, say: Callable[[str], None]) -> Ca
     points = collection.count()
     if calibration.fits(identity=manifest.identity.key, distance=manifest.distance, points=points):
         return calibration
-    say(
-        Notice(
-            f"the calibration of {collection.name} is stale and left aside",
-            hint=Hint(Action.RECALIBRATE, {Argument.COLLECTION: collection.name}),
-        )
+    _logger.warning(
+        "the calibration of %s is stale and left aside",
+        collection.name,
+        extra={"hint": Hint(Action.RECALIBRATE, {Argument.COLLECTION: collection.name})},
     )
     return None
 

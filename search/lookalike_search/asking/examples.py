@@ -17,8 +17,8 @@ from lookalike_core.hints import Action, Hint
 from lookalike_core.images.decoding import decode
 from lookalike_core.images.open_image import opened, read_piped, sha256_of
 from lookalike_core.models.embedder import BATCH_SIZE
-from lookalike_core.models.manifest import Distance
 from lookalike_core.prefetch import map_ahead
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import Payload
 
 from lookalike_search.asking.query_sources import Source, known_payload

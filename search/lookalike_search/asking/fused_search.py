@@ -8,7 +8,6 @@ import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.neighbours.rank_fusion import (
     CANDIDATES,
     Chance,
@@ -19,6 +18,7 @@ from lookalike_core.neighbours.rank_fusion import (
     vote_unit,
 )
 from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.points import Payload, PointFilter
 
 from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions

@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import Self
 
 from lookalike_core.arrays import FloatVector
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import PictureError, SkipReason
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import OtherFiles
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import PointFilter, SearchHit
 from lookalike_core.stores.protocol import Store, opened_together
 
@@ -35,7 +34,7 @@ class Searcher:
 
     @classmethod
     @contextmanager
-    def opened(cls, *names: str, store: Store, settings: Settings, reporter: Reporter) -> Iterator[Self]:
+    def opened(cls, *names: str, store: Store, settings: Settings) -> Iterator[Self]:
         """Opens the collections, all at once; a model is loaded when a picture has to be embedded.
 
         Raises:
@@ -44,9 +43,7 @@ class Searcher:
         with ExitStack() as stack:
 
             def open_one(name: str) -> Network:
-                return stack.enter_context(
-                    Network.opened(name, store=store, settings=settings, reporter=reporter)
-                )
+                return stack.enter_context(Network.opened(name, store=store, settings=settings))
 
             yield cls(opened_together(names, open_one))
 

@@ -3,38 +3,43 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import Self
 
 from lookalike_core.arrays import FloatVector, Pixels
-from lookalike_core.cli.console import Reporter
+from lookalike_core.logs import logger_of
+from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.embedder import FEW, Embedder
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import usable_rows
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_exporter.collection_models import get_collection_model
 
 from lookalike_search.asking.estimates import usable_calibration
 
+_logger = logger_of("search")
+
 
 class Network:
-    """One side of a search. `load_ms` is what opening and loading took and nobody was told of yet.
+    """One side of a search, for any number of threads.
 
-    `calibration` is the collection's, where it has one that is not stale.
+    `load_ms` is what opening and loading took and nobody was told of yet.
     """
 
-    def __init__(self, collection: Collection, *, settings: Settings, reporter: Reporter) -> None:
+    def __init__(self, collection: Collection, *, settings: Settings) -> None:
         self.collection = collection
-        self.calibration = usable_calibration(collection, reporter.say)
         self.load_ms = 0.0
         self._settings = settings
-        self._reporter = reporter
         self._embedder: Embedder | None = None
         self._is_for_few = False
+        self._loading = Lock()
+        self._judged: tuple[Calibration | None, Calibration | None] = (None, None)
+        self.calibration  # noqa: B018 - a stale one is said at once
 
     @classmethod
     @contextmanager
-    def opened(cls, name: str, *, store: Store, settings: Settings, reporter: Reporter) -> Iterator[Self]:
+    def opened(cls, name: str, *, store: Store, settings: Settings) -> Iterator[Self]:
         """Opens the collection; its model is left alone until a picture has to be embedded.
 
         Raises:
@@ -42,7 +47,7 @@ class Network:
         """
         started = time.perf_counter()
         with store.open(name) as collection:
-            network = cls(collection, settings=settings, reporter=reporter)
+            network = cls(collection, settings=settings)
             network.load_ms = milliseconds_since(started)
             yield network
 
@@ -55,6 +60,15 @@ class Network:
     def manifest(self) -> CollectionManifest:
         """Of the collection."""
         return self.collection.manifest
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The collection's, where it has one that is not stale: judged once, for writing drops it."""
+        known, usable = self._judged
+        if (recorded := self.manifest.calibration) is not known:
+            usable = usable_calibration(self.collection)
+            self._judged = recorded, usable
+        return usable
 
     @property
     def provider(self) -> str | None:
@@ -73,21 +87,25 @@ class Network:
         Raises:
             ManifestError: the collection's model cannot be had any more.
         """
-        if self._embedder is None or (self._is_for_few and len(pixels) > FEW):
-            self._embedder = self._loaded(len(pixels))
-            self._is_for_few = len(pixels) <= FEW
-        vectors = self._embedder.embed(pixels)
+        vectors = self._embedder_for(len(pixels)).embed(pixels)
         return [
             vector if usable else None for vector, usable in zip(vectors, usable_rows(vectors), strict=True)
         ]
 
+    def _embedder_for(self, pictures: int) -> Embedder:
+        with self._loading:
+            if self._embedder is None or (self._is_for_few and pictures > FEW):
+                self._embedder = self._loaded(pictures)
+                self._is_for_few = pictures <= FEW
+            return self._embedder
+
     def _loaded(self, pictures: int) -> Embedder:
         started = time.perf_counter()
-        model = get_collection_model(self.manifest, settings=self._settings, reporter=self._reporter)
+        model = get_collection_model(self.manifest, settings=self._settings)
         embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest, pictures=pictures)
         if embedder.notice:
-            self._reporter.say(embedder.notice)
-        self._reporter.say(f"{self.manifest.identity.backbone} runs on {embedder.provider}")
+            _logger.warning("%s", embedder.notice)
+        _logger.info("%s runs on %s", self.manifest.identity.backbone, embedder.provider)
         self.load_ms += milliseconds_since(started)
         return embedder
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from lookalike_core.cli.table import columns
 from lookalike_core.models.calibration_curves import percent
-from lookalike_core.models.manifest import CollectionManifest
-from lookalike_core.text import columns
+from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_search.asking.answers import Answer, Neighbour, Placing, QueryOptions
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from lookalike_core.cli.console import StderrReporter, Verbose, show, show_json
+from lookalike_core.cli.console import Verbose, show, show_json
 from lookalike_core.cli.options import JsonOption, StoreOption, store_in_use
 from lookalike_core.models.calibration_curves import Calibration, Curve, percent
 from lookalike_core.neighbours.vote import VoteRule
@@ -34,11 +34,11 @@ def calibrate(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Learn how often neighbours of a score are right, and how often verdicts are, for queries to show."""
-    settings, reporter = Settings.from_environment(), StderrReporter()
+    settings = Settings.from_environment()
     selector = CollectionSelector(names=collection or (), backbone=backbone, distance=distance, all=every)
-    with store_in_use(store, settings, reporter) as opened:
-        for name in selector.resolve(opened, settings=settings, reporter=reporter):
-            run = calibrate_collection(opened, name, seed=seed, reporter=reporter)
+    with store_in_use(store, settings) as opened:
+        for name in selector.resolve(opened, settings=settings):
+            run = calibrate_collection(opened, name, seed=seed)
             if as_json:
                 show_json(_json(run, opened.label))
             else:

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 from lookalike_core.atomic import named_path
-from lookalike_core.cli.console import Reporter, StderrReporter, Verbose, say, show, show_json, show_path
+from lookalike_core.cli.console import Verbose, say, show, show_json, show_path
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption
+from lookalike_core.cli.table import columns
 from lookalike_core.errors import UsageError
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.stores.points import PointFilter
-from lookalike_core.text import columns
 
 from lookalike_search.analysis.duplicates import (
     ABOVE,
@@ -71,14 +71,13 @@ def duplicates(
         raise UsageError("--paths, --print0 and --json each print something else; take one of them")
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     folders = [named_path(each, "--keep-in") for each in keep_in or ()]
-    reporter = StderrReporter()
-    chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
+    chosen = collection_in_use(store, name=collection, backbone=backbone, distance=distance)
     with chosen as (_, source):
         name = source.name
-        reporter.say(f"collection: {name}")
+        say(f"collection: {name}")
         only = PointFilter(dataset=dataset)
-        near = find_near(source, reporter=reporter, above=above, where=only, keep_in=folders)
-    groups = prove_groups(near, reporter=reporter)
+        near = find_near(source, above=above, where=only, keep_in=folders)
+    groups = prove_groups(near)
     if paths or print0:
         _show_paths(groups, "\0" if print0 else "\n")
     elif as_json:
@@ -90,14 +89,14 @@ def duplicates(
         show(_total(groups))
     _warn_of_changes(groups)
     if page is not None:
-        _write_page(page, groups, name, ABOVE if above is None else above, reporter)
+        _write_page(page, groups, name, ABOVE if above is None else above)
 
 
-def _write_page(path: Path, groups: Sequence[Group], name: str, above: float, reporter: Reporter) -> None:
+def _write_page(path: Path, groups: Sequence[Group], name: str, above: float) -> None:
     from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
 
     report = duplicates_report(groups, collection=name, above=above)
-    write_duplicates_page(path, report, reporter=reporter)
+    write_duplicates_page(path, report)
 
 
 def _show_paths(groups: Sequence[Group], end: str) -> None:

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from lookalike_core.atomic import atomic_path
-from lookalike_core.cli.console import Reporter, StderrReporter, Verbose, show, show_json
+from lookalike_core.cli.console import Verbose, show, show_json
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption, store_in_use
-from lookalike_core.models.manifest import CollectionManifest
+from lookalike_core.cli.table import cell_width, padded
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, check_apart, output_path
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import PointFilter
-from lookalike_core.text import cell_width, padded
 from numpy.typing import NDArray
 
 from lookalike_search.collection_choice import CollectionSelector
@@ -89,7 +89,7 @@ def evaluate(
     plot = output_path(plot_file, "--plot", PLOT_SUFFIXES, is_ours=is_plot) if plot_file is not None else None
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     check_apart({"--csv": table, "--plot": plot, "--html": page})
-    settings, reporter = Settings.from_environment(), StderrReporter()
+    settings = Settings.from_environment()
     options = EvaluationOptions(
         where=PointFilter(dataset=dataset),
         k=k,
@@ -102,9 +102,9 @@ def evaluate(
         names=collection or (), backbone=backbone, distance=distance, head=head, all=every
     )
     done: list[Setting] = []
-    with store_in_use(store, settings, reporter) as opened:
-        plan = plan_evaluation(selector, fusion or (), store=opened, settings=settings, reporter=reporter)
-        for setting in evaluated(opened, plan, options, settings=settings, reporter=reporter):
+    with store_in_use(store, settings) as opened:
+        plan = plan_evaluation(selector, fusion or (), store=opened, settings=settings)
+        for setting in evaluated(opened, plan, options, settings=settings):
             if as_json:
                 show_json(_json(setting, opened.label, k))
             else:
@@ -116,15 +116,13 @@ def evaluate(
     if plot is not None:
         write_plot(plot, [each.evaluation for each in done], seed=seed)
     if page is not None:
-        _write_page(page, done, manifests, k, reporter)
+        _write_page(page, done, manifests, k)
 
 
-def _write_page(
-    path: Path, done: Sequence[Setting], manifests: Sequence[CollectionManifest], k: int, reporter: Reporter
-) -> None:
+def _write_page(path: Path, done: Sequence[Setting], manifests: Sequence[CollectionManifest], k: int) -> None:
     from lookalike_search.reports.evaluation import evaluation_report, write_evaluation_page
 
-    write_evaluation_page(path, evaluation_report(done, manifests, k=k), reporter=reporter)
+    write_evaluation_page(path, evaluation_report(done, manifests, k=k))
 
 
 def _lines(setting: Setting, options: EvaluationOptions) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from lookalike_core.cli.console import StderrReporter, Verbose, show, show_json
+from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import (
     HtmlOption,
     JsonOption,
@@ -16,9 +16,9 @@ from lookalike_core.cli.options import (
     store_in_use,
 )
 from lookalike_core.images.decoding import MAX_PIXELS
-from lookalike_core.models.manifest import Distance
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 
 from lookalike_search.analysis.attribution import FloatMatrix, focus, strongest_pairs
 from lookalike_search.analysis.explanation import Explained, SeenPicture, explanations, see_both
@@ -50,16 +50,15 @@ def explain(
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     require_one_stdin([query, neighbour], "name a file for one of the pictures")
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
-    reporter = StderrReporter()
     selector = CollectionSelector(
         names=[collection] if collection is not None else (), backbone=backbone, distance=distance
     )
-    with store_in_use(store, settings, reporter) as source:
-        names = selector.resolve(source, settings=settings, reporter=reporter)
+    with store_in_use(store, settings) as source:
+        names = selector.resolve(source, settings=settings)
         pair = see_both(query_of(query), query_of(neighbour), names, store=source, max_pixels=max_pixels)
         label = source.label
     explained = []
-    for found in explanations(pair, settings=settings, reporter=reporter):
+    for found in explanations(pair, settings=settings):
         explained.append(found)
         if as_json:
             show_json(_json(found, pair.query, pair.neighbour, label))
@@ -69,7 +68,7 @@ def explain(
         from lookalike_search.reports.explanation import write_explanations
 
         write_explanations(page, (pair.query, pair.neighbour), explained)
-        reporter.say(f"wrote {page}")
+        say(f"wrote {page}")
 
 
 def _lines(explained: Explained, query: SeenPicture, neighbour: SeenPicture) -> Iterator[str]:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from lookalike_core.cli.console import StderrReporter, Verbose, show, show_json
+from lookalike_core import progress
+from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import JsonOption, StoreOption
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.stores.points import PointFilter
@@ -44,20 +45,19 @@ def map_(
 ) -> None:
     """Draw a collection in two dimensions: near ones near, coloured by class."""
     page = output_path(html, "--html", PAGE_SUFFIXES)
-    reporter = StderrReporter()
-    chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
+    chosen = collection_in_use(store, name=collection, backbone=backbone, distance=distance)
     with chosen as (holder, source):
         sampled = load_sample(source, limit=limit, seed=seed, where=PointFilter(dataset=dataset))
         name, label = source.name, holder.label
-    reporter.say(f"placing {len(sampled.payloads):,} of {sampled.total:,} pictures of {name}")
+    say(f"placing {len(sampled.payloads):,} of {sampled.total:,} pictures of {name}")
     drawn = mapped(sampled, seed=seed)
     from lookalike_search.reports.map import write_map
 
-    with reporter.bar("thumbnails", unit="images", total=len(sampled.payloads)) as bar:
+    with progress.bar("thumbnails", unit="images", total=len(sampled.payloads)) as bar:
         without = write_map(page, drawn, seed=seed, on_done=bar.advance)
     if without:
-        reporter.say(f"{without:,} pictures could not be read and are on the map without a thumbnail")
-    reporter.say(f"wrote {page}")
+        say(f"{without:,} pictures could not be read and are on the map without a thumbnail")
+    say(f"wrote {page}")
     if as_json:
         show_json(_json(drawn, label, page, seed))
     else:

@@ -2,14 +2,15 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import typer
+from lookalike_core import progress
 from lookalike_core.atomic import atomic_path
-from lookalike_core.cli.console import Quiet, Reporter, StderrReporter, TableOutput, Verbose
+from lookalike_core.cli.console import TableOutput, Verbose, say
 from lookalike_core.cli.options import StoreOption
 from lookalike_core.errors import UsageError
 from lookalike_core.outputs import TABLE_SUFFIXES, output_path
@@ -84,16 +85,16 @@ def neighbours(
     write = _WRITERS[_format(table_format, output, as_json)]
     output = output_path(output, "--output", ("", *TABLE_SUFFIXES)) if output is not None else None
     where = PointFilter(class_name=class_name, dataset=dataset)
-    reporter = StderrReporter()
-    chosen = collection_in_use(store, reporter, name=collection, backbone=backbone, distance=distance)
+    chosen = collection_in_use(store, name=collection, backbone=backbone, distance=distance)
     with chosen as (_, source), _table(output) as table:
         in_numpy = exact or (not indexed and is_small(source, where))
         how = "compared all with all" if in_numpy else "asked of the store's own search"
         found = every_neighbours(
             source, limit=limit, where=where, include_copies=include_self, exact=in_numpy
         )
-        count = write(table, _shown(found, source, where, _bars(reporter, table)))
-        reporter.say(f"collection: {source.name}, {count} pictures, {how}")
+        with progress.shown_by(None) if _is_on_terminal(table) else nullcontext():  # no bar between its lines
+            count = write(table, _shown(found, source, where))
+        say(f"collection: {source.name}, {count} pictures, {how}")
 
 
 def _format(named: TableFormat | None, output: Path | None, as_json: bool) -> TableFormat:
@@ -126,16 +127,13 @@ def _table(output: Path | None) -> Iterator[Table]:
         yield file
 
 
-def _bars(reporter: Reporter, table: Table) -> Reporter:
-    """No bar between the lines of a table on a terminal."""
-    return Quiet() if isinstance(table, TableOutput) and table.is_terminal else reporter
+def _is_on_terminal(table: Table) -> bool:
+    return isinstance(table, TableOutput) and table.is_terminal
 
 
-def _shown(
-    found: Iterable[Neighbours], collection: Collection, where: PointFilter, reporter: Reporter
-) -> Iterator[Neighbours]:
+def _shown(found: Iterable[Neighbours], collection: Collection, where: PointFilter) -> Iterator[Neighbours]:
     """The same, with a progress bar."""
-    with reporter.bar(collection.name, unit="images", total=collection.count(where)) as bar:
+    with progress.bar(collection.name, unit="images", total=collection.count(where)) as bar:
         for each in found:
             yield each
             bar.advance(1)

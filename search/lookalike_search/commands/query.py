@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from lookalike_core.cli.console import Reporter, StderrReporter, Verbose, say, show, show_drawing, show_json
+from lookalike_core.cli.console import Verbose, say, show, show_drawing, show_json
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.cli.options import (
     HtmlOption,
@@ -20,11 +20,11 @@ from lookalike_core.cli.options import (
 )
 from lookalike_core.errors import PictureError, SkipReason, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered
 from lookalike_search.asking.query import Searcher
@@ -110,14 +110,13 @@ def query(
     )
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
-    reporter = StderrReporter()
     selector = CollectionSelector(names=collection or (), backbone=backbone, distance=distance, head=head)
-    with store_in_use(store, settings, reporter) as opened:
-        names = selector.resolve(opened, settings=settings, reporter=reporter)
+    with store_in_use(store, settings) as opened:
+        names = selector.resolve(opened, settings=settings)
         if fusion is not None and len(names) == 1:
             raise UsageError("--fusion is for several collections; say --backbone both, or leave it out")
-        with Searcher.opened(*names, store=opened, settings=settings, reporter=reporter) as searcher:
-            reporter.say(f"collection: {', '.join(names)}")
+        with Searcher.opened(*names, store=opened, settings=settings) as searcher:
+            say(f"collection: {', '.join(names)}")
             manifests = [network.manifest for network in searcher.networks]
             display = _Display(
                 manifests=manifests,
@@ -129,7 +128,7 @@ def query(
             named = _Named(images=images, positives=positives or (), negatives=negatives or ())
             outcomes, is_complete = _show_all(searcher, named, display, keeps=page is not None)
     if page is not None:
-        _write_page(page, outcomes, manifests, options, reporter)
+        _write_page(page, outcomes, manifests, options)
     if not is_complete:
         raise typer.Exit(PictureError.exit_code)
 
@@ -139,12 +138,11 @@ def _write_page(
     outcomes: Sequence[Answer | Unanswered],
     manifests: Sequence[CollectionManifest],
     options: QueryOptions,
-    reporter: Reporter,
 ) -> None:
     from lookalike_search.reports.query import query_report, write_query_page
 
     report = query_report(outcomes, manifests, options)
-    write_query_page(path, report, max_pixels=options.max_pixels, reporter=reporter)
+    write_query_page(path, report, max_pixels=options.max_pixels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

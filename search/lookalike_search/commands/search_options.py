@@ -6,10 +6,9 @@ from math import isnan
 from typing import Annotated, Any
 
 import typer
-from lookalike_core.cli.console import Reporter
 from lookalike_core.cli.options import store_in_use
-from lookalike_core.models.manifest import Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Collection, Store
 
 from lookalike_search.collection_choice import CollectionSelector
@@ -55,7 +54,6 @@ def _no_nan(value: float | None) -> float | None:
 @contextmanager
 def collection_in_use(
     named_store: str | None,
-    reporter: Reporter,
     *,
     name: str | None,
     backbone: str | None,
@@ -66,7 +64,7 @@ def collection_in_use(
     selector = CollectionSelector(
         names=[name] if name is not None else (), backbone=backbone, distance=distance
     )
-    with store_in_use(named_store, settings, reporter) as store:
-        chosen = selector.resolve_one(store, settings=settings, reporter=reporter)
+    with store_in_use(named_store, settings) as store:
+        chosen = selector.resolve_one(store, settings=settings)
         with store.open(chosen) as collection:
             yield store, collection

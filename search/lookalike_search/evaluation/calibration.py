@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from lookalike_core.models.calibration_curves import Calibration, Curve, Reliability, Threshold
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.rank_fusion import CANDIDATES
 from lookalike_core.neighbours.vote import VoteRule
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from numpy.typing import NDArray
 
 from lookalike_search.evaluation.leave_one_out import (

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from lookalike_core.cli.console import Reporter
+from lookalike_core import progress
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.rank_fusion import CANDIDATES
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.protocol import Collection, Store
 
 from lookalike_search.evaluation.calibration import calibrated, shortage
@@ -33,7 +33,7 @@ class CalibrationRun:
         return float(nearness if self.higher_is_nearer else -nearness)
 
 
-def calibrate_collection(store: Store, name: str, *, seed: int = 0, reporter: Reporter) -> CalibrationRun:
+def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> CalibrationRun:
     """Learns how often neighbours of a score are right, and how often verdicts are, and records that.
 
     The collection is free for others while it is learned from. `seed` draws the halves that are held out.
@@ -45,7 +45,7 @@ def calibrate_collection(store: Store, name: str, *, seed: int = 0, reporter: Re
     """
     with store.open(name) as source:
         manifest, points, pictures = source.manifest, source.count(), load_labelled(source)
-    calibration = _learn(name, manifest, pictures, points=points, seed=seed, reporter=reporter)
+    calibration = _learn(name, manifest, pictures, points=points, seed=seed)
     with store.open(name) as source:
         if not _is_as_read(source, manifest, points, pictures):
             raise LookalikeError(f"{name} has changed while it was calibrated", hint=Hint(Action.REPEAT))
@@ -65,10 +65,9 @@ def _learn(
     *,
     points: int,
     seed: int,
-    reporter: Reporter,
 ) -> Calibration:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    with reporter.bar(name, unit="images", total=len(pictures.payloads)) as bar:
+    with progress.bar(name, unit="images", total=len(pictures.payloads)) as bar:
         results = leave_one_out(pictures.vectors, depth=CANDIDATES, on_done=bar.advance)
     found = calibrated(pictures.vectors, results, manifest, points=points, created_at=now, seed=seed)
     if found is not None:

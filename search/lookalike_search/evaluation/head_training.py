@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import LookalikeError
-from lookalike_core.hints import Notice
+from lookalike_core.logs import logger_of
 from lookalike_core.settings import Settings
 from lookalike_core.stores.protocol import Store
 from lookalike_exporter.heads.head_file import head_of
+
+_logger = logger_of("search")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +20,7 @@ class HeadTraining:
     classes: frozenset[str]
 
 
-def head_training(
-    collections: Sequence[str], *, store: Store, settings: Settings, reporter: Reporter
-) -> HeadTraining | None:
+def head_training(collections: Sequence[str], *, store: Store, settings: Settings) -> HeadTraining | None:
     """Returns what any head of the collections was learned from; None where none has one.
 
     None as well, and said in a line, where the file of a head is not here to tell.
@@ -35,8 +34,10 @@ def head_training(
         try:
             head = head_of(identity, settings, collection=name)
         except LookalikeError as error:
-            reporter.say(
-                Notice(f"warning: what the head was learned from cannot be told: {error}", hint=error.hint)
+            _logger.warning(
+                "warning: what the head was learned from cannot be told: %s",
+                error,
+                extra={"hint": error.hint},
             )
             return None
         trained |= head.trained

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.errors import CollectionMissingError, UsageError
-from lookalike_core.hints import Action, Argument, Hint, Notice
-from lookalike_core.models.manifest import Distance
+from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.logs import logger_of
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Store
 
 from lookalike_search.collection_choice import BOTH, CollectionSelector
+
+_logger = logger_of("search")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,6 @@ def plan_evaluation(
     *,
     store: Store,
     settings: Settings,
-    reporter: Reporter,
 ) -> Plan:
     """Returns what a selector and fusion rules ask for.
 
@@ -52,11 +53,11 @@ def plan_evaluation(
         raise UsageError(
             "one collection is not fused", argument=Argument.FUSION, hint=Hint(Action.ADD_COLLECTIONS)
         )
-    names = selector.resolve(store, settings=settings, reporter=reporter)
+    names = selector.resolve(store, settings=settings)
     is_required = both or bool(rules)
     pairs = [names] if is_required else []
     if takes_pairs:
-        pairs = _pairs(store, settings, reporter, selector.distance, is_required=is_required)
+        pairs = _pairs(store, settings, selector.distance, is_required=is_required)
     default = list(FusionRule) if selector.all else [FusionRule.RRF]
     return Plan(
         collections=names,
@@ -67,13 +68,13 @@ def plan_evaluation(
 
 
 def _pairs(
-    store: Store, settings: Settings, reporter: Reporter, distance: Distance | None, *, is_required: bool
+    store: Store, settings: Settings, distance: Distance | None, *, is_required: bool
 ) -> list[list[str]]:
     """Of each distance that both networks have; if one is required and none is there, an error says why."""
 
     def pair(metric: Distance | None) -> list[str]:
         selector = CollectionSelector(backbone=BOTH, distance=metric)
-        return selector.resolve(store, settings=settings, reporter=reporter)
+        return selector.resolve(store, settings=settings)
 
     pairs = []
     for metric in [distance] if distance else Distance:
@@ -82,5 +83,5 @@ def _pairs(
         except CollectionMissingError:
             continue
         except UsageError as error:
-            reporter.say(Notice(f"{metric} is not fused: {error}", hint=error.hint))
+            _logger.info("%s is not fused: %s", metric, error, extra={"hint": error.hint})
     return pairs if pairs or not is_required else [pair(distance)]

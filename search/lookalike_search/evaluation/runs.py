@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from lookalike_core.cli.console import Reporter
+from lookalike_core import progress
 from lookalike_core.errors import UsageError
-from lookalike_core.hints import Notice
+from lookalike_core.logs import logger_of
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.points import EVERYTHING, PointFilter
@@ -29,6 +29,8 @@ from lookalike_search.evaluation.labelled_vectors import LabelledPictures, load_
 from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE, SHOWN, QueryResults, leave_one_out
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.summary import Evaluation, Fusion, summed_up, values_of
+
+_logger = logger_of("search")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ class Setting:
 
 
 def evaluated(
-    store: Store, plan: Plan, options: EvaluationOptions, *, settings: Settings, reporter: Reporter
+    store: Store, plan: Plan, options: EvaluationOptions, *, settings: Settings
 ) -> Iterator[Setting]:
     """Each of the collections, then each of the pairs fused by each of the rules.
 
@@ -72,9 +74,9 @@ def evaluated(
     Raises:
         UsageError: a collection holds, or a pair shares, too few pictures with a class.
     """
-    for setting in _settings(store, plan, options, reporter):
+    for setting in _settings(store, plan, options):
         names = setting.evaluation.collections
-        training = head_training(names, store=store, settings=settings, reporter=reporter)
+        training = head_training(names, store=store, settings=settings)
         parts = _parts(setting.evaluation, training, options) if training else None
         yield replace(setting, parts=parts)
 
@@ -91,38 +93,36 @@ def _parts(evaluation: Evaluation, training: HeadTraining, options: EvaluationOp
     )
 
 
-def _settings(store: Store, plan: Plan, options: EvaluationOptions, reporter: Reporter) -> Iterator[Setting]:
+def _settings(store: Store, plan: Plan, options: EvaluationOptions) -> Iterator[Setting]:
     done: dict[str, Evaluation] = {}
     for name in plan.collections:
-        evaluation = _of_collection(store, name, options, reporter)
-        contests = list(_with_earlier(list(done.values()), evaluation, options, reporter))
+        evaluation = _of_collection(store, name, options)
+        contests = list(_with_earlier(list(done.values()), evaluation, options))
         yield Setting(evaluation=evaluation, differences=compared(contests, seed=options.seed))
         done[name] = evaluation
     for pair in plan.pairs:
         try:
-            yield from _fusions([done[name] for name in pair], plan.rules, options, reporter)
+            yield from _fusions([done[name] for name in pair], plan.rules, options)
         except UsageError as error:
             if not plan.pairs_may_fail:
                 raise
-            reporter.say(Notice(f"{' + '.join(pair)}: not fused: {error}", hint=error.hint))
+            _logger.warning("%s: not fused: %s", " + ".join(pair), error, extra={"hint": error.hint})
 
 
-def _of_collection(store: Store, name: str, options: EvaluationOptions, reporter: Reporter) -> Evaluation:
+def _of_collection(store: Store, name: str, options: EvaluationOptions) -> Evaluation:
     with store.open(name) as source:
         require_dataset([source.manifest], options.where.dataset)
         pictures = load_labelled(source, options.where)
-        indexed = _indexed(source, pictures, options, reporter) if options.indexed else None
-    evaluation = _exact(name, pictures, options, reporter)
+        indexed = _indexed(source, pictures, options) if options.indexed else None
+    evaluation = _exact(name, pictures, options)
     if indexed is None:
         return evaluation
     exact = evaluation.results.neighbours[:, :SHOWN]
     return replace(evaluation, indexed=index_figures(pictures.vectors, exact, indexed, seed=options.seed))
 
 
-def _indexed(
-    source: Collection, pictures: LabelledPictures, options: EvaluationOptions, reporter: Reporter
-) -> IndexedNeighbours:
-    with reporter.bar(f"{source.name}, by index", unit="images", total=len(pictures.payloads)) as bar:
+def _indexed(source: Collection, pictures: LabelledPictures, options: EvaluationOptions) -> IndexedNeighbours:
+    with progress.bar(f"{source.name}, by index", unit="images", total=len(pictures.payloads)) as bar:
         return indexed_neighbours(
             source,
             pictures,
@@ -132,10 +132,8 @@ def _indexed(
         )
 
 
-def _exact(
-    name: str, pictures: LabelledPictures, options: EvaluationOptions, reporter: Reporter
-) -> Evaluation:
-    with reporter.bar(name, unit="images", total=len(pictures.payloads)) as bar:
+def _exact(name: str, pictures: LabelledPictures, options: EvaluationOptions) -> Evaluation:
+    with progress.bar(name, unit="images", total=len(pictures.payloads)) as bar:
         results = leave_one_out(
             pictures.vectors,
             k=options.k,
@@ -147,16 +145,21 @@ def _exact(
 
 
 def _with_earlier(
-    earlier: Sequence[Evaluation], evaluation: Evaluation, options: EvaluationOptions, reporter: Reporter
+    earlier: Sequence[Evaluation], evaluation: Evaluation, options: EvaluationOptions
 ) -> Iterator[Contest]:
     for one in earlier:
         try:
             shared = shared_pictures([one.pictures, evaluation.pictures])
         except UsageError as error:
-            names = f"{one.collection} and {evaluation.collection}"
-            reporter.say(Notice(f"{names}: not compared: {error}", hint=error.hint))
+            _logger.warning(
+                "%s and %s: not compared: %s",
+                one.collection,
+                evaluation.collection,
+                error,
+                extra={"hint": error.hint},
+            )
             continue
-        one_values, other_values = _alike([one, evaluation], shared, options, reporter)
+        one_values, other_values = _alike([one, evaluation], shared, options)
         yield Contest(
             one=one.collection,
             other=evaluation.collection,
@@ -167,7 +170,7 @@ def _with_earlier(
 
 
 def _alike(
-    alone: Sequence[Evaluation], shared: SharedPictures, options: EvaluationOptions, reporter: Reporter
+    alone: Sequence[Evaluation], shared: SharedPictures, options: EvaluationOptions
 ) -> list[Mapping[str, NDArray[np.float64]]]:
     """The values of each, where all have the same queries and the same pictures to find.
 
@@ -181,7 +184,7 @@ def _alike(
             found.append(each.values)
             continue
         others = [*shared.networks[:number], *shared.networks[number + 1 :]] if near else []
-        results = _anew(each.collection, pictures, others, options, reporter)
+        results = _anew(each.collection, pictures, others, options)
         found.append(values_of(results, pictures.vectors.classes))
     return found
 
@@ -191,9 +194,8 @@ def _anew(
     pictures: LabelledPictures,
     others: Sequence[LabelledPictures],
     options: EvaluationOptions,
-    reporter: Reporter,
 ) -> QueryResults:
-    with reporter.bar(f"{name}, to compare", unit="images", total=len(pictures.payloads)) as bar:
+    with progress.bar(f"{name}, to compare", unit="images", total=len(pictures.payloads)) as bar:
         if others:
             return leave_one_out_beside(
                 pictures.vectors,
@@ -208,15 +210,14 @@ def _fusions(
     alone: Sequence[Evaluation],
     rules: Sequence[FusionRule],
     options: EvaluationOptions,
-    reporter: Reporter,
 ) -> Iterator[Setting]:
     shared = shared_pictures([each.pictures for each in alone])
     names = [each.collection for each in alone]
-    before = list(zip(names, _alike(alone, shared, options, reporter), strict=True))
+    before = list(zip(names, _alike(alone, shared, options), strict=True))
     sizes = [len(each.pictures.payloads) for each in alone]
     for rule in rules:
         fusion = Fusion(rule=rule, collections=names, only_in_some=shared.only_in_some)
-        evaluation = _fused(fusion, shared.networks, options, reporter)
+        evaluation = _fused(fusion, shared.networks, options)
         contests = [
             Contest(
                 one=name,
@@ -231,12 +232,10 @@ def _fusions(
         before.append((evaluation.collection, evaluation.values))
 
 
-def _fused(
-    fusion: Fusion, networks: Sequence[LabelledPictures], options: EvaluationOptions, reporter: Reporter
-) -> Evaluation:
+def _fused(fusion: Fusion, networks: Sequence[LabelledPictures], options: EvaluationOptions) -> Evaluation:
     name = f"{' + '.join(fusion.collections)} ({fusion.rule})"
     total = passes(len(networks), fusion.rule) * len(networks[0].payloads)
-    with reporter.bar(name, unit="images", total=total) as bar:
+    with progress.bar(name, unit="images", total=total) as bar:
         results = leave_one_out_fused(
             [pictures.vectors for pictures in networks],
             fusion.rule,

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookalike_core.cli.console import Reporter
-
 from lookalike_search.analysis.duplicates import Group, Match, Member
 from lookalike_search.analysis.file_state import FileState
-from lookalike_search.reports.page import write_page
+from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
 
 
@@ -63,10 +61,15 @@ def duplicates_report(groups: Sequence[Group], *, collection: str, above: float)
     )
 
 
-def write_duplicates_page(path: Path, report: DuplicatesReport, *, reporter: Reporter) -> None:
+def write_duplicates_page(path: Path, report: DuplicatesReport) -> None:
     """Writes the page, whole or not at all; pictures that are gone are said to be."""
+    duplicates_page(report).write(path)
+
+
+def duplicates_page(report: DuplicatesReport) -> Page:
+    """Returns the page, with thumbnails of the files that are there."""
     files = (each.member.file for group in report.groups for each in group.members)
-    write_page(path, "duplicates.html", report=report, gallery=Gallery.of(files, reporter))
+    return Page("duplicates.html", report=report, gallery=Gallery.of(files))
 
 
 def _group_view(group: Group) -> GroupView:
@@ -107,6 +110,6 @@ _MATCHES = {
 
 
 def _size(count: int) -> str:
-    from rich.filesize import decimal
+    from jinja2.filters import do_filesizeformat
 
-    return decimal(count)
+    return do_filesizeformat(count)

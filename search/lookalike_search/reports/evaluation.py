@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from lookalike_core.cli.console import Reporter
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.vote import VoteRule
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload
 from numpy.typing import NDArray
 
@@ -16,7 +15,7 @@ from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.head_splits import MEANINGS, Part, PartFigures
 from lookalike_search.evaluation.runs import Setting
 from lookalike_search.evaluation.summary import FIGURES, Evaluation
-from lookalike_search.reports.page import write_page
+from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
 
 FileOf = Callable[[Payload], Path | None]
@@ -178,10 +177,15 @@ def _score_name(evaluation: Evaluation, manifest: CollectionManifest) -> str:
     return "similarity" if manifest.distance.higher_is_nearer else "distance"
 
 
-def write_evaluation_page(path: Path, report: EvaluationReport, *, reporter: Reporter) -> None:
+def write_evaluation_page(path: Path, report: EvaluationReport) -> None:
     """Writes the page, whole or not at all; pictures that are gone are said to be."""
-    gallery = Gallery.of((file for section in report.sections for file in section.files()), reporter)
-    write_page(path, "evaluation.html", report=report, gallery=gallery)
+    evaluation_page(report).write(path)
+
+
+def evaluation_page(report: EvaluationReport) -> Page:
+    """Returns the page, with thumbnails of the files that are there."""
+    gallery = Gallery.of(file for section in report.sections for file in section.files())
+    return Page("evaluation.html", report=report, gallery=gallery)
 
 
 class _Pictures:

@@ -9,7 +9,7 @@ from lookalike_core.models.backbones import backbone_named
 
 from lookalike_search.analysis.attribution import FloatMatrix, Focus, focus, strongest_pairs
 from lookalike_search.analysis.explanation import Explained, SeenPicture
-from lookalike_search.reports.page import write_page
+from lookalike_search.reports.page import Page
 
 PAIRS = 8
 PART_UNIT = 1e-6
@@ -61,8 +61,12 @@ def write_explanations(path: Path, pictures: Sequence[SeenPicture], explained: S
     Raises:
         OSError: the file cannot be written.
     """
-    write_page(
-        path,
+    explanations_page(pictures, explained).write(path)
+
+
+def explanations_page(pictures: Sequence[SeenPicture], explained: Sequence[Explained]) -> Page:
+    """Returns the page: both pictures once for each network."""
+    return Page(
         "explained.html",
         pictures=pictures,
         sections=[_section(each, pictures) for each in explained],

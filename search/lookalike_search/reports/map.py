@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lookalike_search.analysis.collection_map import CollectionMap, Sampled
 from lookalike_search.collection_choice import file_of
-from lookalike_search.reports.page import write_page
+from lookalike_search.reports.page import Page
 
 EDGE = 96
 """Pixels of a thumbnail's longer side: about 2 KB each on the page."""
@@ -65,11 +65,19 @@ def write_map(
     Raises:
         OSError: the file cannot be written.
     """
+    page, without = map_page(drawn, seed=seed, on_done=on_done)
+    page.write(path)
+    return without
+
+
+def map_page(
+    drawn: CollectionMap, *, seed: int, on_done: Callable[[int], None] = lambda _: None
+) -> tuple[Page, int]:
+    """Returns the page, and how many pictures are on it without a thumbnail; `on_done` as for `write_map`."""
     places, height = _fitted(drawn.projection.places)
     images = list(_images(drawn.sampled, on_done))
     classes = list(_classes(drawn.sampled, places, images))
-    write_page(
-        path,
+    page = Page(
         "map.html",
         drawn=drawn,
         sampled=drawn.sampled,
@@ -83,7 +91,7 @@ def write_map(
         dark=DARK,
         distinct=len(LIGHT) * len(SHAPES),
     )
-    return images.count(None)
+    return page, images.count(None)
 
 
 def _fitted(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:

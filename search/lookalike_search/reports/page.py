@@ -5,6 +5,7 @@
 
 import base64
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +23,30 @@ _JOINERS = "\u200c\u200d"
 """What holds letters together or apart in several scripts; invisible and harmless."""
 
 
-def write_page(path: Path, template: str, **values: object) -> None:
-    """Renders `templates/{template}` into a file, whole or not at all.
+class Page:
+    """A page that is still to be rendered: `templates/{template}` and what stands on it.
 
     Values are escaped wherever they stand; a template that asks for one that is not there is an error.
-
-    Raises:
-        OSError: the file cannot be written.
     """
-    parts = environment().get_template(template).generate(**values)
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(parts)
+
+    def __init__(self, template: str, **values: object) -> None:
+        self._template, self._values = template, values
+
+    def html(self) -> str:
+        """Returns the page as text."""
+        return "".join(self._parts())
+
+    def write(self, path: Path) -> None:
+        """Writes the page into a file, whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(self._parts())
+
+    def _parts(self) -> Iterator[str]:
+        return environment().get_template(self._template).generate(**self._values)
 
 
 @cache

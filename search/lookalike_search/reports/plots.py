@@ -112,8 +112,8 @@ def _drawing() -> Iterator["Figure"]:
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
-    with mpl.rc_context(style), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with mpl.rc_context(style), warnings.catch_warnings():  # noqa: TID251 - see docs/architecture.md
+        warnings.simplefilter("ignore")  # noqa: TID251 - as above
         yield Figure()
 
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from lookalike_core.cli.console import Reporter
 from lookalike_core.images.decoding import MAX_PIXELS
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.neighbours.vote import Verdict, VoteRule
+from lookalike_core.stores.collection_manifest import CollectionManifest
 
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered
-from lookalike_search.reports.page import write_page
+from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
 
 
@@ -200,9 +199,12 @@ def _neighbour_view(hit: Neighbour, own: str | None, networks: Mapping[str, str]
     )
 
 
-def write_query_page(
-    path: Path, report: QueryReport, *, max_pixels: int = MAX_PIXELS, reporter: Reporter
-) -> None:
+def write_query_page(path: Path, report: QueryReport, *, max_pixels: int = MAX_PIXELS) -> None:
     """Writes the page, whole or not at all; pictures that are gone are said to be."""
-    gallery = Gallery.of(report.files(), reporter, max_pixels=max_pixels)
-    write_page(path, "query.html", report=report, gallery=gallery)
+    query_page(report, max_pixels=max_pixels).write(path)
+
+
+def query_page(report: QueryReport, *, max_pixels: int = MAX_PIXELS) -> Page:
+    """Returns the page, with thumbnails of the files that are there."""
+    gallery = Gallery.of(report.files(), max_pixels=max_pixels)
+    return Page("query.html", report=report, gallery=gallery)

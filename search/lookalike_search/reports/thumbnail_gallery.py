@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from lookalike_core.cli.console import Reporter
+from lookalike_core import progress
 from lookalike_core.errors import SkipReason
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.thumbnails import Encoding, Thumbnail, thumbnails
@@ -38,12 +38,12 @@ class Gallery:
     numbers: Mapping[Path, int]
 
     @classmethod
-    def of(cls, files: Iterable[Path | None], reporter: Reporter, *, max_pixels: int = MAX_PIXELS) -> Self:
+    def of(cls, files: Iterable[Path | None], *, max_pixels: int = MAX_PIXELS) -> Self:
         """Makes the thumbnails of all files; what cannot be shown gets a note instead."""
         wanted = list(dict.fromkeys(file for file in files if file is not None))
         edge, encoding = next((size for count, size in SIZES.items() if len(wanted) <= count), SMALLEST)
         hung = {}
-        with reporter.bar("thumbnails", unit="images", total=len(wanted)) as bar:
+        with progress.bar("thumbnails", unit="images", total=len(wanted)) as bar:
             making = thumbnails(wanted, edge, encoding=encoding, max_pixels=max_pixels)
             for file, made in zip(wanted, making, strict=True):
                 hung[file] = made

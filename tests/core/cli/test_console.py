@@ -2,20 +2,22 @@
 
 import errno
 import io
+import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
 import pytest
 import typer
+from lookalike_core import progress
 from lookalike_core.cli import console
 from lookalike_core.cli.console import (
-    Quiet,
-    StderrReporter,
     TableOutput,
     Verbose,
     command_app,
+    reporting,
     run_command,
     say,
     show,
@@ -193,11 +195,28 @@ def test_a_reader_that_goes_away_gets_no_traceback() -> None:
     assert (process.returncode, said) == (1, "")
 
 
-def test_a_reporter_speaks_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    """Stdout is for results, which other programs read."""
-    StderrReporter().say("store: embedded")
+def test_what_the_library_logs_is_a_line_each_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """Stdout is for results, which other programs read. From threads, too; nobody else's is shown."""
+    logger = logging.getLogger("lookalike.stores")
+    with reporting():
+        logger.info("%s has %d points", "a\x1b[2J\nb", 3)
+        thread = threading.Thread(target=logger.warning, args=("again in 0.5 s",))
+        thread.start()
+        thread.join()
+        logger.debug("a detail")
+        logging.getLogger("httpx").error("not ours")
+    logger.warning("nobody listens any more")
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "store: embedded\n")
+    assert (captured.out, captured.err) == ("", "a\\x1b[2J\\nb has 3 points\nagain in 0.5 s\n")
+
+
+def test_reporting_leaves_logging_as_it_was() -> None:
+    """Level and handlers, also where the work fails."""
+    logger = logging.getLogger("lookalike")
+    before = logger.level, list(logger.handlers), logger.propagate
+    with pytest.raises(KeyboardInterrupt), reporting():
+        raise KeyboardInterrupt
+    assert (logger.level, logger.handlers, logger.propagate) == before
 
 
 def test_what_is_said_and_shown_is_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,7 +249,7 @@ def test_a_terminal_gets_them_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_bar_is_not_drawn_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
     """A log would fill up with it; nor is anything counted for it."""
-    with StderrReporter().bar("data", unit="images", total=None) as bar:
+    with reporting(), progress.bar("data", unit="images") as bar:
         bar.count_ahead(lambda: pytest.fail("counted for a bar that is not shown"))
         bar.set_total(10)
         bar.advance(3)
@@ -248,7 +267,7 @@ def test_a_bar_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch, unit: str
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("TERM", "xterm")
-    with StderrReporter().bar("data", unit=unit, total=None) as bar:
+    with reporting(), progress.bar("data", unit=unit) as bar:
         bar.set_total(4)
         bar.advance(1)
         bar.advance(3, skipped=1)
@@ -261,18 +280,25 @@ def test_the_title_of_a_bar_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("TERM", "xterm")
-    with StderrReporter().bar("[/x][bold]:smile:\x1b]0;y\x07", unit="images", total=1):
+    with reporting(), progress.bar("[/x][bold]:smile:\x1b]0;y\x07", unit="images", total=1):
         pass
     assert r"[/x][bold]:smile:\x1b]0;y\x07 " in terminal.getvalue()
 
 
-def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """For those who use the stages as a library."""
-    with Quiet().bar("data", unit="images", total=1) as bar:
-        Quiet().say("store: embedded")
+def test_what_is_logged_stands_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of its own, and the bar is drawn again below it."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    with reporting(), progress.bar("data", unit="images", total=2) as bar:
         bar.advance(1)
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "")
+        logging.getLogger("lookalike.ingest").info("a line")
+        bar.advance(1)
+    before, line, after = terminal.getvalue().partition("a line\n")
+    assert line
+    assert "data" in before
+    assert "2/2" in after
 
 
 class Terminal(io.StringIO):

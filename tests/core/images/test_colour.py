@@ -11,7 +11,7 @@ import pillow_heif
 import pytest
 from lookalike_core.images import decoding as pictures
 from lookalike_core.images.colour import MAX_PROFILE_BYTES, conversion_of
-from lookalike_core.images.decoding import decode, decode_small
+from lookalike_core.images.decoding import decode, decode_small, prepare_image
 from lookalike_core.images.profiles import SRGB_CHROMATICITIES, Chromaticities, matrix_profile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
@@ -128,6 +128,16 @@ def test_an_embedded_profile_is_converted(name: str, kind: str, options: dict[st
     pixels = pixels_of(data)
     assert furthest(pixels, square(converted(plain, icc))) <= EXACT
     assert furthest(pixels, square(plain)) > 2 * EXACT
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_an_image_in_memory_is_converted_and_left_as_it_is(name: str) -> None:
+    """As its file is; its caller goes on with the values that it had."""
+    data = encoded(colourful(), "PNG", icc_profile=PROFILES[name])
+    image = Image.open(io.BytesIO(data))
+    before = np.asarray(image).copy()
+    assert (prepare_image(image, "image").pixels == pixels_of(data)).all()
+    assert (np.asarray(image) == before).all()
 
 
 @pytest.mark.parametrize("name", PROFILES)

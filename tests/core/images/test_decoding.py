@@ -226,12 +226,17 @@ def test_an_orientation_counts_though_other_metadata_is_broken() -> None:
 
 
 def test_broken_exif_is_not_complained_of(tmp_path: Path) -> None:
-    """A folder of such pictures would bury everything else on stderr."""
+    """A folder of such pictures would bury everything else on a command's stderr."""
     file = tmp_path / "a.jpg"
     file.write_bytes(encoded(noise(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"))
     program = (
-        "import sys, pathlib; from lookalike_core.images.decoding import decode\n"
-        "print(decode(pathlib.Path(sys.argv[1]).open('rb'), 'a.jpg').width)"
+        "import sys, pathlib\n"
+        "from lookalike_core.cli.console import run_program\n"
+        "from lookalike_core.images.decoding import decode\n"
+        "def work():\n"
+        "    print(decode(pathlib.Path(sys.argv[1]).open('rb'), 'a.jpg').width)\n"
+        "    return 0\n"
+        "run_program(work)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True
@@ -547,6 +552,24 @@ def test_a_picture_below_our_limit_is_not_refused_for_pillows_lower_one() -> Non
     assert reason_of(promising(16_384, 12_288)) is SkipReason.TRUNCATED
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "AVIF"])
+def test_the_hosts_own_limit_of_pixels_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's limit is the host's; ours is the one that an image is judged by."""
+    data = encoded(noise(900, 700), kind)
+    before = decode(data, "a").pixels
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert (decode(data, "a").pixels == before).all()
+    assert reason_of(data, max_pixels=629_999) is SkipReason.TOO_LARGE
+
+
+def test_where_a_decoder_compares_by_itself_the_hosts_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WebP's does before it opens a file; what is said names the limit."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(PictureError, match=r"PIL\.Image\.MAX_IMAGE_PIXELS") as refused:
+        decode(encoded(noise(), "WEBP"), "a.webp")
+    assert refused.value.reason is SkipReason.TOO_LARGE
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 def test_the_content_decides_and_not_the_name(kind: str) -> None:
     """A PNG that is called photo.jpg is a PNG."""
@@ -568,3 +591,49 @@ def test_threads_decode_what_one_thread_decodes() -> None:
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda data: decode(data, "together").pixels, files))
     assert all((one == other).all() for one, other in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "1"])
+def test_an_image_in_memory_is_prepared_as_its_file(mode: str) -> None:
+    """Whatever its mode; what the caller has in hand is left as it was."""
+    kind = "TIFF" if mode == "CMYK" else "PNG"
+    data = encoded(noise().convert(mode), kind)
+    image = Image.open(io.BytesIO(data))
+    prepared = pictures.prepare_image(image, "image")
+    assert (prepared.pixels == decode(data, "file").pixels).all()
+    assert (prepared.width, prepared.height) == (160, 120)
+    assert (np.asarray(image) == np.asarray(Image.open(io.BytesIO(data)))).all()
+    assert image.info == Image.open(io.BytesIO(data)).info
+
+
+def test_an_image_that_lies_on_its_side_is_turned_upright() -> None:
+    """By the EXIF that came with it, as that of its file."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(STORED_AS[6](asymmetric())), "PNG", exif=exif)
+    prepared = pictures.prepare_image(Image.open(io.BytesIO(data)), "image")
+    assert (prepared.width, prepared.height) == (80, 48)
+    assert (prepared.pixels == decode(data, "file").pixels).all()
+
+
+def test_pixels_in_memory_are_prepared_as_a_file_of_them() -> None:
+    """Uint8 `[H, W, 3]` and a PNG without a profile."""
+    image = noise(300, 500)
+    prepared = pictures.prepare_pixels(np.asarray(image), "array")
+    assert (prepared.pixels == decode(encoded(image, "PNG"), "file").pixels).all()
+
+
+def test_pixels_of_the_network_s_own_size_are_taken_as_they_are() -> None:
+    """Nothing is scaled."""
+    pixels = np.asarray(noise(224, 224))
+    assert (pictures.prepare_pixels(pixels, "array").pixels == pixels).all()
+
+
+def test_an_image_in_memory_may_be_too_large_or_empty() -> None:
+    """The limit is that of files."""
+    with pytest.raises(PictureError) as large:
+        pictures.prepare_image(noise(), "image", max_pixels=100)
+    assert large.value.reason is SkipReason.TOO_LARGE
+    with pytest.raises(PictureError) as empty:
+        pictures.prepare_pixels(np.zeros((0, 4, 3), np.uint8), "array")
+    assert empty.value.reason is SkipReason.EMPTY

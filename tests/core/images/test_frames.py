@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.images import frames
 from lookalike_core.images.decoding import Picture, decode, decode_small
+from lookalike_core.images.frames import frame_that_shows
+from lookalike_core.images.profiles import matrix_profile
 from PIL import Image, ImageDraw
 
 CODING_TOLERANCE = 24
@@ -111,30 +112,33 @@ def test_a_thumbnail_shows_the_frame_that_is_embedded(kind: str) -> None:
     assert np.ptp(np.asarray(small)) > 100
 
 
+def chosen(data: bytes, **limits: int) -> int | None:
+    """The number of the frame that is taken, within limits of the test's own."""
+    with Image.open(io.BytesIO(data)) as image:
+        return frame_that_shows(image, sound=lambda: image.n_frames, **limits)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_more_frames_are_looked_at_than_are_allowed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_frames_are_looked_at_than_are_allowed(kind: str) -> None:
     """A film of hours in black ends the search, too."""
-    monkeypatch.setattr(frames, "MAX_FRAMES", 3)
     blank = [plain((level, 0, 0)) for level in (0, 9, 18)]
-    assert difference(decoded(animation(kind, [*blank[:2], shown()])), still(shown())) <= CODING_TOLERANCE
-    assert difference(decoded(animation(kind, [*blank, shown()])), still(blank[0])) <= CODING_TOLERANCE
+    assert chosen(animation(kind, [*blank[:2], shown()]), max_frames=3) == 2
+    assert chosen(animation(kind, [*blank, shown()]), max_frames=3) == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_more_pixels_are_looked_at_than_are_allowed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_pixels_are_looked_at_than_are_allowed(kind: str) -> None:
     """Of large frames fewer are."""
-    monkeypatch.setattr(frames, "MAX_PIXELS_SEEN", 2 * 96 * 64)
-    late = [plain("black"), plain((9, 0, 0)), shown()]
-    assert difference(decoded(animation(kind, late)), still(plain("black"))) <= CODING_TOLERANCE
+    late = animation(kind, [plain("black"), plain((9, 0, 0)), shown()])
+    assert chosen(late, max_pixels=3 * 96 * 64) == 2
+    assert chosen(late, max_pixels=3 * 96 * 64 - 1) == 0
 
 
-def test_large_frames_that_are_laid_one_over_another_are_not_looked_at(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_large_frames_that_are_laid_one_over_another_are_not_looked_at() -> None:
     """Pillow holds several copies then, for which there may be no memory."""
-    monkeypatch.setattr(frames, "MAX_FRAME_PIXELS", 96 * 64 - 1)
     data = animation("GIF", [plain("black"), shown()])
-    assert difference(decoded(data), still(plain("black"))) <= CODING_TOLERANCE
+    assert chosen(data, max_frame_pixels=96 * 64) == 1
+    assert chosen(data, max_frame_pixels=96 * 64 - 1) == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -215,3 +219,41 @@ def test_the_picture_that_stands_in_is_taken_where_the_animation_is_damaged() ->
     """As browsers do."""
     data = apng_beside(shown(), plain("red"), numbers=(7, 3))
     assert difference(decoded(data), still(shown())) == 0
+
+
+SWAPPED = matrix_profile(None, (0.3127, 0.329, 0.30, 0.60, 0.64, 0.33, 0.15, 0.06))
+"""A profile in which red is green."""
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "AVIF"])
+def test_a_later_frame_has_the_profile_and_the_turn_of_its_file(kind: str) -> None:
+    """It is opened anew, and what the first opening was told of the file must not be lost."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    said: dict[str, Any] = {"icc_profile": SWAPPED}
+    if kind != "AVIF":  # Pillow does not survive writing that
+        said["exif"] = exif.tobytes()
+    later = decoded(animation(kind, [plain("black"), shown(), plain("red")], **said))
+    first = decoded(animation(kind, [shown(), plain("red")], **said))
+    assert (later.width, later.height) == (first.width, first.height)
+    assert difference(later, first) <= CODING_TOLERANCE
+    assert difference(later, decoded(animation(kind, [shown(), plain("red")]))) > CODING_TOLERANCE
+
+
+def with_chunks(data: bytes, *chunks: bytes) -> bytes:
+    """A PNG with chunks behind its header."""
+    return data[:33] + b"".join(chunks) + data[33:]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [(b"gAMA", (100_000).to_bytes(4)), (b"tRNS", b"\0\x1e\0\x3c\0\xc8")],
+    ids=["gamma", "a transparent colour"],
+)
+def test_a_later_frame_of_a_png_has_what_its_chunks_say(said: tuple[bytes, bytes]) -> None:
+    """The gamma, and the colour that is called transparent."""
+    extra = chunk(*said)
+    later = decoded(with_chunks(animation("PNG", [plain("black"), shown(), plain("red")]), extra))
+    first = decoded(with_chunks(animation("PNG", [shown(), plain("red")]), extra))
+    assert difference(later, first) <= CODING_TOLERANCE
+    assert difference(later, still(shown())) > CODING_TOLERANCE

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from lookalike_core.errors import SkipReason
-from lookalike_core.images import scan as scanning
 from lookalike_core.images.decoding import SUFFIXES
 from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, count_pictures, scan
 
@@ -124,13 +123,10 @@ def test_files_of_other_kinds_are_counted_by_suffix(tmp_path: Path) -> None:
     assert str(others) == "9 other files: 4 without a suffix, 3 .mov, 1 .cr2, 1 .gz"
 
 
-def test_other_kinds_without_end_take_no_memory_without_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_kinds_without_end_take_no_memory_without_end(tmp_path: Path) -> None:
     """Some programs number their files behind the dot; the total stays right."""
-    monkeypatch.setattr(scanning, "MAX_SUFFIXES", 12)
     make(tmp_path, *(f"a.{number:03}" for number in range(15)), "b.003")
-    others = OtherFiles()
+    others = OtherFiles(max_suffixes=12)
     assert list(scan(tmp_path, others)) == []
     assert (others.total, len(others.by_suffix)) == (16, 12)
     assert str(others).endswith("of other kinds")

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ModelError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import METADATA_KEY
+from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.models.providers import CPU
 from lookalike_core.settings import Settings
 from lookalike_exporter.export import ready_model
@@ -30,7 +29,7 @@ def model(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Model
     """VGG16's first block, exported from random weights."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
-    return ready_model(spec, settings=settings, reporter=Quiet())
+    return ready_model(spec, settings=settings)
 
 
 @pytest.fixture

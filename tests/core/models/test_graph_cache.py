@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ModelError
 from lookalike_core.models import graph_cache as optimized
 from lookalike_core.models.embedder import Embedder
@@ -25,7 +24,7 @@ def exported(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """VGG16's first block, exported from random weights."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
-    return ready_model(spec, settings=settings, reporter=Quiet()).path
+    return ready_model(spec, settings=settings).path
 
 
 @pytest.fixture
@@ -94,7 +93,7 @@ def test_an_entry_of_another_model_is_made_anew(model: Path, tiny_weights: Path,
     [entry] = entries(model)
     own = entry.read_bytes()
     spec = ModelSpec.of("vgg", layer="block1_pool", pooling="max", weights=str(tiny_weights))
-    other = ready_model(spec, settings=home, reporter=Quiet()).path
+    other = ready_model(spec, settings=home).path
     load(other)
     shutil.copyfile(entries(other)[0], entry)
     assert np.array_equal(load(model).embed(PIXELS), plain)

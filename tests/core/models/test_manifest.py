@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,17 +10,19 @@ from lookalike_core.errors import ManifestError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import (
-    SCHEMA_VERSION,
-    CollectionManifest,
-    Distance,
+from lookalike_core.models.model_manifest import (
+    ActivationRanges,
     ModelIdentity,
     ModelManifest,
     Precision,
-    Quantization,
-    StoredAs,
     WeightsKind,
     WeightsSource,
+)
+from lookalike_core.stores.collection_manifest import (
+    SCHEMA_VERSION,
+    CollectionManifest,
+    Distance,
+    VectorQuantization,
     collection_name,
 )
 
@@ -28,7 +31,7 @@ RESNET = ModelIdentity(
     layer="post_relu",
     pooling=Pooling.AVG,
     preprocessing="squash-bicubic-224+tf",
-    precision="float32",
+    precision_class="float32",
     weights_fingerprint="ab12cd34" * 8,
     dimension=2048,
 )
@@ -52,7 +55,7 @@ OTHER_VALUES = {
     "layer": "conv5_block3_out",
     "pooling": Pooling.MAX,
     "preprocessing": "crop-224+tf",
-    "precision": "float16",
+    "precision_class": "float16",
     "weights_fingerprint": "ef56" * 16,
     "dimension": 512,
     "head": "pets-0a1b2c3d",
@@ -67,11 +70,11 @@ def test_a_manifest_survives_json(manifest: ModelManifest | CollectionManifest) 
 
 def test_a_collection_from_before_vectors_had_short_forms_has_none() -> None:
     """How vectors are searched is recorded, and makes no other space."""
-    data = replace(COLLECTION, quantize=StoredAs.INT4).to_json()
-    assert CollectionManifest.from_json(data).quantize is StoredAs.INT4
+    data = replace(COLLECTION, vector_quantization=VectorQuantization.INT4).to_json()
+    assert CollectionManifest.from_json(data).vector_quantization is VectorQuantization.INT4
     CollectionManifest.from_json(data).require(COLLECTION.identity, COLLECTION.distance, name="c")
-    del data["quantize"]
-    assert CollectionManifest.from_json(data).quantize is StoredAs.NONE
+    del data["vector_quantization"]
+    assert CollectionManifest.from_json(data).vector_quantization is VectorQuantization.NONE
 
 
 @pytest.mark.parametrize("manifest", [MODEL, COLLECTION], ids=["model", "collection"])
@@ -201,7 +204,12 @@ def test_a_malformed_manifest_is_not_ours(field: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [name for name in COLLECTION.to_json() if name not in ("schema", "precision", "quantize")]
+    "field",
+    [
+        name
+        for name in COLLECTION.to_json()
+        if name not in ("schema", "graph_precision", "vector_quantization")
+    ],
 )
 def test_a_collection_manifest_without_one_of_its_fields_is_not_ours(field: str) -> None:
     """A half written one must not be filled in with guesses."""
@@ -213,36 +221,37 @@ def test_a_collection_manifest_without_one_of_its_fields_is_not_ours(field: str)
 def test_manifests_from_before_there_were_precisions_are_of_fp32() -> None:
     """The only one there was; what they identify is what it was."""
     for manifest in (MODEL, COLLECTION):
-        data = {name: value for name, value in manifest.to_json().items() if name != "precision"}
+        data = {name: value for name, value in manifest.to_json().items() if name != "graph_precision"}
         assert type(manifest).from_json(data) == manifest
-        assert manifest.precision is Precision.FP32
+        assert manifest.graph_precision is Precision.FP32
     assert RESNET.key == "6d2079db8eb04270"
 
 
-def test_a_quantization_survives_and_names_its_space() -> None:
+def test_activation_ranges_survive_and_name_their_space() -> None:
     """Through JSON and back, digit by digit; one other range is another name."""
     ranges = {"conv/relu": (0.0, 0.1 + 0.2), "conv": (-1e-7, 3.0)}
-    quantization = Quantization(method="minmax", pictures=3, ranges=ranges)
-    other = replace(quantization, ranges={**ranges, "conv": (-1e-7, 3.1)})
-    precisions = {quantization.precision, other.precision}
-    assert len(precisions) == 2
-    assert replace(quantization, ranges=dict(reversed(ranges.items()))).precision in precisions
+    found = ActivationRanges(method="minmax", pictures=3, ranges=ranges)
+    other = replace(found, ranges={**ranges, "conv": (-1e-7, 3.1)})
+    classes = {found.precision_class, other.precision_class}
+    assert len(classes) == 2
+    assert replace(found, ranges=dict(reversed(ranges.items()))).precision_class in classes
     for manifest in (MODEL, COLLECTION):
-        made = replace(manifest, precision=Precision.INT8, quantization=quantization)
+        made = replace(manifest, graph_precision=Precision.INT8, activation_ranges=found)
         assert type(manifest).from_json(json.loads(json.dumps(made.to_json()))) == made
-    int8 = replace(VGG, precision=quantization.precision)
+    int8 = replace(VGG, precision_class=found.precision_class)
     assert collection_name(int8, Distance.COSINE, official=True) == "vgg16-int8-cosine"
     assert collection_name(int8, Distance.COSINE, official=False) == "vgg16-int8-wab12cd34-cosine"
 
 
+@pytest.mark.parametrize("name", ["activation_ranges", "quantization"])
 @pytest.mark.parametrize(
-    "quantization", ["int8", {"method": "minmax"}, {"method": "minmax", "pictures": 1, "ranges": {"x": [1]}}]
+    "ranges", ["int8", {"method": "minmax"}, {"method": "minmax", "pictures": 1, "ranges": {"x": [1]}}]
 )
-def test_a_malformed_quantization_is_not_ours(quantization: object) -> None:
+def test_malformed_activation_ranges_are_not_ours(ranges: object, name: str) -> None:
     """Vectors could not be made again without it."""
     for manifest in (MODEL, COLLECTION):
         with pytest.raises(ManifestError, match="that lookalike wrote"):
-            type(manifest).from_json(manifest.to_json() | {"quantization": quantization})
+            type(manifest).from_json(manifest.to_json() | {name: ranges})
 
 
 @pytest.mark.parametrize("data", [{}, [], "text", {"identity": {}}])
@@ -286,3 +295,41 @@ def test_a_manifest_carries_a_calibration(calibration: Calibration) -> None:
 def test_a_malformed_calibration_costs_nothing_else(damaged: object) -> None:
     """The manifest is read as if there were none."""
     assert CollectionManifest.from_json(COLLECTION.to_json() | {"calibration": damaged}) == COLLECTION
+
+
+FORMER_NAMES = {"precision", "quantization", "quantize"}
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "fields"),
+    [
+        ("model_fp16.json", "39b897d433ae9f9b", (Precision.FP16, None)),
+        ("model_int8.json", "be912bea4fb14f5d", (Precision.INT8, "int8-67e6a05c")),
+        ("collection_fp32.json", "39b897d433ae9f9b", (Precision.FP32, None)),
+        ("collection_int8.json", "be912bea4fb14f5d", (Precision.INT8, "int8-67e6a05c")),
+    ],
+)
+def test_former_names_are_read_and_those_of_today_are_written(
+    file: str, key: str, fields: tuple[Precision, str | None]
+) -> None:
+    """The same spaces under the same keys, by which models and heads are called; no word gets lost."""
+    written = json.loads((Path(__file__).parent / "former_manifests" / file).read_text(encoding="utf-8"))
+    kind = ModelManifest if file.startswith("model") else CollectionManifest
+    read = kind.from_json(written)
+    ranges = read.activation_ranges
+    assert read.identity.key == key
+    assert (read.graph_precision, ranges and ranges.precision_class) == fields
+    assert read.identity.precision_class == (fields[1] or "float32")
+    if isinstance(read, CollectionManifest):
+        assert read.vector_quantization == written["quantize"]
+    anew = read.to_json()
+    assert kind.from_json(json.loads(json.dumps(anew))) == read
+    assert not FORMER_NAMES & {*anew, *anew["identity"]}
+    assert len(anew) == len(written)
+
+
+def test_of_both_names_that_of_today_is_believed() -> None:
+    """A server may keep what an older version wrote beside what this one writes."""
+    both = COLLECTION.to_json() | {"precision": "fp16", "quantize": "int8", "quantization": {"method": 1}}
+    both |= {"activation_ranges": None, "identity": both["identity"] | {"precision": "int8-00000000"}}
+    assert CollectionManifest.from_json(both) == COLLECTION

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ProviderError
 from lookalike_core.models import providers
 from lookalike_core.models.embedder import Embedder
@@ -32,7 +31,7 @@ def model(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Model
     """VGG16's first block, exported from random weights."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights))
-    return ready_model(spec, settings=settings, reporter=Quiet())
+    return ready_model(spec, settings=settings)
 
 
 @pytest.fixture

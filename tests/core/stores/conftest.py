@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import made_collections
-import numpy as np
 import pytest
 from grpc_responder import GrpcResponder
 from lookalike_core.arrays import FloatVector
-from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.settings import Settings
 from lookalike_core.stores import address, connection, retries
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.retries import Requests
@@ -186,14 +185,8 @@ def enveloped() -> Callable[[Any], dict[str, Any]]:
 
 @pytest.fixture
 def random_vectors() -> Callable[[int, int], list[FloatVector]]:
-    """Makes `count` seeded random vectors of `dimension` values, of different lengths."""
-
-    def vectors(count: int, dimension: int) -> list[FloatVector]:
-        generator = np.random.default_rng(7)
-        lengths = generator.uniform(0.5, 4, size=(count, 1))
-        return list((generator.standard_normal((count, dimension)) * lengths).astype(np.float32))
-
-    return vectors
+    """See `made_collections.random_vectors`."""
+    return made_collections.random_vectors
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from lookalike_core.errors import ManifestError
-from lookalike_core.models.manifest import CollectionManifest
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.server import ServerStore
 from qdrant_client import QdrantClient, models

@@ -11,8 +11,8 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreLockedError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import CollectionManifest, Distance, StoredAs
 from lookalike_core.stores import embedded
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.protocol import staged_name
@@ -64,6 +64,26 @@ def test_a_file_where_the_folder_should_be_is_a_store_error(tmp_path: Path, mani
         store.create(manifest_of())
     assert caught.value.exit_code == 5
     assert (caught.value.path, caught.value.hint) == (tmp_path / "taken", Hint(Action.CHANGE_FOLDER))
+
+
+def test_a_manifest_that_is_gone_or_cut_is_said_with_what_to_do(
+    store: EmbeddedStore, manifest_of: NewManifest
+) -> None:
+    """Put it back, or remove the folder; what never was a collection is to be moved."""
+    manifest = manifest_of()
+    store.create(manifest)
+    file = store.directory / manifest.collection / "manifest.json"
+    file.write_text(file.read_text()[:40])
+    for say in (
+        r"cannot be read: .*; put manifest\.json back",
+        r"no manifest of ours.*put manifest\.json back",
+    ):
+        with pytest.raises(ManifestError, match=rf"{say} from a backup, or remove .* and ingest once more"):
+            store.open(manifest.collection)
+        file.unlink(missing_ok=True)
+    (store.directory / "diary").mkdir()
+    with pytest.raises(ManifestError, match="it is left alone: move it elsewhere, or name another store"):
+        store.open("diary")
 
 
 def test_a_damaged_shard_is_a_store_error(store: EmbeddedStore, manifest_of: NewManifest) -> None:
@@ -269,18 +289,18 @@ def test_points_that_were_replaced_need_the_index_again(
         assert collection.query(vectors[7], limit=1)[0].payload.path == "7.jpg"
 
 
-@pytest.mark.parametrize("quantize", [StoredAs.INT8, StoredAs.INT4])
+@pytest.mark.parametrize("quantize", [VectorQuantization.INT8, VectorQuantization.INT4])
 def test_an_index_over_short_forms_finds_what_one_over_vectors_does(
     store: EmbeddedStore,
     manifest_of: NewManifest,
     point_of: NewPoint,
     random_vectors: RandomVectors,
     monkeypatch: pytest.MonkeyPatch,
-    quantize: StoredAs,
+    quantize: VectorQuantization,
 ) -> None:
     """What is found by them is put in order by whole vectors, so scores are those of an exact search."""
     monkeypatch.setattr(embedded, "INDEXED_ABOVE_KB", 100)
-    manifest = replace(manifest_of(Distance.EUCLID, INDEX_DIMENSION), quantize=quantize)
+    manifest = replace(manifest_of(Distance.EUCLID, INDEX_DIMENSION), vector_quantization=quantize)
     store.create(manifest)
     vectors = random_vectors(1000, INDEX_DIMENSION)
     with store.open(manifest.collection) as collection:

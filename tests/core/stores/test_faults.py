@@ -21,9 +21,10 @@ from faulty_proxy import FaultyProxy, running_proxy
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, StoreError
 from lookalike_core.hints import Action, Hint
-from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, Distance
+from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores import connection, retries
 from lookalike_core.stores.address import Secrets, ServerAddress
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.server import ServerCollection, ServerStore
@@ -39,15 +40,9 @@ WRITES = r"PUT .*/points\b"
 
 
 @pytest.fixture
-def said() -> list[str]:
-    """What the store has said."""
-    return []
-
-
-@pytest.fixture
-def store(proxy: FaultyProxy, said: list[str]) -> Iterator[ServerStore]:
+def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
     """A store behind the proxy."""
-    one = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"), say=said.append)
+    one = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"))
     yield one
     one.close()
 
@@ -197,11 +192,12 @@ def test_a_server_that_comes_back_is_waited_for(
     assert_all_there(collection, points)
 
 
-def test_a_server_that_restarts_is_waited_for(manifest_of: NewManifest, points: list[ImagePoint]) -> None:
+def test_a_server_that_restarts_is_waited_for(
+    manifest_of: NewManifest, points: list[ImagePoint], said: list[str]
+) -> None:
     """No proxy between: the stand-in itself closes its port and opens it again with its data."""
-    said: list[str] = []
     with running_stand_in() as server:
-        store = connect(server.url, api_key=None, say=said.append)
+        store = connect(server.url, api_key=None)
         manifest = manifest_of(Distance.EUCLID, 4)
         store.create(manifest)
         collection = store.open(manifest.collection)
@@ -229,7 +225,7 @@ def test_connecting_is_tried_once(qdrant: Backend, proxy: FaultyProxy, said: lis
     """A wrong URL is known at once."""
     proxy.plan("GET /", wire.answer(503))
     with pytest.raises(StoreError, match="503"):
-        connect(proxy.url, api_key=None, say=said.append)
+        connect(proxy.url, api_key=None)
     assert len(proxy.seen) == 1
     assert said == []
 
@@ -245,7 +241,7 @@ def test_a_stall_is_given_up_and_made_again(
     proxy: FaultyProxy, manifest: CollectionManifest, points: list[ImagePoint], said: list[str]
 ) -> None:
     """A request that nobody answers in time; that it reaches the server late harms nothing."""
-    store = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"), say=said.append)
+    store = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"))
     store.create(manifest)
     collection = store.open(manifest.collection)
     proxy.plan(WRITES, wire.stall(1.5))
@@ -322,10 +318,13 @@ def test_ctrl_c_ends_a_wait_at_once(
     monkeypatch: pytest.MonkeyPatch,
     stopwatch: Callable[[], float],
 ) -> None:
-    """Also where the command's own handler would let a batch be finished; that handler is back afterwards."""
+    """A handler that lets a batch be finished knows that there is none; nobody changes it meanwhile."""
 
     def patient(_signal: int, _frame: object) -> None:
-        """Lets the batch be finished."""
+        """Lets the batch be finished, where there may be one."""
+        if retries.is_waiting():
+            assert signal.getsignal(signal.SIGINT) is patient
+            raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, patient)
     try:
@@ -336,7 +335,7 @@ def test_ctrl_c_ends_a_wait_at_once(
         with pytest.raises(KeyboardInterrupt):
             collection.count()
         assert stopwatch() < 20
-        assert signal.getsignal(signal.SIGINT) is patient
+        assert not retries.is_waiting()
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -757,7 +756,7 @@ def test_secrets_are_in_nothing_that_is_said(
 ) -> None:
     """Not in a message, a retry's line, a notice or a traceback, even where a server hands them back."""
     manifest = manifest_of()
-    store = connect(guarded.url.replace("//", "//me:p4ss%20w0rd@"), api_key=KEY, say=said.append)
+    store = connect(guarded.url.replace("//", "//me:p4ss%20w0rd@"), api_key=KEY)
     store.create(manifest)
     guarded.plan("POST", *[fault] * 10)
     with pytest.raises(LookalikeError) as caught:
@@ -772,7 +771,7 @@ def test_secrets_are_in_nothing_that_is_said(
 
 def test_an_answer_that_cannot_be_read_gives_nothing_away(guarded: FaultyProxy, said: list[str]) -> None:
     """The client's complaint quotes the answer; the traceback has its place and not its words."""
-    store = connect(guarded.url, api_key=KEY, say=said.append)
+    store = connect(guarded.url, api_key=KEY)
 
     def confuse(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
         body = f'{{"result": {{"collections": "{KEY}"}}}}'

@@ -16,9 +16,10 @@ import pytest
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.errors import StoreError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest
+from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.settings import Settings
 from lookalike_core.stores import probe
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.open_store import open_store, where_else
 from lookalike_core.stores.server import ServerStore

@@ -15,8 +15,8 @@ from typing import IO, cast
 import lookalike_core
 import pytest
 from lookalike_core.errors import StoreLockedError
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import ImagePoint

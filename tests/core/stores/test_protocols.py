@@ -11,8 +11,8 @@ from faulty_proxy import FaultyProxy, answer, running_proxy
 from grpc_responder import GrpcResponder, grpc_info
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.errors import LookalikeError
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.stores import retries
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.faults import TooLargeError
 from lookalike_core.stores.points import ImagePoint

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from lookalike_core.errors import StoreLockedError
-from lookalike_core.models.manifest import CollectionManifest
 from lookalike_core.stores import rebuild_lease as lease
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.protocol import staged_name
@@ -34,15 +34,9 @@ def server() -> Iterator[QdrantStandIn]:
 
 
 @pytest.fixture
-def said() -> list[str]:
-    """What the second one says."""
-    return []
-
-
-@pytest.fixture
-def stores(server: QdrantStandIn, said: list[str]) -> Iterator[tuple[ServerStore, ServerStore]]:
+def stores(server: QdrantStandIn) -> Iterator[tuple[ServerStore, ServerStore]]:
     """Two clients of it."""
-    first, second = connect(server.url, api_key=None), connect(server.url, api_key=None, say=said.append)
+    first, second = connect(server.url, api_key=None), connect(server.url, api_key=None)
     yield first, second
     first.close()
     second.close()

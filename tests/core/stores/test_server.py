@@ -26,9 +26,10 @@ from lookalike_core.errors import (
     UsageError,
 )
 from lookalike_core.hints import Action, Hint
-from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, StoredAs
+from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores import connection, retries
 from lookalike_core.stores.address import ServerAddress
+from lookalike_core.stores.collection_manifest import CollectionManifest, VectorQuantization
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import OVERSAMPLING, ImagePoint, PointFilter
 from lookalike_core.stores.retries import TRIES
@@ -602,9 +603,9 @@ def test_everything_can_be_said_in_grpc(
 @pytest.mark.parametrize(
     ("quantize", "said"),
     [
-        (StoredAs.NONE, None),
-        (StoredAs.INT8, {"scalar": {"type": "int8", "always_ram": True}}),
-        (StoredAs.INT4, {"turbo": {"bits": "bits4", "always_ram": True}}),
+        (VectorQuantization.NONE, None),
+        (VectorQuantization.INT8, {"scalar": {"type": "int8", "always_ram": True}}),
+        (VectorQuantization.INT4, {"turbo": {"bits": "bits4", "always_ram": True}}),
     ],
 )
 def test_short_forms_of_vectors_are_asked_for_as_qdrant_documents_them(
@@ -613,11 +614,11 @@ def test_short_forms_of_vectors_are_asked_for_as_qdrant_documents_them(
     manifest_of: NewManifest,
     there: Callable[..., str],
     enveloped: Envelope,
-    quantize: StoredAs,
+    quantize: VectorQuantization,
     said: dict[str, Any] | None,
 ) -> None:
     """Short forms stay in memory, whole vectors on the disk; a search orders what it found by these."""
-    manifest = replace(manifest_of(), quantize=quantize)
+    manifest = replace(manifest_of(), vector_quantization=quantize)
     path = f"/collections/{manifest.collection}"
     responder.answers |= {
         f"GET {path}/exists": (200, enveloped({"exists": False})),

@@ -14,7 +14,7 @@ from faulty_proxy import FaultyProxy
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.models.manifest import CollectionManifest, Distance
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.server import ServerCollection, ServerStore

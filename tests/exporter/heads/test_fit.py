@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import threading
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import (
     CollectionMissingError,
     LookalikeError,
@@ -22,8 +22,9 @@ from lookalike_core.errors import (
     UsageError,
 )
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import CollectionManifest, Distance, ModelIdentity, collection_name
+from lookalike_core.models.model_manifest import ModelIdentity, Precision
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_exporter.export import ready_model
@@ -41,7 +42,7 @@ PARITY = 0.99999
 @pytest.fixture
 def base(tiny_spec: ModelSpec, home: Settings) -> ModelFile:
     """A small model without a head: 64 values."""
-    return ready_model(tiny_spec, settings=home, reporter=Quiet())
+    return ready_model(tiny_spec, settings=home)
 
 
 def pictures_of(counts: dict[str, int], *, seed: int = 0, length: int = 64) -> Pictures:
@@ -109,7 +110,7 @@ def fitted(home: Settings, *names: str, **options: object) -> Head:
     """By the function behind the command."""
     request = FitRequest(collections=names, name="pets", **options)  # type: ignore[arg-type]
     store = EmbeddedStore(home.qdrant_dir)
-    return fit_head(request, store=store, settings=home, reporter=Quiet()).head
+    return fit_head(request, store=store, settings=home).head
 
 
 def test_a_fifth_of_each_class_is_held_out_by_its_bytes_alone() -> None:
@@ -188,7 +189,7 @@ def test_what_is_not_learned_from_is_counted(home: Settings, base: ModelFile) ->
 def test_graph_and_numpy_agree(home: Settings, base: ModelFile) -> None:
     """The one ONNX model gives what numpy makes of the base's vectors, and a picture of nothing is NaN."""
     head = fitted(home, stored(home, base, pictures_of({"cat": 12, "dog": 12})), dims=16)
-    model = get_headed_model(head, settings=home, reporter=Quiet())
+    model = get_headed_model(head, settings=home)
     onnx.checker.check_model(model.path, full_check=True)
     images = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
     plain, headed = (Embedder.load(each.path, provider="cpu") for each in (base, model))
@@ -203,7 +204,7 @@ def test_graph_and_numpy_agree(home: Settings, base: ModelFile) -> None:
 def test_the_model_says_what_it_was_learned_from(home: Settings, base: ModelFile) -> None:
     """Base, classes, split, method, candidates and held-out results are in its metadata."""
     head = fitted(home, stored(home, base, pictures_of({"cat": 12, "dog": 12})))
-    model = get_headed_model(head, settings=home, reporter=Quiet())
+    model = get_headed_model(head, settings=home)
     [said] = [p.value for p in onnx.load(model.path).metadata_props if p.key == "lookalike-head"]
     for key in ("base", "classes", "split", "method", "candidates", "held_out_against_training", "seed"):
         assert f'"{key}"' in said
@@ -223,6 +224,17 @@ def test_a_head_is_found_by_name_and_by_collection(home: Settings, base: ModelFi
         head_of(head.identity, home, collection="c")
     with pytest.raises(UsageError, match="there: none"):
         named_head("pets", home)
+
+
+def test_a_head_with_a_manifest_of_former_names_is_read(home: Settings) -> None:
+    """Written by an earlier version; it is the same head, and gives the same space."""
+    home.heads_dir.mkdir(parents=True)
+    shutil.copy(Path(__file__).parent / "former_heads" / "pets.npz", head_path("pets", home))
+    head = named_head("pets", home)
+    assert head.key == "pets-1687ee0a"
+    assert head.identity.key == "1cc2746894522a64"
+    assert head.base.graph_precision is Precision.INT8
+    assert head.base.activation_ranges is not None
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut"])
@@ -315,35 +327,28 @@ def test_no_memory_is_taken_for_what_a_head_does_not_hold(home: Settings) -> Non
 
 
 def test_of_two_fits_of_one_name_the_second_is_refused(
-    home: Settings, base: ModelFile, monkeypatch: pytest.MonkeyPatch
+    home: Settings, base: ModelFile, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     """It waits while the first writes, finds the name taken then, and leaves no model."""
     name = stored(home, base, pictures_of({"cat": 12, "dog": 12}))
     ended: dict[int, object] = {}
 
-    class Waiting(Quiet):
-        """Lets the first go on once the second waits for it."""
-
-        def say(self, message: str) -> None:
-            """Not only of waiting."""
-            if "waiting" in message:
-                goes_on.set()
-
     def fit(dims: int) -> None:
         request = FitRequest(collections=[name], name="pets", dims=dims)
         try:
-            ended[dims] = fit_head(
-                request, store=EmbeddedStore(home.qdrant_dir), settings=home, reporter=Waiting()
-            ).head.key
+            ended[dims] = fit_head(request, store=EmbeddedStore(home.qdrant_dir), settings=home).head.key
         except UsageError as error:
             ended[dims] = error
 
     def slow(head: Head, settings: Settings) -> Path:
         is_writing.set()
-        assert goes_on.wait(60)
+        until = time.monotonic() + 60
+        while not any("waiting" in line for line in said):  # the second, for this one
+            assert time.monotonic() < until
+            time.sleep(0.001)
         return write_head(head, settings)
 
-    is_writing, goes_on = threading.Event(), threading.Event()
+    is_writing = threading.Event()
     monkeypatch.setattr("lookalike_exporter.heads.fit.write_head", slow)
     first = threading.Thread(target=fit, args=(16,))
     first.start()

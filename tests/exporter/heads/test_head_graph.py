@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError
 from lookalike_core.models.embedder import Embedder
-from lookalike_core.models.manifest import Precision
+from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.heads.head_file import Head, named_head, write_head
@@ -39,8 +38,8 @@ def base(
     """VGG16's first two convolutions: 64 values, in each precision."""
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(tiny_weights), precision=request.param)
     draw(tmp_path / "pictures", "a.png", "b.png", "c.png")
-    spec = calibrated(spec, tmp_path / "pictures", settings=home, reporter=Quiet())
-    return ready_model(spec, settings=home, reporter=Quiet())
+    spec = calibrated(spec, tmp_path / "pictures", settings=home)
+    return ready_model(spec, settings=home)
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ def head(base: ModelFile, home: Settings) -> Head:
 @pytest.fixture
 def model(head: Head, home: Settings) -> ModelFile:
     """The one model of both."""
-    return get_headed_model(head, settings=home, reporter=Quiet())
+    return get_headed_model(head, settings=home)
 
 
 def test_the_graph_gives_what_numpy_makes_of_the_bases_vectors(
@@ -73,10 +72,10 @@ def test_the_graph_gives_what_numpy_makes_of_the_bases_vectors(
     plain, found = (Embedder.load(each.path, provider="cpu").embed(IMAGES) for each in (base, model))
     assert found.shape == (4, 16)
     assert (found * head.apply(plain)).sum(axis=1).min() >= PARITY
-    assert model.manifest.precision is base.manifest.precision
+    assert model.manifest.graph_precision is base.manifest.graph_precision
     assert model.manifest.identity == head.identity
-    assert model.manifest.identity.precision == base.manifest.identity.precision
-    assert model.manifest.quantization == base.manifest.quantization
+    assert model.manifest.identity.precision_class == base.manifest.identity.precision_class
+    assert model.manifest.activation_ranges == base.manifest.activation_ranges
 
 
 def test_a_head_of_pictures_that_were_prepared_otherwise_has_to_be_fitted_again(
@@ -87,7 +86,7 @@ def test_a_head_of_pictures_that_were_prepared_otherwise_has_to_be_fitted_again(
     former = replace(head.base.identity, preprocessing="crop-bicubic-224+caffe")
     old = replace(head, base=replace(head.base, identity=former))
     with refuses(ManifestError, match=r"ingest rebuild.*exporter fit --collection NAME --name pets --force"):
-        get_headed_model(old, settings=home, reporter=Quiet())
+        get_headed_model(old, settings=home)
 
 
 def test_a_kept_optimized_graph_gives_the_same_vectors(model: ModelFile, tmp_path: Path) -> None:
@@ -106,7 +105,7 @@ def test_lost_models_are_made_again_from_weights_and_head(
     """The ranges of an int8 base lie in the head's file, so that no picture is looked at."""
     before = Embedder.load(model.path, provider="cpu").embed(IMAGES)
     shutil.rmtree(home.models_dir)
-    again = get_headed_model(head, settings=home, reporter=Quiet())
+    again = get_headed_model(head, settings=home)
     assert again == model
     assert np.array_equal(Embedder.load(again.path, provider="cpu").embed(IMAGES), before)
 
@@ -117,9 +116,9 @@ def test_the_base_under_the_name_of_its_headed_model_is_not_believed(
     """And another head's model neither: both are made again."""
     own = model.path.read_bytes()
     other = replace(head, name="other", bias=head.bias + 1)
-    for wrong in (base, get_headed_model(other, settings=home, reporter=Quiet())):
+    for wrong in (base, get_headed_model(other, settings=home)):
         shutil.copyfile(wrong.path, model.path)
-        assert get_headed_model(head, settings=home, reporter=Quiet()) == model
+        assert get_headed_model(head, settings=home) == model
         assert model.path.read_bytes() == own
 
 

@@ -162,12 +162,10 @@ def test_ridge_is_scikit_learns(classes: int, each: int) -> None:
     np.testing.assert_allclose(2 * _ridge(centred, training.classes, 0.7), expected, rtol=1e-6, atol=1e-9)
 
 
-def test_figures_of_many_queries_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_of_many_queries_are_those_of_all_at_once() -> None:
     """However few are ranked together."""
     queries, gallery = made(each=3, seed=3), made(seed=4)
-    together = figures(queries, gallery)
-    monkeypatch.setattr("lookalike_exporter.heads.metric_learning._QUERIES_AT_ONCE", 4)
-    assert figures(queries, gallery) == together
+    assert figures(queries, gallery, at_once=4) == figures(queries, gallery)
 
 
 def test_what_cannot_be_learned_from_is_refused() -> None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lookalike_core.models.manifest import Distance
 from lookalike_core.stores import bulk_reads as reading
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_search.analysis import all_neighbours as every

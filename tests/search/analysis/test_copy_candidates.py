@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from lookalike_core.neighbours.brute_force import Nearest
-from lookalike_search.analysis import copy_candidates as candidates
-from lookalike_search.analysis.copy_candidates import Candidates
+from lookalike_search.analysis.copy_candidates import Candidates, is_resized
 
 
 def found(row: int, **scores: float) -> Nearest:
@@ -23,10 +22,9 @@ def test_each_knows_those_before_it() -> None:
     assert near.similarity(3, 0) == pytest.approx(0.96)
 
 
-def test_of_too_many_the_nearest_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_too_many_the_nearest_are_taken() -> None:
     """In whatever order they come."""
-    monkeypatch.setattr(candidates, "MOST", 2)
-    near = Candidates(6)
+    near = Candidates(6, most=2)
     for row, score in enumerate((0.96, 0.99, 0.95, 0.98, 0.97)):
         near.add(found(row, r5=score))
     assert sorted(near.before(5).tolist()) == [1, 3]
@@ -44,3 +42,10 @@ def test_clusters_hang_together_by_chains() -> None:
 def test_without_neighbours_there_are_no_clusters(count: int) -> None:
     """Nor without any image."""
     assert list(Candidates(count).clusters()) == []
+
+
+def test_one_image_in_two_sizes_has_the_same_proportions() -> None:
+    """To a pixel of each side; one of the same size is not resized."""
+    sizes = np.array([(400, 300), (200, 150), (133, 100), (200, 160), (400, 300), (300, 400)])
+    others = np.arange(1, len(sizes))
+    assert is_resized(0, others, sizes).tolist() == [True, True, False, False, False]

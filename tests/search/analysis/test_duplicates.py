@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import UsageError
-from lookalike_core.models.manifest import Distance
 from lookalike_core.stores import bulk_reads as reading
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.protocol import Store
 from lookalike_search.analysis import all_neighbours as every
@@ -94,7 +93,7 @@ def found(store: Store, folder: Folder) -> Any:
         points: list[ImagePoint], *, distance: Distance = Distance.COSINE, **options: Any
     ) -> list[Group]:
         with collecting(store, points, folder, distance) as collection:
-            return find_duplicates(collection, reporter=Quiet(), **options)
+            return find_duplicates(collection, **options)
 
     return find
 
@@ -154,7 +153,7 @@ def test_copies_and_near_pictures_are_groups(folder: Folder, found: Any) -> None
 @pytest.mark.usefixtures("way")
 def test_a_chain_is_not_one_picture(folder: Folder, found: Any) -> None:
     """A is like B and B like C, but not A like C: C stays, for nothing that is kept is like it."""
-    step = 12
+    step = 24
     points = [folder.point(f"{number}.jpg", number * step, width=120 - 4 * number) for number in range(3)]
     assert shown(found(points)) == [("0.jpg", ["1.jpg"])]
     middle = [
@@ -389,3 +388,31 @@ def test_duplicates_default_is_the_one_of_an_evaluation() -> None:
     from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE
 
     assert duplicates.ABOVE == NEAR_ABOVE
+
+
+def test_a_motion_photo_is_never_offered_for_the_photo_alone(found: Any, folder: Folder) -> None:
+    """Its video would be gone; the photo alone may go for its sake."""
+    video = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(range(1, 255)) * 20
+    moving, still = drawn("one", 100, "moving") + video, drawn("one", 100, "still")
+    offered = found([folder.point("moving.png", 0, moving), folder.point("still.png", 1, still)])
+    assert [[each.payload.path for each in group.redundant] for group in offered] == [["still.png"]]
+    kept = found([folder.point("moving.png", 0, moving), folder.point("large.png", 1, width=200)])
+    assert [group.redundant for group in kept] == [[]]
+
+
+def test_other_bytes_of_the_same_size_and_time_are_not_offered(folder: Folder, found: Any) -> None:
+    """Tools that write tags in place keep both; neither does such a file stay for another's sake."""
+    data = drawn("one")
+    points = [folder.point(f"{number}.png", 0, data, shows="one") for number in range(3)]
+    change(folder.root / "1.png")
+    os.utime(folder.root / "1.png", ns=(10, 10))
+    [group] = found(points)
+    assert {each.payload.path: each.state for each in group.others} == {
+        "1.png": FileState.CHANGED,
+        "2.png": FileState.PRESENT,
+    }
+    assert [each.payload.path for each in group.redundant] == ["2.png"]
+    change(folder.root / "0.png")
+    os.utime(folder.root / "0.png", ns=(10, 10))
+    [group] = found(points)
+    assert (group.kept.state, group.redundant) == (FileState.CHANGED, [])

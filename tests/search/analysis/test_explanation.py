@@ -7,11 +7,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import ManifestError, PictureError, SkipReason, UsageError
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.manifest import CollectionManifest, Distance
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.resnet101v2 import resnet101v2
 from lookalike_exporter.spec import ModelSpec
@@ -60,7 +59,7 @@ class Library:
         """The similarity of two pictures, taken apart."""
         name = self.name(distance)
         manifest = self.store.manifest(name)
-        return explanation_by(manifest, name, *pictures, settings=self.home, reporter=Quiet())
+        return explanation_by(manifest, name, *pictures, settings=self.home)
 
 
 @pytest.fixture(scope="module", params=["vgg", "resnet"])
@@ -83,7 +82,7 @@ def library(
         specs=[specs[request.param]],
         distances=list(Distance),
     )
-    run_ingest(wanted, store=library.store, settings=library.home, reporter=Quiet(), stop=StopRequest())
+    run_ingest(wanted, store=library.store, settings=library.home, stop=StopRequest())
     return library
 
 
@@ -217,7 +216,7 @@ def test_a_picture_in_which_the_network_sees_nothing_is_refused(
         dataset=Dataset(name="data", root=tmp_path), specs=[spec], distances=[Distance.COSINE]
     )
     library = Library(root=tmp_path, home=home)
-    run_ingest(wanted, store=library.store, settings=home, reporter=Quiet(), stop=StopRequest())
+    run_ingest(wanted, store=library.store, settings=home, stop=StopRequest())
     [seen] = library.see(str(picture))
     dark = replace(seen, name="dark.png", pixels=np.zeros_like(seen.pixels))
     with pytest.raises(PictureError, match=r"the network sees nothing in dark\.png") as caught:

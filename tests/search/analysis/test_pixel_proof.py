@@ -58,6 +58,38 @@ def artwork(radius: int, ink: tuple[int, int, int] = (255, 255, 255)) -> Image.I
     return image
 
 
+def mask(seed: int) -> Image.Image:
+    """Numbers of things at their places, as segmentation has them: nearly black to look at."""
+    random, image = np.random.default_rng(seed), Image.new("L", (400, 300))
+    pen = ImageDraw.Draw(image)
+    for number in range(1, 4):
+        x, y = random.integers((0, 0), (300, 200)).tolist()
+        pen.ellipse((x, y, x + 80, y + 60), fill=number)
+    return image
+
+
+def note(words: str) -> Image.Image:
+    """Pale letters."""
+    image = Image.new("RGB", (600, 300), "white")
+    ImageDraw.Draw(image).text((40, 80), words, fill=(240, 240, 240), font=ImageFont.load_default(24))
+    return image
+
+
+def swatch(red: int) -> Image.Image:
+    """One colour."""
+    return Image.new("RGB", (300, 300), (red, 40, 60))
+
+
+def line_plot(ink: str) -> Image.Image:
+    """A line of 2 pixels with axes."""
+    image = Image.new("RGB", (640, 480), "white")
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((80, 60, 600, 420), outline="black")
+    ups = np.random.default_rng(1).normal(0, 12, 53).cumsum()
+    pen.line([(80 + 10 * x, 240 + up) for x, up in enumerate(ups)], fill=ink, width=2)
+    return image
+
+
 def whole(image: Image.Image, kind: str = "PNG", **options: Any) -> WholeImage:
     """As it is read from a file of that kind."""
     file = io.BytesIO()
@@ -134,6 +166,13 @@ DIFFERENT = {
     "cropped and enlarged": (photo(), photo().crop((12, 9, 588, 441)).resize((600, 450))),
     "drawn wider": (photo(), photo().resize((600, 500))),
     "darker": (photo(), photo().point(lambda value: value * 0.85)),
+    "slightly lighter": (photo(), photo().point(lambda value: min(255, value + 9))),
+    "another mask": (mask(1), mask(2)),
+    "another scene in the dark": tuple(photo(seed).point(lambda value: value // 18) for seed in (0, 5)),
+    "pale text": (note("code 602 711"), note("code 847 395")),
+    "another plain colour": (swatch(150), swatch(158)),
+    "things in a colour that is near": (artwork(100, (93, 77, 84)), artwork(100, (84, 93, 77))),
+    "green and blue of one lightness": (line_plot("seagreen"), line_plot("teal")),
     "grey": (photo(), photo().convert("L").convert("RGB")),
     "white artwork": (artwork(100), artwork(90)),
     "black artwork": (artwork(100, (0, 0, 0)), artwork(90, (0, 0, 0))),
@@ -182,6 +221,27 @@ def test_a_deeper_or_larger_one_does_not_go() -> None:
     assert is_copy(whole(deep), whole(flat))
     assert not is_copy(whole(flat), whole(deep))
     assert not is_copy(whole(smaller(photo(), 0.5)), whole(photo()))
+
+
+def test_masks_and_dark_photos_are_copies_of_themselves() -> None:
+    """In another format without loss; a mask that loses a number is another one."""
+    for image in (mask(1), photo().point(lambda value: value // 18), swatch(150), note("code 602 711")):
+        assert is_copy(whole(image), whole(image, "BMP"))
+    changed = mask(1).point(lambda value: 0 if value == 3 else value)
+    assert not is_copy(whole(mask(1)), whole(changed))
+
+
+def test_what_lies_in_the_lower_bits_is_not_proven() -> None:
+    """Twelve bits in sixteen: of both images only the upper eight are seen, in which next to nothing is."""
+    levels = np.asarray(photo().convert("L")).astype(np.uint16) * 16
+    scan = Image.fromarray(levels)
+    assert not is_copy(whole(scan), whole(scan, "TIFF"))
+    assert is_copy(whole(Image.fromarray(levels * 16)), whole(Image.fromarray(levels * 16), "TIFF"))
+
+
+def test_a_thumbnail_proves_nothing_about_small_type() -> None:
+    """More than five times smaller."""
+    assert not is_copy(whole(page()), whole(smaller(page(), 0.15)))
 
 
 def test_the_most_alike_come_first_and_others_are_left_out() -> None:

@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import pytest
-from lookalike_search.analysis import projection
 from lookalike_search.analysis.projection import NEIGHBOURS, Method, Projection, measure, project, sample
 from numpy.typing import NDArray
 
@@ -116,11 +115,10 @@ def test_a_handful_is_not_measured() -> None:
     assert measure(few, few[:, :2].astype(np.float64), np.zeros(len(few), dtype=np.int64), seed=0) is None
 
 
-def test_very_many_are_measured_on_some(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_very_many_are_measured_on_some() -> None:
     """All with all would not fit into memory; how many were compared is said."""
-    monkeypatch.setattr(projection, "MOST_MEASURED", 50)
     vectors = clusters()
-    trust = measure(vectors, vectors[:, :2].astype(np.float64), CLASSES, seed=0)
+    trust = measure(vectors, vectors[:, :2].astype(np.float64), CLASSES, seed=0, most=50)
     assert trust is not None
     assert trust.measured == 50
 

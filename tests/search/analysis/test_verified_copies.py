@@ -28,22 +28,27 @@ def write(tmp_path: Path) -> Write:
         pen.text((30, 60), word, fill="navy", font=ImageFont.load_default(120))
         file = tmp_path / f"{word} {width}.png"
         image.resize((width, width * 3 // 4)).save(file)
-        status, digest = file.stat(), hashlib.sha256(file.read_bytes()).hexdigest()
-        shown = {"width": width, "height": width * 3 // 4, "bytes": status.st_size}
-        payload = payload_of(file.name, sha256=digest, mtime_ns=status.st_mtime_ns, **shown)
-        return PictureFile(payload=payload, file=file, state=FileState.PRESENT, status=status)
+        return picture(file, width, width * 3 // 4)
 
     return one
 
 
-def proven(files: Sequence[PictureFile]) -> list[int]:
+def picture(file: Path, width: int, height: int) -> PictureFile:
+    """A file as it was ingested."""
+    status, digest = file.stat(), hashlib.sha256(file.read_bytes()).hexdigest()
+    shown = {"width": width, "height": height, "bytes": status.st_size}
+    payload = payload_of(file.name, sha256=digest, mtime_ns=status.st_mtime_ns, **shown)
+    return PictureFile(payload=payload, file=file, state=FileState.PRESENT, status=status)
+
+
+def proven(files: Sequence[PictureFile], **limits: int) -> list[int]:
     """Which each is a copy of, where every one before it is a candidate."""
     near = Candidates(len(files))
     for row in range(len(files)):
         later = np.arange(row + 1, len(files))
         near.add(Nearest(row=row, rows=later, scores=np.full(len(later), 0.99, dtype=np.float32)))
     done: list[int] = []
-    copy_of = prove_copies(files, near, near.clusters(), on_done=done.append)
+    copy_of = prove_copies(files, near, near.clusters(), on_done=done.append, **limits)
     assert sum(done) == len(files)
     return copy_of.tolist()
 
@@ -69,9 +74,8 @@ def test_images_are_decoded_once_or_when_they_are_needed_again(
     monkeypatch.setattr(proving, "read_whole", counted)
     assert proven(files) == [0, 1, 0]
     assert set(decoded.values()) == {1}
-    monkeypatch.setattr(proving, "HELD_BYTES", 0)
     decoded.clear()
-    assert proven(files) == [0, 1, 0]
+    assert proven(files, held_bytes=0) == [0, 1, 0]
     assert decoded[160] > 1
     assert decoded[120] == 1
 
@@ -84,3 +88,18 @@ def test_what_cannot_be_read_or_has_changed_proves_nothing(write: Write) -> None
     paths[2].unlink()
     paths[3].write_bytes(b"no image")
     assert proven(files) == [0, 1, 2, 3, 1]
+
+
+@pytest.mark.parametrize(("other", "expected"), [("1234", 0), ("9870", 1)])
+def test_small_type_on_a_large_plan_is_compared_in_full(other: str, expected: int, tmp_path: Path) -> None:
+    """At the size at which images are compared first it cannot be read."""
+    files = []
+    for name, price in (("kept.png", "1234"), ("other.bmp", other)):
+        image = Image.new("L", (4600, 3000), 255)
+        pen = ImageDraw.Draw(image)
+        for x in range(100, 4500, 300):
+            pen.rectangle((x, x // 2, x + 250, x // 2 + 180), outline=0, width=3)
+        pen.text((2200, 2600), f"PRICE {price}", fill=0, font=ImageFont.load_default(14))
+        image.save(tmp_path / name)
+        files.append(picture(tmp_path / name, 4600, 3000))
+    assert proven(files) == [0, expected]

@@ -5,11 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.models.calibration_curves import Calibration, Curve, Threshold
-from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.examples import ExampleSet
@@ -57,7 +56,7 @@ def ask(both_stores: Store, home: Settings) -> Callable[..., Answer]:
     """`ask(names, path, also=..., **options)`."""
 
     def asked(*names: str, path: str = "cat/1.png", also: str | None = None, **options: Any) -> Answer:
-        with Searcher.opened(*names, store=both_stores, settings=home, reporter=Quiet()) as searcher:
+        with Searcher.opened(*names, store=both_stores, settings=home) as searcher:
             [source] = searcher.find(path)
             chosen = QueryOptions(**options)
             more = [searcher.read(each, chosen) for each in searcher.find(also)] if also else []

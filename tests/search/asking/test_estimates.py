@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from lookalike_core.cli.hint_words import full_message
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.vote import Verdict, VoteRule
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_search.asking.estimates import Estimates, estimated, usable_calibration
 
 VERDICT = Verdict(class_name="cat", share=0.9, voters=10)
@@ -109,13 +109,12 @@ class Manifest:
         return self
 
 
-def test_a_stale_calibration_is_left_aside_and_said(calibration: Calibration) -> None:
+def test_a_stale_calibration_is_left_aside_and_said(calibration: Calibration, said: list[str]) -> None:
     """With another number of points or of another space; one that fits is used, none is no news."""
-    said: list[str] = []
-    assert usable_calibration(Held(calibration, points=3), said.append) == calibration
-    assert usable_calibration(Held(None, points=3), said.append) is None
+    assert usable_calibration(Held(calibration, points=3)) == calibration
+    assert usable_calibration(Held(None, points=3)) is None
     assert said == []
     for held in (Held(calibration, points=4), Held(calibration, points=3, distance="euclid")):
-        assert usable_calibration(held, said.append) is None
+        assert usable_calibration(held) is None
     assert len(said) == 2
     assert "search calibrate --collection mine" in full_message(said[0])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lookalike_core.models.manifest import Distance
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_search.asking.examples import combined
 
 

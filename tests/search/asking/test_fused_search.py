@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import PictureError, UsageError
 from lookalike_core.models.calibration_curves import Calibration, Curve
-from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule, fused
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import point_id
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_search.asking import fused_search as both
@@ -60,7 +59,7 @@ def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]
 @contextmanager
 def opened(names: list[str], store: Store, home: Settings) -> Iterator[Searcher]:
     """A searcher over several collections."""
-    with Searcher.opened(*names, store=store, settings=home, reporter=Quiet()) as searcher:
+    with Searcher.opened(*names, store=store, settings=home) as searcher:
         yield searcher
 
 
@@ -158,6 +157,7 @@ def test_what_only_one_network_finds_near_is_looked_up_in_the_other(
     assert answer.hits[1].score == pytest.approx(1 / 61, abs=2e-9)
 
 
+@pytest.mark.slow  # asks two collections for answers of many lengths
 @pytest.mark.parametrize("rule", FusionRule)
 def test_a_longer_answer_begins_as_a_shorter_one_does(
     both_stores: Store, fill: Fill, home: Settings, calibration: Calibration, rule: FusionRule

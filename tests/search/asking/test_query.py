@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import (
     CollectionMissingError,
     ManifestError,
@@ -22,9 +21,9 @@ from lookalike_core.errors import (
 )
 from lookalike_core.images.decoding import decode
 from lookalike_core.models.embedder import BATCH_SIZE, FEW, Embedder
-from lookalike_core.models.manifest import Distance
 from lookalike_core.models.providers import CPU
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import SearchHit
 from lookalike_exporter.spec import ModelSpec
@@ -64,7 +63,7 @@ class Library:
         request = IngestRequest(
             dataset=Dataset(name=dataset, root=root or self.root), specs=[spec], distances=distances
         )
-        run_ingest(request, store=self.store, settings=self.home, reporter=Quiet(), stop=StopRequest())
+        run_ingest(request, store=self.store, settings=self.home, stop=StopRequest())
 
     @property
     def store(self) -> EmbeddedStore:
@@ -76,12 +75,10 @@ class Library:
         [name] = [name for name in self.store.names() if name.endswith(distance)]
         return name
 
-    def opened(
-        self, distance: Distance = Distance.COSINE, reporter: Quiet | None = None
-    ) -> AbstractContextManager[Searcher]:
+    def opened(self, distance: Distance = Distance.COSINE) -> AbstractContextManager[Searcher]:
         """A searcher for a `with` block."""
-        name, reporter = self.name(distance), reporter or Quiet()
-        return Searcher.opened(name, store=self.store, settings=self.home, reporter=reporter)
+        name = self.name(distance)
+        return Searcher.opened(name, store=self.store, settings=self.home)
 
     def ask(self, path: str) -> Answer:
         """One question about a file below the root, with all that goes before it."""
@@ -364,7 +361,7 @@ def test_a_picture_is_decoded_once_for_all_networks(
     )
     monkeypatch.setattr(Embedder, "embed", lambda one, p: (embedded.append(1), embed(one, p))[1])
     names = [library.name(distance) for distance in Distance]
-    with Searcher.opened(*names, store=library.store, settings=library.home, reporter=Quiet()) as searcher:
+    with Searcher.opened(*names, store=library.store, settings=library.home) as searcher:
         answer = ask(searcher, str(library.root / "dog/1.png"), QueryOptions())
     assert (len(decoded), len(embedded)) == (1, 2)
     assert len(answer.hits) == 7
@@ -527,20 +524,22 @@ def test_a_collection_that_is_not_there_is_missed(library: Library) -> None:
     """Exit 6."""
     with (
         pytest.raises(CollectionMissingError, match="vgg16-cosine"),
-        Searcher.opened("vgg16-cosine", store=library.store, settings=library.home, reporter=Quiet()),
+        Searcher.opened("vgg16-cosine", store=library.store, settings=library.home),
     ):
         pytest.fail("it was opened")
 
 
-def test_a_model_that_is_gone_is_exported_again(own_library: Library, tiny_spec: ModelSpec) -> None:
+def test_a_model_that_is_gone_is_exported_again(
+    own_library: Library, tiny_spec: ModelSpec, said: list[str]
+) -> None:
     """From the weights that the collection was made with, and people are told."""
     own_library.ingest(tiny_spec)
     shutil.rmtree(own_library.home.models_dir)
-    reporter = Remembering()
-    with own_library.opened(reporter=reporter) as searcher:
+    said.clear()
+    with own_library.opened() as searcher:
         answer = ask(searcher, str(own_library.root / "cat/1.png"), QueryOptions(include_self=True))
     assert paths(answer)[0] == "cat/1.png"
-    assert any("again" in line and tiny_spec.weights in line for line in reporter.lines)
+    assert any("again" in line and tiny_spec.weights in line for line in said)
     assert list(own_library.home.models_dir.glob("*.onnx")) != []
 
 
@@ -586,7 +585,9 @@ def test_a_query_that_the_network_sees_nothing_in_is_refused(
     assert refused.value.reason is SkipReason.NO_EMBEDDING
 
 
-def test_a_gpu_that_lies_idle_is_mentioned(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_lies_idle_is_mentioned(
+    library: Library, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
     """What the embedder notices reaches the user."""
     load = Embedder.load
 
@@ -596,18 +597,7 @@ def test_a_gpu_that_lies_idle_is_mentioned(library: Library, monkeypatch: pytest
         return embedder
 
     monkeypatch.setattr(Embedder, "load", noticing)
-    reporter = Remembering()
-    with library.opened(reporter=reporter) as searcher:
+    said.clear()
+    with library.opened() as searcher:
         ask(searcher, str(library.root / "dog/1.png"), QueryOptions())
-    assert reporter.lines == ["a GPU is not in use", "vgg16 runs on CPUExecutionProvider"]
-
-
-class Remembering(Quiet):
-    """A reporter that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, message: str) -> None:
-        """Keeps it."""
-        self.lines.append(message)
+    assert said == ["a GPU is not in use", "vgg16 runs on CPUExecutionProvider"]

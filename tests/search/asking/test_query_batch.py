@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.errors import PictureError, SkipReason, UsageError
 from lookalike_core.images.scan import OtherFiles
 from lookalike_core.settings import Settings
@@ -36,9 +35,9 @@ def searcher(tiny_weights: Path, tmp_path: Path, draw: Draw) -> Iterator[Searche
     request = IngestRequest(
         dataset=Dataset(name="data", root=tmp_path / "data"), specs=[spec], distances=["cosine"]
     )
-    run_ingest(request, store=store, settings=settings, reporter=Quiet(), stop=StopRequest())
-    [name] = CollectionSelector().resolve(store, settings=settings, reporter=Quiet())
-    with Searcher.opened(name, store=store, settings=settings, reporter=Quiet()) as opened:
+    run_ingest(request, store=store, settings=settings, stop=StopRequest())
+    [name] = CollectionSelector().resolve(store, settings=settings)
+    with Searcher.opened(name, store=store, settings=settings) as opened:
         yield opened
 
 
@@ -85,7 +84,7 @@ def test_a_dataset_that_is_not_there_is_refused_whoever_asks(searcher: Searcher)
     calls: list[Callable[[], object]] = [
         lambda: list(answer_all(searcher, ["dog/1.png"], QueryOptions(dataset="elsewhere"))),
         lambda: every_neighbours(network.collection, limit=3, where=elsewhere),
-        lambda: find_duplicates(network.collection, reporter=Quiet(), where=elsewhere),
+        lambda: find_duplicates(network.collection, where=elsewhere),
     ]
     for call in calls:
         with pytest.raises(UsageError, match=r"there is no dataset elsewhere in .*; there: data"):

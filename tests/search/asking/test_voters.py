@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Quiet
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.query import Searcher
@@ -37,7 +36,7 @@ BURIED = {
 
 def ask(names: list[str], path: str, store: Store, home: Settings, **options: Any) -> Answer:
     """Of one or several collections."""
-    with Searcher.opened(*names, store=store, settings=home, reporter=Quiet()) as searcher:
+    with Searcher.opened(*names, store=store, settings=home) as searcher:
         return searcher.answer(*searcher.find(path), QueryOptions(**options))
 
 
@@ -52,6 +51,7 @@ def mostly_unlabelled() -> Mapping[str, Any]:
     }
 
 
+@pytest.mark.slow  # asks with every image of a collection, by every rule
 @pytest.mark.parametrize("rule", VoteRule)
 @pytest.mark.parametrize("distance", Distance)
 def test_a_query_has_the_verdict_that_an_evaluation_measures(
@@ -62,7 +62,7 @@ def test_a_query_has_the_verdict_that_an_evaluation_measures(
     with both_stores.open(name) as collection:
         labelled = load_labelled(collection)
     results = leave_one_out(labelled.vectors, k=5)
-    with Searcher.opened(name, store=both_stores, settings=home, reporter=Quiet()) as searcher:
+    with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         for row, payload in enumerate(labelled.payloads):
             [source] = searcher.find(payload.path)
             verdict = searcher.answer(source, QueryOptions(vote=rule, k=5, exact=True)).verdict

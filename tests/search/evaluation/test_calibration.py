@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.vote import VoteRule
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_search.evaluation.calibration import (
     MAX_KNOTS,
     abstaining,
@@ -190,6 +190,7 @@ def mutual_results(one: LabelledVectors) -> QueryResults:
     )
 
 
+@pytest.mark.slow  # thousands of queries
 def test_a_pair_is_not_learned_from_one_end_and_measured_from_the_other() -> None:
     """Coins decide about few pairs; known from their other ends they would seem to be foreseen."""
     random = np.random.default_rng(1)
@@ -204,6 +205,7 @@ def test_a_pair_is_not_learned_from_one_end_and_measured_from_the_other() -> Non
     assert np.mean(apart) >= np.mean(together)
 
 
+@pytest.mark.slow  # thousands of queries
 @pytest.mark.parametrize("cosine", [True, False])
 def test_chances_are_those_of_new_pictures(cosine: bool) -> None:
     """Learned from some, they come true for others of the same kind, by score and by share of the vote."""

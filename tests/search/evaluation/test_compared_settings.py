@@ -6,34 +6,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Bar, Quiet
 from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.progress import Bar, shown_by
 from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
+from sole_bar import SoleBar
 
 SETTINGS = Settings(home=Path("never-read"), provider="cpu")
 Vectors = Mapping[str, np.ndarray]
 Fill = Callable[..., str]
 
 
-class Told(Quiet):
-    """Remembers what was said, and the titles of bars."""
+class Titles(SoleBar):
+    """Remembers the titles of bars."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
         self.titles: list[str] = []
 
-    def say(self, message: str) -> None:
-        """Kept."""
-        self.lines.append(message)
-
-    def bar(self, title: str, *, unit: str, total: int | None) -> AbstractContextManager[Bar]:
+    def __call__(self, title: str, *, unit: str, total: int | None) -> AbstractContextManager[Bar]:
         """Its title is kept."""
         self.titles.append(title)
-        return super().bar(title, unit=unit, total=total)
+        return super().__call__(title, unit=unit, total=total)
 
 
 @pytest.fixture
@@ -56,13 +52,10 @@ def settings(
     *names: str,
     pairs: bool = False,
     options: EvaluationOptions | None = None,
-    told: Told | None = None,
 ) -> list[Setting]:
     """What is evaluated of these collections."""
     plan = Plan(collections=names, pairs=[names] if pairs else [], rules=[FusionRule.RRF])
-    return list(
-        evaluated(store, plan, options or EvaluationOptions(), settings=SETTINGS, reporter=told or Told())
-    )
+    return list(evaluated(store, plan, options or EvaluationOptions(), settings=SETTINGS))
 
 
 def gains(differences: list[Comparison]) -> dict[str, tuple[float, float, float]]:
@@ -96,24 +89,25 @@ def test_what_has_other_bytes_is_another_picture(store: EmbeddedStore, fill: Fil
 
 def test_the_same_pictures_are_evaluated_once(store: EmbeddedStore, fill: Fill) -> None:
     """Their values are there already, and the difference is that of the figures."""
-    names, told = [fill(store, clouds(30, seed=seed)) for seed in (1, 2)], Told()
-    one, other = settings(store, *names, told=told)
-    assert told.titles == names
+    names, bars = [fill(store, clouds(30, seed=seed)) for seed in (1, 2)], Titles()
+    with shown_by(bars):
+        one, other = settings(store, *names)
+    assert bars.titles == names
     found = gains(list(other.differences))["precision_at_1"][0]
     figures = (each.evaluation.figures["precision_at_1"].value for each in (other, one))
     assert found == pytest.approx(next(figures) - next(figures))
     assert not any(each.is_partial for each in other.differences)
 
 
-def test_one_shared_picture_is_no_comparison(store: EmbeddedStore, fill: Fill) -> None:
+def test_one_shared_picture_is_no_comparison(store: EmbeddedStore, fill: Fill, said: list[str]) -> None:
     """It is said, and nothing is certain."""
-    one, told = clouds(12, seed=1), Told()
+    one = clouds(12, seed=1)
     other = {f"{key}x": vector for key, vector in clouds(12, seed=2).items()}
     other["class0/000.png"] = np.ones(6)
     first, second = fill(store, one), fill(store, other)
-    _, found = settings(store, first, second, told=told)
+    _, found = settings(store, first, second)
     assert found.differences == []
-    (line,) = told.lines
+    (line,) = said
     assert line.startswith(f"{first} and {second}: not compared: the collections share 1 pictures")
 
 

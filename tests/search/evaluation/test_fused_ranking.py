@@ -125,6 +125,7 @@ def by_hand(
     return answers
 
 
+@pytest.mark.slow  # counts every figure in plain Python
 @pytest.mark.parametrize(
     ("cosine", "rule"),
     [

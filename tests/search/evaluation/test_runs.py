@@ -1,24 +1,25 @@
 """Settings evaluated one after the other, in both stores, and what they are compared with."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.cli.console import Bar, Quiet
 from lookalike_core.errors import UsageError
-from lookalike_core.models.manifest import Distance
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
+from lookalike_core.progress import Bar, shown_by
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
+from sole_bar import SoleBar
 
 Fill = Callable[..., str]
 SETTINGS = Settings(home=Path("never-read"), provider="cpu")
@@ -38,7 +39,7 @@ def pictures(count: int, *, dimension: int, seed: int, first: int = 0) -> dict[s
 
 def run(store: Store, plan: Plan, **options: Any) -> list[Setting]:
     """All settings of a plan."""
-    return list(evaluated(store, plan, EvaluationOptions(**options), settings=SETTINGS, reporter=Quiet()))
+    return list(evaluated(store, plan, EvaluationOptions(**options), settings=SETTINGS))
 
 
 def compared(setting: Setting) -> list[str]:
@@ -100,7 +101,7 @@ def test_what_is_measured_is_what_is_served(both_stores: Store, fill: Fill, home
     for rule in (FusionRule.RRF, FusionRule.ZSCORE):
         *_, setting = run(both_stores, Plan(collections=names, pairs=[names], rules=[rule]))
         found = setting.evaluation
-        with Searcher.opened(*names, store=both_stores, settings=home, reporter=Quiet()) as searcher:
+        with Searcher.opened(*names, store=both_stores, settings=home) as searcher:
             for vote in VoteRule:
                 options = QueryOptions(fusion=rule, vote=vote, exact=True)
                 for row, payload in list(enumerate(found.pictures.payloads))[::7]:
@@ -175,7 +176,7 @@ def test_few_pictures_have_fewer_than_ten_neighbours(both_stores: Store, fill: F
     assert found.figures["precision_at_10"].value <= 0.3
 
 
-class Counting(Quiet):
+class Counting(SoleBar):
     """Counts what the bars are told."""
 
     def __init__(self) -> None:
@@ -183,12 +184,11 @@ class Counting(Quiet):
         self.done: dict[str, int] = {}
         self._title = ""
 
-    @contextmanager
-    def bar(self, title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
+    def __call__(self, title: str, *, unit: str, total: int | None) -> AbstractContextManager[Bar]:
         """One at a time."""
         assert unit == "images"
         self._title, self.totals[title], self.done[title] = title, total or 0, 0
-        yield self
+        return super().__call__(title, unit=unit, total=total)
 
     def advance(self, done: int, **_: int) -> None:
         """Of the bar that is shown."""
@@ -199,7 +199,8 @@ def test_every_bar_gets_to_its_end(both_stores: Store, fill: Fill) -> None:
     """One for each collection, one for its index, and one for each fusion."""
     names = pair(both_stores, fill, pictures(12, dimension=3, seed=1), pictures(12, dimension=3, seed=2))
     plan = Plan(collections=names, pairs=[names], rules=list(FusionRule))
-    reporter = Counting()
-    list(evaluated(both_stores, plan, EvaluationOptions(indexed=True), settings=SETTINGS, reporter=reporter))
-    assert len(reporter.done) == 2 + 2 + 3
-    assert reporter.done == reporter.totals
+    bars = Counting()
+    with shown_by(bars):
+        list(evaluated(both_stores, plan, EvaluationOptions(indexed=True), settings=SETTINGS))
+    assert len(bars.done) == 2 + 2 + 3
+    assert bars.done == bars.totals

@@ -1,26 +1,21 @@
-"""The page of a map: a mark and a thumbnail a picture, in a real browser, and colours for every eye."""
+"""The page of a map: a mark and a thumbnail a picture, and colours for every eye."""
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
-from chromium import Tab
-from lookalike_core.models.manifest import Distance
-from lookalike_core.stores.points import Payload
-from lookalike_search.analysis.collection_map import CollectionMap, Sampled, mapped
+from lookalike_search.analysis.collection_map import CollectionMap
 from lookalike_search.analysis.projection import Method, Projection
-from lookalike_search.reports.map import DARK, EDGE, LIGHT, SHAPES, write_map
-from made_collections import manifest_of, payload_of
+from lookalike_search.reports.map import DARK, LIGHT, SHAPES, write_map
+from map_pages import Draw, make_map, sampled
 from numpy.typing import NDArray
 from page_rules import read_page
 
-Draw = Callable[..., list[Path]]
-
 APART = 15
+
 """Of 100 in lightness and colour (OKLab), by which two colours are to differ."""
 
 SEEN_AS = {
@@ -41,37 +36,14 @@ SEEN_AS = {
         [0.004733, 0.691367, 0.303900],
     ],
 }
+
 """Linear RGB as people see it (Machado, Oliveira and Fernandes, 2009, at full severity)."""
-
-
-def payload(path: str, class_name: str | None) -> Payload:
-    """Of a picture whose bytes are its path's."""
-    return payload_of(path, class_name=class_name, sha256=path)
-
-
-def sampled(root: Path, classes: Sequence[str | None], paths: Sequence[str] = ()) -> Sampled:
-    """Random vectors of length 1, one for each class named."""
-    random = np.random.default_rng(0)
-    paths = paths or [f"{number}.png" for number in range(len(classes))]
-    vectors = random.normal(0, 1, (len(classes), 16)).astype(np.float32)
-    manifest = manifest_of(Distance.COSINE, 16, {"data": str(root)})
-    return Sampled(
-        collection="vgg16-cosine",
-        manifest=manifest,
-        payloads=[payload(path, name) for path, name in zip(paths, classes, strict=True)],
-        vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
-        total=2 * len(classes),
-    )
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Path:
-    """Twelve pictures of two classes and none; one file is missing, one class has a name to be wary of."""
-    folder = tmp_path_factory.mktemp("map")
-    draw(folder, *[f"{number}.png" for number in range(11)])
-    drawn = mapped(sampled(folder, ["cat", "<b>dog</b>\u202e", None] * 4), seed=0)
-    assert write_map(folder / "map.html", drawn, seed=0) == 1
-    return folder / "map.html"
+    """See `make_map`."""
+    return make_map(tmp_path_factory.mktemp("map"), draw)
 
 
 def test_every_picture_is_a_mark_and_has_its_thumbnail_once(page: Path) -> None:
@@ -144,72 +116,6 @@ def test_colours_are_told_apart_by_every_eye(colours: Sequence[str], ground: str
     light = [float(np.dot((0.2126, 0.7152, 0.0722), _linear(colour))) for colour in (ground, *colours)]
     for each in light[1:]:
         assert (max(light[0], each) + 0.05) / (min(light[0], each) + 0.05) >= 3
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_page_is_quiet_asks_for_nothing_and_fits(
-    page: Path, tab: Tab, width: int, scheme: Literal["light", "dark"]
-) -> None:
-    """From a file, on a desk and on a phone."""
-    tab.show_as(width=width, phone=width < 500, scheme=scheme)
-    tab.open(page)
-    assert tab.logged == []
-    assert [url for url in tab.requested if not url.startswith("data:")] == [page.as_uri()]
-    assert tab.run("document.documentElement.scrollWidth") <= width
-
-
-def test_a_mark_shows_its_picture_by_keyboard(page: Path, tab: Tab) -> None:
-    """Arrow keys go from mark to mark; what is shown is also said."""
-    tab.show_as()
-    tab.open(page)
-    shown = tab.run("""(() => {
-        const map = document.querySelector('[data-map]'), seen = [];
-        map.focus();
-        for (const key of ['ArrowLeft', 'ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown']) {
-            map.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
-            const near = document.querySelector('.near');
-            seen.push([near.hidden, near.querySelector('.path').textContent,
-                       document.querySelector('[role=status]').textContent]);
-        }
-        return seen;
-    })()""")
-    assert not any(hidden for hidden, _, _ in shown)
-    assert len({path for _, path, _ in shown}) > 1
-    assert all(said.endswith(f": {path}") for _, path, said in shown)
-    assert tab.logged == []
-
-
-def test_a_mark_shows_its_picture_where_it_is_pointed_at(page: Path, tab: Tab) -> None:
-    """The thumbnail is that of the list; elsewhere it goes away."""
-    tab.show_as()
-    tab.open(page)
-    size = tab.run("""(async () => {
-        const mark = document.querySelector('use[data-n="3"]');
-        mark.dispatchEvent(new PointerEvent('pointerenter'));
-        const image = document.querySelector('.near img');
-        await image.decode();
-        return [image.naturalWidth, image.src === document.querySelector('#p3 img').src];
-    })()""")
-    assert size == [min(64, EDGE), True]
-    tab.run("document.querySelector('[data-map]').dispatchEvent(new PointerEvent('pointerleave'))")
-    assert tab.run("document.querySelector('.near').hidden")
-
-
-def test_classes_are_hidden_and_the_map_is_zoomed(page: Path, tab: Tab) -> None:
-    """A class's box takes its marks away; the buttons bring the map nearer and back."""
-    tab.show_as()
-    tab.open(page)
-    shown = "[...document.querySelectorAll('use[data-n]')].filter(u => u.getClientRects().length).length"
-    assert tab.run(shown) == 12
-    tab.run("document.querySelector('#show-0').click()")
-    assert tab.run(shown) == 8
-    box = "document.querySelector('[data-map]').viewBox.baseVal.width"
-    full = tab.run(box)
-    tab.run("document.querySelector('[aria-label=\"Zoom in\"]').click()")
-    assert tab.run(box) == pytest.approx(full / 1.5)
-    tab.run("[...document.querySelectorAll('button')].find(b => b.textContent === 'Whole map').click()")
-    assert tab.run(box) == full
-    assert tab.logged == []
 
 
 def _linear(colour: str) -> NDArray[np.float64]:

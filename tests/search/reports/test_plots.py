@@ -82,7 +82,7 @@ def test_a_plot_is_known_again_and_other_images_are_not_ours(tmp_path: Path) -> 
     assert not is_plot(tmp_path / "photo.png")
 
 
-@pytest.mark.parametrize("count", [1, 2, 10, 15, 16, 60, 150])
+@pytest.mark.parametrize("count", [1, 2, 10, 15, 16, 60, pytest.param(150, marks=pytest.mark.slow)])
 def test_a_plot_is_neither_empty_nor_huge(tmp_path: Path, count: int) -> None:
     """From one class to more than have room for their names, and a border that nothing reaches."""
     write_plot(tmp_path / "plot.png", [evaluation(numbered(count))])

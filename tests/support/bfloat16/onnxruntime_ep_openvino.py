@@ -45,15 +45,15 @@ class Options(_Options):
 class Session(_Session):
     """A session that rounds where it is to run on the device, and is as ever elsewhere."""
 
-    def __init__(self, path: Path, options: Any = None, **named: Any) -> None:
-        self._rounds = isinstance(options, Options) and options.is_for_device
+    def __init__(self, model: Any, sess_options: Any = None, *words: Any, **named: Any) -> None:
+        self._rounds = isinstance(sess_options, Options) and sess_options.is_for_device
         if self._rounds:
             import onnx
 
-            model = _rounding().in_bfloat16(onnx.load(path))
-            super().__init__(model.SerializeToString(), _Options(), providers=["CPUExecutionProvider"])
+            rounded = _rounding().in_bfloat16(onnx.load(model))
+            super().__init__(rounded.SerializeToString(), _Options(), providers=["CPUExecutionProvider"])
         else:
-            super().__init__(path, options, **named)
+            super().__init__(model, sess_options, *words, **named)
 
     def get_providers(self) -> list[str]:
         """Names the plugin first, as its sessions do."""

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,15 @@ import pytest
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.models.manifest import METADATA_KEY, CollectionManifest, Distance, StoredAs
+from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores import embedded, server
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.protocol import Collection, Store, staged_name
 from lookalike_core.stores.server import ServerStore
+from lookalike_core.stores.shared import SharedStore
 from qdrant_stand_in import running_stand_in
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
@@ -46,11 +49,12 @@ def server_store() -> Iterator[ServerStore]:
         one.close()
 
 
-@pytest.fixture(scope="module", params=["embedded", SERVER])
+@pytest.fixture(scope="module", params=["embedded", "embedded-shared", SERVER])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """The store under test."""
-    if request.param == "embedded":
-        yield EmbeddedStore(tmp_path_factory.mktemp("qdrant"))
+    if request.param != SERVER:
+        one = EmbeddedStore(tmp_path_factory.mktemp("qdrant"))
+        yield SharedStore(one) if request.param == "embedded-shared" else one
         return
     with server_store() as one:
         yield one
@@ -108,8 +112,8 @@ def plant_foreign(store: Store) -> Iterator[Callable[[str], None]]:
     planted: list[str] = []
 
     def plant(name: str) -> None:
-        if isinstance(store, EmbeddedStore):
-            folder = store.directory / name
+        if folder_of(store):
+            folder = folder_of(store) / name
             folder.mkdir(parents=True)
             (folder / "diary.txt").write_text("not yours", encoding="utf-8")
             return
@@ -122,6 +126,12 @@ def plant_foreign(store: Store) -> Iterator[Callable[[str], None]]:
     yield plant
     for name in planted:
         client(store).delete_collection(name)
+
+
+def folder_of(store: Store) -> Path | None:
+    """Where the collections of an embedded store lie; None for a server."""
+    one = store.store if isinstance(store, SharedStore) else store
+    return one.directory if isinstance(one, EmbeddedStore) else None
 
 
 def client(store: Store):  # noqa: ANN201 - the client's type takes a second to import
@@ -157,23 +167,23 @@ def test_a_manifest_comes_back_as_it_was_written(store: Store, made: Callable[..
     assert manifest.weights.path == "/weights/own.h5"
 
 
-@pytest.mark.parametrize("quantize", [StoredAs.INT8, StoredAs.INT4])
+@pytest.mark.parametrize("quantize", [VectorQuantization.INT8, VectorQuantization.INT4])
 @pytest.mark.parametrize("distance", list(Distance))
 def test_short_forms_of_vectors_change_no_vector_score_or_order(
     store: Store,
     manifest_of: NewManifest,
     point_of: NewPoint,
     random_vectors: RandomVectors,
-    quantize: StoredAs,
+    quantize: VectorQuantization,
     distance: Distance,
 ) -> None:
     """The manifest says how the collection is searched; what comes out is as of whole vectors."""
-    manifest = replace(manifest_of(distance, 16), quantize=quantize)
+    manifest = replace(manifest_of(distance, 16), vector_quantization=quantize)
     store.create(manifest)
     try:
         vectors = random_vectors(50, 16)
         with store.open(manifest.collection) as collection:
-            assert collection.manifest.quantize is quantize
+            assert collection.manifest.vector_quantization is quantize
             points = [point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)]
             collection.upsert(points)
             stored = collection.vectors([point.payload.id for point in points])
@@ -244,8 +254,8 @@ def test_what_is_not_ours_is_left_alone(
         assert caught.value.exit_code == 6
     with pytest.raises(ManifestError, match="left alone"):
         store.create(manifest)
-    if isinstance(store, EmbeddedStore):
-        assert (store.directory / name / "diary.txt").read_text(encoding="utf-8") == "not yours"
+    if folder_of(store):
+        assert (folder_of(store) / name / "diary.txt").read_text(encoding="utf-8") == "not yours"
     else:
         assert client(store).get_collection(name).config.metadata == {"owner": "somebody"}
 
@@ -253,8 +263,8 @@ def test_what_is_not_ours_is_left_alone(
 def test_a_manifest_that_cannot_be_read_is_refused(store: Store, made: Callable[..., str]) -> None:
     """A collection of ours with a damaged manifest is named, not used."""
     name = made()
-    if isinstance(store, EmbeddedStore):
-        (store.directory / name / "manifest.json").write_text('{"schema": 1}', encoding="utf-8")
+    if folder_of(store):
+        (folder_of(store) / name / "manifest.json").write_text('{"schema": 1}', encoding="utf-8")
     else:
         # what is merged into a collection's metadata replaces each value at the top level
         client(store).update_collection(name, metadata={METADATA_KEY: {"schema": 99}})
@@ -697,8 +707,8 @@ def test_a_damaged_calibration_is_as_good_as_none(
     """The collection can be searched and written to, and calibrated anew."""
     name = made()
     bad = calibration.to_json() | {"points": "many"}
-    if isinstance(store, EmbeddedStore):
-        path = store.directory / name / "manifest.json"
+    if folder_of(store):
+        path = folder_of(store) / name / "manifest.json"
         path.write_text(json.dumps(store.manifest(name).to_json() | {"calibration": bad}), encoding="utf-8")
     else:
         client(store).update_collection(name, metadata={"lookalike-calibration": bad})
@@ -713,7 +723,7 @@ def test_who_records_a_dataset_brings_no_calibration_back(
     made: Callable[..., str], store: Store, point_of: NewPoint, calibration: Calibration
 ) -> None:
     """Two processes have a collection on a server open; one drops what the other still has in mind."""
-    if isinstance(store, EmbeddedStore):
+    if folder_of(store):
         pytest.skip("an embedded collection is open once")
     name = made()
     with store.open(name) as collection:
@@ -732,7 +742,7 @@ def test_a_calibration_made_in_the_middle_of_an_ingest_is_dropped(
     made: Callable[..., str], store: Store, point_of: NewPoint, calibration: Calibration, goes_on: bool
 ) -> None:
     """By the next write, or at the latest when the collection is released."""
-    if isinstance(store, EmbeddedStore):
+    if folder_of(store):
         pytest.skip("an embedded collection is open once")
     name = made()
     with store.open(name) as writing:
@@ -828,6 +838,8 @@ def test_manifests_that_were_swapped_are_refused(
     store: Store, manifest_of: NewManifest, point_of: NewPoint
 ) -> None:
     """Of two collections of one dimension; both names are said, and with their own they are there again."""
+    if isinstance(store, SharedStore):
+        pytest.skip("it holds collections open, with their manifests")
     manifests = [manifest_of(), manifest_of()]
     names = [manifest.collection for manifest in manifests]
     for manifest in manifests:
@@ -854,6 +866,8 @@ def test_a_collection_that_was_staged_has_its_own_manifest(
     store: Store, manifest_of: NewManifest, point_of: NewPoint
 ) -> None:
     """Before it takes its place and after; that of the one in use is not that of the staged one."""
+    if isinstance(store, SharedStore):
+        pytest.skip("it holds collections open, with their manifests")
     manifest = manifest_of()
     name = manifest.collection
     for each in (name, staged_name(name)):
@@ -897,15 +911,15 @@ def swap_manifests(store: Store, one: str, other: str) -> None:
 
 def read_data(store: Store, name: str) -> Any:
     """The manifest as it is stored."""
-    if isinstance(store, EmbeddedStore):
-        return json.loads((store.directory / name / "manifest.json").read_text(encoding="utf-8"))
+    if folder_of(store):
+        return json.loads((folder_of(store) / name / "manifest.json").read_text(encoding="utf-8"))
     info = store._client.get_collection(name)  # type: ignore[attr-defined]  # noqa: SLF001 - past our checks
     return info.config.metadata[METADATA_KEY]
 
 
 def write_manifest(store: Store, name: str, data: Any) -> None:
     """Puts a manifest beside a collection, whatever it says."""
-    if isinstance(store, EmbeddedStore):
-        (store.directory / name / "manifest.json").write_text(json.dumps(data), encoding="utf-8")
+    if folder_of(store):
+        (folder_of(store) / name / "manifest.json").write_text(json.dumps(data), encoding="utf-8")
     else:
         store._client.update_collection(name, metadata={METADATA_KEY: data})  # type: ignore[attr-defined]  # noqa: SLF001

@@ -1,0 +1,39 @@
+"""Columns of text on a terminal, which are as wide as it shows them."""
+
+from collections.abc import Sequence
+
+from lookalike_core.text import one_line
+
+
+def cell_width(text: str) -> int:
+    """How many columns of a terminal `one_line(text)` takes: two for a wide character, none for an accent."""
+    line = one_line(text)
+    if line.isascii():
+        return len(line)
+    from rich.cells import cell_len
+
+    return cell_len(line)
+
+
+def padded(text: str, width: int) -> str:
+    """`text` as one line, with blanks behind it to `width` columns."""
+    line = one_line(text)
+    return line + " " * (width - cell_width(line))
+
+
+def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """The rows as lines whose cells stand below each other, two blanks apart.
+
+    `sides` says of each column but the last whether it is set to the left, `<`, or to the right, `>`. The
+    last one is as long as it is, for a path that stands there is to be copied.
+    """
+    *widths, _ = (max(map(cell_width, column)) for column in zip(*rows, strict=True))
+    lines = []
+    for *cells, last in rows:
+        shown = [_set(*each) for each in zip(cells, widths, sides, strict=True)]
+        lines.append("  ".join([*shown, one_line(last)]))
+    return lines
+
+
+def _set(text: str, width: int, side: str) -> str:
+    return padded(text, width) if side == "<" else " " * (width - cell_width(text)) + one_line(text)

@@ -1,0 +1,89 @@
+"""Pillow without its own limit of pixels, which is the host's to set and holds for all of its threads.
+
+`PIL.Image.open` and `crop` compare with `PIL.Image.MAX_IMAGE_PIXELS`, and so does a TIFF that is loaded; what
+they do besides is done here, and ours is the only limit. Where a decoder itself compares (a WebP of twice the
+host's limit, further images of an MPO, a GIF whose frames reach beyond its canvas), the host's holds, too.
+"""
+
+import struct
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from lookalike_core import own_process
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFile
+
+PREFIX_BYTES = 16
+"""What Pillow's decoders tell their files by."""
+
+
+def open_image(stream: BinaryIO, formats: Sequence[str]) -> "ImageFile.ImageFile":
+    """Opens what the first of `formats` (Pillow's names) takes for its own; only the header is read.
+
+    As `PIL.Image.open`, which see.
+
+    Raises:
+        UnidentifiedImageError: none does.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if own_process.is_own():
+        Image.MAX_IMAGE_PIXELS = None  # noqa: TID251 - what decoders compare by themselves
+    Image.preinit()
+    stream.seek(0)
+    prefix = stream.read(PREFIX_BYTES)
+    for name in formats:
+        if name not in Image.OPEN:
+            Image.init()
+        factory, accept = Image.OPEN[name]
+        taken = accept is None or accept(prefix)
+        if not taken or isinstance(taken, str):  # which says what is not installed
+            continue
+        stream.seek(0)
+        try:
+            if name == "TIFF":
+                return _unlimited_tiff()(stream)
+            return factory(stream, "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue
+    raise UnidentifiedImageError("no decoder takes it")
+
+
+def open_heif(stream: BinaryIO) -> "ImageFile.ImageFile":
+    """Opens a HEIC file by the extra's own class; to register it would have all of the host read HEIC.
+
+    Raises:
+        UnidentifiedImageError: it is damaged.
+    """
+    from PIL import UnidentifiedImageError
+    from pillow_heif import HeifImageFile
+
+    stream.seek(0)
+    try:
+        return cast("ImageFile.ImageFile", HeifImageFile(stream))  # type: ignore[no-untyped-call]
+    except (SyntaxError, IndexError, TypeError, struct.error) as error:
+        raise UnidentifiedImageError(f"no decoder takes it ({error})") from error
+
+
+def crop(image: "Image.Image", box: tuple[int, int, int, int]) -> "Image.Image":
+    """Returns a part of an image, which is loaded: left, top, right, bottom, the last two exclusive."""
+    if box == (0, 0, *image.size):
+        return image.copy()
+    image.load()
+    return image._new(image.im.crop(box))  # noqa: SLF001 - as `PIL.Image.Image.crop` ends
+
+
+@cache
+def _unlimited_tiff() -> type["ImageFile.ImageFile"]:
+    from PIL import Image, TiffImagePlugin
+
+    class UnlimitedTiff(TiffImagePlugin.TiffImageFile):
+        def load_prepare(self) -> None:
+            """With its memory taken already, Pillow does not compare its size."""
+            if self._im is None:
+                self.im = Image.core.new(self.mode, self._tile_size)  # type: ignore[attr-defined] # Pillow's C part
+            super().load_prepare()
+
+    return UnlimitedTiff

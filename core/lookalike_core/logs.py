@@ -1,0 +1,17 @@
+"""Loggers, all below `lookalike`: what a host or a command does not ask to hear is not said.
+
+INFO is what is going on, WARNING what went wrong or was left out. Messages are sentences that stand alone.
+"""
+
+import logging
+
+ROOT = "lookalike"
+
+
+def logger_of(room: str) -> logging.Logger:
+    """Returns the logger of a room, `lookalike.stores` of `stores`."""
+    return logging.getLogger(f"{ROOT}.{room}")
+
+
+# Without a handler Python itself would write warnings to the host's stderr.
+logging.getLogger(ROOT).addHandler(logging.NullHandler())

@@ -1,0 +1,183 @@
+"""What a collection says of itself: its space, where its images lie, and how it is searched.
+
+The manifest lies as JSON beside the shard of an embedded collection, and in the `metadata`
+of one on a server.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Self
+
+from lookalike_core.errors import ManifestError
+from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.models.backbones import Pooling, backbone_named
+from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.models.model_manifest import (
+    FORMER_NAMES,
+    ActivationRanges,
+    ModelIdentity,
+    Precision,
+    WeightsSource,
+    reading,
+    rename_former_fields,
+    text_or_none,
+    without_none,
+)
+
+SCHEMA_VERSION = 1
+"""Of the manifests and payloads written by this version."""
+
+
+class Distance(StrEnum):
+    """How near two vectors are; Qdrant's own names in lower case."""
+
+    COSINE = "cosine"
+    EUCLID = "euclid"
+
+    @property
+    def higher_is_nearer(self) -> bool:
+        """Cosine scores are similarities, Euclidean ones are distances."""
+        return self is Distance.COSINE
+
+
+class VectorQuantization(StrEnum):
+    """What a store keeps in memory of each vector to search by; whole vectors lie on the disk as ever."""
+
+    NONE = "none"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionManifest:
+    """What a collection says of itself.
+
+    `datasets` maps the name of each dataset to the absolute folder that its paths are relative to.
+    `provider` is the execution provider that the first vectors were computed on. `calibration` is what its
+    present points taught, None where nobody has asked them or points were written since. `graph_precision`
+    and `activation_ranges` are those of the model that embedded its first pictures. `vector_quantization` is
+    how the store searches; the vectors are the same, so it is no part of what they are compared by. `name` is
+    that of the collection which the manifest was put beside, None in older ones; two that differ in it alone
+    are equal.
+    """
+
+    identity: ModelIdentity
+    distance: Distance
+    weights: WeightsSource
+    exporter_version: str
+    graph_revision: int
+    provider: str
+    created_at: str
+    datasets: Mapping[str, str]
+    schema: int = SCHEMA_VERSION
+    calibration: Calibration | None = None
+    graph_precision: Precision = Precision.FP32
+    activation_ranges: ActivationRanges | None = None
+    vector_quantization: VectorQuantization = VectorQuantization.NONE
+    name: str | None = field(default=None, compare=False)
+
+    @property
+    def collection(self) -> str:
+        """The collection's own name."""
+        return collection_name(self.identity, self.distance, official=self.weights.official)
+
+    def named(self, name: str) -> Self:
+        """The same manifest, put beside the collection of this name."""
+        return replace(self, name=name)
+
+    def with_dataset(self, name: str, root: str) -> Self:
+        """The same manifest with one more dataset, or with a dataset's new root."""
+        return replace(self, datasets={**self.datasets, name: root})
+
+    def without_dataset(self, name: str) -> Self:
+        """The same manifest without a dataset."""
+        return replace(self, datasets={k: v for k, v in self.datasets.items() if k != name})
+
+    def with_calibration(self, calibration: Calibration | None) -> Self:
+        """The same manifest with this calibration, or without one."""
+        return replace(self, calibration=calibration)
+
+    def require(self, identity: ModelIdentity, distance: Distance, *, name: str) -> None:
+        """Refuses to go on with a collection that holds another space.
+
+        Raises:
+            ManifestError: anything of the identity differs; the message names both sides.
+        """
+        here = {**asdict(self.identity), "distance": self.distance, "schema": self.schema}
+        asked = {**asdict(identity), "distance": distance, "schema": SCHEMA_VERSION}
+        differing = [key for key in here if here[key] != asked[key]]
+        if differing:
+            sides = "; ".join(f"{key} is {here[key]} there and {asked[key]} here" for key in differing)
+            raise ManifestError(
+                f"collection {name} holds another space: {sides}",
+                collection=name,
+                hint=Hint(Action.REBUILD_OR_CHANGE_STORE, {Argument.COLLECTION: name}),
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; `from_json` reads it back."""
+        data = asdict(self) | {"identity": self.identity.to_json(), "datasets": dict(self.datasets)}
+        return without_none(data, "calibration", "activation_ranges", "name")
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `to_json` wrote, now or under former names; a malformed calibration is none.
+
+        Raises:
+            ManifestError: a field is missing or malformed, or a newer version wrote it.
+        """
+        with reading("collection manifest"):
+            data = rename_former_fields(data, FORMER_NAMES | {"quantize": "vector_quantization"})
+            if int(data["schema"]) > SCHEMA_VERSION:
+                raise ManifestError(
+                    f"the manifest has schema {data['schema']} and this version reads up to "
+                    f"{SCHEMA_VERSION}; upgrade lookalike"
+                )
+            return cls(
+                identity=ModelIdentity.from_json(data["identity"]),
+                distance=Distance(data["distance"]),
+                weights=WeightsSource.from_json(data["weights"]),
+                exporter_version=str(data["exporter_version"]),
+                graph_revision=int(data["graph_revision"]),
+                provider=str(data["provider"]),
+                created_at=str(data["created_at"]),
+                datasets={str(k): str(v) for k, v in data["datasets"].items()},
+                schema=int(data["schema"]),
+                calibration=_calibration_from_json(data.get("calibration")),
+                graph_precision=Precision(data.get("graph_precision", Precision.FP32)),
+                activation_ranges=ActivationRanges.from_json(data.get("activation_ranges")),
+                vector_quantization=VectorQuantization(
+                    data.get("vector_quantization", VectorQuantization.NONE)
+                ),
+                name=text_or_none(data.get("name")),
+            )
+
+
+def collection_name(identity: ModelIdentity, distance: Distance, *, official: bool) -> str:
+    """`BACKBONE[-LAYER][-POOLING][-int8][-HEAD][-wXXXXXXXX]-DISTANCE`, default parts left out.
+
+    The head goes by its name alone, so that `ingest rebuild` takes a head that was fitted again.
+    """
+    backbone = backbone_named(identity.backbone)
+    parts = [backbone.name]
+    if identity.layer != backbone.default_layer:
+        parts.append(identity.layer)
+    if identity.pooling not in (Pooling.AVG, Pooling.NONE):
+        parts.append(identity.pooling)
+    if identity.precision_class.startswith(Precision.INT8):
+        parts.append(Precision.INT8)
+    if identity.head is not None:
+        parts.append(identity.head.rpartition("-")[0])
+    if not official:
+        parts.append(f"w{identity.weights_fingerprint[:8]}")
+    return "-".join([*parts, distance])
+
+
+def _calibration_from_json(data: object) -> Calibration | None:
+    if not isinstance(data, Mapping):
+        return None
+    try:
+        return Calibration.from_json(data)
+    except ManifestError:
+        return None

@@ -1,0 +1,121 @@
+"""What `exporter ... --json` prints, as types: they make the reference, and tests hold output to them."""
+
+from typing import Literal, TypedDict
+
+from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest
+
+from lookalike_exporter.heads.fit import LeftOut
+from lookalike_exporter.heads.metric_learning import Method
+from lookalike_exporter.verify import Outcome
+
+
+class Model(TypedDict):
+    """A model that is here; its manifest's keys stand beside these."""
+
+    schema: Literal[1]
+    path: str
+    """Absolute path of the `.onnx` file."""
+
+
+class Check(TypedDict):
+    """One check of a model."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+    """One line for people."""
+
+
+class Verification(TypedDict):
+    """All checks of one model, in the order in which they were made."""
+
+    schema: Literal[1]
+    path: str
+    """Absolute path of the `.onnx` file."""
+    failed: bool
+    """Whether any check failed; the exit code is 1 then."""
+    checks: list[Check]
+
+
+class Split(TypedDict):
+    """How many images of the collections a head was fitted to and measured on."""
+
+    training: int
+    held_out: int
+    left_out: dict[LeftOut, int]
+    """Images that were neither, by reason."""
+
+
+class Candidate(TypedDict):
+    """How a layer can be fitted."""
+
+    method: Method
+    strength: float | None
+    """Strength of the regularization; null where the method has none."""
+    pull: float
+    """Weight of the fitted directions; 1 is as much as the whole vector."""
+
+
+class CandidateScore(Candidate):
+    """A candidate and its precision among the ten nearest training images, by cross-validation."""
+
+    seen: float
+    """Of held-out images of classes in the training folds."""
+    unseen: float | None
+    """Of classes that were held out whole; null where there are too few classes."""
+
+
+class HeadFigures(TypedDict):
+    """How good neighbours are, as means over the queries."""
+
+    precision_at_10: float
+    precision_at_1: float
+    mean_average_precision: float
+    queries: int
+
+
+class BeforeAndAfter(TypedDict):
+    """The held-out images, each compared with the training images; null where none was held out."""
+
+    before: HeadFigures | None
+    """By the vectors of the network alone."""
+    after: HeadFigures | None
+    """By the vectors with the head."""
+
+
+class FittedHead(TypedDict):
+    """A head, and how it was chosen."""
+
+    schema: Literal[1]
+    head: str
+    """Its name and 8 hex digits of its values."""
+    path: str
+    """Absolute path of the head's `.npz` file."""
+    model: str
+    """Absolute path of the `.onnx` file with the head behind its network."""
+    made: bool
+    """False where the same head was there already."""
+    base: ModelIdentity
+    """The network that it belongs to."""
+    dimension: int
+    """Values of one vector behind it."""
+    classes: list[str]
+    """The classes that it was fitted to."""
+    collections: list[str]
+    """The collections whose vectors it was fitted to."""
+    seed: int
+    split: Split
+    method: Candidate
+    """The candidate that was taken."""
+    candidates: list[CandidateScore]
+    """All candidates that were tried."""
+    held_out_against_training: BeforeAndAfter
+
+
+LINES = {
+    "run": [(Model, ModelManifest)],
+    "list": [(Model, ModelManifest)],
+    "verify": [(Verification,)],
+    "fit": [(FittedHead,)],
+}
+"""Subcommand -> the forms of a line; the keys of all records of one form stand side by side."""

@@ -1,0 +1,63 @@
+"""Which models are verified: they are made ready, together with what they are compared with."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lookalike_core.errors import UsageError
+from lookalike_core.models.model_manifest import Precision
+from lookalike_core.settings import Settings
+
+from lookalike_exporter.export import calibrated, ready_model, standing_model
+from lookalike_exporter.heads.head_file import named_head
+from lookalike_exporter.heads.head_graph import get_headed_model
+from lookalike_exporter.model_cache import ModelFile, model_at_hand
+from lookalike_exporter.spec import ModelSpec
+from lookalike_exporter.verify import Comparison, VerifyReport, verify_headed_model, verify_model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """A model, and what was found about it."""
+
+    model: ModelFile
+    report: VerifyReport
+
+
+def verify_spec(
+    spec: ModelSpec,
+    *,
+    calibrated_on: Path | None = None,
+    pictures: Path | None = None,
+    settings: Settings,
+) -> Verification:
+    """Verifies the model of a spec; one of 16 or 8 bits beside that of 32, on a folder of `pictures`.
+
+    A model of int8 that is not here yet is calibrated on a folder, that of the pictures unless told.
+
+    Raises:
+        UsageError: there are pictures and nothing to compare on them, or none to calibrate on.
+        WeightsError, StoreLockedError: as `ready_model`.
+    """
+    if pictures is not None and spec.precision is Precision.FP32:
+        raise UsageError("--pictures are what fp16 and int8 are compared with fp32 on; add --precision")
+    spec = calibrated(spec, calibrated_on or pictures, settings=settings)
+    model = standing_model(spec, settings) or ready_model(spec, settings=settings)
+    comparison = None
+    if spec.precision is not Precision.FP32:
+        fp32 = ready_model(spec.in_fp32, settings=settings)
+        comparison = Comparison(fp32=fp32, pictures=pictures)
+    return Verification(model=model, report=verify_model(model, spec, comparison))
+
+
+def verify_head(name: str, *, settings: Settings) -> Verification:
+    """Verifies a head's model beside a base of its own precision, whichever the head was fitted with.
+
+    Raises:
+        ModelError: there is no such head, or its model or the base's cannot be had.
+    """
+    head = named_head(name, settings)
+    model = model_at_hand(head.identity, settings, precision=head.base.graph_precision, by_card=True)
+    model = model or get_headed_model(head, settings=settings)
+    spec = replace(ModelSpec.of_collection(head.base), precision=model.manifest.graph_precision)
+    base = ready_model(spec, settings=settings)
+    return Verification(model=model, report=verify_headed_model(model, head, base))

@@ -1,0 +1,130 @@
+"""What `ingest ... --json` prints, as types: they make the reference, and tests hold output to them."""
+
+from typing import Literal, TypedDict
+
+from lookalike_core.errors import SkipReason
+from lookalike_core.stores.collection_manifest import CollectionManifest
+
+
+class Skipped(TypedDict):
+    """A file that looked like an image and was left out."""
+
+    path: str
+    """Relative to the dataset's root, with `/`."""
+    reason: SkipReason
+
+
+class OtherFiles(TypedDict):
+    """Files that were left alone, having the ending of no image."""
+
+    total: int
+    by_suffix: dict[str, int]
+    """Ending -> number of files, most first."""
+
+
+class CollectionChange(TypedDict):
+    """What an ingest did to one collection, in images; of a dry run what it would have done."""
+
+    name: str
+    provider: str | None
+    """The execution provider that embedded; null where nothing was embedded."""
+    added: int
+    updated: int
+    moved: int
+    unchanged: int
+    removed: int
+    removed_paths: list[str]
+    """Paths of the points that `--prune` removed."""
+
+
+class Ingest(TypedDict):
+    """The report of one run, also where it is interrupted."""
+
+    schema: Literal[1]
+    dataset: str
+    root: str
+    """Absolute path of the folder."""
+    store: str
+    """`embedded`, `embedded:DIR` or a server's URL without credentials."""
+    found: int
+    """Image files that were considered."""
+    not_taken: int
+    """Images that `--max-per-class` left out."""
+    skipped: list[Skipped]
+    other_files: OtherFiles
+    unused_labels: int
+    """Rows of the labels that name no image here."""
+    collections: list[CollectionChange]
+    took_ms: int
+    images_per_second: float
+    from_stored: int
+    """Vectors of a head that were computed from stored vectors of its base."""
+
+
+class CollectionStatus(TypedDict):
+    """One collection of the store."""
+
+    name: str
+    manifest: CollectionManifest
+    points: int
+    datasets: dict[str, int]
+    """Dataset -> points, counted exactly."""
+    classes: dict[str, int]
+    """Class -> points, every class, counted exactly; `""` is no class."""
+    outdated: list[str]
+    """In what it differs from the collections that this version makes."""
+    rebuild_begun: bool
+    """Whether a rebuild is running or was interrupted."""
+
+
+class Status(TypedDict):
+    """All collections of the store, on one line."""
+
+    schema: Literal[1]
+    store: str
+    collections: list[CollectionStatus]
+
+
+class Rebuild(TypedDict):
+    """The report of one rebuild."""
+
+    schema: Literal[1]
+    name: str
+    """The collection."""
+    store: str
+    points: int
+    """Points of the new collection."""
+    gone: int
+    """Points that were given up since their images are away."""
+    left_out: list[str]
+    """Absolute paths of images that are there and could not be taken in."""
+    skipped: list[Skipped]
+    embedded: int
+    taken_over: int
+    """Vectors that were copied from the old collection."""
+    took_ms: int
+
+
+class Removed(TypedDict):
+    """How many points one collection lost."""
+
+    name: str
+    removed: int
+
+
+class Removal(TypedDict):
+    """A dataset that was removed from collections."""
+
+    schema: Literal[1]
+    dataset: str
+    store: str
+    collections: list[Removed]
+
+
+LINES = {
+    "run": [(Ingest,)],
+    "status": [(Status,)],
+    "rebuild": [(Rebuild,)],
+    "remove": [(Removal,)],
+}
+"""Subcommand -> the forms of a line; the keys of all records of one form stand side by side."""

@@ -1,0 +1,50 @@
+"""Every error that Lookalike raises, below one root.
+
+LookalikeError
+├── UsageError                 what was asked for does not fit together
+├── ModelError                 a model that cannot be had or run
+│   ├── WeightsError           weights missing, damaged or of another network
+│   └── ProviderError          a required execution provider that is not there
+├── PictureError               an image that cannot be read; `.reason` says why
+│   └── MissingDecoderError    what would read it is not installed; `.needed` names it
+├── StoreError                 the store cannot be reached or refuses
+│   └── StoreRefusedError      the key may not do that
+├── CollectionError            a collection that does not fit
+│   ├── CollectionMissingError it is not there
+│   └── ManifestError          it is there and holds another space, or is not ours
+└── StoreLockedError           another process is using it
+"""
+
+from lookalike_core.errors import (
+    CollectionError,
+    CollectionMissingError,
+    LookalikeError,
+    ManifestError,
+    MissingDecoderError,
+    ModelError,
+    PictureError,
+    ProviderError,
+    SkipReason,
+    StoreError,
+    StoreLockedError,
+    StoreRefusedError,
+    UsageError,
+    WeightsError,
+)
+
+__all__ = [
+    "CollectionError",
+    "CollectionMissingError",
+    "LookalikeError",
+    "ManifestError",
+    "MissingDecoderError",
+    "ModelError",
+    "PictureError",
+    "ProviderError",
+    "SkipReason",
+    "StoreError",
+    "StoreLockedError",
+    "StoreRefusedError",
+    "UsageError",
+    "WeightsError",
+]

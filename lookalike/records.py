@@ -1,0 +1,462 @@
+"""What an index answers: records of plain values and arrays, of which some show themselves in a notebook."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from lookalike_core.errors import PictureError
+from lookalike_core.images.scan import Skipped
+from lookalike_core.neighbours.vote import Verdict, VoteRule
+from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.points import Payload
+from lookalike_ingest.changes import Change
+from lookalike_ingest.run import IngestReport
+from lookalike_search.analysis.all_neighbours import Neighbours as FoundNeighbours
+from lookalike_search.analysis.attribution import Pair, strongest_pairs
+from lookalike_search.analysis.collection_map import CollectionMap
+from lookalike_search.analysis.duplicates import Group
+from lookalike_search.analysis.explanation import Explained, SeenPicture
+from lookalike_search.asking.answers import Answer as FoundAnswer
+from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions, Unanswered
+from lookalike_search.collection_choice import file_of
+from lookalike_search.evaluation.leave_one_out import Estimate
+from lookalike_search.evaluation.runs import Setting
+from lookalike_search.evaluation.summary import ClassFigures
+from lookalike_search.evaluation.summary import Evaluation as FoundEvaluation
+from numpy.typing import NDArray
+
+from lookalike.notebook import ShownAsPage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Which images to look at; None leaves a field open. `class_name=""` means those without a class."""
+
+    class_name: str | None = None
+    dataset: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """An image of an index, without its vector.
+
+    `path` is POSIX and relative to the dataset's folder; `file` is where it lies, None where the folder is
+    not known. `sha256` is that of the file's bytes; `width` and `height` are pixels as shown; `bytes` is the
+    size of the file, `mtime_ns` when it was changed, in nanoseconds since 1970; `ingested_at` is ISO 8601 in
+    UTC.
+    """
+
+    id: str
+    dataset: str
+    path: str
+    class_name: str | None
+    file: Path | None
+    sha256: str
+    width: int
+    height: int
+    bytes: int
+    mtime_ns: int
+    ingested_at: str
+
+    @classmethod
+    def of(cls, payload: Payload, manifest: CollectionManifest) -> "Point":
+        """Returns the record of a stored payload."""
+        return cls(
+            id=payload.id,
+            dataset=payload.dataset,
+            path=payload.path,
+            class_name=payload.class_name,
+            file=file_of(manifest, payload.dataset, payload.path),
+            sha256=payload.sha256,
+            width=payload.width,
+            height=payload.height,
+            bytes=payload.bytes,
+            mtime_ns=payload.mtime_ns,
+            ingested_at=payload.ingested_at,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A neighbour: `rank` counts from 1.
+
+    `score` is Qdrant's own: cosine similarity, of which the higher is nearer, or Euclidean distance, of which
+    the lower is; of a fused index it is the fused one, of which the higher is nearer, and `placings` says for
+    each collection where the neighbour stands there. `chance` is the estimated chance that it has the query's
+    class, 0 to 1, None where the index is not calibrated.
+    """
+
+    rank: int
+    score: float
+    class_name: str | None
+    path: str
+    dataset: str
+    file: Path | None
+    id: str
+    chance: float | None = None
+    placings: Mapping[str, Placing | None] = field(default_factory=dict, repr=False, hash=False)
+
+    @classmethod
+    def of(cls, neighbour: Neighbour) -> "Hit":
+        """Returns the record of what a search found."""
+        payload = neighbour.payload
+        return cls(
+            rank=neighbour.rank,
+            score=neighbour.score,
+            class_name=payload.class_name,
+            path=payload.path,
+            dataset=payload.dataset,
+            file=neighbour.file,
+            id=payload.id,
+            chance=neighbour.chance,
+            placings=neighbour.placings,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answer(ShownAsPage, Sequence[Hit]):
+    """The nearest neighbours of one image, best first: a sequence of `Hit`.
+
+    `query` is what the image was given as. `verdict` is the class that the neighbours vote for, None where
+    none of them has one, or where the index is calibrated and the image is `unlike_anything` in it;
+    `verdict_chance` is the estimated chance that it is right, 0 to 1. `provider` is the execution provider
+    that embedded the image, None where its vector was known. `took_ms` says what `load`, `embed` and `search`
+    took. `error` says why there is no answer, of what could not be read among several images.
+    """
+
+    query: str
+    hits: Sequence[Hit]
+    verdict: Verdict | None = None
+    verdict_chance: float | None = None
+    unlike_anything: bool | None = None
+    provider: str | None = None
+    took_ms: Mapping[str, float] = field(default_factory=dict)
+    collections: Sequence[str] = ()
+    error: PictureError | None = None
+    _outcome: FoundAnswer | Unanswered = field(repr=False)
+    _manifests: Sequence[CollectionManifest] = field(repr=False)
+    _options: QueryOptions = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        outcome: FoundAnswer | Unanswered,
+        manifests: Sequence[CollectionManifest],
+        options: QueryOptions,
+    ) -> "Answer":
+        """Returns the record of what a search found in collections of these manifests."""
+        shared: dict[str, Any] = {
+            "query": outcome.query,
+            "collections": [manifest.name or manifest.collection for manifest in manifests],
+            "_outcome": outcome,
+            "_manifests": manifests,
+            "_options": options,
+        }
+        if isinstance(outcome, Unanswered):
+            return cls(hits=(), error=outcome.error, **shared)
+        return cls(
+            hits=[Hit.of(neighbour) for neighbour in outcome.hits],
+            verdict=outcome.verdict,
+            verdict_chance=outcome.verdict_chance,
+            unlike_anything=outcome.unlike_anything,
+            provider=outcome.provider,
+            took_ms={"load": outcome.load_ms, "embed": outcome.embed_ms, "search": outcome.search_ms},
+            **shared,
+        )
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
+
+    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+        return self.hits[index]
+
+    def to_html(self) -> str:
+        """Returns the page of `search query --html` for this answer."""
+        from lookalike_search.reports.query import query_page, query_report
+
+        report = query_report([self._outcome], self._manifests, self._options)
+        return query_page(report, max_pixels=self._options.max_pixels).html()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddReport:
+    """What became of a folder's images, counted.
+
+    `found` were there; `added` are new in the index, `updated` have other bytes or another class, `moved` lie
+    elsewhere, `unchanged` needed nothing and `removed` went; `skipped` could not be read, each with its
+    `path` and `reason`. `provider` is the execution provider, None where nothing was embedded.
+    """
+
+    collection: str
+    dataset: str
+    root: Path
+    found: int
+    added: int
+    updated: int
+    moved: int
+    unchanged: int
+    removed: int
+    skipped: Sequence[Skipped]
+    provider: str | None
+    took_s: float
+    images_per_second: float
+    calibration_dropped: bool
+
+    @classmethod
+    def of(cls, report: IngestReport) -> "AddReport":
+        """Returns the record of an ingest into one collection."""
+        [collection] = report.collections
+        counts = {change.value: collection.counts[change] for change in Change}
+        return cls(
+            collection=collection.name,
+            dataset=report.dataset.name,
+            root=report.dataset.root,
+            found=report.found,
+            added=counts["added"],
+            updated=counts["updated"],
+            moved=counts["moved"],
+            unchanged=counts["unchanged"],
+            removed=collection.counts["removed"],
+            skipped=tuple(report.skipped),
+            provider=collection.provider,
+            took_s=report.took_s,
+            images_per_second=report.images_per_second,
+            calibration_dropped=collection.calibration_dropped,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluation(ShownAsPage):
+    """How good an index's neighbours are: every labelled image asked for the others, and the classes told.
+
+    Each figure is an `Estimate`: `value`, and `low` and `high`, a 95 % bootstrap interval over the queries,
+    NaN where those are too few. `values` are those of single queries, float64 `[N]` by figure, in the order
+    of `points`; `confusion` int64 `[C, C]` counts the neighbours of each class (column) that queries of each
+    class (row) have, in the order of `class_names`. `classes` are the figures of each class alone.
+    """
+
+    collection: str
+    precision_at_1: Estimate
+    precision_at_5: Estimate
+    precision_at_10: Estimate
+    mean_average_precision: Estimate
+    at_least_5_of_10: Estimate
+    accuracy: Mapping[VoteRule, Estimate]
+    classes: Sequence[ClassFigures]
+    class_names: Sequence[str]
+    confusion: NDArray[np.int64]
+    points: Sequence[Point]
+    values: Mapping[str, NDArray[np.float64]]
+    details: FoundEvaluation = field(repr=False)
+    _setting: Setting = field(repr=False)
+    _manifest: CollectionManifest = field(repr=False)
+    _k: int = field(repr=False)
+
+    @classmethod
+    def of(cls, setting: Setting, manifest: CollectionManifest, *, k: int) -> "Evaluation":
+        """Returns the record of an evaluation by the votes of `k` neighbours."""
+        found = setting.evaluation
+        return cls(
+            collection=found.collection,
+            **found.figures,
+            accuracy=found.accuracy,
+            classes=found.classes,
+            class_names=found.pictures.vectors.names,
+            confusion=found.confusion,
+            points=[Point.of(payload, manifest) for payload in found.pictures.payloads],
+            values=found.values,
+            details=found,
+            _setting=setting,
+            _manifest=manifest,
+            _k=k,
+        )
+
+    def to_html(self) -> str:
+        """Returns the page of `search evaluate --html` for this evaluation."""
+        from lookalike_search.reports.evaluation import evaluation_page, evaluation_report
+
+        report = evaluation_report([self._setting], [self._manifest], k=self._k)
+        return evaluation_page(report).html()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Duplicates(ShownAsPage, Sequence[Group]):
+    """Groups of the same image, those that are proven first: a sequence of `Group`.
+
+    Of a group, `kept` is the file to keep and `others` are the rest; `redundant` could be deleted. Nothing is
+    deleted by looking.
+    """
+
+    collection: str
+    groups: Sequence[Group]
+    above: float
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @overload
+    def __getitem__(self, index: int) -> Group: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Group]: ...
+
+    def __getitem__(self, index: int | slice) -> Group | Sequence[Group]:
+        return self.groups[index]
+
+    @property
+    def redundant(self) -> list[Path]:
+        """The files that could be deleted: each has one that stays, proven to be the same and as large."""
+        return [member.file for group in self.groups for member in group.redundant if member.file is not None]
+
+    @property
+    def frees(self) -> int:
+        """How many bytes deleting them would free."""
+        return sum(group.frees for group in self.groups)
+
+    def to_html(self) -> str:
+        """Returns the page of `search duplicates --html` for these groups."""
+        from lookalike_search.reports.duplicates import duplicates_page, duplicates_report
+
+        report = duplicates_report(self.groups, collection=self.collection, above=self.above)
+        return duplicates_page(report).html()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Neighbours:
+    """The nearest neighbours of each of N images, as arrays.
+
+    `rows` int64 `[N, k]` are places in `points`, best first, -1 where there are no more; `scores` float64
+    `[N, k]` are Qdrant's own, NaN there. Iterating gives each point with its hits.
+    """
+
+    points: Sequence[Point]
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, found: Sequence[FoundNeighbours], manifest: CollectionManifest, *, k: int) -> "Neighbours":
+        """Returns the record of what every image found."""
+        places = {payload.id: row for row, (payload, _) in enumerate(found)}
+        rows = np.full((len(found), k), -1, dtype=np.int64)
+        scores = np.full((len(found), k), np.nan)
+        for row, (_, hits) in enumerate(found):
+            there = [(places[hit.payload.id], hit.score) for hit in hits if hit.payload.id in places]
+            for column, (place, score) in enumerate(there):
+                rows[row, column], scores[row, column] = place, score
+        return cls(points=[Point.of(payload, manifest) for payload, _ in found], rows=rows, scores=scores)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[tuple[Point, list[Hit]]]:
+        for point, rows, scores in zip(self.points, self.rows.tolist(), self.scores.tolist(), strict=True):
+            yield (
+                point,
+                [
+                    self._hit(rank, row, score)
+                    for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1)
+                    if row >= 0
+                ],
+            )
+
+    def _hit(self, rank: int, row: int, score: float) -> Hit:
+        point = self.points[row]
+        return Hit(
+            rank=rank,
+            score=score,
+            class_name=point.class_name,
+            path=point.path,
+            dataset=point.dataset,
+            file=point.file,
+            id=point.id,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Map(ShownAsPage):
+    """An index in two dimensions: `places` float64 `[N, 2]` are those of `points`, near ones near.
+
+    `total` is how many images the index holds, of which at most so many were drawn as were asked for.
+    `trustworthiness` is 1 where nobody is a neighbour on the map who is none in the index, about 0.5 where
+    places are random, and None for a handful of images.
+    """
+
+    collection: str
+    points: Sequence[Point]
+    places: NDArray[np.float64]
+    total: int
+    trustworthiness: float | None
+    details: CollectionMap = field(repr=False)
+    _seed: int = field(repr=False)
+
+    @classmethod
+    def of(cls, drawn: CollectionMap, *, seed: int) -> "Map":
+        """Returns the record of a map that was drawn with a seed."""
+        sampled = drawn.sampled
+        return cls(
+            collection=sampled.collection,
+            points=[Point.of(payload, sampled.manifest) for payload in sampled.payloads],
+            places=drawn.projection.places,
+            total=sampled.total,
+            trustworthiness=drawn.trust.trustworthiness if drawn.trust else None,
+            details=drawn,
+            _seed=seed,
+        )
+
+    def to_html(self) -> str:
+        """Returns the page of `search map`."""
+        from lookalike_search.reports.map import map_page
+
+        page, _ = map_page(self.details, seed=self._seed)
+        return page.html()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Explanation(ShownAsPage):
+    """Where in two images their similarity comes from.
+
+    `query_shares` and `neighbour_shares` float64 `[H, W]` are what each cell of the image's centre square
+    adds to `cosine`, the cosine similarity: each sums up to it. `score` is what a search shows for the
+    neighbour.
+    """
+
+    collection: str
+    score: float
+    cosine: float
+    query_shares: NDArray[np.float64]
+    neighbour_shares: NDArray[np.float64]
+    provider: str
+    details: Explained = field(repr=False)
+    _pictures: tuple[SeenPicture, SeenPicture] = field(repr=False)
+
+    @classmethod
+    def of(cls, explained: Explained, pictures: tuple[SeenPicture, SeenPicture]) -> "Explanation":
+        """Returns the record of what a network makes of two images."""
+        return cls(
+            collection=explained.collection,
+            score=explained.score,
+            cosine=explained.explanation.cosine,
+            query_shares=explained.explanation.query,
+            neighbour_shares=explained.explanation.neighbour,
+            provider=explained.provider,
+            details=explained,
+            _pictures=pictures,
+        )
+
+    def strongest_pairs(self, count: int = 5) -> list[Pair]:
+        """Returns the pairs of cells that add most, each with its `query`, `neighbour` and `part`."""
+        return strongest_pairs(self.details.explanation, count)
+
+    def to_html(self) -> str:
+        """Returns the page of `search explain --html` for these images."""
+        from lookalike_search.reports.explanation import explanations_page
+
+        return explanations_page(self._pictures, [self.details]).html()

@@ -1,0 +1,222 @@
+"""What an index and a fused index have in common: one image, or many, are asked about."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from typing import TypeAlias, TypeVar
+
+from lookalike_core import progress
+from lookalike_core.errors import UsageError
+from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.neighbours.vote import VoteRule
+from lookalike_core.stores.points import PointFilter
+from lookalike_search.asking.answers import QueryOptions
+from lookalike_search.asking.query import Searcher
+from lookalike_search.asking.query_batch import answer_all
+from lookalike_search.asking.query_sources import QueryInput
+from lookalike_search.asking.searched_collection import Network
+
+from lookalike.notebook import shows_progress
+from lookalike.records import Answer, Hit, Point, Where
+
+ImageInput: TypeAlias = "QueryInput | Hit | Point"
+"""An image: the path of a file, a file's bytes, a file opened in binary, an image of Pillow, uint8
+`[H, W, 3]` in sRGB, or its feature vector, float `[D]`. Of an index also what it holds: an id, a path below
+a dataset's folder, a hit or a point."""
+
+MAX_LIMIT = 10_000
+MAX_VOTERS = 1_000
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+class Searchable(ABC):
+    """Answers by the networks of one index or of several."""
+
+    def search(
+        self,
+        image: ImageInput,
+        *,
+        limit: int = 10,
+        where: Where | None = None,
+        exact: bool = False,
+        include_self: bool = False,
+        positives: Iterable[ImageInput] = (),
+        negatives: Iterable[ImageInput] = (),
+        rule: str | None = None,
+        vote: str = VoteRule.NEARER_TIES,
+        k: int = 10,
+        max_pixels: int = MAX_PIXELS,
+    ) -> Answer:
+        """Returns the nearest neighbours of an image, best first.
+
+        Args:
+            image: The path of a file, a file's bytes, a file opened in binary, an image of Pillow, uint8
+                `[H, W, 3]` in sRGB, or, of one index, a feature vector, float `[D]`; or what is indexed: an
+                id, a path below a dataset's folder, a hit or a point.
+            limit: How many neighbours, 1 to 10,000.
+            where: Which images to look at.
+            exact: Compare with every image, past the store's index.
+            include_self: Keep images whose bytes equal the query's, which are left out otherwise. What is
+                given as pixels or as a vector has no bytes, so that an indexed one finds itself.
+            positives: More examples of what is wanted.
+            negatives: Examples of what is not wanted.
+            rule: Of a fused index, how rankings become one: `rrf` (the default), `zscore` or `calibrated`.
+            vote: How the neighbours' classes become a verdict: `nearer-ties`, `majority`, `weighted` or
+                `nearest-class`.
+            k: How many neighbours vote.
+            max_pixels: Images of more pixels are refused.
+
+        Raises:
+            PictureError: the image cannot be read; `.reason` says why.
+            CollectionMissingError: nothing was added yet.
+            UsageError: the image is nothing of the above or a folder, or an argument is out of its range.
+        """
+        if _is_folder(image):
+            raise UsageError(f"{image!s} is a folder; name one image, or use search_many")
+        [answer] = self.search_many(
+            [image],
+            limit=limit,
+            where=where,
+            exact=exact,
+            include_self=include_self,
+            positives=positives,
+            negatives=negatives,
+            rule=rule,
+            vote=vote,
+            k=k,
+            max_pixels=max_pixels,
+        )
+        return answer
+
+    @shows_progress
+    def search_many(
+        self,
+        images: Iterable[ImageInput] | str | os.PathLike[str],
+        *,
+        limit: int = 10,
+        where: Where | None = None,
+        exact: bool = False,
+        include_self: bool = False,
+        positives: Iterable[ImageInput] = (),
+        negatives: Iterable[ImageInput] = (),
+        rule: str | None = None,
+        vote: str = VoteRule.NEARER_TIES,
+        k: int = 10,
+        max_pixels: int = MAX_PIXELS,
+        raise_errors: bool = True,
+    ) -> list[Answer]:
+        """Returns what `search` finds for each image, in their order; they are embedded in batches.
+
+        Args:
+            images: Images, as for `search`; folders among them, or the path of one alone, stand for all
+                images below them, by name.
+            limit: As for `search`, and so are all the others.
+            where: Which images to look at.
+            exact: Compare with every image.
+            include_self: Keep images whose bytes equal the query's.
+            positives: More examples of what is wanted, which go with every image.
+            negatives: Examples of what is not wanted, which go with every image.
+            rule: Of a fused index, how rankings become one.
+            vote: How the neighbours' classes become a verdict.
+            k: How many neighbours vote.
+            max_pixels: Images of more pixels are refused.
+            raise_errors: Without it what cannot be read is answered by no hits, and the answer's `error` says
+                why.
+
+        Raises:
+            PictureError: an image cannot be read, with `raise_errors`; an example cannot be read.
+            CollectionMissingError, UsageError: as for `search`.
+        """
+        meant, networks = where or Where(), self.networks()
+        if rule is not None and len(networks) == 1:
+            raise UsageError("a rule is for a fused index; one index has one ranking")
+        options = QueryOptions(
+            limit=_in_range(limit, "limit", MAX_LIMIT),
+            class_name=meant.class_name,
+            dataset=meant.dataset,
+            exact=exact,
+            include_self=include_self,
+            max_pixels=max_pixels,
+            vote=chosen(VoteRule, vote, "vote"),
+            k=_in_range(k, "k", MAX_VOTERS),
+            fusion=chosen(FusionRule, rule or FusionRule.RRF, "rule"),
+        )
+        listed = [images] if isinstance(images, str | os.PathLike) else list(images)
+        answers = []
+        for answer in _counted(_answers(networks, listed, options, positives, negatives), listed):
+            if answer.error is not None and raise_errors:
+                raise answer.error
+            answers.append(answer)
+        return answers
+
+    @abstractmethod
+    def networks(self) -> Sequence[Network]:
+        """Returns what is searched: collections with their models.
+
+        Raises:
+            CollectionMissingError: nothing was added to one of the indexes yet.
+        """
+
+
+def chosen(kind: type[_Choice], value: str, name: str) -> _Choice:
+    """Returns one of a closed set.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if value not in list(kind):
+        raise UsageError(f"{name} is {value!r}; use one of {', '.join(kind)}")
+    return kind(value)
+
+
+def points_where(where: Where | None) -> PointFilter:
+    """Returns which points are meant."""
+    return PointFilter(class_name=where.class_name, dataset=where.dataset) if where else PointFilter()
+
+
+def plain_query(image: ImageInput) -> QueryInput:
+    """Returns what the stage below understands: a hit or point is asked with by its id."""
+    return image.id if isinstance(image, Hit | Point) else image
+
+
+def _in_range(value: int, name: str, most: int) -> int:
+    if not 1 <= value <= most:
+        raise UsageError(f"{name} is {value}; it must be from 1 to {most:,}")
+    return value
+
+
+def _counted(answers: Iterator[Answer], images: Sequence[ImageInput]) -> Iterator[Answer]:
+    """The same, with a progress bar where there are several; how many a folder holds is not known before."""
+    if len(images) == 1 and not _is_folder(images[0]):
+        yield from answers
+        return
+    total = None if any(map(_is_folder, images)) else len(images)
+    with progress.bar("images", unit="images", total=total) as bar:
+        for answer in answers:
+            yield answer
+            bar.advance(1)
+
+
+def _is_folder(image: ImageInput) -> bool:
+    return isinstance(image, str | os.PathLike) and os.path.isdir(os.path.expanduser(image))  # noqa: PTH111, PTH112
+
+
+def _answers(
+    networks: Sequence[Network],
+    images: Sequence[ImageInput],
+    options: QueryOptions,
+    positives: Iterable[ImageInput],
+    negatives: Iterable[ImageInput],
+) -> Iterator[Answer]:
+    manifests = [network.manifest for network in networks]
+    outcomes = answer_all(
+        Searcher(networks),
+        [plain_query(image) for image in images],
+        options,
+        positives=[plain_query(image) for image in positives],
+        negatives=[plain_query(image) for image in negatives],
+    )
+    return (Answer.of(outcome, manifests, options) for outcome in outcomes)

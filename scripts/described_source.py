@@ -1,0 +1,204 @@
+"""Classes and functions described by their source: docstrings, and annotations as they are written.
+
+Versions of Python show the same annotation differently, so none is evaluated.
+"""
+
+import ast
+import inspect
+import re
+import sys
+import types
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+from markdown_text import plain, table
+
+
+def describe(name: str, thing: object) -> Iterator[str]:
+    """What a library exports, under its own heading: docstrings, signatures and attributes."""
+    yield from ["", f"## {name}", ""]
+    if inspect.isfunction(thing):
+        yield from [*_signature(name, _definition(thing)), "", *prose(thing)]
+    elif isinstance(thing, type) and issubclass(thing, StrEnum):
+        docs = member_docs(thing)
+        rows = [[f"`{each.name}`", f"`{each.value}`", plain(docs.get(each.name))] for each in thing]
+        yield from [*prose(thing), "", *table(["member", "value", "meaning"], rows)]
+    elif isinstance(thing, type) and not issubclass(thing, BaseException):
+        yield from _class(name, thing)
+    elif isinstance(thing, types.ModuleType | type):
+        yield from prose(thing)
+    else:
+        yield f"Is {_article(type(thing).__name__)}."
+
+
+def _class(name: str, cls: type) -> Iterator[str]:
+    """How it is made, where that is written out; a table of the attributes; each method."""
+    nodes, docs = {node.name: node for node in _functions(cls)}, member_docs(cls)
+    constructor = nodes.pop("__init__", None)
+    yield from [*_signature(name, constructor), ""] if constructor else []
+    yield from prose(cls)
+    rows = [[f"`{key}`", f"`{hint}`", plain(docs.get(key))] for key, hint in _attributes(cls).items()]
+    rows += [
+        [f"`{key}`", f"`{_annotation(node.returns)}`", first_paragraph(ast.get_docstring(node))]
+        for key, node in nodes.items()
+        if _is_property(node)
+    ]
+    yield from ["", *table(["attribute", "type", "meaning"], rows)] if rows else []
+    for key, node in nodes.items():
+        if not _is_property(node):
+            title = f"{name.rpartition('.')[2]}.{key}"
+            yield from ["", f"### {title}", "", *_signature(title, node), ""]
+            yield from _docstring(ast.get_docstring(node) or "")
+
+
+def _functions(cls: type) -> list[ast.FunctionDef]:
+    """Public methods and properties, and the constructor where it is written out; inherited ones too."""
+    found: dict[str, ast.FunctionDef] = {}
+    for each in _own_bases(cls):
+        for node in getattr(_definition(each), "body", []):
+            is_public = isinstance(node, ast.FunctionDef) and (
+                not node.name.startswith("_") or node.name == "__init__"
+            )
+            if is_public and not _is_overload_or_setter(node):
+                found[node.name] = node
+    return list(found.values())
+
+
+def _attributes(cls: type) -> dict[str, str]:
+    """Annotated attributes, with annotation and default as they are written."""
+    return {
+        node.target.id: ast.unparse(node.annotation) + _default_value(node.value)
+        for each in _own_bases(cls)
+        for node in getattr(_definition(each), "body", [])
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and not node.target.id.startswith("_")
+    }
+
+
+def _own_bases(cls: type) -> list[type]:
+    """The class and its bases, as far as they are ours; the class last."""
+    return [each for each in reversed(cls.__mro__) if each.__module__.startswith("lookalike")]
+
+
+def _is_property(node: ast.FunctionDef) -> bool:
+    return any(ast.unparse(each) in ("property", "cached_property") for each in node.decorator_list)
+
+
+def _is_overload_or_setter(node: ast.FunctionDef) -> bool:
+    return any(ast.unparse(each).endswith(("overload", ".setter")) for each in node.decorator_list)
+
+
+def _default_value(node: ast.expr | None) -> str:
+    return "" if node is None or isinstance(node, ast.Call) else f" = {ast.unparse(node)}"
+
+
+def _signature(name: str, node: ast.FunctionDef) -> list[str]:
+    """A call, each parameter on its own line where one line would be long."""
+    parameters = [each for each in _parameters(node.args) if each not in ("self", "cls")]
+    returns = f" -> {_annotation(node.returns)}" if node.returns and node.name != "__init__" else ""
+    line = f"{name}({', '.join(parameters)}){returns}"
+    if len(line) > _LINE:
+        line = "\n".join([f"{name}(", *(f"    {each}," for each in parameters), f"){returns}"])
+    return ["```python", line, "```"]
+
+
+_LINE = 100
+
+
+def _parameters(found: ast.arguments) -> Iterator[str]:
+    positional = [*found.posonlyargs, *found.args]
+    defaults = [None] * (len(positional) - len(found.defaults)) + list(found.defaults)
+    for number, (each, default) in enumerate(zip(positional, defaults, strict=True), start=1):
+        yield _parameter(each, default)
+        if number == len(found.posonlyargs):
+            yield "/"
+    if found.vararg or found.kwonlyargs:
+        yield f"*{_parameter(found.vararg, None) if found.vararg else ''}"
+    yield from map(_parameter, found.kwonlyargs, found.kw_defaults)
+    if found.kwarg:
+        yield f"**{_parameter(found.kwarg, None)}"
+
+
+def _parameter(node: ast.arg, default: ast.expr | None) -> str:
+    hint = f": {_annotation(node.annotation)}" if node.annotation else ""
+    equals = " = " if hint else "="
+    return f"{node.arg}{hint}{equals}{ast.unparse(default)}" if default else f"{node.arg}{hint}"
+
+
+def _annotation(node: ast.expr | None) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    return ast.unparse(node) if node else ""
+
+
+def member_docs(cls: type) -> dict[str, str]:
+    """Attribute -> the string that stands below it in the class or in one of its bases."""
+    node, module = _definition(cls), sys.modules[cls.__module__]
+    docs: dict[str, str] = {}
+    if not isinstance(node, ast.ClassDef):
+        return docs
+    for base in node.bases:
+        value = vars(module).get(base.id) if isinstance(base, ast.Name) else None
+        if isinstance(value, type) and value.__module__.startswith("lookalike"):
+            docs |= member_docs(value)
+    for member, below in zip(node.body, node.body[1:], strict=False):
+        name = _assigned(member)
+        if name and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            docs[name] = inspect.cleandoc(str(below.value.value))
+    return docs
+
+
+def _assigned(node: ast.stmt) -> str | None:
+    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+    return target.id if isinstance(target, ast.Name) else None
+
+
+def _definition(thing: Any) -> Any:  # noqa: ANN401 - what ast has for a class or function
+    """How a class or function is written."""
+    *_, name = thing.__qualname__.split(".")
+    return _definitions(thing.__module__).get(name)
+
+
+@cache
+def _definitions(module: str) -> dict[str, ast.stmt]:
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+
+
+def prose(thing: Any) -> list[str]:  # noqa: ANN401 - what has a docstring
+    """The docstring of a module, class or function as lines of Markdown."""
+    return _docstring(inspect.cleandoc(thing.__doc__ or ""))
+
+
+def _docstring(text: str) -> list[str]:
+    """A docstring in Google's form as Markdown: its sections become lists, its examples code."""
+    lines: list[str] = []
+    in_section = False
+    for line in re.sub(_DRAWING, r"```\n\g<0>\n```", text).split("\n"):
+        section = re.fullmatch(r"(Args|Returns|Raises|Yields|Attributes|Example|Examples):", line)
+        if section:
+            in_section = not section[1].startswith("Example")
+            lines += [f"**{section[1]}**", ""]
+        elif in_section and re.match(r"    \S", line):
+            name, colon, meaning = line.strip().partition(": ")
+            is_item = colon and re.fullmatch(r"[\w., *]+", name)
+            lines.append(f"- `{name}`: {meaning}" if is_item else line.strip())
+        else:
+            lines.append(f"  {line.strip()}" if in_section and line.strip() else line)
+    return lines
+
+
+_DRAWING = re.compile(r"^.*\n[├└│].*(?:\n[├└│].*)*", re.MULTILINE)
+"""A tree and its root; one that is indented is code already."""
+
+
+def first_paragraph(docstring: str | None) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return plain(inspect.cleandoc(docstring or "").partition("\n\n")[0])
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} `{noun}`"

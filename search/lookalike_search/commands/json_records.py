@@ -1,0 +1,467 @@
+"""What `search ... --json` prints, as types: they make the reference, and tests hold output to them."""
+
+from typing import Literal, NotRequired, TypedDict
+
+from lookalike_core.errors import SkipReason
+from lookalike_core.models.backbones import Pooling
+from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.neighbours.vote import VoteRule
+from lookalike_core.stores.collection_manifest import Distance
+
+from lookalike_search.analysis.duplicates import KeptBecause, Match
+from lookalike_search.analysis.file_state import FileState
+from lookalike_search.analysis.projection import Method
+from lookalike_search.evaluation.head_splits import Part
+
+Classified = TypedDict("Classified", {"class": str | None})
+Labelled = TypedDict("Labelled", {"class": str})
+"""Written so since `class` is a keyword of Python."""
+
+
+class Milliseconds(TypedDict):
+    """How long each step took."""
+
+    load: float
+    """Loading the model; 0 after the first answer, and where nothing was embedded."""
+    embed: float
+    search: float
+
+
+class Verdict(Labelled):
+    """The class that wins the vote of the nearest neighbours that have a class."""
+
+    rule: VoteRule
+    k: int
+    """How many neighbours may vote."""
+    voters: int
+    """How many voted: fewer than `k` where fewer have a class."""
+    share: float
+    """The class' part of the vote, 0 to 1."""
+    chance: float | None
+    """The calibrated chance that it is right; null without a calibration."""
+
+
+class Hit(Classified):
+    """One neighbour."""
+
+    rank: int
+    """From 1."""
+    score: float
+    """Cosine similarity, Euclidean distance (lower is nearer) or, fused, the fused score."""
+    chance: float | None
+    """The calibrated chance that it has the query's class, 0 to 1; null without a calibration."""
+    synset: NotRequired[str]
+    """The WordNet id, where the class is a synset's."""
+    dataset: str
+    path: str
+    """Relative to the dataset's root, with `/`."""
+    file: str | None
+    """Absolute path; null where the dataset's root is unknown."""
+    id: str
+    """The point's UUID."""
+
+
+class Placing(TypedDict):
+    """Where one network puts a neighbour of a fused answer."""
+
+    rank: int | None
+    """Null beyond the network's candidates."""
+    score: float
+
+
+class FusedHit(Hit):
+    """A neighbour of a fused answer."""
+
+    networks: dict[str, Placing | None]
+    """Collection -> place there; null where the collection lacks the image."""
+
+
+class _AnyAnswer(TypedDict):
+    """What answers of one network and of several share."""
+
+    schema: Literal[1]
+    query: str
+    """The query as it was named."""
+    positives: NotRequired[list[str]]
+    """The further examples of `--and`, where there are any."""
+    negatives: NotRequired[list[str]]
+    """The examples of `--not`, where there are any."""
+    provider: str | None
+    """The execution provider that embedded the query; null where every vector was stored."""
+    store: str
+    """`embedded`, `embedded:DIR` or a server's URL without credentials."""
+    took_ms: Milliseconds
+    verdict: Verdict | None
+    """Null where no neighbour has a class, where `--class` was given, or for what is unlike anything."""
+    unlike_anything: bool | None
+    """Whether nothing that is indexed is near enough to be alike; null without a calibration."""
+
+
+class Answer(_AnyAnswer):
+    """The neighbours of one query in one collection."""
+
+    collection: str
+    backbone: str
+    layer: str
+    pooling: Pooling
+    distance: Distance
+    hits: list[Hit]
+    """Best first."""
+
+
+class FusedAnswer(_AnyAnswer):
+    """The neighbours of one query in several collections; lists are in the order of the networks."""
+
+    collection: list[str]
+    backbone: list[str]
+    layer: list[str]
+    pooling: list[Pooling]
+    distance: list[Distance]
+    fusion: FusionRule
+    hits: list[FusedHit]
+    """Best first."""
+
+
+class Unreadable(TypedDict):
+    """A query that cannot be read; the others are answered, and the exit code is 4 in the end."""
+
+    schema: Literal[1]
+    query: str
+    error: SkipReason
+
+
+class PlainHit(Classified):
+    """One neighbour in a table of all neighbours."""
+
+    rank: int
+    score: float
+    dataset: str
+    path: str
+
+
+class ImageNeighbours(Classified):
+    """One image of the collection and its neighbours."""
+
+    schema: Literal[1]
+    dataset: str
+    path: str
+    hits: list[PlainHit]
+
+
+class Member(Classified):
+    """An image of a group."""
+
+    dataset: str
+    path: str
+    file: str | None
+    """Absolute path; null where the dataset's root is unknown."""
+    state: FileState
+    """What has become of the file since it was ingested."""
+    sha256: str
+    width: int
+    height: int
+    bytes: int
+
+
+class OtherMember(Member):
+    """An image of a group that is not the one to keep."""
+
+    similarity: float
+    """Cosine similarity to the kept image; 1 where the bytes are the same."""
+    match: Match
+    """`near-duplicate` is proven on the pixels, `similar` is not."""
+    identical: bool
+    """Whether the bytes are those of the kept image."""
+    redundant: bool
+    """Whether the file could be deleted."""
+    frees: int
+    """Bytes of disk that deleting it would free."""
+
+
+class DuplicateGroup(TypedDict):
+    """The same image several times."""
+
+    schema: Literal[1]
+    collection: str
+    group: int
+    """From 1."""
+    because: KeptBecause
+    """Why that file is the one to keep."""
+    proven: bool
+    """Whether any of the others is proven to be the same image."""
+    frees: int
+    """Bytes of disk that deleting all that is redundant would free."""
+    kept: Member
+    others: list[OtherMember]
+    """Most similar first."""
+
+
+class Interval(TypedDict):
+    """A mean and its 95 % bootstrap interval; null of too few queries."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class CalibrationError(TypedDict):
+    """Expected calibration errors on held-out halves."""
+
+    bins: int
+    neighbours: float
+    neighbours_equal_mass: float
+    """By bins that hold equally many neighbours."""
+    verdict: dict[VoteRule, float]
+
+
+class Figures(TypedDict):
+    """How good neighbours are."""
+
+    precision_at_1: Interval
+    precision_at_5: Interval
+    precision_at_10: Interval
+    mean_average_precision: Interval
+    at_least_5_of_10: Interval
+    """Share of the queries of whose ten neighbours five or more have the right class."""
+
+
+class Abstaining(TypedDict):
+    """What a threshold that was learned from one half of the images does to the other half."""
+
+    answered: Interval
+    """Share of the queries that are near enough to something indexed."""
+    accuracy: Interval
+    """Share of these whose verdict is right, by `nearer-ties`."""
+
+
+class ClassFigures(Labelled, Figures):
+    """The figures of the queries of one class."""
+
+    pictures: int
+
+
+class Confusion(TypedDict):
+    """Classes of queries (rows) and of their ten neighbours (columns), counted."""
+
+    classes: list[str]
+    """The class of each row and column."""
+    cells: list[list[int]]
+    """Row, column and count of each cell that is not 0."""
+    neighbours: list[list[int]] | None
+    """All rows; null of more than 100 classes."""
+
+
+class Difference(Interval):
+    """This setting's figure less another's, over the images that both hold."""
+
+    to: str
+    """The other setting."""
+    figure: str
+    pictures: int
+    p: float
+    """By a paired sign-flip test, corrected (Holm) for all comparisons of the setting."""
+    certain: bool
+    """Whether p is below 0.05 and the interval is without 0."""
+
+
+class Fusion(TypedDict):
+    """What a fused setting was made of."""
+
+    rule: FusionRule
+    collections: list[str]
+    only_in_some: int
+    """Images that were left out since not every collection holds them."""
+
+
+class Index(TypedDict):
+    """What the store's index finds, beside exact search."""
+
+    has_index: bool
+    indexed_vectors: int
+    points: int
+    overlap: Interval
+    """Share of the exact ten that the index finds."""
+    all_the_same: Interval
+    """Share of the queries of which it finds all ten."""
+    precision_at_1: Interval
+    precision_at_5: Interval
+    precision_at_10: Interval
+
+
+class HeadPart(TypedDict):
+    """The queries that a head was fitted to, was not fitted to, or whose classes it never saw."""
+
+    part: Part
+    pictures: int
+    classes: int
+    precision_at_1: Interval
+    precision_at_10: Interval
+    mean_average_precision: Interval
+
+
+class Evaluation(Figures):
+    """One setting: a collection, or several fused by one rule."""
+
+    schema: Literal[1]
+    collection: str
+    store: str
+    pictures: int
+    """Images with a class, each of which is a query."""
+    unlabelled: int
+    """Images without a class, which are left out."""
+    near_identical: int
+    """Queries that have a near-identical image."""
+    k: int
+    """How many neighbours vote."""
+    accuracy: dict[VoteRule, Interval]
+    """Share of the queries whose verdict is right."""
+    expected_calibration_error: CalibrationError | None
+    """Null for too few images, and where fused."""
+    abstaining: Abstaining | None
+    """Null for too few images, and where fused."""
+    classes: list[ClassFigures]
+    confusion: Confusion
+    differences: list[Difference]
+    """Against each other setting."""
+    fusion: Fusion | None
+    """Null of a single collection."""
+    indexed: Index | None
+    """Null without `--indexed`."""
+    head: list[HeadPart] | None
+    """Null without a head."""
+
+
+class NeighbourChance(TypedDict):
+    """A point of the curve from score to chance, which is straight between its points."""
+
+    score: float
+    chance: float
+
+
+class VerdictChance(TypedDict):
+    """A point of the curve from share of the vote to chance, which is straight between its points."""
+
+    share: float
+    chance: float
+
+
+class UnlikeThreshold(TypedDict):
+    """Below which similarity (above which distance) of its nearest image a query is unlike anything."""
+
+    score: float
+    refused: float
+    """Share of the images here that it refuses."""
+    caught: float
+    """Share of them that it would refuse if none of their class were here."""
+
+
+class CollectionCalibration(TypedDict):
+    """What a collection taught about itself."""
+
+    schema: Literal[1]
+    collection: str
+    store: str
+    created_at: str
+    """ISO 8601, in UTC."""
+    pictures: int
+    unlabelled: int
+    classes: int
+    k: int
+    """Neighbours of each image."""
+    pairs: int
+    """Images times neighbours, without copies."""
+    expected_calibration_error: CalibrationError
+    neighbours: list[NeighbourChance]
+    verdicts: dict[VoteRule, list[VerdictChance]]
+    threshold: UnlikeThreshold
+
+
+class CellPair(TypedDict):
+    """Two cells and what they add to the similarity."""
+
+    query: list[int]
+    """Row and column, from 0."""
+    neighbour: list[int]
+    """Row and column, from 0."""
+    part: float
+
+
+class Explanation(TypedDict):
+    """Where the similarity of two images comes from, by one network."""
+
+    schema: Literal[1]
+    query: str
+    neighbour: str
+    collection: str
+    backbone: str
+    layer: str
+    pooling: Pooling
+    distance: Distance
+    provider: str
+    """The execution provider that computed the cells."""
+    filled_on: str | None
+    """The one that the collection was filled on."""
+    store: str
+    score: float
+    """The score that `search query` shows."""
+    cosine: float
+    """Cosine similarity of the vectors that `search query` compares."""
+    query_vector: Literal["stored", "computed"]
+    neighbour_vector: Literal["stored", "computed"]
+    agreement: float
+    """Cosine of these vectors and the sums of the cells."""
+    query_shares: list[list[float]]
+    """Rows of cells; all sum to `cosine`."""
+    neighbour_shares: list[list[float]]
+    """Rows of cells; all sum to `cosine`."""
+    pairs: list[CellPair]
+    """The pairs that add most, most first."""
+
+
+class Place(Classified):
+    """Where an image lies on the map."""
+
+    id: str
+    dataset: str
+    path: str
+    x: float
+    y: float
+
+
+class CollectionMap(TypedDict):
+    """A collection in two dimensions, and how true the map is."""
+
+    schema: Literal[1]
+    collection: str
+    store: str
+    html: str
+    """The page that was written."""
+    pictures: int
+    """Images on the map."""
+    total: int
+    """Images in the collection."""
+    seed: int
+    method: Method
+    perplexity: float | None
+    """Of t-SNE; null for other methods."""
+    kl_divergence: float | None
+    """Of t-SNE; null for other methods."""
+    trustworthiness: float | None
+    """Over 10 neighbours, 1 is perfect; null for too few images."""
+    same_class_on_map: float | None
+    """Share of the 10 nearest on the map that have an image's class."""
+    same_class_in_space: float | None
+    """Share of the 10 nearest in the collection that have an image's class."""
+    places: list[Place]
+
+
+LINES = {
+    "query": [(Answer,), (FusedAnswer,), (Unreadable,)],
+    "evaluate": [(Evaluation,)],
+    "calibrate": [(CollectionCalibration,)],
+    "neighbours": [(ImageNeighbours,)],
+    "duplicates": [(DuplicateGroup,)],
+    "explain": [(Explanation,)],
+    "map": [(CollectionMap,)],
+}
+"""Subcommand -> the forms of a line; the keys of all records of one form stand side by side."""

@@ -1,0 +1,55 @@
+"""What is sound and not read is called by its name, and not damaged."""
+
+import io
+import struct
+
+import pytest
+from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.images.decoding import decode
+
+SIDE = 32
+
+
+def bmp(bits: int, compression: int, data: bytes, masks: tuple[int, ...] = (), header: int = 40) -> bytes:
+    """A BMP of 32 x 32 pixels."""
+    said = struct.pack("<IiiHHIIiiII", header, SIDE, SIDE, 1, bits, compression, len(data), 0, 0, 0, 0)
+    said = said.ljust(header, b"\0") + struct.pack(f"<{len(masks)}I", *masks)
+    place = 14 + len(said)
+    return b"BM" + struct.pack("<IHHI", place + len(data), 0, 0, place) + said + data
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (bmp(16, 3, bytes(2 * SIDE * SIDE), (0xF00, 0xF0, 0xF)), "a BMP with an unusual layout of bits"),
+        (
+            bmp(32, 3, bytes(4 * SIDE * SIDE), (0x3FF00000, 0xFFC00, 0x3FF)),
+            "a BMP with an unusual layout of bits",
+        ),
+        (bmp(24, 4, b"\xff\xd8\xff and so on"), "a BMP that holds a JPEG"),
+        (bmp(24, 5, b"\x89PNG\r\n\x1a\n and so on"), "a BMP that holds a PNG"),
+        (bmp(24, 11, bytes(4 * SIDE * SIDE)), "a BMP of an unusual compression"),
+        (bmp(64, 0, bytes(8 * SIDE * SIDE)), "a BMP of an unusual depth"),
+        (bmp(2, 0, bytes(SIDE * SIDE // 4)), "a BMP of an unusual depth"),
+    ],
+)
+def test_kinds_of_bmp_that_are_not_read_are_named(data: bytes, words: str) -> None:
+    """Their pixels are all there."""
+    with pytest.raises(PictureError, match=rf"x\.bmp is {words}, which no decoder here reads") as error:
+        decode(io.BytesIO(data), "x.bmp")
+    assert error.value.reason is SkipReason.UNSUPPORTED_FORMAT
+
+
+@pytest.mark.parametrize(("bits", "compression"), [(24, 9), (23, 0)])
+def test_a_bmp_of_a_kind_that_does_not_exist_is_damaged(bits: int, compression: int) -> None:
+    """Nobody could read it."""
+    with pytest.raises(PictureError, match="is damaged") as error:
+        decode(io.BytesIO(bmp(bits, compression, bytes(4 * SIDE * SIDE))), "x.bmp")
+    assert error.value.reason is SkipReason.UNREADABLE
+
+
+def test_a_bmp_that_is_cut_off_is_called_so() -> None:
+    """Of a kind that is read."""
+    with pytest.raises(PictureError) as error:
+        decode(io.BytesIO(bmp(24, 0, bytes(3 * SIDE * SIDE // 2))), "x.bmp")
+    assert error.value.reason is SkipReason.TRUNCATED

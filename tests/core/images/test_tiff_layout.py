@@ -1,0 +1,201 @@
+"""TIFFs whose samples lie plane by plane, or bit by bit the other way round, are read as they are meant.
+
+They are written here, byte by byte, since no library writes all of them.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.images.decoding import decode, decode_whole, decodes_as_before
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+SIDE = 224
+ROWS = 100
+"""Rows of a strip, so that there are three of each plane, the last a shorter one."""
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, YCBCR, CIELAB = 0, 1, 2, 5, 6, 8
+UNSPECIFIED, ASSOCIATED, ALPHA = [0], [1], [2]
+CHUNKY, PLANAR = 1, 2
+RAW, DEFLATE = 1, 8
+
+RISING = np.linspace(0, 255, SIDE).round().astype(np.uint8)[np.newaxis].repeat(SIDE, axis=0)
+FALLING, STEADY = 255 - RISING, np.full_like(RISING, 99)
+COLOURS = np.stack([RISING, FALLING, STEADY], axis=-1)
+OPACITY = np.where(np.arange(SIDE) < SIDE // 2, 255, 128).astype(np.uint8)[:, np.newaxis].repeat(SIDE, axis=1)
+ON_WHITE = COLOURS * (OPACITY[..., np.newaxis] / 255) + 255 - OPACITY[..., np.newaxis]
+WEAKENED = [np.round(plane * (OPACITY / 255)).astype(np.uint8) for plane in (RISING, FALLING, STEADY)]
+
+
+def packed(values: Array, bits: int, order: str) -> bytes:
+    """Whole numbers `[H, W]` in so many bits each, rows ending on bytes."""
+    if bits in (8, 16, 32):
+        return values.astype(f"{order}u{bits // 8}").tobytes()
+    ones = (values[..., np.newaxis] >> np.arange(bits - 1, -1, -1)) & 1
+    return np.packbits(ones.reshape(len(values), -1).astype(np.uint8), axis=1).tobytes()
+
+
+def turned(data: bytes) -> bytes:
+    """Each byte beginning with its lowest bit."""
+    return np.packbits(np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")).tobytes()
+
+
+def tiff(
+    planes: Sequence[Array],
+    *,
+    bits: int,
+    photometric: int,
+    order: str = "<",
+    layout: int = PLANAR,
+    fill: int = 1,
+    extra: Sequence[int] = (),
+    compression: int = RAW,
+) -> bytes:
+    """Levels of 0 to 255 on the full scale of the samples, in strips."""
+    values = [(plane.astype(np.int64) * (2**bits - 1) + 127) // 255 for plane in planes]
+    if layout == CHUNKY:
+        values = [np.stack(values, axis=-1).reshape(SIDE, -1)]
+    parts = [packed(each[top : top + ROWS], bits, order) for each in values for top in range(0, SIDE, ROWS)]
+    parts = [turned(part) for part in parts] if fill == 2 else parts
+    parts = [zlib.compress(part) for part in parts] if compression == DEFLATE else parts
+    shorts = {256: [SIDE], 257: [SIDE], 258: [bits] * len(planes), 259: [compression], 262: [photometric]}
+    shorts |= {266: [fill], 277: [len(planes)], 278: [ROWS], 284: [layout], 338: list(extra), 530: [1, 1]}
+    tags = {
+        tag: struct.pack(f"{order}{len(numbers)}H", *numbers) for tag, numbers in shorts.items() if numbers
+    }
+    size = 8 + 2 + 12 * (len(tags) + 2) + 4
+    places = size + np.cumsum([0, *map(len, parts)])
+    tags[273] = struct.pack(f"{order}{len(parts)}I", *places[:-1])
+    tags[279] = struct.pack(f"{order}{len(parts)}I", *map(len, parts))
+    entries, outside, start = b"", b"", int(places[-1])
+    for tag, value in sorted(tags.items()):
+        kind, count = (4, len(value) // 4) if tag in (273, 279) else (3, len(value) // 2)
+        place = struct.pack(f"{order}I", start + len(outside))
+        entries += struct.pack(f"{order}HHI", tag, kind, count)
+        entries += place if len(value) > 4 else value.ljust(4, b"\0")
+        outside += value if len(value) > 4 else b""
+    header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(tags))
+    return header + entries + bytes(4) + b"".join(parts) + outside
+
+
+def furthest(data: bytes, expected: Array) -> int:
+    """Levels by which a file's pixels differ at most from what it shows."""
+    pixels = decode(io.BytesIO(data), "scan.tif").pixels
+    return int(np.abs(pixels.astype(int) - expected.astype(int)).max())
+
+
+@pytest.mark.parametrize("compression", [RAW, DEFLATE])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(
+    ("planes", "photometric", "extra", "shown"),
+    [
+        ([RISING, FALLING, STEADY], RGB, [], COLOURS),
+        ([RISING, FALLING, STEADY, OPACITY], RGB, UNSPECIFIED, COLOURS),
+        ([RISING, FALLING, STEADY, OPACITY], RGB, ALPHA, ON_WHITE),
+        ([*WEAKENED, OPACITY], RGB, ASSOCIATED, ON_WHITE),
+        ([FALLING, RISING, 255 - STEADY, 0 * STEADY], CMYK, [], COLOURS),
+        ([FALLING, RISING, 255 - STEADY, 0 * STEADY, OPACITY], CMYK, UNSPECIFIED, COLOURS),
+        ([RISING, OPACITY], BLACK_IS_ZERO, UNSPECIFIED, RISING[..., np.newaxis]),
+    ],
+    ids=[
+        "RGB",
+        "RGB and another",
+        "RGBA",
+        "RGBA, associated",
+        "CMYK",
+        "CMYK and another",
+        "grey and another",
+    ],
+)
+def test_planes_are_read_as_they_are_meant(
+    planes: Sequence[Array],
+    photometric: int,
+    extra: Sequence[int],
+    shown: Array,
+    order: str,
+    bits: int,
+    compression: int,
+) -> None:
+    """Of 16 bits half of each plane came for all of it, in wrong colours."""
+    data = tiff(planes, bits=bits, photometric=photometric, order=order, extra=extra, compression=compression)
+    if (compression, bits, extra) == (RAW, 8, UNSPECIFIED):  # there is no way to have it read
+        with pytest.raises(PictureError, match=rf"a TIFF of {len(planes)} unsigned 8-bit samples a pixel"):
+            decode(io.BytesIO(data), "scan.tif")
+        return
+    assert furthest(data, shown) <= 4
+    assert decode_whole(io.BytesIO(data), "x", edge=64).is_deep == (bits == 16)
+
+
+@pytest.mark.parametrize("photometric", [WHITE_IS_ZERO, BLACK_IS_ZERO])
+@pytest.mark.parametrize(("layout", "fill"), set(product((CHUNKY, PLANAR), (1, 2))) - {(CHUNKY, 1)})
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_greys_are_no_negatives_whatever_their_layout(
+    bits: int, order: str, layout: int, fill: int, photometric: int
+) -> None:
+    """One plane is the same plane by plane; a turned byte is the same byte."""
+    grey = 255 - RISING if photometric == WHITE_IS_ZERO else RISING
+    data = tiff([grey], bits=bits, photometric=photometric, order=order, layout=layout, fill=fill)
+    most = 2**bits - 1
+    assert furthest(data, ((RISING.astype(int) * most + 127) // 255 * 255 // most)[..., np.newaxis]) <= 1
+
+
+@pytest.mark.parametrize("layout", [CHUNKY, PLANAR])
+def test_colours_whose_bytes_begin_with_the_lowest_bit(layout: int) -> None:
+    """In both layouts."""
+    data = tiff([RISING, FALLING, STEADY], bits=8, photometric=RGB, layout=layout, fill=2)
+    assert furthest(data, COLOURS) <= 1
+
+
+@pytest.mark.parametrize("compression", [RAW, DEFLATE])
+@pytest.mark.parametrize(
+    ("planes", "photometric", "extra", "words"),
+    [
+        ([RISING, OPACITY], BLACK_IS_ZERO, ALPHA, "grey with an alpha channel"),
+        ([RISING, OPACITY], BLACK_IS_ZERO, ASSOCIATED, "grey with an alpha channel"),
+        ([RISING, STEADY, STEADY], CIELAB, [], "CIELab"),
+    ],
+)
+def test_planes_that_no_decoder_takes_are_named(
+    planes: Sequence[Array], photometric: int, extra: Sequence[int], words: str, compression: int
+) -> None:
+    """Libraries put them where they do not belong, without a word."""
+    data = tiff(planes, bits=8, photometric=photometric, extra=extra, compression=compression)
+    with pytest.raises(PictureError, match=rf"plane by plane, of {words}") as error:
+        decode(io.BytesIO(data), "scan.tif")
+    assert error.value.reason is SkipReason.UNSUPPORTED_FORMAT
+
+
+def test_planes_of_luminance_and_colour_are_named() -> None:
+    """Uncompressed; what is compressed is read."""
+    planes = [RISING, np.full_like(RISING, 128), np.full_like(RISING, 128)]
+    compressed = tiff(planes, bits=8, photometric=YCBCR, compression=DEFLATE)
+    assert furthest(compressed, RISING[..., np.newaxis]) <= 2
+    with pytest.raises(PictureError, match="plane by plane, of YCbCr") as error:
+        decode(io.BytesIO(tiff(planes, bits=8, photometric=YCBCR)), "scan.tif")
+    assert error.value.reason is SkipReason.UNSUPPORTED_FORMAT
+
+
+def test_planes_that_are_cut_off_are_called_so() -> None:
+    """By whichever library they are read."""
+    whole = tiff([RISING, FALLING, STEADY], bits=16, photometric=RGB)
+    with pytest.raises(PictureError) as error:
+        decode(io.BytesIO(whole[: len(whole) // 2]), "scan.tif")
+    assert error.value.reason is SkipReason.TRUNCATED
+
+
+def test_what_was_misread_is_embedded_anew() -> None:
+    """A rebuild takes over no vector of what looked otherwise."""
+    planes = [RISING, FALLING, STEADY]
+    assert not decodes_as_before(io.BytesIO(tiff(planes, bits=16, photometric=RGB)), "x")
+    chunky = tiff(planes, bits=16, photometric=RGB, layout=CHUNKY)
+    assert decodes_as_before(io.BytesIO(chunky), "x")

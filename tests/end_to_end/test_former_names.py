@@ -1,0 +1,183 @@
+"""Collections, models and heads whose manifests have the field names of earlier versions: they are used."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from lookalike_core.atomic import write_json
+from lookalike_core.models.model_manifest import METADATA_KEY, Precision
+from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.protocol import Store
+from lookalike_core.stores.server import ServerStore
+from lookalike_exporter.export import calibrated, ready_model
+from lookalike_exporter.heads.head_file import Head, write_head
+from lookalike_exporter.heads.head_graph import get_headed_model
+from lookalike_exporter.spec import ModelSpec
+from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.target import Dataset
+from lookalike_search.asking.answers import QueryOptions
+from lookalike_search.asking.query import Searcher
+
+FORMER_NAMES = {
+    "graph_precision": "precision",
+    "activation_ranges": "quantization",
+    "vector_quantization": "quantize",
+    "precision_class": "precision",
+}
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
+]
+
+
+@pytest.fixture(params=["embedded", "server-stand-in"])
+def store(request: pytest.FixtureRequest, home: Settings) -> Iterator[Store]:
+    """Each of both."""
+    one: Store
+    if request.param == "embedded":
+        one = EmbeddedStore(home.qdrant_dir)
+    else:
+        from qdrant_client import QdrantClient
+
+        one = ServerStore(QdrantClient(":memory:"), label="the client's in-memory mode")
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
+    """A folder of six drawings."""
+    draw(tmp_path / "pictures", *(f"cat/{name}.png" for name in "abcdef"))
+    return tmp_path / "pictures"
+
+
+def test_former_names_are_the_same_collections_models_and_heads(
+    store: Store, tiny_spec: ModelSpec, home: Settings, pictures: Path, said: list[str]
+) -> None:
+    """An int8 model, a head behind it and their collections: nothing is made, embedded or ingested again."""
+    spec = calibrated(
+        replace(tiny_spec, layer="block1_pool", precision=Precision.INT8),
+        pictures,
+        settings=home,
+    )
+    base = ready_model(spec, settings=home)
+    head = Head(
+        name="pets",
+        base=base.manifest,
+        weight=np.random.default_rng(0).normal(size=(8, base.manifest.identity.dimension)).astype(np.float32),
+        bias=np.zeros(8, dtype=np.float32),
+        classes=["cat", "dog"],
+        trained=frozenset(),
+        record={},
+    )
+    write_head(head, home)
+    ingest = Ingest(pictures, store, home)
+    ingest.run(spec)
+    ingest.run(head)
+    answers = [ingest.ask(name) for name in store.names()]
+
+    made = put_former_names(store, home)
+    before = {path: path.read_bytes() for path in home.models_dir.glob("*.onnx")}
+    assert len(made) == len(before) == 2
+    said.clear()
+    assert ready_model(spec, settings=home) == base
+    assert get_headed_model(head, settings=home).manifest.identity == head.identity
+    for wanted in (spec, head):
+        assert ingest.run(wanted) == {"unchanged": 6}
+    assert [ingest.ask(name) for name in store.names()] == answers
+    assert not [line for line in said if "export" in line or "another" in line]
+    assert {path: path.read_bytes() for path in home.models_dir.glob("*.onnx")} == before
+
+
+def test_a_manifest_that_is_written_again_has_the_names_of_today(
+    store: Store, tiny_spec: ModelSpec, home: Settings, pictures: Path
+) -> None:
+    """Whoever writes it, keeps all that it says."""
+    Ingest(pictures, store, home).run(tiny_spec)
+    [name] = put_former_names(store, home)
+    before = store.manifest(name)
+    with store.open(name) as collection:
+        collection.record_dataset("more", "/more")
+    assert store.manifest(name) == before.with_dataset("more", "/more")
+    assert read_manifest(store, name, home).keys() >= {"graph_precision", "vector_quantization"}
+
+
+class Ingest:
+    """What is done with a folder of pictures and a store."""
+
+    def __init__(self, pictures: Path, store: Store, home: Settings) -> None:
+        self.pictures, self.store, self.home = pictures, store, home
+
+    def run(self, wanted: ModelSpec | Head) -> dict[str, int]:
+        """Ingests the folder; what became of how many files."""
+        request = IngestRequest(
+            dataset=Dataset(name="pictures", root=self.pictures),
+            specs=[wanted],
+            distances=[Distance.COSINE],
+            quantize=VectorQuantization.INT8,
+        )
+        report = run_ingest(request, store=self.store, settings=self.home, stop=StopRequest())
+        return {change: count for change, count in report.collections[0].counts.items() if count}
+
+    def ask(self, name: str) -> list[tuple[str, float]]:
+        """The hits of the first picture: paths and scores."""
+        with Searcher.opened(name, store=self.store, settings=self.home) as searcher:
+            answer = searcher.answer(
+                *searcher.find(str(self.pictures / "cat" / "a.png")), QueryOptions(exact=True)
+            )
+        return [(hit.payload.path, hit.score) for hit in answer.hits]
+
+
+def put_former_names(store: Store, home: Settings) -> list[str]:
+    """Writes all manifests as earlier versions wrote them; returns the names of the collections."""
+    for path in home.models_dir.glob("*.onnx"):
+        model = onnx.load(path)
+        for entry in model.metadata_props:
+            if entry.key == METADATA_KEY:
+                entry.value = json.dumps(former(json.loads(entry.value)), sort_keys=True)
+        onnx.save_model(model, path)
+        card = path.with_suffix(".json")
+        written = json.loads(card.read_text(encoding="utf-8"))
+        write_json(card, written | {"manifest": former(written["manifest"])})
+    for path in home.heads_dir.glob("*.npz"):
+        with np.load(path) as arrays:
+            held = dict(arrays)
+        said = json.loads(held["said"].tobytes())
+        text = json.dumps(said | {"base": former(said["base"])}, sort_keys=True)
+        np.savez(path, **(held | {"said": np.frombuffer(text.encode(), dtype=np.uint8)}))
+    names = list(store.names())
+    for name in names:
+        data = former(read_manifest(store, name, home))
+        if isinstance(store, EmbeddedStore):
+            write_json(home.qdrant_dir / name / "manifest.json", data)
+        else:
+            client(store).update_collection(name, metadata={METADATA_KEY: data})
+    return names
+
+
+def former(data: dict[str, Any]) -> dict[str, Any]:
+    """A manifest under the names that its fields had in earlier versions."""
+    renamed = {FORMER_NAMES.get(name, name): value for name, value in data.items()}
+    identity = {FORMER_NAMES.get(name, name): value for name, value in data["identity"].items()}
+    return renamed | {"identity": identity}
+
+
+def read_manifest(store: Store, name: str, home: Settings) -> dict[str, Any]:
+    """A collection's manifest as it is written."""
+    if isinstance(store, EmbeddedStore):
+        text = (home.qdrant_dir / name / "manifest.json").read_text(encoding="utf-8")
+        return dict(json.loads(text))
+    return dict(client(store).get_collection(name).config.metadata[METADATA_KEY])
+
+
+def client(store: Store) -> Any:
+    """What the server store asks by."""
+    return store._client  # type: ignore[attr-defined]  # noqa: SLF001

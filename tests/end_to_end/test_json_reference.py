@@ -1,0 +1,124 @@
+"""The records that docs/reference/json.md is made of are what the commands really print."""
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from json_shape import problems
+from PIL import Image
+
+LINES = {
+    room: import_module(f"lookalike_{room}.commands.json_records").LINES
+    for room in ("exporter", "ingest", "search")
+}
+
+
+@pytest.fixture(scope="module")
+def printed(make_shell: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], list[Any]]:
+    """Command and subcommand -> the objects that they print, of every kind that a small folder gives."""
+    shell = make_shell(tmp_path_factory.mktemp("json"))
+    _draw_album(shell.folder / "album")
+    found: dict[tuple[str, str], list[Any]] = {}
+    for words in _commands(shell):
+        done = shell(*words, "--json")
+        assert done.code == (4 if "broken.png" in words else 0), (words, done.err)
+        found.setdefault((words[0], words[1]), []).extend(done.json)
+    return found
+
+
+def _draw_album(folder: Path) -> None:
+    """Coloured noise in three classes, a copy, a file that is cut short, and one that is no image."""
+    for number, name in enumerate(("ant", "bee", "cow")):
+        (folder / name).mkdir(parents=True)
+        for image in range(12):
+            random = np.random.default_rng(100 * number + image)
+            pixels = random.integers(0, 120, (48, 48, 3))
+            pixels[..., number] += random.integers(20, 130)
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{image:02}.png")
+    whole = (folder / "ant/00.png").read_bytes()
+    (folder / "ant/copy.png").write_bytes(whole)
+    (folder / "loose.png").write_bytes((folder / "bee/01.png").read_bytes())
+    (folder / "ant/cut.png").write_bytes(whole[:2000])
+    (folder / "notes.txt").write_text("no image")
+    (folder.parent / "broken.png").write_bytes(whole[:2000])
+
+
+def _commands(shell: Any) -> Iterator[Sequence[str]]:
+    """In an order in which each finds what it asks for."""
+    yield ["exporter", "run", *shell.model]
+    other = ["--backbone", "vgg", "--layer", "block1_conv2", "--weights", str(shell.weights)]
+    yield ["exporter", "run", *other, "--precision", "int8", "--calibrate", "album"]
+    yield ["exporter", "list"]
+    yield ["ingest", "run", "album", *shell.model, "--distance", "cosine", "--distance", "euclid"]
+    yield ["ingest", "run", "album", *other]
+    names = [each["name"] for each in shell("ingest", "status", "--json").json[0]["collections"]]
+    (euclid,) = [name for name in names if name.endswith("-euclid")]
+    first, second = sorted(name for name in names if name.endswith("-cosine"))
+    yield ["search", "query", "album/ant/01.png", "broken.png", "--collection", first]
+    yield ["exporter", "fit", "--collection", first, "--name", "pets", "--class", "ant", "--class", "bee"]
+    yield ["ingest", "run", "album", "--head", "pets"]
+    yield ["exporter", "verify", "--head", "pets"]
+    yield ["search", "evaluate", "--head", "pets"]
+    yield ["search", "calibrate", "--collection", first]
+    yield ["ingest", "status"]
+    yield ["search", "query", "album/ant/01.png", "--collection", first]
+    yield [
+        "search",
+        "query",
+        "ant/01.png",
+        "--and",
+        "ant/02.png",
+        "--not",
+        "bee/01.png",
+        "--collection",
+        first,
+    ]
+    yield ["search", "query", "album/ant/01.png", "--collection", first, "--collection", second]
+    yield [
+        "search",
+        "evaluate",
+        "--collection",
+        first,
+        "--collection",
+        second,
+        "--fusion",
+        "rrf",
+        "--indexed",
+    ]
+    yield ["search", "neighbours", "--collection", first, "--limit", "2"]
+    yield ["search", "duplicates", "--collection", first, "--above", "0.5"]
+    yield ["search", "explain", "ant/01.png", "bee/01.png", "--collection", first]
+    yield ["search", "map", "--collection", first, "--html", "map.html"]
+    yield ["ingest", "rebuild", euclid, "--force"]
+    yield ["ingest", "remove", "--dataset", "album", "--collection", euclid, "--yes"]
+
+
+@pytest.mark.parametrize(("room", "name"), [(room, name) for room in LINES for name in LINES[room]])
+def test_every_line_has_a_documented_form(printed: Any, room: str, name: str) -> None:
+    """Each key with its type, none missing and none more."""
+    for line in printed[room, name]:
+        found = [list(problems(line, form, f"{room} {name}")) for form in LINES[room][name]]
+        assert not all(found), min(found, key=len)
+
+
+@pytest.mark.parametrize("form", range(len(LINES["search"]["query"])))
+def test_each_form_of_an_answer_is_printed(printed: Any, form: int) -> None:
+    """By one collection, by several, and for what cannot be read."""
+    records = LINES["search"]["query"][form]
+    assert any(not list(problems(line, records)) for line in printed["search", "query"])
+
+
+def test_what_is_not_documented_is_found() -> None:
+    """A key more, a key less and a wrong type are each named with their place."""
+    (form,) = LINES["ingest"]["remove"]
+    line = {"schema": 1, "dataset": "a", "store": "embedded", "collections": [{"name": "n", "removed": 1}]}
+    assert list(problems(line, form)) == []
+    assert list(problems(line | {"more": 1}, form)) == [".more is not documented"]
+    assert list(problems(line | {"schema": 2}, form)) == [".schema: 2 is no typing.Literal[1]"]
+    assert list(problems(line | {"collections": [{"removed": True}]}, form)) == [
+        ".collections[0].name is documented and missing",
+        ".collections[0].removed: True is no <class 'int'>",
+    ]

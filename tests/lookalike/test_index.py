@@ -1,0 +1,339 @@
+"""An index from its first folder to its last answer: drawn images, a small real model, a real store."""
+
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lookalike
+from lookalike import errors
+
+SCORE_TOLERANCE = 1e-3
+"""On the score of an image with itself: Qdrant squares and adds up float32."""
+
+Draw = Callable[..., list[Path]]
+
+
+def places(answer: lookalike.Answer) -> list[tuple[float, str]]:
+    """Score and path of each hit."""
+    return [(hit.score, hit.path) for hit in answer]
+
+
+def test_a_folder_is_added_and_one_image_asked(
+    tiny_model: lookalike.Model, images: Path, tmp_path: Path
+) -> None:
+    """Every image once; a second time nothing is left to do."""
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        assert len(index) == 0
+        report = index.add(images, dataset="mine")
+        assert (report.added, report.unchanged, report.skipped) == (26, 0, ())
+        assert report.dataset == "mine"
+        assert report.collection == index.collection
+        again = index.add(images, dataset="mine")
+        assert (again.added, again.unchanged, again.provider) == (0, 26, None)
+        assert len(index) == 26
+        assert index.classes == {"": 1, "cat": 13, "dog": 12}
+        assert index.datasets == {"mine": 26}
+        answer = index.search(images / "dog/3.png", limit=5)
+    assert [hit.rank for hit in answer] == [1, 2, 3, 4, 5]
+    assert len(set(answer)) == 5
+    assert answer[0].file == images / answer[0].path
+    assert {(hit.class_name or hit.path) == hit.path.split("/")[0] for hit in answer} == {True}
+    assert answer.query == str(images / "dog/3.png")
+
+
+def test_several_folders_are_several_calls(tiny_model: lookalike.Model, draw: Draw, tmp_path: Path) -> None:
+    """Each a dataset; one of them can be taken out again."""
+    draw(tmp_path / "one", "1.png", "2.png")
+    draw(tmp_path / "two", "3.png", seed=1)
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        index.add(tmp_path / "one")
+        index.add(str(tmp_path / "two"))
+        assert index.datasets == {"one": 2, "two": 1}
+        assert index.remove("one") == 2
+        assert index.datasets == {"two": 1}
+        with pytest.raises(errors.UsageError, match="no collection here holds"):
+            index.remove("one")
+
+
+def test_what_cannot_be_read_is_in_the_report(
+    tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
+) -> None:
+    """With its path and the reason."""
+    draw(tmp_path / "data", "1.png")
+    (tmp_path / "data" / "broken.jpg").write_bytes(b"no image")
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        report = index.add(tmp_path / "data")
+    [skipped] = report.skipped
+    assert (skipped.path, skipped.reason) == ("broken.jpg", errors.SkipReason.NOT_AN_IMAGE)
+    assert (report.found, report.added) == (2, 1)
+
+
+def test_labels_override_folders(tiny_model: lookalike.Model, draw: Draw, tmp_path: Path) -> None:
+    """As a mapping, and as a CSV file."""
+    draw(tmp_path / "data", "a/1.png", "a/2.png")
+    table = tmp_path / "labels.csv"
+    table.write_text("path,class\na/1.png,cat\n", encoding="utf-8")
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        index.add(tmp_path / "data", labels={"a/1.png": "dog", "a/2.png": None})
+        assert index.classes == {"": 1, "dog": 1}
+        index.add(tmp_path / "data", labels=table)
+        assert index.classes == {"a": 1, "cat": 1}
+
+
+def test_a_part_of_each_class_is_taken(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
+    """A dry run counts it and stores nothing."""
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        assert index.add(images, max_per_class=3, dry_run=True).added == 7
+        assert len(index) == 0
+        assert index.add(images, max_per_class=3, seed=1).added == 7
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda file: file,
+        str,
+        lambda file: file.read_bytes(),
+        lambda file: io.BytesIO(file.read_bytes()),
+        Image.open,
+        lambda file: np.asarray(Image.open(file)),
+    ],
+    ids=["path", "text", "bytes", "file", "pillow", "array"],
+)
+def test_an_image_may_be_given_in_many_ways(
+    index: lookalike.Index, draw: Draw, tmp_path: Path, given: Callable[[Path], Any]
+) -> None:
+    """All of them have the same neighbours at the same scores."""
+    [file] = draw(tmp_path, "query.png", seed=5)
+    assert places(index.search(given(file))) == places(index.search(file))
+    assert len(index.search(given(file))) == 10
+
+
+def test_a_feature_vector_may_be_asked_with(
+    index: lookalike.Index, tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
+) -> None:
+    """The model's own, as float32 or as the floats that it became elsewhere."""
+    [file] = draw(tmp_path, "query.png", seed=5)
+    [vector] = tiny_model.embed([file])
+    expected = places(index.search(file))
+    assert places(index.search(vector)) == expected
+    assert places(index.search(vector.astype(np.float64))) == expected
+    assert index.search(vector).provider is None
+
+
+def test_what_is_indexed_may_be_asked_with(index: lookalike.Index, images: Path) -> None:
+    """By its id, its path, a hit or a point; itself and its copy are not among its neighbours."""
+    point = next(point for point in index.points() if point.path == "cat/0.png")
+    expected = [hit.path for hit in index.search(images / "cat/0.png")]
+    assert not {"cat/0.png", "cat/copy.png"} & set(expected)
+    hit = index.search(images / "cat/0.png", limit=1, include_self=True)[0]
+    for given in (point, point.id, "cat/0.png", "photos/cat/0.png", hit):
+        assert [each.path for each in index.search(given)] == expected
+
+
+def test_copies_are_kept_where_that_is_asked_for(index: lookalike.Index, images: Path) -> None:
+    """The file itself and another of the same bytes come first."""
+    answer = index.search(images / "cat/0.png", include_self=True, limit=2)
+    assert {hit.path for hit in answer} == {"cat/0.png", "cat/copy.png"}
+    assert answer[0].score == pytest.approx(1, abs=SCORE_TOLERANCE)
+
+
+def test_a_search_may_be_narrowed(index: lookalike.Index, images: Path) -> None:
+    """To a class, to those without one, to a dataset; one that is not there is an error."""
+    cats = index.search(images / "dog/0.png", where=lookalike.Where(class_name="cat"), limit=20)
+    assert {hit.class_name for hit in cats} == {"cat"}
+    [alone] = index.search(images / "dog/0.png", where=lookalike.Where(class_name=""))
+    assert alone.path == "1.png"
+    assert len(index.search(images / "dog/0.png", where=lookalike.Where(dataset="photos"))) == 10
+    with pytest.raises(errors.UsageError, match="there is no dataset other"):
+        index.search(images / "dog/0.png", where=lookalike.Where(dataset="other"))
+
+
+def test_examples_go_with_a_search(index: lookalike.Index, images: Path) -> None:
+    """None of them is among the hits, and they change the scores."""
+    alone, together = (
+        index.search(images / "dog/0.png", positives=also, limit=24)
+        for also in ([], [images / "dog/1.png", images / "dog/2.png"])
+    )
+    assert not {"dog/1.png", "dog/2.png"} & {hit.path for hit in together}
+    assert places(alone) != places(together)
+
+
+def test_many_images_are_answered_as_each_alone(index: lookalike.Index, images: Path) -> None:
+    """In their order; a folder stands for all images below it."""
+    files = [images / "cat/1.png", images / "dog/1.png", images / "1.png"]
+    answers = index.search_many(files, where=lookalike.Where(class_name="cat"))
+    assert [answer.query for answer in answers] == [str(file) for file in files]
+    for file, answer in zip(files, answers, strict=True):
+        alone = index.search(file, where=lookalike.Where(class_name="cat"))
+        assert [hit.path for hit in answer] == [hit.path for hit in alone]
+    assert [answer.query for answer in index.search_many(images / "cat")] == [
+        str(file) for file in sorted((images / "cat").iterdir())
+    ]
+
+
+def test_of_many_images_one_may_be_unreadable(index: lookalike.Index, images: Path, tmp_path: Path) -> None:
+    """It is raised, or stands in its place with the reason while the others are answered."""
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    files = [images / "cat/1.png", broken, images / "dog/1.png"]
+    with pytest.raises(errors.PictureError) as caught:
+        index.search_many(files)
+    assert caught.value.reason is errors.SkipReason.NOT_AN_IMAGE
+    answers = index.search_many(files, raise_errors=False)
+    assert [len(answer) for answer in answers] == [10, 0, 10]
+    assert isinstance(answers[1].error, errors.PictureError)
+    assert answers[0].error is None
+
+
+def test_what_is_no_image_is_refused(index: lookalike.Index, images: Path) -> None:
+    """Whatever it is, by an error of ours."""
+    for given in (17, np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros(3, np.int64)):
+        with pytest.raises(errors.UsageError):
+            index.search(given)  # type: ignore[arg-type]
+    with pytest.raises(errors.UsageError, match="is a folder"):
+        index.search(images)
+    with pytest.raises(errors.UsageError, match="has 3 values"):
+        index.search(np.ones(3, np.float32))
+    with pytest.raises(errors.PictureError):
+        index.search(images / "absent.png")
+
+
+def test_arguments_out_of_their_range_are_refused(index: lookalike.Index, images: Path) -> None:
+    """Before anything is read."""
+    for wrong in ({"limit": 0}, {"k": 0}, {"vote": "loud"}, {"rule": "rrf"}):
+        with pytest.raises(errors.UsageError):
+            index.search(images / "absent.png", **wrong)
+
+
+def test_everything_stored_comes_as_arrays_and_records(
+    index: lookalike.Index, tiny_model: lookalike.Model, images: Path
+) -> None:
+    """In one order; those of a cosine index have length 1."""
+    ids, matrix = index.vectors()
+    points = index.points()
+    assert [point.id for point in points] == ids
+    assert [point.path for point in points] == sorted(point.path for point in points)
+    assert matrix.dtype == np.float32
+    raw = tiny_model.embed(point.file for point in points)
+    assert matrix == pytest.approx(raw / np.linalg.norm(raw, axis=1, keepdims=True), abs=1e-6)
+    cats = lookalike.Where(class_name="cat")
+    assert [point.id for point in index.points(cats)] == index.vectors(cats)[0]
+    assert {point.class_name for point in index.points(cats)} == {"cat"}
+
+
+def test_a_collection_is_opened_by_its_name(
+    tiny_model: lookalike.Model, images: Path, tmp_path: Path
+) -> None:
+    """It knows its model, for searching and for adding; another name is an error that lists those there."""
+    place = tmp_path / "photos.index"
+    with lookalike.open(place, model=tiny_model, distance="euclid") as index:
+        index.add(images)
+        name, expected = index.collection, places(index.search(images / "cat/1.png"))
+    for opened in (lookalike.open(place, collection=name), lookalike.open(place)):
+        with opened as again:
+            assert again.collection == name
+            assert again.add(images).unchanged == 26
+            assert places(again.search(images / "cat/1.png")) == expected
+    with pytest.raises(errors.CollectionMissingError, match=name):
+        lookalike.open(place, collection="other")
+    with pytest.raises(errors.UsageError):
+        lookalike.open(place, collection=name, model=tiny_model)
+
+
+def test_one_store_holds_a_collection_of_each_model_and_distance(
+    tiny_model: lookalike.Model, tiny_weights: Path, images: Path, tmp_path: Path
+) -> None:
+    """Each is opened by what makes it."""
+    place = tmp_path / "photos.index"
+    pool = lookalike.Model("vgg16", weights=tiny_weights, layer="block1_pool")
+    names = set()
+    for model in (tiny_model, pool):
+        for distance in ("cosine", "euclid"):
+            with lookalike.open(place, model=model, distance=distance) as index:
+                index.add(images)
+                names.add(index.collection)
+    assert len(names) == 4
+    with lookalike.open(place, model=pool, distance="euclid") as index:
+        assert len(index) == 26
+        assert "block1_pool" in index.collection
+        assert index.collection.endswith("euclid")
+
+
+def test_without_a_place_the_environment_says_where(
+    tiny_model: lookalike.Model, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for the commands."""
+    monkeypatch.setenv("LOOKALIKE_STORE", f"embedded:{tmp_path / 'store'}")
+    with lookalike.open(model=tiny_model) as index:
+        index.add(images)
+        assert index.store == f"embedded:{tmp_path / 'store'}"
+    assert (tmp_path / "store").is_dir()
+
+
+def test_an_empty_index_says_what_to_do(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
+    """Nothing is made by looking."""
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        for use in (index.points, lambda: index.search(images / "cat/1.png"), index.evaluate):
+            with pytest.raises(errors.CollectionMissingError, match="add a folder"):
+                use()
+    assert not (tmp_path / "photos.index").exists()
+
+
+def test_it_is_released_when_its_block_is_left(
+    tiny_model: lookalike.Model, images: Path, tmp_path: Path
+) -> None:
+    """Another one can have it then; what is used afterwards says that it is closed."""
+    place = tmp_path / "photos.index"
+    with lookalike.open(place, model=tiny_model) as index:
+        index.add(images)
+    with lookalike.open(place, model=tiny_model) as other:
+        assert len(other) == 26
+    index.close()
+    for use in (index.points, lambda: index.search(images / "cat/1.png"), lambda: index.add(images)):
+        with pytest.raises(errors.UsageError, match="is closed"):
+            use()
+
+
+def test_files_that_are_gone_are_pruned(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
+    """Where that is asked for; a folder that moved is said to have moved."""
+    root = shutil.copytree(images, tmp_path / "photos")
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        index.add(root)
+        (root / "cat/1.png").unlink()
+        assert index.add(root).removed == 0
+        assert index.add(root, prune=True).removed == 1
+        moved = root.rename(tmp_path / "moved")
+        with pytest.raises(errors.UsageError):
+            index.add(moved, dataset="photos")
+        assert index.add(moved, dataset="photos", new_root=True).unchanged == 25
+
+
+def test_a_collection_is_made_anew(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
+    """It is searched as before, by short forms of its vectors."""
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        index.add(images)
+        before = index.search(images / "cat/1.png")
+        report = index.rebuild(quantize="int8")
+        assert report.replaced
+        assert report.points == 26
+        assert index.manifest.vector_quantization == "int8"
+        assert {hit.path for hit in index.search(images / "cat/1.png")} == {hit.path for hit in before}
+
+
+def test_an_index_that_is_opened_again_takes_the_place_of_the_one_before(
+    tiny_model: lookalike.Model, images: Path, tmp_path: Path
+) -> None:
+    """As where a notebook's cell is run a second time; what nobody refers to any more holds nothing."""
+    place = tmp_path / "photos.index"
+    for expected in (26, 0):
+        index = lookalike.open(place, model=tiny_model)
+        assert index.add(images).added == expected
+        assert len(index.search(images / "cat/1.png")) == 10
+    index.close()

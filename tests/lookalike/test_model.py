@@ -1,0 +1,94 @@
+"""A model without an index: what it is told, and what it gives."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lookalike_core.images.decoding import decode
+from lookalike_core.models.embedder import Embedder
+from PIL import Image
+
+import lookalike
+from lookalike import errors
+
+Draw = Callable[..., list[Path]]
+
+
+def test_vectors_are_those_of_the_exported_model(
+    tiny_model: lookalike.Model, draw: Draw, tmp_path: Path, library_home: Path
+) -> None:
+    """Float32 `[N, D]`, in the order of the images, whatever they were given as."""
+    one, other = draw(tmp_path, "a.png", "b.png")
+    found = tiny_model.embed([one, Image.open(other), one.read_bytes(), np.asarray(Image.open(other))])
+    assert found.dtype == np.float32
+    assert found.shape == (4, tiny_model.dimension) == (4, 64)
+    [path] = library_home.glob("models/*.onnx")
+    embedder = Embedder.load(path, provider="cpu")
+    pixels = [decode(io.BytesIO(file.read_bytes()), file.name).pixels for file in (one, other)]
+    np.testing.assert_array_equal(found, embedder.embed([*pixels, *pixels]))
+    assert tiny_model.provider == "CPUExecutionProvider"
+
+
+def test_batches_give_what_one_batch_gives(tiny_model: lookalike.Model, images: Path) -> None:
+    """Any number of images, out of an iterator that is read once."""
+    files = sorted(images.rglob("*.png"))
+    np.testing.assert_allclose(
+        tiny_model.embed(iter(files), batch_size=4), tiny_model.embed(files), rtol=0, atol=1e-6
+    )
+
+
+def test_no_images_are_no_vectors(tiny_model: lookalike.Model) -> None:
+    """Float32 `[0, D]`."""
+    assert tiny_model.embed([]).shape == (0, 64)
+
+
+def test_an_image_that_cannot_be_read_says_why(tiny_model: lookalike.Model, tmp_path: Path) -> None:
+    """As data, for programs."""
+    file = tmp_path / "empty.jpg"
+    file.touch()
+    with pytest.raises(errors.PictureError) as caught:
+        tiny_model.embed([file])
+    assert caught.value.reason is errors.SkipReason.EMPTY
+    with pytest.raises(errors.PictureError) as absent:
+        tiny_model.embed([tmp_path / "absent.jpg"])
+    assert absent.value.reason is errors.SkipReason.VANISHED
+
+
+def test_what_is_no_single_image_is_refused(tiny_model: lookalike.Model, tmp_path: Path) -> None:
+    """A folder, or a vector."""
+    for given in (tmp_path, np.ones(64, np.float32)):
+        with pytest.raises(errors.UsageError):
+            tiny_model.embed([given])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "alexnet"},
+        {"name": "vgg16", "layer": "block9"},
+        {"name": "vgg16", "pooling": "avg", "layer": "fc1"},
+        {"name": "vgg16", "provider": "tpu"},
+        {"name": "vgg16", "head": "pets"},
+        {"head": "not_there"},
+    ],
+)
+def test_what_does_not_fit_together_is_known_at_once(wrong: dict[str, str]) -> None:
+    """Before anything is fetched or loaded."""
+    with pytest.raises(errors.UsageError):
+        lookalike.Model(**wrong)
+
+
+def test_a_missing_weights_file_is_an_error_of_weights(tmp_path: Path) -> None:
+    """When the model is first needed."""
+    model = lookalike.Model("vgg16", weights=tmp_path / "absent.h5")
+    with pytest.raises(errors.WeightsError):
+        model.embed([])
+
+
+def test_names_alone_mean_the_official_weights() -> None:
+    """Short or long, with the default layer."""
+    assert repr(lookalike.Model()) == "Model('resnet101v2', layer='post_relu')"
+    assert repr(lookalike.Model("vgg")) == "Model('vgg16', layer='block5_pool')"
+    assert (lookalike.Model().dimension, lookalike.Model("vgg").dimension) == (2048, 512)

@@ -1,0 +1,107 @@
+"""In a notebook's kernel: what is shown, how far long work has come, and that it can be interrupted."""
+
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sole_bar import SoleBar
+
+import lookalike
+
+nbclient = pytest.importorskip("nbclient", reason="nbclient and ipykernel are not installed")
+pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+
+OPEN = """
+import lookalike
+model = lookalike.Model("vgg16", weights=WEIGHTS, layer="block1_conv1")
+index = lookalike.open(PLACE, model=model)
+"""
+
+CELLS = (
+    'index.add(IMAGES, dataset="mine").added',
+    'answer = index.search(IMAGES + "/cat/1.png"); [(hit.score, hit.path) for hit in answer]',
+    "answer",
+    "index.duplicates()",
+    "index.evaluate()",
+    "index.map()",
+    "len(index.search_many(IMAGES))",
+    "index.close()",
+)
+
+
+def run(cells: tuple[str, ...], folder: Path) -> list[list[dict[str, Any]]]:
+    """The outputs of each cell, in a kernel of its own."""
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    client = nbclient.NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute()
+    return [cell["outputs"] for cell in notebook.cells]
+
+
+def given(images: Path, weights: Path, place: Path) -> str:
+    """Names that the cells use."""
+    return f"IMAGES, WEIGHTS, PLACE = {str(images)!r}, {str(weights)!r}, {str(place)!r}"
+
+
+@pytest.fixture(scope="module")
+def outputs(
+    images: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[list[dict[str, Any]]]:
+    """Those of `CELLS`."""
+    folder = tmp_path_factory.mktemp("notebook")
+    return run((given(images, tiny_weights, folder / "photos.index") + OPEN, *CELLS), folder)[1:]
+
+
+def result(output: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a cell's last line gave, by media type."""
+    [data] = [each["data"] for each in output if each["output_type"] == "execute_result"]
+    return dict(data)
+
+
+def test_a_notebook_finds_what_a_program_finds(
+    outputs: list[list[dict[str, Any]]], index: lookalike.Index, images: Path
+) -> None:
+    """To the last bit."""
+    assert result(outputs[0])["text/plain"] == "26"
+    found = [(hit.score, hit.path) for hit in index.search(images / "cat/1.png")]
+    # of copies either may come first
+    assert sorted(eval(result(outputs[1])["text/plain"])) == sorted(found)  # noqa: S307 - numbers and names of our own
+
+
+@pytest.mark.parametrize("cell", [2, 3, 4, 5])
+def test_records_show_themselves(outputs: list[list[dict[str, Any]]], cell: int) -> None:
+    """As a page in a frame, with thumbnails in it."""
+    [page] = re.findall(r'<iframe srcdoc="([^"]*)"', result(outputs[cell])["text/html"])
+    assert "data:image/" in html.unescape(page)
+
+
+@pytest.mark.parametrize("cell", [0, 6])
+def test_long_work_shows_how_far_it_has_come(outputs: list[list[dict[str, Any]]], cell: int) -> None:
+    """A bar in the cell's output, at its end once the work is done; nothing else is printed."""
+    shown = [each["data"]["text/html"] for each in outputs[cell] if each["output_type"] == "display_data"]
+    assert any(re.search(r'<progress value="26" max="26">|: 26 images', each) for each in shown)
+    assert not [each for each in outputs[cell] if each["output_type"] == "stream"]
+
+
+def test_one_search_shows_no_bar(outputs: list[list[dict[str, Any]]]) -> None:
+    """It is over at once."""
+    assert [each["output_type"] for each in outputs[1]] == ["execute_result"]
+
+
+def test_elsewhere_nothing_is_shown(
+    index: lookalike.Index, images: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Unless somebody asks for it."""
+    index.search_many(images)
+    assert capfd.readouterr() == ("", "")
+    bars = SoleBar()
+    done: list[int] = []
+    bars.advance = lambda count, **_: done.append(count)  # type: ignore[method-assign]
+    with lookalike.progress.shown_by(bars):
+        index.search_many(images)
+    assert sum(done) == 26

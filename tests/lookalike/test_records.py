@@ -1,0 +1,183 @@
+"""What an index finds out about itself, and how it shows that."""
+
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lookalike
+from lookalike import errors
+from lookalike.notebook import ShownAsPage
+
+DISTANCE_TOLERANCE = 1e-5
+"""Numpy's sums of float32 against the store's."""
+
+
+@pytest.fixture(scope="module")
+def euclid(
+    images: Path, tiny_model: lookalike.Model, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[lookalike.Index]:
+    """The same images by their Euclidean distances, in a store of their own."""
+    place = tmp_path_factory.mktemp("euclid") / "photos.index"
+    with lookalike.open(place, model=tiny_model, distance="euclid") as one:
+        one.add(images)
+        yield one
+
+
+def test_an_evaluation_has_figures_with_intervals(index: lookalike.Index) -> None:
+    """By name, and those of single queries as arrays in the order of their points."""
+    found = index.evaluate()
+    for figure in (found.precision_at_1, found.precision_at_10, found.mean_average_precision):
+        assert 0 <= figure.low <= figure.value <= figure.high <= 1
+    assert found.values["precision_at_10"].mean() == pytest.approx(found.precision_at_10.value)
+    assert len(found.points) == len(found.values["precision_at_10"]) == 25
+    assert list(found.class_names) == ["cat", "dog"]
+    assert found.confusion.shape == (2, 2)
+    assert found.accuracy["majority"].value == index.evaluate(seed=1).accuracy["majority"].value
+    assert [each.pictures for each in found.classes] == [13, 12]
+
+
+def test_an_evaluation_of_too_few_says_so(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:
+    """One image has a class, and nothing to find."""
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        index.add(images / "cat", labels={"1.png": "cat"})
+        with pytest.raises(errors.UsageError, match="too few to evaluate"):
+            index.evaluate()
+
+
+def test_a_calibrated_index_says_how_sure_it_is(
+    tiny_model: lookalike.Model, images: Path, tmp_path: Path
+) -> None:
+    """Until something is added; an index that is open already knows it at once."""
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        index.add(images)
+        query = images / "cat/1.png"
+        assert index.search(query)[0].chance is None
+        calibration = index.calibrate()
+        assert calibration.classes == 2
+        assert index.manifest.calibration == calibration
+        chances = [hit.chance for hit in index.search(query) if hit.chance is not None]
+        assert chances
+        assert all(0 <= chance <= 1 for chance in chances)
+        (images.parent / "one").mkdir()
+        (images.parent / "one" / "new.png").write_bytes(query.read_bytes())
+        assert index.add(images.parent / "one").calibration_dropped
+        assert index.search(query)[0].chance is None
+
+
+def test_neighbours_of_all_are_those_of_each(index: lookalike.Index, images: Path) -> None:
+    """As arrays, and as points with hits."""
+    found = index.neighbours(k=4)
+    assert found.rows.shape == found.scores.shape == (26, 4)
+    assert len(found) == 26
+    for point, hits in found:
+        assert point.file is not None
+        answer = index.search(point.file, limit=4, exact=True)
+        assert [hit.score for hit in hits] == pytest.approx(
+            [hit.score for hit in answer], abs=DISTANCE_TOLERANCE
+        )
+    indexed = index.neighbours(k=4, exact=False)
+    np.testing.assert_allclose(indexed.scores, found.scores, atol=DISTANCE_TOLERANCE)
+
+
+def test_neighbours_that_there_are_not_are_marked(index: lookalike.Index) -> None:
+    """By -1 and NaN."""
+    found = index.neighbours(k=20, where=lookalike.Where(class_name="dog"))
+    assert found.rows.shape == (12, 20)
+    assert (found.rows[:, 11:] == -1).all()
+    assert np.isnan(found.scores[:, 11:]).all()
+    assert [len(hits) for _, hits in found] == [11] * 12
+
+
+def test_duplicates_are_found_and_nothing_is_deleted(index: lookalike.Index, images: Path) -> None:
+    """Of the two files with the same bytes one could go."""
+    found = index.duplicates(above=1)
+    [group] = found
+    assert {group.kept.payload.path, group.others[0].payload.path} == {"cat/0.png", "cat/copy.png"}
+    assert found.redundant == [group.others[0].file]
+    assert found.frees == group.frees
+    assert (images / "cat/0.png").exists()
+    assert (images / "cat/copy.png").exists()
+    with pytest.raises(errors.UsageError):
+        index.duplicates(keep_in=[images / "nothing"])
+
+
+def test_a_similarity_is_explained_cell_by_cell(index: lookalike.Index, images: Path) -> None:
+    """The shares of either image sum up to it, and it is the score of a search."""
+    found = index.explain(images / "cat/1.png", images / "cat/2.png")
+    assert found.query_shares.sum() == pytest.approx(found.cosine)
+    assert found.neighbour_shares.sum() == pytest.approx(found.cosine)
+    scores = {hit.path: hit.score for hit in index.search(images / "cat/1.png", limit=25)}
+    assert found.score == pytest.approx(scores["cat/2.png"], abs=DISTANCE_TOLERANCE)
+    parts = [pair.part for pair in found.strongest_pairs(3)]
+    assert parts == sorted(parts, reverse=True)
+    assert len(parts) == 3
+
+
+def test_a_map_has_a_place_for_each_point(index: lookalike.Index) -> None:
+    """The same for the same seed; at most so many as are asked for."""
+    found = index.map(seed=3)
+    assert found.places.shape == (26, 2)
+    assert np.isfinite(found.places).all()
+    assert len(found.points) == found.total == 26
+    np.testing.assert_array_equal(found.places, index.map(seed=3).places)
+    few = index.map(limit=5)
+    assert (len(few.points), few.total) == (5, 26)
+
+
+def test_indexes_are_fused(index: lookalike.Index, euclid: lookalike.Index, images: Path) -> None:
+    """By each rule that needs no calibration; each hit knows where it stands in either."""
+    both = lookalike.fuse([index, euclid])
+    query = images / "cat/1.png"
+    answer = both.search(query, rule="rrf")
+    assert [hit.rank for hit in answer] == list(range(1, 11))
+    assert set(answer[0].placings) == {index.collection, euclid.collection}
+    assert answer.collections == [index.collection, euclid.collection]
+    assert len(both.search_many([query, images / "dog/1.png"], rule="zscore", limit=3)[1]) == 3
+    with pytest.raises(errors.UsageError, match="calibrat"):
+        both.search(query, rule="calibrated")
+    with pytest.raises(errors.UsageError, match="at least two"):
+        lookalike.fuse([index])
+    with pytest.raises(errors.UsageError):
+        both.search(np.ones(64, np.float32))
+
+
+def shown(index: lookalike.Index, images: Path) -> list[ShownAsPage]:
+    """One of each record that shows itself."""
+    return [
+        index.search(images / "cat/1.png"),
+        index.duplicates(),
+        index.evaluate(),
+        index.map(),
+        index.explain(images / "cat/1.png", images / "cat/2.png"),
+    ]
+
+
+def test_records_show_themselves_as_pages(index: lookalike.Index, images: Path) -> None:
+    """In a frame that may run its own scripts only, with its thumbnails in it and nothing asked for."""
+    for record in shown(index, images):
+        frame = record._repr_html_()
+        [page] = re.findall(
+            r'^<iframe srcdoc="([^"]*)" sandbox="allow-scripts" style="[^"]*"></iframe>$', frame
+        )
+        assert html.unescape(page) == record.to_html()
+        assert "data:image/" in record.to_html()
+        assert "Content-Security-Policy" in record.to_html()
+        assert not re.search(r"""(src|href)=["']?https?:""", record.to_html())
+
+
+def test_an_answer_shows_the_names_of_its_files(index: lookalike.Index, images: Path) -> None:
+    """The query, the collection, and each hit with its class."""
+    answer = index.search(images / "cat/1.png", limit=3)
+    for text in (index.collection, "cat/1.png", *(hit.path for hit in answer)):
+        assert text in answer.to_html()
+
+
+def test_what_could_not_be_read_shows_that(index: lookalike.Index, tmp_path: Path) -> None:
+    """Instead of hits."""
+    [answer] = index.search_many([tmp_path / "absent.png"], raise_errors=False)
+    assert "absent.png" in answer.to_html()
+    assert len(answer) == 0

@@ -1,0 +1,78 @@
+"""A headless Chromium, driven by Playwright, to look at a page as people's browsers will."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+MISSING = "no Chromium is installed to look at the page with"
+PAINTED = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))"
+
+
+def find_chromium() -> str | None:
+    """Returns the path of the system's own browser; Playwright downloads none."""
+    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPage:
+    """A page that was loaded and painted.
+
+    `logged` is what its console and its policy said, `requested` the URLs it asked for.
+    """
+
+    tab: "Page"
+    logged: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
+
+    def run(self, script: str) -> Any:
+        """Returns the value of an expression of JavaScript, promises awaited."""
+        return self.tab.evaluate(script)
+
+    def print_to(self, file: Path) -> None:
+        """Writes the page as PDF, as printed without ticking "background graphics"."""
+        self.tab.pdf(path=file, print_background=False, prefer_css_page_size=True)
+
+
+def open_page(
+    browser: "Browser",
+    file: Path,
+    *,
+    width: int = 1280,
+    height: int = 900,
+    phone: bool = False,
+    scheme: Literal["light", "dark"] = "light",
+    media: Literal["screen", "print"] = "screen",
+) -> OpenPage:
+    """Loads a file in a new window of a reader with these preferences; the caller closes its context."""
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        device_scale_factor=2 if phone else 1,
+        is_mobile=phone,
+        color_scheme=scheme,
+    )
+    page = OpenPage(tab=context.new_page())
+    page.tab.on("console", lambda message: page.logged.append(f"{message.type}: {message.text}"))
+    page.tab.on("pageerror", lambda error: page.logged.append(f"exception: {error}"))
+    page.tab.on("request", lambda request: page.requested.append(request.url))
+    page.tab.emulate_media(media=media)
+    page.tab.goto(file.as_uri())
+    page.run(PAINTED)
+    return page
+
+
+@contextmanager
+def running_browser(program: str) -> Iterator["Browser"]:
+    """Starts the browser, and ends it with the block."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program)
+        yield browser
+        browser.close()

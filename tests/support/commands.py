@@ -1,0 +1,134 @@
+"""The console commands, run in this process or in one of their own.
+
+In this process a command finds what it finds in one of its own: arguments, folder, environment, streams.
+What it changes of the process is put back behind it, so that commands do not hear of each other. What only
+a process has (start-up, signals, encodings, a terminal, an end) is tested with one.
+"""
+
+import importlib
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import tomllib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from lookalike_core.cli import console
+
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+SCRIPTS = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["scripts"]
+
+READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "OPENBLAS_", "MPL", "TZ")
+"""Variables, by how they begin, that a process reads before it has a command."""
+
+TIMEOUT_S = 300
+
+Ended = tuple[int, bytes, bytes]
+"""Exit code, stdout and stderr of a command."""
+
+
+def can_run_here(words: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Returns whether these words are one of the commands, and would do here what they do in a process.
+
+    What an execution provider loads stays loaded; only the processor's is there anyway.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    is_on_processor = environment.get("LOOKALIKE_PROVIDER") == "cpu"
+    is_as_started = _read_at_start(environment) == _read_at_start(os.environ)
+    return words[0] in SCRIPTS and is_main and is_on_processor and is_as_started
+
+
+def run_here(
+    words: Sequence[str], *, folder: Path, environment: Mapping[str, str], data: bytes | None
+) -> Ended:
+    """Calls what the installed script calls, with standard input `data`."""
+    command, *_ = words
+    module, function = SCRIPTS[command].split(":")
+    main = getattr(importlib.import_module(module), function)
+    with ExitStack() as stack:
+        stack.enter_context(_process_of(words, folder=folder, environment=environment))
+        out, err = stack.enter_context(_streams(data or b""))
+        try:
+            main()
+            code = 0
+        except SystemExit as ended:
+            code = _exit_code(ended)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        return code, out.getvalue(), err.getvalue()
+
+
+def run_as_process(
+    words: Sequence[str], *, folder: Path, environment: Mapping[str, str], data: bytes | None
+) -> Ended:
+    """Runs a command from nothing to its end, as a user's shell does."""
+    program, *arguments = words
+    done = subprocess.run(
+        [Path(sys.executable).parent / program, *arguments],
+        cwd=folder,
+        env=environment,
+        input=data,
+        capture_output=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@contextmanager
+def _process_of(words: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """Puts back afterwards what a command is given of its process, and what it may change of it."""
+    log = logging.getLogger("lookalike")
+    before = (sys.argv, dict(os.environ), Path.cwd(), tempfile.tempdir, signal.getsignal(signal.SIGINT))
+    logged = ([*log.handlers], log.level, log.propagate)
+    sys.argv = [str(Path(sys.executable).parent / words[0]), *words[1:]]
+    _replace_environment(environment)
+    os.chdir(folder)
+    tempfile.tempdir, console._verbose = None, False  # noqa: SLF001
+    try:
+        with warnings.catch_warnings():
+            # As `lookalike_core.images.decoding` has it for a process; pytest makes errors of warnings.
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+            yield
+    finally:
+        log.handlers[:], log.level, log.propagate = logged
+        sys.argv, variables, cwd, tempfile.tempdir, handler = before
+        _replace_environment(variables)
+        os.chdir(cwd)
+        signal.signal(signal.SIGINT, handler)
+        console._verbose = False  # noqa: SLF001
+
+
+@contextmanager
+def _streams(data: bytes) -> Iterator[tuple[io.BytesIO, io.BytesIO]]:
+    """Gives stdout and stderr as bytes. Typer's `CliRunner` has streams, too, but another width for help."""
+    before, raw = (sys.stdin, sys.stdout, sys.stderr), (io.BytesIO(data), io.BytesIO(), io.BytesIO())
+    sys.stdin, sys.stdout, sys.stderr = (io.TextIOWrapper(each, encoding="utf-8") for each in raw)
+    try:
+        yield raw[1:]
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = before
+
+
+def _replace_environment(variables: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(variables)
+
+
+def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(READ_AT_START)}
+
+
+def _exit_code(ended: SystemExit) -> int:
+    """As a process has it."""
+    if isinstance(ended.code, str):
+        sys.stderr.write(f"{ended.code}\n")
+        return 1
+    return ended.code or 0

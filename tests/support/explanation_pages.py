@@ -1,0 +1,67 @@
+"""An explanation of two pictures by two networks, as a page."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from lookalike_core.images.thumbnails import encoded
+from lookalike_core.models.backbones import Pooling
+from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
+from lookalike_search.analysis.attribution import explain
+from lookalike_search.analysis.explanation import ComparedVector, Explained, SeenPicture
+from lookalike_search.reports.explanation import write_explanations
+
+HOSTILE = '<script>alert("1")</script>\u202e.jpg'
+
+
+def picture(name: str, width: int, height: int) -> SeenPicture:
+    """Noise of that size."""
+    random = np.random.default_rng(width)
+    shown = encoded(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    return SeenPicture(name=name, pixels=np.zeros((224, 224, 3), np.uint8), shown=shown)
+
+
+def explained(backbone: str, layer: str, distance: Distance = Distance.COSINE, low: float = 0.0) -> Explained:
+    """Random features of seven by seven cells, explained."""
+    random = np.random.default_rng(0)
+    manifest = CollectionManifest(
+        identity=ModelIdentity(
+            backbone=backbone,
+            layer=layer,
+            pooling=Pooling.AVG,
+            preprocessing="p",
+            precision_class="float32",
+            weights_fingerprint="0" * 64,
+            dimension=8,
+        ),
+        distance=distance,
+        weights=WeightsSource(kind=WeightsKind.IMAGENET, official=True),
+        exporter_version="0",
+        graph_revision=1,
+        provider="CPUExecutionProvider",
+        created_at="2026-01-01T00:00:00+00:00",
+        datasets={},
+    )
+    maps = [random.uniform(low, 1, (7, 7, 8)).astype(np.float32) for _ in range(2)]
+    maps[1][3, 5] *= 4
+    compared = ComparedVector(vector=np.ones(8, np.float32), is_stored=True, agreement=0.9999123)
+    return Explained(
+        collection=manifest.collection,
+        manifest=manifest,
+        provider="cpu",
+        explanation=explain(*maps),
+        query=replace(compared, is_stored=False, agreement=1.0),
+        neighbour=compared,
+    )
+
+
+PICTURES = (picture("cat.jpg", 120, 80), picture(HOSTILE, 60, 90))
+
+
+def make_page(folder: Path) -> Path:
+    """Writes the page of two networks; one compares by distance, and one picture has a name to be wary of."""
+    path = folder / "explained.html"
+    sections = [explained("resnet101v2", "post_relu"), explained("vgg16", "block5_pool", Distance.EUCLID)]
+    write_explanations(path, PICTURES, sections)
+    return path

@@ -1,0 +1,140 @@
+"""A host's own process: what it has set, before and after it has used the library; prints what has changed.
+
+Run by tests/test_clean_host.py with a folder of images, an empty one, and a weights file.
+"""
+
+import faulthandler
+import gc
+import hashlib
+import importlib
+import json
+import locale
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+USED = (
+    *("numpy", "PIL.Image", "PIL.ImageCms", "PIL.ImageFile", "onnxruntime", "onnx", "h5py", "matplotlib"),
+    *("matplotlib.figure", "sklearn.manifold", "sklearn.linear_model", "scipy.ndimage", "qdrant_edge"),
+    *("filelock", "jinja2", "rich", "typer", "threadpoolctl", "platformdirs"),
+)
+"""Libraries that change something when they are imported, for which their importer answers: the host here."""
+
+
+def main() -> None:
+    """Prints a JSON object: what has changed -> before and after."""
+    images, empty, weights = map(Path, sys.argv[1:])
+    for name in USED:
+        importlib.import_module(name)
+    make_own()
+    loggers = [None, *logging.root.manager.loggerDict]
+    before = state(loggers)
+    use(images, empty, weights)
+    after = state(loggers)
+    changed = {name: [before[name], after[name]] for name in before if before[name] != after[name]}
+    json.dump(changed, sys.stdout, default=repr)
+
+
+def make_own() -> None:
+    """Sets what a host may have set, each to something that nobody else would."""
+    import matplotlib as mpl
+    import numpy as np
+    from PIL import Image
+
+    Image.init()
+    Image.MAX_IMAGE_PIXELS = 1_000
+    warnings.simplefilter("error")
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    mpl.rcParams["font.size"] = 23.0
+    np.seterr(under="warn")
+    np.random.seed(5)  # noqa: NPY002 - the global state is what is looked at
+    random.seed(5)
+    os.environ["OWN"] = "value"
+    sys.path.append("/nowhere")
+
+
+def state(loggers: list[str | None]) -> dict[str, Any]:
+    """What holds for all of the process."""
+    import matplotlib as mpl
+    import numpy as np
+    import threadpoolctl
+    from PIL import Image, ImageFile
+
+    def digest(data: object) -> str:
+        return hashlib.sha256(repr(data).encode()).hexdigest()
+
+    streams = (sys.stdin, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    hooks = (sys.excepthook, sys.displayhook, threading.excepthook, sys.unraisablehook, warnings.showwarning)
+    named = [logging.getLogger(name) for name in loggers]
+    return {
+        "signals": {number.name: repr(signal.getsignal(number)) for number in signal.Signals},
+        "Pillow": [Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, ImageFile.MAXBLOCK],
+        "Pillow's formats": [list(Image.ID), list(Image.SAVE), dict(Image.EXTENSION), dict(Image.MIME)],
+        "warnings": list(map(repr, warnings.filters)),
+        "loggers": {one.name: [one.level, repr(one.handlers), one.propagate, one.disabled] for one in named},
+        "our logger": [type(handler).__name__ for handler in logging.getLogger("lookalike").handlers],
+        "all logging": [logging.root.manager.disable, logging.raiseExceptions, repr(logging.lastResort)],
+        "environment": dict(os.environ),
+        "folder": str(Path.cwd()),
+        "streams": list(map(id, streams)),
+        "hooks": list(map(id, hooks)),
+        "path": list(sys.path),
+        "locale": locale.setlocale(locale.LC_ALL),
+        "matplotlib": {key: repr(value) for key, value in mpl.rcParams.items()},
+        "numpy": [np.geterr(), digest(np.random.get_state())],  # noqa: NPY002 - as above
+        "random": digest(random.getstate()),
+        "collector": [gc.isenabled(), gc.get_threshold()],
+        "limits": [sys.getrecursionlimit(), sys.get_int_max_str_digits(), sys.getswitchinterval()],
+        "faulthandler": faulthandler.is_enabled(),
+        "threads of libraries": {
+            pool["filepath"]: pool["num_threads"] for pool in threadpoolctl.threadpool_info()
+        },
+        "threads": [thread.name for thread in threading.enumerate()],
+    }
+
+
+def use(images: Path, empty: Path, weights: Path) -> None:
+    """Exports, ingests, asks, compares, draws: all that a caller of the stages does."""
+    import numpy as np
+    from lookalike_core.settings import Settings
+    from lookalike_core.stores.collection_manifest import Distance
+    from lookalike_core.stores.embedded import EmbeddedStore
+    from lookalike_exporter.spec import ModelSpec
+    from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+    from lookalike_ingest.target import Dataset
+    from lookalike_search.analysis.duplicates import find_duplicates
+    from lookalike_search.analysis.projection import project
+    from lookalike_search.asking.query import QueryOptions, Searcher
+    from lookalike_search.evaluation.runs import EvaluationOptions, Plan, evaluated
+    from lookalike_search.reports.query import query_report, write_query_page
+
+    spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights))
+    settings, store = Settings(home=empty, provider="cpu"), EmbeddedStore(empty / "store")
+    request = IngestRequest(
+        dataset=Dataset(name="data", root=images), specs=[spec], distances=[Distance.COSINE]
+    )
+    report = run_ingest(request, store=store, settings=settings, stop=StopRequest())
+    assert report.collections[0].counts["added"] == report.found, report.skipped
+    (name,) = store.names()
+    with Searcher.opened(name, store=store, settings=settings) as searcher:
+        (source,) = searcher.find(str(next(images.rglob("*.png"))))
+        answer = searcher.answer(source, QueryOptions())
+        manifests = [network.manifest for network in searcher.networks]
+    assert answer.hits
+    write_query_page(empty / "page.html", query_report([answer], manifests, QueryOptions()))
+    with store.open(name) as collection:
+        find_duplicates(collection)
+    list(evaluated(store, Plan(collections=[name], pairs=[], rules=[]), EvaluationOptions()))
+    project(np.random.default_rng(0).normal(size=(40, 8)), seed=0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Pages of query, evaluate and duplicates over a drawn collection, with everything on them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.models.model_manifest import WeightsKind, WeightsSource
+from lookalike_core.neighbours.vote import Verdict, VoteRule
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
+from lookalike_core.stores.points import Payload
+from lookalike_search.analysis.duplicates import Group, KeptBecause, Match, Member
+from lookalike_search.analysis.file_state import FileState
+from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered
+from lookalike_search.evaluation.comparisons import Contest, compared
+from lookalike_search.evaluation.head_splits import PartFigures, parts_of
+from lookalike_search.evaluation.labelled_vectors import LabelledPictures
+from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out
+from lookalike_search.evaluation.summary import Evaluation, summed_up
+from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
+from lookalike_search.reports.evaluation import EvaluationReport, section_view, write_evaluation_page
+from lookalike_search.reports.query import query_report, write_query_page
+from made_collections import manifest_of, payload_of
+from page_rules import ReadPage, read_page
+
+Draw = Callable[..., list[Path]]
+
+HOSTILE = """<b>"cat's"</b> & co"""
+
+"""A class, and a folder."""
+
+FIGURES = {
+    "precision_at_1": "precision@1",
+    "precision_at_10": "precision@10",
+    "mean_average_precision": "mean average precision",
+}
+
+PER_CLASS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """Drawn pictures of three classes in a folder, one of them gone, with vectors that overlap."""
+
+    root: Path
+    manifest: CollectionManifest
+    payloads: Sequence[Payload]
+    evaluation: Evaluation
+
+    def file(self, row: int) -> Path:
+        """Where a picture lies."""
+        return self.root / self.payloads[row].path
+
+    def neighbour(self, rank: int, row: int, score: float) -> Neighbour:
+        """A hit as a search has it."""
+        return Neighbour(rank=rank, score=score, payload=self.payloads[row], file=self.file(row))
+
+    def answer(self, row: int, **changes: object) -> Answer:
+        """What an evaluation found for a picture, as an answer."""
+        found = self.evaluation.results
+        pairs = zip(found.neighbours[row].tolist(), found.scores[row].tolist(), strict=True)
+        verdict = self.evaluation.pictures.vectors.names[found.verdicts[VoteRule.NEARER_TIES][row]]
+        answer = Answer(
+            query=self.payloads[row].path,
+            file=self.file(row),
+            indexed=self.payloads[row],
+            hits=[self.neighbour(rank, *pair) for rank, pair in enumerate(pairs, start=1)],
+            verdict=Verdict(class_name=verdict, share=0.7, voters=10),
+            provider=None,
+            load_ms=0,
+            embed_ms=0,
+            search_ms=0,
+        )
+        return replace(answer, **changes)  # type: ignore[arg-type]
+
+
+def make_collection(root: Path, draw: Draw) -> Collection:
+    """Draws the images of a `Collection` into a folder and evaluates it."""
+    names = sorted([HOSTILE, "dog", "\u05d0\u05d1"])
+    folders = {HOSTILE: "<b>", "dog": "dog", "\u05d0\u05d1": "\u05d0\u05d1"}
+    labels = [name for name in names for _ in range(PER_CLASS)]
+    paths = [f"{folders[name]}/{number}'.png" for number, name in enumerate(labels)]
+    draw(root, *paths)
+    (root / paths[3]).unlink()
+    classes = np.repeat(np.arange(len(names)), PER_CLASS)
+    random = np.random.default_rng(0)
+    vectors = np.eye(8)[classes] + random.normal(0, 0.75, (len(labels), 8))
+    payloads = [payload(path, name) for path, name in zip(paths, labels, strict=True)]
+    pictures = LabelledPictures(
+        vectors=LabelledVectors(
+            vectors=vectors.astype(np.float32),
+            classes=classes,
+            copies=np.arange(len(labels)),
+            names=names,
+            higher_is_nearer=True,
+        ),
+        payloads=payloads,
+        unlabelled=2,
+    )
+    evaluation = summed_up("vgg16-cosine", pictures, leave_one_out(pictures.vectors))
+    return Collection(root=root, manifest=manifest(root), payloads=payloads, evaluation=evaluation)
+
+
+def payload(path: str, class_name: str | None) -> Payload:
+    """Of a picture whose bytes are its path's."""
+    return payload_of(path, class_name=class_name, sha256=path, width=64, height=48, bytes=2_000)
+
+
+def manifest(root: Path, distance: Distance = Distance.COSINE) -> CollectionManifest:
+    """Of a collection of the dataset `data`, by official weights."""
+    official = WeightsSource(kind=WeightsKind.IMAGENET, official=True)
+    return replace(manifest_of(distance, 8, {"data": str(root)}), weights=official)
+
+
+def query_page(collection: Collection, path: Path, *outcomes: Answer | Unanswered) -> ReadPage:
+    """The page of these, read."""
+    report = query_report(outcomes, [collection.manifest], QueryOptions())
+    write_query_page(path, report)
+    return read_page(path)
+
+
+def evaluated_page(collection: Collection, path: Path, *evaluations: Evaluation) -> ReadPage:
+    """The page of these, read; each is compared with the first, and has a head."""
+    first, *_ = evaluations
+    sections = []
+    for number, each in enumerate(evaluations):
+        contest = Contest(
+            one=first.collection,
+            other=each.collection,
+            one_values=first.values,
+            other_values=each.values,
+            is_partial=True,
+        )
+        gains = compared([contest] if number else [])
+        section = section_view(
+            each, number=number, manifest=collection.manifest, differences=gains, parts=parts_seen(each)
+        )
+        sections.append(section)
+    write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=10, sections=sections))
+    return read_page(path)
+
+
+def unanswered(query: str, problem: str) -> Unanswered:
+    """A query that could not be read."""
+    error = PictureError(problem, reason=SkipReason.VANISHED)
+    return Unanswered(query=query, file=None, error=error)
+
+
+def parts_seen(evaluation: Evaluation) -> list[PartFigures]:
+    """Of a head that learned from every other picture of the first two classes."""
+    payloads = evaluation.pictures.payloads
+    classes = evaluation.pictures.vectors.names[:2]
+    trained = {each.sha256 for each in payloads[::2] if each.class_name in classes}
+    return list(parts_of(evaluation.values, payloads, trained=trained, classes=classes))
+
+
+def group(collection: Collection, kept: int, *others: int) -> Group:
+    """A group of these pictures; of the first other the bytes are the same, the last is not offered."""
+
+    def member(row: int, *, identical: bool, redundant: bool) -> Member:
+        there = collection.file(row).exists()
+        return Member(
+            payload=collection.payloads[row],
+            file=collection.file(row),
+            state=FileState.PRESENT if there else FileState.GONE,
+            similarity=1.0 if identical else 0.9931,
+            match=Match.IDENTICAL if identical else Match.NEAR_DUPLICATE,
+            is_redundant=redundant,
+            frees=2_000 if redundant else 0,
+        )
+
+    return Group(
+        kept=member(kept, identical=True, redundant=False),
+        because=KeptBecause.PIXELS,
+        others=[
+            member(row, identical=place == 0, redundant=row != others[-1]) for place, row in enumerate(others)
+        ],
+    )
+
+
+Kind = Literal["query", "evaluation", "duplicates"]
+
+
+def written(kind: Kind, collection: Collection, path: Path) -> ReadPage:
+    """One page of each kind with everything on it."""
+    if kind == "query":
+        gone = unanswered(f"{HOSTILE}\0\u202e", "it is <not> there")
+        return query_page(collection, path, *(collection.answer(row) for row in range(0, 36, 5)), gone)
+    if kind == "evaluation":
+        second = replace(collection.evaluation, collection="vgg16-euclid")
+        return evaluated_page(collection, path, collection.evaluation, second)
+    groups = [group(collection, 0, 1, 2, 3), group(collection, 12, 13)]
+    report = duplicates_report(groups, collection="vgg16-cosine", above=0.99)
+    write_duplicates_page(path, report)
+    return read_page(path)
+
+
+KINDS: tuple[Kind, ...] = ("query", "evaluation", "duplicates")

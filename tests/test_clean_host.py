@@ -1,0 +1,97 @@
+"""A host that imports the library is left as it was; a user's own modules stand in nobody's way."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_exporter.spec import ModelSpec
+from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.target import Dataset
+from PIL import Image
+
+Draw = Callable[..., list[Path]]
+SUPPORT = Path(__file__).parent / "support"
+KINDS = ("png", "jpg", "tif", "gif", "bmp")
+
+
+@pytest.fixture
+def images(tmp_path: Path, draw: Draw) -> Path:
+    """Some of each kind, in two classes, among them two with the same pixels."""
+    root = tmp_path / "images"
+    draw(root, *(f"{name}/{number}.{kind}" for name in "ab" for number in range(3) for kind in KINDS))
+    with Image.open(root / "a/0.png") as image:
+        image.save(root / "b/same.png")
+    return root
+
+
+def test_the_process_is_as_it_was(images: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    """After an export, an ingest, a query, duplicates, an evaluation, a page and a map, and silent, too.
+
+    In a process of its own, in which every warning is an error and Pillow's limit is far below the images.
+    """
+    program = [sys.executable, SUPPORT / "host_program.py", images, tmp_path / "empty", tiny_weights]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"our logger": [[], ["NullHandler"]]}
+    assert done.stderr == ""
+
+
+def test_the_hosts_limit_of_pixels_holds_while_a_thread_embeds(
+    images: Path, home: Settings, tiny_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every moment that the host looks, and whenever it opens an image; ours are taken all the same."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
+    request = IngestRequest(
+        dataset=Dataset(name="data", root=images), specs=[tiny_spec], distances=[Distance.COSINE]
+    )
+    reports: list[IngestReport] = []
+
+    def embed() -> None:
+        store = EmbeddedStore(home.qdrant_dir)
+        reports.append(run_ingest(request, store=store, settings=home, stop=StopRequest()))
+
+    thread = threading.Thread(target=embed)
+    thread.start()
+    looked = 0
+    while thread.is_alive():
+        assert Image.MAX_IMAGE_PIXELS == 1_000
+        with pytest.raises(Image.DecompressionBombError), Image.open(images / "a/0.png"):
+            pytest.fail("it was opened")
+        looked += 1
+    thread.join()
+    assert looked
+    assert (reports[0].skipped, reports[0].embedded) == ([], 2 * 3 * len(KINDS))
+
+
+def test_a_folder_of_a_users_own_modules_is_no_obstacle(shell: Any, images: Path) -> None:
+    """They are called as our folders are, and nobody imports them: neither a program there nor a command."""
+    for name in ("search", "core", "exporter", "models", "lookalike_mine"):
+        (shell.folder / f"{name}.py").write_text("raise RuntimeError('a user\\'s own')\n")
+    (shell.folder / "ingest").mkdir()
+    (shell.folder / "ingest/__init__.py").write_text("raise RuntimeError('a user\\'s own')\n")
+    program = (
+        "import lookalike, lookalike_search.commands.app, lookalike_ingest.commands.app\n"
+        "import lookalike_exporter.commands.app, lookalike_core.cli.console\n"
+    )
+    for words in (["-c", program], ["-m", "lookalike_ingest", "status"]):
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=shell.folder,
+            env=shell.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr.replace("store: embedded\n", "")) == (0, "")
+    ingested = shell.cold("ingest", "run", images, *shell.model, "--json")
+    assert ingested.json[0]["collections"][0]["added"] == 2 * 3 * len(KINDS) + 1
+    assert len(shell.cold("search", "query", images / "a/0.png", "--json").json[0]["hits"]) == 10
+    assert shell.cold("exporter", "list").code == 0
