@@ -1,18 +1,18 @@
 """Every error that Lookalike raises, below one root.
 
-LookalikeError
-├── UsageError                 what was asked for does not fit together
+LookalikeError                 `.path`: the file or folder it is about; `.hint`: what can be done, as data
+├── UsageError                 what was asked for does not fit together; `.argument` is what it is about
 ├── ModelError                 a model that cannot be had or run
 │   ├── WeightsError           weights missing, damaged or of another network
 │   └── ProviderError          a required execution provider that is not there
-├── PictureError               an image that cannot be read; `.reason` says why
+├── PictureError               an image that cannot be read; `.reason` says why, `.limit` what was passed
 │   └── MissingDecoderError    what would read it is not installed; `.needed` names it
-├── StoreError                 the store cannot be reached or refuses
+├── StoreError                 the store cannot be reached or refuses; `.store` is where it is
 │   └── StoreRefusedError      the key may not do that
-├── CollectionError            a collection that does not fit
+├── CollectionError            a collection that does not fit; `.collection` is its name
 │   ├── CollectionMissingError it is not there
 │   └── ManifestError          it is there and holds another space, or is not ours
-└── StoreLockedError           another process is using it
+└── StoreLockedError           another process is using it; `.holder` is which, `.waited_s` for how long
 """
 
 from lookalike_core.errors import (

@@ -97,7 +97,9 @@ def open_index(
     if collection is not None and collection not in store:
         there = ", ".join(store.names()) or "none"
         store.close()
-        raise CollectionMissingError(f"there is no collection {collection} in {store.label}; there: {there}")
+        raise CollectionMissingError(
+            f"there is no collection {collection} in {store.label}; there: {there}", collection=collection
+        )
     return Index(store, settings, model=model, distance=metric, collection=collection)
 
 

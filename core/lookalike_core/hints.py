@@ -71,6 +71,8 @@ class Action(StrEnum):
     OTHER_WEIGHTS = "other-weights"
     """The weights file, fetched by other means, or weights from another source."""
 
+    NAME_CALIBRATION_FOLDER = "name-calibration-folder"
+    """A folder of images to calibrate a model of int8 on."""
     EXPORT = "export"
     """Export the model."""
     INGEST = "ingest"

@@ -26,9 +26,9 @@ class ProviderChoice(StrEnum):
 VARIABLES = {
     "LOOKALIKE_HOME": "The folder of `weights/`, `models/`, `heads/` and `qdrant/`; "
     "default: the platform's user data folder.",
-    "LOOKALIKE_STORE": "The store, as `--store` names it.",
-    "QDRANT_URL": "A Qdrant server, where neither `--store` nor `LOOKALIKE_STORE` is given.",
-    "QDRANT_API_KEY": "The key of that server, or of the one that `--store` or `LOOKALIKE_STORE` names; "
+    "LOOKALIKE_STORE": "The store: `auto`, `embedded`, `embedded:DIR` or a URL.",
+    "QDRANT_URL": "A Qdrant server, where no store is named.",
+    "QDRANT_API_KEY": "The key of that server, or of the one that is named as the store; "
     "no other server gets it.",
     "LOOKALIKE_PROVIDER": "What to embed on: `cuda`, `openvino`, `cpu` or, by default, `auto`: CUDA, else "
     "OpenVINO where it pays, else the CPU.",

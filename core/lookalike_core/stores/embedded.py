@@ -711,7 +711,8 @@ class EmbeddedCollection:
             if not is_done():
                 raise StoreError(
                     f"what is written to {self._folder} takes no effect: its files are damaged; "
-                    "remove the folder and ingest once more"
+                    "remove the folder and ingest once more",
+                    path=self._folder,
                 )
 
 

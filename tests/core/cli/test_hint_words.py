@@ -20,11 +20,13 @@ from lookalike_exporter.commands.app import app as exporter
 from lookalike_ingest.commands.app import app as ingest
 from lookalike_search.commands.app import app as search
 
+import lookalike
+
 _COMMAND = re.compile(r"\b(exporter|ingest|search) (?!for\b|with\b|it\b)([a-z]+)")
 _OPTION = re.compile(r"--[a-z][a-z-]*")
 
 
-PACKAGES = (lookalike_core, lookalike_exporter, lookalike_ingest, lookalike_search)
+PACKAGES = (lookalike, lookalike_core, lookalike_exporter, lookalike_ingest, lookalike_search)
 OTHERS = (
     "weights_sources.py",  # the options of pip
     "plots.py",  # what a plot is known again by
