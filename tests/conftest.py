@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from commands import can_run_here, run_as_process, run_here
 from faulty_proxy import FaultyProxy, running_proxy
+from lookalike_core.hints import Notice
 from lookalike_core.models.calibration_curves import Calibration, Curve, Reliability, Threshold
 from lookalike_core.models.model_manifest import WeightsKind
 from lookalike_core.settings import Settings
@@ -121,7 +122,7 @@ class Shell:
 
 
 class Lines(logging.Handler):
-    """Keeps the messages that are logged."""
+    """Keeps the messages that are logged, with their hints."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,12 +130,12 @@ class Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keeps one."""
-        self.lines.append(record.getMessage())
+        self.lines.append(Notice(record.getMessage(), hint=getattr(record, "hint", None)))
 
 
 @pytest.fixture
 def said() -> Iterator[list[str]]:
-    """What the library logs from INFO on, message by message, as the test goes on."""
+    """What the library logs from INFO on, message by message, as the test goes on: each a `Notice`."""
     logger, handler = logging.getLogger("lookalike"), Lines()
     level = logger.level
     logger.addHandler(handler)

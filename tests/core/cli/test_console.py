@@ -34,6 +34,7 @@ from lookalike_core.errors import (
     StoreLockedError,
     UsageError,
 )
+from lookalike_core.hints import Action, Argument, Hint
 
 ERRORS = [
     LookalikeError("it failed"),
@@ -208,6 +209,16 @@ def test_what_the_library_logs_is_a_line_each_on_stderr(capsys: pytest.CaptureFi
     logger.warning("nobody listens any more")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "a\\x1b[2J\\nb has 3 points\nagain in 0.5 s\n")
+
+
+def test_a_line_that_the_library_logs_ends_with_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the words of the command line; values in it stand where they belong."""
+    with reporting():
+        hint = Hint(Action.RECALIBRATE, {Argument.COLLECTION: "a"})
+        logging.getLogger("lookalike.search").warning("%s is stale", "a", extra={"hint": hint})
+        logging.getLogger("lookalike.search").warning("b is stale", extra={"hint": None})
+    stale = "a is stale; make it anew with: search calibrate --collection a"
+    assert capsys.readouterr().err == f"{stale}\nb is stale\n"
 
 
 def test_reporting_leaves_logging_as_it_was() -> None:
