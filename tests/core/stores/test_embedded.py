@@ -16,6 +16,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.protocol import staged_name
+from refusals import refuses
 
 NewManifest = Callable[..., CollectionManifest]
 NewPoint = Callable[..., ImagePoint]
@@ -82,7 +83,9 @@ def test_a_manifest_that_is_gone_or_cut_is_said_with_what_to_do(
             store.open(manifest.collection)
         file.unlink(missing_ok=True)
     (store.directory / "diary").mkdir()
-    with pytest.raises(ManifestError, match="it is left alone: move it elsewhere, or name another store"):
+    with refuses(
+        ManifestError, match="it is left alone: move it elsewhere, or use another store with --store"
+    ):
         store.open("diary")
 
 
