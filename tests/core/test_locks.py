@@ -12,7 +12,7 @@ from lookalike_core.errors import StoreLockedError
 HOLD = """
 import sys
 from pathlib import Path
-from lookalike import locks
+from lookalike_core import locks
 with locks.held(Path(sys.argv[1]), "one", what="one", timeout_s=0):
     print("held", flush=True)
     sys.stdin.read()
