@@ -91,7 +91,7 @@ def test_a_folder_of_a_users_own_modules_is_no_obstacle(shell: Any, images: Path
             check=False,
         )
         assert (done.returncode, done.stderr.replace("store: embedded\n", "")) == (0, "")
-    ingested = shell.cold("ingest", "run", images, *shell.model, "--json")
+    ingested = shell.process("ingest", "run", images, *shell.model, "--json")
     assert ingested.json[0]["collections"][0]["added"] == 2 * 3 * len(KINDS) + 1
-    assert len(shell.cold("search", "query", images / "a/0.png", "--json").json[0]["hits"]) == 10
-    assert shell.cold("exporter", "list").code == 0
+    assert len(shell.process("search", "query", images / "a/0.png", "--json").json[0]["hits"]) == 10
+    assert shell.process("exporter", "list").code == 0

@@ -20,7 +20,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from lookalike_core import own_process
 from lookalike_core.cli import console
+from PIL import Image
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 SCRIPTS = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["scripts"]
@@ -88,6 +90,7 @@ def _process_of(words: Sequence[str], *, folder: Path, environment: Mapping[str,
     log = logging.getLogger("lookalike")
     before = (sys.argv, dict(os.environ), Path.cwd(), tempfile.tempdir, signal.getsignal(signal.SIGINT))
     logged = ([*log.handlers], log.level, log.propagate)
+    own = own_process.is_own(), Image.MAX_IMAGE_PIXELS
     sys.argv = [str(Path(sys.executable).parent / words[0]), *words[1:]]
     _replace_environment(environment)
     os.chdir(folder)
@@ -104,6 +107,7 @@ def _process_of(words: Sequence[str], *, folder: Path, environment: Mapping[str,
         os.chdir(cwd)
         signal.signal(signal.SIGINT, handler)
         console._verbose = False  # noqa: SLF001
+        own_process._is_own, Image.MAX_IMAGE_PIXELS = own  # noqa: SLF001
 
 
 @contextmanager

@@ -132,7 +132,9 @@ def use(images: Path, empty: Path, weights: Path) -> None:
     write_query_page(empty / "page.html", query_report([answer], manifests, QueryOptions()))
     with store.open(name) as collection:
         find_duplicates(collection)
-    list(evaluated(store, Plan(collections=[name], pairs=[], rules=[]), EvaluationOptions()))
+    list(
+        evaluated(store, Plan(collections=[name], pairs=[], rules=[]), EvaluationOptions(), settings=settings)
+    )
     project(np.random.default_rng(0).normal(size=(40, 8)), seed=0)
 
 
