@@ -104,7 +104,7 @@ def test_the_page_is_written_whole(library: Any) -> None:
         (["cat/99.png", "cat/1.png"], 4, "no picture of"),
         (["cat/0.png", "cat/1.png", "--html", "."], 2, "is a folder; name the file"),
         (["cat/0.png", "cat/1.png", "--collection", "nothing"], 6, "there is no collection nothing"),
-        (["cat/0.png", "cat/1.png", "--backbone", "both"], 6, "takes a collection of each network"),
+        (["cat/0.png", "cat/1.png", "--backbone", "both"], 6, "both networks are asked for"),
         (["broken.png", "cat/1.png"], 4, "broken.png"),
     ],
 )
