@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from lookalike_core.cli.hint_words import full_message
 from lookalike_core.errors import ManifestError, UsageError
+from lookalike_core.hints import Action, Hint, Notice
 from lookalike_core.models.backbones import BACKBONES, Pooling
 from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest, WeightsKind, WeightsSource
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
@@ -17,7 +19,7 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import Payload, point_id
 from lookalike_core.stores.protocol import is_collection_name
 from lookalike_exporter.spec import NETWORKS, ModelSpec
-from lookalike_search.collection_choice import _making
+from lookalike_search.collection_choice import _values
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 """What UTF-8 can hold."""
@@ -166,7 +168,8 @@ def test_the_name_of_a_collection_says_how_to_make_it(
     )
     name = collection_name(identity, distance, official=official)
     assert is_collection_name(name)
-    options = dict(re.findall(r"--(\S+) (\S+)", _making(name, None, None)))
+    advice = full_message(Notice("", hint=Hint(Action.INGEST, _values(name, None, None))))
+    options = dict(re.findall(r"--(\S+) (\S+)", advice))
     assert options.pop("distance") == distance
     assert ("weights" in options) == (not official)
     options.pop("weights", None)
