@@ -6,6 +6,8 @@ import numpy as np
 from lookalike_core.neighbours.brute_force import IntVector, Nearest
 from numpy.typing import NDArray
 
+from lookalike_search.analysis.pixel_proof import have_same_proportions
+
 MOST = 512
 MOST_VALUES = 2**24
 """So many of an image, and of all together, are remembered: 128 MB. More are near where thousands of images
@@ -18,10 +20,9 @@ def is_resized(row: int, others: IntVector, sizes: IntVector) -> NDArray[np.bool
     Each side of a copy is rounded to a pixel. A network sees a small image's lines thicker, so that these
     are less similar than other copies.
     """
-    width, height = sizes[row]
-    other_width, other_height = sizes[others].T
-    is_alike = np.abs(width * other_height - height * other_width) <= width + height
-    found: NDArray[np.bool_] = is_alike & ((other_width != width) | (other_height != height))
+    width, height = sizes[row].tolist()
+    is_other_size = (sizes[others] != sizes[row]).any(axis=1)
+    found: NDArray[np.bool_] = is_other_size & have_same_proportions((width, height), sizes[others])
     return found
 
 

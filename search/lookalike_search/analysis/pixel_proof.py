@@ -109,8 +109,14 @@ def _gain(ranges: float) -> float:
 
 def has_same_proportions(kept: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether one could be the other in another size: each side of a copy is rounded to a pixel."""
-    (width, height), (other_width, other_height) = kept, other
-    return abs(width * other_height - height * other_width) <= width + height
+    return bool(have_same_proportions(kept, np.array([other]))[0])
+
+
+def have_same_proportions(kept: tuple[int, int], others: IntVector) -> NDArray[np.bool_]:
+    """As `has_same_proportions`, of many: width and height int64 `[N, 2]`; bool `[N]`."""
+    (width, height), (other_width, other_height) = kept, others.T
+    same: NDArray[np.bool_] = np.abs(width * other_height - height * other_width) <= width + height
+    return same
 
 
 def coarse(image: WholeImage) -> Pixels:
