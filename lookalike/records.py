@@ -238,9 +238,12 @@ class Evaluation(ShownAsPage):
     """How good an index's neighbours are: every labelled image asked for the others, and the classes told.
 
     Each figure is an `Estimate`: `value`, and `low` and `high`, a 95 % bootstrap interval over the queries,
-    NaN where those are too few. `values` are those of single queries, float64 `[N]` by figure, in the order
-    of `points`; `confusion` int64 `[C, C]` counts the neighbours of each class (column) that queries of each
-    class (row) have, in the order of `class_names`. `classes` are the figures of each class alone.
+    NaN where those are too few. `best_possible` are the figures that a perfect ranking would have, below 1
+    where classes are small. `alone` is how many images have no other of their class to find: nothing can be
+    right for them, and no figure counts them. `in_small_classes` is how many have fewer than ten others.
+    `values` are those of single queries, float64 `[N]` by figure, NaN where no figure counts them, in the
+    order of `points`; `confusion` int64 `[C, C]` counts the neighbours of each class (column) that queries of
+    each class (row) have, in the order of `class_names`. `classes` are the figures of each class alone.
     """
 
     collection: str
@@ -249,6 +252,9 @@ class Evaluation(ShownAsPage):
     precision_at_10: Estimate
     mean_average_precision: Estimate
     at_least_5_of_10: Estimate
+    best_possible: Mapping[str, float]
+    alone: int
+    in_small_classes: int
     accuracy: Mapping[VoteRule, Estimate]
     classes: Sequence[ClassFigures]
     class_names: Sequence[str]
@@ -267,6 +273,9 @@ class Evaluation(ShownAsPage):
         return cls(
             collection=found.collection,
             **found.figures,
+            best_possible=found.best_possible,
+            alone=int(found.alone.sum()),
+            in_small_classes=int(found.in_small_classes.sum()),
             accuracy=found.accuracy,
             classes=found.classes,
             class_names=found.pictures.vectors.names,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_core.stores.embedded import EmbeddedStore
+from PIL import Image
 
 FIGURES = [
     "precision_at_1",
@@ -31,10 +32,13 @@ def test_figures_are_those_of_the_stored_vectors(ingested: Any) -> None:
     assert done.code == 0, done.err
     (found,) = done.json
     head = ["schema", "collection", "store", "pictures", "unlabelled", "near_identical"]
+    small = ["alone", "in_small_classes"]
     error = "expected_calibration_error"
     assert list(found) == [
         *head,
+        *small,
         *FIGURES,
+        "best_possible",
         "k",
         "accuracy",
         error,
@@ -140,5 +144,39 @@ def test_a_lonely_class_has_no_precision(shell: Any, draw: Any, tmp_path: Path) 
     assert dog["precision_at_1"]["low"] is dog["precision_at_1"]["high"] is None, "two are too few"
     out = shell("search", "evaluate").out
     assert "nan" not in out
-    assert re.search(r"^precision@1 +0\.\d{4}   -$", out, re.MULTILINE)
-    assert re.search(r"^cat +1 +0\.0000   - ", out, re.MULTILINE)
+    assert re.search(r"^precision@1 +1\.0000   - +1\.0000$", out, re.MULTILINE)
+    assert re.search(r"^cat +1 +-   - +-   -$", out, re.MULTILINE)
+
+
+def test_what_cannot_be_right_is_said_and_not_held_against_the_neighbours(shell: Any, tmp_path: Path) -> None:
+    """Of four reds, a green and a blue, all figures are those of the reds, and perfect."""
+    colours = {"a/green": "lime", "b/blue": "blue"} | {f"red/{i}": (255 - i, 0, 0) for i in range(4)}
+    for name, colour in colours.items():
+        (tmp_path / "few" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 48), colour).save(tmp_path / "few" / f"{name}.png")
+    shell.ingest("few")
+    file = tmp_path / "queries.csv"
+    (found,) = shell("search", "evaluate", "--json", "--csv", file).json
+    assert (found["alone"], found["in_small_classes"]) == (2, 4)
+    assert found["best_possible"] == {
+        "precision_at_1": 1,
+        "precision_at_5": pytest.approx(0.6),
+        "precision_at_10": pytest.approx(0.3),
+        "mean_average_precision": 1,
+        "at_least_5_of_10": 0,
+    }
+    for figure, best in found["best_possible"].items():
+        assert found[figure]["value"] == pytest.approx(best), figure
+    assert all(vote["value"] == 1 for vote in found["accuracy"].values())
+    red = found["classes"][-1]
+    assert red["best_possible"] == found["best_possible"]
+    assert set(found["classes"][0]["best_possible"].values()) == {None}
+    with file.open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert [row["others_of_class"] for row in rows] == ["0", "0", "3", "3", "3", "3"]
+    assert [row["precision_at_1"] for row in rows] == ["", "", "1.0", "1.0", "1.0", "1.0"]
+    out = shell("search", "evaluate").out
+    assert "no other picture of their class: 2 queries of 2 classes" in out
+    assert "fewer than 10 others of their class: 4 queries of 1 class," in out
+    assert re.search(r"^precision@10 +0\.3000   - +0\.3000$", out, re.MULTILINE)
+    assert [line.split()[0] for line in out.splitlines()[-4:] if line] == ["red", "a", "b"]

@@ -108,6 +108,8 @@ def test_an_evaluation_is_that_of_the_command(both: Both) -> None:
         rule: each["value"] for rule, each in said["accuracy"].items()
     }
     assert found.confusion.tolist() == said["confusion"]["neighbours"]
+    assert found.best_possible == said["best_possible"]
+    assert (found.alone, found.in_small_classes) == (said["alone"], said["in_small_classes"])
 
 
 def test_what_is_there_is_what_the_command_counts(both: Both) -> None:

@@ -18,7 +18,7 @@ from lookalike_search.evaluation.comparisons import Contest, compared
 from lookalike_search.evaluation.head_splits import PartFigures, parts_of
 from lookalike_search.evaluation.labelled_vectors import LabelledPictures
 from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out
-from lookalike_search.evaluation.summary import Evaluation, summed_up
+from lookalike_search.evaluation.summary import Evaluation, best_values_of, summed_up
 from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
 from lookalike_search.reports.evaluation import EvaluationReport, section_view, write_evaluation_page
 from lookalike_search.reports.query import query_report, write_query_page
@@ -153,7 +153,8 @@ def parts_seen(evaluation: Evaluation) -> list[PartFigures]:
     payloads = evaluation.pictures.payloads
     classes = evaluation.pictures.vectors.names[:2]
     trained = {each.sha256 for each in payloads[::2] if each.class_name in classes}
-    return list(parts_of(evaluation.values, payloads, trained=trained, classes=classes))
+    best = best_values_of(evaluation.results)
+    return list(parts_of(evaluation.values, best, payloads, trained=trained, classes=classes))
 
 
 def group(collection: Collection, kept: int, *others: int) -> Group:

@@ -228,8 +228,12 @@ def _fit_lines(report: "FitReport") -> list[str]:
     before, after = (record["held_out_against_training"][side] for side in ("before", "after"))
     if before and after:
         said = f"{parts['held_out']} more, held out, among these"
-        lines.append(f"{said:36}  before   after")
-        lines += [f"{title:36}  {before[key]:.4f}  {after[key]:.4f}" for key, title in _FIT_FIGURES.items()]
+        best = after["best_possible"]
+        lines.append(f"{said:36}  before   after  best possible")
+        lines += [
+            f"{title:36}  {before[key]:.4f}  {after[key]:.4f}         {best[key]:.4f}"
+            for key, title in _FIT_FIGURES.items()
+        ]
     there = "" if report.made else ", which was there already"
     return [*lines, f"{report.path}{there}", f"{report.model}", f"next: ingest run DIR --head {head.name}"]
 

@@ -57,7 +57,10 @@ class Candidate(TypedDict):
 
 
 class CandidateScore(Candidate):
-    """A candidate and its precision among the ten nearest training images, by cross-validation."""
+    """A candidate and its R-precision among at most ten nearest training images, by cross-validation.
+
+    Of R other images of a class, the share of right ones among the R nearest, or the ten if R is more.
+    """
 
     seen: float
     """Of held-out images of classes in the training folds."""
@@ -65,13 +68,22 @@ class CandidateScore(Candidate):
     """Of classes that were held out whole; null where there are too few classes."""
 
 
+class BestFitFigures(TypedDict):
+    """The figures that a perfect ranking would have: below 1 where classes are small."""
+
+    precision_at_10: float
+    precision_at_1: float
+    mean_average_precision: float
+
+
 class HeadFigures(TypedDict):
-    """How good neighbours are, as means over the queries."""
+    """How good neighbours are, as means over the queries, by the figures of `search evaluate`."""
 
     precision_at_10: float
     precision_at_1: float
     mean_average_precision: float
     queries: int
+    best_possible: BestFitFigures
 
 
 class BeforeAndAfter(TypedDict):

@@ -15,6 +15,12 @@ from typing import Any
 import numpy as np
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.hints import Argument
+from lookalike_core.neighbours.precision import (
+    average_precision,
+    best_precision_at,
+    precision_at,
+    r_precision,
+)
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
@@ -100,8 +106,9 @@ class LabelledUnits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What a candidate did in cross-validation: precision among the ten nearest training pictures.
+    """What a candidate did in cross-validation: R-precision among the ten nearest training pictures at most.
 
+    That is precision@10 where ten or more are of the query's class, and compares small classes fairly, too.
     `seen` is that of pictures that were left out, `unseen` that of classes that were, None where they are
     too few.
     """
@@ -123,12 +130,25 @@ class FittedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """How good the neighbours of `queries` pictures are, means over these: see `figures`."""
+    """How good the neighbours of `queries` pictures are, means over these: see `figures`.
+
+    `best_possible` are the figures that a perfect ranking would have.
+    """
 
     precision_at_10: float
     precision_at_1: float
     mean_average_precision: float
     queries: int
+    best_possible: "BestFigures"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestFigures:
+    """The highest figures that there can be: precision is below 1 where classes are small."""
+
+    precision_at_10: float
+    precision_at_1: float
+    mean_average_precision: float
 
 
 def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0) -> FittedLayer:
@@ -198,8 +218,8 @@ def figures(
 ) -> Figures | None:
     """How good the neighbours of queries among other pictures are; None without any of their classes.
 
-    Precision@10 is over as many neighbours as there are of the query's class, where these are fewer.
-    Queries without any are left out. `at_once` queries are ranked together, which bounds the memory.
+    Figures are those of `search evaluate`. Queries without any of their class are left out. `at_once` queries
+    are ranked together, which bounds the memory.
     """
     queries = queries.of(np.isin(queries.classes, gallery.classes))
     if not len(queries.classes):
@@ -207,28 +227,37 @@ def figures(
     asked, there = (_mapped(layer, each.vectors) for each in (queries, gallery))
     rows = [slice(start, start + at_once) for start in range(0, len(asked), at_once)]
     found = [_ranked_figures(asked[some] @ there.T, queries.classes[some], gallery.classes) for some in rows]
-    precision, first, average = (np.concatenate(parts).mean() for parts in zip(*found, strict=True))
+    precision, first, average, relevant = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return Figures(
-        precision_at_10=float(precision),
-        precision_at_1=float(first),
-        mean_average_precision=float(average),
+        precision_at_10=float(precision.mean()),
+        precision_at_1=float(first.mean()),
+        mean_average_precision=float(average.mean()),
         queries=len(queries.classes),
+        best_possible=BestFigures(
+            precision_at_10=float(best_precision_at(CUTOFF, relevant).mean()),
+            precision_at_1=float(best_precision_at(1, relevant).mean()),
+            mean_average_precision=1.0,
+        ),
     )
 
 
 def _ranked_figures(
     similarity: FloatArray, asking: IntArray, classes: IntArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Of each query precision@10, precision@1 and average precision, for similarities float64 `[Q, N]`."""
+) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
+    """Of each query precision@10, precision@1, average precision and how many could be right.
+
+    `similarity` is float64 `[Q, N]`.
+    """
     same = asking[:, np.newaxis] == classes
-    order = np.argsort(-similarity, axis=1, kind="stable")
-    ranked = np.take_along_axis(same, order, axis=1)
-    right = ranked.cumsum(axis=1)
-    average = (ranked * right / np.arange(1, ranked.shape[1] + 1)).sum(axis=1) / right[:, -1]
+    relevant = same.sum(axis=1)
+    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :CUTOFF]
+    right = np.take_along_axis(same, nearest, axis=1)
+    average = [average_precision(row, own) for row, own in zip(similarity, same, strict=True)]
     return (
-        _precision(ranked[:, :CUTOFF], same.sum(axis=1)),
-        ranked[:, 0].astype(np.float64),
-        np.asarray(average),
+        precision_at(CUTOFF, right, relevant),
+        precision_at(1, right, relevant),
+        np.array(average),
+        relevant,
     )
 
 
@@ -237,13 +266,6 @@ def _mapped(layer: FittedLayer | None, vectors: FloatArray) -> FloatArray:
         return vectors
     mapped = vectors @ layer.weight.T.astype(np.float64) + layer.bias
     return np.asarray(mapped / np.linalg.norm(mapped, axis=1, keepdims=True))
-
-
-def _precision(ranked: NDArray[np.bool_], there: IntArray) -> FloatArray:
-    """Of bool `[Q, 10]`, the share of right ones among the first ten, or as many as could be right."""
-    depth = np.minimum(there, ranked.shape[1])
-    right = np.take_along_axis(ranked.cumsum(axis=1), depth[:, np.newaxis] - 1, axis=1)[:, 0]
-    return np.asarray(right / depth)
 
 
 def _sample(training: LabelledUnits, seed: int) -> LabelledUnits:
@@ -339,7 +361,7 @@ def _fold_precisions(
 
 
 def _leave_one_out(similarity: FloatArray, asking: IntArray, classes: IntArray) -> FloatArray:
-    """Precision of each query among all pictures but itself; queries alone in their class are left out."""
+    """R-precision of each query among all pictures but itself; those alone in their class are left out."""
     similarity[np.arange(len(asking)), asking] = -np.inf
     depth = min(CUTOFF, len(classes) - 1)
     found = np.argpartition(-similarity, depth - 1, axis=1)[:, :depth]
@@ -348,8 +370,8 @@ def _leave_one_out(similarity: FloatArray, asking: IntArray, classes: IntArray) 
     )
     own = classes[asking]
     there = (own[:, np.newaxis] == classes).sum(axis=1) - 1
-    asks = there > 0
-    return _precision((classes[found] == own[:, np.newaxis])[asks], there[asks])
+    precision = r_precision(classes[found] == own[:, np.newaxis], there, at_most=CUTOFF)
+    return np.asarray(precision[there > 0])
 
 
 def _best(scores: Sequence[Score]) -> Score:

@@ -21,7 +21,7 @@ from lookalike_core.stores.points import PointFilter
 from numpy.typing import NDArray
 
 from lookalike_search.collection_choice import CollectionSelector
-from lookalike_search.commands.head_parts import parts_json, parts_lines
+from lookalike_search.commands.head_parts import numbers_json, parts_json, parts_lines
 from lookalike_search.commands.reliability import reliability_json, reliability_lines
 from lookalike_search.commands.search_options import (
     BackbonesOption,
@@ -38,7 +38,7 @@ from lookalike_search.evaluation.index_recall import IndexFigures
 from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE, SHOWN, Estimate
 from lookalike_search.evaluation.plan import plan_evaluation
 from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
-from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, Fusion
+from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, Fusion, worst_first
 from lookalike_search.reports.plots import PLOT_SUFFIXES, is_plot, write_plot
 
 WHOLE_TABLE_CLASSES = 100
@@ -133,9 +133,13 @@ def _lines(setting: Setting, options: EvaluationOptions) -> list[str]:
         f"{evaluation.collection}: {count} pictures of {classes} classes, each asked for the others",
         f"left out: copies of the query's bytes, and {_left_out(evaluation)}",
         f"{near}; {'left out' if options.without_near else 'counted as any other'}",
+        *_small_class_lines(evaluation),
         "",
-        f"{'':30}   value   95 % interval",
-        *(_row(title, evaluation.figures[key]) for key, title in FIGURES.items()),
+        f"{'':30}   value   95 % interval     best possible",
+        *(
+            _row(title, evaluation.figures[key], evaluation.best_possible[key])
+            for key, title in FIGURES.items()
+        ),
         "",
         f"{f'verdict of {options.k} neighbours':30}   right   95 % interval",
         *(_row(rule, evaluation.accuracy[rule]) for rule in VoteRule),
@@ -156,6 +160,22 @@ def _left_out(evaluation: Evaluation) -> str:
     return f"{evaluation.fusion.only_in_some} pictures that only one of the collections holds"
 
 
+def _small_class_lines(evaluation: Evaluation) -> Iterator[str]:
+    """What cannot be right however good the neighbours are, where there is anything of the kind."""
+    alone, few = evaluation.alone, evaluation.in_small_classes
+    if alone.any():
+        counted = f"{_counted(evaluation, alone)}, for which nothing can be right"
+        yield f"no other picture of their class: {counted}; no figure counts them"
+    if few.any():
+        counted = _counted(evaluation, few)
+        yield f"fewer than {SHOWN} others of their class: {counted}, of whose {SHOWN} not all can be right"
+
+
+def _counted(evaluation: Evaluation, queries: NDArray[np.bool_]) -> str:
+    count, classes = int(queries.sum()), evaluation.classes_of(queries)
+    return f"{count} {'query' if count == 1 else 'queries'} of {classes} class{'' if classes == 1 else 'es'}"
+
+
 def _abstaining_lines(found: Abstaining) -> Iterator[str]:
     yield f"{'abstaining past a threshold':30}   value   95 % interval   (learned from the other half)"
     yield _row("queries answered", found.answered)
@@ -174,8 +194,9 @@ def _index_lines(found: IndexFigures) -> Iterator[str]:
     yield ""
 
 
-def _row(title: str, estimate: Estimate) -> str:
-    return f"{title:30}  {_number(estimate.value):>6}   {_interval(estimate)}"
+def _row(title: str, estimate: Estimate, best: float | None = None) -> str:
+    line = f"{title:30}  {_number(estimate.value):>6}   {_interval(estimate)}"
+    return line if best is None else f"{line:55}   {_number(best):>13}"
 
 
 def _interval(estimate: Estimate) -> str:
@@ -187,15 +208,16 @@ def _number(value: float) -> str:
 
 
 def _class_lines(classes: Sequence[ClassFigures]) -> Iterator[str]:
-    """The worst class first."""
+    """Those first that are farthest from their best possible."""
     width = max(map(cell_width, ("class", *(each.name for each in classes))))
-    yield f"{'class':{width}}  pictures  precision@10   95 % interval   most wrong neighbours"
-    for each in sorted(classes, key=lambda each: each.figures["precision_at_10"].value):
-        found = each.figures["precision_at_10"]
+    heading = "pictures  precision@10   95 % interval     best possible   most wrong neighbours"
+    yield f"{'class':{width}}  {heading}"
+    for each in worst_first(classes):
+        found, best = each.figures["precision_at_10"], each.best_possible["precision_at_10"]
         wrong = f"{each.mistaken_for} {each.mistaken_share:.1%}" if each.mistaken_for else "-"
         yield (
             f"{padded(each.name, width)}  {each.pictures:8}  {_number(found.value):>12}   "
-            f"{_interval(found):15}   {wrong}"
+            f"{_interval(found):15}   {_number(best):>13}   {wrong}"
         )
 
 
@@ -225,7 +247,10 @@ def _json(setting: Setting, store: str, k: int) -> dict[str, Any]:
         "pictures": len(evaluation.pictures.payloads),
         "unlabelled": evaluation.pictures.unlabelled,
         "near_identical": evaluation.near_identical,
+        "alone": int(evaluation.alone.sum()),
+        "in_small_classes": int(evaluation.in_small_classes.sum()),
         **{key: evaluation.figures[key].to_json() for key in FIGURES},
+        "best_possible": numbers_json(evaluation.best_possible),
         "k": k,
         "accuracy": {rule: found.to_json() for rule, found in evaluation.accuracy.items()},
         "expected_calibration_error": reliability_json(evaluation.reliability),
@@ -239,6 +264,7 @@ def _json(setting: Setting, store: str, k: int) -> dict[str, Any]:
                 "class": each.name,
                 "pictures": each.pictures,
                 **{key: each.figures[key].to_json() for key in FIGURES},
+                "best_possible": numbers_json(each.best_possible),
             }
             for each in evaluation.classes
         ],
@@ -294,7 +320,9 @@ def _write_csv(file: Path, evaluations: Sequence[Evaluation]) -> None:
     rules = [f"verdict_{rule.replace('-', '_')}" for rule in VoteRule]
     with atomic_path(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as table:
         writer = csv.writer(table)
-        writer.writerow(["collection", "dataset", "path", "class", *FIGURES, "near_identical", *rules])
+        writer.writerow(
+            ["collection", "dataset", "path", "class", *FIGURES, "near_identical", *rules, "others_of_class"]
+        )
         for evaluation in evaluations:
             names = evaluation.pictures.vectors.names
             for row, payload in enumerate(evaluation.pictures.payloads):
@@ -309,5 +337,6 @@ def _write_csv(file: Path, evaluations: Sequence[Evaluation]) -> None:
                         *("" if value != value else value for value in values),  # noqa: PLR0124
                         evaluation.results.near_identical[row],
                         *(names[verdict] if verdict >= 0 else "" for verdict in verdicts),
+                        evaluation.results.relevant[row],
                     ]
                 )

@@ -1,6 +1,6 @@
 """How an evaluation shows what a head was learned from and what it never saw."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 from typing import Any
 
@@ -17,11 +17,22 @@ def parts_lines(parts: Sequence[PartFigures] | None) -> Iterator[str]:
     """A table for each part."""
     for part in parts or ():
         yield f"{part.pictures} pictures of {part.classes} classes: {MEANINGS[part.part]}"
+        yield f"  {'':28}   value   95 % interval     best possible"
         for key, title in SHOWN.items():
             found = part.figures[key]
             interval = "-" if isnan(found.low) else f"{found.low:.4f} - {found.high:.4f}"
-            yield f"  {title:28}  {found.value:.4f}   {interval}"
+            best = part.best_possible[key]
+            yield f"  {title:28}  {_number(found.value)}   {interval:15}   {_number(best):>13}"
         yield ""
+
+
+def _number(value: float) -> str:
+    return f"{'-':>6}" if isnan(value) else f"{value:.4f}"
+
+
+def numbers_json(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    """Figures by name; null for NaN: there is none."""
+    return {key: None if isnan(number) else number for key, number in numbers.items()}
 
 
 def parts_json(parts: Sequence[PartFigures] | None) -> dict[str, Any]:
@@ -35,6 +46,7 @@ def parts_json(parts: Sequence[PartFigures] | None) -> dict[str, Any]:
                 "pictures": part.pictures,
                 "classes": part.classes,
                 **{key: part.figures[key].to_json() for key in SHOWN},
+                "best_possible": numbers_json({key: part.best_possible[key] for key in SHOWN}),
             }
             for part in parts
         ]

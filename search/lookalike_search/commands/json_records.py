@@ -214,8 +214,18 @@ class CalibrationError(TypedDict):
     verdict: dict[VoteRule, float]
 
 
+class BestFigures(TypedDict):
+    """The figures that a perfect ranking would have: below 1 where classes are small; null of no queries."""
+
+    precision_at_1: float | None
+    precision_at_5: float | None
+    precision_at_10: float | None
+    mean_average_precision: float | None
+    at_least_5_of_10: float | None
+
+
 class Figures(TypedDict):
-    """How good neighbours are."""
+    """How good neighbours are; of queries with at least one other image of their class to find."""
 
     precision_at_1: Interval
     precision_at_5: Interval
@@ -223,6 +233,7 @@ class Figures(TypedDict):
     mean_average_precision: Interval
     at_least_5_of_10: Interval
     """Share of the queries of whose ten neighbours five or more have the right class."""
+    best_possible: BestFigures
 
 
 class Abstaining(TypedDict):
@@ -288,6 +299,14 @@ class Index(TypedDict):
     precision_at_10: Interval
 
 
+class BestHeadFigures(TypedDict):
+    """The figures that a perfect ranking would have; null of no queries."""
+
+    precision_at_1: float | None
+    precision_at_10: float | None
+    mean_average_precision: float | None
+
+
 class HeadPart(TypedDict):
     """The queries that a head was fitted to, was not fitted to, or whose classes it never saw."""
 
@@ -297,6 +316,7 @@ class HeadPart(TypedDict):
     precision_at_1: Interval
     precision_at_10: Interval
     mean_average_precision: Interval
+    best_possible: BestHeadFigures
 
 
 class Evaluation(Figures):
@@ -311,6 +331,10 @@ class Evaluation(Figures):
     """Images without a class, which are left out."""
     near_identical: int
     """Queries that have a near-identical image."""
+    alone: int
+    """Queries without another image of their class: nothing can be right, and no figure counts them."""
+    in_small_classes: int
+    """Queries with fewer than ten others of their class: not all of their ten neighbours can be right."""
     k: int
     """How many neighbours vote."""
     accuracy: dict[VoteRule, Interval]

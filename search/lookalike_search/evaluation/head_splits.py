@@ -8,7 +8,7 @@ import numpy as np
 from lookalike_core.stores.points import Payload
 from numpy.typing import NDArray
 
-from lookalike_search.evaluation.leave_one_out import Estimate, estimate
+from lookalike_search.evaluation.leave_one_out import Estimate, estimate, mean_of
 
 
 class Part(StrEnum):
@@ -32,16 +32,18 @@ MEANINGS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartFigures:
-    """The figures of the queries of one part."""
+    """The figures of the queries of one part, and those that a perfect ranking would have."""
 
     part: Part
     pictures: int
     classes: int
     figures: Mapping[str, Estimate]
+    best_possible: Mapping[str, float]
 
 
 def parts_of(
     values: Mapping[str, NDArray[np.float64]],
+    best: Mapping[str, NDArray[np.float64]],
     payloads: Sequence[Payload],
     *,
     trained: Collection[str],
@@ -50,6 +52,7 @@ def parts_of(
 ) -> Iterator[PartFigures]:
     """The parts that there are, of queries with `values` float64 `[N]` by figure, in the order of payloads.
 
+    `best` are the values that they would have in a perfect ranking.
     `trained` holds the SHA-256 of what was learned from, `classes` the names of the classes that were.
     """
     of = np.array([_part(payload, trained, classes) for payload in payloads])
@@ -62,6 +65,7 @@ def parts_of(
                 pictures=int(own.sum()),
                 classes=len(names),
                 figures={figure: estimate(each[own], seed=seed) for figure, each in values.items()},
+                best_possible={figure: mean_of(each[own]) for figure, each in best.items()},
             )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from lookalike_core.neighbours.precision import precision_at
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Collection
 from numpy.typing import NDArray
@@ -15,8 +16,9 @@ from lookalike_search.evaluation.leave_one_out import (
     Estimate,
     IntVector,
     LabelledVectors,
+    QueryResults,
     estimate,
-    precision_of,
+    right_of,
 )
 
 TIE = 1e-5
@@ -95,9 +97,9 @@ def _counting(
 
 
 def index_figures(
-    pictures: LabelledVectors, exact: IntVector, indexed: IndexedNeighbours, *, seed: int = 0
+    pictures: LabelledVectors, exact: QueryResults, indexed: IndexedNeighbours, *, seed: int = 0
 ) -> IndexFigures:
-    """Compares with the `exact` ten, int64 `[N, SHOWN]`, of the same pictures.
+    """Compares with what the same pictures found exactly, of which ten neighbours count.
 
     A neighbour that is as near as the exact tenth, within `TIE`, is none the worse for not being among the
     ten: ties have no order. Where there are fewer than ten exact neighbours, the share is of those.
@@ -105,20 +107,20 @@ def index_figures(
     shares = np.array(
         [
             _share(pictures, query, own[own >= 0], found[found >= 0])
-            for query, (own, found) in enumerate(zip(exact, indexed.neighbours, strict=True))
+            for query, (own, found) in enumerate(
+                zip(exact.neighbours[:, :SHOWN], indexed.neighbours, strict=True)
+            )
         ]
     )
     complete = np.where(np.isnan(shares), np.nan, shares == 1)
+    right = right_of(indexed.neighbours, pictures.classes)
     return IndexFigures(
         covered=indexed.covered,
         points=indexed.points,
         overlap=estimate(shares, seed=seed),
         complete=estimate(complete, seed=seed),
         figures={
-            f"precision_at_{cutoff}": estimate(
-                precision_of(indexed.neighbours, pictures.classes, cutoff), seed=seed
-            )
-            for cutoff in CUTOFFS
+            f"precision_at_{k}": estimate(precision_at(k, right, exact.relevant), seed=seed) for k in CUTOFFS
         },
     )
 

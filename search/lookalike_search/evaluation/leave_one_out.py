@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import isnan
 
 import numpy as np
+from lookalike_core.neighbours.precision import average_precision
 from lookalike_core.neighbours.vote import VoteRule, vote
 from numpy.typing import NDArray
 
@@ -71,12 +72,14 @@ class QueryResults:
     `neighbours` int64 `[N, depth]` are the rows of the nearest, `scores` float `[N, depth]` their
     scores (cosine similarity or Euclidean distance), best first, -1 and NaN behind the last there is.
     `strangers` float `[N]` are the scores of the nearest of other classes, NaN where there is none.
-    `average_precision` float64 `[N]` is NaN for the only picture of its class. `near_identical` int64
-    `[N]` says how many others are nearly the same picture.
+    `relevant` int64 `[N]` says how many others of its class each could find: 0 for the only picture of a
+    class, whose `average_precision` float64 `[N]` is NaN. `near_identical` int64 `[N]` says how many others
+    are nearly the same picture.
     """
 
     neighbours: IntVector
     scores: FloatMatrix
+    relevant: IntVector
     average_precision: NDArray[np.float64]
     near_identical: IntVector
     strangers: NDArray[np.floating]
@@ -113,9 +116,7 @@ def leave_one_out(
     the same photo at another size, as a rule. They are counted, and left out where that is asked for.
     `on_done` is told how many queries more are answered.
 
-    Average precision is over the whole ranking: the mean, over the pictures of the query's class, of the
-    precision among all that are at least as near. So it does not depend on the order of ties, and it is
-    scikit-learn's `average_precision_score`.
+    Average precision is over the whole ranking.
     """
     blocks = with_near_left_out(similarities(pictures, near_above), without_near=without_near)
     return answered(
@@ -183,6 +184,7 @@ def answered(
     return QueryResults(
         neighbours=np.concatenate([part.neighbours for part in parts]),
         scores=np.concatenate([part.scores for part in parts]),
+        relevant=np.concatenate([part.relevant for part in parts]),
         average_precision=np.concatenate([part.average_precision for part in parts]),
         near_identical=np.concatenate([part.near_identical for part in parts]),
         strangers=np.concatenate([part.strangers for part in parts]),
@@ -210,11 +212,12 @@ def _query_block(asked: _Asked, block: Block) -> QueryResults:
         for found, near, row in zip(neighbours, values, block.similarity, strict=True)
     ]
     same = asked.classes[block.rows, np.newaxis] == asked.classes
-    precision = [_average_precision(row, own) for row, own in zip(block.similarity, same, strict=True)]
+    precision = [average_precision(row, own) for row, own in zip(block.similarity, same, strict=True)]
     strangers = np.where(same, -np.inf, block.similarity).max(axis=1)
     return QueryResults(
         neighbours=neighbours[:, : asked.depth],
         scores=sign * values[:, : asked.depth],
+        relevant=(same & np.isfinite(block.similarity)).sum(axis=1),
         average_precision=np.array(precision),
         near_identical=block.near.sum(axis=1),
         strangers=sign * np.where(np.isfinite(strangers), strangers, np.nan),
@@ -277,37 +280,29 @@ def _nearest_of_classes(
     return rows, similarity[rows]
 
 
-def _average_precision(similarity: FloatMatrix, same: NDArray[np.bool_]) -> float:
-    """Of one query: `similarity` float `[N]`, `same` bool `[N]` says which have its class."""
-    relevant = np.sort(similarity[same])
-    relevant = relevant[np.isfinite(relevant)]
-    if not len(relevant):
-        return float("nan")
-    ranked = np.sort(similarity)
-    at_least = len(ranked) - np.searchsorted(ranked, relevant, side="left")
-    hits = len(relevant) - np.searchsorted(relevant, relevant, side="left")
-    return float(np.mean(hits / at_least))
+def right_of(neighbours: IntVector, classes: IntVector) -> NDArray[np.bool_]:
+    """Which of the neighbours int64 `[N, depth]` have the class of their query, bool `[N, depth]`.
 
-
-def precision_at(results: QueryResults, classes: IntVector, cutoff: int) -> NDArray[np.float64]:
-    """The share of each query's first `cutoff` neighbours that have its class, float64 `[N]`.
-
-    Where there are fewer neighbours than that, the missing ones count as wrong.
+    Where there is none, -1, none is right.
     """
-    return precision_of(results.neighbours, classes, cutoff)
+    return np.asarray((classes[neighbours] == classes[:, np.newaxis]) & (neighbours >= 0))
 
 
-def precision_of(neighbours: IntVector, classes: IntVector, cutoff: int) -> NDArray[np.float64]:
-    """As `precision_at`, of neighbours int64 `[N, SHOWN]` alone, -1 where there is none."""
-    found = neighbours[:, :cutoff]
-    same = (classes[found] == classes[:, np.newaxis]) & (found >= 0)
-    return np.asarray(same.sum(axis=1) / cutoff)
+def countable(results: QueryResults) -> IntVector:
+    """The neighbours, int64 `[N, depth]`, but of each query only as many as could all be right, -1 behind.
+
+    One that comes behind is of another class even in a perfect ranking, and tells of no confusion.
+    """
+    places = np.arange(results.neighbours.shape[1])
+    return np.where(places < results.relevant[:, np.newaxis], results.neighbours, -1)
 
 
-def confusion(results: QueryResults, classes: IntVector, *, count: int) -> NDArray[np.int64]:
-    """How many of the neighbours of queries of class i have class j, int64 `[count, count]`."""
+def confusion(found: IntVector, classes: IntVector, *, count: int) -> NDArray[np.int64]:
+    """How many of the neighbours of queries of class i have class j, int64 `[count, count]`.
+
+    `found` int64 `[N, depth]` are rows, -1 where there is none.
+    """
     table = np.zeros((count, count), dtype=np.int64)
-    found = results.neighbours
     queries = np.broadcast_to(classes[:, np.newaxis], found.shape)
     there = found >= 0
     np.add.at(table, (queries[there], classes[found[there]]), 1)
@@ -319,12 +314,17 @@ def estimate(values: NDArray[np.float64], *, seed: int = 0) -> Estimate:
 
     There is no mean of none, and no interval of fewer than `FEWEST_QUERIES`: those are NaN.
     """
-    values = values[np.isfinite(values)]
+    mean, values = mean_of(values), values[np.isfinite(values)]
     if len(values) < FEWEST_QUERIES:
-        mean = float(values.mean()) if len(values) else float("nan")
         return Estimate(value=mean, low=float("nan"), high=float("nan"))
     low, high = np.quantile(_resampled_means(values, seed), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Estimate(value=float(values.mean()), low=float(low), high=float(high))
+    return Estimate(value=mean, low=float(low), high=float(high))
+
+
+def mean_of(values: NDArray[np.float64]) -> float:
+    """Returns the mean of the finite values; NaN of none."""
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def difference(one: NDArray[np.float64], other: NDArray[np.float64], *, seed: int = 0) -> Estimate:

@@ -28,7 +28,7 @@ from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_fi
 from lookalike_search.evaluation.labelled_vectors import LabelledPictures, load_labelled
 from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE, SHOWN, QueryResults, leave_one_out
 from lookalike_search.evaluation.plan import Plan
-from lookalike_search.evaluation.summary import Evaluation, Fusion, summed_up, values_of
+from lookalike_search.evaluation.summary import Evaluation, Fusion, best_values_of, summed_up, values_of
 
 _logger = logger_of("search")
 
@@ -85,6 +85,7 @@ def _parts(evaluation: Evaluation, training: HeadTraining, options: EvaluationOp
     return list(
         parts_of(
             evaluation.values,
+            best_values_of(evaluation.results),
             evaluation.pictures.payloads,
             trained=training.trained,
             classes=training.classes,
@@ -117,8 +118,8 @@ def _of_collection(store: Store, name: str, options: EvaluationOptions) -> Evalu
     evaluation = _exact(name, pictures, options)
     if indexed is None:
         return evaluation
-    exact = evaluation.results.neighbours[:, :SHOWN]
-    return replace(evaluation, indexed=index_figures(pictures.vectors, exact, indexed, seed=options.seed))
+    found = index_figures(pictures.vectors, evaluation.results, indexed, seed=options.seed)
+    return replace(evaluation, indexed=found)
 
 
 def _indexed(source: Collection, pictures: LabelledPictures, options: EvaluationOptions) -> IndexedNeighbours:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 from lookalike_core.models.calibration_curves import Reliability
+from lookalike_core.neighbours.precision import best_precision_at, precision_at
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from numpy.typing import NDArray
@@ -19,8 +21,10 @@ from lookalike_search.evaluation.leave_one_out import (
     IntVector,
     QueryResults,
     confusion,
+    countable,
     estimate,
-    precision_at,
+    mean_of,
+    right_of,
 )
 
 FIGURES = {
@@ -32,17 +36,21 @@ FIGURES = {
 }
 """The figures of an evaluation, and what people call them."""
 
-ENOUGH = 0.5
+ENOUGH = 5
 """Of the ten neighbours: the report's "5 of 10 are cats"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassFigures:
-    """One class of queries; `mistaken_for` is the class that most of its wrong neighbours have."""
+    """One class of queries; `best_possible` are the figures that a perfect ranking would have.
+
+    `mistaken_for` is the class that most of its wrong neighbours have, of those that could have been right.
+    """
 
     name: str
     pictures: int
     figures: Mapping[str, Estimate]
+    best_possible: Mapping[str, float]
     mistaken_for: str | None
     mistaken_share: float
 
@@ -63,9 +71,12 @@ class Fusion:
 class Evaluation:
     """A collection's figures, or those of several fused, which have a name of their own.
 
-    `values` are those of single queries, float64 `[N]` each, by name.
+    `values` are those of single queries, float64 `[N]` each, by name; NaN for a query that is `alone`, for
+    which nothing can be right, and which no figure counts. `best_possible` are the figures that a perfect
+    ranking would have, below 1 where classes are small.
 
-    Accuracy is that of a vote's verdict on the query; similarity is no part of it. `reliability` says how
+    Accuracy is that of a vote's verdict on the query; similarity is no part of it. `confusion` counts all
+    neighbours, `countable_confusion` as many of each query as could all be right. `reliability` says how
     well a calibration learned from half of the pictures holds for the others, and `abstaining` what a
     threshold learned so would do; None where they are too few, and of a fusion, which has none. `pictures`
     of a fusion are those of its first collection. `indexed` is how the store's index did, where it was
@@ -77,9 +88,11 @@ class Evaluation:
     results: QueryResults
     values: Mapping[str, NDArray[np.float64]]
     figures: Mapping[str, Estimate]
+    best_possible: Mapping[str, float]
     accuracy: Mapping[VoteRule, Estimate]
     classes: Sequence[ClassFigures]
     confusion: NDArray[np.int64]
+    countable_confusion: NDArray[np.int64]
     reliability: Reliability | None
     abstaining: Abstaining | None
     fusion: Fusion | None = None
@@ -95,6 +108,20 @@ class Evaluation:
         """How many queries have a near-identical picture."""
         return int((self.results.near_identical > 0).sum())
 
+    @property
+    def alone(self) -> NDArray[np.bool_]:
+        """Which queries have no other picture of their class to find, bool `[N]`."""
+        return np.asarray(self.results.relevant == 0)
+
+    @property
+    def in_small_classes(self) -> NDArray[np.bool_]:
+        """Which queries have some, but fewer than ten, bool `[N]`: not all of their ten can be right."""
+        return np.asarray(~self.alone & (self.results.relevant < SHOWN))
+
+    def classes_of(self, queries: NDArray[np.bool_]) -> int:
+        """Returns how many classes some of the queries have."""
+        return len(np.unique(self.pictures.vectors.classes[queries]))
+
 
 def summed_up(
     name: str,
@@ -105,44 +132,70 @@ def summed_up(
     fusion: Fusion | None = None,
 ) -> Evaluation:
     """The figures of an evaluated collection or fusion, with bootstrap intervals over its queries."""
-    classes = pictures.vectors.classes
-    values = values_of(results, classes)
-    table = confusion(results, classes, count=len(pictures.vectors.names))
+    classes, count = pictures.vectors.classes, len(pictures.vectors.names)
+    values, best = values_of(results, classes), best_values_of(results)
+    counted = confusion(countable(results), classes, count=count)
     return Evaluation(
         collection=name,
         pictures=pictures,
         results=results,
         values=values,
         figures={figure: estimate(each, seed=seed) for figure, each in values.items()},
+        best_possible={figure: mean_of(each) for figure, each in best.items()},
         accuracy={
-            rule: estimate((verdicts == classes).astype(np.float64), seed=seed)
+            rule: estimate(np.where(results.relevant > 0, verdicts == classes, np.nan), seed=seed)
             for rule, verdicts in results.verdicts.items()
         },
-        classes=list(_classes(pictures, classes, values, table, seed)),
-        confusion=table,
+        classes=list(_classes(pictures, values, best, counted, seed)),
+        confusion=confusion(results.neighbours, classes, count=count),
+        countable_confusion=counted,
         reliability=None if fusion else reliability(pictures.vectors, results, seed=seed),
         abstaining=None if fusion else abstaining(pictures.vectors, results, seed=seed),
         fusion=fusion,
     )
 
 
+def worst_first(classes: Sequence[ClassFigures]) -> list[ClassFigures]:
+    """Returns the classes by how much of their best possible precision@10 they have; last those without."""
+
+    def share(each: ClassFigures) -> float:
+        found = each.figures["precision_at_10"].value / each.best_possible["precision_at_10"]
+        return float("inf") if isnan(found) else found
+
+    return sorted(classes, key=share)
+
+
 def values_of(results: QueryResults, classes: IntVector) -> dict[str, NDArray[np.float64]]:
-    """What each query's neighbours are worth, float64 `[N]` by figure."""
-    values = {f"precision_at_{cutoff}": precision_at(results, classes, cutoff) for cutoff in CUTOFFS}
+    """What each query's neighbours are worth, float64 `[N]` by figure; NaN where none can be right."""
+    right = right_of(results.neighbours, classes)
+    values = {f"precision_at_{k}": precision_at(k, right, results.relevant) for k in CUTOFFS}
     values["mean_average_precision"] = results.average_precision
-    values["at_least_5_of_10"] = (values[f"precision_at_{SHOWN}"] >= ENOUGH).astype(np.float64)
+    values["at_least_5_of_10"] = _is_enough(right[:, :SHOWN].sum(axis=1), results.relevant)
     return values
+
+
+def best_values_of(results: QueryResults) -> dict[str, NDArray[np.float64]]:
+    """What they would be worth in a perfect ranking, float64 `[N]` by figure; NaN where none can be right."""
+    relevant = results.relevant
+    values = {f"precision_at_{k}": best_precision_at(k, relevant) for k in CUTOFFS}
+    values["mean_average_precision"] = np.where(relevant > 0, 1.0, np.nan)
+    values["at_least_5_of_10"] = _is_enough(relevant, relevant)
+    return values
+
+
+def _is_enough(right: IntVector, relevant: IntVector) -> NDArray[np.float64]:
+    return np.where(relevant > 0, right >= ENOUGH, np.nan)
 
 
 def _classes(
     pictures: LabelledPictures,
-    classes: IntVector,
     values: Mapping[str, NDArray[np.float64]],
+    best: Mapping[str, NDArray[np.float64]],
     table: NDArray[np.int64],
     seed: int,
 ) -> Iterator[ClassFigures]:
     for number, name in enumerate(pictures.vectors.names):
-        own = classes == number
+        own = pictures.vectors.classes == number
         wrong = table[number].copy()
         wrong[number] = 0
         worst = int(wrong.argmax())
@@ -150,6 +203,7 @@ def _classes(
             name=name,
             pictures=int(own.sum()),
             figures={figure: estimate(each[own], seed=seed) for figure, each in values.items()},
+            best_possible={figure: mean_of(each[own]) for figure, each in best.items()},
             mistaken_for=pictures.vectors.names[worst] if wrong[worst] else None,
             mistaken_share=float(wrong[worst] / max(table[number].sum(), 1)),
         )

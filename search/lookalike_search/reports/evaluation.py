@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from lookalike_search.collection_choice import file_of
 from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.head_splits import MEANINGS, Part, PartFigures
+from lookalike_search.evaluation.leave_one_out import countable
 from lookalike_search.evaluation.runs import Setting
-from lookalike_search.evaluation.summary import FIGURES, Evaluation
+from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, worst_first
 from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
 
@@ -85,13 +86,20 @@ class WrongView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SectionView:
-    """One collection: `columns` are the classes of its confusion table, `rows` theirs with their cells."""
+    """One collection: `columns` are the classes of its confusion table, `rows` theirs with their cells.
+
+    `alone` is how many pictures have no other of their class to find, `in_small_classes` how many fewer than
+    ten.
+    """
 
     anchor: str
     evaluation: Evaluation
     differences: Sequence[Comparison]
     parts: Sequence[PartFigures]
     score: str
+    alone: int
+    in_small_classes: int
+    classes: Sequence[ClassFigures]
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[CellView]]]
     confusions: Sequence[ConfusionView]
@@ -152,9 +160,10 @@ def section_view(
     `manifest` is the collection's, of several fused that of the first, whose pictures they are.
     """
     pictures = _Pictures(evaluation, lambda payload: file_of(manifest, payload.dataset, payload.path))
-    worst = _worst_pairs(evaluation.confusion)
+    table = evaluation.countable_confusion
+    worst = _worst_pairs(table)
     anchors = {pair: f"c{number}-{own}-{other}" for pair in worst[:CONFUSIONS] for own, other in [pair]}
-    columns = _shown_classes(evaluation.confusion)
+    columns = _shown_classes(table)
     names = evaluation.pictures.vectors.names
     wrong = _wrong_queries(evaluation, rule)
     return SectionView(
@@ -163,8 +172,11 @@ def section_view(
         differences=differences,
         parts=parts,
         score=_score_name(evaluation, manifest),
+        alone=int(evaluation.alone.sum()),
+        in_small_classes=int(evaluation.in_small_classes.sum()),
+        classes=worst_first(evaluation.classes),
         columns=[names[column] for column in columns],
-        rows=[(names[row], _cells(evaluation.confusion, row, columns, anchors)) for row in columns],
+        rows=[(names[row], _cells(table, row, columns, anchors)) for row in columns],
         confusions=list(_confusions(pictures, anchors)),
         wrong=[pictures.wrong(row, rule) for row in wrong[:WRONG_QUERIES]],
         wrong_count=len(wrong),
@@ -260,8 +272,8 @@ def _cells(
 
 
 def _confusions(pictures: _Pictures, anchors: Mapping[tuple[int, int], str]) -> Iterator[ConfusionView]:
-    table, names = pictures.evaluation.confusion, pictures.names
-    found = pictures.evaluation.results.neighbours
+    table, names = pictures.evaluation.countable_confusion, pictures.names
+    found = countable(pictures.evaluation.results)
     intruders = np.where(found >= 0, pictures.classes[found], -1)
     for (own, other), anchor in anchors.items():
         rows, places = np.nonzero((pictures.classes[:, np.newaxis] == own) & (intruders == other))
@@ -282,9 +294,12 @@ def _confusions(pictures: _Pictures, anchors: Mapping[tuple[int, int], str]) -> 
 
 
 def _wrong_queries(evaluation: Evaluation, rule: VoteRule) -> list[int]:
-    """Rows of wrong verdicts, those with the fewest right neighbours first, then by average precision."""
+    """Rows of verdicts that are wrong and could be right.
+
+    Those with the fewest right neighbours come first, then by average precision.
+    """
     verdicts, classes = evaluation.results.verdicts[rule], evaluation.pictures.vectors.classes
-    rows = np.flatnonzero((verdicts >= 0) & (verdicts != classes))
+    rows = np.flatnonzero((verdicts >= 0) & (verdicts != classes) & ~evaluation.alone)
     precision = evaluation.values["precision_at_10"][rows]
     average = np.nan_to_num(evaluation.values["mean_average_precision"][rows])
     return [int(row) for row in rows[np.lexsort((rows, average, precision))]]

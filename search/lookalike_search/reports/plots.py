@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lookalike_core.atomic import atomic_path
+from lookalike_core.neighbours.precision import best_precision_at, precision_at
 from lookalike_core.text import one_line
 from numpy.typing import NDArray
 
-from lookalike_search.evaluation.leave_one_out import SHOWN, Estimate, estimate, precision_at
+from lookalike_search.evaluation.leave_one_out import SHOWN, Estimate, estimate, mean_of, right_of
 from lookalike_search.evaluation.summary import Evaluation
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def write_plot(file: Path, evaluations: Sequence[Evaluation], *, seed: int = 0) 
     On the left the confusion of the one with the highest precision@10: a row for each class of queries, a
     column for each class of neighbours. On the right precision@1 to @10 of all, with 95 % intervals.
     """
-    best = max(evaluations, key=lambda each: each.figures[_BEST_BY].value)
+    best = max(evaluations, key=lambda each: np.nan_to_num(each.figures[_BEST_BY].value))
     suffix = file.suffix.lower().removeprefix(".")
     said = {  # without dates: a plot can be repeated
         "png": {"Software": _MADE_BY},
@@ -241,6 +242,10 @@ def _draw_precision(axes: "Axes", evaluations: Sequence[Evaluation], seed: int) 
             alpha=0.15 if len(evaluations) <= len(_COLOURS) // 2 else 0.06,
             linewidth=0,
         )
+        best = [mean_of(best_precision_at(cutoff, evaluation.results.relevant)) for cutoff in cutoffs]
+        if min(best) < 1:
+            label = "best possible, of classes with so few pictures"
+            axes.plot(cutoffs, best, color=colour, linestyle=(0, (1, 3)), linewidth=1, label=label)
     axes.set_xticks(cutoffs)
     axes.yaxis.set_major_formatter(_tick)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
@@ -251,5 +256,6 @@ def _draw_precision(axes: "Axes", evaluations: Sequence[Evaluation], seed: int) 
 
 
 def _precision(evaluation: Evaluation, cutoff: int, seed: int) -> Estimate:
-    classes = evaluation.pictures.vectors.classes
-    return estimate(precision_at(evaluation.results, classes, cutoff), seed=seed)
+    results = evaluation.results
+    right = right_of(results.neighbours, evaluation.pictures.vectors.classes)
+    return estimate(precision_at(cutoff, right, results.relevant), seed=seed)

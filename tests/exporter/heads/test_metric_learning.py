@@ -1,6 +1,6 @@
 """The layer that is fitted: what it learns, what it leaves alone, what it refuses."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -102,6 +102,22 @@ def test_average_precision_is_scikit_learns() -> None:
     ]
     assert found is not None
     assert found.mean_average_precision == pytest.approx(np.mean(expected))
+
+
+def test_precision_is_that_of_an_evaluation() -> None:
+    """The share of the ten nearest: with three of a class to find, three of ten are the best possible."""
+    queries, gallery = made(each=2, seed=3), made(each=3, seed=4)
+    found = figures(queries, gallery)
+    nearest = np.argsort(-queries.vectors @ gallery.vectors.T, axis=1)[:, :10]
+    right = gallery.classes[nearest] == queries.classes[:, np.newaxis]
+    assert found is not None
+    assert found.precision_at_10 == pytest.approx(right.mean())
+    assert found.precision_at_1 == pytest.approx(right[:, 0].mean())
+    assert asdict(found.best_possible) == {
+        "precision_at_10": pytest.approx(0.3),
+        "precision_at_1": 1,
+        "mean_average_precision": 1,
+    }
 
 
 @pytest.mark.parametrize("classes", [2, 3])

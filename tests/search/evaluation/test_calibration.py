@@ -182,6 +182,7 @@ def mutual_results(one: LabelledVectors) -> QueryResults:
     return QueryResults(
         neighbours=partners[:, np.newaxis],
         scores=(np.arange(count) // 2 / count)[:, np.newaxis],
+        relevant=np.ones(count, dtype=np.int64),
         average_precision=np.zeros(count),
         near_identical=np.zeros(count, dtype=np.int64),
         strangers=np.zeros(count),

@@ -13,7 +13,8 @@ from lookalike_core.neighbours.vote import VoteRule, vote
 from lookalike_search.evaluation.calibration import crosswise, held_out
 from lookalike_search.evaluation.fused_ranking import leave_one_out_fused, passes, shared_pictures
 from lookalike_search.evaluation.labelled_vectors import LabelledPictures
-from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out, precision_at
+from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out
+from lookalike_search.evaluation.summary import values_of
 from made_collections import payload_of
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import average_precision_score
@@ -147,7 +148,8 @@ def test_figures_of_a_fused_ranking_agree_with_the_textbook(cosine: bool, rule: 
             sum(classes[row] == classes[query] for row in ranking[:cutoff]) / cutoff
             for query, (ranking, _) in enumerate(expected)
         ]
-        np.testing.assert_allclose(precision_at(results, classes, cutoff), right, atol=TOLERANCE)
+        found = values_of(results, classes)[f"precision_at_{cutoff}"]
+        np.testing.assert_allclose(found, right, atol=TOLERANCE)
     precision = [
         average_precision_score(classes[ranking] == classes[query], -np.arange(len(ranking)))
         for query, (ranking, _) in enumerate(expected)

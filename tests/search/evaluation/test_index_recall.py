@@ -1,9 +1,11 @@
 """What an index found beside what there is, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_figures
-from lookalike_search.evaluation.leave_one_out import LabelledVectors
+from lookalike_search.evaluation.leave_one_out import LabelledVectors, QueryResults, leave_one_out
 
 
 def ring(*degrees: float, cosine: bool = True, length: float = 1.0) -> LabelledVectors:
@@ -24,9 +26,9 @@ def indexed(*rows: list[int]) -> IndexedNeighbours:
     return IndexedNeighbours(neighbours=np.array(padded), covered=4, points=4)
 
 
-def exact(*rows: list[int]) -> np.ndarray:
+def exact(pictures: LabelledVectors, *rows: list[int]) -> QueryResults:
     """The same of an exact search."""
-    return indexed(*rows).neighbours
+    return replace(leave_one_out(pictures), neighbours=indexed(*rows).neighbours)
 
 
 @pytest.mark.parametrize("cosine", [True, False])
@@ -35,7 +37,7 @@ def test_the_share_is_of_the_exact_neighbours(cosine: bool) -> None:
     pictures = ring(0, 10, 20, 100, 140, 170, cosine=cosine)
     found = index_figures(
         pictures,
-        exact([1, 2], [0, 2], [1, 0], [], [], []),
+        exact(pictures, [1, 2], [0, 2], [1, 0], [], [], []),
         indexed([1, 2], [0, 5], [5, 4], [], [], []),
     )
     assert found.overlap.value == pytest.approx((1 + 1 / 2 + 0) / 3)
@@ -48,9 +50,8 @@ def test_the_share_is_of_the_exact_neighbours(cosine: bool) -> None:
 def test_another_one_that_is_as_near_as_the_last_is_no_miss(cosine: bool) -> None:
     """At 10 degrees to both sides; a degree farther is a miss, which is 0.003 in the score."""
     pictures = ring(30, 20, 40, 41, cosine=cosine)
-    tie, miss = (
-        index_figures(pictures, exact([1], [], [], []), indexed([row], [], [], [])) for row in (2, 3)
-    )
+    one = exact(pictures, [1], [], [], [])
+    tie, miss = (index_figures(pictures, one, indexed([row], [], [], [])) for row in (2, 3))
     assert tie.overlap.value == tie.complete.value == 1
     assert miss.overlap.value == miss.complete.value == 0
 
@@ -58,13 +59,14 @@ def test_another_one_that_is_as_near_as_the_last_is_no_miss(cosine: bool) -> Non
 def test_long_distances_are_ties_within_what_float32_can_tell() -> None:
     """Of 10,000, a hundred-thousandth; of 1, the same hundred-thousandth."""
     far = LabelledVectors(
-        vectors=np.array([[0, 0], [10_000, 0], [10_000.05, 0], [10_001, 0]], dtype=np.float64),
+        vectors=np.array([[0, 1], [10_000, 1], [10_000.05, 1], [10_001, 1]], dtype=np.float64),
         classes=np.zeros(4, dtype=np.int64),
         copies=np.arange(4),
         names=["one"],
         higher_is_nearer=False,
     )
-    tie, miss = (index_figures(far, exact([1], [], [], []), indexed([row], [], [], [])) for row in (2, 3))
+    one = exact(far, [1], [], [], [])
+    tie, miss = (index_figures(far, one, indexed([row], [], [], [])) for row in (2, 3))
     assert (tie.overlap.value, miss.overlap.value) == (1, 0)
 
 
@@ -72,15 +74,23 @@ def test_precision_is_that_of_what_the_index_found() -> None:
     """Of the class: one at once, two of five, two of ten; missing ones are wrong."""
     pictures = ring(0, 10, 20, 100, 140)
     found = index_figures(
-        pictures, exact([1, 2, 3, 4], [], [], [], []), indexed([1, 3, 2], [0], [0], [4], [3])
+        pictures, exact(pictures, [1, 2, 3, 4], [], [], [], []), indexed([1, 3, 2], [0], [0], [4], [3])
     )
     assert found.figures["precision_at_1"].value == pytest.approx(1)
     assert found.figures["precision_at_5"].value == pytest.approx((2 / 5 + 4 * 1 / 5) / 5)
     assert found.figures["precision_at_10"].value == pytest.approx((2 / 10 + 4 * 1 / 10) / 5)
 
 
+def test_a_query_for_which_nothing_can_be_right_has_no_precision() -> None:
+    """By the index as by exact search: it is the only one of its class."""
+    pictures = ring(0, 10, 140)
+    found = index_figures(pictures, exact(pictures, [1], [0], [1]), indexed([1], [0], [1]))
+    assert found.figures["precision_at_1"].value == 1
+
+
 def test_nobody_with_neighbours_is_no_figure() -> None:
     """All are copies of each other: nothing to find is not nothing found."""
-    found = index_figures(ring(0, 0), exact([], []), indexed([], []))
+    pictures = ring(0, 0)
+    found = index_figures(pictures, exact(pictures, [], []), indexed([], []))
     assert np.isnan(found.overlap.value)
     assert np.isnan(found.complete.value)

@@ -8,13 +8,13 @@ from lookalike_search.evaluation.fused_ranking import leave_one_out_fused
 from lookalike_search.evaluation.leave_one_out import (
     SHOWN,
     LabelledVectors,
-    QueryResults,
     confusion,
+    countable,
     difference,
     estimate,
     leave_one_out,
-    precision_at,
 )
+from lookalike_search.evaluation.summary import best_values_of, values_of
 from numpy.typing import NDArray
 
 TOLERANCE = 1e-9
@@ -74,7 +74,8 @@ def test_figures_agree_with_the_textbook(cosine: bool) -> None:
             sum(one.classes[other] == one.classes[query] for other in ranking[:cutoff]) / cutoff
             for query, (ranking, _) in enumerate(expected)
         ]
-        np.testing.assert_allclose(precision_at(results, one.classes, cutoff), hits, atol=TOLERANCE)
+        found = values_of(results, one.classes)[f"precision_at_{cutoff}"]
+        np.testing.assert_allclose(found, hits, atol=TOLERANCE)
     np.testing.assert_allclose(results.average_precision, [ap for _, ap in expected], atol=TOLERANCE)
 
 
@@ -148,7 +149,7 @@ def test_near_identical_pictures_are_counted_and_can_be_left_out(cosine: bool) -
 
 
 def test_few_pictures_have_few_neighbours() -> None:
-    """Missing ones are -1 and NaN and count as wrong; a picture alone in its class has no precision."""
+    """Missing ones are -1 and NaN and count as wrong; a picture alone in its class has no figure."""
     one = LabelledVectors(
         vectors=np.array([[1, 0], [1, 0.1], [0, 1]], dtype=np.float32),
         classes=np.array([0, 0, 1]),
@@ -159,11 +160,14 @@ def test_few_pictures_have_few_neighbours() -> None:
     results = leave_one_out(one)
     assert results.neighbours[0].tolist() == [1, 2] + [-1] * (SHOWN - 2)
     assert np.isnan(results.scores[0, 2:]).all()
-    assert precision_at(results, one.classes, 1).tolist() == [1, 1, 0]
-    assert precision_at(results, one.classes, 10).tolist() == [0.1, 0.1, 0]
+    assert results.relevant.tolist() == [1, 1, 0]
+    for figure, expected in (("precision_at_1", 1), ("precision_at_10", 0.1), ("at_least_5_of_10", 0)):
+        for values in (values_of(results, one.classes)[figure], best_values_of(results)[figure]):
+            np.testing.assert_allclose(values, [expected, expected, np.nan])
     assert results.average_precision[:2].tolist() == [1, 1]
     assert np.isnan(results.average_precision[2])
-    assert confusion(results, one.classes, count=2).tolist() == [[2, 2], [2, 0]]
+    assert confusion(results.neighbours, one.classes, count=2).tolist() == [[2, 2], [2, 0]]
+    assert confusion(countable(results), one.classes, count=2).tolist() == [[2, 0], [0, 0]]
 
 
 def test_the_order_of_ties_does_not_matter() -> None:
@@ -178,24 +182,10 @@ def test_the_order_of_ties_does_not_matter() -> None:
     np.testing.assert_allclose(leave_one_out(one).average_precision, 2 / 5, atol=TOLERANCE)
 
 
-def results_of(neighbours: list[list[int]]) -> QueryResults:
-    """Found neighbours, whatever their scores."""
-    rows = np.array(neighbours)
-    return QueryResults(
-        neighbours=rows,
-        scores=np.zeros(rows.shape),
-        average_precision=np.zeros(len(rows)),
-        near_identical=np.zeros(len(rows), dtype=np.int64),
-        strangers=np.zeros(len(rows)),
-        verdicts={},
-        shares={},
-    )
-
-
 def test_confusion_counts_neighbours_by_class() -> None:
     """Row: the query's class; column: the neighbour's."""
     classes = np.array([0, 0, 1, 1])
-    table = confusion(results_of([[1, 2], [0, 3], [3, 0], [-1, -1]]), classes, count=2)
+    table = confusion(np.array([[1, 2], [0, 3], [3, 0], [-1, -1]]), classes, count=2)
     assert table.tolist() == [[2, 2], [1, 1]]
 
 

@@ -256,6 +256,31 @@ def test_a_perfect_collection_has_a_page_too(collection: Collection, tmp_path: P
     assert "0 wrong verdicts" in page.text
 
 
+def test_what_cannot_be_right_is_no_confusion_and_no_wrong_verdict(
+    collection: Collection, tmp_path: Path
+) -> None:
+    """Two pictures of one class find each other first, a third is alone: nothing better is possible."""
+    pictures = collection.evaluation.pictures
+    three = replace(
+        pictures.vectors,
+        vectors=np.array([[1, 0], [1, 0.1], [0, 1]], dtype=np.float32),
+        classes=np.array([0, 0, 1]),
+        copies=np.arange(3),
+        names=pictures.vectors.names[:2],
+    )
+    found = replace(pictures, vectors=three, payloads=pictures.payloads[:3])
+    evaluation = summed_up("small", found, leave_one_out(three))
+    page = evaluated_page(collection, tmp_path / "a.html", evaluation)
+    text = page.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert page.problems == []
+    assert "1 has no other picture of their class to find" in text
+    assert "2 have fewer than ten others of their class" in text
+    assert "best possible 10.0 %" in text
+    assert "0 wrong verdicts" in text
+    assert "no other picture of it" in text
+    assert not page.with_class("confusion")
+
+
 def test_several_collections_stand_side_by_side(collection: Collection, tmp_path: Path) -> None:
     """One section each, compared in a table, with differences only where they are certain."""
     second = replace(collection.evaluation, collection="vgg16-euclid")

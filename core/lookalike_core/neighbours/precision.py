@@ -1,0 +1,56 @@
+"""How many of a query's nearest neighbours are right, and how many can be: the only definitions. Pure.
+
+A neighbour is right where it has the query's class. `relevant` counts for each query what could be found: the
+others of its class that are not left out. Where there is none nothing can be right, and there is no figure:
+NaN, never 0.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+BoolMatrix = NDArray[np.bool_]
+FloatVector = NDArray[np.float64]
+IntVector = NDArray[np.int64]
+
+
+def precision_at(k: int, right: BoolMatrix, relevant: IntVector) -> FloatVector:
+    """Returns precision@k, float64 `[Q]`: the share of each query's first k neighbours that are right.
+
+    `right` bool `[Q, K]` is in the order of the neighbours, best first, and False where there is none: a
+    missing neighbour counts as wrong. `relevant` is int64 `[Q]`.
+    """
+    return np.where(relevant > 0, right[:, :k].sum(axis=1) / k, np.nan)
+
+
+def best_precision_at(k: int, relevant: IntVector) -> FloatVector:
+    """Returns the highest possible precision@k, float64 `[Q]`: below 1 where fewer than k are relevant."""
+    return np.where(relevant > 0, np.minimum(relevant, k) / k, np.nan)
+
+
+def r_precision(right: BoolMatrix, relevant: IntVector, *, at_most: int) -> FloatVector:
+    """Returns precision@R, float64 `[Q]`, R being how many are relevant, but `at_most` so many.
+
+    Its best value is 1 however few are relevant, so that it compares models by large and small classes alike
+    (Musgrave, Belongie and Lim, "A Metric Learning Reality Check", 2020). It is precision@k where `at_most`
+    is k and as many are relevant.
+    """
+    depth = np.minimum(relevant, min(at_most, right.shape[1]))
+    counted = np.arange(right.shape[1]) < depth[:, np.newaxis]
+    return np.where(relevant > 0, (right & counted).sum(axis=1) / np.maximum(depth, 1), np.nan)
+
+
+def average_precision(similarity: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
+    """Returns one query's average precision over a whole ranking; NaN where nothing is relevant.
+
+    The mean, over the relevant images, of the precision among all that are at least as near, so that it does
+    not depend on the order of ties; it is scikit-learn's `average_precision_score`. `similarity` float `[N]`
+    is -inf for what does not count, `same` bool `[N]` says which images have the query's class.
+    """
+    relevant = np.sort(similarity[same])
+    relevant = relevant[np.isfinite(relevant)]
+    if not len(relevant):
+        return float("nan")
+    ranked = np.sort(similarity)
+    at_least = len(ranked) - np.searchsorted(ranked, relevant, side="left")
+    hits = len(relevant) - np.searchsorted(relevant, relevant, side="left")
+    return float(np.mean(hits / at_least))
