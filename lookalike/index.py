@@ -12,6 +12,7 @@ from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.logs import logger_of
 from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
@@ -27,14 +28,13 @@ from lookalike_ingest.request import DEFAULT_BACKBONE, dataset_in, labels_in, ta
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import synset_labels
-from lookalike_search.analysis.all_neighbours import every_neighbours
+from lookalike_search.analysis.all_neighbours import every_scenes
 from lookalike_search.analysis.collection_map import load_sample, mapped
 from lookalike_search.analysis.duplicates import ABOVE, find_duplicates
 from lookalike_search.analysis.explanation import explanations, see_both
 from lookalike_search.asking.searched_collection import Network
 from lookalike_search.collection_choice import CollectionSelector, collection_of_model
 from lookalike_search.evaluation.calibration_run import calibrate_collection
-from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ from lookalike.records import (
     Point,
     Where,
 )
-from lookalike.searching import ImageInput, Searchable, chosen, plain_query, points_where
+from lookalike.searching import ImageInput, Searchable, chosen, plain_query, points_where, similarity_over
 
 _logger = logger_of("index")
 
@@ -308,8 +308,8 @@ class Index(Searchable):
         Args:
             dataset: Only images of this dataset.
             k: How many neighbours vote.
-            near_above: The cosine similarity from which on two images count as near-identical, 0 to 1.
-            without_near: Leave near-identical images out.
+            near_above: The cosine similarity over which two images count as near-duplicates, 0 to 1.
+            without_near: Leave near-duplicates of the asking image out.
             indexed: Compare what the store's own index finds, too; see `Evaluation.details`.
             seed: Of the bootstrap.
 
@@ -348,14 +348,24 @@ class Index(Searchable):
         where: Where | None = None,
         exact: bool | None = None,
         include_self: bool = False,
+        without_near: bool = False,
+        near_above: float = NEAR_ABOVE,
     ) -> Neighbours:
         """Returns the `k` nearest neighbours of each and every image.
 
         `exact` compares all with all, which is the default up to 50,000 images; without it the store's index
-        is asked. Images with the same bytes are left out, unless `include_self` keeps them.
+        is asked. Images with the same bytes are left out, unless `include_self` keeps them. `without_near`
+        and `near_above` are as for `search`.
         """
         opened, meant = self._opened(), points_where(where)
-        found = every_neighbours(opened, limit=k, where=meant, include_copies=include_self, exact=exact)
+        found = every_scenes(
+            opened,
+            limit=k,
+            above=similarity_over(near_above) if without_near else None,
+            where=meant,
+            include_copies=include_self,
+            exact=exact,
+        )
         return Neighbours.of(list(found), opened.manifest, k=k)
 
     @shows_progress

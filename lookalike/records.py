@@ -1,6 +1,6 @@
 """What an index answers: records of plain values and arrays, of which some show themselves in a notebook."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -10,15 +10,16 @@ from lookalike_core.errors import PictureError
 from lookalike_core.images.scan import Skipped
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
-from lookalike_core.stores.points import Payload
+from lookalike_core.stores.points import Payload, SearchHit
 from lookalike_ingest.changes import Change
 from lookalike_ingest.run import IngestReport
-from lookalike_search.analysis.all_neighbours import Neighbours as FoundNeighbours
+from lookalike_search.analysis.all_neighbours import SceneList
 from lookalike_search.analysis.attribution import Pair, strongest_pairs
 from lookalike_search.analysis.collection_map import CollectionMap
 from lookalike_search.analysis.duplicates import Group
 from lookalike_search.analysis.explanation import Explained, SeenPicture
 from lookalike_search.asking.answers import Answer as FoundAnswer
+from lookalike_search.asking.answers import NearDuplicate as FoundNearDuplicate
 from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions, Unanswered
 from lookalike_search.collection_choice import file_of
 from lookalike_search.evaluation.leave_one_out import Estimate
@@ -79,13 +80,39 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NearDuplicate:
+    """A hit that is folded into a better ranked one; `score` is its own, as that of a `Hit`."""
+
+    score: float
+    class_name: str | None
+    path: str
+    dataset: str
+    file: Path | None
+    id: str
+
+    @classmethod
+    def of(cls, found: FoundNearDuplicate) -> "NearDuplicate":
+        """Returns the record of what a search folded."""
+        payload = found.payload
+        return cls(
+            score=found.score,
+            class_name=payload.class_name,
+            path=payload.path,
+            dataset=payload.dataset,
+            file=found.file,
+            id=payload.id,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """A neighbour: `rank` counts from 1.
 
     `score` is Qdrant's own: cosine similarity, of which the higher is nearer, or Euclidean distance, of which
     the lower is; of a fused index it is the fused one, of which the higher is nearer, and `placings` says for
     each collection where the neighbour stands there. `chance` is the estimated chance that it has the query's
-    class, 0 to 1, None where the index is not calibrated.
+    class, 0 to 1, None where the index is not calibrated. `near` are the near-duplicates that `without_near`
+    folds into it, best first.
     """
 
     rank: int
@@ -97,6 +124,7 @@ class Hit:
     id: str
     chance: float | None = None
     placings: Mapping[str, Placing | None] = field(default_factory=dict, repr=False, hash=False)
+    near: Sequence[NearDuplicate] = field(default=(), repr=False, hash=False)
 
     @classmethod
     def of(cls, neighbour: Neighbour) -> "Hit":
@@ -112,6 +140,7 @@ class Hit:
             id=payload.id,
             chance=neighbour.chance,
             placings=neighbour.placings,
+            near=tuple(NearDuplicate.of(near) for near in neighbour.near),
         )
 
 
@@ -343,50 +372,68 @@ class Neighbours:
     """The nearest neighbours of each of N images, as arrays.
 
     `rows` int64 `[N, k]` are places in `points`, best first, -1 where there are no more; `scores` float64
-    `[N, k]` are Qdrant's own, NaN there. Iterating gives each point with its hits.
+    `[N, k]` are Qdrant's own, NaN there. `near` holds, by the row and column of a hit, the near-duplicates
+    that `without_near` folds into it, each by its place in `points` and its score. Iterating gives each point
+    with its hits.
     """
 
     points: Sequence[Point]
     rows: NDArray[np.int64]
     scores: NDArray[np.float64]
+    near: Mapping[tuple[int, int], Sequence[tuple[int, float]]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, found: Sequence[FoundNeighbours], manifest: CollectionManifest, *, k: int) -> "Neighbours":
+    def of(cls, found: Sequence[SceneList], manifest: CollectionManifest, *, k: int) -> "Neighbours":
         """Returns the record of what every image found."""
         places = {payload.id: row for row, (payload, _) in enumerate(found)}
         rows = np.full((len(found), k), -1, dtype=np.int64)
         scores = np.full((len(found), k), np.nan)
-        for row, (_, hits) in enumerate(found):
-            there = [(places[hit.payload.id], hit.score) for hit in hits if hit.payload.id in places]
-            for column, (place, score) in enumerate(there):
-                rows[row, column], scores[row, column] = place, score
-        return cls(points=[Point.of(payload, manifest) for payload, _ in found], rows=rows, scores=scores)
+        near: dict[tuple[int, int], Sequence[tuple[int, float]]] = {}
+
+        def there(hits: Iterable[SearchHit]) -> list[tuple[int, float]]:
+            return [(places[hit.payload.id], hit.score) for hit in hits if hit.payload.id in places]
+
+        for row, (_, scenes) in enumerate(found):
+            known = [scene for scene in scenes if scene.hit.payload.id in places]
+            for column, scene in enumerate(known):
+                [(rows[row, column], scores[row, column])] = there([scene.hit])
+                if folded := there(scene.near):
+                    near[row, column] = folded
+        points = [Point.of(payload, manifest) for payload, _ in found]
+        return cls(points=points, rows=rows, scores=scores, near=near)
 
     def __len__(self) -> int:
         return len(self.points)
 
     def __iter__(self) -> Iterator[tuple[Point, list[Hit]]]:
-        for point, rows, scores in zip(self.points, self.rows.tolist(), self.scores.tolist(), strict=True):
+        for row, point in enumerate(self.points):
+            found = zip(self.rows[row].tolist(), self.scores[row].tolist(), strict=True)
             yield (
                 point,
                 [
-                    self._hit(rank, row, score)
-                    for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1)
-                    if row >= 0
+                    Hit(
+                        rank=column + 1,
+                        score=score,
+                        near=tuple(
+                            NearDuplicate(score=near_score, **self._image(near))
+                            for near, near_score in self.near.get((row, column), ())
+                        ),
+                        **self._image(place),
+                    )
+                    for column, (place, score) in enumerate(found)
+                    if place >= 0
                 ],
             )
 
-    def _hit(self, rank: int, row: int, score: float) -> Hit:
-        point = self.points[row]
-        return Hit(
-            rank=rank,
-            score=score,
-            class_name=point.class_name,
-            path=point.path,
-            dataset=point.dataset,
-            file=point.file,
-            id=point.id,
-        )
+    def _image(self, place: int) -> dict[str, Any]:
+        point = self.points[place]
+        return {
+            "class_name": point.class_name,
+            "path": point.path,
+            "dataset": point.dataset,
+            "file": point.file,
+            "id": point.id,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 from lookalike_core import progress
 from lookalike_core.errors import UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.stores.points import PointFilter
@@ -48,6 +49,8 @@ class Searchable(ABC):
         rule: str | None = None,
         vote: str = VoteRule.NEARER_TIES,
         k: int = 10,
+        without_near: bool = False,
+        near_above: float = NEAR_ABOVE,
         max_pixels: int = MAX_PIXELS,
     ) -> Answer:
         """Returns the nearest neighbours of an image, best first.
@@ -67,6 +70,8 @@ class Searchable(ABC):
             vote: How the neighbours' classes become a verdict: `nearer-ties`, `majority`, `weighted` or
                 `nearest-class`.
             k: How many neighbours vote.
+            without_near: Show each scene once: fold near-duplicates into the nearest of them, as `Hit.near`.
+            near_above: The cosine similarity over which two images count as near-duplicates, 0 to 1.
             max_pixels: Images of more pixels are refused.
 
         Raises:
@@ -87,6 +92,8 @@ class Searchable(ABC):
             rule=rule,
             vote=vote,
             k=k,
+            without_near=without_near,
+            near_above=near_above,
             max_pixels=max_pixels,
         )
         return answer
@@ -105,6 +112,8 @@ class Searchable(ABC):
         rule: str | None = None,
         vote: str = VoteRule.NEARER_TIES,
         k: int = 10,
+        without_near: bool = False,
+        near_above: float = NEAR_ABOVE,
         max_pixels: int = MAX_PIXELS,
         raise_errors: bool = True,
     ) -> list[Answer]:
@@ -122,6 +131,8 @@ class Searchable(ABC):
             rule: Of a fused index, how rankings become one.
             vote: How the neighbours' classes become a verdict.
             k: How many neighbours vote.
+            without_near: Show each scene once: fold near-duplicates into the nearest of them.
+            near_above: The cosine similarity over which two images count as near-duplicates.
             max_pixels: Images of more pixels are refused.
             raise_errors: Without it what cannot be read is answered by no hits, and the answer's `error` says
                 why.
@@ -143,6 +154,7 @@ class Searchable(ABC):
             vote=chosen(VoteRule, vote, "vote"),
             k=_in_range(k, "k", MAX_VOTERS),
             fusion=chosen(FusionRule, rule or FusionRule.RRF, "rule"),
+            without_near_above=similarity_over(near_above) if without_near else None,
         )
         listed = [images] if isinstance(images, str | os.PathLike) else list(images)
         answers = []
@@ -170,6 +182,17 @@ def chosen(kind: type[_Choice], value: str, name: str) -> _Choice:
     if value not in list(kind):
         raise UsageError(f"{name} is {value!r}; use one of {', '.join(kind)}")
     return kind(value)
+
+
+def similarity_over(near_above: float) -> float:
+    """Returns the cosine similarity over which images are near-duplicates.
+
+    Raises:
+        UsageError: it is none, or not a number.
+    """
+    if not 0 <= near_above <= 1:
+        raise UsageError(f"near_above is {near_above}; it must be from 0 to 1")
+    return near_above
 
 
 def points_where(where: Where | None) -> PointFilter:

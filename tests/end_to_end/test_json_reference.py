@@ -88,7 +88,11 @@ def _commands(shell: Any) -> Iterator[Sequence[str]]:
         "rrf",
         "--indexed",
     ]
+    near = ["--without-near", "--near-above", "0.5"]
+    yield ["search", "query", "album/ant/01.png", "--collection", first, *near]
+    yield ["search", "query", "album/ant/01.png", "--collection", first, "--collection", second, *near]
     yield ["search", "neighbours", "--collection", first, "--limit", "2"]
+    yield ["search", "neighbours", "--collection", first, "--limit", "2", *near]
     yield ["search", "duplicates", "--collection", first, "--above", "0.5"]
     yield ["search", "explain", "ant/01.png", "bee/01.png", "--collection", first]
     yield ["search", "map", "--collection", first, "--html", "map.html"]

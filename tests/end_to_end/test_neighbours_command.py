@@ -50,6 +50,24 @@ def test_the_index_and_numpy_find_the_same(ingested: Any, distance: str) -> None
         assert [hit["rank"] for hit in one["hits"]] == list(range(1, 11))
 
 
+@pytest.mark.parametrize("way", ["--exact", "--indexed"])
+def test_near_duplicates_are_folded_on_request(ingested: Any, way: str) -> None:
+    """As a query folds them: counted in a last column of CSV, named in JSON."""
+    near = ("--distance", "cosine", "--limit", "2", "--without-near", "--near-above", "0.9")
+    done = ingested("search", "neighbours", way, *near)
+    assert done.code == 0, done.err
+    assert "near-duplicates folded (similarity over 0.9)" in done.err
+    assert done.out.splitlines()[0] == f"{HEAD},near"
+    counts = [int(row["near"]) for row in csv.DictReader(io.StringIO(done.out))]
+    found = ingested("search", "neighbours", way, *near, "--json").json
+    assert [len(hit["near"]) for each in found for hit in each["hits"]] == counts
+    assert any(counts)
+    for each in found[:4]:
+        (asked,) = ingested("search", "query", each["path"], "--k", "1", *near, "--json").json
+        paths = [[hit["path"], *(other["path"] for other in hit["near"])] for hit in asked["hits"]]
+        assert [[hit["path"], *(other["path"] for other in hit["near"])] for hit in each["hits"]] == paths
+
+
 @pytest.mark.parametrize(
     ("name", "words", "is_json"),
     [

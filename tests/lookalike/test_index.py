@@ -155,6 +155,29 @@ def test_a_search_may_be_narrowed(index: lookalike.Index, images: Path) -> None:
         index.search(images / "dog/0.png", where=lookalike.Where(dataset="other"))
 
 
+def test_near_duplicates_are_folded_on_request(index: lookalike.Index, images: Path) -> None:
+    """Into the nearest of them, in a search and in the neighbours of all; a threshold is a similarity."""
+    plain = index.search(images / "dog/0.png", limit=30)
+    folded = index.search(images / "dog/0.png", limit=30, without_near=True, near_above=0.9)
+    assert 1 < len(folded) < len(plain) == 25
+    assert [hit.rank for hit in folded] == list(range(1, len(folded) + 1))
+    near = [each for hit in folded for each in hit.near]
+    assert {each.path for each in near} | {hit.path for hit in folded} == {hit.path for hit in plain}
+    assert {each.score for each in near} <= {hit.score for hit in plain}
+    assert all(each.file == images / each.path for each in near)
+    everyone = index.neighbours(30, without_near=True, near_above=0.9)
+    [(_, hits)] = [found for found in everyone if found[0].path == "dog/0.png"]
+    assert [hit.path for hit in hits] == [hit.path for hit in folded]
+    assert [[each.path for each in hit.near] for hit in hits] == [
+        [each.path for each in hit.near] for hit in folded
+    ]
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(errors.UsageError, match="near_above is"):
+            index.search(images / "dog/0.png", without_near=True, near_above=wrong)
+        with pytest.raises(errors.UsageError, match="near_above is"):
+            index.neighbours(without_near=True, near_above=wrong)
+
+
 def test_examples_go_with_a_search(index: lookalike.Index, images: Path) -> None:
     """None of them is among the hits, and they change the scores."""
     alone, together = (

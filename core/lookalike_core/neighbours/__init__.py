@@ -1,1 +1,1 @@
-"""Nearest neighbours in numpy: brute force, votes of neighbours, and rank fusion. Pure."""
+"""Nearest neighbours in numpy: brute force, votes, rank fusion, near-duplicates, precision. Pure."""

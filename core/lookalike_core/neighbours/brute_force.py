@@ -44,8 +44,13 @@ class ExactSearch:
         if cosine:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         else:
-            vectors -= vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+            self._mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+            vectors -= self._mean
             self._squares = np.einsum("nd,nd->n", vectors, vectors)
+
+    def vectors(self, rows: IntVector) -> FloatMatrix:
+        """Those of some rows, float32 `[K, D]`: unit vectors for cosine similarity, else as they came."""
+        return self._vectors[rows] if self._cosine else self._vectors[rows] + self._mean
 
     def blocks(self) -> Iterator[IntVector]:
         """All rows in their order, as many at a time as are compared at once."""

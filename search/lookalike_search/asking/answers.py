@@ -15,7 +15,8 @@ from lookalike_core.stores.points import Payload
 class QueryOptions:
     """How to search: `class_name=""` asks for pictures without a class. `k` neighbours vote by `vote`.
 
-    `fusion` is how several networks become one ranking; one alone needs none.
+    `fusion` is how several networks become one ranking; one alone needs none. With `without_near_above` hits
+    whose cosine similarity to a better ranked one is over it are folded into that one.
     """
 
     limit: int = 10
@@ -27,6 +28,7 @@ class QueryOptions:
     vote: VoteRule = VoteRule.NEARER_TIES
     k: int = 10
     fusion: FusionRule = FusionRule.RRF
+    without_near_above: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +43,23 @@ class Placing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NearDuplicate:
+    """A hit that is folded into a better ranked one, with its own score, as a neighbour has it."""
+
+    score: float
+    payload: Payload
+    file: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
     """One hit, `rank` from 1. `file` is where the picture lies, as far as the collection knows.
 
     `score` is Qdrant's own (cosine similarity, or Euclidean distance), of a fused answer the fused one, of
     which the higher is nearer. `placings` says for each collection of a fused answer where the neighbour
     stands there, None where it is not in it; empty for a single collection. `chance` is the chance that it
-    has the query's class, 0 to 1, None where nothing is known of that.
+    has the query's class, 0 to 1, None where nothing is known of that. `near` are its near-duplicates among
+    the hits, best first, where they are folded into it.
     """
 
     rank: int
@@ -56,6 +68,7 @@ class Neighbour:
     file: Path | None
     placings: Mapping[str, Placing | None] = field(default_factory=dict)
     chance: float | None = None
+    near: Sequence[NearDuplicate] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Several networks are asked about one picture, and their neighbours become one ranking."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.points import Payload, PointFilter
 
-from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions
+from lookalike_search.asking.answers import NearDuplicate, Neighbour, Placing, QueryOptions
+from lookalike_search.asking.scenes import fold_hits, rows_of
 from lookalike_search.asking.searched_collection import Network
 from lookalike_search.collection_choice import file_of
 
@@ -59,7 +60,7 @@ def fused_neighbours(
     """
     asking = _Asking(networks=networks, vectors=vectors, options=options)
     request = _Request(where=where, limit=max(CANDIDATES, options.limit, options.k))
-    neighbours = asking.neighbours([request])
+    neighbours = asking.scenes([request], limit=max(options.limit, options.k))
     return neighbours, _verdict(asking, neighbours, request)
 
 
@@ -73,12 +74,14 @@ def _verdict(asking: "_Asking", neighbours: Sequence[Neighbour], request: "_Requ
         return None
     if wants_voters([each.payload.class_name for each in neighbours], k=options.k):
         requests.append(replace(request, where=replace(where, labelled=True)))
-        neighbours = asking.neighbours(requests)
+        neighbours = asking.scenes(requests, is_enough=lambda found: _fewest(found, [None]) >= options.k)
     voters = [each for each in neighbours if each.payload.class_name]
     if options.vote is VoteRule.NEAREST_CLASS:
         classes = {each.payload.class_name for each in voters[: options.k]}
         own = [_Request(where=replace(where, class_name=name), limit=options.k) for name in classes]
-        more = asking.neighbours([*requests, *own])
+        more = asking.scenes(
+            [*requests, *own], is_enough=lambda found: _fewest(found, list(classes)) >= options.k
+        )
         by_class = {name: [each for each in more if each.payload.class_name == name] for name in classes}
         nearest = [each for found in by_class.values() for each in found[: options.k]]
         voters = sorted(nearest, key=lambda each: each.rank)
@@ -90,6 +93,16 @@ def _verdict(asking: "_Asking", neighbours: Sequence[Neighbour], request: "_Requ
         k=options.k,
         higher_is_nearer=True,
     )
+
+
+def _fewest(neighbours: Sequence[Neighbour], classes: Sequence[str | None]) -> int:
+    """Of how many neighbours each of some classes has, the lowest number; None stands for any class."""
+    labels = [each.payload.class_name for each in neighbours if each.payload.class_name]
+    return min((len(labels) if name is None else labels.count(name) for name in classes), default=0)
+
+
+def _near_duplicate(neighbour: Neighbour) -> NearDuplicate:
+    return NearDuplicate(score=neighbour.score, payload=neighbour.payload, file=neighbour.file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +121,40 @@ class _Asking:
     vectors: Sequence[FloatVector]
     options: QueryOptions
 
-    def neighbours(self, requests: Sequence[_Request]) -> list[Neighbour]:
-        """All that the requests find in any network, by the fused score; candidates come first."""
-        found = self._found(requests)
+    def scenes(
+        self,
+        requests: Sequence[_Request],
+        *,
+        limit: int | None = None,
+        is_enough: Callable[[Sequence[Neighbour]], bool] = lambda _: False,
+    ) -> list[Neighbour]:
+        """All that the requests find in any network, by the fused score, with near-duplicates folded.
+
+        Where these are, each network is asked for more until there are over `limit` scenes, of which so many
+        are returned, or they are enough, or nothing is left. One network's near-duplicates are everybody's.
+        """
+        above = self.options.without_near_above
+        while True:
+            found = self._found(requests)
+            neighbours = self._ranked(found)
+            if above is None:
+                return neighbours
+            most = len(neighbours) if limit is None else limit
+            folded = fold_hits(neighbours, self._vectors_of, above=above, limit=most)
+            scenes = [
+                replace(scene.hit, rank=rank, near=[_near_duplicate(hit) for hit in scene.near])
+                for rank, scene in enumerate(folded.scenes, start=1)
+            ]
+            if folded.is_full or found.is_all or is_enough(scenes):
+                return scenes
+            requests = [replace(request, limit=2 * request.limit) for request in requests]
+
+    def _vectors_of(self, neighbours: Sequence[Neighbour]) -> list[FloatMatrix]:
+        ids = [neighbour.payload.id for neighbour in neighbours]
+        return [rows_of(network.collection, ids) for network in self.networks]
+
+    def _ranked(self, found: "_Found") -> list[Neighbour]:
+        """What was found, by the fused score; candidates come first."""
         manifests = [network.manifest for network in self.networks]
         rule = self.options.fusion
         chances = _chances(self.networks) if rule is FusionRule.CALIBRATED else ()
@@ -136,13 +180,16 @@ class _Asking:
     def _found(self, requests: Sequence[_Request]) -> "_Found":
         payloads: dict[str, Payload] = {}
         nearness: list[dict[str, float]] = []
+        is_all = True
         for network, vector in zip(self.networks, self.vectors, strict=True):
             sign = 1 if network.manifest.distance.higher_is_nearer else -1
             near: dict[str, float] = {}
             for request in requests:
-                for hit in network.collection.query(
+                hits = network.collection.query(
                     vector, limit=request.limit, where=request.where, exact=self.options.exact
-                ):
+                )
+                is_all &= len(hits) < request.limit
+                for hit in hits:
                     near.setdefault(hit.payload.id, sign * hit.score)
                     payloads.setdefault(hit.payload.id, hit.payload)
             nearness.append(near)
@@ -154,6 +201,7 @@ class _Asking:
         return _Found(
             payloads=list(payloads.values()),
             similarities=[np.array([[near.get(id_, np.nan) for id_ in payloads]]) for near in nearness],
+            is_all=is_all,
         )
 
 
@@ -163,10 +211,14 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """M pictures; `similarities` holds a float64 `[1, M]` for each network, as `fused` wants them."""
+    """M pictures; `similarities` holds a float64 `[1, M]` for each network, as `fused` wants them.
+
+    `is_all` says that asking for more would find nothing else.
+    """
 
     payloads: Sequence[Payload]
     similarities: Sequence[FloatMatrix]
+    is_all: bool
 
 
 def _looked_up(

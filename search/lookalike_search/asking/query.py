@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Self
 
 from lookalike_core.arrays import FloatVector
@@ -17,11 +18,12 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import PointFilter, SearchHit
 from lookalike_core.stores.protocol import Store, opened_together
 
-from lookalike_search.asking.answers import Answer, Findings, Neighbour, QueryOptions
+from lookalike_search.asking.answers import Answer, Findings, NearDuplicate, Neighbour, QueryOptions
 from lookalike_search.asking.estimates import estimated
 from lookalike_search.asking.examples import NO_EXAMPLES, Example, ExampleSet, combined, read_examples
 from lookalike_search.asking.fused_search import check_fusion, fused_neighbours
 from lookalike_search.asking.query_sources import QueryInput, Source, find_sources
+from lookalike_search.asking.scenes import Scene, nearest_scenes
 from lookalike_search.asking.searched_collection import Network, milliseconds_since
 from lookalike_search.collection_choice import file_of, require_dataset
 
@@ -174,7 +176,8 @@ class Searcher:
 
 def _asks_everything(options: QueryOptions) -> bool:
     """Whether a picture asks all others, as those did that a calibration was learned from."""
-    return options.class_name is None and options.dataset is None and not options.include_self
+    is_narrowed = options.class_name is not None or options.dataset is not None
+    return not is_narrowed and not options.include_self and options.without_near_above is None
 
 
 def _with_estimates(found: Findings, network: Network, options: QueryOptions) -> Findings:
@@ -200,17 +203,40 @@ def _with_estimates(found: Findings, network: Network, options: QueryOptions) ->
 def _nearest(network: Network, vector: FloatVector, where: PointFilter, options: QueryOptions) -> Findings:
     """At least as many as are asked for or vote."""
     limit = max(options.limit, options.k)
-    hits = network.collection.query(vector, limit=limit, where=where, exact=options.exact)
+    scenes = _scenes(network, vector, limit, where, options)
     neighbours = [
         Neighbour(
             rank=rank,
-            score=hit.score,
-            payload=hit.payload,
-            file=file_of(network.manifest, hit.payload.dataset, hit.payload.path),
+            score=scene.hit.score,
+            payload=scene.hit.payload,
+            file=_file(network, scene.hit),
+            near=[
+                NearDuplicate(score=hit.score, payload=hit.payload, file=_file(network, hit))
+                for hit in scene.near
+            ],
         )
-        for rank, hit in enumerate(hits, start=1)
+        for rank, scene in enumerate(scenes, start=1)
     ]
+    hits = [scene.hit for scene in scenes]
     return Findings(hits=neighbours, verdict=_verdict(network, vector, hits, where, options))
+
+
+def _scenes(
+    network: Network, vector: FloatVector, limit: int, where: PointFilter, options: QueryOptions
+) -> list[Scene[SearchHit]]:
+    """The nearest hits, with those near to them where these are folded."""
+    return nearest_scenes(
+        network.collection,
+        vector,
+        limit=limit,
+        where=where,
+        exact=options.exact,
+        above=options.without_near_above,
+    )
+
+
+def _file(network: Network, hit: SearchHit) -> Path | None:
+    return file_of(network.manifest, hit.payload.dataset, hit.payload.path)
 
 
 def _verdict(
@@ -228,19 +254,16 @@ def _verdict(
         return None
     if wants_voters([hit.payload.class_name for hit in hits], k=options.k):
         labelled = replace(where, labelled=True)
-        hits = network.collection.query(vector, limit=options.k, where=labelled, exact=options.exact)
+        hits = [scene.hit for scene in _scenes(network, vector, options.k, labelled, options)]
     voters = [hit for hit in hits if hit.payload.class_name][: options.k]
     higher_is_nearer = network.manifest.distance.higher_is_nearer
     if options.vote is VoteRule.NEAREST_CLASS:
         classes = {hit.payload.class_name for hit in voters}
         own = [
-            network.collection.query(
-                vector, limit=options.k, where=replace(where, class_name=name), exact=options.exact
-            )
-            for name in classes
+            _scenes(network, vector, options.k, replace(where, class_name=name), options) for name in classes
         ]
         sign = -1 if higher_is_nearer else 1
-        voters = sorted((hit for hits in own for hit in hits), key=lambda hit: sign * hit.score)
+        voters = sorted((each.hit for scenes in own for each in scenes), key=lambda hit: sign * hit.score)
     return vote(
         [hit.payload.class_name or "" for hit in voters],
         [hit.score for hit in voters],

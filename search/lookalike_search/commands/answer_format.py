@@ -7,7 +7,7 @@ from lookalike_core.cli.table import columns
 from lookalike_core.models.calibration_curves import percent
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
-from lookalike_search.asking.answers import Answer, Neighbour, Placing, QueryOptions
+from lookalike_search.asking.answers import Answer, NearDuplicate, Neighbour, Placing, QueryOptions
 
 
 def answer_lines(
@@ -17,12 +17,21 @@ def answer_lines(
     calibrated = any(hit.chance is not None for hit in answer.hits)
     heading = _heading(manifests, options, calibrated)
     yield f"{_asked(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"
-    rows = [_row(hit, manifests, calibrated) for hit in answer.hits]
+    rows = [_row(hit, manifests, options, calibrated) for hit in answer.hits]
     yield from columns([heading, *rows], f"{'>' * (len(heading) - 2)}<")  # last come the class and the path
     if not answer.hits:
         yield "no picture fits"
+    yield from _folded_lines(answer, options)
     if answer.verdict is not None or answer.unlike_anything:
         yield f"verdict: {_verdict(answer, options)}"
+
+
+def _folded_lines(answer: Answer, options: QueryOptions) -> Iterator[str]:
+    """How many near-duplicates were folded, where there are any."""
+    if count := sum(len(hit.near) for hit in answer.hits):
+        what = "1 near-duplicate is" if count == 1 else f"{count} near-duplicates are"
+        over = f"similarity over {options.without_near_above:g}"
+        yield f"{what} folded into a nearer neighbour ({over}); --json names each"
 
 
 def _verdict(answer: Answer, options: QueryOptions) -> str:
@@ -42,9 +51,10 @@ def _asked(answer: Answer) -> str:
 
 
 def _heading(manifests: Sequence[CollectionManifest], options: QueryOptions, calibrated: bool) -> list[str]:
+    near = [] if options.without_near_above is None else ["near"]
     if len(manifests) == 1:
         chance = ["same class"] if calibrated else []
-        return ["rank", _score_name(manifests[0]), *chance, "class", "path"]
+        return ["rank", _score_name(manifests[0]), *chance, *near, "class", "path"]
     names = [manifest.identity.backbone for manifest in manifests]
     if len(set(names)) < len(names):
         names = [manifest.collection for manifest in manifests]
@@ -53,14 +63,16 @@ def _heading(manifests: Sequence[CollectionManifest], options: QueryOptions, cal
         for name, manifest in zip(names, manifests, strict=True)
         for column in (f"{name} rank", _score_name(manifest))
     ]
-    return ["rank", options.fusion, *columns, "class", "path"]
+    return ["rank", options.fusion, *columns, *near, "class", "path"]
 
 
 def _score_name(manifest: CollectionManifest) -> str:
     return "similarity" if manifest.distance.higher_is_nearer else "distance"
 
 
-def _row(hit: Neighbour, manifests: Sequence[CollectionManifest], calibrated: bool) -> list[str]:
+def _row(
+    hit: Neighbour, manifests: Sequence[CollectionManifest], options: QueryOptions, calibrated: bool
+) -> list[str]:
     """A neighbour's cells; `-` is what is not known: a network's rank, its score, a chance."""
     cells = [str(hit.rank), f"{hit.score:.4f}"]
     if calibrated:
@@ -69,6 +81,8 @@ def _row(hit: Neighbour, manifests: Sequence[CollectionManifest], calibrated: bo
         for placing in hit.placings.values():
             cells.append(str(placing.rank) if placing and placing.rank else "-")
             cells.append(f"{placing.score:.4f}" if placing else "-")
+    if options.without_near_above is not None:
+        cells.append(f"+{len(hit.near)}" if hit.near else "-")
     return [*cells, hit.payload.class_name or "-", hit.payload.path]
 
 
@@ -99,7 +113,7 @@ def answer_json(
             "chance": answer.verdict_chance,
         },
         "unlike_anything": answer.unlike_anything,
-        "hits": [_hit_json(hit) for hit in answer.hits],
+        "hits": [_hit_json(hit, options) for hit in answer.hits],
     }
 
 
@@ -127,7 +141,7 @@ def _spaces(manifests: Sequence[CollectionManifest], options: QueryOptions) -> d
     return {key: [space[key] for space in spaces] for key in spaces[0]} | {"fusion": options.fusion}
 
 
-def _hit_json(hit: Neighbour) -> dict[str, Any]:
+def _hit_json(hit: Neighbour, options: QueryOptions) -> dict[str, Any]:
     payload = hit.payload
     data: dict[str, Any] = {
         "rank": hit.rank,
@@ -140,9 +154,23 @@ def _hit_json(hit: Neighbour) -> dict[str, Any]:
         "file": str(hit.file) if hit.file else None,
         "id": payload.id,
     }
+    if options.without_near_above is not None:
+        data["near"] = [_near_json(near) for near in hit.near]
     if hit.placings:
         data["networks"] = {name: _placing_json(placing) for name, placing in hit.placings.items()}
     return data
+
+
+def _near_json(near: NearDuplicate) -> dict[str, Any]:
+    payload = near.payload
+    return {
+        "score": near.score,
+        "class": payload.class_name,
+        "dataset": payload.dataset,
+        "path": payload.path,
+        "file": str(near.file) if near.file else None,
+        "id": payload.id,
+    }
 
 
 def _placing_json(placing: Placing | None) -> dict[str, Any] | None:

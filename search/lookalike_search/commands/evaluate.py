@@ -12,6 +12,7 @@ from lookalike_core.atomic import atomic_path
 from lookalike_core.cli.console import Verbose, show, show_json
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption, store_in_use
 from lookalike_core.cli.table import cell_width, padded
+from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, check_apart, output_path
@@ -29,13 +30,13 @@ from lookalike_search.commands.search_options import (
     DatasetOption,
     DistanceOption,
     HeadOption,
+    NearAboveOption,
     VotersOption,
-    similarity_option,
 )
 from lookalike_search.evaluation.calibration import Abstaining
 from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.index_recall import IndexFigures
-from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE, SHOWN, Estimate
+from lookalike_search.evaluation.leave_one_out import SHOWN, Estimate
 from lookalike_search.evaluation.plan import plan_evaluation
 from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
 from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, Fusion, worst_first
@@ -62,14 +63,9 @@ def evaluate(
     ] = False,
     dataset: DatasetOption = None,
     k: VotersOption = SHOWN,
-    near_above: Annotated[
-        float,
-        similarity_option(
-            "--near-above", "From which cosine similarity on pictures count as near-identical."
-        ),
-    ] = NEAR_ABOVE,
+    near_above: NearAboveOption = NEAR_ABOVE,
     without_near: Annotated[
-        bool, typer.Option("--without-near", help="Leave near-identical pictures out.")
+        bool, typer.Option("--without-near", help="Leave near-duplicates of the asking picture out.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the bootstrap.")] = 0,
     csv_file: Annotated[

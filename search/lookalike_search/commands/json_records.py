@@ -41,6 +41,17 @@ class Verdict(Labelled):
     """The calibrated chance that it is right; null without a calibration."""
 
 
+class NearHit(Classified):
+    """A near-duplicate of a neighbour, which is folded into it."""
+
+    score: float
+    """As a neighbour's."""
+    dataset: str
+    path: str
+    file: str | None
+    id: str
+
+
 class Hit(Classified):
     """One neighbour."""
 
@@ -59,6 +70,8 @@ class Hit(Classified):
     """Absolute path; null where the dataset's root is unknown."""
     id: str
     """The point's UUID."""
+    near: NotRequired[list[NearHit]]
+    """With `--without-near`: its near-duplicates among what was found, best first."""
 
 
 class Placing(TypedDict):
@@ -130,6 +143,14 @@ class Unreadable(TypedDict):
     error: SkipReason
 
 
+class PlainNearHit(Classified):
+    """A near-duplicate of a neighbour in a table of all neighbours."""
+
+    score: float
+    dataset: str
+    path: str
+
+
 class PlainHit(Classified):
     """One neighbour in a table of all neighbours."""
 
@@ -137,6 +158,8 @@ class PlainHit(Classified):
     score: float
     dataset: str
     path: str
+    near: NotRequired[list[PlainNearHit]]
+    """With `--without-near`: its near-duplicates among what was found, best first."""
 
 
 class ImageNeighbours(Classified):

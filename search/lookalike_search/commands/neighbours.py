@@ -13,18 +13,21 @@ from lookalike_core.atomic import atomic_path
 from lookalike_core.cli.console import TableOutput, Verbose, say
 from lookalike_core.cli.options import StoreOption
 from lookalike_core.errors import UsageError
+from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.outputs import TABLE_SUFFIXES, output_path
-from lookalike_core.stores.points import PointFilter
+from lookalike_core.stores.points import PointFilter, SearchHit
 from lookalike_core.stores.protocol import Collection
 from lookalike_core.text import json_line
 
-from lookalike_search.analysis.all_neighbours import Neighbours, every_neighbours, is_small
+from lookalike_search.analysis.all_neighbours import SceneList, every_scenes, is_small
 from lookalike_search.commands.search_options import (
     BackboneOption,
     ClassOption,
     CollectionOption,
     DatasetOption,
     DistanceOption,
+    FoldNearOption,
+    NearAboveOption,
     collection_in_use,
 )
 
@@ -68,6 +71,8 @@ def neighbours(
     include_self: Annotated[
         bool, typer.Option("--include-self", help="Keep pictures whose bytes equal the asking one's.")
     ] = False,
+    without_near: FoldNearOption = False,
+    near_above: NearAboveOption = NEAR_ABOVE,
     table_format: Annotated[
         TableFormat | None,
         typer.Option("--format", help="csv, or jsonl: an object a picture; default: as --output ends."),
@@ -89,11 +94,17 @@ def neighbours(
     with chosen as (_, source), _table(output) as table:
         in_numpy = exact or (not indexed and is_small(source, where))
         how = "compared all with all" if in_numpy else "asked of the store's own search"
-        found = every_neighbours(
-            source, limit=limit, where=where, include_copies=include_self, exact=in_numpy
+        how += f", near-duplicates folded (similarity over {near_above:g})" if without_near else ""
+        found = every_scenes(
+            source,
+            limit=limit,
+            where=where,
+            include_copies=include_self,
+            exact=in_numpy,
+            above=near_above if without_near else None,
         )
         with progress.shown_by(None) if _is_on_terminal(table) else nullcontext():  # no bar between its lines
-            count = write(table, _shown(found, source, where))
+            count = write(table, _shown(found, source, where), without_near)
         say(f"collection: {source.name}, {count} pictures, {how}")
 
 
@@ -131,7 +142,7 @@ def _is_on_terminal(table: Table) -> bool:
     return isinstance(table, TableOutput) and table.is_terminal
 
 
-def _shown(found: Iterable[Neighbours], collection: Collection, where: PointFilter) -> Iterator[Neighbours]:
+def _shown(found: Iterable[SceneList], collection: Collection, where: PointFilter) -> Iterator[SceneList]:
     """The same, with a progress bar."""
     with progress.bar(collection.name, unit="images", total=collection.count(where)) as bar:
         for each in found:
@@ -149,37 +160,38 @@ class _UnixLines:
         self._table.write(row.removesuffix("\r\n") + "\n")
 
 
-def _write_csv(table: Table, found: Iterable[Neighbours]) -> int:
-    """One row a neighbour; how many pictures there were."""
+def _write_csv(table: Table, found: Iterable[SceneList], with_near: bool) -> int:
+    """One row a neighbour, with how many are folded into it; how many pictures there were."""
     writer, count = csv.writer(_UnixLines(table)), 0
-    writer.writerow(COLUMNS)
-    for count, (payload, hits) in enumerate(found, start=1):  # noqa: B007 - what is left is the count
+    writer.writerow([*COLUMNS, "near"] if with_near else COLUMNS)
+    for count, (payload, scenes) in enumerate(found, start=1):  # noqa: B007 - what is left is the count
         writer.writerows(
             (
                 payload.dataset,
                 payload.path,
                 payload.class_name,
                 rank,
-                hit.score,
-                hit.payload.dataset,
-                hit.payload.path,
-                hit.payload.class_name,
+                scene.hit.score,
+                scene.hit.payload.dataset,
+                scene.hit.payload.path,
+                scene.hit.payload.class_name,
+                *([len(scene.near)] if with_near else ()),
             )
-            for rank, hit in enumerate(hits, start=1)
+            for rank, scene in enumerate(scenes, start=1)
         )
     return count
 
 
-def _write_jsonl(table: Table, found: Iterable[Neighbours]) -> int:
+def _write_jsonl(table: Table, found: Iterable[SceneList], with_near: bool) -> int:
     """One object a picture; how many there were."""
     count = 0
     for count, each in enumerate(found, start=1):  # noqa: B007 - what is left is the count
-        table.write(f"{json_line(_json(each))}\n")
+        table.write(f"{json_line(_json(each, with_near))}\n")
     return count
 
 
-def _json(found: Neighbours) -> dict[str, Any]:
-    payload, hits = found
+def _json(found: SceneList, with_near: bool) -> dict[str, Any]:
+    payload, scenes = found
     return {
         "schema": 1,
         "dataset": payload.dataset,
@@ -188,17 +200,24 @@ def _json(found: Neighbours) -> dict[str, Any]:
         "hits": [
             {
                 "rank": rank,
-                "score": hit.score,
-                "class": hit.payload.class_name,
-                "dataset": hit.payload.dataset,
-                "path": hit.payload.path,
+                **_hit_json(scene.hit),
+                **({"near": [_hit_json(hit) for hit in scene.near]} if with_near else {}),
             }
-            for rank, hit in enumerate(hits, start=1)
+            for rank, scene in enumerate(scenes, start=1)
         ],
     }
 
 
-_WRITERS: dict[TableFormat, Callable[[Table, Iterable[Neighbours]], int]] = {
+def _hit_json(hit: SearchHit) -> dict[str, Any]:
+    return {
+        "score": hit.score,
+        "class": hit.payload.class_name,
+        "dataset": hit.payload.dataset,
+        "path": hit.payload.path,
+    }
+
+
+_WRITERS: dict[TableFormat, Callable[[Table, Iterable[SceneList], bool], int]] = {
     TableFormat.CSV: _write_csv,
     TableFormat.JSONL: _write_jsonl,
 }

@@ -20,6 +20,7 @@ from lookalike_core.cli.options import (
 )
 from lookalike_core.errors import PictureError, SkipReason, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
@@ -38,7 +39,9 @@ from lookalike_search.commands.search_options import (
     CollectionsOption,
     DatasetOption,
     DistanceOption,
+    FoldNearOption,
     HeadOption,
+    NearAboveOption,
     VotersOption,
 )
 from lookalike_search.commands.standard_input import query_of, require_one_stdin
@@ -79,6 +82,8 @@ def query(
         bool,
         typer.Option("--include-self", help="Keep pictures whose bytes equal the query's or an example's."),
     ] = False,
+    without_near: FoldNearOption = False,
+    near_above: NearAboveOption = NEAR_ABOVE,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     vote: Annotated[
         VoteRule, typer.Option("--vote", help="How the neighbours' classes become a verdict.")
@@ -107,6 +112,7 @@ def query(
         vote=vote,
         k=k,
         fusion=fusion or FusionRule.RRF,
+        without_near_above=near_above if without_near else None,
     )
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)

@@ -51,6 +51,18 @@ def _no_nan(value: float | None) -> float | None:
     return value
 
 
+NearAboveOption = Annotated[
+    float,
+    similarity_option("--near-above", "Over which cosine similarity pictures count as near-duplicates."),
+]
+FoldNearOption = Annotated[
+    bool,
+    typer.Option(
+        "--without-near", help="Show each scene once: fold near-duplicates into the nearest of them."
+    ),
+]
+
+
 @contextmanager
 def collection_in_use(
     named_store: str | None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from lookalike_core.errors import UsageError
+from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import CANDIDATES, Chance, FusionRule, fused, vote_unit
 from lookalike_core.stores.points import Payload
 from numpy.typing import NDArray
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 from lookalike_search.evaluation.calibration import crosswise, held_out
 from lookalike_search.evaluation.labelled_vectors import MIN_PICTURES, LabelledPictures
 from lookalike_search.evaluation.leave_one_out import (
-    NEAR_ABOVE,
     SHOWN,
     Block,
     FloatMatrix,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from lookalike_core.neighbours.near_duplicates import are_near
 from lookalike_core.neighbours.precision import precision_at
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Collection
@@ -92,7 +93,7 @@ def _counting(
     found = found[found >= 0]
     found = found[pictures.copies[found] != pictures.copies[query]]
     if without_near_above is not None:
-        found = found[_cosines(pictures, query, found) <= without_near_above]
+        found = found[~are_near(_cosines(pictures, query, found), without_near_above)]
     return found
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import isnan
 
 import numpy as np
+from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE, are_near
 from lookalike_core.neighbours.precision import average_precision
 from lookalike_core.neighbours.vote import VoteRule, vote
 from numpy.typing import NDArray
@@ -20,9 +21,6 @@ CUTOFFS = (1, 5, 10)
 SHOWN = max(CUTOFFS)
 BLOCK = 256
 """Queries compared at a time: a block of similarities against 10,000 pictures is 10 MB."""
-
-NEAR_ABOVE = 0.99
-"""Cosine similarity from which two pictures are taken for the same one, unless told otherwise."""
 
 RESAMPLES = 1_000
 CONFIDENCE = 0.95
@@ -146,7 +144,7 @@ def similarities(pictures: LabelledVectors, near_above: float | None) -> Iterato
         if near_above is not None or pictures.higher_is_nearer:
             similarity = units[rows] @ units.T
         if near_above is not None:
-            near = (similarity > near_above) & ~copies
+            near = are_near(similarity, near_above) & ~copies
         if not pictures.higher_is_nearer:
             distances = squares[rows, np.newaxis] - 2.0 * (centred[rows] @ centred.T) + squares
             similarity = -np.sqrt(np.maximum(distances, 0)).astype(units.dtype)

@@ -7,6 +7,7 @@ import numpy as np
 from lookalike_core import progress
 from lookalike_core.errors import UsageError
 from lookalike_core.logs import logger_of
+from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.points import EVERYTHING, PointFilter
@@ -26,7 +27,7 @@ from lookalike_search.evaluation.head_splits import PartFigures, parts_of
 from lookalike_search.evaluation.head_training import HeadTraining, head_training
 from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_figures, indexed_neighbours
 from lookalike_search.evaluation.labelled_vectors import LabelledPictures, load_labelled
-from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE, SHOWN, QueryResults, leave_one_out
+from lookalike_search.evaluation.leave_one_out import SHOWN, QueryResults, leave_one_out
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.summary import Evaluation, Fusion, best_values_of, summed_up, values_of
 

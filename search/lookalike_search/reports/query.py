@@ -26,7 +26,10 @@ class PlacingView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeighbourView:
-    """A neighbour as it is shown. `is_right` is None where the query's own class is not known."""
+    """A neighbour as it is shown. `is_right` is None where the query's own class is not known.
+
+    `near` are the paths of near-duplicates that are folded into it.
+    """
 
     rank: int
     score: float
@@ -36,6 +39,7 @@ class NeighbourView:
     is_right: bool | None
     chance: float | None
     placings: Sequence[PlacingView]
+    near: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +200,7 @@ def _neighbour_view(hit: Neighbour, own: str | None, networks: Mapping[str, str]
             )
             for collection, placing in hit.placings.items()
         ],
+        near=[near.payload.path for near in hit.near],
     )
 
 

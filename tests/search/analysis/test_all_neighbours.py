@@ -10,7 +10,7 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_search.analysis import all_neighbours as every
-from lookalike_search.analysis.all_neighbours import every_neighbours, is_small
+from lookalike_search.analysis.all_neighbours import every_neighbours, every_scenes, is_small
 from made_collections import STORES, collection_of, point_of, store_of
 
 TOLERANCE = 1e-5
@@ -117,6 +117,35 @@ def test_a_filter_says_who_asks_and_who_answers(
     for payload, hits in found:
         scores = expected(by_id[payload.id], fitting, collection.manifest.distance, copies=False)
         assert [hit.score for hit in hits] == pytest.approx(scores, abs=TOLERANCE)
+
+
+@WAYS
+@pytest.mark.parametrize("copies", [False, True])
+def test_near_duplicates_are_folded_as_a_loop_folds_them(
+    collection: Collection, points: list[ImagePoint], exact: bool, copies: bool
+) -> None:
+    """Over the whole ranking of each picture, thirty copies in it or not; without a threshold none is."""
+    units = {each.payload.id: each.vector / np.linalg.norm(each.vector) for each in points}
+    whole = every_neighbours(collection, limit=60, include_copies=copies, exact=exact)
+    folded = every_scenes(collection, limit=5, above=0.9, include_copies=copies, exact=exact)
+    for (asks, hits), (payload, scenes) in zip(whole, folded, strict=True):
+        assert payload == asks
+        standing: list[list[str]] = []
+        for hit in hits:
+            own = units[hit.payload.id]
+            near = [scene for scene in standing if units[scene[0]] @ own > 0.9]
+            if near:
+                near[0].append(hit.payload.id)
+            elif len(standing) == 5:
+                break
+            else:
+                standing.append([hit.payload.id])
+        found = [[scene.hit.payload.id, *(hit.payload.id for hit in scene.near)] for scene in scenes]
+        assert [sorted(scene) for scene in found] == [sorted(scene) for scene in standing]
+    plain = every_scenes(collection, limit=5, above=None, include_copies=copies, exact=exact)
+    assert [[scene.hit for scene in scenes] for _, scenes in plain] == [
+        hits for _, hits in every_neighbours(collection, limit=5, include_copies=copies, exact=exact)
+    ]
 
 
 @WAYS

@@ -385,7 +385,7 @@ def test_a_dataset_whose_folder_is_unknown_has_no_files(folder: Folder, found: A
 
 def test_duplicates_default_is_the_one_of_an_evaluation() -> None:
     """What counts as near-identical there is shown as similar here."""
-    from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE
+    from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 
     assert duplicates.ABOVE == NEAR_ABOVE
 

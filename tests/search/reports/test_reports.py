@@ -10,7 +10,7 @@ import pytest
 from lookalike_core.errors import SkipReason
 from lookalike_core.images.thumbnails import Thumbnail
 from lookalike_core.neighbours.vote import Verdict, VoteRule
-from lookalike_search.asking.answers import Answer, Neighbour, Placing, QueryOptions
+from lookalike_search.asking.answers import Answer, NearDuplicate, Neighbour, Placing, QueryOptions
 from lookalike_search.evaluation.head_splits import MEANINGS, Part
 from lookalike_search.evaluation.leave_one_out import leave_one_out
 from lookalike_search.evaluation.summary import summed_up
@@ -254,6 +254,23 @@ def test_a_perfect_collection_has_a_page_too(collection: Collection, tmp_path: P
     assert page.problems == []
     assert not page.with_class("confusion")
     assert "0 wrong verdicts" in page.text
+
+
+def test_folded_near_duplicates_are_listed_with_their_neighbour(
+    collection: Collection, tmp_path: Path
+) -> None:
+    """Their paths, behind how many there are; others have none."""
+    answer = collection.answer(13)
+    near = [
+        NearDuplicate(score=0.9, payload=collection.payloads[row], file=collection.file(row))
+        for row in (3, 4)
+    ]
+    hits = [replace(answer.hits[0], near=near), *answer.hits[1:]]
+    page = query_page(collection, tmp_path / "a.html", replace(answer, hits=hits))
+    assert page.problems == []
+    assert len(page.with_class("near")) == 1
+    assert "and 2 near-duplicates" in page.text
+    assert all(each.payload.path in page.text for each in near)
 
 
 def test_what_cannot_be_right_is_no_confusion_and_no_wrong_verdict(

@@ -1,0 +1,56 @@
+"""Which images are near-duplicates by their embeddings, and which of a ranking stands for which. Pure.
+
+Near by its embedding says that two images show the same scene, not that one is a copy of the other.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatMatrix = NDArray[np.floating]
+
+NEAR_ABOVE = 0.99
+"""Cosine similarity over which images are near-duplicates unless told otherwise, whatever the distance."""
+
+
+def are_near(similarity: FloatMatrix, above: float) -> NDArray[np.bool_]:
+    """Which cosine similarities are those of near-duplicates; at most 1 counts, however it is rounded."""
+    return np.minimum(similarity, 1) > above
+
+
+def fold_near(blocks: Iterable[Sequence[FloatMatrix]], *, above: float, limit: int) -> list[int]:
+    """Returns for each image of a ranking, best first, the place of the one that stands for it.
+
+    An image stands for itself, unless a better ranked one that does is its near-duplicate in one of the
+    networks: then the best ranked of those stands for it. So two frames at the ends of a long burst stand
+    each for itself where neither is near to the other. At most `limit` stand for themselves; what is ranked
+    behind is left out, from the next one on that would. An answer as long as the ranking leaves none out.
+
+    A block is some images' vectors, float `[B, D]` for each network, zero where a network lacks the image;
+    blocks are read only as far as they are needed.
+    """
+    owners: list[int] = []
+    places: list[int] = []
+    standing: list[FloatMatrix] = []
+    for block in blocks:
+        units = [_units(vectors) for vectors in block]
+        known = [np.concatenate([a, b]) for a, b in zip(standing, units, strict=True)] if standing else units
+        near = np.any([are_near(a @ b.T, above) for a, b in zip(units, known, strict=True)], axis=0)
+        stands = np.arange(near.shape[1]) < len(places)
+        places += range(len(owners), len(owners) + len(near))
+        for row, column in enumerate(range(near.shape[1] - len(near), near.shape[1])):
+            found = np.flatnonzero(near[row] & stands)
+            if not len(found) and stands.sum() == limit:
+                return owners
+            stands[column] = not len(found)
+            owners.append(places[found[0] if len(found) else column])
+        places = [place for place, is_one in zip(places, stands, strict=True) if is_one]
+        standing = [vectors[stands] for vectors in known]
+    return owners
+
+
+def _units(vectors: FloatMatrix) -> FloatMatrix:
+    """Of length 1; a vector of zeros stays one, and is near to nothing."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1))
