@@ -57,7 +57,8 @@ class IngestRequest:
     A picture that it does not take (`takes`; None takes all) is left alone, in the folder and in the
     collections.
 
-    `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
+    `prune` removes the points of files that are gone, with `force` even where all of them are. `rehash` reads
+    every file, whatever its size and times say. `into`
     names another collection than the model's and the distance's own; it goes with one of each. A head is
     the only one of `specs`. Where no `batch_size` is given the provider has its own. `quantize` is for
     collections that are made now; one that is there must have it.
@@ -74,6 +75,7 @@ class IngestRequest:
     dry_run: bool = False
     prune: bool = False
     force: bool = False
+    rehash: bool = False
     into: str | None = None
     quantize: VectorQuantization | None = None
 
@@ -262,12 +264,13 @@ def _targets(
             read_only=request.dry_run,
             name=request.into,
             quantize=request.quantize,
+            rehash=request.rehash,
         )
 
     opened = opened_together([*wanted, *bases], open_one)
     targets = [each for each in opened if isinstance(each, Target)]
     collections = [each for each in opened if not isinstance(each, Target)]
-    stored = StoredVectors(head, collections, request.dataset)
+    stored = StoredVectors(head, collections, request.dataset, rehash=request.rehash)
     stack.callback(stored.close)
     return targets, stored
 
@@ -632,6 +635,7 @@ class _Ingest:
             height=file.picture.height if file.picture else self._stored.size(file.sha256)[1],
             bytes=file.found.bytes,
             mtime_ns=file.found.mtime_ns,
+            ctime_ns=file.found.ctime_ns,
             ingested_at=now(),
         )
 
@@ -639,5 +643,14 @@ class _Ingest:
 def _build_indexes(targets: Sequence[Target], stop: StopRequest) -> None:
     for target in targets:
         if target.needs_index():
-            with progress.bar(f"index of {target.name}", unit="seconds", total=None):
-                target.build_index(stop.check)
+            _build_index(target, stop)
+
+
+def _build_index(target: Target, stop: StopRequest) -> None:
+    with progress.bar(f"index of {target.name}", unit="seconds", total=None) as bar:
+
+        def wait() -> None:
+            bar.advance(0)  # for the time alone
+            stop.check()
+
+        target.build_index(wait)

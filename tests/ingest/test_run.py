@@ -284,8 +284,9 @@ def test_a_new_time_only_refreshes_the_payload(ingests: Ingests, no_session: Cal
     ingests.touch("cat/1.png")
     no_session()
     assert counts(ingests.run()) == {"unchanged": 5}
-    mtime_ns = (ingests.root / "cat/1.png").stat().st_mtime_ns
-    assert ingests.payload("cat/1.png") == replace(before, mtime_ns=mtime_ns)
+    status = (ingests.root / "cat/1.png").stat()
+    times = {"mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
+    assert ingests.payload("cat/1.png") == replace(before, **times)
 
 
 def test_a_point_whose_new_bytes_gave_no_vector_goes_with_its_file(

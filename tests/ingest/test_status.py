@@ -14,7 +14,7 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.protocol import staged_name
 from lookalike_core.stores.server import ServerStore
-from lookalike_ingest.removal import holdings
+from lookalike_ingest.removal import Selection, holdings
 from lookalike_ingest.status import CollectionStatus, collection_statuses
 from qdrant_stand_in import QdrantStandIn, running_stand_in
 
@@ -135,5 +135,5 @@ def test_looking_for_a_dataset_passes_over_what_goes_meanwhile(
 ) -> None:
     """As a status does; a collection that was named is missed."""
     proxy.plan(request_line, wire.after(lambda: server.client.delete_collection("b-second")))
-    found = holdings("data", store=store)
+    found = holdings(Selection(dataset="data"), store=store)
     assert [holding.collection for holding in found] == ["a-first", "c-third"]

@@ -15,12 +15,17 @@ from lookalike_core.text import valid_text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFile:
-    """A file below `root` that is named like a picture; `path` is root-relative and POSIX."""
+    """A file below `root` that is named like a picture; `path` is root-relative and POSIX.
+
+    `mtime_ns` and `ctime_ns` are nanoseconds since 1970. Programs can set the first to any time,
+    the second is always that of the last change of bytes, name or rights.
+    """
 
     path: str
     root: Path
     bytes: int
     mtime_ns: int
+    ctime_ns: int
 
     @property
     def file(self) -> Path:
@@ -185,4 +190,10 @@ def _look_at(root: Path, place: str, path: str) -> FoundFile | Skipped:
         return Skipped(path=path, reason=SkipReason.UNREADABLE)
     if not stat.S_ISREG(status.st_mode):
         return Skipped(path=path, reason=SkipReason.UNREADABLE)
-    return FoundFile(path=path, root=root, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+    return FoundFile(
+        path=path,
+        root=root,
+        bytes=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+    )
