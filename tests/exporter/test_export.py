@@ -288,17 +288,14 @@ def test_a_model_that_fails_the_check_is_not_written(
     assert {path.name for path in home.models_dir.iterdir()} == {"export.lock", "export.holder"}
 
 
-def test_models_are_made_by_one_process_at_a_time(
-    spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch, said: list[str]
-) -> None:
+def test_models_are_made_by_one_process_at_a_time(spec: ModelSpec, home: Settings, said: list[str]) -> None:
     """The second says whom it waits for, and in the end gives up; who holds no lock is not waited for."""
-    monkeypatch.setattr(export, "EXPORT_TIMEOUT_S", 0.2)
     us = f"process {os.getpid()} ({Path(sys.argv[0]).name})"
     with (
         locks.held(home.models_dir, "export", what="models", timeout_s=0),
         pytest.raises(StoreLockedError, match=rf"models is in use by {re.escape(us)} \(waited 0\.2 s\)"),
     ):
-        ready_model(spec, settings=home)
+        ready_model(spec, settings=home, timeout_s=0.2)
     assert said == [f"waiting up to 0.2 s for {us}, which makes a model"]
     assert ready_model(spec, settings=home).path.is_file()
 
