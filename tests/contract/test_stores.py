@@ -61,14 +61,16 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield one
 
 
-@pytest.fixture(params=["embedded", SERVER])
+@pytest.fixture(params=["embedded", "embedded-shared", SERVER])
 def sevens(
     request: pytest.FixtureRequest, tmp_path: Path, manifest_of: NewManifest
 ) -> Iterator[Callable[..., Collection]]:
     """Makes collections that are read and asked by sevens: `sevens(distance, dimension)`."""
     with ExitStack() as stack:
         store: Store = EmbeddedStore(tmp_path, tuning=EngineTuning(scan_page=7, queries_at_once=7))
-        if request.param == SERVER:
+        if request.param == "embedded-shared":
+            store = SharedStore(store)
+        elif request.param == SERVER:
             store = stack.enter_context(server_store(ServerTuning(scan_page=7, queries_per_request=7)))
 
         def make(distance: Distance = Distance.COSINE, dimension: int = 4) -> Collection:
