@@ -9,7 +9,6 @@ import pytest
 from faulty_proxy import FaultyProxy
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
-from lookalike_core.stores import retries
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.protocol import staged_name
@@ -17,15 +16,10 @@ from lookalike_core.stores.server import ServerStore
 from lookalike_ingest.removal import Selection, holdings
 from lookalike_ingest.status import CollectionStatus, collection_statuses
 from qdrant_stand_in import QdrantStandIn, running_stand_in
+from quick_retries import QUICK_RETRIES
 
 NAMES = ("a-first", "b-second", "c-third")
 REFUSED = wire.answer(403, "Forbidden: Access to collection is required")
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between tries."""
-    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.01)
 
 
 @pytest.fixture
@@ -45,7 +39,7 @@ def proxy(server: QdrantStandIn) -> Iterator[FaultyProxy]:
 @pytest.fixture
 def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
     """Three collections, with a point of the dataset `data` each."""
-    one = connect(proxy.url, api_key=None)
+    one = connect(proxy.url, api_key=None, tuning=QUICK_RETRIES)
     for name in NAMES:
         manifest = made_collections.manifest_of(Distance.COSINE, 4, {"data": "/data"})
         one.create(manifest, name=name)
