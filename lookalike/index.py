@@ -18,6 +18,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_core.stores.shared import SharedCollection, SharedStore
+from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
 from lookalike_exporter.heads.head_file import Head, head_of
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.labels import check_labels
@@ -330,6 +331,33 @@ class Index(Searchable):
         plan, manifest = Plan(collections=[self.collection]), self.manifest
         [setting] = evaluated(self._store, plan, options, settings=self._settings)
         return Evaluation.of(setting, manifest, k=k)
+
+    @shows_progress
+    def fit_head(
+        self,
+        name: str,
+        *,
+        classes: Sequence[str] = (),
+        dims: int | None = None,
+        seed: int = 0,
+        force: bool = False,
+    ) -> FitReport:
+        """Fits a new last layer to the classes of the index; `Model(head=name)` embeds with it.
+
+        Args:
+            name: What the layer is called.
+            classes: Only images of these classes; by default all that have one.
+            dims: How many values it gives; by default as many as the network.
+            seed: Draws the fifth of the images that it is measured on.
+            force: Replace another head of this name.
+
+        Raises:
+            UsageError: there are too few classes or images, or another head has this name.
+        """
+        request = FitRequest(
+            collections=[self.collection], name=name, classes=classes, dims=dims, seed=seed, force=force
+        )
+        return fit_head(request, store=self._store, settings=self._settings)
 
     @shows_progress
     def calibrate(self, *, seed: int = 0) -> Calibration:

@@ -92,3 +92,18 @@ def test_names_alone_mean_the_official_weights() -> None:
     assert repr(lookalike.Model()) == "Model('resnet101v2', layer='post_relu')"
     assert repr(lookalike.Model("vgg")) == "Model('vgg16', layer='block5_pool')"
     assert (lookalike.Model().dimension, lookalike.Model("vgg").dimension) == (2048, 512)
+
+
+def test_a_model_is_exported_and_verified(tiny_model: lookalike.Model, tmp_path: Path) -> None:
+    """Among the models, or to a path of one's own; what is verified is that file."""
+    kept = tiny_model.export()
+    assert kept.suffix == ".onnx"
+    assert tiny_model.export() == kept
+    own = tiny_model.export(tmp_path / "own.onnx")
+    assert own == tmp_path / "own.onnx"
+    assert own.read_bytes() == kept.read_bytes()
+    report = tiny_model.verify()
+    assert not report.failed
+    assert report.checks
+    with pytest.raises(errors.UsageError, match="onnx"):
+        tiny_model.export(tmp_path / "own.txt")
