@@ -157,6 +157,7 @@ def _alone(settings: Settings) -> Iterator[None]:
         _logger.info("waiting up to %g s for %s, which makes a model", EXPORT_TIMEOUT_S, holder)
 
     folder = settings.models_dir
+    model_cache.require_writable(folder)
     with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S, on_wait=say_wait):
         sweep_partials(folder)
         sweep_partials(settings.weights_dir)

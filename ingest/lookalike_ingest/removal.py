@@ -54,6 +54,8 @@ def remove_dataset(dataset: str, *, store: Store, among: Sequence[Holding]) -> I
     Cut off in between, the name is still there, so that the same call goes on.
     """
     for holding in among:
+        store.require_writable(holding.collection)
+    for holding in among:
         with store.open(holding.collection) as collection:
             ids = [payload.id for payload in collection.scan(PointFilter(dataset=dataset))]
             was_calibrated = collection.manifest.calibration is not None
