@@ -94,7 +94,7 @@ def require_writable(folder: Path) -> None:
     there = nearest_there(folder)
     if not may_write(there):
         raise LookalikeError(
-            f"{folder} may only be read ({why_read_only(there)}), and what is asked for is not in it",
+            f"{folder} may only be read ({why_read_only(there)}), and what is missing would be made there",
             path=folder,
             hint=Hint(Action.SET_HOME),
         )

@@ -135,7 +135,7 @@ def test_what_writes_to_a_home_that_may_only_be_read_says_so_before_any_work(
             done = shell(*words)
             assert done.code == 5, done.err
             assert f"{shell.folder / 'home/qdrant'} may only be read (" in done.err
-            assert "make it a folder that you may write to, or name another with --store" in done.err
+            assert "make it writable to you, or name another with --store embedded:DIR" in done.err
             assert "runs on" not in done.err
     assert contents(shell.folder / "home") == files
 

@@ -201,7 +201,7 @@ class EmbeddedStore:
 
         One that may only be read is opened by a private view of it, which refuses to be written to.
         """
-        if self._may_only_read(self._own(name)):
+        if self._unwritable_part(self._own(name)) is not None:
             return self._open_view(name)
         lock = self._acquire(name)
         try:
@@ -217,9 +217,11 @@ class EmbeddedStore:
             raise
         return collection
 
-    def _may_only_read(self, folder: Path) -> bool:
+    def _unwritable_part(self, folder: Path) -> Path | None:
+        """The first file or folder that has to be written to by who opens a collection, and may not be."""
         shard, lock = folder / _SHARD, self.directory / f"{folder.name}.lock"
-        return not may_write(self.directory, lock, folder, shard, shard / _LOG)
+        parts = (self.directory, lock, folder, shard, shard / _LOG)
+        return next((part for part in parts if not may_write(part)), None)
 
     def _open_view(self, name: str) -> "EmbeddedCollection":
         """Keeps writers out while the view is made; it is this process's alone then."""
@@ -248,8 +250,8 @@ class EmbeddedStore:
         folder = self._folder(name) if name is not None else None
         if not may_write(there):
             raise self._read_only(there)
-        if folder is not None and self._may_only_read(folder):
-            raise self._read_only(folder)
+        if folder is not None and (part := self._unwritable_part(folder)) is not None:
+            raise self._read_only(part)
 
     @contextmanager
     def ingesting(self) -> Iterator[None]:
@@ -404,13 +406,12 @@ class EmbeddedStore:
         )
 
     def _read_only(self, place: Path) -> StoreError:
-        if not self.directory.is_dir():
-            what = f"{self.directory} cannot hold collections ({why_read_only(place)})"
-        else:
-            what = f"{place} may only be read ({why_read_only(place)}), which is enough to search it"
+        if self.directory.is_dir():
+            return _only_readable(place)
         return StoreError(
-            f"{what}; make it a folder that you may write to",
-            path=self.directory if place in self.directory.parents else place,
+            f"{self.directory} cannot hold collections ({why_read_only(place)}); "
+            "make it a folder that you may write to",
+            path=self.directory,
             hint=Hint(Action.CHANGE_FOLDER),
         )
 
@@ -776,12 +777,7 @@ class EmbeddedCollection:
     def _require_writable(self) -> None:
         """Refuses to write to a view, which would be lost with it."""
         if self._is_view:
-            raise StoreError(
-                f"{self._folder} may only be read ({why_read_only(self._folder)}), which is enough to search "
-                "it; make it a folder that you may write to",
-                path=self._folder,
-                hint=Hint(Action.CHANGE_FOLDER),
-            )
+            raise _only_readable(self._folder)
 
     def _write_manifest(self, manifest: CollectionManifest) -> None:
         self._require_writable()
@@ -864,6 +860,15 @@ def _has_own_payload(record: "qdrant_edge.Record") -> bool:
     with suppress(KeyError):
         return Payload.from_json(record.payload or {}).id == str(record.id)
     return False
+
+
+def _only_readable(place: Path) -> StoreError:
+    return StoreError(
+        f"{place} may only be read ({why_read_only(place)}), which is enough to search; "
+        "make it writable to you",
+        path=place,
+        hint=Hint(Action.CHANGE_FOLDER),
+    )
 
 
 def _no_manifest(folder: Path) -> ManifestError:
