@@ -255,11 +255,14 @@ class EmbeddedStore:
 
     @contextmanager
     def ingesting(self) -> Iterator[None]:
-        """Holds a lock that is only looked at; of several ingests at once the first has it."""
+        """Holds a lock that is only looked at; of several ingests at once the first has it.
+
+        Whoever looks shares it for a moment, which is waited for.
+        """
         with ExitStack() as stack:
             with suppress(StoreLockedError, OSError):  # what cannot be written is said by who must write
                 what = f"an ingest into {self.directory}"
-                stack.enter_context(locks.held(self.directory, _UNDER_WAY, what=what, timeout_s=0))
+                stack.enter_context(locks.held(self.directory, _UNDER_WAY, what=what, timeout_s=_WAIT_S))
             yield
 
     def ingest_under_way(self) -> str | None:
