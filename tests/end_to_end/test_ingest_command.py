@@ -223,7 +223,7 @@ def test_a_search_waits_for_an_ingest_to_end(shell: Any, pictures: Path) -> None
     process = subprocess.Popen(
         [holding, *words[1:]], cwd=shell.folder, env=shell.environment, stderr=subprocess.PIPE
     )
-    (holder,) = (shell.folder / "home/qdrant").glob("*.holder")
+    (holder,) = (shell.folder / "home/qdrant").glob("vgg16*.holder")
     deadline = time.monotonic() + 60
     while f"process {process.pid} " not in holder.read_text() and time.monotonic() < deadline:
         time.sleep(0.01)
