@@ -68,6 +68,8 @@ def open_index(
 ) -> "Index":
     """Opens an index: one collection of a store, which the first `add` makes where it is not there.
 
+    One in a folder that may only be read can be searched and analysed; what writes raises `StoreError`.
+
     Args:
         place: A folder, which is a store of its own; or the URL of a Qdrant server, `http://host:6333`, whose
             key is in QDRANT_API_KEY; None as LOOKALIKE_STORE and QDRANT_URL say.
@@ -96,10 +98,13 @@ def open_index(
     for notice in store.notices:
         _logger.warning("%s", notice)
     if collection is not None and collection not in store:
-        there = ", ".join(store.names()) or "none"
+        there, holder = ", ".join(store.names()) or "none", store.ingest_under_way()
         store.close()
+        then = f"; {holder} is adding images and may be making it" if holder else ""
         raise CollectionMissingError(
-            f"there is no collection {collection} in {store.label}; there: {there}", collection=collection
+            f"there is no collection {collection} in {store.label}; there: {there}{then}",
+            collection=collection,
+            holder=holder,
         )
     return Index(store, settings, model=model, distance=metric, collection=collection)
 
@@ -172,11 +177,13 @@ class Index(Searchable):
         """The name of the collection.
 
         Raises:
-            CollectionMissingError: nothing was added yet.
+            CollectionMissingError: nothing was added yet; its `holder` is the process that is at it.
         """
         if (name := self._existing()) is None:
+            holder = self._store.ingest_under_way()
+            then = f"{holder} is adding images" if holder else "add a folder of images first"
             raise CollectionMissingError(
-                f"there is nothing in the index in {self._store.label} yet; add a folder of images first"
+                f"there is nothing in the index in {self._store.label} yet; {then}", holder=holder
             )
         return name
 
@@ -244,6 +251,7 @@ class Index(Searchable):
         What is interrupted goes on with the next call.
 
         Raises:
+            StoreError: the index lies where it may only be read, which its `path` is; nothing was embedded.
             UsageError: the folder is missing or holds no images, or the dataset lies elsewhere.
             WeightsError, ModelError, ProviderError: the model cannot be had or run.
             ManifestError: the collection holds another space, or is not ours.
