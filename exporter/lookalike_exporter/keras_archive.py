@@ -3,6 +3,7 @@
 Beside them lie a configuration, which Keras would build layers from and run code of, and metadata.
 """
 
+import errno
 import shutil
 import tempfile
 import zipfile
@@ -18,6 +19,9 @@ WEIGHTS_MEMBER = "model.weights.h5"
 
 MAX_BYTES = 8 * 2**30
 """Unpacked; VGG16 with its dense layers and an optimizer's state has less than 2 GiB."""
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+"""What `zipfile` raises on archives that are damaged, encrypted or packed in another way."""
 
 _ZIP_SIGNATURE = b"PK\x03\x04"
 
@@ -49,7 +53,9 @@ def unpacked_weights(path: Path) -> Iterator[Path]:
                 "save it with Keras: model.save('x.keras')",
                 path=path,
             ) from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        except (*_DAMAGE, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:  # of seeking to where nothing is
+                raise
             raise WeightsError(f"{path} cannot be unpacked ({error}); fetch it again", path=path) from error
         yield target
 
@@ -63,5 +69,7 @@ def _unpack(path: Path, target: Path) -> None:
                 "save the network alone with Keras: model.save_weights('x.weights.h5')",
                 path=path,
             )
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise NotImplementedError(f"{WEIGHTS_MEMBER} is packed by method {member.compress_type}")
         with archive.open(member) as source, target.open("wb") as written:
             shutil.copyfileobj(source, written, 2**20)

@@ -17,7 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from lookalike_exporter import hdf5
-from lookalike_exporter.network import BatchNorm, Conv, Dense, Layer, Network
+from lookalike_exporter.network import BatchNorm, Conv, Dense, Layer
 from lookalike_exporter.spec import NETWORKS
 
 if TYPE_CHECKING:
@@ -99,12 +99,7 @@ def _without_copy_number(layer: str) -> tuple[str, tuple[str, ...]]:
 
 @cache
 def _known_layers() -> frozenset[str]:
-    return frozenset(name for network in _networks() for name in network.layers)
-
-
-@cache
-def _networks() -> tuple[Network, ...]:
-    return tuple(build() for build in NETWORKS.values())
+    return frozenset(layer.name for order in _orders() for layer in order)
 
 
 def _numbered_models(file: "h5py.File") -> Iterator[StoredModel]:
@@ -132,8 +127,8 @@ def _numbered_models(file: "h5py.File") -> Iterator[StoredModel]:
         if named:
             yield StoredModel(place=_place(group), layers=named)
         else:
-            for network in _networks() if numbered else ():
-                if layers := _layers_by_order(network, numbered):
+            for order in _orders() if numbered else ():
+                if layers := _layers_by_order(order, numbered):
                     yield StoredModel(place=_place(group), layers=layers)
 
 
@@ -150,27 +145,31 @@ def _place(group: "h5py.Group") -> tuple[str, ...]:
     return tuple(reversed(place))
 
 
-def _layers_by_order(network: Network, numbered: Mapping[str, StoredLayer]) -> dict[str, StoredLayer]:
+def _layers_by_order(order: Sequence[Layer], numbered: Mapping[str, StoredLayer]) -> dict[str, StoredLayer]:
     """Returns the layers of a network by name, where layers without names have its every shape in order.
 
     None where they do not; without the dense layers where only these do not fit.
     """
     counts: Counter[str] = Counter()
     layers: dict[str, StoredLayer] = {}
-    for layer in network.in_keras_order():
-        if not layer.variables:
-            continue
+    for layer in order:
         kind = _KINDS[type(layer)]
         stored = numbered.get(f"{kind}_{counts[kind]}" if counts[kind] else kind)
         counts[kind] += 1
-        if stored is None or not _fits(stored, layer):
-            return _without_dense(network, layers) if isinstance(layer, Dense) else {}
-        layers[layer.name] = stored
+        if stored is not None and _fits(stored, layer):
+            layers[layer.name] = stored
+        elif isinstance(layer, Dense):
+            return {each.name: layers[each.name] for each in order if not isinstance(each, Dense)}
+        else:
+            return {}
     return layers
 
 
-def _without_dense(network: Network, layers: Mapping[str, StoredLayer]) -> dict[str, StoredLayer]:
-    return {name: stored for name, stored in layers.items() if not isinstance(network.layers[name], Dense)}
+@cache
+def _orders() -> tuple[tuple[Layer, ...], ...]:
+    """The layers with variables of each network, as Keras numbers them; the dense ones are last."""
+    networks = (build() for build in NETWORKS.values())
+    return tuple(tuple(layer for layer in net.in_keras_order() if layer.variables) for net in networks)
 
 
 def _fits(stored: StoredLayer, layer: Layer) -> bool:

@@ -12,7 +12,7 @@ from lookalike_exporter.keras_layouts import StoredModel
 from lookalike_exporter.network import Network, SubNetwork
 from lookalike_exporter.spec import NETWORKS
 
-_SHOWN = 5
+_SHOWN = 8
 """Names in a message at most."""
 
 _SHOWN_CHARACTERS = 40
@@ -93,7 +93,7 @@ def _networks() -> list[Network]:
 
 
 def _place(model: StoredModel) -> str:
-    return "/".join(name[:_SHOWN_CHARACTERS] for name in model.place)
+    return "/".join(name[:_SHOWN_CHARACTERS] for name in model.place[-_SHOWN:])
 
 
 def _listed(names: Sequence[str]) -> str:

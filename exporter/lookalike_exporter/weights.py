@@ -108,7 +108,7 @@ class KerasWeights:
         if not models:
             raise WeightsError(
                 f"{path} is an HDF5 file, but not one of Keras' with layer names; "
-                "save it with a current Keras: model.save_weights('x.weights.h5')",
+                "save it with a current Keras: model.save_weights('x.weights.h5'), or with Keras 2 as x.h5",
                 path=path,
             )
         model = find_network(path, models, network)

@@ -145,15 +145,18 @@ def test_what_a_network_inside_a_model_lacks_is_said_with_its_place(
     assert f"{path}, inside base: layer block2_conv1 is missing among its" in str(_refusal(path, VGG))
 
 
-@pytest.mark.parametrize("extra", ["block3_conv4", "block2_conv3"])
+@pytest.mark.parametrize(("network", "extra"), [("vgg", "block3_conv4"), ("resnet", "conv3_block5_1_conv")])
 @saved
 def test_a_larger_network_with_the_same_names_is_refused(
-    name: str, save_as: Save, extra: str, tmp_path: Path, vgg: Model
+    name: str, save_as: Save, network: str, extra: str, tmp_path: Path, vgg: Model, resnet: Model
 ) -> None:
-    """VGG19 has every layer of VGG16, and more in between."""
-    vgg[extra] = {"kernel": np.zeros((3, 3, 128, 128), np.float32), "bias": np.zeros(128, np.float32)}
-    path = save_as(tmp_path / name, Model(base=vgg, dense=HEAD))
-    assert f"inside base: there is a layer {extra}, which VGG16 does not have" in str(_refusal(path, VGG))
+    """VGG19 and ResNet152V2 have every layer of VGG16 and ResNet101V2, and more in between."""
+    base, wanted, title = (vgg, VGG, "VGG16") if network == "vgg" else (resnet, RESNET, "ResNet101V2")
+    base[extra] = {"kernel": np.zeros((3, 3, 128, 128), np.float32), "bias": np.zeros(128, np.float32)}
+    path = save_as(tmp_path / name, Model(base=base, dense=HEAD))
+    assert f"inside base: there is a layer {extra}, which {title} does not have" in str(
+        _refusal(path, wanted)
+    )
 
 
 def test_layers_of_the_users_own_behind_a_network_are_left_alone(tmp_path: Path, vgg: Model) -> None:
@@ -231,6 +234,18 @@ def _no_hdf5(path: Path, _: Model) -> None:
         archive.writestr("model.weights.h5", "layer,kernel\n" * 100)
 
 
+def _packed_otherwise(path: Path, model: Model) -> None:
+    save_keras(path, model, compression=zipfile.ZIP_BZIP2)
+
+
+def _start_before_the_file(path: Path, model: Model) -> None:
+    """The end of an archive says where its list of files begins, counted from the archive's own end."""
+    save_keras(path, model)
+    data = path.read_bytes()
+    end = data.rindex(b"PK\x05\x06")
+    path.write_bytes(data[: end + 12] + b"\xff\xff\xff\x0f" + data[end + 16 :])
+
+
 def _link_outside(path: Path, _: Model) -> None:
     inner = path.with_suffix(".h5")
     with h5py.File(inner, "w") as file:
@@ -246,6 +261,8 @@ def _link_outside(path: Path, _: Model) -> None:
         (_flipped_byte, "cannot be unpacked (Bad CRC-32"),
         (_cut, "cannot be unpacked (File is not a zip file)"),
         (_no_hdf5, "cannot be read as HDF5"),
+        (_packed_otherwise, "cannot be unpacked (model.weights.h5 is packed by method 12)"),
+        (_start_before_the_file, "cannot be unpacked ("),
         (_link_outside, "conv2d is a link to something else"),
     ],
 )
