@@ -29,9 +29,9 @@ class FusedIndex(Searchable):
     def __repr__(self) -> str:
         return f"<lookalike.FusedIndex of {', '.join(map(repr, self.indexes))}>"
 
-    def networks(self) -> list[Network]:
+    def _networks(self) -> list[Network]:
         """Returns the collections and their models, in the order of the indexes."""
-        return [network for index in self.indexes for network in index.networks()]
+        return [network for index in self.indexes for network in index._networks()]
 
 
 _FEWEST = 2

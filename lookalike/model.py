@@ -63,10 +63,10 @@ class Model:
         threads: int | None = None,
     ) -> None:
         self._chosen = (provider, threads)
-        settings = self.settings
-        self.wanted: ModelSpec | Head
+        settings = self._settings
+        self._wanted: ModelSpec | Head
         if head is None:
-            self.wanted = ModelSpec.of(
+            self._wanted = ModelSpec.of(
                 name or RESNET101V2.name,
                 layer=layer,
                 pooling=pooling,
@@ -76,26 +76,26 @@ class Model:
         elif name or layer or pooling or weights != WeightsKind.IMAGENET or precision != Precision.FP32:
             raise UsageError("a head says which network it belongs to; give nothing beside it")
         else:
-            self.wanted = named_head(head, settings)
+            self._wanted = named_head(head, settings)
         self._embedder: Embedder | None = None
         self._loading = Lock()
 
     def __repr__(self) -> str:
-        wanted = self.wanted
+        wanted = self._wanted
         if isinstance(wanted, Head):
             return f"Model(head={wanted.name!r})"
         weights = "" if wanted.weights == WeightsKind.IMAGENET else f", weights={wanted.weights!r}"
         return f"Model({wanted.backbone.name!r}, layer={wanted.layer!r}{weights})"
 
     @property
-    def settings(self) -> Settings:
+    def _settings(self) -> Settings:
         """What the environment says now, and what this model is to run on."""
         return settings_for(*self._chosen)
 
     @property
     def dimension(self) -> int:
         """How many values one vector has."""
-        return len(self.wanted.bias) if isinstance(self.wanted, Head) else self.wanted.dimension
+        return len(self._wanted.bias) if isinstance(self._wanted, Head) else self._wanted.dimension
 
     @property
     def provider(self) -> str | None:
@@ -130,8 +130,8 @@ class Model:
     def _loaded(self) -> Embedder:
         with self._loading:
             if self._embedder is None:
-                settings = self.settings
-                model = get_wanted_model(self.wanted, settings=settings)
+                settings = self._settings
+                model = get_wanted_model(self._wanted, settings=settings)
                 self._embedder = Embedder.as_set(model.path, settings, expected=model.manifest)
             return self._embedder
 

@@ -34,10 +34,11 @@ def describe(name: str, thing: object) -> Iterator[str]:
 
 
 def _class(name: str, cls: type) -> Iterator[str]:
-    """How it is made, where that is written out; a table of the attributes; each method."""
+    """How it is made, where its docstring says with what; a table of the attributes; each method."""
     nodes, docs = {node.name: node for node in _functions(cls)}, member_docs(cls)
     constructor = nodes.pop("__init__", None)
-    yield from [*_signature(name, constructor), ""] if constructor else []
+    is_made_by_users = constructor is not None and "Args:" in (cls.__doc__ or "")
+    yield from [*_signature(name, constructor), ""] if constructor and is_made_by_users else []
     yield from prose(cls)
     rows = [[f"`{key}`", f"`{hint}`", plain(docs.get(key))] for key, hint in _attributes(cls).items()]
     rows += [

@@ -239,7 +239,9 @@ def _library_page() -> Iterator[str]:
 
 
 def _errors_page() -> Iterator[str]:
-    errors, settings = import_module("lookalike_core.errors"), import_module("lookalike_core.settings")
+    errors, hints, settings = (
+        import_module(f"lookalike_core.{name}") for name in ("errors", "hints", "settings")
+    )
     classes = [
         each for each in vars(errors).values() if isinstance(each, type) and hasattr(each, "exit_code")
     ]
@@ -273,6 +275,14 @@ def _errors_page() -> Iterator[str]:
     for each in classes:
         if "Attributes:" in (each.__doc__ or ""):
             yield from ["", f"### {each.__name__}", "", *prose(each)]
+    yield from ["", "## Hints"]
+    yield from paragraph(
+        "What an error's `.hint` says could be done, as data: one of these actions, with values of "
+        "arguments. Commands say it in words about their options."
+    )
+    actions = member_docs(hints.Action)
+    yield ""
+    yield from table(["action", "meaning"], [[f"`{each.name}`", actions[each.name]] for each in hints.Action])
     yield from ["", "## Reasons", ""]
     yield "Why an image was left out, in `skipped` of `ingest` and as the `reason` of an error:"
     docs = member_docs(errors.SkipReason)
