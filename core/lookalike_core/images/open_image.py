@@ -26,7 +26,8 @@ IN_MEMORY_BYTES = 16 * 2**20
 def opened(path: Path) -> Iterator[BinaryIO]:
     """The file's content as a stream that can be read again and again.
 
-    Nothing is waited for: where the scan saw a file there may be a FIFO or a device by now.
+    Nothing is waited for: where the scan saw a file there may be a FIFO or a device by now. What is found
+    wrong with the picture while it is open is about this file, and says so.
 
     Raises:
         PictureError: it is gone, is no regular file, is too large, cannot be read, or changes meanwhile.
@@ -40,6 +41,9 @@ def opened(path: Path) -> Iterator[BinaryIO]:
                 return
             yield file
             after = os.fstat(descriptor)
+    except PictureError as error:
+        error.path = error.path or path
+        raise
     except FileNotFoundError as error:
         raise PictureError(f"{path} is not there", reason=SkipReason.VANISHED, path=path) from error
     except OSError as error:

@@ -182,7 +182,9 @@ def _below(name: str, folder: Path, others: OtherFiles) -> Iterator[Source]:
         if isinstance(found, FoundFile):
             yield Source(name=shown, file=found.file)
         else:
-            problem = PictureError(f"{shown} is left out: {found.reason}", reason=found.reason)
+            problem = PictureError(
+                f"{shown} is left out: {found.reason}", reason=found.reason, path=folder / found.path
+            )
             yield Source(name=shown, problem=problem)
     if is_empty:
         beside = f", but {others}" if others.total else ""
@@ -209,6 +211,7 @@ def _indexed(name: str, collections: Sequence[Collection], dataset: str | None) 
     problem = PictureError(
         f"{name} is not there, and no picture of {where} has it for its path or id",
         reason=SkipReason.VANISHED,
+        path=_path(name),
     )
     return Source(name=name, problem=problem)
 
