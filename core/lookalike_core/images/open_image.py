@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from lookalike_core.errors import PictureError, SkipReason
 from lookalike_core.hints import Action, Hint
+from lookalike_core.missing_path import CHECK_PATH
 
 MAX_BYTES = 2**30
 """Size of a file above which it is not read."""
@@ -45,7 +46,9 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         error.path = error.path or path
         raise
     except FileNotFoundError as error:
-        raise PictureError(f"{path} is not there", reason=SkipReason.VANISHED, path=path) from error
+        raise PictureError(
+            f"{path} is not there", reason=SkipReason.VANISHED, path=path, hint=CHECK_PATH
+        ) from error
     except OSError as error:
         raise PictureError(
             f"{path}: {error.strerror or error}", reason=SkipReason.UNREADABLE, path=path

@@ -25,6 +25,7 @@ from lookalike_core.cli.options import (
     store_in_use,
 )
 from lookalike_core.errors import UsageError
+from lookalike_core.missing_path import require_folder
 from lookalike_core.models.backbones import BACKBONES
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
@@ -196,8 +197,8 @@ def fit(
 
 def _folder(named: Path | None, option: str) -> Path | None:
     folder = named_path(str(named), option) if named is not None else None
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"{option}: {folder} {'is not a folder' if folder.exists() else 'does not exist'}")
+    if folder is not None:
+        require_folder(folder, option)
     return folder
 
 
