@@ -177,6 +177,18 @@ def test_a_collection_that_cannot_be_read_does_not_hide_the_others(make_shell: A
     assert len(shell("ingest", "status", "--json").json[0]["collections"]) == 1
 
 
+def test_a_store_whose_folder_is_not_there_is_said_with_what_is_like_it(shell: Any) -> None:
+    """A name that was mistyped looks like a store that nothing was put into."""
+    (shell.folder / "photos.index").mkdir()
+    Image.new("RGB", (40, 40), "teal").save(shell.folder / "query.png")
+    done = shell("search", "query", "query.png", "--store", "embedded:fotos.index")
+    assert (done.code, done.out) == (6, "")
+    said = f"none, for {shell.folder}/fotos.index does not exist, but {shell.folder}/photos.index does"
+    assert said in done.err
+    done = shell("search", "query", "query.png", "--store", "embedded:photos.index")
+    assert "there: none. Make it with" in done.err
+
+
 def test_a_lost_manifest_is_not_an_empty_store(make_shell: Any, tmp_path: Any) -> None:
     """Every command says that vectors are there without it, and what to do; nothing of them is touched."""
     shell = make_shell(tmp_path)

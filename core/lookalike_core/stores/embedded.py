@@ -141,6 +141,12 @@ class EmbeddedStore:
         self.label = label
         self._lock_timeout_s = lock_timeout_s
 
+    @property
+    def missing_folder(self) -> Path | None:
+        """That of a store which was named, for the default one is made when it is first needed."""
+        is_named = self.label == f"embedded:{self.directory}"
+        return self.directory if is_named and not self.directory.exists() else None
+
     def names(self) -> list[str]:
         """The folders here that hold a manifest or a shard, and whole staged ones that only want their name.
 
