@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from described_source import describe, first_paragraph, member_docs, prose
+from described_source import alias_docs, describe, first_paragraph, member_docs, prose
 from lookalike_core.cli.start import INTERRUPTED_EXIT_CODE
 from markdown_text import one_of, paragraph, plain, table
 from typer.main import get_command
@@ -231,8 +231,12 @@ def _library_page() -> Iterator[str]:
     library = import_module("lookalike")
     yield from ["# Library", "", *prose(library)]
     yield from paragraph("Errors are listed in [errors.md](errors.md).")
+    aliases = alias_docs("lookalike.searching")
     for name in sorted(library.__all__, key=str.lower):
-        yield from describe(f"lookalike.{name}", getattr(library, name))
+        if name in aliases:
+            yield from ["", f"## lookalike.{name}", "", aliases[name]]
+        else:
+            yield from describe(f"lookalike.{name}", getattr(library, name))
 
 
 # Errors
