@@ -62,7 +62,7 @@ class Point:
     ingested_at: str
 
     @classmethod
-    def of(cls, payload: Payload, manifest: CollectionManifest) -> "Point":
+    def _of(cls, payload: Payload, manifest: CollectionManifest) -> "Point":
         """Returns the record of a stored payload."""
         return cls(
             id=payload.id,
@@ -100,7 +100,7 @@ class Hit:
     placings: Mapping[str, Placing | None] = field(default_factory=dict, repr=False, hash=False)
 
     @classmethod
-    def of(cls, neighbour: Neighbour) -> "Hit":
+    def _of(cls, neighbour: Neighbour) -> "Hit":
         """Returns the record of what a search found."""
         payload = neighbour.payload
         return cls(
@@ -141,7 +141,7 @@ class Answer(ShownAsPage, Sequence[Hit]):
     _options: QueryOptions = field(repr=False)
 
     @classmethod
-    def of(
+    def _of(
         cls,
         outcome: FoundAnswer | Unanswered,
         manifests: Sequence[CollectionManifest],
@@ -158,7 +158,7 @@ class Answer(ShownAsPage, Sequence[Hit]):
         if isinstance(outcome, Unanswered):
             return cls(hits=(), error=outcome.error, **shared)
         return cls(
-            hits=[Hit.of(neighbour) for neighbour in outcome.hits],
+            hits=[Hit._of(neighbour) for neighbour in outcome.hits],
             verdict=outcome.verdict,
             verdict_chance=outcome.verdict_chance,
             unlike_anything=outcome.unlike_anything,
@@ -212,7 +212,7 @@ class AddReport:
     calibration_dropped: bool
 
     @classmethod
-    def of(cls, report: IngestReport) -> "AddReport":
+    def _of(cls, report: IngestReport) -> "AddReport":
         """Returns the record of an ingest into one collection."""
         [collection] = report.collections
         counts = {change.value: collection.counts[change] for change in Change}
@@ -264,7 +264,7 @@ class Evaluation(ShownAsPage):
     _k: int = field(repr=False)
 
     @classmethod
-    def of(cls, setting: Setting, manifest: CollectionManifest, *, k: int) -> "Evaluation":
+    def _of(cls, setting: Setting, manifest: CollectionManifest, *, k: int) -> "Evaluation":
         """Returns the record of an evaluation by the votes of `k` neighbours."""
         found = setting.evaluation
         return cls(
@@ -274,7 +274,7 @@ class Evaluation(ShownAsPage):
             classes=found.classes,
             class_names=found.pictures.vectors.names,
             confusion=found.confusion,
-            points=[Point.of(payload, manifest) for payload in found.pictures.payloads],
+            points=[Point._of(payload, manifest) for payload in found.pictures.payloads],
             values=found.values,
             differences=setting.differences,
             details=found,
@@ -346,7 +346,7 @@ class Neighbours:
     scores: NDArray[np.float64]
 
     @classmethod
-    def of(cls, found: Sequence[FoundNeighbours], manifest: CollectionManifest, *, k: int) -> "Neighbours":
+    def _of(cls, found: Sequence[FoundNeighbours], manifest: CollectionManifest, *, k: int) -> "Neighbours":
         """Returns the record of what every image found."""
         places = {payload.id: row for row, (payload, _) in enumerate(found)}
         rows = np.full((len(found), k), -1, dtype=np.int64)
@@ -355,7 +355,7 @@ class Neighbours:
             there = [(places[hit.payload.id], hit.score) for hit in hits if hit.payload.id in places]
             for column, (place, score) in enumerate(there):
                 rows[row, column], scores[row, column] = place, score
-        return cls(points=[Point.of(payload, manifest) for payload, _ in found], rows=rows, scores=scores)
+        return cls(points=[Point._of(payload, manifest) for payload, _ in found], rows=rows, scores=scores)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -402,12 +402,12 @@ class Map(ShownAsPage):
     _seed: int = field(repr=False)
 
     @classmethod
-    def of(cls, drawn: CollectionMap, *, seed: int) -> "Map":
+    def _of(cls, drawn: CollectionMap, *, seed: int) -> "Map":
         """Returns the record of a map that was drawn with a seed."""
         sampled = drawn.sampled
         return cls(
             collection=sampled.collection,
-            points=[Point.of(payload, sampled.manifest) for payload in sampled.payloads],
+            points=[Point._of(payload, sampled.manifest) for payload in sampled.payloads],
             places=drawn.projection.places,
             total=sampled.total,
             trustworthiness=drawn.trust.trustworthiness if drawn.trust else None,
@@ -442,7 +442,7 @@ class Explanation(ShownAsPage):
     _pictures: tuple[SeenPicture, SeenPicture] = field(repr=False)
 
     @classmethod
-    def of(cls, explained: Explained, pictures: tuple[SeenPicture, SeenPicture]) -> "Explanation":
+    def _of(cls, explained: Explained, pictures: tuple[SeenPicture, SeenPicture]) -> "Explanation":
         """Returns the record of what a network makes of two images."""
         return cls(
             collection=explained.collection,

@@ -130,7 +130,7 @@ class Searchable(ABC):
             PictureError: an image cannot be read, with `raise_errors`; an example cannot be read.
             CollectionMissingError, UsageError: as for `search`.
         """
-        meant, networks = where or Where(), self.networks()
+        meant, networks = where or Where(), self._networks()
         if rule is not None and len(networks) == 1:
             raise UsageError("a rule is for a fused index; one index has one ranking")
         options = QueryOptions(
@@ -153,7 +153,7 @@ class Searchable(ABC):
         return answers
 
     @abstractmethod
-    def networks(self) -> Sequence[Network]:
+    def _networks(self) -> Sequence[Network]:
         """Returns what is searched: collections with their models.
 
         Raises:
@@ -219,4 +219,4 @@ def _answers(
         positives=[plain_query(image) for image in positives],
         negatives=[plain_query(image) for image in negatives],
     )
-    return (Answer.of(outcome, manifests, options) for outcome in outcomes)
+    return (Answer._of(outcome, manifests, options) for outcome in outcomes)

@@ -61,6 +61,8 @@ class Action(StrEnum):
     """An argument that is the limit."""
     PIPE = "pipe"
     """An image on standard input, which has a name of its own."""
+    CHECK_PATH = "check-path"
+    """The name of a file or folder that is not there, and whether its disk is."""
     REPEAT = "repeat"
     """The same again, which goes on where it ended."""
     CHANGE_PROVIDER = "change-provider"

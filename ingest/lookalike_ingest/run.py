@@ -16,6 +16,7 @@ from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS, SUFFIXES, Picture
 from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, count_pictures, scan
 from lookalike_core.logs import logger_of
+from lookalike_core.missing_path import require_folder
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.providers import CUDA
 from lookalike_core.prefetch import map_ahead
@@ -287,10 +288,9 @@ def find_pictures(
     Raises:
         UsageError: there is no such folder, or no picture in it, and it may not be so.
     """
-    if not root.is_dir():
-        if may_be_empty:
-            return iter(())
-        raise UsageError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}")
+    if may_be_empty and not root.is_dir():
+        return iter(())
+    require_folder(root)
     entries = scan(root, others)
     first = next(entries, None)
     if first is not None:

@@ -177,6 +177,48 @@ def test_a_collection_that_cannot_be_read_does_not_hide_the_others(make_shell: A
     assert len(shell("ingest", "status", "--json").json[0]["collections"]) == 1
 
 
+def test_a_store_whose_folder_is_not_there_is_said_with_what_is_like_it(shell: Any) -> None:
+    """A name that was mistyped looks like a store that nothing was put into."""
+    (shell.folder / "photos.index").mkdir()
+    Image.new("RGB", (40, 40), "teal").save(shell.folder / "query.png")
+    done = shell("search", "query", "query.png", "--store", "embedded:fotos.index")
+    assert (done.code, done.out) == (6, "")
+    said = f"none, for {shell.folder}/fotos.index does not exist, but {shell.folder}/photos.index does"
+    assert said in done.err
+    done = shell("search", "query", "query.png", "--store", "embedded:photos.index")
+    assert "there: none. Make it with" in done.err
+
+
+def test_a_lost_manifest_is_not_an_empty_store(make_shell: Any, tmp_path: Any) -> None:
+    """Every command says that vectors are there without it, and what to do; nothing of them is touched."""
+    shell = make_shell(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (50, 40), "coral").save(tmp_path / "pictures/a.png")
+    Image.new("RGB", (40, 40), "teal").save(tmp_path / "query.png")
+    assert shell.ingest("pictures").code == 0
+    (manifest,) = tmp_path.glob("home/qdrant/*/manifest.json")
+    content, folder, name = manifest.read_text(), manifest.parent, manifest.parent.name
+    manifest.unlink()
+    advice = (
+        f"{folder} has no manifest of ours; it is left alone: put manifest.json back from a backup, or remove"
+    )
+    for words in (
+        ["search", "query", "query.png"],
+        ["search", "query", "query.png", "--collection", name],
+        ["ingest", "run", "pictures", *shell.model],
+        ["ingest", "rebuild", name],
+        ["exporter", "fit", "--collection", name, "--name", "pets"],
+    ):
+        done = shell(*words)
+        assert (done.code, done.out) == (6, ""), words
+        assert advice in done.err, words
+        assert "none. Make it" not in done.err
+    status = shell("ingest", "status")
+    assert (status.code, advice in status.err) == (0, True)
+    manifest.write_text(content)
+    assert shell("search", "query", "query.png").code == 0
+
+
 def test_a_terminal_without_a_names_letters_shows_escapes(make_shell: Any, tmp_path: Any) -> None:
     """The table is whole in any encoding."""
     shell = make_shell(tmp_path)

@@ -188,7 +188,7 @@ def test_of_many_images_one_may_be_unreadable(index: lookalike.Index, images: Pa
     files = [images / "cat/1.png", broken, images / "dog/1.png"]
     with pytest.raises(errors.PictureError) as caught:
         index.search_many(files)
-    assert caught.value.reason is errors.SkipReason.NOT_AN_IMAGE
+    assert (caught.value.reason, caught.value.path) == (errors.SkipReason.NOT_AN_IMAGE, broken)
     answers = index.search_many(files, raise_errors=False)
     assert [len(answer) for answer in answers] == [10, 0, 10]
     assert isinstance(answers[1].error, errors.PictureError)

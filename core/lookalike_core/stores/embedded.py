@@ -168,15 +168,27 @@ class EmbeddedStore:
         self._lock_timeout_s = lock_timeout_s
         self._tuning = tuning
 
+    @property
+    def missing_folder(self) -> Path | None:
+        """That of a store which was named, for the default one is made when it is first needed."""
+        is_named = self.label == f"embedded:{self.directory}"
+        return self.directory if is_named and not self.directory.exists() else None
+
     def names(self) -> list[str]:
-        """The folders here that hold a manifest, and whole staged ones that only want their name."""
+        """The folders here that hold a manifest or a shard, and whole staged ones that only want their name.
+
+        One whose manifest is lost is listed too, so that whoever looks at it says what to do.
+        """
         found = {path.parent.name for path in self.directory.glob(f"[!.]*/{_MANIFEST}")}
+        found |= {path.parent.name for path in self.directory.glob(f"[!.]*/{_SHARD}/")}
         whole = {path.parent.name for path in self.directory.glob(f"[!.]*{STAGED_SUFFIX}/{_WHOLE}")}
         finished = {name for name in found if not name.endswith(STAGED_SUFFIX)}
         return sorted(finished | {name.removesuffix(STAGED_SUFFIX) for name in whole & found})
 
     def __contains__(self, name: str) -> bool:
-        return self._folder(name) is not None
+        """Also where its manifest is lost, as in `names`."""
+        is_lost = is_collection_name(name) and (self.directory / name / _SHARD).is_dir()
+        return is_lost or self._folder(name) is not None
 
     def manifest(self, name: str) -> CollectionManifest:
         """Read without the lock: the file is only ever replaced whole, and its folder may be renamed."""

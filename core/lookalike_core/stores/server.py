@@ -106,6 +106,11 @@ class ServerStore:
         self._requests = Requests(label, secrets=secrets, policy=tuning.retries)
         self._leases: dict[str, Lease] = {}
 
+    @property
+    def missing_folder(self) -> None:
+        """Its folders are its own affair."""
+        return None
+
     def names(self) -> list[str]:
         """One request a collection: the list of them comes without metadata."""
         found = self._requests.make(
