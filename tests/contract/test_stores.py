@@ -523,6 +523,20 @@ def test_search_agrees_with_brute_force(
     assert [hit.score for hit in hits] == pytest.approx(scores[order], abs=SCORE_TOLERANCE)
 
 
+def test_no_similarity_is_above_one(
+    emptied: Callable[..., Collection], point_of: NewPoint, random_vectors: RandomVectors
+) -> None:
+    """Float32 takes those of an image with itself past 1, for some of many; by one query and by several."""
+    vectors = random_vectors(100, 16)
+    collection = emptied(Distance.COSINE, 16)
+    collection.upsert([point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)])
+    alone = [collection.query(vector, limit=1)[0].score for vector in vectors]
+    together = [found[0].score for found in collection.query_many(np.stack(vectors), limit=1)]
+    for scores in (alone, together):
+        assert max(scores) <= 1
+        assert min(scores) == pytest.approx(1, abs=SCORE_TOLERANCE)
+
+
 @pytest.mark.parametrize("distance", list(Distance))
 @pytest.mark.parametrize("exact", [False, True])
 def test_many_queries_find_what_each_one_finds(

@@ -73,6 +73,7 @@ from lookalike_core.stores.points import (
     check_queries,
     check_query,
     checked_vectors,
+    score_in_range,
     tallied,
     usable_rows,
 )
@@ -532,7 +533,7 @@ class EmbeddedCollection:
         )
         with _translated(self._folder):
             points = self._shard.query(request)
-        return [SearchHit(score=point.score, payload=self._payload(point)) for point in points]
+        return [SearchHit(score=self._score(point), payload=self._payload(point)) for point in points]
 
     def query_many(
         self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
@@ -555,7 +556,7 @@ class EmbeddedCollection:
             batch = edge.QueryBatchRequest(requests[start : start + _QUERIES_AT_ONCE])
             with _translated(self._folder):
                 answers = self._shard.query_batch(batch)
-            found += [[ScoredId(id=str(p.id), score=p.score) for p in points] for points in answers]
+            found += [[ScoredId(id=str(p.id), score=self._score(p)) for p in points] for points in answers]
         return found
 
     def record_dataset(self, name: str, root: str) -> None:
@@ -662,6 +663,9 @@ class EmbeddedCollection:
         """Of the shard and of the list beside it; a journal of the list's is a change that was cut off."""
         lists = sorted(self._folder.glob(f"{_LISTING}*"))
         return fingerprint([self._folder / _SHARD, *lists]) if self.listing in lists else ""
+
+    def _score(self, point: "qdrant_edge.ScoredPoint") -> float:
+        return score_in_range(point.score, self.manifest.distance)
 
     def _payload(self, point: "qdrant_edge.Record | qdrant_edge.ScoredPoint") -> Payload:
         try:

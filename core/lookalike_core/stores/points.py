@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import LookalikeError
+from lookalike_core.neighbours.cosine import clip_cosine
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 
 MAX_DIMENSION = 65_536
@@ -133,6 +134,11 @@ class PointFilter:
 
 
 EVERYTHING = PointFilter()
+
+
+def score_in_range(score: float, distance: Distance) -> float:
+    """Returns a store's own score within the range that its distance has: float32 rounds cosines past 1."""
+    return clip_cosine(score) if distance is Distance.COSINE else score
 
 
 def tallied(counts: Mapping[str, int], *, points: int) -> dict[str, int]:

@@ -8,6 +8,7 @@ import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.neighbours.cosine import clip_cosine
 from lookalike_core.neighbours.rank_fusion import (
     CANDIDATES,
     Chance,
@@ -178,7 +179,7 @@ def _looked_up(
     for id_, stored in network.collection.vectors(ids).items():
         other = stored.astype(np.float64)
         if network.manifest.distance is Distance.COSINE:
-            near[id_] = float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
+            near[id_] = clip_cosine(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
         else:
             near[id_] = -float(np.linalg.norm(one - other))
     for id_, payload in network.collection.payloads(ids).items():
