@@ -365,6 +365,8 @@ def mixed(point_of: NewPoint) -> list[ImagePoint]:
         (PointFilter(excluded_sha256=ONE), {"data/2.jpg", "data/3.jpg", "data/4.jpg"}),
         (PointFilter(excluded_sha256=ONE | {"c" * 64, "e" * 64}), {"data/2.jpg", "data/4.jpg"}),
         (PointFilter(class_name="cat", dataset="data", excluded_sha256=ONE), {"data/2.jpg"}),
+        (PointFilter(only_sha256=ONE), {"data/1.jpg", "other/1.jpg"}),
+        (PointFilter(only_sha256=ONE | {"c" * 64}, dataset="data"), {"data/1.jpg", "data/3.jpg"}),
     ],
     ids=[
         "all",
@@ -378,6 +380,8 @@ def mixed(point_of: NewPoint) -> list[ImagePoint]:
         "excluded",
         "several",
         "together",
+        "only",
+        "only-of-a-dataset",
     ],
 )
 def test_filters_mean_the_same_everywhere(

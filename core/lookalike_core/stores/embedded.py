@@ -855,6 +855,8 @@ def _filter(where: PointFilter) -> "qdrant_edge.Filter | None":
         )
     if where.dataset is not None:
         must.append(edge.FieldCondition("dataset", match=edge.MatchValue(where.dataset)))
+    if where.only_sha256:
+        must.append(edge.FieldCondition("sha256", match=edge.MatchAny(sorted(where.only_sha256))))
     must_not: list[Any] = [edge.IsEmptyCondition("class")] if where.labelled else []
     if where.excluded_sha256:
         any_of = edge.MatchAny(sorted(where.excluded_sha256))

@@ -124,13 +124,15 @@ class ScoredId:
 class PointFilter:
     """Which points to look at; `None` leaves a field open. `class_name=""` means without a class.
 
-    `labelled` means with a class, whichever. `excluded_sha256` holds the files' hashes of those to leave out.
+    `labelled` means with a class, whichever. `excluded_sha256` holds the files' hashes of those to leave out,
+    `only_sha256` of those to look at, all of them where it is empty.
     """
 
     class_name: str | None = None
     labelled: bool = False
     dataset: str | None = None
     excluded_sha256: frozenset[str] = frozenset()
+    only_sha256: frozenset[str] = frozenset()
 
 
 EVERYTHING = PointFilter()
