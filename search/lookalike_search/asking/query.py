@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from lookalike_core.arrays import FloatVector
@@ -11,10 +11,9 @@ from lookalike_core.errors import PictureError, SkipReason, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import OtherFiles
-from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
-from lookalike_core.stores.points import Payload, PointFilter, SearchHit
+from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_core.stores.protocol import Store, opened_together
 
 from lookalike_search.asking.answers import Answer, Findings, Neighbour, QueryOptions
@@ -23,11 +22,11 @@ from lookalike_search.asking.exact_duplicates import find_exact_duplicates
 from lookalike_search.asking.examples import NO_EXAMPLES, Example, ExampleSet, combined, read_examples
 from lookalike_search.asking.fused_search import check_fusion, fused_neighbours
 from lookalike_search.asking.query_sources import QueryInput, Source, find_sources
-from lookalike_search.asking.ranking import Search, ranking
 from lookalike_search.asking.searched_collection import Network, milliseconds_since
+from lookalike_search.asking.single_search import nearest_neighbours
 from lookalike_search.class_names import stored_class
-from lookalike_search.collection_choice import file_of, require_dataset
-from lookalike_search.overlapping_roots import file_key, other_places
+from lookalike_search.collection_choice import require_dataset
+from lookalike_search.overlapping_roots import other_places
 
 
 class Searcher:
@@ -182,7 +181,7 @@ class Searcher:
         if len(self.networks) > 1:
             hits, verdict = fused_neighbours(self.networks, vectors, where, options)
             return Findings(hits=hits, verdict=verdict)
-        return _nearest(self.networks[0], vectors[0], where, options)
+        return nearest_neighbours(self.networks[0], vectors[0], where, options)
 
     def _load_ms(self) -> float:
         """What opening and loading took that no answer has shown yet."""
@@ -238,67 +237,4 @@ def _with_estimates(found: Findings, network: Network, options: QueryOptions) ->
         verdict=None if estimates.unlike_anything else found.verdict,
         verdict_chance=None if estimates.unlike_anything else estimates.verdict,
         unlike_anything=estimates.unlike_anything,
-    )
-
-
-def _nearest(network: Network, vector: FloatVector, where: PointFilter, options: QueryOptions) -> Findings:
-    """At least as many as are shown or vote."""
-    search = _Nearest(network=network, vector=vector, options=options)
-    hits = search.ranking(where, max(options.last, options.k))
-    neighbours = [
-        Neighbour(
-            rank=rank,
-            score=hit.score,
-            payload=hit.payload,
-            file=file_of(network.manifest, hit.payload.dataset, hit.payload.path),
-        )
-        for rank, hit in enumerate(hits, start=1)
-    ]
-    return Findings(hits=neighbours, verdict=_verdict(search, hits, where))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Nearest:
-    """One query of one network: what is the same whichever images are looked at."""
-
-    network: Network
-    vector: FloatVector
-    options: QueryOptions
-
-    def ranking(self, where: PointFilter, count: int) -> list[SearchHit]:
-        """At least the `count` nearest, each file once."""
-
-        def search(depth: int) -> Search[SearchHit]:
-            hits = self.network.collection.query(
-                self.vector, limit=depth, where=where, exact=self.options.exact
-            )
-            return Search(found=hits, is_all=len(hits) < depth)
-
-        manifest = self.network.manifest
-        return ranking(search, count, key=lambda hit: file_key(manifest, hit.payload))
-
-
-def _verdict(search: _Nearest, hits: Sequence[SearchHit], where: PointFilter) -> Verdict | None:
-    """What the k nearest with a class vote for, which are searched for where `hits` do not hold them all.
-
-    Where each class' own nearest count, they are searched for, too. What is not near enough has no vote.
-    """
-    options, higher_is_nearer = search.options, search.network.manifest.distance.higher_is_nearer
-    if options.class_name is not None:
-        return None
-    if wants_voters([hit.payload.class_name for hit in hits], k=options.k):
-        hits = search.ranking(replace(where, labelled=True), options.k)
-    voters = [hit for hit in hits if hit.payload.class_name][: options.k]
-    if options.vote is VoteRule.NEAREST_CLASS:
-        classes = {hit.payload.class_name for hit in voters}
-        own = [search.ranking(replace(where, class_name=name), options.k)[: options.k] for name in classes]
-        sign = -1 if higher_is_nearer else 1
-        voters = sorted((hit for hits in own for hit in hits), key=lambda hit: sign * hit.score)
-    voters = [hit for hit in voters if options.is_near_enough(hit.score)]
-    return vote(
-        [hit.payload.class_name or "" for hit in voters],
-        [hit.score for hit in voters],
-        rule=options.vote,
-        k=options.k,
-        higher_is_nearer=higher_is_nearer,
     )
