@@ -1,7 +1,7 @@
 """What an index answers: records of plain values and arrays, of which some show themselves in a notebook."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -86,7 +86,8 @@ class Hit:
     `score` is Qdrant's own: cosine similarity, of which the higher is nearer, or Euclidean distance, of which
     the lower is; of a fused index it is the fused one, of which the higher is nearer, and `placings` says for
     each collection where the neighbour stands there. `chance` is the estimated chance that it has the query's
-    class, 0 to 1, None where the index is not calibrated.
+    class, 0 to 1, None where the index is not calibrated. `also_in` names other datasets that hold the same
+    file, since their folders overlap, each with the path that it has there.
     """
 
     rank: int
@@ -98,6 +99,7 @@ class Hit:
     id: str
     chance: float | None = None
     placings: Mapping[str, Placing | None] = field(default_factory=dict, repr=False, hash=False)
+    also_in: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     @classmethod
     def _of(cls, neighbour: Neighbour) -> "Hit":
@@ -113,6 +115,7 @@ class Hit:
             id=payload.id,
             chance=neighbour.chance,
             placings=neighbour.placings,
+            also_in={each.dataset: each.path for each in neighbour.also_in},
         )
 
 
@@ -125,6 +128,9 @@ class Answer(ShownAsPage, Sequence[Hit]):
     `verdict_chance` is the estimated chance that it is right, 0 to 1. `provider` is the execution provider
     that embedded the image, None where its vector was known. `took_ms` says what `load`, `embed` and `search`
     took. `error` says why there is no answer, of what could not be read among several images.
+
+    `left_out_total` says how many other images have the same bytes as the image or an example, which are no
+    hits unless `include_self` keeps them; `left_out` holds the first of them, at most `limit`.
     """
 
     query: str
@@ -136,6 +142,8 @@ class Answer(ShownAsPage, Sequence[Hit]):
     took_ms: Mapping[str, float] = field(default_factory=dict)
     collections: Sequence[str] = ()
     error: PictureError | None = None
+    left_out: Sequence[Point] = ()
+    left_out_total: int = 0
     _outcome: FoundAnswer | Unanswered = field(repr=False)
     _manifests: Sequence[CollectionManifest] = field(repr=False)
     _options: QueryOptions = field(repr=False)
@@ -164,6 +172,10 @@ class Answer(ShownAsPage, Sequence[Hit]):
             unlike_anything=outcome.unlike_anything,
             provider=outcome.provider,
             took_ms={"load": outcome.load_ms, "embed": outcome.embed_ms, "search": outcome.search_ms},
+            left_out=[
+                replace(Point._of(each.payload, manifests[0]), file=each.file) for each in outcome.left_out
+            ],
+            left_out_total=outcome.left_out_total,
             **shared,
         )
 

@@ -43,7 +43,7 @@ def test_json_says_everything_that_was_promised(ingested: Any) -> None:
     (answer,) = ingested("search", "query", "query.png", "--json").json
     expected = (
         "schema query collection backbone layer pooling distance provider store took_ms verdict "
-        "unlike_anything hits"
+        "unlike_anything left_out left_out_total hits"
     )
     assert list(answer) == expected.split()
     assert list(answer["verdict"]) == ["rule", "k", "voters", "class", "share", "chance"]
@@ -80,9 +80,75 @@ def test_filters_and_limit(ingested: Any) -> None:
     assert len(answer["hits"]) == 4
     (answer,) = ingested("search", "query", "query.png", "--limit", "3", "--exact", "--json").json
     assert len(answer["hits"]) == 3
-    done = ingested("search", "query", "query.png", "--class", "nowhere")
+    done = ingested("search", "query", "query.png", "--min-score", "1")
     assert done.code == 0
     assert "no picture fits" in done.out
+
+
+def test_a_class_that_is_unknown_is_2_and_the_nearest_is_named(ingested: Any) -> None:
+    """A slip of the pen is no empty answer; of all neighbours neither."""
+    for words in (["query", "query.png"], ["neighbours"]):
+        done = ingested("search", *words, "--class", "strypes")
+        assert done.code == 2
+        assert "--class: there is no class strypes in " in done.err
+        assert "nearest: stripes" in done.err
+
+
+def test_what_is_left_out_is_named(ingested: Any) -> None:
+    """The file that has the query's bytes, in table, JSON and beside paths; nothing where there is none."""
+    copy = ingested.folder / "pictures/circle/crimson.png"
+    shutil.copy(copy, ingested.folder / "download.png")
+    line = f"1 image with the same bytes left out: {copy} (--include-self)"
+    table = ingested("search", "query", "download.png").out.splitlines()
+    assert table[-2] == line
+    assert line in ingested("search", "query", "download.png", "--paths").err
+    (answer,) = ingested("search", "query", "download.png", "--json").json
+    assert [each["file"] for each in answer["left_out"]] == [str(copy)]
+    assert answer["left_out_total"] == 1
+    for words in (
+        ["download.png", "--include-self"],
+        ["pictures/circle/crimson.png"],
+        ["circle/crimson.png"],
+    ):
+        assert "same bytes" not in ingested("search", "query", *words).out
+
+
+def test_the_next_page_goes_on_where_the_first_ended(ingested: Any) -> None:
+    """In JSON and in the table, whose ranks go on."""
+    (whole,) = ingested("search", "query", "query.png", "--limit", "9", "--json").json
+    (page,) = ingested("search", "query", "query.png", "--limit", "4", "--offset", "5", "--json").json
+    assert page["hits"] == whole["hits"][5:]
+    assert page["verdict"] == whole["verdict"]
+    table = ingested("search", "query", "query.png", "--limit", "1", "--offset", "5").out.splitlines()
+    assert table[2].split()[0] == "6"
+
+
+def test_files_alone_are_printed_to_pipe(ingested: Any) -> None:
+    """Of each query in turn, a line each or ended by NUL."""
+    (answer,) = ingested("search", "query", "query.png", "--json").json
+    files = [hit["file"] for hit in answer["hits"]]
+    done = ingested("search", "query", "query.png", "query.png", "--paths")
+    assert done.out.splitlines() == files * 2
+    assert ingested("search", "query", "query.png", "--print0").out == "".join(f"{file}\0" for file in files)
+
+
+def test_the_dataset_is_shown_where_paths_collide(make_shell: Any, tmp_path: Path, draw: Any) -> None:
+    """A folder that was renamed and ingested again, for one."""
+    shell = make_shell(tmp_path)
+    draw(tmp_path / "old", "cat/1.png", "cat/2.png")
+    shell.ingest("old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    shell.ingest("new")
+    _, heading, *rows, _verdict = shell("search", "query", "new/cat/1.png", "--include-self").out.splitlines()
+    assert heading.split() == ["rank", "similarity", "class", "dataset", "path"]
+    assert sorted(row.split()[3:] for row in rows) == [
+        ["new", "cat/1.png"],
+        ["new", "cat/2.png"],
+        ["old", "cat/1.png"],
+        ["old", "cat/2.png"],
+    ]
+    one = shell("search", "query", "new/cat/1.png", "--dataset", "new", "--include-self").out.splitlines()[1]
+    assert "dataset" not in one
 
 
 def test_a_query_may_come_from_standard_input(ingested: Any) -> None:
@@ -134,6 +200,11 @@ def test_an_empty_store_is_6(shell: Any) -> None:
         ["query.png", "--distance", "manhattan"],
         ["query.png", "--bogus"],
         ["-", "-"],
+        ["query.png", "--offset", "-1"],
+        ["query.png", "--min-score", "1.5"],
+        ["query.png", "--min-score", "nan"],
+        ["query.png", "--max-distance", "1"],
+        ["query.png", "--paths", "--json"],
         ["query.png", "--collection", "x", "--backbone", "vgg"],
     ],
 )
@@ -366,7 +437,7 @@ def test_several_collections_are_fused(ingested: Any) -> None:
     (answer,) = done.json
     expected = (
         "schema query collection backbone layer pooling distance fusion provider store took_ms verdict "
-        "unlike_anything hits"
+        "unlike_anything left_out left_out_total hits"
     )
     assert list(answer) == expected.split()
     assert answer["collection"] == collections

@@ -80,6 +80,7 @@ from lookalike_core.stores.points import (
     check_queries,
     check_query,
     checked_vectors,
+    score_in_range,
     tallied,
     usable_rows,
 )
@@ -668,7 +669,7 @@ class EmbeddedCollection:
         )
         with _translated(self._folder):
             points = self._shard.query(request)
-        return [SearchHit(score=point.score, payload=self._payload(point)) for point in points]
+        return [SearchHit(score=self._score(point), payload=self._payload(point)) for point in points]
 
     def query_many(
         self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
@@ -692,7 +693,7 @@ class EmbeddedCollection:
             batch = edge.QueryBatchRequest(requests[start : start + at_once])
             with _translated(self._folder):
                 answers = self._shard.query_batch(batch)
-            found += [[ScoredId(id=str(p.id), score=p.score) for p in points] for points in answers]
+            found += [[ScoredId(id=str(p.id), score=self._score(p)) for p in points] for points in answers]
         return found
 
     def record_dataset(self, name: str, root: str) -> None:
@@ -801,6 +802,9 @@ class EmbeddedCollection:
         """Of the shard and of the list beside it; a journal of the list's is a change that was cut off."""
         lists = sorted(self._folder.glob(f"{_LISTING}*"))
         return fingerprint([self._folder / _SHARD, *lists]) if self.listing in lists else ""
+
+    def _score(self, point: "qdrant_edge.ScoredPoint") -> float:
+        return score_in_range(point.score, self.manifest.distance)
 
     def _payload(self, point: "qdrant_edge.Record | qdrant_edge.ScoredPoint") -> Payload:
         try:
@@ -1006,6 +1010,8 @@ def _filter(where: PointFilter) -> "qdrant_edge.Filter | None":
         )
     if where.dataset is not None:
         must.append(edge.FieldCondition("dataset", match=edge.MatchValue(where.dataset)))
+    if where.only_sha256:
+        must.append(edge.FieldCondition("sha256", match=edge.MatchAny(sorted(where.only_sha256))))
     must_not: list[Any] = [edge.IsEmptyCondition("class")] if where.labelled else []
     if where.excluded_sha256:
         any_of = edge.MatchAny(sorted(where.excluded_sha256))
