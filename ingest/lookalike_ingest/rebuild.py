@@ -15,6 +15,7 @@ from lookalike_core import progress
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import Skipped
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
@@ -176,8 +177,7 @@ class _Rebuild:
             manifest = self._old()
             datasets = manifest.datasets
             for dataset, root in sorted(datasets.items()):
-                rules = RuleChoice.of(manifest.rules_of(dataset))
-                if not self._fill(dataset, root, rules, spec, old.distance):
+                if not self._fill(dataset, root, manifest.rules_of(dataset), spec, old.distance):
                     return
             left = sorted(self._left())
             gone = {file for file in left if _is_gone(file)}
@@ -250,7 +250,7 @@ class _Rebuild:
         return same_space and staged.datasets.items() <= old.datasets.items()
 
     def _fill(
-        self, dataset: str, root: str, rules: RuleChoice, spec: ModelSpec | Head, distance: Distance
+        self, dataset: str, root: str, rules: FolderRules, spec: ModelSpec | Head, distance: Distance
     ) -> bool:
         """Ingests a dataset into the staged collection; False where that was interrupted.
 
@@ -271,8 +271,8 @@ class _Rebuild:
             distances=[distance],
             label_of=lambda found: labels[found.path],
             takes=lambda found: found.path in labels,
-            rules=rules,
-            keeps_excluded=True,
+            rules=RuleChoice.of(rules),
+            keeps_excluded=any(map(rules.exclusion.covers, labels)),
             batch_size=self._options.batch_size,
             max_pixels=self._options.max_pixels,
             prune=True,

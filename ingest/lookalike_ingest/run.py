@@ -714,7 +714,7 @@ def _say_passed_over(report: IngestReport) -> None:
     if report.split_classes:
         deeper = {Argument.CLASS_LEVEL: str(rules.class_level + 1)}
         _logger.warning(
-            "warning: the classes are %s, which are no classes but parts of a split; for the folders in them",
+            "warning: the classes are %s, the parts of a split; the folders in them may be what is meant",
             ", ".join(report.split_classes),
             extra={"hint": Hint(Action.USE, deeper)},
         )
