@@ -43,6 +43,7 @@ from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, Wei
 from lookalike_core.settings import Settings
 from lookalike_core.stores import embedded, server
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
+from lookalike_core.stores.embedded import EmbeddedStore, EngineTuning
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection, Store
@@ -377,11 +378,11 @@ def fresh_place(url: str | None) -> Iterator[Place]:
         with closing(open_store(url, settings)) as store:
             yield ServerPlace(store, url, settings.qdrant_api_key)
         return
-    with (
-        tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder,
-        mock.patch.object(embedded, "INDEXED_ABOVE_KB", 1),
-    ):
-        yield EmbeddedPlace(open_store(f"embedded:{folder}", settings), Path(folder))
+    with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
+        store = EmbeddedStore(
+            Path(folder), label=f"embedded:{folder}", tuning=EngineTuning(indexed_above_kb=1)
+        )
+        yield EmbeddedPlace(store, Path(folder))
 
 
 def _manifest(dimension: int) -> CollectionManifest:

@@ -1,7 +1,7 @@
 """An index: one collection of images, which is filled, searched and analysed."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -23,7 +23,7 @@ from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.labels import check_labels
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
-from lookalike_ingest.removal import holdings, remove_dataset
+from lookalike_ingest.removal import Selection, holdings, remove_images
 from lookalike_ingest.request import DEFAULT_BACKBONE, dataset_in, labels_in
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.subset import Subset
@@ -217,6 +217,7 @@ class Index(Searchable):
         class_level: int | None = None,
         max_per_class: int | None = None,
         seed: int = 0,
+        rehash: bool = False,
         batch_size: int | None = None,
         max_pixels: int = MAX_PIXELS,
         quantize: str | None = None,
@@ -244,6 +245,7 @@ class Index(Searchable):
                 the image's own.
             max_per_class: Take at most so many images of each class, drawn by `seed`.
             seed: See `max_per_class`.
+            rehash: Read every file again, also those whose size and times are as before.
             batch_size: Images a run of the network; by default 16, on a GPU 128.
             max_pixels: Images of more pixels are skipped.
             quantize: Search by short forms of the vectors: `int8` or `int4`; for a collection that is made
@@ -288,6 +290,7 @@ class Index(Searchable):
                 dry_run=dry_run,
                 prune=prune,
                 force=force,
+                rehash=rehash,
                 into=existing,
                 quantize=chosen(VectorQuantization, quantize, "quantize") if quantize is not None else None,
             )
@@ -436,15 +439,30 @@ class Index(Searchable):
         sampled = load_sample(self._opened(), limit=limit, seed=seed, where=PointFilter(dataset=dataset))
         return Map.of(mapped(sampled, seed=seed), seed=seed)
 
-    def remove(self, dataset: str) -> int:
-        """Takes a dataset's points out of the index, and returns how many; the files stay.
+    def remove(
+        self,
+        dataset: str | None = None,
+        *,
+        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        classes: str | Sequence[str] = (),
+    ) -> int:
+        """Takes images out of the index, and returns how many; the files stay.
+
+        Args:
+            dataset: Only images of this dataset; alone, all of them, and the dataset's name.
+            paths: Only these images, and those below these folders: root-relative paths or paths of files;
+                `*` stands for any characters.
+            classes: Only images of these classes; "" for those without a class.
+
+        The next `add` of their folder takes images in again whose files are still there.
 
         Raises:
-            UsageError: the index holds no such dataset.
+            UsageError: the index holds no such dataset or image, or nothing is given.
         """
+        selection = Selection(dataset=dataset, paths=_texts(paths), classes=_texts(classes))
         with self._writing:
-            found = holdings(dataset, store=self._store, among=[self.collection])
-            return sum(each.points for each in remove_dataset(dataset, store=self._store, among=found))
+            found = holdings(selection, store=self._store, among=[self.collection])
+            return sum(each.points for each in remove_images(selection, store=self._store, among=found))
 
     @shows_progress
     def rebuild(
@@ -524,6 +542,12 @@ class Index(Searchable):
         if manifest.identity.head is not None:
             return head_of(manifest.identity, self._settings, collection=existing)
         return ModelSpec.of_collection(manifest)
+
+
+def _texts(named: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Returns one name, or several, as text."""
+    listed = [named] if isinstance(named, str | os.PathLike) else named
+    return [os.fspath(each) for each in listed]
 
 
 def _place(payload: Payload) -> tuple[str, str]:

@@ -50,13 +50,22 @@ SLOW = {
     "core/stores/test_faults.py": "a server's faults, and waits between tries",
     "exporter/heads/test_head_graph.py": "each graph of a head, in each precision",
     "ingest/test_damage.py": "collections that were cut short or lost files",
+    "exporter/test_quantization.py": "models of fewer bits, made and compared",
+    "lookalike/test_examples.py": "whole programs",
+    "lookalike/test_notebook.py": "a notebook's kernel",
+    "lookalike/test_threads.py": "threads and processes that wait for each other",
+    "search/analysis/test_verified_copies.py": "large images, compared in full",
+    "search/reports/test_plots.py": "Matplotlib draws",
     "search/analysis/test_pixel_proof.py": "hundreds of pairs of images, compared on their pixels",
     "end_to_end/test_cold_commands.py": "every command as a process",
     "end_to_end/test_disks.py": "file systems that are full or read-only",
     "end_to_end/test_every_provider.py": "whole ingests on each provider, as processes",
+    "end_to_end/test_former_names.py": "collections of older versions, on both stores",
+    "end_to_end/test_int8.py": "models of fewer bits, made and rebuilt",
     "end_to_end/test_interrupt.py": "processes that are interrupted at every moment",
     "end_to_end/test_server_faults.py": "a server's faults, and waits between tries",
     "end_to_end/test_terminals.py": "every command as a process on a terminal",
+    "test_clean_host.py": "whole processes, looked at before and after",
 }
 """Folders and modules of `tests/` that are left to `make check`; other tests are marked one by one."""
 

@@ -116,7 +116,7 @@ def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings) ->
     return _download(backbone.official(with_top=with_top), settings.weights_dir)
 
 
-def _download(file: OfficialWeights, folder: Path) -> Path:
+def _download(file: OfficialWeights, folder: Path, *, timeout_s: float = REACH_TIMEOUT_S) -> Path:
     """Into a folder of its own first, so that only a whole file with the right checksum gets its name.
 
     What a killed process left of it goes with it.
@@ -124,13 +124,13 @@ def _download(file: OfficialWeights, folder: Path) -> Path:
     import pooch
     import requests
 
-    _check_reachable(file.url)
+    _check_reachable(file.url, timeout_s)
     _logger.info("downloading %s", file.url)
     partial = folder / f".{file.file_name}.download"
     shutil.rmtree(partial, ignore_errors=True)
     with progress.bar(file.file_name, unit="bytes", total=None) as bar:
         downloader = pooch.HTTPDownloader(
-            progressbar=_PoochBar(bar), timeout=REACH_TIMEOUT_S, hooks={"response": _stay_encrypted}
+            progressbar=_PoochBar(bar), timeout=timeout_s, hooks={"response": _stay_encrypted}
         )
         try:
             partial.mkdir(parents=True)
@@ -193,7 +193,7 @@ def _stay_encrypted(response: "requests.Response", **_: object) -> None:
         )
 
 
-def _check_reachable(url: str) -> None:
+def _check_reachable(url: str, timeout_s: float) -> None:
     """A request for the headers, in a thread: a name server may hang longer than any timeout says.
 
     Raises:
@@ -207,7 +207,7 @@ def _check_reachable(url: str) -> None:
 
         try:
             answer = requests.head(
-                url, timeout=REACH_TIMEOUT_S, allow_redirects=True, hooks={"response": _stay_encrypted}
+                url, timeout=timeout_s, allow_redirects=True, hooks={"response": _stay_encrypted}
             )
             outcome.append(None if answer.ok else _unreachable(url, f"HTTP {answer.status_code}"))
         except requests.RequestException as error:
@@ -217,9 +217,9 @@ def _check_reachable(url: str) -> None:
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(REACH_TIMEOUT_S)
+    thread.join(timeout_s)
     if not outcome:
-        raise _unreachable(url, f"no answer within {REACH_TIMEOUT_S:g} s")
+        raise _unreachable(url, f"no answer within {timeout_s:g} s")
     if outcome[0] is not None:
         raise outcome[0]
 

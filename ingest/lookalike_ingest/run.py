@@ -14,6 +14,7 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import LookalikeError, SkipReason, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS, SUFFIXES, Picture
+from lookalike_core.images.exclusion import Exclusion
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import (
     FoundFile,
@@ -71,7 +72,8 @@ class IngestRequest:
     `rules` is what is asked for of the rules by which the folder is walked; what is not is as remembered, for
     the dataset's own are those that the ingest ends up with. `keeps_excluded` walks what they exclude, too.
 
-    `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
+    `prune` removes the points of files that are gone, with `force` even where all of them are. `rehash` reads
+    every file, whatever its size and times say. `into`
     names another collection than the model's and the distance's own; it goes with one of each. A head is
     the only one of `specs`. Where no `batch_size` is given the provider has its own. `quantize` is for
     collections that are made now; one that is there must have it.
@@ -91,6 +93,7 @@ class IngestRequest:
     dry_run: bool = False
     prune: bool = False
     force: bool = False
+    rehash: bool = False
     into: str | None = None
     quantize: VectorQuantization | None = None
 
@@ -308,12 +311,13 @@ def _targets(
             read_only=request.dry_run,
             name=request.into,
             quantize=request.quantize,
+            rehash=request.rehash,
         )
 
     opened = opened_together([*wanted, *bases], open_one)
     targets = [each for each in opened if isinstance(each, Target)]
     collections = [each for each in opened if not isinstance(each, Target)]
-    stored = StoredVectors(head, collections, request.dataset)
+    stored = StoredVectors(head, collections, request.dataset, rehash=request.rehash)
     stack.callback(stored.close)
     return targets, stored
 
@@ -642,6 +646,8 @@ class _Ingest:
         if self._request.prune and not self._request.force and not self._seen:
             raise no_pictures(self._request.dataset.root, self._report.others)
         exclusion = self._request.walked_by.exclusion
+        if not self._seen and not self._request.force:
+            exclusion = Exclusion(defaults=False)  # folders that cannot be looked into are all there is
         for target in self._targets:
             target.settle(unread_folders=unread_folders, prune=self._request.prune, exclusion=exclusion)
         self._report.split_classes = self._splits.names
@@ -701,6 +707,7 @@ class _Ingest:
             height=file.picture.height if file.picture else self._stored.size(file.sha256)[1],
             bytes=file.found.bytes,
             mtime_ns=file.found.mtime_ns,
+            ctime_ns=file.found.ctime_ns,
             ingested_at=now(),
         )
 
@@ -723,5 +730,14 @@ def _say_passed_over(report: IngestReport) -> None:
 def _build_indexes(targets: Sequence[Target], stop: StopRequest) -> None:
     for target in targets:
         if target.needs_index():
-            with progress.bar(f"index of {target.name}", unit="seconds", total=None):
-                target.build_index(stop.check)
+            _build_index(target, stop)
+
+
+def _build_index(target: Target, stop: StopRequest) -> None:
+    with progress.bar(f"index of {target.name}", unit="seconds", total=None) as bar:
+
+        def wait() -> None:
+            bar.advance(0)  # for the time alone
+            stop.check()
+
+        target.build_index(wait)

@@ -82,6 +82,7 @@ class Target:
         read_only: bool,
         name: str | None = None,
         quantize: VectorQuantization | None = None,
+        rehash: bool = False,
     ) -> None:
         self._is_staged = name is not None
         self.name = target_name(model, distance, into=name)
@@ -90,7 +91,7 @@ class Target:
         self._dataset, self._distance, self._quantize = dataset, distance, quantize
         self._store, self._stack, self._read_only = store, stack, read_only
         self._collection = self._opened() if self._is_there() else None
-        self.known = Known(dataset.name, self._listing())
+        self.known = Known(dataset.name, self._listing(), rehash=rehash)
         stack.callback(self.known.listing.close)
 
     def decide(self, decision: Decision) -> Decision:

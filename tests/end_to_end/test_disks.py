@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lookalike_core.stores.embedded import SPARE_BYTES, SPARE_TO_OPEN_BYTES
+from lookalike_core.stores.embedded import DEFAULT_ENGINE_TUNING
 
+SPARE_BYTES = DEFAULT_ENGINE_TUNING.spare_bytes
 DISK_BYTES = 4 * SPARE_BYTES
 
 
@@ -75,7 +76,7 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_there(shell: Any, pictures:
     shell.ingest("pictures")
     shutil.copytree(pictures / "circle", pictures / "new")
     (pictures / "new" / "crimson.png").write_bytes((pictures / "square/crimson.png").read_bytes() + b"\0")
-    filler = fill(disk, free_bytes=3 * SPARE_TO_OPEN_BYTES)
+    filler = fill(disk, free_bytes=3 * DEFAULT_ENGINE_TUNING.spare_to_open_bytes)
     done = shell.ingest("pictures")
     assert (done.code, "disk is full" in done.err) == (1, True)
     assert points(shell) == 12

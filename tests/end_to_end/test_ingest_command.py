@@ -502,7 +502,7 @@ def two_datasets(shell: Any, pictures: Path) -> Path:
 def test_a_dataset_is_removed_from_every_collection(shell: Any, two_datasets: Path) -> None:
     """Its points and its name go, the other dataset and the pictures stay; a second time there is none."""
     (removed,) = shell("ingest", "remove", "--dataset", "again", "--yes", "--json").json
-    assert list(removed) == ["schema", "dataset", "store", "collections"]
+    assert list(removed) == ["schema", "dataset", "paths", "classes", "store", "collections"]
     assert [holding["removed"] for holding in removed["collections"]] == [12, 12]
     for collection in shell("ingest", "status", "--json").json[0]["collections"]:
         assert collection["datasets"] == {"pictures": 12}
@@ -521,6 +521,77 @@ def test_a_dataset_is_removed_from_one_collection(shell: Any, two_datasets: Path
     counts = [c["datasets"] for c in shell("ingest", "status", "--json").json[0]["collections"]]
     assert counts == [{"pictures": 12}, {"again": 12, "pictures": 12}]
     assert shell("ingest", "remove", "--dataset", "again", "--collection", "none", "--yes").code == 6
+
+
+def test_images_are_removed_by_path_and_class(shell: Any, two_datasets: Path) -> None:
+    """Their files and the datasets stay; all that is named must hold, and what is nowhere is a mistake."""
+    words = ("--dataset", "again", "--path", "circle", "--class", "circle", "--yes", "--json")
+    (removed,) = shell("ingest", "remove", *words).json
+    assert (removed["dataset"], removed["paths"], removed["classes"]) == ("again", ["circle"], ["circle"])
+    gone = len(list((two_datasets / "circle").iterdir()))
+    assert [holding["removed"] for holding in removed["collections"]] == [gone, gone]
+    for collection in shell("ingest", "status", "--json").json[0]["collections"]:
+        assert collection["datasets"] == {"again": 12 - gone, "pictures": 12}
+    assert len(list(two_datasets.rglob("*.png"))) == 12
+    done = shell("ingest", "remove", *words)
+    assert done.code == 2
+    assert "no collection here holds an image of class 'circle', path 'circle', dataset 'again'" in done.err
+
+
+def test_a_removed_image_comes_back_with_the_next_ingest(shell: Any, two_datasets: Path) -> None:
+    """Its file is still there; only what is excluded stays out."""
+    file = next(two_datasets.rglob("*.png"))
+    assert shell("ingest", "remove", "--path", file, "--yes").code == 0
+    assert {c["points"] for c in shell("ingest", "status", "--json").json[0]["collections"]} == {22}
+    again = shell.ingest("pictures", "--json").json[0]
+    assert again["collections"][0]["added"] == 1
+
+
+def test_a_removal_of_everything_is_a_mistake(shell: Any, two_datasets: Path) -> None:
+    """A dataset, a path or a class must be named."""
+    done = shell("ingest", "remove", "--yes")
+    assert done.code == 2
+    assert "a dataset, a path or a class says what to remove" in done.err
+    assert all(c["points"] == 24 for c in shell("ingest", "status", "--json").json[0]["collections"])
+
+
+def test_a_file_replaced_with_its_time_kept_is_embedded_again(shell: Any, pictures: Path) -> None:
+    """Its size and its mtime are as before, but the time of its change of status is not."""
+    assert shell.ingest("pictures").code == 0
+    first, second = sorted((pictures / "circle").iterdir())[:2]
+    before = first.stat()
+    size = max(before.st_size, second.stat().st_size)
+    for file in (first, second):
+        file.write_bytes(file.read_bytes().ljust(size, b"\0"))
+    assert shell.ingest("pictures").code == 0
+    before = first.stat()
+    first.write_bytes(second.read_bytes())
+    os.utime(first, ns=(before.st_atime_ns, before.st_mtime_ns))
+    report = shell.ingest("pictures", "--json").json[0]["collections"][0]
+    assert (report["updated"], report["unchanged"]) == (1, 11)
+    assert shell.ingest("pictures", "--json").json[0]["collections"][0]["unchanged"] == 12
+
+
+def test_a_changed_status_costs_no_embedding(shell: Any, pictures: Path) -> None:
+    """Another right or name for a file changes its ctime, and not its bytes."""
+    assert shell.ingest("pictures").code == 0
+    for file in pictures.rglob("*.png"):
+        file.chmod(0o600)
+    report = shell.ingest("pictures", "--json").json[0]
+    assert report["collections"][0]["unchanged"] == 12
+    assert report["collections"][0]["provider"] is None
+
+
+def test_rehashing_reads_every_file_and_embeds_none_that_is_as_before(shell: Any, pictures: Path) -> None:
+    """A point whose bytes are not those of its file any more is found, whatever size and times say."""
+    assert shell.ingest("pictures").code == 0
+    report = shell.ingest("pictures", "--rehash", "--json").json[0]
+    assert report["collections"][0]["unchanged"] == 12
+    assert report["collections"][0]["provider"] is None
+    file = next(pictures.rglob("*.png"))
+    file.write_bytes(b"no image")
+    os.utime(file, ns=(1, 1))
+    assert shell.ingest("pictures", "--rehash", "--json").json[0]["skipped"][0]["path"].endswith(file.name)
 
 
 def test_nothing_is_removed_unasked(shell: Any, two_datasets: Path) -> None:

@@ -1,5 +1,6 @@
 """The rules that a folder is walked by: what they leave out leaves, and they are remembered."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +105,19 @@ def test_a_collection_is_not_emptied_by_what_is_excluded(album: Album) -> None:
     assert (len(album.stored()), album.rules()) == (4, DEFAULT_RULES)
     album.ingest(rules=RuleChoice(exclude=["*"]), prune=True, force=True)
     assert album.stored() == {}
+
+
+def test_folders_that_cannot_be_looked_into_are_no_reason_to_empty_a_dataset(album: Album) -> None:
+    """They may be a disk that is away; what else there is is excluded."""
+    if os.name == "nt" or os.geteuid() == 0:
+        pytest.skip("whoever runs this may look into every folder")
+    album.ingest()
+    (album.root / "train").chmod(0)
+    try:
+        report = album.ingest(rules=RuleChoice(exclude=["val", "5.png"]))
+    finally:
+        (album.root / "train").chmod(0o700)
+    assert (report.collections[0].removed, len(album.stored())) == ([], 4)
 
 
 def test_rules_are_remembered_until_others_are_given(album: Album, said: list[str]) -> None:

@@ -34,7 +34,7 @@ ILSVRC2012_val_00000001,n09999999 1 2 3 4
 
 def found(path: str) -> FoundFile:
     """A picture of that path."""
-    return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1)
+    return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1, ctime_ns=1)
 
 
 @pytest.fixture

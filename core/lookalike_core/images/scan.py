@@ -18,13 +18,16 @@ from lookalike_core.text import valid_text
 class FoundFile:
     """A file below `root` that is named like a picture; `path` is root-relative and POSIX.
 
-    `class_level` says which of its folders names its class, as that of `FolderRules`.
+    `mtime_ns` and `ctime_ns` are nanoseconds since 1970. Programs can set the first to any time,
+    the second is always that of the last change of bytes, name or rights. `class_level` says which of its
+    folders names its class, as that of `FolderRules`.
     """
 
     path: str
     root: Path
     bytes: int
     mtime_ns: int
+    ctime_ns: int
     class_level: int = 1
 
     @property
@@ -280,6 +283,7 @@ class _Walk:
             root=self._root,
             bytes=status.st_size,
             mtime_ns=status.st_mtime_ns,
+            ctime_ns=status.st_ctime_ns,
             class_level=self._class_level,
         )
 

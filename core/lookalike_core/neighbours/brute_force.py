@@ -12,6 +12,8 @@ FloatMatrix = NDArray[np.float32]
 IntVector = NDArray[np.int64]
 
 BLOCK = 256
+"""Rows that are compared at a time, unless there are so many that they would be too many values."""
+
 BLOCK_VALUES = 2**23
 """Similarities that are in memory at a time: 32 MB, and about as much again where they are ordered."""
 
@@ -36,9 +38,10 @@ class ExactSearch:
     makes the numbers smaller.
     """
 
-    def __init__(self, vectors: FloatMatrix, *, cosine: bool) -> None:
+    def __init__(self, vectors: FloatMatrix, *, cosine: bool, block: int = BLOCK) -> None:
         self._vectors = vectors
         self._cosine = cosine
+        self._block = block
         if not len(vectors):
             return
         if cosine:
@@ -50,7 +53,7 @@ class ExactSearch:
     def blocks(self) -> Iterator[IntVector]:
         """All rows in their order, as many at a time as are compared at once."""
         count = len(self._vectors)
-        size = max(1, min(BLOCK, BLOCK_VALUES // max(count, 1)))
+        size = max(1, min(self._block, BLOCK_VALUES // max(count, 1)))
         for start in range(0, count, size):
             yield np.arange(start, min(start + size, count))
 

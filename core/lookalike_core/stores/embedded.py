@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -86,13 +86,6 @@ if TYPE_CHECKING:
 _logger = logger_of("stores")
 
 LOCK_TIMEOUT_S = 10.0
-INDEXED_ABOVE_KB = 80_000
-"""Vectors of one collection in KB from which an HNSW graph is built; below, exact search is as fast."""
-
-SPARE_BYTES = 128 * 2**20
-SPARE_TO_OPEN_BYTES = 16 * 2**20
-"""Kept free on the disk. The engine writes through memory maps, and a disk that is full then ends the
-whole process without a word (SIGBUS); it grows its files by 32 MB at a time, several of them at once."""
 
 ADDRESS_BYTES = 32 * 2**20
 ADDRESS_TO_OPEN_BYTES = 192 * 2**20
@@ -100,8 +93,6 @@ ADDRESS_BYTES_A_CORE = 16 * 2**20
 """Address space that the engine must find, in any call and, besides its mapped files, to open a shard, with
 threads of its own for each core. Where it finds none, its process stands still for ever, with the lock."""
 
-_SCAN_PAGE = 5_000
-_QUERIES_AT_ONCE = 64
 _LOOKS = 5
 _WAIT_S = 0.2
 _NEAR_ZERO = 1e-5
@@ -130,17 +121,42 @@ _BUILDING = "temp_segments"
 """Where the engine builds an index, inside the shard; it never clears what an interrupted build left."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTuning:
+    """What the engine is asked for at once, in rows, and what it is left on the disk."""
+
+    indexed_above_kb: int = 80_000
+    """Vectors of one collection in KB from which an HNSW graph is built; below, exact search is as fast."""
+
+    spare_bytes: int = 128 * 2**20
+    spare_to_open_bytes: int = 16 * 2**20
+    """Kept free on the disk. The engine writes through memory maps, and a disk that is full then ends the
+    whole process without a word (SIGBUS); it grows its files by 32 MB at a time, several of them at once."""
+
+    scan_page: int = 5_000
+    queries_at_once: int = 64
+
+
+DEFAULT_ENGINE_TUNING = EngineTuning()
+
+
 class EmbeddedStore:
     """Collections as folders below `directory`; implements `Store`."""
 
     notices: tuple[str, ...] = ()
 
     def __init__(
-        self, directory: Path, *, label: str = "embedded", lock_timeout_s: float = LOCK_TIMEOUT_S
+        self,
+        directory: Path,
+        *,
+        label: str = "embedded",
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+        tuning: EngineTuning = DEFAULT_ENGINE_TUNING,
     ) -> None:
         self.directory = directory
         self.label = label
         self._lock_timeout_s = lock_timeout_s
+        self._tuning = tuning
 
     def names(self) -> list[str]:
         """The folders here that hold a manifest, and whole staged ones that only want their name."""
@@ -170,12 +186,12 @@ class EmbeddedStore:
                 raise ManifestError(
                     f"{folder} is there already; it is left alone", collection=name, path=folder
                 )
-            _require_space(self.directory, SPARE_BYTES)
+            _require_space(self.directory, self._tuning.spare_bytes)
             partial = self._hidden(name)
             try:
                 _require_room_for_engine(partial, folder)
                 with _translated(folder):
-                    shard = edge.EdgeShard.create(str(partial / _SHARD), _config(manifest))
+                    shard = edge.EdgeShard.create(str(partial / _SHARD), _config(manifest, self._tuning))
                     _index_payloads(shard)
                     shard.close()
                 write_json(partial / _SHARD / _OWNER, {"collection": manifest.collection})
@@ -195,7 +211,7 @@ class EmbeddedStore:
             manifest = read_manifest(folder)
             _require_own_shard(folder, manifest)
             sweep_partials(folder)
-            collection = EmbeddedCollection(folder, manifest, lock)
+            collection = EmbeddedCollection(folder, manifest, lock, self._tuning)
             if not collection.is_listed:
                 collection.load()
         except BaseException:
@@ -335,11 +351,14 @@ class EmbeddedStore:
 class EmbeddedCollection:
     """A loaded shard with its lock; implements `Collection`."""
 
-    def __init__(self, folder: Path, manifest: CollectionManifest, lock: "BaseFileLock") -> None:
+    def __init__(
+        self, folder: Path, manifest: CollectionManifest, lock: "BaseFileLock", tuning: EngineTuning
+    ) -> None:
         self.name = folder.name
         self.manifest = manifest
         self._folder = folder
         self._lock = lock
+        self._tuning = tuning
         self.listing = folder / _LISTING
         self._mark = Mark.read(folder / _LISTED)
         self.is_listed = self._mark is not None and self._mark.files == self._fingerprint() != ""
@@ -361,7 +380,7 @@ class EmbeddedCollection:
     def _shard(self) -> "qdrant_edge.EdgeShard":
         import qdrant_edge as edge
 
-        _require_space(self._folder, SPARE_TO_OPEN_BYTES)
+        _require_space(self._folder, self._tuning.spare_to_open_bytes)
         _require_room_for_engine(self._folder / _SHARD, self._folder)
         has_log = any((self._folder / _SHARD / _LOG).glob("*"))
         with _translated(self._folder):
@@ -437,7 +456,8 @@ class EmbeddedCollection:
 
         vectors = checked_vectors(points, dimension=self.manifest.identity.dimension)
         if points:
-            _require_space(self._folder, SPARE_BYTES + 2 * vectors.nbytes)  # and in the log
+            spare = self._tuning.spare_bytes + 2 * vectors.nbytes  # and in the log
+            _require_space(self._folder, spare)
             values = as_rows(vectors, self.manifest.distance)
             rows = [
                 edge.Point(point.payload.id, row, point.payload.to_json())
@@ -476,7 +496,11 @@ class EmbeddedCollection:
         offset = None
         while True:
             request = edge.ScrollRequest(
-                offset=offset, limit=_SCAN_PAGE, filter=_filter(where), with_payload=True, with_vector=False
+                offset=offset,
+                limit=self._tuning.scan_page,
+                filter=_filter(where),
+                with_payload=True,
+                with_vector=False,
             )
             with _translated(self._folder):
                 records, offset = self._shard.scroll(request)
@@ -552,8 +576,9 @@ class EmbeddedCollection:
             for vector in vectors
         ]
         found: list[list[ScoredId]] = []
-        for start in range(0, len(requests), _QUERIES_AT_ONCE):
-            batch = edge.QueryBatchRequest(requests[start : start + _QUERIES_AT_ONCE])
+        at_once = self._tuning.queries_at_once
+        for start in range(0, len(requests), at_once):
+            batch = edge.QueryBatchRequest(requests[start : start + at_once])
             with _translated(self._folder):
                 answers = self._shard.query_batch(batch)
             found += [[ScoredId(id=str(p.id), score=p.score) for p in points] for points in answers]
@@ -581,7 +606,7 @@ class EmbeddedCollection:
         info = self._shard.info()
         count = info.points_count
         unindexed = max(count - info.indexed_vectors_count, min(self._upserted, count))
-        return unindexed * self.manifest.identity.dimension * 4 / 1024 > INDEXED_ABOVE_KB
+        return unindexed * self.manifest.identity.dimension * 4 / 1024 > self._tuning.indexed_above_kb
 
     def build_index(self, on_wait: Callable[[], None]) -> None:
         """Lets a child process optimize the closed shard, since the call freezes its whole process.
@@ -622,7 +647,7 @@ class EmbeddedCollection:
         offset = None
         while True:
             request = edge.ScrollRequest(
-                offset=offset, limit=_SCAN_PAGE, with_payload=True, with_vector=False
+                offset=offset, limit=self._tuning.scan_page, with_payload=True, with_vector=False
             )
             with _translated(self._folder):
                 records, offset = self._shard.scroll(request)
@@ -698,7 +723,7 @@ class EmbeddedCollection:
         Raises:
             StoreError: nothing that is written takes effect.
         """
-        _require_space(self._folder, SPARE_TO_OPEN_BYTES)
+        _require_space(self._folder, self._tuning.spare_to_open_bytes)
         self.drop_listing()
         self._is_synced = False
         if self.manifest.calibration is not None and not keeps_calibration:
@@ -808,7 +833,7 @@ def _require_own_shard(folder: Path, manifest: CollectionManifest) -> None:
         )
 
 
-def _config(manifest: CollectionManifest) -> "qdrant_edge.EdgeConfig":
+def _config(manifest: CollectionManifest, tuning: EngineTuning) -> "qdrant_edge.EdgeConfig":
     import qdrant_edge as edge
 
     distances = {Distance.COSINE: edge.Distance.Cosine, Distance.EUCLID: edge.Distance.Euclid}
@@ -827,7 +852,7 @@ def _config(manifest: CollectionManifest) -> "qdrant_edge.EdgeConfig":
             quantization_config=quantization[short],
             memory=None if short is VectorQuantization.NONE else edge.Memory.Cold,
         ),
-        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=INDEXED_ABOVE_KB),
+        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=tuning.indexed_above_kb),
     )
 
 

@@ -47,7 +47,9 @@ class Payload:
     `path` is relative to the dataset's root, in POSIX form; `sha256` is that of the file; `width` and
     `height` are pixels as shown (orientation applied); `ingested_at` is ISO 8601 in UTC. `moved_from` is
     the path that the file had before it was moved here, if it was. `synset` is WordNet's id of the class
-    (`n01440764`), where the class came from one.
+    (`n01440764`), where the class came from one. `mtime_ns` is when the bytes of the file were
+    changed, `ctime_ns` when its bytes, name or rights were, in nanoseconds since 1970; points of older
+    versions have no `ctime_ns`.
     """
 
     dataset: str
@@ -61,6 +63,7 @@ class Payload:
     ingested_at: str
     moved_from: str | None = None
     synset: str | None = None
+    ctime_ns: int | None = None
 
     @property
     def id(self) -> str:
@@ -88,10 +91,11 @@ class Payload:
             ingested_at=data["ingested_at"],
             moved_from=data.get("moved_from"),
             synset=data.get("synset"),
+            ctime_ns=data.get("ctime_ns"),
         )
 
 
-_SOMETIMES = ("moved_from", "synset")
+_SOMETIMES = ("moved_from", "synset", "ctime_ns")
 _ALWAYS = tuple(field.name for field in fields(Payload) if field.name not in ("class_name", *_SOMETIMES))
 
 

@@ -54,6 +54,7 @@ from lookalike_core.stores.rebuild_lease import Lease
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server_reads import Fields, ModelReads, Reads
 from lookalike_core.stores.server_requests import filter_of, quantization_of, search_params
+from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
 from lookalike_core.stores.strict_mode import NO_LIMITS, Limits, within
 
 if TYPE_CHECKING:
@@ -76,10 +77,8 @@ _CALIBRATION = "lookalike-calibration"
 
 _VALUE_BYTES = 24  # one float32 in JSON, as the shortest text of its double, with the comma
 _PAYLOAD_BYTES = 4096
-_SCAN_PAGE = 2_000
 _PAYLOADS_PER_REQUEST = 500
 _IDS_PER_REQUEST = 10_000
-_QUERIES_PER_REQUEST = 100
 _EVERY_VALUE = 2**31
 _RECORD_TRIES = 5
 
@@ -98,12 +97,14 @@ class ServerStore:
         notices: tuple[str, ...] = (),
         secrets: Secrets = NO_SECRETS,
         reads: Reads | None = None,
+        tuning: ServerTuning = DEFAULT_SERVER_TUNING,
     ) -> None:
         self.label = label
         self.notices = notices
         self._client = client
         self._reads = reads
-        self._requests = Requests(label, secrets=secrets)
+        self._tuning = tuning
+        self._requests = Requests(label, secrets=secrets, policy=tuning.retries)
         self._leases: dict[str, Lease] = {}
 
     def names(self) -> list[str]:
@@ -158,7 +159,14 @@ class ServerStore:
         info = self._own(name)
         manifest = self._own_manifest(info, name)
         self._index(name, [keyword for keyword in KEYWORD_FIELDS if keyword not in info.payload_schema])
-        return ServerCollection(self._client, name, manifest, requests=self._requests, limits=Limits.of(info))
+        return ServerCollection(
+            self._client,
+            name,
+            manifest,
+            requests=self._requests,
+            limits=Limits.of(info),
+            tuning=self._tuning,
+        )
 
     def delete(self, name: str) -> None:
         """One request."""
@@ -199,7 +207,7 @@ class ServerStore:
             put = partial(self._client.update_collection, there, metadata={_REBUILDER: said or ""})
             requests.make(put, f"noting the rebuild of {name}", collection=name)
 
-        lease = Lease(name, read=read, write=write)
+        lease = Lease(name, read=read, write=write, times=self._tuning.lease)
         with lease.held():
             self._leases[name] = lease
             try:
@@ -229,7 +237,9 @@ class ServerStore:
             if lease is not None:
                 metadata[_REBUILDER] = lease.said
             self._create(name, manifest, metadata)
-            with ServerCollection(self._client, name, manifest, requests=self._requests) as collection:
+            with ServerCollection(
+                self._client, name, manifest, requests=self._requests, tuning=self._tuning
+            ) as collection:
                 self._give_aliases(name, aliases)
                 collection.take_over(staged, token)
         self._delete(staged_name(name))
@@ -362,6 +372,7 @@ class ServerCollection:
         requests: Requests,
         reads: Reads | None = None,
         limits: Limits = NO_LIMITS,
+        tuning: ServerTuning = DEFAULT_SERVER_TUNING,
     ) -> None:
         self.name = name
         self.manifest = manifest
@@ -369,6 +380,7 @@ class ServerCollection:
         self._requests = requests
         self._reads = reads or ModelReads(client)
         self._limits = limits
+        self._tuning = tuning
         self._written = False
         self._outdates = False
         self._recorded: dict[str, tuple[str, FolderRules]] = {}
@@ -466,7 +478,7 @@ class ServerCollection:
 
     def _payloads_of(self, what: str, where: PointFilter, *, fields: Fields) -> Iterator[Mapping[str, Any]]:
         """All matching points in the order of their ids, with these fields of their payloads."""
-        offset, size = None, within(_SCAN_PAGE, self._limits.found)
+        offset, size = None, within(self._tuning.scan_page, self._limits.found)
         while True:
             asked = filter_of(where, self._limits)
             page = partial(self._reads.page, self.name, where=asked, limit=size, offset=offset, fields=fields)
@@ -493,7 +505,7 @@ class ServerCollection:
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
         """Thousands a request."""
         found: dict[str, Payload] = {}
-        at_once = within(_SCAN_PAGE, self._limits.reads)
+        at_once = within(self._tuning.scan_page, self._limits.reads)
         read = partial(self._reads.payloads, self.name)
         for payloads in self._answers("reading", ids, read, at_once=at_once):
             found |= {point: Payload.from_json(payload) for point, payload in payloads.items()}
@@ -575,7 +587,9 @@ class ServerCollection:
         check_queries(vectors, dimension=self.manifest.identity.dimension)
         self._require_allowed(exact=exact)
         found: list[dict[str, ScoredId]] = [{} for _ in vectors]
-        at_once = within(self._rows, _QUERIES_PER_REQUEST, self._limits.searches, self._limits.reads)
+        at_once = within(
+            self._rows, self._tuning.queries_per_request, self._limits.searches, self._limits.reads
+        )
         for start, size in self._pages(limit):
             page = partial(search, start, size)
             answers = chain.from_iterable(self._answers("searching", list(vectors), page, at_once=at_once))

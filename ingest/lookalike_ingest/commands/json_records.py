@@ -131,10 +131,15 @@ class Removed(TypedDict):
 
 
 class Removal(TypedDict):
-    """A dataset that was removed from collections."""
+    """What was removed from collections: the images that every criterion allows."""
 
     schema: Literal[1]
-    dataset: str
+    dataset: str | None
+    """Null for any."""
+    paths: list[str]
+    """Empty for any."""
+    classes: list[str]
+    """Empty for any; "" for images without a class."""
     store: str
     collections: list[Removed]
 

@@ -117,6 +117,12 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="With --prune: also where no picture at all is left.")
     ] = False,
+    rehash: Annotated[
+        bool,
+        typer.Option(
+            "--rehash", help="Read every file again, also those whose size and times are as before."
+        ),
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
     ] = False,
@@ -168,6 +174,7 @@ def run(
         dry_run=dry_run,
         prune=prune,
         force=force,
+        rehash=rehash,
         quantize=quantize,
     )
     if max_per_class is not None:

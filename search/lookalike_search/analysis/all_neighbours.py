@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from lookalike_core.neighbours.brute_force import ExactSearch
@@ -14,19 +14,35 @@ from lookalike_search.collection_choice import require_dataset
 
 Neighbours = tuple[Payload, list[SearchHit]]
 
-EXACT_PICTURES = 50_000
-EXACT_BYTES = 2**30
-"""Up to so many pictures, and so much memory for their vectors, comparing all with all in numpy is as fast
-as asking the embedded store's index for each (benchmarks/neighbours.py)."""
-
 _SPARE = 8
 """So many copies are reckoned with; where a picture has more, it asks again."""
 
 
-def is_small(collection: Collection, where: PointFilter = EVERYTHING) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonLimits:
+    """Up to what all images are compared with all, and how many vectors are read or asked about at once."""
+
+    exact_images: int = 50_000
+    exact_bytes: int = 2**30
+    """Up to so many images, and so much memory for their vectors, comparing all with all in numpy is as fast
+    as asking the embedded store's index for each (benchmarks/neighbours.py)."""
+
+    at_once: int = AT_ONCE
+
+
+COMPARISON_LIMITS = ComparisonLimits()
+
+
+def is_small(
+    collection: Collection,
+    where: PointFilter = EVERYTHING,
+    *,
+    limits: ComparisonLimits = COMPARISON_LIMITS,
+) -> bool:
     """Whether exact comparison is at least as fast as the index, and fits into memory."""
     count = collection.count(where)
-    return count <= EXACT_PICTURES and count * collection.manifest.identity.dimension * 4 <= EXACT_BYTES
+    vector_bytes = count * collection.manifest.identity.dimension * 4
+    return count <= limits.exact_images and vector_bytes <= limits.exact_bytes
 
 
 def every_neighbours(
@@ -36,6 +52,7 @@ def every_neighbours(
     where: PointFilter = EVERYTHING,
     include_copies: bool = False,
     exact: bool | None = None,
+    limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Iterator[Neighbours]:
     """Each picture with its nearest, best first, in the order of datasets and paths.
 
@@ -50,15 +67,16 @@ def every_neighbours(
     """
     require_dataset([collection.manifest], where.dataset)
     payloads = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
-    if is_small(collection, where) if exact is None else exact:
-        return _by_numpy(collection, payloads, limit, include_copies=include_copies)
-    return _by_store(collection, payloads, limit, where, include_copies=include_copies)
+    at_once = limits.at_once
+    if is_small(collection, where, limits=limits) if exact is None else exact:
+        return _by_numpy(collection, payloads, limit, include_copies=include_copies, at_once=at_once)
+    return _by_store(collection, payloads, limit, where, include_copies=include_copies, at_once=at_once)
 
 
 def _by_numpy(
-    collection: Collection, payloads: Sequence[Payload], limit: int, *, include_copies: bool
+    collection: Collection, payloads: Sequence[Payload], limit: int, *, include_copies: bool, at_once: int
 ) -> Iterator[Neighbours]:
-    there, vectors = stored_vectors(collection, payloads)
+    there, vectors = stored_vectors(collection, payloads, at_once=at_once)
     copies: dict[str, list[int]] = {}
     for row, payload in enumerate(there):
         copies.setdefault(payload.sha256, []).append(row)
@@ -77,6 +95,7 @@ def _by_store(
     where: PointFilter,
     *,
     include_copies: bool,
+    at_once: int,
 ) -> Iterator[Neighbours]:
     """Asks for a few more than are wanted, and by a filter, which takes longer, where that was too few."""
     known = {payload.id: payload for payload in payloads}
@@ -87,8 +106,8 @@ def _by_store(
         hits = [SearchHit(score=each.score, payload=known[each.id]) for each in others]
         return [hit for hit in hits if include_copies or hit.payload.sha256 != asks.sha256][:limit]
 
-    for start in range(0, len(payloads), AT_ONCE):
-        part, vectors = stored_vectors(collection, payloads[start : start + AT_ONCE])
+    for start in range(0, len(payloads), at_once):
+        part, vectors = stored_vectors(collection, payloads[start : start + at_once])
         most = 1 if include_copies else max((copies[payload.sha256] for payload in part), default=1)
         wanted = limit + min(most, _SPARE)
         answers = collection.query_many(vectors, limit=wanted, where=where)

@@ -66,17 +66,19 @@ class StoreNearness:
         *,
         above: float,
         where: PointFilter,
+        at_once: int = AT_ONCE,
     ) -> None:
         self._collection = collection
         self._payloads = payloads
         self._rows = rows
         self._above = above
         self._where = where
+        self._at_once = at_once
 
     def blocks(self) -> Iterator[IntVector]:
         """All rows in order, as many at a time as are asked at once."""
-        for start in range(0, len(self._payloads), AT_ONCE):
-            yield np.arange(start, min(start + AT_ONCE, len(self._payloads)))
+        for start in range(0, len(self._payloads), self._at_once):
+            yield np.arange(start, min(start + self._at_once, len(self._payloads)))
 
     def near(self, rows: IntVector) -> Iterator[Nearest]:
         """All that is near to each of some rows; nothing for what was deleted meanwhile."""

@@ -49,16 +49,21 @@ def _chances(networks: Sequence[Network]) -> list[Chance]:
 
 
 def fused_neighbours(
-    networks: Sequence[Network], vectors: Sequence[FloatVector], where: PointFilter, options: QueryOptions
+    networks: Sequence[Network],
+    vectors: Sequence[FloatVector],
+    where: PointFilter,
+    options: QueryOptions,
+    *,
+    candidates: int = CANDIDATES,
 ) -> tuple[list[Neighbour], Verdict | None]:
     """The neighbours by the fused score, best first, and what they vote for.
 
-    Candidates are the 100 nearest of each network, however many are asked for: what else is found comes
+    Of each network the `candidates` nearest count, however many are asked for: what else is found comes
     behind them. One that a network did not find is looked up there and compared exactly. `vectors` holds one
     float32 `[D]` for each network.
     """
-    asking = _Asking(networks=networks, vectors=vectors, options=options)
-    request = _Request(where=where, limit=max(CANDIDATES, options.limit, options.k))
+    asking = _Asking(networks=networks, vectors=vectors, options=options, candidates=candidates)
+    request = _Request(where=where, limit=max(candidates, options.limit, options.k))
     neighbours = asking.neighbours([request])
     return neighbours, _verdict(asking, neighbours, request)
 
@@ -107,6 +112,7 @@ class _Asking:
     networks: Sequence[Network]
     vectors: Sequence[FloatVector]
     options: QueryOptions
+    candidates: int
 
     def neighbours(self, requests: Sequence[_Request]) -> list[Neighbour]:
         """All that the requests find in any network, by the fused score; candidates come first."""
@@ -114,8 +120,8 @@ class _Asking:
         manifests = [network.manifest for network in self.networks]
         rule = self.options.fusion
         chances = _chances(self.networks) if rule is FusionRule.CALIBRATED else ()
-        scores = fused(found.similarities, rule, chances=chances, depth=CANDIDATES)[0]
-        places = [ranks(similarity, CANDIDATES)[0] for similarity in found.similarities]
+        scores = fused(found.similarities, rule, chances=chances, depth=self.candidates)[0]
+        places = [ranks(similarity, self.candidates)[0] for similarity in found.similarities]
         order = [int(row) for row in np.argsort(-scores, kind="stable") if scores[row] > -np.inf]
         return [
             Neighbour(

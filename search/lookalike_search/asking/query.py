@@ -11,6 +11,7 @@ from lookalike_core.errors import PictureError, SkipReason
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import OtherFiles
+from lookalike_core.neighbours.rank_fusion import CANDIDATES
 from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
@@ -29,8 +30,10 @@ from lookalike_search.collection_choice import file_of, require_dataset
 class Searcher:
     """Answers by one network, or by several whose rankings are fused."""
 
-    def __init__(self, networks: Sequence[Network]) -> None:
+    def __init__(self, networks: Sequence[Network], *, candidates: int = CANDIDATES) -> None:
         self.networks = networks
+        self._candidates = candidates
+        """Of each network, where several are fused."""
 
     @classmethod
     @contextmanager
@@ -160,7 +163,9 @@ class Searcher:
 
     def _found(self, vectors: Sequence[FloatVector], where: PointFilter, options: QueryOptions) -> Findings:
         if len(self.networks) > 1:
-            hits, verdict = fused_neighbours(self.networks, vectors, where, options)
+            hits, verdict = fused_neighbours(
+                self.networks, vectors, where, options, candidates=self._candidates
+            )
             return Findings(hits=hits, verdict=verdict)
         return _nearest(self.networks[0], vectors[0], where, options)
 

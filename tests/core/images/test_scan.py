@@ -89,6 +89,7 @@ def test_a_file_is_described_by_size_time_and_place(tmp_path: Path) -> None:
         root=tmp_path,
         bytes=status.st_size,
         mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
     )
     assert list(scan(tmp_path)) == [expected]
 

@@ -18,6 +18,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.server import ServerCollection, ServerStore
+from quick_retries import QUICK_RETRIES
 
 Limit = Callable[..., None]
 
@@ -41,7 +42,7 @@ RATES = ("read_rate_limit", "write_rate_limit")
 @pytest.fixture
 def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
     """A store behind the proxy, which sees what is asked."""
-    one = connect(proxy.url, api_key=KEY)
+    one = connect(proxy.url, api_key=KEY, tuning=QUICK_RETRIES)
     yield one
     one.close()
 

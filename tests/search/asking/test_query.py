@@ -491,12 +491,17 @@ def test_an_array_without_pixels_has_a_problem(searcher: Searcher) -> None:
     assert source.problem.reason is SkipReason.EMPTY
 
 
-def test_more_than_may_be_held_is_refused_from_a_stream(
-    searcher: Searcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Endless(io.BytesIO):
+    """A stream of zeros without an end."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As many as are asked for."""
+        return bytes(size or 0)
+
+
+def test_more_than_may_be_held_is_refused_from_a_stream(searcher: Searcher) -> None:
     """As a picture that cannot be read, so that others of the same query are answered."""
-    monkeypatch.setattr("lookalike_core.images.open_image.MAX_PIPED_BYTES", 99)
-    [read] = searcher.read_all(searcher.find(io.BytesIO(bytes(100))), QueryOptions())
+    [read] = searcher.read_all(searcher.find(Endless()), QueryOptions())
     assert isinstance(read, PictureError)
     assert read.reason is SkipReason.TOO_LARGE
 

@@ -14,9 +14,13 @@ from lookalike_search.asking.answers import Answer, Neighbour, Placing, QueryOpt
 from lookalike_search.evaluation.head_splits import MEANINGS, Part
 from lookalike_search.evaluation.leave_one_out import leave_one_out
 from lookalike_search.evaluation.summary import summed_up
-from lookalike_search.reports import evaluation as evaluation_page
 from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
-from lookalike_search.reports.evaluation import EvaluationReport, section_view, write_evaluation_page
+from lookalike_search.reports.evaluation import (
+    EvaluationReport,
+    SectionLimits,
+    section_view,
+    write_evaluation_page,
+)
 from lookalike_search.reports.page import Page
 from lookalike_search.reports.query import query_report
 from lookalike_search.reports.thumbnail_gallery import SIZES, SMALLEST, Gallery
@@ -229,14 +233,10 @@ def test_wrong_verdicts_are_all_there_the_worst_first(collection: Collection) ->
     assert all(case.verdict != case.query.class_name for case in section.wrong)
 
 
-def test_more_classes_and_queries_than_fit_are_said_to_be(
-    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_classes_and_queries_than_fit_are_said_to_be(collection: Collection, tmp_path: Path) -> None:
     """The table keeps the classes that err most; what is left out is counted."""
-    monkeypatch.setattr(evaluation_page, "TABLE_CLASSES", 2)
-    monkeypatch.setattr(evaluation_page, "CONFUSIONS", 1)
-    monkeypatch.setattr(evaluation_page, "WRONG_QUERIES", 1)
-    page = evaluated_page(collection, tmp_path / "a.html", collection.evaluation)
+    limits = SectionLimits(table_classes=2, confusions=1, wrong_queries=1)
+    page = evaluated_page(collection, tmp_path / "a.html", collection.evaluation, limits=limits)
     assert page.problems == []
     assert "The 2 classes with the most wrong neighbours of 3." in page.text
     assert "the first 1 are shown" in page.text
