@@ -10,7 +10,7 @@ LookalikeError                 `.path`: the file or folder it is about; `.hint`:
 ├── StoreError                 the store cannot be reached or refuses; `.store` is where it is
 │   └── StoreRefusedError      the key may not do that
 ├── CollectionError            a collection that does not fit; `.collection` is its name
-│   ├── CollectionMissingError it is not there
+│   ├── CollectionMissingError it is not there; `.holder` is a process that may be making it
 │   └── ManifestError          it is there and holds another space, or is not ours
 └── StoreLockedError           another process is using it; `.holder` is which, `.waited_s` for how long
 """

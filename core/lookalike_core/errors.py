@@ -211,7 +211,23 @@ class CollectionError(LookalikeError):
 
 
 class CollectionMissingError(CollectionError):
-    """There is no such collection."""
+    """There is no such collection.
+
+    Attributes:
+        holder: Which process is ingesting into the store and may be making it, as it says itself; or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        collection: str | None = None,
+        holder: str | None = None,
+        path: Path | str | None = None,
+        hint: Hint | None = None,
+    ) -> None:
+        super().__init__(message, collection=collection, path=path, hint=hint)
+        self.holder = holder
 
 
 class ManifestError(CollectionError):

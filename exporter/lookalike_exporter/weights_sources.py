@@ -78,9 +78,15 @@ def weights_path(weights: str) -> Path:
         WeightsError: there is no such file.
     """
     path = named_path(weights, Argument.WEIGHTS)
+    if (path / "saved_model.pb").is_file():
+        raise WeightsError(
+            f"{path} is a TensorFlow SavedModel, which is not read; load it with the Keras that saved it, "
+            "and save its weights: model.save_weights('x.weights.h5')",
+            path=path,
+        )
     if not path.is_file():
         raise WeightsError(
-            f"{path} is not a file; weights are imagenet, imagenet-wheel or a Keras .h5", path=path
+            f"{path} is not a file; weights are imagenet, imagenet-wheel or a Keras file", path=path
         )
     return path
 

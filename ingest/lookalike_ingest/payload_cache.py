@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any, NamedTuple, Self
 from zlib import crc32
 
-from lookalike_core.atomic import atomic_path, is_full, remove
+from lookalike_core.atomic import atomic_path, is_full, may_write, remove
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.images.scan import FoundFile
@@ -122,11 +122,23 @@ class Listing:
         if not file.is_file():
             return None
         with suppress(ListingError):
-            listing = cls(file)
+            is_writable = may_write(file, file.parent)
+            listing = cls(file if is_writable else None)
+            if not is_writable:
+                listing._copy(file)
             if listing._one("PRAGMA user_version") == (VERSION,):
                 return listing
             listing.close()
         return None
+
+    def _copy(self, file: Path) -> None:
+        """Takes over what lies in a file that may only be read, beside which SQLite can put no lock."""
+        with self._translated():
+            source = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+            try:
+                source.backup(self._database)
+            finally:
+                source.close()
 
     def stamps(self, dataset: str, paths: Sequence[str]) -> dict[str, Stamp]:
         """What unchanged files are known by, as far as there are such points; of some hundred at a time."""

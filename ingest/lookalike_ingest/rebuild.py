@@ -118,10 +118,12 @@ def rebuild(
         CollectionMissingError: there is no such collection.
         ManifestError: it is not ours, or goes by another name, or its weights are others now.
         StoreLockedError: another process rebuilds it.
+        StoreError: the store may only be read.
         UsageError: the folder of one of its datasets is not there.
         LookalikeError: whatever an ingest raises.
     """
     _require_own_name(name, store)
+    store.require_writable(name)
     started = time.monotonic()
     report = RebuildReport(name=name, store=store.label)
     with store.rebuilding(name):

@@ -129,6 +129,10 @@ def remove_images(selection: Selection, *, store: Store, among: Sequence[Holding
     the same call goes on.
     """
     for holding in among:
+        store.require_writable(holding.collection)
+    for holding in among:
+        store.require_writable(holding.collection)
+    for holding in among:
         with store.open(holding.collection) as collection:
             ids = [payload.id for payload in _selected(collection, selection)]
             was_calibrated = collection.manifest.calibration is not None

@@ -3,7 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -212,13 +212,17 @@ def run_ingest(
 
     Raises:
         UsageError: the folder is missing or holds no pictures, or its dataset lies elsewhere.
+        StoreError: the store may only be read, and this is no dry run.
         LookalikeError: whatever the exporter, the embedder or the store raise.
     """
-    try:
-        return _run_once(request, store, settings, stop)
-    except ListingError:  # by now it is dropped, and what the store says is taken
-        _logger.warning("the list of points that was kept is damaged; it is made anew")
-        return _run_once(request, store, settings, stop)
+    if not request.dry_run:
+        store.require_writable()
+    with nullcontext() if request.dry_run else store.ingesting():
+        try:
+            return _run_once(request, store, settings, stop)
+        except ListingError:  # by now it is dropped, and what the store says is taken
+            _logger.warning("the list of points that was kept is damaged; it is made anew")
+            return _run_once(request, store, settings, stop)
 
 
 def _run_once(request: IngestRequest, store: Store, settings: Settings, stop: StopRequest) -> IngestReport:

@@ -68,6 +68,7 @@ class Target:
 
     Raises:
         ManifestError: the collection holds another space, or something that is not ours has its name.
+        StoreError: the collection may only be read, and this is no dry run.
         UsageError: the collection knows the dataset under another root, or stores vectors otherwise.
     """
 
@@ -90,6 +91,8 @@ class Target:
         self.report = CollectionReport(name=self.name)
         self._dataset, self._distance, self._quantize = dataset, distance, quantize
         self._store, self._stack, self._read_only = store, stack, read_only
+        if not read_only:
+            store.require_writable(self.name)
         self._collection = self._opened() if self._is_there() else None
         self.known = Known(dataset.name, self._listing(), rehash=rehash)
         stack.callback(self.known.listing.close)

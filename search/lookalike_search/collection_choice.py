@@ -162,7 +162,9 @@ def _of_each_backbone(store: Store, settings: Settings, distance: Distance | Non
     missing = next(name for name, each in fitting.items() if not each)
     error = missing_collection(store, settings=settings, backbone=missing, distance=metric)
     raise CollectionMissingError(
-        f"both networks are asked for, each by a collection of its own: {error}", hint=error.hint
+        f"both networks are asked for, each by a collection of its own: {error}",
+        holder=error.holder,
+        hint=error.hint,
     )
 
 
@@ -225,7 +227,7 @@ def missing_collection(
     backbone: str | None = None,
     distance: Distance | None = None,
 ) -> CollectionMissingError:
-    """What is not there, what is, and what to do: name the other store that has it, or make it."""
+    """What is not there, what is, and what to do: name the other store that has it, wait, or make it."""
     if name is None and (unread := _unreadable(store)):
         return CollectionMissingError(
             f"no collection in the store {store.label} can be read: {', '.join(unread)}; "
@@ -241,6 +243,13 @@ def missing_collection(
                 collection=candidate,
                 hint=Hint(Action.SEARCH_STORE, {Argument.STORE: said}),
             )
+    if (holder := store.ingest_under_way()) is not None:
+        return CollectionMissingError(
+            f"{missing} An ingest into this store is under way, by {holder}, and may be making it; ask again "
+            "when it is done",
+            collection=name,
+            holder=holder,
+        )
     values = _values_with_head(name, settings) or _values(name, backbone, distance)
     return CollectionMissingError(missing, collection=name, hint=Hint(Action.INGEST, values))
 

@@ -959,3 +959,13 @@ def write_manifest(store: Store, name: str, data: Any) -> None:
         (folder_of(store) / name / "manifest.json").write_text(json.dumps(data), encoding="utf-8")
     else:
         store._client.update_collection(name, metadata={METADATA_KEY: data})  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def test_a_store_that_takes_writes_refuses_none_before(store: Store, made: Callable[..., str]) -> None:
+    """Of a collection that is there, of one that is not yet, and of the store as a whole."""
+    name = made()
+    for asked in (None, name, "not-there"):
+        store.require_writable(asked)
+    with store.ingesting():
+        assert name in store.names()
+    assert store.ingest_under_way() is None

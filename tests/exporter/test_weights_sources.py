@@ -298,6 +298,14 @@ def test_a_path_that_is_no_file_is_refused(weights: str, home: Settings) -> None
         locate_weights(VGG16, weights, with_top=False, settings=home)
 
 
+def test_a_saved_model_of_tensorflow_is_refused_by_its_kind(tmp_path: Path, home: Settings) -> None:
+    """It is a folder, and what to do about it is not what is done about others."""
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "saved_model.pb").touch()
+    with refuses(WeightsError, match="tuned is a TensorFlow SavedModel, which is not read; load it with"):
+        locate_weights(VGG16, str(tmp_path / "tuned"), with_top=False, settings=home)
+
+
 @pytest.mark.parametrize(("backbone", "with_top"), [(RESNET101V2, False), (VGG16, True)])
 def test_the_wheel_is_refused_for_what_it_does_not_hold(
     backbone: Backbone, with_top: bool, home: Settings, monkeypatch: pytest.MonkeyPatch

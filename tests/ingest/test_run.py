@@ -1015,3 +1015,22 @@ def test_what_changes_neighbours_or_classes_drops_the_calibration(
     assert report.collections[0].calibration_dropped
     assert ingests.store.manifest(ingests.name()).calibration is None
     assert not ingests.run(prune=True, labels=labels).collections[0].calibration_dropped
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
+def test_an_ingest_is_seen_by_others_as_long_as_it_goes_on(ingests: Ingests) -> None:
+    """Before there is a collection, too; a dry run makes nothing, and leaves nothing to see."""
+    seen: list[str | None] = []
+
+    def takes(found: FoundFile) -> bool:
+        seen.append(ingests.store.ingest_under_way())
+        return bool(found.path)
+
+    ingests.run(takes=takes, dry_run=True)
+    assert set(seen) == {None}
+    assert not ingests.home.qdrant_dir.exists()
+    seen.clear()
+    ingests.run(takes=takes)
+    assert len(seen) == len(PICTURES)
+    assert all(said is not None and said.startswith(f"process {os.getpid()} ") for said in seen)
+    assert ingests.store.ingest_under_way() is None

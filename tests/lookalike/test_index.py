@@ -1,6 +1,7 @@
 """An index from its first folder to its last answer: drawn images, a small real model, a real store."""
 
 import io
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.stores.embedded import EmbeddedStore
 from PIL import Image
+from read_only import contents, read_only
 
 import lookalike
 from lookalike import errors
@@ -358,3 +361,48 @@ def test_an_index_that_is_opened_again_takes_the_place_of_the_one_before(
         assert index.add(images).added == expected
         assert len(index.search(images / "cat/1.png")) == 10
     index.close()
+
+
+def test_an_index_that_may_only_be_read_is_searched_and_refuses_more(
+    tiny_model: lookalike.Model, images: Path, tmp_path: Path
+) -> None:
+    """Its folder is what the error is about; neither reading nor refusing changes anything in it."""
+    place = tmp_path / "photos.index"
+    with lookalike.open(place, model=tiny_model) as index:
+        index.add(images)
+        before = places(index.search(images / "cat/0.png"))
+    files = contents(place)
+    with read_only(place), lookalike.open(place, model=tiny_model) as index:
+        assert places(index.search(images / "cat/0.png")) == before
+        assert len(index) == 26
+        assert len(index.points()) == 26
+        for write in (
+            lambda: index.add(images, prune=True),
+            lambda: index.remove("photos"),
+            index.rebuild,
+            index.calibrate,
+        ):
+            with pytest.raises(errors.StoreError, match="may only be read") as caught:
+                write()
+            assert caught.value.path == place
+        assert index.add(images, dry_run=True).unchanged == 26
+    assert contents(place) == files
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
+def test_an_index_that_another_process_fills_says_so(tiny_model: lookalike.Model, tmp_path: Path) -> None:
+    """Which process that is stands in the error, too."""
+    place = tmp_path / "photos.index"
+    with EmbeddedStore(place).ingesting(), lookalike.open(place, model=tiny_model) as index:
+        with pytest.raises(
+            errors.CollectionMissingError, match=rf"process {os.getpid()} .* adding"
+        ) as caught:
+            index.search(np.zeros((8, 8, 3), dtype=np.uint8))
+        assert caught.value.holder is not None
+        with pytest.raises(errors.CollectionMissingError, match="may be making it") as caught:
+            lookalike.open(place, collection="vgg16-cosine")
+        assert caught.value.holder is not None
+    with lookalike.open(place, model=tiny_model) as index:
+        with pytest.raises(errors.CollectionMissingError, match="add a folder of images first") as caught:
+            index.search(np.zeros((8, 8, 3), dtype=np.uint8))
+        assert caught.value.holder is None

@@ -7,6 +7,9 @@
     HOME/qdrant/NAME.rebuild/         one that is being built to replace NAME; `whole` in it says that it can
     HOME/qdrant/NAME.lock, .holder    held by whoever has the collection open; see `locks`
     HOME/qdrant/.NAME.xxxxxxxx/       one that is being made; who makes it again clears what a kill left
+    HOME/qdrant/ingest-under-way.*    held by an ingest, so that who finds no collection can say why
+
+Where none of that may be written to, a collection is opened for reading; see `private_view`.
 
 Source of the engine's behaviour: https://qdrant.tech/documentation/edge/ and its type stubs.
 """
@@ -19,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,12 +34,16 @@ import numpy as np
 from lookalike_core import locks
 from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import (
+    forbids_writing,
     is_full,
+    may_write,
+    nearest_there,
     parse_json,
     remove,
     sweep_partials,
     sync_folder,
     sync_tree,
+    why_read_only,
     write_json,
 )
 from lookalike_core.errors import (
@@ -77,6 +84,7 @@ from lookalike_core.stores.points import (
     tallied,
     usable_rows,
 )
+from lookalike_core.stores.private_view import PrivateView
 from lookalike_core.stores.protocol import STAGED_SUFFIX, is_collection_name, require_own_name, staged_name
 
 if TYPE_CHECKING:
@@ -117,6 +125,9 @@ _OWNER = "lookalike.json"
 
 _LISTING = "points.db"
 _LISTED = "points.listed"
+_UNDER_WAY = "ingest-under-way"
+"""The name of the lock that an ingest holds; no collection is called so."""
+
 _BUILDING = "temp_segments"
 """Where the engine builds an index, inside the shard; it never clears what an interrupted build left."""
 
@@ -203,8 +214,12 @@ class EmbeddedStore:
                 shutil.rmtree(partial, ignore_errors=True)
 
     def open(self, name: str) -> "EmbeddedCollection":
-        """Locks the collection and loads its shard; what is listed may not be asked, and loads it later."""
-        self._own(name)
+        """Locks the collection and loads its shard; what is listed may not be asked, and loads it later.
+
+        One that may only be read is opened by a private view of it, which refuses to be written to.
+        """
+        if self._unwritable_part(self._own(name)) is not None:
+            return self._open_view(name)
         lock = self._acquire(name)
         try:
             folder = self._own(name)  # again: it may have been deleted while we waited
@@ -218,6 +233,58 @@ class EmbeddedStore:
             lock.release()
             raise
         return collection
+
+    def _unwritable_part(self, folder: Path) -> Path | None:
+        """The first file or folder that has to be written to by who opens a collection, and may not be."""
+        shard, lock = folder / _SHARD, self.directory / f"{folder.name}.lock"
+        parts = (self.directory, lock, folder, shard, shard / _LOG)
+        return next((part for part in parts if not may_write(part)), None)
+
+    def _open_view(self, name: str) -> "EmbeddedCollection":
+        """Keeps writers out while the view is made; it is this process's alone then."""
+        with (
+            self._naming_holder(name),
+            locks.shared(self.directory, name, what=f"collection {name}", timeout_s=self._lock_timeout_s),
+        ):
+            folder = self._own(name)
+            manifest = read_manifest(folder)
+            _require_own_shard(folder, manifest)
+            view = PrivateView(folder / _SHARD)
+            try:
+                collection = EmbeddedCollection(folder, manifest, view, self._tuning, name=name)
+                try:
+                    collection.load()
+                finally:
+                    view.require_unchanged()
+            except BaseException:
+                view.release()
+                raise
+            return collection
+
+    def require_writable(self, name: str | None = None) -> None:
+        """Asks the file system, of the folder that is there or the one that it is to be made in."""
+        there = nearest_there(self.directory)
+        folder = self._folder(name) if name is not None else None
+        if not may_write(there):
+            raise self._read_only(there)
+        if folder is not None and (part := self._unwritable_part(folder)) is not None:
+            raise self._read_only(part)
+
+    @contextmanager
+    def ingesting(self) -> Iterator[None]:
+        """Holds a lock that is only looked at; of several ingests at once the first has it.
+
+        Whoever looks shares it for a moment, which is waited for.
+        """
+        with ExitStack() as stack:
+            with suppress(StoreLockedError, OSError):  # what cannot be written is said by who must write
+                what = f"an ingest into {self.directory}"
+                stack.enter_context(locks.held(self.directory, _UNDER_WAY, what=what, timeout_s=_WAIT_S))
+            yield
+
+    def ingest_under_way(self) -> str | None:
+        """Looks at the lock of `ingesting`; on Windows nobody can tell."""
+        return locks.holder_of(self.directory, _UNDER_WAY)
 
     def delete(self, name: str) -> None:
         """Takes the folder's name away, then its files; what a kill leaves of them is swept later."""
@@ -311,16 +378,10 @@ class EmbeddedStore:
         """The one lock of a collection; what a killed process left of it is cleared or finished."""
         self._make_directory()
         try:
-            lock = locks.acquire(
-                self.directory, name, what=f"collection {name}", timeout_s=self._lock_timeout_s
-            )
-        except StoreLockedError as error:
-            raise StoreLockedError(
-                f"{error}, or use a server: docker compose up qdrant",
-                holder=error.holder,
-                waited_s=error.waited_s,
-                path=self.directory / name,
-            ) from error
+            with self._naming_holder(name):
+                lock = locks.acquire(
+                    self.directory, name, what=f"collection {name}", timeout_s=self._lock_timeout_s
+                )
         except OSError as error:
             raise self._unusable(error) from error
         try:
@@ -331,6 +392,21 @@ class EmbeddedStore:
             raise
         return lock
 
+    @contextmanager
+    def _naming_holder(self, name: str) -> Iterator[None]:
+        """Says of a lock that is held by another process what else could be done."""
+        try:
+            yield
+        except StoreLockedError as error:
+            if error.holder is None:
+                raise
+            raise StoreLockedError(
+                f"{error}, or use a server: docker compose up qdrant",
+                holder=error.holder,
+                waited_s=error.waited_s,
+                path=self.directory / name,
+            ) from error
+
     def _make_directory(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -340,6 +416,8 @@ class EmbeddedStore:
     def _unusable(self, error: OSError) -> Exception:
         if is_full(error):
             return error
+        if forbids_writing(error) and self.directory.is_dir():
+            return self._read_only(self.directory)
         return StoreError(
             f"{self.directory} cannot hold collections ({error.strerror}); "
             "make it a folder that you may write to",
@@ -347,18 +425,39 @@ class EmbeddedStore:
             hint=Hint(Action.CHANGE_FOLDER),
         )
 
+    def _read_only(self, place: Path) -> StoreError:
+        if self.directory.is_dir():
+            return _only_readable(place)
+        return StoreError(
+            f"{self.directory} cannot hold collections ({why_read_only(place)}); "
+            "make it a folder that you may write to",
+            path=self.directory,
+            hint=Hint(Action.CHANGE_FOLDER),
+        )
+
 
 class EmbeddedCollection:
-    """A loaded shard with its lock; implements `Collection`."""
+    """A loaded shard with what it is held by, its lock or a view of it; implements `Collection`.
+
+    Of a view everything can be asked, and every write is refused with a `StoreError`.
+    """
 
     def __init__(
-        self, folder: Path, manifest: CollectionManifest, lock: "BaseFileLock", tuning: EngineTuning
+        self,
+        folder: Path,
+        manifest: CollectionManifest,
+        lock: "BaseFileLock | PrivateView",
+        tuning: EngineTuning,
+        *,
+        name: str | None = None,
     ) -> None:
-        self.name = folder.name
+        self.name = name or folder.name
         self.manifest = manifest
         self._folder = folder
         self._lock = lock
         self._tuning = tuning
+        self._is_view = isinstance(lock, PrivateView)
+        self._shard_folder = lock.shard if isinstance(lock, PrivateView) else folder / _SHARD
         self.listing = folder / _LISTING
         self._mark = Mark.read(folder / _LISTED)
         self.is_listed = self._mark is not None and self._mark.files == self._fingerprint() != ""
@@ -380,16 +479,16 @@ class EmbeddedCollection:
     def _shard(self) -> "qdrant_edge.EdgeShard":
         import qdrant_edge as edge
 
-        _require_space(self._folder, self._tuning.spare_to_open_bytes)
-        _require_room_for_engine(self._folder / _SHARD, self._folder)
-        has_log = any((self._folder / _SHARD / _LOG).glob("*"))
+        _require_space(self._shard_folder, self._tuning.spare_to_open_bytes)
+        _require_room_for_engine(self._shard_folder, self._folder)
+        has_log = any((self._shard_folder / _LOG).glob("*"))
         with _translated(self._folder):
-            shard = edge.EdgeShard.load(str(self._folder / _SHARD))
+            shard = edge.EdgeShard.load(str(self._shard_folder))
         try:
             with _translated(self._folder):
                 if not has_log:
                     self._is_synced = False
-                    _count_on(shard, self._folder / _SHARD)
+                    _count_on(shard, self._shard_folder)
                 _index_payloads(shard)
                 self._points = shard.count(edge.CountRequest(exact=True))
                 with_vector = edge.Filter(must=[edge.HasVectorCondition(_THE_VECTOR)])
@@ -412,7 +511,8 @@ class EmbeddedCollection:
         if self.is_listed:
             self.is_listed = False
             self._mark = replace(self._mark, files="")
-            self._mark.write(self._folder / _LISTED)
+            if not self._is_view:
+                self._mark.write(self._folder / _LISTED)
             raise StoreError(f"{found}: its files are damaged", path=self._folder, hint=Hint(Action.REPEAT))
         roots = ", ".join(sorted(self.manifest.datasets.values()))
         _logger.warning(
@@ -427,9 +527,9 @@ class EmbeddedCollection:
         if "_shard" in self.__dict__:
             with _translated(self._folder):
                 self.__dict__.pop("_shard").close()
-        if not self._is_synced:
+        if not self._is_synced and not self._is_view:
             sync_tree(self._folder / _SHARD)
-            self._is_synced = True
+        self._is_synced = True
 
     def __enter__(self) -> Self:
         return self
@@ -614,6 +714,7 @@ class EmbeddedCollection:
         The lock stays here meanwhile. Ctrl-C, or anything that `on_wait` raises, ends the child; the shard
         stays whole and searchable.
         """
+        self._require_writable()
         self._points = self.count()
         self._close_shard()
         self._is_synced = False
@@ -624,12 +725,13 @@ class EmbeddedCollection:
     def drop_listing(self) -> None:
         """Removes the mark, for good even if the power fails now; the file itself may be open."""
         self.is_listed, self._mark = False, None
-        if os.path.lexists(self._folder / _LISTED):
+        if not self._is_view and os.path.lexists(self._folder / _LISTED):
             remove(self._folder / _LISTED)
             sync_folder(self._folder)
 
     def note_listing(self) -> None:
         """A mark beside the file, once the points and the file are on the disk."""
+        self._require_writable()
         points = self.count() if self._points is None or "_shard" in self.__dict__ else self._points
         self._close_shard()
         sync_folder(self._folder)
@@ -700,7 +802,13 @@ class EmbeddedCollection:
                 hint=Hint(Action.INGEST_AGAIN),
             ) from error
 
+    def _require_writable(self) -> None:
+        """Refuses to write to a view, which would be lost with it."""
+        if self._is_view:
+            raise _only_readable(self._folder)
+
     def _write_manifest(self, manifest: CollectionManifest) -> None:
+        self._require_writable()
         write_json(self._folder / _MANIFEST, manifest.to_json())
         self.manifest = manifest
 
@@ -723,6 +831,7 @@ class EmbeddedCollection:
         Raises:
             StoreError: nothing that is written takes effect.
         """
+        self._require_writable()
         _require_space(self._folder, self._tuning.spare_to_open_bytes)
         self.drop_listing()
         self._is_synced = False
@@ -779,6 +888,15 @@ def _has_own_payload(record: "qdrant_edge.Record") -> bool:
     with suppress(KeyError):
         return Payload.from_json(record.payload or {}).id == str(record.id)
     return False
+
+
+def _only_readable(place: Path) -> StoreError:
+    return StoreError(
+        f"{place} may only be read ({why_read_only(place)}), which is enough to search; "
+        "make it writable to you",
+        path=place,
+        hint=Hint(Action.CHANGE_FOLDER),
+    )
 
 
 def _no_manifest(folder: Path) -> ManifestError:

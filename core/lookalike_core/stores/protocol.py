@@ -222,13 +222,28 @@ class Store(Protocol):
         """
 
     def open(self, name: str) -> Collection:
-        """Opens a collection for reading and writing.
+        """Opens a collection for reading and writing; for reading alone, where no more is allowed (embedded).
 
         Raises:
             CollectionMissingError: it is not there.
             ManifestError: it is there and not ours.
             StoreLockedError: another process holds it (embedded).
         """
+
+    def require_writable(self, name: str | None = None) -> None:
+        """Refuses where nothing may be written, to the collection of a `name` either: before any work.
+
+        A server says so where it is written to, and is not asked before.
+
+        Raises:
+            StoreError: the folder may only be read (embedded).
+        """
+
+    def ingesting(self) -> AbstractContextManager[None]:
+        """Lets others see, for the length of a block, that an ingest is under way (embedded)."""
+
+    def ingest_under_way(self) -> str | None:
+        """Which process ingests into this store; None where none does, or it is not known, as of a server."""
 
     def delete(self, name: str) -> None:
         """Removes a collection of ours with all that is in it.

@@ -17,7 +17,7 @@ an open collection is looked at: it must still be the one that was opened.
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import chain, islice
 from types import TracebackType
@@ -182,6 +182,17 @@ class ServerStore:
         except StoreRefusedError:
             return None
         return next((alias.collection_name for alias in known if alias.alias_name == name), None)
+
+    def require_writable(self, name: str | None = None) -> None:
+        """Leaves it to the server to refuse a key."""
+
+    def ingesting(self) -> AbstractContextManager[None]:
+        """Says nothing: others have the server at the same time."""
+        return nullcontext()
+
+    def ingest_under_way(self) -> str | None:
+        """Returns None: a server does not know who writes to it."""
+        return None
 
     @contextmanager
     def rebuilding(self, name: str) -> Iterator[None]:

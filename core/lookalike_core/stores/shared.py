@@ -86,6 +86,20 @@ class SharedStore:
         with self.alone():
             return self.store.aliased(name)
 
+    def require_writable(self, name: str | None = None) -> None:
+        """As the store's own."""
+        with self.alone():
+            self.store.require_writable(name)
+
+    def ingesting(self) -> AbstractContextManager[None]:
+        """As the store's own."""
+        return self.store.ingesting()
+
+    def ingest_under_way(self) -> str | None:
+        """As the store's own."""
+        with self.alone():
+            return self.store.ingest_under_way()
+
     def rebuilding(self, name: str) -> AbstractContextManager[None]:
         """As the store's own."""
         return self.store.rebuilding(name)

@@ -101,6 +101,8 @@ class Status(TypedDict):
     schema: Literal[1]
     store: str
     collections: list[CollectionStatus]
+    ingest_under_way: str | None
+    """Which process ingests into the store now; null where none does, and of a server."""
 
 
 class Rebuild(TypedDict):

@@ -19,12 +19,16 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
     """Show the collections and what is in them."""
     settings = Settings.from_environment()
     with store_in_use(store, settings) as opened:
-        collections = list(collection_statuses(opened))
+        collections, holder = list(collection_statuses(opened)), opened.ingest_under_way()
         if as_json:
             listing = [_status_json(collection) for collection in collections]
-            show_json({"schema": 1, "store": opened.label, "collections": listing})
+            show_json(
+                {"schema": 1, "store": opened.label, "collections": listing, "ingest_under_way": holder}
+            )
             return
-        if not collections:
+        if holder is not None:
+            show(f"an ingest into this store is under way, by {holder}")
+        elif not collections:
             show("no collections yet; make one with: ingest run DIR")
         for collection in collections:
             show(*_status_lines(collection))
