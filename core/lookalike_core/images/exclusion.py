@@ -114,6 +114,8 @@ def _compiled(pattern: str) -> _Rule:
 
     takes_back = pattern.startswith("!")
     plain = _composed(pattern.removeprefix("!"))
+    if takes_back and plain.startswith(("#", "!")):  # behind the first ! it is what it is
+        plain = f"\\{plain}"
     name = plain.rstrip().removeprefix("**/").removesuffix("/")
     try:
         spec = GitIgnoreSpec.from_lines([plain], backend="simple")

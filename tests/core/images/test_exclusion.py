@@ -113,8 +113,7 @@ def test_what_systems_make_is_left_out_by_default(path: str) -> None:
     assert Exclusion().covers(path)
     assert Exclusion(["other"]).covers(path)
     assert not Exclusion(defaults=False).covers(path)
-    names = [name.replace("#", "\\#") for name in path.split("/")]
-    assert not Exclusion([f"!{name}" for name in names]).covers(path)
+    assert not Exclusion([f"!{name}" for name in path.split("/")]).covers(path)
 
 
 @pytest.mark.parametrize("path", ["recycle/1.jpg", "cache/1.jpg", "thumbnails/1.jpg", "snapshot/1.jpg"])
