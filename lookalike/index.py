@@ -21,10 +21,11 @@ from lookalike_core.stores.shared import SharedCollection, SharedStore
 from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
 from lookalike_exporter.heads.head_file import Head, head_of
 from lookalike_exporter.spec import ModelSpec
+from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.labels import check_labels
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from lookalike_ingest.removal import Selection, holdings, remove_images
-from lookalike_ingest.request import DEFAULT_BACKBONE, dataset_in, labels_in, take_subset
+from lookalike_ingest.request import DEFAULT_BACKBONE, dataset_in, labels_in
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import synset_labels
@@ -218,6 +219,10 @@ class Index(Searchable):
         prune: bool = False,
         force: bool = False,
         dry_run: bool = False,
+        exclude: Iterable[str] | None = None,
+        default_excludes: bool | None = None,
+        follow_links: bool | None = None,
+        class_level: int | None = None,
         max_per_class: int | None = None,
         seed: int = 0,
         rehash: bool = False,
@@ -230,7 +235,8 @@ class Index(Searchable):
         """Brings the index up to date with a folder of images: only what is new or has changed is embedded.
 
         Args:
-            folder: The folder; an image's class is the first folder below it.
+            folder: The folder; an image's class is the first folder below it, unless `class_level` says
+                otherwise.
             dataset: The name of its images; by default the folder's.
             labels: Classes by path below the folder, which override those of folders; or the path of a CSV
                 file with the header `path,class`.
@@ -238,6 +244,13 @@ class Index(Searchable):
             prune: Remove the points of files that are gone; with `force` even where all of them are.
             force: See `prune`.
             dry_run: Only count what would be done.
+            exclude: Patterns by gitignore's rules; what fits is left out, and leaves the index. None keeps
+                those that are remembered, an empty list forgets them.
+            default_excludes: Leave out what is hidden, and what systems make (`@eaDir`, `$RECYCLE.BIN`).
+                It and the two that follow are remembered, too, which is what None stands for.
+            follow_links: Follow links to folders.
+            class_level: Which folder names an image's class: 1 the first below `folder`, 2 the one in it; -1
+                the image's own.
             max_per_class: Take at most so many images of each class, drawn by `seed`.
             seed: See `max_per_class`.
             rehash: Read every file again, also those whose size and times are as before.
@@ -252,7 +265,8 @@ class Index(Searchable):
 
         Raises:
             StoreError: the index lies where it may only be read, which its `path` is; nothing was embedded.
-            UsageError: the folder is missing or holds no images, or the dataset lies elsewhere.
+            UsageError: the folder is missing or holds no images, or the dataset lies elsewhere; or a pattern
+                is malformed.
             WeightsError, ModelError, ProviderError: the model cannot be had or run.
             ManifestError: the collection holds another space, or is not ours.
         """
@@ -273,6 +287,13 @@ class Index(Searchable):
                     names=Path(synsets).expanduser() if synsets else None,
                     solution=Path(val_solution).expanduser() if val_solution else None,
                 ),
+                subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed),
+                rules=RuleChoice(
+                    exclude=None if exclude is None else tuple(exclude),
+                    default_excludes=default_excludes,
+                    follow_links=follow_links,
+                    class_level=class_level,
+                ),
                 batch_size=batch_size,
                 max_pixels=max_pixels,
                 dry_run=dry_run,
@@ -282,8 +303,6 @@ class Index(Searchable):
                 into=existing,
                 quantize=chosen(VectorQuantization, quantize, "quantize") if quantize is not None else None,
             )
-            if max_per_class is not None:
-                request = take_subset(request, Subset(max_per_class=max_per_class, seed=seed))
             done = run_ingest(request, store=self._store, settings=self._settings, stop=StopRequest())
         return AddReport._of(done)
 

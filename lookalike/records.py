@@ -204,8 +204,10 @@ class AddReport:
     """What became of a folder's images, counted.
 
     `found` were there; `added` are new in the index, `updated` have other bytes or another class, `moved` lie
-    elsewhere, `unchanged` needed nothing and `removed` went; `skipped` could not be read, each with its
-    `path` and `reason`. `provider` is the execution provider, None where nothing was embedded.
+    elsewhere, `unchanged` needed nothing and `removed` went, of which `excluded` are left out by rules now;
+    `skipped` could not be read, each with its `path` and `reason`. `linked_folders` are links that were not
+    followed, `split_classes` the classes where all are parts of a split, as train and val.
+    `provider` is the execution provider, None where nothing was embedded.
     """
 
     collection: str
@@ -217,6 +219,9 @@ class AddReport:
     moved: int
     unchanged: int
     removed: int
+    excluded: int
+    linked_folders: int
+    split_classes: Sequence[str]
     skipped: Sequence[Skipped]
     provider: str | None
     took_s: float
@@ -238,6 +243,9 @@ class AddReport:
             moved=counts["moved"],
             unchanged=counts["unchanged"],
             removed=collection.counts["removed"],
+            excluded=collection.counts["excluded"],
+            linked_folders=report.others.linked_folders,
+            split_classes=tuple(report.split_classes),
             skipped=tuple(report.skipped),
             provider=collection.provider,
             took_s=report.took_s,

@@ -13,6 +13,7 @@ import reference
 from described_source import describe
 from lookalike_core import errors, settings
 from lookalike_core.images.decoding import SUFFIXES
+from lookalike_core.images.exclusion import DEFAULT_EXCLUDES
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.stores.collection_manifest import Distance
 
@@ -155,3 +156,9 @@ def test_reasons_and_suffixes_are_those_of_the_code() -> None:
     text = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
     assert all(f"`{reason}`" in text for reason in errors.SkipReason)
     assert all(f"`{suffix}`" in text for suffix in SUFFIXES)
+
+
+def test_the_page_about_ingesting_names_what_is_left_out_by_default() -> None:
+    """Each name, but for the pattern of what is hidden."""
+    text = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
+    assert [name for name in DEFAULT_EXCLUDES[1:] if f"`{name}`" not in text] == []

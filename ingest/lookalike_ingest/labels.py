@@ -4,6 +4,7 @@ import csv
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from lookalike_core.errors import UsageError
@@ -24,8 +25,13 @@ LabelOf = Callable[[FoundFile], Label]
 
 
 def folder_label(found: FoundFile) -> Label:
-    """The first folder below the root."""
-    return Label(class_name=found.folder_class)
+    """The folder that names classes."""
+    return _labelled(found.folder_class)
+
+
+@lru_cache(maxsize=1)  # a scan comes folder by folder
+def _labelled(class_name: str | None) -> Label:
+    return Label(class_name=class_name)
 
 
 def read_labels(file: Path) -> dict[str, str | None]:

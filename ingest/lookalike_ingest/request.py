@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.images.scan import scan
 from lookalike_core.missing_path import require_folder
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
@@ -15,8 +14,6 @@ from lookalike_exporter.heads.head_file import Head, named_head
 from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.labels import check_labels, read_labels
-from lookalike_ingest.run import IngestRequest
-from lookalike_ingest.subset import Chosen, Subset
 from lookalike_ingest.target import Dataset
 
 DEFAULT_BACKBONE = "resnet"
@@ -117,8 +114,3 @@ def labels_in(table: Path, root: Path) -> dict[str, str | None]:
     labels = read_labels(table)
     check_labels(labels, root)
     return labels
-
-
-def take_subset(request: IngestRequest, subset: Subset) -> IngestRequest:
-    """Returns the request for a part of the folder, which is gone through once for that."""
-    return replace(request, takes=Chosen(subset, scan(request.dataset.root), request.label))

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
@@ -629,6 +630,24 @@ def test_datasets_are_recorded_for_good(store: Store, made: Callable[..., str]) 
         assert collection.manifest.datasets == {"data": "/new/data"}
     assert store.manifest(name).datasets == {"data": "/new/data"}
     assert store.manifest(name).collection == name
+
+
+def test_a_datasets_rules_are_recorded_for_good(store: Store, made: Callable[..., str]) -> None:
+    """At once and after opening again; they stay where none are given, and go with the dataset."""
+    name, rules = made(), FolderRules(exclude=("a/*", "!\u00e9"), class_level=-1)
+    with store.open(name) as collection:
+        collection.record_dataset("data", "/data", rules)
+        collection.record_dataset("other", "/other")
+        assert collection.manifest.rules_of("data") == rules
+    assert store.manifest(name).folder_rules == {"data": rules}
+    with store.open(name) as collection:
+        collection.record_dataset("data", "/new")
+        assert collection.manifest.rules_of("data") == rules
+        collection.record_dataset("data", "/new", FolderRules(follow_links=True))
+    assert store.manifest(name).folder_rules == {"data": FolderRules(follow_links=True)}
+    with store.open(name) as collection:
+        collection.forget_dataset("data")
+    assert store.manifest(name).folder_rules == {}
 
 
 def test_a_calibration_is_recorded_for_good(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,11 +31,12 @@ def test_a_second_run_embeds_nothing(shell: Any, pictures: Path) -> None:
     """Everything is added once, and unchanged after that; no session is opened then."""
     (first,) = shell.ingest("pictures", "--json").json
     (second,) = shell.ingest("pictures", "--json").json
-    keys = "schema dataset root store found not_taken skipped other_files unused_labels collections took_ms"
-    assert list(first) == [*keys.split(), "images_per_second", "from_stored"]
+    keys = "schema dataset root store found not_taken skipped other_files excluded linked_folders rules"
+    more = "split_classes unused_labels collections took_ms images_per_second from_stored"
+    assert list(first) == [*keys.split(), *more.split()]
     assert (first["schema"], first["dataset"], first["root"]) == (1, "pictures", str(pictures))
     assert (first["store"], first["found"], first["skipped"]) == ("embedded", 12, [])
-    keys = "name provider added updated moved unchanged removed removed_paths"
+    keys = "name provider added updated moved unchanged removed excluded removed_paths"
     assert list(first["collections"][0]) == keys.split()
     assert first["collections"][0]["added"] == 12
     assert first["collections"][0]["provider"] == "CPUExecutionProvider"
@@ -62,6 +64,69 @@ def test_status_counts_exactly(ingested: Any) -> None:
         assert collection["classes"] == {"circle": 4, "square": 4, "stripes": 4}
         assert collection["manifest"]["identity"]["dimension"] == 64
     assert "12 points" in ingested("ingest", "status").out
+
+
+def test_what_is_excluded_leaves_and_stays_away(shell: Any, pictures: Path) -> None:
+    """Listed, without pruning; a later run remembers it, `status` shows it, and `--no-exclude` ends it."""
+    shell.ingest("pictures")
+    done = shell.ingest("pictures", "--exclude", "circle", "--exclude", "/square/c*", "--json")
+    (report,) = done.json
+    assert report["found"] == 7
+    assert report["excluded"] == {"folders": 1, "images": 1}
+    assert report["rules"]["exclude"] == ["circle", "/square/c*"]
+    assert report["collections"][0]["removed"] == report["collections"][0]["excluded"] == 5
+    assert "circle/crimson.png" in done.err
+    again = shell.ingest("pictures")
+    assert "the rules remembered of dataset pictures apply: without 'circle', '/square/c*'" in again.err
+    assert "excluded: 1 folder, 1 image" in again.out.splitlines()
+    assert "(without 'circle', '/square/c*')" in shell("ingest", "status").out
+    assert shell.ingest("pictures", "--no-exclude", "--json").json[0]["collections"][0]["added"] == 5
+    assert "without" not in shell("ingest", "status").out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--exclude", "a", "--no-exclude"], "leave --no-exclude out"),
+        (["--exclude", "#recycle"], "--exclude: '#recycle' fits nothing"),
+        (["--class-level", "0"], "--class-level: 0 is no folder"),
+        (["--exclude", "*"], "holds no pictures"),
+    ],
+)
+def test_rules_that_cannot_be_meant_are_wrong_usage(
+    shell: Any, pictures: Path, words: list[str], message: str
+) -> None:
+    """The option is named; nothing is stored."""
+    done = shell.ingest("pictures", *words)
+    assert done.code == 2
+    assert message in done.err
+    assert shell("ingest", "status", "--json").json[0]["collections"] == []
+
+
+def test_links_to_folders_are_mentioned_and_can_be_followed(shell: Any, pictures: Path) -> None:
+    """By the option that is named."""
+    (shell.folder / "album").mkdir()
+    (shell.folder / "album" / "1.png").write_bytes((pictures / "circle" / "crimson.png").read_bytes())
+    (shell.folder / "album" / "linked").symlink_to(pictures / "square", target_is_directory=True)
+    done = shell.ingest("album")
+    assert "1 link to a folder was not followed; use --follow-links" in done.err
+    (report,) = shell.ingest("album", "--follow-links", "--json").json
+    assert (report["found"], report["linked_folders"]) == (5, 0)
+
+
+def test_splits_are_no_classes(shell: Any, pictures: Path) -> None:
+    """That is said, with the option that takes the folders in them, which are the images' own here."""
+    for split in ("train", "val"):
+        shutil.copytree(pictures, shell.folder / "data" / split)
+    done = shell.ingest("data")
+    assert "warning: the classes are train, val" in done.err
+    assert "--class-level 2" in done.err
+    done = shell.ingest("data", "--class-level", "2", "--json")
+    assert "warning" not in done.err
+    assert done.json[0]["collections"][0]["updated"] == 24
+    (collection,) = shell("ingest", "status", "--json").json[0]["collections"]
+    assert collection["classes"] == {"circle": 8, "square": 8, "stripes": 8}
+    assert shell.ingest("data", "--class-level", "-1", "--json").json[0]["collections"][0]["unchanged"] == 24
 
 
 def test_a_dry_run_stores_nothing(shell: Any, pictures: Path) -> None:

@@ -64,6 +64,27 @@ def test_several_folders_are_several_calls(tiny_model: lookalike.Model, draw: Dr
             index.remove("one")
 
 
+def test_rules_of_a_folder_are_arguments_and_remembered(
+    tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
+) -> None:
+    """Patterns, what systems make, links to folders, and which folder names the class."""
+    draw(tmp_path / "data", "train/cat/1.png", "train/rejected/2.png", "val/dog/3.png", "@eaDir/4.png")
+    draw(tmp_path / "linked", "bird/5.png", seed=5)
+    (tmp_path / "data" / "test").symlink_to(tmp_path / "linked", target_is_directory=True)
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        report = index.add(tmp_path / "data")
+        assert (report.added, report.linked_folders) == (3, 1)
+        assert report.split_classes == ("train", "val")
+        report = index.add(tmp_path / "data", exclude=["rejected"], follow_links=True, class_level=2)
+        assert (report.removed, report.excluded, report.split_classes) == (1, 1, ())
+        assert index.classes == {"cat": 1, "dog": 1, "bird": 1}
+        assert index.add(tmp_path / "data").unchanged == 3
+        with pytest.raises(errors.UsageError, match="gitignore"):
+            index.add(tmp_path / "data", exclude=["#"])
+        index.add(tmp_path / "data", exclude=[], default_excludes=False, class_level=1)
+        assert index.classes == {"train": 2, "val": 1, "@eaDir": 1, "test": 1}
+
+
 def test_what_cannot_be_read_is_in_the_report(
     tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
 ) -> None:

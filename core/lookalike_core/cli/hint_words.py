@@ -54,6 +54,10 @@ SENTENCES: Mapping[Action, str] = {
     Action.REPEAT_OR_FORCE: (
         "run the same command again, which goes on where this one ended; or give their points up with --force"
     ),
+    Action.SAY_RULES: (
+        "say which apply with --exclude or --no-exclude, --default-excludes, --follow-links and "
+        "--class-level, or bring one collection up to date at a time"
+    ),
     Action.NAME_DATASET: "give another with --dataset",
     Action.REMOVE_DATASET: (
         "if they are gone for good: ingest remove --dataset NAME, or ingest run with --prune --force"

@@ -54,6 +54,7 @@ from lookalike_core.errors import (
     StoreLockedError,
 )
 from lookalike_core.hints import Action, Hint
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.logs import logger_of
 from lookalike_core.memory import (
     address_space_limits,
@@ -696,9 +697,9 @@ class EmbeddedCollection:
             found += [[ScoredId(id=str(p.id), score=self._score(p)) for p in points] for points in answers]
         return found
 
-    def record_dataset(self, name: str, root: str) -> None:
+    def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
         """Rewrites the manifest beside the shard."""
-        self._write_manifest(self.manifest.with_dataset(name, root))
+        self._write_manifest(self.manifest.with_dataset(name, root, rules))
 
     def forget_dataset(self, name: str) -> None:
         """Rewrites the manifest beside the shard."""

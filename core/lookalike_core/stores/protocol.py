@@ -9,6 +9,7 @@ from typing import Protocol, Self, TypeVar
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import ManifestError
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter, ScoredId, SearchHit
@@ -163,8 +164,11 @@ class Collection(Protocol):
             LookalikeError: the vectors have the wrong length, or one is zero or not finite.
         """
 
-    def record_dataset(self, name: str, root: str) -> None:
-        """Notes in the manifest where a dataset lies; durable when it returns."""
+    def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
+        """Notes in the manifest where a dataset lies, and by which rules; durable when it returns.
+
+        Without `rules` those that it has stay.
+        """
 
     def forget_dataset(self, name: str) -> None:
         """Takes a dataset out of the manifest; its points are removed before. Durable when it returns."""

@@ -28,6 +28,7 @@ import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreRefusedError
 from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores.address import NO_SECRETS, Secrets
@@ -399,7 +400,7 @@ class ServerCollection:
         self._tuning = tuning
         self._written = False
         self._outdates = False
-        self._recorded: dict[str, str] = {}
+        self._recorded: dict[str, tuple[str, FolderRules]] = {}
         self._fitting: dict[str, int] = {}
         self._rows = max(1, MAX_BODY_BYTES // (manifest.identity.dimension * _VALUE_BYTES + _PAYLOAD_BYTES))
 
@@ -634,7 +635,7 @@ class ServerCollection:
                 hint=Hint(Action.LEAVE_OUT_INSTEAD, {Argument.EXACT: None}),
             )
 
-    def record_dataset(self, name: str, root: str) -> None:
+    def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
         """Adds to the manifest as it is on the server now, and reads back whether that has lasted.
 
         Raises:
@@ -643,11 +644,11 @@ class ServerCollection:
         self._written = True
         for _ in range(_RECORD_TRIES):
             self._look()
-            if self.manifest.datasets.get(name) == root:
-                self._recorded[name] = root
+            wanted = self.manifest.with_dataset(name, root, rules)
+            if self.manifest == wanted:
+                self._recorded[name] = (root, wanted.rules_of(name))
                 return
-            added = partial(self._put_manifest, self.manifest.with_dataset(name, root))
-            self._ask("writing the manifest of", added)
+            self._ask("writing the manifest of", partial(self._put_manifest, wanted))
         raise StoreError(
             f"dataset {name} cannot be recorded in {self.name} on {self._requests.label}: others write its "
             "manifest all the time; wait until they are done",
@@ -769,9 +770,9 @@ class ServerCollection:
         info = _found(self._client, self.name)
         manifest = _same(info, self.manifest, f"collection {self.name} on {self._requests.label}")
         self._limits = NO_LIMITS if info is None else Limits.of(info)
-        lost = {name: root for name, root in self._recorded.items() if name not in manifest.datasets}
-        for name, root in lost.items():
-            manifest = manifest.with_dataset(name, root)
+        lost = {name: what for name, what in self._recorded.items() if name not in manifest.datasets}
+        for name, (root, rules) in lost.items():
+            manifest = manifest.with_dataset(name, root, rules)
         if lost:
             self._put_manifest(manifest)
         if self._outdates and manifest.calibration is not None:

@@ -14,6 +14,7 @@ from typing import Self
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import StoreError, UsageError
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter, ScoredId, SearchHit
@@ -283,10 +284,10 @@ class SharedCollection:
         with self._held() as collection:
             return collection.query_many(vectors, limit=limit, where=where, exact=exact)
 
-    def record_dataset(self, name: str, root: str) -> None:
+    def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
         """As the collection's own."""
         with self._held() as collection:
-            collection.record_dataset(name, root)
+            collection.record_dataset(name, root, rules)
 
     def forget_dataset(self, name: str) -> None:
         """As the collection's own."""

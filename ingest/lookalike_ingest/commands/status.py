@@ -8,6 +8,7 @@ from lookalike_core.cli.options import (
     StoreOption,
     store_in_use,
 )
+from lookalike_core.images.folder_rules import DEFAULT_RULES
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import VectorQuantization
 
@@ -49,6 +50,7 @@ def _status_lines(collection: CollectionStatus) -> list[str]:
     manifest, identity = collection.manifest, collection.manifest.identity
     datasets = (
         f"  dataset {name}: {count} pictures in {manifest.datasets.get(name, 'an unknown folder')}"
+        + (f" ({rules})" if (rules := manifest.rules_of(name)) != DEFAULT_RULES else "")
         for name, count in collection.datasets.items()
     )
     again = f"ingest rebuild {collection.name}"

@@ -21,6 +21,7 @@ from faulty_proxy import FaultyProxy, running_proxy
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, StoreError
 from lookalike_core.hints import Action, Hint
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores import retries
 from lookalike_core.stores.address import Secrets, ServerAddress
@@ -617,7 +618,7 @@ def test_a_dataset_that_is_undone_later_is_put_back(
 ) -> None:
     """A slow writer may write what it read long ago; a root that somebody changed on purpose stays."""
     with collection:
-        collection.record_dataset("ours", "/ours")
+        collection.record_dataset("ours", "/ours", FolderRules(class_level=2))
         collection.record_dataset("moved", "/old")
         stale = replace(collection.manifest, datasets={"theirs": "/theirs", "moved": "/new"})
         qdrant.client.update_collection(collection.name, metadata={METADATA_KEY: stale.to_json()})
@@ -626,6 +627,7 @@ def test_a_dataset_that_is_undone_later_is_put_back(
             assert "ours" in store.manifest(collection.name).datasets
     expected = {"ours": "/ours", "theirs": "/theirs", "moved": "/new"}
     assert store.manifest(collection.name).datasets == expected
+    assert store.manifest(collection.name).folder_rules == {"ours": FolderRules(class_level=2)}
 
 
 def test_a_dataset_that_is_undone_while_it_is_put_back_is_put_back_again(
