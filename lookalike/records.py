@@ -1,7 +1,7 @@
 """What an index answers: records of plain values and arrays, of which some show themselves in a notebook."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -22,6 +22,7 @@ from lookalike_search.asking.answers import Answer as FoundAnswer
 from lookalike_search.asking.answers import NearDuplicate as FoundNearDuplicate
 from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions, Unanswered
 from lookalike_search.collection_choice import file_of
+from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.leave_one_out import Estimate
 from lookalike_search.evaluation.runs import Setting
 from lookalike_search.evaluation.summary import ClassFigures
@@ -62,7 +63,7 @@ class Point:
     ingested_at: str
 
     @classmethod
-    def of(cls, payload: Payload, manifest: CollectionManifest) -> "Point":
+    def _of(cls, payload: Payload, manifest: CollectionManifest) -> "Point":
         """Returns the record of a stored payload."""
         return cls(
             id=payload.id,
@@ -81,7 +82,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearDuplicate:
-    """A hit that is folded into a better ranked one; `score` is its own, as that of a `Hit`."""
+    """A hit that is folded into a better ranked one; `score` is its own, as that and `also_in` of a `Hit`."""
 
     score: float
     class_name: str | None
@@ -89,9 +90,10 @@ class NearDuplicate:
     dataset: str
     file: Path | None
     id: str
+    also_in: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     @classmethod
-    def of(cls, found: FoundNearDuplicate) -> "NearDuplicate":
+    def _of(cls, found: FoundNearDuplicate) -> "NearDuplicate":
         """Returns the record of what a search folded."""
         payload = found.payload
         return cls(
@@ -101,6 +103,7 @@ class NearDuplicate:
             dataset=payload.dataset,
             file=found.file,
             id=payload.id,
+            also_in={each.dataset: each.path for each in found.also_in},
         )
 
 
@@ -111,8 +114,9 @@ class Hit:
     `score` is Qdrant's own: cosine similarity, of which the higher is nearer, or Euclidean distance, of which
     the lower is; of a fused index it is the fused one, of which the higher is nearer, and `placings` says for
     each collection where the neighbour stands there. `chance` is the estimated chance that it has the query's
-    class, 0 to 1, None where the index is not calibrated. `near` are the near-duplicates that `without_near`
-    folds into it, best first.
+    class, 0 to 1, None where the index is not calibrated. `also_in` names other datasets that hold the same
+    file, since their folders overlap, each with the path that it has there. `near` are the near-duplicates
+    that `without_near` folds into it, best first.
     """
 
     rank: int
@@ -124,10 +128,11 @@ class Hit:
     id: str
     chance: float | None = None
     placings: Mapping[str, Placing | None] = field(default_factory=dict, repr=False, hash=False)
+    also_in: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     near: Sequence[NearDuplicate] = field(default=(), repr=False, hash=False)
 
     @classmethod
-    def of(cls, neighbour: Neighbour) -> "Hit":
+    def _of(cls, neighbour: Neighbour) -> "Hit":
         """Returns the record of what a search found."""
         payload = neighbour.payload
         return cls(
@@ -140,7 +145,8 @@ class Hit:
             id=payload.id,
             chance=neighbour.chance,
             placings=neighbour.placings,
-            near=tuple(NearDuplicate.of(near) for near in neighbour.near),
+            also_in={each.dataset: each.path for each in neighbour.also_in},
+            near=tuple(NearDuplicate._of(near) for near in neighbour.near),
         )
 
 
@@ -153,6 +159,9 @@ class Answer(ShownAsPage, Sequence[Hit]):
     `verdict_chance` is the estimated chance that it is right, 0 to 1. `provider` is the execution provider
     that embedded the image, None where its vector was known. `took_ms` says what `load`, `embed` and `search`
     took. `error` says why there is no answer, of what could not be read among several images.
+
+    `left_out_total` says how many other images have the same bytes as the image or an example, which are no
+    hits unless `include_self` keeps them; `left_out` holds the first of them, at most `limit`.
     """
 
     query: str
@@ -164,12 +173,14 @@ class Answer(ShownAsPage, Sequence[Hit]):
     took_ms: Mapping[str, float] = field(default_factory=dict)
     collections: Sequence[str] = ()
     error: PictureError | None = None
+    left_out: Sequence[Point] = ()
+    left_out_total: int = 0
     _outcome: FoundAnswer | Unanswered = field(repr=False)
     _manifests: Sequence[CollectionManifest] = field(repr=False)
     _options: QueryOptions = field(repr=False)
 
     @classmethod
-    def of(
+    def _of(
         cls,
         outcome: FoundAnswer | Unanswered,
         manifests: Sequence[CollectionManifest],
@@ -186,12 +197,16 @@ class Answer(ShownAsPage, Sequence[Hit]):
         if isinstance(outcome, Unanswered):
             return cls(hits=(), error=outcome.error, **shared)
         return cls(
-            hits=[Hit.of(neighbour) for neighbour in outcome.hits],
+            hits=[Hit._of(neighbour) for neighbour in outcome.hits],
             verdict=outcome.verdict,
             verdict_chance=outcome.verdict_chance,
             unlike_anything=outcome.unlike_anything,
             provider=outcome.provider,
             took_ms={"load": outcome.load_ms, "embed": outcome.embed_ms, "search": outcome.search_ms},
+            left_out=[
+                replace(Point._of(each.payload, manifests[0]), file=each.file) for each in outcome.left_out
+            ],
+            left_out_total=outcome.left_out_total,
             **shared,
         )
 
@@ -220,8 +235,10 @@ class AddReport:
     """What became of a folder's images, counted.
 
     `found` were there; `added` are new in the index, `updated` have other bytes or another class, `moved` lie
-    elsewhere, `unchanged` needed nothing and `removed` went; `skipped` could not be read, each with its
-    `path` and `reason`. `provider` is the execution provider, None where nothing was embedded.
+    elsewhere, `unchanged` needed nothing and `removed` went, of which `excluded` are left out by rules now;
+    `skipped` could not be read, each with its `path` and `reason`. `linked_folders` are links that were not
+    followed, `split_classes` the classes where all are parts of a split, as train and val.
+    `provider` is the execution provider, None where nothing was embedded.
     """
 
     collection: str
@@ -233,6 +250,9 @@ class AddReport:
     moved: int
     unchanged: int
     removed: int
+    excluded: int
+    linked_folders: int
+    split_classes: Sequence[str]
     skipped: Sequence[Skipped]
     provider: str | None
     took_s: float
@@ -240,7 +260,7 @@ class AddReport:
     calibration_dropped: bool
 
     @classmethod
-    def of(cls, report: IngestReport) -> "AddReport":
+    def _of(cls, report: IngestReport) -> "AddReport":
         """Returns the record of an ingest into one collection."""
         [collection] = report.collections
         counts = {change.value: collection.counts[change] for change in Change}
@@ -254,6 +274,9 @@ class AddReport:
             moved=counts["moved"],
             unchanged=counts["unchanged"],
             removed=collection.counts["removed"],
+            excluded=collection.counts["excluded"],
+            linked_folders=report.others.linked_folders,
+            split_classes=tuple(report.split_classes),
             skipped=tuple(report.skipped),
             provider=collection.provider,
             took_s=report.took_s,
@@ -273,6 +296,7 @@ class Evaluation(ShownAsPage):
     `values` are those of single queries, float64 `[N]` by figure, NaN where no figure counts them, in the
     order of `points`; `confusion` int64 `[C, C]` counts the neighbours of each class (column) that queries of
     each class (row) have, in the order of `class_names`. `classes` are the figures of each class alone.
+    `differences` of fused indexes compare it with each index alone, over the images that both hold.
     """
 
     collection: str
@@ -290,13 +314,14 @@ class Evaluation(ShownAsPage):
     confusion: NDArray[np.int64]
     points: Sequence[Point]
     values: Mapping[str, NDArray[np.float64]]
+    differences: Sequence[Comparison]
     details: FoundEvaluation = field(repr=False)
     _setting: Setting = field(repr=False)
     _manifest: CollectionManifest = field(repr=False)
     _k: int = field(repr=False)
 
     @classmethod
-    def of(cls, setting: Setting, manifest: CollectionManifest, *, k: int) -> "Evaluation":
+    def _of(cls, setting: Setting, manifest: CollectionManifest, *, k: int) -> "Evaluation":
         """Returns the record of an evaluation by the votes of `k` neighbours."""
         found = setting.evaluation
         return cls(
@@ -309,8 +334,9 @@ class Evaluation(ShownAsPage):
             classes=found.classes,
             class_names=found.pictures.vectors.names,
             confusion=found.confusion,
-            points=[Point.of(payload, manifest) for payload in found.pictures.payloads],
+            points=[Point._of(payload, manifest) for payload in found.pictures.payloads],
             values=found.values,
+            differences=setting.differences,
             details=found,
             _setting=setting,
             _manifest=manifest,
@@ -383,7 +409,7 @@ class Neighbours:
     near: Mapping[tuple[int, int], Sequence[tuple[int, float]]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, found: Sequence[SceneList], manifest: CollectionManifest, *, k: int) -> "Neighbours":
+    def _of(cls, found: Sequence[SceneList], manifest: CollectionManifest, *, k: int) -> "Neighbours":
         """Returns the record of what every image found."""
         places = {payload.id: row for row, (payload, _) in enumerate(found)}
         rows = np.full((len(found), k), -1, dtype=np.int64)
@@ -399,7 +425,7 @@ class Neighbours:
                 [(rows[row, column], scores[row, column])] = there([scene.hit])
                 if folded := there(scene.near):
                     near[row, column] = folded
-        points = [Point.of(payload, manifest) for payload, _ in found]
+        points = [Point._of(payload, manifest) for payload, _ in found]
         return cls(points=points, rows=rows, scores=scores, near=near)
 
     def __len__(self) -> int:
@@ -454,12 +480,12 @@ class Map(ShownAsPage):
     _seed: int = field(repr=False)
 
     @classmethod
-    def of(cls, drawn: CollectionMap, *, seed: int) -> "Map":
+    def _of(cls, drawn: CollectionMap, *, seed: int) -> "Map":
         """Returns the record of a map that was drawn with a seed."""
         sampled = drawn.sampled
         return cls(
             collection=sampled.collection,
-            points=[Point.of(payload, sampled.manifest) for payload in sampled.payloads],
+            points=[Point._of(payload, sampled.manifest) for payload in sampled.payloads],
             places=drawn.projection.places,
             total=sampled.total,
             trustworthiness=drawn.trust.trustworthiness if drawn.trust else None,
@@ -494,7 +520,7 @@ class Explanation(ShownAsPage):
     _pictures: tuple[SeenPicture, SeenPicture] = field(repr=False)
 
     @classmethod
-    def of(cls, explained: Explained, pictures: tuple[SeenPicture, SeenPicture]) -> "Explanation":
+    def _of(cls, explained: Explained, pictures: tuple[SeenPicture, SeenPicture]) -> "Explanation":
         """Returns the record of what a network makes of two images."""
         return cls(
             collection=explained.collection,

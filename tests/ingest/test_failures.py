@@ -19,7 +19,7 @@ from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import run as run_module
 from lookalike_ingest.changes import Known
-from lookalike_ingest.commands.app import stopping_on_interrupt
+from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
 

@@ -2,11 +2,6 @@
 
 import subprocess
 import sys
-from importlib import import_module
-from pathlib import Path
-
-import pytest
-from lookalike_search.commands.app import SUBCOMMANDS
 
 NEVER = {"qdrant_client", "scipy", "sklearn", "matplotlib", "onnx", "h5py", "jinja2", "pooch", "rich", "grpc"}
 """What an embedded query has no use for."""
@@ -41,24 +36,3 @@ def test_a_query_imports_what_it_uses_alone() -> None:
     """Its own help says what its module imports before anything is asked."""
     modules = imported("query", "--help")
     assert modules.isdisjoint(NEVER | {"onnxruntime", "PIL", "qdrant_edge"})
-
-
-@pytest.mark.parametrize("name", SUBCOMMANDS)
-def test_each_line_of_the_help_is_its_commands_own(name: str) -> None:
-    """It is written twice, so that help need not import seven modules to read seven lines."""
-    module = vars(import_module(f"lookalike_search.commands.{name}"))
-    function = module.get(name) or module[f"{name}_"]
-    assert SUBCOMMANDS[name] == function.__doc__.partition("\n")[0]
-
-
-def test_every_module_of_a_subcommand_is_listed() -> None:
-    """One that is not would be there and could not be run."""
-    import lookalike_search.commands
-
-    [folder] = lookalike_search.commands.__path__
-    commands = {
-        path.stem
-        for path in Path(folder).glob("*.py")
-        if {path.stem, f"{path.stem}_"} & vars(import_module(f"lookalike_search.commands.{path.stem}")).keys()
-    }
-    assert commands - {"app"} == set(SUBCOMMANDS)

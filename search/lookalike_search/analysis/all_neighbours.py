@@ -1,8 +1,8 @@
 """Every picture of a collection asks for its neighbours: the store's index, or numpy, which misses none."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,25 +12,44 @@ from lookalike_core.stores.bulk_reads import AT_ONCE, stored_vectors
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter, ScoredId, SearchHit
 from lookalike_core.stores.protocol import Collection
 
-from lookalike_search.asking.scenes import Scene, fold_hits, stored_rows
+from lookalike_search.asking.ranking import Search
+from lookalike_search.asking.scenes import Folding, Scene, nearest_scenes, rows_of
+from lookalike_search.class_names import stored_class
 from lookalike_search.collection_choice import require_dataset
+from lookalike_search.overlapping_roots import first_of_file
 
 Neighbours = tuple[Payload, list[SearchHit]]
 SceneList = tuple[Payload, Sequence[Scene[SearchHit]]]
-
-EXACT_PICTURES = 50_000
-EXACT_BYTES = 2**30
-"""Up to so many pictures, and so much memory for their vectors, comparing all with all in numpy is as fast
-as asking the embedded store's index for each (benchmarks/neighbours.py)."""
 
 _SPARE = 8
 """So many copies are reckoned with; where a picture has more, it asks again."""
 
 
-def is_small(collection: Collection, where: PointFilter = EVERYTHING) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonLimits:
+    """Up to what all images are compared with all, and how many vectors are read or asked about at once."""
+
+    exact_images: int = 50_000
+    exact_bytes: int = 2**30
+    """Up to so many images, and so much memory for their vectors, comparing all with all in numpy is as fast
+    as asking the embedded store's index for each (benchmarks/neighbours.py)."""
+
+    at_once: int = AT_ONCE
+
+
+COMPARISON_LIMITS = ComparisonLimits()
+
+
+def is_small(
+    collection: Collection,
+    where: PointFilter = EVERYTHING,
+    *,
+    limits: ComparisonLimits = COMPARISON_LIMITS,
+) -> bool:
     """Whether exact comparison is at least as fast as the index, and fits into memory."""
     count = collection.count(where)
-    return count <= EXACT_PICTURES and count * collection.manifest.identity.dimension * 4 <= EXACT_BYTES
+    vector_bytes = count * collection.manifest.identity.dimension * 4
+    return count <= limits.exact_images and vector_bytes <= limits.exact_bytes
 
 
 def every_neighbours(
@@ -40,8 +59,9 @@ def every_neighbours(
     where: PointFilter = EVERYTHING,
     include_copies: bool = False,
     exact: bool | None = None,
+    limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Iterator[Neighbours]:
-    """Each picture with its nearest, best first, in the order of datasets and paths.
+    """Each picture with its nearest, best first, in the order of datasets and paths; a file once.
 
     `where` says which pictures ask and which answer; it leaves `excluded_sha256` open. A picture is never
     its own neighbour, and neither are those with the same bytes unless `include_copies` says so. Scores
@@ -50,9 +70,9 @@ def every_neighbours(
     1 KB each. What is written or deleted meanwhile may be left out.
 
     Raises:
-        UsageError: the collection has no such dataset.
+        UsageError: the collection has no such dataset or class.
     """
-    return _search(collection, where, include_copies=include_copies, exact=exact).every(limit)
+    return _images(collection, where, include_copies=include_copies, exact=exact, limits=limits).every(limit)
 
 
 def every_scenes(
@@ -63,32 +83,43 @@ def every_scenes(
     where: PointFilter = EVERYTHING,
     include_copies: bool = False,
     exact: bool | None = None,
+    limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Iterator[SceneList]:
     """As `every_neighbours`, with near-duplicates folded: each picture with its `limit` nearest scenes.
 
     Hits whose cosine similarity to a better ranked one is over `above` are folded into that one. Where that
     leaves fewer scenes, more hits are asked for until there is nothing left. Without `above` each is one.
     """
-    search = _search(collection, where, include_copies=include_copies, exact=exact)
+    images = _images(collection, where, include_copies=include_copies, exact=exact, limits=limits)
     if above is None:
-        return ((asks, [Scene(hit=hit) for hit in hits]) for asks, hits in search.every(limit))
-    return ((asks, _scenes(search, asks, hits, limit, above)) for asks, hits in search.every(2 * limit))
+        return ((asks, [Scene(hit=hit) for hit in hits]) for asks, hits in images.every(limit))
+    folding: Folding[SearchHit] = Folding(above=above, vectors_of=lambda hits: [images.vectors(hits)])
+    return (
+        (asks, _scenes(images, asks, hits, limit, folding)) for asks, hits in images.every(_FIRST * limit)
+    )
+
+
+_FIRST = 2
+"""So many times as many hits as scenes are asked for at first."""
 
 
 def _scenes(
-    search: "_Search", asks: Payload, hits: list[SearchHit], limit: int, above: float
+    images: "_Images", asks: Payload, hits: list[SearchHit], limit: int, folding: Folding[SearchHit]
 ) -> Sequence[Scene[SearchHit]]:
-    asked = 2 * limit
-    while True:
-        found = fold_hits(hits, lambda some: [search.vectors(some)], above=above, limit=limit)
-        if found.is_full or len(hits) < asked:
-            return found.scenes
-        asked *= 2
-        hits = search.nearest(asks, asked)
+    """Of one image that has found its first hits."""
+    first_depth = _FIRST * limit
+
+    def search(depth: int) -> Search[SearchHit]:
+        found = hits if depth == first_depth else images.nearest(asks, depth)
+        return Search(found=found, is_all=len(found) < depth)
+
+    return nearest_scenes(
+        search, limit, key=lambda hit: hit.payload.id, folding=folding, first_depth=first_depth
+    )
 
 
-class _Search(Protocol):
-    """Answers each picture of a collection with others of it, never with itself."""
+class _Images(Protocol):
+    """Answers each picture of a collection with others of it, never with itself; a file is there once."""
 
     def every(self, limit: int) -> Iterator[Neighbours]:
         """Each picture with its `limit` nearest, or fewer where there are no more."""
@@ -100,21 +131,32 @@ class _Search(Protocol):
         """The vectors of some hits, float32 `[N, D]`, of whatever length."""
 
 
-def _search(
-    collection: Collection, where: PointFilter, *, include_copies: bool, exact: bool | None
-) -> _Search:
+def _images(
+    collection: Collection,
+    where: PointFilter,
+    *,
+    include_copies: bool,
+    exact: bool | None,
+    limits: ComparisonLimits,
+) -> _Images:
     require_dataset([collection.manifest], where.dataset)
+    where = replace(where, class_name=stored_class(where.class_name, [collection]))
     payloads = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
-    if is_small(collection, where) if exact is None else exact:
-        return _NumpySearch(collection, payloads, include_copies=include_copies)
-    return _StoreSearch(collection, payloads, where, include_copies=include_copies)
+    known = first_of_file(payloads, collection.manifest)
+    at_once = limits.at_once
+    if is_small(collection, where, limits=limits) if exact is None else exact:
+        asking = [payload for payload in payloads if known[payload.id] is payload]
+        return _ImagesInMemory(collection, asking, include_copies=include_copies, at_once=at_once)
+    return _ImagesOfStore(collection, known, where, include_copies=include_copies, at_once=at_once)
 
 
-class _NumpySearch:
-    """By all vectors in memory; implements `_Search`."""
+class _ImagesInMemory:
+    """By all vectors in memory; implements `_Images`."""
 
-    def __init__(self, collection: Collection, payloads: Sequence[Payload], *, include_copies: bool) -> None:
-        self._there, vectors = stored_vectors(collection, payloads)
+    def __init__(
+        self, collection: Collection, payloads: Sequence[Payload], *, include_copies: bool, at_once: int
+    ) -> None:
+        self._there, vectors = stored_vectors(collection, payloads, at_once=at_once)
         self._rows = {payload.id: row for row, payload in enumerate(self._there)}
         self._copies: dict[str, list[int]] = {}
         for row, payload in enumerate(self._there):
@@ -148,31 +190,37 @@ class _NumpySearch:
             )
 
 
-class _StoreSearch:
-    """By the store's own search; implements `_Search`.
+class _ImagesOfStore:
+    """By the store's own search; implements `_Images`.
 
-    Asks for a few more than are wanted, and by a filter, which takes longer, where that was too few.
+    Asks for a few more than are wanted, and by a filter, which takes longer, where that was too few. `known`
+    holds by the id of each point the image that it is of.
     """
 
     def __init__(
         self,
         collection: Collection,
-        payloads: Sequence[Payload],
+        known: Mapping[str, Payload],
         where: PointFilter,
         *,
         include_copies: bool,
+        at_once: int,
     ) -> None:
-        self._collection, self._payloads, self._where = collection, payloads, where
-        self._include_copies = include_copies
-        self._known = {payload.id: payload for payload in payloads}
-        self._copies = Counter(payload.sha256 for payload in payloads)
+        self._collection, self._known, self._where = collection, known, where
+        self._include_copies, self._at_once = include_copies, at_once
+        self._payloads = [payload for id_, payload in known.items() if payload.id == id_]
+        self._copies = Counter(payload.sha256 for payload in self._payloads)
+        points = Counter(payload.id for payload in known.values())
+        self._points_of_one = max(points.values(), default=1)
 
     def every(self, limit: int) -> Iterator[Neighbours]:
         """Many at a time."""
-        for start in range(0, len(self._payloads), AT_ONCE):
-            part, vectors = stored_vectors(self._collection, self._payloads[start : start + AT_ONCE])
+        for start in range(0, len(self._payloads), self._at_once):
+            some = self._payloads[start : start + self._at_once]
+            part, vectors = stored_vectors(self._collection, some)
             copies = (self._copies[payload.sha256] for payload in part)
-            wanted = limit + min(1 if self._include_copies else max(copies, default=1), _SPARE)
+            most = 1 if self._include_copies else max(copies, default=1)
+            wanted = self._points_of_one * (limit + min(most, _SPARE))
             answers = self._collection.query_many(vectors, limit=wanted, where=self._where)
             for payload, vector, answer in zip(part, vectors, answers, strict=True):
                 hits = self._others(payload, answer)[:limit]
@@ -187,15 +235,20 @@ class _StoreSearch:
 
     def vectors(self, hits: Sequence[SearchHit]) -> FloatMatrix:
         """Those that are stored."""
-        return stored_rows(self._collection, hits)
+        return rows_of(self._collection, [hit.payload.id for hit in hits])
 
     def _filtered(self, asks: Payload, vector: FloatVector, limit: int) -> list[SearchHit]:
         excluded = frozenset(() if self._include_copies else (asks.sha256,))
         others = replace(self._where, excluded_sha256=excluded)
-        [found] = self._collection.query_many(vector[np.newaxis], limit=limit + 1, where=others)
+        wanted = self._points_of_one * (limit + 1)
+        [found] = self._collection.query_many(vector[np.newaxis], limit=wanted, where=others)
         return self._others(asks, found)[:limit]
 
     def _others(self, asks: Payload, found: Sequence[ScoredId]) -> list[SearchHit]:
-        others = (each for each in found if each.id != asks.id and each.id in self._known)
-        hits = [SearchHit(score=each.score, payload=self._known[each.id]) for each in others]
-        return [hit for hit in hits if self._include_copies or hit.payload.sha256 != asks.sha256]
+        """Each image once; neither the one that asks nor, unless they are wanted, those with its bytes."""
+        hits: dict[str, SearchHit] = {}
+        for each in found:
+            payload = self._known.get(each.id, asks)
+            if payload.id != asks.id and (self._include_copies or payload.sha256 != asks.sha256):
+                hits.setdefault(payload.id, SearchHit(score=each.score, payload=payload))
+        return list(hits.values())

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.neighbours.cosine import clip_cosine
 from lookalike_core.neighbours.rank_fusion import (
     CANDIDATES,
     Chance,
@@ -22,9 +24,11 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.points import Payload, PointFilter
 
 from lookalike_search.asking.answers import NearDuplicate, Neighbour, Placing, QueryOptions
-from lookalike_search.asking.scenes import fold_hits, rows_of
+from lookalike_search.asking.ranking import Search
+from lookalike_search.asking.scenes import Folding, nearest_scenes, rows_of
 from lookalike_search.asking.searched_collection import Network
 from lookalike_search.collection_choice import file_of
+from lookalike_search.overlapping_roots import file_key
 
 
 def check_fusion(networks: Sequence[Network], options: QueryOptions) -> None:
@@ -50,41 +54,52 @@ def _chances(networks: Sequence[Network]) -> list[Chance]:
 
 
 def fused_neighbours(
-    networks: Sequence[Network], vectors: Sequence[FloatVector], where: PointFilter, options: QueryOptions
+    networks: Sequence[Network],
+    vectors: Sequence[FloatVector],
+    where: PointFilter,
+    options: QueryOptions,
+    *,
+    candidates: int = CANDIDATES,
 ) -> tuple[list[Neighbour], Verdict | None]:
     """The neighbours by the fused score, best first, and what they vote for.
 
-    Candidates are the 100 nearest of each network, however many are asked for: what else is found comes
+    Of each network the `candidates` nearest count, however many are asked for: what else is found comes
     behind them. One that a network did not find is looked up there and compared exactly. `vectors` holds one
     float32 `[D]` for each network.
     """
-    asking = _Asking(networks=networks, vectors=vectors, options=options)
-    request = _Request(where=where, limit=max(CANDIDATES, options.limit, options.k))
-    neighbours = asking.scenes([request], limit=max(options.limit, options.k))
-    return neighbours, _verdict(asking, neighbours, request)
+    asking = _Asking(networks=networks, vectors=vectors, options=options, candidates=candidates)
+
+    def search(depth: int) -> Search[Neighbour]:
+        return asking.neighbours([_Request(where=where, limit=depth)])
+
+    found = asking.scenes(search, max(options.last, options.k), first_depth=candidates)
+    neighbours = [replace(each, rank=rank) for rank, each in enumerate(found, start=1)]
+    return neighbours, _verdict(asking, neighbours, where)
 
 
-def _verdict(asking: "_Asking", neighbours: Sequence[Neighbour], request: "_Request") -> Verdict | None:
+def _verdict(asking: "_Asking", neighbours: Sequence[Neighbour], where: PointFilter) -> Verdict | None:
     """By the fused score of the k nearest with a class, which are searched for where they are not all there.
 
-    Where each class' own nearest count, they are searched for, too.
+    Where each class' own nearest count, they are searched for, too. What is folded has no vote.
     """
-    options, where, requests = asking.options, request.where, [request]
+    options = asking.options
     if options.class_name is not None:
         return None
-    if wants_voters([each.payload.class_name for each in neighbours], k=options.k):
-        requests.append(replace(request, where=replace(where, labelled=True)))
-        neighbours = asking.scenes(requests, is_enough=lambda found: _fewest(found, [None]) >= options.k)
+    depth = max(asking.candidates, options.k)
+    requests = [_Request(where=where, limit=depth)]
+    first = neighbours if options.without_near_above is None else neighbours[: options.k]  # for every page
+    if wants_voters([each.payload.class_name for each in first], k=options.k):
+        labelled = replace(where, labelled=True)
+        neighbours = asking.scenes(asking.labelled([labelled], beside=requests), options.k, first_depth=depth)
+        requests.append(_Request(where=labelled, limit=depth))
     voters = [each for each in neighbours if each.payload.class_name]
     if options.vote is VoteRule.NEAREST_CLASS:
         classes = {each.payload.class_name for each in voters[: options.k]}
-        own = [_Request(where=replace(where, class_name=name), limit=options.k) for name in classes]
-        more = asking.scenes(
-            [*requests, *own], is_enough=lambda found: _fewest(found, list(classes)) >= options.k
-        )
-        by_class = {name: [each for each in more if each.payload.class_name == name] for name in classes}
-        nearest = [each for found in by_class.values() for each in found[: options.k]]
-        voters = sorted(nearest, key=lambda each: each.rank)
+        wheres = [replace(where, class_name=name) for name in classes]
+        search = cache(asking.labelled(wheres, beside=requests))
+        own = [asking.scenes(_of_class(name, search), options.k, first_depth=options.k) for name in classes]
+        nearest = [each for found in own for each in found[: options.k]]
+        voters = sorted(nearest, key=lambda each: (-each.score, each.rank))
     unit = vote_unit(options.fusion, networks=len(asking.networks))
     return vote(
         [each.payload.class_name or "" for each in voters],
@@ -95,14 +110,17 @@ def _verdict(asking: "_Asking", neighbours: Sequence[Neighbour], request: "_Requ
     )
 
 
-def _fewest(neighbours: Sequence[Neighbour], classes: Sequence[str | None]) -> int:
-    """Of how many neighbours each of some classes has, the lowest number; None stands for any class."""
-    labels = [each.payload.class_name for each in neighbours if each.payload.class_name]
-    return min((len(labels) if name is None else labels.count(name) for name in classes), default=0)
+_DeepSearch = Callable[[int], Search[Neighbour]]
 
 
-def _near_duplicate(neighbour: Neighbour) -> NearDuplicate:
-    return NearDuplicate(score=neighbour.score, payload=neighbour.payload, file=neighbour.file)
+def _of_class(name: str | None, search: _DeepSearch) -> _DeepSearch:
+    """The same search, of which only what has a class counts."""
+
+    def searched(depth: int) -> Search[Neighbour]:
+        every = search(depth)
+        return replace(every, found=[each for each in every.found if each.payload.class_name == name])
+
+    return searched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,48 +138,60 @@ class _Asking:
     networks: Sequence[Network]
     vectors: Sequence[FloatVector]
     options: QueryOptions
+    candidates: int
 
-    def scenes(
-        self,
-        requests: Sequence[_Request],
-        *,
-        limit: int | None = None,
-        is_enough: Callable[[Sequence[Neighbour]], bool] = lambda _: False,
-    ) -> list[Neighbour]:
-        """All that the requests find in any network, by the fused score, with near-duplicates folded.
+    def scenes(self, search: _DeepSearch, count: int, *, first_depth: int) -> list[Neighbour]:
+        """At least the `count` nearest; where near-duplicates are folded, each with its own.
 
-        Where these are, each network is asked for more until there are over `limit` scenes, of which so many
-        are returned, or they are enough, or nothing is left. One network's near-duplicates are everybody's.
+        One network's near-duplicates are everybody's.
         """
         above = self.options.without_near_above
-        while True:
-            found = self._found(requests)
-            neighbours = self._ranked(found)
-            if above is None:
-                return neighbours
-            most = len(neighbours) if limit is None else limit
-            folded = fold_hits(neighbours, self._vectors_of, above=above, limit=most)
-            scenes = [
-                replace(scene.hit, rank=rank, near=[_near_duplicate(hit) for hit in scene.near])
-                for rank, scene in enumerate(folded.scenes, start=1)
-            ]
-            if folded.is_full or found.is_all or is_enough(scenes):
-                return scenes
-            requests = [replace(request, limit=2 * request.limit) for request in requests]
+        scenes = nearest_scenes(
+            search,
+            count,
+            key=lambda each: each.file or each.payload.id,
+            folding=None if above is None else Folding(above=above, vectors_of=self._vectors_of),
+            first_depth=first_depth,
+        )
+        return [
+            replace(
+                scene.hit,
+                near=[
+                    NearDuplicate(score=each.score, payload=each.payload, file=each.file)
+                    for each in scene.near
+                ],
+            )
+            for scene in scenes
+        ]
 
     def _vectors_of(self, neighbours: Sequence[Neighbour]) -> list[FloatMatrix]:
         ids = [neighbour.payload.id for neighbour in neighbours]
         return [rows_of(network.collection, ids) for network in self.networks]
 
-    def _ranked(self, found: "_Found") -> list[Neighbour]:
-        """What was found, by the fused score; candidates come first."""
+    def labelled(self, wheres: Sequence[PointFilter], *, beside: Sequence[_Request]) -> _DeepSearch:
+        """A search for those with a class, in each of some parts, ranked together with other requests."""
+
+        def search(depth: int) -> Search[Neighbour]:
+            found = self.neighbours([_Request(where=where, limit=depth) for where in wheres], beside=beside)
+            return replace(found, found=[each for each in found.found if each.payload.class_name])
+
+        return search
+
+    def neighbours(
+        self, requests: Sequence[_Request], *, beside: Sequence[_Request] = ()
+    ) -> Search[Neighbour]:
+        """All that is found in any network, by the fused score; candidates come first.
+
+        A file that several datasets hold is one image. It is all where `requests` have found all of theirs.
+        """
+        found = self._found(requests, beside)
         manifests = [network.manifest for network in self.networks]
         rule = self.options.fusion
         chances = _chances(self.networks) if rule is FusionRule.CALIBRATED else ()
-        scores = fused(found.similarities, rule, chances=chances, depth=CANDIDATES)[0]
-        places = [ranks(similarity, CANDIDATES)[0] for similarity in found.similarities]
+        scores = fused(found.similarities, rule, chances=chances, depth=self.candidates)[0]
+        places = [ranks(similarity, self.candidates)[0] for similarity in found.similarities]
         order = [int(row) for row in np.argsort(-scores, kind="stable") if scores[row] > -np.inf]
-        return [
+        neighbours = [
             Neighbour(
                 rank=rank,
                 score=float(scores[row]),
@@ -176,22 +206,25 @@ class _Asking:
             )
             for rank, row in enumerate(order, start=1)
         ]
+        return Search(found=neighbours, is_all=found.is_all)
 
-    def _found(self, requests: Sequence[_Request]) -> "_Found":
+    def _found(self, requests: Sequence[_Request], beside: Sequence[_Request]) -> "_Found":
         payloads: dict[str, Payload] = {}
+        ids: dict[str, str] = {}
         nearness: list[dict[str, float]] = []
         is_all = True
         for network, vector in zip(self.networks, self.vectors, strict=True):
             sign = 1 if network.manifest.distance.higher_is_nearer else -1
             near: dict[str, float] = {}
-            for request in requests:
+            for request in (*beside, *requests):
                 hits = network.collection.query(
                     vector, limit=request.limit, where=request.where, exact=self.options.exact
                 )
-                is_all &= len(hits) < request.limit
+                is_all &= request in beside or len(hits) < request.limit
                 for hit in hits:
-                    near.setdefault(hit.payload.id, sign * hit.score)
-                    payloads.setdefault(hit.payload.id, hit.payload)
+                    id_ = ids.setdefault(file_key(network.manifest, hit.payload), hit.payload.id)
+                    near.setdefault(id_, sign * hit.score)
+                    payloads.setdefault(id_, hit.payload)
             nearness.append(near)
         excluded = requests[0].where.excluded_sha256
         for network, vector, near in zip(self.networks, self.vectors, nearness, strict=True):
@@ -213,7 +246,7 @@ _AT_ONCE = 100
 class _Found:
     """M pictures; `similarities` holds a float64 `[1, M]` for each network, as `fused` wants them.
 
-    `is_all` says that asking for more would find nothing else.
+    `is_all` says that no network has any others that were asked for.
     """
 
     payloads: Sequence[Payload]
@@ -230,7 +263,7 @@ def _looked_up(
     for id_, stored in network.collection.vectors(ids).items():
         other = stored.astype(np.float64)
         if network.manifest.distance is Distance.COSINE:
-            near[id_] = float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
+            near[id_] = clip_cosine(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
         else:
             near[id_] = -float(np.linalg.norm(one - other))
     for id_, payload in network.collection.payloads(ids).items():

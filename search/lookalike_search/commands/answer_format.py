@@ -1,27 +1,40 @@
 """An answer of `search query` as a table and as JSON."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lookalike_core.cli.table import columns
 from lookalike_core.models.calibration_curves import percent
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
-from lookalike_search.asking.answers import Answer, NearDuplicate, Neighbour, Placing, QueryOptions
+from lookalike_search.asking.answers import (
+    Answer,
+    ExactDuplicate,
+    NearDuplicate,
+    Neighbour,
+    Placing,
+    QueryOptions,
+    paths_collide,
+)
 
 
 def answer_lines(
     answer: Answer, manifests: Sequence[CollectionManifest], options: QueryOptions
 ) -> Iterator[str]:
     """A title, and plain columns: a path is never cut or wrapped, so that it can be copied and piped."""
-    calibrated = any(hit.chance is not None for hit in answer.hits)
-    heading = _heading(manifests, options, calibrated)
     yield f"{_asked(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"
-    rows = [_row(hit, manifests, options, calibrated) for hit in answer.hits]
-    yield from columns([heading, *rows], f"{'>' * (len(heading) - 2)}<")  # last come the class and the path
+    calibrated = any(hit.chance is not None for hit in answer.hits)
+    numbers = _number_headings(manifests, options, calibrated)
+    places = _Places(has_dataset=paths_collide(answer.hits))
+    heading = [*numbers, *places.headings]
+    rows = [[*_numbers(hit, manifests, options, calibrated), *places.cells(hit)] for hit in answer.hits]
+    yield from columns([heading, *rows], ">" * len(numbers) + "<" * (len(places.headings) - 1))
     if not answer.hits:
         yield "no picture fits"
     yield from _folded_lines(answer, options)
+    if answer.left_out:
+        yield left_out_line(answer)
     if answer.verdict is not None or answer.unlike_anything:
         yield f"verdict: {_verdict(answer, options)}"
 
@@ -44,17 +57,49 @@ def _verdict(answer: Answer, options: QueryOptions) -> str:
     return f"{answer.verdict.class_name}, {share}{right}"
 
 
+def left_out_line(answer: Answer) -> str:
+    """How many images have the query's bytes and are left out, and where the first of them are."""
+    count = answer.left_out_total
+    named = [each.place for each in answer.left_out[:_NAMED]]
+    more = [f"{count - len(named)} more"] if count > len(named) else []
+    *first, last = [*named, *more]
+    places = f"{', '.join(first)} and {last}" if first else last
+    return f"{count} image{'s' if count > 1 else ''} with the same bytes left out: {places} (--include-self)"
+
+
+_NAMED = 3
+"""Of those with the same bytes; there may be thousands."""
+
+
 def _asked(answer: Answer) -> str:
     """The query, with the other examples as they were named."""
     parts = [" and ".join([answer.query, *answer.positives]), *answer.negatives]
     return " and not ".join(parts)
 
 
-def _heading(manifests: Sequence[CollectionManifest], options: QueryOptions, calibrated: bool) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """The columns that say which image a neighbour is, by its dataset too where that has to be said."""
+
+    has_dataset: bool
+
+    @property
+    def headings(self) -> list[str]:
+        return ["class", "dataset", "path"] if self.has_dataset else ["class", "path"]
+
+    def cells(self, hit: Neighbour) -> list[str]:
+        payload = hit.payload
+        dataset = [payload.dataset] if self.has_dataset else []
+        return [payload.class_name or "-", *dataset, payload.path]
+
+
+def _number_headings(
+    manifests: Sequence[CollectionManifest], options: QueryOptions, calibrated: bool
+) -> list[str]:
     near = [] if options.without_near_above is None else ["near"]
     if len(manifests) == 1:
         chance = ["same class"] if calibrated else []
-        return ["rank", _score_name(manifests[0]), *chance, *near, "class", "path"]
+        return ["rank", _score_name(manifests[0]), *chance, *near]
     names = [manifest.identity.backbone for manifest in manifests]
     if len(set(names)) < len(names):
         names = [manifest.collection for manifest in manifests]
@@ -63,17 +108,17 @@ def _heading(manifests: Sequence[CollectionManifest], options: QueryOptions, cal
         for name, manifest in zip(names, manifests, strict=True)
         for column in (f"{name} rank", _score_name(manifest))
     ]
-    return ["rank", options.fusion, *columns, *near, "class", "path"]
+    return ["rank", options.fusion, *columns, *near]
 
 
 def _score_name(manifest: CollectionManifest) -> str:
     return "similarity" if manifest.distance.higher_is_nearer else "distance"
 
 
-def _row(
+def _numbers(
     hit: Neighbour, manifests: Sequence[CollectionManifest], options: QueryOptions, calibrated: bool
 ) -> list[str]:
-    """A neighbour's cells; `-` is what is not known: a network's rank, its score, a chance."""
+    """A neighbour's figures; `-` is what is not known: a network's rank, its score, a chance."""
     cells = [str(hit.rank), f"{hit.score:.4f}"]
     if calibrated:
         cells.append("-" if hit.chance is None else percent(hit.chance))
@@ -83,7 +128,7 @@ def _row(
             cells.append(f"{placing.score:.4f}" if placing else "-")
     if options.without_near_above is not None:
         cells.append(f"+{len(hit.near)}" if hit.near else "-")
-    return [*cells, hit.payload.class_name or "-", hit.payload.path]
+    return cells
 
 
 def answer_json(
@@ -113,6 +158,8 @@ def answer_json(
             "chance": answer.verdict_chance,
         },
         "unlike_anything": answer.unlike_anything,
+        "left_out": [_left_out_json(each) for each in answer.left_out],
+        "left_out_total": answer.left_out_total,
         "hits": [_hit_json(hit, options) for hit in answer.hits],
     }
 
@@ -154,6 +201,8 @@ def _hit_json(hit: Neighbour, options: QueryOptions) -> dict[str, Any]:
         "file": str(hit.file) if hit.file else None,
         "id": payload.id,
     }
+    if hit.also_in:
+        data["also_in"] = _also_in_json(hit)
     if options.without_near_above is not None:
         data["near"] = [_near_json(near) for near in hit.near]
     if hit.placings:
@@ -161,14 +210,32 @@ def _hit_json(hit: Neighbour, options: QueryOptions) -> dict[str, Any]:
     return data
 
 
+def _also_in_json(hit: Neighbour | NearDuplicate) -> list[dict[str, Any]]:
+    return [{"class": each.class_name, "dataset": each.dataset, "path": each.path} for each in hit.also_in]
+
+
 def _near_json(near: NearDuplicate) -> dict[str, Any]:
     payload = near.payload
-    return {
+    data: dict[str, Any] = {
         "score": near.score,
         "class": payload.class_name,
         "dataset": payload.dataset,
         "path": payload.path,
         "file": str(near.file) if near.file else None,
+        "id": payload.id,
+    }
+    if near.also_in:
+        data["also_in"] = _also_in_json(near)
+    return data
+
+
+def _left_out_json(duplicate: ExactDuplicate) -> dict[str, Any]:
+    payload = duplicate.payload
+    return {
+        "class": payload.class_name,
+        "dataset": payload.dataset,
+        "path": payload.path,
+        "file": str(duplicate.file) if duplicate.file else None,
         "id": payload.id,
     }
 

@@ -1,11 +1,9 @@
-"""The `search` command: its subcommands, one module each in `commands/`, imported when it is asked for."""
+"""The `search` command: its subcommands, one module each."""
 
-from importlib import import_module
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from lookalike_core.cli.console import command_app, run_command
-from typer.core import TyperGroup
-from typer.main import get_command
+from lookalike_core.cli.console import run_command
+from lookalike_core.cli.subcommands import lazy_app
 
 SUBCOMMANDS = {
     "query": "Print the nearest neighbours of each picture, best first.",
@@ -17,33 +15,10 @@ SUBCOMMANDS = {
     "explain": "Show where in two pictures their similarity comes from: what each cell adds to it.",
     "map": "Draw a collection in two dimensions: near ones near, coloured by class.",
 }
-"""Name -> the first line of its help, which is shown without importing anything."""
 
-
-class _Subcommands(TyperGroup):
-    """Names and lines as they stand above; the one that is run is the real one."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Typer's own, or Click's
-        name, stub, rest = super().resolve_command(ctx, args)
-        return name, _real(name) if name else stub, rest
-
-
-def _real(name: str) -> Any:  # noqa: ANN401
-    module = import_module(f"lookalike_search.commands.{name}")
-    one = command_app("")
-    one.command(name)(vars(module).get(name) or vars(module)[f"{name}_"])
-    return get_command(one).get_command(None, name)  # type: ignore[attr-defined]
-
-
-def _stub() -> None:
-    """Never run."""
-
-
-app = command_app("Find the pictures most like a given one.", group=_Subcommands)
-for subcommand, line in SUBCOMMANDS.items():
-    app.command(subcommand, help=line)(_stub)
+app = lazy_app("Find the pictures most like a given one.", package=__package__, subcommands=SUBCOMMANDS)
 
 
 def main() -> NoReturn:
-    """The console command."""
+    """Run the console command."""
     run_command(app)

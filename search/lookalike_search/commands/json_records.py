@@ -41,6 +41,14 @@ class Verdict(Labelled):
     """The calibrated chance that it is right; null without a calibration."""
 
 
+class SameFile(Classified):
+    """A neighbour's file in another dataset, whose folder overlaps with that of the first one."""
+
+    dataset: str
+    path: str
+    """Relative to that dataset's root, with `/`."""
+
+
 class NearHit(Classified):
     """A near-duplicate of a neighbour, which is folded into it."""
 
@@ -50,6 +58,20 @@ class NearHit(Classified):
     path: str
     file: str | None
     id: str
+    also_in: NotRequired[list[SameFile]]
+    """The same file in other datasets, where it is in any."""
+
+
+class ExactDuplicate(Classified):
+    """An image with the same bytes as the query or an example, which is no neighbour for that."""
+
+    dataset: str
+    path: str
+    """Relative to the dataset's root, with `/`."""
+    file: str | None
+    """Absolute path; null where the dataset's root is unknown."""
+    id: str
+    """The point's UUID."""
 
 
 class Hit(Classified):
@@ -70,6 +92,8 @@ class Hit(Classified):
     """Absolute path; null where the dataset's root is unknown."""
     id: str
     """The point's UUID."""
+    also_in: NotRequired[list[SameFile]]
+    """The same file in other datasets, where it is in any."""
     near: NotRequired[list[NearHit]]
     """With `--without-near`: its near-duplicates among what was found, best first."""
 
@@ -108,6 +132,10 @@ class _AnyAnswer(TypedDict):
     """Null where no neighbour has a class, where `--class` was given, or for what is unlike anything."""
     unlike_anything: bool | None
     """Whether nothing that is indexed is near enough to be alike; null without a calibration."""
+    left_out: list[ExactDuplicate]
+    """Other images with the same bytes, which are left out of the hits; at most `--limit` of them."""
+    left_out_total: int
+    """How many there are of them."""
 
 
 class Answer(_AnyAnswer):

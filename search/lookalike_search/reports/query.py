@@ -10,7 +10,7 @@ from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
-from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered
+from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered, paths_collide
 from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
 
@@ -28,12 +28,14 @@ class PlacingView:
 class NeighbourView:
     """A neighbour as it is shown. `is_right` is None where the query's own class is not known.
 
-    `near` are the paths of near-duplicates that are folded into it.
+    `dataset` is None where the path alone says which image it is. `near` are the places of
+    near-duplicates that are folded into it, their paths as a rule.
     """
 
     rank: int
     score: float
     class_name: str | None
+    dataset: str | None
     path: str
     file: Path | None
     is_right: bool | None
@@ -58,7 +60,8 @@ class QueryView:
     """A query as it is shown.
 
     `problem` says why it has no neighbours, where it could not be read; `is_unlike` that it has no verdict,
-    since nothing that is indexed is like it.
+    since nothing that is indexed is like it. `left_out` are the places of the first of `left_out_total` other
+    images with the same bytes.
     """
 
     name: str
@@ -69,6 +72,8 @@ class QueryView:
     neighbours: Sequence[NeighbourView]
     is_unlike: bool = False
     problem: str | None = None
+    left_out: Sequence[str] = ()
+    left_out_total: int = 0
 
     @property
     def classes(self) -> list[tuple[str, int]]:
@@ -146,7 +151,7 @@ def _short_names(manifests: Sequence[CollectionManifest]) -> dict[str, str]:
 
 def query_view(answer: Answer, networks: Mapping[str, str] = MappingProxyType({})) -> QueryView:
     """An answer as it is shown; `networks` are the names to show of collections, instead of their own."""
-    own = answer.class_name
+    own, shown = answer.class_name, [each for hit in answer.hits for each in hit.scene]
     with_, without = (", ".join(names) for names in (answer.positives, answer.negatives))
     said = [f"and {with_}" if with_ else "", f"not {without}" if without else ""]
     return QueryView(
@@ -155,8 +160,12 @@ def query_view(answer: Answer, networks: Mapping[str, str] = MappingProxyType({}
         class_name=own,
         examples="; ".join(filter(None, said)),
         verdict=_verdict_view(answer.verdict, answer) if answer.verdict else None,
-        neighbours=[_neighbour_view(hit, own, networks) for hit in answer.hits],
+        neighbours=[
+            _neighbour_view(hit, own, networks, has_dataset=paths_collide(shown)) for hit in answer.hits
+        ],
         is_unlike=bool(answer.unlike_anything),
+        left_out=[each.place for each in answer.left_out],
+        left_out_total=answer.left_out_total,
     )
 
 
@@ -183,11 +192,14 @@ def unread(outcome: Unanswered) -> QueryView:
     )
 
 
-def _neighbour_view(hit: Neighbour, own: str | None, networks: Mapping[str, str]) -> NeighbourView:
+def _neighbour_view(
+    hit: Neighbour, own: str | None, networks: Mapping[str, str], *, has_dataset: bool
+) -> NeighbourView:
     return NeighbourView(
         rank=hit.rank,
         score=hit.score,
         class_name=hit.payload.class_name,
+        dataset=hit.payload.dataset if has_dataset else None,
         path=hit.payload.path,
         file=hit.file,
         is_right=None if own is None else hit.payload.class_name == own,
@@ -200,7 +212,10 @@ def _neighbour_view(hit: Neighbour, own: str | None, networks: Mapping[str, str]
             )
             for collection, placing in hit.placings.items()
         ],
-        near=[near.payload.path for near in hit.near],
+        near=[
+            f"{near.payload.dataset}: {near.payload.path}" if has_dataset else near.payload.path
+            for near in hit.near
+        ],
     )
 
 

@@ -1,0 +1,43 @@
+"""Commands whose subcommands stand in one module each, imported when they are asked for."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from lookalike_core.cli.console import command_app
+
+
+def lazy_app(help_text: str, *, package: str, subcommands: Mapping[str, str]) -> typer.Typer:
+    """Returns an app that lists its subcommands without importing them.
+
+    Args:
+        help_text: the first line of the app's help.
+        package: the import name of the package that holds a module for each subcommand.
+        subcommands: name -> first line of its help. `x` is the function `x` of the module `x`, or `x_` where
+            `x` itself is another's name.
+    """
+
+    class Subcommands(TyperGroup):
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Typer's own, or Click's
+            name, stub, rest = super().resolve_command(ctx, args)
+            return name, _imported(name, package) if name else stub, rest
+
+    app = command_app(help_text, group=Subcommands)
+    for name, line in subcommands.items():
+        app.command(name, help=line)(_never_run)
+    return app
+
+
+def _imported(name: str, package: str) -> Any:  # noqa: ANN401
+    module = vars(import_module(f"{package}.{name}"))
+    one = command_app("")
+    one.command(name)(module.get(f"{name}_") or module[name])
+    return get_command(one).get_command(None, name)  # type: ignore[attr-defined]
+
+
+def _never_run() -> None:
+    """Stands for a subcommand until it is imported."""

@@ -1,0 +1,73 @@
+"""`exporter verify`: check a model, and compare it with Keras."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from lookalike_core.cli.console import (
+    Verbose,
+    show,
+    show_json,
+)
+from lookalike_core.cli.hint_words import full_message
+from lookalike_core.cli.options import (
+    HeadOption,
+    JsonOption,
+    LayerOption,
+    PoolingOption,
+    PrecisionOption,
+    WeightsOption,
+)
+from lookalike_core.errors import UsageError
+from lookalike_core.models.model_manifest import Precision
+from lookalike_core.settings import Settings
+
+from lookalike_exporter.commands.exporter_options import CalibrateOption, folder_option
+from lookalike_exporter.spec import ModelSpec
+
+
+def verify(
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", metavar="BACKBONE", help="resnet (ResNet101V2) or vgg (VGG16)."),
+    ] = None,
+    head: HeadOption = None,
+    weights: WeightsOption = "imagenet",
+    layer: LayerOption = None,
+    pooling: PoolingOption = None,
+    precision: PrecisionOption = Precision.FP32,
+    calibrate: CalibrateOption = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option("--pictures", metavar="DIR", help="Compare fp16 or int8 with fp32 on these."),
+    ] = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001
+) -> None:
+    """Check a model, and compare it with Keras; one of 16 or 8 bits is compared with that of 32."""
+    if (head is None) == (backbone is None):
+        raise UsageError("--backbone or --head says what to verify; give one of them")
+    if head is not None and (
+        layer or pooling or calibrate or pictures or weights != "imagenet" or precision is not Precision.FP32
+    ):
+        raise UsageError("--head says which network it belongs to; leave --weights and the like out")
+    from lookalike_exporter.verification import verify_head, verify_spec
+
+    settings = Settings.from_environment()
+    if head is not None:
+        found = verify_head(head, settings=settings)
+    else:
+        found = verify_spec(
+            ModelSpec.of(backbone or "", layer=layer, pooling=pooling, weights=weights, precision=precision),
+            calibrated_on=folder_option(calibrate, "--calibrate"),
+            pictures=folder_option(pictures, "--pictures"),
+            settings=settings,
+        )
+    model, report = found.model, found.report
+    if as_json:
+        show_json({"schema": 1, "path": str(model.path), **report.to_json()})
+    else:
+        for check in report.checks:
+            show(f"{check.outcome:8}{check.name}: {full_message(check.detail)}")
+    if report.failed:
+        raise typer.Exit(1)

@@ -1,0 +1,32 @@
+"""What Ctrl-C does to an ingest: it finishes the batch in hand."""
+
+import signal  # noqa: TID251 - an ingest that is interrupted finishes its batch
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from lookalike_core.cli.console import say
+from lookalike_core.stores.retries import is_waiting
+
+from lookalike_ingest.run import StopRequest
+
+
+@contextmanager
+def stopping_on_interrupt() -> Iterator[StopRequest]:
+    """The first Ctrl-C lets the batch in hand be finished, where there is one; the second does not.
+
+    Nor does the first where a server is waited for.
+    """
+    stop = StopRequest()
+
+    def request_stop(_signal: int, _frame: FrameType | None) -> None:
+        if stop.requested or not stop.waits_for_batch or is_waiting():
+            raise KeyboardInterrupt
+        stop.requested = True
+        say("stopping after the batch in hand; Ctrl-C once more stops at once")
+
+    before = signal.signal(signal.SIGINT, request_stop)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,77 @@
+"""`ingest rebuild`: make a collection anew from its datasets."""
+
+from typing import Annotated, Any
+
+import typer
+from lookalike_core.cli.console import Verbose, show, show_json
+from lookalike_core.cli.options import (
+    JsonOption,
+    MaxPixelsOption,
+    ProviderOption,
+    RequireGpuOption,
+    StoreOption,
+    ThreadsOption,
+    store_in_use,
+)
+from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.settings import Settings
+
+from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
+from lookalike_ingest.commands.interruption import stopping_on_interrupt
+from lookalike_ingest.commands.notices import say_dropped_calibration, warn_of_skipped
+from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
+
+
+def rebuild_(
+    collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection to make anew.")],
+    batch_size: BatchSizeOption = None,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    quantize: QuantizeOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Leave out images that are away or cannot be read.")
+    ] = False,
+    provider: ProviderOption = None,
+    threads: ThreadsOption = None,
+    require_gpu: RequireGpuOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001
+) -> None:
+    """Make a collection anew from its datasets; the old one stays until the new one is whole."""
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
+    options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force, quantize=quantize)
+    with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
+        report = rebuild(collection, options, store=opened, settings=settings, stop=stop)
+    warn_of_skipped(report)
+    if report.interrupted:
+        raise KeyboardInterrupt
+    report.check()
+    say_dropped_calibration(collection, report.calibration_dropped)
+    if as_json:
+        show_json(_rebuild_json(report))
+    else:
+        show(_rebuild_text(report))
+
+
+def _rebuild_text(report: RebuildReport) -> str:
+    out = f", {len(report.left_out)} left out" if report.left_out else ""
+    gone = f", {report.gone} whose images are away went with the old one" if report.gone else ""
+    how = (
+        f" ({report.taken_over} vectors taken over, {report.embedded} embedded)" if report.taken_over else ""
+    )
+    return f"{report.name}: {report.points} points made anew in {report.took_s:.1f} s{how}{out}{gone}"
+
+
+def _rebuild_json(report: RebuildReport) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "name": report.name,
+        "store": report.store,
+        "points": report.points,
+        "gone": report.gone,
+        "left_out": [str(file) for file in report.left_out],
+        "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
+        "embedded": report.embedded,
+        "taken_over": report.taken_over,
+        "took_ms": round(report.took_s * 1000),
+    }

@@ -1,0 +1,258 @@
+"""`ingest run`: bring collections up to date with a folder."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from lookalike_core.atomic import named_path
+from lookalike_core.cli.console import Verbose, say, show, show_json
+from lookalike_core.cli.options import (
+    HeadOption,
+    JsonOption,
+    LayerOption,
+    MaxPixelsOption,
+    PoolingOption,
+    PrecisionOption,
+    ProviderOption,
+    RequireGpuOption,
+    StoreOption,
+    ThreadsOption,
+    WeightsOption,
+    store_in_use,
+)
+from lookalike_core.cli.table import cell_width, padded
+from lookalike_core.errors import UsageError
+from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.models.model_manifest import Precision
+from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
+
+from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
+from lookalike_ingest.commands.interruption import stopping_on_interrupt
+from lookalike_ingest.commands.notices import list_some, say_dropped_calibration, warn_of_skipped
+from lookalike_ingest.dataset_rules import RuleChoice
+from lookalike_ingest.request import ModelChoice, dataset_in, labels_in
+from lookalike_ingest.run import IngestReport, IngestRequest, check_pruning, run_ingest
+from lookalike_ingest.subset import Subset
+from lookalike_ingest.synsets import synset_labels
+
+
+def run(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of pictures.")],
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option("--backbone", metavar="BACKBONE", help="resnet (default) or vgg; may be repeated."),
+    ] = None,
+    distance: Annotated[
+        list[Distance] | None, typer.Option("--distance", help="cosine (default) or euclid; may be repeated.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", metavar="NAME", help="The pictures' name; default: the folder's."),
+    ] = None,
+    new_root: Annotated[
+        bool, typer.Option("--new-root", help="The dataset's folder has moved here.")
+    ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", metavar="CSV", help="A table with the header path,class."),
+    ] = None,
+    synsets: Annotated[
+        Path | None,
+        typer.Option("--synsets", metavar="FILE", help="What ImageNet's folders are called, as n01440764."),
+    ] = None,
+    val_solution: Annotated[
+        Path | None,
+        typer.Option("--val-solution", metavar="CSV", help="The classes of ImageNet's validation pictures."),
+    ] = None,
+    max_per_class: Annotated[
+        int | None,
+        typer.Option("--max-per-class", min=1, metavar="N", help="Take so many pictures of each class."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="S", help="With --max-per-class: which; default 0.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="Leave out what fits, by gitignore's rules; remembered, may be repeated.",
+        ),
+    ] = None,
+    no_exclude: Annotated[
+        bool, typer.Option("--no-exclude", help="Forget the patterns that are remembered.")
+    ] = False,
+    default_excludes: Annotated[
+        bool | None,
+        typer.Option(
+            "--default-excludes/--no-default-excludes",
+            help="Leave out what is hidden and what systems make, as @eaDir (default), or take it.",
+        ),
+    ] = None,
+    follow_links: Annotated[
+        bool | None,
+        typer.Option("--follow-links/--no-follow-links", help="Follow links to folders, or not (default)."),
+    ] = None,
+    class_level: Annotated[
+        int | None,
+        typer.Option(
+            "--class-level",
+            metavar="N",
+            help="Which folder names the class: 1 is the first below DIR, -1 the image's own.",
+        ),
+    ] = None,
+    weights: WeightsOption = "imagenet",
+    layer: LayerOption = None,
+    pooling: PoolingOption = None,
+    precision: PrecisionOption = Precision.FP32,
+    head: HeadOption = None,
+    quantize: QuantizeOption = None,
+    batch_size: BatchSizeOption = None,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and store nothing.")
+    ] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove the points of files that are gone.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --prune: also where no picture at all is left.")
+    ] = False,
+    rehash: Annotated[
+        bool,
+        typer.Option(
+            "--rehash", help="Read every file again, also those whose size and times are as before."
+        ),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
+    ] = False,
+    provider: ProviderOption = None,
+    threads: ThreadsOption = None,
+    require_gpu: RequireGpuOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,  # noqa: ARG001 - acts by itself
+) -> None:
+    """Bring collections up to date with a folder."""
+    if exclude and no_exclude:
+        raise UsageError("--exclude replaces the patterns that are remembered; leave --no-exclude out")
+    if seed is not None and max_per_class is None:
+        raise UsageError("--seed is for --max-per-class: it says which pictures are taken")
+    choice = ModelChoice(
+        backbones=backbone or (),
+        weights=weights,
+        layer=layer,
+        pooling=pooling,
+        precision=precision,
+        head=head,
+    )
+    choice.check()
+    check_pruning(prune=prune, force=force)
+    rules = RuleChoice(
+        exclude=() if no_exclude else exclude,
+        default_excludes=default_excludes,
+        follow_links=follow_links,
+        class_level=class_level,
+    )
+    rules.check()
+    whose = dataset_in(folder, dataset, moved=new_root, may_be_missing=force)
+    settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
+    request = IngestRequest(
+        dataset=whose,
+        specs=choice.resolve(settings),
+        distances=list(dict.fromkeys(distance or [Distance.COSINE])),
+        labels=labels_in(named_path(str(labels), "--labels"), whose.root) if labels else {},
+        label_of=synset_labels(
+            whose.root,
+            names=named_path(str(synsets), "--synsets") if synsets else None,
+            solution=named_path(str(val_solution), "--val-solution") if val_solution else None,
+        ),
+        subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed or 0),
+        rules=rules,
+        batch_size=batch_size,
+        max_pixels=max_pixels,
+        dry_run=dry_run,
+        prune=prune,
+        force=force,
+        rehash=rehash,
+        quantize=quantize,
+    )
+    if max_per_class is not None:
+        say(f"taking at most {max_per_class} pictures of each class, by seed {seed or 0}")
+    with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
+        report = run_ingest(request, store=opened, settings=settings, stop=stop)
+    _warn(report, dry_run=dry_run)
+    if as_json:
+        show_json(_report_json(report))
+    else:
+        show(*_report_lines(report, dry_run=dry_run))
+    if report.interrupted:
+        raise KeyboardInterrupt
+    report.check(strict=strict)
+
+
+def _warn(report: IngestReport, *, dry_run: bool) -> None:
+    warn_of_skipped(report)
+    for collection in report.collections:
+        verb = "would remove from" if dry_run else "removed from"
+        list_some(f"{verb} {collection.name}:", [repr(path) for path in collection.removed])
+        if excluded := collection.counts["excluded"]:
+            say(f"{verb} {collection.name} since they are excluded: {excluded} of these")
+        say_dropped_calibration(collection.name, collection.calibration_dropped)
+    if report.unused_labels:
+        say(f"warning: {report.unused_labels} rows of the labels name no picture here")
+
+
+def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
+    counted = ("added", "updated", "moved", "unchanged", "removed")
+    width = max(cell_width(collection.name) for collection in report.collections)
+    lines = [
+        f"{report.dataset.name}: {report.found} pictures in {report.dataset.root}"
+        + (f", {report.not_taken} more left out by --max-per-class" if report.not_taken else "")
+        + (", a dry run: nothing was stored" if dry_run else ""),
+        "  ".join([padded("collection", width), *(f"{word:>9}" for word in counted)]),
+    ]
+    for collection in report.collections:
+        numbers = (f"{collection.counts[word]:>9}" for word in counted)
+        lines.append("  ".join([padded(collection.name, width), *numbers]))
+    speed = f", {report.images_per_second:.1f} images/s" if report.embedded else ""
+    stored = f", {report.from_stored} from stored vectors" if report.from_stored else ""
+    lines += [str(report.others)] if report.others.total else []
+    lines += [f"excluded: {report.others.excluded}"] if report.others.excluded else []
+    return [*lines, f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped"]
+
+
+def _report_json(report: IngestReport) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "dataset": report.dataset.name,
+        "root": str(report.dataset.root),
+        "store": report.store,
+        "found": report.found,
+        "not_taken": report.not_taken,
+        "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
+        "other_files": {
+            "total": report.others.total,
+            "by_suffix": dict(report.others.by_suffix.most_common()),
+        },
+        "excluded": {"folders": report.others.excluded_folders, "images": report.others.excluded_images},
+        "linked_folders": report.others.linked_folders,
+        "rules": report.dataset.rules.to_json(),
+        "split_classes": list(report.split_classes),
+        "unused_labels": report.unused_labels,
+        "collections": [
+            {
+                "name": collection.name,
+                "provider": collection.provider,
+                **{
+                    word: collection.counts[word]
+                    for word in ("added", "updated", "moved", "unchanged", "removed", "excluded")
+                },
+                "removed_paths": collection.removed,
+            }
+            for collection in report.collections
+        ],
+        "took_ms": round(report.took_s * 1000),
+        "images_per_second": round(report.images_per_second, 2),
+        "from_stored": report.from_stored,
+    }

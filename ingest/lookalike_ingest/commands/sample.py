@@ -1,0 +1,29 @@
+"""`ingest sample`: draw a small labelled set of images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from lookalike_core.atomic import named_path
+from lookalike_core.cli.console import Verbose, show
+
+
+def sample(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to draw them; made if need be.")],
+    query: Annotated[
+        Path | None, typer.Option("--query", help="Draw one more picture here, which is not in the set.")
+    ] = None,
+    verbose: Verbose = False,  # noqa: ARG001
+) -> None:
+    """Draw a small labelled set of pictures for a first try."""
+    from lookalike_ingest.sample_images import CLASSES, check_query, draw_query, draw_sample
+
+    folder = named_path(str(folder), "DIR")
+    if query is not None:
+        query = named_path(str(query), "--query")
+        check_query(query, CLASSES[0], sample=folder)
+    drawn = draw_sample(folder)
+    show(f"drew {drawn.pictures} pictures of {len(drawn.classes)} classes in {drawn.directory}")
+    if query is not None:
+        draw_query(query, CLASSES[0])
+        show(f"drew {query}, a picture of class {CLASSES[0]} that is not in the set")

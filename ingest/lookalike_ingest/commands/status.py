@@ -1,0 +1,71 @@
+"""`ingest status`: show the collections and what is in them."""
+
+from typing import Any
+
+from lookalike_core.cli.console import Verbose, show, show_json
+from lookalike_core.cli.options import (
+    JsonOption,
+    StoreOption,
+    store_in_use,
+)
+from lookalike_core.images.folder_rules import DEFAULT_RULES
+from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import VectorQuantization
+
+from lookalike_ingest.status import CollectionStatus, collection_statuses
+
+
+def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verbose = False) -> None:  # noqa: ARG001
+    """Show the collections and what is in them."""
+    settings = Settings.from_environment()
+    with store_in_use(store, settings) as opened:
+        collections, holder = list(collection_statuses(opened)), opened.ingest_under_way()
+        if as_json:
+            listing = [_status_json(collection) for collection in collections]
+            show_json(
+                {"schema": 1, "store": opened.label, "collections": listing, "ingest_under_way": holder}
+            )
+            return
+        if holder is not None:
+            show(f"an ingest into this store is under way, by {holder}")
+        elif not collections:
+            show("no collections yet; make one with: ingest run DIR")
+        for collection in collections:
+            show(*_status_lines(collection))
+
+
+def _status_json(collection: CollectionStatus) -> dict[str, Any]:
+    return {
+        "name": collection.name,
+        "manifest": collection.manifest.to_json(),
+        "points": collection.points,
+        "datasets": collection.datasets,
+        "classes": collection.classes,
+        "outdated": list(collection.outdated),
+        "rebuild_begun": collection.rebuild_begun,
+    }
+
+
+def _status_lines(collection: CollectionStatus) -> list[str]:
+    manifest, identity = collection.manifest, collection.manifest.identity
+    datasets = (
+        f"  dataset {name}: {count} pictures in {manifest.datasets.get(name, 'an unknown folder')}"
+        + (f" ({rules})" if (rules := manifest.rules_of(name)) != DEFAULT_RULES else "")
+        for name, count in collection.datasets.items()
+    )
+    again = f"ingest rebuild {collection.name}"
+    hints = [f"made by another version: {each}; {again}" for each in collection.outdated]
+    hints += [f"a rebuild was begun: {again}"] if collection.rebuild_begun else []
+    classes = (f"{name or '(none)'} {count}" for name, count in collection.classes.items())
+    head = f" and the head {identity.head}" if identity.head else ""
+    short = manifest.vector_quantization
+    stored = "" if short is VectorQuantization.NONE else f", searched by {short}"
+    return [
+        f"{collection.name}: {collection.points} points",
+        f"  {identity.backbone} {identity.layer} {identity.pooling}{head}, {identity.dimension} values",
+        f"  {manifest.distance}, {identity.preprocessing}, {identity.precision_class}{stored}",
+        f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",
+        *datasets,
+        f"  classes: {', '.join(classes)}",
+        *(f"  {hint}" for hint in hints),
+    ]

@@ -1,0 +1,39 @@
+"""The subcommands of all three commands: what `--help` lists is what can be run."""
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+PACKAGES = ("lookalike_exporter.commands", "lookalike_ingest.commands", "lookalike_search.commands")
+
+
+def subcommands(package: str) -> dict[str, str]:
+    """Name -> line of help, as the command lists them."""
+    listed: dict[str, str] = import_module(f"{package}.app").SUBCOMMANDS
+    return listed
+
+
+def function_of(module: ModuleType) -> Any:
+    """The function that a module of a subcommand is named after; None in other modules."""
+    name = module.__name__.rpartition(".")[2]
+    found = vars(module).get(f"{name}_") or vars(module).get(name)
+    return found if getattr(found, "__module__", None) == module.__name__ else None
+
+
+@pytest.mark.parametrize(("package", "name"), [(p, n) for p in PACKAGES for n in subcommands(p)])
+def test_each_line_of_the_help_is_its_subcommands_own(package: str, name: str) -> None:
+    """It is written twice, so that help need not import all modules to read a line of each."""
+    function = function_of(import_module(f"{package}.{name}"))
+    assert subcommands(package)[name] == function.__doc__.partition("\n")[0]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_module_of_a_subcommand_is_listed(package: str) -> None:
+    """One that is not would be there and could not be run."""
+    [folder] = import_module(package).__path__
+    modules = [import_module(f"{package}.{path.stem}") for path in Path(folder).glob("[!_]*.py")]
+    named = {module.__name__.rpartition(".")[2] for module in modules if function_of(module)}
+    assert named == set(subcommands(package))
