@@ -32,7 +32,7 @@ from lookalike_search.analysis.collection_map import load_sample, mapped
 from lookalike_search.analysis.duplicates import ABOVE, find_duplicates
 from lookalike_search.analysis.explanation import explanations, see_both
 from lookalike_search.asking.searched_collection import Network
-from lookalike_search.collection_choice import CollectionSelector, collection_of_model
+from lookalike_search.collection_choice import CollectionSelector, as_named, collection_of_model
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE
 from lookalike_search.evaluation.plan import Plan
@@ -279,9 +279,8 @@ class Index(Searchable):
         """Returns the images of the index, by dataset and path."""
         opened = self._opened()
         manifest = opened.manifest
-        return [
-            Point.of(payload, manifest) for payload in sorted(opened.scan(points_where(where)), key=_place)
-        ]
+        meant = as_named(points_where(where), manifest)
+        return [Point.of(payload, manifest) for payload in sorted(opened.scan(meant), key=_place)]
 
     def vectors(self, where: Where | None = None) -> tuple[list[str], NDArray[np.float32]]:
         """Returns ids and stored vectors, float32 `[N, D]`, in the order of `points`.
@@ -289,7 +288,8 @@ class Index(Searchable):
         Those of a cosine collection have length 1.
         """
         opened = self._opened()
-        payloads, matrix = stored_vectors(opened, sorted(opened.scan(points_where(where)), key=_place))
+        meant = as_named(points_where(where), opened.manifest)
+        payloads, matrix = stored_vectors(opened, sorted(opened.scan(meant), key=_place))
         return [payload.id for payload in payloads], matrix
 
     @shows_progress

@@ -7,6 +7,8 @@ is shown in `console`, drawn or put on a page comes through here; nobody else ha
 import json
 import math
 import re
+import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -30,6 +32,30 @@ def valid_text(text: str) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     except UnicodeEncodeError:  # halves of UTF-16 pairs, which Windows lets into names
         return _SURROGATE.sub("\ufffd", text)
+
+
+def nfc(text: str) -> str:
+    """Returns a text in Unicode's composed form, by which names are compared; ASCII costs nothing.
+
+    "ü" may be one character or a "u" and its two dots: a keyboard types the first, Macs left the second on
+    disks.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def unicode_forms(text: str) -> list[str]:
+    """Returns a name as it is, composed (NFC) and decomposed (NFD), each form once."""
+    if text.isascii():
+        return [text]
+    return list(dict.fromkeys([text, nfc(text), unicodedata.normalize("NFD", text)]))
+
+
+def find_name(name: str, names: Iterable[str]) -> str | None:
+    """Returns which of the names is meant: the name itself, else one that differs in Unicode form alone."""
+    there = list(names)
+    if name in there:
+        return name
+    return next((each for each in there if nfc(each) == nfc(name)), None)
 
 
 def json_line(data: Any) -> str:  # noqa: ANN401 - whatever json takes

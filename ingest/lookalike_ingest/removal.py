@@ -7,6 +7,7 @@ from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store, staged_name
+from lookalike_core.text import find_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class Holding:
 
 
 def holdings(dataset: str, *, store: Store, among: Sequence[str] = ()) -> list[Holding]:
-    """The collections that know the dataset, all of them or those named.
+    """The collections that know the dataset, in whichever Unicode form, all of them or those named.
 
     Raises:
         CollectionMissingError: a collection that was named is not there.
@@ -32,11 +33,12 @@ def holdings(dataset: str, *, store: Store, among: Sequence[str] = ()) -> list[H
     named = ((name, store.manifest(name)) for name in among)
     for name, manifest in named if among else readable_manifests(store):
         known |= set(manifest.datasets)
-        if dataset not in manifest.datasets:
+        own_name = find_name(dataset, manifest.datasets)
+        if own_name is None:
             continue
         try:
             with store.open(name) as collection:
-                points = collection.count(PointFilter(dataset=dataset))
+                points = collection.count(PointFilter(dataset=own_name))
         except CollectionMissingError:  # somebody has deleted it since
             if among:
                 raise
@@ -55,11 +57,12 @@ def remove_dataset(dataset: str, *, store: Store, among: Sequence[Holding]) -> I
     """
     for holding in among:
         with store.open(holding.collection) as collection:
-            ids = [payload.id for payload in collection.scan(PointFilter(dataset=dataset))]
+            own_name = find_name(dataset, collection.manifest.datasets) or dataset
+            ids = [payload.id for payload in collection.scan(PointFilter(dataset=own_name))]
             was_calibrated = collection.manifest.calibration is not None
             collection.delete(ids)
             dropped = was_calibrated and collection.manifest.calibration is None
-            collection.forget_dataset(dataset)
+            collection.forget_dataset(own_name)
         if staged_name(holding.collection) in store:  # by a rebuild that was interrupted
             store.delete(staged_name(holding.collection))
         yield Holding(collection=holding.collection, points=len(ids), calibration_dropped=dropped)

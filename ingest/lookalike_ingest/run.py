@@ -25,6 +25,7 @@ from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
+from lookalike_core.text import find_name, nfc
 from lookalike_exporter.export import calibrated
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.heads.head_graph import get_wanted_model
@@ -34,7 +35,7 @@ from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.base_vectors import StoredVectors, base_names
 from lookalike_ingest.changes import Change, Decision
 from lookalike_ingest.image_reader import ReadFile, read_picture
-from lookalike_ingest.labels import Label, LabelOf, folder_label
+from lookalike_ingest.labels import Label, LabelOf, LabelRows, folder_label
 from lookalike_ingest.payload_cache import ListingError
 from lookalike_ingest.target import CollectionReport, Dataset, Target, now, target_name
 
@@ -53,6 +54,8 @@ MAX_IN_HAND = 512
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestRequest:
     """What to ingest and how; `labels` overrides by root-relative path what `label_of` says of a picture.
+
+    Paths of labels may have another Unicode form than the disk's, and classes are composed (NFC).
 
     A picture that it does not take (`takes`; None takes all) is left alone, in the folder and in the
     collections.
@@ -76,6 +79,7 @@ class IngestRequest:
     force: bool = False
     into: str | None = None
     quantize: VectorQuantization | None = None
+    label_rows: LabelRows = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuses fields that contradict each other, whoever asks.
@@ -84,12 +88,15 @@ class IngestRequest:
             UsageError: they do.
         """
         check_pruning(prune=self.prune, force=self.force)
+        object.__setattr__(self, "label_rows", LabelRows(self.labels))
 
     def label(self, found: FoundFile) -> Label:
-        """A picture's class."""
-        if found.path in self.labels:
-            return Label(class_name=self.labels[found.path])
-        return self.label_of(found)
+        """Returns an image's class."""
+        row = self.label_rows.find(found.path)
+        label = self.label_of(found) if row is None else Label(class_name=self.labels[row])
+        if label.class_name is None or label.class_name.isascii():
+            return label
+        return replace(label, class_name=nfc(label.class_name))
 
 
 def check_pruning(*, prune: bool, force: bool) -> None:
@@ -180,11 +187,23 @@ def run_ingest(
         UsageError: the folder is missing or holds no pictures, or its dataset lies elsewhere.
         LookalikeError: whatever the exporter, the embedder or the store raise.
     """
+    request = replace(request, dataset=_as_known(request.dataset, store))
     try:
         return _run_once(request, store, settings, stop)
     except ListingError:  # by now it is dropped, and what the store says is taken
         _logger.warning("the list of points that was kept is damaged; it is made anew")
         return _run_once(request, store, settings, stop)
+
+
+def _as_known(dataset: Dataset, store: Store) -> Dataset:
+    """Returns it by the name that the store has for it, on which its points' ids hang; a new one is composed.
+
+    Only the Unicode form may differ.
+    """
+    if dataset.name.isascii():
+        return dataset
+    known = (name for _, manifest in readable_manifests(store) for name in manifest.datasets)
+    return replace(dataset, name=find_name(dataset.name, known) or nfc(dataset.name))
 
 
 def _run_once(request: IngestRequest, store: Store, settings: Settings, stop: StopRequest) -> IngestReport:
@@ -595,13 +614,14 @@ class _Ingest:
 
     def _note_seen(self, path: str) -> None:
         self._seen += 1
-        self._unused_labels.discard(path)
+        if (row := self._request.label_rows.find(path)) is not None:
+            self._unused_labels.discard(row)
 
     def _unsee(self, path: str) -> None:
         """It was there when the folder was looked at."""
         self._seen -= 1
-        if path in self._request.labels:
-            self._unused_labels.add(path)
+        if (row := self._request.label_rows.find(path)) is not None:
+            self._unused_labels.add(row)
         for target in self._targets:
             target.known.see(path, seen=False)
 

@@ -19,6 +19,7 @@ from lookalike_core.stores.collection_manifest import (
 )
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload
 from lookalike_core.stores.protocol import Collection, Store
+from lookalike_core.text import nfc
 from lookalike_exporter.model_cache import ModelFile
 
 from lookalike_ingest.changes import Change, Decision, Known
@@ -246,7 +247,7 @@ class Target:
                 ),
             )
         root, known_root = str(self._dataset.root), collection.manifest.datasets.get(self._dataset.name)
-        if known_root not in (None, root) and not self._dataset.moved:
+        if known_root is not None and not _is_same_folder(known_root, root) and not self._dataset.moved:
             raise UsageError(
                 f"dataset {self._dataset.name} of {self.name} lies in {known_root}, not in {root}",
                 path=root,
@@ -277,6 +278,14 @@ class Target:
             datasets=datasets,
             vector_quantization=self._quantize or VectorQuantization.NONE,
         )
+
+
+def _is_same_folder(one: str, other: str) -> bool:
+    """Whether two names are one folder's, perhaps in two Unicode forms; where both exist the disk tells."""
+    if one == other:
+        return True
+    is_alike = nfc(one) == nfc(other)
+    return is_alike and not (Path(one).exists() and Path(other).exists() and not Path(one).samefile(other))
 
 
 def _replaces(decision: Decision, refreshes: bool) -> bool:

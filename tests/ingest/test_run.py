@@ -32,7 +32,7 @@ from lookalike_core.stores.collection_manifest import (
     collection_name,
 )
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
-from lookalike_core.stores.points import Payload
+from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import image_reader as reading
@@ -1010,3 +1010,94 @@ def test_what_changes_neighbours_or_classes_drops_the_calibration(
     assert report.collections[0].calibration_dropped
     assert ingests.store.manifest(ingests.name()).calibration is None
     assert not ingests.run(prune=True, labels=labels).collections[0].calibration_dropped
+
+
+COMPOSED, DECOMPOSED = "Schildkr\u00f6te", "Schildkro\u0308te"
+"""One name in Unicode's two forms: as a keyboard types it, and as disks that were a Mac's have it."""
+
+
+@pytest.fixture
+def decomposed(ingests: Ingests, draw: Draw) -> Ingests:
+    """A folder and two files whose names came from a Mac, and one more."""
+    shutil.rmtree(ingests.root)
+    draw(ingests.root, *(f"{DECOMPOSED}/{DECOMPOSED}{number}.png" for number in (1, 2)), "cat/1.png")
+    return ingests
+
+
+def test_labels_name_files_in_any_unicode_form(decomposed: Ingests) -> None:
+    """What is typed belongs to what the disk has; a row is used once."""
+    labels = {f"{COMPOSED}/{COMPOSED}1.png": "turtle", f"{COMPOSED}/{COMPOSED}3.png": "turtle"}
+    report = decomposed.run(labels=labels)
+    assert report.unused_labels == 1
+    assert decomposed.payload(f"{DECOMPOSED}/{DECOMPOSED}1.png").class_name == "turtle"
+    assert decomposed.payload(f"{DECOMPOSED}/{DECOMPOSED}2.png").class_name == COMPOSED
+
+
+def test_a_row_of_the_very_path_goes_before_another_form(decomposed: Ingests, draw: Draw) -> None:
+    """Both files may lie side by side, and stay two points."""
+    draw(decomposed.root, f"{DECOMPOSED}/{COMPOSED}1.png")
+    paths = [f"{DECOMPOSED}/{each}1.png" for each in (COMPOSED, DECOMPOSED)]
+    report = decomposed.run(labels=dict(zip(paths, ["one", "two"], strict=True)))
+    assert counts(report) == {"added": 4}
+    assert [decomposed.payload(path).class_name for path in paths] == ["one", "two"]
+
+
+def test_files_that_get_their_names_in_another_form_are_moved(
+    decomposed: Ingests, no_session: Callable[[], None]
+) -> None:
+    """As a copy from a Mac's disk to another one does; the class stays, and nothing is embedded."""
+    decomposed.run()
+    (decomposed.root / DECOMPOSED).rename(decomposed.root / COMPOSED)
+    no_session()
+    assert counts(decomposed.run()) == {"moved": 2, "unchanged": 1}
+    with decomposed.store.open(decomposed.name()) as collection:
+        assert collection.tally("class") == {COMPOSED: 2, "cat": 1}
+
+
+def test_a_class_that_was_stored_in_another_form_is_unchanged(decomposed: Ingests) -> None:
+    """By a former version; a calibration stays, and so does the list of what is known."""
+    decomposed.run()
+    with decomposed.store.open(decomposed.name()) as collection:
+        old = [replace(p, class_name=DECOMPOSED) for p in collection.scan() if p.class_name == COMPOSED]
+        collection.replace_payloads(old)
+    for _ in range(2):
+        assert counts(decomposed.run()) == {"unchanged": 3}
+
+
+@pytest.mark.parametrize("form", [COMPOSED, DECOMPOSED])
+def test_a_dataset_keeps_the_form_that_its_ids_hang_on(
+    decomposed: Ingests, draw: Draw, no_session: Callable[[], None], form: str
+) -> None:
+    """Whichever is typed later; a new one is composed."""
+    decomposed.run(dataset=COMPOSED)
+    no_session()
+    assert counts(decomposed.run(dataset=form)) == {"unchanged": 3}
+    assert decomposed.store.manifest(decomposed.name()).datasets == {COMPOSED: str(decomposed.root)}
+
+
+def test_a_dataset_of_a_former_version_keeps_its_decomposed_name(decomposed: Ingests) -> None:
+    """So its points keep their ids."""
+    decomposed.run()
+    with decomposed.store.open(decomposed.name()) as collection:
+        vectors = collection.vectors([payload.id for payload in collection.scan()])
+        former = [
+            ImagePoint(payload=replace(each, dataset=DECOMPOSED), vector=vectors[each.id])
+            for each in collection.scan()
+        ]
+        collection.upsert(former)
+        collection.record_dataset(DECOMPOSED, str(decomposed.root))
+    assert counts(decomposed.run(dataset=COMPOSED)) == {"unchanged": 3}
+    assert COMPOSED not in decomposed.store.manifest(decomposed.name()).datasets
+
+
+def test_a_root_that_gets_its_name_in_another_form_is_the_same(ingests: Ingests, tmp_path: Path) -> None:
+    """Where both folders exist they are two."""
+    former, now = tmp_path / DECOMPOSED, tmp_path / COMPOSED
+    shutil.copytree(ingests.root, former)
+    ingests.run(former)
+    former.rename(now)
+    assert counts(ingests.run(now)) == {"unchanged": 5}
+    assert ingests.store.manifest(ingests.name()).datasets == {"data": str(now)}
+    shutil.copytree(now, former)
+    with pytest.raises(UsageError, match="lies in"):
+        ingests.run(former)

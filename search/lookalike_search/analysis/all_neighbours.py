@@ -10,7 +10,7 @@ from lookalike_core.stores.bulk_reads import AT_ONCE, stored_vectors
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter, ScoredId, SearchHit
 from lookalike_core.stores.protocol import Collection
 
-from lookalike_search.collection_choice import require_dataset
+from lookalike_search.collection_choice import in_collection
 
 Neighbours = tuple[Payload, list[SearchHit]]
 
@@ -48,7 +48,7 @@ def every_neighbours(
     Raises:
         UsageError: the collection has no such dataset.
     """
-    require_dataset([collection.manifest], where.dataset)
+    where = in_collection(where, collection.manifest)
     payloads = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
     if is_small(collection, where) if exact is None else exact:
         return _by_numpy(collection, payloads, limit, include_copies=include_copies)

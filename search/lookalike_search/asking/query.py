@@ -71,7 +71,7 @@ class Searcher:
             UsageError: the rankings of these collections cannot be fused so, or none has such a dataset.
         """
         check_fusion(self.networks, options)
-        require_dataset([network.manifest for network in self.networks], options.dataset)
+        self._dataset(options)
 
     def read(self, source: Source, options: QueryOptions) -> Example:
         """A picture and its vectors: see `read_examples`.
@@ -116,7 +116,7 @@ class Searcher:
         others = (*positives.examples, *negatives.examples)
         where = PointFilter(
             class_name=options.class_name,
-            dataset=options.dataset,
+            dataset=self._dataset(options),
             excluded_sha256=frozenset()
             if options.include_self
             else example.sha256.union(*(other.sha256 for other in others)),
@@ -139,6 +139,9 @@ class Searcher:
             positives=positives.names,
             negatives=negatives.names,
         )
+
+    def _dataset(self, options: QueryOptions) -> str | None:
+        return require_dataset([network.manifest for network in self.networks], options.dataset)
 
     def _vectors(self, example: Example, positives: ExampleSet, negatives: ExampleSet) -> list[FloatVector]:
         """What to search with, one for each network."""
