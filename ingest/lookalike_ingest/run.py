@@ -36,6 +36,14 @@ from lookalike_ingest.base_vectors import StoredVectors, base_names
 from lookalike_ingest.changes import Change, Decision
 from lookalike_ingest.image_reader import ReadFile, read_picture
 from lookalike_ingest.labels import Label, LabelOf, LabelRows, folder_label
+from lookalike_ingest.other_datasets import (
+    GoneDataset,
+    OverlappingDataset,
+    find_gone,
+    find_overlapping,
+    warn_of_gone,
+    warn_of_overlaps,
+)
 from lookalike_ingest.payload_cache import ListingError
 from lookalike_ingest.target import CollectionReport, Dataset, Target, now, target_name
 
@@ -134,6 +142,8 @@ class IngestReport:
     others: OtherFiles = field(default_factory=OtherFiles)
     needed: Counter[str] = field(default_factory=Counter)
     unused_labels: int = 0
+    overlapping: list[OverlappingDataset] = field(default_factory=list)
+    gone_datasets: list[GoneDataset] = field(default_factory=list)
     interrupted: bool = False
     reading_s: float = 0.0
     took_s: float = 0.0
@@ -219,9 +229,13 @@ def _run_once(request: IngestRequest, store: Store, settings: Settings, stop: St
         embedders = Embedders(settings)
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
+        report.overlapping = find_overlapping(request.dataset, targets)
+        warn_of_overlaps(request.dataset, report.overlapping)
         by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
         _Ingest(request, by_name, stored, embedders, report, stop).run(entries)
         if not stop.requested:
+            report.gone_datasets = find_gone(targets)
+            warn_of_gone(request.dataset, report.gone_datasets, dry_run=request.dry_run)
             _build_indexes(targets, stop)
             for target in targets:
                 target.keep_listing()

@@ -140,6 +140,11 @@ class Target:
         self.report.removed = sorted(payload.path for payload in gone)
         self.report.counts["removed"] = len(gone)
 
+    def other_datasets(self) -> Mapping[str, str]:
+        """Returns the folders of all datasets of the collection but this one, by name."""
+        datasets = {} if self._collection is None else self._collection.manifest.datasets
+        return {name: root for name, root in datasets.items() if name != self._dataset.name}
+
     def needs_index(self) -> bool:
         """Whether the collection has outgrown exact search; where it is listed it had its index by then."""
         collection = self._collection

@@ -30,8 +30,9 @@ def test_a_second_run_embeds_nothing(shell: Any, pictures: Path) -> None:
     """Everything is added once, and unchanged after that; no session is opened then."""
     (first,) = shell.ingest("pictures", "--json").json
     (second,) = shell.ingest("pictures", "--json").json
-    keys = "schema dataset root store found not_taken skipped other_files unused_labels collections took_ms"
-    assert list(first) == [*keys.split(), "images_per_second", "from_stored"]
+    keys = "schema dataset root store found not_taken skipped other_files unused_labels"
+    keys += " overlapping_datasets gone_datasets collections took_ms images_per_second from_stored"
+    assert list(first) == keys.split()
     assert (first["schema"], first["dataset"], first["root"]) == (1, "pictures", str(pictures))
     assert (first["store"], first["found"], first["skipped"]) == ("embedded", 12, [])
     keys = "name provider added updated moved unchanged removed removed_paths"

@@ -37,6 +37,24 @@ class CollectionChange(TypedDict):
     """Paths of the points that `--prune` removed."""
 
 
+class OverlappingDataset(TypedDict):
+    """Another dataset of the same collections whose folder is this one's, lies in it or around it."""
+
+    dataset: str
+    root: str
+
+
+class GoneDataset(TypedDict):
+    """Another dataset of the same collections whose folder is gone, and whose images are here, too."""
+
+    dataset: str
+    root: str
+    """Where its folder was."""
+    points: int
+    shared: int
+    """How many of its points have the bytes of an image of this dataset."""
+
+
 class Ingest(TypedDict):
     """The report of one run, also where it is interrupted."""
 
@@ -54,6 +72,8 @@ class Ingest(TypedDict):
     other_files: OtherFiles
     unused_labels: int
     """Rows of the labels that name no image here."""
+    overlapping_datasets: list[OverlappingDataset]
+    gone_datasets: list[GoneDataset]
     collections: list[CollectionChange]
     took_ms: int
     images_per_second: float

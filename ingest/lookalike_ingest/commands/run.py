@@ -186,6 +186,11 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
             "by_suffix": dict(report.others.by_suffix.most_common()),
         },
         "unused_labels": report.unused_labels,
+        "overlapping_datasets": [{"dataset": each.name, "root": each.root} for each in report.overlapping],
+        "gone_datasets": [
+            {"dataset": each.name, "root": each.root, "points": each.points, "shared": each.shared}
+            for each in report.gone_datasets
+        ],
         "collections": [
             {
                 "name": collection.name,
