@@ -226,7 +226,8 @@ class Index(Searchable):
             labels: Classes by path below the folder, which override those of folders; or the path of a CSV
                 file with the header `path,class`.
             new_root: The dataset's folder has moved here.
-            prune: Remove the points of files that are gone; with `force` even where all of them are.
+            prune: Remove the points of files that are gone; with `force` even where all of them are, or where
+                a folder is empty, so that its disk may not be mounted.
             force: See `prune`.
             dry_run: Only count what would be done.
             max_per_class: Take at most so many images of each class, drawn by `seed`.

@@ -191,7 +191,8 @@ class AddReport:
     """What became of a folder's images, counted.
 
     `found` were there; `added` are new in the index, `updated` have other bytes or another class, `moved` lie
-    elsewhere, `unchanged` needed nothing and `removed` went; `skipped` could not be read, each with its
+    elsewhere, `unchanged` needed nothing and `removed` went; `away` are the paths of those that pruning left,
+    for their folders are empty, as where a disk is not mounted. `skipped` could not be read, each with its
     `path` and `reason`. `provider` is the execution provider, None where nothing was embedded.
     """
 
@@ -204,6 +205,7 @@ class AddReport:
     moved: int
     unchanged: int
     removed: int
+    away: Sequence[str]
     skipped: Sequence[Skipped]
     provider: str | None
     took_s: float
@@ -225,6 +227,7 @@ class AddReport:
             moved=counts["moved"],
             unchanged=counts["unchanged"],
             removed=collection.counts["removed"],
+            away=tuple(collection.away),
             skipped=tuple(report.skipped),
             provider=collection.provider,
             took_s=report.took_s,

@@ -105,6 +105,8 @@ class Action(StrEnum):
     """Take the `dataset` out, if its folder was renamed or moved and is ingested under its new name."""
     KEEP_ONE_DATASET = "keep-one-dataset"
     """Take the `dataset` out, whose images another one holds as well."""
+    PRUNE_AWAY = "prune-away"
+    """Prune with `force`, which gives up what may be away only."""
     REPEAT_OR_FORCE = "repeat-or-force"
     """The same again, which goes on where it ended; or the points of what is missing are given up."""
     NAME_DATASET = "name-dataset"

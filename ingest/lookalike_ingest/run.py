@@ -32,6 +32,7 @@ from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
+from lookalike_ingest.absence import Absence, Absences
 from lookalike_ingest.base_vectors import StoredVectors, base_names
 from lookalike_ingest.changes import Change, Decision
 from lookalike_ingest.image_reader import ReadFile, read_picture
@@ -68,7 +69,8 @@ class IngestRequest:
     A picture that it does not take (`takes`; None takes all) is left alone, in the folder and in the
     collections.
 
-    `prune` removes the points of files that are gone, with `force` even where all of them are. `into`
+    `prune` removes the points of files that are gone, with `force` even where all of them are, or where a
+    folder is there and holds nothing, so that its disk may not be mounted. `into`
     names another collection than the model's and the distance's own; it goes with one of each. A head is
     the only one of `specs`. Where no `batch_size` is given the provider has its own. `quantize` is for
     collections that are made now; one that is there must have it.
@@ -608,8 +610,15 @@ class _Ingest:
         unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
         if self._request.prune and not self._request.force and not self._seen:
             raise no_pictures(self._request.dataset.root, self._report.others)
+        absences = Absences(self._request.dataset.root)
+        given_up = {Absence.GONE, Absence.AWAY} if self._request.force else {Absence.GONE}
         for target in self._targets:
-            target.settle(unread_folders=unread_folders, prune=self._request.prune)
+            target.settle(
+                unread_folders=unread_folders,
+                prune=self._request.prune,
+                stays=lambda path: absences.of(path) not in given_up,
+            )
+            _warn_of_away(target)
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
         """A folder that cannot be looked into is no picture, and what lies in it has not vanished."""
@@ -646,9 +655,9 @@ class _Ingest:
         bar.advance(1, skipped=len(self._report.skipped))
 
     def _is_gone(self, path: str) -> bool:
-        """Only what is known not to be there is gone; a folder may be closed to us."""
+        """Only what is known not to be there is gone; a folder may be closed to us, a link's disk away."""
         try:
-            (self._request.dataset.root / path).stat()
+            (self._request.dataset.root / path).lstat()
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
@@ -667,6 +676,18 @@ class _Ingest:
             bytes=file.found.bytes,
             mtime_ns=file.found.mtime_ns,
             ingested_at=now(),
+        )
+
+
+def _warn_of_away(target: Target) -> None:
+    if away := target.report.away:
+        _logger.warning(
+            "warning: %s points of %s stay: their folders are there and hold nothing, or links to them lead "
+            "nowhere, as where a disk is not mounted (%r for one); if it is one, mount it",
+            len(away),
+            target.name,
+            away[0],
+            extra={"hint": Hint(Action.PRUNE_AWAY)},
         )
 
 

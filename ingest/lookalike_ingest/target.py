@@ -42,7 +42,8 @@ class Dataset:
 class CollectionReport:
     """What became of one collection; `provider` is None where nothing was embedded.
 
-    `removed` are the paths of the points that went, or in a dry run would go. `calibration_dropped` says that
+    `removed` are the paths of the points that went, or in a dry run would go, and `away` those of the points
+    that stay although pruning found no file, for it may be away only. `calibration_dropped` says that
     the collection had one, which what was written has outdated.
     """
 
@@ -50,6 +51,7 @@ class CollectionReport:
     provider: str | None = None
     counts: Counter[str] = field(default_factory=Counter)
     removed: list[str] = field(default_factory=list)
+    away: list[str] = field(default_factory=list)
     calibration_dropped: bool = False
 
 
@@ -127,11 +129,22 @@ class Target:
                 )
             collection.delete([d.replaces.id for d in wanted if d.replaces is not None])
 
-    def settle(self, *, unread_folders: Sequence[str], prune: bool) -> None:
-        """Removes the points of files that are gone; unless pruning, only of those that were moved."""
+    def settle(
+        self, *, unread_folders: Sequence[str], prune: bool, stays: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        """Removes the points of files that are gone; unless pruning, only of those that were moved.
+
+        Of the others those stay of which `stays` says so by path: they may be away only.
+        """
         gone = self.known.vanished(unread_folders=unread_folders)
-        if not prune:
-            gone = self.known.moved_among(gone)
+        moved = self.known.moved_among(gone)
+        if prune:
+            sure = {payload.id for payload in moved}
+            self.report.away = sorted(p.path for p in gone if p.id not in sure and stays(p.path))
+            away = set(self.report.away)
+            gone = [payload for payload in gone if payload.path not in away]
+        else:
+            gone = moved
         if self._collection is not None and not self._read_only:
             with self._watching(self._collection):
                 self._collection.delete([payload.id for payload in gone])

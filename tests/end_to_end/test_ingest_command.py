@@ -35,7 +35,7 @@ def test_a_second_run_embeds_nothing(shell: Any, pictures: Path) -> None:
     assert list(first) == keys.split()
     assert (first["schema"], first["dataset"], first["root"]) == (1, "pictures", str(pictures))
     assert (first["store"], first["found"], first["skipped"]) == ("embedded", 12, [])
-    keys = "name provider added updated moved unchanged removed removed_paths"
+    keys = "name provider added updated moved unchanged removed removed_paths away_paths"
     assert list(first["collections"][0]) == keys.split()
     assert first["collections"][0]["added"] == 12
     assert first["collections"][0]["provider"] == "CPUExecutionProvider"

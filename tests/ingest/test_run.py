@@ -490,14 +490,60 @@ def test_a_move_that_was_cut_in_half_is_finished(ingests: Ingests, monkeypatch: 
     ingests.assert_mirrored()
 
 
-def test_a_link_whose_picture_is_gone_is_pruned(ingests: Ingests, other: Path) -> None:
-    """It is still listed, but there is nothing behind it any more."""
+def test_a_link_that_leads_nowhere_keeps_its_point_unless_forced(
+    ingests: Ingests, other: Path, said: list[str]
+) -> None:
+    """Its disk may not be mounted; a copy of the same bytes is no move then."""
     (ingests.root / "link.png").symlink_to(other)
     ingests.run()
+    ingests.write("copy.png", other)
     other.unlink()
     report = ingests.run(prune=True)
     assert report.skipped == [Skipped(path="link.png", reason=SkipReason.VANISHED)]
-    assert counts(report) == {"unchanged": 5, "removed": 1}
+    assert counts(report) == {"added": 1, "unchanged": 5}
+    assert report.collections[0].away == ["link.png"]
+    assert "1 points of" in said[-1]
+    assert "--prune --force" in full_message(said[-1])
+    assert counts(ingests.run(prune=True, force=True)) == {"unchanged": 6, "removed": 1}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_pruning_leaves_what_lay_in_a_folder_that_is_empty_now(ingests: Ingests, dry_run: bool) -> None:
+    """As where a disk is not mounted: with all below it, and whatever is hidden there."""
+    ingests.run()
+    shutil.rmtree(ingests.root / "dog")
+    (ingests.root / "dog").mkdir()
+    (ingests.root / "dog/.not-mounted").touch()
+    (ingests.root / "cat/1.png").unlink()
+    report = ingests.run(prune=True, dry_run=dry_run)
+    [collection] = report.collections
+    assert (collection.removed, collection.away) == (["cat/1.png"], ["dog/1.png", "dog/small/2.png"])
+    assert len(ingests.stored()) == (5 if dry_run else 4)
+    report = ingests.run(prune=True, force=True)
+    assert report.collections[0].away == []
+    assert set(ingests.stored()) == {"data:1.png", "data:cat/2.png"}
+
+
+def test_pruning_removes_what_lay_in_a_folder_that_is_gone(ingests: Ingests) -> None:
+    """That is what it is for, and what it says, path by path; so where a folder holds something else."""
+    ingests.run()
+    shutil.rmtree(ingests.root / "dog")
+    for file in (ingests.root / "cat").iterdir():
+        file.unlink()
+    (ingests.root / "cat/notes.txt").touch()
+    [collection] = ingests.run(prune=True).collections
+    assert collection.removed == ["cat/1.png", "cat/2.png", "dog/1.png", "dog/small/2.png"]
+    assert collection.away == []
+
+
+def test_files_that_were_moved_out_of_a_folder_leave_no_points_in_it(ingests: Ingests) -> None:
+    """An empty folder is what a move leaves."""
+    ingests.run()
+    for name in ("1.png", "2.png"):
+        ingests.move(f"cat/{name}", f"tiger/{name}")
+    report = ingests.run(prune=True)
+    assert counts(report) == {"moved": 2, "unchanged": 3}
+    assert report.collections[0].away == []
 
 
 def test_pruning_leaves_what_lies_in_a_folder_that_cannot_be_read(ingests: Ingests) -> None:

@@ -54,6 +54,7 @@ SENTENCES: Mapping[Action, str] = {
     Action.MOVE_DATASET: "if it was renamed or moved, say so with: ingest run DIR {options}",
     Action.FORGET_DATASET: "if it was renamed or moved, take the old name out with: ingest remove {options}",
     Action.KEEP_ONE_DATASET: "if one of them is enough: ingest remove {options}",
+    Action.PRUNE_AWAY: "if they are gone for good: ingest run with --prune --force",
     Action.REPEAT_OR_FORCE: (
         "run the same command again, which goes on where this one ended; or give their points up with --force"
     ),

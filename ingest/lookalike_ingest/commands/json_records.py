@@ -35,6 +35,8 @@ class CollectionChange(TypedDict):
     removed: int
     removed_paths: list[str]
     """Paths of the points that `--prune` removed."""
+    away_paths: list[str]
+    """Paths of the points that `--prune` left, for their folders are empty or links lead nowhere."""
 
 
 class OverlappingDataset(TypedDict):

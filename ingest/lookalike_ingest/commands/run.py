@@ -84,7 +84,7 @@ def run(
     ] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove the points of files that are gone.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="With --prune: also where no picture at all is left.")
+        bool, typer.Option("--force", help="With --prune: also where a folder is empty, or all of DIR.")
     ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
@@ -200,6 +200,7 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
                     for word in ("added", "updated", "moved", "unchanged", "removed")
                 },
                 "removed_paths": collection.removed,
+                "away_paths": collection.away,
             }
             for collection in report.collections
         ],
