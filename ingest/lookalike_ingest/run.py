@@ -190,21 +190,49 @@ class StopRequest:
             raise KeyboardInterrupt
 
 
+def run_ingests(
+    requests: Sequence[IngestRequest], *, store: Store, settings: Settings, stop: StopRequest
+) -> Iterator[IngestReport | UsageError]:
+    """Brings the collections up to date with several folders, one after the other; each model is opened once.
+
+    What is wrong with one folder is given in the place of its report, and the others go on.
+
+    Raises:
+        LookalikeError: whatever else `run_ingest` raises.
+    """
+    embedders = Embedders(settings)
+    for request in requests:
+        try:
+            report = run_ingest(request, store=store, settings=settings, stop=stop, embedders=embedders)
+        except UsageError as error:
+            yield error
+            continue
+        yield report
+        if report.interrupted:
+            return
+
+
 def run_ingest(
-    request: IngestRequest, *, store: Store, settings: Settings, stop: StopRequest
+    request: IngestRequest,
+    *,
+    store: Store,
+    settings: Settings,
+    stop: StopRequest,
+    embedders: "Embedders | None" = None,
 ) -> IngestReport:
-    """Brings the collections up to date with the folder.
+    """Brings the collections up to date with the folder; `embedders` are those of an earlier one.
 
     Raises:
         UsageError: the folder is missing or holds no pictures, or its dataset lies elsewhere.
         LookalikeError: whatever the exporter, the embedder or the store raise.
     """
     request = replace(request, dataset=_as_known(request.dataset, store))
+    embedders = embedders or Embedders(settings)
     try:
-        return _run_once(request, store, settings, stop)
+        return _run_once(request, store, embedders, stop)
     except ListingError:  # by now it is dropped, and what the store says is taken
         _logger.warning("the list of points that was kept is damaged; it is made anew")
-        return _run_once(request, store, settings, stop)
+        return _run_once(request, store, embedders, stop)
 
 
 def _as_known(dataset: Dataset, store: Store) -> Dataset:
@@ -218,17 +246,18 @@ def _as_known(dataset: Dataset, store: Store) -> Dataset:
     return replace(dataset, name=find_name(dataset.name, known) or nfc(dataset.name))
 
 
-def _run_once(request: IngestRequest, store: Store, settings: Settings, stop: StopRequest) -> IngestReport:
+def _run_once(
+    request: IngestRequest, store: Store, embedders: "Embedders", stop: StopRequest
+) -> IngestReport:
     started = time.monotonic()
     report = IngestReport(dataset=request.dataset, store=store.label)
     may_be_empty = request.prune and request.force
     entries = find_pictures(request.dataset.root, report.others, may_be_empty=may_be_empty)
-    models = _models(request, store, settings)
+    models = _models(request, store, embedders.settings)
     with ExitStack() as stack:
         targets, stored = _targets(request, models, store, stack)
         stack.enter_context(_dropping_damaged_lists([*targets, stored]))
         report.collections = [target.report for target in targets]
-        embedders = Embedders(settings)
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
         report.overlapping = find_overlapping(request.dataset, targets)
@@ -343,13 +372,13 @@ class Embedders:
     """One session a model, opened when the first picture needs it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._open: dict[Path, Embedder] = {}
 
     def of(self, model: ModelFile) -> Embedder:
         """The model's session."""
         if model.path not in self._open:
-            embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest)
+            embedder = Embedder.as_set(model.path, self.settings, expected=model.manifest)
             _logger.info("%s runs on %s", model.manifest.identity.backbone, embedder.provider)
             if embedder.notice:
                 _logger.warning("%s", embedder.notice)

@@ -1,4 +1,4 @@
-"""Datasets that have to do with each other: renamed folders, and folders in folders."""
+"""Several datasets: folders of one run, renamed folders, and folders in folders."""
 
 import re
 import shlex
@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lookalike_core.errors import UsageError
+
+import lookalike
 
 PATHS = ("1.png", "cat/1.png", "cat/2.png")
 
@@ -111,3 +114,89 @@ def test_one_folder_under_two_names_is_warned_of(shell: Any, draw: Any) -> None:
     assert "lies in dataset" in shell.ingest("all", "--dataset", "again").err
     draw(shell.folder / "all2", "1.png")
     assert "lies in dataset" not in shell.ingest("all2").err
+
+
+@pytest.fixture
+def folders(shell: Any, draw: Any) -> list[str]:
+    """Three folders of two images each."""
+    for name in ("one", "two", "three"):
+        draw(shell.folder / name, f"{name}/1.png", f"{name}/2.png")
+    return ["one", "two", "three"]
+
+
+def test_several_folders_are_ingested_in_one_run(shell: Any, folders: list[str]) -> None:
+    """Each is a dataset of its own with its own line, and the model is opened once."""
+    done = shell.ingest(*folders, "./one", "--json")
+    assert done.code == 0
+    assert [(line["dataset"], line["root"]) for line in done.json] == [
+        (name, str(shell.folder / name)) for name in folders
+    ]
+    assert done.err.count("runs on CPUExecutionProvider") == 1
+    assert datasets(shell) == dict.fromkeys(sorted(folders), 2)
+    assert shell.ingest(*folders).out.count("2 pictures in") == 3
+
+
+def test_max_per_class_counts_in_each_folder(shell: Any, folders: list[str]) -> None:
+    """They are not one set."""
+    reports = shell.ingest(*folders, "--max-per-class", "1", "--json").json
+    assert [report["not_taken"] for report in reports] == [1, 1, 1]
+
+
+def test_a_folder_that_is_missing_is_2_before_anything_is_done(shell: Any, folders: list[str]) -> None:
+    """Wherever it stands."""
+    done = shell.ingest(*folders, "four")
+    assert (done.code, done.out) == (2, "")
+    assert f"{shell.folder}/four does not exist" in done.err
+    assert shell("ingest", "status", "--json").json[0]["collections"] == []
+
+
+@pytest.mark.parametrize("option", ["--dataset", "--labels"])
+def test_what_is_for_one_folder_is_2_with_several(shell: Any, folders: list[str], option: str) -> None:
+    """The message says to ingest each for itself; one folder that is named twice is one."""
+    (shell.folder / "labels.csv").write_text("path,class\none/1.png,x\n")
+    done = shell.ingest(*folders, option, "labels.csv")
+    assert (done.code, done.out) == (2, "")
+    assert f"error: {option}: " in done.err
+    assert "each for itself" in done.err
+    assert shell.ingest("one", "one", option, "labels.csv").code == 0
+
+
+def test_folders_that_are_called_alike_are_2(shell: Any, draw: Any) -> None:
+    """Their images would get into each other's way."""
+    draw(shell.folder, "a/photos/1.png", "b/photos/2.png")
+    done = shell.ingest("a/photos", "b/photos")
+    assert done.code == 2
+    assert "would both be the dataset photos" in done.err
+    assert "--dataset" in done.err
+
+
+def test_the_worst_of_several_folders_is_the_exit_code(shell: Any, folders: list[str]) -> None:
+    """The others are ingested all the same, and what is wrong with each is said at the end."""
+    (shell.folder / "empty").mkdir()
+    (shell.folder / "broken").mkdir()
+    (shell.folder / "broken/1.png").write_bytes(b"no image")
+    first, *others = folders
+    done = shell.ingest(first, "empty", "broken", *others, "--json")
+    assert done.code == 2
+    assert [line["dataset"] for line in done.json] == [first, "empty", "broken", *others]
+    assert done.json[1].keys() == {"schema", "dataset", "root", "error"}
+    *_, less, worst = done.err.splitlines()
+    assert "none of the 1 pictures" in less
+    assert worst == f"error: {done.json[1]['error']}"
+    assert datasets(shell) == {"broken": 0, **dict.fromkeys(sorted(folders), 2)}
+    assert shell.ingest(first, "broken").code == 1
+
+
+def test_the_library_adds_several_folders(
+    shell: Any, folders: list[str], said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a dataset, and the model is opened once; one that is missing is refused first."""
+    monkeypatch.setenv("LOOKALIKE_HOME", str(shell.folder / "home"))
+    model = lookalike.Model("vgg", layer="block1_conv1", weights=shell.weights, provider="cpu")
+    with lookalike.open(shell.folder / "store", model=model) as index:
+        with pytest.raises(UsageError, match="does not exist"):
+            index.add_many([*(shell.folder / name for name in folders), shell.folder / "four"])
+        reports = index.add_many([shell.folder / name for name in folders])
+        assert [(report.dataset, report.added) for report in reports] == [(name, 2) for name in folders]
+        assert index.datasets == dict.fromkeys(sorted(folders), 2)
+    assert sum("runs on" in line for line in said) == 1

@@ -83,6 +83,16 @@ class Ingest(TypedDict):
     """Vectors of a head that were computed from stored vectors of its base."""
 
 
+class FailedIngest(TypedDict):
+    """One of several folders that could not be ingested; the others are."""
+
+    schema: Literal[1]
+    dataset: str
+    root: str
+    error: str
+    """What is wrong with it."""
+
+
 class CollectionStatus(TypedDict):
     """One collection of the store."""
 
@@ -144,7 +154,7 @@ class Removal(TypedDict):
 
 
 LINES = {
-    "run": [(Ingest,)],
+    "run": [(Ingest,), (FailedIngest,)],
     "status": [(Status,)],
     "rebuild": [(Rebuild,)],
     "remove": [(Removal,)],

@@ -1,11 +1,15 @@
-"""`ingest run`: bring collections up to date with a folder."""
+"""`ingest run`: bring collections up to date with folders."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from lookalike_core.atomic import named_path
 from lookalike_core.cli.console import Verbose, say, show, show_json
+from lookalike_core.cli.hint_words import full_message
 from lookalike_core.cli.options import (
     HeadOption,
     JsonOption,
@@ -21,7 +25,8 @@ from lookalike_core.cli.options import (
     store_in_use,
 )
 from lookalike_core.cli.table import cell_width, padded
-from lookalike_core.errors import UsageError
+from lookalike_core.errors import LookalikeError, UsageError
+from lookalike_core.hints import Argument
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
@@ -30,14 +35,16 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
 from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.commands.notices import list_some, say_dropped_calibration, warn_of_skipped
-from lookalike_ingest.request import ModelChoice, dataset_in, labels_in, take_subset
-from lookalike_ingest.run import IngestReport, IngestRequest, check_pruning, run_ingest
+from lookalike_ingest.request import ModelChoice, datasets_in, labels_in, take_subset
+from lookalike_ingest.run import IngestReport, IngestRequest, check_pruning, run_ingests
 from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import synset_labels
 
 
 def run(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of pictures.")],
+    folders: Annotated[
+        list[str], typer.Argument(metavar="DIR...", help="Folders of images, each a dataset of its own.")
+    ],
     backbone: Annotated[
         list[str] | None,
         typer.Option("--backbone", metavar="BACKBONE", help="resnet (default) or vgg; may be repeated."),
@@ -96,7 +103,7 @@ def run(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Bring collections up to date with a folder."""
+    """Bring collections up to date with folders."""
     if seed is not None and max_per_class is None:
         raise UsageError("--seed is for --max-per-class: it says which pictures are taken")
     choice = ModelChoice(
@@ -109,18 +116,23 @@ def run(
     )
     choice.check()
     check_pruning(prune=prune, force=force)
-    whose = dataset_in(folder, dataset, moved=new_root, may_be_missing=force)
+    whose, *others = datasets_in(folders, dataset, moved=new_root, may_be_missing=force)
+    if labels is not None and others:
+        raise UsageError(
+            "paths of a table are those below one folder; ingest each for itself", argument=Argument.LABELS
+        )
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
+    label_of = partial(
+        synset_labels,
+        names=named_path(str(synsets), "--synsets") if synsets else None,
+        solution=named_path(str(val_solution), "--val-solution") if val_solution else None,
+    )
     request = IngestRequest(
         dataset=whose,
         specs=choice.resolve(settings),
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
         labels=labels_in(named_path(str(labels), "--labels"), whose.root) if labels else {},
-        label_of=synset_labels(
-            whose.root,
-            names=named_path(str(synsets), "--synsets") if synsets else None,
-            solution=named_path(str(val_solution), "--val-solution") if val_solution else None,
-        ),
+        label_of=label_of(whose.root),
         batch_size=batch_size,
         max_pixels=max_pixels,
         dry_run=dry_run,
@@ -128,20 +140,53 @@ def run(
         force=force,
         quantize=quantize,
     )
+    requests = [request, *(replace(request, dataset=each, label_of=label_of(each.root)) for each in others)]
     if max_per_class is not None:
         subset = Subset(max_per_class=max_per_class, seed=seed or 0)
         say(f"taking at most {max_per_class} pictures of each class, by seed {subset.seed}")
-        request = take_subset(request, subset)
+        requests = [take_subset(each, subset) for each in requests]
+    problems: list[LookalikeError] = []
     with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
-        report = run_ingest(request, store=opened, settings=settings, stop=stop)
-    _warn(report, dry_run=dry_run)
+        outcomes = run_ingests(requests, store=opened, settings=settings, stop=stop)
+        for each, outcome in zip(requests, outcomes, strict=False):
+            if isinstance(outcome, UsageError):
+                problems.append(outcome)
+                if as_json and others:
+                    show_json(_problem_json(each, outcome))
+            else:
+                problems += _tell(outcome, each, as_json=as_json, strict=strict)
+    _raise_worst(problems)
+
+
+def _tell(
+    report: IngestReport, request: IngestRequest, *, as_json: bool, strict: bool
+) -> list[LookalikeError]:
+    """Shows a report, and returns what is wrong with it.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted.
+    """
+    _warn(report, dry_run=request.dry_run)
     if as_json:
         show_json(_report_json(report))
     else:
-        show(*_report_lines(report, dry_run=dry_run))
+        show(*_report_lines(report, dry_run=request.dry_run))
     if report.interrupted:
         raise KeyboardInterrupt
-    report.check(strict=strict)
+    try:
+        report.check(strict=strict)
+    except LookalikeError as error:
+        return [error]
+    return []
+
+
+def _raise_worst(problems: Sequence[LookalikeError]) -> None:
+    """Ends the command with the worst exit code; what else is wrong with other folders is said before."""
+    if problems:
+        *others, worst = sorted(problems, key=lambda problem: problem.exit_code)
+        for other in others:
+            say(f"error: {full_message(other)}")
+        raise worst
 
 
 def _warn(report: IngestReport, *, dry_run: bool) -> None:
@@ -170,6 +215,11 @@ def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
     stored = f", {report.from_stored} from stored vectors" if report.from_stored else ""
     lines += [str(report.others)] if report.others.total else []
     return [*lines, f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped"]
+
+
+def _problem_json(request: IngestRequest, problem: UsageError) -> dict[str, Any]:
+    dataset = request.dataset
+    return {"schema": 1, "dataset": dataset.name, "root": str(dataset.root), "error": full_message(problem)}
 
 
 def _report_json(report: IngestReport) -> dict[str, Any]:
