@@ -711,8 +711,8 @@ class _Ingest:
 def _warn_of_away(target: Target) -> None:
     if away := target.report.away:
         _logger.warning(
-            "warning: %s points of %s stay: their folders are there and hold nothing, or links to them lead "
-            "nowhere, as where a disk is not mounted (%r for one); if it is one, mount it",
+            "warning: %s points of %s stay, %r for one: their folders are empty, or links lead nowhere; if a "
+            "disk is not mounted, mount it",
             len(away),
             target.name,
             away[0],
