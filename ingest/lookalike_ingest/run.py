@@ -102,7 +102,7 @@ class IngestRequest:
 
     def label(self, found: FoundFile) -> Label:
         """Returns an image's class."""
-        row = self.label_rows.find(found.path)
+        row = self.label_rows.find(found.path) if self.labels else None
         label = self.label_of(found) if row is None else Label(class_name=self.labels[row])
         if label.class_name is None or label.class_name.isascii():
             return label
@@ -666,7 +666,7 @@ class _Ingest:
 
     def _note_seen(self, path: str) -> None:
         self._seen += 1
-        if (row := self._request.label_rows.find(path)) is not None:
+        if self._unused_labels and (row := self._request.label_rows.find(path)) is not None:
             self._unused_labels.discard(row)
 
     def _unsee(self, path: str) -> None:
