@@ -104,9 +104,9 @@ class IngestRequest:
         """Returns an image's class."""
         row = self.label_rows.find(found.path) if self.labels else None
         label = self.label_of(found) if row is None else Label(class_name=self.labels[row])
-        if label.class_name is None or label.class_name.isascii():
+        if label.class_name is None or (composed := nfc(label.class_name)) == label.class_name:
             return label
-        return replace(label, class_name=nfc(label.class_name))
+        return replace(label, class_name=composed)
 
 
 def check_pruning(*, prune: bool, force: bool) -> None:
