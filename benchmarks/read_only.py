@@ -15,11 +15,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
-from lookalike_core.stores import embedded
-from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore, read_manifest
+from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore, EngineTuning, read_manifest
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.private_view import PrivateView
 from machine import describe, write_results
@@ -52,11 +50,8 @@ def measure(points: int, dimension: int, repeat: int) -> Sequence[Row]:
     random = np.random.default_rng(0)
     manifest = manifest_of(dimension)
     rows = []
-    with (
-        tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder,
-        mock.patch.object(embedded, "INDEXED_ABOVE_KB", 1),
-    ):
-        store = EmbeddedStore(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
+        store = EmbeddedStore(Path(folder), tuning=EngineTuning(indexed_above_kb=1))
         store.create(manifest)
         with store.open(manifest.collection) as collection:
             for start in range(0, points, BATCH):
@@ -88,7 +83,7 @@ def measure_one(store: EmbeddedStore, name: str, points: int, repeat: int, *, in
         view = PrivateView(folder / "shard")
         made.append(time.perf_counter() - started)
         copied = view.copied_bytes
-        with EmbeddedCollection(folder, read_manifest(folder), view) as collection:
+        with EmbeddedCollection(folder, read_manifest(folder), view, EngineTuning()) as collection:
             ask(collection)
             viewed.append(time.perf_counter() - started)
     shard = sum(taken_bytes(path) for path in (folder / "shard").rglob("*") if path.is_file())

@@ -39,9 +39,9 @@ class FusedIndex(Searchable):
     def __repr__(self) -> str:
         return f"<lookalike.FusedIndex of {', '.join(map(repr, self.indexes))}>"
 
-    def networks(self) -> list[Network]:
+    def _networks(self) -> list[Network]:
         """Returns the collections and their models, in the order of the indexes."""
-        return [network for index in self.indexes for network in index.networks()]
+        return [network for index in self.indexes for network in index._networks()]
 
     @shows_progress
     def evaluate(
@@ -80,7 +80,7 @@ class FusedIndex(Searchable):
         names = list(opened.by_name)
         plan = Plan(collections=names, pairs=[names], rules=[chosen(FusionRule, rule, "rule")])
         *_, fused = evaluated(opened, plan, options, settings=settings_for())
-        return Evaluation.of(fused, opened.manifest(names[0]), k=k)
+        return Evaluation._of(fused, opened.manifest(names[0]), k=k)
 
 
 class _Opened:
@@ -95,7 +95,7 @@ class _Opened:
         return self.by_name[name].manifest
 
     def open(self, name: str) -> Collection:
-        return self.by_name[name]._opened()  # noqa: SLF001 - of this package
+        return self.by_name[name]._opened()
 
 
 _FEWEST = 2

@@ -93,7 +93,7 @@ def open_index(
         model = Model(model, provider=provider, threads=threads)
     elif model is not None and (provider is not None or threads is not None):
         raise UsageError("the model says what it runs on; leave provider and threads out")
-    settings = model.settings if model else settings_for(provider, threads)
+    settings = model._settings if model else settings_for(provider, threads)
     metric = chosen(Distance, distance, "distance") if distance is not None else None
     store = SharedStore(open_store(_named_store(place), settings))
     for notice in store.notices:
@@ -304,14 +304,14 @@ class Index(Searchable):
                 quantize=chosen(VectorQuantization, quantize, "quantize") if quantize is not None else None,
             )
             done = run_ingest(request, store=self._store, settings=self._settings, stop=StopRequest())
-        return AddReport.of(done)
+        return AddReport._of(done)
 
     def points(self, where: Where | None = None) -> list[Point]:
         """Returns the images of the index, by dataset and path."""
         opened = self._opened()
         manifest = opened.manifest
         return [
-            Point.of(payload, manifest) for payload in sorted(opened.scan(points_where(where)), key=_place)
+            Point._of(payload, manifest) for payload in sorted(opened.scan(points_where(where)), key=_place)
         ]
 
     def vectors(self, where: Where | None = None) -> tuple[list[str], NDArray[np.float32]]:
@@ -357,7 +357,7 @@ class Index(Searchable):
         )
         plan, manifest = Plan(collections=[self.collection]), self.manifest
         [setting] = evaluated(self._store, plan, options, settings=self._settings)
-        return Evaluation.of(setting, manifest, k=k)
+        return Evaluation._of(setting, manifest, k=k)
 
     @shows_progress
     def fit_head(
@@ -414,7 +414,7 @@ class Index(Searchable):
         """
         opened, meant = self._opened(), points_where(where)
         found = every_neighbours(opened, limit=k, where=meant, include_copies=include_self, exact=exact)
-        return Neighbours.of(list(found), opened.manifest, k=k)
+        return Neighbours._of(list(found), opened.manifest, k=k)
 
     @shows_progress
     def duplicates(
@@ -463,7 +463,7 @@ class Index(Searchable):
             max_pixels=max_pixels,
         )
         [found] = explanations(pair, settings=self._settings)
-        return Explanation.of(found, (pair.query, pair.neighbour))
+        return Explanation._of(found, (pair.query, pair.neighbour))
 
     @shows_progress
     def map(self, *, limit: int = 2_000, dataset: str | None = None, seed: int = 0) -> Map:
@@ -473,7 +473,7 @@ class Index(Searchable):
             CollectionError: there are no images.
         """
         sampled = load_sample(self._opened(), limit=limit, seed=seed, where=PointFilter(dataset=dataset))
-        return Map.of(mapped(sampled, seed=seed), seed=seed)
+        return Map._of(mapped(sampled, seed=seed), seed=seed)
 
     def remove(
         self,
@@ -527,7 +527,7 @@ class Index(Searchable):
             self._searched = None  # of a head that was fitted again the model is another one
         return report
 
-    def networks(self) -> list[Network]:
+    def _networks(self) -> list[Network]:
         """Returns the collection and its model, as the stage below searches them.
 
         Raises:
@@ -554,7 +554,7 @@ class Index(Searchable):
         if self._model is not None:
             return collection_of_model(
                 self._store,
-                self._model.wanted,
+                self._model._wanted,
                 distance=self._distance,
                 settings=self._settings,
             )
@@ -571,7 +571,7 @@ class Index(Searchable):
     def _wanted(self, existing: str | None) -> ModelSpec | Head:
         """What embeds images that are added."""
         if self._model is not None:
-            return self._model.wanted
+            return self._model._wanted
         if existing is None:
             return ModelSpec.of(DEFAULT_BACKBONE)
         manifest = self._store.manifest(existing)

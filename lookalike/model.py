@@ -68,10 +68,10 @@ class Model:
         threads: int | None = None,
     ) -> None:
         self._chosen = (provider, threads)
-        settings = self.settings
-        self.wanted: ModelSpec | Head
+        settings = self._settings
+        self._wanted: ModelSpec | Head
         if head is None:
-            self.wanted = ModelSpec.of(
+            self._wanted = ModelSpec.of(
                 name or RESNET101V2.name,
                 layer=layer,
                 pooling=pooling,
@@ -81,26 +81,26 @@ class Model:
         elif name or layer or pooling or weights != WeightsKind.IMAGENET or precision != Precision.FP32:
             raise UsageError("a head says which network it belongs to; give nothing beside it")
         else:
-            self.wanted = named_head(head, settings)
+            self._wanted = named_head(head, settings)
         self._embedder: Embedder | None = None
         self._loading = Lock()
 
     def __repr__(self) -> str:
-        wanted = self.wanted
+        wanted = self._wanted
         if isinstance(wanted, Head):
             return f"Model(head={wanted.name!r})"
         weights = "" if wanted.weights == WeightsKind.IMAGENET else f", weights={wanted.weights!r}"
         return f"Model({wanted.backbone.name!r}, layer={wanted.layer!r}{weights})"
 
     @property
-    def settings(self) -> Settings:
+    def _settings(self) -> Settings:
         """What the environment says now, and what this model is to run on."""
         return settings_for(*self._chosen)
 
     @property
     def dimension(self) -> int:
         """How many values one vector has."""
-        return len(self.wanted.bias) if isinstance(self.wanted, Head) else self.wanted.dimension
+        return len(self._wanted.bias) if isinstance(self._wanted, Head) else self._wanted.dimension
 
     @property
     def provider(self) -> str | None:
@@ -143,10 +143,10 @@ class Model:
             WeightsError, ModelError: the model cannot be had.
         """
         if path is None:
-            return get_wanted_model(self.wanted, settings=self.settings).path
-        if isinstance(self.wanted, Head):
+            return get_wanted_model(self._wanted, settings=self._settings).path
+        if isinstance(self._wanted, Head):
             raise UsageError("the model of a head is kept among the models; export it without a path")
-        return export_to(Path(path).expanduser(), self.wanted, settings=self.settings).path
+        return export_to(Path(path).expanduser(), self._wanted, settings=self._settings).path
 
     def verify(self, images: str | os.PathLike[str] | None = None) -> VerifyReport:
         """Checks the exported model, and compares it with Keras where Keras is installed.
@@ -157,16 +157,16 @@ class Model:
         Raises:
             WeightsError, ModelError: the model cannot be had.
         """
-        if isinstance(self.wanted, Head):
-            return verify_head(self.wanted.name, settings=self.settings).report
+        if isinstance(self._wanted, Head):
+            return verify_head(self._wanted.name, settings=self._settings).report
         folder = Path(images).expanduser() if images is not None else None
-        return verify_spec(self.wanted, pictures=folder, settings=self.settings).report
+        return verify_spec(self._wanted, pictures=folder, settings=self._settings).report
 
     def _loaded(self) -> Embedder:
         with self._loading:
             if self._embedder is None:
-                settings = self.settings
-                model = get_wanted_model(self.wanted, settings=settings)
+                settings = self._settings
+                model = get_wanted_model(self._wanted, settings=settings)
                 self._embedder = Embedder.as_set(model.path, settings, expected=model.manifest)
             return self._embedder
 

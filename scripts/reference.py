@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from described_source import describe, first_paragraph, member_docs, prose
+from described_source import alias_docs, describe, first_paragraph, member_docs, prose
 from lookalike_core.cli.start import INTERRUPTED_EXIT_CODE
 from markdown_text import one_of, paragraph, plain, table
 from typer.main import get_command
@@ -231,8 +231,12 @@ def _library_page() -> Iterator[str]:
     library = import_module("lookalike")
     yield from ["# Library", "", *prose(library)]
     yield from paragraph("Errors are listed in [errors.md](errors.md).")
+    aliases = alias_docs("lookalike.searching")
     for name in sorted(library.__all__, key=str.lower):
-        yield from describe(f"lookalike.{name}", getattr(library, name))
+        if name in aliases:
+            yield from ["", f"## lookalike.{name}", "", aliases[name]]
+        else:
+            yield from describe(f"lookalike.{name}", getattr(library, name))
     yield from ["", "# Records of the stages", ""]
     yield from paragraph("What the above hold or return; nobody makes them.")
     for name, module in sorted(_HELD.items(), key=lambda item: item[0].lower()):
@@ -268,7 +272,9 @@ _HELD = {
 
 
 def _errors_page() -> Iterator[str]:
-    errors, settings = import_module("lookalike_core.errors"), import_module("lookalike_core.settings")
+    errors, hints, settings = (
+        import_module(f"lookalike_core.{name}") for name in ("errors", "hints", "settings")
+    )
     classes = [
         each for each in vars(errors).values() if isinstance(each, type) and hasattr(each, "exit_code")
     ]
@@ -302,6 +308,14 @@ def _errors_page() -> Iterator[str]:
     for each in classes:
         if "Attributes:" in (each.__doc__ or ""):
             yield from ["", f"### {each.__name__}", "", *prose(each)]
+    yield from ["", "## Hints"]
+    yield from paragraph(
+        "What an error's `.hint` says could be done, as data: one of these actions, with values of "
+        "arguments. Commands say it in words about their options."
+    )
+    actions = member_docs(hints.Action)
+    yield ""
+    yield from table(["action", "meaning"], [[f"`{each.name}`", actions[each.name]] for each in hints.Action])
     yield from ["", "## Reasons", ""]
     yield "Why an image was left out, in `skipped` of `ingest` and as the `reason` of an error:"
     docs = member_docs(errors.SkipReason)

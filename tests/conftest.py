@@ -46,7 +46,7 @@ SLOW = {
     "contract": "both stores, call by call",
     "laws": "many examples of each",
     "parity": "Keras judges networks, with real weights where they are",
-    "torture": "damaged files, kills and power cuts",
+    "torture": "damaged files, kills, power cuts and races",
     "core/stores/test_faults.py": "a server's faults, and waits between tries",
     "exporter/heads/test_head_graph.py": "each graph of a head, in each precision",
     "ingest/test_damage.py": "collections that were cut short or lost files",

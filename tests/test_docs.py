@@ -17,6 +17,8 @@ from lookalike_core.images.exclusion import DEFAULT_EXCLUDES
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.stores.collection_manifest import Distance
 
+from lookalike import Model
+
 ROOT = Path(__file__).parents[1]
 WRITTEN = [
     ROOT / "README.md",
@@ -104,8 +106,8 @@ def test_the_library_is_described_as_it_is_written() -> None:
         in described
     )
     assert "**Raises**\n\n- `UsageError`: " in described
-    embedder = "\n".join(describe("lookalike.Embedder", Embedder))
-    assert "lookalike.Embedder(opened: OpenedSession, manifest: ModelManifest)" in embedder
+    assert "lookalike.Model(\n    name: str | None = None," in "\n".join(describe("lookalike.Model", Model))
+    assert "lookalike.Embedder(" not in "\n".join(describe("lookalike.Embedder", Embedder))
     drawn = describe("lookalike.errors", ModuleType("errors", "All.\n\nRoot\n├── Leaf\n"))
     assert "\n```\nRoot\n├── Leaf\n```" in "\n".join(drawn)
     assert "| `COSINE` | `cosine` |" in "\n".join(describe("lookalike.Distance", Distance))

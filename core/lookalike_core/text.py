@@ -7,6 +7,7 @@ is shown in `console`, drawn or put on a page comes through here; nobody else ha
 import json
 import math
 import re
+import unicodedata
 from typing import Any
 
 
@@ -30,6 +31,11 @@ def valid_text(text: str) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     except UnicodeEncodeError:  # halves of UTF-16 pairs, which Windows lets into names
         return _SURROGATE.sub("\ufffd", text)
+
+
+def nfc(text: str) -> str:
+    """The text in Unicode's composed normal form, by which a name that is typed is compared with others."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def json_line(data: Any) -> str:  # noqa: ANN401 - whatever json takes

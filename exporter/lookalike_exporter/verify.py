@@ -20,6 +20,7 @@ from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.backbones import RESNET101V2, Pooling
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.model_manifest import METADATA_KEY, ModelManifest, Precision, WeightsKind
+from lookalike_core.neighbours.cosine import clip_cosines
 from numpy.typing import NDArray
 
 from lookalike_exporter.graph import OUTPUT
@@ -483,7 +484,7 @@ def _cosines(expected: FloatArray, found: FloatArray) -> NDArray[np.float64]:
     a, b = expected.astype(np.float64), found.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray((a * b).sum(axis=1) / lengths)
+        return clip_cosines(np.asarray((a * b).sum(axis=1) / lengths))
 
 
 def _largest_difference(expected: FloatArray, found: FloatArray) -> float:

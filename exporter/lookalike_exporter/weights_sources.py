@@ -19,6 +19,7 @@ from lookalike_core.atomic import atomic_path, named_path
 from lookalike_core.errors import UsageError, WeightsError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.logs import logger_of
+from lookalike_core.missing_path import describe_missing
 from lookalike_core.models.backbones import VGG16, Backbone, OfficialWeights
 from lookalike_core.models.model_manifest import WeightsKind, WeightsSource
 from lookalike_core.progress import Bar
@@ -85,9 +86,8 @@ def weights_path(weights: str) -> Path:
             path=path,
         )
     if not path.is_file():
-        raise WeightsError(
-            f"{path} is not a file; weights are imagenet, imagenet-wheel or a Keras file", path=path
-        )
+        said = f"{path} is not a file" if path.exists() else describe_missing(path)
+        raise WeightsError(f"{said}; weights are imagenet, imagenet-wheel or a Keras file", path=path)
     return path
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lookalike_core.errors import UsageError
 from lookalike_core.images.scan import FoundFile
+from lookalike_core.missing_path import require_there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,8 @@ def check_labels(labels: Mapping[str, str | None], root: Path) -> None:
 
 def _rows(file: Path) -> Iterator[tuple[int, str, str | None]]:
     """Line, path and class of each row."""
-    if file.exists() and not file.is_file():  # a pipe would be waited for, perhaps for ever
+    require_there(file)
+    if not file.is_file():  # a pipe would be waited for, perhaps for ever
         raise UsageError(f"{file} is not a file; write the labels to one")
     with file.open(encoding="utf-8-sig", newline="") as table:
         rows = csv.DictReader(table)

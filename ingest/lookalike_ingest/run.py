@@ -25,6 +25,7 @@ from lookalike_core.images.scan import (
     scan,
 )
 from lookalike_core.logs import logger_of
+from lookalike_core.missing_path import require_folder
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.providers import CUDA
 from lookalike_core.prefetch import map_ahead
@@ -334,8 +335,7 @@ def require_images(root: Path, *, may_be_empty: bool = False) -> None:
     """
     if may_be_empty:
         return
-    if not root.is_dir():
-        raise UsageError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}")
+    require_folder(root)
     if not has_images(root):
         others = OtherFiles()
         if next(scan(root, others), None) is None:

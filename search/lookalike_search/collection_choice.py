@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.hints import Action, Argument, Hint, Value
+from lookalike_core.missing_path import describe_missing
 from lookalike_core.models.backbones import BACKBONES, VGG16, Pooling, backbone_named
 from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.settings import Settings
@@ -235,6 +236,8 @@ def missing_collection(
         )
     asked = name or " ".join(filter(None, [backbone, distance])) or "to search"
     there = ", ".join(store.names()) or "none"
+    if (folder := store.missing_folder) is not None:
+        there = f"none, for {describe_missing(folder)}"
     missing = f"there is no collection {asked} in the store {store.label}; there: {there}."
     for candidate in [name] if name else _default_names(backbone, distance):
         if said := where_else(candidate, store, settings):

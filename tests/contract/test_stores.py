@@ -388,6 +388,8 @@ def mixed(point_of: NewPoint) -> list[ImagePoint]:
         (PointFilter(excluded_sha256=ONE), {"data/2.jpg", "data/3.jpg", "data/4.jpg"}),
         (PointFilter(excluded_sha256=ONE | {"c" * 64, "e" * 64}), {"data/2.jpg", "data/4.jpg"}),
         (PointFilter(class_name="cat", dataset="data", excluded_sha256=ONE), {"data/2.jpg"}),
+        (PointFilter(only_sha256=ONE), {"data/1.jpg", "other/1.jpg"}),
+        (PointFilter(only_sha256=ONE | {"c" * 64}, dataset="data"), {"data/1.jpg", "data/3.jpg"}),
     ],
     ids=[
         "all",
@@ -401,6 +403,8 @@ def mixed(point_of: NewPoint) -> list[ImagePoint]:
         "excluded",
         "several",
         "together",
+        "only",
+        "only-of-a-dataset",
     ],
 )
 def test_filters_mean_the_same_everywhere(
@@ -544,6 +548,20 @@ def test_search_agrees_with_brute_force(
     hits = collection.query(query, limit=10, exact=exact)
     assert [hit.payload.path for hit in hits] == [f"{number}.jpg" for number in order]
     assert [hit.score for hit in hits] == pytest.approx(scores[order], abs=SCORE_TOLERANCE)
+
+
+def test_no_similarity_is_above_one(
+    emptied: Callable[..., Collection], point_of: NewPoint, random_vectors: RandomVectors
+) -> None:
+    """Float32 takes those of an image with itself past 1, for some of many; by one query and by several."""
+    vectors = random_vectors(100, 16)
+    collection = emptied(Distance.COSINE, 16)
+    collection.upsert([point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)])
+    alone = [collection.query(vector, limit=1)[0].score for vector in vectors]
+    together = [found[0].score for found in collection.query_many(np.stack(vectors), limit=1)]
+    for scores in (alone, together):
+        assert max(scores) <= 1
+        assert min(scores) == pytest.approx(1, abs=SCORE_TOLERANCE)
 
 
 @pytest.mark.parametrize("distance", list(Distance))

@@ -294,7 +294,8 @@ def test_a_file_of_the_users_own_is_taken_where_it_lies(home: Settings, tmp_path
 @pytest.mark.parametrize("weights", ["missing.h5", ".", ""])
 def test_a_path_that_is_no_file_is_refused(weights: str, home: Settings) -> None:
     """A folder is none either; the message lists what `--weights` takes."""
-    with refuses(WeightsError, match="is not a file; weights are imagenet, imagenet-wheel or"):
+    said = "does not exist" if weights == "missing.h5" else "is not a file"
+    with refuses(WeightsError, match=f"{said}; weights are imagenet, imagenet-wheel or"):
         locate_weights(VGG16, weights, with_top=False, settings=home)
 
 

@@ -168,6 +168,59 @@ def test_copies_are_kept_where_that_is_asked_for(index: lookalike.Index, images:
     assert answer[0].score == pytest.approx(1, abs=SCORE_TOLERANCE)
 
 
+def test_an_answer_names_what_it_leaves_out(
+    index: lookalike.Index, images: Path, tiny_model: lookalike.Model, tmp_path: Path
+) -> None:
+    """The other image of the same bytes, and nothing where there is none or it is kept; fused, too."""
+    answer = index.search(images / "cat/0.png")
+    assert [(point.path, point.file) for point in answer.left_out] == [
+        ("cat/copy.png", images / "cat/copy.png")
+    ]
+    assert answer.left_out_total == 1
+    for without in (
+        index.search(images / "dog/0.png"),
+        index.search(images / "cat/0.png", include_self=True),
+    ):
+        assert (without.left_out, without.left_out_total) == ([], 0)
+    with lookalike.open(tmp_path / "other", model=tiny_model, distance="euclid") as other:
+        other.add(images, dataset="photos")
+        fused = lookalike.fuse([index, other]).search(images / "cat/0.png")
+    assert [point.path for point in fused.left_out] == ["cat/copy.png"]
+
+
+def test_pages_go_on_where_the_one_before_ended(index: lookalike.Index, images: Path) -> None:
+    """Each hit once, its rank that among all; of many images as of one."""
+    whole = index.search(images / "dog/0.png", limit=25)
+    pages = [index.search(images / "dog/0.png", limit=5, offset=start) for start in range(0, 25, 5)]
+    assert [hit for page in pages for hit in page] == list(whole)
+    [page] = index.search_many([images / "dog/0.png"], limit=5, offset=20)
+    assert [hit.rank for hit in page] == [21, 22, 23, 24, 25]
+
+
+def test_only_what_is_near_enough_is_a_hit(index: lookalike.Index, images: Path) -> None:
+    """From a similarity on; a distance is not what this index compares by."""
+    whole = index.search(images / "dog/0.png", limit=24)
+    score = whole[6].score
+    assert list(index.search(images / "dog/0.png", limit=24, min_score=score)) == [
+        hit for hit in whole if hit.score >= score
+    ]
+    assert max(hit.score for hit in index.search(images / "dog/0.png", include_self=True)) <= 1
+    with pytest.raises(errors.UsageError, match="are cosine similarities"):
+        index.search(images / "dog/0.png", max_distance=1)
+
+
+def test_a_class_that_is_not_there_is_an_error_with_the_nearest(index: lookalike.Index, images: Path) -> None:
+    """As data; of the neighbours of all images too."""
+    where = lookalike.Where(class_name="dgo")
+    for search in (
+        lambda: index.search(images / "dog/0.png", where=where),
+        lambda: index.neighbours(where=where),
+    ):
+        with pytest.raises(errors.UsageError, match=r"there is no class dgo in .*; nearest: dog") as refused:
+            search()
+        assert refused.value.choices == ("dog",)
+
+
 def test_a_search_may_be_narrowed(index: lookalike.Index, images: Path) -> None:
     """To a class, to those without one, to a dataset; one that is not there is an error."""
     cats = index.search(images / "dog/0.png", where=lookalike.Where(class_name="cat"), limit=20)
@@ -209,7 +262,7 @@ def test_of_many_images_one_may_be_unreadable(index: lookalike.Index, images: Pa
     files = [images / "cat/1.png", broken, images / "dog/1.png"]
     with pytest.raises(errors.PictureError) as caught:
         index.search_many(files)
-    assert caught.value.reason is errors.SkipReason.NOT_AN_IMAGE
+    assert (caught.value.reason, caught.value.path) == (errors.SkipReason.NOT_AN_IMAGE, broken)
     answers = index.search_many(files, raise_errors=False)
     assert [len(answer) for answer in answers] == [10, 0, 10]
     assert isinstance(answers[1].error, errors.PictureError)
@@ -231,7 +284,8 @@ def test_what_is_no_image_is_refused(index: lookalike.Index, images: Path) -> No
 
 def test_arguments_out_of_their_range_are_refused(index: lookalike.Index, images: Path) -> None:
     """Before anything is read."""
-    for wrong in ({"limit": 0}, {"k": 0}, {"vote": "loud"}, {"rule": "rrf"}):
+    ranges: list[dict[str, Any]] = [{"offset": -1}, {"min_score": 1.5}, {"min_score": float("nan")}]
+    for wrong in ({"limit": 0}, {"k": 0}, {"vote": "loud"}, {"rule": "rrf"}, *ranges, {"max_distance": -1}):
         with pytest.raises(errors.UsageError):
             index.search(images / "absent.png", **wrong)
 

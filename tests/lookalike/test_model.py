@@ -87,6 +87,17 @@ def test_what_is_no_single_image_is_refused(tiny_model: lookalike.Model, tmp_pat
             tiny_model.embed([given])
 
 
+def test_of_a_missing_image_it_is_said_how_far_its_path_leads(
+    tiny_model: lookalike.Model, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model has no index that the name could be looked for in."""
+    monkeypatch.chdir(images)
+    with pytest.raises(errors.PictureError) as refused:
+        tiny_model.embed(["kitten/0.png"])
+    assert str(refused.value) == f"kitten/0.png does not exist; the last of its folders that does is {images}"
+    assert refused.value.path == Path("kitten/0.png")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -37,6 +37,7 @@ TRAPS = {
     "replace": "lookalike_core.stores.embedded:EmbeddedStore.replace",
     "finish": "lookalike_core.stores.embedded:EmbeddedStore._finish_replacement",
     "export": "lookalike_exporter.export:write_onnx",
+    "head": "lookalike_exporter.heads.fit:write_head",
     "download": "lookalike_exporter.weights_sources:_download",
 }
 

@@ -23,6 +23,7 @@ SENTENCES: Mapping[Action, str] = {
     Action.LEAVE_ONE_OUT: "leave one of {any} out",
     Action.RAISE_LIMIT: "{all} raises it",
     Action.PIPE: "to search for an image from a pipe, name it - and pipe it in",
+    Action.CHECK_PATH: "check its name, and whether the disk that it lies on is mounted",
     Action.REPEAT: "run the same command again",
     Action.CHANGE_PROVIDER: "try another --provider, or see: exporter verify",
     Action.NAME_WEIGHTS: "name it with --weights FILE",

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from lookalike_core.errors import PictureError, SkipReason
 from lookalike_core.hints import Action, Hint
+from lookalike_core.missing_path import CHECK_PATH
 
 MAX_BYTES = 2**30
 """Size of a file above which it is not read."""
@@ -28,7 +29,8 @@ def opened(
 ) -> Iterator[BinaryIO]:
     """The file's content as a stream that can be read again and again.
 
-    Nothing is waited for: where the scan saw a file there may be a FIFO or a device by now.
+    Nothing is waited for: where the scan saw a file there may be a FIFO or a device by now. What is found
+    wrong with the picture while it is open is about this file, and says so.
 
     Raises:
         PictureError: it is gone, is no regular file, is too large, cannot be read, or changes meanwhile.
@@ -42,8 +44,13 @@ def opened(
                 return
             yield file
             after = os.fstat(descriptor)
+    except PictureError as error:
+        error.path = error.path or path
+        raise
     except FileNotFoundError as error:
-        raise PictureError(f"{path} is not there", reason=SkipReason.VANISHED, path=path) from error
+        raise PictureError(
+            f"{path} is not there", reason=SkipReason.VANISHED, path=path, hint=CHECK_PATH
+        ) from error
     except OSError as error:
         raise PictureError(
             f"{path}: {error.strerror or error}", reason=SkipReason.UNREADABLE, path=path

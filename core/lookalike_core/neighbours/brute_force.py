@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_core.arrays import FloatVector
+from lookalike_core.neighbours.cosine import clip_cosines
 
 FloatMatrix = NDArray[np.float32]
 IntVector = NDArray[np.int64]
@@ -70,7 +71,7 @@ class ExactSearch:
         floors = np.partition(similarity, count - depth, axis=1)[:, count - depth]
         for row, values, floor in zip(rows.tolist(), similarity, floors, strict=True):
             found = np.flatnonzero((values >= floor) & (values > -np.inf))
-            scores = values[found] if self._cosine else self._distances(row, found)
+            scores = clip_cosines(values[found]) if self._cosine else self._distances(row, found)
             order = np.lexsort((found, -scores if self._cosine else scores))[:limit]
             yield Nearest(row=row, rows=found[order], scores=scores[order])
 
@@ -82,7 +83,7 @@ class ExactSearch:
         if not len(rows):
             return
         first = int(rows[0])
-        similarity = np.minimum(self._similarity(rows, first), 1)
+        similarity = clip_cosines(self._similarity(rows, first))
         for row, values in zip(rows.tolist(), similarity, strict=True):
             behind = values[row + 1 - first :]
             found = np.flatnonzero(behind > threshold)

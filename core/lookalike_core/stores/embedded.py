@@ -81,6 +81,7 @@ from lookalike_core.stores.points import (
     check_queries,
     check_query,
     checked_vectors,
+    score_in_range,
     tallied,
     usable_rows,
 )
@@ -169,15 +170,27 @@ class EmbeddedStore:
         self._lock_timeout_s = lock_timeout_s
         self._tuning = tuning
 
+    @property
+    def missing_folder(self) -> Path | None:
+        """That of a store which was named, for the default one is made when it is first needed."""
+        is_named = self.label == f"embedded:{self.directory}"
+        return self.directory if is_named and not self.directory.exists() else None
+
     def names(self) -> list[str]:
-        """The folders here that hold a manifest, and whole staged ones that only want their name."""
+        """The folders here that hold a manifest or a shard, and whole staged ones that only want their name.
+
+        One whose manifest is lost is listed too, so that whoever looks at it says what to do.
+        """
         found = {path.parent.name for path in self.directory.glob(f"[!.]*/{_MANIFEST}")}
+        found |= {path.parent.name for path in self.directory.glob(f"[!.]*/{_SHARD}/")}
         whole = {path.parent.name for path in self.directory.glob(f"[!.]*{STAGED_SUFFIX}/{_WHOLE}")}
         finished = {name for name in found if not name.endswith(STAGED_SUFFIX)}
         return sorted(finished | {name.removesuffix(STAGED_SUFFIX) for name in whole & found})
 
     def __contains__(self, name: str) -> bool:
-        return self._folder(name) is not None
+        """Also where its manifest is lost, as in `names`."""
+        is_lost = is_collection_name(name) and (self.directory / name / _SHARD).is_dir()
+        return is_lost or self._folder(name) is not None
 
     def manifest(self, name: str) -> CollectionManifest:
         """Read without the lock: the file is only ever replaced whole, and its folder may be renamed."""
@@ -657,7 +670,7 @@ class EmbeddedCollection:
         )
         with _translated(self._folder):
             points = self._shard.query(request)
-        return [SearchHit(score=point.score, payload=self._payload(point)) for point in points]
+        return [SearchHit(score=self._score(point), payload=self._payload(point)) for point in points]
 
     def query_many(
         self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
@@ -681,7 +694,7 @@ class EmbeddedCollection:
             batch = edge.QueryBatchRequest(requests[start : start + at_once])
             with _translated(self._folder):
                 answers = self._shard.query_batch(batch)
-            found += [[ScoredId(id=str(p.id), score=p.score) for p in points] for points in answers]
+            found += [[ScoredId(id=str(p.id), score=self._score(p)) for p in points] for points in answers]
         return found
 
     def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
@@ -790,6 +803,9 @@ class EmbeddedCollection:
         """Of the shard and of the list beside it; a journal of the list's is a change that was cut off."""
         lists = sorted(self._folder.glob(f"{_LISTING}*"))
         return fingerprint([self._folder / _SHARD, *lists]) if self.listing in lists else ""
+
+    def _score(self, point: "qdrant_edge.ScoredPoint") -> float:
+        return score_in_range(point.score, self.manifest.distance)
 
     def _payload(self, point: "qdrant_edge.Record | qdrant_edge.ScoredPoint") -> Payload:
         try:
@@ -995,6 +1011,8 @@ def _filter(where: PointFilter) -> "qdrant_edge.Filter | None":
         )
     if where.dataset is not None:
         must.append(edge.FieldCondition("dataset", match=edge.MatchValue(where.dataset)))
+    if where.only_sha256:
+        must.append(edge.FieldCondition("sha256", match=edge.MatchAny(sorted(where.only_sha256))))
     must_not: list[Any] = [edge.IsEmptyCondition("class")] if where.labelled else []
     if where.excluded_sha256:
         any_of = edge.MatchAny(sorted(where.excluded_sha256))

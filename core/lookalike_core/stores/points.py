@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import LookalikeError
+from lookalike_core.neighbours.cosine import clip_cosine
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 
 MAX_DIMENSION = 65_536
@@ -127,16 +128,23 @@ class ScoredId:
 class PointFilter:
     """Which points to look at; `None` leaves a field open. `class_name=""` means without a class.
 
-    `labelled` means with a class, whichever. `excluded_sha256` holds the files' hashes of those to leave out.
+    `labelled` means with a class, whichever. `excluded_sha256` holds the files' hashes of those to leave out,
+    `only_sha256` of those to look at, all of them where it is empty.
     """
 
     class_name: str | None = None
     labelled: bool = False
     dataset: str | None = None
     excluded_sha256: frozenset[str] = frozenset()
+    only_sha256: frozenset[str] = frozenset()
 
 
 EVERYTHING = PointFilter()
+
+
+def score_in_range(score: float, distance: Distance) -> float:
+    """Returns a store's own score within the range that its distance has: float32 rounds cosines past 1."""
+    return clip_cosine(score) if distance is Distance.COSINE else score
 
 
 def tallied(counts: Mapping[str, int], *, points: int) -> dict[str, int]:

@@ -200,6 +200,10 @@ class Store(Protocol):
     def notices(self) -> tuple[str, ...]:
         """What people should be told of this store, a line each, where its label is said."""
 
+    @property
+    def missing_folder(self) -> Path | None:
+        """The folder that the label names, where it does not exist: nothing was ever stored there."""
+
     def names(self) -> list[str]:
         """The collections here that are ours, sorted; those that are being built anew are left out."""
 

@@ -47,6 +47,7 @@ from lookalike_core.stores.points import (
     check_queries,
     check_query,
     checked_vectors,
+    score_in_range,
     tallied,
 )
 from lookalike_core.stores.protocol import STAGED_SUFFIX, is_collection_name, require_own_name, staged_name
@@ -106,6 +107,11 @@ class ServerStore:
         self._tuning = tuning
         self._requests = Requests(label, secrets=secrets, policy=tuning.retries)
         self._leases: dict[str, Lease] = {}
+
+    @property
+    def missing_folder(self) -> None:
+        """Its folders are its own affair."""
+        return None
 
     def names(self) -> list[str]:
         """One request a collection: the list of them comes without metadata."""
@@ -570,7 +576,7 @@ class ServerCollection:
             points = self._ask("searching", search).points
             for p in points:
                 found.setdefault(
-                    str(p.id), SearchHit(score=p.score, payload=Payload.from_json(p.payload or {}))
+                    str(p.id), SearchHit(score=self._score(p), payload=Payload.from_json(p.payload or {}))
                 )
             if len(points) < size:
                 break
@@ -606,8 +612,11 @@ class ServerCollection:
             answers = chain.from_iterable(self._answers("searching", list(vectors), page, at_once=at_once))
             for hits, answer in zip(found, answers, strict=True):
                 for p in answer.points:
-                    hits.setdefault(str(p.id), ScoredId(id=str(p.id), score=p.score))
+                    hits.setdefault(str(p.id), ScoredId(id=str(p.id), score=self._score(p)))
         return [list(hits.values()) for hits in found]
+
+    def _score(self, point: "models.ScoredPoint") -> float:
+        return score_in_range(point.score, self.manifest.distance)
 
     def _pages(self, limit: int) -> list[tuple[int, int]]:
         """Where each page of so many neighbours starts, and how many are on it.

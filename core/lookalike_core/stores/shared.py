@@ -44,6 +44,11 @@ class SharedStore:
         """As the store's own."""
         return self.store.notices
 
+    @property
+    def missing_folder(self) -> Path | None:
+        """As the store's own."""
+        return self.store.missing_folder
+
     def names(self) -> list[str]:
         """As the store's own."""
         with self.alone():

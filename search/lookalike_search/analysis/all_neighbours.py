@@ -1,7 +1,7 @@
 """Every picture of a collection asks for its neighbours: the store's index, or numpy, which misses none."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,9 @@ from lookalike_core.stores.bulk_reads import AT_ONCE, stored_vectors
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter, ScoredId, SearchHit
 from lookalike_core.stores.protocol import Collection
 
+from lookalike_search.class_names import stored_class
 from lookalike_search.collection_choice import require_dataset
+from lookalike_search.overlapping_roots import first_of_file
 
 Neighbours = tuple[Payload, list[SearchHit]]
 
@@ -54,7 +56,7 @@ def every_neighbours(
     exact: bool | None = None,
     limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Iterator[Neighbours]:
-    """Each picture with its nearest, best first, in the order of datasets and paths.
+    """Each picture with its nearest, best first, in the order of datasets and paths; a file once.
 
     `where` says which pictures ask and which answer; it leaves `excluded_sha256` open. A picture is never
     its own neighbour, and neither are those with the same bytes unless `include_copies` says so. Scores
@@ -63,14 +65,17 @@ def every_neighbours(
     1 KB each. What is written or deleted meanwhile may be left out.
 
     Raises:
-        UsageError: the collection has no such dataset.
+        UsageError: the collection has no such dataset or class.
     """
     require_dataset([collection.manifest], where.dataset)
+    where = replace(where, class_name=stored_class(where.class_name, [collection]))
     payloads = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
+    known = first_of_file(payloads, collection.manifest)
+    asking = [payload for payload in payloads if known[payload.id] is payload]
     at_once = limits.at_once
     if is_small(collection, where, limits=limits) if exact is None else exact:
-        return _by_numpy(collection, payloads, limit, include_copies=include_copies, at_once=at_once)
-    return _by_store(collection, payloads, limit, where, include_copies=include_copies, at_once=at_once)
+        return _by_numpy(collection, asking, limit, include_copies=include_copies, at_once=at_once)
+    return _by_store(collection, asking, known, limit, where, include_copies=include_copies, at_once=at_once)
 
 
 def _by_numpy(
@@ -91,33 +96,40 @@ def _by_numpy(
 def _by_store(
     collection: Collection,
     payloads: Sequence[Payload],
+    known: Mapping[str, Payload],
     limit: int,
     where: PointFilter,
     *,
     include_copies: bool,
     at_once: int,
 ) -> Iterator[Neighbours]:
-    """Asks for a few more than are wanted, and by a filter, which takes longer, where that was too few."""
-    known = {payload.id: payload for payload in payloads}
-    copies = Counter(payload.sha256 for payload in payloads)
+    """Asks for a few more than are wanted, and by a filter, which takes longer, where that was too few.
 
-    def counted(found: Sequence[ScoredId], asks: Payload, its_id: str) -> list[SearchHit]:
-        others = (each for each in found if each.id != its_id and each.id in known)
-        hits = [SearchHit(score=each.score, payload=known[each.id]) for each in others]
-        return [hit for hit in hits if include_copies or hit.payload.sha256 != asks.sha256][:limit]
+    `known` holds by the id of each point the image that it is of.
+    """
+    copies = Counter(payload.sha256 for payload in payloads)
+    points_of_one = max(Counter(payload.id for payload in known.values()).values(), default=1)
+
+    def counted(found: Sequence[ScoredId], asks: Payload) -> list[SearchHit]:
+        hits: dict[str, SearchHit] = {}
+        for each in found:
+            payload = known.get(each.id, asks)
+            if payload.id != asks.id and (include_copies or payload.sha256 != asks.sha256):
+                hits.setdefault(payload.id, SearchHit(score=each.score, payload=payload))
+        return list(hits.values())[:limit]
 
     for start in range(0, len(payloads), at_once):
         part, vectors = stored_vectors(collection, payloads[start : start + at_once])
         most = 1 if include_copies else max((copies[payload.sha256] for payload in part), default=1)
-        wanted = limit + min(most, _SPARE)
+        wanted = points_of_one * (limit + min(most, _SPARE))
         answers = collection.query_many(vectors, limit=wanted, where=where)
         for payload, vector, answer in zip(part, vectors, answers, strict=True):
-            its_id = payload.id
-            hits = counted(answer, payload, its_id)
+            hits = counted(answer, payload)
             if len(hits) < limit and len(answer) == wanted:
                 others = replace(
                     where, excluded_sha256=frozenset(() if include_copies else (payload.sha256,))
                 )
-                [again] = collection.query_many(vector[np.newaxis], limit=limit + 1, where=others)
-                hits = counted(again, payload, its_id)
+                more = points_of_one * (limit + 1)
+                [again] = collection.query_many(vector[np.newaxis], limit=more, where=others)
+                hits = counted(again, payload)
             yield payload, hits

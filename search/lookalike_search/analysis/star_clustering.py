@@ -86,13 +86,13 @@ class StoreNearness:
         answers = self._ask(vectors, FIRST_LIMIT) if there else []
         for payload, vector, first in zip(there, vectors, answers, strict=True):
             answer, limit = first, FIRST_LIMIT
-            while len(answer) == limit < LAST_LIMIT and min(answer[-1].score, 1) > self._above:
+            while len(answer) == limit < LAST_LIMIT and answer[-1].score > self._above:
                 limit *= 2
                 [answer] = self._ask(vector[np.newaxis], limit)
             row, scores = self._rows[payload.id], {}
             for each in reversed(answer):  # of copies the best score stays
-                if each.id in self._rows and min(each.score, 1) > self._above:
-                    scores[self._rows[each.id]] = min(each.score, 1)
+                if each.id in self._rows and each.score > self._above:
+                    scores[self._rows[each.id]] = each.score
             scores.pop(row, None)
             yield Nearest(
                 row=row,

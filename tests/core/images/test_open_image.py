@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from lookalike_core.errors import PictureError, SkipReason
 from lookalike_core.hints import Action, Hint
+from lookalike_core.images.decoding import decode
 from lookalike_core.images.open_image import MAX_BYTES, opened, read_piped, sha256_of
 
 SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -69,6 +70,14 @@ def test_what_is_refused_is_closed_again(tmp_path: Path) -> None:
     after = os.open(tmp_path, os.O_RDONLY)
     os.close(after)
     assert after == before
+
+
+def test_what_is_wrong_with_an_open_image_is_said_of_its_file(tmp_path: Path) -> None:
+    """Whoever decodes it knows bytes and a name; the error has the path all the same."""
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    with pytest.raises(PictureError) as caught, opened(tmp_path / "a.jpg") as stream:
+        decode(stream, "a")
+    assert (caught.value.path, caught.value.reason) == (tmp_path / "a.jpg", SkipReason.NOT_AN_IMAGE)
 
 
 def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:

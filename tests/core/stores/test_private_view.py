@@ -17,9 +17,8 @@ from lookalike_core import locks
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import StoreError, StoreLockedError
 from lookalike_core.hints import Action, Hint
-from lookalike_core.stores import embedded
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
-from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore, EngineTuning
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.private_view import PrivateView
 from read_only import contents, read_only
@@ -44,7 +43,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def store(tmp_path: Path) -> EmbeddedStore:
     """A store that waits for nobody."""
-    return EmbeddedStore(tmp_path / "qdrant", lock_timeout_s=0.2)
+    tuning = EngineTuning(indexed_above_kb=100)
+    return EmbeddedStore(tmp_path / "qdrant", lock_timeout_s=0.2, tuning=tuning)
 
 
 @pytest.fixture
@@ -79,12 +79,10 @@ def test_what_may_only_be_read_answers_as_ever_and_stays_as_it_is(
     fill: Callable[..., str],
     vectors: list[FloatVector],
     temporary: Path,
-    monkeypatch: pytest.MonkeyPatch,
     quantization: VectorQuantization,
     indexed: bool,
 ) -> None:
     """Plain or indexed, in whole vectors or short forms; not a byte changes, and nothing is left behind."""
-    monkeypatch.setattr(embedded, "INDEXED_ABOVE_KB", 100)
     name = fill(quantization, indexed=indexed)
     with store.open(name) as collection:
         before = [collection.query(vector, limit=5) for vector in vectors[:3]]
@@ -103,10 +101,9 @@ def test_what_may_only_be_read_answers_as_ever_and_stays_as_it_is(
 
 
 def test_vectors_of_an_index_are_linked_and_not_copied(
-    store: EmbeddedStore, fill: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    store: EmbeddedStore, fill: Callable[..., str]
 ) -> None:
     """They are nearly all that a large collection takes."""
-    monkeypatch.setattr(embedded, "INDEXED_ABOVE_KB", 100)
     view = PrivateView(store.directory / fill(indexed=True) / "shard")
     try:
         (matrix,) = view.shard.rglob("matrix.dat")
