@@ -219,7 +219,7 @@ class Index(Searchable):
         prune: bool = False,
         force: bool = False,
         dry_run: bool = False,
-        exclude: Iterable[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
         default_excludes: bool | None = None,
         follow_links: bool | None = None,
         class_level: int | None = None,
@@ -244,8 +244,8 @@ class Index(Searchable):
             prune: Remove the points of files that are gone; with `force` even where all of them are.
             force: See `prune`.
             dry_run: Only count what would be done.
-            exclude: Patterns by gitignore's rules; what fits is left out, and leaves the index. None keeps
-                those that are remembered, an empty list forgets them.
+            exclude: A pattern by gitignore's rules, or several; what fits is left out, and leaves the index.
+                None keeps those that are remembered, an empty list forgets them.
             default_excludes: Leave out what is hidden, and what systems make (`@eaDir`, `$RECYCLE.BIN`).
                 It and the two that follow are remembered, too, which is what None stands for.
             follow_links: Follow links to folders.
@@ -289,7 +289,7 @@ class Index(Searchable):
                 ),
                 subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed),
                 rules=RuleChoice(
-                    exclude=None if exclude is None else tuple(exclude),
+                    exclude=(exclude,) if isinstance(exclude, str) else exclude,
                     default_excludes=default_excludes,
                     follow_links=follow_links,
                     class_level=class_level,
