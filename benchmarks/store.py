@@ -43,6 +43,7 @@ from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, Wei
 from lookalike_core.settings import Settings
 from lookalike_core.stores import embedded, server
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
+from lookalike_core.stores.embedded import EmbeddedStore, EngineTuning
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection, Store
@@ -173,7 +174,7 @@ def fill(collection: Collection, clusters: "Clusters", points: int, truth: "Trut
     for chunk, start in enumerate(range(0, points, CHUNK)):
         vectors = clusters.draw(min(CHUNK, points - start), chunk)
         truth.look_at(vectors, start)
-        rows = [ImagePoint(payload=_payload(start + i), vector=v) for i, v in enumerate(vectors)]
+        rows = [ImagePoint(payload=payload_of(start + i), vector=v) for i, v in enumerate(vectors)]
         size = BATCH_SIZES[chunk % len(BATCH_SIZES)]
         started = time.perf_counter()
         for first in range(0, len(rows), size):
@@ -295,7 +296,7 @@ class EmbeddedPlace:
 
     def disk_bytes(self) -> int | None:
         """What the folder takes; the engine's files are larger than what is written in them."""
-        return sum(_taken(path) for path in self._folder.rglob("*") if path.is_file())
+        return sum(taken_bytes(path) for path in self._folder.rglob("*") if path.is_file())
 
 
 class ServerPlace:
@@ -360,7 +361,7 @@ def _resident_mb() -> dict[str, float]:
 @contextmanager
 def fresh_collection(case: Case, url: str | None) -> Iterator[tuple[Place, str]]:
     """An empty collection in a store, both gone afterwards."""
-    manifest = replace(_manifest(case.dimension), vector_quantization=case.quantize)
+    manifest = replace(manifest_of(case.dimension), vector_quantization=case.quantize)
     with fresh_place(url) as place:
         place.store.create(manifest)
         try:
@@ -377,14 +378,14 @@ def fresh_place(url: str | None) -> Iterator[Place]:
         with closing(open_store(url, settings)) as store:
             yield ServerPlace(store, url, settings.qdrant_api_key)
         return
-    with (
-        tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder,
-        mock.patch.object(embedded, "INDEXED_ABOVE_KB", 1),
-    ):
-        yield EmbeddedPlace(open_store(f"embedded:{folder}", settings), Path(folder))
+    with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
+        store = EmbeddedStore(
+            Path(folder), label=f"embedded:{folder}", tuning=EngineTuning(indexed_above_kb=1)
+        )
+        yield EmbeddedPlace(store, Path(folder))
 
 
-def _manifest(dimension: int) -> CollectionManifest:
+def manifest_of(dimension: int) -> CollectionManifest:
     """Of a layer and weights that nobody has, so that no collection of that name is anywhere."""
     return CollectionManifest(
         identity=ModelIdentity(
@@ -406,7 +407,8 @@ def _manifest(dimension: int) -> CollectionManifest:
     )
 
 
-def _payload(row: int) -> Payload:
+def payload_of(row: int) -> Payload:
+    """What the point of a row carries."""
     return Payload(
         dataset="benchmark",
         path=str(row),
@@ -425,7 +427,8 @@ def _unit(vectors: FloatVector) -> NDArray[np.float64]:
     return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True))
 
 
-def _taken(path: Path) -> int:
+def taken_bytes(path: Path) -> int:
+    """What a file takes on the disk, which is less than its size where it has holes."""
     status = path.stat()
     blocks: int | None = getattr(status, "st_blocks", None)  # of 512 bytes; Windows has none
     return status.st_size if blocks is None else blocks * 512

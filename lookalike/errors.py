@@ -10,9 +10,12 @@ LookalikeError                 `.path`: the file or folder it is about; `.hint`:
 ├── StoreError                 the store cannot be reached or refuses; `.store` is where it is
 │   └── StoreRefusedError      the key may not do that
 ├── CollectionError            a collection that does not fit; `.collection` is its name
-│   ├── CollectionMissingError it is not there
+│   ├── CollectionMissingError it is not there; `.holder` is a process that may be making it
 │   └── ManifestError          it is there and holds another space, or is not ours
 └── StoreLockedError           another process is using it; `.holder` is which, `.waited_s` for how long
+
+`.hint` is None where the message says what can be done, or nothing can. Else it is a `Hint`: its `action` is
+an `Action`, its `values` say with which values of each `Argument`. Commands put it into words about options.
 """
 
 from lookalike_core.errors import (
@@ -31,10 +34,14 @@ from lookalike_core.errors import (
     UsageError,
     WeightsError,
 )
+from lookalike_core.hints import Action, Argument, Hint
 
 __all__ = [
+    "Action",
+    "Argument",
     "CollectionError",
     "CollectionMissingError",
+    "Hint",
     "LookalikeError",
     "ManifestError",
     "MissingDecoderError",

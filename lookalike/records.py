@@ -1,7 +1,7 @@
 """What an index answers: records of plain values and arrays, of which some show themselves in a notebook."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -21,6 +21,7 @@ from lookalike_search.analysis.explanation import Explained, SeenPicture
 from lookalike_search.asking.answers import Answer as FoundAnswer
 from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions, Unanswered
 from lookalike_search.collection_choice import file_of
+from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.leave_one_out import Estimate
 from lookalike_search.evaluation.runs import Setting
 from lookalike_search.evaluation.summary import ClassFigures
@@ -61,7 +62,7 @@ class Point:
     ingested_at: str
 
     @classmethod
-    def of(cls, payload: Payload, manifest: CollectionManifest) -> "Point":
+    def _of(cls, payload: Payload, manifest: CollectionManifest) -> "Point":
         """Returns the record of a stored payload."""
         return cls(
             id=payload.id,
@@ -85,7 +86,8 @@ class Hit:
     `score` is Qdrant's own: cosine similarity, of which the higher is nearer, or Euclidean distance, of which
     the lower is; of a fused index it is the fused one, of which the higher is nearer, and `placings` says for
     each collection where the neighbour stands there. `chance` is the estimated chance that it has the query's
-    class, 0 to 1, None where the index is not calibrated.
+    class, 0 to 1, None where the index is not calibrated. `also_in` names other datasets that hold the same
+    file, since their folders overlap, each with the path that it has there.
     """
 
     rank: int
@@ -97,9 +99,10 @@ class Hit:
     id: str
     chance: float | None = None
     placings: Mapping[str, Placing | None] = field(default_factory=dict, repr=False, hash=False)
+    also_in: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     @classmethod
-    def of(cls, neighbour: Neighbour) -> "Hit":
+    def _of(cls, neighbour: Neighbour) -> "Hit":
         """Returns the record of what a search found."""
         payload = neighbour.payload
         return cls(
@@ -112,6 +115,7 @@ class Hit:
             id=payload.id,
             chance=neighbour.chance,
             placings=neighbour.placings,
+            also_in={each.dataset: each.path for each in neighbour.also_in},
         )
 
 
@@ -124,6 +128,9 @@ class Answer(ShownAsPage, Sequence[Hit]):
     `verdict_chance` is the estimated chance that it is right, 0 to 1. `provider` is the execution provider
     that embedded the image, None where its vector was known. `took_ms` says what `load`, `embed` and `search`
     took. `error` says why there is no answer, of what could not be read among several images.
+
+    `left_out_total` says how many other images have the same bytes as the image or an example, which are no
+    hits unless `include_self` keeps them; `left_out` holds the first of them, at most `limit`.
     """
 
     query: str
@@ -135,12 +142,14 @@ class Answer(ShownAsPage, Sequence[Hit]):
     took_ms: Mapping[str, float] = field(default_factory=dict)
     collections: Sequence[str] = ()
     error: PictureError | None = None
+    left_out: Sequence[Point] = ()
+    left_out_total: int = 0
     _outcome: FoundAnswer | Unanswered = field(repr=False)
     _manifests: Sequence[CollectionManifest] = field(repr=False)
     _options: QueryOptions = field(repr=False)
 
     @classmethod
-    def of(
+    def _of(
         cls,
         outcome: FoundAnswer | Unanswered,
         manifests: Sequence[CollectionManifest],
@@ -157,12 +166,16 @@ class Answer(ShownAsPage, Sequence[Hit]):
         if isinstance(outcome, Unanswered):
             return cls(hits=(), error=outcome.error, **shared)
         return cls(
-            hits=[Hit.of(neighbour) for neighbour in outcome.hits],
+            hits=[Hit._of(neighbour) for neighbour in outcome.hits],
             verdict=outcome.verdict,
             verdict_chance=outcome.verdict_chance,
             unlike_anything=outcome.unlike_anything,
             provider=outcome.provider,
             took_ms={"load": outcome.load_ms, "embed": outcome.embed_ms, "search": outcome.search_ms},
+            left_out=[
+                replace(Point._of(each.payload, manifests[0]), file=each.file) for each in outcome.left_out
+            ],
+            left_out_total=outcome.left_out_total,
             **shared,
         )
 
@@ -191,9 +204,11 @@ class AddReport:
     """What became of a folder's images, counted.
 
     `found` were there; `added` are new in the index, `updated` have other bytes or another class, `moved` lie
-    elsewhere, `unchanged` needed nothing and `removed` went; `away` are the paths of those that pruning left,
-    for their folders are empty, as where a disk is not mounted. `skipped` could not be read, each with its
-    `path` and `reason`. `provider` is the execution provider, None where nothing was embedded.
+    elsewhere, `unchanged` needed nothing and `removed` went, of which `excluded` are left out by rules now;
+    `away` are the paths of those that pruning left, for their folders are empty, as where a disk is not
+    mounted. `skipped` could not be read, each with its `path` and `reason`. `linked_folders` are links that
+    were not followed, `split_classes` the classes where all are parts of a split, as train and val.
+    `provider` is the execution provider, None where nothing was embedded.
     """
 
     collection: str
@@ -206,6 +221,9 @@ class AddReport:
     unchanged: int
     removed: int
     away: Sequence[str]
+    excluded: int
+    linked_folders: int
+    split_classes: Sequence[str]
     skipped: Sequence[Skipped]
     provider: str | None
     took_s: float
@@ -213,7 +231,7 @@ class AddReport:
     calibration_dropped: bool
 
     @classmethod
-    def of(cls, report: IngestReport) -> "AddReport":
+    def _of(cls, report: IngestReport) -> "AddReport":
         """Returns the record of an ingest into one collection."""
         [collection] = report.collections
         counts = {change.value: collection.counts[change] for change in Change}
@@ -228,6 +246,9 @@ class AddReport:
             unchanged=counts["unchanged"],
             removed=collection.counts["removed"],
             away=tuple(collection.away),
+            excluded=collection.counts["excluded"],
+            linked_folders=report.others.linked_folders,
+            split_classes=tuple(report.split_classes),
             skipped=tuple(report.skipped),
             provider=collection.provider,
             took_s=report.took_s,
@@ -244,6 +265,7 @@ class Evaluation(ShownAsPage):
     NaN where those are too few. `values` are those of single queries, float64 `[N]` by figure, in the order
     of `points`; `confusion` int64 `[C, C]` counts the neighbours of each class (column) that queries of each
     class (row) have, in the order of `class_names`. `classes` are the figures of each class alone.
+    `differences` of fused indexes compare it with each index alone, over the images that both hold.
     """
 
     collection: str
@@ -258,13 +280,14 @@ class Evaluation(ShownAsPage):
     confusion: NDArray[np.int64]
     points: Sequence[Point]
     values: Mapping[str, NDArray[np.float64]]
+    differences: Sequence[Comparison]
     details: FoundEvaluation = field(repr=False)
     _setting: Setting = field(repr=False)
     _manifest: CollectionManifest = field(repr=False)
     _k: int = field(repr=False)
 
     @classmethod
-    def of(cls, setting: Setting, manifest: CollectionManifest, *, k: int) -> "Evaluation":
+    def _of(cls, setting: Setting, manifest: CollectionManifest, *, k: int) -> "Evaluation":
         """Returns the record of an evaluation by the votes of `k` neighbours."""
         found = setting.evaluation
         return cls(
@@ -274,8 +297,9 @@ class Evaluation(ShownAsPage):
             classes=found.classes,
             class_names=found.pictures.vectors.names,
             confusion=found.confusion,
-            points=[Point.of(payload, manifest) for payload in found.pictures.payloads],
+            points=[Point._of(payload, manifest) for payload in found.pictures.payloads],
             values=found.values,
+            differences=setting.differences,
             details=found,
             _setting=setting,
             _manifest=manifest,
@@ -345,7 +369,7 @@ class Neighbours:
     scores: NDArray[np.float64]
 
     @classmethod
-    def of(cls, found: Sequence[FoundNeighbours], manifest: CollectionManifest, *, k: int) -> "Neighbours":
+    def _of(cls, found: Sequence[FoundNeighbours], manifest: CollectionManifest, *, k: int) -> "Neighbours":
         """Returns the record of what every image found."""
         places = {payload.id: row for row, (payload, _) in enumerate(found)}
         rows = np.full((len(found), k), -1, dtype=np.int64)
@@ -354,7 +378,7 @@ class Neighbours:
             there = [(places[hit.payload.id], hit.score) for hit in hits if hit.payload.id in places]
             for column, (place, score) in enumerate(there):
                 rows[row, column], scores[row, column] = place, score
-        return cls(points=[Point.of(payload, manifest) for payload, _ in found], rows=rows, scores=scores)
+        return cls(points=[Point._of(payload, manifest) for payload, _ in found], rows=rows, scores=scores)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -401,12 +425,12 @@ class Map(ShownAsPage):
     _seed: int = field(repr=False)
 
     @classmethod
-    def of(cls, drawn: CollectionMap, *, seed: int) -> "Map":
+    def _of(cls, drawn: CollectionMap, *, seed: int) -> "Map":
         """Returns the record of a map that was drawn with a seed."""
         sampled = drawn.sampled
         return cls(
             collection=sampled.collection,
-            points=[Point.of(payload, sampled.manifest) for payload in sampled.payloads],
+            points=[Point._of(payload, sampled.manifest) for payload in sampled.payloads],
             places=drawn.projection.places,
             total=sampled.total,
             trustworthiness=drawn.trust.trustworthiness if drawn.trust else None,
@@ -441,7 +465,7 @@ class Explanation(ShownAsPage):
     _pictures: tuple[SeenPicture, SeenPicture] = field(repr=False)
 
     @classmethod
-    def of(cls, explained: Explained, pictures: tuple[SeenPicture, SeenPicture]) -> "Explanation":
+    def _of(cls, explained: Explained, pictures: tuple[SeenPicture, SeenPicture]) -> "Explanation":
         """Returns the record of what a network makes of two images."""
         return cls(
             collection=explained.collection,

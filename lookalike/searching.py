@@ -4,6 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from math import inf
 from typing import TypeAlias, TypeVar
 
 from lookalike_core import progress
@@ -16,6 +17,7 @@ from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_batch import answer_all
 from lookalike_search.asking.query_sources import QueryInput
+from lookalike_search.asking.ranking import MAX_LIMIT, MAX_OFFSET
 from lookalike_search.asking.searched_collection import Network
 
 from lookalike.notebook import shows_progress
@@ -26,7 +28,6 @@ ImageInput: TypeAlias = "QueryInput | Hit | Point"
 `[H, W, 3]` in sRGB, or its feature vector, float `[D]`. Of an index also what it holds: an id, a path below
 a dataset's folder, a hit or a point."""
 
-MAX_LIMIT = 10_000
 MAX_VOTERS = 1_000
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -40,6 +41,9 @@ class Searchable(ABC):
         image: ImageInput,
         *,
         limit: int = 10,
+        offset: int = 0,
+        min_score: float | None = None,
+        max_distance: float | None = None,
         where: Where | None = None,
         exact: bool = False,
         include_self: bool = False,
@@ -57,6 +61,10 @@ class Searchable(ABC):
                 `[H, W, 3]` in sRGB, or, of one index, a feature vector, float `[D]`; or what is indexed: an
                 id, a path below a dataset's folder, a hit or a point.
             limit: How many neighbours, 1 to 10,000.
+            offset: How many of the nearest to pass over, up to 100,000: pages of one `limit` have each
+                neighbour once.
+            min_score: Only neighbours of at least this cosine similarity, -1 to 1; others do not vote either.
+            max_distance: The same for an index with Euclidean distances: at most this distance.
             where: Which images to look at.
             exact: Compare with every image, past the store's index.
             include_self: Keep images whose bytes equal the query's, which are left out otherwise. What is
@@ -79,6 +87,9 @@ class Searchable(ABC):
         [answer] = self.search_many(
             [image],
             limit=limit,
+            offset=offset,
+            min_score=min_score,
+            max_distance=max_distance,
             where=where,
             exact=exact,
             include_self=include_self,
@@ -97,6 +108,9 @@ class Searchable(ABC):
         images: Iterable[ImageInput] | str | os.PathLike[str],
         *,
         limit: int = 10,
+        offset: int = 0,
+        min_score: float | None = None,
+        max_distance: float | None = None,
         where: Where | None = None,
         exact: bool = False,
         include_self: bool = False,
@@ -114,6 +128,9 @@ class Searchable(ABC):
             images: Images, as for `search`; folders among them, or the path of one alone, stand for all
                 images below them, by name.
             limit: As for `search`, and so are all the others.
+            offset: How many of the nearest to pass over.
+            min_score: Only neighbours of at least this cosine similarity.
+            max_distance: Only neighbours of at most this Euclidean distance.
             where: Which images to look at.
             exact: Compare with every image.
             include_self: Keep images whose bytes equal the query's.
@@ -130,11 +147,14 @@ class Searchable(ABC):
             PictureError: an image cannot be read, with `raise_errors`; an example cannot be read.
             CollectionMissingError, UsageError: as for `search`.
         """
-        meant, networks = where or Where(), self.networks()
+        meant, networks = where or Where(), self._networks()
         if rule is not None and len(networks) == 1:
             raise UsageError("a rule is for a fused index; one index has one ranking")
         options = QueryOptions(
             limit=_in_range(limit, "limit", MAX_LIMIT),
+            offset=_in_range(offset, "offset", MAX_OFFSET, least=0),
+            min_score=_number(min_score, "min_score", least=-1, most=1),
+            max_distance=_number(max_distance, "max_distance", least=0, most=inf),
             class_name=meant.class_name,
             dataset=meant.dataset,
             exact=exact,
@@ -153,7 +173,7 @@ class Searchable(ABC):
         return answers
 
     @abstractmethod
-    def networks(self) -> Sequence[Network]:
+    def _networks(self) -> Sequence[Network]:
         """Returns what is searched: collections with their models.
 
         Raises:
@@ -182,9 +202,16 @@ def plain_query(image: ImageInput) -> QueryInput:
     return image.id if isinstance(image, Hit | Point) else image
 
 
-def _in_range(value: int, name: str, most: int) -> int:
-    if not 1 <= value <= most:
-        raise UsageError(f"{name} is {value}; it must be from 1 to {most:,}")
+def _in_range(value: int, name: str, most: int, *, least: int = 1) -> int:
+    if not least <= value <= most:
+        raise UsageError(f"{name} is {value}; it must be from {least} to {most:,}")
+    return value
+
+
+def _number(value: float | None, name: str, *, least: float, most: float) -> float | None:
+    """A number within a range, which NaN is not."""
+    if value is not None and not least <= value <= most:
+        raise UsageError(f"{name} is {value}; it must be from {least} to {most}")
     return value
 
 
@@ -219,4 +246,4 @@ def _answers(
         positives=[plain_query(image) for image in positives],
         negatives=[plain_query(image) for image in negatives],
     )
-    return (Answer.of(outcome, manifests, options) for outcome in outcomes)
+    return (Answer._of(outcome, manifests, options) for outcome in outcomes)

@@ -11,6 +11,8 @@ import types
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
+from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 from markdown_text import plain, table
@@ -34,10 +36,11 @@ def describe(name: str, thing: object) -> Iterator[str]:
 
 
 def _class(name: str, cls: type) -> Iterator[str]:
-    """How it is made, where that is written out; a table of the attributes; each method."""
+    """How it is made, where its docstring says with what; a table of the attributes; each method."""
     nodes, docs = {node.name: node for node in _functions(cls)}, member_docs(cls)
     constructor = nodes.pop("__init__", None)
-    yield from [*_signature(name, constructor), ""] if constructor else []
+    is_made_by_users = constructor is not None and "Args:" in (cls.__doc__ or "")
+    yield from [*_signature(name, constructor), ""] if constructor and is_made_by_users else []
     yield from prose(cls)
     rows = [[f"`{key}`", f"`{hint}`", plain(docs.get(key))] for key, hint in _attributes(cls).items()]
     rows += [
@@ -144,11 +147,31 @@ def member_docs(cls: type) -> dict[str, str]:
         value = vars(module).get(base.id) if isinstance(base, ast.Name) else None
         if isinstance(value, type) and value.__module__.startswith("lookalike"):
             docs |= member_docs(value)
-    for member, below in zip(node.body, node.body[1:], strict=False):
-        name = _assigned(member)
-        if name and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            docs[name] = inspect.cleandoc(str(below.value.value))
-    return docs
+    return docs | _docs_below(node.body)
+
+
+def alias_docs(module: str) -> dict[str, str]:
+    """Type alias -> the string that stands below it in a module."""
+    body = ast.parse(inspect.getsource(import_module(module))).body
+    aliases = {
+        node.target.id
+        for node in body
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and ast.unparse(node.annotation) == "TypeAlias"
+    }
+    return {name: text for name, text in _docs_below(body).items() if name in aliases}
+
+
+def _docs_below(body: list[ast.stmt]) -> dict[str, str]:
+    """Assigned name -> the string in the next statement."""
+    return {
+        name: inspect.cleandoc(str(below.value.value))
+        for member, below in pairwise(body)
+        if (name := _assigned(member))
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+    }
 
 
 def _assigned(node: ast.stmt) -> str | None:

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from described_source import describe, first_paragraph, member_docs, prose
+from described_source import alias_docs, describe, first_paragraph, member_docs, prose
 from lookalike_core.cli.start import INTERRUPTED_EXIT_CODE
 from markdown_text import one_of, paragraph, plain, table
 from typer.main import get_command
@@ -231,15 +231,50 @@ def _library_page() -> Iterator[str]:
     library = import_module("lookalike")
     yield from ["# Library", "", *prose(library)]
     yield from paragraph("Errors are listed in [errors.md](errors.md).")
+    aliases = alias_docs("lookalike.searching")
     for name in sorted(library.__all__, key=str.lower):
-        yield from describe(f"lookalike.{name}", getattr(library, name))
+        if name in aliases:
+            yield from ["", f"## lookalike.{name}", "", aliases[name]]
+        else:
+            yield from describe(f"lookalike.{name}", getattr(library, name))
+    yield from ["", "# Records of the stages", ""]
+    yield from paragraph("What the above hold or return; nobody makes them.")
+    for name, module in sorted(_HELD.items(), key=lambda item: item[0].lower()):
+        yield from describe(name, getattr(import_module(module), name))
+
+
+_HELD = {
+    "Calibration": "lookalike_core.models.calibration_curves",
+    "Check": "lookalike_exporter.verify",
+    "ClassFigures": "lookalike_search.evaluation.summary",
+    "CollectionManifest": "lookalike_core.stores.collection_manifest",
+    "CollectionReport": "lookalike_ingest.target",
+    "Comparison": "lookalike_search.evaluation.comparisons",
+    "Curve": "lookalike_core.models.calibration_curves",
+    "Estimate": "lookalike_search.evaluation.leave_one_out",
+    "FitReport": "lookalike_exporter.heads.fit",
+    "Group": "lookalike_search.analysis.duplicates",
+    "Member": "lookalike_search.analysis.duplicates",
+    "Placing": "lookalike_search.asking.answers",
+    "RebuildReport": "lookalike_ingest.rebuild",
+    "Reliability": "lookalike_core.models.calibration_curves",
+    "Skipped": "lookalike_core.images.scan",
+    "SkipReason": "lookalike_core.errors",
+    "Threshold": "lookalike_core.models.calibration_curves",
+    "Verdict": "lookalike_core.neighbours.vote",
+    "VerifyReport": "lookalike_exporter.verify",
+    "VoteRule": "lookalike_core.neighbours.vote",
+}
+"""Class -> module of what the library's own records hold."""
 
 
 # Errors
 
 
 def _errors_page() -> Iterator[str]:
-    errors, settings = import_module("lookalike_core.errors"), import_module("lookalike_core.settings")
+    errors, hints, settings = (
+        import_module(f"lookalike_core.{name}") for name in ("errors", "hints", "settings")
+    )
     classes = [
         each for each in vars(errors).values() if isinstance(each, type) and hasattr(each, "exit_code")
     ]
@@ -273,6 +308,14 @@ def _errors_page() -> Iterator[str]:
     for each in classes:
         if "Attributes:" in (each.__doc__ or ""):
             yield from ["", f"### {each.__name__}", "", *prose(each)]
+    yield from ["", "## Hints"]
+    yield from paragraph(
+        "What an error's `.hint` says could be done, as data: one of these actions, with values of "
+        "arguments. Commands say it in words about their options."
+    )
+    actions = member_docs(hints.Action)
+    yield ""
+    yield from table(["action", "meaning"], [[f"`{each.name}`", actions[each.name]] for each in hints.Action])
     yield from ["", "## Reasons", ""]
     yield "Why an image was left out, in `skipped` of `ingest` and as the `reason` of an error:"
     docs = member_docs(errors.SkipReason)

@@ -13,8 +13,11 @@ import reference
 from described_source import describe
 from lookalike_core import errors, settings
 from lookalike_core.images.decoding import SUFFIXES
+from lookalike_core.images.exclusion import DEFAULT_EXCLUDES
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.stores.collection_manifest import Distance
+
+from lookalike import Model
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = [
@@ -103,8 +106,8 @@ def test_the_library_is_described_as_it_is_written() -> None:
         in described
     )
     assert "**Raises**\n\n- `UsageError`: " in described
-    embedder = "\n".join(describe("lookalike.Embedder", Embedder))
-    assert "lookalike.Embedder(opened: OpenedSession, manifest: ModelManifest)" in embedder
+    assert "lookalike.Model(\n    name: str | None = None," in "\n".join(describe("lookalike.Model", Model))
+    assert "lookalike.Embedder(" not in "\n".join(describe("lookalike.Embedder", Embedder))
     drawn = describe("lookalike.errors", ModuleType("errors", "All.\n\nRoot\n├── Leaf\n"))
     assert "\n```\nRoot\n├── Leaf\n```" in "\n".join(drawn)
     assert "| `COSINE` | `cosine` |" in "\n".join(describe("lookalike.Distance", Distance))
@@ -153,3 +156,9 @@ def test_reasons_and_suffixes_are_those_of_the_code() -> None:
     text = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
     assert all(f"`{reason}`" in text for reason in errors.SkipReason)
     assert all(f"`{suffix}`" in text for suffix in SUFFIXES)
+
+
+def test_the_page_about_ingesting_names_what_is_left_out_by_default() -> None:
+    """Each name, but for the pattern of what is hidden."""
+    text = (ROOT / "docs" / "ingest.md").read_text(encoding="utf-8")
+    assert [name for name in DEFAULT_EXCLUDES[1:] if f"`{name}`" not in text] == []

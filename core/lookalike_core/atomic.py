@@ -82,6 +82,27 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def may_write(*paths: Path) -> bool:
+    """Whether this process may write to every one of the paths that is there."""
+    return all(os.access(path, os.W_OK) for path in paths if path.exists())
+
+
+def why_read_only(path: Path) -> str:
+    """Returns the system's words for why nothing can be written to a path that is there."""
+    is_mounted_so = hasattr(os, "statvfs") and os.statvfs(path).f_flag & os.ST_RDONLY
+    return os.strerror(errno.EROFS if is_mounted_so else errno.EACCES)
+
+
+def nearest_there(path: Path) -> Path:
+    """Returns the path, or the nearest folder above it that is there."""
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
+def forbids_writing(error: OSError) -> bool:
+    """Whether the file system or its permissions refuse, and not a disk that is full or fails."""
+    return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
 def is_full(error: OSError) -> bool:
     """Whether the disk, or the user's share of it, is used up."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

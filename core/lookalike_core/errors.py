@@ -19,6 +19,7 @@ commands. What a program may want of it is an attribute. What could be done next
 for every caller, and else is a `Hint`, which `console` puts into words about options.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -59,6 +60,7 @@ class UsageError(LookalikeError):
 
     Attributes:
         argument: The argument whose value it is about, where it is about one.
+        choices: Values that would do, the most likely first, where there are few enough to name.
     """
 
     exit_code = 2
@@ -68,11 +70,13 @@ class UsageError(LookalikeError):
         message: str,
         *,
         argument: Argument | None = None,
+        choices: Sequence[str] = (),
         path: Path | str | None = None,
         hint: Hint | None = None,
     ) -> None:
         super().__init__(message, path=path, hint=hint)
         self.argument = argument
+        self.choices = tuple(choices)
 
     @classmethod
     def of(
@@ -211,7 +215,23 @@ class CollectionError(LookalikeError):
 
 
 class CollectionMissingError(CollectionError):
-    """There is no such collection."""
+    """There is no such collection.
+
+    Attributes:
+        holder: Which process is ingesting into the store and may be making it, as it says itself; or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        collection: str | None = None,
+        holder: str | None = None,
+        path: Path | str | None = None,
+        hint: Hint | None = None,
+    ) -> None:
+        super().__init__(message, collection=collection, path=path, hint=hint)
+        self.holder = holder
 
 
 class ManifestError(CollectionError):

@@ -4,10 +4,12 @@ FOLDER/NAME.lock      held by one process; a dead one's lock is free again
 FOLDER/NAME.holder    who that is, for the message that another process shows
 """
 
+import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,12 +43,7 @@ def acquire(
         try:
             lock.acquire(timeout=timeout_s)
         except Timeout as error:
-            said = _said_by(holder)
-            raise StoreLockedError(
-                f"{what} is in use by {said} (waited {timeout_s:g} s); wait for it to end",
-                holder=said,
-                waited_s=timeout_s,
-            ) from error
+            raise _in_use(what, _said_by(holder), timeout_s) from error
     try:
         holder.write_text(f"process {os.getpid()} ({Path(sys.argv[0]).name})\n", encoding="utf-8")
     except OSError as error:
@@ -65,6 +62,64 @@ def held(
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def shared(folder: Path, name: str, *, what: str, timeout_s: float) -> Iterator[None]:
+    """Keeps who takes the lock out for the length of a block, where its folder may only be read.
+
+    Nothing is written. Nobody is kept out where there is no lock file that may be read, or where the system
+    or the file system knows no shared locks.
+
+    Raises:
+        StoreLockedError: it is still held after `timeout_s`; the message says by whom.
+    """
+    try:
+        descriptor = os.open(folder / f"{name}.lock", os.O_RDONLY)
+    except OSError:
+        yield
+        return
+    try:
+        until = time.monotonic() + timeout_s
+        while not _share(descriptor):
+            if time.monotonic() >= until:
+                raise _in_use(what, _said_by(folder / f"{name}.holder"), timeout_s)
+            time.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def holder_of(folder: Path, name: str) -> str | None:
+    """Returns who holds a lock, as it says itself; None where nobody does, or nobody can tell."""
+    try:
+        with shared(folder, name, what=name, timeout_s=0):
+            return None
+    except StoreLockedError as error:
+        return error.holder
+
+
+_POLL_S = 0.05
+
+
+def _share(descriptor: int) -> bool:
+    """Takes a shared lock on an open lock file; whether nobody is in the way of it."""
+    with suppress(ImportError):  # Windows has none, and a file that is locked there cannot be read
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+    return True
+
+
+def _in_use(what: str, holder: str, waited_s: float) -> StoreLockedError:
+    return StoreLockedError(
+        f"{what} is in use by {holder} (waited {waited_s:g} s); wait for it to end",
+        holder=holder,
+        waited_s=waited_s,
+    )
 
 
 def _said_by(holder: Path) -> str:

@@ -52,10 +52,10 @@ PathFor = Callable[[ModelManifest], Path]
 """Where a model goes; most are named after their identity, which is known once the weights are read."""
 
 
-def ready_model(spec: ModelSpec, *, settings: Settings) -> ModelFile:
+def ready_model(spec: ModelSpec, *, settings: Settings, timeout_s: float = EXPORT_TIMEOUT_S) -> ModelFile:
     """Returns the model of a spec; exports it where it is not here.
 
-    Whoever has waited for another process finds what that one made.
+    Whoever has waited for another process, up to `timeout_s`, finds what that one made.
 
     Raises:
         UsageError: the spec is of an int8 model and lacks what `calibrated` finds.
@@ -66,7 +66,7 @@ def ready_model(spec: ModelSpec, *, settings: Settings) -> ModelFile:
         return model
     if spec.weights_kind is WeightsKind.FILE:
         weights_path(spec.weights)  # what cannot be need not wait, and leaves no folder behind
-    with _alone(settings):
+    with _alone(settings, timeout_s):
         if (model := _known_model(spec, settings)) is not None:
             return model
         weights = _locate(spec, settings)
@@ -150,14 +150,15 @@ def _check_writable(path: Path) -> None:
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def _alone(settings: Settings, timeout_s: float = EXPORT_TIMEOUT_S) -> Iterator[None]:
     """One process at a time fetches weights and writes models; it clears what killed ones left."""
 
     def say_wait(holder: str) -> None:
-        _logger.info("waiting up to %g s for %s, which makes a model", EXPORT_TIMEOUT_S, holder)
+        _logger.info("waiting up to %g s for %s, which makes a model", timeout_s, holder)
 
     folder = settings.models_dir
-    with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S, on_wait=say_wait):
+    model_cache.require_writable(folder)
+    with locks.held(folder, "export", what=str(folder), timeout_s=timeout_s, on_wait=say_wait):
         sweep_partials(folder)
         sweep_partials(settings.weights_dir)
         yield

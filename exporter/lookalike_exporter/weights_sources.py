@@ -19,6 +19,7 @@ from lookalike_core.atomic import atomic_path, named_path
 from lookalike_core.errors import UsageError, WeightsError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.logs import logger_of
+from lookalike_core.missing_path import describe_missing
 from lookalike_core.models.backbones import VGG16, Backbone, OfficialWeights
 from lookalike_core.models.model_manifest import WeightsKind, WeightsSource
 from lookalike_core.progress import Bar
@@ -78,10 +79,15 @@ def weights_path(weights: str) -> Path:
         WeightsError: there is no such file.
     """
     path = named_path(weights, Argument.WEIGHTS)
-    if not path.is_file():
+    if (path / "saved_model.pb").is_file():
         raise WeightsError(
-            f"{path} is not a file; weights are imagenet, imagenet-wheel or a Keras .h5", path=path
+            f"{path} is a TensorFlow SavedModel, which is not read; load it with the Keras that saved it, "
+            "and save its weights: model.save_weights('x.weights.h5')",
+            path=path,
         )
+    if not path.is_file():
+        said = f"{path} is not a file" if path.exists() else describe_missing(path)
+        raise WeightsError(f"{said}; weights are imagenet, imagenet-wheel or a Keras file", path=path)
     return path
 
 
@@ -116,7 +122,7 @@ def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings) ->
     return _download(backbone.official(with_top=with_top), settings.weights_dir)
 
 
-def _download(file: OfficialWeights, folder: Path) -> Path:
+def _download(file: OfficialWeights, folder: Path, *, timeout_s: float = REACH_TIMEOUT_S) -> Path:
     """Into a folder of its own first, so that only a whole file with the right checksum gets its name.
 
     What a killed process left of it goes with it.
@@ -124,13 +130,13 @@ def _download(file: OfficialWeights, folder: Path) -> Path:
     import pooch
     import requests
 
-    _check_reachable(file.url)
+    _check_reachable(file.url, timeout_s)
     _logger.info("downloading %s", file.url)
     partial = folder / f".{file.file_name}.download"
     shutil.rmtree(partial, ignore_errors=True)
     with progress.bar(file.file_name, unit="bytes", total=None) as bar:
         downloader = pooch.HTTPDownloader(
-            progressbar=_PoochBar(bar), timeout=REACH_TIMEOUT_S, hooks={"response": _stay_encrypted}
+            progressbar=_PoochBar(bar), timeout=timeout_s, hooks={"response": _stay_encrypted}
         )
         try:
             partial.mkdir(parents=True)
@@ -193,7 +199,7 @@ def _stay_encrypted(response: "requests.Response", **_: object) -> None:
         )
 
 
-def _check_reachable(url: str) -> None:
+def _check_reachable(url: str, timeout_s: float) -> None:
     """A request for the headers, in a thread: a name server may hang longer than any timeout says.
 
     Raises:
@@ -207,7 +213,7 @@ def _check_reachable(url: str) -> None:
 
         try:
             answer = requests.head(
-                url, timeout=REACH_TIMEOUT_S, allow_redirects=True, hooks={"response": _stay_encrypted}
+                url, timeout=timeout_s, allow_redirects=True, hooks={"response": _stay_encrypted}
             )
             outcome.append(None if answer.ok else _unreachable(url, f"HTTP {answer.status_code}"))
         except requests.RequestException as error:
@@ -217,9 +223,9 @@ def _check_reachable(url: str) -> None:
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(REACH_TIMEOUT_S)
+    thread.join(timeout_s)
     if not outcome:
-        raise _unreachable(url, f"no answer within {REACH_TIMEOUT_S:g} s")
+        raise _unreachable(url, f"no answer within {timeout_s:g} s")
     if outcome[0] is not None:
         raise outcome[0]
 

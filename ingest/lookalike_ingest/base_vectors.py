@@ -14,7 +14,7 @@ from lookalike_core.stores.protocol import Collection, Store
 from lookalike_exporter.heads.head_file import Head
 
 from lookalike_ingest.image_reader import ReadFile
-from lookalike_ingest.payload_cache import Listing
+from lookalike_ingest.payload_cache import Listing, is_unchanged
 from lookalike_ingest.target import Dataset
 
 
@@ -43,15 +43,26 @@ class _Stored:
 
 
 class StoredVectors:
-    """What open collections of a head's base know; nothing where there is no head."""
+    """What open collections of a head's base know; nothing where there is no head.
 
-    def __init__(self, head: Head | None, collections: Sequence[Collection], dataset: Dataset) -> None:
+    With `rehash` size and times tell nothing, and every file must be read.
+    """
+
+    def __init__(
+        self,
+        head: Head | None,
+        collections: Sequence[Collection],
+        dataset: Dataset,
+        *,
+        rehash: bool = False,
+    ) -> None:
         self._head, self._dataset = head, dataset.name
         self._bases = [
             _Base(
                 collection=collection,
                 listing=Listing.kept_of(collection) or Listing.of(collection.scan()),
-                holds_folder=collection.manifest.datasets.get(dataset.name) == str(dataset.root),
+                holds_folder=not rehash
+                and collection.manifest.datasets.get(dataset.name) == str(dataset.root),
             )
             for collection in collections
         ]
@@ -71,10 +82,10 @@ class StoredVectors:
         return any(base.listing.has_bytes(sha256) for base in self._bases)
 
     def unread(self, found: FoundFile) -> ReadFile | None:
-        """A file whose size and time tell that its bytes are known; None where it must be read."""
+        """A file whose size and times tell that its bytes are known; None where it must be read."""
         for base in self._bases:
             known = base.listing.at(self._dataset, found.path) if base.holds_folder else None
-            if known is not None and (known.bytes, known.mtime_ns) == (found.bytes, found.mtime_ns):
+            if known is not None and is_unchanged(known, found):
                 return ReadFile(found=found, sha256=known.sha256)
         return None
 

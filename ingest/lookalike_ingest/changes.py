@@ -12,7 +12,7 @@ from lookalike_core.images.scan import FoundFile
 from lookalike_core.stores.points import Payload
 from lookalike_core.text import nfc
 
-from lookalike_ingest.payload_cache import Listing, Stamp
+from lookalike_ingest.payload_cache import Listing, Stamp, is_unchanged
 
 
 class Change(StrEnum):
@@ -53,10 +53,13 @@ class Decision:
 
 
 class Known:
-    """The points of one collection, and which of the dataset's files were seen in its folder."""
+    """The points of one collection, and which of the dataset's files were seen in its folder.
 
-    def __init__(self, dataset: str, listing: Listing) -> None:
-        self.dataset, self.listing = dataset, listing
+    With `rehash` size and times tell nothing, and every file must be read.
+    """
+
+    def __init__(self, dataset: str, listing: Listing, *, rehash: bool = False) -> None:
+        self.dataset, self.listing, self._rehash = dataset, listing, rehash
         self._seen = bytearray()
         """By row."""
 
@@ -86,7 +89,7 @@ class Known:
     def decide_unread(
         self, found: FoundFile, class_name: str | None, synset: str | None = None
     ) -> Decision | None:
-        """What size and time tell; None where the file must be read. It was seen."""
+        """What size and times tell; None where the file must be read. It was seen."""
         return self._decide_by(self._stamp(found.path), found, class_name, synset)
 
     def decide_all_unread(
@@ -102,7 +105,7 @@ class Known:
         if stamp is None:
             return None
         self._note(stamp.row, seen=True)
-        if (stamp.bytes, stamp.mtime_ns) != (found.bytes, found.mtime_ns):
+        if self._rehash or not is_unchanged(stamp, found):
             return None
         if (stamp.class_name, stamp.synset) == (class_name, synset):
             return _UNCHANGED
@@ -124,7 +127,10 @@ class Known:
                 synset=payload.synset,
                 bytes=payload.bytes,
                 mtime_ns=payload.mtime_ns,
+                ctime_ns=payload.ctime_ns,
             )
+            if fresh == old:
+                return _UNCHANGED
             return Decision(change=change, payload=fresh, payload_only=True, before=old)
         twins = self.listing.with_bytes(payload.sha256)
         if not twins:

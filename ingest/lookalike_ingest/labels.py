@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from lookalike_core.errors import UsageError
 from lookalike_core.images.scan import FoundFile
+from lookalike_core.missing_path import require_there
 from lookalike_core.text import nfc
 
 
@@ -26,8 +28,13 @@ LabelOf = Callable[[FoundFile], Label]
 
 
 def folder_label(found: FoundFile) -> Label:
-    """The first folder below the root."""
-    return Label(class_name=found.folder_class)
+    """The folder that names classes."""
+    return _labelled(found.folder_class)
+
+
+@lru_cache(maxsize=1)  # a scan comes folder by folder
+def _labelled(class_name: str | None) -> Label:
+    return Label(class_name=class_name)
 
 
 def read_labels(file: Path) -> dict[str, str | None]:
@@ -110,7 +117,8 @@ class _Folders:
 
 def _rows(file: Path) -> Iterator[tuple[int, str, str | None]]:
     """Line, path and class of each row."""
-    if file.exists() and not file.is_file():  # a pipe would be waited for, perhaps for ever
+    require_there(file)
+    if not file.is_file():  # a pipe would be waited for, perhaps for ever
         raise UsageError(f"{file} is not a file; write the labels to one")
     with file.open(encoding="utf-8-sig", newline="") as table:
         rows = csv.DictReader(table)

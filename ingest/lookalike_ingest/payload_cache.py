@@ -15,9 +15,10 @@ from threading import Lock
 from typing import Any, NamedTuple, Self
 from zlib import crc32
 
-from lookalike_core.atomic import atomic_path, is_full, remove
+from lookalike_core.atomic import atomic_path, is_full, may_write, remove
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
+from lookalike_core.images.scan import FoundFile
 from lookalike_core.stores.points import Payload
 from lookalike_core.stores.protocol import Collection
 
@@ -30,7 +31,7 @@ _INSERT = f"INSERT INTO points VALUES ({', '.join('?' * len(_COLUMNS))})"  # noq
 VERSION = crc32(", ".join(_COLUMNS).encode()) >> 1
 """Of the table; a listing of another version is made anew."""
 
-_STAMP = "dataset, path, class_name, synset, bytes, mtime_ns"
+_STAMP = "dataset, path, class_name, synset, bytes, mtime_ns, ctime_ns"
 """What an unchanged file is known by; asked in the order of paths, the index alone answers."""
 
 _LARGEST = 2**63 - 1
@@ -48,6 +49,17 @@ class Stamp(NamedTuple):
     synset: str | None
     bytes: int
     mtime_ns: int
+    ctime_ns: int | None
+
+
+def is_unchanged(stored: Stamp | Payload, found: FoundFile) -> bool:
+    """Tells whether a file has the size and times that its point was stored with.
+
+    A point of an older version has no `ctime_ns`, and size and `mtime_ns` must do.
+    """
+    if (stored.bytes, stored.mtime_ns) != (found.bytes, found.mtime_ns):
+        return False
+    return stored.ctime_ns is None or stored.ctime_ns == found.ctime_ns
 
 
 class Listing:
@@ -110,24 +122,36 @@ class Listing:
         if not file.is_file():
             return None
         with suppress(ListingError):
-            listing = cls(file)
+            is_writable = may_write(file, file.parent)
+            listing = cls(file if is_writable else None)
+            if not is_writable:
+                listing._copy(file)
             if listing._one("PRAGMA user_version") == (VERSION,):
                 return listing
             listing.close()
         return None
 
+    def _copy(self, file: Path) -> None:
+        """Takes over what lies in a file that may only be read, beside which SQLite can put no lock."""
+        with self._translated():
+            source = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+            try:
+                source.backup(self._database)
+            finally:
+                source.close()
+
     def stamps(self, dataset: str, paths: Sequence[str]) -> dict[str, Stamp]:
         """What unchanged files are known by, as far as there are such points; of some hundred at a time."""
         found = self._all(
-            "SELECT path, rowid, class_name, synset, bytes, mtime_ns FROM points "  # noqa: S608 - question marks
+            "SELECT path, rowid, class_name, synset, bytes, mtime_ns, ctime_ns FROM points "  # noqa: S608 - question marks
             f"WHERE dataset = ? AND path IN ({', '.join('?' * len(paths))})",
             dataset,
             *paths,
         )
         with self._values_read():
             return {
-                path: Stamp(row, class_name, synset, int(size), int(mtime_ns))
-                for path, row, class_name, synset, size, mtime_ns in found
+                path: Stamp(row, class_name, synset, int(size), int(mtime_ns), _number(ctime_ns))
+                for path, row, class_name, synset, size, mtime_ns, ctime_ns in found
             }
 
     def payload(self, row: int) -> Payload:
@@ -253,9 +277,13 @@ def _row(payload: Payload) -> tuple[Any, ...]:
     )
 
 
+def _number(cell: object) -> int | None:
+    return None if cell is None else int(cell)  # type: ignore[call-overload]
+
+
 def _payload(row: tuple[Any, ...]) -> Payload:
     named = dict(zip(_COLUMNS, row, strict=True))
-    numbers = {name: int(named[name]) for name in _NUMBERS}
+    numbers = {name: int(named[name]) for name in _NUMBERS} | {"ctime_ns": _number(named["ctime_ns"])}
     if not all(isinstance(named[name], str) for name in _TEXTS):
         raise TypeError("text was stored as something else")
     return Payload(**{**named, **numbers})

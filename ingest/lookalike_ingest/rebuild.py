@@ -15,6 +15,7 @@ from lookalike_core import progress
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import Skipped
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
@@ -32,6 +33,7 @@ from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
+from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.labels import Label
 from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.takeover import is_former, take_over
@@ -116,10 +118,12 @@ def rebuild(
         CollectionMissingError: there is no such collection.
         ManifestError: it is not ours, or goes by another name, or its weights are others now.
         StoreLockedError: another process rebuilds it.
+        StoreError: the store may only be read.
         UsageError: the folder of one of its datasets is not there.
         LookalikeError: whatever an ingest raises.
     """
     _require_own_name(name, store)
+    store.require_writable(name)
     started = time.monotonic()
     report = RebuildReport(name=name, store=store.label)
     with store.rebuilding(name):
@@ -172,9 +176,10 @@ class _Rebuild:
         self._stage(old, get_wanted_model(spec, settings=self._settings))
         for _ in range(_ROUNDS):
             self._report.skipped, self._report.needed = [], Counter()
-            datasets = self._old().datasets
+            manifest = self._old()
+            datasets = manifest.datasets
             for dataset, root in sorted(datasets.items()):
-                if not self._fill(dataset, root, spec, old.distance):
+                if not self._fill(dataset, root, manifest.rules_of(dataset), spec, old.distance):
                     return
             left = sorted(self._left())
             gone = {file for file in left if _is_gone(file)}
@@ -246,8 +251,13 @@ class _Rebuild:
         )
         return same_space and staged.datasets.items() <= old.datasets.items()
 
-    def _fill(self, dataset: str, root: str, spec: ModelSpec | Head, distance: Distance) -> bool:
-        """Ingests a dataset into the staged collection; False where that was interrupted."""
+    def _fill(
+        self, dataset: str, root: str, rules: FolderRules, spec: ModelSpec | Head, distance: Distance
+    ) -> bool:
+        """Ingests a dataset into the staged collection; False where that was interrupted.
+
+        What its rules exclude and the old collection holds is the next ingest's affair.
+        """
         source = self._name if self._name in self._store else staged_name(self._name)
         with self._store.open(source) as collection:
             payloads = collection.scan(PointFilter(dataset=dataset))
@@ -263,6 +273,8 @@ class _Rebuild:
             distances=[distance],
             label_of=lambda found: labels[found.path],
             takes=lambda found: found.path in labels,
+            rules=RuleChoice.of(rules),
+            keeps_excluded=any(map(rules.exclusion.covers, labels)),
             batch_size=self._options.batch_size,
             max_pixels=self._options.max_pixels,
             prune=True,

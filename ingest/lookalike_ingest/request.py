@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.images.scan import scan
+from lookalike_core.missing_path import require_folder
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 from lookalike_core.text import nfc
@@ -15,8 +15,6 @@ from lookalike_exporter.heads.head_file import Head, named_head
 from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.labels import check_labels, read_labels
-from lookalike_ingest.run import IngestRequest
-from lookalike_ingest.subset import Chosen, Subset
 from lookalike_ingest.target import Dataset
 
 DEFAULT_BACKBONE = "resnet"
@@ -91,13 +89,14 @@ def dataset_in(
         UsageError: there is no such folder, unless it may be missing, or a name cannot be stored as text.
     """
     text = os.fspath(folder)
+    if not text:
+        raise UsageError("the name of the folder is empty")
     try:
         root = Path(os.path.expanduser(text)).resolve()  # noqa: PTH111 - leaves a name like ~x alone
-        is_folder = bool(text) and root.is_dir()
+        if root.exists() or not may_be_missing:
+            require_folder(root)
     except (OSError, RuntimeError) as error:
         raise UsageError(f"{text[:200]} cannot be looked into ({error.__class__.__name__})") from error
-    if not is_folder and (root.exists() or not may_be_missing):
-        raise UsageError(f"{root} {'is not a folder' if text and root.exists() else 'does not exist'}")
     named = name if name is not None else root.name or "root"
     for each, origin in ((named, Argument.DATASET), (str(root), "the folder")):
         if not each.strip() or each != each.encode("utf-8", "replace").decode():
@@ -148,8 +147,3 @@ def labels_in(table: Path, root: Path) -> dict[str, str | None]:
     labels = read_labels(table)
     check_labels(labels, root)
     return labels
-
-
-def take_subset(request: IngestRequest, subset: Subset) -> IngestRequest:
-    """Returns the request for a part of the folder, which is gone through once for that."""
-    return replace(request, takes=Chosen(subset, scan(request.dataset.root), request.label))

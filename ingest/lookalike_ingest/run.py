@@ -3,7 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -14,8 +14,18 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import LookalikeError, SkipReason, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS, SUFFIXES, Picture
-from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, count_pictures, scan
+from lookalike_core.images.exclusion import Exclusion
+from lookalike_core.images.folder_rules import FolderRules
+from lookalike_core.images.scan import (
+    FoundFile,
+    OtherFiles,
+    Skipped,
+    count_pictures,
+    has_images,
+    scan,
+)
 from lookalike_core.logs import logger_of
+from lookalike_core.missing_path import require_folder
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.providers import CUDA
 from lookalike_core.prefetch import map_ahead
@@ -35,6 +45,7 @@ from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.absence import Absence, Absences
 from lookalike_ingest.base_vectors import StoredVectors, base_names
 from lookalike_ingest.changes import Change, Decision
+from lookalike_ingest.dataset_rules import RuleChoice, rules_for
 from lookalike_ingest.image_reader import ReadFile, read_picture
 from lookalike_ingest.labels import Label, LabelOf, LabelRows, folder_label
 from lookalike_ingest.other_datasets import (
@@ -46,6 +57,8 @@ from lookalike_ingest.other_datasets import (
     warn_of_overlaps,
 )
 from lookalike_ingest.payload_cache import ListingError
+from lookalike_ingest.split_classes import SplitClasses
+from lookalike_ingest.subset import Chosen, Subset
 from lookalike_ingest.target import CollectionReport, Dataset, Target, now, target_name
 
 _logger = logger_of("ingest")
@@ -67,10 +80,14 @@ class IngestRequest:
     Paths of labels may have another Unicode form than the disk's, and classes are composed (NFC).
 
     A picture that it does not take (`takes`; None takes all) is left alone, in the folder and in the
-    collections.
+    collections; so are those of the folder that are not in the `subset`.
+
+    `rules` is what is asked for of the rules by which the folder is walked; what is not is as remembered, for
+    the dataset's own are those that the ingest ends up with. `keeps_excluded` walks what they exclude, too.
 
     `prune` removes the points of files that are gone, with `force` even where all of them are, or where a
-    folder is there and holds nothing, so that its disk may not be mounted. `into`
+    folder is there and holds nothing, so that its disk may not be mounted. `rehash` reads every file,
+    whatever its size and times say. `into`
     names another collection than the model's and the distance's own; it goes with one of each. A head is
     the only one of `specs`. Where no `batch_size` is given the provider has its own. `quantize` is for
     collections that are made now; one that is there must have it.
@@ -82,11 +99,15 @@ class IngestRequest:
     labels: Mapping[str, str | None] = field(default_factory=dict)
     label_of: LabelOf = folder_label
     takes: Callable[[FoundFile], bool] | None = None
+    subset: Subset | None = None
+    rules: RuleChoice = field(default_factory=RuleChoice)
+    keeps_excluded: bool = False
     batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
     dry_run: bool = False
     prune: bool = False
     force: bool = False
+    rehash: bool = False
     into: str | None = None
     quantize: VectorQuantization | None = None
     label_rows: LabelRows = field(init=False, repr=False, compare=False)
@@ -99,6 +120,18 @@ class IngestRequest:
         """
         check_pruning(prune=self.prune, force=self.force)
         object.__setattr__(self, "label_rows", LabelRows(self.labels))
+        self.rules.check()
+
+    @property
+    def walked_by(self) -> FolderRules:
+        """The rules that this ingest walks the folder by."""
+        rules = self.dataset.rules
+        return replace(rules, exclude=(), default_excludes=False) if self.keeps_excluded else rules
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether the folder may hold nothing at all."""
+        return self.prune and self.force
 
     def label(self, found: FoundFile) -> Label:
         """Returns an image's class."""
@@ -128,7 +161,8 @@ class IngestReport:
     """What an ingest did. `embedded` counts pictures, whatever the number of collections.
 
     `found` are the pictures that were to be taken in, `not_taken` those of the folder that were not.
-    `others` are the files of other kinds that lie beside them.
+    `others` are the files of other kinds that lie beside them, and what else the walk passed over.
+    `split_classes` are the classes where all are named like the parts of a dataset that is split.
     `from_stored` are pictures that no network looked at, since a head was put on their stored vectors.
     `needed` is what has to be installed for some of the skipped pictures, and for how many.
     """
@@ -146,6 +180,7 @@ class IngestReport:
     unused_labels: int = 0
     overlapping: list[OverlappingDataset] = field(default_factory=list)
     gone_datasets: list[GoneDataset] = field(default_factory=list)
+    split_classes: Sequence[str] = ()
     interrupted: bool = False
     reading_s: float = 0.0
     took_s: float = 0.0
@@ -224,15 +259,19 @@ def run_ingest(
 
     Raises:
         UsageError: the folder is missing or holds no pictures, or its dataset lies elsewhere.
+        StoreError: the store may only be read, and this is no dry run.
         LookalikeError: whatever the exporter, the embedder or the store raise.
     """
     request = replace(request, dataset=_as_known(request.dataset, store))
     embedders = embedders or Embedders(settings)
-    try:
-        return _run_once(request, store, embedders, stop)
-    except ListingError:  # by now it is dropped, and what the store says is taken
-        _logger.warning("the list of points that was kept is damaged; it is made anew")
-        return _run_once(request, store, embedders, stop)
+    if not request.dry_run:
+        store.require_writable()
+    with nullcontext() if request.dry_run else store.ingesting():
+        try:
+            return _run_once(request, store, embedders, stop)
+        except ListingError:  # by now it is dropped, and what the store says is taken
+            _logger.warning("the list of points that was kept is damaged; it is made anew")
+            return _run_once(request, store, embedders, stop)
 
 
 def _as_known(dataset: Dataset, store: Store) -> Dataset:
@@ -250,10 +289,16 @@ def _run_once(
     request: IngestRequest, store: Store, embedders: "Embedders", stop: StopRequest
 ) -> IngestReport:
     started = time.monotonic()
-    report = IngestReport(dataset=request.dataset, store=store.label)
-    may_be_empty = request.prune and request.force
-    entries = find_pictures(request.dataset.root, report.others, may_be_empty=may_be_empty)
+    require_images(request.dataset.root, may_be_empty=request.may_be_empty)
     models = _models(request, store, embedders.settings)
+    request = _with_rules(request, models, store)
+    report = IngestReport(dataset=request.dataset, store=store.label)
+    entries = find_pictures(
+        request.dataset.root, report.others, rules=request.walked_by, may_be_empty=request.may_be_empty
+    )
+    if request.subset is not None:
+        everything = scan(request.dataset.root, rules=request.walked_by)
+        request = replace(request, takes=Chosen(request.subset, everything, request.label))
     with ExitStack() as stack:
         targets, stored = _targets(request, models, store, stack)
         stack.enter_context(_dropping_damaged_lists([*targets, stored]))
@@ -301,6 +346,15 @@ def _models(request: IngestRequest, store: Store, settings: Settings) -> list[Mo
     return [ready(wanted) for wanted in request.specs]
 
 
+def _with_rules(request: IngestRequest, models: Sequence[ModelFile], store: Store) -> IngestRequest:
+    """Settles by which rules the dataset's folder is walked."""
+    targets = [
+        target_name(model, distance, into=request.into) for model in models for distance in request.distances
+    ]
+    rules = rules_for(request.dataset.name, request.rules, targets=targets, store=store)
+    return replace(request, dataset=replace(request.dataset, rules=rules))
+
+
 def _targets(
     request: IngestRequest, models: Sequence[ModelFile], store: Store, stack: ExitStack
 ) -> tuple[list[Target], StoredVectors]:
@@ -326,29 +380,43 @@ def _targets(
             read_only=request.dry_run,
             name=request.into,
             quantize=request.quantize,
+            rehash=request.rehash,
         )
 
     opened = opened_together([*wanted, *bases], open_one)
     targets = [each for each in opened if isinstance(each, Target)]
     collections = [each for each in opened if not isinstance(each, Target)]
-    stored = StoredVectors(head, collections, request.dataset)
+    stored = StoredVectors(head, collections, request.dataset, rehash=request.rehash)
     stack.callback(stored.close)
     return targets, stored
 
 
-def find_pictures(
-    root: Path, others: OtherFiles, *, may_be_empty: bool = False
-) -> Iterator[FoundFile | Skipped]:
-    """The scan, once it is known to find something; files of other kinds are counted in `others`.
+def require_images(root: Path, *, may_be_empty: bool = False) -> None:
+    """Refuses a folder without images, whatever rules may say, before anything is exported.
 
     Raises:
         UsageError: there is no such folder, or no picture in it, and it may not be so.
     """
-    if not root.is_dir():
-        if may_be_empty:
-            return iter(())
-        raise UsageError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}")
-    entries = scan(root, others)
+    if may_be_empty:
+        return
+    require_folder(root)
+    if not has_images(root):
+        others = OtherFiles()
+        if next(scan(root, others), None) is None:
+            raise no_pictures(root, others)
+
+
+def find_pictures(
+    root: Path, others: OtherFiles, *, rules: FolderRules, may_be_empty: bool = False
+) -> Iterator[FoundFile | Skipped]:
+    """The scan, once it is known to find something; what it passes over is counted in `others`.
+
+    Raises:
+        UsageError: there is no picture in the folder, and it may not be so.
+    """
+    if may_be_empty and not root.is_dir():
+        return iter(())
+    entries = scan(root, others, rules=rules)
     first = next(entries, None)
     if first is not None:
         return chain([first], entries)
@@ -360,6 +428,10 @@ def find_pictures(
 def no_pictures(root: Path, others: OtherFiles) -> UsageError:
     """What to say of a folder that holds none, and what to do."""
     beside = f", but {others}" if others.total else ""
+    if others.excluded_folders or others.excluded_images:
+        beside += f" and what is excluded: {others.excluded}"
+    if others.linked_folders:
+        beside += f" and {others.linked_folders} links to folders, which are not followed"
     return UsageError(
         f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))}){beside}; if a disk is not mounted, mount "
         "it",
@@ -428,6 +500,7 @@ class _Ingest:
         self._request, self._targets, self._embedders = request, targets, embedders
         self._stored = stored
         self._report, self._stop = report, stop
+        self._splits = SplitClasses(request.dataset.rules.class_level)
         self._seen = 0
         self._unused_labels = set(request.labels)
         self._batch_size = request.batch_size or BATCH_SIZE
@@ -441,9 +514,9 @@ class _Ingest:
         network go on in threads of their own.
         """
         started = time.monotonic()
-        root = self._request.dataset.root
+        root, rules = self._request.dataset.root, self._request.walked_by
         with progress.bar(self._request.dataset.name, unit="images", total=None) as bar, ExitStack() as stack:
-            bar.count_ahead(lambda: count_pictures(root))
+            bar.count_ahead(lambda: count_pictures(root, rules=rules))
             to_read = self._settle_unread(entries, bar)
             files = map_ahead(self._read, to_read, ahead=lambda: 2 * self._batch_size)
             batches = self._batches(stack.enter_context(closing(files)), bar)
@@ -479,6 +552,7 @@ class _Ingest:
     def _decide_unread(self, files: Sequence[FoundFile]) -> dict[str, tuple[Decision | None, ...]]:
         """By path, what size and time tell each target."""
         labels = [self._request.label(file) for file in files]
+        self._splits.see(files, labels)
         labelled = [(f, label.class_name, label.synset) for f, label in zip(files, labels, strict=True)]
         decided = [target.known.decide_all_unread(labelled) for target in self._targets]
         return dict(zip((file.path for file in files), zip(*decided, strict=True), strict=True))
@@ -639,15 +713,21 @@ class _Ingest:
         unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
         if self._request.prune and not self._request.force and not self._seen:
             raise no_pictures(self._request.dataset.root, self._report.others)
+        exclusion = self._request.walked_by.exclusion
+        if not self._seen and not self._request.force:
+            exclusion = Exclusion(defaults=False)  # folders that cannot be looked into are all there is
         absences = Absences(self._request.dataset.root)
         given_up = {Absence.GONE, Absence.AWAY} if self._request.force else {Absence.GONE}
         for target in self._targets:
             target.settle(
                 unread_folders=unread_folders,
                 prune=self._request.prune,
+                exclusion=exclusion,
                 stays=lambda path: absences.of(path) not in given_up,
             )
             _warn_of_away(target)
+        self._report.split_classes = self._splits.names
+        _say_passed_over(self._report)
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
         """A folder that cannot be looked into is no picture, and what lies in it has not vanished."""
@@ -704,6 +784,7 @@ class _Ingest:
             height=file.picture.height if file.picture else self._stored.size(file.sha256)[1],
             bytes=file.found.bytes,
             mtime_ns=file.found.mtime_ns,
+            ctime_ns=file.found.ctime_ns,
             ingested_at=now(),
         )
 
@@ -720,8 +801,32 @@ def _warn_of_away(target: Target) -> None:
         )
 
 
+def _say_passed_over(report: IngestReport) -> None:
+    """Logs what people may not have meant: links that are not followed, classes that are none."""
+    rules, links = report.dataset.rules, report.others.linked_folders
+    if links:
+        said = "1 link to a folder was" if links == 1 else f"{links} links to folders were"
+        _logger.info("%s not followed", said, extra={"hint": Hint(Action.USE, {Argument.FOLLOW_LINKS: None})})
+    if report.split_classes:
+        deeper = {Argument.CLASS_LEVEL: str(rules.class_level + 1)}
+        _logger.warning(
+            "warning: the classes are %s, the parts of a split; the folders in them may be what is meant",
+            ", ".join(report.split_classes),
+            extra={"hint": Hint(Action.USE, deeper)},
+        )
+
+
 def _build_indexes(targets: Sequence[Target], stop: StopRequest) -> None:
     for target in targets:
         if target.needs_index():
-            with progress.bar(f"index of {target.name}", unit="seconds", total=None):
-                target.build_index(stop.check)
+            _build_index(target, stop)
+
+
+def _build_index(target: Target, stop: StopRequest) -> None:
+    with progress.bar(f"index of {target.name}", unit="seconds", total=None) as bar:
+
+        def wait() -> None:
+            bar.advance(0)  # for the time alone
+            stop.check()
+
+        target.build_index(wait)

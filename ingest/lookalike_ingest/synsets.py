@@ -19,6 +19,7 @@ from typing import TypeVar
 from lookalike_core.errors import UsageError
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.logs import logger_of
+from lookalike_core.missing_path import require_there
 from lookalike_core.text import nfc
 
 from lookalike_ingest.labels import Label, LabelOf, folder_label
@@ -184,7 +185,8 @@ _SHOWN = 200
 def _text(file: Path) -> str:
     """What a table holds, without a mark of byte order."""
     try:
-        if file.exists() and not file.is_file():  # a pipe would be waited for, perhaps for ever
+        require_there(file)
+        if not file.is_file():  # a pipe would be waited for, perhaps for ever
             raise UsageError(f"{file} is not a file; name the table itself")
         if file.stat().st_size > MAX_BYTES:
             raise UsageError(f"{file} is larger than {MAX_BYTES // 2**20} MiB, and so no table of synsets")

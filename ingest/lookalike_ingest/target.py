@@ -11,6 +11,8 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import is_full
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.images.exclusion import Exclusion
+from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
 from lookalike_core.stores.collection_manifest import (
     CollectionManifest,
     Distance,
@@ -30,20 +32,23 @@ from lookalike_ingest.payload_cache import Listing, ListingError
 class Dataset:
     """Whose pictures they are: a name, and the absolute folder that paths are relative to.
 
-    `moved` says that another folder recorded under the name is out of date.
+    `moved` says that another folder recorded under the name is out of date. `rules` are those by which the
+    folder is walked, which are recorded with it.
     """
 
     name: str
     root: Path
     moved: bool = False
+    rules: FolderRules = DEFAULT_RULES
 
 
 @dataclass(slots=True, kw_only=True)
 class CollectionReport:
     """What became of one collection; `provider` is None where nothing was embedded.
 
-    `removed` are the paths of the points that went, or in a dry run would go, and `away` those of the points
-    that stay although pruning found no file, for it may be away only. `calibration_dropped` says that
+    `removed` are the paths of the points that went, or in a dry run would go, of which the counted `excluded`
+    are left out by the dataset's rules, and `away` those of the points that stay although pruning found no
+    file, for it may be away only. `calibration_dropped` says that
     the collection had one, which what was written has outdated.
     """
 
@@ -66,6 +71,7 @@ class Target:
 
     Raises:
         ManifestError: the collection holds another space, or something that is not ours has its name.
+        StoreError: the collection may only be read, and this is no dry run.
         UsageError: the collection knows the dataset under another root, or stores vectors otherwise.
     """
 
@@ -80,6 +86,7 @@ class Target:
         read_only: bool,
         name: str | None = None,
         quantize: VectorQuantization | None = None,
+        rehash: bool = False,
     ) -> None:
         self._is_staged = name is not None
         self.name = target_name(model, distance, into=name)
@@ -87,8 +94,10 @@ class Target:
         self.report = CollectionReport(name=self.name)
         self._dataset, self._distance, self._quantize = dataset, distance, quantize
         self._store, self._stack, self._read_only = store, stack, read_only
+        if not read_only:
+            store.require_writable(self.name)
         self._collection = self._opened() if self._is_there() else None
-        self.known = Known(dataset.name, self._listing())
+        self.known = Known(dataset.name, self._listing(), rehash=rehash)
         stack.callback(self.known.listing.close)
 
     def decide(self, decision: Decision) -> Decision:
@@ -130,28 +139,33 @@ class Target:
             collection.delete([d.replaces.id for d in wanted if d.replaces is not None])
 
     def settle(
-        self, *, unread_folders: Sequence[str], prune: bool, stays: Callable[[str], bool] = lambda _: False
+        self,
+        *,
+        unread_folders: Sequence[str],
+        prune: bool,
+        exclusion: Exclusion,
+        stays: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """Removes the points of files that are gone; unless pruning, only of those that were moved.
+        """Removes the points of files that are gone; unless pruning, only of those moved or excluded.
 
         Of the others those stay of which `stays` says so by path: they may be away only.
         """
         gone = self.known.vanished(unread_folders=unread_folders)
-        moved = self.known.moved_among(gone)
+        excluded = {payload.id for payload in gone if exclusion.covers(payload.path)}
+        sure = excluded | {payload.id for payload in self.known.moved_among(gone)}
         if prune:
-            sure = {payload.id for payload in moved}
             self.report.away = sorted(p.path for p in gone if p.id not in sure and stays(p.path))
             away = set(self.report.away)
             gone = [payload for payload in gone if payload.path not in away]
         else:
-            gone = moved
+            gone = [payload for payload in gone if payload.id in sure]
         if self._collection is not None and not self._read_only:
             with self._watching(self._collection):
                 self._collection.delete([payload.id for payload in gone])
             for payload in gone:
                 self.known.remove(payload)
         self.report.removed = sorted(payload.path for payload in gone)
-        self.report.counts["removed"] = len(gone)
+        self.report.counts["removed"], self.report.counts["excluded"] = len(gone), len(excluded)
 
     def other_datasets(self) -> Mapping[str, str]:
         """Returns the folders of all datasets of the collection but this one, by name."""
@@ -271,8 +285,9 @@ class Target:
                 path=root,
                 hint=Hint(Action.MOVE_OR_RENAME_DATASET),
             )
-        if known_root != root and not self._read_only:
-            collection.record_dataset(self._dataset.name, root)
+        known_rules, rules = collection.manifest.rules_of(self._dataset.name), self._dataset.rules
+        if (known_root, known_rules) != (root, rules) and not self._read_only:
+            collection.record_dataset(self._dataset.name, root, rules)
         return collection
 
     def _created(self) -> Collection:
@@ -287,15 +302,15 @@ class Target:
         return self._collection
 
     def _new_manifest(self) -> CollectionManifest:
-        datasets = {self._dataset.name: str(self._dataset.root)}
         provider = self.report.provider or ""
-        return new_manifest(
+        made = new_manifest(
             self.model,
             self._distance,
             provider=provider,
-            datasets=datasets,
+            datasets={},
             vector_quantization=self._quantize or VectorQuantization.NONE,
         )
+        return made.with_dataset(self._dataset.name, str(self._dataset.root), self._dataset.rules)
 
 
 def _is_same_folder(one: str, other: str) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.hints import Action, Argument, Hint, Value
+from lookalike_core.missing_path import describe_missing
 from lookalike_core.models.backbones import BACKBONES, VGG16, Pooling, backbone_named
 from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.settings import Settings
@@ -164,7 +165,9 @@ def _of_each_backbone(store: Store, settings: Settings, distance: Distance | Non
     missing = next(name for name, each in fitting.items() if not each)
     error = missing_collection(store, settings=settings, backbone=missing, distance=metric)
     raise CollectionMissingError(
-        f"both networks are asked for, each by a collection of its own: {error}", hint=error.hint
+        f"both networks are asked for, each by a collection of its own: {error}",
+        holder=error.holder,
+        hint=error.hint,
     )
 
 
@@ -227,7 +230,7 @@ def missing_collection(
     backbone: str | None = None,
     distance: Distance | None = None,
 ) -> CollectionMissingError:
-    """What is not there, what is, and what to do: name the other store that has it, or make it."""
+    """What is not there, what is, and what to do: name the other store that has it, wait, or make it."""
     if name is None and (unread := _unreadable(store)):
         return CollectionMissingError(
             f"no collection in the store {store.label} can be read: {', '.join(unread)}; "
@@ -235,6 +238,8 @@ def missing_collection(
         )
     asked = name or " ".join(filter(None, [backbone, distance])) or "to search"
     there = ", ".join(store.names()) or "none"
+    if (folder := store.missing_folder) is not None:
+        there = f"none, for {describe_missing(folder)}"
     missing = f"there is no collection {asked} in the store {store.label}; there: {there}."
     for candidate in [name] if name else _default_names(backbone, distance):
         if said := where_else(candidate, store, settings):
@@ -243,6 +248,13 @@ def missing_collection(
                 collection=candidate,
                 hint=Hint(Action.SEARCH_STORE, {Argument.STORE: said}),
             )
+    if (holder := store.ingest_under_way()) is not None:
+        return CollectionMissingError(
+            f"{missing} An ingest into this store is under way, by {holder}, and may be making it; ask again "
+            "when it is done",
+            collection=name,
+            holder=holder,
+        )
     values = _values_with_head(name, settings) or _values(name, backbone, distance)
     return CollectionMissingError(missing, collection=name, hint=Hint(Action.INGEST, values))
 

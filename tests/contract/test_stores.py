@@ -16,19 +16,21 @@ import numpy as np
 import pytest
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.model_manifest import METADATA_KEY
-from lookalike_core.stores import embedded, server
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.connection import connect
-from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore, EngineTuning
 from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.protocol import Collection, Store, staged_name
 from lookalike_core.stores.server import ServerStore
+from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
 from lookalike_core.stores.shared import SharedStore
 from qdrant_stand_in import running_stand_in
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
+API_KEY = os.environ.get("QDRANT_API_KEY") if QDRANT_URL else None
 SERVER = "server" if QDRANT_URL else "server-stand-in"
 
 SCORE_TOLERANCE = 1e-5
@@ -40,11 +42,11 @@ RandomVectors = Callable[[int, int], list[FloatVector]]
 
 
 @contextmanager
-def server_store() -> Iterator[ServerStore]:
+def server_store(tuning: ServerTuning = DEFAULT_SERVER_TUNING) -> Iterator[ServerStore]:
     """On the real server where there is one, else on a stand-in, reached over real HTTP."""
     with ExitStack() as stack:
         url = QDRANT_URL or stack.enter_context(running_stand_in()).url
-        one = connect(url, api_key=os.environ.get("QDRANT_API_KEY") if QDRANT_URL else None)
+        one = connect(url, api_key=API_KEY, tuning=tuning)
         yield one
         one.close()
 
@@ -58,6 +60,27 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         return
     with server_store() as one:
         yield one
+
+
+@pytest.fixture(params=["embedded", "embedded-shared", SERVER])
+def sevens(
+    request: pytest.FixtureRequest, tmp_path: Path, manifest_of: NewManifest
+) -> Iterator[Callable[..., Collection]]:
+    """Makes collections that are read and asked by sevens: `sevens(distance, dimension)`."""
+    with ExitStack() as stack:
+        store: Store = EmbeddedStore(tmp_path, tuning=EngineTuning(scan_page=7, queries_at_once=7))
+        if request.param == "embedded-shared":
+            store = SharedStore(store)
+        elif request.param == SERVER:
+            store = stack.enter_context(server_store(ServerTuning(scan_page=7, queries_per_request=7)))
+
+        def make(distance: Distance = Distance.COSINE, dimension: int = 4) -> Collection:
+            manifest = manifest_of(distance, dimension)
+            store.create(manifest)
+            stack.callback(store.delete, manifest.collection)
+            return stack.enter_context(store.open(manifest.collection))
+
+        yield make
 
 
 @pytest.fixture(scope="module")
@@ -365,6 +388,8 @@ def mixed(point_of: NewPoint) -> list[ImagePoint]:
         (PointFilter(excluded_sha256=ONE), {"data/2.jpg", "data/3.jpg", "data/4.jpg"}),
         (PointFilter(excluded_sha256=ONE | {"c" * 64, "e" * 64}), {"data/2.jpg", "data/4.jpg"}),
         (PointFilter(class_name="cat", dataset="data", excluded_sha256=ONE), {"data/2.jpg"}),
+        (PointFilter(only_sha256=ONE), {"data/1.jpg", "other/1.jpg"}),
+        (PointFilter(only_sha256=ONE | {"c" * 64}, dataset="data"), {"data/1.jpg", "data/3.jpg"}),
     ],
     ids=[
         "all",
@@ -378,6 +403,8 @@ def mixed(point_of: NewPoint) -> list[ImagePoint]:
         "excluded",
         "several",
         "together",
+        "only",
+        "only-of-a-dataset",
     ],
 )
 def test_filters_mean_the_same_everywhere(
@@ -540,25 +567,36 @@ def test_search_agrees_with_brute_force(
     assert [hit.score for hit in hits] == pytest.approx(scores[order], abs=SCORE_TOLERANCE)
 
 
+def test_no_similarity_is_above_one(
+    emptied: Callable[..., Collection], point_of: NewPoint, random_vectors: RandomVectors
+) -> None:
+    """Float32 takes those of an image with itself past 1, for some of many; by one query and by several."""
+    vectors = random_vectors(100, 16)
+    collection = emptied(Distance.COSINE, 16)
+    collection.upsert([point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)])
+    alone = [collection.query(vector, limit=1)[0].score for vector in vectors]
+    together = [found[0].score for found in collection.query_many(np.stack(vectors), limit=1)]
+    for scores in (alone, together):
+        assert max(scores) <= 1
+        assert min(scores) == pytest.approx(1, abs=SCORE_TOLERANCE)
+
+
 @pytest.mark.parametrize("distance", list(Distance))
 @pytest.mark.parametrize("exact", [False, True])
 def test_many_queries_find_what_each_one_finds(
-    emptied: Callable[..., Collection],
+    sevens: Callable[..., Collection],
     point_of: NewPoint,
     random_vectors: RandomVectors,
-    monkeypatch: pytest.MonkeyPatch,
     distance: Distance,
     exact: bool,
 ) -> None:
     """By id, in the same order, with the same scores, however they are put into batches."""
-    monkeypatch.setattr(embedded, "_QUERIES_AT_ONCE", 7)
-    monkeypatch.setattr(server, "_QUERIES_PER_REQUEST", 7)
     vectors = random_vectors(60, 16)
     points = [
         point_of(f"{number}.jpg", vector, class_name="cat" if number % 2 else None)
         for number, vector in enumerate(vectors)
     ]
-    collection, where = emptied(distance, 16), PointFilter(class_name="cat")
+    collection, where = sevens(distance, 16), PointFilter(class_name="cat")
     collection.upsert(points)
     queries = np.stack(vectors[:20])
     found = collection.query_many(queries, limit=10, where=where, exact=exact)
@@ -609,6 +647,24 @@ def test_datasets_are_recorded_for_good(store: Store, made: Callable[..., str]) 
         assert collection.manifest.datasets == {"data": "/new/data"}
     assert store.manifest(name).datasets == {"data": "/new/data"}
     assert store.manifest(name).collection == name
+
+
+def test_a_datasets_rules_are_recorded_for_good(store: Store, made: Callable[..., str]) -> None:
+    """At once and after opening again; they stay where none are given, and go with the dataset."""
+    name, rules = made(), FolderRules(exclude=("a/*", "!\u00e9"), class_level=-1)
+    with store.open(name) as collection:
+        collection.record_dataset("data", "/data", rules)
+        collection.record_dataset("other", "/other")
+        assert collection.manifest.rules_of("data") == rules
+    assert store.manifest(name).folder_rules == {"data": rules}
+    with store.open(name) as collection:
+        collection.record_dataset("data", "/new")
+        assert collection.manifest.rules_of("data") == rules
+        collection.record_dataset("data", "/new", FolderRules(follow_links=True))
+    assert store.manifest(name).folder_rules == {"data": FolderRules(follow_links=True)}
+    with store.open(name) as collection:
+        collection.forget_dataset("data")
+    assert store.manifest(name).folder_rules == {}
 
 
 def test_a_calibration_is_recorded_for_good(
@@ -832,15 +888,13 @@ def test_a_small_collection_needs_no_index(
     assert collection.indexed_count() == 0
 
 
-@pytest.mark.parametrize("page", [7, 100])
+@pytest.mark.parametrize("count", [300, 301])
 def test_many_points_are_read_in_pages(
-    emptied: Callable[..., Collection], point_of: NewPoint, monkeypatch: pytest.MonkeyPatch, page: int
+    sevens: Callable[..., Collection], point_of: NewPoint, count: int
 ) -> None:
     """Each point once, whether pages end with the points or not, also when points go meanwhile."""
-    monkeypatch.setattr(embedded, "_SCAN_PAGE", page)
-    monkeypatch.setattr(server, "_SCAN_PAGE", page)
-    points = [point_of(f"{number}.jpg", [1, 2, 3, number + 1]) for number in range(300)]
-    collection = emptied()
+    points = [point_of(f"{number}.jpg", [1, 2, 3, number + 1]) for number in range(count)]
+    collection = sevens()
     collection.upsert(points)
     seen = []
     for payload in collection.scan():
@@ -940,3 +994,13 @@ def write_manifest(store: Store, name: str, data: Any) -> None:
         (folder_of(store) / name / "manifest.json").write_text(json.dumps(data), encoding="utf-8")
     else:
         store._client.update_collection(name, metadata={METADATA_KEY: data})  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def test_a_store_that_takes_writes_refuses_none_before(store: Store, made: Callable[..., str]) -> None:
+    """Of a collection that is there, of one that is not yet, and of the store as a whole."""
+    name = made()
+    for asked in (None, name, "not-there"):
+        store.require_writable(asked)
+    with store.ingesting():
+        assert name in store.names()
+    assert store.ingest_under_way() is None

@@ -111,6 +111,35 @@ def test_a_path_that_cannot_be_is_2(words: list[str], name: str, shell: Any, pic
     assert sorted(path.name for path in shell.folder.iterdir()) == ["pictures"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ingest", "run", "{}"],
+        ["ingest", "run", "pictures", "--labels", "{}"],
+        ["ingest", "run", "pictures", "--synsets", "{}"],
+        ["ingest", "run", "pictures", "--backbone", "vgg", "--weights", "{}"],
+        ["exporter", "run", "--backbone", "vgg", "--calibrate", "{}"],
+        ["exporter", "verify", "--backbone", "vgg", "--pictures", "{}"],
+    ],
+    ids=" ".join,
+)
+def test_a_path_that_is_not_there_is_said_with_what_is(words: list[str], shell: Any, pictures: Path) -> None:
+    """Which of its folders are there, or what is called almost like it, and what to do."""
+    done = shell(*(word.format("pictuers/x") for word in words))
+    assert done.code in (2, 3)
+    assert f"{shell.folder / 'pictuers/x'} does not exist, but {pictures} does;" in error_line(done)
+
+
+def test_a_query_that_is_not_there_is_said_with_what_is(shell: Any, pictures: Path) -> None:
+    """And in which collection it was looked for, for it may have been a path there."""
+    assert shell.ingest(pictures).code == 0
+    done = shell("search", "query", "pictures/circle/crimsn.png")
+    assert done.code == 4
+    line = error_line(done)
+    assert "pictures/circle/crimsn.png does not exist, but pictures/circle/crimson.png does" in line
+    assert line.endswith("check its name, and whether the disk that it lies on is mounted")
+
+
 def test_an_output_that_cannot_be_written_is_2_before_anything_is_fetched(shell: Any) -> None:
     """The official weights would be looked for otherwise."""
     (shell.folder / "model.onnx").mkdir()

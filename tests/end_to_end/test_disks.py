@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lookalike_core.stores.embedded import SPARE_BYTES, SPARE_TO_OPEN_BYTES
+from lookalike_core.stores.embedded import DEFAULT_ENGINE_TUNING
+from read_only import contents, read_only
 
+SPARE_BYTES = DEFAULT_ENGINE_TUNING.spare_bytes
 DISK_BYTES = 4 * SPARE_BYTES
 
 
@@ -43,11 +45,6 @@ def fill(disk: Path, *, free_bytes: int) -> Path:
     return filler
 
 
-def remount(disk: Path, mode: str) -> None:
-    """`ro` or `rw`."""
-    subprocess.run(["mount", "-o", f"remount,{mode}", disk], check=True)  # noqa: S607
-
-
 def points(shell: Any) -> int:
     """In the one collection."""
     (status,) = shell("ingest", "status", "--json").json
@@ -75,7 +72,7 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_there(shell: Any, pictures:
     shell.ingest("pictures")
     shutil.copytree(pictures / "circle", pictures / "new")
     (pictures / "new" / "crimson.png").write_bytes((pictures / "square/crimson.png").read_bytes() + b"\0")
-    filler = fill(disk, free_bytes=3 * SPARE_TO_OPEN_BYTES)
+    filler = fill(disk, free_bytes=3 * DEFAULT_ENGINE_TUNING.spare_to_open_bytes)
     done = shell.ingest("pictures")
     assert (done.code, "disk is full" in done.err) == (1, True)
     assert points(shell) == 12
@@ -89,25 +86,76 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_there(shell: Any, pictures:
     assert points(shell) == 16
 
 
-def test_a_read_only_home_is_said_and_stays_as_it_is(shell: Any, pictures: Path, disk: Path) -> None:
-    """Neither a new model nor a collection can be made or opened; what is there is there afterwards."""
-    shell.ingest("pictures")
-    remount(disk, "ro")
-    try:
-        for done in (
-            shell.ingest("pictures"),
-            shell("search", "query", pictures / "circle/crimson.png"),
-            shell("ingest", "status"),
+def test_a_home_that_may_only_be_read_is_asked_like_any_other(shell: Any, pictures: Path) -> None:
+    """Queries, evaluations, duplicates, lists, dry runs: no warning, not a byte changes, nothing is left."""
+    assert shell.ingest("pictures").code == 0
+    home, temporary, image = shell.folder / "home", shell.folder / "tmp", pictures / "circle/crimson.png"
+    temporary.mkdir()
+    shutil.rmtree(home / "models" / "optimized", ignore_errors=True)
+    asked = [
+        ("search", "query", image),
+        ("ingest", "status"),
+        ("search", "evaluate"),
+        ("search", "duplicates"),
+        ("search", "neighbours", "--output", shell.folder / "neighbours.csv"),
+        ("ingest", "run", "pictures", "--dry-run", *shell.model),
+    ]
+    usual = [shell(*words) for words in asked]
+    shutil.rmtree(home / "models" / "optimized", ignore_errors=True)
+    files = contents(home)
+    with read_only(home):
+        done = [shell(*words, TMPDIR=str(temporary)) for words in asked]
+        assert contents(home) == files
+    assert [each.code for each in done] == [0] * len(asked), done
+    assert [without_times(each.out) for each in done] == [without_times(each.out) for each in usual]
+    assert not [each.err for each in done if "read" in each.err or "warning" in each.err]
+    assert list(temporary.iterdir()) == []
+
+
+def without_times(text: str) -> list[str]:
+    """The lines that say nothing of how long something took."""
+    return [line for line in text.splitlines() if " ms" not in line and " s" not in line]
+
+
+def test_what_writes_to_a_home_that_may_only_be_read_says_so_before_any_work(
+    shell: Any, pictures: Path
+) -> None:
+    """Exit 5 with the folder, whatever is to be written, and no model is loaded for it."""
+    assert shell.ingest("pictures").code == 0
+    (name,) = [path.parent.name for path in (shell.folder / "home/qdrant").glob("*/manifest.json")]
+    files = contents(shell.folder / "home")
+    shutil.copytree(pictures / "circle", pictures / "new")
+    with read_only(shell.folder / "home"):
+        for words in (
+            ("ingest", "run", "pictures", *shell.model),
+            ("ingest", "run", "pictures", *shell.model, "--distance", "euclid"),
+            ("ingest", "rebuild", name),
+            ("ingest", "remove", "--dataset", "pictures", "--yes"),
+            ("search", "calibrate"),
         ):
-            assert done.code == 5
-            assert f"{disk / 'qdrant'} cannot hold collections (Read-only file system)" in done.err
-        done = shell("exporter", "run", "--backbone", "vgg", "--layer", "block1_pool", *shell.model[4:])
+            done = shell(*words)
+            assert done.code == 5, done.err
+            assert f"{shell.folder / 'home/qdrant'} may only be read (" in done.err
+            assert "make it writable to you, or name another with --store embedded:DIR" in done.err
+            assert "runs on" not in done.err
+    assert contents(shell.folder / "home") == files
+
+
+def test_a_model_that_cannot_be_kept_in_a_home_names_the_folder_and_the_variable(
+    shell: Any, pictures: Path
+) -> None:
+    """It is missing, and a home that may only be read takes none; elsewhere it is made again."""
+    store = f"embedded:{shell.folder / 'index'}"
+    assert shell.ingest("pictures", "--store", store).code == 0
+    shutil.rmtree(shell.folder / "home/models")
+    query = ("search", "query", pictures / "circle/crimson.png", "--store", store)
+    with read_only(shell.folder / "home", shell.folder / "index"):
+        done = shell(*query)
         assert done.code == 1
-        assert f"{disk / 'models'}" in done.err
-        assert "Read-only file system" in done.err
-    finally:
-        remount(disk, "rw")
-    assert points(shell) == 12
+        assert f"{shell.folder / 'home/models'} may only be read (" in done.err
+        assert "LOOKALIKE_HOME" in done.err
+        assert shell("exporter", "run", *shell.model).code == 1
+        assert shell(*query, LOOKALIKE_HOME=str(shell.folder / "other")).code == 0
 
 
 def test_a_home_on_another_file_system_than_the_temporary_folder(

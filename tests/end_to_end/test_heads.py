@@ -1,13 +1,14 @@
 """A new last layer from a collection to an answer: fit, ingest, query, evaluate."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.images.scan import FoundFile
+from lookalike_ingest.image_reader import ReadFile, read_picture
 from PIL import Image
 
 
@@ -103,22 +104,26 @@ def test_stored_vectors_give_what_pictures_give(fitted: Any, make_shell: Any, tm
 
 
 def test_what_is_new_is_embedded_and_what_is_known_is_not_opened(
-    fitted: Any, make_shell: Any, tmp_path: Path
+    fitted: Any, make_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A picture that was destroyed with its size and time kept is taken all the same; a new one is read."""
+    """Only the file of a new image is read."""
     shell = copied(fitted, make_shell, tmp_path)
     pictures = tmp_path / "pictures"
     shutil.copytree(fitted.folder / "pictures", pictures)
     assert shell("ingest", "run", pictures, "--new-root", *shell.model).code == 0
     again = f"embedded:{tmp_path / 'home' / 'qdrant'}"
     shutil.rmtree(tmp_path / "home" / "qdrant" / headed(fitted))
-    broken = pictures / "ant" / "00.png"
-    before = broken.stat()
-    broken.write_bytes(bytes(before.st_size))
-    os.utime(broken, ns=(before.st_atime_ns, before.st_mtime_ns))
+    read: list[str] = []
+
+    def read_and_note(found: FoundFile, *arguments: Any, **named: Any) -> ReadFile:
+        read.append(found.path)
+        return read_picture(found, *arguments, **named)
+
+    monkeypatch.setattr("lookalike_ingest.run.read_picture", read_and_note)
     draw(pictures / "cow" / "new.png", 2, 99)
     done = shell("ingest", "run", pictures, "--head", "pets", "--json", "--store", again)
     assert done.code == 0, done.err
+    assert read == ["cow/new.png"]
     assert done.json[0]["from_stored"] == 36
     assert done.json[0]["collections"][0]["added"] == 37
     assert done.json[0]["skipped"] == []

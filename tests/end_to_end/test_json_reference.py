@@ -114,7 +114,14 @@ def test_each_form_of_an_answer_is_printed(printed: Any, form: int) -> None:
 def test_what_is_not_documented_is_found() -> None:
     """A key more, a key less and a wrong type are each named with their place."""
     (form,) = LINES["ingest"]["remove"]
-    line = {"schema": 1, "dataset": "a", "store": "embedded", "collections": [{"name": "n", "removed": 1}]}
+    line = {
+        "schema": 1,
+        "dataset": "a",
+        "paths": [],
+        "classes": [],
+        "store": "embedded",
+        "collections": [{"name": "n", "removed": 1}],
+    }
     assert list(problems(line, form)) == []
     assert list(problems(line | {"more": 1}, form)) == [".more is not documented"]
     assert list(problems(line | {"schema": 2}, form)) == [".schema: 2 is no typing.Literal[1]"]

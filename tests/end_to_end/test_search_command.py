@@ -43,7 +43,7 @@ def test_json_says_everything_that_was_promised(ingested: Any) -> None:
     (answer,) = ingested("search", "query", "query.png", "--json").json
     expected = (
         "schema query collection backbone layer pooling distance provider store took_ms verdict "
-        "unlike_anything hits"
+        "unlike_anything left_out left_out_total hits"
     )
     assert list(answer) == expected.split()
     assert list(answer["verdict"]) == ["rule", "k", "voters", "class", "share", "chance"]
@@ -80,9 +80,75 @@ def test_filters_and_limit(ingested: Any) -> None:
     assert len(answer["hits"]) == 4
     (answer,) = ingested("search", "query", "query.png", "--limit", "3", "--exact", "--json").json
     assert len(answer["hits"]) == 3
-    done = ingested("search", "query", "query.png", "--class", "nowhere")
+    done = ingested("search", "query", "query.png", "--min-score", "1")
     assert done.code == 0
     assert "no picture fits" in done.out
+
+
+def test_a_class_that_is_unknown_is_2_and_the_nearest_is_named(ingested: Any) -> None:
+    """A slip of the pen is no empty answer; of all neighbours neither."""
+    for words in (["query", "query.png"], ["neighbours"]):
+        done = ingested("search", *words, "--class", "strypes")
+        assert done.code == 2
+        assert "--class: there is no class strypes in " in done.err
+        assert "nearest: stripes" in done.err
+
+
+def test_what_is_left_out_is_named(ingested: Any) -> None:
+    """The file that has the query's bytes, in table, JSON and beside paths; nothing where there is none."""
+    copy = ingested.folder / "pictures/circle/crimson.png"
+    shutil.copy(copy, ingested.folder / "download.png")
+    line = f"1 image with the same bytes left out: {copy} (--include-self)"
+    table = ingested("search", "query", "download.png").out.splitlines()
+    assert table[-2] == line
+    assert line in ingested("search", "query", "download.png", "--paths").err
+    (answer,) = ingested("search", "query", "download.png", "--json").json
+    assert [each["file"] for each in answer["left_out"]] == [str(copy)]
+    assert answer["left_out_total"] == 1
+    for words in (
+        ["download.png", "--include-self"],
+        ["pictures/circle/crimson.png"],
+        ["circle/crimson.png"],
+    ):
+        assert "same bytes" not in ingested("search", "query", *words).out
+
+
+def test_the_next_page_goes_on_where_the_first_ended(ingested: Any) -> None:
+    """In JSON and in the table, whose ranks go on."""
+    (whole,) = ingested("search", "query", "query.png", "--limit", "9", "--json").json
+    (page,) = ingested("search", "query", "query.png", "--limit", "4", "--offset", "5", "--json").json
+    assert page["hits"] == whole["hits"][5:]
+    assert page["verdict"] == whole["verdict"]
+    table = ingested("search", "query", "query.png", "--limit", "1", "--offset", "5").out.splitlines()
+    assert table[2].split()[0] == "6"
+
+
+def test_files_alone_are_printed_to_pipe(ingested: Any) -> None:
+    """Of each query in turn, a line each or ended by NUL."""
+    (answer,) = ingested("search", "query", "query.png", "--json").json
+    files = [hit["file"] for hit in answer["hits"]]
+    done = ingested("search", "query", "query.png", "query.png", "--paths")
+    assert done.out.splitlines() == files * 2
+    assert ingested("search", "query", "query.png", "--print0").out == "".join(f"{file}\0" for file in files)
+
+
+def test_the_dataset_is_shown_where_paths_collide(make_shell: Any, tmp_path: Path, draw: Any) -> None:
+    """A folder that was renamed and ingested again, for one."""
+    shell = make_shell(tmp_path)
+    draw(tmp_path / "old", "cat/1.png", "cat/2.png")
+    shell.ingest("old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    shell.ingest("new")
+    _, heading, *rows, _verdict = shell("search", "query", "new/cat/1.png", "--include-self").out.splitlines()
+    assert heading.split() == ["rank", "similarity", "class", "dataset", "path"]
+    assert sorted(row.split()[3:] for row in rows) == [
+        ["new", "cat/1.png"],
+        ["new", "cat/2.png"],
+        ["old", "cat/1.png"],
+        ["old", "cat/2.png"],
+    ]
+    one = shell("search", "query", "new/cat/1.png", "--dataset", "new", "--include-self").out.splitlines()[1]
+    assert "dataset" not in one
 
 
 def test_a_query_may_come_from_standard_input(ingested: Any) -> None:
@@ -134,6 +200,11 @@ def test_an_empty_store_is_6(shell: Any) -> None:
         ["query.png", "--distance", "manhattan"],
         ["query.png", "--bogus"],
         ["-", "-"],
+        ["query.png", "--offset", "-1"],
+        ["query.png", "--min-score", "1.5"],
+        ["query.png", "--min-score", "nan"],
+        ["query.png", "--max-distance", "1"],
+        ["query.png", "--paths", "--json"],
         ["query.png", "--collection", "x", "--backbone", "vgg"],
     ],
 )
@@ -175,6 +246,48 @@ def test_a_collection_that_cannot_be_read_does_not_hide_the_others(make_shell: A
     assert "-cosine is left out" in done.err
     assert shell("search", "query", "query.png", "--collection", broken.parent.name).code == 6
     assert len(shell("ingest", "status", "--json").json[0]["collections"]) == 1
+
+
+def test_a_store_whose_folder_is_not_there_is_said_with_what_is_like_it(shell: Any) -> None:
+    """A name that was mistyped looks like a store that nothing was put into."""
+    (shell.folder / "photos.index").mkdir()
+    Image.new("RGB", (40, 40), "teal").save(shell.folder / "query.png")
+    done = shell("search", "query", "query.png", "--store", "embedded:fotos.index")
+    assert (done.code, done.out) == (6, "")
+    said = f"none, for {shell.folder}/fotos.index does not exist, but {shell.folder}/photos.index does"
+    assert said in done.err
+    done = shell("search", "query", "query.png", "--store", "embedded:photos.index")
+    assert "there: none. Make it with" in done.err
+
+
+def test_a_lost_manifest_is_not_an_empty_store(make_shell: Any, tmp_path: Any) -> None:
+    """Every command says that vectors are there without it, and what to do; nothing of them is touched."""
+    shell = make_shell(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (50, 40), "coral").save(tmp_path / "pictures/a.png")
+    Image.new("RGB", (40, 40), "teal").save(tmp_path / "query.png")
+    assert shell.ingest("pictures").code == 0
+    (manifest,) = tmp_path.glob("home/qdrant/*/manifest.json")
+    content, folder, name = manifest.read_text(), manifest.parent, manifest.parent.name
+    manifest.unlink()
+    advice = (
+        f"{folder} has no manifest of ours; it is left alone: put manifest.json back from a backup, or remove"
+    )
+    for words in (
+        ["search", "query", "query.png"],
+        ["search", "query", "query.png", "--collection", name],
+        ["ingest", "run", "pictures", *shell.model],
+        ["ingest", "rebuild", name],
+        ["exporter", "fit", "--collection", name, "--name", "pets"],
+    ):
+        done = shell(*words)
+        assert (done.code, done.out) == (6, ""), words
+        assert advice in done.err, words
+        assert "none. Make it" not in done.err
+    status = shell("ingest", "status")
+    assert (status.code, advice in status.err) == (0, True)
+    manifest.write_text(content)
+    assert shell("search", "query", "query.png").code == 0
 
 
 def test_a_terminal_without_a_names_letters_shows_escapes(make_shell: Any, tmp_path: Any) -> None:
@@ -324,7 +437,7 @@ def test_several_collections_are_fused(ingested: Any) -> None:
     (answer,) = done.json
     expected = (
         "schema query collection backbone layer pooling distance fusion provider store took_ms verdict "
-        "unlike_anything hits"
+        "unlike_anything left_out left_out_total hits"
     )
     assert list(answer) == expected.split()
     assert answer["collection"] == collections

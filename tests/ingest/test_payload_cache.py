@@ -28,8 +28,9 @@ POINT = Payload(
     mtime_ns=2**63,
     ingested_at="2026-01-01T00:00:00+00:00",
     moved_from="cat/0.jpg",
+    ctime_ns=2**63 + 1,
 )
-"""Its time is after the year 2262, and does not fit into 64 bits with a sign."""
+"""Its times are after the year 2262, and do not fit into 64 bits with a sign."""
 
 Ingest = Callable[..., IngestReport]
 
@@ -76,7 +77,7 @@ def test_a_payload_comes_back_as_it_was() -> None:
     """Each field with its type, whatever its size."""
     assert Listing.of([POINT]).with_bytes("a" * 64) == [POINT]
     assert Listing.of([POINT]).stamps("data", ["cat/1.jpg", "none.jpg"]) == {
-        "cat/1.jpg": (1, None, None, 1000, 2**63)
+        "cat/1.jpg": (1, None, None, 1000, 2**63, 2**63 + 1)
     }
 
 
@@ -135,7 +136,7 @@ def test_an_unchanged_ingest_does_not_load_the_shard(ingest: Ingest, monkeypatch
     monkeypatch.setattr(EmbeddedCollection, "load", lambda _: pytest.fail("loaded"))
     monkeypatch.setattr("qdrant_edge.EdgeShard.load", lambda _: pytest.fail("loaded"))
     [collection] = ingest().collections
-    assert collection.counts == {"unchanged": 3, "removed": 0}
+    assert collection.counts == {"unchanged": 3, "removed": 0, "excluded": 0}
 
 
 def test_whoever_else_writes_ends_the_listing(

@@ -34,7 +34,7 @@ from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import rebuild as rebuild_module
 from lookalike_ingest.labels import Label
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
-from lookalike_ingest.removal import holdings, remove_dataset
+from lookalike_ingest.removal import Selection, holdings, remove_images
 from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.status import collection_statuses
 from lookalike_ingest.target import Dataset
@@ -354,8 +354,9 @@ def test_a_dataset_that_was_removed_meanwhile_does_not_come_back(rebuilds: Rebui
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 7))
     name = rebuilds.name
-    found = holdings("one", store=rebuilds.store)
-    assert [holding.points for holding in remove_dataset("one", store=rebuilds.store, among=found)] == [5]
+    found = holdings(Selection(dataset="one"), store=rebuilds.store)
+    removed = remove_images(Selection(dataset="one"), store=rebuilds.store, among=found)
+    assert [holding.points for holding in removed] == [5]
     assert staged_name(name) not in rebuilds.store
     assert rebuilds.rebuild().points == 5
     assert {payload.dataset for payload, _ in rebuilds.stored().values()} == {"two"}
@@ -526,7 +527,7 @@ def test_a_removed_dataset_takes_the_calibration_along(rebuilds: Rebuilds, calib
     """What is left has other neighbours."""
     with rebuilds.store.open(rebuilds.name) as collection:
         collection.record_calibration(calibration)
-    found = holdings("one", store=rebuilds.store)
-    (removed,) = remove_dataset("one", store=rebuilds.store, among=found)
+    found = holdings(Selection(dataset="one"), store=rebuilds.store)
+    (removed,) = remove_images(Selection(dataset="one"), store=rebuilds.store, among=found)
     assert removed.calibration_dropped
     assert rebuilds.store.manifest(rebuilds.name).calibration is None

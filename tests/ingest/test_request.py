@@ -10,10 +10,10 @@ from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_exporter.spec import ModelSpec
+from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.rebuild import RebuildReport
-from lookalike_ingest.request import ModelChoice, dataset_in, labels_in, take_subset
+from lookalike_ingest.request import ModelChoice, dataset_in, labels_in
 from lookalike_ingest.run import IngestReport, IngestRequest
-from lookalike_ingest.subset import Subset
 from lookalike_ingest.target import Dataset
 
 
@@ -87,12 +87,13 @@ def test_forcing_needs_pruning(tmp_path: Path) -> None:
     assert request(tmp_path, force=True, prune=True).force
 
 
-def test_a_subset_takes_so_many_of_each_class(tmp_path: Path, draw: Any) -> None:
-    """The request says which."""
-    draw(tmp_path, *(f"{name}/{number}.png" for name in ("cat", "dog") for number in range(3)))
-    taken = take_subset(request(tmp_path), Subset(max_per_class=2))
-    assert request(tmp_path).takes is None
-    assert taken.takes is not None
+@pytest.mark.parametrize(
+    "rules", [RuleChoice(exclude=["a\\"]), RuleChoice(exclude=["#x"]), RuleChoice(class_level=0)]
+)
+def test_rules_that_no_folder_can_be_walked_by_are_refused(tmp_path: Path, rules: RuleChoice) -> None:
+    """Before anything is exported or opened."""
+    with pytest.raises(UsageError):
+        request(tmp_path, rules=rules)
 
 
 def test_an_ingest_that_came_to_nothing_is_refused(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from lookalike_ingest import image_reader as reading
 from lookalike_ingest import run as run_module
 from lookalike_ingest.image_reader import ReadFile
 from lookalike_ingest.labels import Label, LabelOf, folder_label
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.run import LOOKED_UP_AT_ONCE, IngestReport, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
 from numpy.typing import NDArray
 from PIL import Image
@@ -284,8 +284,9 @@ def test_a_new_time_only_refreshes_the_payload(ingests: Ingests, no_session: Cal
     ingests.touch("cat/1.png")
     no_session()
     assert counts(ingests.run()) == {"unchanged": 5}
-    mtime_ns = (ingests.root / "cat/1.png").stat().st_mtime_ns
-    assert ingests.payload("cat/1.png") == replace(before, mtime_ns=mtime_ns)
+    status = (ingests.root / "cat/1.png").stat()
+    times = {"mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
+    assert ingests.payload("cat/1.png") == replace(before, **times)
 
 
 def test_a_point_whose_new_bytes_gave_no_vector_goes_with_its_file(
@@ -906,14 +907,18 @@ def test_an_interrupted_ingest_prunes_nothing(ingests: Ingests, other: Path) -> 
 
 
 def test_an_interruption_is_heard_where_nothing_has_to_be_read(
-    ingested: tuple[Ingests, IngestReport], monkeypatch: pytest.MonkeyPatch
+    ingested: tuple[Ingests, IngestReport],
 ) -> None:
     """An unchanged folder of a million files is listed for a while, too."""
-    monkeypatch.setattr(run_module, "LOOKED_UP_AT_ONCE", 1)
     ingests, _ = ingested
+    for number in range(LOOKED_UP_AT_ONCE):
+        ingests.write(f"zoo/{number}.png", b"")
     stop = StopRequest()
-    report = ingests.run(stop=stop, show_bar=StoppingAfterABatch(stop))
-    assert (report.interrupted, counts(report)) == (True, {"unchanged": 1})
+    report = ingests.run(
+        stop=stop, show_bar=StoppingAfterABatch(stop), takes=lambda file: not file.path.startswith("zoo/")
+    )
+    assert (report.interrupted, counts(report)) == (True, {"unchanged": 5})
+    assert report.not_taken == LOOKED_UP_AT_ONCE - 5
 
 
 def test_a_wait_is_broken_off_by_an_interruption() -> None:
@@ -1147,3 +1152,22 @@ def test_a_root_that_gets_its_name_in_another_form_is_the_same(ingests: Ingests,
     shutil.copytree(now, former)
     with pytest.raises(UsageError, match="lies in"):
         ingests.run(former)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
+def test_an_ingest_is_seen_by_others_as_long_as_it_goes_on(ingests: Ingests) -> None:
+    """Before there is a collection, too; a dry run makes nothing, and leaves nothing to see."""
+    seen: list[str | None] = []
+
+    def takes(found: FoundFile) -> bool:
+        seen.append(ingests.store.ingest_under_way())
+        return bool(found.path)
+
+    ingests.run(takes=takes, dry_run=True)
+    assert set(seen) == {None}
+    assert not ingests.home.qdrant_dir.exists()
+    seen.clear()
+    ingests.run(takes=takes)
+    assert len(seen) == len(PICTURES)
+    assert all(said is not None and said.startswith(f"process {os.getpid()} ") for said in seen)
+    assert ingests.store.ingest_under_way() is None

@@ -9,23 +9,17 @@ import pytest
 from faulty_proxy import FaultyProxy
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
-from lookalike_core.stores import retries
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.protocol import staged_name
 from lookalike_core.stores.server import ServerStore
-from lookalike_ingest.removal import holdings
+from lookalike_ingest.removal import Selection, holdings
 from lookalike_ingest.status import CollectionStatus, collection_statuses
 from qdrant_stand_in import QdrantStandIn, running_stand_in
+from quick_retries import QUICK_RETRIES
 
 NAMES = ("a-first", "b-second", "c-third")
 REFUSED = wire.answer(403, "Forbidden: Access to collection is required")
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between tries."""
-    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.01)
 
 
 @pytest.fixture
@@ -45,7 +39,7 @@ def proxy(server: QdrantStandIn) -> Iterator[FaultyProxy]:
 @pytest.fixture
 def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
     """Three collections, with a point of the dataset `data` each."""
-    one = connect(proxy.url, api_key=None)
+    one = connect(proxy.url, api_key=None, tuning=QUICK_RETRIES)
     for name in NAMES:
         manifest = made_collections.manifest_of(Distance.COSINE, 4, {"data": "/data"})
         one.create(manifest, name=name)
@@ -135,5 +129,5 @@ def test_looking_for_a_dataset_passes_over_what_goes_meanwhile(
 ) -> None:
     """As a status does; a collection that was named is missed."""
     proxy.plan(request_line, wire.after(lambda: server.client.delete_collection("b-second")))
-    found = holdings("data", store=store)
+    found = holdings(Selection(dataset="data"), store=store)
     assert [holding.collection for holding in found] == ["a-first", "c-third"]

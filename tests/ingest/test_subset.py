@@ -18,7 +18,7 @@ PATHS = [f"{folder}{number}.jpg" for folder in ("", "cat/", "dog/", "dog/small/"
 
 def found(path: str) -> FoundFile:
     """A file of that path; where it lies and what is in it is of no matter."""
-    return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1)
+    return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1, ctime_ns=1)
 
 
 def taken(paths: Sequence[str], count: int, seed: int = 0) -> set[str]:

@@ -34,7 +34,7 @@ ILSVRC2012_val_00000001,n09999999 1 2 3 4
 
 def found(path: str) -> FoundFile:
     """A picture of that path."""
-    return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1)
+    return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1, ctime_ns=1)
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_what_is_no_file_or_too_large_is_refused_unread(read: Callable[[Path], A
         large.truncate(MAX_BYTES + 1)
     for name, said in (
         ("folder", "is not a file"),
-        ("none", "cannot be read as UTF-8 text"),
+        ("none", "does not exist"),
         ("large", "is larger"),
     ):
         with pytest.raises(UsageError, match=said):

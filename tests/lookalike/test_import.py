@@ -1,8 +1,10 @@
 """`import lookalike` takes nothing with it, and offers what it says."""
 
+import inspect
 import subprocess
 import sys
 from importlib import resources
+from typing import Any, get_args
 
 import pytest
 
@@ -60,9 +62,43 @@ def test_its_types_are_for_others_to_check() -> None:
     assert resources.files("lookalike").joinpath("py.typed").is_file()
 
 
+@pytest.mark.parametrize("name", lookalike.__all__)
+def test_what_a_method_takes_can_be_made_of_what_is_offered(name: str) -> None:
+    """Nobody has to reach into the rooms below for an argument."""
+    offered = {getattr(lookalike, each) for each in lookalike.__all__}
+    for method in public_methods(getattr(lookalike, name)):
+        parameters = inspect.signature(method).parameters.values()
+        taken = {kind for parameter in parameters for kind in classes_in(parameter.annotation)}
+        assert {kind for kind in taken - offered if kind.__module__.startswith("lookalike")} == set(), method
+
+
+def public_methods(thing: object) -> list[Any]:
+    """Functions and class methods of a class, or the function itself."""
+    if not isinstance(thing, type):
+        return [thing] if inspect.isfunction(thing) else []
+    members = [getattr(thing, name) for name in dir(thing) if not name.startswith("_")]
+    return [member for member in members if inspect.isfunction(member) or inspect.ismethod(member)]
+
+
+def classes_in(hint: Any) -> set[type]:
+    """The classes in an annotation, however deep."""
+    inner = get_args(hint)
+    return set().union(*map(classes_in, inner)) if inner else {hint} if isinstance(hint, type) else set()
+
+
 def test_the_errors_are_one_tree() -> None:
     """Whoever catches the root catches all of them."""
     kinds = [value for value in vars(lookalike.errors).values() if isinstance(value, type)]
     errors = [kind for kind in kinds if issubclass(kind, BaseException)]
     assert len(errors) > 10
     assert all(issubclass(kind, lookalike.errors.LookalikeError) for kind in errors)
+
+
+def test_what_a_hint_is_made_of_is_beside_the_errors() -> None:
+    """So that a program can ask for one action and read one value."""
+    errors = lookalike.errors
+    with pytest.raises(errors.UsageError) as refused:
+        lookalike.Model("vgg16", weights="imagenet", precision="int8", layer="block1_conv1")
+    assert isinstance(refused.value.hint, errors.Hint)
+    assert isinstance(refused.value.hint.action, errors.Action)
+    assert all(isinstance(argument, errors.Argument) for argument in refused.value.hint.values)

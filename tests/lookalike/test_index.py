@@ -1,6 +1,7 @@
 """An index from its first folder to its last answer: drawn images, a small real model, a real store."""
 
 import io
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lookalike_core.stores.embedded import EmbeddedStore
 from PIL import Image
+from read_only import contents, read_only
 
 import lookalike
 from lookalike import errors
@@ -59,6 +62,27 @@ def test_several_folders_are_several_calls(tiny_model: lookalike.Model, draw: Dr
         assert index.datasets == {"two": 1}
         with pytest.raises(errors.UsageError, match="no collection here holds"):
             index.remove("one")
+
+
+def test_rules_of_a_folder_are_arguments_and_remembered(
+    tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
+) -> None:
+    """Patterns, what systems make, links to folders, and which folder names the class."""
+    draw(tmp_path / "data", "train/cat/1.png", "train/rejected/2.png", "val/dog/3.png", "@eaDir/4.png")
+    draw(tmp_path / "linked", "bird/5.png", seed=5)
+    (tmp_path / "data" / "test").symlink_to(tmp_path / "linked", target_is_directory=True)
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        report = index.add(tmp_path / "data")
+        assert (report.added, report.linked_folders) == (3, 1)
+        assert report.split_classes == ("train", "val")
+        report = index.add(tmp_path / "data", exclude="rejected", follow_links=True, class_level=2)
+        assert (report.removed, report.excluded, report.split_classes) == (1, 1, ())
+        assert index.classes == {"cat": 1, "dog": 1, "bird": 1}
+        assert index.add(tmp_path / "data").unchanged == 3
+        with pytest.raises(errors.UsageError, match="gitignore"):
+            index.add(tmp_path / "data", exclude=["#"])
+        index.add(tmp_path / "data", exclude=[], default_excludes=False, class_level=1)
+        assert index.classes == {"train": 2, "val": 1, "@eaDir": 1, "test": 1}
 
 
 def test_what_cannot_be_read_is_in_the_report(
@@ -144,6 +168,59 @@ def test_copies_are_kept_where_that_is_asked_for(index: lookalike.Index, images:
     assert answer[0].score == pytest.approx(1, abs=SCORE_TOLERANCE)
 
 
+def test_an_answer_names_what_it_leaves_out(
+    index: lookalike.Index, images: Path, tiny_model: lookalike.Model, tmp_path: Path
+) -> None:
+    """The other image of the same bytes, and nothing where there is none or it is kept; fused, too."""
+    answer = index.search(images / "cat/0.png")
+    assert [(point.path, point.file) for point in answer.left_out] == [
+        ("cat/copy.png", images / "cat/copy.png")
+    ]
+    assert answer.left_out_total == 1
+    for without in (
+        index.search(images / "dog/0.png"),
+        index.search(images / "cat/0.png", include_self=True),
+    ):
+        assert (without.left_out, without.left_out_total) == ([], 0)
+    with lookalike.open(tmp_path / "other", model=tiny_model, distance="euclid") as other:
+        other.add(images, dataset="photos")
+        fused = lookalike.fuse([index, other]).search(images / "cat/0.png")
+    assert [point.path for point in fused.left_out] == ["cat/copy.png"]
+
+
+def test_pages_go_on_where_the_one_before_ended(index: lookalike.Index, images: Path) -> None:
+    """Each hit once, its rank that among all; of many images as of one."""
+    whole = index.search(images / "dog/0.png", limit=25)
+    pages = [index.search(images / "dog/0.png", limit=5, offset=start) for start in range(0, 25, 5)]
+    assert [hit for page in pages for hit in page] == list(whole)
+    [page] = index.search_many([images / "dog/0.png"], limit=5, offset=20)
+    assert [hit.rank for hit in page] == [21, 22, 23, 24, 25]
+
+
+def test_only_what_is_near_enough_is_a_hit(index: lookalike.Index, images: Path) -> None:
+    """From a similarity on; a distance is not what this index compares by."""
+    whole = index.search(images / "dog/0.png", limit=24)
+    score = whole[6].score
+    assert list(index.search(images / "dog/0.png", limit=24, min_score=score)) == [
+        hit for hit in whole if hit.score >= score
+    ]
+    assert max(hit.score for hit in index.search(images / "dog/0.png", include_self=True)) <= 1
+    with pytest.raises(errors.UsageError, match="are cosine similarities"):
+        index.search(images / "dog/0.png", max_distance=1)
+
+
+def test_a_class_that_is_not_there_is_an_error_with_the_nearest(index: lookalike.Index, images: Path) -> None:
+    """As data; of the neighbours of all images too."""
+    where = lookalike.Where(class_name="dgo")
+    for search in (
+        lambda: index.search(images / "dog/0.png", where=where),
+        lambda: index.neighbours(where=where),
+    ):
+        with pytest.raises(errors.UsageError, match=r"there is no class dgo in .*; nearest: dog") as refused:
+            search()
+        assert refused.value.choices == ("dog",)
+
+
 def test_a_search_may_be_narrowed(index: lookalike.Index, images: Path) -> None:
     """To a class, to those without one, to a dataset; one that is not there is an error."""
     cats = index.search(images / "dog/0.png", where=lookalike.Where(class_name="cat"), limit=20)
@@ -185,7 +262,7 @@ def test_of_many_images_one_may_be_unreadable(index: lookalike.Index, images: Pa
     files = [images / "cat/1.png", broken, images / "dog/1.png"]
     with pytest.raises(errors.PictureError) as caught:
         index.search_many(files)
-    assert caught.value.reason is errors.SkipReason.NOT_AN_IMAGE
+    assert (caught.value.reason, caught.value.path) == (errors.SkipReason.NOT_AN_IMAGE, broken)
     answers = index.search_many(files, raise_errors=False)
     assert [len(answer) for answer in answers] == [10, 0, 10]
     assert isinstance(answers[1].error, errors.PictureError)
@@ -207,7 +284,8 @@ def test_what_is_no_image_is_refused(index: lookalike.Index, images: Path) -> No
 
 def test_arguments_out_of_their_range_are_refused(index: lookalike.Index, images: Path) -> None:
     """Before anything is read."""
-    for wrong in ({"limit": 0}, {"k": 0}, {"vote": "loud"}, {"rule": "rrf"}):
+    ranges: list[dict[str, Any]] = [{"offset": -1}, {"min_score": 1.5}, {"min_score": float("nan")}]
+    for wrong in ({"limit": 0}, {"k": 0}, {"vote": "loud"}, {"rule": "rrf"}, *ranges, {"max_distance": -1}):
         with pytest.raises(errors.UsageError):
             index.search(images / "absent.png", **wrong)
 
@@ -337,3 +415,48 @@ def test_an_index_that_is_opened_again_takes_the_place_of_the_one_before(
         assert index.add(images).added == expected
         assert len(index.search(images / "cat/1.png")) == 10
     index.close()
+
+
+def test_an_index_that_may_only_be_read_is_searched_and_refuses_more(
+    tiny_model: lookalike.Model, images: Path, tmp_path: Path
+) -> None:
+    """Its folder is what the error is about; neither reading nor refusing changes anything in it."""
+    place = tmp_path / "photos.index"
+    with lookalike.open(place, model=tiny_model) as index:
+        index.add(images)
+        before = places(index.search(images / "cat/0.png"))
+    files = contents(place)
+    with read_only(place), lookalike.open(place, model=tiny_model) as index:
+        assert places(index.search(images / "cat/0.png")) == before
+        assert len(index) == 26
+        assert len(index.points()) == 26
+        for write in (
+            lambda: index.add(images, prune=True),
+            lambda: index.remove("photos"),
+            index.rebuild,
+            index.calibrate,
+        ):
+            with pytest.raises(errors.StoreError, match="may only be read") as caught:
+                write()
+            assert caught.value.path == place
+        assert index.add(images, dry_run=True).unchanged == 26
+    assert contents(place) == files
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
+def test_an_index_that_another_process_fills_says_so(tiny_model: lookalike.Model, tmp_path: Path) -> None:
+    """Which process that is stands in the error, too."""
+    place = tmp_path / "photos.index"
+    with EmbeddedStore(place).ingesting(), lookalike.open(place, model=tiny_model) as index:
+        with pytest.raises(
+            errors.CollectionMissingError, match=rf"process {os.getpid()} .* adding"
+        ) as caught:
+            index.search(np.zeros((8, 8, 3), dtype=np.uint8))
+        assert caught.value.holder is not None
+        with pytest.raises(errors.CollectionMissingError, match="may be making it") as caught:
+            lookalike.open(place, collection="vgg16-cosine")
+        assert caught.value.holder is not None
+    with lookalike.open(place, model=tiny_model) as index:
+        with pytest.raises(errors.CollectionMissingError, match="add a folder of images first") as caught:
+            index.search(np.zeros((8, 8, 3), dtype=np.uint8))
+        assert caught.value.holder is None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keras_files import Model, save_keras, save_legacy, save_weights_h5
 from lookalike_core.images.decoding import decode
 from lookalike_core.models.embedder import Embedder
 from PIL import Image
@@ -29,6 +30,29 @@ def test_vectors_are_those_of_the_exported_model(
     pixels = [decode(io.BytesIO(file.read_bytes()), file.name).pixels for file in (one, other)]
     np.testing.assert_array_equal(found, embedder.embed([*pixels, *pixels]))
     assert tiny_model.provider == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize(
+    ("name", "save_as"), [("x.h5", save_legacy), ("x.weights.h5", save_weights_h5), ("x.keras", save_keras)]
+)
+def test_weights_of_a_fine_tuned_model_are_those_of_its_network(
+    name: str, save_as: Callable[[Path, Model], Path], tmp_path: Path, images: Path
+) -> None:
+    """With the network as a layer of another model, in each format of Keras."""
+    random = np.random.default_rng(7)
+    layers = Model(
+        block1_conv1={
+            "kernel": random.normal(0, 0.05, (3, 3, 3, 64)).astype(np.float32),
+            "bias": np.zeros(64, np.float32),
+        }
+    )
+    flat = save_legacy(tmp_path / "flat.h5", layers)
+    tuned = save_as(tmp_path / name, Model(rescaling={}, base=Model(layers), dense={}))
+    ours, expected = (
+        lookalike.Model("vgg16", weights=file, layer="block1_conv1").embed([images / "1.png"])
+        for file in (tuned, flat)
+    )
+    np.testing.assert_array_equal(ours, expected)
 
 
 def test_batches_give_what_one_batch_gives(tiny_model: lookalike.Model, images: Path) -> None:
@@ -63,6 +87,17 @@ def test_what_is_no_single_image_is_refused(tiny_model: lookalike.Model, tmp_pat
             tiny_model.embed([given])
 
 
+def test_of_a_missing_image_it_is_said_how_far_its_path_leads(
+    tiny_model: lookalike.Model, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model has no index that the name could be looked for in."""
+    monkeypatch.chdir(images)
+    with pytest.raises(errors.PictureError) as refused:
+        tiny_model.embed(["kitten/0.png"])
+    assert str(refused.value) == f"kitten/0.png does not exist; the last of its folders that does is {images}"
+    assert refused.value.path == Path("kitten/0.png")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -92,3 +127,18 @@ def test_names_alone_mean_the_official_weights() -> None:
     assert repr(lookalike.Model()) == "Model('resnet101v2', layer='post_relu')"
     assert repr(lookalike.Model("vgg")) == "Model('vgg16', layer='block5_pool')"
     assert (lookalike.Model().dimension, lookalike.Model("vgg").dimension) == (2048, 512)
+
+
+def test_a_model_is_exported_and_verified(tiny_model: lookalike.Model, tmp_path: Path) -> None:
+    """Among the models, or to a path of one's own; what is verified is that file."""
+    kept = tiny_model.export()
+    assert kept.suffix == ".onnx"
+    assert tiny_model.export() == kept
+    own = tiny_model.export(tmp_path / "own.onnx")
+    assert own == tmp_path / "own.onnx"
+    assert own.read_bytes() == kept.read_bytes()
+    report = tiny_model.verify()
+    assert not report.failed
+    assert report.checks
+    with pytest.raises(errors.UsageError, match="onnx"):
+        tiny_model.export(tmp_path / "own.txt")

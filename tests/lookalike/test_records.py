@@ -145,6 +145,31 @@ def test_indexes_are_fused(index: lookalike.Index, euclid: lookalike.Index, imag
         both.search(np.ones(64, np.float32))
 
 
+def test_a_fused_index_is_evaluated_beside_each_of_its_indexes(
+    index: lookalike.Index, euclid: lookalike.Index
+) -> None:
+    """With the rule that is asked for; the differences are those of the same queries."""
+    found = lookalike.fuse([index, euclid]).evaluate(rule="zscore")
+    assert found.collection == f"{index.collection} + {euclid.collection} (zscore)"
+    assert len(found.values["precision_at_1"]) == len(index.evaluate().values["precision_at_1"])
+    compared = {frozenset([each.one, each.other]) for each in found.differences}
+    assert compared == {frozenset([found.collection, alone.collection]) for alone in (index, euclid)}
+    assert index.evaluate().differences == []
+    with pytest.raises(errors.UsageError, match="same name"):
+        lookalike.fuse([index, index]).evaluate()
+
+
+def test_a_fitted_head_is_a_model(index: lookalike.Index, images: Path) -> None:
+    """It is fitted to the classes of an index, embeds, and is measured on images that it did not see."""
+    report = index.fit_head("pets", seed=1)
+    assert report.made
+    assert report.head.classes == ["cat", "dog"]
+    vectors = lookalike.Model(head="pets").embed([images / "cat/1.png"])
+    assert vectors.shape == (1, len(report.head.bias))
+    assert not index.fit_head("pets", seed=1).made
+    assert not lookalike.Model(head="pets").verify().failed
+
+
 def shown(index: lookalike.Index, images: Path) -> list[ShownAsPage]:
     """One of each record that shows itself."""
     return [

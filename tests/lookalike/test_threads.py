@@ -1,5 +1,6 @@
 """One index, several threads and several processes."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -98,6 +99,12 @@ with lookalike.open(sys.argv[1], collection=sys.argv[2]) as index:
     print(len(index))
 """
 
+OPEN_AT_ONCE = """
+import pathlib, sys
+from lookalike_core.stores.embedded import EmbeddedStore
+EmbeddedStore(pathlib.Path(sys.argv[1]), lock_timeout_s=0).open(sys.argv[2])
+"""
+
 
 def test_another_process_has_it_once_it_is_closed(
     tiny_model: lookalike.Model, images: Path, tmp_path: Path
@@ -122,11 +129,11 @@ def test_a_store_that_another_process_holds_says_who(
     with lookalike.open(place, model=tiny_model) as index:
         index.add(images)
         name = index.collection
-        program = "from lookalike_core.stores import embedded; embedded.LOCK_TIMEOUT_S = 0\n" + COUNT
-        command = [sys.executable, "-c", program, str(place), name]
+        command = [sys.executable, "-c", OPEN_AT_ONCE, str(place), name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert errors.StoreLockedError.__name__ in done.stderr
+    assert f"in use by process {os.getpid()}" in done.stderr
 
 
 def test_an_interrupted_add_goes_on_with_the_next(

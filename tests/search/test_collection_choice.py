@@ -1,7 +1,9 @@
 """Which collection a query is asked of, and what is said where there is none."""
 
 import functools
+import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -375,3 +377,16 @@ def test_what_takes_one_collection_refuses_several(
     """Rather than take the first of them."""
     with pytest.raises(UsageError, match="this takes one collection"):
         selector.resolve_one(shelve(*ALL_DEFAULT), settings=home)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
+def test_a_collection_that_an_ingest_may_be_making_is_waited_for(shelve: Shelve, choose: Choose) -> None:
+    """Nobody is told to start another one; which process is at it is data, too."""
+    store = shelve()
+    with store.ingesting(), pytest.raises(CollectionMissingError) as caught:
+        choose(store)
+    said = full_message(caught.value)
+    assert f"An ingest into this store is under way, by process {os.getpid()} (" in said
+    assert said.endswith("and may be making it; ask again when it is done")
+    assert caught.value.holder == f"process {os.getpid()} ({Path(sys.argv[0]).name})"
+    assert caught.value.exit_code == 6

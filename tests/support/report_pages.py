@@ -20,7 +20,13 @@ from lookalike_search.evaluation.labelled_vectors import LabelledPictures
 from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out
 from lookalike_search.evaluation.summary import Evaluation, summed_up
 from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
-from lookalike_search.reports.evaluation import EvaluationReport, section_view, write_evaluation_page
+from lookalike_search.reports.evaluation import (
+    SECTION_LIMITS,
+    EvaluationReport,
+    SectionLimits,
+    section_view,
+    write_evaluation_page,
+)
 from lookalike_search.reports.query import query_report, write_query_page
 from made_collections import manifest_of, payload_of
 from page_rules import ReadPage, read_page
@@ -121,7 +127,12 @@ def query_page(collection: Collection, path: Path, *outcomes: Answer | Unanswere
     return read_page(path)
 
 
-def evaluated_page(collection: Collection, path: Path, *evaluations: Evaluation) -> ReadPage:
+def evaluated_page(
+    collection: Collection,
+    path: Path,
+    *evaluations: Evaluation,
+    limits: SectionLimits = SECTION_LIMITS,
+) -> ReadPage:
     """The page of these, read; each is compared with the first, and has a head."""
     first, *_ = evaluations
     sections = []
@@ -135,7 +146,12 @@ def evaluated_page(collection: Collection, path: Path, *evaluations: Evaluation)
         )
         gains = compared([contest] if number else [])
         section = section_view(
-            each, number=number, manifest=collection.manifest, differences=gains, parts=parts_seen(each)
+            each,
+            number=number,
+            manifest=collection.manifest,
+            differences=gains,
+            parts=parts_seen(each),
+            limits=limits,
         )
         sections.append(section)
     write_evaluation_page(path, EvaluationReport(figures=FIGURES, k=10, sections=sections))

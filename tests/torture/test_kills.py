@@ -22,8 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.stores import embedded
-from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore, EngineTuning
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs SIGKILL, and cp that keeps holes")
 
@@ -208,12 +207,10 @@ def test_after_a_kill_the_next_run_makes_what_it_would_have_been(
     full_length: bool,
     phase: str,
     trap: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No acknowledged point is lost, none is there twice, and only what was in flight is embedded again."""
     if not full_length and (phase, trap) not in IN_SHORT:
         pytest.skip("one of the long part: make torture")
-    monkeypatch.setattr(embedded, "INDEXED_ABOVE_KB", INDEX_ABOVE_KB)
     chance = random.Random(f"{phase} {trap}")  # noqa: S311 - repeatable, not secret
     expected = stored(bench.folder / f"undisturbed-{phase}" / "home")
     kills, row = 0, f"kill -9 of an ingest, {phase}: {trap}"
@@ -250,7 +247,7 @@ def assert_tidy(home: Path) -> None:
     """Nothing half made is left, and no index is missing."""
     for folder in ("models", "weights", "qdrant"):
         assert not list((home / folder).glob(".*"))
-    store = EmbeddedStore(home / "qdrant")
+    store = EmbeddedStore(home / "qdrant", tuning=EngineTuning(indexed_above_kb=INDEX_ABOVE_KB))
     (name,) = store.names()
     assert not list((home / "qdrant" / name).glob(".*"))
     with store.open(name) as collection:

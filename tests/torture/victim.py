@@ -37,6 +37,7 @@ TRAPS = {
     "replace": "lookalike_core.stores.embedded:EmbeddedStore.replace",
     "finish": "lookalike_core.stores.embedded:EmbeddedStore._finish_replacement",
     "export": "lookalike_exporter.export:write_onnx",
+    "head": "lookalike_exporter.heads.fit:write_head",
     "download": "lookalike_exporter.weights_sources:_download",
 }
 
@@ -51,7 +52,9 @@ def main() -> None:
     if "acknowledged" in config:
         acknowledge(Path(config["acknowledged"]))
     if "index_above_kb" in config:
-        importlib.import_module("lookalike_core.stores.embedded").INDEXED_ABOVE_KB = config["index_above_kb"]
+        embedded = importlib.import_module("lookalike_core.stores.embedded")
+        tuning = embedded.EngineTuning(indexed_above_kb=config["index_above_kb"])
+        embedded.EmbeddedStore.__init__.__kwdefaults__["tuning"] = tuning
     if "url" in config:
         serve_weights_from(config["url"], config["md5"])
     sys.argv = sys.argv[2:]

@@ -23,12 +23,13 @@ from typer.core import TyperGroup
 from lookalike_core import progress
 from lookalike_core.atomic import is_full
 from lookalike_core.cli.hint_words import MEMORY_ADVICE, full_message
+from lookalike_core.cli.progress_lines import ProgressLines
 from lookalike_core.cli.start import INTERRUPTED, INTERRUPTED_EXIT_CODE, raise_on_interrupt
 from lookalike_core.errors import LookalikeError, PictureError
 from lookalike_core.hints import Notice
 from lookalike_core.logs import ROOT
 from lookalike_core.memory import comes_of_memory, is_out_of_memory
-from lookalike_core.progress import Bar, HiddenBar
+from lookalike_core.progress import Bar
 from lookalike_core.text import json_line, one_line
 
 if TYPE_CHECKING:
@@ -61,9 +62,12 @@ def reporting() -> Iterator[None]:
 
 @contextmanager
 def _rich_bar(title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
-    """Shows a bar with speed and time left where stderr is a terminal; what is said stands above it."""
+    """Shows a bar with speed and time left where stderr is a terminal, else a line now and then.
+
+    What is said stands above a bar.
+    """
     if not sys.stderr.isatty():
-        yield HiddenBar()
+        yield ProgressLines(title, unit=unit, total=total, say=say)
         return
     from rich.console import Console
     from rich.progress import Progress

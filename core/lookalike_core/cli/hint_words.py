@@ -24,6 +24,7 @@ SENTENCES: Mapping[Action, str] = {
     Action.LEAVE_ONE_OUT: "leave one of {any} out",
     Action.RAISE_LIMIT: "{all} raises it",
     Action.PIPE: "to search for an image from a pipe, name it - and pipe it in",
+    Action.CHECK_PATH: "check its name, and whether the disk that it lies on is mounted",
     Action.REPEAT: "run the same command again",
     Action.CHANGE_PROVIDER: "try another --provider, or see: exporter verify",
     Action.NAME_WEIGHTS: "name it with --weights FILE",
@@ -57,6 +58,10 @@ SENTENCES: Mapping[Action, str] = {
     Action.PRUNE_AWAY: "if they are gone for good: ingest run with --prune --force",
     Action.REPEAT_OR_FORCE: (
         "run the same command again, which goes on where this one ended; or give their points up with --force"
+    ),
+    Action.SAY_RULES: (
+        "say which apply with --exclude or --no-exclude, --default-excludes, --follow-links and "
+        "--class-level, or bring one collection up to date at a time"
     ),
     Action.NAME_DATASET: "give another with --dataset",
     Action.REMOVE_DATASET: (

@@ -16,7 +16,9 @@ from lookalike_core.stores.protocol import Store
 WeightsOption = Annotated[
     str,
     typer.Option(
-        "--weights", metavar="WEIGHTS", help="imagenet, imagenet-wheel (VGG16 only) or a Keras .h5 file."
+        "--weights",
+        metavar="WEIGHTS",
+        help="imagenet, imagenet-wheel (VGG16 only), or a file that Keras saved: .h5, .weights.h5 or .keras.",
     ),
 ]
 LayerOption = Annotated[

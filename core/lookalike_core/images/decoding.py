@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from io import SEEK_END
 from threading import Lock
 from traceback import clear_frames
@@ -66,6 +66,9 @@ PREPARATION = "crop-bicubic-224-srgb"
 FORMER_PREPARATION = "crop-bicubic-224"
 """Of versions that took every file for sRGB; most pictures give the same pixels (`decodes_as_before`)."""
 
+WHOLE_PIXELS = 4_000_000
+"""Size of a picture up to which a copy or two of it do no harm."""
+
 LARGE_BYTES = 64 * 2**20
 """What a picture takes that is given back to the system at once."""
 
@@ -85,7 +88,20 @@ class Picture:
     height: int
 
 
-def decode(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandSizes:
+    """From how many pixels on an image is made RGB in bands, and how many a band has."""
+
+    whole_pixels: int = WHOLE_PIXELS
+    band_pixels: int = 2_000_000
+
+
+BAND_SIZES = BandSizes()
+
+
+def decode(
+    stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS, bands: BandSizes = BAND_SIZES
+) -> Picture:
     """Decodes a picture as a colour-managed viewer shows it: upright, in sRGB, first frame, on a ground.
 
     `stream` is read from its beginning and can be sought in.
@@ -93,7 +109,7 @@ def decode(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Pict
     Raises:
         PictureError: it is no picture that can be shown, or too large; `name` stands in the message.
     """
-    return _guarded(stream, name, max_pixels, REDUCED_SIDE, _decoded)
+    return _guarded(stream, name, max_pixels, REDUCED_SIDE, partial(_decoded, bands=bands))
 
 
 def prepare_image(image: "Image.Image", name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -129,7 +145,14 @@ def is_open_image(given: object) -> "TypeGuard[Image.Image]":
     return pillow is not None and isinstance(given, pillow.Image)
 
 
-def decode_small(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MAX_PIXELS) -> "Image.Image":
+def decode_small(
+    stream: BinaryIO,
+    name: str,
+    *,
+    edge: int,
+    max_pixels: int = MAX_PIXELS,
+    whole_pixels: int = WHOLE_PIXELS,
+) -> "Image.Image":
     """The whole picture as a person sees it, RGB, its longer side `edge` pixels, or less if it has less.
 
     `stream` is read from its beginning and can be sought in.
@@ -139,7 +162,7 @@ def decode_small(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MA
     """
 
     def small(image: "Image.Image", full: tuple[int, int], _: Extent) -> "Image.Image":
-        return _upright_small(image, full, edge)
+        return _upright_small(image, full, edge, whole_pixels)
 
     return _guarded(stream, name, max_pixels, 2 * edge, small)
 
@@ -168,7 +191,7 @@ def decode_whole(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MA
 
     def whole(image: "Image.Image", full: tuple[int, int], _: Extent) -> WholeImage:
         besides, is_deep = whole_images.besides(image, stream), whole_images.is_deep(image)
-        small, turn = _upright_small(image, full, edge), _turn(image)
+        small, turn = _upright_small(image, full, edge, WHOLE_PIXELS), _turn(image)
         width, height = reversed(full) if turn in _ON_ITS_SIDE else full
         return WholeImage(
             pixels=np.asarray(small),
@@ -408,37 +431,41 @@ def _working_bytes(image: "Image.Image") -> int:
     return 4 * BYTES_A_PIXEL * min(image.width * image.height, WHOLE_PIXELS)
 
 
-def _decoded(image: "Image.Image", full: tuple[int, int], extent: Extent) -> Picture:
+def _decoded(
+    image: "Image.Image", full: tuple[int, int], extent: Extent, bands: BandSizes = BAND_SIZES
+) -> Picture:
     """The picture of an open file that is stored as `full` and decoded as `extent` pixels."""
     image, rendering = render(image)
     turn = _turn(image)
-    square = _upright_square(image, rendering, extent, turn)
+    square = _upright_square(image, rendering, extent, turn, bands)
     width, height = reversed(full) if turn in _ON_ITS_SIDE else full
     return Picture(pixels=np.asarray(square, dtype=np.uint8), width=width, height=height)
 
 
 def _upright_square(
-    image: "Image.Image", rendering: Rendering, extent: Extent, turn: str | None
+    image: "Image.Image", rendering: Rendering, extent: Extent, turn: str | None, bands: BandSizes
 ) -> "Image.Image":
     """Turned and then scaled; a large picture the other way round, which may round to the next value."""
     if turn is None:
-        return prepare(image, rendering, extent)
+        return prepare(image, rendering, extent, bands)
     way = _pillow().Transpose[turn]
     is_whole = extent[0] == image.width and extent[1] == image.height
-    if is_whole and image.width * image.height <= WHOLE_PIXELS:
+    if is_whole and image.width * image.height <= bands.whole_pixels:
         whole = image.transpose(way)
-        return prepare(whole, rendering, whole.size)
-    return prepare(image, rendering, extent).transpose(way)
+        return prepare(whole, rendering, whole.size, bands)
+    return prepare(image, rendering, extent, bands).transpose(way)
 
 
-def _upright_small(image: "Image.Image", full: tuple[int, int], edge: int) -> "Image.Image":
+def _upright_small(
+    image: "Image.Image", full: tuple[int, int], edge: int, whole_pixels: int
+) -> "Image.Image":
     """All of the picture in a square of `edge` pixels; never larger than its file has it."""
     image, rendering = render(image)
     turn = _turn(image)
     scale = min(1.0, edge / max(full))
     sides = [max(1, round(scale * side)) for side in full]
     if not rendering.is_plain:  # no second picture of its size, whatever its mode
-        coarse = min(1.0, math.sqrt(WHOLE_PIXELS / (image.width * image.height)))
+        coarse = min(1.0, math.sqrt(whole_pixels / (image.width * image.height)))
         if coarse < 1:
             near = max(1, int(coarse * image.width)), max(1, int(coarse * image.height))
             image = image.resize(near, _pillow().Resampling.NEAREST)
@@ -449,7 +476,7 @@ def _upright_small(image: "Image.Image", full: tuple[int, int], edge: int) -> "I
     return small if turn is None else small.transpose(_pillow().Transpose[turn])
 
 
-def prepare(image: "Image.Image", rendering: Rendering, extent: Extent) -> "Image.Image":
+def prepare(image: "Image.Image", rendering: Rendering, extent: Extent, bands: BandSizes) -> "Image.Image":
     """RGB: the shorter side scaled to the network's square, the centre cut out.
 
     What is plain is scaled as it is. All else is rendered first; where it is large in bands, which may round
@@ -460,10 +487,10 @@ def prepare(image: "Image.Image", rendering: Rendering, extent: Extent) -> "Imag
     box = (left, top, left + side, top + side)
     if rendering.is_plain:
         return rendering.finish(_scaled(image, box, IMAGE_SIZE))
-    if image.width * image.height <= WHOLE_PIXELS:
+    if image.width * image.height <= bands.whole_pixels:
         return _scaled(rendering.rgb(image), box, IMAGE_SIZE)
     square = _pillow().new("RGB", (IMAGE_SIZE, IMAGE_SIZE))
-    lines = _lines_a_band(side)
+    lines = _lines_a_band(side, bands.band_pixels)
     for first in range(0, IMAGE_SIZE, lines):
         last = min(first + lines, IMAGE_SIZE)
         box = (left, top + side * first / IMAGE_SIZE, left + side, top + side * last / IMAGE_SIZE)
@@ -471,18 +498,14 @@ def prepare(image: "Image.Image", rendering: Rendering, extent: Extent) -> "Imag
     return cast("Image.Image", square)
 
 
-WHOLE_PIXELS = 4_000_000
-"""Size of a picture up to which a copy or two of it do no harm."""
-
-_BAND_PIXELS = 2_000_000
 _MIN_LINES = 4
 
 Box = tuple[float, float, float, float]
 
 
-def _lines_a_band(side: float) -> int:
+def _lines_a_band(side: float, band_pixels: int) -> int:
     """How many of the square's lines are made at once; all of them for pictures of ordinary size."""
-    rows = _BAND_PIXELS / side - 2 * _reach(side)
+    rows = band_pixels / side - 2 * _reach(side)
     return min(IMAGE_SIZE, max(_MIN_LINES, int(rows * IMAGE_SIZE / side)))
 
 

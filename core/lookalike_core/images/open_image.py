@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from lookalike_core.errors import PictureError, SkipReason
 from lookalike_core.hints import Action, Hint
+from lookalike_core.missing_path import CHECK_PATH
 
 MAX_BYTES = 2**30
 """Size of a file above which it is not read."""
@@ -23,25 +24,33 @@ IN_MEMORY_BYTES = 16 * 2**20
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(
+    path: Path, *, max_bytes: int = MAX_BYTES, in_memory_bytes: int = IN_MEMORY_BYTES
+) -> Iterator[BinaryIO]:
     """The file's content as a stream that can be read again and again.
 
-    Nothing is waited for: where the scan saw a file there may be a FIFO or a device by now.
+    Nothing is waited for: where the scan saw a file there may be a FIFO or a device by now. What is found
+    wrong with the picture while it is open is about this file, and says so.
 
     Raises:
         PictureError: it is gone, is no regular file, is too large, cannot be read, or changes meanwhile.
     """
     try:
         descriptor = os.open(path, _FLAGS)
-        with _checked(descriptor, path) as file:
+        with _checked(descriptor, path, max_bytes) as file:
             before = os.fstat(descriptor)
-            if before.st_size <= IN_MEMORY_BYTES:
+            if before.st_size <= in_memory_bytes:
                 yield io.BytesIO(file.read(before.st_size))
                 return
             yield file
             after = os.fstat(descriptor)
+    except PictureError as error:
+        error.path = error.path or path
+        raise
     except FileNotFoundError as error:
-        raise PictureError(f"{path} is not there", reason=SkipReason.VANISHED, path=path) from error
+        raise PictureError(
+            f"{path} is not there", reason=SkipReason.VANISHED, path=path, hint=CHECK_PATH
+        ) from error
     except OSError as error:
         raise PictureError(
             f"{path}: {error.strerror or error}", reason=SkipReason.UNREADABLE, path=path
@@ -50,19 +59,18 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         raise PictureError(f"{path} changed while it was read", reason=SkipReason.UNREADABLE, path=path)
 
 
-def read_piped(pipe: BinaryIO, name: str) -> BinaryIO:
+def read_piped(pipe: BinaryIO, name: str, *, max_bytes: int = MAX_PIPED_BYTES) -> BinaryIO:
     """All of a stream that can be read once; `name` stands in messages.
 
     Raises:
         PictureError: it holds more than may be held in memory.
     """
-    data = pipe.read(MAX_PIPED_BYTES + 1)
-    if len(data) > MAX_PIPED_BYTES:
+    data = pipe.read(max_bytes + 1)
+    if len(data) > max_bytes:
         raise PictureError(
-            f"{name} holds more than {MAX_PIPED_BYTES // 2**20} MiB, the limit of a stream; "
-            "name a file instead",
+            f"{name} holds more than {max_bytes // 2**20} MiB, the limit of a stream; name a file instead",
             reason=SkipReason.TOO_LARGE,
-            limit=MAX_PIPED_BYTES,
+            limit=max_bytes,
         )
     return io.BytesIO(data)
 
@@ -95,17 +103,17 @@ class _NamelessFile(io.FileIO):
         raise io.UnsupportedOperation("fileno")
 
 
-def _checked(descriptor: int, path: Path) -> "io.BufferedReader[_NamelessFile]":
+def _checked(descriptor: int, path: Path, max_bytes: int) -> "io.BufferedReader[_NamelessFile]":
     """The open file, once it is known to be a regular one that is not too large; else it is closed."""
     try:
-        _check(os.fstat(descriptor), path)
+        _check(os.fstat(descriptor), path, max_bytes)
         return io.BufferedReader(_NamelessFile(descriptor))
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def _check(status: os.stat_result, path: Path) -> None:
+def _check(status: os.stat_result, path: Path, max_bytes: int) -> None:
     if stat.S_ISFIFO(status.st_mode):
         raise PictureError(
             f"{path} is a pipe",
@@ -116,10 +124,10 @@ def _check(status: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device"
         raise PictureError(f"{path} is {what} and no file", reason=SkipReason.UNREADABLE, path=path)
-    if status.st_size > MAX_BYTES:
+    if status.st_size > max_bytes:
         raise PictureError(
-            f"{path} is larger than {MAX_BYTES // 2**20} MiB, the limit",
+            f"{path} is larger than {max_bytes // 2**20} MiB, the limit",
             reason=SkipReason.TOO_LARGE,
-            limit=MAX_BYTES,
+            limit=max_bytes,
             path=path,
         )

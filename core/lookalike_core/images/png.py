@@ -74,7 +74,7 @@ class PngParts:
     is_cut_off: bool = False
 
 
-def needed_of(stream: BinaryIO, name: str) -> PngParts:
+def needed_of(stream: BinaryIO, name: str, *, max_chunks: int = MAX_CHUNKS) -> PngParts:
     """The chunks that a picture is made of, each one sound, and the file's only one where it must be so.
 
     Raises:
@@ -82,7 +82,7 @@ def needed_of(stream: BinaryIO, name: str) -> PngParts:
     """
     parts = PngParts()
     seen: set[bytes] = set()
-    for chunk in _chunks(stream, parts, name):
+    for chunk in _chunks(stream, parts, name, max_chunks):
         if _is_needed(chunk, stream, seen, name, parts):
             parts.chunks.append(chunk)
         seen.add(chunk.kind)
@@ -187,10 +187,10 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 """Adam7: where each pass begins, and its steps."""
 
 
-def _chunks(stream: BinaryIO, parts: PngParts, name: str) -> Iterator[Chunk]:
+def _chunks(stream: BinaryIO, parts: PngParts, name: str, max_chunks: int) -> Iterator[Chunk]:
     """All up to the end, or to where there is no chunk any more."""
     size, place = size_of(stream), len(MAGIC)
-    for _ in range(MAX_CHUNKS):
+    for _ in range(max_chunks):
         head = read_at(stream, place, 8)
         kind, length = head[4:], int.from_bytes(head[:4])
         if not (len(kind) == 4 and kind.isalpha()):  # noqa: PLR2004 - letters
@@ -205,7 +205,7 @@ def _chunks(stream: BinaryIO, parts: PngParts, name: str) -> Iterator[Chunk]:
             parts.is_cut_off = True
             return
     raise PictureError(
-        f"{name} has more than {MAX_CHUNKS:,} parts; save it anew", reason=SkipReason.UNREADABLE
+        f"{name} has more than {max_chunks:,} parts; save it anew", reason=SkipReason.UNREADABLE
     )
 
 

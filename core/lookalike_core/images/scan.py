@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,17 +10,25 @@ from pathlib import Path
 
 from lookalike_core.errors import SkipReason
 from lookalike_core.images.decoding import SUFFIXES
+from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
 from lookalike_core.text import valid_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFile:
-    """A file below `root` that is named like a picture; `path` is root-relative and POSIX."""
+    """A file below `root` that is named like a picture; `path` is root-relative and POSIX.
+
+    `mtime_ns` and `ctime_ns` are nanoseconds since 1970. Programs can set the first to any time,
+    the second is always that of the last change of bytes, name or rights. `class_level` says which of its
+    folders names its class, as that of `FolderRules`.
+    """
 
     path: str
     root: Path
     bytes: int
     mtime_ns: int
+    ctime_ns: int
+    class_level: int = 1
 
     @property
     def file(self) -> Path:
@@ -29,9 +37,13 @@ class FoundFile:
 
     @property
     def folder_class(self) -> str | None:
-        """The first folder below the root; none for what lies directly in it."""
-        head, slash, _ = self.path.partition("/")
-        return head if slash else None
+        """The folder that names the class, by default the first below the root; None where there is none."""
+        if self.class_level == 1:
+            head, slash, _ = self.path.partition("/")
+            return head if slash else None
+        folders = self.path.split("/")[:-1]
+        place = self.class_level - (self.class_level > 0)
+        return folders[place] if -len(folders) <= place < len(folders) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +57,17 @@ class Skipped:
 
 @dataclass(slots=True)
 class OtherFiles:
-    """Files that a scan passes over because they are not named like pictures, counted by suffix.
+    """What a scan passes over, counted: files that are not named like pictures, by suffix, and more.
 
     `by_suffix` has suffixes in lower case, "" for names without one; of more than `max_suffixes` kinds the
-    rest is in `total` alone.
+    rest is in `total` alone. `linked_folders` are links to folders that are not followed, `excluded_folders`
+    and `excluded_images` what rules leave out, but for what is hidden.
     """
 
     total: int = 0
+    linked_folders: int = 0
+    excluded_folders: int = 0
+    excluded_images: int = 0
     by_suffix: Counter[str] = field(default_factory=Counter)
     max_suffixes: int = 1_000
     """Kinds that are counted apart: names that end in numbers would have no end of them."""
@@ -62,6 +78,12 @@ class OtherFiles:
         self.total += 1
         if suffix in self.by_suffix or len(self.by_suffix) < self.max_suffixes:
             self.by_suffix[suffix] += 1
+
+    @property
+    def excluded(self) -> str:
+        """Says how much was excluded: `2 folders, 1 image`."""
+        counts = {"folder": self.excluded_folders, "image": self.excluded_images}
+        return ", ".join(f"{count} {kind}{'s' * (count != 1)}" for kind, count in counts.items() if count)
 
     def __str__(self) -> str:
         """Says how many there are, of the commonest kinds first: `17 other files: 12 .mov, 5 .cr2`."""
@@ -83,45 +105,32 @@ def _suffix(name: str) -> str:
     return suffix if 1 < len(suffix) <= _SUFFIX_CHARACTERS and " " not in suffix else ""
 
 
-def scan(root: Path, others: OtherFiles | None = None) -> Iterator[FoundFile | Skipped]:
-    """Pictures below `root` in the order of their names, depth first; files of other kinds go into `others`.
+def scan(
+    root: Path, others: OtherFiles | None = None, *, rules: FolderRules = DEFAULT_RULES
+) -> Iterator[FoundFile | Skipped]:
+    """Pictures below `root` in the order of their names, depth first; what else is there goes into `others`.
 
-    Hidden files and folders are passed over. Links to files are followed, links to folders are not, so
-    that no loop of links can be walked. A tree may have any depth: what lies below the longest path that
-    the system takes is left out.
+    Links to files are followed. Links to folders are where the rules say so, behind all else: each real
+    folder is walked once, by its own path where it lies below `root`, so that no loop of links can be walked
+    and nothing is found twice. A tree may have any depth: what lies below the longest path that the system
+    takes is left out.
+
+    Raises:
+        UsageError: a pattern of the rules is malformed.
     """
-    top = _entered(os.path.join(root, ""), "", others)  # noqa: PTH118 - it ends in a slash
-    if isinstance(top, Skipped):
-        yield top
-        return
-    way = [top]
-    while way:
-        here = way[-1]
-        for name in here.names:
-            if name not in here.folders:
-                yield _look_at(root, here.place + name, here.prefix + name)
-                continue
-            below = _entered(f"{here.place}{name}/", f"{here.prefix}{name}/", others)
-            if isinstance(below, Skipped):
-                yield below
-                continue
-            way.append(below)
-            break
-        else:
-            way.pop()
+    return _Walk(root, OtherFiles() if others is None else others, rules).entries()
 
 
-def count_pictures(root: Path) -> int:
+def count_pictures(root: Path, *, rules: FolderRules = DEFAULT_RULES) -> int:
     """About how many `scan` finds, by their names alone."""
-    count, folders = 0, [str(root)]
-    while folders:
-        with suppress(OSError):
-            for entry in _listed(folders.pop()):
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                else:
-                    count += 1
-    return count
+    return sum(1 for _ in _Walk(root, OtherFiles(), rules).image_names())
+
+
+def has_images(root: Path) -> bool:
+    """Whether any file is named like an image, be it hidden or behind a link; also where nobody may look."""
+    everything = FolderRules(default_excludes=False, follow_links=True)
+    is_open = os.access(root, os.R_OK | os.X_OK)
+    return not is_open or any(True for _ in _Walk(root, OtherFiles(), everything).image_names())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,33 +146,154 @@ class _Folder:
     folders: Collection[str]
 
 
-def _entered(place: str, prefix: str, others: OtherFiles | None) -> _Folder | Skipped:
-    """Lists a folder. Of one of a million files only the names are held: entries take three times as much."""
-    folders: set[str] = set()
-    names: list[str] = []
+class _Walk:
+    """One way through a folder; of links that are followed it knows where it has been."""
+
+    def __init__(self, root: Path, others: OtherFiles, rules: FolderRules) -> None:
+        self._root, self._others = root, others
+        self._exclusion, self._class_level = rules.exclusion, rules.class_level
+        self._follows_links = rules.follow_links
+        self._links: deque[tuple[str, str]] = deque()
+        """Place and prefix of links to folders that are still to be followed."""
+        self._visited: set[tuple[int, int]] = set()
+        """Device and inode of each folder, where links are followed."""
+
+    def entries(self) -> Iterator[FoundFile | Skipped]:
+        """The tree, and then what links lead to, which may hold further ones."""
+        yield from self._tree(os.path.join(self._root, ""), "")  # noqa: PTH118 - it ends in a slash
+        while self._links:
+            yield from self._tree(*self._links.popleft())
+
+    def image_names(self) -> Iterator[str]:
+        """The names of images, in no order; a folder that cannot be read has none."""
+        folders = [(os.path.join(self._root, ""), "")]  # noqa: PTH118 - as above
+        while folders:
+            place, prefix = folders.pop()
+            with suppress(OSError):
+                if not self._is_new(place):
+                    continue
+                for name, is_folder, _ in self._listed(place, prefix):
+                    if is_folder:
+                        folders.append((f"{place}{name}/", f"{prefix}{name}/"))
+                    else:
+                        yield name
+
+    def _tree(self, place: str, prefix: str) -> Iterator[FoundFile | Skipped]:
+        """What is below one folder, where it was not walked already."""
+        top = self._entered(place, prefix)
+        if isinstance(top, Skipped):
+            yield top
+            return
+        way = [top]
+        while way:
+            here = way[-1]
+            for name in here.names:
+                if name not in here.folders:
+                    yield self._look_at(here.place + name, here.prefix + name)
+                    continue
+                below = self._entered(f"{here.place}{name}/", f"{here.prefix}{name}/")
+                if isinstance(below, Skipped):
+                    yield below
+                    continue
+                way.append(below)
+                break
+            else:
+                way.pop()
+
+    def _entered(self, place: str, prefix: str) -> _Folder | Skipped:
+        """Lists a folder. Of a million files only the names are held: entries take three times as much.
+
+        Links to folders are put by; a folder that was walked already is empty.
+        """
+        folders: set[str] = set()
+        names: list[str] = []
+        links: list[str] = []
+        try:
+            if self._is_new(place):
+                for name, is_folder, is_link in self._listed(place, prefix):
+                    if is_link:
+                        links.append(name)
+                        continue
+                    names.append(name)
+                    if is_folder:
+                        folders.add(name)
+        except OSError:
+            path = valid_text(prefix.rstrip("/") or ".")
+            return Skipped(path=path, reason=SkipReason.UNREADABLE, is_folder=True)
+        names.sort()
+        self._links += [(f"{place}{name}/", f"{prefix}{name}/") for name in sorted(links)]
+        return _Folder(place=place, prefix=prefix, names=iter(names), folders=folders)
+
+    def _is_new(self, place: str) -> bool:
+        """Notes a folder where links are followed; False where it was walked already, by whatever path."""
+        if not self._follows_links:
+            return True
+        status = os.stat(place)  # noqa: PTH116 - a `Path` takes longer than the system call
+        key = (status.st_dev, status.st_ino)
+        is_new = key not in self._visited
+        self._visited.add(key)
+        return is_new
+
+    def _listed(self, place: str, prefix: str) -> Iterator[tuple[str, bool, bool]]:
+        """Images, by their names, and folders of a folder: name, whether it is a folder, behind a link.
+
+        All else is counted, but for what is hidden.
+        """
+        hides_dotted, asks = self._exclusion.hides_dotted, self._exclusion.has_patterns
+        with os.scandir(place) as entries:
+            for entry in entries:
+                name = entry.name
+                if hides_dotted and name.startswith("."):
+                    continue
+                is_image = name[name.rfind(".") :].lower() in SUFFIXES
+                is_folder = entry.is_dir(follow_symlinks=False)
+                is_link = not is_folder and (self._follows_links or not is_image) and _leads_to_folder(entry)
+                if (asks or is_folder or not is_image) and self._exclusion.excludes(
+                    prefix, name, is_folder=is_folder or is_link
+                ):
+                    self._count_excluded(name, is_folder or is_link, is_image)
+                elif is_folder or (is_link and self._follows_links):
+                    yield name, True, is_link
+                elif is_image:
+                    yield name, False, False
+                elif is_link:
+                    self._others.linked_folders += 1
+                elif _is_file(entry):
+                    self._others.count(name)
+
+    def _count_excluded(self, name: str, is_folder: bool, is_image: bool) -> None:
+        if name.startswith("."):
+            return
+        self._others.excluded_folders += is_folder
+        self._others.excluded_images += is_image and not is_folder
+
+    def _look_at(self, place: str, path: str) -> FoundFile | Skipped:
+        if not path.isascii() and valid_text(path) != path:
+            return Skipped(path=valid_text(path), reason=SkipReason.BAD_NAME)
+        try:
+            status = os.stat(place)  # noqa: PTH116 - a `Path` takes longer than the system call
+        except FileNotFoundError:
+            return Skipped(path=path, reason=SkipReason.VANISHED)
+        except OSError:
+            return Skipped(path=path, reason=SkipReason.UNREADABLE)
+        if not stat.S_ISREG(status.st_mode):
+            return Skipped(path=path, reason=SkipReason.UNREADABLE)
+        return FoundFile(
+            path=path,
+            root=self._root,
+            bytes=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            ctime_ns=status.st_ctime_ns,
+            class_level=self._class_level,
+        )
+
+
+def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a link to a folder; one that leads nowhere, or round, is none."""
     try:
-        for entry in _listed(place, others):
-            names.append(entry.name)
-            if entry.is_dir(follow_symlinks=False):
-                folders.add(entry.name)
+        return entry.is_symlink() and entry.is_dir()
     except OSError:
-        path = valid_text(prefix.rstrip("/") or ".")
-        return Skipped(path=path, reason=SkipReason.UNREADABLE, is_folder=True)
-    names.sort()
-    return _Folder(place=place, prefix=prefix, names=iter(names), folders=folders)
-
-
-def _listed(folder: str, others: OtherFiles | None = None) -> Iterator["os.DirEntry[str]"]:
-    """The pictures, by their names, and folders of a folder, without what is hidden."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = entry.name
-            if name.startswith("."):
-                continue
-            if name[name.rfind(".") :].lower() in SUFFIXES or entry.is_dir(follow_symlinks=False):
-                yield entry
-            elif others is not None and _is_file(entry):
-                others.count(name)
+        return False
 
 
 def _is_file(entry: "os.DirEntry[str]") -> bool:
@@ -172,17 +302,3 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
         return entry.is_file()
     except OSError:  # a loop of links, for one
         return False
-
-
-def _look_at(root: Path, place: str, path: str) -> FoundFile | Skipped:
-    if not path.isascii() and valid_text(path) != path:
-        return Skipped(path=valid_text(path), reason=SkipReason.BAD_NAME)
-    try:
-        status = os.stat(place)  # noqa: PTH116 - a `Path` takes longer than the system call
-    except FileNotFoundError:
-        return Skipped(path=path, reason=SkipReason.VANISHED)
-    except OSError:
-        return Skipped(path=path, reason=SkipReason.UNREADABLE)
-    if not stat.S_ISREG(status.st_mode):
-        return Skipped(path=path, reason=SkipReason.UNREADABLE)
-    return FoundFile(path=path, root=root, bytes=status.st_size, mtime_ns=status.st_mtime_ns)

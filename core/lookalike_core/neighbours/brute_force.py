@@ -7,11 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_core.arrays import FloatVector
+from lookalike_core.neighbours.cosine import clip_cosines
 
 FloatMatrix = NDArray[np.float32]
 IntVector = NDArray[np.int64]
 
 BLOCK = 256
+"""Rows that are compared at a time, unless there are so many that they would be too many values."""
+
 BLOCK_VALUES = 2**23
 """Similarities that are in memory at a time: 32 MB, and about as much again where they are ordered."""
 
@@ -36,9 +39,10 @@ class ExactSearch:
     makes the numbers smaller.
     """
 
-    def __init__(self, vectors: FloatMatrix, *, cosine: bool) -> None:
+    def __init__(self, vectors: FloatMatrix, *, cosine: bool, block: int = BLOCK) -> None:
         self._vectors = vectors
         self._cosine = cosine
+        self._block = block
         if not len(vectors):
             return
         if cosine:
@@ -50,7 +54,7 @@ class ExactSearch:
     def blocks(self) -> Iterator[IntVector]:
         """All rows in their order, as many at a time as are compared at once."""
         count = len(self._vectors)
-        size = max(1, min(BLOCK, BLOCK_VALUES // max(count, 1)))
+        size = max(1, min(self._block, BLOCK_VALUES // max(count, 1)))
         for start in range(0, count, size):
             yield np.arange(start, min(start + size, count))
 
@@ -67,7 +71,7 @@ class ExactSearch:
         floors = np.partition(similarity, count - depth, axis=1)[:, count - depth]
         for row, values, floor in zip(rows.tolist(), similarity, floors, strict=True):
             found = np.flatnonzero((values >= floor) & (values > -np.inf))
-            scores = values[found] if self._cosine else self._distances(row, found)
+            scores = clip_cosines(values[found]) if self._cosine else self._distances(row, found)
             order = np.lexsort((found, -scores if self._cosine else scores))[:limit]
             yield Nearest(row=row, rows=found[order], scores=scores[order])
 
@@ -79,7 +83,7 @@ class ExactSearch:
         if not len(rows):
             return
         first = int(rows[0])
-        similarity = np.minimum(self._similarity(rows, first), 1)
+        similarity = clip_cosines(self._similarity(rows, first))
         for row, values in zip(rows.tolist(), similarity, strict=True):
             behind = values[row + 1 - first :]
             found = np.flatnonzero(behind > threshold)

@@ -38,12 +38,14 @@ def log_left_out(name: str, error: LookalikeError) -> None:
     _logger.warning("warning: collection %s is left out: %s", name, error, extra={"hint": error.hint})
 
 
-def stored_vectors(collection: Collection, payloads: Sequence[Payload]) -> tuple[list[Payload], FloatVector]:
+def stored_vectors(
+    collection: Collection, payloads: Sequence[Payload], *, at_once: int = AT_ONCE
+) -> tuple[list[Payload], FloatVector]:
     """Those of some pictures that are there, with their vectors, float32 `[N, D]`."""
     vectors = np.empty((len(payloads), collection.manifest.identity.dimension), dtype=np.float32)
     there: list[Payload] = []
-    for start in range(0, len(payloads), AT_ONCE):
-        part = payloads[start : start + AT_ONCE]
+    for start in range(0, len(payloads), at_once):
+        part = payloads[start : start + at_once]
         stored = collection.vectors([payload.id for payload in part])
         for payload in part:
             if (vector := stored.get(payload.id)) is not None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from lookalike_core.errors import ManifestError
 from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
 from lookalike_core.models.backbones import Pooling, backbone_named
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.model_manifest import (
@@ -53,7 +54,8 @@ class VectorQuantization(StrEnum):
 class CollectionManifest:
     """What a collection says of itself.
 
-    `datasets` maps the name of each dataset to the absolute folder that its paths are relative to.
+    `datasets` maps the name of each dataset to the absolute folder that its paths are relative to, and
+    `folder_rules` the names of those that are not walked by the default rules to the rules that they are.
     `provider` is the execution provider that the first vectors were computed on. `calibration` is what its
     present points taught, None where nobody has asked them or points were written since. `graph_precision`
     and `activation_ranges` are those of the model that embedded its first pictures. `vector_quantization` is
@@ -75,6 +77,7 @@ class CollectionManifest:
     graph_precision: Precision = Precision.FP32
     activation_ranges: ActivationRanges | None = None
     vector_quantization: VectorQuantization = VectorQuantization.NONE
+    folder_rules: Mapping[str, FolderRules] = field(default_factory=dict)
     name: str | None = field(default=None, compare=False)
 
     @property
@@ -86,13 +89,27 @@ class CollectionManifest:
         """The same manifest, put beside the collection of this name."""
         return replace(self, name=name)
 
-    def with_dataset(self, name: str, root: str) -> Self:
-        """The same manifest with one more dataset, or with a dataset's new root."""
-        return replace(self, datasets={**self.datasets, name: root})
+    def rules_of(self, dataset: str) -> FolderRules:
+        """The rules that a dataset's folder is walked by."""
+        return self.folder_rules.get(dataset, DEFAULT_RULES)
+
+    def with_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> Self:
+        """The same manifest with one more dataset, or with a dataset's new root and, unless None, rules."""
+        others = {dataset: kept for dataset, kept in self.folder_rules.items() if dataset != name}
+        own = self.rules_of(name) if rules is None else rules
+        return replace(
+            self,
+            datasets={**self.datasets, name: root},
+            folder_rules=others if own == DEFAULT_RULES else {**others, name: own},
+        )
 
     def without_dataset(self, name: str) -> Self:
         """The same manifest without a dataset."""
-        return replace(self, datasets={k: v for k, v in self.datasets.items() if k != name})
+        return replace(
+            self,
+            datasets={k: v for k, v in self.datasets.items() if k != name},
+            folder_rules={k: v for k, v in self.folder_rules.items() if k != name},
+        )
 
     def with_calibration(self, calibration: Calibration | None) -> Self:
         """The same manifest with this calibration, or without one."""
@@ -118,6 +135,7 @@ class CollectionManifest:
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `from_json` reads it back."""
         data = asdict(self) | {"identity": self.identity.to_json(), "datasets": dict(self.datasets)}
+        data["folder_rules"] = {dataset: rules.to_json() for dataset, rules in self.folder_rules.items()}
         return without_none(data, "calibration", "activation_ranges", "name")
 
     @classmethod
@@ -150,6 +168,9 @@ class CollectionManifest:
                 vector_quantization=VectorQuantization(
                     data.get("vector_quantization", VectorQuantization.NONE)
                 ),
+                folder_rules={
+                    str(k): FolderRules.from_json(v) for k, v in data.get("folder_rules", {}).items()
+                },
                 name=text_or_none(data.get("name")),
             )
 

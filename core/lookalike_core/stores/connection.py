@@ -7,6 +7,7 @@ is known at once.
 import re
 import socket
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lookalike_core.errors import StoreError
@@ -14,13 +15,10 @@ from lookalike_core.stores.address import GRPC_PORT, Secrets, ServerAddress, che
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server import ServerStore
 from lookalike_core.stores.server_reads import MessageReads, ModelReads
+from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
-
-CONNECT_TIMEOUT_S = 5
-TIMEOUT_S = 60
-"""Of one request. The largest is one full upsert that waits until it is on the server's disk."""
 
 _PROBE_TIMEOUT_S = 1
 
@@ -32,12 +30,18 @@ _RECONNECTING = {
 """gRPC waits up to two minutes by itself before it connects again, past all of our tries."""
 
 
-def connect(url: str, *, api_key: str | None) -> ServerStore:
+def connect(
+    url: str,
+    *,
+    api_key: str | None,
+    grpc_port: int | None = None,
+    tuning: ServerTuning = DEFAULT_SERVER_TUNING,
+) -> ServerStore:
     """A store on the server at `url`, which has answered and accepted the key by the time this returns.
 
     Connecting is tried once; each later request is made again while its fault may pass, which is
     logged. A user name and password in the URL are sent as HTTP basic authentication, for a proxy in
-    front.
+    front. `grpc_port` is where gRPC is tried; None: where Qdrant has it, and only beside its own HTTP port.
 
     Raises:
         UsageError: `url` is not a URL, or the key cannot be sent.
@@ -47,22 +51,31 @@ def connect(url: str, *, api_key: str | None) -> ServerStore:
     check_api_key(api_key)
     secrets = Secrets.of(address, api_key)
     requests = Requests(address.label, secrets=secrets)
-    grpc = address.may_speak_grpc and _answers(address.host, GRPC_PORT)
+    grpc_port = _grpc_port(address, grpc_port)
+    reach = partial(_reach, address, requests, api_key=api_key, timeout_s=tuning.connect_timeout_s)
     try:
-        version = _reach(address, requests, api_key=api_key, grpc=grpc)
+        version = reach(grpc_port=grpc_port)
     except StoreError:
-        if not grpc:
+        if grpc_port is None:
             raise
-        grpc = False  # something else has the port; where HTTP fails too, its message counts
-        version = _reach(address, requests, api_key=api_key, grpc=grpc)
-    client = _client(address, api_key=api_key, grpc=grpc, timeout_s=TIMEOUT_S)
+        grpc_port = None  # something else has the port; where HTTP fails too, its message counts
+        version = reach(grpc_port=None)
+    client = _client(address, api_key=api_key, grpc_port=grpc_port, timeout_s=tuning.timeout_s)
     return ServerStore(
         client,
         label=address.label,
         notices=_notices(address, secrets.hidden_in(version), api_key=api_key),
         secrets=secrets,
-        reads=MessageReads(client, timeout_s=TIMEOUT_S) if grpc else ModelReads(client),
+        reads=ModelReads(client) if grpc_port is None else MessageReads(client, timeout_s=tuning.timeout_s),
+        tuning=tuning,
     )
+
+
+def _grpc_port(address: ServerAddress, wanted: int | None) -> int | None:
+    """The port that answers where gRPC may be spoken, else None."""
+    if wanted is None and address.may_speak_grpc:
+        wanted = GRPC_PORT
+    return wanted if wanted is not None and _answers(address.host, wanted) else None
 
 
 def _answers(host: str, port: int) -> bool:
@@ -73,11 +86,18 @@ def _answers(host: str, port: int) -> bool:
         return False
 
 
-def _reach(address: ServerAddress, requests: Requests, *, api_key: str | None, grpc: bool) -> str:
+def _reach(
+    address: ServerAddress,
+    requests: Requests,
+    *,
+    api_key: str | None,
+    grpc_port: int | None,
+    timeout_s: int,
+) -> str:
     """The server's version, asked with a short timeout, once it has also let us see its collections."""
 
     def reach() -> str:
-        client = _client(address, api_key=api_key, grpc=grpc, timeout_s=CONNECT_TIMEOUT_S)
+        client = _client(address, api_key=api_key, grpc_port=grpc_port, timeout_s=timeout_s)
         try:
             version = client.info().version
             client.get_collections()
@@ -88,7 +108,7 @@ def _reach(address: ServerAddress, requests: Requests, *, api_key: str | None, g
     try:
         return requests.make(reach, "connecting", tries=1)
     except StoreError as error:
-        scheme = None if grpc else _other_scheme(address)
+        scheme = _other_scheme(address) if grpc_port is None else None
         if scheme is None:
             raise
         said = "does not speak TLS" if scheme == "http" else "speaks TLS"
@@ -133,7 +153,9 @@ def _speaks_http(address: ServerAddress) -> bool:
         return False
 
 
-def _client(address: ServerAddress, *, api_key: str | None, grpc: bool, timeout_s: int) -> "QdrantClient":
+def _client(
+    address: ServerAddress, *, api_key: str | None, grpc_port: int | None, timeout_s: int
+) -> "QdrantClient":
     """The key goes as a header, of which the client does not warn: `_notices` says the same once.
 
     A proxy from the environment is left aside for this machine, which no proxy can reach for us.
@@ -152,8 +174,8 @@ def _client(address: ServerAddress, *, api_key: str | None, grpc: bool, timeout_
         options["headers"] = {"api-key": api_key}
     return QdrantClient(
         url=address.label,
-        grpc_port=GRPC_PORT,
-        prefer_grpc=grpc,
+        grpc_port=GRPC_PORT if grpc_port is None else grpc_port,
+        prefer_grpc=grpc_port is not None,
         timeout=timeout_s,
         check_compatibility=False,
         **options,

@@ -7,6 +7,9 @@
     HOME/qdrant/NAME.rebuild/         one that is being built to replace NAME; `whole` in it says that it can
     HOME/qdrant/NAME.lock, .holder    held by whoever has the collection open; see `locks`
     HOME/qdrant/.NAME.xxxxxxxx/       one that is being made; who makes it again clears what a kill left
+    HOME/qdrant/ingest-under-way.*    held by an ingest, so that who finds no collection can say why
+
+Where none of that may be written to, a collection is opened for reading; see `private_view`.
 
 Source of the engine's behaviour: https://qdrant.tech/documentation/edge/ and its type stubs.
 """
@@ -19,8 +22,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -31,12 +34,16 @@ import numpy as np
 from lookalike_core import locks
 from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import (
+    forbids_writing,
     is_full,
+    may_write,
+    nearest_there,
     parse_json,
     remove,
     sweep_partials,
     sync_folder,
     sync_tree,
+    why_read_only,
     write_json,
 )
 from lookalike_core.errors import (
@@ -47,6 +54,7 @@ from lookalike_core.errors import (
     StoreLockedError,
 )
 from lookalike_core.hints import Action, Hint
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.logs import logger_of
 from lookalike_core.memory import (
     address_space_limits,
@@ -73,9 +81,11 @@ from lookalike_core.stores.points import (
     check_queries,
     check_query,
     checked_vectors,
+    score_in_range,
     tallied,
     usable_rows,
 )
+from lookalike_core.stores.private_view import PrivateView
 from lookalike_core.stores.protocol import STAGED_SUFFIX, is_collection_name, require_own_name, staged_name
 from lookalike_core.text import unicode_forms
 
@@ -86,13 +96,6 @@ if TYPE_CHECKING:
 _logger = logger_of("stores")
 
 LOCK_TIMEOUT_S = 10.0
-INDEXED_ABOVE_KB = 80_000
-"""Vectors of one collection in KB from which an HNSW graph is built; below, exact search is as fast."""
-
-SPARE_BYTES = 128 * 2**20
-SPARE_TO_OPEN_BYTES = 16 * 2**20
-"""Kept free on the disk. The engine writes through memory maps, and a disk that is full then ends the
-whole process without a word (SIGBUS); it grows its files by 32 MB at a time, several of them at once."""
 
 ADDRESS_BYTES = 32 * 2**20
 ADDRESS_TO_OPEN_BYTES = 192 * 2**20
@@ -100,8 +103,6 @@ ADDRESS_BYTES_A_CORE = 16 * 2**20
 """Address space that the engine must find, in any call and, besides its mapped files, to open a shard, with
 threads of its own for each core. Where it finds none, its process stands still for ever, with the lock."""
 
-_SCAN_PAGE = 5_000
-_QUERIES_AT_ONCE = 64
 _LOOKS = 5
 _WAIT_S = 0.2
 _NEAR_ZERO = 1e-5
@@ -126,8 +127,30 @@ _OWNER = "lookalike.json"
 
 _LISTING = "points.db"
 _LISTED = "points.listed"
+_UNDER_WAY = "ingest-under-way"
+"""The name of the lock that an ingest holds; no collection is called so."""
+
 _BUILDING = "temp_segments"
 """Where the engine builds an index, inside the shard; it never clears what an interrupted build left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTuning:
+    """What the engine is asked for at once, in rows, and what it is left on the disk."""
+
+    indexed_above_kb: int = 80_000
+    """Vectors of one collection in KB from which an HNSW graph is built; below, exact search is as fast."""
+
+    spare_bytes: int = 128 * 2**20
+    spare_to_open_bytes: int = 16 * 2**20
+    """Kept free on the disk. The engine writes through memory maps, and a disk that is full then ends the
+    whole process without a word (SIGBUS); it grows its files by 32 MB at a time, several of them at once."""
+
+    scan_page: int = 5_000
+    queries_at_once: int = 64
+
+
+DEFAULT_ENGINE_TUNING = EngineTuning()
 
 
 class EmbeddedStore:
@@ -136,21 +159,39 @@ class EmbeddedStore:
     notices: tuple[str, ...] = ()
 
     def __init__(
-        self, directory: Path, *, label: str = "embedded", lock_timeout_s: float = LOCK_TIMEOUT_S
+        self,
+        directory: Path,
+        *,
+        label: str = "embedded",
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+        tuning: EngineTuning = DEFAULT_ENGINE_TUNING,
     ) -> None:
         self.directory = directory
         self.label = label
         self._lock_timeout_s = lock_timeout_s
+        self._tuning = tuning
+
+    @property
+    def missing_folder(self) -> Path | None:
+        """That of a store which was named, for the default one is made when it is first needed."""
+        is_named = self.label == f"embedded:{self.directory}"
+        return self.directory if is_named and not self.directory.exists() else None
 
     def names(self) -> list[str]:
-        """The folders here that hold a manifest, and whole staged ones that only want their name."""
+        """The folders here that hold a manifest or a shard, and whole staged ones that only want their name.
+
+        One whose manifest is lost is listed too, so that whoever looks at it says what to do.
+        """
         found = {path.parent.name for path in self.directory.glob(f"[!.]*/{_MANIFEST}")}
+        found |= {path.parent.name for path in self.directory.glob(f"[!.]*/{_SHARD}/")}
         whole = {path.parent.name for path in self.directory.glob(f"[!.]*{STAGED_SUFFIX}/{_WHOLE}")}
         finished = {name for name in found if not name.endswith(STAGED_SUFFIX)}
         return sorted(finished | {name.removesuffix(STAGED_SUFFIX) for name in whole & found})
 
     def __contains__(self, name: str) -> bool:
-        return self._folder(name) is not None
+        """Also where its manifest is lost, as in `names`."""
+        is_lost = is_collection_name(name) and (self.directory / name / _SHARD).is_dir()
+        return is_lost or self._folder(name) is not None
 
     def manifest(self, name: str) -> CollectionManifest:
         """Read without the lock: the file is only ever replaced whole, and its folder may be renamed."""
@@ -170,12 +211,12 @@ class EmbeddedStore:
                 raise ManifestError(
                     f"{folder} is there already; it is left alone", collection=name, path=folder
                 )
-            _require_space(self.directory, SPARE_BYTES)
+            _require_space(self.directory, self._tuning.spare_bytes)
             partial = self._hidden(name)
             try:
                 _require_room_for_engine(partial, folder)
                 with _translated(folder):
-                    shard = edge.EdgeShard.create(str(partial / _SHARD), _config(manifest))
+                    shard = edge.EdgeShard.create(str(partial / _SHARD), _config(manifest, self._tuning))
                     _index_payloads(shard)
                     shard.close()
                 write_json(partial / _SHARD / _OWNER, {"collection": manifest.collection})
@@ -187,21 +228,77 @@ class EmbeddedStore:
                 shutil.rmtree(partial, ignore_errors=True)
 
     def open(self, name: str) -> "EmbeddedCollection":
-        """Locks the collection and loads its shard; what is listed may not be asked, and loads it later."""
-        self._own(name)
+        """Locks the collection and loads its shard; what is listed may not be asked, and loads it later.
+
+        One that may only be read is opened by a private view of it, which refuses to be written to.
+        """
+        if self._unwritable_part(self._own(name)) is not None:
+            return self._open_view(name)
         lock = self._acquire(name)
         try:
             folder = self._own(name)  # again: it may have been deleted while we waited
             manifest = read_manifest(folder)
             _require_own_shard(folder, manifest)
             sweep_partials(folder)
-            collection = EmbeddedCollection(folder, manifest, lock)
+            collection = EmbeddedCollection(folder, manifest, lock, self._tuning)
             if not collection.is_listed:
                 collection.load()
         except BaseException:
             lock.release()
             raise
         return collection
+
+    def _unwritable_part(self, folder: Path) -> Path | None:
+        """The first file or folder that has to be written to by who opens a collection, and may not be."""
+        shard, lock = folder / _SHARD, self.directory / f"{folder.name}.lock"
+        parts = (self.directory, lock, folder, shard, shard / _LOG)
+        return next((part for part in parts if not may_write(part)), None)
+
+    def _open_view(self, name: str) -> "EmbeddedCollection":
+        """Keeps writers out while the view is made; it is this process's alone then."""
+        with (
+            self._naming_holder(name),
+            locks.shared(self.directory, name, what=f"collection {name}", timeout_s=self._lock_timeout_s),
+        ):
+            folder = self._own(name)
+            manifest = read_manifest(folder)
+            _require_own_shard(folder, manifest)
+            view = PrivateView(folder / _SHARD)
+            try:
+                collection = EmbeddedCollection(folder, manifest, view, self._tuning, name=name)
+                try:
+                    collection.load()
+                finally:
+                    view.require_unchanged()
+            except BaseException:
+                view.release()
+                raise
+            return collection
+
+    def require_writable(self, name: str | None = None) -> None:
+        """Asks the file system, of the folder that is there or the one that it is to be made in."""
+        there = nearest_there(self.directory)
+        folder = self._folder(name) if name is not None else None
+        if not may_write(there):
+            raise self._read_only(there)
+        if folder is not None and (part := self._unwritable_part(folder)) is not None:
+            raise self._read_only(part)
+
+    @contextmanager
+    def ingesting(self) -> Iterator[None]:
+        """Holds a lock that is only looked at; of several ingests at once the first has it.
+
+        Whoever looks shares it for a moment, which is waited for.
+        """
+        with ExitStack() as stack:
+            with suppress(StoreLockedError, OSError):  # what cannot be written is said by who must write
+                what = f"an ingest into {self.directory}"
+                stack.enter_context(locks.held(self.directory, _UNDER_WAY, what=what, timeout_s=_WAIT_S))
+            yield
+
+    def ingest_under_way(self) -> str | None:
+        """Looks at the lock of `ingesting`; on Windows nobody can tell."""
+        return locks.holder_of(self.directory, _UNDER_WAY)
 
     def delete(self, name: str) -> None:
         """Takes the folder's name away, then its files; what a kill leaves of them is swept later."""
@@ -295,16 +392,10 @@ class EmbeddedStore:
         """The one lock of a collection; what a killed process left of it is cleared or finished."""
         self._make_directory()
         try:
-            lock = locks.acquire(
-                self.directory, name, what=f"collection {name}", timeout_s=self._lock_timeout_s
-            )
-        except StoreLockedError as error:
-            raise StoreLockedError(
-                f"{error}, or use a server: docker compose up qdrant",
-                holder=error.holder,
-                waited_s=error.waited_s,
-                path=self.directory / name,
-            ) from error
+            with self._naming_holder(name):
+                lock = locks.acquire(
+                    self.directory, name, what=f"collection {name}", timeout_s=self._lock_timeout_s
+                )
         except OSError as error:
             raise self._unusable(error) from error
         try:
@@ -315,6 +406,21 @@ class EmbeddedStore:
             raise
         return lock
 
+    @contextmanager
+    def _naming_holder(self, name: str) -> Iterator[None]:
+        """Says of a lock that is held by another process what else could be done."""
+        try:
+            yield
+        except StoreLockedError as error:
+            if error.holder is None:
+                raise
+            raise StoreLockedError(
+                f"{error}, or use a server: docker compose up qdrant",
+                holder=error.holder,
+                waited_s=error.waited_s,
+                path=self.directory / name,
+            ) from error
+
     def _make_directory(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -324,6 +430,8 @@ class EmbeddedStore:
     def _unusable(self, error: OSError) -> Exception:
         if is_full(error):
             return error
+        if forbids_writing(error) and self.directory.is_dir():
+            return self._read_only(self.directory)
         return StoreError(
             f"{self.directory} cannot hold collections ({error.strerror}); "
             "make it a folder that you may write to",
@@ -331,15 +439,39 @@ class EmbeddedStore:
             hint=Hint(Action.CHANGE_FOLDER),
         )
 
+    def _read_only(self, place: Path) -> StoreError:
+        if self.directory.is_dir():
+            return _only_readable(place)
+        return StoreError(
+            f"{self.directory} cannot hold collections ({why_read_only(place)}); "
+            "make it a folder that you may write to",
+            path=self.directory,
+            hint=Hint(Action.CHANGE_FOLDER),
+        )
+
 
 class EmbeddedCollection:
-    """A loaded shard with its lock; implements `Collection`."""
+    """A loaded shard with what it is held by, its lock or a view of it; implements `Collection`.
 
-    def __init__(self, folder: Path, manifest: CollectionManifest, lock: "BaseFileLock") -> None:
-        self.name = folder.name
+    Of a view everything can be asked, and every write is refused with a `StoreError`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: CollectionManifest,
+        lock: "BaseFileLock | PrivateView",
+        tuning: EngineTuning,
+        *,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or folder.name
         self.manifest = manifest
         self._folder = folder
         self._lock = lock
+        self._tuning = tuning
+        self._is_view = isinstance(lock, PrivateView)
+        self._shard_folder = lock.shard if isinstance(lock, PrivateView) else folder / _SHARD
         self.listing = folder / _LISTING
         self._mark = Mark.read(folder / _LISTED)
         self.is_listed = self._mark is not None and self._mark.files == self._fingerprint() != ""
@@ -361,16 +493,16 @@ class EmbeddedCollection:
     def _shard(self) -> "qdrant_edge.EdgeShard":
         import qdrant_edge as edge
 
-        _require_space(self._folder, SPARE_TO_OPEN_BYTES)
-        _require_room_for_engine(self._folder / _SHARD, self._folder)
-        has_log = any((self._folder / _SHARD / _LOG).glob("*"))
+        _require_space(self._shard_folder, self._tuning.spare_to_open_bytes)
+        _require_room_for_engine(self._shard_folder, self._folder)
+        has_log = any((self._shard_folder / _LOG).glob("*"))
         with _translated(self._folder):
-            shard = edge.EdgeShard.load(str(self._folder / _SHARD))
+            shard = edge.EdgeShard.load(str(self._shard_folder))
         try:
             with _translated(self._folder):
                 if not has_log:
                     self._is_synced = False
-                    _count_on(shard, self._folder / _SHARD)
+                    _count_on(shard, self._shard_folder)
                 _index_payloads(shard)
                 self._points = shard.count(edge.CountRequest(exact=True))
                 with_vector = edge.Filter(must=[edge.HasVectorCondition(_THE_VECTOR)])
@@ -393,7 +525,8 @@ class EmbeddedCollection:
         if self.is_listed:
             self.is_listed = False
             self._mark = replace(self._mark, files="")
-            self._mark.write(self._folder / _LISTED)
+            if not self._is_view:
+                self._mark.write(self._folder / _LISTED)
             raise StoreError(f"{found}: its files are damaged", path=self._folder, hint=Hint(Action.REPEAT))
         roots = ", ".join(sorted(self.manifest.datasets.values()))
         _logger.warning(
@@ -408,9 +541,9 @@ class EmbeddedCollection:
         if "_shard" in self.__dict__:
             with _translated(self._folder):
                 self.__dict__.pop("_shard").close()
-        if not self._is_synced:
+        if not self._is_synced and not self._is_view:
             sync_tree(self._folder / _SHARD)
-            self._is_synced = True
+        self._is_synced = True
 
     def __enter__(self) -> Self:
         return self
@@ -437,7 +570,8 @@ class EmbeddedCollection:
 
         vectors = checked_vectors(points, dimension=self.manifest.identity.dimension)
         if points:
-            _require_space(self._folder, SPARE_BYTES + 2 * vectors.nbytes)  # and in the log
+            spare = self._tuning.spare_bytes + 2 * vectors.nbytes  # and in the log
+            _require_space(self._folder, spare)
             values = as_rows(vectors, self.manifest.distance)
             rows = [
                 edge.Point(point.payload.id, row, point.payload.to_json())
@@ -476,7 +610,11 @@ class EmbeddedCollection:
         offset = None
         while True:
             request = edge.ScrollRequest(
-                offset=offset, limit=_SCAN_PAGE, filter=_filter(where), with_payload=True, with_vector=False
+                offset=offset,
+                limit=self._tuning.scan_page,
+                filter=_filter(where),
+                with_payload=True,
+                with_vector=False,
             )
             with _translated(self._folder):
                 records, offset = self._shard.scroll(request)
@@ -533,7 +671,7 @@ class EmbeddedCollection:
         )
         with _translated(self._folder):
             points = self._shard.query(request)
-        return [SearchHit(score=point.score, payload=self._payload(point)) for point in points]
+        return [SearchHit(score=self._score(point), payload=self._payload(point)) for point in points]
 
     def query_many(
         self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
@@ -552,16 +690,17 @@ class EmbeddedCollection:
             for vector in vectors
         ]
         found: list[list[ScoredId]] = []
-        for start in range(0, len(requests), _QUERIES_AT_ONCE):
-            batch = edge.QueryBatchRequest(requests[start : start + _QUERIES_AT_ONCE])
+        at_once = self._tuning.queries_at_once
+        for start in range(0, len(requests), at_once):
+            batch = edge.QueryBatchRequest(requests[start : start + at_once])
             with _translated(self._folder):
                 answers = self._shard.query_batch(batch)
-            found += [[ScoredId(id=str(p.id), score=p.score) for p in points] for points in answers]
+            found += [[ScoredId(id=str(p.id), score=self._score(p)) for p in points] for points in answers]
         return found
 
-    def record_dataset(self, name: str, root: str) -> None:
+    def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
         """Rewrites the manifest beside the shard."""
-        self._write_manifest(self.manifest.with_dataset(name, root))
+        self._write_manifest(self.manifest.with_dataset(name, root, rules))
 
     def forget_dataset(self, name: str) -> None:
         """Rewrites the manifest beside the shard."""
@@ -581,7 +720,7 @@ class EmbeddedCollection:
         info = self._shard.info()
         count = info.points_count
         unindexed = max(count - info.indexed_vectors_count, min(self._upserted, count))
-        return unindexed * self.manifest.identity.dimension * 4 / 1024 > INDEXED_ABOVE_KB
+        return unindexed * self.manifest.identity.dimension * 4 / 1024 > self._tuning.indexed_above_kb
 
     def build_index(self, on_wait: Callable[[], None]) -> None:
         """Lets a child process optimize the closed shard, since the call freezes its whole process.
@@ -589,6 +728,7 @@ class EmbeddedCollection:
         The lock stays here meanwhile. Ctrl-C, or anything that `on_wait` raises, ends the child; the shard
         stays whole and searchable.
         """
+        self._require_writable()
         self._points = self.count()
         self._close_shard()
         self._is_synced = False
@@ -599,12 +739,13 @@ class EmbeddedCollection:
     def drop_listing(self) -> None:
         """Removes the mark, for good even if the power fails now; the file itself may be open."""
         self.is_listed, self._mark = False, None
-        if os.path.lexists(self._folder / _LISTED):
+        if not self._is_view and os.path.lexists(self._folder / _LISTED):
             remove(self._folder / _LISTED)
             sync_folder(self._folder)
 
     def note_listing(self) -> None:
         """A mark beside the file, once the points and the file are on the disk."""
+        self._require_writable()
         points = self.count() if self._points is None or "_shard" in self.__dict__ else self._points
         self._close_shard()
         sync_folder(self._folder)
@@ -622,7 +763,7 @@ class EmbeddedCollection:
         offset = None
         while True:
             request = edge.ScrollRequest(
-                offset=offset, limit=_SCAN_PAGE, with_payload=True, with_vector=False
+                offset=offset, limit=self._tuning.scan_page, with_payload=True, with_vector=False
             )
             with _translated(self._folder):
                 records, offset = self._shard.scroll(request)
@@ -664,6 +805,9 @@ class EmbeddedCollection:
         lists = sorted(self._folder.glob(f"{_LISTING}*"))
         return fingerprint([self._folder / _SHARD, *lists]) if self.listing in lists else ""
 
+    def _score(self, point: "qdrant_edge.ScoredPoint") -> float:
+        return score_in_range(point.score, self.manifest.distance)
+
     def _payload(self, point: "qdrant_edge.Record | qdrant_edge.ScoredPoint") -> Payload:
         try:
             return Payload.from_json(point.payload or {})
@@ -675,7 +819,13 @@ class EmbeddedCollection:
                 hint=Hint(Action.INGEST_AGAIN),
             ) from error
 
+    def _require_writable(self) -> None:
+        """Refuses to write to a view, which would be lost with it."""
+        if self._is_view:
+            raise _only_readable(self._folder)
+
     def _write_manifest(self, manifest: CollectionManifest) -> None:
+        self._require_writable()
         write_json(self._folder / _MANIFEST, manifest.to_json())
         self.manifest = manifest
 
@@ -698,7 +848,8 @@ class EmbeddedCollection:
         Raises:
             StoreError: nothing that is written takes effect.
         """
-        _require_space(self._folder, SPARE_TO_OPEN_BYTES)
+        self._require_writable()
+        _require_space(self._folder, self._tuning.spare_to_open_bytes)
         self.drop_listing()
         self._is_synced = False
         if self.manifest.calibration is not None and not keeps_calibration:
@@ -756,6 +907,15 @@ def _has_own_payload(record: "qdrant_edge.Record") -> bool:
     return False
 
 
+def _only_readable(place: Path) -> StoreError:
+    return StoreError(
+        f"{place} may only be read ({why_read_only(place)}), which is enough to search; "
+        "make it writable to you",
+        path=place,
+        hint=Hint(Action.CHANGE_FOLDER),
+    )
+
+
 def _no_manifest(folder: Path) -> ManifestError:
     what = f"{folder} has no manifest of ours; it is left alone"
     if (folder / _SHARD).is_dir():
@@ -808,7 +968,7 @@ def _require_own_shard(folder: Path, manifest: CollectionManifest) -> None:
         )
 
 
-def _config(manifest: CollectionManifest) -> "qdrant_edge.EdgeConfig":
+def _config(manifest: CollectionManifest, tuning: EngineTuning) -> "qdrant_edge.EdgeConfig":
     import qdrant_edge as edge
 
     distances = {Distance.COSINE: edge.Distance.Cosine, Distance.EUCLID: edge.Distance.Euclid}
@@ -827,7 +987,7 @@ def _config(manifest: CollectionManifest) -> "qdrant_edge.EdgeConfig":
             quantization_config=quantization[short],
             memory=None if short is VectorQuantization.NONE else edge.Memory.Cold,
         ),
-        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=INDEXED_ABOVE_KB),
+        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=tuning.indexed_above_kb),
     )
 
 
@@ -852,6 +1012,8 @@ def _filter(where: PointFilter) -> "qdrant_edge.Filter | None":
         )
     if where.dataset is not None:
         must.append(edge.FieldCondition("dataset", match=edge.MatchValue(where.dataset)))
+    if where.only_sha256:
+        must.append(edge.FieldCondition("sha256", match=edge.MatchAny(sorted(where.only_sha256))))
     must_not: list[Any] = [edge.IsEmptyCondition("class")] if where.labelled else []
     if where.excluded_sha256:
         any_of = edge.MatchAny(sorted(where.excluded_sha256))

@@ -16,13 +16,19 @@ from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.settings import Settings
 from lookalike_core.stores.address import HTTP_PORT, ServerAddress
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_core.stores.probe import LOCAL_HOST, is_qdrant, qdrant_has
+from lookalike_core.stores.probe import ANSWER_TIMEOUT_S, LOCAL_HOST, is_qdrant, qdrant_has
 from lookalike_core.stores.protocol import Store, is_collection_name
 
 _FORMS = "use auto, embedded, embedded:DIR, or the URL of a server like http://127.0.0.1:6333"
 
 
-def open_store(named: str | None, settings: Settings, *, local_port: int = HTTP_PORT) -> Store:
+def open_store(
+    named: str | None,
+    settings: Settings,
+    *,
+    local_port: int = HTTP_PORT,
+    answer_timeout_s: float = ANSWER_TIMEOUT_S,
+) -> Store:
     """The store to work on; a server among them has answered and, where it was named, accepted the key.
 
     `named` is what `--store` says: `auto`, `embedded`, `embedded:DIR` or a URL. That a request to
@@ -39,7 +45,7 @@ def open_store(named: str | None, settings: Settings, *, local_port: int = HTTP_
         return _server(settings.qdrant_url, "QDRANT_URL", settings)
     if text is not None and text != "auto":
         return _named_store(text, origin, settings)
-    if is_qdrant(local_port):
+    if is_qdrant(local_port, timeout_s=answer_timeout_s):
         return _found(f"http://{LOCAL_HOST}:{local_port}")
     return _embedded(settings.qdrant_dir, "embedded")
 

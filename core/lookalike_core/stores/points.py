@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import LookalikeError
+from lookalike_core.neighbours.cosine import clip_cosine
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 from lookalike_core.text import nfc
 
@@ -50,7 +51,9 @@ class Payload:
     composed form (NFC), so that it is one class on every disk. `sha256` is that of the file; `width` and
     `height` are pixels as shown (orientation applied); `ingested_at` is ISO 8601 in UTC. `moved_from` is
     the path that the file had before it was moved here, if it was. `synset` is WordNet's id of the class
-    (`n01440764`), where the class came from one.
+    (`n01440764`), where the class came from one. `mtime_ns` is when the bytes of the file were
+    changed, `ctime_ns` when its bytes, name or rights were, in nanoseconds since 1970; points of older
+    versions have no `ctime_ns`.
     """
 
     dataset: str
@@ -64,6 +67,7 @@ class Payload:
     ingested_at: str
     moved_from: str | None = None
     synset: str | None = None
+    ctime_ns: int | None = None
 
     @property
     def id(self) -> str:
@@ -92,10 +96,11 @@ class Payload:
             ingested_at=data["ingested_at"],
             moved_from=data.get("moved_from"),
             synset=data.get("synset"),
+            ctime_ns=data.get("ctime_ns"),
         )
 
 
-_SOMETIMES = ("moved_from", "synset")
+_SOMETIMES = ("moved_from", "synset", "ctime_ns")
 _ALWAYS = tuple(field.name for field in fields(Payload) if field.name not in ("class_name", *_SOMETIMES))
 
 
@@ -130,16 +135,23 @@ class PointFilter:
     A class means itself in any Unicode form, for former versions stored it as the disk had it. A dataset's
     name is that of the collection's manifest.
 
-    `labelled` means with a class, whichever. `excluded_sha256` holds the files' hashes of those to leave out.
+    `labelled` means with a class, whichever. `excluded_sha256` holds the files' hashes of those to leave out,
+    `only_sha256` of those to look at, all of them where it is empty.
     """
 
     class_name: str | None = None
     labelled: bool = False
     dataset: str | None = None
     excluded_sha256: frozenset[str] = frozenset()
+    only_sha256: frozenset[str] = frozenset()
 
 
 EVERYTHING = PointFilter()
+
+
+def score_in_range(score: float, distance: Distance) -> float:
+    """Returns a store's own score within the range that its distance has: float32 rounds cosines past 1."""
+    return clip_cosine(score) if distance is Distance.COSINE else score
 
 
 def tallied(counts: Mapping[str, int], *, field: str, points: int) -> dict[str, int]:

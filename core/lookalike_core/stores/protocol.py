@@ -9,6 +9,7 @@ from typing import Protocol, Self, TypeVar
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import ManifestError
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter, ScoredId, SearchHit
@@ -163,8 +164,11 @@ class Collection(Protocol):
             LookalikeError: the vectors have the wrong length, or one is zero or not finite.
         """
 
-    def record_dataset(self, name: str, root: str) -> None:
-        """Notes in the manifest where a dataset lies; durable when it returns."""
+    def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
+        """Notes in the manifest where a dataset lies, and by which rules; durable when it returns.
+
+        Without `rules` those that it has stay.
+        """
 
     def forget_dataset(self, name: str) -> None:
         """Takes a dataset out of the manifest; its points are removed before. Durable when it returns."""
@@ -196,6 +200,10 @@ class Store(Protocol):
     def notices(self) -> tuple[str, ...]:
         """What people should be told of this store, a line each, where its label is said."""
 
+    @property
+    def missing_folder(self) -> Path | None:
+        """The folder that the label names, where it does not exist: nothing was ever stored there."""
+
     def names(self) -> list[str]:
         """The collections here that are ours, sorted; those that are being built anew are left out."""
 
@@ -218,13 +226,28 @@ class Store(Protocol):
         """
 
     def open(self, name: str) -> Collection:
-        """Opens a collection for reading and writing.
+        """Opens a collection for reading and writing; for reading alone, where no more is allowed (embedded).
 
         Raises:
             CollectionMissingError: it is not there.
             ManifestError: it is there and not ours.
             StoreLockedError: another process holds it (embedded).
         """
+
+    def require_writable(self, name: str | None = None) -> None:
+        """Refuses where nothing may be written, to the collection of a `name` either: before any work.
+
+        A server says so where it is written to, and is not asked before.
+
+        Raises:
+            StoreError: the folder may only be read (embedded).
+        """
+
+    def ingesting(self) -> AbstractContextManager[None]:
+        """Lets others see, for the length of a block, that an ingest is under way (embedded)."""
+
+    def ingest_under_way(self) -> str | None:
+        """Which process ingests into this store; None where none does, or it is not known, as of a server."""
 
     def delete(self, name: str) -> None:
         """Removes a collection of ours with all that is in it.

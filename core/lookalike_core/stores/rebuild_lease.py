@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from lookalike_core.errors import StoreLockedError
@@ -19,23 +20,37 @@ from lookalike_core.logs import logger_of
 
 _logger = logger_of("stores")
 
-BEAT_S = 2.0
-"""Between two times that a process says that it is still at it."""
-
-WATCH_S = 10.0
-"""How long another is watched before it is taken for dead: several beats of a busy process."""
-
-_SETTLE_S = 0.2
-_POLL_S = 0.25
-
 Read = Callable[[], Mapping[str, Any]]
 Write = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTimes:
+    """How often a process says that it rebuilds, and how long it watches another that said so."""
+
+    beat_s: float = 2.0
+    """Between two times that a process says that it is still at it."""
+
+    watch_s: float = 10.0
+    """How long another is watched before it is taken for dead: several beats of a busy process."""
+
+    settle_s: float = 0.2
+    """From saying that it rebuilds to reading whether another has said so too."""
+
+    poll_s: float = 0.25
+    """Between two looks at another."""
+
+
+DEFAULT_LEASE_TIMES = LeaseTimes()
 
 
 class Lease:
     """The right to rebuild a collection; `read` and `write` are where it is said."""
 
-    def __init__(self, name: str, *, read: Read, write: Write) -> None:
+    def __init__(
+        self, name: str, *, read: Read, write: Write, times: LeaseTimes = DEFAULT_LEASE_TIMES
+    ) -> None:
+        self._times = times
         self._name, self._read, self._write = name, read, write
         self._token = secrets.token_hex(8)
         self._beat = 0
@@ -69,7 +84,7 @@ class Lease:
         """
         self._watch()
         self._write(self.said)
-        time.sleep(_SETTLE_S)  # of two in the same instant the later one has it
+        time.sleep(self._times.settle_s)  # of two in the same instant the later one has it
         self.require()
         beating = threading.Thread(target=self._go_on, name=f"rebuild of {self._name}", daemon=True)
         beating.start()
@@ -77,7 +92,7 @@ class Lease:
             yield
         finally:
             self._ended.set()
-            beating.join(timeout=BEAT_S)
+            beating.join(timeout=self._times.beat_s)
             with suppress(Exception):  # it stands still from now on, which says the same
                 if self._read().get("token") == self._token:
                     self._write({})
@@ -91,11 +106,11 @@ class Lease:
             "a rebuild of %s was begun by %s; seeing whether it goes on (%g s)",
             self._name,
             _who(seen),
-            WATCH_S,
+            self._times.watch_s,
         )
-        until = time.monotonic() + WATCH_S
+        until = time.monotonic() + self._times.watch_s
         while time.monotonic() < until:
-            time.sleep(_POLL_S)
+            time.sleep(self._times.poll_s)
             now = self._read()
             if not now:
                 return
@@ -103,7 +118,7 @@ class Lease:
                 raise self._locked(now)
 
     def _go_on(self) -> None:
-        while not self._ended.wait(BEAT_S):
+        while not self._ended.wait(self._times.beat_s):
             with suppress(Exception):  # the server may be away for a moment
                 if self._read().get("token", self._token) != self._token:
                     return

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,31 +22,46 @@ if TYPE_CHECKING:
 
 _logger = logger_of("stores")
 
-TRIES = 5
-"""Of one request: the first and four more."""
-
-FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 15.0
-WAIT_GROWTH = 3
-"""Waits of about 0.5, 1.5, 4.5 and 13.5 s: 20 s in all, which a server needs to start again."""
-
-LONGEST_RETRY_AFTER_S = 60.0
-"""However long a server asks us to wait."""
-
 _Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often a request is made in all, and how long is waited before each retry.
+
+    The default waits about 0.5, 1.5, 4.5 and 13.5 s: 20 s in all, which a server needs to start again.
+    """
+
+    tries: int = 5
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 15.0
+    wait_growth: float = 3
+    longest_retry_after_s: float = 60.0
+    """However long a server asks us to wait."""
+
+
+DEFAULT_RETRY_POLICY = RetryPolicy()
 
 
 class Requests:
     """The requests to one server. Every wait is logged, in one line, unless they are `silent`."""
 
-    def __init__(self, label: str, *, secrets: Secrets = NO_SECRETS, silent: bool = False) -> None:
+    def __init__(
+        self,
+        label: str,
+        *,
+        secrets: Secrets = NO_SECRETS,
+        silent: bool = False,
+        policy: RetryPolicy = DEFAULT_RETRY_POLICY,
+    ) -> None:
         self.label = label
         self._secrets = secrets
+        self._policy = policy
         self._silent = silent
 
     def unheard(self) -> "Requests":
         """The same, made again without a word."""
-        return Requests(self.label, secrets=self._secrets, silent=True)
+        return Requests(self.label, secrets=self._secrets, silent=True, policy=self._policy)
 
     def make(
         self,
@@ -56,7 +72,7 @@ class Requests:
         check: Callable[[], object] | None = None,
         tries: int | None = None,
     ) -> _Answer:
-        """What `request` gives, tried up to `TRIES` times while the fault is one that may pass.
+        """What `request` gives, tried as often as the policy says while the fault is one that may pass.
 
         `check` is called before each further try, and after a refusal that it may explain better: it
         raises one of our errors where going on would be wrong.
@@ -74,7 +90,7 @@ class Requests:
             return request()
 
         try:
-            return self._tried(attempt, doing, tries or TRIES)
+            return self._tried(attempt, doing, tries or self._policy.tries)
         except (LookalikeError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever httpx, gRPC and the client raise
@@ -109,12 +125,24 @@ class Requests:
         retrying = Retrying(
             retry=retry_if_exception(_may_pass),
             stop=stop_after_attempt(tries),
-            wait=_wait_s,
+            wait=self._wait_s,
             before_sleep=note,
             sleep=wait,
             reraise=True,
         )
         return retrying(attempt)
+
+    def _wait_s(self, state: "RetryCallState") -> float:
+        """Longer each time and never quite the same: those who failed together do not come back so."""
+        from tenacity import wait_exponential, wait_random
+
+        policy, asked = self._policy, fault_of(_error(state)).retry_after_s
+        if asked is not None:
+            return min(max(asked, 0.0), policy.longest_retry_after_s)
+        growing = wait_exponential(
+            multiplier=policy.first_wait_s, max=policy.longest_wait_s, exp_base=policy.wait_growth
+        )
+        return float(growing(state)) + float(wait_random(0, policy.first_wait_s / 2)(state))
 
 
 def is_waiting() -> bool:
@@ -136,17 +164,6 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(error, LookalikeError) or not isinstance(error, Exception):
         return False
     return fault_of(error).may_pass
-
-
-def _wait_s(state: "RetryCallState") -> float:
-    """Longer each time and never quite the same, so that those who failed together do not come back so."""
-    from tenacity import wait_exponential, wait_random
-
-    asked = fault_of(_error(state)).retry_after_s
-    if asked is not None:
-        return min(max(asked, 0.0), LONGEST_RETRY_AFTER_S)
-    growing = wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S, exp_base=WAIT_GROWTH)
-    return float(growing(state)) + float(wait_random(0, FIRST_WAIT_S / 2)(state))
 
 
 def _error(state: "RetryCallState") -> Exception:

@@ -17,7 +17,7 @@ an open collection is looked at: it must still be the one that was opened.
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import chain, islice
 from types import TracebackType
@@ -28,6 +28,7 @@ import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreRefusedError
 from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores.address import NO_SECRETS, Secrets
@@ -46,6 +47,7 @@ from lookalike_core.stores.points import (
     check_queries,
     check_query,
     checked_vectors,
+    score_in_range,
     tallied,
 )
 from lookalike_core.stores.protocol import STAGED_SUFFIX, is_collection_name, require_own_name, staged_name
@@ -53,6 +55,7 @@ from lookalike_core.stores.rebuild_lease import Lease
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server_reads import Fields, ModelReads, Reads
 from lookalike_core.stores.server_requests import filter_of, quantization_of, search_params
+from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
 from lookalike_core.stores.strict_mode import NO_LIMITS, Limits, within
 
 if TYPE_CHECKING:
@@ -75,10 +78,8 @@ _CALIBRATION = "lookalike-calibration"
 
 _VALUE_BYTES = 24  # one float32 in JSON, as the shortest text of its double, with the comma
 _PAYLOAD_BYTES = 4096
-_SCAN_PAGE = 2_000
 _PAYLOADS_PER_REQUEST = 500
 _IDS_PER_REQUEST = 10_000
-_QUERIES_PER_REQUEST = 100
 _EVERY_VALUE = 2**31
 _RECORD_TRIES = 5
 
@@ -97,13 +98,20 @@ class ServerStore:
         notices: tuple[str, ...] = (),
         secrets: Secrets = NO_SECRETS,
         reads: Reads | None = None,
+        tuning: ServerTuning = DEFAULT_SERVER_TUNING,
     ) -> None:
         self.label = label
         self.notices = notices
         self._client = client
         self._reads = reads
-        self._requests = Requests(label, secrets=secrets)
+        self._tuning = tuning
+        self._requests = Requests(label, secrets=secrets, policy=tuning.retries)
         self._leases: dict[str, Lease] = {}
+
+    @property
+    def missing_folder(self) -> None:
+        """Its folders are its own affair."""
+        return None
 
     def names(self) -> list[str]:
         """One request a collection: the list of them comes without metadata."""
@@ -157,7 +165,14 @@ class ServerStore:
         info = self._own(name)
         manifest = self._own_manifest(info, name)
         self._index(name, [keyword for keyword in KEYWORD_FIELDS if keyword not in info.payload_schema])
-        return ServerCollection(self._client, name, manifest, requests=self._requests, limits=Limits.of(info))
+        return ServerCollection(
+            self._client,
+            name,
+            manifest,
+            requests=self._requests,
+            limits=Limits.of(info),
+            tuning=self._tuning,
+        )
 
     def delete(self, name: str) -> None:
         """One request."""
@@ -173,6 +188,17 @@ class ServerStore:
         except StoreRefusedError:
             return None
         return next((alias.collection_name for alias in known if alias.alias_name == name), None)
+
+    def require_writable(self, name: str | None = None) -> None:
+        """Leaves it to the server to refuse a key."""
+
+    def ingesting(self) -> AbstractContextManager[None]:
+        """Says nothing: others have the server at the same time."""
+        return nullcontext()
+
+    def ingest_under_way(self) -> str | None:
+        """Returns None: a server does not know who writes to it."""
+        return None
 
     @contextmanager
     def rebuilding(self, name: str) -> Iterator[None]:
@@ -198,7 +224,7 @@ class ServerStore:
             put = partial(self._client.update_collection, there, metadata={_REBUILDER: said or ""})
             requests.make(put, f"noting the rebuild of {name}", collection=name)
 
-        lease = Lease(name, read=read, write=write)
+        lease = Lease(name, read=read, write=write, times=self._tuning.lease)
         with lease.held():
             self._leases[name] = lease
             try:
@@ -228,7 +254,9 @@ class ServerStore:
             if lease is not None:
                 metadata[_REBUILDER] = lease.said
             self._create(name, manifest, metadata)
-            with ServerCollection(self._client, name, manifest, requests=self._requests) as collection:
+            with ServerCollection(
+                self._client, name, manifest, requests=self._requests, tuning=self._tuning
+            ) as collection:
                 self._give_aliases(name, aliases)
                 collection.take_over(staged, token)
         self._delete(staged_name(name))
@@ -361,6 +389,7 @@ class ServerCollection:
         requests: Requests,
         reads: Reads | None = None,
         limits: Limits = NO_LIMITS,
+        tuning: ServerTuning = DEFAULT_SERVER_TUNING,
     ) -> None:
         self.name = name
         self.manifest = manifest
@@ -368,9 +397,10 @@ class ServerCollection:
         self._requests = requests
         self._reads = reads or ModelReads(client)
         self._limits = limits
+        self._tuning = tuning
         self._written = False
         self._outdates = False
-        self._recorded: dict[str, str] = {}
+        self._recorded: dict[str, tuple[str, FolderRules]] = {}
         self._fitting: dict[str, int] = {}
         self._rows = max(1, MAX_BODY_BYTES // (manifest.identity.dimension * _VALUE_BYTES + _PAYLOAD_BYTES))
 
@@ -465,7 +495,7 @@ class ServerCollection:
 
     def _payloads_of(self, what: str, where: PointFilter, *, fields: Fields) -> Iterator[Mapping[str, Any]]:
         """All matching points in the order of their ids, with these fields of their payloads."""
-        offset, size = None, within(_SCAN_PAGE, self._limits.found)
+        offset, size = None, within(self._tuning.scan_page, self._limits.found)
         while True:
             asked = filter_of(where, self._limits)
             page = partial(self._reads.page, self.name, where=asked, limit=size, offset=offset, fields=fields)
@@ -492,7 +522,7 @@ class ServerCollection:
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
         """Thousands a request."""
         found: dict[str, Payload] = {}
-        at_once = within(_SCAN_PAGE, self._limits.reads)
+        at_once = within(self._tuning.scan_page, self._limits.reads)
         read = partial(self._reads.payloads, self.name)
         for payloads in self._answers("reading", ids, read, at_once=at_once):
             found |= {point: Payload.from_json(payload) for point, payload in payloads.items()}
@@ -546,7 +576,7 @@ class ServerCollection:
             points = self._ask("searching", search).points
             for p in points:
                 found.setdefault(
-                    str(p.id), SearchHit(score=p.score, payload=Payload.from_json(p.payload or {}))
+                    str(p.id), SearchHit(score=self._score(p), payload=Payload.from_json(p.payload or {}))
                 )
             if len(points) < size:
                 break
@@ -574,14 +604,19 @@ class ServerCollection:
         check_queries(vectors, dimension=self.manifest.identity.dimension)
         self._require_allowed(exact=exact)
         found: list[dict[str, ScoredId]] = [{} for _ in vectors]
-        at_once = within(self._rows, _QUERIES_PER_REQUEST, self._limits.searches, self._limits.reads)
+        at_once = within(
+            self._rows, self._tuning.queries_per_request, self._limits.searches, self._limits.reads
+        )
         for start, size in self._pages(limit):
             page = partial(search, start, size)
             answers = chain.from_iterable(self._answers("searching", list(vectors), page, at_once=at_once))
             for hits, answer in zip(found, answers, strict=True):
                 for p in answer.points:
-                    hits.setdefault(str(p.id), ScoredId(id=str(p.id), score=p.score))
+                    hits.setdefault(str(p.id), ScoredId(id=str(p.id), score=self._score(p)))
         return [list(hits.values()) for hits in found]
+
+    def _score(self, point: "models.ScoredPoint") -> float:
+        return score_in_range(point.score, self.manifest.distance)
 
     def _pages(self, limit: int) -> list[tuple[int, int]]:
         """Where each page of so many neighbours starts, and how many are on it.
@@ -600,7 +635,7 @@ class ServerCollection:
                 hint=Hint(Action.LEAVE_OUT_INSTEAD, {Argument.EXACT: None}),
             )
 
-    def record_dataset(self, name: str, root: str) -> None:
+    def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
         """Adds to the manifest as it is on the server now, and reads back whether that has lasted.
 
         Raises:
@@ -609,11 +644,11 @@ class ServerCollection:
         self._written = True
         for _ in range(_RECORD_TRIES):
             self._look()
-            if self.manifest.datasets.get(name) == root:
-                self._recorded[name] = root
+            wanted = self.manifest.with_dataset(name, root, rules)
+            if self.manifest == wanted:
+                self._recorded[name] = (root, wanted.rules_of(name))
                 return
-            added = partial(self._put_manifest, self.manifest.with_dataset(name, root))
-            self._ask("writing the manifest of", added)
+            self._ask("writing the manifest of", partial(self._put_manifest, wanted))
         raise StoreError(
             f"dataset {name} cannot be recorded in {self.name} on {self._requests.label}: others write its "
             "manifest all the time; wait until they are done",
@@ -735,9 +770,9 @@ class ServerCollection:
         info = _found(self._client, self.name)
         manifest = _same(info, self.manifest, f"collection {self.name} on {self._requests.label}")
         self._limits = NO_LIMITS if info is None else Limits.of(info)
-        lost = {name: root for name, root in self._recorded.items() if name not in manifest.datasets}
-        for name, root in lost.items():
-            manifest = manifest.with_dataset(name, root)
+        lost = {name: what for name, what in self._recorded.items() if name not in manifest.datasets}
+        for name, (root, rules) in lost.items():
+            manifest = manifest.with_dataset(name, root, rules)
         if lost:
             self._put_manifest(manifest)
         if self._outdates and manifest.calibration is not None:

@@ -58,11 +58,9 @@ def filter_of(where: PointFilter, limits: Limits) -> "models.Filter | None":
     must_not: list[Any] = []
     if where.labelled:
         must_not.append(models.IsEmptyCondition(is_empty=models.PayloadField(key="class")))
-    excluded = sorted(where.excluded_sha256)
-    size = within(len(excluded) or 1, limits.listed)
-    for start in range(0, len(excluded), size):
-        any_of = models.MatchAny(any=excluded[start : start + size])
-        must_not.append(models.FieldCondition(key="sha256", match=any_of))
+    must_not += _hash_conditions(where.excluded_sha256, limits)
+    if where.only_sha256:
+        must.append(models.Filter(should=_hash_conditions(where.only_sha256, limits)))
     return models.Filter(must=must or None, must_not=must_not or None) if must or must_not else None
 
 
@@ -71,3 +69,15 @@ def _match_class(name: str) -> "models.MatchAny | models.MatchValue":
 
     forms = unicode_forms(name)
     return models.MatchAny(any=forms) if len(forms) > 1 else models.MatchValue(value=name)
+
+
+def _hash_conditions(hashes: frozenset[str], limits: Limits) -> list[Any]:
+    """Of which a point fulfils one where its file has one of the hashes."""
+    from qdrant_client import models
+
+    listed = sorted(hashes)
+    size = within(len(listed) or 1, limits.listed)
+    return [
+        models.FieldCondition(key="sha256", match=models.MatchAny(any=listed[start : start + size]))
+        for start in range(0, len(listed), size)
+    ]

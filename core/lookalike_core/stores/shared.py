@@ -14,6 +14,7 @@ from typing import Self
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import StoreError, UsageError
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter, ScoredId, SearchHit
@@ -42,6 +43,11 @@ class SharedStore:
     def notices(self) -> tuple[str, ...]:
         """As the store's own."""
         return self.store.notices
+
+    @property
+    def missing_folder(self) -> Path | None:
+        """As the store's own."""
+        return self.store.missing_folder
 
     def names(self) -> list[str]:
         """As the store's own."""
@@ -84,6 +90,20 @@ class SharedStore:
         """As the store's own."""
         with self.alone():
             return self.store.aliased(name)
+
+    def require_writable(self, name: str | None = None) -> None:
+        """As the store's own."""
+        with self.alone():
+            self.store.require_writable(name)
+
+    def ingesting(self) -> AbstractContextManager[None]:
+        """As the store's own."""
+        return self.store.ingesting()
+
+    def ingest_under_way(self) -> str | None:
+        """As the store's own."""
+        with self.alone():
+            return self.store.ingest_under_way()
 
     def rebuilding(self, name: str) -> AbstractContextManager[None]:
         """As the store's own."""
@@ -264,10 +284,10 @@ class SharedCollection:
         with self._held() as collection:
             return collection.query_many(vectors, limit=limit, where=where, exact=exact)
 
-    def record_dataset(self, name: str, root: str) -> None:
+    def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
         """As the collection's own."""
         with self._held() as collection:
-            collection.record_dataset(name, root)
+            collection.record_dataset(name, root, rules)
 
     def forget_dataset(self, name: str) -> None:
         """As the collection's own."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 from lookalike_core.atomic import named_path
-from lookalike_core.errors import UsageError
+from lookalike_core.missing_path import require_folder
 
 BackboneOption = Annotated[
     str, typer.Option("--backbone", metavar="BACKBONE", help="resnet (ResNet101V2) or vgg (VGG16).")
@@ -25,6 +25,6 @@ def folder_option(named: Path | None, option: str) -> Path | None:
         UsageError: there is no such folder.
     """
     folder = named_path(str(named), option) if named is not None else None
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"{option}: {folder} {'is not a folder' if folder.exists() else 'does not exist'}")
+    if folder is not None:
+        require_folder(folder, option)
     return folder

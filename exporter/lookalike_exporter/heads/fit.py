@@ -27,6 +27,7 @@ from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
 from lookalike_core.text import nfc
 
+from lookalike_exporter import model_cache
 from lookalike_exporter.export import EXPORT_TIMEOUT_S
 from lookalike_exporter.heads.head_file import Head, check_name, head_path, named_head, write_head
 from lookalike_exporter.heads.head_graph import get_headed_model
@@ -110,8 +111,10 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings) -> FitRep
         CollectionMissingError: a collection is not there.
         WeightsError, ManifestError: the model of the collections cannot be had.
         StoreLockedError: another process has been writing a head all the while.
+        LookalikeError: the home's folder of heads may only be read.
     """
     check_name(request.name)
+    model_cache.require_writable(settings.heads_dir)
     base, pictures, left_out = _read(request, store, settings)
     for reason, count in sorted(left_out.items()):
         _logger.warning("left out: %s pictures (%s)", count, reason)
@@ -133,6 +136,7 @@ def _alone(settings: Settings) -> Iterator[None]:
         _logger.info("waiting up to %g s for %s, which writes a head", EXPORT_TIMEOUT_S, holder)
 
     folder = settings.heads_dir
+    model_cache.require_writable(folder)
     with locks.held(folder, "fit", what=str(folder), timeout_s=EXPORT_TIMEOUT_S, on_wait=say_wait):
         sweep_partials(folder)
         yield

@@ -167,10 +167,10 @@ def _chosen_layer(training: LabelledUnits, dims: int, seed: int) -> FittedLayer:
     )
 
 
-def _candidates(training: LabelledUnits) -> Sequence[Candidate]:
+def _candidates(training: LabelledUnits, *, logistic_at_most: int = LOGISTIC_AT_MOST) -> Sequence[Candidate]:
     """Those that can be fitted to so much in a time that somebody waits."""
     size = training.vectors.size * len(np.unique(training.classes))
-    return [each for each in CANDIDATES if each.method is not Method.LOGISTIC or size <= LOGISTIC_AT_MOST]
+    return [each for each in CANDIDATES if each.method is not Method.LOGISTIC or size <= logistic_at_most]
 
 
 def check(training: LabelledUnits) -> None:

@@ -9,7 +9,7 @@ SUBCOMMANDS = {
     "run": "Bring collections up to date with folders.",
     "status": "Show the collections and what is in them.",
     "rebuild": "Make a collection anew from its datasets; the old one stays until the new one is whole.",
-    "remove": "Take a dataset out of the collections that hold it.",
+    "remove": "Take a dataset, or images by path or class, out of the collections; the files stay.",
     "sample": "Draw a small labelled set of pictures for a first try.",
 }
 

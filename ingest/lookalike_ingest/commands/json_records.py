@@ -3,6 +3,7 @@
 from typing import Literal, TypedDict
 
 from lookalike_core.errors import SkipReason
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
 
@@ -33,8 +34,10 @@ class CollectionChange(TypedDict):
     moved: int
     unchanged: int
     removed: int
+    excluded: int
+    """Of those removed, how many are excluded now."""
     removed_paths: list[str]
-    """Paths of the points that `--prune` removed."""
+    """Paths of the points that were removed, by `--prune` or since they are excluded."""
     away_paths: list[str]
     """Paths of the points that `--prune` left, for their folders are empty or links lead nowhere."""
 
@@ -57,6 +60,14 @@ class GoneDataset(TypedDict):
     """How many of its points have the bytes of an image of this dataset."""
 
 
+class Excluded(TypedDict):
+    """What was left out by `--exclude` or by default, but for what is hidden."""
+
+    folders: int
+    """They were not looked into."""
+    images: int
+
+
 class Ingest(TypedDict):
     """The report of one run, also where it is interrupted."""
 
@@ -72,6 +83,13 @@ class Ingest(TypedDict):
     """Images that `--max-per-class` left out."""
     skipped: list[Skipped]
     other_files: OtherFiles
+    excluded: Excluded
+    linked_folders: int
+    """Links to folders that were not followed."""
+    rules: FolderRules
+    """Those that the folder was walked by."""
+    split_classes: list[str]
+    """The classes, where all are parts of a split, as train and val, with folders in them; else none."""
     unused_labels: int
     """Rows of the labels that name no image here."""
     overlapping_datasets: list[OverlappingDataset]
@@ -115,6 +133,8 @@ class Status(TypedDict):
     schema: Literal[1]
     store: str
     collections: list[CollectionStatus]
+    ingest_under_way: str | None
+    """Which process ingests into the store now; null where none does, and of a server."""
 
 
 class Rebuild(TypedDict):
@@ -145,10 +165,15 @@ class Removed(TypedDict):
 
 
 class Removal(TypedDict):
-    """A dataset that was removed from collections."""
+    """What was removed from collections: the images that every criterion allows."""
 
     schema: Literal[1]
-    dataset: str
+    dataset: str | None
+    """Null for any."""
+    paths: list[str]
+    """Empty for any."""
+    classes: list[str]
+    """Empty for any; "" for images without a class."""
     store: str
     collections: list[Removed]
 

@@ -35,7 +35,8 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
 from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.commands.notices import list_some, say_dropped_calibration, warn_of_skipped
-from lookalike_ingest.request import ModelChoice, datasets_in, labels_in, take_subset
+from lookalike_ingest.dataset_rules import RuleChoice
+from lookalike_ingest.request import ModelChoice, datasets_in, labels_in
 from lookalike_ingest.run import IngestReport, IngestRequest, check_pruning, run_ingests
 from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import synset_labels
@@ -78,6 +79,36 @@ def run(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="S", help="With --max-per-class: which; default 0.")
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="Leave out what fits, by gitignore's rules; remembered, may be repeated.",
+        ),
+    ] = None,
+    no_exclude: Annotated[
+        bool, typer.Option("--no-exclude", help="Forget the patterns that are remembered.")
+    ] = False,
+    default_excludes: Annotated[
+        bool | None,
+        typer.Option(
+            "--default-excludes/--no-default-excludes",
+            help="Leave out what is hidden and what systems make, as @eaDir (default), or take it.",
+        ),
+    ] = None,
+    follow_links: Annotated[
+        bool | None,
+        typer.Option("--follow-links/--no-follow-links", help="Follow links to folders, or not (default)."),
+    ] = None,
+    class_level: Annotated[
+        int | None,
+        typer.Option(
+            "--class-level",
+            metavar="N",
+            help="Which folder names the class: 1 is the first below DIR, -1 the image's own.",
+        ),
+    ] = None,
     weights: WeightsOption = "imagenet",
     layer: LayerOption = None,
     pooling: PoolingOption = None,
@@ -93,6 +124,12 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="With --prune: also where a folder is empty, or all of DIR.")
     ] = False,
+    rehash: Annotated[
+        bool,
+        typer.Option(
+            "--rehash", help="Read every file again, also those whose size and times are as before."
+        ),
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
     ] = False,
@@ -104,6 +141,8 @@ def run(
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Bring collections up to date with folders."""
+    if exclude and no_exclude:
+        raise UsageError("--exclude replaces the patterns that are remembered; leave --no-exclude out")
     if seed is not None and max_per_class is None:
         raise UsageError("--seed is for --max-per-class: it says which pictures are taken")
     choice = ModelChoice(
@@ -116,6 +155,13 @@ def run(
     )
     choice.check()
     check_pruning(prune=prune, force=force)
+    rules = RuleChoice(
+        exclude=() if no_exclude else exclude,
+        default_excludes=default_excludes,
+        follow_links=follow_links,
+        class_level=class_level,
+    )
+    rules.check()
     whose, *others = datasets_in(folders, dataset, moved=new_root, may_be_missing=force)
     if labels is not None and others:
         raise UsageError(
@@ -133,18 +179,19 @@ def run(
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
         labels=labels_in(named_path(str(labels), "--labels"), whose.root) if labels else {},
         label_of=label_of(whose.root),
+        subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed or 0),
+        rules=rules,
         batch_size=batch_size,
         max_pixels=max_pixels,
         dry_run=dry_run,
         prune=prune,
         force=force,
+        rehash=rehash,
         quantize=quantize,
     )
     requests = [request, *(replace(request, dataset=each, label_of=label_of(each.root)) for each in others)]
     if max_per_class is not None:
-        subset = Subset(max_per_class=max_per_class, seed=seed or 0)
-        say(f"taking at most {max_per_class} pictures of each class, by seed {subset.seed}")
-        requests = [take_subset(each, subset) for each in requests]
+        say(f"taking at most {max_per_class} pictures of each class, by seed {seed or 0}")
     problems: list[LookalikeError] = []
     with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
         outcomes = run_ingests(requests, store=opened, settings=settings, stop=stop)
@@ -194,6 +241,8 @@ def _warn(report: IngestReport, *, dry_run: bool) -> None:
     for collection in report.collections:
         verb = "would remove from" if dry_run else "removed from"
         list_some(f"{verb} {collection.name}:", [repr(path) for path in collection.removed])
+        if excluded := collection.counts["excluded"]:
+            say(f"{verb} {collection.name} since they are excluded: {excluded} of these")
         say_dropped_calibration(collection.name, collection.calibration_dropped)
     if report.unused_labels:
         say(f"warning: {report.unused_labels} rows of the labels name no picture here")
@@ -214,6 +263,7 @@ def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
     speed = f", {report.images_per_second:.1f} images/s" if report.embedded else ""
     stored = f", {report.from_stored} from stored vectors" if report.from_stored else ""
     lines += [str(report.others)] if report.others.total else []
+    lines += [f"excluded: {report.others.excluded}"] if report.others.excluded else []
     return [*lines, f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped"]
 
 
@@ -235,6 +285,10 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
             "total": report.others.total,
             "by_suffix": dict(report.others.by_suffix.most_common()),
         },
+        "excluded": {"folders": report.others.excluded_folders, "images": report.others.excluded_images},
+        "linked_folders": report.others.linked_folders,
+        "rules": report.dataset.rules.to_json(),
+        "split_classes": list(report.split_classes),
         "unused_labels": report.unused_labels,
         "overlapping_datasets": [{"dataset": each.name, "root": each.root} for each in report.overlapping],
         "gone_datasets": [
@@ -247,7 +301,7 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
                 "provider": collection.provider,
                 **{
                     word: collection.counts[word]
-                    for word in ("added", "updated", "moved", "unchanged", "removed")
+                    for word in ("added", "updated", "moved", "unchanged", "removed", "excluded")
                 },
                 "removed_paths": collection.removed,
                 "away_paths": collection.away,

@@ -8,6 +8,7 @@ from lookalike_core.cli.options import (
     StoreOption,
     store_in_use,
 )
+from lookalike_core.images.folder_rules import DEFAULT_RULES
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import VectorQuantization
 
@@ -18,12 +19,16 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
     """Show the collections and what is in them."""
     settings = Settings.from_environment()
     with store_in_use(store, settings) as opened:
-        collections = list(collection_statuses(opened))
+        collections, holder = list(collection_statuses(opened)), opened.ingest_under_way()
         if as_json:
             listing = [_status_json(collection) for collection in collections]
-            show_json({"schema": 1, "store": opened.label, "collections": listing})
+            show_json(
+                {"schema": 1, "store": opened.label, "collections": listing, "ingest_under_way": holder}
+            )
             return
-        if not collections:
+        if holder is not None:
+            show(f"an ingest into this store is under way, by {holder}")
+        elif not collections:
             show("no collections yet; make one with: ingest run DIR")
         for collection in collections:
             show(*_status_lines(collection))
@@ -45,6 +50,7 @@ def _status_lines(collection: CollectionStatus) -> list[str]:
     manifest, identity = collection.manifest, collection.manifest.identity
     datasets = (
         f"  dataset {name}: {count} pictures in {manifest.datasets.get(name, 'an unknown folder')}"
+        + (f" ({rules})" if (rules := manifest.rules_of(name)) != DEFAULT_RULES else "")
         for name, count in collection.datasets.items()
     )
     again = f"ingest rebuild {collection.name}"

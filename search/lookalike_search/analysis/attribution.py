@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from lookalike_core.arrays import FloatVector
+from lookalike_core.neighbours.cosine import clip_cosine
 from numpy.typing import NDArray
 
 FloatMatrix = NDArray[np.float64]
@@ -90,7 +91,7 @@ def explain(
     )
     pairs = a @ b.T
     return Explanation(
-        cosine=float(a.sum(axis=0) @ b.sum(axis=0)),
+        cosine=clip_cosine(a.sum(axis=0) @ b.sum(axis=0)),
         query=pairs.sum(axis=1).reshape(first.shape[:2]),
         neighbour=pairs.sum(axis=0).reshape(second.shape[:2]),
         pairs=pairs,
@@ -99,7 +100,7 @@ def explain(
 
 def agreement(features: Features, vector: FloatVector) -> float:
     """The cosine between the sum of features float `[H, W, C]` and a vector `[C]` of the same image."""
-    return float(_direction(features.astype(np.float64).sum(axis=(0, 1))) @ _direction(vector))
+    return clip_cosine(_direction(features.astype(np.float64).sum(axis=(0, 1))) @ _direction(vector))
 
 
 def pooled(features: Features) -> FloatVector:

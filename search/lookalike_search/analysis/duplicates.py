@@ -20,7 +20,7 @@ from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 
-from lookalike_search.analysis.all_neighbours import is_small
+from lookalike_search.analysis.all_neighbours import COMPARISON_LIMITS, ComparisonLimits, is_small
 from lookalike_search.analysis.copy_candidates import Candidates, is_resized
 from lookalike_search.analysis.file_state import (
     FileState,
@@ -170,6 +170,7 @@ def find_near(
     above: float | None = None,
     where: PointFilter = EVERYTHING,
     keep_in: Sequence[Path] = (),
+    limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Neighbourhood:
     """The first half of `find_duplicates`: all that asks the collection."""
     manifest = collection.manifest
@@ -185,7 +186,7 @@ def find_near(
     else:
         compared_above = resized_above = similar_above = above
     with progress.bar(collection.name, unit="images", total=len(contents)) as bar:
-        payloads, blocks, near = _nearness(collection, contents, resized_above, where)
+        payloads, blocks, near = _nearness(collection, contents, resized_above, where, limits)
         sizes = np.array([(each.width, each.height) for each in payloads], dtype=np.int64).reshape(-1, 2)
 
         def note(found: Nearest) -> None:
@@ -251,17 +252,21 @@ Near = Callable[[IntVector], Iterable[Nearest]]
 
 
 def _nearness(
-    collection: Collection, contents: Mapping[str, Sequence[PictureFile]], above: float, where: PointFilter
+    collection: Collection,
+    contents: Mapping[str, Sequence[PictureFile]],
+    above: float,
+    where: PointFilter,
+    limits: ComparisonLimits,
 ) -> tuple[Sequence[Payload], Iterable[IntVector], Near]:
     """One of each content, and what is near to what among them: by numpy, or by the store."""
     payloads = [pictures[0].payload for pictures in contents.values()]
-    if is_small(collection, where):
-        payloads, vectors = stored_vectors(collection, payloads)
+    if is_small(collection, where, limits=limits):
+        payloads, vectors = stored_vectors(collection, payloads, at_once=limits.at_once)
         search = ExactSearch(vectors, cosine=True)
         return payloads, search.blocks(), partial(search.above, threshold=above)
     if collection.manifest.distance.higher_is_nearer:
         rows = {each.payload.id: row for row, same in enumerate(contents.values()) for each in same}
-        asked = StoreNearness(collection, payloads, rows, above=above, where=where)
+        asked = StoreNearness(collection, payloads, rows, above=above, where=where, at_once=limits.at_once)
         return payloads, asked.blocks(), asked.near
     raise UsageError(
         f"{collection.name} holds too many pictures to compare all with all, and Euclidean "

@@ -12,6 +12,7 @@ from typing import cast
 from lookalike_core.errors import PictureError, UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.images.open_image import opened, sha256_of
+from lookalike_core.missing_path import require_folder
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload
 
@@ -104,8 +105,7 @@ class ReferenceFolders:
 
     def _real(self, folder: Path) -> str:
         real = os.path.realpath(folder)
-        if not Path(real).is_dir():
-            raise UsageError(f"{folder} is no folder that is there", argument=Argument.KEEP_IN, path=folder)
+        require_folder(folder, Argument.KEEP_IN)
         if not any(_is_within(root, real) or _is_within(real, root) for root in self._roots.values()):
             there = ", ".join(self._roots.values()) or "none"
             raise UsageError(

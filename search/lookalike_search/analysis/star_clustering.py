@@ -66,17 +66,19 @@ class StoreNearness:
         *,
         above: float,
         where: PointFilter,
+        at_once: int = AT_ONCE,
     ) -> None:
         self._collection = collection
         self._payloads = payloads
         self._rows = rows
         self._above = above
         self._where = where
+        self._at_once = at_once
 
     def blocks(self) -> Iterator[IntVector]:
         """All rows in order, as many at a time as are asked at once."""
-        for start in range(0, len(self._payloads), AT_ONCE):
-            yield np.arange(start, min(start + AT_ONCE, len(self._payloads)))
+        for start in range(0, len(self._payloads), self._at_once):
+            yield np.arange(start, min(start + self._at_once, len(self._payloads)))
 
     def near(self, rows: IntVector) -> Iterator[Nearest]:
         """All that is near to each of some rows; nothing for what was deleted meanwhile."""
@@ -84,13 +86,13 @@ class StoreNearness:
         answers = self._ask(vectors, FIRST_LIMIT) if there else []
         for payload, vector, first in zip(there, vectors, answers, strict=True):
             answer, limit = first, FIRST_LIMIT
-            while len(answer) == limit < LAST_LIMIT and min(answer[-1].score, 1) > self._above:
+            while len(answer) == limit < LAST_LIMIT and answer[-1].score > self._above:
                 limit *= 2
                 [answer] = self._ask(vector[np.newaxis], limit)
             row, scores = self._rows[payload.id], {}
             for each in reversed(answer):  # of copies the best score stays
-                if each.id in self._rows and min(each.score, 1) > self._above:
-                    scores[self._rows[each.id]] = min(each.score, 1)
+                if each.id in self._rows and each.score > self._above:
+                    scores[self._rows[each.id]] = each.score
             scores.pop(row, None)
             yield Nearest(
                 row=row,

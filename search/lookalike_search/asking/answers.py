@@ -15,10 +15,15 @@ from lookalike_core.stores.points import Payload
 class QueryOptions:
     """How to search: `class_name=""` asks for pictures without a class. `k` neighbours vote by `vote`.
 
-    `fusion` is how several networks become one ranking; one alone needs none.
+    `fusion` is how several networks become one ranking; one alone needs none. Neighbours are shown after the
+    first `offset`, at most `limit` of them. Those below `min_score`, a cosine similarity, or beyond
+    `max_distance`, a Euclidean one, are neither shown nor do they vote.
     """
 
     limit: int = 10
+    offset: int = 0
+    min_score: float | None = None
+    max_distance: float | None = None
     class_name: str | None = None
     dataset: str | None = None
     exact: bool = False
@@ -27,6 +32,16 @@ class QueryOptions:
     vote: VoteRule = VoteRule.NEARER_TIES
     k: int = 10
     fusion: FusionRule = FusionRule.RRF
+
+    @property
+    def last(self) -> int:
+        """The rank of the last neighbour that is shown."""
+        return self.offset + self.limit
+
+    def is_near_enough(self, score: float) -> bool:
+        """Whether a neighbour of this score counts."""
+        is_similar = self.min_score is None or score >= self.min_score
+        return is_similar and (self.max_distance is None or score <= self.max_distance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +62,8 @@ class Neighbour:
     `score` is Qdrant's own (cosine similarity, or Euclidean distance), of a fused answer the fused one, of
     which the higher is nearer. `placings` says for each collection of a fused answer where the neighbour
     stands there, None where it is not in it; empty for a single collection. `chance` is the chance that it
-    has the query's class, 0 to 1, None where nothing is known of that.
+    has the query's class, 0 to 1, None where nothing is known of that. `also_in` is what other datasets know
+    of the same file, whose folders overlap with that of this one.
     """
 
     rank: int
@@ -56,6 +72,25 @@ class Neighbour:
     file: Path | None
     placings: Mapping[str, Placing | None] = field(default_factory=dict)
     chance: float | None = None
+    also_in: Sequence[Payload] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExactDuplicate:
+    """An indexed image with the same bytes as the query or an example; `file` is where it lies, if known."""
+
+    payload: Payload
+    file: Path | None
+
+    @property
+    def place(self) -> str:
+        """Where it lies, as far as that is known."""
+        return str(self.file) if self.file else f"{self.payload.dataset}: {self.payload.path}"
+
+
+def paths_collide(hits: Sequence[Neighbour]) -> bool:
+    """Whether two of the neighbours have the same path, in different datasets."""
+    return len({hit.payload.path for hit in hits}) < len(hits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +114,10 @@ class Answer:
 
     `query` is its name as it was asked for, `file` where it lies, if it does (standard input does not), and
     `indexed` what is known of it where it is in the collection with the bytes that it has. `positives` and
-    `negatives` are the names of the other examples. `provider` is what embedded it, None where every vector
-    was known.
+    `negatives` are the names of the other examples. `left_out_total` says how many other images have the
+    same bytes, which are no neighbours unless they were to be kept, and `left_out` holds the first of them by
+    dataset and path, as many as there may be neighbours. `provider` is what embedded it, None where every
+    vector was known.
     """
 
     query: str
@@ -94,6 +131,8 @@ class Answer:
     search_ms: float
     positives: Sequence[str] = ()
     negatives: Sequence[str] = ()
+    left_out: Sequence[ExactDuplicate] = ()
+    left_out_total: int = 0
     verdict_chance: float | None = None
     unlike_anything: bool | None = None
 

@@ -8,6 +8,7 @@ import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.neighbours.cosine import clip_cosine
 from lookalike_core.neighbours.rank_fusion import (
     CANDIDATES,
     Chance,
@@ -22,8 +23,10 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.points import Payload, PointFilter
 
 from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions
+from lookalike_search.asking.ranking import Search, ranking
 from lookalike_search.asking.searched_collection import Network
 from lookalike_search.collection_choice import file_of
+from lookalike_search.overlapping_roots import file_key
 
 
 def check_fusion(networks: Sequence[Network], options: QueryOptions) -> None:
@@ -49,17 +52,29 @@ def _chances(networks: Sequence[Network]) -> list[Chance]:
 
 
 def fused_neighbours(
-    networks: Sequence[Network], vectors: Sequence[FloatVector], where: PointFilter, options: QueryOptions
+    networks: Sequence[Network],
+    vectors: Sequence[FloatVector],
+    where: PointFilter,
+    options: QueryOptions,
+    *,
+    candidates: int = CANDIDATES,
 ) -> tuple[list[Neighbour], Verdict | None]:
     """The neighbours by the fused score, best first, and what they vote for.
 
-    Candidates are the 100 nearest of each network, however many are asked for: what else is found comes
+    Of each network the `candidates` nearest count, however many are asked for: what else is found comes
     behind them. One that a network did not find is looked up there and compared exactly. `vectors` holds one
     float32 `[D]` for each network.
     """
-    asking = _Asking(networks=networks, vectors=vectors, options=options)
-    request = _Request(where=where, limit=max(CANDIDATES, options.limit, options.k))
-    neighbours = asking.neighbours([request])
+    asking = _Asking(networks=networks, vectors=vectors, options=options, candidates=candidates)
+
+    def search(depth: int) -> Search[Neighbour]:
+        return asking.neighbours([_Request(where=where, limit=depth)])
+
+    found = ranking(
+        search, max(options.last, options.k), key=lambda each: each.payload.id, first_depth=candidates
+    )
+    neighbours = [replace(each, rank=rank) for rank, each in enumerate(found, start=1)]
+    request = _Request(where=where, limit=max(candidates, options.k))
     return neighbours, _verdict(asking, neighbours, request)
 
 
@@ -73,12 +88,12 @@ def _verdict(asking: "_Asking", neighbours: Sequence[Neighbour], request: "_Requ
         return None
     if wants_voters([each.payload.class_name for each in neighbours], k=options.k):
         requests.append(replace(request, where=replace(where, labelled=True)))
-        neighbours = asking.neighbours(requests)
+        neighbours = asking.neighbours(requests).found
     voters = [each for each in neighbours if each.payload.class_name]
     if options.vote is VoteRule.NEAREST_CLASS:
         classes = {each.payload.class_name for each in voters[: options.k]}
         own = [_Request(where=replace(where, class_name=name), limit=options.k) for name in classes]
-        more = asking.neighbours([*requests, *own])
+        more = asking.neighbours([*requests, *own]).found
         by_class = {name: [each for each in more if each.payload.class_name == name] for name in classes}
         nearest = [each for found in by_class.values() for each in found[: options.k]]
         voters = sorted(nearest, key=lambda each: each.rank)
@@ -107,17 +122,21 @@ class _Asking:
     networks: Sequence[Network]
     vectors: Sequence[FloatVector]
     options: QueryOptions
+    candidates: int
 
-    def neighbours(self, requests: Sequence[_Request]) -> list[Neighbour]:
-        """All that the requests find in any network, by the fused score; candidates come first."""
+    def neighbours(self, requests: Sequence[_Request]) -> Search[Neighbour]:
+        """All that the requests find in any network, by the fused score; candidates come first.
+
+        A file that several datasets hold is one image.
+        """
         found = self._found(requests)
         manifests = [network.manifest for network in self.networks]
         rule = self.options.fusion
         chances = _chances(self.networks) if rule is FusionRule.CALIBRATED else ()
-        scores = fused(found.similarities, rule, chances=chances, depth=CANDIDATES)[0]
-        places = [ranks(similarity, CANDIDATES)[0] for similarity in found.similarities]
+        scores = fused(found.similarities, rule, chances=chances, depth=self.candidates)[0]
+        places = [ranks(similarity, self.candidates)[0] for similarity in found.similarities]
         order = [int(row) for row in np.argsort(-scores, kind="stable") if scores[row] > -np.inf]
-        return [
+        neighbours = [
             Neighbour(
                 rank=rank,
                 score=float(scores[row]),
@@ -132,19 +151,25 @@ class _Asking:
             )
             for rank, row in enumerate(order, start=1)
         ]
+        return Search(found=neighbours, is_all=found.is_all)
 
     def _found(self, requests: Sequence[_Request]) -> "_Found":
         payloads: dict[str, Payload] = {}
+        ids: dict[str, str] = {}
         nearness: list[dict[str, float]] = []
+        is_all = True
         for network, vector in zip(self.networks, self.vectors, strict=True):
             sign = 1 if network.manifest.distance.higher_is_nearer else -1
             near: dict[str, float] = {}
             for request in requests:
-                for hit in network.collection.query(
+                hits = network.collection.query(
                     vector, limit=request.limit, where=request.where, exact=self.options.exact
-                ):
-                    near.setdefault(hit.payload.id, sign * hit.score)
-                    payloads.setdefault(hit.payload.id, hit.payload)
+                )
+                is_all &= len(hits) < request.limit
+                for hit in hits:
+                    id_ = ids.setdefault(file_key(network.manifest, hit.payload), hit.payload.id)
+                    near.setdefault(id_, sign * hit.score)
+                    payloads.setdefault(id_, hit.payload)
             nearness.append(near)
         excluded = requests[0].where.excluded_sha256
         for network, vector, near in zip(self.networks, self.vectors, nearness, strict=True):
@@ -154,6 +179,7 @@ class _Asking:
         return _Found(
             payloads=list(payloads.values()),
             similarities=[np.array([[near.get(id_, np.nan) for id_ in payloads]]) for near in nearness],
+            is_all=is_all,
         )
 
 
@@ -163,10 +189,14 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """M pictures; `similarities` holds a float64 `[1, M]` for each network, as `fused` wants them."""
+    """M pictures; `similarities` holds a float64 `[1, M]` for each network, as `fused` wants them.
+
+    `is_all` says that no network has any others.
+    """
 
     payloads: Sequence[Payload]
     similarities: Sequence[FloatMatrix]
+    is_all: bool
 
 
 def _looked_up(
@@ -178,7 +208,7 @@ def _looked_up(
     for id_, stored in network.collection.vectors(ids).items():
         other = stored.astype(np.float64)
         if network.manifest.distance is Distance.COSINE:
-            near[id_] = float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
+            near[id_] = clip_cosine(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
         else:
             near[id_] = -float(np.linalg.norm(one - other))
     for id_, payload in network.collection.payloads(ids).items():

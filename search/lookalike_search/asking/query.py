@@ -7,30 +7,37 @@ from dataclasses import replace
 from typing import Self
 
 from lookalike_core.arrays import FloatVector
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import PictureError, SkipReason, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import OtherFiles
-from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
+from lookalike_core.neighbours.rank_fusion import CANDIDATES
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
-from lookalike_core.stores.points import PointFilter, SearchHit
+from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_core.stores.protocol import Store, opened_together
 
 from lookalike_search.asking.answers import Answer, Findings, Neighbour, QueryOptions
 from lookalike_search.asking.estimates import estimated
+from lookalike_search.asking.exact_duplicates import find_exact_duplicates
 from lookalike_search.asking.examples import NO_EXAMPLES, Example, ExampleSet, combined, read_examples
 from lookalike_search.asking.fused_search import check_fusion, fused_neighbours
 from lookalike_search.asking.query_sources import QueryInput, Source, find_sources
 from lookalike_search.asking.searched_collection import Network, milliseconds_since
-from lookalike_search.collection_choice import file_of, require_dataset
+from lookalike_search.asking.single_search import nearest_neighbours
+from lookalike_search.class_names import stored_class
+from lookalike_search.collection_choice import require_dataset
+from lookalike_search.overlapping_roots import other_places
 
 
 class Searcher:
     """Answers by one network, or by several whose rankings are fused."""
 
-    def __init__(self, networks: Sequence[Network]) -> None:
+    def __init__(self, networks: Sequence[Network], *, candidates: int = CANDIDATES) -> None:
         self.networks = networks
+        self._candidates = candidates
+        """Of each network, where several are fused."""
+        self._classes: dict[str | None, str | None] = {}
 
     @classmethod
     @contextmanager
@@ -68,10 +75,19 @@ class Searcher:
         """Says before anything is read that it cannot be answered as the options want it.
 
         Raises:
-            UsageError: the rankings of these collections cannot be fused so, or none has such a dataset.
+            UsageError: the rankings of these collections cannot be fused so, their scores cannot be cut off
+                so, or none has such a dataset or class.
         """
         check_fusion(self.networks, options)
+        _check_cut_off(self.networks, options)
         self._dataset(options)
+        self._stored_class(options.class_name)
+
+    def _stored_class(self, name: str | None) -> str | None:
+        """As the collections spell it, who are asked once."""
+        if name not in self._classes:
+            self._classes[name] = stored_class(name, [network.collection for network in self.networks])
+        return self._classes[name]
 
     def read(self, source: Source, options: QueryOptions) -> Example:
         """A picture and its vectors: see `read_examples`.
@@ -113,32 +129,38 @@ class Searcher:
         example = self.read(asked, options) if isinstance(asked, Source) else asked
         started = time.perf_counter()
         vectors = self._vectors(example, positives, negatives)
-        others = (*positives.examples, *negatives.examples)
-        where = PointFilter(
-            class_name=options.class_name,
-            dataset=self._dataset(options),
-            excluded_sha256=frozenset()
-            if options.include_self
-            else example.sha256.union(*(other.sha256 for other in others)),
-        )
-        found = self._found(vectors, where, options)
-        if len(self.networks) == 1 and not others and _asks_everything(options):
+        examples = (example, *positives.examples, *negatives.examples)
+        known = frozenset() if options.include_self else frozenset().union(*(e.sha256 for e in examples))
+        where = PointFilter(class_name=self._stored_class(options.class_name), dataset=self._dataset(options))
+        left_out = find_exact_duplicates(self.networks, examples, replace(where, only_sha256=known))
+        found = self._found(vectors, replace(where, excluded_sha256=known), options)
+        if len(self.networks) == 1 and len(examples) == 1 and _asks_everything(options):
             found = _with_estimates(found, self.networks[0], options)
         return Answer(
             query=example.name,
             file=example.file,
             indexed=example.indexed,
-            hits=found.hits[: options.limit],
+            hits=self._shown(found.hits, options),
             verdict=found.verdict,
             verdict_chance=found.verdict_chance,
             unlike_anything=found.unlike_anything,
-            provider=next((each.provider for each in (example, *others) if each.provider), None),
+            provider=next((each.provider for each in examples if each.provider), None),
             load_ms=self._load_ms(),
             embed_ms=example.embed_ms,
             search_ms=milliseconds_since(started),
             positives=positives.names,
             negatives=negatives.names,
+            left_out=left_out[: options.limit],
+            left_out_total=len(left_out),
         )
+
+    def _shown(self, hits: Sequence[Neighbour], options: QueryOptions) -> list[Neighbour]:
+        """The part of all neighbours that is asked for, each with the other datasets that its file is in."""
+        shown = [hit for hit in hits[options.offset : options.last] if options.is_near_enough(hit.score)]
+        places: dict[str, list[Payload]] = {}
+        for network in self.networks:
+            places = other_places([hit.payload for hit in shown], network.collection) | places
+        return [replace(hit, also_in=places.get(hit.payload.id, ())) for hit in shown]
 
     def _dataset(self, options: QueryOptions) -> str | None:
         return require_dataset([network.manifest for network in self.networks], options.dataset)
@@ -163,9 +185,11 @@ class Searcher:
 
     def _found(self, vectors: Sequence[FloatVector], where: PointFilter, options: QueryOptions) -> Findings:
         if len(self.networks) > 1:
-            hits, verdict = fused_neighbours(self.networks, vectors, where, options)
+            hits, verdict = fused_neighbours(
+                self.networks, vectors, where, options, candidates=self._candidates
+            )
             return Findings(hits=hits, verdict=verdict)
-        return _nearest(self.networks[0], vectors[0], where, options)
+        return nearest_neighbours(self.networks[0], vectors[0], where, options)
 
     def _load_ms(self) -> float:
         """What opening and loading took that no answer has shown yet."""
@@ -173,6 +197,30 @@ class Searcher:
         for network in self.networks:
             network.load_ms = 0.0
         return total
+
+
+def _check_cut_off(networks: Sequence[Network], options: QueryOptions) -> None:
+    """Refuses a cut-off by what the scores are not."""
+    given = {Argument.MIN_SCORE: options.min_score, Argument.MAX_DISTANCE: options.max_distance}
+    arguments = [argument for argument, value in given.items() if value is not None]
+    if arguments and len(networks) > 1:
+        raise UsageError(
+            "a fused score is neither a similarity nor a distance; search one collection",
+            argument=arguments[0],
+        )
+    manifest, name = networks[0].manifest, networks[0].name
+    if options.max_distance is not None and manifest.distance.higher_is_nearer:
+        raise UsageError(
+            f"the scores of {name} are cosine similarities",
+            argument=Argument.MAX_DISTANCE,
+            hint=Hint(Action.USE, {Argument.MIN_SCORE: None}),
+        )
+    if options.min_score is not None and not manifest.distance.higher_is_nearer:
+        raise UsageError(
+            f"the scores of {name} are Euclidean distances",
+            argument=Argument.MIN_SCORE,
+            hint=Hint(Action.USE, {Argument.MAX_DISTANCE: None}),
+        )
 
 
 def _asks_everything(options: QueryOptions) -> bool:
@@ -197,57 +245,4 @@ def _with_estimates(found: Findings, network: Network, options: QueryOptions) ->
         verdict=None if estimates.unlike_anything else found.verdict,
         verdict_chance=None if estimates.unlike_anything else estimates.verdict,
         unlike_anything=estimates.unlike_anything,
-    )
-
-
-def _nearest(network: Network, vector: FloatVector, where: PointFilter, options: QueryOptions) -> Findings:
-    """At least as many as are asked for or vote."""
-    limit = max(options.limit, options.k)
-    hits = network.collection.query(vector, limit=limit, where=where, exact=options.exact)
-    neighbours = [
-        Neighbour(
-            rank=rank,
-            score=hit.score,
-            payload=hit.payload,
-            file=file_of(network.manifest, hit.payload.dataset, hit.payload.path),
-        )
-        for rank, hit in enumerate(hits, start=1)
-    ]
-    return Findings(hits=neighbours, verdict=_verdict(network, vector, hits, where, options))
-
-
-def _verdict(
-    network: Network,
-    vector: FloatVector,
-    hits: Sequence[SearchHit],
-    where: PointFilter,
-    options: QueryOptions,
-) -> Verdict | None:
-    """What the k nearest with a class vote for, which are searched for where `hits` do not hold them all.
-
-    Where each class' own nearest count, they are searched for, too.
-    """
-    if options.class_name is not None:
-        return None
-    if wants_voters([hit.payload.class_name for hit in hits], k=options.k):
-        labelled = replace(where, labelled=True)
-        hits = network.collection.query(vector, limit=options.k, where=labelled, exact=options.exact)
-    voters = [hit for hit in hits if hit.payload.class_name][: options.k]
-    higher_is_nearer = network.manifest.distance.higher_is_nearer
-    if options.vote is VoteRule.NEAREST_CLASS:
-        classes = {hit.payload.class_name for hit in voters}
-        own = [
-            network.collection.query(
-                vector, limit=options.k, where=replace(where, class_name=name), exact=options.exact
-            )
-            for name in classes
-        ]
-        sign = -1 if higher_is_nearer else 1
-        voters = sorted((hit for hits in own for hit in hits), key=lambda hit: sign * hit.score)
-    return vote(
-        [hit.payload.class_name or "" for hit in voters],
-        [hit.score for hit in voters],
-        rule=options.vote,
-        k=options.k,
-        higher_is_nearer=higher_is_nearer,
     )

@@ -25,6 +25,7 @@ from lookalike_core.images.decoding import (
     prepare_pixels,
 )
 from lookalike_core.images.scan import FoundFile, OtherFiles, scan
+from lookalike_core.missing_path import CHECK_PATH, describe_missing
 from lookalike_core.stores.points import Payload, point_id, usable_rows
 from lookalike_core.stores.protocol import Collection
 from lookalike_core.text import find_name, unicode_forms
@@ -185,7 +186,9 @@ def _below(name: str, folder: Path, others: OtherFiles) -> Iterator[Source]:
         if isinstance(found, FoundFile):
             yield Source(name=shown, file=found.file)
         else:
-            problem = PictureError(f"{shown} is left out: {found.reason}", reason=found.reason)
+            problem = PictureError(
+                f"{shown} is left out: {found.reason}", reason=found.reason, path=folder / found.path
+            )
             yield Source(name=shown, problem=problem)
     if is_empty:
         beside = f", but {others}" if others.total else ""
@@ -209,11 +212,10 @@ def _indexed(name: str, collections: Sequence[Collection], dataset: str | None) 
             )
         for payloads in meant.values():
             return Source(name=name, file=_file(payloads[0], collections), payloads=payloads)
-    where = " or ".join(collection.name for collection in collections)
-    problem = PictureError(
-        f"{name} is not there, and no picture of {where} has it for its path or id",
-        reason=SkipReason.VANISHED,
-    )
+    said = describe_missing(_path(name))
+    if where := " or ".join(collection.name for collection in collections):
+        said = f"{said}, and no picture of {where} has it for its path or id"
+    problem = PictureError(said, reason=SkipReason.VANISHED, path=_path(name), hint=CHECK_PATH)
     return Source(name=name, problem=problem)
 
 

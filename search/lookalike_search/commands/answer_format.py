@@ -1,26 +1,38 @@
 """An answer of `search query` as a table and as JSON."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lookalike_core.cli.table import columns
 from lookalike_core.models.calibration_curves import percent
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
-from lookalike_search.asking.answers import Answer, Neighbour, Placing, QueryOptions
+from lookalike_search.asking.answers import (
+    Answer,
+    ExactDuplicate,
+    Neighbour,
+    Placing,
+    QueryOptions,
+    paths_collide,
+)
 
 
 def answer_lines(
     answer: Answer, manifests: Sequence[CollectionManifest], options: QueryOptions
 ) -> Iterator[str]:
     """A title, and plain columns: a path is never cut or wrapped, so that it can be copied and piped."""
-    calibrated = any(hit.chance is not None for hit in answer.hits)
-    heading = _heading(manifests, options, calibrated)
     yield f"{_asked(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"
-    rows = [_row(hit, manifests, calibrated) for hit in answer.hits]
-    yield from columns([heading, *rows], f"{'>' * (len(heading) - 2)}<")  # last come the class and the path
+    calibrated = any(hit.chance is not None for hit in answer.hits)
+    numbers = _number_headings(manifests, options, calibrated)
+    places = _Places(has_dataset=paths_collide(answer.hits))
+    heading = [*numbers, *places.headings]
+    rows = [[*_numbers(hit, manifests, calibrated), *places.cells(hit)] for hit in answer.hits]
+    yield from columns([heading, *rows], ">" * len(numbers) + "<" * (len(places.headings) - 1))
     if not answer.hits:
         yield "no picture fits"
+    if answer.left_out:
+        yield left_out_line(answer)
     if answer.verdict is not None or answer.unlike_anything:
         yield f"verdict: {_verdict(answer, options)}"
 
@@ -35,16 +47,48 @@ def _verdict(answer: Answer, options: QueryOptions) -> str:
     return f"{answer.verdict.class_name}, {share}{right}"
 
 
+def left_out_line(answer: Answer) -> str:
+    """How many images have the query's bytes and are left out, and where the first of them are."""
+    count = answer.left_out_total
+    named = [each.place for each in answer.left_out[:_NAMED]]
+    more = [f"{count - len(named)} more"] if count > len(named) else []
+    *first, last = [*named, *more]
+    places = f"{', '.join(first)} and {last}" if first else last
+    return f"{count} image{'s' if count > 1 else ''} with the same bytes left out: {places} (--include-self)"
+
+
+_NAMED = 3
+"""Of those with the same bytes; there may be thousands."""
+
+
 def _asked(answer: Answer) -> str:
     """The query, with the other examples as they were named."""
     parts = [" and ".join([answer.query, *answer.positives]), *answer.negatives]
     return " and not ".join(parts)
 
 
-def _heading(manifests: Sequence[CollectionManifest], options: QueryOptions, calibrated: bool) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """The columns that say which image a neighbour is, by its dataset too where that has to be said."""
+
+    has_dataset: bool
+
+    @property
+    def headings(self) -> list[str]:
+        return ["class", "dataset", "path"] if self.has_dataset else ["class", "path"]
+
+    def cells(self, hit: Neighbour) -> list[str]:
+        payload = hit.payload
+        dataset = [payload.dataset] if self.has_dataset else []
+        return [payload.class_name or "-", *dataset, payload.path]
+
+
+def _number_headings(
+    manifests: Sequence[CollectionManifest], options: QueryOptions, calibrated: bool
+) -> list[str]:
     if len(manifests) == 1:
         chance = ["same class"] if calibrated else []
-        return ["rank", _score_name(manifests[0]), *chance, "class", "path"]
+        return ["rank", _score_name(manifests[0]), *chance]
     names = [manifest.identity.backbone for manifest in manifests]
     if len(set(names)) < len(names):
         names = [manifest.collection for manifest in manifests]
@@ -53,15 +97,15 @@ def _heading(manifests: Sequence[CollectionManifest], options: QueryOptions, cal
         for name, manifest in zip(names, manifests, strict=True)
         for column in (f"{name} rank", _score_name(manifest))
     ]
-    return ["rank", options.fusion, *columns, "class", "path"]
+    return ["rank", options.fusion, *columns]
 
 
 def _score_name(manifest: CollectionManifest) -> str:
     return "similarity" if manifest.distance.higher_is_nearer else "distance"
 
 
-def _row(hit: Neighbour, manifests: Sequence[CollectionManifest], calibrated: bool) -> list[str]:
-    """A neighbour's cells; `-` is what is not known: a network's rank, its score, a chance."""
+def _numbers(hit: Neighbour, manifests: Sequence[CollectionManifest], calibrated: bool) -> list[str]:
+    """A neighbour's figures; `-` is what is not known: a network's rank, its score, a chance."""
     cells = [str(hit.rank), f"{hit.score:.4f}"]
     if calibrated:
         cells.append("-" if hit.chance is None else percent(hit.chance))
@@ -69,7 +113,7 @@ def _row(hit: Neighbour, manifests: Sequence[CollectionManifest], calibrated: bo
         for placing in hit.placings.values():
             cells.append(str(placing.rank) if placing and placing.rank else "-")
             cells.append(f"{placing.score:.4f}" if placing else "-")
-    return [*cells, hit.payload.class_name or "-", hit.payload.path]
+    return cells
 
 
 def answer_json(
@@ -99,6 +143,8 @@ def answer_json(
             "chance": answer.verdict_chance,
         },
         "unlike_anything": answer.unlike_anything,
+        "left_out": [_left_out_json(each) for each in answer.left_out],
+        "left_out_total": answer.left_out_total,
         "hits": [_hit_json(hit) for hit in answer.hits],
     }
 
@@ -140,9 +186,24 @@ def _hit_json(hit: Neighbour) -> dict[str, Any]:
         "file": str(hit.file) if hit.file else None,
         "id": payload.id,
     }
+    if hit.also_in:
+        data["also_in"] = [
+            {"class": each.class_name, "dataset": each.dataset, "path": each.path} for each in hit.also_in
+        ]
     if hit.placings:
         data["networks"] = {name: _placing_json(placing) for name, placing in hit.placings.items()}
     return data
+
+
+def _left_out_json(duplicate: ExactDuplicate) -> dict[str, Any]:
+    payload = duplicate.payload
+    return {
+        "class": payload.class_name,
+        "dataset": payload.dataset,
+        "path": payload.path,
+        "file": str(duplicate.file) if duplicate.file else None,
+        "id": payload.id,
+    }
 
 
 def _placing_json(placing: Placing | None) -> dict[str, Any] | None:

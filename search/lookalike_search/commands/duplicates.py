@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import typer
 from lookalike_core.atomic import named_path
-from lookalike_core.cli.console import Verbose, say, show, show_json, show_path
+from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption
 from lookalike_core.cli.table import columns
-from lookalike_core.errors import UsageError
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.stores.points import PointFilter
 
@@ -26,6 +25,7 @@ from lookalike_search.analysis.duplicates import (
     prove_groups,
 )
 from lookalike_search.analysis.file_state import FileState
+from lookalike_search.commands.path_output import Print0Option, require_one_output, show_files
 from lookalike_search.commands.search_options import (
     BackboneOption,
     CollectionOption,
@@ -60,17 +60,14 @@ def duplicates(
     paths: Annotated[
         bool, typer.Option("--paths", help="Print only the files that could be deleted, a line each.")
     ] = False,
-    print0: Annotated[
-        bool, typer.Option("--print0", help="The same, each ended by NUL, for xargs -0.")
-    ] = False,
+    print0: Print0Option = False,
     html: HtmlOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
     """Show groups of the same image, and which file to keep; nothing is deleted."""
-    if paths + print0 + as_json > 1:
-        raise UsageError("--paths, --print0 and --json each print something else; take one of them")
+    require_one_output(paths=paths, print0=print0, as_json=as_json)
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     folders = [named_path(each, "--keep-in") for each in keep_in or ()]
     chosen = collection_in_use(store, name=collection, backbone=backbone, distance=distance)
@@ -82,7 +79,8 @@ def duplicates(
         roots = source.manifest.datasets
     groups = prove_groups(near)
     if paths or print0:
-        _show_paths(groups, "\0" if print0 else "\n")
+        redundant = (member.file for group in groups for member in group.redundant)
+        show_files((file for file in redundant if file is not None), print0=print0)
     elif as_json:
         for number, group in enumerate(groups, start=1):
             show_json(_json(group, number, name))
@@ -100,16 +98,6 @@ def _write_page(path: Path, groups: Sequence[Group], name: str, above: float) ->
 
     report = duplicates_report(groups, collection=name, above=above)
     write_duplicates_page(path, report)
-
-
-def _show_paths(groups: Sequence[Group], end: str) -> None:
-    """As the file system has them: what is not UTF-8 in the names, or in the locale, comes through."""
-    for group in groups:
-        for member in group.redundant:
-            if end in (path := str(member.file)):
-                say(f"left out, for its name has a line break: {path}; use --print0")
-            else:
-                show_path(path, end=end)
 
 
 def _lines(group: Group, number: int) -> Iterator[str]:

@@ -41,6 +41,26 @@ class Verdict(Labelled):
     """The calibrated chance that it is right; null without a calibration."""
 
 
+class SameFile(Classified):
+    """A neighbour's file in another dataset, whose folder overlaps with that of the first one."""
+
+    dataset: str
+    path: str
+    """Relative to that dataset's root, with `/`."""
+
+
+class ExactDuplicate(Classified):
+    """An image with the same bytes as the query or an example, which is no neighbour for that."""
+
+    dataset: str
+    path: str
+    """Relative to the dataset's root, with `/`."""
+    file: str | None
+    """Absolute path; null where the dataset's root is unknown."""
+    id: str
+    """The point's UUID."""
+
+
 class Hit(Classified):
     """One neighbour."""
 
@@ -59,6 +79,8 @@ class Hit(Classified):
     """Absolute path; null where the dataset's root is unknown."""
     id: str
     """The point's UUID."""
+    also_in: NotRequired[list[SameFile]]
+    """The same file in other datasets, where it is in any."""
 
 
 class Placing(TypedDict):
@@ -95,6 +117,10 @@ class _AnyAnswer(TypedDict):
     """Null where no neighbour has a class, where `--class` was given, or for what is unlike anything."""
     unlike_anything: bool | None
     """Whether nothing that is indexed is near enough to be alike; null without a calibration."""
+    left_out: list[ExactDuplicate]
+    """Other images with the same bytes, which are left out of the hits; at most `--limit` of them."""
+    left_out_total: int
+    """How many there are of them."""
 
 
 class Answer(_AnyAnswer):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Annotated
 
@@ -29,9 +30,11 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered
 from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_batch import answer_all
+from lookalike_search.asking.ranking import MAX_LIMIT, MAX_OFFSET
 from lookalike_search.collection_choice import CollectionSelector
-from lookalike_search.commands.answer_format import answer_json, answer_lines
+from lookalike_search.commands.answer_format import answer_json, answer_lines, left_out_line
 from lookalike_search.commands.half_blocks import ColourSystem, colours, illustrated
+from lookalike_search.commands.path_output import Print0Option, require_one_output, show_files
 from lookalike_search.commands.search_options import (
     BackbonesOption,
     ClassOption,
@@ -40,6 +43,7 @@ from lookalike_search.commands.search_options import (
     DistanceOption,
     HeadOption,
     VotersOption,
+    number_option,
 )
 from lookalike_search.commands.standard_input import query_of, require_one_stdin
 
@@ -68,8 +72,37 @@ def query(
         FusionRule | None, typer.Option("--fusion", help="How several rankings become one; default: rrf.")
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="How many neighbours.")
+        int, typer.Option("--limit", min=1, max=MAX_LIMIT, metavar="N", help="How many neighbours.")
     ] = 10,
+    offset: Annotated[
+        int,
+        typer.Option(
+            "--offset",
+            min=0,
+            max=MAX_OFFSET,
+            metavar="N",
+            help="Pass over the N nearest, which earlier pages have shown.",
+        ),
+    ] = 0,
+    min_score: Annotated[
+        float | None,
+        number_option(
+            "--min-score",
+            "Only neighbours of at least this cosine similarity; others do not vote either.",
+            metavar="SIMILARITY",
+            least=-1,
+            most=1,
+        ),
+    ] = None,
+    max_distance: Annotated[
+        float | None,
+        number_option(
+            "--max-distance",
+            "The same for a Euclidean collection: only neighbours of at most this distance.",
+            metavar="DISTANCE",
+            least=0,
+        ),
+    ] = None,
     class_name: ClassOption = None,
     dataset: DatasetOption = None,
     exact: Annotated[
@@ -84,6 +117,10 @@ def query(
         VoteRule, typer.Option("--vote", help="How the neighbours' classes become a verdict.")
     ] = VoteRule.NEARER_TIES,
     k: VotersOption = 10,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="Print only the files that were found, a line each.")
+    ] = False,
+    print0: Print0Option = False,
     html: HtmlOption = None,
     no_thumbnails: Annotated[
         bool, typer.Option("--no-thumbnails", help="Only text, in a terminal with colours, too.")
@@ -97,8 +134,12 @@ def query(
 ) -> None:
     """Print the nearest neighbours of each picture, best first."""
     require_one_stdin([*images, *(positives or []), *(negatives or [])], "name - once")
+    require_one_output(paths=paths, print0=print0, as_json=as_json)
     options = QueryOptions(
         limit=limit,
+        offset=offset,
+        min_score=min_score,
+        max_distance=max_distance,
         class_name=class_name,
         dataset=dataset,
         exact=exact,
@@ -122,8 +163,8 @@ def query(
                 manifests=manifests,
                 options=options,
                 store=opened.label,
-                as_json=as_json,
-                colours=None if as_json or no_thumbnails else colours(),
+                form=_form(paths=paths, print0=print0, as_json=as_json),
+                colours=None if no_thumbnails else colours(),
             )
             named = _Named(images=images, positives=positives or (), negatives=negatives or ())
             outcomes, is_complete = _show_all(searcher, named, display, keeps=page is not None)
@@ -182,6 +223,23 @@ def _show_all(
     return outcomes, not unread
 
 
+class _Form(Enum):
+    """What is printed of an answer."""
+
+    TABLE = auto()
+    JSON = auto()
+    PATHS = auto()
+    PRINT0 = auto()
+
+
+def _form(*, paths: bool, print0: bool, as_json: bool) -> _Form:
+    if as_json:
+        return _Form.JSON
+    if print0:
+        return _Form.PRINT0
+    return _Form.PATHS if paths else _Form.TABLE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Display:
     """How outcomes are shown; `colours` are those of thumbnails in a terminal, None where there are none."""
@@ -189,20 +247,34 @@ class _Display:
     manifests: Sequence[CollectionManifest]
     options: QueryOptions
     store: str
-    as_json: bool
+    form: "_Form"
     colours: ColourSystem | None
 
     def show(self, outcome: Answer | Unanswered) -> None:
         """On stdout; what could not be answered is there for programs alone."""
         if isinstance(outcome, Answer):
             self._show_answer(outcome)
-        elif self.as_json:
+        elif self.form is _Form.JSON:
             show_json({"schema": 1, "query": outcome.query, "error": outcome.error.reason})
 
     def _show_answer(self, answer: Answer) -> None:
-        if self.as_json:
-            show_json(answer_json(answer, self.manifests, self.store, self.options))
-            return
+        match self.form:
+            case _Form.JSON:
+                show_json(answer_json(answer, self.manifests, self.store, self.options))
+            case _Form.PATHS | _Form.PRINT0:
+                self._show_files(answer)
+            case _Form.TABLE:
+                self._show_table(answer)
+
+    def _show_files(self, answer: Answer) -> None:
+        """What is no path goes to stderr."""
+        show_files((hit.file for hit in answer.hits if hit.file), print0=self.form is _Form.PRINT0)
+        if homeless := sum(hit.file is None for hit in answer.hits):
+            say(f"left out, for nobody knows where they lie: {homeless} of {len(answer.hits)} images")
+        if answer.left_out:
+            say(left_out_line(answer))
+
+    def _show_table(self, answer: Answer) -> None:
         lines = list(answer_lines(answer, self.manifests, self.options))
         if self.colours is None:
             show(*lines)

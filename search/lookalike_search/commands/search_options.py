@@ -41,13 +41,25 @@ VotersOption = Annotated[
 
 def similarity_option(name: str, help_text: str) -> Any:  # noqa: ANN401 - what typer.Option gives
     """Of a cosine similarity, 0 to 1."""
-    return typer.Option(name, min=0, max=1, metavar="SIMILARITY", callback=_no_nan, help=help_text)
+    return number_option(name, help_text, metavar="SIMILARITY", least=0, most=1)
+
+
+def number_option(
+    name: str,
+    help_text: str,
+    *,
+    metavar: str,
+    least: float,
+    most: float | None = None,
+) -> Any:  # noqa: ANN401 - as above
+    """Of a number within a range, whatever it measures."""
+    return typer.Option(name, min=least, max=most, metavar=metavar, callback=_no_nan, help=help_text)
 
 
 def _no_nan(value: float | None) -> float | None:
     """NaN is neither below the least nor above the most, and passes for any number with Typer."""
     if value is not None and isnan(value):
-        raise typer.BadParameter("it must be a number from 0 to 1")
+        raise typer.BadParameter("it must be a number")
     return value
 
 

@@ -40,9 +40,11 @@ def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> Calibrati
 
     Raises:
         CollectionMissingError: there is no such collection.
+        StoreError: the collection may only be read.
         UsageError: there are too few pictures with a class, or too few classes.
         LookalikeError: the collection has changed meanwhile; nothing was recorded.
     """
+    store.require_writable(name)
     with store.open(name) as source:
         manifest, points, pictures = source.manifest, source.count(), load_labelled(source)
     calibration = _learn(name, manifest, pictures, points=points, seed=seed)

@@ -1,12 +1,12 @@
 """What the heads of evaluated collections were learned from, which flatters their figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lookalike_core.errors import LookalikeError
 from lookalike_core.logs import logger_of
 from lookalike_core.settings import Settings
-from lookalike_core.stores.protocol import Store
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_exporter.heads.head_file import head_of
 
 _logger = logger_of("search")
@@ -20,15 +20,15 @@ class HeadTraining:
     classes: frozenset[str]
 
 
-def head_training(collections: Sequence[str], *, store: Store, settings: Settings) -> HeadTraining | None:
-    """Returns what any head of the collections was learned from; None where none has one.
+def head_training(manifests: Mapping[str, CollectionManifest], *, settings: Settings) -> HeadTraining | None:
+    """Returns what any head of collections was learned from; None where none has one.
 
     None as well, and said in a line, where the file of a head is not here to tell.
     """
     trained: set[str] = set()
     classes: set[str] = set()
-    for name in collections:
-        identity = store.manifest(name).identity
+    for name, manifest in manifests.items():
+        identity = manifest.identity
         if identity.head is None:
             continue
         try:

@@ -11,6 +11,7 @@ from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.evaluation.leave_one_out import LabelledVectors
+from lookalike_search.overlapping_roots import first_of_each_file
 
 MIN_PICTURES = 2
 
@@ -25,7 +26,7 @@ class LabelledPictures:
 
 
 def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> LabelledPictures:
-    """Reads every picture with a class, in the order of datasets and paths.
+    """Reads every picture with a class, in the order of datasets and paths; a file of two datasets once.
 
     Raises:
         UsageError: there are fewer than two.
@@ -33,7 +34,8 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
     found = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
     if not found:
         raise UsageError(f"{collection.name} holds no picture", hint=Hint(Action.FILL))
-    labelled = [payload for payload in found if payload.class_name]
+    labelled = first_of_each_file([payload for payload in found if payload.class_name], collection.manifest)
+    images = len(first_of_each_file(found, collection.manifest))
     payloads, stored = stored_vectors(collection, labelled)  # less what was removed meanwhile
     if len(payloads) < MIN_PICTURES:
         raise UsageError(
@@ -51,4 +53,4 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
         names=names,
         higher_is_nearer=collection.manifest.distance.higher_is_nearer,
     )
-    return LabelledPictures(vectors=vectors, payloads=payloads, unlabelled=len(found) - len(labelled))
+    return LabelledPictures(vectors=vectors, payloads=payloads, unlabelled=images - len(labelled))

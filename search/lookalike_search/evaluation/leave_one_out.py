@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import isnan
 
 import numpy as np
+from lookalike_core.neighbours.cosine import clip_cosines
 from lookalike_core.neighbours.vote import VoteRule, vote
 from numpy.typing import NDArray
 
@@ -143,7 +144,7 @@ def similarities(pictures: LabelledVectors, near_above: float | None) -> Iterato
         copies = pictures.copies[rows, np.newaxis] == pictures.copies
         near = np.zeros_like(copies)
         if near_above is not None or pictures.higher_is_nearer:
-            similarity = units[rows] @ units.T
+            similarity = clip_cosines(units[rows] @ units.T)
         if near_above is not None:
             near = (similarity > near_above) & ~copies
         if not pictures.higher_is_nearer:

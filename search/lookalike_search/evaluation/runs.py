@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from lookalike_core import progress
@@ -9,8 +10,9 @@ from lookalike_core.errors import UsageError
 from lookalike_core.logs import logger_of
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import EVERYTHING, PointFilter
-from lookalike_core.stores.protocol import Collection, Store
+from lookalike_core.stores.protocol import Collection
 from numpy.typing import NDArray
 
 from lookalike_search.collection_choice import in_collection
@@ -49,6 +51,16 @@ class EvaluationOptions:
     indexed: bool = False
 
 
+class OpenCollections(Protocol):
+    """What opens collections by name: a store, or indexes that are open already."""
+
+    def manifest(self, name: str) -> CollectionManifest:
+        """Returns the manifest of a collection."""
+
+    def open(self, name: str) -> Collection:
+        """Returns a collection, to be used in a `with` block."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """An evaluation, and how it differs from those before it that it is compared with.
@@ -62,7 +74,7 @@ class Setting:
 
 
 def evaluated(
-    store: Store, plan: Plan, options: EvaluationOptions, *, settings: Settings
+    store: OpenCollections, plan: Plan, options: EvaluationOptions, *, settings: Settings
 ) -> Iterator[Setting]:
     """Each of the collections, then each of the pairs fused by each of the rules.
 
@@ -75,8 +87,8 @@ def evaluated(
         UsageError: a collection holds, or a pair shares, too few pictures with a class.
     """
     for setting in _settings(store, plan, options):
-        names = setting.evaluation.collections
-        training = head_training(names, store=store, settings=settings)
+        manifests = {name: store.manifest(name) for name in setting.evaluation.collections}
+        training = head_training(manifests, settings=settings)
         parts = _parts(setting.evaluation, training, options) if training else None
         yield replace(setting, parts=parts)
 
@@ -93,7 +105,7 @@ def _parts(evaluation: Evaluation, training: HeadTraining, options: EvaluationOp
     )
 
 
-def _settings(store: Store, plan: Plan, options: EvaluationOptions) -> Iterator[Setting]:
+def _settings(store: OpenCollections, plan: Plan, options: EvaluationOptions) -> Iterator[Setting]:
     done: dict[str, Evaluation] = {}
     for name in plan.collections:
         evaluation = _of_collection(store, name, options)
@@ -109,7 +121,7 @@ def _settings(store: Store, plan: Plan, options: EvaluationOptions) -> Iterator[
             _logger.warning("%s: not fused: %s", " + ".join(pair), error, extra={"hint": error.hint})
 
 
-def _of_collection(store: Store, name: str, options: EvaluationOptions) -> Evaluation:
+def _of_collection(store: OpenCollections, name: str, options: EvaluationOptions) -> Evaluation:
     with store.open(name) as source:
         options = replace(options, where=in_collection(options.where, source.manifest))
         pictures = load_labelled(source, options.where)

@@ -23,17 +23,25 @@ FileOf = Callable[[Payload], Path | None]
 RULE = VoteRule.NEARER_TIES
 """The vote whose wrong verdicts are shown, as that of `search query`."""
 
-TABLE_CLASSES = 25
-"""Classes in the confusion table; of more, those with the most wrong neighbours."""
-
-CONFUSIONS = 60
-"""Pairs of classes that are shown with examples, the worst first."""
-
 EXAMPLES = 8
 """Pairs of pictures shown of each."""
 
-WRONG_QUERIES = 1_000
-"""Queries with a wrong verdict that are shown, the worst first."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SectionLimits:
+    """How much of a collection's evaluation is shown."""
+
+    table_classes: int = 25
+    """Classes in the confusion table; of more, those with the most wrong neighbours."""
+
+    confusions: int = 60
+    """Pairs of classes that are shown with examples, the worst first."""
+
+    wrong_queries: int = 1_000
+    """Queries with a wrong verdict that are shown, the worst first."""
+
+
+SECTION_LIMITS = SectionLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +152,7 @@ def section_view(
     differences: Sequence[Comparison] = (),
     parts: Sequence[PartFigures] = (),
     rule: VoteRule = RULE,
+    limits: SectionLimits = SECTION_LIMITS,
 ) -> SectionView:
     """A collection's evaluation as it is shown; `number` tells it from the page's other collections.
 
@@ -153,8 +162,9 @@ def section_view(
     """
     pictures = _Pictures(evaluation, lambda payload: file_of(manifest, payload.dataset, payload.path))
     worst = _worst_pairs(evaluation.confusion)
-    anchors = {pair: f"c{number}-{own}-{other}" for pair in worst[:CONFUSIONS] for own, other in [pair]}
-    columns = _shown_classes(evaluation.confusion)
+    shown = worst[: limits.confusions]
+    anchors = {(own, other): f"c{number}-{own}-{other}" for own, other in shown}
+    columns = _shown_classes(evaluation.confusion, limits.table_classes)
     names = evaluation.pictures.vectors.names
     wrong = _wrong_queries(evaluation, rule)
     return SectionView(
@@ -166,7 +176,7 @@ def section_view(
         columns=[names[column] for column in columns],
         rows=[(names[row], _cells(evaluation.confusion, row, columns, anchors)) for row in columns],
         confusions=list(_confusions(pictures, anchors)),
-        wrong=[pictures.wrong(row, rule) for row in wrong[:WRONG_QUERIES]],
+        wrong=[pictures.wrong(row, rule) for row in wrong[: limits.wrong_queries]],
         wrong_count=len(wrong),
     )
 
@@ -235,10 +245,10 @@ def _worst_pairs(table: NDArray[np.int64]) -> list[tuple[int, int]]:
     return [(int(own), int(other)) for own, other in pairs[order]]
 
 
-def _shown_classes(table: NDArray[np.int64]) -> list[int]:
+def _shown_classes(table: NDArray[np.int64], most: int) -> list[int]:
     """The classes of the table, in their own order: all, or those with the most wrong neighbours."""
     wrong = table.sum(axis=0) + table.sum(axis=1) - 2 * table.diagonal()
-    return sorted(int(number) for number in np.argsort(-wrong, kind="stable")[:TABLE_CLASSES])
+    return sorted(int(number) for number in np.argsort(-wrong, kind="stable")[:most])
 
 
 def _cells(

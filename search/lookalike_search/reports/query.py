@@ -10,7 +10,7 @@ from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
-from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered
+from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered, paths_collide
 from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
 
@@ -26,11 +26,15 @@ class PlacingView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeighbourView:
-    """A neighbour as it is shown. `is_right` is None where the query's own class is not known."""
+    """A neighbour as it is shown. `is_right` is None where the query's own class is not known.
+
+    `dataset` is None where the path alone says which image it is.
+    """
 
     rank: int
     score: float
     class_name: str | None
+    dataset: str | None
     path: str
     file: Path | None
     is_right: bool | None
@@ -54,7 +58,8 @@ class QueryView:
     """A query as it is shown.
 
     `problem` says why it has no neighbours, where it could not be read; `is_unlike` that it has no verdict,
-    since nothing that is indexed is like it.
+    since nothing that is indexed is like it. `left_out` are the places of the first of `left_out_total` other
+    images with the same bytes.
     """
 
     name: str
@@ -65,6 +70,8 @@ class QueryView:
     neighbours: Sequence[NeighbourView]
     is_unlike: bool = False
     problem: str | None = None
+    left_out: Sequence[str] = ()
+    left_out_total: int = 0
 
     @property
     def classes(self) -> list[tuple[str, int]]:
@@ -151,8 +158,12 @@ def query_view(answer: Answer, networks: Mapping[str, str] = MappingProxyType({}
         class_name=own,
         examples="; ".join(filter(None, said)),
         verdict=_verdict_view(answer.verdict, answer) if answer.verdict else None,
-        neighbours=[_neighbour_view(hit, own, networks) for hit in answer.hits],
+        neighbours=[
+            _neighbour_view(hit, own, networks, has_dataset=paths_collide(answer.hits)) for hit in answer.hits
+        ],
         is_unlike=bool(answer.unlike_anything),
+        left_out=[each.place for each in answer.left_out],
+        left_out_total=answer.left_out_total,
     )
 
 
@@ -179,11 +190,14 @@ def unread(outcome: Unanswered) -> QueryView:
     )
 
 
-def _neighbour_view(hit: Neighbour, own: str | None, networks: Mapping[str, str]) -> NeighbourView:
+def _neighbour_view(
+    hit: Neighbour, own: str | None, networks: Mapping[str, str], *, has_dataset: bool
+) -> NeighbourView:
     return NeighbourView(
         rank=hit.rank,
         score=hit.score,
         class_name=hit.payload.class_name,
+        dataset=hit.payload.dataset if has_dataset else None,
         path=hit.payload.path,
         file=hit.file,
         is_right=None if own is None else hit.payload.class_name == own,

@@ -259,7 +259,7 @@ def test_a_terminal_gets_them_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_bar_is_not_drawn_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
-    """A log would fill up with it; nor is anything counted for it."""
+    """A log would fill up with it; nor is anything counted for work that is soon done."""
     with reporting(), progress.bar("data", unit="images") as bar:
         bar.count_ahead(lambda: pytest.fail("counted for a bar that is not shown"))
         bar.set_total(10)

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pillow_heif
 import pytest
-from lookalike_core.images import decoding as pictures
 from lookalike_core.images.colour import MAX_PROFILE_BYTES, conversion_of
-from lookalike_core.images.decoding import decode, decode_small, prepare_image
+from lookalike_core.images.decoding import BandSizes, decode, decode_small, prepare_image
 from lookalike_core.images.profiles import SRGB_CHROMATICITIES, Chromaticities, matrix_profile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
@@ -71,9 +70,9 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def pixels_of(data: bytes) -> Array:
+def pixels_of(data: bytes, **options: Any) -> Array:
     """uint8 `[224, 224, 3]`."""
-    return decode(io.BytesIO(data), "image").pixels
+    return decode(io.BytesIO(data), "image", **options).pixels
 
 
 def converted(image: Image.Image, icc: bytes) -> Image.Image:
@@ -356,14 +355,12 @@ def test_thumbnails_are_converted_too(name: str, mode: str) -> None:
 
 @pytest.mark.parametrize("name", ["p3", "linear"])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK", "P", "L"])
-def test_bands_are_converted_as_the_whole_is(name: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bands_are_converted_as_the_whole_is(name: str, mode: str) -> None:
     """Large images are made RGB a band at a time."""
     icc = ink_profile() if mode == "CMYK" else PROFILES[name]
     data = encoded(colourful(600, 700).convert(mode), "TIFF", icc_profile=icc)
     whole = pixels_of(data)
-    monkeypatch.setattr(pictures, "WHOLE_PIXELS", 0)
-    monkeypatch.setattr(pictures, "_BAND_PIXELS", 1)
-    assert furthest(pixels_of(data), whole) <= 2
+    assert furthest(pixels_of(data, bands=BandSizes(whole_pixels=0, band_pixels=1)), whole) <= 2
 
 
 @pytest.mark.parametrize("orientation", [3, 6])

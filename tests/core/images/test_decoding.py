@@ -14,7 +14,7 @@ import pillow_heif
 import pytest
 from lookalike_core.errors import MissingDecoderError, PictureError, SkipReason
 from lookalike_core.images import decoding as pictures
-from lookalike_core.images.decoding import Picture
+from lookalike_core.images.decoding import BandSizes, Picture
 from lookalike_core.models.backbones import RESNET101V2, VGG16
 from lookalike_core.models.preprocessing import preprocessing_id
 from numpy.typing import NDArray
@@ -469,18 +469,15 @@ def test_a_large_jpeg_is_set_upright_all_the_same(orientation: int) -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "I;16", "1"])
 @pytest.mark.parametrize("size", [(700, 500), (500, 700), (3000, 400), (225, 1001)])
-def test_bands_give_what_the_whole_gives(
-    mode: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bands_give_what_the_whole_gives(mode: str, size: tuple[int, int]) -> None:
     """Large pictures are made RGB a band at a time, so that there is no second one of their size.
 
     Pillow may scale a band down and across in the other order, and rounds in between.
     """
     data = encoded(in_mode(mode, noise(6, 8).resize(size, Image.Resampling.BICUBIC)), "TIFF")
     whole = decode(data, "whole").pixels
-    monkeypatch.setattr(pictures, "WHOLE_PIXELS", 0)
-    monkeypatch.setattr(pictures, "_BAND_PIXELS", 1)
-    assert cosine(decode(data, "bands").pixels, whole) > 0.9999
+    bands = BandSizes(whole_pixels=0, band_pixels=1)
+    assert cosine(decode(data, "bands", bands=bands).pixels, whole) > 0.9999
 
 
 def in_mode(mode: str, image: Image.Image) -> Image.Image:
@@ -495,12 +492,9 @@ def in_mode(mode: str, image: Image.Image) -> Image.Image:
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)
-def test_a_large_picture_is_turned_after_it_was_scaled(
-    orientation: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_picture_is_turned_after_it_was_scaled(orientation: int) -> None:
     """That may round to the next value, and saves a second picture of its size."""
-    monkeypatch.setattr(pictures, "WHOLE_PIXELS", 0)
-    picture = decode(turned(orientation, "PNG"), "turned")
+    picture = decode(turned(orientation, "PNG"), "turned", bands=BandSizes(whole_pixels=0))
     upright = decode(encoded(Image.fromarray(asymmetric()), "PNG"), "upright")
     assert (picture.width, picture.height) == (80, 48)
     assert largest_difference(picture.pixels, upright.pixels) <= 1

@@ -8,29 +8,26 @@ from pathlib import Path
 import pytest
 from lookalike_core.errors import PictureError, SkipReason
 from lookalike_core.hints import Action, Hint
-from lookalike_core.images import open_image as picture_files
-from lookalike_core.images.open_image import opened, read_piped, sha256_of
+from lookalike_core.images.decoding import decode
+from lookalike_core.images.open_image import MAX_BYTES, opened, read_piped, sha256_of
 
 SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 needs_fifos = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
 
 
-def refused(path: Path) -> PictureError:
+def refused(path: Path, *, max_bytes: int = MAX_BYTES) -> PictureError:
     """Why a file cannot be opened; the message has to name it."""
-    with pytest.raises(PictureError, match=path.name) as caught, opened(path):
+    with pytest.raises(PictureError, match=path.name) as caught, opened(path, max_bytes=max_bytes):
         pytest.fail("it was opened")
     return caught.value
 
 
 @pytest.mark.parametrize("in_memory", [0, 3, 4])
-def test_a_file_is_hashed_and_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
-) -> None:
+def test_a_file_is_hashed_and_read_again(tmp_path: Path, in_memory: int) -> None:
     """Held in memory or not: the hash over its bytes is the picture's identity."""
-    monkeypatch.setattr(picture_files, "IN_MEMORY_BYTES", in_memory)
     (tmp_path / "a.jpg").write_bytes(b"abc")
-    with opened(tmp_path / "a.jpg") as stream:
+    with opened(tmp_path / "a.jpg", in_memory_bytes=in_memory) as stream:
         assert isinstance(stream, io.BytesIO) == (in_memory >= 3)
         assert sha256_of(stream) == SHA256_OF_ABC
         assert stream.read() == b"abc"
@@ -75,26 +72,30 @@ def test_what_is_refused_is_closed_again(tmp_path: Path) -> None:
     assert after == before
 
 
-def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_with_an_open_image_is_said_of_its_file(tmp_path: Path) -> None:
+    """Whoever decodes it knows bytes and a name; the error has the path all the same."""
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    with pytest.raises(PictureError) as caught, opened(tmp_path / "a.jpg") as stream:
+        decode(stream, "a")
+    assert (caught.value.path, caught.value.reason) == (tmp_path / "a.jpg", SkipReason.NOT_AN_IMAGE)
+
+
+def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
     """It is one picture that is left out, and not the end of an ingest."""
-    monkeypatch.setattr(picture_files, "MAX_BYTES", 100)
     (tmp_path / "fits.bin").write_bytes(bytes(100))
     (tmp_path / "large.bin").write_bytes(bytes(101))
-    with opened(tmp_path / "fits.bin") as stream:
+    with opened(tmp_path / "fits.bin", max_bytes=100) as stream:
         assert len(stream.read()) == 100
-    assert refused(tmp_path / "large.bin").reason is SkipReason.TOO_LARGE
+    assert refused(tmp_path / "large.bin", max_bytes=100).reason is SkipReason.TOO_LARGE
 
 
-def test_a_large_file_that_changes_while_it_is_read_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_file_that_changes_while_it_is_read_is_left_out(tmp_path: Path) -> None:
     """Its hash would be of other bytes than its pixels; the next run finds it changed and reads it."""
-    monkeypatch.setattr(picture_files, "IN_MEMORY_BYTES", 2)
     file = tmp_path / "a.jpg"
     file.write_bytes(b"abc")
 
     def read_slowly() -> None:
-        with opened(file) as stream:
+        with opened(file, in_memory_bytes=2) as stream:
             sha256_of(stream)
             file.write_bytes(b"abcd")
 
@@ -103,20 +104,18 @@ def test_a_large_file_that_changes_while_it_is_read_is_left_out(
     assert caught.value.reason is SkipReason.UNREADABLE
 
 
-def test_a_descriptor_is_not_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_descriptor_is_not_handed_on(tmp_path: Path) -> None:
     """A library that maps a file into memory is killed when somebody cuts the file short."""
-    monkeypatch.setattr(picture_files, "IN_MEMORY_BYTES", 2)
     (tmp_path / "a.tif").write_bytes(b"abc")
-    with opened(tmp_path / "a.tif") as stream, pytest.raises(OSError, match="fileno"):
+    with opened(tmp_path / "a.tif", in_memory_bytes=2) as stream, pytest.raises(OSError, match="fileno"):
         stream.fileno()
 
 
-def test_a_pipe_is_read_to_its_end_and_no_further_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_is_read_to_its_end_and_no_further_than_the_limit() -> None:
     """It has to be held in memory, for it cannot be read twice."""
-    monkeypatch.setattr(picture_files, "MAX_PIPED_BYTES", 3)
-    assert read_piped(io.BytesIO(b"abc"), "-").read() == b"abc"
+    assert read_piped(io.BytesIO(b"abc"), "-", max_bytes=3).read() == b"abc"
     with pytest.raises(PictureError, match="name a file instead") as caught:
-        read_piped(io.BytesIO(b"abcd"), "-")
+        read_piped(io.BytesIO(b"abcd"), "-", max_bytes=3)
     assert caught.value.reason is SkipReason.TOO_LARGE
 
 

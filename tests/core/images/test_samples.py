@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_core.errors import PictureError, SkipReason
-from lookalike_core.images import decoding as pictures
-from lookalike_core.images.decoding import decode
+from lookalike_core.images.decoding import BandSizes, decode
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -84,9 +83,9 @@ def grey_tiff(levels: Array, *, bits: int, photometric: int, kind: int, order: s
     )
 
 
-def pixels_of(data: bytes) -> Array:
+def pixels_of(data: bytes, **options: Any) -> Array:
     """uint8 `[224, 224, 3]`."""
-    return decode(io.BytesIO(data), "scan.tif").pixels
+    return decode(io.BytesIO(data), "scan.tif", **options).pixels
 
 
 def refused(data: bytes) -> str:
@@ -245,13 +244,11 @@ def test_what_cannot_be_read_is_named(bits: list[int], photometric: int, kind: i
     assert words in refused(data)
 
 
-def test_wide_greys_in_bands_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wide_greys_in_bands_are_those_of_the_whole() -> None:
     """The scale is that of the whole picture, not of each band."""
     data = grey_tiff(RAMP.T, bits=32, photometric=BLACK_IS_ZERO, kind=SIGNED)
     whole = pixels_of(data)
-    monkeypatch.setattr(pictures, "WHOLE_PIXELS", 0)
-    monkeypatch.setattr(pictures, "_BAND_PIXELS", 1)
-    assert furthest(pixels_of(data), whole) <= TOLERANCE
+    assert furthest(pixels_of(data, bands=BandSizes(whole_pixels=0, band_pixels=1)), whole) <= TOLERANCE
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as in a command

@@ -6,9 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lookalike_core.errors import SkipReason
+from lookalike_core.errors import SkipReason, UsageError
 from lookalike_core.images.decoding import SUFFIXES
-from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, count_pictures, scan
+from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
+from lookalike_core.images.scan import (
+    FoundFile,
+    OtherFiles,
+    Skipped,
+    count_pictures,
+    has_images,
+    scan,
+)
 
 
 def make(root: Path, *paths: str) -> None:
@@ -18,9 +26,9 @@ def make(root: Path, *paths: str) -> None:
         (root / path).write_bytes(path.encode())
 
 
-def found(root: Path) -> list[str]:
+def found(root: Path, rules: FolderRules = DEFAULT_RULES) -> list[str]:
     """The paths of the pictures, where nothing is left out."""
-    entries = list(scan(root))
+    entries = list(scan(root, rules=rules))
     assert [entry for entry in entries if isinstance(entry, Skipped)] == []
     return [entry.path for entry in entries]
 
@@ -81,6 +89,7 @@ def test_a_file_is_described_by_size_time_and_place(tmp_path: Path) -> None:
         root=tmp_path,
         bytes=status.st_size,
         mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
     )
     assert list(scan(tmp_path)) == [expected]
 
@@ -93,6 +102,27 @@ def test_the_class_is_the_first_folder(tmp_path: Path) -> None:
         "dog/2.jpg": "dog",
         "3.jpg": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("level", "classes"),
+    [
+        (1, ["train", "train", None]),
+        (2, ["cat", None, None]),
+        (3, ["wild", None, None]),
+        (4, [None, None, None]),
+        (-1, ["wild", "train", None]),
+        (-2, ["cat", None, None]),
+        (-4, [None, None, None]),
+    ],
+)
+def test_the_class_may_be_a_deeper_folder(tmp_path: Path, level: int, classes: list[str | None]) -> None:
+    """Counted from the root, or from the image; where there is no such folder there is no class."""
+    make(tmp_path, "train/cat/wild/1.jpg", "train/2.jpg", "x.jpg")
+    rules = FolderRules(class_level=level)
+    entries = [entry for entry in scan(tmp_path, rules=rules) if isinstance(entry, FoundFile)]
+    assert [entry.path for entry in entries] == ["train/2.jpg", "train/cat/wild/1.jpg", "x.jpg"]
+    assert [entries[place].folder_class for place in (1, 0, 2)] == classes
 
 
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
@@ -196,6 +226,97 @@ def test_links_to_folders_are_not_walked(tmp_path: Path) -> None:
     (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "again").symlink_to(tmp_path / "a", target_is_directory=True)
     assert found(tmp_path) == ["a/1.jpg"]
+
+
+def test_links_to_folders_that_are_not_walked_are_counted(tmp_path: Path) -> None:
+    """Links that lead nowhere or round, and hidden ones, are not."""
+    make(tmp_path, "a/1.jpg")
+    (tmp_path / "again").symlink_to(tmp_path / "a", target_is_directory=True)
+    (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / ".hidden").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "nowhere").symlink_to("gone")
+    (tmp_path / "round").symlink_to("round")
+    others = OtherFiles()
+    assert len(list(scan(tmp_path, others))) == 1
+    assert (others.linked_folders, others.total) == (2, 0)
+
+
+FOLLOWED = FolderRules(follow_links=True)
+
+
+def test_links_to_folders_are_followed_where_that_is_asked_for(tmp_path: Path) -> None:
+    """Behind all that lies in the folder itself; links in what was linked, too, and in their order."""
+    make(tmp_path, "elsewhere/deep/1.jpg", "further/2.jpg", "data/z/3.jpg", "suffix/4.jpg")
+    (tmp_path / "elsewhere" / "more").symlink_to(tmp_path / "further", target_is_directory=True)
+    (tmp_path / "data" / "a").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "data" / "b.jpg").symlink_to(tmp_path / "suffix", target_is_directory=True)
+    others = OtherFiles()
+    entries = scan(tmp_path / "data", others, rules=FOLLOWED)
+    assert [entry.path for entry in entries] == ["z/3.jpg", "a/deep/1.jpg", "b.jpg/4.jpg", "a/more/2.jpg"]
+    assert others.linked_folders == 0
+    assert count_pictures(tmp_path / "data", rules=FOLLOWED) == 4
+
+
+def test_no_loop_of_links_is_walked_and_no_file_found_twice(tmp_path: Path) -> None:
+    """The root, what is above it and what is in it stay what they are; the path of a file is its own."""
+    make(tmp_path, "data/m/1.jpg", "beside/2.jpg")
+    for name, target in [("a", "data/m"), ("up", "data"), ("above", "."), ("n", "beside"), ("o", "beside")]:
+        (tmp_path / "data" / name).symlink_to(tmp_path / target, target_is_directory=True)
+    (tmp_path / "beside" / "back").symlink_to(tmp_path / "data" / "n", target_is_directory=True)
+    assert found(tmp_path / "data", FOLLOWED) == ["m/1.jpg", "above/beside/2.jpg"]
+    assert count_pictures(tmp_path / "data", rules=FOLLOWED) == 2
+
+
+def test_links_in_a_circle_are_no_folders(tmp_path: Path) -> None:
+    """The system refuses to follow them; what lies beside them is found."""
+    make(tmp_path, "1.jpg")
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    assert found(tmp_path, FOLLOWED) == ["1.jpg"]
+
+
+def test_what_systems_make_is_left_out_and_counted(tmp_path: Path) -> None:
+    """Thumbnails of a NAS, bins, resource forks; with a word to the contrary it is taken."""
+    make(tmp_path, "a/1.jpg", "a/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg", "#recycle/2.jpg", "$RECYCLE.BIN/3.jpg")
+    make(tmp_path, "__MACOSX/a/4.jpg", "x/Previews.lrdata/5.jpg", "Thumbs.db", ".Trash-1000/6.jpg")
+    others = OtherFiles()
+    assert [entry.path for entry in scan(tmp_path, others)] == ["a/1.jpg"]
+    assert (others.excluded_folders, others.excluded_images, others.total) == (5, 0, 0)
+    assert count_pictures(tmp_path) == 1
+    assert len(found(tmp_path, FolderRules(default_excludes=False))) == 7
+
+
+def test_patterns_leave_out_files_and_folders(tmp_path: Path) -> None:
+    """What is in a folder that is left out is not counted one by one; links are asked by their names."""
+    make(tmp_path, "good/1.jpg", "good/1_thumb.jpg", "rejected/2.jpg", "rejected/3.jpg", "good/notes.txt")
+    (tmp_path / "linked").symlink_to(tmp_path / "good", target_is_directory=True)
+    rules = FolderRules(exclude=("rejected", "*_thumb.*", "*.txt", "linked"))
+    others = OtherFiles()
+    assert [entry.path for entry in scan(tmp_path, others, rules=rules)] == ["good/1.jpg"]
+    assert (others.excluded_folders, others.excluded_images) == (2, 1)
+    assert (others.linked_folders, others.total) == (0, 0)
+    assert count_pictures(tmp_path, rules=rules) == 1
+
+
+def test_a_pattern_takes_back_what_is_hidden(tmp_path: Path) -> None:
+    """Patterns come after the default excludes."""
+    make(tmp_path, ".photos/1.jpg", ".photos/._1.jpg", ".git/2.jpg", "3.jpg")
+    assert found(tmp_path, FolderRules(exclude=("!.photos",))) == [".photos/1.jpg", "3.jpg"]
+
+
+def test_a_folder_has_images_or_not_whatever_is_left_out(tmp_path: Path) -> None:
+    """Told by one name, before anything is done."""
+    make(tmp_path, "notes.txt", "a/b/c.txt")
+    assert not has_images(tmp_path)
+    assert has_images(tmp_path / "gone")
+    make(tmp_path, "a/.b/@eaDir/1.jpg")
+    assert has_images(tmp_path)
+
+
+def test_a_class_level_of_no_folder_is_refused() -> None:
+    """Neither from the root nor from the image."""
+    with pytest.raises(UsageError, match="0 is no folder"):
+        FolderRules(class_level=0)
 
 
 def test_a_link_that_leads_nowhere_has_vanished(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lookalike_core.errors import SkipReason
-from lookalike_core.images import decoding
+from lookalike_core.images.decoding import decode_small
 from lookalike_core.images.thumbnails import (
     Encoding,
     Thumbnail,
@@ -90,19 +90,19 @@ def test_what_is_clear_lies_on_white(tmp_path: Path) -> None:
     assert near(shown(thumbnail(tmp_path / "a.png", 20)), (10, 10), WHITE)
 
 
-def test_a_large_picture_of_few_colours_takes_the_memory_of_a_small_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_picture_of_few_colours_takes_the_memory_of_a_small_one() -> None:
     """What is not RGB is made so only after it was made small; transparency comes along."""
-    monkeypatch.setattr(decoding, "WHOLE_PIXELS", 1_000)
-    image = halves(400, 200).quantize(4)
-    image.save(tmp_path / "a.png")
-    found = shown(thumbnail(tmp_path / "a.png", 40))
+
+    def small(image: Image.Image) -> Image.Image:
+        stream = io.BytesIO()
+        image.save(stream, "PNG")
+        return decode_small(stream, "large", edge=40, whole_pixels=1_000)
+
+    found = small(halves(400, 200).quantize(4))
     assert found.size == (40, 20)
     assert near(found, (4, 10), RED)
     assert near(found, (35, 10), BLUE)
-    Image.new("LA", (400, 200), (0, 0)).save(tmp_path / "clear.png")
-    assert near(shown(thumbnail(tmp_path / "clear.png", 40)), (20, 10), WHITE)
+    assert near(small(Image.new("LA", (400, 200), (0, 0))), (20, 10), WHITE)
 
 
 def test_a_file_that_cannot_be_shown_says_why(tmp_path: Path, draw: Draw) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.images import decoding as pictures
-from lookalike_core.images.decoding import decode, decode_small
+from lookalike_core.images.decoding import BandSizes, decode, decode_small
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -41,9 +40,9 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def pixels_of(data: bytes) -> Array:
+def pixels_of(data: bytes, **options: Any) -> Array:
     """uint8 `[224, 224, 3]`."""
-    return decode(io.BytesIO(data), "image").pixels
+    return decode(io.BytesIO(data), "image", **options).pixels
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -220,13 +219,11 @@ def test_an_opaque_alpha_changes_nothing() -> None:
     np.testing.assert_array_equal(pixels_of(encoded(page.convert("RGBA"), "PNG")), plain)
 
 
-def test_large_images_have_one_ground_for_all_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_have_one_ground_for_all_bands() -> None:
     """It is decided before the bands are made, on a part of the pixels."""
     image = shape("disc", (255, 255, 255)).resize((1300, 1200))
     whole = pixels_of(encoded(image, "PNG"))
-    monkeypatch.setattr(pictures, "WHOLE_PIXELS", 0)
-    monkeypatch.setattr(pictures, "_BAND_PIXELS", 1)
-    bands = pixels_of(encoded(image, "PNG"))
+    bands = pixels_of(encoded(image, "PNG"), bands=BandSizes(whole_pixels=0, band_pixels=1))
     assert (bands[0, 0, 0], bands[112, 112, 0], bands[-1, -1, 0]) == (BLACK, WHITE, BLACK)
     assert np.abs(bands.astype(int) - whole).max() <= 1
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from lookalike_core.errors import ManifestError
 from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.model_manifest import (
@@ -208,7 +209,7 @@ def test_a_malformed_manifest_is_not_ours(field: str, value: object) -> None:
     [
         name
         for name in COLLECTION.to_json()
-        if name not in ("schema", "graph_precision", "vector_quantization")
+        if name not in ("schema", "graph_precision", "vector_quantization", "folder_rules")
     ],
 )
 def test_a_collection_manifest_without_one_of_its_fields_is_not_ours(field: str) -> None:
@@ -268,6 +269,23 @@ def test_a_dataset_is_added_without_touching_the_others() -> None:
     assert COLLECTION.datasets["data"] == "/pictures/data"
 
 
+def test_rules_are_kept_with_the_dataset_whose_folder_is_walked_by_them() -> None:
+    """They stay when only the root changes, and go with the dataset; default ones are not written."""
+    rules = FolderRules(exclude=("#x", "!é"), default_excludes=False, follow_links=True, class_level=-2)
+    ruled = COLLECTION.with_dataset("data", "/old", rules).with_dataset("data", "/new")
+    assert (ruled.rules_of("data"), ruled.rules_of("übung")) == (rules, FolderRules())
+    assert CollectionManifest.from_json(json.loads(json.dumps(ruled.to_json()))) == ruled
+    assert ruled.without_dataset("data").folder_rules == {}
+    assert ruled.with_dataset("data", "/new", FolderRules()).to_json()["folder_rules"] == {}
+
+
+@pytest.mark.parametrize("rules", [[], {"data": {}}, {"data": {"class_level": 0}}, {"data": None}])
+def test_malformed_rules_make_a_manifest_malformed(rules: object) -> None:
+    """An ingest by other rules would remove points."""
+    with pytest.raises(ManifestError):
+        CollectionManifest.from_json(COLLECTION.to_json() | {"folder_rules": rules})
+
+
 def test_an_identity_has_one_key_and_another_identity_another_one() -> None:
     """Models are kept by it; it depends on every field and on nothing else."""
     keys = {replace(RESNET, **{field: value}).key for field, value in OTHER_VALUES.items()}
@@ -325,7 +343,7 @@ def test_former_names_are_read_and_those_of_today_are_written(
     anew = read.to_json()
     assert kind.from_json(json.loads(json.dumps(anew))) == read
     assert not FORMER_NAMES & {*anew, *anew["identity"]}
-    assert len(anew) == len(written)
+    assert len(anew.keys() - {"folder_rules"}) == len(written)
 
 
 def test_of_both_names_that_of_today_is_believed() -> None:

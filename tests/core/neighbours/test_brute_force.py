@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from lookalike_core.neighbours import brute_force as exact
 from lookalike_core.neighbours.brute_force import ExactSearch
 from numpy.typing import NDArray
 
@@ -26,14 +25,11 @@ def vectors() -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_nearest_are_those_of_brute_force(
-    vectors: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch, cosine: bool
-) -> None:
+def test_nearest_are_those_of_brute_force(vectors: NDArray[np.float32], cosine: bool) -> None:
     """Scores and order, in blocks whose last is shorter, without what each row leaves out."""
-    monkeypatch.setattr(exact, "BLOCK", 64)
     scores = table(vectors, cosine=cosine)
     left_out = [{row, (row + 1) % 200} for row in range(200)]
-    search, seen = ExactSearch(vectors.copy(), cosine=cosine), []
+    search, seen = ExactSearch(vectors.copy(), cosine=cosine, block=64), []
     for rows in search.blocks():
         for found in search.nearest(rows, limit=10, left_out=[sorted(left_out[row]) for row in rows]):
             seen.append(found.row)

@@ -16,12 +16,13 @@ import pytest
 from grpc_responder import GrpcResponder
 from lookalike_core.arrays import FloatVector
 from lookalike_core.settings import Settings
-from lookalike_core.stores import address, connection, retries
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server import ServerCollection
+from lookalike_core.stores.server_tuning import ServerTuning
+from quick_retries import SHORT_RETRIES
 
 DIMENSION = 4
 
@@ -128,12 +129,6 @@ def suppress_hangup() -> Iterator[None]:
         return
 
 
-@pytest.fixture(autouse=True)
-def no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many tries as ever, with next to nothing between them."""
-    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.01)
-
-
 @pytest.fixture
 def responder() -> Iterator[Responder]:
     """One responder."""
@@ -197,29 +192,38 @@ def stopwatch() -> Callable[[], float]:
 
 
 @pytest.fixture
-def grpc_responder(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> Iterator[GrpcResponder]:
-    """A gRPC responder on the port that belongs to the HTTP responder's."""
+def grpc_responder() -> Iterator[GrpcResponder]:
+    """One gRPC responder."""
     one = GrpcResponder()
     one.start()
-    monkeypatch.setattr(address, "HTTP_PORT", responder.port)
-    monkeypatch.setattr(connection, "GRPC_PORT", one.port)
     yield one
     one.stop()
 
 
 @pytest.fixture
-def grpc_collection(
+def open_over_grpc(
     responder: Responder, grpc_responder: GrpcResponder, manifest_of: Callable[..., CollectionManifest]
-) -> Iterator[ServerCollection]:
-    """A collection reached over gRPC."""
-    store = connect(responder.url, api_key="s3cret-key")
-    manifest = manifest_of()
-    grpc_responder.seen.clear()
-    yield ServerCollection(
-        store._client,  # noqa: SLF001
-        manifest.collection,
-        manifest,
-        requests=Requests(store.label),
-        reads=store._reads,  # noqa: SLF001
-    )
-    store.close()
+) -> Iterator[Callable[[ServerTuning], ServerCollection]]:
+    """Opens a collection over gRPC: `open_over_grpc(tuning)`."""
+    with ExitStack() as stores:
+
+        def open_one(tuning: ServerTuning) -> ServerCollection:
+            store = connect(responder.url, api_key="s3cret-key", grpc_port=grpc_responder.port, tuning=tuning)
+            stores.callback(store.close)
+            manifest = manifest_of()
+            grpc_responder.seen.clear()
+            return ServerCollection(
+                store._client,  # noqa: SLF001
+                manifest.collection,
+                manifest,
+                requests=Requests(store.label, policy=tuning.retries),
+                reads=store._reads,  # noqa: SLF001
+            )
+
+        yield open_one
+
+
+@pytest.fixture
+def grpc_collection(open_over_grpc: Callable[[ServerTuning], ServerCollection]) -> ServerCollection:
+    """A collection reached over gRPC, asked again without much waiting."""
+    return open_over_grpc(SHORT_RETRIES)

@@ -13,7 +13,7 @@ from lookalike_core.hints import Action, Hint
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.stores import embedded
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
-from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore, EngineTuning
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.protocol import staged_name
 from refusals import refuses
@@ -137,20 +137,21 @@ def test_another_program_at_the_shard_is_a_locked_store(
 
 
 def test_a_full_disk_is_said_before_it_is_written_to(
-    store: EmbeddedStore, manifest_of: NewManifest, point_of: NewPoint, monkeypatch: pytest.MonkeyPatch
+    store: EmbeddedStore, manifest_of: NewManifest, point_of: NewPoint
 ) -> None:
     """The engine would end the process; what is there stays readable."""
     manifest = manifest_of()
     store.create(manifest)
     with store.open(manifest.collection) as collection:
         collection.upsert([point_of("a.jpg", [1, 2, 3, 4])])
-        monkeypatch.setattr(embedded, "SPARE_BYTES", 2**60)
+    full = EmbeddedStore(store.directory, tuning=EngineTuning(spare_bytes=2**60))
+    with full.open(manifest.collection) as collection:
         with pytest.raises(OSError, match=manifest.collection) as caught:
             collection.upsert([point_of("b.jpg", [1, 2, 3, 4])])
         assert caught.value.errno == errno.ENOSPC
         assert [payload.path for payload in collection.scan()] == ["a.jpg"]
     with pytest.raises(OSError, match=str(store.directory)) as caught:
-        store.create(manifest_of())
+        full.create(manifest_of())
     assert caught.value.errno == errno.ENOSPC
 
 
@@ -220,6 +221,7 @@ def test_a_replacement_that_was_cut_off_is_finished_by_the_next(
 
 
 INDEX_DIMENSION = 64
+INDEX_SOON = EngineTuning(indexed_above_kb=100)
 RECALL = 0.9
 """Of the ten nearest of random vectors, what an HNSW graph of Qdrant's default size finds at least."""
 
@@ -230,10 +232,9 @@ def unindexed(
     manifest_of: NewManifest,
     point_of: NewPoint,
     random_vectors: RandomVectors,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[int], EmbeddedCollection]:
     """Opens a collection with so many random points, above a lowered index threshold."""
-    monkeypatch.setattr(embedded, "INDEXED_ABOVE_KB", 100)
+    store = EmbeddedStore(store.directory, tuning=INDEX_SOON)
 
     def filled(count: int) -> EmbeddedCollection:
         manifest = manifest_of(Distance.EUCLID, INDEX_DIMENSION)
@@ -298,11 +299,10 @@ def test_an_index_over_short_forms_finds_what_one_over_vectors_does(
     manifest_of: NewManifest,
     point_of: NewPoint,
     random_vectors: RandomVectors,
-    monkeypatch: pytest.MonkeyPatch,
     quantize: VectorQuantization,
 ) -> None:
     """What is found by them is put in order by whole vectors, so scores are those of an exact search."""
-    monkeypatch.setattr(embedded, "INDEXED_ABOVE_KB", 100)
+    store = EmbeddedStore(store.directory, tuning=INDEX_SOON)
     manifest = replace(manifest_of(Distance.EUCLID, INDEX_DIMENSION), vector_quantization=quantize)
     store.create(manifest)
     vectors = random_vectors(1000, INDEX_DIMENSION)
@@ -339,7 +339,7 @@ def test_an_interrupted_index_is_finished_by_the_next(
         assert collection.needs_index()
         found = [hit.payload.path for hit in collection.query(vectors[0], limit=10)]
         assert found == ten_nearest(vectors, vectors[0])
-    with store.open(collection.name) as again:
+    with EmbeddedStore(store.directory, tuning=INDEX_SOON).open(collection.name) as again:
         left_over = store.directory / again.name / "shard/temp_segments/segment_builder_of_before"
         left_over.mkdir(parents=True)
         again.build_index(lambda: None)
@@ -360,15 +360,13 @@ def test_a_child_that_fails_is_named_and_harmless(
         assert collection.count() == 500
 
 
-def test_a_full_disk_is_said_before_a_shard_is_opened(
-    store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_said_before_a_shard_is_opened(store: EmbeddedStore, manifest_of: NewManifest) -> None:
     """The engine maps files with holes into memory, and dies without a word where they cannot be filled."""
     manifest = manifest_of()
     store.create(manifest)
-    monkeypatch.setattr(embedded, "SPARE_TO_OPEN_BYTES", 2**60)
+    full = EmbeddedStore(store.directory, tuning=EngineTuning(spare_to_open_bytes=2**60))
     with pytest.raises(OSError, match="No space left"):
-        store.open(manifest.collection)
+        full.open(manifest.collection)
 
 
 def test_a_panic_of_the_engine_is_a_store_error(

@@ -21,14 +21,18 @@ from faulty_proxy import FaultyProxy, running_proxy
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, LookalikeError, ManifestError, StoreError
 from lookalike_core.hints import Action, Hint
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.model_manifest import METADATA_KEY
-from lookalike_core.stores import connection, retries
+from lookalike_core.stores import retries
 from lookalike_core.stores.address import Secrets, ServerAddress
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint
+from lookalike_core.stores.retries import RetryPolicy
 from lookalike_core.stores.server import ServerCollection, ServerStore
+from lookalike_core.stores.server_tuning import ServerTuning
 from qdrant_stand_in import running_stand_in
+from quick_retries import QUICK_RETRIES
 
 NewManifest = Callable[..., CollectionManifest]
 NewPoint = Callable[..., ImagePoint]
@@ -36,13 +40,17 @@ RandomVectors = Callable[[int, int], list[FloatVector]]
 Backend = Any  # conftest's; tests are no package to import it from
 
 KEY = "s3cret-key/+with=all sorts"
+API_KEY = os.environ.get("QDRANT_API_KEY")
+IMPATIENT = replace(QUICK_RETRIES, timeout_s=1)
+"""A second is enough for any answer."""
+
 WRITES = r"PUT .*/points\b"
 
 
 @pytest.fixture
 def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
     """A store behind the proxy."""
-    one = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"))
+    one = connect(proxy.url, api_key=API_KEY, tuning=QUICK_RETRIES)
     yield one
     one.close()
 
@@ -197,7 +205,7 @@ def test_a_server_that_restarts_is_waited_for(
 ) -> None:
     """No proxy between: the stand-in itself closes its port and opens it again with its data."""
     with running_stand_in() as server:
-        store = connect(server.url, api_key=None)
+        store = connect(server.url, api_key=None, tuning=QUICK_RETRIES)
         manifest = manifest_of(Distance.EUCLID, 4)
         store.create(manifest)
         collection = store.open(manifest.collection)
@@ -230,18 +238,11 @@ def test_connecting_is_tried_once(qdrant: Backend, proxy: FaultyProxy, said: lis
     assert said == []
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second is enough for any answer."""
-    monkeypatch.setattr(connection, "TIMEOUT_S", 1)
-
-
-@pytest.mark.usefixtures("impatient")
 def test_a_stall_is_given_up_and_made_again(
     proxy: FaultyProxy, manifest: CollectionManifest, points: list[ImagePoint], said: list[str]
 ) -> None:
     """A request that nobody answers in time; that it reaches the server late harms nothing."""
-    store = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"))
+    store = connect(proxy.url, api_key=API_KEY, tuning=IMPATIENT)
     store.create(manifest)
     collection = store.open(manifest.collection)
     proxy.plan(WRITES, wire.stall(1.5))
@@ -296,12 +297,14 @@ def test_a_server_says_when_to_come_back(
 
 
 def test_waits_grow_and_differ(
-    collection: ServerCollection, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+    manifest: CollectionManifest, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From half a second to some fifteen, and never so that two who failed together come back together."""
     waited: list[float] = []
-    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.5)
     monkeypatch.setattr(retries.time, "sleep", waited.append)
+    store = connect(proxy.url, api_key=API_KEY)
+    store.create(manifest)
+    collection = store.open(manifest.collection)
     proxy.refuse()
     for _ in range(2):
         with pytest.raises(StoreError):
@@ -310,12 +313,12 @@ def test_waits_grow_and_differ(
     for wait, least in zip(first, (0.5, 1.5, 4.5, 13.5), strict=True):
         assert least <= wait <= least + 0.25
     assert first != second
+    store.close()
 
 
 def test_ctrl_c_ends_a_wait_at_once(
-    collection: ServerCollection,
+    manifest: CollectionManifest,
     proxy: FaultyProxy,
-    monkeypatch: pytest.MonkeyPatch,
     stopwatch: Callable[[], float],
 ) -> None:
     """A handler that lets a batch be finished knows that there is none; nobody changes it meanwhile."""
@@ -326,10 +329,12 @@ def test_ctrl_c_ends_a_wait_at_once(
             assert signal.getsignal(signal.SIGINT) is patient
             raise KeyboardInterrupt
 
+    long_waits = ServerTuning(retries=RetryPolicy(first_wait_s=60.0, longest_wait_s=60.0))
+    store = connect(proxy.url, api_key=API_KEY, tuning=long_waits)
+    store.create(manifest)
+    collection = store.open(manifest.collection)
     before = signal.signal(signal.SIGINT, patient)
     try:
-        monkeypatch.setattr(retries, "FIRST_WAIT_S", 60.0)
-        monkeypatch.setattr(retries, "LONGEST_WAIT_S", 60.0)
         proxy.refuse()
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
@@ -338,6 +343,7 @@ def test_ctrl_c_ends_a_wait_at_once(
         assert not retries.is_waiting()
     finally:
         signal.signal(signal.SIGINT, before)
+    store.close()
 
 
 def test_another_thread_can_wait_too(
@@ -412,13 +418,12 @@ def test_qdrants_own_words_for_too_large_are_known(
     assert_all_there(collection, points)
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_server_that_stops_reading_is_sent_less(
     proxy: FaultyProxy, manifest_of: NewManifest, point_of: NewPoint, random_vectors: RandomVectors
 ) -> None:
     """Qdrant answers a body over its limit before it has read it, which a client that writes does not see."""
     manifest = manifest_of(Distance.EUCLID, 4096)
-    store = connect(proxy.url, api_key=os.environ.get("QDRANT_API_KEY"))
+    store = connect(proxy.url, api_key=API_KEY, tuning=IMPATIENT)
     store.create(manifest)
     collection = store.open(manifest.collection)
     proxy.deaf_above = 2**20
@@ -613,7 +618,7 @@ def test_a_dataset_that_is_undone_later_is_put_back(
 ) -> None:
     """A slow writer may write what it read long ago; a root that somebody changed on purpose stays."""
     with collection:
-        collection.record_dataset("ours", "/ours")
+        collection.record_dataset("ours", "/ours", FolderRules(class_level=2))
         collection.record_dataset("moved", "/old")
         stale = replace(collection.manifest, datasets={"theirs": "/theirs", "moved": "/new"})
         qdrant.client.update_collection(collection.name, metadata={METADATA_KEY: stale.to_json()})
@@ -622,6 +627,7 @@ def test_a_dataset_that_is_undone_later_is_put_back(
             assert "ours" in store.manifest(collection.name).datasets
     expected = {"ours": "/ours", "theirs": "/theirs", "moved": "/new"}
     assert store.manifest(collection.name).datasets == expected
+    assert store.manifest(collection.name).folder_rules == {"ours": FolderRules(class_level=2)}
 
 
 def test_a_dataset_that_is_undone_while_it_is_put_back_is_put_back_again(
@@ -729,7 +735,7 @@ def test_a_wrong_key_is_refused_and_not_shown() -> None:
 def test_a_server_two_minors_away_is_mentioned() -> None:
     """And used all the same."""
     with running_stand_in(version="1.2.3") as server:
-        store = connect(server.url, api_key=None)
+        store = connect(server.url, api_key=None, tuning=QUICK_RETRIES)
         assert "1.2.3" in store.notices[0]
         store.close()
 
@@ -756,7 +762,7 @@ def test_secrets_are_in_nothing_that_is_said(
 ) -> None:
     """Not in a message, a retry's line, a notice or a traceback, even where a server hands them back."""
     manifest = manifest_of()
-    store = connect(guarded.url.replace("//", "//me:p4ss%20w0rd@"), api_key=KEY)
+    store = connect(guarded.url.replace("//", "//me:p4ss%20w0rd@"), api_key=KEY, tuning=QUICK_RETRIES)
     store.create(manifest)
     guarded.plan("POST", *[fault] * 10)
     with pytest.raises(LookalikeError) as caught:
@@ -771,7 +777,7 @@ def test_secrets_are_in_nothing_that_is_said(
 
 def test_an_answer_that_cannot_be_read_gives_nothing_away(guarded: FaultyProxy, said: list[str]) -> None:
     """The client's complaint quotes the answer; the traceback has its place and not its words."""
-    store = connect(guarded.url, api_key=KEY)
+    store = connect(guarded.url, api_key=KEY, tuning=QUICK_RETRIES)
 
     def confuse(server: FaultyProxy, client: socket.socket, request: wire.Request) -> None:
         body = f'{{"result": {{"collections": "{KEY}"}}}}'

@@ -18,7 +18,6 @@ from lookalike_core.errors import StoreError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.settings import Settings
-from lookalike_core.stores import probe
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.open_store import open_store, where_else
@@ -129,16 +128,15 @@ def test_a_server_that_was_named_is_sent_the_key(
 
 @pytest.mark.parametrize("drip_s", [0.0, 0.02], ids=["silent", "dripping"])
 def test_auto_stops_where_something_listens_and_does_not_answer(
-    settings: Settings, responder: Responder, monkeypatch: pytest.MonkeyPatch, drip_s: float
+    settings: Settings, responder: Responder, drip_s: float
 ) -> None:
     """It may be Qdrant, stopped or busy: to go on in the embedded store would hide what it holds."""
-    monkeypatch.setattr(probe.is_qdrant, "__kwdefaults__", {"timeout_s": 0.2})
     responder.be_qdrant()
     responder.delay_s, responder.drip_s = 0.0 if drip_s else 60.0, drip_s
     with pytest.raises(
         StoreError, match=rf"listens at 127\.0\.0\.1:{responder.port} and does not answer"
     ) as caught:
-        open_store(None, settings, local_port=responder.port)
+        open_store(None, settings, local_port=responder.port, answer_timeout_s=0.2)
     assert caught.value.exit_code == 5
     assert (
         where_else("vgg16", EmbeddedStore(settings.qdrant_dir), settings, local_port=responder.port) is None
@@ -157,11 +155,8 @@ def test_auto_waits_for_a_busy_qdrant(settings: Settings, responder: Responder) 
 
 
 @pytest.mark.parametrize("greeting", [b"SSH-2.0-OpenSSH_9.9\r\n", b"J\0\0\0\n8.4.0 mysql", b""])
-def test_auto_is_embedded_where_something_else_greets(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, greeting: bytes
-) -> None:
+def test_auto_is_embedded_where_something_else_greets(settings: Settings, greeting: bytes) -> None:
     """A service that speaks first and then waits for its own kind of client, or hangs up."""
-    monkeypatch.setattr(probe.is_qdrant, "__kwdefaults__", {"timeout_s": 0.2})
     with socket.create_server(("127.0.0.1", 0)) as listener:
         kept = []
 
@@ -175,7 +170,7 @@ def test_auto_is_embedded_where_something_else_greets(
 
         thread = threading.Thread(target=greet)
         thread.start()
-        store = open_store(None, settings, local_port=listener.getsockname()[1])
+        store = open_store(None, settings, local_port=listener.getsockname()[1], answer_timeout_s=0.2)
         thread.join()
         for client in kept:
             client.close()

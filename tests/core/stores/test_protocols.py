@@ -18,13 +18,7 @@ from lookalike_core.stores.faults import TooLargeError
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.server import ServerCollection
 from qdrant_stand_in import running_stand_in
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They grow no longer."""
-    monkeypatch.setattr(retries, "LONGEST_WAIT_S", 0.01)
-
+from quick_retries import SHORT_RETRIES
 
 SAID_ALIKE = {
     "a node that restarts": (500, "INTERNAL", "Service internal error: 1 of 1 read operations failed", 5),
@@ -85,7 +79,7 @@ def test_both_protocols_are_taken_alike(
 
 def planned(proxy: FaultyProxy, manifest: CollectionManifest, fault: Any) -> ServerCollection:
     """A collection behind a proxy, whose counting fails."""
-    store = connect(proxy.url, api_key=None)
+    store = connect(proxy.url, api_key=None, tuning=SHORT_RETRIES)
     store.create(manifest)
     proxy.plan(r"POST .*/count", *[fault] * 9)
     return store.open(manifest.collection)

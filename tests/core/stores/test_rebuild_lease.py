@@ -6,24 +6,21 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from lookalike_core.errors import StoreLockedError
-from lookalike_core.stores import rebuild_lease as lease
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.protocol import staged_name
+from lookalike_core.stores.rebuild_lease import LeaseTimes
 from lookalike_core.stores.server import ServerStore
+from lookalike_core.stores.server_tuning import ServerTuning
 from qdrant_client import models
 from qdrant_stand_in import QdrantStandIn, running_stand_in
 
 REBUILDER = "lookalike-rebuilder"
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beats of a tenth of a second, and a second without one is death."""
-    monkeypatch.setattr(lease, "BEAT_S", 0.1)
-    monkeypatch.setattr(lease, "WATCH_S", 1.0)
-    monkeypatch.setattr(lease, "_POLL_S", 0.05)
+QUICK_LEASE = ServerTuning(lease=LeaseTimes(beat_s=0.1, watch_s=1.0, poll_s=0.05))
+"""Beats of a tenth of a second, and a second without one is death."""
 
 
 @pytest.fixture
@@ -36,7 +33,7 @@ def server() -> Iterator[QdrantStandIn]:
 @pytest.fixture
 def stores(server: QdrantStandIn) -> Iterator[tuple[ServerStore, ServerStore]]:
     """Two clients of it."""
-    first, second = connect(server.url, api_key=None), connect(server.url, api_key=None)
+    first, second = (connect(server.url, api_key=None, tuning=QUICK_LEASE) for _ in range(2))
     yield first, second
     first.close()
     second.close()

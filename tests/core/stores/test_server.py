@@ -32,8 +32,10 @@ from lookalike_core.stores.address import ServerAddress
 from lookalike_core.stores.collection_manifest import CollectionManifest, VectorQuantization
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import OVERSAMPLING, ImagePoint, PointFilter
-from lookalike_core.stores.retries import TRIES
+from lookalike_core.stores.retries import DEFAULT_RETRY_POLICY, RetryPolicy
 from lookalike_core.stores.server import ServerCollection, ServerStore
+from lookalike_core.stores.server_tuning import ServerTuning
+from quick_retries import QUICK_RETRIES
 
 NewManifest = Callable[..., CollectionManifest]
 NewPoint = Callable[..., ImagePoint]
@@ -111,13 +113,12 @@ def test_a_server_that_does_not_let_us_in_is_a_store_error(
     assert "\n" not in str(caught.value)
 
 
-def test_a_silent_server_is_given_up_on(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_is_given_up_on(responder: Responder) -> None:
     """Connecting has a timeout of its own."""
-    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 1)
     responder.be_qdrant()
     responder.delay_s = 5
     with pytest.raises(StoreError, match=r"no answer in time.*docker compose up qdrant"):
-        connect(responder.url, api_key=None)
+        connect(responder.url, api_key=None, tuning=ServerTuning(connect_timeout_s=1))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_a_key_in_the_open_is_mentioned() -> None:
 def store(responder: Responder) -> Iterator[ServerStore]:
     """A store on the responder."""
     responder.be_qdrant()
-    one = connect(responder.url, api_key=KEY)
+    one = connect(responder.url, api_key=KEY, tuning=QUICK_RETRIES)
     responder.seen.clear()
     yield one
     one.close()
@@ -351,7 +352,7 @@ def test_a_making_that_fails_is_undone(
     assert [f"{seen.method} {seen.path.partition('?')[0]}" for seen in responder.seen] == [
         f"GET {path}/exists",
         f"PUT {path}",
-        *[f"PUT {path}/index"] * TRIES,
+        *[f"PUT {path}/index"] * DEFAULT_RETRY_POLICY.tries,
         f"DELETE {path}",
     ]
     written = manifest.named(manifest.collection).to_json()
@@ -422,7 +423,7 @@ def test_a_half_made_collection_is_finished_when_opened(
 
 def test_grpc_is_taken_where_its_port_answers(responder: Responder, grpc_responder: GrpcResponder) -> None:
     """The key goes along, and HTTP is not spoken at all."""
-    store = connect(responder.url, api_key=KEY)
+    store = connect(responder.url, api_key=KEY, grpc_port=grpc_responder.port)
     assert store.names() == []
     store.close()
     assert [method for method, _, _ in grpc_responder.seen] == [
@@ -440,7 +441,7 @@ def test_http_is_taken_where_grpc_does_not_work(responder: Responder, grpc_respo
 
     responder.be_qdrant()
     grpc_responder.code = grpc.StatusCode.UNIMPLEMENTED
-    store = connect(responder.url, api_key=None)
+    store = connect(responder.url, api_key=None, grpc_port=grpc_responder.port)
     asked = len(grpc_responder.seen)
     assert store.names() == []
     assert len(grpc_responder.seen) == asked
@@ -508,10 +509,10 @@ def test_grpc_requests_are_made_again(
 
 
 def test_a_grpc_server_that_restarts_is_waited_for(
-    grpc_collection: ServerCollection, grpc_responder: GrpcResponder, monkeypatch: pytest.MonkeyPatch
+    open_over_grpc: Callable[[ServerTuning], ServerCollection], grpc_responder: GrpcResponder
 ) -> None:
     """The channel connects again within our tries; left alone it would wait longer each time."""
-    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.2)
+    grpc_collection = open_over_grpc(ServerTuning(retries=RetryPolicy(first_wait_s=0.2)))
     grpc_responder.answers["Collections/Get"] = grpc_info(grpc_collection.manifest)
     assert grpc_collection.count() == 0
     grpc_responder.stop()

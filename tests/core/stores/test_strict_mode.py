@@ -18,6 +18,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.server import ServerCollection, ServerStore
+from quick_retries import QUICK_RETRIES
 
 Limit = Callable[..., None]
 
@@ -41,7 +42,7 @@ RATES = ("read_rate_limit", "write_rate_limit")
 @pytest.fixture
 def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
     """A store behind the proxy, which sees what is asked."""
-    one = connect(proxy.url, api_key=KEY)
+    one = connect(proxy.url, api_key=KEY, tuning=QUICK_RETRIES)
     yield one
     one.close()
 
@@ -107,6 +108,9 @@ def test_a_collection_is_used_within_its_limits(
         assert [hit.payload.path for hit in collection.query(points[9].vector, limit=1, where=without)] == [
             "9.jpg"
         ]
+        only = PointFilter(only_sha256=frozenset(f"{i:064}" for i in range(5)), class_name="cat")
+        of_cats = {point.payload.path for point in points[:5] if point.payload.class_name == "cat"}
+        assert {payload.path for payload in collection.scan(only)} == of_cats != set()
         found = collection.query(points[0].vector, limit=25)
         assert found[0].payload == points[0].payload
         assert len({hit.payload.id for hit in found}) == 25

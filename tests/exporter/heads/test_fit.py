@@ -326,6 +326,19 @@ def test_no_memory_is_taken_for_what_a_head_does_not_hold(home: Settings) -> Non
         named_head("pets", home)
 
 
+@pytest.mark.slow  # a layer for thousands of classes
+def test_a_collection_of_thousands_of_classes_of_two_images_makes_a_head(
+    home: Settings, base: ModelFile
+) -> None:
+    """As product photos are: whatever is drawn to choose the layer, none is held out and none is left out."""
+    counts = {f"c{number:04}": 2 for number in range(2_000)}
+    head = fitted(home, stored(home, base, pictures_of(counts)), dims=16)
+    assert head.classes == sorted(counts)
+    assert len(head.trained) == 2 * len(counts)
+    assert np.isfinite(head.weight).all()
+    assert np.isfinite(head.bias).all()
+
+
 def test_of_two_fits_of_one_name_the_second_is_refused(
     home: Settings, base: ModelFile, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:

@@ -11,6 +11,7 @@ from lookalike_exporter.heads.metric_learning import (
     FittedLayer,
     LabelledUnits,
     Method,
+    _candidates,
     _ridge,
     _sample,
     figures,
@@ -139,15 +140,13 @@ def test_classes_of_uneven_sizes_choose_with_two_pictures_or_more() -> None:
     assert sizes.sum() <= CHOSEN_FROM
 
 
-def test_logistic_regression_is_left_out_where_it_would_take_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logistic_regression_is_left_out_where_it_would_take_hours() -> None:
     """The others are tried as ever."""
     training = made()
-    assert Method.LOGISTIC in {score.candidate.method for score in fit_layer(training).scores}
-    monkeypatch.setattr(
-        "lookalike_exporter.heads.metric_learning.LOGISTIC_AT_MOST", training.vectors.size * 6 - 1
-    )
-    methods = {score.candidate.method for score in fit_layer(training).scores}
-    assert methods == set(Method) - {Method.LOGISTIC}
+    assert {score.candidate.method for score in fit_layer(training).scores} == set(Method)
+    size = training.vectors.size * 6
+    for most, tried in ((size, set(Method)), (size - 1, set(Method) - {Method.LOGISTIC})):
+        assert {each.method for each in _candidates(training, logistic_at_most=most)} == tried
 
 
 @pytest.mark.parametrize("each", [3, 30], ids=["fewer pictures than values", "more"])

@@ -5,12 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lookalike_core.stores import bulk_reads as reading
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.protocol import Collection, Store
-from lookalike_search.analysis import all_neighbours as every
-from lookalike_search.analysis.all_neighbours import every_neighbours, is_small
+from lookalike_search.analysis.all_neighbours import ComparisonLimits, every_neighbours, is_small
 from made_collections import STORES, collection_of, point_of, store_of
 
 TOLERANCE = 1e-5
@@ -75,14 +73,12 @@ def expected(asks: ImagePoint, points: list[ImagePoint], distance: Distance, *, 
 def test_neighbours_are_those_of_brute_force(
     collection: Collection,
     points: list[ImagePoint],
-    monkeypatch: pytest.MonkeyPatch,
     exact: bool,
     copies: bool,
 ) -> None:
     """Of each picture once, in order; never itself, its copies only on request, thirty of them or not."""
-    monkeypatch.setattr(every, "AT_ONCE", 7)
-    monkeypatch.setattr(reading, "AT_ONCE", 3)
-    found = list(every_neighbours(collection, limit=10, include_copies=copies, exact=exact))
+    sevens = ComparisonLimits(at_once=7)
+    found = list(every_neighbours(collection, limit=10, include_copies=copies, exact=exact, limits=sevens))
     by_id = {point.payload.id: point for point in points}
     assert [payload for payload, _ in found] == sorted(
         (point.payload for point in points), key=lambda payload: (payload.dataset, payload.path)
@@ -152,13 +148,12 @@ def test_what_is_deleted_meanwhile_is_left_out(store: Store, exact: bool) -> Non
     assert [(payload.path, len(hits)) for payload, hits in found] == [(f"{row}.jpg", 2) for row in range(3)]
 
 
-def test_many_pictures_are_asked_of_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_pictures_are_asked_of_the_store(store: Store) -> None:
     """More pictures than are compared in time, or more bytes than there should be in memory."""
     with collection_of(store, [point_of(f"{row}.jpg", [1, row]) for row in range(3)]) as collection:
         assert is_small(collection)
-        monkeypatch.setattr(every, "EXACT_BYTES", 3 * 2 * 4 - 1)
-        assert not is_small(collection)
-        assert is_small(collection, PointFilter(dataset="other"))
-        monkeypatch.setattr(every, "EXACT_BYTES", 3 * 2 * 4)
-        monkeypatch.setattr(every, "EXACT_PICTURES", 2)
-        assert not is_small(collection)
+        too_large = ComparisonLimits(exact_bytes=3 * 2 * 4 - 1)
+        assert not is_small(collection, limits=too_large)
+        assert is_small(collection, PointFilter(dataset="other"), limits=too_large)
+        assert is_small(collection, limits=ComparisonLimits(exact_bytes=3 * 2 * 4, exact_images=3))
+        assert not is_small(collection, limits=ComparisonLimits(exact_images=2))

@@ -12,14 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_core.errors import UsageError
-from lookalike_core.stores import bulk_reads as reading
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.protocol import Store
-from lookalike_search.analysis import all_neighbours as every
 from lookalike_search.analysis import duplicates
-from lookalike_search.analysis import star_clustering as stars
-from lookalike_search.analysis.duplicates import Group, KeptBecause, Match, find_duplicates
+from lookalike_search.analysis.all_neighbours import ComparisonLimits
+from lookalike_search.analysis.duplicates import (
+    Group,
+    KeptBecause,
+    Match,
+    find_duplicates,
+    find_near,
+    prove_groups,
+)
 from lookalike_search.analysis.file_state import FileState
 from made_collections import STORES, collection_of, point_of, store_of
 from PIL import Image, ImageDraw, ImageFont
@@ -34,14 +39,9 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield one
 
 
-@pytest.fixture(params=["numpy", "store"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compared in numpy, or asked of the store, three rows at a time."""
-    if request.param == "store":
-        monkeypatch.setattr(every, "EXACT_PICTURES", 0)
-        monkeypatch.setattr(every, "AT_ONCE", 3)
-        monkeypatch.setattr(stars, "AT_ONCE", 3)
-        monkeypatch.setattr(reading, "AT_ONCE", 2)
+STORE_ASKED = ComparisonLimits(exact_images=0, at_once=3)
+EITHER_WAY = pytest.mark.parametrize("found", [None, STORE_ASKED], ids=["numpy", "store"], indirect=True)
+"""Compared in numpy, or asked of the store, three rows at a time."""
 
 
 def drawn(shows: str, width: int = 100, note: str = "", **options: Any) -> bytes:
@@ -86,14 +86,21 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture
-def found(store: Store, folder: Folder) -> Any:
-    """The groups among points: `found(points, above=..., where=..., distance=...)`."""
+def found(request: pytest.FixtureRequest, store: Store, folder: Folder) -> Any:
+    """The groups among points: `found(points, above=..., where=..., distance=..., limits=...)`."""
+    asked: ComparisonLimits | None = getattr(request, "param", None)
 
     def find(
-        points: list[ImagePoint], *, distance: Distance = Distance.COSINE, **options: Any
+        points: list[ImagePoint],
+        *,
+        distance: Distance = Distance.COSINE,
+        limits: ComparisonLimits | None = asked,
+        **options: Any,
     ) -> list[Group]:
         with collecting(store, points, folder, distance) as collection:
-            return find_duplicates(collection, **options)
+            if limits is None:
+                return find_duplicates(collection, **options)
+            return prove_groups(find_near(collection, limits=limits, **options))
 
     return find
 
@@ -122,7 +129,7 @@ DEGREES_99 = float(np.degrees(np.arccos(0.99)))
 """Between two directions of similarity 0.99: about 8."""
 
 
-@pytest.mark.usefixtures("way")
+@EITHER_WAY
 def test_copies_and_near_pictures_are_groups(folder: Folder, found: Any) -> None:
     """The largest first; what is like nothing else is in none."""
     large = drawn("one", 200)
@@ -150,7 +157,7 @@ def test_copies_and_near_pictures_are_groups(folder: Folder, found: Any) -> None
     assert second.because is KeptBecause.PATH
 
 
-@pytest.mark.usefixtures("way")
+@EITHER_WAY
 def test_a_chain_is_not_one_picture(folder: Folder, found: Any) -> None:
     """A is like B and B like C, but not A like C: C stays, for nothing that is kept is like it."""
     step = 24
@@ -164,10 +171,9 @@ def test_a_chain_is_not_one_picture(folder: Folder, found: Any) -> None:
     assert {other.payload.path for other in group.others} == {"m0.jpg", "m2.jpg"}
 
 
-@pytest.mark.usefixtures("way")
-def test_thirty_copies_are_one_group(folder: Folder, found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@EITHER_WAY
+def test_thirty_copies_are_one_group(folder: Folder, found: Any) -> None:
     """More than a store is asked for at first, of the same bytes and of other bytes."""
-    monkeypatch.setattr(stars, "FIRST_LIMIT", 10)
     points = [folder.point(f"same/{number:02}.jpg", 0, b"same bytes") for number in range(30)]
     points += [folder.point(f"near/{number:02}.jpg", 2 + number / 100) for number in range(30)]
     points.append(folder.point("best.jpg", 1, width=200))
@@ -178,7 +184,7 @@ def test_thirty_copies_are_one_group(folder: Folder, found: Any, monkeypatch: py
     assert len(same.redundant) == len(same.others) == 29
 
 
-@pytest.mark.usefixtures("way")
+@EITHER_WAY
 def test_what_is_only_near_is_shown_and_not_offered(folder: Folder, found: Any) -> None:
     """Other words on the same ground, an image that cannot be decoded, or one of other proportions."""
     points = [
@@ -193,7 +199,7 @@ def test_what_is_only_near_is_shown_and_not_offered(folder: Folder, found: Any) 
     assert len(group.others) == 3
 
 
-@pytest.mark.usefixtures("way")
+@EITHER_WAY
 def test_a_copy_is_with_its_own_original(folder: Folder, found: Any) -> None:
     """Though another image is nearer to it; that one has no copies and is shown beside the first."""
     points = [
@@ -256,7 +262,7 @@ def test_a_folder_to_keep_has_to_hold_images_of_the_collection(folder: Folder, f
             found(points, keep_in=[folder.root.parent / named])
 
 
-@pytest.mark.usefixtures("way")
+@EITHER_WAY
 def test_above_1_are_the_same_bytes_only(folder: Folder, found: Any) -> None:
     """Not what has the same vector by chance."""
     points = [
@@ -284,14 +290,11 @@ def test_euclidean_collections_are_compared_by_cosine(folder: Folder, found: Any
     assert group.others[0].similarity == pytest.approx(np.cos(np.radians(1)), abs=1e-6)
 
 
-def test_a_euclidean_collection_too_large_to_compare_is_refused(
-    folder: Folder, found: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_euclidean_collection_too_large_to_compare_is_refused(folder: Folder, found: Any) -> None:
     """Its own search would say nothing of similarity; the message says what to ask instead."""
-    monkeypatch.setattr(every, "EXACT_PICTURES", 1)
     points = [folder.point("1.jpg", 0), folder.point("2.jpg", 1)]
     with refuses(UsageError, match="--distance cosine"):
-        found(points, distance=Distance.EUCLID)
+        found(points, distance=Distance.EUCLID, limits=ComparisonLimits(exact_images=1))
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from lookalike_core.errors import PictureError, UsageError
 from lookalike_core.models.calibration_curves import Calibration, Curve
-from lookalike_core.neighbours.rank_fusion import FusionRule, fused
+from lookalike_core.neighbours.rank_fusion import CANDIDATES, FusionRule, fused
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.points import point_id
 from lookalike_core.stores.protocol import Collection, Store
-from lookalike_search.asking import fused_search as both
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions
 from lookalike_search.asking.query import Searcher
 from refusals import refuses
@@ -43,14 +42,22 @@ OTHER = {
 
 @pytest.fixture
 def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]:
-    """`ask(name, one=..., other=..., **options)`: of a cosine and a Euclidean collection, fused."""
+    """`ask(name, one=..., other=..., candidates=..., **options)`: of a cosine and a Euclidean collection."""
 
-    def asked(name: str, *, one: Vectors = ONE, other: Vectors = OTHER, **options: Any) -> Answer:
+    def asked(
+        name: str,
+        *,
+        one: Vectors = ONE,
+        other: Vectors = OTHER,
+        candidates: int = CANDIDATES,
+        **options: Any,
+    ) -> Answer:
         names = [
             fill(both_stores, one, backbone="resnet101v2"),
             fill(both_stores, other, distance=Distance.EUCLID),
         ]
-        with opened(names, both_stores, home) as searcher:
+        with opened(names, both_stores, home) as one_searcher:
+            searcher = Searcher(one_searcher.networks, candidates=candidates)
             return searcher.answer(*searcher.find(name), QueryOptions(**options))
 
     return asked
@@ -141,12 +148,9 @@ def test_collections_that_share_no_picture_but_the_query_answer_together(ask: Ca
     assert all(sum(placing is not None for placing in hit.placings.values()) == 1 for hit in answer.hits)
 
 
-def test_what_only_one_network_finds_near_is_looked_up_in_the_other(
-    ask: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_only_one_network_finds_near_is_looked_up_in_the_other(ask: Callable[..., Answer]) -> None:
     """With two candidates each it has a score there, and no rank, for that is not known."""
-    monkeypatch.setattr(both, "CANDIDATES", 1)
-    answer = ask("cat/1.png", limit=2, k=1)
+    answer = ask("cat/1.png", limit=2, k=1, candidates=1)
     assert [hit.payload.path for hit in answer.hits] == ["cat/3.png", "cat/2.png"]
     cosine, euclid = answer.hits[1].placings.values()
     assert cosine is not None

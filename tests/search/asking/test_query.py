@@ -215,10 +215,9 @@ def test_no_more_neighbours_come_than_were_asked_for(library: Library, searcher:
         (QueryOptions(class_name=""), {"1.png"}),
         (QueryOptions(dataset="more"), {"more:cat/9.png"}),
         (QueryOptions(class_name="dog"), {"dog/2.png"}),
-        (QueryOptions(class_name="horse"), set()),
         (QueryOptions(dataset="more", class_name="dog"), set()),
     ],
-    ids=["class", "class-and-dataset", "no-class", "dataset", "class-of-its-own", "unknown", "neither"],
+    ids=["class", "class-and-dataset", "no-class", "dataset", "class-of-its-own", "neither"],
 )
 def test_only_pictures_of_the_class_and_dataset_that_were_asked_for_come(
     library: Library, searcher: Searcher, options: QueryOptions, expected: set[str]
@@ -237,7 +236,7 @@ def test_a_query_that_cannot_be_read_leaves_the_next_one_alone(
     with pytest.raises(PictureError, match=r"note\.jpg is not an image") as refused:
         ask(searcher, str(tmp_path / "note.jpg"), QueryOptions())
     assert refused.value.reason is SkipReason.NOT_AN_IMAGE
-    with pytest.raises(PictureError, match=r"gone\.jpg is not there"):
+    with pytest.raises(PictureError, match=r"gone\.jpg does not exist, and no picture of"):
         ask(searcher, str(tmp_path / "gone.jpg"), QueryOptions())
     assert len(ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).hits) == 7
 
@@ -491,12 +490,17 @@ def test_an_array_without_pixels_has_a_problem(searcher: Searcher) -> None:
     assert source.problem.reason is SkipReason.EMPTY
 
 
-def test_more_than_may_be_held_is_refused_from_a_stream(
-    searcher: Searcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Endless(io.BytesIO):
+    """A stream of zeros without an end."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As many as are asked for."""
+        return bytes(size or 0)
+
+
+def test_more_than_may_be_held_is_refused_from_a_stream(searcher: Searcher) -> None:
     """As a picture that cannot be read, so that others of the same query are answered."""
-    monkeypatch.setattr("lookalike_core.images.open_image.MAX_PIPED_BYTES", 99)
-    [read] = searcher.read_all(searcher.find(io.BytesIO(bytes(100))), QueryOptions())
+    [read] = searcher.read_all(searcher.find(Endless()), QueryOptions())
     assert isinstance(read, PictureError)
     assert read.reason is SkipReason.TOO_LARGE
 

@@ -99,7 +99,7 @@ def test_what_cannot_be_looked_at_is_a_file(collection: Collection) -> None:
 
 def test_a_folder_is_all_of_its_pictures_in_order(collection: Collection, tmp_path: Path) -> None:
     """Named as the folder was, and with what is left out in its place."""
-    for path in ("b/2.png", "b/1.jpg", "a.webp", "b/note.txt", ".hidden.png"):
+    for path in ("b/2.png", "b/1.jpg", "a.webp", "b/note.txt", ".hidden.png", "@eaDir/a.jpg"):
         (tmp_path / "queries" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "queries" / path).write_bytes(b"x")
     (tmp_path / "queries/c.png").symlink_to(tmp_path / "nowhere.png")

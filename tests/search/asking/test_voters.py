@@ -40,6 +40,13 @@ def ask(names: list[str], path: str, store: Store, home: Settings, **options: An
         return searcher.answer(*searcher.find(path), QueryOptions(**options))
 
 
+def ask_few(names: list[str], path: str, store: Store, home: Settings, **options: Any) -> Answer:
+    """The same, with five candidates of each collection where several are fused."""
+    with Searcher.opened(*names, store=store, settings=home) as opened:
+        searcher = Searcher(opened.networks, candidates=5)
+        return searcher.answer(*searcher.find(path), QueryOptions(**options))
+
+
 def mostly_unlabelled() -> Mapping[str, Any]:
     """150 pictures in two clouds, of which four in five have no class."""
     random = np.random.default_rng(0)
@@ -78,17 +85,15 @@ def test_pictures_without_a_class_take_nobodys_vote(
     both_stores: Store,
     fill: Fill,
     home: Settings,
-    monkeypatch: pytest.MonkeyPatch,
     fusion: FusionRule | None,
     rule: VoteRule,
 ) -> None:
     """One cat is near, the dogs are next; the neighbours that are shown are the nearest all the same."""
-    monkeypatch.setattr("lookalike_search.asking.fused_search.CANDIDATES", 5)
     names = [fill(both_stores, BURIED)]
     if fusion:
         names.append(fill(both_stores, BURIED, backbone="resnet101v2", distance=Distance.EUCLID))
     options = {"fusion": fusion} if fusion else {}
-    answer = ask(names, "cat/query.png", both_stores, home, vote=rule, k=3, limit=5, **options)
+    answer = ask_few(names, "cat/query.png", both_stores, home, vote=rule, k=3, limit=5, **options)
     assert [hit.payload.path for hit in answer.hits] == ["1.png", "2.png", "3.png", "cat/1.png", "4.png"]
     assert answer.verdict is not None
     assert (answer.verdict.class_name, answer.verdict.voters) == ("dog", 3)
@@ -97,14 +102,13 @@ def test_pictures_without_a_class_take_nobodys_vote(
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_a_class_is_as_near_as_its_own_nearest_behind_pictures_without_one(
-    both_stores: Store, fill: Fill, home: Settings, monkeypatch: pytest.MonkeyPatch, fused: bool
+    both_stores: Store, fill: Fill, home: Settings, fused: bool
 ) -> None:
     """Cats at 0.04 and 0.7 against dogs at 0.5 and 0.6; of two voters one is a cat."""
-    monkeypatch.setattr("lookalike_search.asking.fused_search.CANDIDATES", 5)
     names = [fill(both_stores, BURIED, distance=Distance.EUCLID)]
     if fused:
         names.append(fill(both_stores, BURIED, backbone="resnet101v2", distance=Distance.EUCLID))
-    found = ask(names, "cat/query.png", both_stores, home, vote=VoteRule.NEAREST_CLASS, k=2, limit=2)
+    found = ask_few(names, "cat/query.png", both_stores, home, vote=VoteRule.NEAREST_CLASS, k=2, limit=2)
     assert found.verdict is not None
     assert (found.verdict.class_name, found.verdict.voters) == ("cat", 2)
     assert found.verdict.share == 1 / 2

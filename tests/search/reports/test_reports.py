@@ -10,13 +10,17 @@ import pytest
 from lookalike_core.errors import SkipReason
 from lookalike_core.images.thumbnails import Thumbnail
 from lookalike_core.neighbours.vote import Verdict, VoteRule
-from lookalike_search.asking.answers import Answer, Neighbour, Placing, QueryOptions
+from lookalike_search.asking.answers import Answer, ExactDuplicate, Neighbour, Placing, QueryOptions
 from lookalike_search.evaluation.head_splits import MEANINGS, Part
 from lookalike_search.evaluation.leave_one_out import leave_one_out
 from lookalike_search.evaluation.summary import summed_up
-from lookalike_search.reports import evaluation as evaluation_page
 from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
-from lookalike_search.reports.evaluation import EvaluationReport, section_view, write_evaluation_page
+from lookalike_search.reports.evaluation import (
+    EvaluationReport,
+    SectionLimits,
+    section_view,
+    write_evaluation_page,
+)
 from lookalike_search.reports.page import Page
 from lookalike_search.reports.query import query_report
 from lookalike_search.reports.thumbnail_gallery import SIZES, SMALLEST, Gallery
@@ -103,6 +107,25 @@ def test_a_calibrated_answer_says_how_often_such_a_verdict_is_right(
     far = collection.answer(13, verdict=None, unlike_anything=True)
     page = query_page(collection, tmp_path / "a.html", far)
     assert "No verdict: the picture is unlike anything indexed." in page.text
+
+
+def test_what_is_left_out_and_datasets_of_equal_paths_are_shown(
+    collection: Collection, tmp_path: Path
+) -> None:
+    """Each image with the query's bytes by its place; the dataset where the path does not say which it is."""
+    answer = collection.answer(13)
+    page = query_page(collection, tmp_path / "a.html", answer)
+    assert "same bytes" not in page.text
+    assert "data: " not in page.text
+    [first, *others] = answer.hits
+    twin = replace(first, rank=2, payload=replace(first.payload, dataset="more"))
+    known = ExactDuplicate(payload=first.payload, file=tmp_path / "a.png")
+    unknown = ExactDuplicate(payload=first.payload, file=None)
+    changed = replace(answer, hits=[first, twin, *others], left_out=[known, unknown], left_out_total=7)
+    page = query_page(collection, tmp_path / "a.html", changed)
+    place = f"data: {first.payload.path}"
+    assert f"7 images with the same bytes left out: {tmp_path}/a.png {place}" in page.text
+    assert f"more: {first.payload.path}" in page.text
 
 
 def test_an_unread_query_has_its_place_and_its_reason(collection: Collection, tmp_path: Path) -> None:
@@ -229,14 +252,10 @@ def test_wrong_verdicts_are_all_there_the_worst_first(collection: Collection) ->
     assert all(case.verdict != case.query.class_name for case in section.wrong)
 
 
-def test_more_classes_and_queries_than_fit_are_said_to_be(
-    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_classes_and_queries_than_fit_are_said_to_be(collection: Collection, tmp_path: Path) -> None:
     """The table keeps the classes that err most; what is left out is counted."""
-    monkeypatch.setattr(evaluation_page, "TABLE_CLASSES", 2)
-    monkeypatch.setattr(evaluation_page, "CONFUSIONS", 1)
-    monkeypatch.setattr(evaluation_page, "WRONG_QUERIES", 1)
-    page = evaluated_page(collection, tmp_path / "a.html", collection.evaluation)
+    limits = SectionLimits(table_classes=2, confusions=1, wrong_queries=1)
+    page = evaluated_page(collection, tmp_path / "a.html", collection.evaluation, limits=limits)
     assert page.problems == []
     assert "The 2 classes with the most wrong neighbours of 3." in page.text
     assert "the first 1 are shown" in page.text

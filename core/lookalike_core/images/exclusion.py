@@ -1,0 +1,141 @@
+"""What a walk leaves out, by names and paths: what systems and programs make beside images, and patterns.
+
+Patterns follow gitignore's rules (https://git-scm.com/docs/gitignore), which pathspec knows. A folder that is
+left out is not looked into, so that nothing in it can be taken back in.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from typing import TYPE_CHECKING
+
+from lookalike_core.errors import UsageError
+from lookalike_core.hints import Argument
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+DEFAULT_EXCLUDES = (
+    ".*",  # hidden: .thumbnails, .cache, .git, .Trash-1000, .snapshot, .@__thumb, .AppleDouble, ._x.jpg
+    "@eaDir",  # Synology: thumbnails of each image
+    "@tmp",
+    "@Recycle",  # QNAP: the bin
+    "@Recently-Snapshot",
+    "#recycle",  # Synology: the bin
+    "#snapshot",
+    "$RECYCLE.BIN",  # Windows: the bin, by its names of three ages
+    "$Recycle.Bin",
+    "RECYCLER",
+    "System Volume Information",
+    "found.[0-9][0-9][0-9]",  # Windows: what is left of damaged files
+    "FOUND.[0-9][0-9][0-9]",
+    "Thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "lost+found",  # ext4: what is left of damaged files
+    "__MACOSX",  # macOS: the second halves of files in archives
+    "Network Trash Folder",
+    "Temporary Items",
+    "*.lrdata",  # Lightroom: previews
+)
+"""What is left out unless that is switched off: names of files and folders, wherever they lie.
+
+None of them is the name of an image that is not hidden.
+"""
+
+_BY_DEFAULT = re.compile("|".join(translate(name) for name in DEFAULT_EXCLUDES))
+
+
+class Exclusion:
+    """Tells what is left out: by default excludes, and by patterns of which the last that fits decides.
+
+    Raises:
+        UsageError: a pattern is malformed.
+    """
+
+    def __init__(self, patterns: Sequence[str] = (), *, defaults: bool = True) -> None:
+        self._defaults = defaults
+        self._last_first = [_compiled(pattern) for pattern in reversed(patterns)]
+        self.has_patterns = bool(self._last_first)
+        """Whether images have to be asked about one by one; by default folders and hidden files alone are."""
+        self.hides_dotted = defaults and not any(rule.takes_back for rule in self._last_first)
+        """Whether whatever begins with a dot is left out."""
+
+    def excludes(self, prefix: str, name: str, *, is_folder: bool) -> bool:
+        """Whether a file is left out, or a folder with all that is in it, whatever happens to what is above.
+
+        `prefix` is the path of the folder that it lies in, with a slash.
+        """
+        for rule in self._last_first:
+            if rule.fits(prefix, name, is_folder):
+                return not rule.takes_back
+        return self._defaults and _BY_DEFAULT.match(name) is not None
+
+    def covers(self, path: str) -> bool:
+        """Whether a file is left out, or a folder that it lies in; `path` is root-relative and POSIX."""
+        *folders, name = path.split("/")
+        prefix = ""
+        for folder in folders:
+            if self.excludes(prefix, folder, is_folder=True):
+                return True
+            prefix += f"{folder}/"
+        return self.excludes(prefix, name, is_folder=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rule:
+    """One pattern. What is in a folder that fits, fits for pathspec, too; here each folder is asked itself.
+
+    A pattern of a name alone `fits_anywhere`, one that ends in `/**` fits `what_is_inside` of a folder.
+    """
+
+    spec: "GitIgnoreSpec"
+    takes_back: bool
+    fits_anywhere: bool
+    what_is_inside: bool
+
+    def fits(self, prefix: str, name: str, is_folder: bool) -> bool:
+        slash = "/" if is_folder else ""
+        if self.fits_anywhere:
+            return self.spec.match_file(_composed(name + slash))
+        if self.what_is_inside:
+            return self.spec.match_file(_composed(prefix + name))
+        return self.spec.match_file(_composed(prefix + name + slash)) and not (
+            prefix and self.spec.match_file(_composed(prefix))
+        )
+
+
+def _compiled(pattern: str) -> _Rule:
+    """Refuses, too, what gitignore passes over without a word: a blank line, a comment, an open bracket."""
+    from pathspec import GitIgnoreSpec
+    from pathspec.patterns.gitignore import GitIgnorePatternError
+
+    takes_back = pattern.startswith("!")
+    plain = _composed(pattern.removeprefix("!"))
+    if takes_back and plain.startswith(("#", "!")):  # behind the first ! it is what it is
+        plain = f"\\{plain}"
+    name = plain.rstrip().removeprefix("**/").removesuffix("/")
+    try:
+        spec = GitIgnoreSpec.from_lines([plain], backend="simple")
+    except (GitIgnorePatternError, re.error) as error:
+        raise UsageError(
+            f"{pattern!r} is no pattern by gitignore's rules ({error})", argument=Argument.EXCLUDE
+        ) from error
+    if not any(compiled.include for compiled in spec.patterns):
+        raise UsageError(
+            f"{pattern!r} fits nothing by gitignore's rules; a name that begins with # is written \\#",
+            argument=Argument.EXCLUDE,
+        )
+    return _Rule(
+        spec=spec,
+        takes_back=takes_back,
+        fits_anywhere="/" not in name,
+        what_is_inside=name.endswith("/**"),
+    )
+
+
+def _composed(text: str) -> str:
+    """The form in which a name is equal to itself, however a keyboard or file system spells its accents."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)

@@ -1,0 +1,80 @@
+"""What is said of a file or folder that was named and is not there: how far its path leads."""
+
+import os
+from difflib import get_close_matches
+from itertools import islice, pairwise
+from pathlib import Path
+
+from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Argument, Hint
+
+CHECK_PATH = Hint(Action.CHECK_PATH)
+
+NAMES_COMPARED = 1_000
+"""Of a folder, to find one that is almost that of what is missing."""
+
+
+def require_folder(folder: Path, origin: Argument | str | None = None) -> None:
+    """Does nothing where a folder is there; `origin` is what named it, as in `UsageError.of`.
+
+    Raises:
+        UsageError: it is missing, or no folder.
+        OSError: it cannot be looked at.
+    """
+    require_there(folder, origin)
+    if not folder.is_dir():
+        raise _refused(f"{folder} is not a folder", folder, origin)
+
+
+def require_there(path: Path, origin: Argument | str | None = None) -> None:
+    """Does nothing where something is there; `origin` is what named it, as in `UsageError.of`.
+
+    Raises:
+        UsageError: it is missing.
+        OSError: it cannot be looked at.
+    """
+    if not path.exists():
+        raise _refused(describe_missing(path), path, origin, CHECK_PATH)
+
+
+def describe_missing(path: Path) -> str:
+    """Returns that a path does not exist, and what is called almost like it, or how far it leads.
+
+    As in: /home/you/fotos/2020 does not exist, but /home/you/photos does.
+    """
+    said = f"{path} does not exist"
+    try:
+        if path.is_symlink():
+            return f"{path} is a link to {path.readlink()}, which does not exist"
+        missing, nearest = next(pair for pair in pairwise([path, *path.parents]) if pair[1].exists())
+        if not nearest.is_dir():
+            return f"{said}: {nearest} is not a folder"
+        if (close := _called_like(missing.name, nearest)) is not None:
+            return f"{said}, but {close} does"
+    except (OSError, ValueError, StopIteration):  # it cannot be looked at, or be a path
+        return said
+    return said if missing == path else f"{said}; the last of its folders that does is {nearest.absolute()}"
+
+
+def _called_like(name: str, folder: Path) -> Path | None:
+    """What lies in a folder under almost that name; another number is another name."""
+    with os.scandir(folder) as entries:
+        names = [
+            entry.name for entry in islice(entries, NAMES_COMPARED) if _digits(entry.name) == _digits(name)
+        ]
+    stems = {Path(each).stem.casefold(): each for each in names if each != name}
+    close = get_close_matches(Path(name).stem.casefold(), stems, n=1, cutoff=_ALMOST)
+    return folder / stems[close[0]] if close else None
+
+
+_ALMOST = 0.7
+
+
+def _digits(name: str) -> str:
+    return "".join(filter(str.isdigit, name))
+
+
+def _refused(message: str, path: Path, origin: Argument | str | None, hint: Hint | None = None) -> UsageError:
+    if origin is None:
+        return UsageError(message, path=path, hint=hint)
+    return UsageError.of(origin, message, path=path, hint=hint)

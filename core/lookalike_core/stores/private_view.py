@@ -1,0 +1,168 @@
+"""A view of a shard that may only be read: a folder of this process alone, in the system's temporary folder.
+
+The engine writes to a shard that it only reads: it maps files for writing, logs, and replaces its settings.
+So it is given a copy, of what it writes to; the vectors and the graph of indexed segments, which it never
+writes to and which are nearly all there is, are linked. Nothing is written where the collection lies.
+
+    TMPDIR/lookalike-view-xxxxxxxx/shard/     what the engine opens
+    TMPDIR/lookalike-view-xxxxxxxx/in-use     locked by the process whose view it is
+"""
+
+import errno
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from lookalike_core import locks
+from lookalike_core.errors import StoreError, StoreLockedError
+from lookalike_core.hints import Action, Hint
+from lookalike_core.stores.cache_mark import fingerprint
+
+_PREFIX = "lookalike-view-"
+_SHARD = "shard"
+_IN_USE = "in-use"
+_BUILDING = "temp_segments"
+_ONLY_READ = re.compile(r"matrix\.dat|links.*\.bin|quantized\..*")
+"""Files of an indexed segment that the engine opens for reading alone; a test says whether that holds."""
+
+_CHUNK_BYTES = 2**24
+_NEW_S = 60.0
+"""For so long a view may be without its lock, while it is made."""
+
+
+class PrivateView:
+    """A shard as it is now, for this process alone; `release` removes it.
+
+    Raises:
+        StoreLockedError: it is written to meanwhile, by somebody who holds no lock that is seen here.
+        StoreError: there is no place for the view.
+    """
+
+    def __init__(self, shard: Path) -> None:
+        _sweep()
+        self._source = shard
+        self._before = fingerprint([shard])
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        except OSError as error:
+            raise _no_place(shard, error) from error
+        self.shard = self._folder / _SHARD
+        self.copied_bytes = 0
+        """What the view takes on the disk, or in memory, where temporary files lie there."""
+        try:
+            self._lock = locks.acquire(self._folder, _IN_USE, what=str(self._folder), timeout_s=0)
+            self._fill()
+            self.require_unchanged()
+        except BaseException:
+            self.release()
+            raise
+
+    def require_unchanged(self) -> None:
+        """Refuses what was written to since the view was begun: half of it may be older than the rest.
+
+        Raises:
+            StoreLockedError: it was.
+        """
+        if fingerprint([self._source]) != self._before:
+            raise StoreLockedError(
+                f"{self._source.parent} is being written to by another machine; wait for that to end",
+                path=self._source.parent,
+                hint=Hint(Action.REPEAT),
+            )
+
+    def release(self) -> None:
+        """Removes the view; a second time it does nothing."""
+        lock = self.__dict__.pop("_lock", None)
+        if lock is not None:
+            lock.release()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _fill(self) -> None:
+        try:
+            for place, folders, names in os.walk(self._source):
+                folders[:] = [name for name in folders if name != _BUILDING]
+                target = self.shard / Path(place).relative_to(self._source)
+                target.mkdir()
+                for name in names:
+                    self._take(Path(place, name), target / name)
+        except FileNotFoundError:
+            self.require_unchanged()
+            raise
+        except OSError as error:
+            if error.filename is not None and str(error.filename).startswith(str(self._source)):
+                raise StoreError(
+                    f"{self._source.parent} cannot be read ({error.strerror}); make it readable to you",
+                    path=self._source.parent,
+                ) from error
+            raise _no_place(self._source, error) from error
+
+    def _take(self, source: Path, target: Path) -> None:
+        if _ONLY_READ.fullmatch(source.name):
+            with suppress(OSError, NotImplementedError):  # Windows lets not everyone make links
+                target.symlink_to(source.absolute())
+                return
+        self.copied_bytes += _copy_sparse(source, target)
+
+
+def _copy_sparse(source: Path, target: Path) -> int:
+    """Copies what a file holds and none of its holes; returns the bytes copied."""
+    copied = 0
+    with source.open("rb", buffering=0) as old, target.open("xb", buffering=0) as new:
+        size = os.fstat(old.fileno()).st_size
+        for start, end in _written_parts(old.fileno(), size):
+            old.seek(start)
+            new.seek(start)
+            while (left := end - old.tell()) > 0 and (chunk := old.read(min(left, _CHUNK_BYTES))):
+                new.write(chunk)
+                copied += len(chunk)
+        new.truncate(size)
+    return copied
+
+
+def _written_parts(descriptor: int, size: int) -> list[tuple[int, int]]:
+    """Where a file holds something, `(start, end)` each; all of it where the system does not say."""
+    if not hasattr(os, "SEEK_DATA"):
+        return [(0, size)]
+    parts, end = [], 0
+    while end < size:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole is left
+                break
+            return [(0, size)]
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        parts.append((start, end))
+    return parts
+
+
+def _no_place(shard: Path, error: OSError) -> StoreError:
+    folder = tempfile.tempdir or "the temporary folder"
+    return StoreError(
+        f"{shard.parent} may only be read, so parts of it are copied to {folder}, which fails "
+        f"({error.strerror or error}); name a folder with more room by TMPDIR",
+        path=tempfile.tempdir,
+    )
+
+
+def _sweep() -> None:
+    """Removes the views that killed processes of this user left."""
+    with suppress(OSError):
+        for left_over in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+            with suppress(OSError):
+                _sweep_one(left_over)
+
+
+def _sweep_one(folder: Path) -> None:
+    status = folder.lstat()
+    is_own = stat.S_ISDIR(status.st_mode) and status.st_uid == getattr(os, "getuid", lambda: 0)()
+    if not is_own or status.st_mtime > time.time() - _NEW_S:
+        return
+    with suppress(StoreLockedError):
+        locks.acquire(folder, _IN_USE, what=str(folder), timeout_s=0).release()
+        shutil.rmtree(folder, ignore_errors=True)

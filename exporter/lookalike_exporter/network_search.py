@@ -1,0 +1,101 @@
+"""Which of the models in a Keras file is the network that is wanted, and what there is where none is."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from lookalike_core.errors import WeightsError
+from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.models.backbones import BACKBONES
+
+from lookalike_exporter.keras_layouts import StoredModel
+from lookalike_exporter.network import Network, SubNetwork
+from lookalike_exporter.spec import NETWORKS
+
+_SHOWN = 8
+"""Names in a message at most."""
+
+_SHOWN_CHARACTERS = 40
+"""Of a name in a message at most; the file may say anything."""
+
+
+def find_network(path: Path, models: Sequence[StoredModel], wanted: SubNetwork) -> StoredModel:
+    """Returns the one model that has every layer wanted; where none has, the one that has most of them.
+
+    Raises:
+        WeightsError: no model has any, several have all, or it is a larger network with the same names.
+    """
+    names = [layer.name for layer in wanted.layers if layer.variables]
+    whole = [model for model in models if model.layers.keys() >= set(names)]
+    if len(whole) > 1:
+        raise _is_ambiguous(path, whole, names)
+    model = max(models, key=lambda model: len(model.layers.keys() & set(names)))
+    if not model.layers.keys() & set(names):
+        raise _is_not_there(path, models, names)
+    _check_is_no_larger(path, model, next(net for net in _networks() if wanted.tap in net.layers))
+    return model
+
+
+def inside(model: StoredModel) -> str:
+    """Returns where a model lies, to stand behind the name of its file; nothing for the file's own."""
+    return f", inside {_place(model)}" if model.place else ""
+
+
+def _is_ambiguous(path: Path, models: Sequence[StoredModel], names: Sequence[str]) -> WeightsError:
+    places = sorted(_place(model) or "at the top" for model in models)
+    return WeightsError(
+        f"{path} holds {len(models)} networks with a layer {names[0]}: {_listed(places)}; "
+        "save the one to use alone, with Keras' model.get_layer(NAME).save_weights('x.weights.h5')",
+        path=path,
+    )
+
+
+def _is_not_there(path: Path, models: Sequence[StoredModel], names: Sequence[str]) -> WeightsError:
+    """Says which of the other networks is there, or else which layers are."""
+    for backbone in BACKBONES:
+        others = {name for name, layer in NETWORKS[backbone.name]().layers.items() if layer.variables}
+        model = max(models, key=lambda model: len(model.layers.keys() & others))
+        if names[0] not in others and model.layers.keys() & others:
+            return WeightsError(
+                f"{path}{inside(model)}: layer {names[0]} is missing, and there are layers of "
+                f"{backbone.title}; these are another network's weights",
+                path=path,
+                hint=Hint(Action.USE, {Argument.BACKBONE: backbone.short_name}),
+            )
+    top = min(models, key=lambda model: len(model.place))
+    return WeightsError(
+        f"{path}: layer {names[0]} is missing, at the top and inside its models; it holds "
+        f"{_listed(sorted(top.layers))}. Name a file that Keras saved of the network, or of a model that "
+        "has it as a layer",
+        path=path,
+    )
+
+
+def _check_is_no_larger(path: Path, model: StoredModel, network: Network) -> None:
+    """Refuses networks that have all layers of a smaller one and more: VGG19, ResNet152V2."""
+    known = {_form(name) for name, layer in network.layers.items() if layer.variables}
+    for name in model.layers:
+        if name not in network.layers and _form(name) in known:
+            raise WeightsError(
+                f"{path}{inside(model)}: there is a layer {name}, which {network.title} does not have; "
+                "these are another network's weights",
+                path=path,
+            )
+
+
+def _form(name: str) -> tuple[str, str]:
+    """Returns `block3`, and `block#_conv#`: what layers of one kind in one stage have in common."""
+    return name.partition("_")[0], re.sub(r"\d+", "#", name)
+
+
+def _networks() -> list[Network]:
+    return [build() for build in NETWORKS.values()]
+
+
+def _place(model: StoredModel) -> str:
+    return "/".join(name[:_SHOWN_CHARACTERS] for name in model.place[-_SHOWN:])
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(name[:_SHOWN_CHARACTERS] for name in names[:_SHOWN])
+    return f"{shown}, ..." if len(names) > _SHOWN else shown

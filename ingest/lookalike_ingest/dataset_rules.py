@@ -1,0 +1,88 @@
+"""Which rules a dataset's folder is walked by: those asked for, else those that collections remember."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from lookalike_core.errors import CollectionMissingError, UsageError
+from lookalike_core.hints import Action, Hint
+from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
+from lookalike_core.logs import logger_of
+from lookalike_core.stores.bulk_reads import readable_manifests
+from lookalike_core.stores.protocol import Store
+
+_logger = logger_of("ingest")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleChoice:
+    """What is asked for of `FolderRules`; None leaves a field as it is remembered."""
+
+    exclude: Sequence[str] | None = None
+    default_excludes: bool | None = None
+    follow_links: bool | None = None
+    class_level: int | None = None
+
+    @classmethod
+    def of(cls, rules: FolderRules) -> Self:
+        """Returns the choice of these very rules."""
+        return cls(**{field.name: getattr(rules, field.name) for field in fields(rules)})
+
+    def over(self, remembered: FolderRules) -> FolderRules:
+        """Returns the rules that apply.
+
+        Raises:
+            UsageError: the class level is 0.
+        """
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        before = {field.name: getattr(remembered, field.name) for field in fields(remembered)}
+        chosen: dict[str, Any] = {name: before[name] if own[name] is None else own[name] for name in own}
+        return FolderRules(**(chosen | {"exclude": tuple(chosen["exclude"])}))
+
+    def check(self) -> None:
+        """Refuses rules that no folder can be walked by.
+
+        Raises:
+            UsageError: a pattern is malformed, or the class level is 0.
+        """
+        _ = self.over(DEFAULT_RULES).exclusion
+
+
+def rules_for(dataset: str, choice: RuleChoice, *, targets: Sequence[str], store: Store) -> FolderRules:
+    """Returns the rules that a dataset's folder is walked by.
+
+    What is not asked for is as the target collections remember it; where none of them knows the dataset, as
+    others of the store do.
+
+    Raises:
+        UsageError: what they remember differs, and what is asked for does not settle it.
+    """
+    remembered = _of_targets(dataset, targets, store) or {
+        name: manifest.rules_of(dataset)
+        for name, manifest in readable_manifests(store)
+        if dataset in manifest.datasets
+    }
+    applied = {choice.over(rules): name for name, rules in remembered.items()}
+    if len(applied) > 1:
+        said = "; ".join(f"{name}: {rules}" for rules, name in applied.items())
+        raise UsageError(
+            f"collections remember other rules for the folder of dataset {dataset} ({said})",
+            hint=Hint(Action.SAY_RULES),
+        )
+    [rules] = applied or [choice.over(DEFAULT_RULES)]
+    if rules != choice.over(DEFAULT_RULES):
+        _logger.info("the rules remembered of dataset %s apply: %s", dataset, rules)
+    return rules
+
+
+def _of_targets(dataset: str, targets: Sequence[str], store: Store) -> Mapping[str, FolderRules]:
+    """By collection, for those that are there and know the dataset."""
+    found = {}
+    for name in targets:
+        try:
+            manifest = store.manifest(name)
+        except CollectionMissingError:
+            continue
+        if dataset in manifest.datasets:
+            found[name] = manifest.rules_of(dataset)
+    return found

@@ -1,0 +1,31 @@
+"""Images with the same bytes as a query, which its answer leaves out and names."""
+
+from collections.abc import Sequence
+
+from lookalike_core.stores.points import PointFilter
+
+from lookalike_search.asking.answers import ExactDuplicate
+from lookalike_search.asking.examples import Example
+from lookalike_search.asking.searched_collection import Network
+from lookalike_search.collection_choice import file_of
+from lookalike_search.overlapping_roots import file_key
+
+
+def find_exact_duplicates(
+    networks: Sequence[Network], examples: Sequence[Example], where: PointFilter
+) -> list[ExactDuplicate]:
+    """Returns them by dataset and path, of those that `where` asks for, without the examples themselves.
+
+    A file is there once, however many datasets and collections have it.
+    """
+    found: dict[str, ExactDuplicate] = {}
+    if where.only_sha256:
+        for network in networks:
+            manifest = network.manifest
+            own = {file_key(manifest, each.indexed) for each in examples if each.indexed}
+            for payload in network.collection.scan(where):
+                key = file_key(manifest, payload)
+                if key not in own:
+                    file = file_of(manifest, payload.dataset, payload.path)
+                    found.setdefault(key, ExactDuplicate(payload=payload, file=file))
+    return sorted(found.values(), key=lambda each: (each.payload.dataset, each.payload.path))

@@ -1,0 +1,47 @@
+"""The classes that collections have, found by the names that people type."""
+
+from collections.abc import Sequence
+
+from lookalike_core.errors import UsageError
+from lookalike_core.hints import Argument
+from lookalike_core.stores.points import PointFilter
+from lookalike_core.stores.protocol import Collection
+from lookalike_core.text import nfc
+
+_NAMED = 3
+"""Of the nearest names; of all of them where none is near."""
+
+
+def stored_class(name: str | None, collections: Sequence[Collection]) -> str | None:
+    """Returns a class as it is spelled in the collections; None and `""`, no class, stay as they are.
+
+    A name in another normal form of Unicode is the same name.
+
+    Raises:
+        UsageError: none of the collections has such a class; the message names the nearest there are.
+    """
+    if not name or any(collection.count(PointFilter(class_name=name)) for collection in collections):
+        return name
+    there = sorted({each for collection in collections for each in collection.tally("class") if each})
+    same = next((each for each in there if nfc(each) == nfc(name)), None)
+    if same is None:
+        raise _unknown(name, there, collections)
+    return same
+
+
+def _unknown(name: str, there: Sequence[str], collections: Sequence[Collection]) -> UsageError:
+    what = f"there is no class {name} in {' or '.join(collection.name for collection in collections)}"
+    if nearest := _nearest(name, there):
+        said = f"nearest: {', '.join(nearest)}"
+    else:
+        more = f" and {len(there) - _NAMED} more" if len(there) > _NAMED else ""
+        said = f"there: {', '.join(there[:_NAMED]) or 'none'}{more}"
+    return UsageError(f"{what}; {said}", argument=Argument.CLASS, choices=nearest or there[:_NAMED])
+
+
+def _nearest(name: str, there: Sequence[str]) -> list[str]:
+    """The names that a slip of the pen may have meant, the most likely first."""
+    from difflib import get_close_matches
+
+    folded = {nfc(each).casefold(): each for each in there}
+    return [folded[each] for each in get_close_matches(nfc(name).casefold(), folded, n=_NAMED)]

@@ -1,0 +1,31 @@
+"""Files alone on stdout, for other programs: what `--paths` and `--print0` print."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from lookalike_core.cli.console import say, show_path
+from lookalike_core.errors import UsageError
+
+Print0Option = Annotated[bool, typer.Option("--print0", help="The same, each ended by NUL, for xargs -0.")]
+
+
+def require_one_output(*, paths: bool, print0: bool, as_json: bool) -> None:
+    """Refuses two forms of a result at once.
+
+    Raises:
+        UsageError: more than one is asked for.
+    """
+    if paths + print0 + as_json > 1:
+        raise UsageError("--paths, --print0 and --json each print something else; take one of them")
+
+
+def show_files(files: Iterable[Path], *, print0: bool) -> None:
+    """Prints paths as the file system has them: what is not UTF-8, or not in the locale, comes through."""
+    end = "\0" if print0 else "\n"
+    for file in files:
+        if end in str(file):
+            say(f"left out, for its name has a line break: {file}; use --print0")
+        else:
+            show_path(file, end=end)

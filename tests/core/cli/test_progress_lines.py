@@ -1,0 +1,115 @@
+"""Progress where stderr is a log: a line now and then."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from lookalike_core.cli.progress_lines import ProgressLines
+
+
+class Clock:
+    """Gives the seconds that a test says."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """Returns the time."""
+        return self.now
+
+
+class Log:
+    """Lines of one bar, and the clock that it goes by."""
+
+    def __init__(self, unit: str = "images", total: int | None = None) -> None:
+        self.lines: list[str] = []
+        self.clock = Clock()
+        self.bar = ProgressLines(
+            "photos", unit=unit, total=total, say=self.lines.append, every_s=30, clock=self.clock
+        )
+
+    def advance(self, after_s: float, done: int, *, skipped: int = 0) -> None:
+        """Goes on by so many, so much later."""
+        self.clock.now += after_s
+        self.bar.advance(done, skipped=skipped)
+
+
+def test_short_work_says_nothing() -> None:
+    """Most ingests of a folder that is known take a second."""
+    log = Log(total=3)
+    for _ in range(3):
+        log.advance(9, 1)
+    assert log.lines == []
+
+
+def test_a_line_comes_every_half_minute() -> None:
+    """Done, of how many, how fast, how long still, and how many were skipped."""
+    log = Log(total=1000)
+    log.advance(20, 40)
+    log.advance(10, 20)
+    log.advance(29, 58, skipped=2)
+    log.advance(1, 2, skipped=2)
+    assert log.lines == [
+        "photos: 60 of 1000 images, 2.0 images/s, 8 min left",
+        "photos: 120 of 1000 images, 2.0 images/s, 7 min left, 2 skipped",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unit", "done", "line"),
+    [
+        ("images", 60, "photos: 60 images, 2.0 images/s"),
+        ("bytes", 60_000_000, "photos: 60 MB, 2.0 MB/s"),
+        ("seconds", 0, "photos: 30 s so far"),
+    ],
+)
+def test_a_line_says_what_is_known_without_a_total(unit: str, done: int, line: str) -> None:
+    """A stream has none, and an index takes the time that it takes."""
+    log = Log(unit)
+    log.advance(30, done)
+    assert log.lines == [line]
+
+
+@pytest.mark.parametrize(
+    ("rate", "left"), [(10, "89 s left"), (5, "3 min left"), (0.1, "2 h 28 min left")], ids=str
+)
+def test_the_time_that_is_left_stands_in_units_that_tell_it(rate: float, left: str) -> None:
+    """Hours, minutes or seconds."""
+    log = Log("bytes", total=round(rate * 30) + 890 if rate != 0.1 else 893)
+    log.advance(30, round(rate * 30))
+    assert log.lines[0].endswith(left)
+
+
+def test_more_than_was_counted_is_no_negative_rest() -> None:
+    """Files may come while others are counted."""
+    log = Log(total=10)
+    log.advance(30, 60)
+    assert log.lines == ["photos: 60 of 60 images, 2.0 images/s, 0 s left"]
+
+
+def test_the_total_is_counted_only_for_long_work() -> None:
+    """The count goes through the folder a second time."""
+    log, counted, before = Log(), threading.Event(), threading.active_count()
+
+    def count() -> int:
+        counted.set()
+        return 120
+
+    log.bar.count_ahead(count)
+    log.advance(14, 28)
+    assert not counted.is_set()
+    log.advance(2, 4)
+    assert counted.wait(10)
+    _until(lambda: threading.active_count() == before)
+    log.advance(14, 28)
+    assert log.lines == ["photos: 60 of 120 images, 2.0 images/s, 30 s left"]
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    """Waits for a thread."""
+    waited = threading.Event()
+    for _ in range(1000):
+        if is_so():
+            return
+        waited.wait(0.01)
+    raise AssertionError("it did not come")

@@ -1,0 +1,143 @@
+"""Patterns mean what they mean to git, which is the judge where it is installed."""
+
+import os
+import random
+import shutil
+import subprocess
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from lookalike_core.errors import UsageError
+from lookalike_core.hints import Argument
+from lookalike_core.images.decoding import SUFFIXES
+from lookalike_core.images.exclusion import DEFAULT_EXCLUDES, Exclusion
+
+FILES = ("x.jpg", "a/x.jpg", "a/y.png", "a/b/x.jpg", "b/a/y.png", "keep/a.jpg", "a/keep/x.jpg", "c/d/b/y.png")
+
+
+def left_out(*patterns: str, defaults: bool = False) -> set[str]:
+    """Those of `FILES` that the patterns cover."""
+    exclusion = Exclusion(patterns, defaults=defaults)
+    return {path for path in FILES if exclusion.covers(path)}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["a"], {"a/x.jpg", "a/y.png", "a/b/x.jpg", "b/a/y.png", "a/keep/x.jpg"}),
+        (["/a"], {"a/x.jpg", "a/y.png", "a/b/x.jpg", "a/keep/x.jpg"}),
+        (["x.jpg/"], set()),
+        (["*.png"], {"a/y.png", "b/a/y.png", "c/d/b/y.png"}),
+        (["a/*"], {"a/x.jpg", "a/y.png", "a/b/x.jpg", "a/keep/x.jpg"}),
+        (["a/*", "!a/keep/"], {"a/x.jpg", "a/y.png", "a/b/x.jpg"}),
+        (["a", "!a/keep/"], {"a/x.jpg", "a/y.png", "a/b/x.jpg", "b/a/y.png", "a/keep/x.jpg"}),
+        (["**/b"], {"a/b/x.jpg", "b/a/y.png", "c/d/b/y.png"}),
+        (["c/**/y.png"], {"c/d/b/y.png"}),
+        (["*", "!*/", "!*.jpg"], {"a/y.png", "b/a/y.png", "c/d/b/y.png"}),
+        (["!*.png", "b"], {"a/b/x.jpg", "b/a/y.png", "c/d/b/y.png"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_patterns_follow_gitignores_rules(patterns: list[str], expected: set[str]) -> None:
+    """Names anywhere, paths from the root, folders alone, and what a later pattern takes back."""
+    assert left_out(*patterns) == expected
+
+
+# fmt: off
+PATTERNS = [
+    "a", "/a", "a/", "a/b", "a/**", "**/b", "*.jpg", "!x.jpg", "!a/", "!a", "/a/*", "!/a/keep/", "rej",
+    "!rej/keep", "*", "!*/", "!*.jpg", "a/*.jpg", "[ab]/", "b/*/x.jpg", "!/b", "a/**/y.png", "/*", "\\!a",
+    "x?jpg", "**/a/**", "!**/keep/",
+]
+# fmt: on
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is the judge")
+def test_git_leaves_out_the_same(tmp_path: Path) -> None:
+    """Files at random, and up to four patterns of all sorts, fifty times."""
+    chance = random.Random(7)  # noqa: S311 - no secret
+    for number in range(50):
+        root, patterns = tmp_path / str(number), chance.choices(PATTERNS, k=chance.randint(1, 4))
+        files = {
+            "/".join([*chance.choices(["a", "b", "rej", "keep"], k=depth), chance.choice(["x.jpg", "y.png"])])
+            for depth in chance.choices(range(4), k=12)
+        }
+        kept = kept_by_git(root, files, patterns)
+        exclusion = Exclusion(patterns, defaults=False)
+        assert {path for path in files if not exclusion.covers(path)} == kept, patterns
+
+
+def kept_by_git(root: Path, files: set[str], patterns: Sequence[str]) -> set[str]:
+    """Which of the files a repository with these patterns would take in."""
+    for path in files:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+    environment = os.environ | {"HOME": str(root), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CEILING_DIRECTORIES": "/"}
+    git = [str(shutil.which("git")), "-C", str(root)]
+    subprocess.run([*git, "init", "--quiet"], check=True, env=environment)
+    (root / ".git" / "info").mkdir(exist_ok=True)
+    (root / ".git" / "info" / "exclude").write_text("\n".join(patterns) + "\n")
+    listing = [*git, "ls-files", "--others", "--exclude-standard"]
+    done = subprocess.run(listing, check=True, env=environment, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "2023/@eaDir/IMG.jpg/SYNOPHOTO_THUMB_M.jpg",
+        "#recycle/1.jpg",
+        ".@__thumb/1.jpg",
+        "@Recycle/1.jpg",
+        "a/#snapshot/1.jpg",
+        ".snapshot/1.jpg",
+        "$RECYCLE.BIN/S-1-5/1.jpg",
+        ".Trash-1000/files/1.jpg",
+        ".Trashes/501/1.jpg",
+        "__MACOSX/a/1.jpg",
+        "a/._1.jpg",
+        ".AppleDouble/1.jpg",
+        ".thumbnails/1.jpg",
+        ".cache/1.jpg",
+        "Lightroom Catalog Previews.lrdata/1.jpg",
+        ".git/1.jpg",
+        "System Volume Information/1.jpg",
+        "lost+found/1.jpg",
+        "FOUND.000/1.jpg",
+    ],
+)
+def test_what_systems_make_is_left_out_by_default(path: str) -> None:
+    """With patterns besides, and not where that is switched off; a pattern takes it back by its name."""
+    assert Exclusion().covers(path)
+    assert Exclusion(["other"]).covers(path)
+    assert not Exclusion(defaults=False).covers(path)
+    assert not Exclusion([f"!{name}" for name in path.split("/")]).covers(path)
+
+
+@pytest.mark.parametrize("path", ["recycle/1.jpg", "cache/1.jpg", "thumbnails/1.jpg", "snapshot/1.jpg"])
+def test_plain_words_are_left_to_people(path: str) -> None:
+    """They may be classes."""
+    assert not Exclusion().covers(path)
+
+
+def test_no_image_is_named_like_what_systems_make() -> None:
+    """So that images need not be asked about one by one, but for hidden ones."""
+    assert not [name for name in DEFAULT_EXCLUDES[1:] if name.lower().endswith(tuple(SUFFIXES))]
+    assert DEFAULT_EXCLUDES[0] == ".*"
+
+
+def test_a_name_is_met_in_whichever_form_it_is_typed() -> None:
+    """A keyboard composes what a Mac's disk has taken apart."""
+    for typed, stored in (("NFC", "NFD"), ("NFD", "NFC")):
+        pattern, folder = (unicodedata.normalize(form, "Cafés") for form in (typed, stored))
+        assert Exclusion([pattern]).covers(f"{folder}/1.jpg")
+
+
+@pytest.mark.parametrize("pattern", ["", "  ", "#recycle", "/", "a[", "[z-a]", "ends in \\", "!"])
+def test_a_pattern_that_cannot_fit_anything_is_refused(pattern: str) -> None:
+    """Rather than passed over: whoever gave it meant something."""
+    with pytest.raises(UsageError, match="gitignore") as caught:
+        Exclusion([pattern])
+    assert caught.value.argument is Argument.EXCLUDE

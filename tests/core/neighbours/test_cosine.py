@@ -1,0 +1,33 @@
+"""Cosine similarities that rounding has taken past their range."""
+
+import numpy as np
+import pytest
+from lookalike_core.neighbours.brute_force import ExactSearch
+from lookalike_core.neighbours.cosine import clip_cosine, clip_cosines
+
+
+@pytest.mark.parametrize(
+    ("similarity", "clipped"), [(1.0000002, 1.0), (-1.0000002, -1.0), (0.25, 0.25), (np.float32(0.5), 0.5)]
+)
+def test_a_similarity_stays_within_its_range(similarity: float, clipped: float) -> None:
+    """What is in range stays as it is, and a plain number comes back."""
+    assert clip_cosine(similarity) == clipped
+    assert type(clip_cosine(similarity)) is float
+
+
+def test_many_similarities_are_clipped_where_they_lie() -> None:
+    """And what is no number stays none."""
+    similarities = np.array([[1.5, 0.5], [-1.5, np.nan]], dtype=np.float32)
+    assert clip_cosines(similarities) is similarities
+    np.testing.assert_array_equal(similarities, np.array([[1, 0.5], [-1, np.nan]], dtype=np.float32))
+
+
+def test_no_image_is_more_similar_than_the_same_one() -> None:
+    """Products of unit vectors in float32 are over 1 for some of many."""
+    vectors = np.random.default_rng(2).normal(size=(300, 64)).astype(np.float32)
+    twice = np.concatenate([vectors, vectors])
+    units = twice / np.linalg.norm(twice, axis=1, keepdims=True)
+    assert (units[:300] @ units[300:].T).max() > 1
+    search = ExactSearch(twice, cosine=True)
+    found = search.nearest(np.arange(300), limit=1, left_out=[[row] for row in range(300)])
+    assert max(float(each.scores[0]) for each in found) == 1

@@ -1,0 +1,324 @@
+"""A collection that may only be read is opened by a private view, which is gone afterwards."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lookalike_core import locks
+from lookalike_core.arrays import FloatVector
+from lookalike_core.errors import StoreError, StoreLockedError
+from lookalike_core.hints import Action, Hint
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
+from lookalike_core.stores.embedded import EmbeddedStore, EngineTuning
+from lookalike_core.stores.points import ImagePoint
+from lookalike_core.stores.private_view import PrivateView
+from read_only import contents, read_only
+
+NewManifest = Callable[..., CollectionManifest]
+NewPoint = Callable[..., ImagePoint]
+RandomVectors = Callable[[int, int], list[FloatVector]]
+
+POINTS = 300
+DIMENSION = 256
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A temporary folder of the test's own, so that it is seen what is left there."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EmbeddedStore:
+    """A store that waits for nobody."""
+    tuning = EngineTuning(indexed_above_kb=100)
+    return EmbeddedStore(tmp_path / "qdrant", lock_timeout_s=0.2, tuning=tuning)
+
+
+@pytest.fixture
+def vectors(random_vectors: RandomVectors) -> list[FloatVector]:
+    """What the points of `filled` have."""
+    return random_vectors(POINTS, DIMENSION)
+
+
+@pytest.fixture
+def fill(
+    store: EmbeddedStore, manifest_of: NewManifest, point_of: NewPoint, vectors: list[FloatVector]
+) -> Callable[..., str]:
+    """Makes a collection of the points; returns its name."""
+
+    def make(quantization: VectorQuantization = VectorQuantization.NONE, *, indexed: bool = False) -> str:
+        manifest = replace(manifest_of(Distance.COSINE, DIMENSION), vector_quantization=quantization)
+        store.create(manifest)
+        with store.open(manifest.collection) as collection:
+            collection.upsert([point_of(f"{row}.jpg", vector) for row, vector in enumerate(vectors)])
+            if indexed:
+                collection.build_index(lambda: None)
+                assert not collection.needs_index()
+        return manifest.collection
+
+    return make
+
+
+@pytest.mark.parametrize("quantization", VectorQuantization)
+@pytest.mark.parametrize("indexed", [False, True])
+def test_what_may_only_be_read_answers_as_ever_and_stays_as_it_is(
+    store: EmbeddedStore,
+    fill: Callable[..., str],
+    vectors: list[FloatVector],
+    temporary: Path,
+    quantization: VectorQuantization,
+    indexed: bool,
+) -> None:
+    """Plain or indexed, in whole vectors or short forms; not a byte changes, and nothing is left behind."""
+    name = fill(quantization, indexed=indexed)
+    with store.open(name) as collection:
+        before = [collection.query(vector, limit=5) for vector in vectors[:3]]
+    files = contents(store.directory)
+    with read_only(store.directory):
+        with store.open(name) as collection:
+            assert [collection.query(vector, limit=5) for vector in vectors[:3]] == before
+            assert (collection.name, collection.count()) == (name, POINTS)
+            assert collection.tally("dataset") == {"data": POINTS}
+            ids = [hit.payload.id for hit in before[0]]
+            unit = vectors[0] / np.linalg.norm(vectors[0])
+            np.testing.assert_allclose(collection.vectors(ids)[ids[0]], unit, atol=1e-6)
+            assert list(temporary.iterdir()) != []
+        assert contents(store.directory) == files
+    assert list(temporary.iterdir()) == []
+
+
+def test_vectors_of_an_index_are_linked_and_not_copied(
+    store: EmbeddedStore, fill: Callable[..., str]
+) -> None:
+    """They are nearly all that a large collection takes."""
+    view = PrivateView(store.directory / fill(indexed=True) / "shard")
+    try:
+        (matrix,) = view.shard.rglob("matrix.dat")
+        assert matrix.is_symlink()
+        assert matrix.stat().st_size >= POINTS * DIMENSION * 4
+    finally:
+        view.release()
+
+
+def test_a_view_takes_what_files_hold_and_not_their_holes(
+    store: EmbeddedStore, fill: Callable[..., str]
+) -> None:
+    """The engine's files are many times as large as what is in them."""
+    shard = store.directory / fill() / "shard"
+    if not hasattr(os, "SEEK_DATA"):
+        pytest.skip("this system does not say where files have holes")
+    view = PrivateView(shard)
+    try:
+        sizes = sum(path.stat().st_size for path in shard.rglob("*") if path.is_file())
+        assert POINTS * DIMENSION * 4 < view.copied_bytes < sizes / 2
+        assert {name: sha256 for name, (sha256, _) in contents(view.shard).items()} == {
+            name: sha256 for name, (sha256, _) in contents(shard).items()
+        }
+    finally:
+        view.release()
+
+
+def test_whatever_writes_is_refused_and_says_what_may_only_be_read(
+    store: EmbeddedStore, fill: Callable[..., str], manifest_of: NewManifest, point_of: NewPoint
+) -> None:
+    """Points, payloads, datasets and the index of a view; the store itself says so before any work."""
+    name = fill()
+    folder = store.directory / name
+    with read_only(store.directory):
+        with store.open(name) as collection:
+            point = point_of("new.jpg", np.ones(DIMENSION, dtype=np.float32))
+            for write in (
+                lambda: collection.upsert([point]),
+                lambda: collection.replace_payloads([point.payload]),
+                lambda: collection.delete([point.payload.id]),
+                lambda: collection.record_dataset("more", "/more"),
+                lambda: collection.record_calibration(None),
+                lambda: collection.build_index(lambda: None),
+                collection.note_listing,
+            ):
+                with pytest.raises(StoreError, match=r"may only be read \(.+\)") as caught:
+                    write()
+                assert (caught.value.path, caught.value.hint) == (folder, Hint(Action.CHANGE_FOLDER))
+            assert collection.count() == POINTS
+        for refused in (
+            store.require_writable,
+            lambda: store.require_writable(name),
+            lambda: store.create(manifest_of(Distance.EUCLID)),
+            lambda: store.delete(name),
+        ):
+            with pytest.raises(StoreError, match="may only be read") as caught:
+                refused()
+            assert (caught.value.path, caught.value.exit_code) == (store.directory, 5)
+    store.require_writable(name)
+
+
+def test_a_writer_is_waited_for_and_named(store: EmbeddedStore, fill: Callable[..., str]) -> None:
+    """Its lock is seen though it cannot be taken; once it ends, the collection opens."""
+    name = fill()
+    with store.open(name), read_only(store.directory):
+        with pytest.raises(StoreLockedError, match=rf"process {os.getpid()} ") as caught:
+            store.open(name)
+        assert caught.value.path == store.directory / name
+    with read_only(store.directory), store.open(name) as one, store.open(name) as other:
+        assert one.count() == other.count() == POINTS
+
+
+def test_what_another_machine_writes_meanwhile_is_no_view(
+    store: EmbeddedStore, fill: Callable[..., str], temporary: Path
+) -> None:
+    """It holds no lock that is seen here; half of its files older than the others would be garbage."""
+    shard = store.directory / fill() / "shard"
+    done = threading.Event()
+
+    def write() -> None:
+        with (shard / "written-elsewhere").open("ab", buffering=0) as file:
+            while not done.is_set():
+                file.write(b"x")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with pytest.raises(StoreLockedError, match="is being written to by another machine") as caught:
+            PrivateView(shard)
+    finally:
+        done.set()
+        writer.join()
+    assert (caught.value.path, caught.value.hint) == (shard.parent, Hint(Action.REPEAT))
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_shard_that_cannot_be_loaded_leaves_no_view(
+    store: EmbeddedStore, fill: Callable[..., str], temporary: Path
+) -> None:
+    """It is damaged as it lies, and stays so."""
+    name = fill()
+    for file in (store.directory / name / "shard").rglob("segment.json"):
+        file.write_text("{")
+    with read_only(store.directory), pytest.raises(StoreError, match="damaged"):
+        store.open(name)
+    assert list(temporary.iterdir()) == []
+
+
+def test_no_room_for_a_view_names_the_variable(
+    store: EmbeddedStore, fill: Callable[..., str], temporary: Path
+) -> None:
+    """Where temporary files cannot be made either."""
+    shard = store.directory / fill() / "shard"
+    temporary.rmdir()
+    with pytest.raises(StoreError, match=r"copied to .*temporary, which fails .*TMPDIR") as caught:
+        PrivateView(shard)
+    assert caught.value.path == temporary
+
+
+HOLD = """
+import sys, tempfile
+from pathlib import Path
+from lookalike_core.stores.private_view import PrivateView
+tempfile.tempdir = sys.argv[2]
+view = PrivateView(Path(sys.argv[1]))
+print("made", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def viewer(
+    store: EmbeddedStore, fill: Callable[..., str], temporary: Path
+) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has made a view, some time ago."""
+    words = [sys.executable, "-c", HOLD, str(store.directory / fill() / "shard"), str(temporary)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "made\n"
+    (folder,) = temporary.iterdir()
+    os.utime(folder, (0, 0))
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_what_a_killed_process_left_is_swept_and_what_another_uses_is_not(
+    store: EmbeddedStore, viewer: subprocess.Popen[str], temporary: Path
+) -> None:
+    """By the lock inside a view; a folder of the same name that is new may be one that is being made."""
+    (name,) = store.names()
+    (left_over,), shard = temporary.iterdir(), store.directory / name / "shard"
+    new = temporary / "lookalike-view-new"
+    new.mkdir()
+    PrivateView(shard).release()
+    assert left_over.is_dir()
+    viewer.send_signal(signal.SIGKILL)
+    viewer.communicate()
+    os.utime(left_over, (0, 0))
+    PrivateView(shard).release()
+    assert list(temporary.iterdir()) == [new]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
+def test_an_ingest_under_way_is_seen_where_nothing_may_be_written(store: EmbeddedStore) -> None:
+    """By its lock, while it holds it and no longer; of two at once the first is seen."""
+    assert store.ingest_under_way() is None
+    with store.ingesting():
+        said = store.ingest_under_way()
+        assert said is not None
+        assert said.startswith(f"process {os.getpid()} ")
+        with store.ingesting():
+            pass
+        with read_only(store.directory):
+            assert EmbeddedStore(store.directory).ingest_under_way() == said
+    assert store.ingest_under_way() is None
+    assert locks.holder_of(store.directory, "never-locked") is None
+
+
+ASK = """
+import os, resource, sys, tempfile
+from pathlib import Path
+import filelock, qdrant_edge
+from lookalike_core.errors import StoreError
+from lookalike_core.stores.embedded import EmbeddedStore
+tempfile.tempdir = sys.argv[2]
+os.setgid(65534)
+os.setuid(65534)  # only now: this Python may lie where another user may not look
+store = EmbeddedStore(Path(sys.argv[1]))
+[name] = store.names()
+with store.open(name) as collection:
+    print(collection.count())
+try:
+    store.require_writable(name)
+except StoreError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only the superuser can be somebody else")
+def test_another_user_may_ask_what_is_not_his(store: EmbeddedStore, fill: Callable[..., str]) -> None:
+    """By the permissions of its files, where the disk itself can be written to."""
+    fill()
+    with tempfile.TemporaryDirectory(dir=system_temporary()) as place:
+        folder = shutil.copytree(store.directory, Path(place) / "qdrant")
+        subprocess.run(["chmod", "-R", "u+rwX,go+rX,go-w", place], check=True)  # noqa: S607
+        files = contents(folder)
+        words = [sys.executable, "-c", ASK, str(folder), system_temporary()]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.split("\n")[0]) == (0, str(POINTS)), done.stderr
+        assert "may only be read (Permission denied)" in done.stdout
+        assert contents(folder) == files
+
+
+def system_temporary() -> str:
+    """Where every user may look, unlike into the tests' own folders."""
+    return "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()  # noqa: S108

@@ -1,0 +1,242 @@
+"""The rules that a folder is walked by: what they leave out leaves, and they are remembered."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
+from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_exporter.spec import ModelSpec
+from lookalike_ingest.dataset_rules import RuleChoice
+from lookalike_ingest.rebuild import RebuildOptions, rebuild
+from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.subset import Subset
+from lookalike_ingest.target import Dataset
+
+PATHS = ("train/cat/1.png", "train/cat/2.png", "val/dog/3.png", "@eaDir/4.png", "5.png")
+
+
+Draw = Callable[..., list[Path]]
+
+
+class Album:
+    """A folder `root`, and what ingests with one rule after the other make of it."""
+
+    def __init__(self, root: Path, home: Settings, spec: ModelSpec) -> None:
+        self.root, self.home, self.spec = root, home, spec
+        self.store = EmbeddedStore(home.qdrant_dir)
+
+    def ingest(
+        self,
+        *,
+        rules: RuleChoice | None = None,
+        distances: Sequence[Distance] = (Distance.COSINE,),
+        subset: Subset | None = None,
+        **fields: bool,
+    ) -> IngestReport:
+        """One ingest, as the command would do it."""
+        request = IngestRequest(
+            dataset=Dataset(name="data", root=self.root),
+            specs=[self.spec],
+            distances=distances,
+            rules=rules or RuleChoice(),
+            subset=subset,
+            **fields,  # type: ignore[arg-type]
+        )
+        return run_ingest(request, store=self.store, settings=self.home, stop=StopRequest())
+
+    def stored(self, distance: Distance = Distance.COSINE) -> Mapping[str, str | None]:
+        """The classes of what a collection holds, by path."""
+        (name,) = (name for name in self.store.names() if name.endswith(f"-{distance}"))
+        with self.store.open(name) as collection:
+            return {payload.path: payload.class_name for payload in collection.scan()}
+
+    def rules(self, distance: Distance = Distance.COSINE) -> FolderRules:
+        """Those that a collection remembers."""
+        (name,) = (name for name in self.store.names() if name.endswith(f"-{distance}"))
+        return self.store.manifest(name).rules_of("data")
+
+
+@pytest.fixture
+def album(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Draw) -> Album:
+    """Five images, one of them a thumbnail that a NAS made."""
+    draw(tmp_path / "data", *PATHS)
+    return Album(tmp_path / "data", home, tiny_spec)
+
+
+EVERYTHING = RuleChoice(default_excludes=False)
+
+
+def test_what_is_newly_excluded_leaves_without_pruning(album: Album) -> None:
+    """It is listed, and a dry run says so before; what is only gone stays."""
+    album.ingest(rules=EVERYTHING)
+    (album.root / "5.png").unlink()
+    excluded = ["@eaDir/4.png", "val/dog/3.png"]
+    for dry_run in (True, False):
+        assert album.stored().keys() == set(PATHS)
+        (report,) = album.ingest(
+            rules=RuleChoice(exclude=["dog"], default_excludes=True), dry_run=dry_run
+        ).collections
+        assert report.removed == excluded
+        assert (report.counts["removed"], report.counts["excluded"]) == (2, 2)
+    assert album.stored().keys() == set(PATHS) - set(excluded)
+
+
+def test_pruning_says_how_many_of_the_removed_are_excluded(album: Album) -> None:
+    """The rest is gone."""
+    album.ingest()
+    (album.root / "5.png").unlink()
+    (report,) = album.ingest(rules=RuleChoice(exclude=["dog"]), prune=True).collections
+    assert report.removed == ["5.png", "val/dog/3.png"]
+    assert (report.counts["removed"], report.counts["excluded"]) == (2, 1)
+
+
+def test_a_collection_is_not_emptied_by_what_is_excluded(album: Album) -> None:
+    """Unless that is forced; a refused run leaves the rules as they were, too."""
+    album.ingest()
+    with pytest.raises(UsageError, match="what is excluded: 3 folders, 1 image"):
+        album.ingest(rules=RuleChoice(exclude=["*"]))
+    assert (len(album.stored()), album.rules()) == (4, DEFAULT_RULES)
+    album.ingest(rules=RuleChoice(exclude=["*"]), prune=True, force=True)
+    assert album.stored() == {}
+
+
+def test_folders_that_cannot_be_looked_into_are_no_reason_to_empty_a_dataset(album: Album) -> None:
+    """They may be a disk that is away; what else there is is excluded."""
+    if os.name == "nt" or os.geteuid() == 0:
+        pytest.skip("whoever runs this may look into every folder")
+    album.ingest()
+    (album.root / "train").chmod(0)
+    try:
+        report = album.ingest(rules=RuleChoice(exclude=["val", "5.png"]))
+    finally:
+        (album.root / "train").chmod(0o700)
+    assert (report.collections[0].removed, len(album.stored())) == ([], 4)
+
+
+def test_rules_are_remembered_until_others_are_given(album: Album, said: list[str]) -> None:
+    """Each by itself: what is asked for replaces what is remembered of it, and nothing else."""
+    album.ingest(rules=RuleChoice(exclude=["dog", "5.png"], class_level=2))
+    assert album.stored() == {"train/cat/1.png": "cat", "train/cat/2.png": "cat"}
+    assert not [line for line in said if line.startswith("the rules remembered")]
+    assert album.ingest().collections[0].counts["unchanged"] == 2
+    assert "without 'dog', '5.png', classes by folder 2" in "".join(said)
+    album.ingest(rules=RuleChoice(exclude=["cat"]))
+    assert album.stored() == {"val/dog/3.png": "dog", "5.png": None}
+    album.ingest(rules=RuleChoice(exclude=[]))
+    assert len(album.stored()) == 4
+    assert album.rules() == FolderRules(class_level=2)
+    album.ingest(rules=RuleChoice(class_level=1))
+    assert album.stored()["val/dog/3.png"] == "val"
+    assert album.rules() == DEFAULT_RULES
+
+
+def test_another_collection_takes_the_rules_over(album: Album) -> None:
+    """Of the dataset, by whichever collection; the two may part then, each with its own."""
+    album.ingest(rules=RuleChoice(exclude=["dog"]))
+    album.ingest(distances=[Distance.EUCLID])
+    assert album.stored(Distance.EUCLID) == album.stored()
+    album.ingest(distances=[Distance.EUCLID], rules=RuleChoice(exclude=["cat"]))
+    assert (album.rules().exclude, album.rules(Distance.EUCLID).exclude) == (("dog",), ("cat",))
+    assert album.ingest().collections[0].counts["removed"] == 0
+
+
+def test_rules_that_differ_are_not_guessed(album: Album) -> None:
+    """What is asked for settles it."""
+    album.ingest(rules=RuleChoice(exclude=["dog"]))
+    album.ingest(distances=[Distance.EUCLID], rules=RuleChoice(exclude=["cat"]))
+    both = [Distance.COSINE, Distance.EUCLID]
+    with pytest.raises(UsageError, match=r"without 'dog'.*without 'cat'") as caught:
+        album.ingest(distances=both)
+    assert caught.value.hint == Hint(Action.SAY_RULES)
+    album.ingest(distances=both, rules=RuleChoice(exclude=["5.png"]))
+    assert album.rules() == album.rules(Distance.EUCLID) == FolderRules(exclude=("5.png",))
+    assert album.stored() == album.stored(Distance.EUCLID)
+
+
+def test_a_dry_run_remembers_nothing(album: Album) -> None:
+    """It says what would be."""
+    album.ingest()
+    assert album.ingest(rules=RuleChoice(exclude=["dog"]), dry_run=True).found == 3
+    assert album.rules() == DEFAULT_RULES
+
+
+def test_another_class_level_embeds_nothing(album: Album) -> None:
+    """It is a matter of payloads; a part of the folder is drawn by these classes."""
+    album.ingest()
+    done = album.ingest(rules=RuleChoice(class_level=-1))
+    assert (done.embedded, done.collections[0].counts["updated"]) == (0, 3)
+    assert album.stored()["train/cat/1.png"] == "cat"
+    assert album.ingest(subset=Subset(max_per_class=1)).not_taken == 1
+
+
+def test_splits_are_told_from_classes(album: Album, said: list[str]) -> None:
+    """Where folders lie in them; the level that names those is a hint."""
+    assert album.ingest().split_classes == ["train", "val"]
+    (line,) = [line for line in said if "parts of a split" in line]
+    assert "the classes are train, val" in line
+    assert album.ingest(rules=RuleChoice(class_level=2)).split_classes == []
+    assert album.ingest(rules=RuleChoice(class_level=-2)).split_classes == []
+
+
+@pytest.mark.parametrize("path", ["bird/6.png", "Training set/6.png"])
+def test_a_single_other_class_makes_splits_classes(album: Album, draw: Draw, path: str) -> None:
+    """Somebody may well have a class of trains, or of tests."""
+    draw(album.root, path)
+    assert album.ingest().split_classes == []
+
+
+def test_splits_without_folders_in_them_are_classes(tmp_path: Path, album: Album, draw: Draw) -> None:
+    """There is nothing else that could be."""
+    album.root = tmp_path / "flat"
+    draw(album.root, "train/1.png", "Test/2.png")
+    assert album.ingest().split_classes == []
+
+
+def test_links_are_followed_and_that_is_remembered(
+    album: Album, tmp_path: Path, said: list[str], draw: Draw
+) -> None:
+    """Without it they are counted, with the argument that follows them; a later run follows them again."""
+    draw(tmp_path / "elsewhere", "6.png", "more/7.png", seed=9)
+    (album.root / "bird").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (album.root / "again").symlink_to(album.root / "train", target_is_directory=True)
+    report = album.ingest()
+    assert (report.found, report.others.linked_folders) == (4, 2)
+    assert "2 links to folders were not followed" in said
+    album.ingest(rules=RuleChoice(follow_links=True))
+    linked = {"bird/6.png": "bird", "bird/more/7.png": "bird"}
+    assert {path: name for path, name in album.stored().items() if path in linked} == linked
+    assert album.ingest().collections[0].counts == {"unchanged": 6, "removed": 0, "excluded": 0}
+    assert album.ingest(rules=RuleChoice(follow_links=False)).collections[0].removed == []
+    assert album.ingest(prune=True).collections[0].removed == sorted(linked)
+
+
+def test_a_rebuild_keeps_the_rules_and_every_image(album: Album) -> None:
+    """What came in before it was excluded leaves with the next ingest, not on the way."""
+    album.ingest(rules=EVERYTHING)
+    (name,) = album.store.names()
+    rules = FolderRules(exclude=("dog",), class_level=2)
+    with album.store.open(name) as collection:
+        collection.record_dataset("data", str(album.root), rules)
+    report = rebuild(name, RebuildOptions(), store=album.store, settings=album.home, stop=StopRequest())
+    assert (report.replaced, report.points) == (True, 5)
+    assert album.rules() == rules
+    assert album.ingest().collections[0].removed == ["@eaDir/4.png", "val/dog/3.png"]
+    report = rebuild(name, RebuildOptions(), store=album.store, settings=album.home, stop=StopRequest())
+    assert (report.replaced, report.points, album.rules()) == (True, 3, rules)
+
+
+def test_a_choice_goes_before_what_is_remembered() -> None:
+    """Field by field; one of all of them is what it was made of."""
+    rules = FolderRules(exclude=("a",), default_excludes=False, follow_links=True, class_level=-1)
+    assert RuleChoice().over(rules) == RuleChoice.of(rules).over(DEFAULT_RULES) == rules
+    assert RuleChoice(follow_links=False).over(rules) == replace(rules, follow_links=False)
+    with pytest.raises(UsageError) as caught:
+        RuleChoice(class_level=0).over(rules)
+    assert caught.value.argument is Argument.CLASS_LEVEL

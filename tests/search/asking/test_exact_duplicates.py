@@ -1,0 +1,92 @@
+"""Images with the query's bytes, which an answer leaves out and names, in both stores."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lookalike_core.settings import Settings
+from lookalike_core.stores.protocol import Store
+from lookalike_search.asking.answers import Answer, QueryOptions
+from lookalike_search.asking.examples import ExampleSet
+from lookalike_search.asking.query import Searcher
+
+IMAGES = {
+    "cat/1.png": [1, 0],
+    "cat/2.png": [1, 0.1],
+    "dog/copy of 1.png": [1, 0],
+    "more:a/copy of 1.png": [1, 0],
+    "more:a/copy of 2.png": [1, 0.1],
+    "more:b/3.png": [0.5, 1],
+}
+COPIES = {
+    "cat/1.png": "first",
+    "dog/copy of 1.png": "first",
+    "more:a/copy of 1.png": "first",
+    "cat/2.png": "second",
+    "more:a/copy of 2.png": "second",
+}
+
+
+@pytest.fixture
+def ask(both_stores: Store, fill: Callable[..., str], home: Settings) -> Callable[..., Answer]:
+    """`ask(name, positives, **options)` of collections of one network each."""
+
+    def asked(
+        name: str,
+        positives: tuple[str, ...] = (),
+        *,
+        backbones: tuple[str, ...] = ("vgg16",),
+        **options: object,
+    ) -> Answer:
+        names = [fill(both_stores, IMAGES, backbone=each, copies=COPIES) for each in backbones]
+        chosen = QueryOptions(**options)  # type: ignore[arg-type]
+        with Searcher.opened(*names, store=both_stores, settings=home) as searcher:
+            examples = [searcher.read(*searcher.find(each), chosen) for each in positives]
+            return searcher.answer(
+                *searcher.find(name), chosen, positives=ExampleSet(names=positives, examples=examples)
+            )
+
+    return asked
+
+
+def left_out(answer: Answer) -> list[str]:
+    """As `IMAGES` has them."""
+    return [f"{each.payload.dataset}:{each.payload.path}".removeprefix("data:") for each in answer.left_out]
+
+
+@pytest.mark.parametrize("backbones", [("vgg16",), ("vgg16", "resnet101v2")], ids=["one", "fused"])
+def test_what_has_the_querys_bytes_is_named(
+    ask: Callable[..., Answer], tmp_path: Path, backbones: tuple[str, ...]
+) -> None:
+    """Each once, with its file; not the query itself, nor what is a neighbour."""
+    answer = ask("cat/1.png", backbones=backbones)
+    assert left_out(answer) == ["dog/copy of 1.png", "more:a/copy of 1.png"]
+    assert answer.left_out_total == 2
+    assert answer.left_out[0].file == tmp_path / "data" / "dog/copy of 1.png"
+    assert {hit.payload.path for hit in answer.hits} == {"cat/2.png", "a/copy of 2.png", "b/3.png"}
+
+
+def test_what_is_kept_is_not_left_out(ask: Callable[..., Answer]) -> None:
+    """Copies are neighbours then."""
+    answer = ask("cat/1.png", include_self=True)
+    assert (answer.left_out, answer.left_out_total) == ([], 0)
+    assert len(answer.hits) == len(IMAGES)
+
+
+def test_what_has_an_examples_bytes_is_named_too(ask: Callable[..., Answer]) -> None:
+    """And not the example itself."""
+    answer = ask("cat/1.png", ("cat/2.png",))
+    assert left_out(answer) == ["dog/copy of 1.png", "more:a/copy of 1.png", "more:a/copy of 2.png"]
+
+
+def test_only_what_would_have_been_looked_at_is_left_out(ask: Callable[..., Answer]) -> None:
+    """What is of another class or dataset is no neighbour anyway."""
+    assert left_out(ask("cat/1.png", dataset="more")) == ["more:a/copy of 1.png"]
+    assert left_out(ask("cat/1.png", class_name="dog")) == ["dog/copy of 1.png"]
+
+
+def test_no_more_are_named_than_neighbours_are_asked_for(ask: Callable[..., Answer]) -> None:
+    """They are counted all the same: a placeholder may be there thousands of times."""
+    answer = ask("cat/1.png", limit=1)
+    assert left_out(answer) == ["dog/copy of 1.png"]
+    assert answer.left_out_total == 2

@@ -1,0 +1,141 @@
+"""Neighbours page by page, and those that are near enough, in both stores."""
+
+from collections.abc import Callable
+from math import cos, radians, sin
+
+import numpy as np
+import pytest
+from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance
+from lookalike_core.stores.protocol import Store
+from lookalike_search.asking.answers import Answer, QueryOptions
+from lookalike_search.asking.query import Searcher
+from refusals import refuses
+
+Fill = Callable[..., str]
+
+QUERY = "cat/000.png"
+COUNT = 130
+"""More than the candidates of a fused search."""
+
+
+def random_images(seed: int) -> dict[str, list[float]]:
+    """Of two classes; each third one is as near as the one before it."""
+    vectors = np.random.default_rng(seed).normal(size=(COUNT, 4)).astype(np.float32)
+    vectors[2::3] = vectors[1::3][: len(vectors[2::3])]
+    return {
+        f"{'dog' if number % 2 else 'cat'}/{number:03}.png": vector.tolist()
+        for number, vector in enumerate(vectors)
+    }
+
+
+@pytest.fixture
+def names(both_stores: Store, fill: Fill) -> list[str]:
+    """A cosine and a Euclidean collection; two images have the bytes of the query."""
+    copies = {QUERY: "same", "cat/004.png": "same", "dog/051.png": "same"}
+    return [
+        fill(both_stores, random_images(1), backbone="resnet101v2", copies=copies),
+        fill(both_stores, random_images(2), distance=Distance.EUCLID, copies=copies),
+    ]
+
+
+@pytest.mark.parametrize("asked", [[0], [1], [0, 1]], ids=["cosine", "euclid", "fused"])
+@pytest.mark.parametrize("size", [10, 33])
+def test_pages_are_parts_of_the_whole(
+    both_stores: Store, home: Settings, names: list[str], asked: list[int], size: int
+) -> None:
+    """Without a gap or a repeat, ranks going on, to the last image; the query's bytes are on none."""
+    chosen = [names[each] for each in asked]
+    with Searcher.opened(*chosen, store=both_stores, settings=home) as searcher:
+        [source] = searcher.find(QUERY)
+        example = searcher.read(source, QueryOptions())
+        whole = searcher.answer(example, QueryOptions(limit=1000))
+        pages = [
+            searcher.answer(example, QueryOptions(limit=size, offset=start))
+            for start in range(0, COUNT + size, size)
+        ]
+    assert [len(page.hits) for page in pages[:3]] == [size] * 3
+    assert pages[-1].hits == []
+    together = [hit for page in pages for hit in page.hits]
+    assert [hit.rank for hit in together] == list(range(1, COUNT - 2))
+    assert [hit.payload.path for hit in together] == [hit.payload.path for hit in whole.hits]
+    assert len({hit.payload.path for hit in together}) == COUNT - 3
+    assert {page.verdict for page in pages} == {whole.verdict}
+
+
+@pytest.fixture
+def ask(both_stores: Store, fill: Fill, home: Settings) -> Callable[..., Answer]:
+    """`ask(distance, **options)`: of images at an angle of 0, 20, 40, 60 and 80 degrees to the query."""
+    images = {
+        f"{'cat' if angle < 30 else 'dog'}/{angle}.png": [cos(radians(angle)), sin(radians(angle))]
+        for angle in (0, 20, 40, 60, 80)
+    }
+
+    def asked(distance: Distance, **options: object) -> Answer:
+        name = fill(both_stores, images, distance=distance)
+        with Searcher.opened(name, store=both_stores, settings=home) as searcher:
+            [source] = searcher.find("cat/0.png")
+            return searcher.answer(source, QueryOptions(**options))  # type: ignore[arg-type]
+
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("distance", "cut_off"),
+    [(Distance.COSINE, {"min_score": 0.7}), (Distance.EUCLID, {"max_distance": 0.7})],
+)
+def test_only_what_is_near_enough_is_shown_and_votes(
+    ask: Callable[..., Answer], distance: Distance, cut_off: dict[str, float]
+) -> None:
+    """The cosine of 40 degrees is 0.77, that of 60 degrees 0.5; the distances are 0.68 and 1."""
+    everything = ask(distance)
+    assert everything.verdict is not None
+    assert everything.verdict.class_name == "dog"
+    answer = ask(distance, **cut_off)
+    assert [hit.payload.path for hit in answer.hits] == ["cat/20.png", "dog/40.png"]
+    assert answer.verdict is not None
+    assert (answer.verdict.class_name, answer.verdict.voters) == ("cat", 2)
+
+
+def test_where_nothing_is_near_enough_nothing_is_shown(ask: Callable[..., Answer]) -> None:
+    """Nor is there a verdict."""
+    answer = ask(Distance.COSINE, min_score=0.99)
+    assert (answer.hits, answer.verdict) == ([], None)
+
+
+def test_a_page_counts_from_the_nearest_of_all(ask: Callable[..., Answer]) -> None:
+    """A cut-off takes from the end."""
+    answer = ask(Distance.COSINE, min_score=0.4, offset=1, limit=5)
+    assert [(hit.rank, hit.payload.path) for hit in answer.hits] == [(2, "dog/40.png"), (3, "dog/60.png")]
+
+
+@pytest.mark.parametrize(
+    ("distance", "given", "argument", "instead"),
+    [
+        (Distance.EUCLID, {"min_score": 0.5}, Argument.MIN_SCORE, Argument.MAX_DISTANCE),
+        (Distance.COSINE, {"max_distance": 0.5}, Argument.MAX_DISTANCE, Argument.MIN_SCORE),
+    ],
+)
+def test_a_cut_off_by_what_scores_are_not_is_refused(
+    ask: Callable[..., Answer],
+    distance: Distance,
+    given: dict[str, float],
+    argument: Argument,
+    instead: Argument,
+) -> None:
+    """With the argument that would do."""
+    with pytest.raises(UsageError, match=r"the scores of .* are") as refused:
+        ask(distance, **given)
+    assert refused.value.argument is argument
+    assert refused.value.hint == Hint(Action.USE, {instead: None})
+
+
+def test_a_fused_score_is_not_cut_off(both_stores: Store, home: Settings, names: list[str]) -> None:
+    """It is neither a similarity nor a distance."""
+    with (
+        Searcher.opened(*names, store=both_stores, settings=home) as searcher,
+        refuses(UsageError, match="--min-score: a fused score is neither a similarity nor a distance"),
+    ):
+        searcher.check(QueryOptions(min_score=0.5))

@@ -1,0 +1,53 @@
+"""The order of neighbours, whatever part of it is asked for."""
+
+import pytest
+from lookalike_search.asking.ranking import Search, ranking
+
+IMAGES = [f"{number:03}" for number in range(300)]
+
+
+def search(depth: int) -> Search[str]:
+    """The nearest of `IMAGES`, of which a search that is no deeper misses those at 7, 35 and 120."""
+    missed = {"007": 40, "035": 160, "120": 640}
+    found = [name for name in IMAGES if depth >= missed.get(name, 0)][:depth]
+    return Search(found=found, is_all=len(found) < depth)
+
+
+def ranked(count: int) -> list[str]:
+    """The first so many."""
+    return ranking(search, count, key=lambda name: name)[:count]
+
+
+@pytest.mark.parametrize("size", [1, 7, 10, 33])
+def test_pages_have_every_image_once(size: int) -> None:
+    """Also where a deeper search finds what a shallower one missed, which comes late then and not never."""
+    pages = [ranked(start + size)[start:] for start in range(0, len(IMAGES), size)]
+    assert sorted(name for page in pages for name in page) == IMAGES
+    assert [name for page in pages for name in page] == ranked(len(IMAGES))
+
+
+def test_what_was_missed_comes_behind_what_was_found() -> None:
+    """An answer that was given stays true."""
+    assert ranked(10) == [*IMAGES[:7], *IMAGES[8:11]]
+    assert ranked(12) == [*ranked(10), "007", "011"]
+
+
+def test_the_usual_number_takes_one_search() -> None:
+    """And more take few."""
+    depths: list[int] = []
+
+    def noted(depth: int) -> Search[str]:
+        depths.append(depth)
+        return search(depth)
+
+    for count, expected in [(10, [10]), (11, [10, 40]), (300, [10, 40, 160, 640])]:
+        depths.clear()
+        ranking(noted, count, key=lambda name: name)
+        assert depths == expected
+
+
+def test_what_has_the_same_key_is_there_once() -> None:
+    """The nearer one, and others take the place of the rest."""
+    found = ranking(search, 20, key=lambda name: int(name) // 2)
+    assert found[:4] == ["000", "002", "004", "006"]
+    assert len(found) >= 20

@@ -1,0 +1,84 @@
+"""Classes by the names that people type, in both stores."""
+
+import unicodedata
+from collections.abc import Callable, Iterator
+
+import pytest
+from lookalike_core.errors import UsageError
+from lookalike_core.hints import Argument
+from lookalike_core.settings import Settings
+from lookalike_core.stores.points import PointFilter
+from lookalike_core.stores.protocol import Collection, Store
+from lookalike_search.analysis.all_neighbours import every_neighbours
+from lookalike_search.asking.answers import QueryOptions
+from lookalike_search.asking.query import Searcher
+from lookalike_search.class_names import stored_class
+from refusals import refuses
+
+CAFE = unicodedata.normalize("NFD", "Café")
+CLASSES = ("Turtle", "watch", CAFE, "ketch", "bonsai")
+
+
+@pytest.fixture
+def name(both_stores: Store, fill: Callable[..., str]) -> str:
+    """A collection with two images of each class."""
+    images = [f"{each}/{number}.png" for each in CLASSES for number in (1, 2)]
+    return fill(both_stores, {image: [1, place] for place, image in enumerate(images)})
+
+
+@pytest.fixture
+def collection(both_stores: Store, name: str) -> Iterator[Collection]:
+    """The same, open."""
+    with both_stores.open(name) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [("watch", "watch"), (unicodedata.normalize("NFC", CAFE), CAFE), ("", ""), (None, None)],
+)
+def test_a_class_is_known_in_either_normal_form(
+    collection: Collection, typed: str | None, stored: str | None
+) -> None:
+    """As systems compose and take apart the letters of names; no class is one, too."""
+    assert stored_class(typed, [collection]) == stored
+
+
+@pytest.mark.parametrize(
+    ("typed", "said", "choices"),
+    [
+        ("turtel", "nearest: Turtle", ("Turtle",)),
+        ("turtle", "nearest: Turtle", ("Turtle",)),
+        ("zzz", "there: Café, Turtle, bonsai and 2 more", (CAFE, "Turtle", "bonsai")),
+    ],
+)
+def test_an_unknown_class_is_refused_with_the_nearest(
+    collection: Collection, typed: str, said: str, choices: tuple[str, ...]
+) -> None:
+    """For people in the message, for programs as data."""
+    with pytest.raises(UsageError) as refused:
+        stored_class(typed, [collection])
+    message = unicodedata.normalize("NFC", str(refused.value))
+    assert message == f"there is no class {typed} in {collection.name}; {said}"
+    assert (refused.value.argument, refused.value.choices) == (Argument.CLASS, choices)
+
+
+def test_all_that_take_a_class_refuse_an_unknown_one(both_stores: Store, name: str, home: Settings) -> None:
+    """Before anything is read."""
+    with Searcher.opened(name, store=both_stores, settings=home) as searcher:
+        with refuses(UsageError, match="--class: there is no class turtel"):
+            searcher.check(QueryOptions(class_name="turtel"))
+        with refuses(UsageError, match="there is no class turtel"):
+            every_neighbours(searcher.networks[0].collection, limit=3, where=PointFilter(class_name="turtel"))
+
+
+def test_a_class_in_another_form_is_searched(both_stores: Store, name: str, home: Settings) -> None:
+    """Only images of it come."""
+    with Searcher.opened(name, store=both_stores, settings=home) as searcher:
+        options = QueryOptions(class_name=unicodedata.normalize("NFC", CAFE))
+        answer = searcher.answer(*searcher.find("watch/1.png"), options)
+        [*rows] = every_neighbours(
+            searcher.networks[0].collection, limit=3, where=PointFilter(class_name=options.class_name)
+        )
+    assert {hit.payload.class_name for hit in answer.hits} == {CAFE}
+    assert [payload.path for payload, _ in rows] == [f"{CAFE}/1.png", f"{CAFE}/2.png"]

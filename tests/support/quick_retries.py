@@ -1,0 +1,8 @@
+"""Servers that are asked as often as ever, with next to no time between the tries."""
+
+from lookalike_core.stores.retries import RetryPolicy
+from lookalike_core.stores.server_tuning import ServerTuning
+
+QUICK_RETRIES = ServerTuning(retries=RetryPolicy(first_wait_s=0.01))
+SHORT_RETRIES = ServerTuning(retries=RetryPolicy(first_wait_s=0.01, longest_wait_s=0.01))
+"""The same, and the waits do not grow: for servers that do not come back meanwhile."""

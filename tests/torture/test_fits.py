@@ -1,0 +1,69 @@
+"""Two `exporter fit` of one name at once, as processes: one makes its head, and the other is told so."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stops a process where it stands")
+
+VICTIM = Path(__file__).with_name("victim.py")
+
+
+@pytest.fixture
+def shell(make_shell: Callable[[Path], Any], draw: Callable[..., list[Path]], tmp_path: Path) -> Any:
+    """A shell with one collection of two classes."""
+    shell = make_shell(tmp_path)
+    draw(tmp_path / "pictures", *(f"{name}/{n}.png" for name in ("cat", "dog") for n in range(8)))
+    assert shell.ingest("pictures").code == 0
+    return shell
+
+
+def fit_words(shell: Any, seed: int) -> list[str]:
+    """A fit of the name `pets`, without `--force`; another seed makes another head."""
+    (name,) = (path.parent.name for path in (shell.folder / "home/qdrant").glob("*/manifest.json"))
+    return ["fit", "--collection", name, "--name", "pets", "--seed", str(seed), "--json"]
+
+
+def test_of_two_fits_of_one_name_at_once_the_second_is_2(shell: Any) -> None:
+    """The first stands still between its look whether the name is free and its write; the second waits."""
+    ours, theirs = os.pipe()
+    trap = json.dumps({"trap": "head", "nth": 1, "fd": theirs, "stands_still": True})
+    first = start(shell, [sys.executable, VICTIM, trap, "exporter", *fit_words(shell, 1)], pass_fds=[theirs])
+    os.close(theirs)
+    assert os.read(ours, 16) == b"now\n"
+    os.close(ours)
+    second = start(shell, [Path(sys.executable).parent / "exporter", *fit_words(shell, 2)])
+    assert second.stderr is not None
+    waits = next((line for line in second.stderr if "waiting" in line), None)
+    os.kill(first.pid, signal.SIGCONT)
+    made, said = first.communicate(timeout=120)
+    printed, refused = second.communicate(timeout=120)
+    assert waits is not None, refused
+    assert first.returncode == 0, said
+    assert (second.returncode, printed) == (2, "")
+    assert "holds another head" in refused
+    heads = sorted(path.name for path in (shell.folder / "home/heads").glob("*.npz"))
+    assert heads == ["pets.npz"]
+    again = shell("exporter", *fit_words(shell, 1))
+    assert again.json[0]["head"] == json.loads(made)["head"]
+    assert again.json[0]["made"] is False
+
+
+def start(shell: Any, words: list[Any], **options: Any) -> "subprocess.Popen[str]":
+    """A command in a process of its own."""
+    return subprocess.Popen(
+        words,
+        cwd=shell.folder,
+        env=shell.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
