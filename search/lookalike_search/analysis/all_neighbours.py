@@ -11,7 +11,7 @@ from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter, Score
 from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.class_names import stored_class
-from lookalike_search.collection_choice import require_dataset
+from lookalike_search.collection_choice import in_collection
 from lookalike_search.overlapping_roots import first_of_file
 
 Neighbours = tuple[Payload, list[SearchHit]]
@@ -67,7 +67,7 @@ def every_neighbours(
     Raises:
         UsageError: the collection has no such dataset or class.
     """
-    require_dataset([collection.manifest], where.dataset)
+    where = in_collection(where, collection.manifest)
     where = replace(where, class_name=stored_class(where.class_name, [collection]))
     payloads = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
     known = first_of_file(payloads, collection.manifest)
