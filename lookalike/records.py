@@ -220,8 +220,8 @@ class AddReport:
     moved: int
     unchanged: int
     removed: int
-    away: Sequence[str]
     excluded: int
+    away: Sequence[str]
     linked_folders: int
     split_classes: Sequence[str]
     skipped: Sequence[Skipped]
@@ -245,8 +245,8 @@ class AddReport:
             moved=counts["moved"],
             unchanged=counts["unchanged"],
             removed=collection.counts["removed"],
-            away=tuple(collection.away),
             excluded=collection.counts["excluded"],
+            away=tuple(collection.away),
             linked_folders=report.others.linked_folders,
             split_classes=tuple(report.split_classes),
             skipped=tuple(report.skipped),

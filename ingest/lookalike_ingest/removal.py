@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.stores.bulk_reads import readable_manifests
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_core.stores.protocol import Collection, Store, staged_name
 from lookalike_core.text import find_name, nfc
@@ -95,6 +96,8 @@ class Holding:
 def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -> list[Holding]:
     """Returns the collections that hold selected images, of all or of those named.
 
+    Names are found in whichever Unicode form they are written.
+
     Raises:
         CollectionMissingError: a collection that was named is not there.
         UsageError: no collection knows the dataset, or none holds such an image.
@@ -103,10 +106,9 @@ def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -
     named = ((name, store.manifest(name)) for name in among)
     for name, manifest in named if among else readable_manifests(store):
         known |= set(manifest.datasets)
-        dataset = None if selection.dataset is None else find_name(selection.dataset, manifest.datasets)
-        if selection.dataset is not None and dataset is None:
+        own = _as_named(selection, manifest)
+        if own is None:
             continue
-        own = replace(selection, dataset=dataset)
         try:
             with store.open(name) as collection:
                 points = _count(collection, own)
@@ -118,7 +120,7 @@ def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -
             found.append(Holding(collection=name, points=points))
     if not found:
         there = ", ".join(map(repr, sorted(known))) or "none"
-        if selection.dataset is None or selection.dataset in known:
+        if selection.dataset is None or find_name(selection.dataset, known):
             raise UsageError(f"no collection here holds an image of {selection}; datasets there: {there}")
         raise UsageError(f"no collection here holds a dataset {selection.dataset!r}; there: {there}")
     return found
@@ -136,10 +138,7 @@ def remove_images(selection: Selection, *, store: Store, among: Sequence[Holding
         store.require_writable(holding.collection)
     for holding in among:
         with store.open(holding.collection) as collection:
-            own = selection
-            if selection.dataset is not None:
-                known = find_name(selection.dataset, collection.manifest.datasets)
-                own = replace(selection, dataset=known or selection.dataset)
+            own = _as_named(selection, collection.manifest) or selection
             ids = [payload.id for payload in _selected(collection, own)]
             was_calibrated = collection.manifest.calibration is not None
             collection.delete(ids)
@@ -149,6 +148,14 @@ def remove_images(selection: Selection, *, store: Store, among: Sequence[Holding
         if staged_name(holding.collection) in store:  # by a rebuild that was interrupted
             store.delete(staged_name(holding.collection))
         yield Holding(collection=holding.collection, points=len(ids), calibration_dropped=dropped)
+
+
+def _as_named(selection: Selection, manifest: CollectionManifest) -> Selection | None:
+    """Returns the selection with the dataset's name as a collection spells it, or None."""
+    if selection.dataset is None:
+        return selection
+    own = find_name(selection.dataset, manifest.datasets)
+    return None if own is None else replace(selection, dataset=own)
 
 
 def _count(collection: Collection, selection: Selection) -> int:

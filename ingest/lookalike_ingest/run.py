@@ -178,9 +178,9 @@ class IngestReport:
     others: OtherFiles = field(default_factory=OtherFiles)
     needed: Counter[str] = field(default_factory=Counter)
     unused_labels: int = 0
+    split_classes: Sequence[str] = ()
     overlapping: list[OverlappingDataset] = field(default_factory=list)
     gone_datasets: list[GoneDataset] = field(default_factory=list)
-    split_classes: Sequence[str] = ()
     interrupted: bool = False
     reading_s: float = 0.0
     took_s: float = 0.0
@@ -262,10 +262,10 @@ def run_ingest(
         StoreError: the store may only be read, and this is no dry run.
         LookalikeError: whatever the exporter, the embedder or the store raise.
     """
-    request = replace(request, dataset=_as_known(request.dataset, store))
-    embedders = embedders or Embedders(settings)
     if not request.dry_run:
         store.require_writable()
+    request = replace(request, dataset=_as_known(request.dataset, store))
+    embedders = embedders or Embedders(settings)
     with nullcontext() if request.dry_run else store.ingesting():
         try:
             return _run_once(request, store, embedders, stop)
@@ -789,18 +789,6 @@ class _Ingest:
         )
 
 
-def _warn_of_away(target: Target) -> None:
-    if away := target.report.away:
-        _logger.warning(
-            "warning: %s points of %s stay, %r for one: their folders are empty, or links lead nowhere; if a "
-            "disk is not mounted, mount it",
-            len(away),
-            target.name,
-            away[0],
-            extra={"hint": Hint(Action.PRUNE_AWAY)},
-        )
-
-
 def _say_passed_over(report: IngestReport) -> None:
     """Logs what people may not have meant: links that are not followed, classes that are none."""
     rules, links = report.dataset.rules, report.others.linked_folders
@@ -813,6 +801,18 @@ def _say_passed_over(report: IngestReport) -> None:
             "warning: the classes are %s, the parts of a split; the folders in them may be what is meant",
             ", ".join(report.split_classes),
             extra={"hint": Hint(Action.USE, deeper)},
+        )
+
+
+def _warn_of_away(target: Target) -> None:
+    if away := target.report.away:
+        _logger.warning(
+            "warning: %s points of %s stay, %r for one: their folders are empty, or links lead nowhere; if a "
+            "disk is not mounted, mount it",
+            len(away),
+            target.name,
+            away[0],
+            extra={"hint": Hint(Action.PRUNE_AWAY)},
         )
 
 

@@ -1063,6 +1063,25 @@ def test_what_changes_neighbours_or_classes_drops_the_calibration(
     assert not ingests.run(prune=True, labels=labels).collections[0].calibration_dropped
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
+def test_an_ingest_is_seen_by_others_as_long_as_it_goes_on(ingests: Ingests) -> None:
+    """Before there is a collection, too; a dry run makes nothing, and leaves nothing to see."""
+    seen: list[str | None] = []
+
+    def takes(found: FoundFile) -> bool:
+        seen.append(ingests.store.ingest_under_way())
+        return bool(found.path)
+
+    ingests.run(takes=takes, dry_run=True)
+    assert set(seen) == {None}
+    assert not ingests.home.qdrant_dir.exists()
+    seen.clear()
+    ingests.run(takes=takes)
+    assert len(seen) == len(PICTURES)
+    assert all(said is not None and said.startswith(f"process {os.getpid()} ") for said in seen)
+    assert ingests.store.ingest_under_way() is None
+
+
 COMPOSED, DECOMPOSED = "Schildkr\u00f6te", "Schildkro\u0308te"
 """One name in Unicode's two forms: as a keyboard types it, and as disks that were a Mac's have it."""
 
@@ -1152,22 +1171,3 @@ def test_a_root_that_gets_its_name_in_another_form_is_the_same(ingests: Ingests,
     shutil.copytree(now, former)
     with pytest.raises(UsageError, match="lies in"):
         ingests.run(former)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
-def test_an_ingest_is_seen_by_others_as_long_as_it_goes_on(ingests: Ingests) -> None:
-    """Before there is a collection, too; a dry run makes nothing, and leaves nothing to see."""
-    seen: list[str | None] = []
-
-    def takes(found: FoundFile) -> bool:
-        seen.append(ingests.store.ingest_under_way())
-        return bool(found.path)
-
-    ingests.run(takes=takes, dry_run=True)
-    assert set(seen) == {None}
-    assert not ingests.home.qdrant_dir.exists()
-    seen.clear()
-    ingests.run(takes=takes)
-    assert len(seen) == len(PICTURES)
-    assert all(said is not None and said.startswith(f"process {os.getpid()} ") for said in seen)
-    assert ingests.store.ingest_under_way() is None

@@ -64,13 +64,6 @@ def filter_of(where: PointFilter, limits: Limits) -> "models.Filter | None":
     return models.Filter(must=must or None, must_not=must_not or None) if must or must_not else None
 
 
-def _match_class(name: str) -> "models.MatchAny | models.MatchValue":
-    from qdrant_client import models
-
-    forms = unicode_forms(name)
-    return models.MatchAny(any=forms) if len(forms) > 1 else models.MatchValue(value=name)
-
-
 def _hash_conditions(hashes: frozenset[str], limits: Limits) -> list[Any]:
     """Of which a point fulfils one where its file has one of the hashes."""
     from qdrant_client import models
@@ -81,3 +74,10 @@ def _hash_conditions(hashes: frozenset[str], limits: Limits) -> list[Any]:
         models.FieldCondition(key="sha256", match=models.MatchAny(any=listed[start : start + size]))
         for start in range(0, len(listed), size)
     ]
+
+
+def _match_class(name: str) -> "models.MatchAny | models.MatchValue":
+    from qdrant_client import models
+
+    forms = unicode_forms(name)
+    return models.MatchAny(any=forms) if len(forms) > 1 else models.MatchValue(value=name)

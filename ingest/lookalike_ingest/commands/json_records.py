@@ -42,6 +42,14 @@ class CollectionChange(TypedDict):
     """Paths of the points that `--prune` left, for their folders are empty or links lead nowhere."""
 
 
+class Excluded(TypedDict):
+    """What was left out by `--exclude` or by default, but for what is hidden."""
+
+    folders: int
+    """They were not looked into."""
+    images: int
+
+
 class OverlappingDataset(TypedDict):
     """Another dataset of the same collections whose folder is this one's, lies in it or around it."""
 
@@ -58,14 +66,6 @@ class GoneDataset(TypedDict):
     points: int
     shared: int
     """How many of its points have the bytes of an image of this dataset."""
-
-
-class Excluded(TypedDict):
-    """What was left out by `--exclude` or by default, but for what is hidden."""
-
-    folders: int
-    """They were not looked into."""
-    images: int
 
 
 class Ingest(TypedDict):

@@ -154,6 +154,9 @@ class Searcher:
             left_out_total=len(left_out),
         )
 
+    def _dataset(self, options: QueryOptions) -> str | None:
+        return require_dataset([network.manifest for network in self.networks], options.dataset)
+
     def _shown(self, hits: Sequence[Neighbour], options: QueryOptions) -> list[Neighbour]:
         """The part of all neighbours that is asked for, each with the other datasets that its file is in."""
         shown = [hit for hit in hits[options.offset : options.last] if options.is_near_enough(hit.score)]
@@ -161,9 +164,6 @@ class Searcher:
         for network in self.networks:
             places = other_places([hit.payload for hit in shown], network.collection) | places
         return [replace(hit, also_in=places.get(hit.payload.id, ())) for hit in shown]
-
-    def _dataset(self, options: QueryOptions) -> str | None:
-        return require_dataset([network.manifest for network in self.networks], options.dataset)
 
     def _vectors(self, example: Example, positives: ExampleSet, negatives: ExampleSet) -> list[FloatVector]:
         """What to search with, one for each network."""
