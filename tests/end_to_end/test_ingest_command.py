@@ -79,7 +79,7 @@ def test_what_is_excluded_leaves_and_stays_away(shell: Any, pictures: Path) -> N
     again = shell.ingest("pictures")
     assert "the rules remembered of dataset pictures apply: without 'circle', '/square/c*'" in again.err
     assert "excluded: 1 folder, 1 image" in again.out.splitlines()
-    assert "(without 'circle', '/square/c*')" in shell("ingest", "status").out
+    assert "(2 exclude patterns)" in shell("ingest", "status").out
     assert shell.ingest("pictures", "--no-exclude", "--json").json[0]["collections"][0]["added"] == 5
     assert "without" not in shell("ingest", "status").out
 
