@@ -26,8 +26,8 @@ from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.labels import check_labels
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from lookalike_ingest.removal import Selection, holdings, remove_images
-from lookalike_ingest.request import DEFAULT_BACKBONE, dataset_in, labels_in
-from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.request import DEFAULT_BACKBONE, dataset_in, datasets_in, labels_in
+from lookalike_ingest.run import Embedders, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import synset_labels
 from lookalike_search.analysis.all_neighbours import every_scenes
@@ -35,7 +35,7 @@ from lookalike_search.analysis.collection_map import load_sample, mapped
 from lookalike_search.analysis.duplicates import ABOVE, find_duplicates
 from lookalike_search.analysis.explanation import explanations, see_both
 from lookalike_search.asking.searched_collection import Network
-from lookalike_search.collection_choice import CollectionSelector, collection_of_model
+from lookalike_search.collection_choice import CollectionSelector, as_named, collection_of_model
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
@@ -145,6 +145,8 @@ class Index(Searchable):
         self._writing = RLock()
         """Around whatever writes, from its beginning to its end."""
         self._searched: Network | None = None
+        self._embedders: Embedders | None = None
+        """While several folders are added."""
 
     def __enter__(self) -> Self:
         return self
@@ -219,7 +221,7 @@ class Index(Searchable):
         prune: bool = False,
         force: bool = False,
         dry_run: bool = False,
-        exclude: Iterable[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
         default_excludes: bool | None = None,
         follow_links: bool | None = None,
         class_level: int | None = None,
@@ -241,11 +243,12 @@ class Index(Searchable):
             labels: Classes by path below the folder, which override those of folders; or the path of a CSV
                 file with the header `path,class`.
             new_root: The dataset's folder has moved here.
-            prune: Remove the points of files that are gone; with `force` even where all of them are.
+            prune: Remove the points of files that are gone; with `force` even where all of them are, or where
+                a folder is empty, so that its disk may not be mounted.
             force: See `prune`.
             dry_run: Only count what would be done.
-            exclude: Patterns by gitignore's rules; what fits is left out, and leaves the index. None keeps
-                those that are remembered, an empty list forgets them.
+            exclude: A pattern by gitignore's rules, or several; what fits is left out, and leaves the index.
+                None keeps those that are remembered, an empty list forgets them.
             default_excludes: Leave out what is hidden, and what systems make (`@eaDir`, `$RECYCLE.BIN`).
                 It and the two that follow are remembered, too, which is what None stands for.
             follow_links: Follow links to folders.
@@ -289,7 +292,7 @@ class Index(Searchable):
                 ),
                 subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed),
                 rules=RuleChoice(
-                    exclude=None if exclude is None else tuple(exclude),
+                    exclude=(exclude,) if isinstance(exclude, str) else exclude,
                     default_excludes=default_excludes,
                     follow_links=follow_links,
                     class_level=class_level,
@@ -303,16 +306,98 @@ class Index(Searchable):
                 into=existing,
                 quantize=chosen(VectorQuantization, quantize, "quantize") if quantize is not None else None,
             )
-            done = run_ingest(request, store=self._store, settings=self._settings, stop=StopRequest())
+            done = run_ingest(
+                request,
+                store=self._store,
+                settings=self._settings,
+                stop=StopRequest(),
+                embedders=self._embedders,
+            )
         return AddReport._of(done)
+
+    @shows_progress
+    def add_many(
+        self,
+        folders: Iterable[str | os.PathLike[str]],
+        *,
+        new_root: bool = False,
+        prune: bool = False,
+        force: bool = False,
+        dry_run: bool = False,
+        exclude: str | Sequence[str] | None = None,
+        default_excludes: bool | None = None,
+        follow_links: bool | None = None,
+        class_level: int | None = None,
+        max_per_class: int | None = None,
+        seed: int = 0,
+        rehash: bool = False,
+        batch_size: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+        quantize: str | None = None,
+        synsets: str | os.PathLike[str] | None = None,
+        val_solution: str | os.PathLike[str] | None = None,
+    ) -> list[AddReport]:
+        """Does what `add` does for several folders, each a dataset of its own; the model is opened once.
+
+        Args:
+            folders: The folders; one that is named twice is added once.
+            new_root: As for `add`, and so are all the others.
+            prune: Remove the points of files that are gone.
+            force: See `add`.
+            dry_run: Only count what would be done.
+            exclude: A pattern by gitignore's rules, or several.
+            default_excludes: Leave out what is hidden, and what systems make.
+            follow_links: Follow links to folders.
+            class_level: Which folder names an image's class.
+            max_per_class: Take at most so many images of each class of a folder, drawn by `seed`.
+            seed: See `max_per_class`.
+            rehash: Read every file again.
+            batch_size: Images a run of the network.
+            max_pixels: Images of more pixels are skipped.
+            quantize: Search by short forms of the vectors, for a collection that is made now.
+            synsets: ImageNet's table of what its folders are called.
+            val_solution: ImageNet's table of the classes of its validation images.
+
+        Raises:
+            UsageError: a folder is missing, or two are called alike, before anything is done; or as for
+                `add`, once those before are added.
+            WeightsError, ModelError, ProviderError, ManifestError: as for `add`.
+        """
+        datasets = datasets_in([os.fspath(folder) for folder in folders], may_be_missing=force)
+        with self._writing:
+            self._embedders = Embedders(self._settings)
+            try:
+                return [
+                    self.add(
+                        dataset.root,
+                        new_root=new_root,
+                        prune=prune,
+                        force=force,
+                        dry_run=dry_run,
+                        exclude=exclude,
+                        default_excludes=default_excludes,
+                        follow_links=follow_links,
+                        class_level=class_level,
+                        max_per_class=max_per_class,
+                        seed=seed,
+                        rehash=rehash,
+                        batch_size=batch_size,
+                        max_pixels=max_pixels,
+                        quantize=quantize,
+                        synsets=synsets,
+                        val_solution=val_solution,
+                    )
+                    for dataset in datasets
+                ]
+            finally:
+                self._embedders = None
 
     def points(self, where: Where | None = None) -> list[Point]:
         """Returns the images of the index, by dataset and path."""
         opened = self._opened()
         manifest = opened.manifest
-        return [
-            Point._of(payload, manifest) for payload in sorted(opened.scan(points_where(where)), key=_place)
-        ]
+        meant = as_named(points_where(where), manifest)
+        return [Point._of(payload, manifest) for payload in sorted(opened.scan(meant), key=_place)]
 
     def vectors(self, where: Where | None = None) -> tuple[list[str], NDArray[np.float32]]:
         """Returns ids and stored vectors, float32 `[N, D]`, in the order of `points`.
@@ -320,7 +405,8 @@ class Index(Searchable):
         Those of a cosine collection have length 1.
         """
         opened = self._opened()
-        payloads, matrix = stored_vectors(opened, sorted(opened.scan(points_where(where)), key=_place))
+        meant = as_named(points_where(where), opened.manifest)
+        payloads, matrix = stored_vectors(opened, sorted(opened.scan(meant), key=_place))
         return [payload.id for payload in payloads], matrix
 
     @shows_progress

@@ -236,8 +236,9 @@ class AddReport:
 
     `found` were there; `added` are new in the index, `updated` have other bytes or another class, `moved` lie
     elsewhere, `unchanged` needed nothing and `removed` went, of which `excluded` are left out by rules now;
-    `skipped` could not be read, each with its `path` and `reason`. `linked_folders` are links that were not
-    followed, `split_classes` the classes where all are parts of a split, as train and val.
+    `away` are the paths of those that pruning left, for their folders are empty, as where a disk is not
+    mounted. `skipped` could not be read, each with its `path` and `reason`. `linked_folders` are links that
+    were not followed, `split_classes` the classes where all are parts of a split, as train and val.
     `provider` is the execution provider, None where nothing was embedded.
     """
 
@@ -251,6 +252,7 @@ class AddReport:
     unchanged: int
     removed: int
     excluded: int
+    away: Sequence[str]
     linked_folders: int
     split_classes: Sequence[str]
     skipped: Sequence[Skipped]
@@ -275,6 +277,7 @@ class AddReport:
             unchanged=counts["unchanged"],
             removed=collection.counts["removed"],
             excluded=collection.counts["excluded"],
+            away=tuple(collection.away),
             linked_folders=report.others.linked_folders,
             split_classes=tuple(report.split_classes),
             skipped=tuple(report.skipped),

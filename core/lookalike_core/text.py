@@ -8,6 +8,7 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -34,8 +35,27 @@ def valid_text(text: str) -> str:
 
 
 def nfc(text: str) -> str:
-    """The text in Unicode's composed normal form, by which a name that is typed is compared with others."""
+    """Returns a text in Unicode's composed form, by which names are compared; ASCII costs nothing.
+
+    "ü" may be one character or a "u" and its two dots: a keyboard types the first, Macs left the second on
+    disks.
+    """
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def unicode_forms(text: str) -> list[str]:
+    """Returns a name as it is, composed (NFC) and decomposed (NFD), each form once."""
+    if text.isascii():
+        return [text]
+    return list(dict.fromkeys([text, nfc(text), unicodedata.normalize("NFD", text)]))
+
+
+def find_name(name: str, names: Iterable[str]) -> str | None:
+    """Returns which of the names is meant: the name itself, else one that differs in Unicode form alone."""
+    there = list(names)
+    if name in there:
+        return name
+    return next((each for each in there if nfc(each) == nfc(name)), None)
 
 
 def json_line(data: Any) -> str:  # noqa: ANN401 - whatever json takes

@@ -10,6 +10,7 @@ from typing import Self
 
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.stores.points import Payload
+from lookalike_core.text import nfc
 
 from lookalike_ingest.payload_cache import Listing, Stamp, is_unchanged
 
@@ -108,6 +109,8 @@ class Known:
             return None
         if (stamp.class_name, stamp.synset) == (class_name, synset):
             return _UNCHANGED
+        if (nfc(stamp.class_name or ""), stamp.synset) == (class_name, synset):
+            return _UNCHANGED  # a former version stored the class as the disk had it
         old = self.listing.payload(stamp.row)
         relabelled = replace(old, class_name=class_name, synset=synset)
         return Decision(change=Change.UPDATED, payload=relabelled, payload_only=True, before=old)

@@ -2,7 +2,9 @@
 
 import csv
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 from lookalike_core.errors import UsageError
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.missing_path import require_there
+from lookalike_core.text import nfc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +56,63 @@ def read_labels(file: Path) -> dict[str, str | None]:
     return labels
 
 
+class LabelRows:
+    """Finds the row of a table that names a file, in whichever Unicode form either is written."""
+
+    def __init__(self, labels: Mapping[str, str | None]) -> None:
+        self._labels = labels
+        self._composed = {nfc(path): path for path in labels if not path.isascii()}
+
+    def find(self, path: str) -> str | None:
+        """Returns the path as its row has it; None where there is no row."""
+        if path in self._labels:
+            return path
+        return None if path.isascii() else self._composed.get(nfc(path))
+
+
 def check_labels(labels: Mapping[str, str | None], root: Path) -> None:
     """Refuses a table of which not one row names a file below `root`: it is another folder's.
 
-    One file that is there ends the search, so that a table that fits costs nothing.
+    One file that is there ends the search, so that a table that fits costs nothing. Only where there is none
+    the folders are listed that rows in another Unicode form could mean.
 
     Raises:
         UsageError: no row names one; the message shows where the first was looked for.
     """
     if not labels or any(os.path.isfile(f"{root}/{path}") for path in labels):  # noqa: PTH113 - never raises
         return
+    folders = _Folders(root)
+    if any(not path.isascii() and folders.has(path) for path in labels):
+        return
     first = next(iter(labels))
     raise UsageError(
         f"none of the {len(labels)} rows of the labels names a file below {root}, where the first says "
         f"{first[:200]!r}; paths are relative to that folder and written with /"
     )
+
+
+class _Folders:
+    """What lies below a root, by the composed forms of paths; each folder is listed once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._listed: dict[str, dict[str, list[str]]] = {}
+
+    def has(self, path: str) -> bool:
+        """Whether there is a file of this path, in whichever Unicode form."""
+        places = [str(self._root)]
+        for name in path.split("/"):
+            places = [f"{place}/{each}" for place in places for each in self._names(place).get(nfc(name), ())]
+        return any(os.path.isfile(place) for place in places)  # noqa: PTH113 - never raises
+
+    def _names(self, folder: str) -> Mapping[str, list[str]]:
+        if folder not in self._listed:
+            names = defaultdict(list)
+            with suppress(OSError):
+                for name in os.listdir(folder):  # noqa: PTH208 - only names are wanted
+                    names[nfc(name)].append(name)
+            self._listed[folder] = names
+        return self._listed[folder]
 
 
 def _rows(file: Path) -> Iterator[tuple[int, str, str | None]]:

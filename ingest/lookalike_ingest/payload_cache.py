@@ -172,6 +172,16 @@ class Listing:
         """Whether there are any."""
         return self._one("SELECT 1 FROM points WHERE sha256 = ?", sha256) is not None
 
+    def shared(self, dataset: str, other: str) -> tuple[int, int]:
+        """Returns how many points a dataset has, and how many of these have the bytes of another's point."""
+        points, shared = self._one(
+            "SELECT COUNT(*), COALESCE(SUM(sha256 IN (SELECT sha256 FROM points WHERE dataset = ?)), 0) "
+            "FROM points WHERE dataset = ?",
+            other,
+            dataset,
+        )
+        return points, shared
+
     def put(self, payload: Payload) -> int:
         """In the place of what its path had; the row."""
         self.drop(payload)

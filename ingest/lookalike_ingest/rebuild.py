@@ -305,15 +305,18 @@ class _Rebuild:
         """The files of the old collection's points that the staged one has not."""
         if self._name not in self._store:
             return []
-        with self._store.open(staged_name(self._name)) as staged:
+        names, left = (self._name, staged_name(self._name)), []
+        with ExitStack() as stack:
+            old, staged = opened_together(names, lambda name: stack.enter_context(self._store.open(name)))
             there = {payload.id for payload in staged.scan()}
-        with self._store.open(self._name) as old:
             roots = old.manifest.datasets
-            return [
-                Path(roots.get(payload.dataset, "")) / payload.path
-                for payload in old.scan()
-                if payload.id not in there
-            ]
+            for payload in old.scan():
+                if payload.id in there:
+                    there.remove(payload.id)
+                else:
+                    left.append(Path(roots.get(payload.dataset, "")) / payload.path)
+            staged.delete(sorted(there))  # what the old one has lost since an earlier call
+        return left
 
 
 def _require_folders(name: str, datasets: Mapping[str, str]) -> None:

@@ -1,16 +1,17 @@
 """Taking images out of collections: a whole dataset, or those of some paths and classes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from unicodedata import normalize
 
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.stores.bulk_reads import readable_manifests
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_core.stores.protocol import Collection, Store, staged_name
+from lookalike_core.text import find_name, nfc
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +50,13 @@ class Selection:
 
     def selects(self, payload: Payload, roots: Mapping[str, str]) -> bool:
         """Tells whether an image is one of them; `roots` are the folders of datasets by name."""
-        if self.classes and _nfc(payload.class_name or "") not in self._class_names:
+        if self.classes and nfc(payload.class_name or "") not in self._class_names:
             return False
         if not self.paths:
             return True
         file = f"{roots.get(payload.dataset, '')}/{payload.path}"
-        return any(_is_at(_nfc(payload.path), path) for path in self._relative) or any(
-            _is_at(_nfc(file), path) for path in self._absolute
+        return any(_is_at(nfc(payload.path), path) for path in self._relative) or any(
+            _is_at(nfc(file), path) for path in self._absolute
         )
 
     def __str__(self) -> str:
@@ -69,15 +70,15 @@ class Selection:
 
     @cached_property
     def _class_names(self) -> set[str]:
-        return {_nfc(name) for name in self.classes}
+        return {nfc(name) for name in self.classes}
 
     @cached_property
     def _relative(self) -> list[str]:
-        return [_nfc(path.removeprefix("./").rstrip("/")) for path in self.paths]
+        return [nfc(path.removeprefix("./").rstrip("/")) for path in self.paths]
 
     @cached_property
     def _absolute(self) -> list[str]:
-        return [_nfc(str(Path(path).expanduser().absolute())) for path in self.paths]
+        return [nfc(str(Path(path).expanduser().absolute())) for path in self.paths]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,8 @@ class Holding:
 def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -> list[Holding]:
     """Returns the collections that hold selected images, of all or of those named.
 
+    Names are found in whichever Unicode form they are written.
+
     Raises:
         CollectionMissingError: a collection that was named is not there.
         UsageError: no collection knows the dataset, or none holds such an image.
@@ -103,11 +106,12 @@ def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -
     named = ((name, store.manifest(name)) for name in among)
     for name, manifest in named if among else readable_manifests(store):
         known |= set(manifest.datasets)
-        if selection.dataset is not None and selection.dataset not in manifest.datasets:
+        own = _as_named(selection, manifest)
+        if own is None:
             continue
         try:
             with store.open(name) as collection:
-                points = _count(collection, selection)
+                points = _count(collection, own)
         except CollectionMissingError:  # somebody has deleted it since
             if among:
                 raise
@@ -116,7 +120,7 @@ def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -
             found.append(Holding(collection=name, points=points))
     if not found:
         there = ", ".join(map(repr, sorted(known))) or "none"
-        if selection.dataset is None or selection.dataset in known:
+        if selection.dataset is None or find_name(selection.dataset, known):
             raise UsageError(f"no collection here holds an image of {selection}; datasets there: {there}")
         raise UsageError(f"no collection here holds a dataset {selection.dataset!r}; there: {there}")
     return found
@@ -134,15 +138,24 @@ def remove_images(selection: Selection, *, store: Store, among: Sequence[Holding
         store.require_writable(holding.collection)
     for holding in among:
         with store.open(holding.collection) as collection:
-            ids = [payload.id for payload in _selected(collection, selection)]
+            own = _as_named(selection, collection.manifest) or selection
+            ids = [payload.id for payload in _selected(collection, own)]
             was_calibrated = collection.manifest.calibration is not None
             collection.delete(ids)
             dropped = was_calibrated and collection.manifest.calibration is None
-            if selection.dataset is not None and selection.is_whole_dataset:
-                collection.forget_dataset(selection.dataset)
+            if own.dataset is not None and own.is_whole_dataset:
+                collection.forget_dataset(own.dataset)
         if staged_name(holding.collection) in store:  # by a rebuild that was interrupted
             store.delete(staged_name(holding.collection))
         yield Holding(collection=holding.collection, points=len(ids), calibration_dropped=dropped)
+
+
+def _as_named(selection: Selection, manifest: CollectionManifest) -> Selection | None:
+    """Returns the selection with the dataset's name as a collection spells it, or None."""
+    if selection.dataset is None:
+        return selection
+    own = find_name(selection.dataset, manifest.datasets)
+    return None if own is None else replace(selection, dataset=own)
 
 
 def _count(collection: Collection, selection: Selection) -> int:
@@ -160,7 +173,3 @@ def _selected(collection: Collection, selection: Selection) -> Iterator[Payload]
 def _is_at(path: str, wanted: str) -> bool:
     """Whether a path is the wanted one, or lies below it, or fits it as a pattern."""
     return path == wanted or path.startswith(f"{wanted}/") or fnmatchcase(path, wanted)
-
-
-def _nfc(text: str) -> str:
-    return text if text.isascii() else normalize("NFC", text)

@@ -10,6 +10,7 @@ from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.missing_path import require_folder
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
+from lookalike_core.text import nfc
 from lookalike_exporter.heads.head_file import Head, named_head
 from lookalike_exporter.spec import ModelSpec
 
@@ -103,6 +104,38 @@ def dataset_in(
                 origin, f"{each!a} cannot be stored as a name", hint=Hint(Action.NAME_DATASET)
             )
     return Dataset(name=named, root=root, moved=moved)
+
+
+def datasets_in(
+    folders: Sequence[str | Path],
+    name: str | None = None,
+    *,
+    moved: bool = False,
+    may_be_missing: bool = False,
+) -> list[Dataset]:
+    """Returns whose images lie in each of several folders, a folder that is named twice once.
+
+    Raises:
+        UsageError: as `dataset_in`, of any of them; there is one `name` for several; or two of them would be
+            datasets of one name.
+    """
+    found = [dataset_in(folder, name, moved=moved, may_be_missing=may_be_missing) for folder in folders]
+    by_root = {dataset.root: dataset for dataset in found}
+    if name is not None and len(by_root) > 1:
+        raise UsageError(
+            f"one name is for one folder, and {len(by_root)} are given; ingest each for itself",
+            argument=Argument.DATASET,
+        )
+    by_name: dict[str, Dataset] = {}
+    for dataset in by_root.values():
+        other = by_name.setdefault(nfc(dataset.name), dataset)
+        if other is not dataset:
+            raise UsageError(
+                f"{other.root} and {dataset.root} would both be the dataset {dataset.name}; ingest each for "
+                "itself",
+                hint=Hint(Action.NAME_DATASET),
+            )
+    return list(by_root.values())
 
 
 def labels_in(table: Path, root: Path) -> dict[str, str | None]:

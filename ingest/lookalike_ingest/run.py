@@ -35,17 +35,27 @@ from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
+from lookalike_core.text import find_name, nfc
 from lookalike_exporter.export import calibrated
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
+from lookalike_ingest.absence import Absence, Absences
 from lookalike_ingest.base_vectors import StoredVectors, base_names
 from lookalike_ingest.changes import Change, Decision
 from lookalike_ingest.dataset_rules import RuleChoice, rules_for
 from lookalike_ingest.image_reader import ReadFile, read_picture
-from lookalike_ingest.labels import Label, LabelOf, folder_label
+from lookalike_ingest.labels import Label, LabelOf, LabelRows, folder_label
+from lookalike_ingest.other_datasets import (
+    GoneDataset,
+    OverlappingDataset,
+    find_gone,
+    find_overlapping,
+    warn_of_gone,
+    warn_of_overlaps,
+)
 from lookalike_ingest.payload_cache import ListingError
 from lookalike_ingest.split_classes import SplitClasses
 from lookalike_ingest.subset import Chosen, Subset
@@ -67,14 +77,17 @@ MAX_IN_HAND = 512
 class IngestRequest:
     """What to ingest and how; `labels` overrides by root-relative path what `label_of` says of a picture.
 
+    Paths of labels may have another Unicode form than the disk's, and classes are composed (NFC).
+
     A picture that it does not take (`takes`; None takes all) is left alone, in the folder and in the
     collections; so are those of the folder that are not in the `subset`.
 
     `rules` is what is asked for of the rules by which the folder is walked; what is not is as remembered, for
     the dataset's own are those that the ingest ends up with. `keeps_excluded` walks what they exclude, too.
 
-    `prune` removes the points of files that are gone, with `force` even where all of them are. `rehash` reads
-    every file, whatever its size and times say. `into`
+    `prune` removes the points of files that are gone, with `force` even where all of them are, or where a
+    folder is there and holds nothing, so that its disk may not be mounted. `rehash` reads every file,
+    whatever its size and times say. `into`
     names another collection than the model's and the distance's own; it goes with one of each. A head is
     the only one of `specs`. Where no `batch_size` is given the provider has its own. `quantize` is for
     collections that are made now; one that is there must have it.
@@ -97,6 +110,7 @@ class IngestRequest:
     rehash: bool = False
     into: str | None = None
     quantize: VectorQuantization | None = None
+    label_rows: LabelRows = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuses fields that contradict each other, whoever asks.
@@ -105,6 +119,7 @@ class IngestRequest:
             UsageError: they do.
         """
         check_pruning(prune=self.prune, force=self.force)
+        object.__setattr__(self, "label_rows", LabelRows(self.labels))
         self.rules.check()
 
     @property
@@ -119,10 +134,12 @@ class IngestRequest:
         return self.prune and self.force
 
     def label(self, found: FoundFile) -> Label:
-        """A picture's class."""
-        if found.path in self.labels:
-            return Label(class_name=self.labels[found.path])
-        return self.label_of(found)
+        """Returns an image's class."""
+        row = self.label_rows.find(found.path) if self.labels else None
+        label = self.label_of(found) if row is None else Label(class_name=self.labels[row])
+        if label.class_name is None or (composed := nfc(label.class_name)) == label.class_name:
+            return label
+        return replace(label, class_name=composed)
 
 
 def check_pruning(*, prune: bool, force: bool) -> None:
@@ -162,6 +179,8 @@ class IngestReport:
     needed: Counter[str] = field(default_factory=Counter)
     unused_labels: int = 0
     split_classes: Sequence[str] = ()
+    overlapping: list[OverlappingDataset] = field(default_factory=list)
+    gone_datasets: list[GoneDataset] = field(default_factory=list)
     interrupted: bool = False
     reading_s: float = 0.0
     took_s: float = 0.0
@@ -206,10 +225,37 @@ class StopRequest:
             raise KeyboardInterrupt
 
 
+def run_ingests(
+    requests: Sequence[IngestRequest], *, store: Store, settings: Settings, stop: StopRequest
+) -> Iterator[IngestReport | UsageError]:
+    """Brings the collections up to date with several folders, one after the other; each model is opened once.
+
+    What is wrong with one folder is given in the place of its report, and the others go on.
+
+    Raises:
+        LookalikeError: whatever else `run_ingest` raises.
+    """
+    embedders = Embedders(settings)
+    for request in requests:
+        try:
+            report = run_ingest(request, store=store, settings=settings, stop=stop, embedders=embedders)
+        except UsageError as error:
+            yield error
+            continue
+        yield report
+        if report.interrupted:
+            return
+
+
 def run_ingest(
-    request: IngestRequest, *, store: Store, settings: Settings, stop: StopRequest
+    request: IngestRequest,
+    *,
+    store: Store,
+    settings: Settings,
+    stop: StopRequest,
+    embedders: "Embedders | None" = None,
 ) -> IngestReport:
-    """Brings the collections up to date with the folder.
+    """Brings the collections up to date with the folder; `embedders` are those of an earlier one.
 
     Raises:
         UsageError: the folder is missing or holds no pictures, or its dataset lies elsewhere.
@@ -218,18 +264,33 @@ def run_ingest(
     """
     if not request.dry_run:
         store.require_writable()
+    request = replace(request, dataset=_as_known(request.dataset, store))
+    embedders = embedders or Embedders(settings)
     with nullcontext() if request.dry_run else store.ingesting():
         try:
-            return _run_once(request, store, settings, stop)
+            return _run_once(request, store, embedders, stop)
         except ListingError:  # by now it is dropped, and what the store says is taken
             _logger.warning("the list of points that was kept is damaged; it is made anew")
-            return _run_once(request, store, settings, stop)
+            return _run_once(request, store, embedders, stop)
 
 
-def _run_once(request: IngestRequest, store: Store, settings: Settings, stop: StopRequest) -> IngestReport:
+def _as_known(dataset: Dataset, store: Store) -> Dataset:
+    """Returns it by the name that the store has for it, on which its points' ids hang; a new one is composed.
+
+    Only the Unicode form may differ.
+    """
+    if dataset.name.isascii():
+        return dataset
+    known = (name for _, manifest in readable_manifests(store) for name in manifest.datasets)
+    return replace(dataset, name=find_name(dataset.name, known) or nfc(dataset.name))
+
+
+def _run_once(
+    request: IngestRequest, store: Store, embedders: "Embedders", stop: StopRequest
+) -> IngestReport:
     started = time.monotonic()
     require_images(request.dataset.root, may_be_empty=request.may_be_empty)
-    models = _models(request, store, settings)
+    models = _models(request, store, embedders.settings)
     request = _with_rules(request, models, store)
     report = IngestReport(dataset=request.dataset, store=store.label)
     entries = find_pictures(
@@ -242,12 +303,15 @@ def _run_once(request: IngestRequest, store: Store, settings: Settings, stop: St
         targets, stored = _targets(request, models, store, stack)
         stack.enter_context(_dropping_damaged_lists([*targets, stored]))
         report.collections = [target.report for target in targets]
-        embedders = Embedders(settings)
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
+        report.overlapping = find_overlapping(request.dataset, targets)
+        warn_of_overlaps(request.dataset, report.overlapping)
         by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
         _Ingest(request, by_name, stored, embedders, report, stop).run(entries)
         if not stop.requested:
+            report.gone_datasets = find_gone(targets)
+            warn_of_gone(request.dataset, report.gone_datasets, dry_run=request.dry_run)
             _build_indexes(targets, stop)
             for target in targets:
                 target.keep_listing()
@@ -380,13 +444,13 @@ class Embedders:
     """One session a model, opened when the first picture needs it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._open: dict[Path, Embedder] = {}
 
     def of(self, model: ModelFile) -> Embedder:
         """The model's session."""
         if model.path not in self._open:
-            embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest)
+            embedder = Embedder.as_set(model.path, self.settings, expected=model.manifest)
             _logger.info("%s runs on %s", model.manifest.identity.backbone, embedder.provider)
             if embedder.notice:
                 _logger.warning("%s", embedder.notice)
@@ -652,8 +716,16 @@ class _Ingest:
         exclusion = self._request.walked_by.exclusion
         if not self._seen and not self._request.force:
             exclusion = Exclusion(defaults=False)  # folders that cannot be looked into are all there is
+        absences = Absences(self._request.dataset.root)
+        given_up = {Absence.GONE, Absence.AWAY} if self._request.force else {Absence.GONE}
         for target in self._targets:
-            target.settle(unread_folders=unread_folders, prune=self._request.prune, exclusion=exclusion)
+            target.settle(
+                unread_folders=unread_folders,
+                prune=self._request.prune,
+                exclusion=exclusion,
+                stays=lambda path: absences.of(path) not in given_up,
+            )
+            _warn_of_away(target)
         self._report.split_classes = self._splits.names
         _say_passed_over(self._report)
 
@@ -674,13 +746,14 @@ class _Ingest:
 
     def _note_seen(self, path: str) -> None:
         self._seen += 1
-        self._unused_labels.discard(path)
+        if self._unused_labels and (row := self._request.label_rows.find(path)) is not None:
+            self._unused_labels.discard(row)
 
     def _unsee(self, path: str) -> None:
         """It was there when the folder was looked at."""
         self._seen -= 1
-        if path in self._request.labels:
-            self._unused_labels.add(path)
+        if (row := self._request.label_rows.find(path)) is not None:
+            self._unused_labels.add(row)
         for target in self._targets:
             target.known.see(path, seen=False)
 
@@ -691,9 +764,9 @@ class _Ingest:
         bar.advance(1, skipped=len(self._report.skipped))
 
     def _is_gone(self, path: str) -> bool:
-        """Only what is known not to be there is gone; a folder may be closed to us."""
+        """Only what is known not to be there is gone; a folder may be closed to us, a link's disk away."""
         try:
-            (self._request.dataset.root / path).stat()
+            (self._request.dataset.root / path).lstat()
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
@@ -728,6 +801,18 @@ def _say_passed_over(report: IngestReport) -> None:
             "warning: the classes are %s, the parts of a split; the folders in them may be what is meant",
             ", ".join(report.split_classes),
             extra={"hint": Hint(Action.USE, deeper)},
+        )
+
+
+def _warn_of_away(target: Target) -> None:
+    if away := target.report.away:
+        _logger.warning(
+            "warning: %s points of %s stay, %r for one: their folders are empty, or links lead nowhere; if a "
+            "disk is not mounted, mount it",
+            len(away),
+            target.name,
+            away[0],
+            extra={"hint": Hint(Action.PRUNE_AWAY)},
         )
 
 

@@ -20,6 +20,7 @@ from lookalike_core.errors import UsageError
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.logs import logger_of
 from lookalike_core.missing_path import require_there
+from lookalike_core.text import nfc
 
 from lookalike_ingest.labels import Label, LabelOf, folder_label
 
@@ -57,7 +58,8 @@ class Synsets:
         folders, _, name = found.path.rpartition("/")
         synset = _nearest_synset(f"{self.root_name}/{folders}/")
         if synset is None:
-            synset = self.pictures.get(os.path.splitext(name)[0])  # noqa: PTH122 - a hot loop of plain names
+            stem = os.path.splitext(name)[0]  # noqa: PTH122 - a hot loop of plain names
+            synset = self.pictures.get(nfc(stem))
         if synset is not None:
             return Label(class_name=self.names.get(synset, synset), synset=synset)
         if _WITHOUT_CLASS_FOLDER.search(found.path):
@@ -128,7 +130,7 @@ def read_names(file: Path) -> dict[str, str]:
         synset, _, names = line.strip().replace("\t", " ", 1).partition(" ")
         if not synset:
             continue
-        first = names.split(",")[0].strip()
+        first = nfc(names.split(",")[0].strip())
         if not _SYNSET.fullmatch(synset) or not first or not first.isprintable():
             raise UsageError(f"{file}: line {number} is not like `n01440764 tench, Tinca tinca`")
         if synset in firsts:
@@ -159,7 +161,7 @@ def read_solution(file: Path) -> dict[str, str]:
             shown = ",".join(rows.fieldnames or ())[:_SHOWN]
             raise UsageError(f"{file}: the header must be ImageId,PredictionString and is {shown}")
         for row in rows:
-            name, prediction = row["ImageId"], (row["PredictionString"] or "").split()
+            name, prediction = nfc(row["ImageId"]), (row["PredictionString"] or "").split()
             if name in synsets:
                 raise UsageError(f"{file}: line {rows.line_num} names {name[:_SHOWN]} a second time")
             if not prediction:

@@ -21,6 +21,7 @@ from lookalike_core.stores.collection_manifest import (
 )
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload
 from lookalike_core.stores.protocol import Collection, Store
+from lookalike_core.text import nfc
 from lookalike_exporter.model_cache import ModelFile
 
 from lookalike_ingest.changes import Change, Decision, Known
@@ -46,7 +47,8 @@ class CollectionReport:
     """What became of one collection; `provider` is None where nothing was embedded.
 
     `removed` are the paths of the points that went, or in a dry run would go, of which the counted `excluded`
-    are left out by the dataset's rules. `calibration_dropped` says that
+    are left out by the dataset's rules, and `away` those of the points that stay although pruning found no
+    file, for it may be away only. `calibration_dropped` says that
     the collection had one, which what was written has outdated.
     """
 
@@ -54,6 +56,7 @@ class CollectionReport:
     provider: str | None = None
     counts: Counter[str] = field(default_factory=Counter)
     removed: list[str] = field(default_factory=list)
+    away: list[str] = field(default_factory=list)
     calibration_dropped: bool = False
 
 
@@ -135,13 +138,27 @@ class Target:
                 )
             collection.delete([d.replaces.id for d in wanted if d.replaces is not None])
 
-    def settle(self, *, unread_folders: Sequence[str], prune: bool, exclusion: Exclusion) -> None:
-        """Removes the points of files that are gone; unless pruning, only of those moved or excluded."""
+    def settle(
+        self,
+        *,
+        unread_folders: Sequence[str],
+        prune: bool,
+        exclusion: Exclusion,
+        stays: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """Removes the points of files that are gone; unless pruning, only of those moved or excluded.
+
+        Of the others those stay of which `stays` says so by path: they may be away only.
+        """
         gone = self.known.vanished(unread_folders=unread_folders)
         excluded = {payload.id for payload in gone if exclusion.covers(payload.path)}
-        if not prune:
-            moved = {payload.id for payload in self.known.moved_among(gone)}
-            gone = [payload for payload in gone if payload.id in moved | excluded]
+        sure = excluded | {payload.id for payload in self.known.moved_among(gone)}
+        if prune:
+            self.report.away = sorted(p.path for p in gone if p.id not in sure and stays(p.path))
+            away = set(self.report.away)
+            gone = [payload for payload in gone if payload.path not in away]
+        else:
+            gone = [payload for payload in gone if payload.id in sure]
         if self._collection is not None and not self._read_only:
             with self._watching(self._collection):
                 self._collection.delete([payload.id for payload in gone])
@@ -149,6 +166,11 @@ class Target:
                 self.known.remove(payload)
         self.report.removed = sorted(payload.path for payload in gone)
         self.report.counts["removed"], self.report.counts["excluded"] = len(gone), len(excluded)
+
+    def other_datasets(self) -> Mapping[str, str]:
+        """Returns the folders of all datasets of the collection but this one, by name."""
+        datasets = {} if self._collection is None else self._collection.manifest.datasets
+        return {name: root for name, root in datasets.items() if name != self._dataset.name}
 
     def needs_index(self) -> bool:
         """Whether the collection has outgrown exact search; where it is listed it had its index by then."""
@@ -257,7 +279,7 @@ class Target:
                 ),
             )
         root, known_root = str(self._dataset.root), collection.manifest.datasets.get(self._dataset.name)
-        if known_root not in (None, root) and not self._dataset.moved:
+        if known_root is not None and not _is_same_folder(known_root, root) and not self._dataset.moved:
             raise UsageError(
                 f"dataset {self._dataset.name} of {self.name} lies in {known_root}, not in {root}",
                 path=root,
@@ -289,6 +311,14 @@ class Target:
             vector_quantization=self._quantize or VectorQuantization.NONE,
         )
         return made.with_dataset(self._dataset.name, str(self._dataset.root), self._dataset.rules)
+
+
+def _is_same_folder(one: str, other: str) -> bool:
+    """Whether two names are one folder's, perhaps in two Unicode forms; where both exist the disk tells."""
+    if one == other:
+        return True
+    is_alike = nfc(one) == nfc(other)
+    return is_alike and not (Path(one).exists() and Path(other).exists() and not Path(one).samefile(other))
 
 
 def _replaces(decision: Decision, refreshes: bool) -> bool:

@@ -21,7 +21,7 @@ def stored_class(name: str | None, collections: Sequence[Collection]) -> str | N
         UsageError: none of the collections has such a class; the message names the nearest there are.
     """
     if not name or any(collection.count(PointFilter(class_name=name)) for collection in collections):
-        return name
+        return nfc(name) if name else name
     there = sorted({each for collection in collections for each in collection.tally("class") if each})
     same = next((each for each in there if nfc(each) == nfc(name)), None)
     if same is None:

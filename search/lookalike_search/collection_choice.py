@@ -14,7 +14,9 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.open_store import where_else
+from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
+from lookalike_core.text import find_name
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.heads.head_file import NAME, Head, head_name, head_path
 from lookalike_exporter.spec import ModelSpec
@@ -263,16 +265,35 @@ def _unreadable(store: Store) -> list[str]:
     return [] if any(True for _ in readable_manifests(store)) else names
 
 
-def require_dataset(manifests: Sequence[CollectionManifest], dataset: str | None) -> None:
-    """Refuses to look for pictures of a dataset that none of the collections has.
+def require_dataset(manifests: Sequence[CollectionManifest], dataset: str | None) -> str | None:
+    """Returns the dataset's name as the collections have it, which may be in another Unicode form.
 
     Raises:
-        UsageError: there is none of that name; the message names those there are.
+        UsageError: none of them has it; the message names those there are.
     """
     there = sorted({name for manifest in manifests for name in manifest.datasets})
-    if dataset is not None and dataset not in there:
+    known = find_name(dataset, there) if dataset is not None else None
+    if dataset is not None and known is None:
         names = " or ".join(manifest.collection for manifest in manifests)
         raise UsageError(f"there is no dataset {dataset} in {names}; there: {', '.join(there) or 'none'}")
+    return known
+
+
+def in_collection(where: PointFilter, manifest: CollectionManifest) -> PointFilter:
+    """Returns the filter with the dataset's name as the collection has it.
+
+    Raises:
+        UsageError: it has no such dataset.
+    """
+    require_dataset([manifest], where.dataset)
+    return as_named(where, manifest)
+
+
+def as_named(where: PointFilter, manifest: CollectionManifest) -> PointFilter:
+    """As `in_collection`, but a dataset that the collection has not is left, and matches nothing."""
+    if where.dataset is None:
+        return where
+    return replace(where, dataset=find_name(where.dataset, manifest.datasets) or where.dataset)
 
 
 def file_of(manifest: CollectionManifest, dataset: str, path: str) -> Path | None:

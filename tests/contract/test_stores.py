@@ -420,6 +420,23 @@ def test_filters_mean_the_same_everywhere(
     assert collection.count(where) == len(expected)
 
 
+def test_a_class_is_one_in_all_its_unicode_forms(
+    emptied: Callable[..., Collection], point_of: NewPoint
+) -> None:
+    """Former versions stored it as the disk had it; it is read, counted and asked for as one."""
+    collection, composed, decomposed = emptied(), "K\u00e4fer", "Ka\u0308fer"
+    names = {"1.png": composed, "2.png": decomposed, "3.png": "cat"}
+    collection.upsert([point_of(path, [1, 0, 0, 1], class_name=name) for path, name in names.items()])
+    assert collection.tally("class") == {composed: 2, "cat": 1}
+    assert {payload.class_name for payload in collection.scan()} == {composed, "cat"}
+    for name in (composed, decomposed):
+        where = PointFilter(class_name=name)
+        assert collection.count(where) == 2
+        assert {payload.path for payload in collection.scan(where)} == {"1.png", "2.png"}
+        hits = collection.query(np.float32([1, 0, 0, 1]), limit=9, where=where)
+        assert {hit.payload.path for hit in hits} == {"1.png", "2.png"}
+
+
 def test_a_tally_is_exact_and_whole(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
     """More values than a facet gives unless told, and those without a class under the empty name."""
     expected = {"": 3} | {f"class {number:02}": number for number in range(1, 16)}

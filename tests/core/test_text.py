@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lookalike_core.text import json_line, one_line, valid_text
+from lookalike_core.text import find_name, json_line, nfc, one_line, unicode_forms, valid_text
 
 OBEYED = {
     "a bell": "\x07",
@@ -107,3 +107,33 @@ def test_json_is_visible_ascii_that_strict_readers_take(text: str, written: str)
     """Python alone reads half a surrogate pair."""
     assert json_line(text) == written
     json.loads(written).encode()
+
+
+COMPOSED, DECOMPOSED = "Schildkr\u00f6te", "Schildkro\u0308te"
+
+
+@pytest.mark.parametrize("text", [COMPOSED, DECOMPOSED])
+def test_a_name_is_compared_in_its_composed_form(text: str) -> None:
+    """Both forms look alike, and are one name."""
+    assert nfc(text) == COMPOSED
+    assert sorted(unicode_forms(text)) == sorted([COMPOSED, DECOMPOSED])
+
+
+def test_ascii_has_one_form() -> None:
+    """Which costs nothing."""
+    text = "cat/1.jpg"
+    assert nfc(text) is text
+    assert unicode_forms(text) == [text]
+
+
+def test_a_name_that_is_mixed_has_three_forms() -> None:
+    """Its own, and both others."""
+    mixed = f"{COMPOSED} {DECOMPOSED}"
+    assert set(unicode_forms(mixed)) == {mixed, f"{COMPOSED} {COMPOSED}", f"{DECOMPOSED} {DECOMPOSED}"}
+
+
+def test_the_name_itself_goes_before_another_form_of_it() -> None:
+    """Both may be there, where somebody typed each once."""
+    assert find_name(DECOMPOSED, [COMPOSED, DECOMPOSED]) == DECOMPOSED
+    assert find_name(DECOMPOSED, [COMPOSED]) == COMPOSED
+    assert find_name("schildkröte", [COMPOSED]) is None

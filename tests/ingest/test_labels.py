@@ -132,3 +132,14 @@ def test_one_row_that_names_a_file_is_enough(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(b"")
     check_labels({"gone.jpg": "cat", "1.jpg": "dog"}, tmp_path)
     check_labels({}, tmp_path)
+
+
+def test_a_table_in_another_unicode_form_names_files(tmp_path: Path) -> None:
+    """Folder by folder, as the disk has them; of another folder it is refused all the same."""
+    composed, decomposed = "K\u00e4fer", "Ka\u0308fer"
+    (tmp_path / composed).mkdir()
+    (tmp_path / composed / f"{decomposed}.png").touch()
+    check_labels({"1.png": "x", f"{composed}/{composed}.png": "beetle"}, tmp_path)
+    check_labels({f"{decomposed}/{decomposed}.png": "beetle"}, tmp_path)
+    with pytest.raises(UsageError, match="none of the 1 rows"):
+        check_labels({f"{decomposed}/{decomposed}2.png": "beetle"}, tmp_path)

@@ -363,6 +363,20 @@ def test_a_dataset_that_was_removed_meanwhile_does_not_come_back(rebuilds: Rebui
     assert list(rebuilds.store.manifest(name).datasets) == ["two"]
 
 
+def test_what_was_pruned_meanwhile_does_not_come_back(rebuilds: Rebuilds) -> None:
+    """It was staged already, and its folder is empty as where a disk is not mounted."""
+    stop = StopRequest()
+    rebuilds.rebuild(stop, StoppingLater(stop, 7))
+    for file in (rebuilds.roots["one"] / "cat").iterdir():
+        file.unlink()
+    with rebuilds.store.open(rebuilds.name) as collection:
+        of_one = [payload for payload in collection.scan() if payload.dataset == "one"]
+        collection.delete([payload.id for payload in of_one if payload.path.startswith("cat/")])
+    report = rebuilds.rebuild()
+    assert (report.replaced, report.points) == (True, 8)
+    assert {key for key in rebuilds.stored() if "cat" in key} == {"two:cat/1.png", "two:cat/2.png"}
+
+
 def test_a_folder_that_moved_between_two_calls_is_found(rebuilds: Rebuilds) -> None:
     """As the message of the first one advises: `ingest run --new-root`, then the same command again."""
     stop = StopRequest()

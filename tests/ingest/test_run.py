@@ -32,7 +32,7 @@ from lookalike_core.stores.collection_manifest import (
     collection_name,
 )
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
-from lookalike_core.stores.points import Payload
+from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import image_reader as reading
@@ -491,14 +491,60 @@ def test_a_move_that_was_cut_in_half_is_finished(ingests: Ingests, monkeypatch: 
     ingests.assert_mirrored()
 
 
-def test_a_link_whose_picture_is_gone_is_pruned(ingests: Ingests, other: Path) -> None:
-    """It is still listed, but there is nothing behind it any more."""
+def test_a_link_that_leads_nowhere_keeps_its_point_unless_forced(
+    ingests: Ingests, other: Path, said: list[str]
+) -> None:
+    """Its disk may not be mounted; a copy of the same bytes is no move then."""
     (ingests.root / "link.png").symlink_to(other)
     ingests.run()
+    ingests.write("copy.png", other)
     other.unlink()
     report = ingests.run(prune=True)
     assert report.skipped == [Skipped(path="link.png", reason=SkipReason.VANISHED)]
-    assert counts(report) == {"unchanged": 5, "removed": 1}
+    assert counts(report) == {"added": 1, "unchanged": 5}
+    assert report.collections[0].away == ["link.png"]
+    assert "1 points of" in said[-1]
+    assert "--prune --force" in full_message(said[-1])
+    assert counts(ingests.run(prune=True, force=True)) == {"unchanged": 6, "removed": 1}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_pruning_leaves_what_lay_in_a_folder_that_is_empty_now(ingests: Ingests, dry_run: bool) -> None:
+    """As where a disk is not mounted: with all below it, and whatever is hidden there."""
+    ingests.run()
+    shutil.rmtree(ingests.root / "dog")
+    (ingests.root / "dog").mkdir()
+    (ingests.root / "dog/.not-mounted").touch()
+    (ingests.root / "cat/1.png").unlink()
+    report = ingests.run(prune=True, dry_run=dry_run)
+    [collection] = report.collections
+    assert (collection.removed, collection.away) == (["cat/1.png"], ["dog/1.png", "dog/small/2.png"])
+    assert len(ingests.stored()) == (5 if dry_run else 4)
+    report = ingests.run(prune=True, force=True)
+    assert report.collections[0].away == []
+    assert set(ingests.stored()) == {"data:1.png", "data:cat/2.png"}
+
+
+def test_pruning_removes_what_lay_in_a_folder_that_is_gone(ingests: Ingests) -> None:
+    """That is what it is for, and what it says, path by path; so where a folder holds something else."""
+    ingests.run()
+    shutil.rmtree(ingests.root / "dog")
+    for file in (ingests.root / "cat").iterdir():
+        file.unlink()
+    (ingests.root / "cat/notes.txt").touch()
+    [collection] = ingests.run(prune=True).collections
+    assert collection.removed == ["cat/1.png", "cat/2.png", "dog/1.png", "dog/small/2.png"]
+    assert collection.away == []
+
+
+def test_files_that_were_moved_out_of_a_folder_leave_no_points_in_it(ingests: Ingests) -> None:
+    """An empty folder is what a move leaves."""
+    ingests.run()
+    for name in ("1.png", "2.png"):
+        ingests.move(f"cat/{name}", f"tiger/{name}")
+    report = ingests.run(prune=True)
+    assert counts(report) == {"moved": 2, "unchanged": 3}
+    assert report.collections[0].away == []
 
 
 def test_pruning_leaves_what_lies_in_a_folder_that_cannot_be_read(ingests: Ingests) -> None:
@@ -1034,3 +1080,94 @@ def test_an_ingest_is_seen_by_others_as_long_as_it_goes_on(ingests: Ingests) -> 
     assert len(seen) == len(PICTURES)
     assert all(said is not None and said.startswith(f"process {os.getpid()} ") for said in seen)
     assert ingests.store.ingest_under_way() is None
+
+
+COMPOSED, DECOMPOSED = "Schildkr\u00f6te", "Schildkro\u0308te"
+"""One name in Unicode's two forms: as a keyboard types it, and as disks that were a Mac's have it."""
+
+
+@pytest.fixture
+def decomposed(ingests: Ingests, draw: Draw) -> Ingests:
+    """A folder and two files whose names came from a Mac, and one more."""
+    shutil.rmtree(ingests.root)
+    draw(ingests.root, *(f"{DECOMPOSED}/{DECOMPOSED}{number}.png" for number in (1, 2)), "cat/1.png")
+    return ingests
+
+
+def test_labels_name_files_in_any_unicode_form(decomposed: Ingests) -> None:
+    """What is typed belongs to what the disk has; a row is used once."""
+    labels = {f"{COMPOSED}/{COMPOSED}1.png": "turtle", f"{COMPOSED}/{COMPOSED}3.png": "turtle"}
+    report = decomposed.run(labels=labels)
+    assert report.unused_labels == 1
+    assert decomposed.payload(f"{DECOMPOSED}/{DECOMPOSED}1.png").class_name == "turtle"
+    assert decomposed.payload(f"{DECOMPOSED}/{DECOMPOSED}2.png").class_name == COMPOSED
+
+
+def test_a_row_of_the_very_path_goes_before_another_form(decomposed: Ingests, draw: Draw) -> None:
+    """Both files may lie side by side, and stay two points."""
+    draw(decomposed.root, f"{DECOMPOSED}/{COMPOSED}1.png")
+    paths = [f"{DECOMPOSED}/{each}1.png" for each in (COMPOSED, DECOMPOSED)]
+    report = decomposed.run(labels=dict(zip(paths, ["one", "two"], strict=True)))
+    assert counts(report) == {"added": 4}
+    assert [decomposed.payload(path).class_name for path in paths] == ["one", "two"]
+
+
+def test_files_that_get_their_names_in_another_form_are_moved(
+    decomposed: Ingests, no_session: Callable[[], None]
+) -> None:
+    """As a copy from a Mac's disk to another one does; the class stays, and nothing is embedded."""
+    decomposed.run()
+    (decomposed.root / DECOMPOSED).rename(decomposed.root / COMPOSED)
+    no_session()
+    assert counts(decomposed.run()) == {"moved": 2, "unchanged": 1}
+    with decomposed.store.open(decomposed.name()) as collection:
+        assert collection.tally("class") == {COMPOSED: 2, "cat": 1}
+
+
+def test_a_class_that_was_stored_in_another_form_is_unchanged(decomposed: Ingests) -> None:
+    """By a former version; a calibration stays, and so does the list of what is known."""
+    decomposed.run()
+    with decomposed.store.open(decomposed.name()) as collection:
+        old = [replace(p, class_name=DECOMPOSED) for p in collection.scan() if p.class_name == COMPOSED]
+        collection.replace_payloads(old)
+    for _ in range(2):
+        assert counts(decomposed.run()) == {"unchanged": 3}
+
+
+@pytest.mark.parametrize("form", [COMPOSED, DECOMPOSED])
+def test_a_dataset_keeps_the_form_that_its_ids_hang_on(
+    decomposed: Ingests, draw: Draw, no_session: Callable[[], None], form: str
+) -> None:
+    """Whichever is typed later; a new one is composed."""
+    decomposed.run(dataset=COMPOSED)
+    no_session()
+    assert counts(decomposed.run(dataset=form)) == {"unchanged": 3}
+    assert decomposed.store.manifest(decomposed.name()).datasets == {COMPOSED: str(decomposed.root)}
+
+
+def test_a_dataset_of_a_former_version_keeps_its_decomposed_name(decomposed: Ingests) -> None:
+    """So its points keep their ids."""
+    decomposed.run()
+    with decomposed.store.open(decomposed.name()) as collection:
+        vectors = collection.vectors([payload.id for payload in collection.scan()])
+        former = [
+            ImagePoint(payload=replace(each, dataset=DECOMPOSED), vector=vectors[each.id])
+            for each in collection.scan()
+        ]
+        collection.upsert(former)
+        collection.record_dataset(DECOMPOSED, str(decomposed.root))
+    assert counts(decomposed.run(dataset=COMPOSED)) == {"unchanged": 3}
+    assert COMPOSED not in decomposed.store.manifest(decomposed.name()).datasets
+
+
+def test_a_root_that_gets_its_name_in_another_form_is_the_same(ingests: Ingests, tmp_path: Path) -> None:
+    """Where both folders exist they are two."""
+    former, now = tmp_path / DECOMPOSED, tmp_path / COMPOSED
+    shutil.copytree(ingests.root, former)
+    ingests.run(former)
+    former.rename(now)
+    assert counts(ingests.run(now)) == {"unchanged": 5}
+    assert ingests.store.manifest(ingests.name()).datasets == {"data": str(now)}
+    shutil.copytree(now, former)
+    with pytest.raises(UsageError, match="lies in"):
+        ingests.run(former)

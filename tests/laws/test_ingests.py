@@ -102,9 +102,15 @@ class World:
         os.utime(self.root / path, (moment, moment))
 
     def ingest(
-        self, *, dry_run: bool = False, prune: bool = False, batch_size: int = 16, name: str = "data"
+        self,
+        *,
+        dry_run: bool = False,
+        prune: bool = False,
+        force: bool = False,
+        batch_size: int = 16,
+        name: str = "data",
     ) -> IngestReport:
-        """One run over the folder of that name."""
+        """One run over the folder of that name; with `force` what lay in an empty folder is gone, too."""
         request = IngestRequest(
             dataset=Dataset(name=name, root=self.folder / name),
             specs=[self.bench.spec],
@@ -113,6 +119,7 @@ class World:
             batch_size=batch_size,
             dry_run=dry_run,
             prune=prune,
+            force=force,
         )
         return run_ingest(
             request, store=EmbeddedStore(self.folder / "store"), settings=self.bench.home, stop=StopRequest()
@@ -227,7 +234,7 @@ def test_how_a_folder_came_about_does_not_matter(
         world.ingest(batch_size=batch_sizes[0])
         for change in changes:
             change.happen(world, bench.contents)
-        world.ingest(prune=True, batch_size=batch_sizes[1])
+        world.ingest(prune=True, force=True, batch_size=batch_sizes[1])
         on_the_way = world.stored()
         shutil.rmtree(folder / "store")
         world.ingest(batch_size=batch_sizes[2])

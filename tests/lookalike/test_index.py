@@ -75,7 +75,7 @@ def test_rules_of_a_folder_are_arguments_and_remembered(
         report = index.add(tmp_path / "data")
         assert (report.added, report.linked_folders) == (3, 1)
         assert report.split_classes == ("train", "val")
-        report = index.add(tmp_path / "data", exclude=["rejected"], follow_links=True, class_level=2)
+        report = index.add(tmp_path / "data", exclude="rejected", follow_links=True, class_level=2)
         assert (report.removed, report.excluded, report.split_classes) == (1, 1, ())
         assert index.classes == {"cat": 1, "dog": 1, "bird": 1}
         assert index.add(tmp_path / "data").unchanged == 3

@@ -4,6 +4,7 @@ The one place where a hint becomes a sentence about options and commands; a tabl
 all the sentences can be read, and tried, at once.
 """
 
+import shlex
 from collections.abc import Mapping
 
 from lookalike_core.errors import LookalikeError, UsageError
@@ -51,6 +52,10 @@ SENTENCES: Mapping[Action, str] = {
     Action.MOVE_OR_REMOVE_DATASET: (
         "mount it, name its new place with ingest run --new-root, or take it out with ingest remove {options}"
     ),
+    Action.MOVE_DATASET: "if it was renamed or moved, say so with: ingest run DIR {options}",
+    Action.FORGET_DATASET: "if it was renamed or moved, take the old name out with: ingest remove {options}",
+    Action.KEEP_ONE_DATASET: "if one of them is enough: ingest remove {options}",
+    Action.PRUNE_AWAY: "if they are gone for good: ingest run with --prune --force",
     Action.REPEAT_OR_FORCE: (
         "run the same command again, which goes on where this one ended; or give their points up with --force"
     ),
@@ -143,6 +148,8 @@ def _options(argument: Argument, value: Value) -> list[str]:
     if isinstance(value, tuple):
         return [f"{option(argument)} {each}" for each in value]
     shown = _PLACEHOLDERS.get(argument, "") if value is None else value
+    if argument is Argument.DATASET:  # called like a folder, which may have spaces
+        shown = shlex.quote(shown)
     return [f"{option(argument)} {shown}".rstrip()]
 
 

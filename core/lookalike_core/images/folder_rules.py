@@ -45,9 +45,15 @@ class FolderRules:
 
     def __str__(self) -> str:
         """Says in what they are unlike those of a dataset that nobody has said anything about."""
-        told = []
-        if self.exclude:
-            told.append(f"without {', '.join(map(repr, self.exclude))}")
+        return self._told([f"without {', '.join(map(repr, self.exclude))}"] if self.exclude else [])
+
+    @property
+    def summary(self) -> str:
+        """Says the same on a line of a table: patterns are counted and not named."""
+        count = len(self.exclude)
+        return self._told([f"{count} exclude pattern{'s' * (count != 1)}"] if count else [])
+
+    def _told(self, told: list[str]) -> str:
         if not self.default_excludes:
             told.append("with hidden files and what systems make")
         if self.follow_links:

@@ -87,6 +87,7 @@ from lookalike_core.stores.points import (
 )
 from lookalike_core.stores.private_view import PrivateView
 from lookalike_core.stores.protocol import STAGED_SUFFIX, is_collection_name, require_own_name, staged_name
+from lookalike_core.text import unicode_forms
 
 if TYPE_CHECKING:
     import qdrant_edge
@@ -576,7 +577,7 @@ class EmbeddedCollection:
                 edge.Point(point.payload.id, row, point.payload.to_json())
                 for point, row in zip(points, values, strict=True)
             ]
-            last = points[-1].payload
+            last = Payload.from_json(points[-1].payload.to_json())  # as it will be read
             self._update(
                 edge.UpdateOperation.upsert_points(rows), is_done=lambda: self._payload_of(last.id) == last
             )
@@ -652,7 +653,7 @@ class EmbeddedCollection:
         request = edge.FacetRequest(field, limit=_EVERY_VALUE, exact=True)
         with _translated(self._folder):
             hits = self._shard.facet(request).hits
-        return tallied({str(hit.value): hit.count for hit in hits}, points=self.count())
+        return tallied({str(hit.value): hit.count for hit in hits}, field=field, points=self.count())
 
     def query(
         self, vector: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
@@ -1005,7 +1006,7 @@ def _filter(where: PointFilter) -> "qdrant_edge.Filter | None":
     must: list[Any] = []
     if where.class_name is not None:
         must.append(
-            edge.FieldCondition("class", match=edge.MatchValue(where.class_name))
+            edge.FieldCondition("class", match=_match_class(where.class_name))
             if where.class_name
             else edge.IsEmptyCondition("class")
         )
@@ -1018,6 +1019,13 @@ def _filter(where: PointFilter) -> "qdrant_edge.Filter | None":
         any_of = edge.MatchAny(sorted(where.excluded_sha256))
         must_not.append(edge.FieldCondition("sha256", match=any_of))
     return edge.Filter(must=must or None, must_not=must_not or None) if must or must_not else None
+
+
+def _match_class(name: str) -> "qdrant_edge.MatchAny | qdrant_edge.MatchValue":
+    import qdrant_edge as edge
+
+    forms = unicode_forms(name)
+    return edge.MatchAny(forms) if len(forms) > 1 else edge.MatchValue(name)
 
 
 @contextmanager

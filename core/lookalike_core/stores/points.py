@@ -1,6 +1,7 @@
 """What lies in a collection and what comes out of it."""
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -13,6 +14,7 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import LookalikeError
 from lookalike_core.neighbours.cosine import clip_cosine
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
+from lookalike_core.text import nfc
 
 MAX_DIMENSION = 65_536
 """Qdrant's limit on the values of one vector; the embedded engine would not refuse more, so we do."""
@@ -45,7 +47,8 @@ def _dataset_namespace(dataset: str) -> uuid.UUID:
 class Payload:
     """What is known of a picture besides its vector.
 
-    `path` is relative to the dataset's root, in POSIX form; `sha256` is that of the file; `width` and
+    `path` is relative to the dataset's root, in POSIX form and as the disk has it; a class is in Unicode's
+    composed form (NFC), so that it is one class on every disk. `sha256` is that of the file; `width` and
     `height` are pixels as shown (orientation applied); `ingested_at` is ISO 8601 in UTC. `moved_from` is
     the path that the file had before it was moved here, if it was. `synset` is WordNet's id of the class
     (`n01440764`), where the class came from one. `mtime_ns` is when the bytes of the file were
@@ -79,11 +82,12 @@ class Payload:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Reads what `to_json` wrote."""
+        """Reads what `to_json` wrote; former versions wrote a class as its folder's name has it."""
+        class_name = data.get("class")
         return cls(
             dataset=data["dataset"],
             path=data["path"],
-            class_name=data.get("class"),
+            class_name=nfc(class_name) if class_name else class_name,
             sha256=data["sha256"],
             width=data["width"],
             height=data["height"],
@@ -128,6 +132,9 @@ class ScoredId:
 class PointFilter:
     """Which points to look at; `None` leaves a field open. `class_name=""` means without a class.
 
+    A class means itself in any Unicode form, for former versions stored it as the disk had it. A dataset's
+    name is that of the collection's manifest.
+
     `labelled` means with a class, whichever. `excluded_sha256` holds the files' hashes of those to leave out,
     `only_sha256` of those to look at, all of them where it is empty.
     """
@@ -147,15 +154,20 @@ def score_in_range(score: float, distance: Distance) -> float:
     return clip_cosine(score) if distance is Distance.COSINE else score
 
 
-def tallied(counts: Mapping[str, int], *, points: int) -> dict[str, int]:
-    """How many of `points` have each value, sorted, out of what a facet counts.
+def tallied(counts: Mapping[str, int], *, field: str, points: int) -> dict[str, int]:
+    """How many of `points` have each value of a field, sorted, out of what a facet counts.
 
     A facet leaves points without a value out, which are counted as `""` here, and keeps values that no
-    point has any more, which are dropped.
+    point has any more, which are dropped. A class that is stored in several Unicode forms is one.
     """
-    present = {value: count for value, count in counts.items() if count}
+    present: Counter[str] = Counter()
+    for value, count in counts.items():
+        if count:
+            present[nfc(value) if field == "class" else value] += count
     without = points - sum(present.values())
-    return dict(sorted((present | ({"": without} if without else {})).items()))
+    if without:
+        present[""] += without
+    return dict(sorted(present.items()))
 
 
 def usable_rows(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:

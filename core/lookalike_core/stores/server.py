@@ -541,10 +541,10 @@ class ServerCollection:
         """Exact facets, mended by `tallied`; counted here where the server gives fewer values at once."""
         values = self._facet(field) if self._limits.may_be_exact else None
         if values is not None:
-            return tallied(values, points=self.count())
+            return tallied(values, field=field, points=self.count())
         payloads = self._payloads_of("counting", EVERYTHING, fields=[field])
         counts = Counter(payload.get(field) or "" for payload in payloads)
-        return dict(sorted(counts.items()))
+        return tallied(counts, field=field, points=counts.total())
 
     def _facet(self, field: str) -> dict[str, int] | None:
         """The server's own counts; None where it may have left some out."""

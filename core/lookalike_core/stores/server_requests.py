@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from lookalike_core.stores.collection_manifest import VectorQuantization
 from lookalike_core.stores.points import OVERSAMPLING, SEARCH_EF, PointFilter
 from lookalike_core.stores.strict_mode import Limits, within
+from lookalike_core.text import unicode_forms
 
 if TYPE_CHECKING:
     from qdrant_client import models
@@ -48,7 +49,7 @@ def filter_of(where: PointFilter, limits: Limits) -> "models.Filter | None":
     must: list[Any] = []
     if where.class_name is not None:
         must.append(
-            models.FieldCondition(key="class", match=models.MatchValue(value=where.class_name))
+            models.FieldCondition(key="class", match=_match_class(where.class_name))
             if where.class_name
             else models.IsEmptyCondition(is_empty=models.PayloadField(key="class"))
         )
@@ -73,3 +74,10 @@ def _hash_conditions(hashes: frozenset[str], limits: Limits) -> list[Any]:
         models.FieldCondition(key="sha256", match=models.MatchAny(any=listed[start : start + size]))
         for start in range(0, len(listed), size)
     ]
+
+
+def _match_class(name: str) -> "models.MatchAny | models.MatchValue":
+    from qdrant_client import models
+
+    forms = unicode_forms(name)
+    return models.MatchAny(any=forms) if len(forms) > 1 else models.MatchValue(value=name)

@@ -25,6 +25,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
+from lookalike_core.text import nfc
 
 from lookalike_exporter import model_cache
 from lookalike_exporter.export import EXPORT_TIMEOUT_S
@@ -219,7 +220,7 @@ def _read(
         collections = opened_together(names, lambda name: stack.enter_context(store.open(name)))
         _require_one_space(collections)
         base = get_recorded_model(collections[0].manifest, settings=settings).manifest
-        pictures, left_out = _pictures(collections, request.classes)
+        pictures, left_out = _pictures(collections, list(map(nfc, request.classes)))
     return base, pictures, left_out
 
 

@@ -6,7 +6,7 @@ from lookalike_core.cli.console import run_command
 from lookalike_core.cli.subcommands import lazy_app
 
 SUBCOMMANDS = {
-    "run": "Bring collections up to date with a folder.",
+    "run": "Bring collections up to date with folders.",
     "status": "Show the collections and what is in them.",
     "rebuild": "Make a collection anew from its datasets; the old one stays until the new one is whole.",
     "remove": "Take a dataset, or images by path or class, out of the collections; the files stay.",

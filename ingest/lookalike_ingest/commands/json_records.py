@@ -38,6 +38,8 @@ class CollectionChange(TypedDict):
     """Of those removed, how many are excluded now."""
     removed_paths: list[str]
     """Paths of the points that were removed, by `--prune` or since they are excluded."""
+    away_paths: list[str]
+    """Paths of the points that `--prune` left, for their folders are empty or links lead nowhere."""
 
 
 class Excluded(TypedDict):
@@ -46,6 +48,24 @@ class Excluded(TypedDict):
     folders: int
     """They were not looked into."""
     images: int
+
+
+class OverlappingDataset(TypedDict):
+    """Another dataset of the same collections whose folder is this one's, lies in it or around it."""
+
+    dataset: str
+    root: str
+
+
+class GoneDataset(TypedDict):
+    """Another dataset of the same collections whose folder is gone, and whose images are here, too."""
+
+    dataset: str
+    root: str
+    """Where its folder was."""
+    points: int
+    shared: int
+    """How many of its points have the bytes of an image of this dataset."""
 
 
 class Ingest(TypedDict):
@@ -72,11 +92,23 @@ class Ingest(TypedDict):
     """The classes, where all are parts of a split, as train and val, with folders in them; else none."""
     unused_labels: int
     """Rows of the labels that name no image here."""
+    overlapping_datasets: list[OverlappingDataset]
+    gone_datasets: list[GoneDataset]
     collections: list[CollectionChange]
     took_ms: int
     images_per_second: float
     from_stored: int
     """Vectors of a head that were computed from stored vectors of its base."""
+
+
+class FailedIngest(TypedDict):
+    """One of several folders that could not be ingested; the others are."""
+
+    schema: Literal[1]
+    dataset: str
+    root: str
+    error: str
+    """What is wrong with it."""
 
 
 class CollectionStatus(TypedDict):
@@ -147,7 +179,7 @@ class Removal(TypedDict):
 
 
 LINES = {
-    "run": [(Ingest,)],
+    "run": [(Ingest,), (FailedIngest,)],
     "status": [(Status,)],
     "rebuild": [(Rebuild,)],
     "remove": [(Removal,)],

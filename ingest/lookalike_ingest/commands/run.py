@@ -1,11 +1,15 @@
-"""`ingest run`: bring collections up to date with a folder."""
+"""`ingest run`: bring collections up to date with folders."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from lookalike_core.atomic import named_path
 from lookalike_core.cli.console import Verbose, say, show, show_json
+from lookalike_core.cli.hint_words import full_message
 from lookalike_core.cli.options import (
     HeadOption,
     JsonOption,
@@ -21,7 +25,8 @@ from lookalike_core.cli.options import (
     store_in_use,
 )
 from lookalike_core.cli.table import cell_width, padded
-from lookalike_core.errors import UsageError
+from lookalike_core.errors import LookalikeError, UsageError
+from lookalike_core.hints import Argument
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
@@ -31,14 +36,16 @@ from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOp
 from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.commands.notices import list_some, say_dropped_calibration, warn_of_skipped
 from lookalike_ingest.dataset_rules import RuleChoice
-from lookalike_ingest.request import ModelChoice, dataset_in, labels_in
-from lookalike_ingest.run import IngestReport, IngestRequest, check_pruning, run_ingest
+from lookalike_ingest.request import ModelChoice, datasets_in, labels_in
+from lookalike_ingest.run import IngestReport, IngestRequest, check_pruning, run_ingests
 from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import synset_labels
 
 
 def run(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of pictures.")],
+    folders: Annotated[
+        list[str], typer.Argument(metavar="DIR...", help="Folders of images, each a dataset of its own.")
+    ],
     backbone: Annotated[
         list[str] | None,
         typer.Option("--backbone", metavar="BACKBONE", help="resnet (default) or vgg; may be repeated."),
@@ -115,7 +122,7 @@ def run(
     ] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove the points of files that are gone.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="With --prune: also where no picture at all is left.")
+        bool, typer.Option("--force", help="With --prune: also where a folder is empty, or all of DIR.")
     ] = False,
     rehash: Annotated[
         bool,
@@ -133,7 +140,7 @@ def run(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Bring collections up to date with a folder."""
+    """Bring collections up to date with folders."""
     if exclude and no_exclude:
         raise UsageError("--exclude replaces the patterns that are remembered; leave --no-exclude out")
     if seed is not None and max_per_class is None:
@@ -155,18 +162,23 @@ def run(
         class_level=class_level,
     )
     rules.check()
-    whose = dataset_in(folder, dataset, moved=new_root, may_be_missing=force)
+    whose, *others = datasets_in(folders, dataset, moved=new_root, may_be_missing=force)
+    if labels is not None and others:
+        raise UsageError(
+            "paths of a table are those below one folder; ingest each for itself", argument=Argument.LABELS
+        )
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
+    label_of = partial(
+        synset_labels,
+        names=named_path(str(synsets), "--synsets") if synsets else None,
+        solution=named_path(str(val_solution), "--val-solution") if val_solution else None,
+    )
     request = IngestRequest(
         dataset=whose,
         specs=choice.resolve(settings),
         distances=list(dict.fromkeys(distance or [Distance.COSINE])),
         labels=labels_in(named_path(str(labels), "--labels"), whose.root) if labels else {},
-        label_of=synset_labels(
-            whose.root,
-            names=named_path(str(synsets), "--synsets") if synsets else None,
-            solution=named_path(str(val_solution), "--val-solution") if val_solution else None,
-        ),
+        label_of=label_of(whose.root),
         subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed or 0),
         rules=rules,
         batch_size=batch_size,
@@ -177,18 +189,51 @@ def run(
         rehash=rehash,
         quantize=quantize,
     )
+    requests = [request, *(replace(request, dataset=each, label_of=label_of(each.root)) for each in others)]
     if max_per_class is not None:
         say(f"taking at most {max_per_class} pictures of each class, by seed {seed or 0}")
+    problems: list[LookalikeError] = []
     with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
-        report = run_ingest(request, store=opened, settings=settings, stop=stop)
-    _warn(report, dry_run=dry_run)
+        outcomes = run_ingests(requests, store=opened, settings=settings, stop=stop)
+        for each, outcome in zip(requests, outcomes, strict=False):
+            if isinstance(outcome, UsageError):
+                problems.append(outcome)
+                if as_json and others:
+                    show_json(_problem_json(each, outcome))
+            else:
+                problems += _tell(outcome, each, as_json=as_json, strict=strict)
+    _raise_worst(problems)
+
+
+def _tell(
+    report: IngestReport, request: IngestRequest, *, as_json: bool, strict: bool
+) -> list[LookalikeError]:
+    """Shows a report, and returns what is wrong with it.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted.
+    """
+    _warn(report, dry_run=request.dry_run)
     if as_json:
         show_json(_report_json(report))
     else:
-        show(*_report_lines(report, dry_run=dry_run))
+        show(*_report_lines(report, dry_run=request.dry_run))
     if report.interrupted:
         raise KeyboardInterrupt
-    report.check(strict=strict)
+    try:
+        report.check(strict=strict)
+    except LookalikeError as error:
+        return [error]
+    return []
+
+
+def _raise_worst(problems: Sequence[LookalikeError]) -> None:
+    """Ends the command with the worst exit code; what else is wrong with other folders is said before."""
+    if problems:
+        *others, worst = sorted(problems, key=lambda problem: problem.exit_code)
+        for other in others:
+            say(f"error: {full_message(other)}")
+        raise worst
 
 
 def _warn(report: IngestReport, *, dry_run: bool) -> None:
@@ -222,6 +267,11 @@ def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
     return [*lines, f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped"]
 
 
+def _problem_json(request: IngestRequest, problem: UsageError) -> dict[str, Any]:
+    dataset = request.dataset
+    return {"schema": 1, "dataset": dataset.name, "root": str(dataset.root), "error": full_message(problem)}
+
+
 def _report_json(report: IngestReport) -> dict[str, Any]:
     return {
         "schema": 1,
@@ -240,6 +290,11 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
         "rules": report.dataset.rules.to_json(),
         "split_classes": list(report.split_classes),
         "unused_labels": report.unused_labels,
+        "overlapping_datasets": [{"dataset": each.name, "root": each.root} for each in report.overlapping],
+        "gone_datasets": [
+            {"dataset": each.name, "root": each.root, "points": each.points, "shared": each.shared}
+            for each in report.gone_datasets
+        ],
         "collections": [
             {
                 "name": collection.name,
@@ -249,6 +304,7 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
                     for word in ("added", "updated", "moved", "unchanged", "removed", "excluded")
                 },
                 "removed_paths": collection.removed,
+                "away_paths": collection.away,
             }
             for collection in report.collections
         ],

@@ -50,7 +50,7 @@ def _status_lines(collection: CollectionStatus) -> list[str]:
     manifest, identity = collection.manifest, collection.manifest.identity
     datasets = (
         f"  dataset {name}: {count} pictures in {manifest.datasets.get(name, 'an unknown folder')}"
-        + (f" ({rules})" if (rules := manifest.rules_of(name)) != DEFAULT_RULES else "")
+        + (f" ({rules.summary})" if (rules := manifest.rules_of(name)) != DEFAULT_RULES else "")
         for name, count in collection.datasets.items()
     )
     again = f"ingest rebuild {collection.name}"

@@ -15,7 +15,7 @@ from lookalike_core.stores.protocol import Collection
 from lookalike_search.asking.ranking import Search
 from lookalike_search.asking.scenes import Folding, Scene, nearest_scenes, rows_of
 from lookalike_search.class_names import stored_class
-from lookalike_search.collection_choice import require_dataset
+from lookalike_search.collection_choice import in_collection
 from lookalike_search.overlapping_roots import first_of_file
 
 Neighbours = tuple[Payload, list[SearchHit]]
@@ -139,7 +139,7 @@ def _images(
     exact: bool | None,
     limits: ComparisonLimits,
 ) -> _Images:
-    require_dataset([collection.manifest], where.dataset)
+    where = in_collection(where, collection.manifest)
     where = replace(where, class_name=stored_class(where.class_name, [collection]))
     payloads = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
     known = first_of_file(payloads, collection.manifest)

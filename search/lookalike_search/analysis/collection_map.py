@@ -13,6 +13,7 @@ from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.analysis.projection import Projection, Trust, measure, project, sample
+from lookalike_search.collection_choice import as_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFi
     Raises:
         CollectionError: there are none.
     """
+    where = as_named(where, collection.manifest)
     found = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
     if not found:
         of = f" of dataset {where.dataset}" if where.dataset is not None else ""

@@ -32,7 +32,7 @@ from lookalike_search.analysis.file_state import (
 )
 from lookalike_search.analysis.star_clustering import StoreNearness, stars
 from lookalike_search.analysis.verified_copies import prove_copies
-from lookalike_search.collection_choice import require_dataset
+from lookalike_search.collection_choice import in_collection
 
 COMPARED_ABOVE = 0.95
 """Cosine similarity from which two images are compared on their pixels, unless told otherwise."""
@@ -174,7 +174,7 @@ def find_near(
 ) -> Neighbourhood:
     """The first half of `find_duplicates`: all that asks the collection."""
     manifest = collection.manifest
-    require_dataset([manifest], where.dataset)
+    where = in_collection(where, manifest)
     reference = ReferenceFolders(keep_in, manifest)
     order = partial(_preference, reference)
     contents: dict[str, list[PictureFile]] = {}

@@ -80,7 +80,7 @@ class Searcher:
         """
         check_fusion(self.networks, options)
         _check_cut_off(self.networks, options)
-        require_dataset([network.manifest for network in self.networks], options.dataset)
+        self._dataset(options)
         self._stored_class(options.class_name)
 
     def _stored_class(self, name: str | None) -> str | None:
@@ -131,7 +131,7 @@ class Searcher:
         vectors = self._vectors(example, positives, negatives)
         examples = (example, *positives.examples, *negatives.examples)
         known = frozenset() if options.include_self else frozenset().union(*(e.sha256 for e in examples))
-        where = PointFilter(class_name=self._stored_class(options.class_name), dataset=options.dataset)
+        where = PointFilter(class_name=self._stored_class(options.class_name), dataset=self._dataset(options))
         left_out = find_exact_duplicates(self.networks, examples, replace(where, only_sha256=known))
         found = self._found(vectors, replace(where, excluded_sha256=known), options)
         if len(self.networks) == 1 and len(examples) == 1 and _asks_everything(options):
@@ -153,6 +153,9 @@ class Searcher:
             left_out=left_out[: options.limit],
             left_out_total=len(left_out),
         )
+
+    def _dataset(self, options: QueryOptions) -> str | None:
+        return require_dataset([network.manifest for network in self.networks], options.dataset)
 
     def _shown(self, hits: Sequence[Neighbour], options: QueryOptions) -> list[Neighbour]:
         """The part of all neighbours that is asked for, each with the other datasets that its file is in."""

@@ -4,6 +4,7 @@ What exists as a file is a file; only what does not is looked for among the inde
 """
 
 import io
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ from lookalike_core.images.scan import FoundFile, OtherFiles, scan
 from lookalike_core.missing_path import CHECK_PATH, describe_missing
 from lookalike_core.stores.points import Payload, point_id, usable_rows
 from lookalike_core.stores.protocol import Collection
+from lookalike_core.text import find_name, unicode_forms
 from numpy.typing import NDArray
 
 from lookalike_search.collection_choice import file_of
@@ -79,8 +81,9 @@ def find_sources(
     Files of other kinds that lie in the folder are counted in `others`.
 
     A name that is no file is taken for the id of an indexed picture, for its path below its dataset's root,
-    or for that path behind `DATASET/`. `dataset` says which one is meant where several hold such a path.
-    What is not there at all, or in memory and no picture, is a source with a problem: others are answered.
+    or for that path behind `DATASET/`, in whichever Unicode form. `dataset` says which one is meant where
+    several hold such a path. What is not there at all, or in memory and no picture, is a source with a
+    problem: others are answered.
 
     Raises:
         UsageError: the name is empty, a folder holds no picture, several datasets hold the path, or what is
@@ -197,11 +200,12 @@ def _below(name: str, folder: Path, others: OtherFiles) -> Iterator[Source]:
 def _indexed(name: str, collections: Sequence[Collection], dataset: str | None) -> Source:
     """The first reading of the name under which there is a picture."""
     datasets = {each: None for collection in collections for each in collection.manifest.datasets}
+    known = find_name(dataset, datasets) if dataset is not None else None
     for ids in _readings(name, list(datasets)):
         found = _payloads(ids, collections)
-        meant = {key: value for key, value in found.items() if value[0].dataset == dataset} or found
-        if len(meant) > 1:
-            holders = sorted(payloads[0].dataset for payloads in meant.values())
+        meant = {key: value for key, value in found.items() if value[0].dataset == known} or found
+        holders = sorted({payloads[0].dataset for payloads in meant.values()})
+        if len(holders) > 1:
             raise UsageError(
                 f"{name} is in several datasets ({', '.join(holders)}); write {holders[0]}/{name}",
                 hint=Hint(Action.USE_INSTEAD, {Argument.DATASET: holders[0]}),
@@ -221,12 +225,26 @@ def _readings(name: str, datasets: Sequence[str]) -> Iterator[list[str]]:
         yield [name.lower()]
     path = PurePath(name).as_posix()
     if path.isascii() or _is_unicode(path):
-        yield [point_id(dataset, path) for dataset in datasets]
-        yield [
-            point_id(dataset, path.removeprefix(f"{dataset}/"))
+        inside = [
+            (dataset, path[len(behind) :])
             for dataset in datasets
-            if path.startswith(f"{dataset}/")
+            for behind in unicode_forms(f"{dataset}/")
+            if path.startswith(behind)
         ]
+        yield [point_id(dataset, path) for dataset in datasets]
+        yield [point_id(dataset, below) for dataset, below in inside]
+        if not path.isascii():
+            yield [point_id(dataset, form) for dataset in datasets for form in _path_forms(path)]
+            yield [point_id(dataset, form) for dataset, below in inside for form in _path_forms(below)]
+
+
+def _path_forms(path: str) -> list[str]:
+    """Returns a path in the Unicode forms that it may have on a disk, where each folder may have its own."""
+    forms = itertools.product(*map(unicode_forms, path.split("/")))
+    return ["/".join(names) for names in itertools.islice(forms, _MAX_PATH_FORMS)]
+
+
+_MAX_PATH_FORMS = 3**5
 
 
 _UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -257,8 +275,9 @@ def known_payload(file: Path, sha256: str, collections: Sequence[Collection]) ->
     for collection in collections:
         for dataset, root in collection.manifest.datasets.items():
             if place.is_relative_to(root) and _is_unicode(str(place)):
-                id_ = point_id(dataset, place.relative_to(root).as_posix())
-                payload = collection.payloads([id_]).get(id_)
-                if payload is not None and payload.sha256 == sha256:
+                ids = [point_id(dataset, form) for form in unicode_forms(place.relative_to(root).as_posix())]
+                found = collection.payloads(ids)
+                same = (found[each] for each in ids if each in found and found[each].sha256 == sha256)
+                if (payload := next(same, None)) is not None:
                     return payload
     return None

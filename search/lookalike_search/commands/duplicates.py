@@ -1,6 +1,8 @@
 """The `search duplicates` command."""
 
-from collections.abc import Iterator, Sequence
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,6 +76,7 @@ def duplicates(
         say(f"collection: {name}")
         only = PointFilter(dataset=dataset)
         near = find_near(source, above=above, where=only, keep_in=folders)
+        roots = source.manifest.datasets
     groups = prove_groups(near)
     if paths or print0:
         redundant = (member.file for group in groups for member in group.redundant)
@@ -85,7 +88,7 @@ def duplicates(
         for number, group in enumerate(groups, start=1):
             show(*_lines(group, number))
         show(_total(groups))
-    _warn_of_changes(groups)
+    _warn_of_changes(groups, roots)
     if page is not None:
         _write_page(page, groups, name, ABOVE if above is None else above)
 
@@ -156,13 +159,33 @@ def _total(groups: Sequence[Group]) -> str:
     )
 
 
-def _warn_of_changes(groups: Sequence[Group]) -> None:
+def _warn_of_changes(groups: Sequence[Group], roots: Mapping[str, str]) -> None:
+    """Says how many files are not what was ingested, and of each dataset which command mends that."""
     members = [member for group in groups for member in (group.kept, *group.others)]
-    if stale := sum(member.state is not FileState.PRESENT for member in members):
-        say(
-            f"{stale} of these files are gone, or changed since they were ingested, and are not offered for "
-            "deletion; bring the collection up to date with: ingest run DIR --prune"
+    stale = [member for member in members if member.state is not FileState.PRESENT]
+    if not stale:
+        return
+    say(
+        f"{len(stale)} of these files are gone, or changed since they were ingested, and are not offered for "
+        "deletion"
+    )
+    for dataset in sorted({member.payload.dataset for member in stale}):
+        say(_advice(dataset, roots.get(dataset)))
+
+
+def _advice(dataset: str, root: str | None) -> str:
+    name = shlex.quote(dataset)
+    if root is None or not os.path.isdir(root):  # noqa: PTH112 - never raises
+        return (
+            f"the folder of dataset {dataset} ({root or 'unknown'}) is not there; mount it, or, if it is "
+            "gone for good or was ingested under another name, take it out with: ingest remove --dataset "
+            f"{name}"
         )
+    named = "" if Path(root).name == dataset else f" --dataset {name}"
+    return (
+        f"bring dataset {dataset} up to date with: ingest run {shlex.quote(root)}{named} --prune, and the "
+        "options that it was made with"
+    )
 
 
 def _size(count: int) -> str:

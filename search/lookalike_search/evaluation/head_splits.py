@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import numpy as np
 from lookalike_core.stores.points import Payload
+from lookalike_core.text import nfc
 from numpy.typing import NDArray
 
 from lookalike_search.evaluation.leave_one_out import Estimate, estimate, mean_of
@@ -55,6 +56,7 @@ def parts_of(
     `best` are the values that they would have in a perfect ranking.
     `trained` holds the SHA-256 of what was learned from, `classes` the names of the classes that were.
     """
+    classes = set(map(nfc, classes))
     of = np.array([_part(payload, trained, classes) for payload in payloads])
     for part in Part:
         own = of == part

@@ -16,7 +16,7 @@ from lookalike_core.stores.points import EVERYTHING, PointFilter
 from lookalike_core.stores.protocol import Collection
 from numpy.typing import NDArray
 
-from lookalike_search.collection_choice import require_dataset
+from lookalike_search.collection_choice import in_collection
 from lookalike_search.evaluation.comparisons import Comparison, Contest, compared
 from lookalike_search.evaluation.fused_ranking import (
     SharedPictures,
@@ -125,7 +125,7 @@ def _settings(store: OpenCollections, plan: Plan, options: EvaluationOptions) ->
 
 def _of_collection(store: OpenCollections, name: str, options: EvaluationOptions) -> Evaluation:
     with store.open(name) as source:
-        require_dataset([source.manifest], options.where.dataset)
+        options = replace(options, where=in_collection(options.where, source.manifest))
         pictures = load_labelled(source, options.where)
         indexed = _indexed(source, pictures, options) if options.indexed else None
     evaluation = _exact(name, pictures, options)

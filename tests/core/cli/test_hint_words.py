@@ -96,6 +96,11 @@ def test_no_string_of_the_library_speaks_of_options_or_commands(package: ModuleT
             {Argument.COLLECTION: ("a", "b")},
             "run: search calibrate --collection a --collection b",
         ),
+        (
+            Action.MOVE_DATASET,
+            {Argument.DATASET: "my photos", Argument.NEW_ROOT: None},
+            "if it was renamed or moved, say so with: ingest run DIR --dataset 'my photos' --new-root",
+        ),
         (Action.INGEST, {}, "make it with: ingest run DIR"),
         (Action.INGEST, {Argument.BACKBONE: "vgg"}, "make it with: ingest run DIR --backbone vgg"),
     ],

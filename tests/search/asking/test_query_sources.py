@@ -1,6 +1,7 @@
 """What a name stands for: files first, then the indexed."""
 
 import hashlib
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -151,3 +152,28 @@ def test_a_file_in_an_ingested_folder_is_known_by_its_bytes(
         assert known_payload(tmp_path / "link/cat/1.png", payload.sha256, [collection]) == payload
         assert known_payload(file, other, [collection]) is None
         assert known_payload(tmp_path / "cat/1.png", payload.sha256, [collection]) is None
+
+
+COMPOSED, DECOMPOSED = "Ka\u0308fer/\u00fc1.png", "Ka\u0308fer/u\u03081.png"
+"""Of a folder whose name is decomposed, with a file in either form."""
+
+
+@pytest.mark.parametrize("path", [COMPOSED, DECOMPOSED])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("behind", ["", "Gro\u0308\u00dfe/", "Gr\u00f6\u00dfe/"])
+def test_an_indexed_path_is_found_in_any_unicode_form(
+    both_stores: Store, fill: Fill, path: str, form: str, behind: str
+) -> None:
+    """Whichever is typed, and whichever the disk has, folder by folder."""
+    name = fill(both_stores, {f"Gro\u0308\u00dfe:{path}": [1, 0], "other:1.png": [0, 1]})
+    with both_stores.open(name) as collection:
+        source = found(behind + unicodedata.normalize(form, path), collection)
+    assert [payload.path for payload in source.payloads] == [path]
+
+
+def test_of_two_paths_in_two_unicode_forms_each_is_found(both_stores: Store, fill: Fill) -> None:
+    """A disk may hold both; what is typed is meant."""
+    name = fill(both_stores, {COMPOSED: [1, 0], DECOMPOSED: [0, 1]})
+    with both_stores.open(name) as collection:
+        for path in (COMPOSED, DECOMPOSED):
+            assert found(path, collection).payloads[0].path == path

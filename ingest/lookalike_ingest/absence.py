@@ -1,0 +1,55 @@
+"""Why a file that was ingested was not found again: deleted, as far as one can see, or perhaps only away."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+
+
+class Absence(StrEnum):
+    """What the disk tells of a file that is not found."""
+
+    GONE = "gone"
+    """Its folder is there and holds other things, or is gone with it."""
+    AWAY = "away"
+    """Its folder is there and empty, as where nothing is mounted; or a link to it leads nowhere."""
+    UNREADABLE = "unreadable"
+    """Nobody has seen that it is gone."""
+
+
+class Absences:
+    """Tells the absence of paths below a root; each folder is looked at once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = str(root)
+        self._folders: dict[str, Absence] = {}
+
+    def of(self, path: str) -> Absence:
+        """Returns that of a file by its root-relative POSIX path."""
+        place = f"{self._root}/{path}"
+        if os.path.islink(place) and not os.path.exists(place):  # noqa: PTH110, PTH114 - of a million files
+            return Absence.AWAY
+        return self._of_folder(path.rpartition("/")[0])
+
+    def _of_folder(self, folder: str) -> Absence:
+        """That of all that is not found in a folder, "" for the root, which is another question."""
+        while folder and folder not in self._folders:
+            found = _look_into(f"{self._root}/{folder}")
+            if found is None:
+                folder = folder.rpartition("/")[0]
+                continue
+            self._folders[folder] = found
+        return self._folders[folder] if folder else Absence.GONE
+
+
+def _look_into(folder: str) -> Absence | None:
+    """None where there is no such folder, so that the one above it tells."""
+    try:
+        with os.scandir(folder) as entries:
+            is_empty = all(entry.name.startswith(".") for entry in entries)
+    except FileNotFoundError:
+        return Absence.AWAY if os.path.islink(folder) else None  # noqa: PTH114 - a plain text
+    except NotADirectoryError:
+        return Absence.GONE
+    except OSError:
+        return Absence.UNREADABLE
+    return Absence.AWAY if is_empty else Absence.GONE

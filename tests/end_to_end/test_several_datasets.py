@@ -1,0 +1,202 @@
+"""Several datasets: folders of one run, renamed folders, and folders in folders."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lookalike_core.errors import UsageError
+
+import lookalike
+
+PATHS = ("1.png", "cat/1.png", "cat/2.png")
+
+
+@pytest.fixture
+def renamed(shell: Any, draw: Any) -> Path:
+    """A folder that was ingested as `my photos` and is called `album` now."""
+    draw(shell.folder / "my photos", *PATHS)
+    assert shell.ingest("my photos").code == 0
+    return Path((shell.folder / "my photos").rename(shell.folder / "album"))
+
+
+def datasets(shell: Any) -> dict[str, int]:
+    """How many points each has."""
+    (status,) = shell("ingest", "status", "--json").json
+    found: dict[str, int] = status["collections"][0]["datasets"]
+    return found
+
+
+def advice(said: str, command: str) -> list[str]:
+    """The words of a command as a message gives it, at its line's end."""
+    match = re.search(rf"{command} .*$", said, re.MULTILINE)
+    assert match, said
+    return shlex.split(match.group(0))
+
+
+def test_a_renamed_folder_is_told_of_and_the_command_that_is_said_ends_it(shell: Any, renamed: Path) -> None:
+    """Its images take their vectors from the old name's points, which are dead from then on."""
+    for added, unchanged in ((3, 0), (0, 3)):
+        done = shell.ingest("album", "--json")
+        (report,) = done.json
+        (collection,) = report["collections"]
+        assert (collection["added"], collection["unchanged"]) == (added, unchanged)
+        old = str(shell.folder / "my photos")
+        assert f"dataset my photos ({old}) is gone, and all 3 images of it are in album" in done.err
+        assert report["gone_datasets"] == [{"dataset": "my photos", "root": old, "points": 3, "shared": 3}]
+    assert shell(*advice(done.err, "ingest remove"), "--yes").code == 0
+    assert datasets(shell) == {"album": 3}
+    assert "is gone" not in shell.ingest("album").err
+    assert renamed.is_dir()
+
+
+@pytest.mark.usefixtures("renamed")
+def test_a_dry_run_says_how_to_keep_the_name(shell: Any) -> None:
+    """Nothing is stored under the new one yet."""
+    done = shell.ingest("album", "--dry-run")
+    words = ["album" if word == "DIR" else word for word in advice(done.err, "ingest run")]
+    assert shell(*words, *shell.model).code == 0
+    assert datasets(shell) == {"my photos": 3}
+
+
+def test_a_folder_that_is_gone_and_shares_nothing_is_not_spoken_of(shell: Any, draw: Any) -> None:
+    """Its disk may not be mounted."""
+    draw(shell.folder / "one", "1.png")
+    draw(shell.folder / "two", "2.png", "3.png")
+    shell.ingest("one")
+    (shell.folder / "one").rename(shell.folder / "away")
+    assert "is gone" not in shell.ingest("two").err
+
+
+@pytest.mark.usefixtures("renamed")
+def test_duplicates_say_what_to_do_about_a_folder_that_is_gone(shell: Any) -> None:
+    """The command that is said leaves none."""
+    shell.ingest("album")
+    done = shell("search", "duplicates")
+    assert "--prune" not in done.err
+    assert shell(*advice(done.err, "ingest remove"), "--yes").code == 0
+    assert shell("search", "duplicates", "--json").json == []
+
+
+def test_duplicates_say_what_to_do_about_files_that_are_gone(shell: Any, draw: Any) -> None:
+    """With the folder's own path, and the name that it was given."""
+    (first, second) = draw(shell.folder / "my photos", "1.png", "2.png")
+    second.write_bytes(first.read_bytes())
+    shell.ingest("my photos", "--dataset", "pets")
+    second.unlink()
+    done = shell("search", "duplicates")
+    command = advice(done.err.replace(", and the options that it was made with", ""), "ingest run")
+    assert shell(*command, *shell.model).code == 0
+    assert datasets(shell) == {"pets": 1}
+
+
+@pytest.mark.parametrize("order", [("all", "all/cat"), ("all/cat", "all"), ("all", "link"), ("link", "all")])
+def test_a_folder_in_the_folder_of_another_dataset_is_warned_of(
+    shell: Any, draw: Any, order: tuple[str, str]
+) -> None:
+    """In either order, behind links too; the inner one is what may go."""
+    draw(shell.folder / "all", *PATHS)
+    (shell.folder / "link").symlink_to(shell.folder / "all/cat")
+    first, second = (shell.ingest(folder, "--dataset", Path(folder).name, "--json") for folder in order)
+    inner = Path(next(folder for folder in order if folder != "all")).name
+    assert "lies in dataset" not in first.err
+    assert f"dataset {inner} ({shell.folder}/all/cat) lies in dataset all ({shell.folder}/all)" in second.err
+    assert [each["dataset"] for each in second.json[0]["overlapping_datasets"]] == [Path(order[0]).name]
+    assert shell(*advice(second.err, "ingest remove"), "--yes").code == 0
+    assert datasets(shell) == {"all": 3}
+
+
+def test_one_folder_under_two_names_is_warned_of(shell: Any, draw: Any) -> None:
+    """As the same images twice."""
+    draw(shell.folder / "all", *PATHS)
+    shell.ingest("all")
+    assert "lies in dataset" in shell.ingest("all", "--dataset", "again").err
+    draw(shell.folder / "all2", "1.png")
+    assert "lies in dataset" not in shell.ingest("all2").err
+
+
+@pytest.fixture
+def folders(shell: Any, draw: Any) -> list[str]:
+    """Three folders of two images each."""
+    for name in ("one", "two", "three"):
+        draw(shell.folder / name, f"{name}/1.png", f"{name}/2.png")
+    return ["one", "two", "three"]
+
+
+def test_several_folders_are_ingested_in_one_run(shell: Any, folders: list[str]) -> None:
+    """Each is a dataset of its own with its own line, and the model is opened once."""
+    done = shell.ingest(*folders, "./one", "--json")
+    assert done.code == 0
+    assert [(line["dataset"], line["root"]) for line in done.json] == [
+        (name, str(shell.folder / name)) for name in folders
+    ]
+    assert done.err.count("runs on CPUExecutionProvider") == 1
+    assert datasets(shell) == dict.fromkeys(sorted(folders), 2)
+    assert shell.ingest(*folders).out.count("2 pictures in") == 3
+
+
+def test_max_per_class_counts_in_each_folder(shell: Any, folders: list[str]) -> None:
+    """They are not one set."""
+    reports = shell.ingest(*folders, "--max-per-class", "1", "--json").json
+    assert [report["not_taken"] for report in reports] == [1, 1, 1]
+
+
+def test_a_folder_that_is_missing_is_2_before_anything_is_done(shell: Any, folders: list[str]) -> None:
+    """Wherever it stands."""
+    done = shell.ingest(*folders, "four")
+    assert (done.code, done.out) == (2, "")
+    assert f"{shell.folder}/four does not exist" in done.err
+    assert shell("ingest", "status", "--json").json[0]["collections"] == []
+
+
+@pytest.mark.parametrize("option", ["--dataset", "--labels"])
+def test_what_is_for_one_folder_is_2_with_several(shell: Any, folders: list[str], option: str) -> None:
+    """The message says to ingest each for itself; one folder that is named twice is one."""
+    (shell.folder / "labels.csv").write_text("path,class\none/1.png,x\n")
+    done = shell.ingest(*folders, option, "labels.csv")
+    assert (done.code, done.out) == (2, "")
+    assert f"error: {option}: " in done.err
+    assert "each for itself" in done.err
+    assert shell.ingest("one", "one", option, "labels.csv").code == 0
+
+
+def test_folders_that_are_called_alike_are_2(shell: Any, draw: Any) -> None:
+    """Their images would get into each other's way."""
+    draw(shell.folder, "a/photos/1.png", "b/photos/2.png")
+    done = shell.ingest("a/photos", "b/photos")
+    assert done.code == 2
+    assert "would both be the dataset photos" in done.err
+    assert "--dataset" in done.err
+
+
+def test_the_worst_of_several_folders_is_the_exit_code(shell: Any, folders: list[str]) -> None:
+    """The others are ingested all the same, and what is wrong with each is said at the end."""
+    (shell.folder / "empty").mkdir()
+    (shell.folder / "broken").mkdir()
+    (shell.folder / "broken/1.png").write_bytes(b"no image")
+    first, *others = folders
+    done = shell.ingest(first, "empty", "broken", *others, "--json")
+    assert done.code == 2
+    assert [line["dataset"] for line in done.json] == [first, "empty", "broken", *others]
+    assert done.json[1].keys() == {"schema", "dataset", "root", "error"}
+    *_, less, worst = done.err.splitlines()
+    assert "none of the 1 pictures" in less
+    assert worst == f"error: {done.json[1]['error']}"
+    assert datasets(shell) == {"broken": 0, **dict.fromkeys(sorted(folders), 2)}
+    assert shell.ingest(first, "broken").code == 1
+
+
+def test_the_library_adds_several_folders(
+    shell: Any, folders: list[str], said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a dataset, and the model is opened once; one that is missing is refused first."""
+    monkeypatch.setenv("LOOKALIKE_HOME", str(shell.folder / "home"))
+    model = lookalike.Model("vgg", layer="block1_conv1", weights=shell.weights, provider="cpu")
+    with lookalike.open(shell.folder / "store", model=model) as index:
+        with pytest.raises(UsageError, match="does not exist"):
+            index.add_many([*(shell.folder / name for name in folders), shell.folder / "four"])
+        reports = index.add_many([shell.folder / name for name in folders])
+        assert [(report.dataset, report.added) for report in reports] == [(name, 2) for name in folders]
+        assert index.datasets == dict.fromkeys(sorted(folders), 2)
+    assert sum("runs on" in line for line in said) == 1

@@ -1,0 +1,62 @@
+"""Why a file is not found again, as the disk tells it."""
+
+import os
+from pathlib import Path
+
+import pytest
+from lookalike_ingest.absence import Absence, Absences
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Folders that hold something, nothing, and only what is hidden; and links."""
+    for folder in ("full", "empty", "hidden", "outer/inner"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "full/1.png").touch()
+    (tmp_path / "hidden/.keep").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "full/link.png").symlink_to("/nowhere/1.png")
+    (tmp_path / "full/loop.png").symlink_to("loop.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("path", "absence"),
+    [
+        ("1.png", Absence.GONE),
+        ("full/2.png", Absence.GONE),
+        ("full/gone/2.png", Absence.GONE),
+        ("full/1.png/2.png", Absence.GONE),
+        ("gone/deeper/2.png", Absence.GONE),
+        ("outer/2.png", Absence.GONE),
+        ("outer/inner/2.png", Absence.AWAY),
+        ("empty/2.png", Absence.AWAY),
+        ("empty/deeper/and/deeper/2.png", Absence.AWAY),
+        ("hidden/2.png", Absence.AWAY),
+        ("link/2.png", Absence.AWAY),
+        ("link/deeper/2.png", Absence.AWAY),
+        ("full/link.png", Absence.AWAY),
+        ("full/loop.png", Absence.AWAY),
+    ],
+)
+def test_the_nearest_folder_that_is_there_tells(root: Path, path: str, absence: Absence) -> None:
+    """One that is empty may be where a disk is mounted; it tells of all that was below it."""
+    absences = Absences(root)
+    assert [absences.of(path), absences.of(path)] == [absence, absence]
+
+
+def test_a_folder_that_cannot_be_read_tells_nothing(root: Path) -> None:
+    """Nobody has seen that a file in it is gone."""
+    if os.name == "nt" or os.geteuid() == 0:
+        pytest.skip("whoever runs this may look into every folder")
+    (root / "full").chmod(0)
+    try:
+        assert Absences(root).of("full/2.png") is Absence.UNREADABLE
+    finally:
+        (root / "full").chmod(0o700)
+
+
+def test_a_folder_that_is_a_loop_of_links_tells_nothing(root: Path) -> None:
+    """The system will not look into it."""
+    (root / "loop").symlink_to("loop")
+    assert Absences(root).of("loop/2.png") is Absence.UNREADABLE
