@@ -19,7 +19,7 @@ from lookalike_search.asking.ranking import FIRST_DEPTH, Search, nearest, ranked
 FloatMatrix = NDArray[np.floating]
 _Hit = TypeVar("_Hit")
 
-FIRST_FOLDED_DEPTH = 4 * FIRST_DEPTH
+FIRST_FOLDED_DEPTH = 2 * FIRST_DEPTH
 """What is asked for as a rule where some of it is folded."""
 
 _AT_ONCE = 64

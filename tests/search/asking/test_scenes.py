@@ -86,7 +86,7 @@ def test_the_querys_own_copy_is_a_scene_with_its_near_ones(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
     """The query is no hit unless it is asked for; then what is near to it is folded into it."""
-    pictures = {"cat/query.png": [1, 0], "cat/near.png": [1, 0.001], "cat/b.png": [1, 0.002], "a.png": [0, 1]}
+    pictures = {"cat/query.png": [1, 0], "cat/near.png": [1, 0.01], "cat/b.png": [1, 0.02], "a.png": [0, 1]}
     name = fill(both_stores, pictures)
     assert folded(ask([name], both_stores, home)) == {"cat/near.png": ["cat/b.png"], "a.png": []}
     own = folded(ask([name], both_stores, home, include_self=True))
