@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lookalike_core.atomic import named_path
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.missing_path import require_folder
-from lookalike_core.models.model_manifest import Precision
+from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_core.text import nfc
 from lookalike_exporter.heads.head_file import Head, named_head
@@ -64,9 +65,12 @@ class ModelChoice:
         """Returns one of each backbone, or the head.
 
         Raises:
-            UsageError: as `check`, or there is no such backbone, layer, pooling or head.
+            UsageError: as `check`, or there is no such backbone, layer, pooling or head, or no file can have
+                the name that the weights are given by.
         """
         self.check()
+        if WeightsKind.of(self.weights) is WeightsKind.FILE:
+            named_path(self.weights, Argument.WEIGHTS)
         if self.head is not None:
             return [named_head(self.head, settings)]
         specs = [self._spec(name) for name in self.backbones or [DEFAULT_BACKBONE]]
