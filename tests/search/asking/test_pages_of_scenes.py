@@ -156,7 +156,7 @@ def test_all_that_is_said_of_a_hit_is_said_together(
     shown = [each.payload for hit in answer.hits for each in (hit, *hit.near)]
     collide = len({payload.path for payload in shown}) < len(
         shown
-    )  # by which dataset a file is named is open
+    )  # a near one may be named by either dataset
     assert all((f"{each.dataset}: {each.path}" if collide else each.path) in page for each in shown)
     assert "copy.png" in page
 
