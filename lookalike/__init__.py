@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lookalike import errors, progress
     from lookalike.fused_index import FusedIndex, fuse
-    from lookalike.index import Index
+    from lookalike.index import Index, list_collections
     from lookalike.index import open_index as open  # noqa: A004 - `lookalike.open`, as `gzip.open`
     from lookalike.model import Model
     from lookalike.records import (
@@ -57,6 +57,7 @@ __all__ = [
     "__version__",
     "errors",
     "fuse",
+    "list_collections",
     "open",
     "progress",
 ]
@@ -65,6 +66,7 @@ _HOMES = {
     "FusedIndex": "fused_index",
     "fuse": "fused_index",
     "Index": "index",
+    "list_collections": "index",
     "open": "index",
     "Model": "model",
     "ImageInput": "searching",

@@ -28,6 +28,7 @@ from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from lookalike_ingest.removal import Selection, holdings, remove_images
 from lookalike_ingest.request import DEFAULT_BACKBONE, dataset_in, datasets_in, labels_in
 from lookalike_ingest.run import Embedders, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.status import CollectionStatus, collection_statuses
 from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import synset_labels
 from lookalike_search.analysis.all_neighbours import every_scenes
@@ -108,6 +109,22 @@ def open_index(
             holder=holder,
         )
     return Index(store, settings, model=model, distance=metric, collection=collection)
+
+
+def list_collections(place: str | os.PathLike[str] | None = None) -> list[CollectionStatus]:
+    """Returns what lies in a store, collection by collection, counted exactly; `open(collection=)` opens one.
+
+    Args:
+        place: As for `open`.
+
+    Raises:
+        StoreError: the store cannot be reached, or refuses.
+    """
+    store = open_store(_named_store(place), settings_for())
+    try:
+        return list(collection_statuses(store))
+    finally:
+        store.close()
 
 
 def _named_store(place: str | os.PathLike[str] | None) -> str | None:

@@ -249,6 +249,7 @@ _HELD = {
     "ClassFigures": "lookalike_search.evaluation.summary",
     "CollectionManifest": "lookalike_core.stores.collection_manifest",
     "CollectionReport": "lookalike_ingest.target",
+    "CollectionStatus": "lookalike_ingest.status",
     "Comparison": "lookalike_search.evaluation.comparisons",
     "Curve": "lookalike_core.models.calibration_curves",
     "Estimate": "lookalike_search.evaluation.leave_one_out",

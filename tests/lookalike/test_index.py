@@ -50,6 +50,22 @@ def test_a_folder_is_added_and_one_image_asked(
     assert answer.query == str(images / "dog/3.png")
 
 
+def test_the_collections_of_a_store_are_listed(
+    tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
+) -> None:
+    """Each with its points, datasets and classes; a folder without any has none."""
+    assert lookalike.list_collections(tmp_path / "photos.index") == []
+    draw(tmp_path / "one", "cat/1.png", "2.png")
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        index.add(tmp_path / "one")
+        name = index.collection
+    [found] = lookalike.list_collections(tmp_path / "photos.index")
+    assert (found.name, found.points) == (name, 2)
+    assert (found.datasets, found.classes) == ({"one": 2}, {"": 1, "cat": 1})
+    with lookalike.open(tmp_path / "photos.index", collection=found.name) as index:
+        assert len(index) == 2
+
+
 def test_several_folders_are_several_calls(tiny_model: lookalike.Model, draw: Draw, tmp_path: Path) -> None:
     """Each a dataset; one of them can be taken out again."""
     draw(tmp_path / "one", "1.png", "2.png")
