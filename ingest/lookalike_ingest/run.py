@@ -506,6 +506,9 @@ class _Ingest:
         self._batch_size = request.batch_size or BATCH_SIZE
         self._is_batch_chosen = request.batch_size is not None or request.dry_run
         self._failed: defaultdict[str, set[str]] = defaultdict(set)
+        self._absences = Absences(request.dataset.root)
+        self._perhaps_moved: set[str] = set()
+        """Paths of points that would be those of moved files, were it known that these are not away only."""
 
     def run(self, entries: Iterator[FoundFile | Skipped]) -> None:
         """Every entry once; ends after the batch in hand when asked to stop.
@@ -716,16 +719,15 @@ class _Ingest:
         exclusion = self._request.walked_by.exclusion
         if not self._seen and not self._request.force:
             exclusion = Exclusion(defaults=False)  # folders that cannot be looked into are all there is
-        absences = Absences(self._request.dataset.root)
-        given_up = {Absence.GONE, Absence.AWAY} if self._request.force else {Absence.GONE}
         for target in self._targets:
             target.settle(
                 unread_folders=unread_folders,
                 prune=self._request.prune,
                 exclusion=exclusion,
-                stays=lambda path: absences.of(path) not in given_up,
+                stays=lambda path: not self._is_given_up(path),
+                perhaps_moved=self._perhaps_moved,
             )
-            _warn_of_away(target)
+            _warn_of_away(target, prune=self._request.prune)
         self._report.split_classes = self._splits.names
         _say_passed_over(self._report)
 
@@ -764,14 +766,24 @@ class _Ingest:
         bar.advance(1, skipped=len(self._report.skipped))
 
     def _is_gone(self, path: str) -> bool:
-        """Only what is known not to be there is gone; a folder may be closed to us, a link's disk away."""
+        """Only what is known not to be there is gone; a folder may be closed to us, a disk be away.
+
+        What may be away only is noted: its point stays, and the file of the same bytes is a copy.
+        """
         try:
             (self._request.dataset.root / path).lstat()
         except (FileNotFoundError, NotADirectoryError):
-            return True
+            if self._is_given_up(path):
+                return True
+            self._perhaps_moved.add(path)
         except OSError:
             return False
         return False
+
+    def _is_given_up(self, path: str) -> bool:
+        """Whether the point of a file that is not found may go; each folder on its way is looked at once."""
+        absence = self._absences.of(path)
+        return absence is Absence.GONE or (self._request.force and absence is Absence.AWAY)
 
     def _payload(self, file: ReadFile, label: Label) -> Payload:
         return Payload(
@@ -804,13 +816,14 @@ def _say_passed_over(report: IngestReport) -> None:
         )
 
 
-def _warn_of_away(target: Target) -> None:
+def _warn_of_away(target: Target, *, prune: bool) -> None:
     if away := target.report.away:
         _logger.warning(
-            "warning: %s points of %s stay, %r for one: their folders are empty, or links lead nowhere; if a "
-            "disk is not mounted, mount it",
+            "warning: %s points of %s stay%s, %r for one: their folders are empty, or links lead nowhere; if "
+            "a disk is not mounted, mount it",
             len(away),
             target.name,
+            "" if prune else ", whose images are found elsewhere, too",
             away[0],
             extra={"hint": Hint(Action.PRUNE_AWAY)},
         )
