@@ -45,6 +45,11 @@ None of them is the name of an image that is not hidden.
 _BY_DEFAULT = re.compile("|".join(translate(name) for name in DEFAULT_EXCLUDES))
 
 
+def is_made_by_systems(name: str) -> bool:
+    """Whether a name, of a file or folder, is one of the default excludes; that of what is hidden is."""
+    return _BY_DEFAULT.match(name) is not None
+
+
 class Exclusion:
     """Tells what is left out: by default excludes, and by patterns of which the last that fits decides.
 
@@ -68,7 +73,7 @@ class Exclusion:
         for rule in self._last_first:
             if rule.fits(prefix, name, is_folder):
                 return not rule.takes_back
-        return self._defaults and _BY_DEFAULT.match(name) is not None
+        return self._defaults and is_made_by_systems(name)
 
     def covers(self, path: str) -> bool:
         """Whether a file is left out, or a folder that it lies in; `path` is root-relative and POSIX."""
