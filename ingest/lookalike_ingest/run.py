@@ -22,6 +22,7 @@ from lookalike_core.images.scan import (
     Skipped,
     count_pictures,
     has_images,
+    look_up,
     scan,
 )
 from lookalike_core.logs import logger_of
@@ -83,7 +84,8 @@ class IngestRequest:
     collections; so are those of the folder that are not in the `subset`.
 
     `rules` is what is asked for of the rules by which the folder is walked; what is not is as remembered, for
-    the dataset's own are those that the ingest ends up with. `keeps_excluded` walks what they exclude, too.
+    the dataset's own are those that the ingest ends up with. Where root-relative `paths` are given, these are
+    looked up, whatever the rules leave out, and the folder is not walked.
 
     `prune` removes the points of files that are gone, with `force` even where all of them are, or where a
     folder is there and holds nothing, so that its disk may not be mounted. `rehash` reads every file,
@@ -101,7 +103,7 @@ class IngestRequest:
     takes: Callable[[FoundFile], bool] | None = None
     subset: Subset | None = None
     rules: RuleChoice = field(default_factory=RuleChoice)
-    keeps_excluded: bool = False
+    paths: Sequence[str] | None = None
     batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
     dry_run: bool = False
@@ -124,9 +126,9 @@ class IngestRequest:
 
     @property
     def walked_by(self) -> FolderRules:
-        """The rules that this ingest walks the folder by."""
+        """The rules that this ingest goes by; paths that are given are left out by none."""
         rules = self.dataset.rules
-        return replace(rules, exclude=(), default_excludes=False) if self.keeps_excluded else rules
+        return rules if self.paths is None else replace(rules, exclude=(), default_excludes=False)
 
     @property
     def may_be_empty(self) -> bool:
@@ -293,9 +295,7 @@ def _run_once(
     models = _models(request, store, embedders.settings)
     request = _with_rules(request, models, store)
     report = IngestReport(dataset=request.dataset, store=store.label)
-    entries = find_pictures(
-        request.dataset.root, report.others, rules=request.walked_by, may_be_empty=request.may_be_empty
-    )
+    entries = _entries(request, report.others)
     if request.subset is not None:
         everything = scan(request.dataset.root, rules=request.walked_by)
         request = replace(request, takes=Chosen(request.subset, everything, request.label))
@@ -318,6 +318,13 @@ def _run_once(
     report.interrupted = stop.requested
     report.took_s = time.monotonic() - started
     return report
+
+
+def _entries(request: IngestRequest, others: OtherFiles) -> Iterator[FoundFile | Skipped]:
+    root, rules = request.dataset.root, request.walked_by
+    if request.paths is not None:
+        return look_up(root, request.paths, rules=rules)
+    return find_pictures(root, others, rules=rules, may_be_empty=request.may_be_empty)
 
 
 @contextmanager
@@ -519,7 +526,8 @@ class _Ingest:
         started = time.monotonic()
         root, rules = self._request.dataset.root, self._request.walked_by
         with progress.bar(self._request.dataset.name, unit="images", total=None) as bar, ExitStack() as stack:
-            bar.count_ahead(lambda: count_pictures(root, rules=rules))
+            paths = self._request.paths
+            bar.count_ahead(lambda: count_pictures(root, rules=rules) if paths is None else len(paths))
             to_read = self._settle_unread(entries, bar)
             files = map_ahead(self._read, to_read, ahead=lambda: 2 * self._batch_size)
             batches = self._batches(stack.enter_context(closing(files)), bar)
@@ -714,7 +722,8 @@ class _Ingest:
     def _finish(self) -> None:
         self._report.unused_labels = len(self._unused_labels)
         unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
-        if self._request.prune and not self._request.force and not self._seen:
+        is_walk = self._request.paths is None
+        if is_walk and self._request.prune and not self._request.force and not self._seen:
             raise no_pictures(self._request.dataset.root, self._report.others)
         exclusion = self._request.walked_by.exclusion
         if not self._seen and not self._request.force:
@@ -727,9 +736,11 @@ class _Ingest:
                 stays=lambda path: not self._is_given_up(path),
                 perhaps_moved=self._perhaps_moved,
             )
-            _warn_of_away(target, prune=self._request.prune)
-        self._report.split_classes = self._splits.names
-        _say_passed_over(self._report)
+            if is_walk:
+                _warn_of_away(target, prune=self._request.prune)
+        if is_walk:
+            self._report.split_classes = self._splits.names
+            _say_passed_over(self._report)
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
         """A folder that cannot be looked into is no picture, and what lies in it has not vanished."""

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,6 +121,17 @@ def scan(
     return _Walk(root, OtherFiles() if others is None else others, rules).entries()
 
 
+def look_up(
+    root: Path, paths: Iterable[str], *, rules: FolderRules = DEFAULT_RULES
+) -> Iterator[FoundFile | Skipped]:
+    """Returns what is at these root-relative POSIX paths, in their order, whatever a walk would leave out.
+
+    Paths where nothing is are passed over.
+    """
+    walk, top = _Walk(root, OtherFiles(), rules), os.path.join(root, "")  # noqa: PTH118 - it ends in a slash
+    return (walk.look_at(top + path, path) for path in paths if not _is_missing(top + path))
+
+
 def count_pictures(root: Path, *, rules: FolderRules = DEFAULT_RULES) -> int:
     """About how many `scan` finds, by their names alone."""
     return sum(1 for _ in _Walk(root, OtherFiles(), rules).image_names())
@@ -189,7 +200,7 @@ class _Walk:
             here = way[-1]
             for name in here.names:
                 if name not in here.folders:
-                    yield self._look_at(here.place + name, here.prefix + name)
+                    yield self.look_at(here.place + name, here.prefix + name)
                     continue
                 below = self._entered(f"{here.place}{name}/", f"{here.prefix}{name}/")
                 if isinstance(below, Skipped):
@@ -267,7 +278,8 @@ class _Walk:
         self._others.excluded_folders += is_folder
         self._others.excluded_images += is_image and not is_folder
 
-    def _look_at(self, place: str, path: str) -> FoundFile | Skipped:
+    def look_at(self, place: str, path: str) -> FoundFile | Skipped:
+        """The image at a place, if it is one."""
         if not path.isascii() and valid_text(path) != path:
             return Skipped(path=valid_text(path), reason=SkipReason.BAD_NAME)
         try:
@@ -286,6 +298,17 @@ class _Walk:
             ctime_ns=status.st_ctime_ns,
             class_level=self._class_level,
         )
+
+
+def _is_missing(place: str) -> bool:
+    """Only what is known not to be there; a folder may be closed to us, and a link lead nowhere."""
+    try:
+        os.lstat(place)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:

@@ -15,6 +15,7 @@ from lookalike_core.images.scan import (
     Skipped,
     count_pictures,
     has_images,
+    look_up,
     scan,
 )
 
@@ -366,3 +367,19 @@ def test_a_name_that_is_no_unicode_is_shown_and_left_out(tmp_path: Path) -> None
         ("na\ufffdve/1.jpg", SkipReason.BAD_NAME),
         ("ümlaut/日本.jpg", None),
     ]
+
+
+def test_paths_are_looked_up_in_their_order(tmp_path: Path) -> None:
+    """Whatever a walk leaves out, and through links; where nothing is nothing is said."""
+    (tmp_path / "album/.hidden").mkdir(parents=True)
+    for path in ("album/2.jpg", "album/.hidden/1.jpg", "album/3.png"):
+        (tmp_path / path).touch()
+    (tmp_path / "link").symlink_to("album")
+    (tmp_path / "nowhere.jpg").symlink_to("gone.jpg")
+    missing = ["gone.jpg", "album/2.jpg/4.jpg"]
+    paths = ["link/3.png", "album/.hidden/1.jpg", *missing, "album/2.jpg", "nowhere.jpg"]
+    *found, skipped = look_up(tmp_path, paths, rules=FolderRules(class_level=-1))
+    assert [entry.path for entry in found] == ["link/3.png", "album/.hidden/1.jpg", "album/2.jpg"]
+    classes = [entry.folder_class for entry in found if isinstance(entry, FoundFile)]
+    assert classes == ["link", ".hidden", "album"]
+    assert skipped == Skipped(path="nowhere.jpg", reason=SkipReason.VANISHED)
