@@ -53,8 +53,10 @@ from lookalike_ingest.other_datasets import (
     GoneDataset,
     OverlappingDataset,
     find_gone,
+    find_linked,
     find_overlapping,
     warn_of_gone,
+    warn_of_linked,
     warn_of_overlaps,
 )
 from lookalike_ingest.payload_cache import ListingError
@@ -310,6 +312,11 @@ def _run_once(
         by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
         _Ingest(request, by_name, stored, embedders, report, stop).run(entries)
         if not stop.requested:
+            linked = [
+                each for each in find_linked(request.dataset, targets) if each not in report.overlapping
+            ]
+            warn_of_linked(request.dataset, linked)
+            report.overlapping += linked
             report.gone_datasets = find_gone(targets)
             warn_of_gone(request.dataset, report.gone_datasets, dry_run=request.dry_run)
             _build_indexes(targets, stop)
