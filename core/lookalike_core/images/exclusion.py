@@ -75,15 +75,15 @@ class Exclusion:
                 return not rule.takes_back
         return self._defaults and is_made_by_systems(name)
 
-    def covers(self, path: str) -> bool:
-        """Whether a file is left out, or a folder that it lies in; `path` is root-relative and POSIX."""
+    def covers(self, path: str, *, is_folder: bool = False) -> bool:
+        """Whether a file or folder is left out, or a folder that it lies in; the path is root-relative."""
         *folders, name = path.split("/")
         prefix = ""
         for folder in folders:
             if self.excludes(prefix, folder, is_folder=True):
                 return True
             prefix += f"{folder}/"
-        return self.excludes(prefix, name, is_folder=False)
+        return self.excludes(prefix, name, is_folder=is_folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

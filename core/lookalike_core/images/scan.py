@@ -112,8 +112,8 @@ def scan(
 
     Links to files are followed. Links to folders are where the rules say so, behind all else: each real
     folder is walked once, by its own path where it lies below `root`, so that no loop of links can be walked
-    and nothing is found twice. A tree may have any depth: what lies below the longest path that the system
-    takes is left out.
+    and nothing is found twice; what is excluded by that path stays so, whatever leads there. A tree may have
+    any depth: what lies below the longest path that the system takes is left out.
 
     Raises:
         UsageError: a pattern of the rules is malformed.
@@ -259,9 +259,10 @@ class _Walk:
                 is_image = name[name.rfind(".") :].lower() in SUFFIXES
                 is_folder = entry.is_dir(follow_symlinks=False)
                 is_link = not is_folder and (self._follows_links or not is_image) and _leads_to_folder(entry)
-                if (asks or is_folder or not is_image) and self._exclusion.excludes(
-                    prefix, name, is_folder=is_folder or is_link
-                ):
+                if (
+                    (asks or is_folder or not is_image)
+                    and self._exclusion.excludes(prefix, name, is_folder=is_folder or is_link)
+                ) or (is_link and self._follows_links and self._leads_to_excluded(place + name)):
                     self._count_excluded(name, is_folder or is_link, is_image)
                 elif is_folder or (is_link and self._follows_links):
                     yield name, True, is_link
@@ -271,6 +272,13 @@ class _Walk:
                     self._others.linked_folders += 1
                 elif _is_file(entry):
                     self._others.count(name)
+
+    def _leads_to_excluded(self, link: str) -> bool:
+        """Whether a link leads to a folder below the root that is left out by its own path."""
+        root, real = (Path(os.path.realpath(each)) for each in (self._root, link))
+        if real == root or not real.is_relative_to(root):
+            return False
+        return self._exclusion.covers(real.relative_to(root).as_posix(), is_folder=True)
 
     def _count_excluded(self, name: str, is_folder: bool, is_image: bool) -> None:
         if name.startswith("."):

@@ -268,6 +268,27 @@ def test_no_loop_of_links_is_walked_and_no_file_found_twice(tmp_path: Path) -> N
     assert count_pictures(tmp_path / "data", rules=FOLLOWED) == 2
 
 
+def test_what_is_excluded_stays_out_whatever_link_leads_there(tmp_path: Path) -> None:
+    """A folder below the root is asked about by its own path, one elsewhere by that of the link."""
+    make(tmp_path, "data/keep/1.jpg", "data/rej/sub/2.jpg", "data/.hid/3.jpg", "rej/4.jpg", "elsewhere/5.jpg")
+    for link, folder in [
+        ("data/keep/torej", "data/rej"),
+        ("data/keep/tosub", "data/rej/sub"),
+        ("data/keep/tohid", "data/.hid"),
+        ("data/other", "rej"),
+        ("data/out", "elsewhere"),
+        ("elsewhere/back", "data/rej"),
+    ]:
+        (tmp_path / link).symlink_to(tmp_path / folder, target_is_directory=True)
+    (tmp_path / "link").symlink_to("data")
+    rules = FolderRules(follow_links=True, exclude=("rej",))
+    for root in (tmp_path / "data", tmp_path / "link"):
+        assert found(root, rules) == ["keep/1.jpg", "other/4.jpg", "out/5.jpg"]
+        assert count_pictures(root, rules=rules) == 3
+    rules = FolderRules(follow_links=True, exclude=("/rej/", "!.hid"))
+    assert found(tmp_path / "data", rules) == [".hid/3.jpg", "keep/1.jpg", "other/4.jpg", "out/5.jpg"]
+
+
 def test_links_in_a_circle_are_no_folders(tmp_path: Path) -> None:
     """The system refuses to follow them; what lies beside them is found."""
     make(tmp_path, "1.jpg")
