@@ -128,8 +128,7 @@ def look_up(
 
     Paths where nothing is are passed over.
     """
-    walk, top = _Walk(root, OtherFiles(), rules), os.path.join(root, "")  # noqa: PTH118 - it ends in a slash
-    return (walk.look_at(top + path, path) for path in paths if not _is_missing(top + path))
+    return _Walk(root, OtherFiles(), rules).at(paths)
 
 
 def count_pictures(root: Path, *, rules: FolderRules = DEFAULT_RULES) -> int:
@@ -175,6 +174,11 @@ class _Walk:
         while self._links:
             yield from self._tree(*self._links.popleft())
 
+    def at(self, paths: Iterable[str]) -> Iterator[FoundFile | Skipped]:
+        """What is at these paths."""
+        top = os.path.join(self._root, "")  # noqa: PTH118 - it ends in a slash
+        return (self._look_at(top + path, path) for path in paths if not _is_missing(top + path))
+
     def image_names(self) -> Iterator[str]:
         """The names of images, in no order; a folder that cannot be read has none."""
         folders = [(os.path.join(self._root, ""), "")]  # noqa: PTH118 - as above
@@ -200,7 +204,7 @@ class _Walk:
             here = way[-1]
             for name in here.names:
                 if name not in here.folders:
-                    yield self.look_at(here.place + name, here.prefix + name)
+                    yield self._look_at(here.place + name, here.prefix + name)
                     continue
                 below = self._entered(f"{here.place}{name}/", f"{here.prefix}{name}/")
                 if isinstance(below, Skipped):
@@ -286,8 +290,7 @@ class _Walk:
         self._others.excluded_folders += is_folder
         self._others.excluded_images += is_image and not is_folder
 
-    def look_at(self, place: str, path: str) -> FoundFile | Skipped:
-        """The image at a place, if it is one."""
+    def _look_at(self, place: str, path: str) -> FoundFile | Skipped:
         if not path.isascii() and valid_text(path) != path:
             return Skipped(path=valid_text(path), reason=SkipReason.BAD_NAME)
         try:
