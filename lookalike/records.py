@@ -237,9 +237,10 @@ class AddReport:
     `found` were there; `added` are new in the index, `updated` have other bytes or another class, `moved` lie
     elsewhere, `unchanged` needed nothing and `removed` went, of which `excluded` are left out by rules now;
     `away` are the paths of those that pruning left, for their folders are empty, as where a disk is not
-    mounted. `skipped` could not be read, each with its `path` and `reason`. `linked_folders` are links that
-    were not followed, `split_classes` the classes where all are parts of a split, as train and val.
-    `provider` is the execution provider, None where nothing was embedded.
+    mounted, without pruning only of those found elsewhere, too. `skipped` could not be read, each with its
+    `path` and `reason`. `linked_folders` are links that were not followed, `split_classes` the classes where
+    all are parts of a split, as train and val. `provider` is the execution provider, None where nothing was
+    embedded.
     """
 
     collection: str
