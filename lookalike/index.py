@@ -599,19 +599,22 @@ class Index(Searchable):
 
         Args:
             dataset: Only images of this dataset; alone, all of them, and the dataset's name.
-            paths: Only these images, and those below these folders: root-relative paths or paths of files;
-                `*` stands for any characters.
-            classes: Only images of these classes; "" for those without a class.
+            paths: Only these images, and those below these folders: paths in a dataset, or, where no image
+                has such a one, paths of files; `*` stands for any characters. Any of several may be meant.
+            classes: Only images of any of these classes; "" for those without a class.
 
-        The next `add` of their folder takes images in again whose files are still there.
+        All that is given must hold. What names no image among others that do is logged. The next `add` of
+        their folder takes images in again whose files are still there.
 
         Raises:
-            UsageError: the index holds no such dataset or image, or nothing is given.
+            UsageError: the index holds no such dataset or image, nothing is given, or a path names nothing.
         """
         selection = Selection(dataset=dataset, paths=_texts(paths), classes=_texts(classes))
         with self._writing:
-            found = holdings(selection, store=self._store, among=[self.collection])
-            return sum(each.points for each in remove_images(selection, store=self._store, among=found))
+            meant = holdings(selection, store=self._store, among=[self.collection])
+            for each in meant.unmatched:
+                _logger.warning("warning: %s names no image here", each)
+            return sum(each.points for each in remove_images(store=self._store, among=meant.found))
 
     @shows_progress
     def rebuild(

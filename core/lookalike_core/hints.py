@@ -38,6 +38,7 @@ class Argument(StrEnum):
     NEW_ROOT = "new_root"
     NOT = "not"
     OUTPUT = "output"
+    PATH = "path"
     PICTURES = "pictures"
     POOLING = "pooling"
     PRECISION = "precision"

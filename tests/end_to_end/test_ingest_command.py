@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from lookalike_core.stores.embedded import EmbeddedStore
 from PIL import Image
+from read_only import read_only
 
 
 @pytest.fixture
@@ -545,6 +546,30 @@ def test_a_removed_image_comes_back_with_the_next_ingest(shell: Any, two_dataset
     assert {c["points"] for c in shell("ingest", "status", "--json").json[0]["collections"]} == {22}
     again = shell.ingest("pictures", "--json").json[0]
     assert again["collections"][0]["added"] == 1
+
+
+def test_what_would_be_removed_is_named_before_the_question(shell: Any, two_datasets: Path) -> None:
+    """The first of the images with their datasets, and what names none; nothing has gone by then."""
+    done = shell("ingest", "remove", "--path", "circle", "--path", "none", "--class", "circle")
+    assert done.code == 2
+    said = done.err.splitlines()
+    count = len(list((two_datasets / "circle").iterdir()))
+    assert "warning: path 'none' names no image here" in said
+    assert sum(line.startswith("  dataset again: 'circle/") for line in said) == count
+    assert sum(line.startswith("  dataset pictures: 'circle/") for line in said) == count
+    assert said[-1].startswith("error: stdin is not a terminal")
+    assert all(c["points"] == 24 for c in shell("ingest", "status", "--json").json[0]["collections"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there folders have no such rights")
+def test_a_removal_from_a_store_that_may_only_be_read_is_refused_unasked(
+    shell: Any, two_datasets: Path
+) -> None:
+    """Whatever the answer were."""
+    with read_only(shell.folder / "home"):
+        done = shell("ingest", "remove", "--dataset", "again")
+    assert done.code == 5, done.err
+    assert "may only be read" in done.err
 
 
 def test_a_removal_of_everything_is_a_mistake(shell: Any, two_datasets: Path) -> None:
