@@ -40,6 +40,8 @@ class Dataset:
     root: Path
     moved: bool = False
     rules: FolderRules = DEFAULT_RULES
+    is_named: bool = field(default=True, compare=False)
+    """Whether somebody gave it its name, rather than the folder."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,6 +173,11 @@ class Target:
         """Returns the folders of all datasets of the collection but this one, by name."""
         datasets = {} if self._collection is None else self._collection.manifest.datasets
         return {name: root for name, root in datasets.items() if name != self._dataset.name}
+
+    @property
+    def holds_dataset(self) -> bool:
+        """Whether the collection knows the dataset."""
+        return self._collection is not None and self._dataset.name in self._collection.manifest.datasets
 
     def needs_index(self) -> bool:
         """Whether the collection has outgrown exact search; where it is listed it had its index by then."""

@@ -91,7 +91,7 @@ def test_what_is_excluded_leaves_and_stays_away(shell: Any, pictures: Path) -> N
         (["--exclude", "a", "--no-exclude"], "leave --no-exclude out"),
         (["--exclude", "#recycle"], "--exclude: '#recycle' fits nothing"),
         (["--class-level", "0"], "--class-level: 0 is no folder"),
-        (["--exclude", "*"], "holds no pictures"),
+        (["--exclude", "*"], "holds no images"),
     ],
 )
 def test_rules_that_cannot_be_meant_are_wrong_usage(

@@ -52,7 +52,8 @@ SENTENCES: Mapping[Action, str] = {
     Action.MOVE_OR_REMOVE_DATASET: (
         "mount it, name its new place with ingest run --new-root, or take it out with ingest remove {options}"
     ),
-    Action.MOVE_DATASET: "if it was renamed or moved, say so with: ingest run DIR {options}",
+    Action.MOVE_DATASET: "if it was renamed or moved, say so with: ingest run {folder} {options}",
+    Action.UPDATE_DATASET: "bring it up to date with: ingest run {folder} {options}",
     Action.FORGET_DATASET: "if it was renamed or moved, take the old name out with: ingest remove {options}",
     Action.KEEP_ONE_DATASET: "if one of them is enough: ingest remove {options}",
     Action.PRUNE_AWAY: "if they are gone for good: ingest run with --prune --force",
@@ -65,8 +66,9 @@ SENTENCES: Mapping[Action, str] = {
     ),
     Action.NAME_DATASET: "give another with --dataset",
     Action.REMOVE_DATASET: (
-        "if they are gone for good: ingest remove --dataset NAME, or ingest run with --prune --force"
+        "if they are gone for good: ingest remove {options}, or ingest run with --prune --force"
     ),
+    Action.EXCLUDE_LESS: "leave less out with another --exclude, --no-exclude or --no-default-excludes",
     Action.SEE_STATUS: "or see what there is with: ingest status",
     Action.FIT_HEAD: "make one with: exporter fit --collection NAME --name HEAD",
     Action.REFIT_HEAD: "or fit it again with: exporter fit --collection NAME {options} --force",
@@ -105,6 +107,9 @@ _PLACEHOLDERS: Mapping[Argument, str] = {
 }
 """What stands for a value that the reader has to choose."""
 
+_QUOTED = (Argument.DATASET, Argument.STORE, Argument.WEIGHTS)
+"""What is called like a file or folder, whose name may have spaces."""
+
 
 def full_message(subject: LookalikeError | str) -> str:
     """The message of an error or a notice, what it is about before it and its hint behind it."""
@@ -117,15 +122,17 @@ def full_message(subject: LookalikeError | str) -> str:
 def words(hint: Hint) -> str:
     """The hint as the end of a sentence."""
     collection = hint.values.get(Argument.COLLECTION)
+    folder = hint.values.get(Argument.FOLDER)
     sentence = SENTENCES[hint.action]
     given = {
         name: value
         for name, value in hint.values.items()
-        if not (name is Argument.COLLECTION and "{collection}" in sentence)
+        if not (name is Argument.COLLECTION and "{collection}" in sentence) and name is not Argument.FOLDER
     }
     options = [option(name) for name in given]
     filled = sentence.format(
         collection=collection,
+        folder=shlex.quote(folder) if isinstance(folder, str) else "DIR",
         options=" ".join(shown for name, value in given.items() for shown in _options(name, value)),
         all=_listed(options, "and"),
         any=_listed(options, "or"),
@@ -148,7 +155,7 @@ def _options(argument: Argument, value: Value) -> list[str]:
     if isinstance(value, tuple):
         return [f"{option(argument)} {each}" for each in value]
     shown = _PLACEHOLDERS.get(argument, "") if value is None else value
-    if argument is Argument.DATASET:  # called like a folder, which may have spaces
+    if argument in _QUOTED and value is not None and "|" not in shown:  # | stands between two to choose from
         shown = shlex.quote(shown)
     return [f"{option(argument)} {shown}".rstrip()]
 
