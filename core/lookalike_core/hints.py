@@ -170,6 +170,8 @@ class Action(StrEnum):
     """The API key without anything around it."""
     SET_HOME = "set-home"
     """Name a folder to keep models and collections in."""
+    OTHER_HOME = "other-home"
+    """Name another folder to keep models in, and then the `store`, too, if it lies in the one so far."""
     INSTALL_KERAS = "install-keras"
     """Install Keras."""
 

@@ -328,13 +328,15 @@ def test_ctrl_c_is_130_and_the_next_run_goes_on(shell: Any, pictures: Path) -> N
     while not list((shell.folder / "home/qdrant").glob("*/manifest.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    printed, said = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert json.loads(printed)["interrupted"] is True
     assert b"run the same command again" in said
     stored = shell("ingest", "status", "--json").json[0]["collections"][0]["points"]
     (report,) = shell.ingest("pictures", "--json").json
     counts = report["collections"][0]
     assert 0 < stored < 212
+    assert report["interrupted"] is False
     assert (counts["unchanged"], counts["added"]) == (stored, 212 - stored)
 
 

@@ -97,6 +97,10 @@ SENTENCES: Mapping[Action, str] = {
     Action.SET_KEY: "set QDRANT_API_KEY to a key that may do this, or use another store with --store",
     Action.CORRECT_KEY: "set QDRANT_API_KEY to the key alone",
     Action.SET_HOME: "name the folder to keep models and collections in with LOOKALIKE_HOME",
+    Action.OTHER_HOME: (
+        "name another folder to keep models in with LOOKALIKE_HOME; collections that lie in the one so far "
+        "are then named by {options}"
+    ),
     Action.INSTALL_KERAS: "install it with: pip install tensorflow-cpu",
 }
 
