@@ -306,4 +306,13 @@ def test_the_library_adds_several_folders(
         reports = index.add_many([shell.folder / name for name in folders])
         assert [(report.dataset, report.added) for report in reports] == [(name, 2) for name in folders]
         assert index.datasets == dict.fromkeys(sorted(folders), 2)
+        (shell.folder / "empty").mkdir()
+        with pytest.raises(
+            lookalike.errors.FoldersError, match="1 of 4 folders could not be added: "
+        ) as some:
+            index.add_many([shell.folder / name for name in (*folders[:2], "empty", folders[2])])
+        assert [(report.dataset, report.unchanged) for report in some.value.reports] == [
+            (name, 2) for name in folders
+        ]
+        assert "holds no images" in str(some.value.errors[shell.folder / "empty"])
     assert sum("runs on" in line for line in said) == 1

@@ -124,3 +124,22 @@ def test_what_is_nowhere_is_named(filled: lookalike.Index, classes: list[str], m
     """In a sentence, also where it is an image without a class."""
     with pytest.raises(errors.UsageError, match=message):
         filled.remove(paths="cat", classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda index: index.remove(paths=None), "paths is a text or path, or several, not None"),
+        (lambda index: index.remove(classes=[1]), "classes is a text or path"),
+        (lambda index: index.add_many("one"), "folders is several texts or paths, not 'one'"),
+        (lambda index: index.add(".", class_level="2"), "class_level is a whole number, not '2'"),
+        (lambda index: index.add(".", exclude=[None]), "exclude is a text or path"),
+    ],
+)
+def test_arguments_of_another_type_are_named(
+    filled: lookalike.Index, call: Callable[[Any], object], named: str
+) -> None:
+    """Before anything is done."""
+    with pytest.raises(errors.UsageError, match=named):
+        call(filled)
+    assert left(filled) == ALL
