@@ -100,7 +100,7 @@ def test_pruning_says_how_many_of_the_removed_are_excluded(album: Album) -> None
 def test_a_collection_is_not_emptied_by_what_is_excluded(album: Album) -> None:
     """Unless that is forced; a refused run leaves the rules as they were, too."""
     album.ingest()
-    with pytest.raises(UsageError, match="what is excluded: 3 folders, 1 image"):
+    with pytest.raises(UsageError, match=r"what is excluded \(3 folders, 1 image\)"):
         album.ingest(rules=RuleChoice(exclude=["*"]))
     assert (len(album.stored()), album.rules()) == (4, DEFAULT_RULES)
     album.ingest(rules=RuleChoice(exclude=["*"]), prune=True, force=True)
@@ -212,7 +212,7 @@ def test_links_are_followed_and_that_is_remembered(
     album.ingest(rules=RuleChoice(follow_links=True))
     linked = {"bird/6.png": "bird", "bird/more/7.png": "bird"}
     assert {path: name for path, name in album.stored().items() if path in linked} == linked
-    assert album.ingest().collections[0].counts == {"unchanged": 6, "removed": 0, "excluded": 0}
+    assert album.ingest().collections[0].counts == {"unchanged": 6, "removed": 0}
     assert album.ingest(rules=RuleChoice(follow_links=False)).collections[0].removed == []
     assert album.ingest(prune=True).collections[0].removed == sorted(linked)
 
