@@ -165,7 +165,9 @@ class Target:
             for payload in gone:
                 self.known.remove(payload)
         self.report.removed, self.report.away = sorted(payload.path for payload in gone), sorted(away)
-        self.report.counts["removed"], self.report.counts["excluded"] = len(gone), len(excluded)
+        self.report.counts["removed"] = len(gone)
+        if excluded:
+            self.report.counts["excluded"] = len(excluded)
 
     def other_datasets(self) -> Mapping[str, str]:
         """Returns the folders of all datasets of the collection but this one, by name."""
