@@ -57,6 +57,7 @@ from lookalike_ingest.other_datasets import (
     find_overlapping,
     warn_of_gone,
     warn_of_linked,
+    warn_of_lost_rules,
     warn_of_overlaps,
 )
 from lookalike_ingest.payload_cache import ListingError
@@ -318,6 +319,7 @@ def _run_once(
             warn_of_linked(request.dataset, linked)
             report.overlapping += linked
             report.gone_datasets = find_gone(targets)
+            warn_of_lost_rules(request.dataset, report.gone_datasets, targets)
             warn_of_gone(request.dataset, report.gone_datasets, dry_run=request.dry_run)
             _build_indexes(targets, stop)
             for target in targets:
