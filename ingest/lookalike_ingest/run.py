@@ -838,13 +838,14 @@ def _say_passed_over(report: IngestReport) -> None:
 
 def _warn_of_away(target: Target, *, prune: bool) -> None:
     if away := target.report.away:
+        why = "" if prune else "their images are found elsewhere, too, but may not have been moved, for "
         _logger.warning(
-            "warning: %s points of %s stay%s, %r for one: their folders are empty, or links lead nowhere; if "
+            "warning: %s points of %s stay, %r for one: %stheir folders are empty, or links lead nowhere; if "
             "a disk is not mounted, mount it",
             len(away),
             target.name,
-            "" if prune else ", whose images are found elsewhere, too",
             away[0],
+            why,
             extra={"hint": Hint(Action.PRUNE_AWAY)},
         )
 
