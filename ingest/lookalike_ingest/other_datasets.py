@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from lookalike_core.hints import Action, Argument, Hint, Value
+from lookalike_core.images.folder_rules import DEFAULT_RULES
 from lookalike_core.logs import logger_of
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.text import nfc
@@ -94,7 +95,7 @@ def find_linked(dataset: Dataset, targets: Sequence[Target]) -> list[Overlapping
     for target in targets:
         here = _Reach.of(target, dataset.name, str(dataset.root), follows_links=dataset.rules.follow_links)
         for name, root in target.other_datasets().items():
-            other = _Reach.of(target, name, root, follows_links=target.follows_links(name))
+            other = _Reach.of(target, name, root, follows_links=target.rules_of(name).follow_links)
             if here.leads_into(other) or other.leads_into(here):
                 found[name] = OverlappingDataset(name=name, root=root)
     return list(found.values())
@@ -143,6 +144,23 @@ def warn_of_gone(
                 "warning: the folder of dataset %s (%s) is not there, and %s images of it %s in %s, too; its "
                 "disk may not be mounted",
                 *said,
+            )
+
+
+def warn_of_lost_rules(dataset: Dataset, gone: Iterable[GoneDataset], targets: Sequence[Target]) -> None:
+    """Logs of each that was renamed, as it seems, the rules that it had and this one has not."""
+    for other in gone:
+        rules = next(
+            (t.rules_of(other.name) for t in targets if other.name in t.other_datasets()), DEFAULT_RULES
+        )
+        if 2 * other.shared >= other.points and rules not in (DEFAULT_RULES, dataset.rules):
+            _logger.warning(
+                "warning: the rules remembered of dataset %s, whose folder is gone, do not apply to %s: %s; "
+                "a dataset that is moved to its new folder keeps them",
+                other.name,
+                dataset.name,
+                rules,
+                extra={"hint": Hint(Action.USE, {Argument.DATASET: other.name, Argument.NEW_ROOT: None})},
             )
 
 

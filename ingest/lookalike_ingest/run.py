@@ -59,6 +59,7 @@ from lookalike_ingest.other_datasets import (
     names_of_folder,
     warn_of_gone,
     warn_of_linked,
+    warn_of_lost_rules,
     warn_of_overlaps,
 )
 from lookalike_ingest.payload_cache import ListingError
@@ -334,6 +335,7 @@ def _run_once(
             warn_of_linked(request.dataset, linked)
             report.overlapping += linked
             report.gone_datasets = find_gone(targets)
+            warn_of_lost_rules(request.dataset, report.gone_datasets, targets)
             made_with = arguments_of(request.specs, request.distances) if request.dry_run else None
             warn_of_gone(request.dataset, report.gone_datasets, store=store.label, made_with=made_with)
             _build_indexes(targets, stop)
@@ -902,13 +904,14 @@ def _say_passed_over(report: IngestReport) -> None:
 
 def _warn_of_away(target: Target, *, prune: bool) -> None:
     if away := target.report.away:
+        why = "" if prune else "their images are found elsewhere, too, but may not have been moved, for "
         _logger.warning(
-            "warning: %s points of %s stay%s, %r for one: their folders are empty, or links lead nowhere; if "
+            "warning: %s points of %s stay, %r for one: %stheir folders are empty, or links lead nowhere; if "
             "a disk is not mounted, mount it",
             len(away),
             target.name,
-            "" if prune else ", whose images are found elsewhere, too",
             away[0],
+            why,
             extra={"hint": Hint(Action.PRUNE_AWAY)},
         )
 

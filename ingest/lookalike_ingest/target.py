@@ -176,9 +176,9 @@ class Target:
         datasets = {} if self._collection is None else self._collection.manifest.datasets
         return {name: root for name, root in datasets.items() if name != self._dataset.name}
 
-    def follows_links(self, dataset: str) -> bool:
-        """Returns whether a dataset's rules say that links to folders are followed."""
-        return self._collection is not None and self._collection.manifest.rules_of(dataset).follow_links
+    def rules_of(self, dataset: str) -> FolderRules:
+        """Returns the rules that the collection remembers of a dataset."""
+        return DEFAULT_RULES if self._collection is None else self._collection.manifest.rules_of(dataset)
 
     @property
     def holds_dataset(self) -> bool:

@@ -60,6 +60,22 @@ def test_a_dry_run_says_how_to_keep_the_name(shell: Any) -> None:
     assert datasets(shell) == {"my photos": 3}
 
 
+def test_a_renamed_folder_loses_no_rules_without_a_word(shell: Any, draw: Any) -> None:
+    """What is said moves the dataset with its rules, in a dry run and behind a run."""
+    draw(shell.folder / "photos", *PATHS, "cat/raw/3.png", "cat/raw/4.png")
+    assert shell.ingest("photos", "--exclude", "raw", "--class-level", "-1").code == 0
+    (shell.folder / "photos").rename(shell.folder / "album")
+    for options in (["--dry-run"], []):
+        said = shell.ingest("album", *options).err
+        (line,) = [line for line in said.splitlines() if "do not apply to album" in line]
+        assert "of dataset photos" in line
+        assert "without 'raw', classes by folder -1" in line
+        assert line.endswith("use --dataset photos --new-root")
+    done = shell.ingest("album", "--dataset", "photos", "--new-root", "--json")
+    assert done.json[0]["collections"][0]["unchanged"] == 3
+    assert "do not apply" not in shell.ingest("album", "--exclude", "raw", "--class-level", "-1").err
+
+
 @pytest.mark.usefixtures("renamed")
 def test_what_is_said_to_be_done_names_the_store_that_was_used(shell: Any) -> None:
     """It would mean another one else, which may have a dataset of the name, too."""
