@@ -794,6 +794,7 @@ class _Ingest:
             _warn_of_away(target)
         self._report.split_classes = self._splits.names
         _say_passed_over(self._report)
+        _warn_of_unused_patterns(self._request.rules, self._report.others)
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
         """A folder that cannot be looked into is no picture, and what lies in it has not vanished."""
@@ -867,6 +868,15 @@ def _say_passed_over(report: IngestReport) -> None:
             "warning: the classes are %s, the parts of a split; the folders in them may be what is meant",
             ", ".join(report.split_classes),
             extra={"hint": Hint(Action.USE, deeper)},
+        )
+
+
+def _warn_of_unused_patterns(asked: RuleChoice, others: OtherFiles) -> None:
+    """Logs which of the patterns that were asked for now make no difference."""
+    unused = [pattern for pattern in asked.exclude or () if pattern not in others.fitting_patterns]
+    if unused:
+        _logger.warning(
+            "warning: exclude patterns that make no difference here: %s", ", ".join(map(repr, unused))
         )
 
 

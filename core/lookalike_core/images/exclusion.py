@@ -62,6 +62,8 @@ class Exclusion:
         """Whether images have to be asked about one by one; by default folders and hidden files alone are."""
         self.hides_dotted = defaults and not any(rule.takes_back for rule in self._last_first)
         """Whether whatever begins with a dot is left out."""
+        self.fitting: set[str] = set()
+        """The patterns that have decided about something so far."""
 
     def excludes(self, prefix: str, name: str, *, is_folder: bool) -> bool:
         """Whether a file is left out, or a folder with all that is in it, whatever happens to what is above.
@@ -70,6 +72,7 @@ class Exclusion:
         """
         for rule in self._last_first:
             if rule.fits(prefix, name, is_folder):
+                self.fitting.add(rule.pattern)
                 return not rule.takes_back
         return self._defaults and _BY_DEFAULT.match(name) is not None
 
@@ -92,6 +95,7 @@ class _Rule:
     """
 
     spec: "GitIgnoreSpec"
+    pattern: str
     takes_back: bool
     fits_anywhere: bool
     what_is_inside: bool
@@ -124,12 +128,15 @@ def _compiled(pattern: str) -> _Rule:
             f"{pattern!r} is no pattern by gitignore's rules ({error})", argument=Argument.EXCLUDE
         ) from error
     if not any(compiled.include for compiled in spec.patterns):
+        is_comment = pattern.startswith("#")
+        why = f"a name like that is written \\{pattern}" if is_comment else "it is blank, or [ is not closed"
         raise UsageError(
-            f"{pattern!r} fits nothing by gitignore's rules; a name that begins with # is written \\#",
+            f"{pattern!r} fits nothing by gitignore's rules; {why}",
             argument=Argument.EXCLUDE,
         )
     return _Rule(
         spec=spec,
+        pattern=pattern,
         takes_back=takes_back,
         fits_anywhere="/" not in name,
         what_is_inside=name.endswith("/**"),

@@ -163,6 +163,8 @@ def run(
     )
     rules.check()
     whose, *others = datasets_in(folders, dataset, moved=new_root, may_be_missing=force)
+    for asked in (whose, *others):
+        rules.check_for(asked.root)
     if labels is not None and others:
         raise UsageError(
             "paths of a table are those below one folder; ingest each for itself", argument=Argument.LABELS
