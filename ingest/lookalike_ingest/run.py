@@ -199,9 +199,9 @@ class IngestReport:
             LookalikeError: pictures were found and none could be used, or was to be skipped.
         """
         if self.found and not self.used:
-            raise LookalikeError(f"none of the {self.found} pictures in {self.dataset.root} could be used")
+            raise LookalikeError(f"no image in {self.dataset.root} could be used, of {self.found} found")
         if strict and self.skipped:
-            raise LookalikeError(f"{len(self.skipped)} pictures were skipped")
+            raise LookalikeError(f"{counted(len(self.skipped), 'image')} skipped")
 
     @property
     def images_per_second(self) -> float:
@@ -483,7 +483,7 @@ def find_pictures(
 
 def no_images(root: Path, others: OtherFiles, *, dataset: str | None) -> UsageError:
     """What to say of a folder that holds none, and what to do if it is that of a stored dataset."""
-    beside = f"; {others}" if others.total else ""
+    beside = f", but {others}" if others.total else ""
     return UsageError(
         f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){beside}; if a disk is not mounted, mount it",
         path=root,
