@@ -239,12 +239,12 @@ class AddReport:
     `found` were there; `added` are new in the index, `updated` have other bytes or another class, `moved` lie
     elsewhere, `unchanged` needed nothing and `removed` went, of which `excluded` are left out by rules now;
     `away` are the paths of those that pruning left, for their folders are empty, as where a disk is not
-    mounted, and `removed_paths` those of what went. `skipped` could not be read, each with its `path` and
-    `reason`. `linked_folders` are links that were not followed, `split_classes` the classes where all are
-    parts of a split, as train and val. `rules` are those that the folder was walked by. `gone_datasets` are
-    other datasets of the index whose folder is gone and whose images are here, too, `overlapping_datasets`
-    those whose folder is this one, lies in it or around it. `provider` is the execution provider,
-    None where nothing was embedded.
+    mounted, without pruning only of those found elsewhere, too, and `removed_paths` those of what went.
+    `skipped` could not be read, each with its `path` and `reason`. `linked_folders` are links that were not
+    followed, `split_classes` the classes where all are parts of a split, as train and val. `rules` are those
+    that the folder was walked by. `gone_datasets` are other datasets of the index whose folder is gone and
+    whose images are here, too, `overlapping_datasets` those whose folder is this one, lies in it or around
+    it. `provider` is the execution provider, None where nothing was embedded.
     """
 
     collection: str

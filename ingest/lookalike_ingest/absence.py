@@ -4,6 +4,8 @@ import os
 from enum import StrEnum
 from pathlib import Path
 
+from lookalike_core.images.exclusion import is_made_by_systems
+
 
 class Absence(StrEnum):
     """What the disk tells of a file that is not found."""
@@ -11,7 +13,10 @@ class Absence(StrEnum):
     GONE = "gone"
     """Its folder is there and holds other things, or is gone with it."""
     AWAY = "away"
-    """Its folder is there and empty, as where nothing is mounted; or a link to it leads nowhere."""
+    """Its folder is there and empty, as where nothing is mounted; or a link to it leads nowhere.
+
+    What is hidden or what systems make (`DEFAULT_EXCLUDES`) may lie in an empty folder: `.keep`, `Thumbs.db`.
+    """
     UNREADABLE = "unreadable"
     """Nobody has seen that it is gone."""
 
@@ -45,7 +50,7 @@ def _look_into(folder: str) -> Absence | None:
     """None where there is no such folder, so that the one above it tells."""
     try:
         with os.scandir(folder) as entries:
-            is_empty = all(entry.name.startswith(".") for entry in entries)
+            is_empty = all(is_made_by_systems(entry.name) for entry in entries)
     except FileNotFoundError:
         return Absence.AWAY if os.path.islink(folder) else None  # noqa: PTH114 - a plain text
     except NotADirectoryError:

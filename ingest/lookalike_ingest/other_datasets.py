@@ -6,8 +6,10 @@ folder lies around or inside holds the same files twice.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from lookalike_core.hints import Action, Argument, Hint, Value
 from lookalike_core.logs import logger_of
@@ -42,7 +44,10 @@ class GoneDataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlappingDataset:
-    """Another dataset whose folder, links resolved, is this one's, lies in it or around it."""
+    """Another dataset that holds files of this one.
+
+    Its folder, links resolved, is this one's, lies in it or around it, or links lead from one to the other.
+    """
 
     name: str
     root: str
@@ -78,6 +83,40 @@ def find_overlapping(
         for name, root in others.items()
         if _is_around(here, _resolved(root)) or _is_around(_resolved(root), here)
     ]
+
+
+def find_linked(dataset: Dataset, targets: Sequence[Target]) -> list[OverlappingDataset]:
+    """Returns the datasets of open collections that share files with this one through links to folders.
+
+    Either of the two follows them, by its rules. Nothing is asked of the lists of points where none does.
+    """
+    found = {}
+    for target in targets:
+        here = _Reach.of(target, dataset.name, str(dataset.root), follows_links=dataset.rules.follow_links)
+        for name, root in target.other_datasets().items():
+            other = _Reach.of(target, name, root, follows_links=target.follows_links(name))
+            if here.leads_into(other) or other.leads_into(here):
+                found[name] = OverlappingDataset(name=name, root=root)
+    return list(found.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reach:
+    """The folder of a dataset, and those outside of it whose images it has through links, all resolved."""
+
+    root: str
+    linked: AbstractSet[str] = frozenset()
+
+    @classmethod
+    def of(cls, target: Target, name: str, root: str, *, follows_links: bool) -> Self:
+        resolved = _resolved(root)
+        if not follows_links:
+            return cls(root=resolved)
+        folders = {_resolved(f"{root}/{folder}") for folder in target.known.listing.folders(name)}
+        return cls(root=resolved, linked={each for each in folders if not _is_around(resolved, each)})
+
+    def leads_into(self, other: Self) -> bool:
+        return bool(self.linked & other.linked) or any(_is_around(other.root, each) for each in self.linked)
 
 
 def warn_of_gone(
@@ -142,6 +181,20 @@ def warn_of_overlaps(
             "has the folder of" if is_same else "lies in",
             *outer,
             extra={"hint": Hint(Action.KEEP_ONE_DATASET, named)} if can_go else None,
+        )
+
+
+def warn_of_linked(dataset: Dataset, linked: Iterable[OverlappingDataset]) -> None:
+    """Logs of each that links lead from one to the other, and how to keep one."""
+    for other in linked:
+        _logger.warning(
+            "warning: datasets %s (%s) and %s (%s) share images through links to folders that are followed, "
+            "so these are stored for both",
+            dataset.name,
+            dataset.root,
+            other.name,
+            other.root,
+            extra={"hint": Hint(Action.KEEP_ONE_DATASET, {Argument.DATASET: other.name})},
         )
 
 

@@ -201,6 +201,12 @@ class Listing:
             for (row,) in self._database.execute("SELECT rowid FROM points WHERE dataset = ?", (dataset,)):
                 yield row
 
+    def folders(self, dataset: str) -> set[str]:
+        """The root-relative folders that images of a dataset lie in, "" the root itself."""
+        with self._translated():
+            paths = self._database.execute("SELECT path FROM points WHERE dataset = ?", (dataset,))
+            return {path.rpartition("/")[0] for (path,) in paths}
+
     def moved(self, dataset: str) -> list[Payload]:
         """The points of a dataset that say from where they were moved."""
         found = self._all("SELECT * FROM points WHERE dataset = ? AND moved_from IS NOT NULL", dataset)

@@ -256,7 +256,8 @@ class _Rebuild:
     ) -> bool:
         """Ingests a dataset into the staged collection; False where that was interrupted.
 
-        What its rules exclude and the old collection holds is the next ingest's affair.
+        Nothing but the files of the old collection is looked at, though rules exclude them now or do not
+        follow the links to them any more: that is the next ingest's affair.
         """
         source = self._name if self._name in self._store else staged_name(self._name)
         with self._store.open(source) as collection:
@@ -272,9 +273,8 @@ class _Rebuild:
             specs=[spec],
             distances=[distance],
             label_of=lambda found: labels[found.path],
-            takes=lambda found: found.path in labels,
+            paths=sorted(labels),
             rules=RuleChoice.of(rules),
-            keeps_excluded=any(map(rules.exclusion.covers, labels)),
             batch_size=self._options.batch_size,
             max_pixels=self._options.max_pixels,
             prune=True,

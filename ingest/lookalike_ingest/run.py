@@ -22,6 +22,7 @@ from lookalike_core.images.scan import (
     Skipped,
     count_pictures,
     has_images,
+    look_up,
     scan,
 )
 from lookalike_core.logs import logger_of
@@ -53,9 +54,11 @@ from lookalike_ingest.other_datasets import (
     GoneDataset,
     OverlappingDataset,
     find_gone,
+    find_linked,
     find_overlapping,
     names_of_folder,
     warn_of_gone,
+    warn_of_linked,
     warn_of_overlaps,
 )
 from lookalike_ingest.payload_cache import ListingError
@@ -85,7 +88,8 @@ class IngestRequest:
     collections; so are those of the folder that are not in the `subset`.
 
     `rules` is what is asked for of the rules by which the folder is walked; what is not is as remembered, for
-    the dataset's own are those that the ingest ends up with. `keeps_excluded` walks what they exclude, too.
+    the dataset's own are those that the ingest ends up with. Where root-relative `paths` are given, these are
+    looked up, whatever the rules leave out, and the folder is not walked.
 
     `prune` removes the points of files that are gone, with `force` even where all of them are, or where a
     folder is there and holds nothing, so that its disk may not be mounted. `rehash` reads every file,
@@ -103,7 +107,7 @@ class IngestRequest:
     takes: Callable[[FoundFile], bool] | None = None
     subset: Subset | None = None
     rules: RuleChoice = field(default_factory=RuleChoice)
-    keeps_excluded: bool = False
+    paths: Sequence[str] | None = None
     batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
     dry_run: bool = False
@@ -126,9 +130,9 @@ class IngestRequest:
 
     @property
     def walked_by(self) -> FolderRules:
-        """The rules that this ingest walks the folder by."""
+        """The rules that this ingest goes by; paths that are given are left out by none."""
         rules = self.dataset.rules
-        return replace(rules, exclude=(), default_excludes=False) if self.keeps_excluded else rules
+        return rules if self.paths is None else replace(rules, exclude=(), default_excludes=False)
 
     @property
     def may_be_empty(self) -> bool:
@@ -308,9 +312,7 @@ def _run_once(
     request = _with_known_name(request, models, store)
     request = _with_rules(request, models, store)
     report = IngestReport(dataset=request.dataset, store=store.label)
-    entries = find_pictures(
-        request.dataset.root, report.others, rules=request.walked_by, may_be_empty=request.may_be_empty
-    )
+    entries = _entries(request, report.others)
     if request.subset is not None:
         everything = scan(request.dataset.root, rules=request.walked_by)
         request = replace(request, takes=Chosen(request.subset, everything, request.label))
@@ -326,6 +328,11 @@ def _run_once(
         by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
         _Ingest(request, by_name, stored, embedders, report, stop).run(entries)
         if not stop.requested:
+            linked = [
+                each for each in find_linked(request.dataset, targets) if each not in report.overlapping
+            ]
+            warn_of_linked(request.dataset, linked)
+            report.overlapping += linked
             report.gone_datasets = find_gone(targets)
             made_with = arguments_of(request.specs, request.distances) if request.dry_run else None
             warn_of_gone(request.dataset, report.gone_datasets, store=store.label, made_with=made_with)
@@ -335,6 +342,13 @@ def _run_once(
     report.interrupted = stop.requested
     report.took_s = time.monotonic() - started
     return report
+
+
+def _entries(request: IngestRequest, others: OtherFiles) -> Iterator[FoundFile | Skipped]:
+    root, rules = request.dataset.root, request.walked_by
+    if request.paths is not None:
+        return look_up(root, request.paths, rules=rules)
+    return find_pictures(root, others, rules=rules, may_be_empty=request.may_be_empty)
 
 
 @contextmanager
@@ -570,6 +584,9 @@ class _Ingest:
         self._batch_size = request.batch_size or BATCH_SIZE
         self._is_batch_chosen = request.batch_size is not None or request.dry_run
         self._failed: defaultdict[str, set[str]] = defaultdict(set)
+        self._absences = Absences(request.dataset.root)
+        self._perhaps_moved: set[str] = set()
+        """Paths of points that would be those of moved files, were it known that these are not away only."""
 
     def run(self, entries: Iterator[FoundFile | Skipped]) -> None:
         """Every entry once; ends after the batch in hand when asked to stop.
@@ -580,7 +597,8 @@ class _Ingest:
         started = time.monotonic()
         root, rules = self._request.dataset.root, self._request.walked_by
         with progress.bar(self._request.dataset.name, unit="images", total=None) as bar, ExitStack() as stack:
-            bar.count_ahead(lambda: count_pictures(root, rules=rules))
+            paths = self._request.paths
+            bar.count_ahead(lambda: count_pictures(root, rules=rules) if paths is None else len(paths))
             to_read = self._settle_unread(entries, bar)
             files = map_ahead(self._read, to_read, ahead=lambda: 2 * self._batch_size)
             batches = self._batches(stack.enter_context(closing(files)), bar)
@@ -775,26 +793,28 @@ class _Ingest:
     def _finish(self) -> None:
         self._report.unused_labels = len(self._unused_labels)
         unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
-        if self._request.prune and not self._request.force and not self._seen:
+        is_walk = self._request.paths is None
+        if is_walk and self._request.prune and not self._request.force and not self._seen:
             is_stored = any(target.holds_dataset for target in self._targets)
             dataset = self._request.dataset
             raise no_images(dataset.root, self._report.others, dataset=dataset.name if is_stored else None)
         exclusion = self._request.walked_by.exclusion
         if not self._seen and not self._request.force:
             exclusion = Exclusion(defaults=False)  # folders that cannot be looked into are all there is
-        absences = Absences(self._request.dataset.root)
-        given_up = {Absence.GONE, Absence.AWAY} if self._request.force else {Absence.GONE}
         for target in self._targets:
             target.settle(
                 unread_folders=unread_folders,
                 prune=self._request.prune,
                 exclusion=exclusion,
-                stays=lambda path: absences.of(path) not in given_up,
+                stays=lambda path: not self._is_given_up(path),
+                perhaps_moved=self._perhaps_moved,
             )
-            _warn_of_away(target)
-        self._report.split_classes = self._splits.names
-        _say_passed_over(self._report)
-        _warn_of_unused_patterns(self._request.rules, self._report.others)
+            if is_walk:
+                _warn_of_away(target, prune=self._request.prune)
+        if is_walk:
+            self._report.split_classes = self._splits.names
+            _say_passed_over(self._report)
+            _warn_of_unused_patterns(self._request.rules, self._report.others)
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
         """A folder that cannot be looked into is no picture, and what lies in it has not vanished."""
@@ -831,14 +851,24 @@ class _Ingest:
         bar.advance(1, skipped=len(self._report.skipped))
 
     def _is_gone(self, path: str) -> bool:
-        """Only what is known not to be there is gone; a folder may be closed to us, a link's disk away."""
+        """Only what is known not to be there is gone; a folder may be closed to us, a disk be away.
+
+        What may be away only is noted: its point stays, and the file of the same bytes is a copy.
+        """
         try:
             (self._request.dataset.root / path).lstat()
         except (FileNotFoundError, NotADirectoryError):
-            return True
+            if self._is_given_up(path):
+                return True
+            self._perhaps_moved.add(path)
         except OSError:
             return False
         return False
+
+    def _is_given_up(self, path: str) -> bool:
+        """Whether the point of a file that is not found may go; each folder on its way is looked at once."""
+        absence = self._absences.of(path)
+        return absence is Absence.GONE or (self._request.force and absence is Absence.AWAY)
 
     def _payload(self, file: ReadFile, label: Label) -> Payload:
         return Payload(
@@ -880,13 +910,14 @@ def _warn_of_unused_patterns(asked: RuleChoice, others: OtherFiles) -> None:
         )
 
 
-def _warn_of_away(target: Target) -> None:
+def _warn_of_away(target: Target, *, prune: bool) -> None:
     if away := target.report.away:
         _logger.warning(
-            "warning: %s points of %s stay, %r for one: their folders are empty, or links lead nowhere; if a "
-            "disk is not mounted, mount it",
+            "warning: %s points of %s stay%s, %r for one: their folders are empty, or links lead nowhere; if "
+            "a disk is not mounted, mount it",
             len(away),
             target.name,
+            "" if prune else ", whose images are found elsewhere, too",
             away[0],
             extra={"hint": Hint(Action.PRUNE_AWAY)},
         )

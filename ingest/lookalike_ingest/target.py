@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -49,9 +50,9 @@ class CollectionReport:
     """What became of one collection; `provider` is None where nothing was embedded.
 
     `removed` are the paths of the points that went, or in a dry run would go, of which the counted `excluded`
-    are left out by the dataset's rules, and `away` those of the points that stay although pruning found no
-    file, for it may be away only. `calibration_dropped` says that
-    the collection had one, which what was written has outdated.
+    are left out by the dataset's rules. `away` are those of the points that stay although no file was found,
+    for it may be away only: with pruning all, without it those whose bytes were found in a new file.
+    `calibration_dropped` says that the collection had one, which what was written has outdated.
     """
 
     name: str
@@ -147,32 +148,37 @@ class Target:
         prune: bool,
         exclusion: Exclusion,
         stays: Callable[[str], bool] = lambda _: False,
+        perhaps_moved: AbstractSet[str] = frozenset(),
     ) -> None:
         """Removes the points of files that are gone; unless pruning, only of those moved or excluded.
 
-        Of the others those stay of which `stays` says so by path: they may be away only.
+        Of the others those stay of which `stays` says so by path: they may be away only, and so may those
+        that are `perhaps_moved`.
         """
         gone = self.known.vanished(unread_folders=unread_folders)
         excluded = {payload.id for payload in gone if exclusion.covers(payload.path)}
         sure = excluded | {payload.id for payload in self.known.moved_among(gone)}
-        if prune:
-            self.report.away = sorted(p.path for p in gone if p.id not in sure and stays(p.path))
-            away = set(self.report.away)
-            gone = [payload for payload in gone if payload.path not in away]
-        else:
-            gone = [payload for payload in gone if payload.id in sure]
+        unsure = [payload for payload in gone if payload.id not in sure]
+        away = {p.path for p in unsure if (stays(p.path) if prune else p.path in perhaps_moved)}
+        gone = [payload for payload in gone if payload.id in sure or (prune and payload.path not in away)]
         if self._collection is not None and not self._read_only:
             with self._watching(self._collection):
                 self._collection.delete([payload.id for payload in gone])
             for payload in gone:
                 self.known.remove(payload)
-        self.report.removed = sorted(payload.path for payload in gone)
-        self.report.counts["removed"], self.report.counts["excluded"] = len(gone), len(excluded)
+        self.report.removed, self.report.away = sorted(payload.path for payload in gone), sorted(away)
+        self.report.counts["removed"] = len(gone)
+        if excluded:
+            self.report.counts["excluded"] = len(excluded)
 
     def other_datasets(self) -> Mapping[str, str]:
         """Returns the folders of all datasets of the collection but this one, by name."""
         datasets = {} if self._collection is None else self._collection.manifest.datasets
         return {name: root for name, root in datasets.items() if name != self._dataset.name}
+
+    def follows_links(self, dataset: str) -> bool:
+        """Returns whether a dataset's rules say that links to folders are followed."""
+        return self._collection is not None and self._collection.manifest.rules_of(dataset).follow_links
 
     @property
     def holds_dataset(self) -> bool:

@@ -149,6 +149,36 @@ def test_one_folder_under_two_names_is_warned_of(shell: Any, draw: Any) -> None:
     assert "lies in dataset" not in shell.ingest("all2").err
 
 
+@pytest.mark.parametrize("order", [("links", "pets"), ("pets", "links")])
+def test_a_dataset_that_followed_links_lead_to_is_warned_of(
+    shell: Any, draw: Any, order: tuple[str, str]
+) -> None:
+    """In either order; a file is one hit, and removing the dataset that is named leaves one point of it."""
+    draw(shell.folder / "pets", *PATHS)
+    draw(shell.folder / "links", "4.png", seed=9)
+    (shell.folder / "links/pets").symlink_to(shell.folder / "pets")
+    options = {"links": ["--follow-links"], "pets": []}
+    first, second = (shell.ingest(folder, *options[folder], "--json") for folder in order)
+    assert "share images" not in first.err
+    assert "share images through links" in second.err
+    assert [each["dataset"] for each in second.json[0]["overlapping_datasets"]] == [order[0]]
+    answer = shell("search", "query", shell.folder / "links/4.png", "--json").json[0]
+    assert len(answer["hits"]) == 3
+    assert shell(*advice(second.err, "ingest remove"), "--yes").code == 0
+
+
+def test_folders_of_one_run_that_link_to_each_other_are_warned_of(shell: Any, draw: Any) -> None:
+    """Those that link to one and the same third folder, too."""
+    for name in ("one", "two", "three", "four", "third"):
+        draw(shell.folder / name, f"{name}.png")
+    links = {"one/l": "two", "two/l": "one", "three/l": "third", "four/l": "third"}
+    for link, folder in links.items():
+        (shell.folder / link).symlink_to(shell.folder / folder)
+    reports = shell.ingest("one", "two", "three", "four", "--follow-links", "--json").json
+    overlapping = [[each["dataset"] for each in report["overlapping_datasets"]] for report in reports]
+    assert overlapping == [[], ["one"], [], ["three"]]
+
+
 def test_a_folder_keeps_the_name_that_it_is_known_by(shell: Any, draw: Any) -> None:
     """It would be stored twice else; another name has to be said."""
     draw(shell.folder / "new", *PATHS)

@@ -9,11 +9,12 @@ from lookalike_ingest.absence import Absence, Absences
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Folders that hold something, nothing, and only what is hidden; and links."""
-    for folder in ("full", "empty", "hidden", "outer/inner"):
+    """Folders that hold something, nothing, and only what is hidden or systems make; and links."""
+    for folder in ("full", "empty", "hidden", "system/@eaDir/1.png", "outer/inner"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "full/1.png").touch()
     (tmp_path / "hidden/.keep").touch()
+    (tmp_path / "system/Thumbs.db").touch()
     (tmp_path / "link").symlink_to("nowhere")
     (tmp_path / "full/link.png").symlink_to("/nowhere/1.png")
     (tmp_path / "full/loop.png").symlink_to("loop.png")
@@ -33,6 +34,8 @@ def root(tmp_path: Path) -> Path:
         ("empty/2.png", Absence.AWAY),
         ("empty/deeper/and/deeper/2.png", Absence.AWAY),
         ("hidden/2.png", Absence.AWAY),
+        ("system/2.png", Absence.AWAY),
+        ("system/deeper/2.png", Absence.AWAY),
         ("link/2.png", Absence.AWAY),
         ("link/deeper/2.png", Absence.AWAY),
         ("full/link.png", Absence.AWAY),

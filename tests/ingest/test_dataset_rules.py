@@ -212,7 +212,7 @@ def test_links_are_followed_and_that_is_remembered(
     album.ingest(rules=RuleChoice(follow_links=True))
     linked = {"bird/6.png": "bird", "bird/more/7.png": "bird"}
     assert {path: name for path, name in album.stored().items() if path in linked} == linked
-    assert album.ingest().collections[0].counts == {"unchanged": 6, "removed": 0, "excluded": 0}
+    assert album.ingest().collections[0].counts == {"unchanged": 6, "removed": 0}
     assert album.ingest(rules=RuleChoice(follow_links=False)).collections[0].removed == []
     assert album.ingest(prune=True).collections[0].removed == sorted(linked)
 
@@ -230,6 +230,35 @@ def test_a_rebuild_keeps_the_rules_and_every_image(album: Album) -> None:
     assert album.ingest().collections[0].removed == ["@eaDir/4.png", "val/dog/3.png"]
     report = rebuild(name, RebuildOptions(), store=album.store, settings=album.home, stop=StopRequest())
     assert (report.replaced, report.points, album.rules()) == (True, 3, rules)
+
+
+def test_a_rebuild_keeps_images_behind_links_that_are_not_followed_any_more(
+    album: Album, tmp_path: Path, said: list[str], draw: Draw
+) -> None:
+    """By the paths that they have, though another link to their folder has come; it advises no option."""
+    draw(tmp_path / "elsewhere", "6.png", seed=9)
+    (album.root / "bird").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    album.ingest(rules=RuleChoice(follow_links=True))
+    album.ingest(rules=RuleChoice(follow_links=False))
+    (album.root / "another").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    stored, (name,) = album.stored(), album.store.names()
+    said.clear()
+    report = rebuild(name, RebuildOptions(), store=album.store, settings=album.home, stop=StopRequest())
+    assert (report.replaced, report.points, album.stored()) == (True, 5, stored)
+    assert not [line for line in said if "not followed" in line or "parts of a split" in line]
+    assert not album.rules().follow_links
+
+
+def test_a_rebuild_looks_at_no_other_files(album: Album, draw: Draw) -> None:
+    """Neither does it need the right to."""
+    album.ingest()
+    stored, (name,) = album.stored(), album.store.names()
+    draw(album.root, "train/cat/7.png", "train/zoo/8.png", seed=9)
+    (album.root / "train/cat/1.png").unlink()
+    options = RebuildOptions(force=True)
+    report = rebuild(name, options, store=album.store, settings=album.home, stop=StopRequest())
+    assert [file.name for file in report.gone_files] == ["1.png"]
+    assert (report.skipped, album.stored().keys()) == ([], stored.keys() - {"train/cat/1.png"})
 
 
 def test_a_choice_goes_before_what_is_remembered() -> None:

@@ -136,7 +136,7 @@ def test_an_unchanged_ingest_does_not_load_the_shard(ingest: Ingest, monkeypatch
     monkeypatch.setattr(EmbeddedCollection, "load", lambda _: pytest.fail("loaded"))
     monkeypatch.setattr("qdrant_edge.EdgeShard.load", lambda _: pytest.fail("loaded"))
     [collection] = ingest().collections
-    assert collection.counts == {"unchanged": 3, "removed": 0, "excluded": 0}
+    assert collection.counts == {"unchanged": 3, "removed": 0}
 
 
 def test_whoever_else_writes_ends_the_listing(

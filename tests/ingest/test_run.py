@@ -37,6 +37,7 @@ from lookalike_exporter.export import ready_model
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import image_reader as reading
 from lookalike_ingest import run as run_module
+from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.image_reader import ReadFile
 from lookalike_ingest.labels import Label, LabelOf, folder_label
 from lookalike_ingest.run import LOOKED_UP_AT_ONCE, IngestReport, IngestRequest, StopRequest, run_ingest
@@ -79,6 +80,7 @@ class Ingests:
         prune: bool = False,
         force: bool = False,
         quantize: VectorQuantization | None = None,
+        rules: RuleChoice | None = None,
         stop: StopRequest | None = None,
         show_bar: ShowBar | None = None,
     ) -> IngestReport:
@@ -95,6 +97,7 @@ class Ingests:
             prune=prune,
             force=force,
             quantize=quantize,
+            rules=rules or RuleChoice(),
         )
         with shown_by(show_bar):
             return run_ingest(request, store=self.store, settings=self.home, stop=stop or StopRequest())
@@ -537,14 +540,58 @@ def test_pruning_removes_what_lay_in_a_folder_that_is_gone(ingests: Ingests) -> 
     assert collection.away == []
 
 
-def test_files_that_were_moved_out_of_a_folder_leave_no_points_in_it(ingests: Ingests) -> None:
-    """An empty folder is what a move leaves."""
+@pytest.mark.parametrize("prune", [False, True])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_copies_of_what_may_be_away_take_no_points_from_it(
+    ingests: Ingests, tmp_path: Path, said: list[str], prune: bool, is_link: bool
+) -> None:
+    """The folder is a mount point without its disk, or a link to one; back again, nothing has changed."""
+    disk, rules = ingests.root / "disk", RuleChoice(follow_links=True)
+    (tmp_path / "volume").mkdir()
+    disk.symlink_to(tmp_path / "volume") if is_link else disk.mkdir()
+    ingests.move("cat/1.png", "disk/1.png")
+    ingests.run(rules=rules)
+    ingests.write("dog/copy.png", disk / "1.png")
+    content = (tmp_path / "volume" if is_link else disk).rename(tmp_path / "away")
+    if not is_link:
+        disk.mkdir()
+    report = ingests.run(prune=prune)
+    assert (counts(report), report.collections[0].away) == ({"added": 1, "unchanged": 4}, ["disk/1.png"])
+    assert ("found elsewhere, too" in said[-1]) is not prune
+    assert "--prune --force" in full_message(said[-1])
+    assert ingests.run(prune=prune, dry_run=True).collections[0].away == (["disk/1.png"] if prune else [])
+    if not is_link:
+        disk.rmdir()
+    content.rename(tmp_path / "volume" if is_link else disk)
+    assert counts(ingests.run()) == {"unchanged": 6}
+
+
+def test_files_that_were_moved_out_of_a_folder_leave_their_points_in_it_until_that_is_forced(
+    ingests: Ingests, no_session: Callable[[], None]
+) -> None:
+    """An empty folder is what a move leaves, and what a disk leaves that is not mounted."""
     ingests.run()
     for name in ("1.png", "2.png"):
         ingests.move(f"cat/{name}", f"tiger/{name}")
-    report = ingests.run(prune=True)
-    assert counts(report) == {"moved": 2, "unchanged": 3}
-    assert report.collections[0].away == []
+    assert counts(ingests.run(prune=True, force=True, dry_run=True)) == {"moved": 2, "unchanged": 3}
+    no_session()
+    report = ingests.run()
+    assert counts(report) == {"added": 2, "unchanged": 3}
+    assert report.collections[0].away == ["cat/1.png", "cat/2.png"]
+    assert counts(ingests.run(prune=True, force=True)) == {"unchanged": 5, "removed": 2}
+    (ingests.root / "cat").rmdir()
+    ingests.move("dog/1.png", "cat/1.png")
+    assert counts(ingests.run()) == {"moved": 1, "unchanged": 4}
+
+
+def test_files_that_were_moved_out_of_a_folder_that_is_gone_now_take_their_points_along(
+    ingests: Ingests,
+) -> None:
+    """So does a folder that was renamed."""
+    ingests.run()
+    (ingests.root / "cat").rename(ingests.root / "tiger")
+    report = ingests.run()
+    assert (counts(report), report.collections[0].away) == ({"moved": 2, "unchanged": 3}, [])
 
 
 def test_pruning_leaves_what_lies_in_a_folder_that_cannot_be_read(ingests: Ingests) -> None:

@@ -1,7 +1,9 @@
 """In a notebook's kernel: what is shown, how far long work has come, and that it can be interrupted."""
 
 import html
+import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +107,42 @@ def test_elsewhere_nothing_is_shown(
     with lookalike.progress.shown_by(bars):
         index.search_many(images)
     assert sum(done) == 26
+
+
+INTERRUPTED = """
+import os, signal
+from contextlib import contextmanager
+
+class InterruptingBar:
+    def advance(self, done, *, skipped=0):
+        if done:
+            os.kill(os.getpid(), signal.SIGINT)  # as the notebook's stop button does
+
+    def set_total(self, total): pass
+
+    def count_ahead(self, count): pass
+
+@contextmanager
+def show_bar(title, *, unit, total):
+    yield InterruptingBar()
+
+stopped = False
+try:
+    with lookalike.progress.shown_by(show_bar):
+        index.add(IMAGES, dataset="mine", batch_size=4)
+except KeyboardInterrupt:
+    stopped = True
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself an interrupt there")
+def test_an_interrupted_cell_stops_and_the_next_goes_on(
+    images: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    """What was written stays, the index can be used, and nothing of it is embedded again."""
+    goes_on = 'again = index.add(IMAGES, dataset="mine")\n[stopped, again.unchanged, again.added, len(index)]'
+    cells = (given(images, tiny_weights, tmp_path / "photos.index") + OPEN, INTERRUPTED, goes_on)
+    *_, output = run(cells, tmp_path)
+    stopped, unchanged, added, count = json.loads(result(output)["text/plain"].replace("True", "true"))
+    assert stopped
+    assert (unchanged >= 4, unchanged + added, count) == (True, 26, 26)

@@ -2,9 +2,11 @@
 
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.settings import Settings
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
@@ -104,3 +106,45 @@ def test_an_evaluation_counts_a_file_once(searcher: Searcher) -> None:
     assert len(load_labelled(collection).payloads) == COUNT + 2
     assert load_labelled(collection).unlabelled == 0
     assert len(load_labelled(collection, PointFilter(dataset="pets")).payloads) == COUNT
+
+
+@pytest.fixture
+def linking(both_stores: Store, tmp_path: Path, home: Settings) -> Iterator[Searcher]:
+    """`pets`, and `all` beside it, which has them through a link that its rules follow."""
+    (tmp_path / "pets/cat").mkdir(parents=True)
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all/link").symlink_to("../pets")
+    roots = {name: str(tmp_path / name) for name in ("all", "pets")}
+    manifest = replace(manifest_of(datasets=roots), folder_rules={"all": FolderRules(follow_links=True)})
+    points = []
+    for number in range(5):
+        inner, vector, sha256 = f"cat/{number}.png", [1, 0.01 * number], secrets.token_hex(32)
+        points.append(point_of(f"link/{inner}", vector, dataset="all", class_name="link", sha256=sha256))
+        points.append(point_of(inner, vector, dataset="pets", class_name="cat", sha256=sha256))
+    both_stores.create(manifest)
+    with both_stores.open(manifest.collection) as collection:
+        collection.upsert(points)
+    with Searcher.opened(manifest.collection, store=both_stores, settings=home) as opened:
+        yield opened
+    both_stores.delete(manifest.collection)
+
+
+@pytest.mark.parametrize("source", ["all/link/cat/0.png", "pets/cat/0.png"])
+def test_a_file_that_a_link_leads_to_is_one_hit(linking: Searcher, source: str) -> None:
+    """Asked with either name of the query, which is no copy of itself."""
+    [found] = linking.find(source)
+    answer = linking.answer(found, QueryOptions(limit=12))
+    assert files(answer) == ["1.png", "2.png", "3.png", "4.png"]
+    for hit in answer.hits:
+        assert {hit.payload.dataset, *(each.dataset for each in hit.also_in)} == {"all", "pets"}
+    assert answer.left_out_total == 0
+    alone = linking.answer(found, QueryOptions(dataset="pets"))
+    assert [each.path for each in alone.hits[0].also_in] == ["link/cat/1.png"]
+
+
+def test_a_file_that_a_link_leads_to_asks_and_counts_once(linking: Searcher) -> None:
+    """In all neighbours, and in an evaluation."""
+    collection = linking.networks[0].collection
+    rows = list(every_neighbours(collection, limit=12))
+    assert [len(hits) for _, hits in rows] == [4] * 5
+    assert len(load_labelled(collection).payloads) == 5

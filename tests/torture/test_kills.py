@@ -171,13 +171,14 @@ def copy(source: Path, target: Path) -> None:
 
 
 def stored(home: Path) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
-    """Every point of the one collection by its id, without the time of its making."""
+    """Every point of the one collection by its id, without the times of its making and of its file's copy."""
     store = EmbeddedStore(home / "qdrant")
     if not store.names():
         return {}
     (name,) = store.names()
     with store.open(name) as collection:
-        payloads = {payload.id: asdict(payload) | {"ingested_at": ""} for payload in collection.scan()}
+        times = {"ingested_at": "", "ctime_ns": None}
+        payloads = {payload.id: asdict(payload) | times for payload in collection.scan()}
         vectors = collection.vectors(list(payloads))
         assert collection.count() == len(payloads) == len(vectors)
     return {point: (payload, vectors[point]) for point, payload in payloads.items()}

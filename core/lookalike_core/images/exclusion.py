@@ -9,13 +9,10 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import translate
-from typing import TYPE_CHECKING
 
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Argument
-
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
+from lookalike_core.images.ignore_patterns import pattern_regex
 
 DEFAULT_EXCLUDES = (
     ".*",  # hidden: .thumbnails, .cache, .git, .Trash-1000, .snapshot, .@__thumb, .AppleDouble, ._x.jpg
@@ -48,6 +45,11 @@ None of them is the name of an image that is not hidden.
 _BY_DEFAULT = re.compile("|".join(translate(name) for name in DEFAULT_EXCLUDES))
 
 
+def is_made_by_systems(name: str) -> bool:
+    """Whether a name, of a file or folder, is one of the default excludes; that of what is hidden is."""
+    return _BY_DEFAULT.match(name) is not None
+
+
 class Exclusion:
     """Tells what is left out: by default excludes, and by patterns of which the last that fits decides.
 
@@ -74,28 +76,28 @@ class Exclusion:
             if rule.fits(prefix, name, is_folder):
                 self.fitting.add(rule.pattern)
                 return not rule.takes_back
-        return self._defaults and _BY_DEFAULT.match(name) is not None
+        return self._defaults and is_made_by_systems(name)
 
-    def covers(self, path: str) -> bool:
-        """Whether a file is left out, or a folder that it lies in; `path` is root-relative and POSIX."""
+    def covers(self, path: str, *, is_folder: bool = False) -> bool:
+        """Whether a file or folder is left out, or a folder that it lies in; the path is root-relative."""
         *folders, name = path.split("/")
         prefix = ""
         for folder in folders:
             if self.excludes(prefix, folder, is_folder=True):
                 return True
             prefix += f"{folder}/"
-        return self.excludes(prefix, name, is_folder=False)
+        return self.excludes(prefix, name, is_folder=is_folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rule:
-    """One pattern. What is in a folder that fits, fits for pathspec, too; here each folder is asked itself.
+    """One pattern. What is in a folder that fits, fits the `regex`, too; here each folder is asked itself.
 
     A pattern of a name alone `fits_anywhere`, one that ends in `/**` fits `what_is_inside` of a folder.
     """
 
-    spec: "GitIgnoreSpec"
     pattern: str
+    regex: re.Pattern[str]
     takes_back: bool
     fits_anywhere: bool
     what_is_inside: bool
@@ -103,40 +105,38 @@ class _Rule:
     def fits(self, prefix: str, name: str, is_folder: bool) -> bool:
         slash = "/" if is_folder else ""
         if self.fits_anywhere:
-            return self.spec.match_file(_composed(name + slash))
+            return self._matches(name + slash)
         if self.what_is_inside:
-            return self.spec.match_file(_composed(prefix + name))
-        return self.spec.match_file(_composed(prefix + name + slash)) and not (
-            prefix and self.spec.match_file(_composed(prefix))
-        )
+            return self._matches(prefix + name)
+        return self._matches(prefix + name + slash) and not (prefix and self._matches(prefix))
+
+    def _matches(self, path: str) -> bool:
+        return self.regex.search(_composed(path)) is not None
 
 
 def _compiled(pattern: str) -> _Rule:
     """Refuses, too, what gitignore passes over without a word: a blank line, a comment, an open bracket."""
-    from pathspec import GitIgnoreSpec
-    from pathspec.patterns.gitignore import GitIgnorePatternError
-
     takes_back = pattern.startswith("!")
     plain = _composed(pattern.removeprefix("!"))
     if takes_back and plain.startswith(("#", "!")):  # behind the first ! it is what it is
         plain = f"\\{plain}"
     name = plain.rstrip().removeprefix("**/").removesuffix("/")
     try:
-        spec = GitIgnoreSpec.from_lines([plain], backend="simple")
-    except (GitIgnorePatternError, re.error) as error:
+        regex = pattern_regex(plain)
+    except ValueError as error:
         raise UsageError(
             f"{pattern!r} is no pattern by gitignore's rules ({error})", argument=Argument.EXCLUDE
         ) from error
-    if not any(compiled.include for compiled in spec.patterns):
+    if regex is None:
         is_comment = pattern.startswith("#")
-        why = f"a name like that is written \\{pattern}" if is_comment else "it is blank, or [ is not closed"
+        why = f"a name like that is written \\{pattern}" if is_comment else "it names nothing"
         raise UsageError(
             f"{pattern!r} fits nothing by gitignore's rules; {why}",
             argument=Argument.EXCLUDE,
         )
     return _Rule(
-        spec=spec,
         pattern=pattern,
+        regex=regex,
         takes_back=takes_back,
         fits_anywhere="/" not in name,
         what_is_inside=name.endswith("/**"),

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,13 +114,23 @@ def scan(
 
     Links to files are followed. Links to folders are where the rules say so, behind all else: each real
     folder is walked once, by its own path where it lies below `root`, so that no loop of links can be walked
-    and nothing is found twice. A tree may have any depth: what lies below the longest path that the system
-    takes is left out.
+    and nothing is found twice; what is excluded by that path stays so, whatever leads there. A tree may have
+    any depth: what lies below the longest path that the system takes is left out.
 
     Raises:
         UsageError: a pattern of the rules is malformed.
     """
     return _Walk(root, OtherFiles() if others is None else others, rules).entries()
+
+
+def look_up(
+    root: Path, paths: Iterable[str], *, rules: FolderRules = DEFAULT_RULES
+) -> Iterator[FoundFile | Skipped]:
+    """Returns what is at these root-relative POSIX paths, in their order, whatever a walk would leave out.
+
+    Paths where nothing is are passed over.
+    """
+    return _Walk(root, OtherFiles(), rules).at(paths)
 
 
 def count_pictures(root: Path, *, rules: FolderRules = DEFAULT_RULES) -> int:
@@ -166,6 +176,11 @@ class _Walk:
         yield from self._tree(os.path.join(self._root, ""), "")  # noqa: PTH118 - it ends in a slash
         while self._links:
             yield from self._tree(*self._links.popleft())
+
+    def at(self, paths: Iterable[str]) -> Iterator[FoundFile | Skipped]:
+        """What is at these paths."""
+        top = os.path.join(self._root, "")  # noqa: PTH118 - it ends in a slash
+        return (self._look_at(top + path, path) for path in paths if not _is_missing(top + path))
 
     def image_names(self) -> Iterator[str]:
         """The names of images, in no order; a folder that cannot be read has none."""
@@ -251,9 +266,10 @@ class _Walk:
                 is_image = name[name.rfind(".") :].lower() in SUFFIXES
                 is_folder = entry.is_dir(follow_symlinks=False)
                 is_link = not is_folder and (self._follows_links or not is_image) and _leads_to_folder(entry)
-                if (asks or is_folder or not is_image) and self._exclusion.excludes(
-                    prefix, name, is_folder=is_folder or is_link
-                ):
+                if (
+                    (asks or is_folder or not is_image)
+                    and self._exclusion.excludes(prefix, name, is_folder=is_folder or is_link)
+                ) or (is_link and self._follows_links and self._leads_to_excluded(place + name)):
                     self._count_excluded(name, is_folder or is_link, is_image)
                 elif is_folder or (is_link and self._follows_links):
                     yield name, True, is_link
@@ -263,6 +279,13 @@ class _Walk:
                     self._others.linked_folders += 1
                 elif _is_file(entry):
                     self._others.count(name)
+
+    def _leads_to_excluded(self, link: str) -> bool:
+        """Whether a link leads to a folder below the root that is left out by its own path."""
+        root, real = (Path(os.path.realpath(each)) for each in (self._root, link))
+        if real == root or not real.is_relative_to(root):
+            return False
+        return self._exclusion.covers(real.relative_to(root).as_posix(), is_folder=True)
 
     def _count_excluded(self, name: str, is_folder: bool, is_image: bool) -> None:
         if name.startswith("."):
@@ -289,6 +312,17 @@ class _Walk:
             ctime_ns=status.st_ctime_ns,
             class_level=self._class_level,
         )
+
+
+def _is_missing(place: str) -> bool:
+    """Only what is known not to be there; a folder may be closed to us, and a link lead nowhere."""
+    try:
+        os.lstat(place)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:

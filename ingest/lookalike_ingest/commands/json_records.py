@@ -39,7 +39,8 @@ class CollectionChange(TypedDict):
     removed_paths: list[str]
     """Paths of the points that were removed, by `--prune` or since they are excluded."""
     away_paths: list[str]
-    """Paths of the points that `--prune` left, for their folders are empty or links lead nowhere."""
+    """Paths of points that stay, for their folders are empty or links lead nowhere; without `--prune` only of
+    those whose images were found elsewhere, too."""
 
 
 class Excluded(TypedDict):

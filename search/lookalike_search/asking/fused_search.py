@@ -149,7 +149,7 @@ class _Asking:
         scenes = nearest_scenes(
             search,
             count,
-            key=lambda each: each.file or each.payload.id,
+            key=lambda each: file_key(self.networks[0].manifest, each.payload),
             folding=None if above is None else Folding(above=above, vectors_of=self._vectors_of),
             first_depth=first_depth,
         )

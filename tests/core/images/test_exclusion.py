@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import unicodedata
@@ -69,6 +70,52 @@ def test_git_leaves_out_the_same(tmp_path: Path) -> None:
         assert {path for path in files if not exclusion.covers(path)} == kept, patterns
 
 
+# fmt: off
+PIECES = [
+    "a", "b", "IMG", "x", "*", "?", "**", "/", "[ab]", "[!a]", "[^b]", "[!0-9]", "[]a]", "[!]b]", "[a-]",
+    "[--0]", "[[a]", "[[:digit:]]", "[![:alpha:]_]", "[a&&b]", "[a-b-x]", "[\\]]", "[\\a-b]", "[a/]", "\\*",
+    "\\[", ".jpg",
+]
+NAMES = ["a", "b", "ab", "IMG", "IMG1", "x", "xy", "-", "]", "[", "a.jpg", "b1.jpg", "xa.jpg", "&", "a*b"]
+# fmt: on
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is the judge")
+def test_git_reads_sets_of_characters_the_same(tmp_path: Path) -> None:
+    """No set fits the slash behind a folder's name; patterns at random, of which some are for paths."""
+    chance = random.Random(11)  # noqa: S311 - no secret
+    patterns, files = ["IMG[!0-9]", "x[!y]", "[[ab]"], set()
+    while len(patterns) < 150:
+        pattern = "".join(chance.choices(PIECES, k=chance.randint(2, 4)))
+        if not pattern.startswith("#"):
+            patterns.append(pattern)
+    for depth in range(1, 4):
+        files |= {"/".join(chance.choices(NAMES, k=depth)) for _ in range(25)}
+    files = {path for path in files if not any(other.startswith(f"{path}/") for other in files)}
+    for number, pattern in enumerate(patterns):
+        try:
+            exclusion = Exclusion([pattern], defaults=False)
+        except UsageError:
+            assert kept_by_git(tmp_path / str(number), files, [pattern]) == files, pattern
+            continue
+        kept = kept_by_git(tmp_path / str(number), files, [pattern])
+        assert {path for path in files if not exclusion.covers(path)} == kept, pattern
+
+
+def test_many_stars_are_tried_once_each() -> None:
+    """Each fits at the first place or nowhere; else this would take years."""
+    exclusion = Exclusion(["*".join("a" * 40) + "b", "*[ab]?" * 30 + "c"])
+    assert not exclusion.covers("a" * 250)
+    assert exclusion.covers("a" * 249 + "b")
+
+
+def test_no_pattern_makes_python_warn() -> None:
+    """Of sets that may come to mean something else in regular expressions; tests make errors of warnings."""
+    for pattern in ("[[ab]", "[+--a]", "[a&&b]", "[a||b]", "[a~~b]"):
+        re.purge()
+        assert Exclusion([pattern]).covers("a")
+
+
 def kept_by_git(root: Path, files: set[str], patterns: Sequence[str]) -> set[str]:
     """Which of the files a repository with these patterns would take in."""
     for path in files:
@@ -79,9 +126,9 @@ def kept_by_git(root: Path, files: set[str], patterns: Sequence[str]) -> set[str
     subprocess.run([*git, "init", "--quiet"], check=True, env=environment)
     (root / ".git" / "info").mkdir(exist_ok=True)
     (root / ".git" / "info" / "exclude").write_text("\n".join(patterns) + "\n")
-    listing = [*git, "ls-files", "--others", "--exclude-standard"]
+    listing = [*git, "ls-files", "-z", "--others", "--exclude-standard"]
     done = subprocess.run(listing, check=True, env=environment, capture_output=True, text=True)
-    return set(done.stdout.split())
+    return set(done.stdout.split("\0")) - {""}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +182,10 @@ def test_a_name_is_met_in_whichever_form_it_is_typed() -> None:
         assert Exclusion([pattern]).covers(f"{folder}/1.jpg")
 
 
-@pytest.mark.parametrize("pattern", ["", "  ", "#recycle", "/", "a[", "[z-a]", "ends in \\", "!"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["", "  ", "#recycle", "/", "a[", "[z-a]", "ends in \\", "!", "[!]", "a[[:digits:]]", "[\\]", "\0"],
+)
 def test_a_pattern_that_cannot_fit_anything_is_refused(pattern: str) -> None:
     """Rather than passed over: whoever gave it meant something."""
     with pytest.raises(UsageError, match="gitignore") as caught:

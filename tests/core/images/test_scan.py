@@ -15,6 +15,7 @@ from lookalike_core.images.scan import (
     Skipped,
     count_pictures,
     has_images,
+    look_up,
     scan,
 )
 
@@ -267,6 +268,27 @@ def test_no_loop_of_links_is_walked_and_no_file_found_twice(tmp_path: Path) -> N
     assert count_pictures(tmp_path / "data", rules=FOLLOWED) == 2
 
 
+def test_what_is_excluded_stays_out_whatever_link_leads_there(tmp_path: Path) -> None:
+    """A folder below the root is asked about by its own path, one elsewhere by that of the link."""
+    make(tmp_path, "data/keep/1.jpg", "data/rej/sub/2.jpg", "data/.hid/3.jpg", "rej/4.jpg", "elsewhere/5.jpg")
+    for link, folder in [
+        ("data/keep/torej", "data/rej"),
+        ("data/keep/tosub", "data/rej/sub"),
+        ("data/keep/tohid", "data/.hid"),
+        ("data/other", "rej"),
+        ("data/out", "elsewhere"),
+        ("elsewhere/back", "data/rej"),
+    ]:
+        (tmp_path / link).symlink_to(tmp_path / folder, target_is_directory=True)
+    (tmp_path / "link").symlink_to("data")
+    rules = FolderRules(follow_links=True, exclude=("rej",))
+    for root in (tmp_path / "data", tmp_path / "link"):
+        assert found(root, rules) == ["keep/1.jpg", "other/4.jpg", "out/5.jpg"]
+        assert count_pictures(root, rules=rules) == 3
+    rules = FolderRules(follow_links=True, exclude=("/rej/", "!.hid"))
+    assert found(tmp_path / "data", rules) == [".hid/3.jpg", "keep/1.jpg", "other/4.jpg", "out/5.jpg"]
+
+
 def test_links_in_a_circle_are_no_folders(tmp_path: Path) -> None:
     """The system refuses to follow them; what lies beside them is found."""
     make(tmp_path, "1.jpg")
@@ -366,3 +388,19 @@ def test_a_name_that_is_no_unicode_is_shown_and_left_out(tmp_path: Path) -> None
         ("na\ufffdve/1.jpg", SkipReason.BAD_NAME),
         ("ümlaut/日本.jpg", None),
     ]
+
+
+def test_paths_are_looked_up_in_their_order(tmp_path: Path) -> None:
+    """Whatever a walk leaves out, and through links; where nothing is nothing is said."""
+    (tmp_path / "album/.hidden").mkdir(parents=True)
+    for path in ("album/2.jpg", "album/.hidden/1.jpg", "album/3.png"):
+        (tmp_path / path).touch()
+    (tmp_path / "link").symlink_to("album")
+    (tmp_path / "nowhere.jpg").symlink_to("gone.jpg")
+    missing = ["gone.jpg", "album/2.jpg/4.jpg"]
+    paths = ["link/3.png", "album/.hidden/1.jpg", *missing, "album/2.jpg", "nowhere.jpg"]
+    *found, skipped = look_up(tmp_path, paths, rules=FolderRules(class_level=-1))
+    assert [entry.path for entry in found] == ["link/3.png", "album/.hidden/1.jpg", "album/2.jpg"]
+    classes = [entry.folder_class for entry in found if isinstance(entry, FoundFile)]
+    assert classes == ["link", ".hidden", "album"]
+    assert skipped == Skipped(path="nowhere.jpg", reason=SkipReason.VANISHED)
