@@ -298,6 +298,13 @@ class Index(Searchable):
             labels = labels_in(Path(labels).expanduser(), whose.root)
         else:
             check_labels(labels or {}, whose.root)
+        rules = RuleChoice(
+            exclude=None if exclude is None else _texts(exclude, "exclude"),
+            default_excludes=default_excludes,
+            follow_links=follow_links,
+            class_level=class_level,
+        )
+        rules.check_for(whose.root)
         with self._writing:
             existing = self._existing()
             request = IngestRequest(
@@ -311,12 +318,7 @@ class Index(Searchable):
                     solution=Path(val_solution).expanduser() if val_solution else None,
                 ),
                 subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed),
-                rules=RuleChoice(
-                    exclude=None if exclude is None else _texts(exclude, "exclude"),
-                    default_excludes=default_excludes,
-                    follow_links=follow_links,
-                    class_level=class_level,
-                ),
+                rules=rules,
                 batch_size=batch_size,
                 max_pixels=max_pixels,
                 dry_run=dry_run,
