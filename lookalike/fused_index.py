@@ -6,17 +6,17 @@ from lookalike_core.errors import UsageError
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
-from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Collection
 from lookalike_search.asking.searched_collection import Network
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
 
+from lookalike.arguments import chosen, number, points_of, whole
 from lookalike.index import Index
 from lookalike.model import settings_for
 from lookalike.notebook import shows_progress
 from lookalike.records import Evaluation
-from lookalike.searching import Searchable, chosen
+from lookalike.searching import Searchable
 
 
 def fuse(indexes: Iterable[Index]) -> "FusedIndex":
@@ -70,11 +70,11 @@ class FusedIndex(Searchable):
             UsageError: the indexes share too few images with a class, or two collections have the same name.
         """
         options = EvaluationOptions(
-            where=PointFilter(dataset=dataset),
-            k=k,
-            near_above=near_above,
+            where=points_of(dataset),
+            k=whole(k, "k"),
+            near_above=number(near_above, "near_above"),
             without_near=without_near,
-            seed=seed,
+            seed=whole(seed, "seed"),
         )
         opened = _Opened(self.indexes)
         names = list(opened.by_name)
