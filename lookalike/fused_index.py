@@ -23,7 +23,7 @@ def fuse(indexes: Iterable[Index]) -> "FusedIndex":
     """Returns indexes as one, whose rankings are fused: `search(image, rule="rrf")`.
 
     Raises:
-        UsageError: they are fewer than two.
+        UsageError: they are fewer than two, or one of them is given twice.
     """
     return FusedIndex(indexes)
 
@@ -34,7 +34,11 @@ class FusedIndex(Searchable):
     def __init__(self, indexes: Iterable[Index]) -> None:
         self.indexes = tuple(indexes)
         if len(self.indexes) < _FEWEST:
-            raise UsageError(f"{len(self.indexes)} index is nothing to fuse; give at least two")
+            raise UsageError(
+                f"{len(self.indexes)} index is nothing to fuse; give at least two", argument="indexes"
+            )
+        if len({id(index) for index in self.indexes}) < len(self.indexes):
+            raise UsageError("the same index is given twice; give others to fuse", argument="indexes")
 
     def __repr__(self) -> str:
         return f"<lookalike.FusedIndex of {', '.join(map(repr, self.indexes))}>"

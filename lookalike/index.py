@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -36,7 +37,8 @@ from lookalike_search.analysis.collection_map import load_sample, mapped
 from lookalike_search.analysis.duplicates import ABOVE, find_duplicates
 from lookalike_search.analysis.explanation import explanations, see_both
 from lookalike_search.asking.searched_collection import Network
-from lookalike_search.collection_choice import CollectionSelector, as_named, collection_of_model
+from lookalike_search.class_names import stored_class
+from lookalike_search.collection_choice import CollectionSelector, collection_of_model, in_collection
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
@@ -421,20 +423,25 @@ class Index(Searchable):
                 self._embedders = None
 
     def points(self, where: Where | None = None) -> list[Point]:
-        """Returns the images of the index, by dataset and path."""
+        """Returns the images of the index, by dataset and path.
+
+        Raises:
+            UsageError: the index holds no such class or dataset.
+        """
         opened = self._opened()
         manifest = opened.manifest
-        meant = as_named(points_where(where), manifest)
-        return [Point._of(payload, manifest) for payload in sorted(opened.scan(meant), key=_place)]
+        return [Point._of(payload, manifest) for payload in _payloads(opened, where)]
 
     def vectors(self, where: Where | None = None) -> tuple[list[str], NDArray[np.float32]]:
         """Returns ids and stored vectors, float32 `[N, D]`, in the order of `points`.
 
         Those of a cosine collection have length 1.
+
+        Raises:
+            UsageError: as for `points`.
         """
         opened = self._opened()
-        meant = as_named(points_where(where), opened.manifest)
-        payloads, matrix = stored_vectors(opened, sorted(opened.scan(meant), key=_place))
+        payloads, matrix = stored_vectors(opened, _payloads(opened, where))
         return [payload.id for payload in payloads], matrix
 
     @shows_progress
@@ -716,6 +723,13 @@ def _texts(named: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> 
     """Returns one name, or several, as text."""
     listed = [named] if isinstance(named, str | os.PathLike) else named
     return [os.fspath(each) for each in listed]
+
+
+def _payloads(opened: SharedCollection, where: Where | None) -> list[Payload]:
+    """Returns what is known of the points that are meant, by dataset and path."""
+    meant = in_collection(points_where(where), opened.manifest)
+    meant = replace(meant, class_name=stored_class(meant.class_name, [opened]))
+    return sorted(opened.scan(meant), key=_place)
 
 
 def _place(payload: Payload) -> tuple[str, str]:

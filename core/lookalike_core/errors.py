@@ -115,7 +115,7 @@ class SkipReason(StrEnum):
     """Why a picture is left out; the closed set that `skipped` is drawn from."""
 
     VANISHED = "vanished"
-    """It was listed and is not there."""
+    """It was listed, or named, and is not there."""
     UNREADABLE = "unreadable"
     """The system refuses to read it, it changes while it is read, or it is damaged."""
     BAD_NAME = "bad-name"

@@ -131,7 +131,7 @@ def test_a_number_out_of_its_range_comes_with_its_bounds(opened: Opened) -> None
     with pytest.raises(errors.UsageError, match="limit is 0; it must be a whole number from 1 to") as refused:
         opened.index.search("1.png", limit=0)
     assert refused.value.bounds == (1, 10_000)
-    with pytest.raises(errors.UsageError, match="vote is .most.; use one of majority, ") as unknown:
+    with pytest.raises(errors.UsageError, match=r"vote is .most.; use one of majority, ") as unknown:
         opened.index.search("1.png", vote="most")
     assert unknown.value.choices == ("majority", "nearer-ties", "nearest-class", "weighted")
     assert unknown.value.bounds is None
