@@ -60,6 +60,8 @@ class FusedIndex(Searchable):
     ) -> Evaluation:
         """Measures how good the fused neighbours are, over the images that all indexes hold.
 
+        The `differences` of what is returned compare it with each index alone.
+
         Args:
             rule: How rankings become one: `rrf`, `zscore` or `calibrated`.
             dataset: As for `Index.evaluate`, and so are all the others.
@@ -67,8 +69,6 @@ class FusedIndex(Searchable):
             near_above: The cosine similarity over which two images count as near-duplicates, 0 to 1.
             without_near: Leave near-duplicates of the asking image out.
             seed: Of the bootstrap.
-
-        Its `differences` compare it with each index alone.
 
         Raises:
             UsageError: the indexes share too few images with a class, or two collections have the same name.

@@ -623,13 +623,13 @@ class Index(Searchable):
     ) -> int:
         """Takes images out of the index, and returns how many; the files stay.
 
+        The next `add` of their folder takes images in again whose files are still there.
+
         Args:
             dataset: Only images of this dataset; alone, all of them, and the dataset's name.
             paths: Only these images, and those below these folders: root-relative paths or paths of files;
                 `*` stands for any characters.
             classes: Only images of these classes; "" for those without a class.
-
-        The next `add` of their folder takes images in again whose files are still there.
 
         Raises:
             UsageError: the index holds no such dataset or image, or nothing is given.

@@ -25,7 +25,7 @@ from lookalike.records import Answer, Hit, Point, Where
 ImageInput: TypeAlias = "QueryInput | Hit | Point"
 """An image: the path of a file, a file's bytes, a file opened in binary, an image of Pillow, uint8
 `[H, W, 3]` in sRGB, or its feature vector, float `[D]`. Of an index also what it holds: an id, a path below
-a dataset's folder, a hit or a point."""
+a dataset's folder (`dataset/path` where several datasets hold it), a hit or a point. URLs are not fetched."""
 
 
 class Searchable(ABC):
