@@ -212,6 +212,9 @@ def _indexed(name: str, collections: Sequence[Collection], dataset: str | None) 
             )
         for payloads in meant.values():
             return Source(name=name, file=_file(payloads[0], collections), payloads=payloads)
+    if re.match(_URL, name):
+        said = f"{name} is a URL, and images are not fetched; give a file"
+        return Source(name=name, problem=PictureError(said, reason=SkipReason.VANISHED))
     said = describe_missing(_path(name))
     if where := " or ".join(collection.name for collection in collections):
         said = f"{said}, and no picture of {where} has it for its path or id"
@@ -245,6 +248,9 @@ def _path_forms(path: str) -> list[str]:
 
 
 _MAX_PATH_FORMS = 3**5
+
+
+_URL = r"(?i)[a-z][a-z0-9+.-]*://"
 
 
 _UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
