@@ -78,6 +78,22 @@ def _overlap(manifest: CollectionManifest) -> bool:
     return any(inner[: len(outer)] == outer for outer, inner in pairwise(roots))
 
 
+def overlap_together(manifests: Sequence[CollectionManifest]) -> bool:
+    """Whether datasets overlap within one of several collections, or one of one with another of another."""
+    each = {(Path(root).parts, name) for manifest in manifests for name, root in manifest.datasets.items()}
+    is_nested = any(inner[: len(outer)] == outer for (outer, _), (inner, _) in pairwise(sorted(each)))
+    return is_nested or any(map(_overlap, manifests))
+
+
+def ids_of_file(file: Path, manifest: CollectionManifest) -> list[str]:
+    """Returns the ids that a file has in the datasets of a collection whose folders it lies in."""
+    return [
+        point_id(dataset, file.relative_to(root).as_posix())
+        for dataset, root in manifest.datasets.items()
+        if file.is_relative_to(root)
+    ]
+
+
 def other_places(payloads: Sequence[Payload], collection: Collection) -> dict[str, list[Payload]]:
     """Returns by the id of each payload what other datasets of the collection know of the same file.
 

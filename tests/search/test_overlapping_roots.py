@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
@@ -11,6 +12,7 @@ from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
 from lookalike_search.analysis.all_neighbours import every_neighbours
 from lookalike_search.asking.answers import Answer, QueryOptions
+from lookalike_search.asking.examples import Example
 from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_sources import known_payload
 from lookalike_search.commands.answer_format import answer_json
@@ -249,3 +251,65 @@ def test_an_indexed_file_is_known_by_the_point_that_stands_for_it(
         known = known_payload(tmp_path / "zoo" / "pets" / INNER[1], sha_of(1), [collection])
     assert known is not None
     assert (known.dataset, known.class_name) == ("inner", "cat")
+
+
+FEW = 3
+"""Candidates of each network, so that it has to be asked for the others' own."""
+
+
+@pytest.mark.parametrize("vote", list(VoteRule))
+def test_a_file_is_found_in_the_other_network_under_another_datasets_name(
+    both_stores: Store, home: Settings, tmp_path: Path, vote: VoteRule
+) -> None:
+    """One network has the outer dataset only, the other one the inner: each file has a score in both.
+
+    Its class is the outer dataset's, whichever network found it.
+    """
+    root = tmp_path / "zoo"
+    outer = manifest_of(datasets={"zoo": str(root)}, backbone="resnet101v2")
+    inner = manifest_of(datasets={"inner": str(root / "pets")})
+    numbers = range(1, 9)
+    outer_points = [
+        point_of(
+            f"pets/{INNER[number]}",
+            [1, 0.1 * number],
+            dataset="zoo",
+            class_name="pets",
+            sha256=sha_of(number),
+        )
+        for number in numbers
+    ]
+    inner_points = [
+        point_of(
+            INNER[number], [1, 0.9 - 0.1 * number], dataset="inner", class_name="cat", sha256=sha_of(number)
+        )
+        for number in numbers
+    ]
+    for manifest, points in [(outer, outer_points), (inner, inner_points)]:
+        both_stores.create(manifest)
+        with both_stores.open(manifest.collection) as collection:
+            collection.upsert(points)
+    names = [outer.collection, inner.collection]
+    with Searcher.opened(*names, store=both_stores, settings=home) as opened:
+        example = Example(
+            name="query",
+            file=None,
+            indexed=None,
+            vectors=[AHEAD, AHEAD],
+            sha256=frozenset(),
+            provider=None,
+            embed_ms=0,
+        )
+        searcher = Searcher(opened.networks, candidates=FEW)
+        answer = searcher.answer(example, QueryOptions(limit=2 * FEW, vote=vote, k=2))
+    assert len({hit.file for hit in answer.hits}) == len(answer.hits) == 2 * FEW
+    for hit in answer.hits:
+        assert all(placing is not None for placing in hit.placings.values())
+        assert (hit.payload.dataset, hit.payload.class_name) == ("zoo", "pets")
+    assert answer.verdict is not None
+    assert answer.verdict.class_name == "pets"
+    for name in names:
+        both_stores.delete(name)
+
+
+AHEAD = np.array([1, 0], dtype=np.float32)
