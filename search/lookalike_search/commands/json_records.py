@@ -291,7 +291,7 @@ class Abstaining(TypedDict):
     """What a threshold that was learned from one half of the images does to the other half."""
 
     answered: Interval
-    """Share of the queries that are near enough to something indexed."""
+    """Share of the queries that are near enough to something indexed; without those that are alone."""
     accuracy: Interval
     """Share of these whose verdict is right, by `nearer-ties`."""
 
