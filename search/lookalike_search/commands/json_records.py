@@ -136,6 +136,10 @@ class _AnyAnswer(TypedDict):
     """Other images with the same bytes, which are left out of the hits; at most `--limit` of them."""
     left_out_total: int
     """How many there are of them."""
+    passed_over: int
+    """Neighbours that `--offset` passed over: fewer than it says where there are no more."""
+    cut_off: int
+    """How many of the next ones, at most `--limit`, a cut-off by score left out."""
 
 
 class Answer(_AnyAnswer):
