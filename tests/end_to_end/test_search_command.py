@@ -331,7 +331,8 @@ def test_a_closed_standard_input_is_an_empty_query(ingested: Any) -> None:
     """The other queries are answered."""
     done = ingested("search", "query", "-", "query.png", "--json", data=b"")
     assert done.code == 4
-    assert done.json[0]["error"] == "empty"
+    assert (done.json[0]["query"], done.json[0]["error"]) == ("-", "empty")
+    assert "error: standard input is empty" in done.err
     assert len(done.json[1]["hits"]) == 10
 
 

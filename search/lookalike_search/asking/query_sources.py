@@ -37,7 +37,7 @@ from lookalike_search.overlapping_roots import first_by_rule
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
-    """A picture to ask with, not read yet; `name` is what people called it.
+    """A picture to ask with, not read yet; `name` is what people called it, `title` what messages do.
 
     `file` is where it lies, None where nobody knows. `payloads` holds what each
     collection that has it knows of an indexed one, which was asked for by its id or path. `problem` says
@@ -49,6 +49,7 @@ class Source:
     """
 
     name: str
+    called: str | None = None
     file: Path | None = None
     payloads: Sequence[Payload] = ()
     problem: PictureError | None = None
@@ -60,6 +61,11 @@ class Source:
     def id(self) -> str | None:
         """Of an indexed picture."""
         return self.payloads[0].id if self.payloads else None
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self.called or self.name
 
 
 QueryInput: TypeAlias = (

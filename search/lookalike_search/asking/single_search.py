@@ -11,7 +11,6 @@ from lookalike_core.stores.points import PointFilter, SearchHit
 from lookalike_search.asking.answers import Findings, NearDuplicate, Neighbour, QueryOptions
 from lookalike_search.asking.ranking import FIRST_DEPTH, Search
 from lookalike_search.asking.scenes import (
-    FIRST_FOLDED_DEPTH,
     FloatMatrix,
     Folding,
     Scene,
@@ -68,7 +67,7 @@ class _Nearest:
             count,
             key=lambda hit: file_key(collection.manifest, hit.payload),
             folding=None if above is None else Folding(above=above, vectors_of=self._vectors),
-            first_depth=FIRST_DEPTH if above is None else FIRST_FOLDED_DEPTH,
+            first_depth=FIRST_DEPTH,  # folded or not, so that of equally near hits the same one is first
         )
 
     def _vectors(self, hits: Sequence[SearchHit]) -> list[FloatMatrix]:
