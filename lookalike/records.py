@@ -164,7 +164,9 @@ class Answer(ShownAsPage, Sequence[Hit]):
     took. `error` says why there is no answer, of what could not be read among several images.
 
     `left_out_total` says how many other images have the same bytes as the image or an example, which are no
-    hits unless `include_self` keeps them; `left_out` holds the first of them, at most `limit`.
+    hits unless `include_self` keeps them; `left_out` holds the first of them, at most `limit`. `passed_over`
+    says how many neighbours `offset` passed over, and `cut_off` how many of the next ones, at most `limit`,
+    `min_score` or `max_distance` left out.
     """
 
     query: str
@@ -189,6 +191,8 @@ class Answer(ShownAsPage, Sequence[Hit]):
     """Other images with the same bytes as the image or an example, at most `limit`."""
     left_out_total: int = 0
     """How many of those there are."""
+    passed_over: int = 0
+    cut_off: int = 0
     _outcome: FoundAnswer | Unanswered = field(repr=False)
     _manifests: Sequence[CollectionManifest] = field(repr=False)
     _options: QueryOptions = field(repr=False)
@@ -221,6 +225,8 @@ class Answer(ShownAsPage, Sequence[Hit]):
                 replace(Point._of(each.payload, manifests[0]), file=each.file) for each in outcome.left_out
             ],
             left_out_total=outcome.left_out_total,
+            passed_over=outcome.passed_over,
+            cut_off=outcome.cut_off,
             **shared,
         )
 

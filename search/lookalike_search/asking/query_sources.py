@@ -32,11 +32,12 @@ from lookalike_core.text import find_name, unicode_forms
 from numpy.typing import NDArray
 
 from lookalike_search.collection_choice import file_of
+from lookalike_search.overlapping_roots import first_by_rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
-    """A picture to ask with, not read yet; `name` is what people called it.
+    """A picture to ask with, not read yet; `name` is what people called it, `title` what messages do.
 
     `file` is where it lies, None where nobody knows. `payloads` holds what each
     collection that has it knows of an indexed one, which was asked for by its id or path. `problem` says
@@ -48,6 +49,7 @@ class Source:
     """
 
     name: str
+    called: str | None = None
     file: Path | None = None
     payloads: Sequence[Payload] = ()
     problem: PictureError | None = None
@@ -59,6 +61,11 @@ class Source:
     def id(self) -> str | None:
         """Of an indexed picture."""
         return self.payloads[0].id if self.payloads else None
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self.called or self.name
 
 
 QueryInput: TypeAlias = (
@@ -276,14 +283,19 @@ def _file(payload: Payload, collections: Sequence[Collection]) -> Path | None:
 
 
 def known_payload(file: Path, sha256: str, collections: Sequence[Collection]) -> Payload | None:
-    """What is known of a file that lies in an ingested folder and has the bytes that it had then."""
+    """What is known of a file that lies in an ingested folder and has the bytes that it had then.
+
+    Of several datasets' points by the one that stands for the file.
+    """
     place = file.absolute().parent.resolve() / file.name
     for collection in collections:
+        there = []
         for dataset, root in collection.manifest.datasets.items():
             if place.is_relative_to(root) and _is_unicode(str(place)):
                 ids = [point_id(dataset, form) for form in unicode_forms(place.relative_to(root).as_posix())]
                 found = collection.payloads(ids)
                 same = (found[each] for each in ids if each in found and found[each].sha256 == sha256)
-                if (payload := next(same, None)) is not None:
-                    return payload
+                there += list(itertools.islice(same, 1))
+        if there:
+            return first_by_rule(there, collection.manifest.datasets)
     return None
