@@ -623,9 +623,12 @@ class Index(Searchable):
 
         Raises:
             CollectionError: there are no images.
+            UsageError: the index holds no such dataset.
         """
         drawn, seeded = whole(limit, "limit", ON_A_MAP), whole(seed, "seed", SEEDS_OF_A_MAP)
-        sampled = load_sample(self._opened(), limit=drawn, seed=seeded, where=points_of(dataset))
+        opened = self._opened()
+        meant = in_collection(points_of(dataset), opened.manifest)
+        sampled = load_sample(opened, limit=drawn, seed=seeded, where=meant)
         return Map._of(mapped(sampled, seed=seeded), seed=seeded)
 
     def remove(

@@ -12,6 +12,7 @@ from lookalike_core.missing_path import describe_missing, require_folder, requir
 def root(tmp_path: Path) -> Path:
     """A folder with a folder, a file and a link that leads nowhere."""
     (tmp_path / "photos").mkdir()
+    (tmp_path / "things.index").mkdir()
     (tmp_path / "labels.csv").write_text("path,class\n", encoding="utf-8")
     (tmp_path / "moved").symlink_to("elsewhere")
     return tmp_path
@@ -24,6 +25,7 @@ def root(tmp_path: Path) -> Path:
         ("PHOTOS", "{root}/PHOTOS does not exist, but {root}/photos does"),
         ("fotos/2020/1.jpg", "{root}/fotos/2020/1.jpg does not exist, but {root}/photos does"),
         ("photo.jpg", "{root}/photo.jpg does not exist"),
+        ("thinks.index", "{root}/thinks.index does not exist, but {root}/things.index does"),
         ("photo.jpg/1.jpg", "{root}/photo.jpg/1.jpg does not exist, but {root}/photos does"),
         ("other", "{root}/other does not exist"),
         ("photos2", "{root}/photos2 does not exist"),

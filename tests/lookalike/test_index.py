@@ -269,6 +269,9 @@ def test_a_search_may_be_narrowed(index: lookalike.Index, images: Path) -> None:
         lambda: index.search(images / "dog/0.png", where=other),
         lambda: index.points(other),
         lambda: index.vectors(other),
+        lambda: index.map(dataset="phtos"),
+        lambda: index.evaluate(dataset="phtos"),
+        lambda: index.duplicates(dataset="phtos"),
     ):
         with pytest.raises(errors.UsageError, match=r"no dataset phtos in .*; nearest: photos") as no:
             search()
