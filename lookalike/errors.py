@@ -2,6 +2,7 @@
 
 LookalikeError                 `.path`: the file or folder it is about; `.hint`: what can be done, as data
 ├── UsageError                 what was asked for does not fit together; `.argument` is what it is about
+│   └── FoldersError           some of several folders could not be added; `.reports` are those of the others
 ├── ModelError                 a model that cannot be had or run
 │   ├── WeightsError           weights missing, damaged or of another network
 │   └── ProviderError          a required execution provider that is not there
@@ -17,6 +18,9 @@ LookalikeError                 `.path`: the file or folder it is about; `.hint`:
 `.hint` is None where the message says what can be done, or nothing can. Else it is a `Hint`: its `action` is
 an `Action`, its `values` say with which values of each `Argument`. Commands put it into words about options.
 """
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from lookalike_core.errors import (
     CollectionError,
@@ -36,11 +40,16 @@ from lookalike_core.errors import (
 )
 from lookalike_core.hints import Action, Argument, Hint
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lookalike.records import AddReport
+
 __all__ = [
     "Action",
     "Argument",
     "CollectionError",
     "CollectionMissingError",
+    "FoldersError",
     "Hint",
     "LookalikeError",
     "ManifestError",
@@ -55,3 +64,24 @@ __all__ = [
     "UsageError",
     "WeightsError",
 ]
+
+
+class FoldersError(UsageError):
+    """Some of several folders could not be added; the others are in the index.
+
+    Attributes:
+        reports: Those of the folders that were added, in their order.
+        errors: What is wrong with each of the others, by folder.
+    """
+
+    def __init__(self, *, reports: "Sequence[AddReport]", errors: Mapping[Path, UsageError]) -> None:
+        first = next(iter(errors.values()))
+        super().__init__(
+            f"{len(errors)} of {len(reports) + len(errors)} folders could not be added: "
+            + "; ".join(map(str, errors.values())),
+            argument=first.argument,
+            path=first.path,
+            hint=first.hint,
+        )
+        self.reports = tuple(reports)
+        self.errors = dict(errors)

@@ -42,6 +42,7 @@ from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
 from numpy.typing import NDArray
 
+from lookalike.errors import FoldersError
 from lookalike.model import Model, settings_for
 from lookalike.notebook import shows_progress
 from lookalike.records import (
@@ -290,6 +291,8 @@ class Index(Searchable):
             WeightsError, ModelError, ProviderError: the model cannot be had or run.
             ManifestError: the collection holds another space, or is not ours.
         """
+        if class_level is not None and not isinstance(class_level, int):
+            raise UsageError(f"class_level is a whole number, not {class_level!r}")
         whose = dataset_in(os.fspath(folder), dataset, moved=new_root, may_be_missing=force)
         if isinstance(labels, str | os.PathLike):
             labels = labels_in(Path(labels).expanduser(), whose.root)
@@ -309,7 +312,7 @@ class Index(Searchable):
                 ),
                 subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed),
                 rules=RuleChoice(
-                    exclude=(exclude,) if isinstance(exclude, str) else exclude,
+                    exclude=None if exclude is None else _texts(exclude, "exclude"),
                     default_excludes=default_excludes,
                     follow_links=follow_links,
                     class_level=class_level,
@@ -376,38 +379,47 @@ class Index(Searchable):
             val_solution: ImageNet's table of the classes of its validation images.
 
         Raises:
-            UsageError: a folder is missing, or two are called alike, before anything is done; or as for
-                `add`, once those before are added.
+            UsageError: a folder is missing, or two are called alike, before anything is done.
+            FoldersError: what is wrong with some is what `add` raises `UsageError` for; the others are added,
+                and their reports are its `reports`; its `errors` say what is wrong, by folder.
             WeightsError, ModelError, ProviderError, ManifestError: as for `add`.
         """
-        datasets = datasets_in([os.fspath(folder) for folder in folders], may_be_missing=force)
+        datasets = datasets_in(_texts(folders, "folders", single=False), may_be_missing=force)
+        reports: list[AddReport] = []
+        problems: dict[Path, UsageError] = {}
         with self._writing:
             self._embedders = Embedders(self._settings)
             try:
-                return [
-                    self.add(
-                        dataset.root,
-                        new_root=new_root,
-                        prune=prune,
-                        force=force,
-                        dry_run=dry_run,
-                        exclude=exclude,
-                        default_excludes=default_excludes,
-                        follow_links=follow_links,
-                        class_level=class_level,
-                        max_per_class=max_per_class,
-                        seed=seed,
-                        rehash=rehash,
-                        batch_size=batch_size,
-                        max_pixels=max_pixels,
-                        quantize=quantize,
-                        synsets=synsets,
-                        val_solution=val_solution,
-                    )
-                    for dataset in datasets
-                ]
+                for dataset in datasets:
+                    try:
+                        report = self.add(
+                            dataset.root,
+                            new_root=new_root,
+                            prune=prune,
+                            force=force,
+                            dry_run=dry_run,
+                            exclude=exclude,
+                            default_excludes=default_excludes,
+                            follow_links=follow_links,
+                            class_level=class_level,
+                            max_per_class=max_per_class,
+                            seed=seed,
+                            rehash=rehash,
+                            batch_size=batch_size,
+                            max_pixels=max_pixels,
+                            quantize=quantize,
+                            synsets=synsets,
+                            val_solution=val_solution,
+                        )
+                    except UsageError as error:
+                        problems[dataset.root] = error
+                    else:
+                        reports.append(report)
             finally:
                 self._embedders = None
+        if problems:
+            raise FoldersError(reports=reports, errors=problems)
+        return reports
 
     def points(self, where: Where | None = None) -> list[Point]:
         """Returns the images of the index, by dataset and path."""
@@ -599,19 +611,24 @@ class Index(Searchable):
 
         Args:
             dataset: Only images of this dataset; alone, all of them, and the dataset's name.
-            paths: Only these images, and those below these folders: root-relative paths or paths of files;
-                `*` stands for any characters.
-            classes: Only images of these classes; "" for those without a class.
+            paths: Only these images, and those below these folders: paths in a dataset, or, where no image
+                has such a one, paths of files; `*` stands for any characters. Any of several may be meant.
+            classes: Only images of any of these classes; "" for those without a class.
 
-        The next `add` of their folder takes images in again whose files are still there.
+        All that is given must hold. What names no image among others that do is logged. The next `add` of
+        their folder takes images in again whose files are still there.
 
         Raises:
-            UsageError: the index holds no such dataset or image, or nothing is given.
+            UsageError: the index holds no such dataset or image, nothing is given, or a path names nothing.
         """
-        selection = Selection(dataset=dataset, paths=_texts(paths), classes=_texts(classes))
+        selection = Selection(
+            dataset=dataset, paths=_texts(paths, "paths"), classes=_texts(classes, "classes")
+        )
         with self._writing:
-            found = holdings(selection, store=self._store, among=[self.collection])
-            return sum(each.points for each in remove_images(selection, store=self._store, among=found))
+            meant = holdings(selection, store=self._store, among=[self.collection])
+            for each in meant.unmatched:
+                _logger.warning("warning: %s names no image here", each)
+            return sum(each.points for each in remove_images(store=self._store, among=meant.found))
 
     @shows_progress
     def rebuild(
@@ -693,10 +710,21 @@ class Index(Searchable):
         return ModelSpec.of_collection(manifest)
 
 
-def _texts(named: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Returns one name, or several, as text."""
-    listed = [named] if isinstance(named, str | os.PathLike) else named
-    return [os.fspath(each) for each in listed]
+def _texts(named: object, argument: str, *, single: bool = True) -> list[str]:
+    """Returns one name, or several, as text.
+
+    Raises:
+        UsageError: it is neither, or one where there have to be several.
+    """
+    is_one = isinstance(named, str | os.PathLike)
+    listed = [named] if is_one else named
+    if (single or not is_one) and isinstance(listed, Iterable):
+        texts = [os.fspath(each) if isinstance(each, str | os.PathLike) else None for each in listed]
+        found = [text for text in texts if isinstance(text, str)]
+        if len(found) == len(texts):
+            return found
+    several = "several texts or paths" if not single else "a text or path, or several"
+    raise UsageError(f"{argument} is {several}, not {named!r}")
 
 
 def _place(payload: Payload) -> tuple[str, str]:

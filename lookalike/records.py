@@ -7,11 +7,13 @@ from typing import Any, overload
 
 import numpy as np
 from lookalike_core.errors import PictureError
+from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import Skipped
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload, SearchHit
 from lookalike_ingest.changes import Change
+from lookalike_ingest.other_datasets import GoneDataset, OverlappingDataset
 from lookalike_ingest.run import IngestReport
 from lookalike_search.analysis.all_neighbours import SceneList
 from lookalike_search.analysis.attribution import Pair, strongest_pairs
@@ -237,10 +239,12 @@ class AddReport:
     `found` were there; `added` are new in the index, `updated` have other bytes or another class, `moved` lie
     elsewhere, `unchanged` needed nothing and `removed` went, of which `excluded` are left out by rules now;
     `away` are the paths of those that pruning left, for their folders are empty, as where a disk is not
-    mounted, without pruning only of those found elsewhere, too. `skipped` could not be read, each with its
-    `path` and `reason`. `linked_folders` are links that were not followed, `split_classes` the classes where
-    all are parts of a split, as train and val. `provider` is the execution provider, None where nothing was
-    embedded.
+    mounted, without pruning only of those found elsewhere, too, and `removed_paths` those of what went.
+    `skipped` could not be read, each with its `path` and `reason`. `linked_folders` are links that were not
+    followed, `split_classes` the classes where all are parts of a split, as train and val. `rules` are those
+    that the folder was walked by. `gone_datasets` are other datasets of the index whose folder is gone and
+    whose images are here, too, `overlapping_datasets` those whose folder is this one, lies in it or around
+    it. `provider` is the execution provider, None where nothing was embedded.
     """
 
     collection: str
@@ -254,8 +258,12 @@ class AddReport:
     removed: int
     excluded: int
     away: Sequence[str]
+    removed_paths: Sequence[str]
     linked_folders: int
     split_classes: Sequence[str]
+    rules: FolderRules
+    gone_datasets: Sequence[GoneDataset]
+    overlapping_datasets: Sequence[OverlappingDataset]
     skipped: Sequence[Skipped]
     provider: str | None
     took_s: float
@@ -279,8 +287,12 @@ class AddReport:
             removed=collection.counts["removed"],
             excluded=collection.counts["excluded"],
             away=tuple(collection.away),
+            removed_paths=tuple(collection.removed),
             linked_folders=report.others.linked_folders,
             split_classes=tuple(report.split_classes),
+            rules=report.dataset.rules,
+            gone_datasets=tuple(report.gone_datasets),
+            overlapping_datasets=tuple(report.overlapping),
             skipped=tuple(report.skipped),
             provider=collection.provider,
             took_s=report.took_s,

@@ -58,6 +58,11 @@ def find_name(name: str, names: Iterable[str]) -> str | None:
     return next((each for each in there if nfc(each) == nfc(name)), None)
 
 
+def counted(number: int, noun: str) -> str:
+    """Returns a number and what it counts, as `1 image` and `2 images`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def json_line(data: Any) -> str:  # noqa: ANN401 - whatever json takes
     """One JSON document on one line of visible ASCII, as strict readers take it.
 

@@ -157,7 +157,7 @@ def _alone(settings: Settings, timeout_s: float = EXPORT_TIMEOUT_S) -> Iterator[
         _logger.info("waiting up to %g s for %s, which makes a model", timeout_s, holder)
 
     folder = settings.models_dir
-    model_cache.require_writable(folder)
+    model_cache.require_writable(folder, settings)
     with locks.held(folder, "export", what=str(folder), timeout_s=timeout_s, on_wait=say_wait):
         sweep_partials(folder)
         sweep_partials(settings.weights_dir)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lookalike_core.atomic import may_write, nearest_there, parse_json, why_read_only
 from lookalike_core.errors import LookalikeError, ManifestError
-from lookalike_core.hints import Action, Hint
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.logs import logger_of
 from lookalike_core.memory import comes_of_memory
 from lookalike_core.models.external_data import read_metadata
@@ -85,8 +85,8 @@ def place_for(manifest: ModelManifest, settings: Settings) -> Path:
     return path
 
 
-def require_writable(folder: Path) -> None:
-    """Refuses to begin what is to be written below a folder that may only be read.
+def require_writable(folder: Path, settings: Settings) -> None:
+    """Refuses to begin what is to be written below a folder of the home that may only be read.
 
     Raises:
         LookalikeError: it is so.
@@ -96,8 +96,15 @@ def require_writable(folder: Path) -> None:
         raise LookalikeError(
             f"{folder} may only be read ({why_read_only(there)}), and what is missing would be made there",
             path=folder,
-            hint=Hint(Action.SET_HOME),
+            hint=_other_home(settings),
         )
+
+
+def _other_home(settings: Settings) -> Hint:
+    """What to do without this one, and how its collections are still found then."""
+    if not settings.qdrant_dir.is_dir():
+        return Hint(Action.SET_HOME)
+    return Hint(Action.OTHER_HOME, {Argument.STORE: f"embedded:{settings.qdrant_dir}"})
 
 
 def model_path(manifest: ModelManifest, settings: Settings) -> Path:

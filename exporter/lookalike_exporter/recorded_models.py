@@ -82,7 +82,7 @@ def _find_or_export(
             f"the model of {wanted.collection} is not here any more{_instead(spec, identity, settings)}, and "
             f"neither are its weights {spec.weights}; put that file back, or ingest anew"
         )
-    model_cache.require_writable(settings.models_dir)
+    model_cache.require_writable(settings.models_dir, settings)
     again = "again from" if identity == wanted.identity else "without its pooling from"
     _logger.info("exporting the model of %s %s %s", wanted.collection, again, spec.weights)
     model = ready_model(spec, settings=settings)

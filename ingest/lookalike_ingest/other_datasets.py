@@ -5,19 +5,27 @@ folder lies around or inside holds the same files twice.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.hints import Action, Argument, Hint, Value
 from lookalike_core.images.folder_rules import DEFAULT_RULES
 from lookalike_core.logs import logger_of
+from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.text import nfc
 
 from lookalike_ingest.target import Dataset, Target
 
 _logger = logger_of("ingest")
+
+DEFAULT_STORE = "embedded"
+"""The label of the store that is used where none is named."""
+
+NEARLY_ALL = 0.9
+"""From which part of a gone dataset's images on it counts as renamed, if they are here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +37,11 @@ class GoneDataset:
     points: int
     shared: int
 
+    @property
+    def is_renamed(self) -> bool:
+        """Whether so many of its images are here that its folder is hardly a disk that is away."""
+        return self.shared >= NEARLY_ALL * self.points
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlappingDataset:
@@ -39,6 +52,8 @@ class OverlappingDataset:
 
     name: str
     root: str
+    is_stored: bool = True
+    """Whether a collection has it already, and not only this dry run."""
 
 
 def find_gone(targets: Sequence[Target]) -> list[GoneDataset]:
@@ -57,12 +72,15 @@ def find_gone(targets: Sequence[Target]) -> list[GoneDataset]:
     return list(found.values())
 
 
-def find_overlapping(dataset: Dataset, targets: Sequence[Target]) -> list[OverlappingDataset]:
-    """Returns the datasets of open collections that hold files of this one's folder."""
-    others = {name: root for target in targets for name, root in target.other_datasets().items()}
+def find_overlapping(
+    dataset: Dataset, targets: Sequence[Target], *, beside: Sequence[Dataset] = ()
+) -> list[OverlappingDataset]:
+    """Returns those datasets, of open collections and `beside`, that hold files of this one's folder."""
+    stored = {name: root for target in targets for name, root in target.other_datasets().items()}
+    others = {each.name: str(each.root) for each in beside if each.name != dataset.name} | stored
     here = _resolved(str(dataset.root))
     return [
-        OverlappingDataset(name=name, root=root)
+        OverlappingDataset(name=name, root=root, is_stored=name in stored)
         for name, root in others.items()
         if _is_around(here, _resolved(root)) or _is_around(_resolved(root), here)
     ]
@@ -102,22 +120,46 @@ class _Reach:
         return bool(self.linked & other.linked) or any(_is_around(other.root, each) for each in self.linked)
 
 
-def warn_of_gone(dataset: Dataset, gone: Iterable[GoneDataset], *, dry_run: bool) -> None:
-    """Logs of each what has become of it, and the command that ends it or, in a dry run, moves it."""
+def warn_of_gone(
+    dataset: Dataset, gone: Iterable[GoneDataset], *, store: str, made_with: Mapping[Argument, Value] | None
+) -> None:
+    """Logs of each that was renamed, as it seems, the command that takes it out or moves it.
+
+    The folder of another may be on a disk that is away; of one that shares less than half of its images
+    nothing is said. `made_with` are the arguments of a dry run, after which the dataset can still be moved;
+    else it is None.
+    """
     for other in gone:
         is_whole = other.shared == other.points
         number = f"all {other.points}" if is_whole else f"{other.shared} of the {other.points}"
-        hint = Hint(Action.FORGET_DATASET, {Argument.DATASET: other.name})
-        if dry_run:
-            hint = Hint(Action.MOVE_DATASET, {Argument.DATASET: other.name, Argument.NEW_ROOT: None})
-        _logger.warning(
-            "warning: the folder of dataset %s (%s) is gone, and %s images of it are in %s, too",
-            other.name,
-            other.root,
-            number,
-            dataset.name,
-            extra={"hint": hint},
-        )
+        said = (other.name, other.root, number, "is" if other.points == 1 else "are", dataset.name)
+        if other.is_renamed:
+            _logger.warning(
+                "warning: the folder of dataset %s (%s) is gone, and %s images of it %s in %s, too",
+                *said,
+                extra={"hint": _end_of(other, dataset, store=store, made_with=made_with)},
+            )
+        elif 2 * other.shared >= other.points:
+            _logger.warning(
+                "warning: the folder of dataset %s (%s) is not there, and %s images of it %s in %s, too; its "
+                "disk may not be mounted",
+                *said,
+            )
+
+
+def _end_of(
+    other: GoneDataset, dataset: Dataset, *, store: str, made_with: Mapping[Argument, Value] | None
+) -> Hint:
+    named: dict[Argument, Value] = {Argument.DATASET: other.name, **in_store(store)}
+    if made_with is None:
+        return Hint(Action.FORGET_DATASET, named)
+    folder: dict[Argument, Value] = {Argument.FOLDER: str(dataset.root), Argument.NEW_ROOT: None}
+    return Hint(Action.MOVE_DATASET, folder | dict(made_with) | named)
+
+
+def in_store(label: str) -> dict[Argument, Value]:
+    """Returns the argument that names a store, none of the one that everybody has."""
+    return {} if label == DEFAULT_STORE else {Argument.STORE: label}
 
 
 def warn_of_lost_rules(dataset: Dataset, gone: Iterable[GoneDataset], targets: Sequence[Target]) -> None:
@@ -126,7 +168,7 @@ def warn_of_lost_rules(dataset: Dataset, gone: Iterable[GoneDataset], targets: S
         rules = next(
             (t.rules_of(other.name) for t in targets if other.name in t.other_datasets()), DEFAULT_RULES
         )
-        if 2 * other.shared >= other.points and rules not in (DEFAULT_RULES, dataset.rules):
+        if other.is_renamed and rules not in (DEFAULT_RULES, dataset.rules):
             _logger.warning(
                 "warning: the rules remembered of dataset %s, whose folder is gone, do not apply to %s: %s; "
                 "a dataset that is moved to its new folder keeps them",
@@ -137,20 +179,29 @@ def warn_of_lost_rules(dataset: Dataset, gone: Iterable[GoneDataset], targets: S
             )
 
 
-def warn_of_overlaps(dataset: Dataset, overlapping: Iterable[OverlappingDataset]) -> None:
-    """Logs of each which of the two lies in the other, and how to keep one."""
+def warn_of_overlaps(
+    dataset: Dataset, overlapping: Iterable[OverlappingDataset], *, store: str, is_stored: bool
+) -> None:
+    """Logs of each which of the two lies in the other, and how to keep one.
+
+    `is_stored` says whether the dataset itself is, or will be once this ingest is done.
+    """
     for other in overlapping:
         this = (dataset.name, str(dataset.root))
         inner, outer = sorted([this, (other.name, other.root)], key=lambda each: -len(_resolved(each[1])))
+        is_same = _resolved(inner[1]) == _resolved(outer[1])
+        can_go = other.is_stored if inner[0] == other.name else is_stored
+        named: dict[Argument, Value] = {Argument.DATASET: inner[0], **in_store(store)}
         _logger.warning(
-            "warning: dataset %s (%s) lies in dataset %s (%s), so its images are stored for both",
+            "warning: dataset %s (%s) %s dataset %s (%s), so its images are stored for both",
             *inner,
+            "has the folder of" if is_same else "lies in",
             *outer,
-            extra={"hint": Hint(Action.KEEP_ONE_DATASET, {Argument.DATASET: inner[0]})},
+            extra={"hint": Hint(Action.KEEP_ONE_DATASET, named)} if can_go else None,
         )
 
 
-def warn_of_linked(dataset: Dataset, linked: Iterable[OverlappingDataset]) -> None:
+def warn_of_linked(dataset: Dataset, linked: Iterable[OverlappingDataset], *, store: str) -> None:
     """Logs of each that links lead from one to the other, and how to keep one."""
     for other in linked:
         _logger.warning(
@@ -160,8 +211,14 @@ def warn_of_linked(dataset: Dataset, linked: Iterable[OverlappingDataset]) -> No
             dataset.root,
             other.name,
             other.root,
-            extra={"hint": Hint(Action.KEEP_ONE_DATASET, {Argument.DATASET: other.name})},
+            extra={"hint": Hint(Action.KEEP_ONE_DATASET, {Argument.DATASET: other.name, **in_store(store)})},
         )
+
+
+def names_of_folder(dataset: Dataset, manifest: CollectionManifest) -> list[str]:
+    """Returns the datasets of a collection whose folder is a dataset's, links resolved."""
+    here = nfc(_resolved(str(dataset.root)))
+    return [name for name, root in manifest.datasets.items() if nfc(_resolved(root)) == here]
 
 
 def _is_missing(root: str) -> bool:

@@ -1,17 +1,18 @@
 """Taking images out of collections: a whole dataset, or those of some paths and classes."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from functools import cached_property
-from pathlib import Path
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload, PointFilter
-from lookalike_core.stores.protocol import Collection, Store, staged_name
+from lookalike_core.stores.protocol import Store, staged_name
 from lookalike_core.text import find_name, nfc
+
+from lookalike_ingest.path_choice import Reading, readings_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +21,12 @@ class Selection:
 
     Attributes:
         dataset: The name of a dataset; None for any.
-        paths: Images or folders, root-relative or as files are named; `*` stands for any characters, `/` too.
-        classes: Names of classes; "" for images without a class.
+        paths: Images or folders, any of which may be meant, root-relative or, where no image has such a path,
+            as files are named; `*` stands for any characters, `/` too.
+        classes: Names of classes, any of which may be meant; "" for images without a class.
 
     Raises:
-        UsageError: nothing is given.
+        UsageError: nothing is given, or a path names nothing.
     """
 
     dataset: str | None = None
@@ -35,8 +37,8 @@ class Selection:
         """Refuses to take everything out of everything."""
         if self.dataset is None and self.is_whole_dataset:
             raise UsageError("a dataset, a path or a class says what to remove; none is given")
-        if not all(self.paths):
-            raise UsageError("a path is empty; it would name nothing")
+        for path in self.paths:
+            readings_of(path)
 
     @property
     def is_whole_dataset(self) -> bool:
@@ -48,52 +50,42 @@ class Selection:
         """What a store can tell of it."""
         return PointFilter(dataset=self.dataset)
 
-    def selects(self, payload: Payload, roots: Mapping[str, str]) -> bool:
-        """Tells whether an image is one of them; `roots` are the folders of datasets by name."""
-        if self.classes and nfc(payload.class_name or "") not in self._class_names:
-            return False
-        if not self.paths:
-            return True
-        file = f"{roots.get(payload.dataset, '')}/{payload.path}"
-        return any(_is_at(nfc(payload.path), path) for path in self._relative) or any(
-            _is_at(nfc(file), path) for path in self._absolute
-        )
-
     def __str__(self) -> str:
-        """Says what it selects, as a message names it: a whole dataset by its name alone."""
+        """Says whose images it selects, to follow "images": a whole dataset's by its name alone."""
         if self.is_whole_dataset:
-            return self.dataset or ""
-        parts = [f"class {name!r}" if name else "no class" for name in self.classes]
-        parts += [f"path {path!r}" for path in self.paths]
-        parts += [f"dataset {self.dataset!r}"] if self.dataset is not None else []
-        return ", ".join(parts)
-
-    @cached_property
-    def _class_names(self) -> set[str]:
-        return {nfc(name) for name in self.classes}
-
-    @cached_property
-    def _relative(self) -> list[str]:
-        return [nfc(path.removeprefix("./").rstrip("/")) for path in self.paths]
-
-    @cached_property
-    def _absolute(self) -> list[str]:
-        return [nfc(str(Path(path).expanduser().absolute())) for path in self.paths]
+            return f"of {self.dataset}"
+        named = [f"class {name!r}" for name in self.classes if name]
+        named += [f"path {path!r}" for path in self.paths]
+        named += [f"dataset {self.dataset!r}"] if self.dataset is not None else []
+        parts = ["without a class"] if "" in self.classes else []
+        parts += [f"of {', '.join(named)}"] if named else []
+        return (" or " if len(self.classes) > 1 else ", ").join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
     """A collection with selected images, and how many of its points these are.
 
-    `calibration_dropped` says that the collection was calibrated until they were removed.
+    `images` are the payloads of single images, none of a whole dataset, whose name as the collection has it
+    is `dataset`. `calibration_dropped` says that the collection was calibrated until they were removed.
     """
 
     collection: str
     points: int
+    dataset: str | None = None
+    images: Sequence[Payload] = ()
     calibration_dropped: bool = False
 
 
-def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -> list[Holding]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """Where selected images are; `unmatched` says which of the paths and classes name none."""
+
+    found: Sequence[Holding]
+    unmatched: Sequence[str] = ()
+
+
+def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -> Holdings:
     """Returns the collections that hold selected images, of all or of those named.
 
     Names are found in whichever Unicode form they are written.
@@ -102,7 +94,9 @@ def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -
         CollectionMissingError: a collection that was named is not there.
         UsageError: no collection knows the dataset, or none holds such an image.
     """
-    found, known = [], set()
+    known: set[str] = set()
+    whole: list[Holding] = []
+    finder = _ImageFinder(selection)
     named = ((name, store.manifest(name)) for name in among)
     for name, manifest in named if among else readable_manifests(store):
         known |= set(manifest.datasets)
@@ -111,43 +105,112 @@ def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -
             continue
         try:
             with store.open(name) as collection:
-                points = _count(collection, own)
+                if own.is_whole_dataset:
+                    count = collection.count(own.filter)
+                    whole.append(Holding(collection=name, points=count, dataset=own.dataset))
+                else:
+                    finder.look_at(name, collection.manifest, collection.scan(own.filter))
         except CollectionMissingError:  # somebody has deleted it since
             if among:
                 raise
-            continue
-        if points or selection.is_whole_dataset:
-            found.append(Holding(collection=name, points=points))
-    if not found:
-        there = ", ".join(map(repr, sorted(known))) or "none"
-        if selection.dataset is None or find_name(selection.dataset, known):
-            raise UsageError(f"no collection here holds an image of {selection}; datasets there: {there}")
-        raise UsageError(f"no collection here holds a dataset {selection.dataset!r}; there: {there}")
-    return found
+    if found := whole or finder.found():
+        return Holdings(found=found, unmatched=[] if whole else finder.unmatched())
+    there = ", ".join(map(repr, sorted(known))) or "none"
+    if selection.dataset is None or find_name(selection.dataset, known):
+        raise UsageError(f"no collection here holds an image {selection}; datasets there: {there}")
+    raise UsageError(f"no collection here holds a dataset {selection.dataset!r}; there: {there}")
 
 
-def remove_images(selection: Selection, *, store: Store, among: Sequence[Holding]) -> Iterator[Holding]:
-    """Removes the selected points, collection by collection, and returns what went from each.
+@dataclass(slots=True)
+class _ImageFinder:
+    """Gathers what each reading of each path fits, since only all collections tell what a path means."""
+
+    selection: Selection
+    readings: list[Reading] = field(init=False)
+    classes: dict[str, bool] = field(init=False)
+    """Class, composed -> whether an image has it."""
+    hits: defaultdict[Reading | None, defaultdict[str, dict[str, Payload]]] = field(init=False)
+    """Reading, None where no path is asked for -> collection -> id -> image."""
+
+    def __post_init__(self) -> None:
+        self.readings = [reading for path in self.selection.paths for reading in readings_of(path)]
+        self.classes = dict.fromkeys(map(nfc, self.selection.classes), False)
+        self.hits = defaultdict(lambda: defaultdict(dict))
+
+    def look_at(self, name: str, manifest: CollectionManifest, payloads: Iterator[Payload]) -> None:
+        """Notes the images of a collection that the selection may mean."""
+        roots = {dataset: _places(root) for dataset, root in manifest.datasets.items()}
+        for payload in payloads:
+            class_name = nfc(payload.class_name or "")
+            if self.classes:
+                if class_name not in self.classes:
+                    continue
+                self.classes[class_name] = True
+            if not self.readings:
+                self.hits[None][name][payload.id] = payload
+                continue
+            path = nfc(payload.path)
+            files = [f"{root}/{path}" for root in roots.get(payload.dataset, ())]
+            for reading in self.readings:
+                if any(map(reading.fits, files)) if reading.is_file else reading.fits(path):
+                    self.hits[reading][name][payload.id] = payload
+
+    def found(self) -> list[Holding]:
+        """Returns what is meant: by each path the first of its readings that fits any image."""
+        meant = [self._meant(path) for path in self.selection.paths] if self.readings else [None]
+        images: defaultdict[str, dict[str, Payload]] = defaultdict(dict)
+        for reading in meant:
+            for name, payloads in self.hits.get(reading, {}).items():
+                images[name].update(payloads)
+        return [
+            Holding(collection=name, points=len(each), images=list(each.values()))
+            for name, each in images.items()
+        ]
+
+    def unmatched(self) -> list[str]:
+        """Returns which paths and classes name no image."""
+        classes = [name for name in self.selection.classes if not self.classes[nfc(name)]]
+        paths = [path for path in self.selection.paths if self._meant(path) is None]
+        return [f"class {name!r}" for name in classes] + [f"path {path!r}" for path in paths]
+
+    def _meant(self, path: str) -> Reading | None:
+        return next((reading for reading in readings_of(path) if reading in self.hits), None)
+
+
+def _places(root: str) -> list[str]:
+    """Where a folder is, as it is recorded and as the disk says; without a slash at the end."""
+    return [nfc(place.rstrip("/")) for place in dict.fromkeys((root, os.path.realpath(root)))]
+
+
+def remove_images(*, store: Store, among: Sequence[Holding]) -> Iterator[Holding]:
+    """Removes the points that were found, collection by collection, and returns what went from each.
 
     With the last point of a whole dataset its name goes. Cut off in between, the name is still there, so that
     the same call goes on.
     """
-    for holding in among:
-        store.require_writable(holding.collection)
-    for holding in among:
-        store.require_writable(holding.collection)
+    require_removable(store=store, among=among)
     for holding in among:
         with store.open(holding.collection) as collection:
-            own = _as_named(selection, collection.manifest) or selection
-            ids = [payload.id for payload in _selected(collection, own)]
+            gone = holding.images or collection.scan(PointFilter(dataset=holding.dataset))
+            ids = [payload.id for payload in gone]
             was_calibrated = collection.manifest.calibration is not None
             collection.delete(ids)
             dropped = was_calibrated and collection.manifest.calibration is None
-            if own.dataset is not None and own.is_whole_dataset:
-                collection.forget_dataset(own.dataset)
+            if holding.dataset is not None:
+                collection.forget_dataset(holding.dataset)
         if staged_name(holding.collection) in store:  # by a rebuild that was interrupted
             store.delete(staged_name(holding.collection))
         yield Holding(collection=holding.collection, points=len(ids), calibration_dropped=dropped)
+
+
+def require_removable(*, store: Store, among: Sequence[Holding]) -> None:
+    """Refuses what may only be read, before anybody is asked.
+
+    Raises:
+        StoreError: a collection may only be read.
+    """
+    for holding in among:
+        store.require_writable(holding.collection)
 
 
 def _as_named(selection: Selection, manifest: CollectionManifest) -> Selection | None:
@@ -156,20 +219,3 @@ def _as_named(selection: Selection, manifest: CollectionManifest) -> Selection |
         return selection
     own = find_name(selection.dataset, manifest.datasets)
     return None if own is None else replace(selection, dataset=own)
-
-
-def _count(collection: Collection, selection: Selection) -> int:
-    if selection.is_whole_dataset:
-        return collection.count(selection.filter)
-    return sum(1 for _ in _selected(collection, selection))
-
-
-def _selected(collection: Collection, selection: Selection) -> Iterator[Payload]:
-    roots = collection.manifest.datasets
-    payloads = collection.scan(selection.filter)
-    return (payload for payload in payloads if selection.selects(payload, roots))
-
-
-def _is_at(path: str, wanted: str) -> bool:
-    """Whether a path is the wanted one, or lies below it, or fits it as a pattern."""
-    return path == wanted or path.startswith(f"{wanted}/") or fnmatchcase(path, wanted)

@@ -107,7 +107,7 @@ def dataset_in(
             raise UsageError.of(
                 origin, f"{each!a} cannot be stored as a name", hint=Hint(Action.NAME_DATASET)
             )
-    return Dataset(name=named, root=root, moved=moved)
+    return Dataset(name=named, root=root, moved=moved, is_named=name is not None)
 
 
 def datasets_in(

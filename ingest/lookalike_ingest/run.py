@@ -36,10 +36,11 @@ from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
-from lookalike_core.text import find_name, nfc
+from lookalike_core.text import counted, find_name, nfc
 from lookalike_exporter.export import calibrated
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.heads.head_graph import get_wanted_model
+from lookalike_exporter.made_with import arguments_of
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
@@ -55,6 +56,7 @@ from lookalike_ingest.other_datasets import (
     find_gone,
     find_linked,
     find_overlapping,
+    names_of_folder,
     warn_of_gone,
     warn_of_linked,
     warn_of_lost_rules,
@@ -241,12 +243,17 @@ def run_ingests(
         LookalikeError: whatever else `run_ingest` raises.
     """
     embedders = Embedders(settings)
+    beside: list[Dataset] = []
     for request in requests:
         try:
-            report = run_ingest(request, store=store, settings=settings, stop=stop, embedders=embedders)
+            report = run_ingest(
+                request, store=store, settings=settings, stop=stop, embedders=embedders, beside=beside
+            )
         except UsageError as error:
             yield error
             continue
+        if request.dry_run:
+            beside.append(report.dataset)
         yield report
         if report.interrupted:
             return
@@ -259,8 +266,11 @@ def run_ingest(
     settings: Settings,
     stop: StopRequest,
     embedders: "Embedders | None" = None,
+    beside: Sequence[Dataset] = (),
 ) -> IngestReport:
     """Brings the collections up to date with the folder; `embedders` are those of an earlier one.
+
+    Folders that were looked at before in the same dry run, and so are in no collection, are `beside` it.
 
     Raises:
         UsageError: the folder is missing or holds no pictures, or its dataset lies elsewhere.
@@ -273,10 +283,10 @@ def run_ingest(
     embedders = embedders or Embedders(settings)
     with nullcontext() if request.dry_run else store.ingesting():
         try:
-            return _run_once(request, store, embedders, stop)
+            return _run_once(request, store, embedders, stop, beside)
         except ListingError:  # by now it is dropped, and what the store says is taken
             _logger.warning("the list of points that was kept is damaged; it is made anew")
-            return _run_once(request, store, embedders, stop)
+            return _run_once(request, store, embedders, stop, beside)
 
 
 def _as_known(dataset: Dataset, store: Store) -> Dataset:
@@ -291,11 +301,16 @@ def _as_known(dataset: Dataset, store: Store) -> Dataset:
 
 
 def _run_once(
-    request: IngestRequest, store: Store, embedders: "Embedders", stop: StopRequest
+    request: IngestRequest,
+    store: Store,
+    embedders: "Embedders",
+    stop: StopRequest,
+    beside: Sequence[Dataset],
 ) -> IngestReport:
     started = time.monotonic()
-    require_images(request.dataset.root, may_be_empty=request.may_be_empty)
+    require_images(request.dataset, store, may_be_empty=request.may_be_empty)
     models = _models(request, store, embedders.settings)
+    request = _with_known_name(request, models, store)
     request = _with_rules(request, models, store)
     report = IngestReport(dataset=request.dataset, store=store.label)
     entries = _entries(request, report.others)
@@ -308,19 +323,20 @@ def _run_once(
         report.collections = [target.report for target in targets]
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
-        report.overlapping = find_overlapping(request.dataset, targets)
-        warn_of_overlaps(request.dataset, report.overlapping)
+        report.overlapping = find_overlapping(request.dataset, targets, beside=beside)
+        is_stored = not request.dry_run or any(target.holds_dataset for target in targets)
+        warn_of_overlaps(request.dataset, report.overlapping, store=store.label, is_stored=is_stored)
         by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
         _Ingest(request, by_name, stored, embedders, report, stop).run(entries)
         if not stop.requested:
-            linked = [
-                each for each in find_linked(request.dataset, targets) if each not in report.overlapping
-            ]
-            warn_of_linked(request.dataset, linked)
+            named = {each.name for each in report.overlapping}
+            linked = [each for each in find_linked(request.dataset, targets) if each.name not in named]
+            warn_of_linked(request.dataset, linked, store=store.label)
             report.overlapping += linked
             report.gone_datasets = find_gone(targets)
             warn_of_lost_rules(request.dataset, report.gone_datasets, targets)
-            warn_of_gone(request.dataset, report.gone_datasets, dry_run=request.dry_run)
+            made_with = arguments_of(request.specs, request.distances) if request.dry_run else None
+            warn_of_gone(request.dataset, report.gone_datasets, store=store.label, made_with=made_with)
             _build_indexes(targets, stop)
             for target in targets:
                 target.keep_listing()
@@ -364,11 +380,42 @@ def _models(request: IngestRequest, store: Store, settings: Settings) -> list[Mo
 
 def _with_rules(request: IngestRequest, models: Sequence[ModelFile], store: Store) -> IngestRequest:
     """Settles by which rules the dataset's folder is walked."""
-    targets = [
-        target_name(model, distance, into=request.into) for model in models for distance in request.distances
-    ]
+    targets = _target_names(request, models)
     rules = rules_for(request.dataset.name, request.rules, targets=targets, store=store)
     return replace(request, dataset=replace(request.dataset, rules=rules))
+
+
+def _with_known_name(request: IngestRequest, models: Sequence[ModelFile], store: Store) -> IngestRequest:
+    """Goes on with the dataset whose folder it is in the target collections, unless a name was given.
+
+    Raises:
+        UsageError: it is the folder of several, none of which is called like it.
+    """
+    dataset = request.dataset
+    targets = _target_names(request, models)
+    known = {
+        name
+        for collection, manifest in readable_manifests(store)
+        if collection in targets
+        for name in names_of_folder(dataset, manifest)
+    }
+    if dataset.is_named or not known or dataset.name in known:
+        return request
+    if len(known) > 1:
+        raise UsageError(
+            f"{dataset.root} is the folder of several datasets ({', '.join(sorted(known))})",
+            path=dataset.root,
+            hint=Hint(Action.USE, {Argument.DATASET: None}),
+        )
+    [name] = known
+    _logger.info("%s is the folder of dataset %s, which is brought up to date", dataset.root, name)
+    return replace(request, dataset=replace(dataset, name=name))
+
+
+def _target_names(request: IngestRequest, models: Sequence[ModelFile]) -> list[str]:
+    return [
+        target_name(model, distance, into=request.into) for model in models for distance in request.distances
+    ]
 
 
 def _targets(
@@ -407,19 +454,27 @@ def _targets(
     return targets, stored
 
 
-def require_images(root: Path, *, may_be_empty: bool = False) -> None:
+def require_images(dataset: Dataset, store: Store, *, may_be_empty: bool = False) -> None:
     """Refuses a folder without images, whatever rules may say, before anything is exported.
 
     Raises:
-        UsageError: there is no such folder, or no picture in it, and it may not be so.
+        UsageError: there is no such folder, or no image in it, and it may not be so.
     """
     if may_be_empty:
         return
-    require_folder(root)
-    if not has_images(root):
+    require_folder(dataset.root)
+    if not has_images(dataset.root):
         others = OtherFiles()
-        if next(scan(root, others), None) is None:
-            raise no_pictures(root, others)
+        if next(scan(dataset.root, others), None) is None:
+            raise no_images(dataset.root, others, dataset=_stored_name(dataset, store))
+
+
+def _stored_name(dataset: Dataset, store: Store) -> str | None:
+    """By which name a store has a dataset: its own, or another one for its folder; None where by none."""
+    manifests = [manifest for _, manifest in readable_manifests(store)]
+    if any(dataset.name in manifest.datasets for manifest in manifests):
+        return dataset.name
+    return next((name for each in manifests for name in names_of_folder(dataset, each)), None)
 
 
 def find_pictures(
@@ -428,7 +483,7 @@ def find_pictures(
     """The scan, once it is known to find something; what it passes over is counted in `others`.
 
     Raises:
-        UsageError: there is no picture in the folder, and it may not be so.
+        UsageError: there is no image in the folder but what the rules leave out, and it may not be so.
     """
     if may_be_empty and not root.is_dir():
         return iter(())
@@ -438,21 +493,29 @@ def find_pictures(
         return chain([first], entries)
     if may_be_empty:
         return iter(())
-    raise no_pictures(root, others)
+    raise _nothing_left(root, others)
 
 
-def no_pictures(root: Path, others: OtherFiles) -> UsageError:
-    """What to say of a folder that holds none, and what to do."""
-    beside = f", but {others}" if others.total else ""
-    if others.excluded_folders or others.excluded_images:
-        beside += f" and what is excluded: {others.excluded}"
-    if others.linked_folders:
-        beside += f" and {others.linked_folders} links to folders, which are not followed"
+def no_images(root: Path, others: OtherFiles, *, dataset: str | None) -> UsageError:
+    """What to say of a folder that holds none, and what to do if it is that of a stored dataset."""
+    beside = f"; {others}" if others.total else ""
     return UsageError(
-        f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))}){beside}; if a disk is not mounted, mount "
-        "it",
+        f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){beside}; if a disk is not mounted, mount it",
         path=root,
-        hint=Hint(Action.REMOVE_DATASET),
+        hint=Hint(Action.REMOVE_DATASET, {Argument.DATASET: dataset}) if dataset is not None else None,
+    )
+
+
+def _nothing_left(root: Path, others: OtherFiles) -> UsageError:
+    """What to say of a folder whose images are all left out by the rules, or behind links."""
+    links = others.linked_folders
+    left_out = [f"what is excluded ({others.excluded})"] if others.excluded else []
+    left_out += [f"what is linked ({counted(links, 'folder')})"] if links else []
+    is_linked = links and not others.excluded
+    return UsageError(
+        f"{root} holds no images but {' and '.join(left_out) or 'hidden ones'}",
+        path=root,
+        hint=Hint(Action.USE, {Argument.FOLLOW_LINKS: None}) if is_linked else Hint(Action.EXCLUDE_LESS),
     )
 
 
@@ -733,7 +796,9 @@ class _Ingest:
         unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
         is_walk = self._request.paths is None
         if is_walk and self._request.prune and not self._request.force and not self._seen:
-            raise no_pictures(self._request.dataset.root, self._report.others)
+            is_stored = any(target.holds_dataset for target in self._targets)
+            dataset = self._request.dataset
+            raise no_images(dataset.root, self._report.others, dataset=dataset.name if is_stored else None)
         exclusion = self._request.walked_by.exclusion
         if not self._seen and not self._request.force:
             exclusion = Exclusion(defaults=False)  # folders that cannot be looked into are all there is

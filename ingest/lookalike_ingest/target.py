@@ -41,6 +41,8 @@ class Dataset:
     root: Path
     moved: bool = False
     rules: FolderRules = DEFAULT_RULES
+    is_named: bool = field(default=True, compare=False)
+    """Whether somebody gave it its name, rather than the folder."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -177,6 +179,11 @@ class Target:
     def rules_of(self, dataset: str) -> FolderRules:
         """Returns the rules that the collection remembers of a dataset."""
         return DEFAULT_RULES if self._collection is None else self._collection.manifest.rules_of(dataset)
+
+    @property
+    def holds_dataset(self) -> bool:
+        """Whether the collection knows the dataset."""
+        return self._collection is not None and self._dataset.name in self._collection.manifest.datasets
 
     def needs_index(self) -> bool:
         """Whether the collection has outgrown exact search; where it is listed it had its index by then."""

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lookalike_core.text import find_name, json_line, nfc, one_line, unicode_forms, valid_text
+from lookalike_core.text import counted, find_name, json_line, nfc, one_line, unicode_forms, valid_text
 
 OBEYED = {
     "a bell": "\x07",
@@ -117,6 +117,11 @@ def test_a_name_is_compared_in_its_composed_form(text: str) -> None:
     """Both forms look alike, and are one name."""
     assert nfc(text) == COMPOSED
     assert sorted(unicode_forms(text)) == sorted([COMPOSED, DECOMPOSED])
+
+
+def test_one_is_counted_in_the_singular() -> None:
+    """And none in the plural."""
+    assert [counted(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
 
 
 def test_ascii_has_one_form() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -155,6 +156,21 @@ def test_a_model_that_cannot_be_kept_in_a_home_names_the_folder_and_the_variable
         assert f"{shell.folder / 'home/models'} may only be read (" in done.err
         assert "LOOKALIKE_HOME" in done.err
         assert shell("exporter", "run", *shell.model).code == 1
+        assert shell(*query, LOOKALIKE_HOME=str(shell.folder / "other")).code == 0
+
+
+def test_a_home_that_takes_no_model_says_how_its_collections_are_found_from_another(
+    shell: Any, pictures: Path
+) -> None:
+    """They lie in the old one, which another home would hide."""
+    assert shell.ingest("pictures").code == 0
+    shutil.rmtree(shell.folder / "home/models")
+    with read_only(shell.folder / "home"):
+        done = shell("search", "query", pictures / "circle/crimson.png")
+        assert done.code == 1
+        *_, named, store = shlex.split(done.err.splitlines()[-1])
+        assert (named, store) == ("--store", f"embedded:{shell.folder / 'home/qdrant'}")
+        query = ("search", "query", pictures / "circle/crimson.png", named, store)
         assert shell(*query, LOOKALIKE_HOME=str(shell.folder / "other")).code == 0
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from lookalike_core.stores.embedded import EmbeddedStore
 from PIL import Image
+from read_only import read_only
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_what_is_excluded_leaves_and_stays_away(shell: Any, pictures: Path) -> N
         (["--exclude", "a", "--no-exclude"], "leave --no-exclude out"),
         (["--exclude", "#recycle"], "--exclude: '#recycle' fits nothing"),
         (["--class-level", "0"], "--class-level: 0 is no folder"),
-        (["--exclude", "*"], "holds no pictures"),
+        (["--exclude", "*"], "holds no images"),
     ],
 )
 def test_rules_that_cannot_be_meant_are_wrong_usage(
@@ -327,13 +328,15 @@ def test_ctrl_c_is_130_and_the_next_run_goes_on(shell: Any, pictures: Path) -> N
     while not list((shell.folder / "home/qdrant").glob("*/manifest.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    printed, said = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert json.loads(printed)["interrupted"] is True
     assert b"run the same command again" in said
     stored = shell("ingest", "status", "--json").json[0]["collections"][0]["points"]
     (report,) = shell.ingest("pictures", "--json").json
     counts = report["collections"][0]
     assert 0 < stored < 212
+    assert report["interrupted"] is False
     assert (counts["unchanged"], counts["added"]) == (stored, 212 - stored)
 
 
@@ -545,6 +548,30 @@ def test_a_removed_image_comes_back_with_the_next_ingest(shell: Any, two_dataset
     assert {c["points"] for c in shell("ingest", "status", "--json").json[0]["collections"]} == {22}
     again = shell.ingest("pictures", "--json").json[0]
     assert again["collections"][0]["added"] == 1
+
+
+def test_what_would_be_removed_is_named_before_the_question(shell: Any, two_datasets: Path) -> None:
+    """The first of the images with their datasets, and what names none; nothing has gone by then."""
+    done = shell("ingest", "remove", "--path", "circle", "--path", "none", "--class", "circle")
+    assert done.code == 2
+    said = done.err.splitlines()
+    count = len(list((two_datasets / "circle").iterdir()))
+    assert "warning: path 'none' names no image here" in said
+    assert sum(line.startswith("  dataset again: 'circle/") for line in said) == count
+    assert sum(line.startswith("  dataset pictures: 'circle/") for line in said) == count
+    assert said[-1].startswith("error: stdin is not a terminal")
+    assert all(c["points"] == 24 for c in shell("ingest", "status", "--json").json[0]["collections"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there folders have no such rights")
+def test_a_removal_from_a_store_that_may_only_be_read_is_refused_unasked(
+    shell: Any, two_datasets: Path
+) -> None:
+    """Whatever the answer were."""
+    with read_only(shell.folder / "home"):
+        done = shell("ingest", "remove", "--dataset", "again")
+    assert done.code == 5, done.err
+    assert "may only be read" in done.err
 
 
 def test_a_removal_of_everything_is_a_mistake(shell: Any, two_datasets: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,7 @@ def test_a_renamed_folder_is_told_of_and_the_command_that_is_said_ends_it(shell:
 def test_a_dry_run_says_how_to_keep_the_name(shell: Any) -> None:
     """Nothing is stored under the new one yet."""
     done = shell.ingest("album", "--dry-run")
-    words = ["album" if word == "DIR" else word for word in advice(done.err, "ingest run")]
-    assert shell(*words, *shell.model).code == 0
+    assert shell(*advice(done.err, "ingest run")).code == 0
     assert datasets(shell) == {"my photos": 3}
 
 
@@ -74,6 +74,38 @@ def test_a_renamed_folder_loses_no_rules_without_a_word(shell: Any, draw: Any) -
     done = shell.ingest("album", "--dataset", "photos", "--new-root", "--json")
     assert done.json[0]["collections"][0]["unchanged"] == 3
     assert "do not apply" not in shell.ingest("album", "--exclude", "raw", "--class-level", "-1").err
+
+
+@pytest.mark.usefixtures("renamed")
+def test_what_is_said_to_be_done_names_the_store_that_was_used(shell: Any) -> None:
+    """It would mean another one else, which may have a dataset of the name, too."""
+    (shell.folder / "album").rename(shell.folder / "my photos")
+    store = f"embedded:{shell.folder}/a store"
+    shell.ingest("my photos", "--store", store)
+    (shell.folder / "my photos").rename(shell.folder / "album")
+    dry = shell.ingest("album", "--store", store, "--dry-run")
+    assert advice(dry.err, "ingest run")[-2:] == ["--store", store]
+    done = shell.ingest("album", "--store", store)
+    assert shell(*advice(done.err, "ingest remove"), "--yes").code == 0
+    assert datasets(shell) == {"my photos": 3}
+
+
+@pytest.mark.parametrize(("shared", "said"), [(9, "ingest remove"), (5, "disk may not be mounted"), (4, "")])
+def test_no_removal_is_advised_where_a_disk_may_be_away(
+    shell: Any, draw: Any, shared: int, said: str
+) -> None:
+    """Images that were copied from it are here; those that are nowhere else would be lost."""
+    files = draw(shell.folder / "usb", *(f"{number}.png" for number in range(10)))
+    draw(shell.folder / "here", "own.png", seed=50)
+    for file in files[:shared]:
+        shutil.copy(file, shell.folder / "here")
+    shell.ingest("usb")
+    (shell.folder / "usb").rename(shell.folder / "away")
+    done = shell.ingest("here", "--json")
+    assert done.json[0]["gone_datasets"][0]["shared"] == shared
+    warned = [line for line in done.err.splitlines() if "dataset usb" in line]
+    assert [said in line for line in warned] == ([True] if said else [])
+    assert ("ingest remove" in done.err) == (shared == 9)
 
 
 def test_a_folder_that_is_gone_and_shares_nothing_is_not_spoken_of(shell: Any, draw: Any) -> None:
@@ -102,8 +134,7 @@ def test_duplicates_say_what_to_do_about_files_that_are_gone(shell: Any, draw: A
     shell.ingest("my photos", "--dataset", "pets")
     second.unlink()
     done = shell("search", "duplicates")
-    command = advice(done.err.replace(", and the options that it was made with", ""), "ingest run")
-    assert shell(*command, *shell.model).code == 0
+    assert shell(*advice(done.err, "ingest run")).code == 0
     assert datasets(shell) == {"pets": 1}
 
 
@@ -127,7 +158,9 @@ def test_one_folder_under_two_names_is_warned_of(shell: Any, draw: Any) -> None:
     """As the same images twice."""
     draw(shell.folder / "all", *PATHS)
     shell.ingest("all")
-    assert "lies in dataset" in shell.ingest("all", "--dataset", "again").err
+    said = shell.ingest("all", "--dataset", "again").err
+    assert f"({shell.folder}/all) has the folder of dataset" in said
+    assert "lies in dataset" not in said
     draw(shell.folder / "all2", "1.png")
     assert "lies in dataset" not in shell.ingest("all2").err
 
@@ -160,6 +193,80 @@ def test_folders_of_one_run_that_link_to_each_other_are_warned_of(shell: Any, dr
     reports = shell.ingest("one", "two", "three", "four", "--follow-links", "--json").json
     overlapping = [[each["dataset"] for each in report["overlapping_datasets"]] for report in reports]
     assert overlapping == [[], ["one"], [], ["three"]]
+
+
+def test_a_folder_keeps_the_name_that_it_is_known_by(shell: Any, draw: Any) -> None:
+    """It would be stored twice else; another name has to be said."""
+    draw(shell.folder / "new", *PATHS)
+    assert shell.ingest("new", "--dataset", "old").code == 0
+    done = shell.ingest("new", "--json")
+    assert f"{shell.folder}/new is the folder of dataset old, which is brought up to date" in done.err
+    assert (done.json[0]["dataset"], done.json[0]["collections"][0]["unchanged"]) == ("old", 3)
+    assert datasets(shell) == {"old": 3}
+    assert shell.ingest("new", "--dataset", "older").code == 0
+    refused = shell.ingest("new")
+    assert refused.code == 2
+    assert "is the folder of several datasets (old, older); use --dataset" in refused.err
+    assert datasets(shell) == {"old": 3, "older": 3}
+
+
+def test_a_dry_run_warns_of_folders_that_would_overlap(shell: Any, draw: Any) -> None:
+    """As the run itself would, but names no command for what is in no collection."""
+    draw(shell.folder / "all", *PATHS)
+    dry = shell.ingest("all", "all/cat", "--dry-run", "--json")
+    warning = f"dataset cat ({shell.folder}/all/cat) lies in dataset all ({shell.folder}/all)"
+    assert warning in dry.err
+    assert "ingest remove" not in dry.err
+    assert [len(line["overlapping_datasets"]) for line in dry.json] == [0, 1]
+    shell.ingest("all")
+    dry = shell.ingest("all/cat", "--dry-run")
+    assert warning in dry.err
+    assert "ingest remove" not in dry.err
+    assert "ingest remove --dataset cat" in shell.ingest("all/cat").err
+
+
+def test_an_empty_folder_is_spoken_of_as_what_it_is(shell: Any, draw: Any) -> None:
+    """A removal is advised for a dataset that is stored alone, by its name."""
+    (image,) = draw(shell.folder / "my photos", "1.png")
+    draw(shell.folder / "other", "2.png", seed=5)
+    image.rename(shell.folder / "1.png")
+    done = shell.ingest("my photos")
+    assert done.code == 2
+    assert "holds no images (" in done.err
+    assert "if a disk is not mounted" in done.err
+    assert "ingest remove" not in done.err
+    (shell.folder / "1.png").rename(image)
+    shell.ingest("my photos", "--dataset", "pets")
+    image.unlink()
+    assert "ingest remove --dataset pets, or" in shell.ingest("my photos").err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--exclude", "*.png"), "holds no images but what is excluded (1 image); leave less out with"),
+        (("--exclude", "cat", "--exclude", "1.*"), "what is excluded (1 folder, 1 image); leave less out"),
+    ],
+)
+def test_a_folder_that_is_excluded_whole_is_no_disk_that_is_away(
+    shell: Any, draw: Any, options: tuple[str, ...], said: str
+) -> None:
+    """The rules are what may be wrong."""
+    draw(shell.folder / "all", "1.png", *(["cat/2.png"] if "cat" in options else []))
+    done = shell.ingest("all", *options)
+    assert done.code == 2
+    assert said in done.err
+    assert "mounted" not in done.err
+
+
+def test_a_folder_of_hidden_images_or_links_alone_says_so(shell: Any, draw: Any) -> None:
+    """What would take them follows."""
+    draw(shell.folder, "elsewhere/1.png", "hidden/.a/1.png")
+    (shell.folder / "links").mkdir()
+    (shell.folder / "links/there").symlink_to(shell.folder / "elsewhere")
+    assert "holds no images but hidden ones; leave less out" in shell.ingest("hidden").err
+    said = shell.ingest("links").err
+    assert "holds no images but what is linked (1 folder); use --follow-links" in said
 
 
 @pytest.fixture
@@ -245,4 +352,13 @@ def test_the_library_adds_several_folders(
         reports = index.add_many([shell.folder / name for name in folders])
         assert [(report.dataset, report.added) for report in reports] == [(name, 2) for name in folders]
         assert index.datasets == dict.fromkeys(sorted(folders), 2)
+        (shell.folder / "empty").mkdir()
+        with pytest.raises(
+            lookalike.errors.FoldersError, match="1 of 4 folders could not be added: "
+        ) as some:
+            index.add_many([shell.folder / name for name in (*folders[:2], "empty", folders[2])])
+        assert [(report.dataset, report.unchanged) for report in some.value.reports] == [
+            (name, 2) for name in folders
+        ]
+        assert "holds no images" in str(some.value.errors[shell.folder / "empty"])
     assert sum("runs on" in line for line in said) == 1

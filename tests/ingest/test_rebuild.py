@@ -317,7 +317,7 @@ def test_an_emptied_folder_stops_it_too(rebuilds: Rebuilds) -> None:
     """The old collection keeps what it has."""
     shutil.rmtree(rebuilds.roots["two"])
     rebuilds.roots["two"].mkdir()
-    with pytest.raises(UsageError, match="holds no pictures"):
+    with pytest.raises(UsageError, match="holds no images"):
         rebuilds.rebuild()
     assert len(rebuilds.stored()) == 10
 
@@ -355,7 +355,7 @@ def test_a_dataset_that_was_removed_meanwhile_does_not_come_back(rebuilds: Rebui
     rebuilds.rebuild(stop, StoppingLater(stop, 7))
     name = rebuilds.name
     found = holdings(Selection(dataset="one"), store=rebuilds.store)
-    removed = remove_images(Selection(dataset="one"), store=rebuilds.store, among=found)
+    removed = remove_images(store=rebuilds.store, among=found.found)
     assert [holding.points for holding in removed] == [5]
     assert staged_name(name) not in rebuilds.store
     assert rebuilds.rebuild().points == 5
@@ -528,6 +528,6 @@ def test_a_removed_dataset_takes_the_calibration_along(rebuilds: Rebuilds, calib
     with rebuilds.store.open(rebuilds.name) as collection:
         collection.record_calibration(calibration)
     found = holdings(Selection(dataset="one"), store=rebuilds.store)
-    (removed,) = remove_images(Selection(dataset="one"), store=rebuilds.store, among=found)
+    (removed,) = remove_images(store=rebuilds.store, among=found.found)
     assert removed.calibration_dropped
     assert rebuilds.store.manifest(rebuilds.name).calibration is None

@@ -981,7 +981,7 @@ def test_a_folder_without_pictures_is_wrong_usage(ingests: Ingests) -> None:
     """It says which names count, and no model is exported for it."""
     shutil.rmtree(ingests.root)
     ingests.write("notes.txt", b"hello")
-    with pytest.raises(UsageError, match=r"holds no pictures \(\.apng, .*\.webp\)"):
+    with pytest.raises(UsageError, match=r"holds no images \(\.apng, .*\.webp\)"):
         ingests.run()
     assert not ingests.home.models_dir.exists()
 

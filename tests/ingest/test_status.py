@@ -130,4 +130,4 @@ def test_looking_for_a_dataset_passes_over_what_goes_meanwhile(
     """As a status does; a collection that was named is missed."""
     proxy.plan(request_line, wire.after(lambda: server.client.delete_collection("b-second")))
     found = holdings(Selection(dataset="data"), store=store)
-    assert [holding.collection for holding in found] == ["a-first", "c-third"]
+    assert [holding.collection for holding in found.found] == ["a-first", "c-third"]

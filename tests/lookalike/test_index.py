@@ -80,6 +80,24 @@ def test_several_folders_are_several_calls(tiny_model: lookalike.Model, draw: Dr
             index.remove("one")
 
 
+def test_a_report_has_what_the_command_says_as_data(
+    tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
+) -> None:
+    """Of other datasets, rules, and paths that went."""
+    draw(tmp_path / "all", "1.png", "cat/2.png")
+    with lookalike.open(tmp_path / "photos.index", model=tiny_model) as index:
+        index.add(tmp_path / "all")
+        inner = index.add(tmp_path / "all" / "cat", exclude="raw")
+        assert [each.name for each in inner.overlapping_datasets] == ["all"]
+        assert (inner.rules.exclude, inner.removed_paths, inner.gone_datasets) == (("raw",), (), ())
+        index.remove("cat")
+        (tmp_path / "all").rename(tmp_path / "new")
+        renamed = index.add(tmp_path / "new")
+        assert [(gone.name, gone.points, gone.shared) for gone in renamed.gone_datasets] == [("all", 2, 2)]
+        (tmp_path / "new" / "1.png").unlink()
+        assert index.add(tmp_path / "new", prune=True).removed_paths == ("1.png",)
+
+
 def test_rules_of_a_folder_are_arguments_and_remembered(
     tiny_model: lookalike.Model, draw: Draw, tmp_path: Path
 ) -> None:

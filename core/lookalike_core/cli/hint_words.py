@@ -52,7 +52,8 @@ SENTENCES: Mapping[Action, str] = {
     Action.MOVE_OR_REMOVE_DATASET: (
         "mount it, name its new place with ingest run --new-root, or take it out with ingest remove {options}"
     ),
-    Action.MOVE_DATASET: "if it was renamed or moved, say so with: ingest run DIR {options}",
+    Action.MOVE_DATASET: "if it was renamed or moved, say so with: ingest run {folder} {options}",
+    Action.UPDATE_DATASET: "bring it up to date with: ingest run {folder} {options}",
     Action.FORGET_DATASET: "if it was renamed or moved, take the old name out with: ingest remove {options}",
     Action.KEEP_ONE_DATASET: "if one of them is enough: ingest remove {options}",
     Action.PRUNE_AWAY: "if they are gone for good: ingest run with --prune --force",
@@ -65,8 +66,9 @@ SENTENCES: Mapping[Action, str] = {
     ),
     Action.NAME_DATASET: "give another with --dataset",
     Action.REMOVE_DATASET: (
-        "if they are gone for good: ingest remove --dataset NAME, or ingest run with --prune --force"
+        "if they are gone for good: ingest remove {options}, or ingest run with --prune --force"
     ),
+    Action.EXCLUDE_LESS: "leave less out with another --exclude, --no-exclude or --no-default-excludes",
     Action.SEE_STATUS: "or see what there is with: ingest status",
     Action.FIT_HEAD: "make one with: exporter fit --collection NAME --name HEAD",
     Action.REFIT_HEAD: "or fit it again with: exporter fit --collection NAME {options} --force",
@@ -95,6 +97,10 @@ SENTENCES: Mapping[Action, str] = {
     Action.SET_KEY: "set QDRANT_API_KEY to a key that may do this, or use another store with --store",
     Action.CORRECT_KEY: "set QDRANT_API_KEY to the key alone",
     Action.SET_HOME: "name the folder to keep models and collections in with LOOKALIKE_HOME",
+    Action.OTHER_HOME: (
+        "name another folder to keep models in with LOOKALIKE_HOME; collections that lie in the one so far "
+        "are then named by {options}"
+    ),
     Action.INSTALL_KERAS: "install it with: pip install tensorflow-cpu",
 }
 
@@ -104,6 +110,9 @@ _PLACEHOLDERS: Mapping[Argument, str] = {
     Argument.WEIGHTS: "FILE",
 }
 """What stands for a value that the reader has to choose."""
+
+_QUOTED = (Argument.DATASET, Argument.STORE, Argument.WEIGHTS)
+"""What is called like a file or folder, whose name may have spaces."""
 
 
 def full_message(subject: LookalikeError | str) -> str:
@@ -117,15 +126,17 @@ def full_message(subject: LookalikeError | str) -> str:
 def words(hint: Hint) -> str:
     """The hint as the end of a sentence."""
     collection = hint.values.get(Argument.COLLECTION)
+    folder = hint.values.get(Argument.FOLDER)
     sentence = SENTENCES[hint.action]
     given = {
         name: value
         for name, value in hint.values.items()
-        if not (name is Argument.COLLECTION and "{collection}" in sentence)
+        if not (name is Argument.COLLECTION and "{collection}" in sentence) and name is not Argument.FOLDER
     }
     options = [option(name) for name in given]
     filled = sentence.format(
         collection=collection,
+        folder=shlex.quote(folder) if isinstance(folder, str) else "DIR",
         options=" ".join(shown for name, value in given.items() for shown in _options(name, value)),
         all=_listed(options, "and"),
         any=_listed(options, "or"),
@@ -148,7 +159,7 @@ def _options(argument: Argument, value: Value) -> list[str]:
     if isinstance(value, tuple):
         return [f"{option(argument)} {each}" for each in value]
     shown = _PLACEHOLDERS.get(argument, "") if value is None else value
-    if argument is Argument.DATASET:  # called like a folder, which may have spaces
+    if argument in _QUOTED and value is not None and "|" not in shown:  # | stands between two to choose from
         shown = shlex.quote(shown)
     return [f"{option(argument)} {shown}".rstrip()]
 

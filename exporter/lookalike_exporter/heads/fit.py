@@ -114,7 +114,7 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings) -> FitRep
         LookalikeError: the home's folder of heads may only be read.
     """
     check_name(request.name)
-    model_cache.require_writable(settings.heads_dir)
+    model_cache.require_writable(settings.heads_dir, settings)
     base, pictures, left_out = _read(request, store, settings)
     for reason, count in sorted(left_out.items()):
         _logger.warning("left out: %s pictures (%s)", count, reason)
@@ -136,7 +136,7 @@ def _alone(settings: Settings) -> Iterator[None]:
         _logger.info("waiting up to %g s for %s, which writes a head", EXPORT_TIMEOUT_S, holder)
 
     folder = settings.heads_dir
-    model_cache.require_writable(folder)
+    model_cache.require_writable(folder, settings)
     with locks.held(folder, "fit", what=str(folder), timeout_s=EXPORT_TIMEOUT_S, on_wait=say_wait):
         sweep_partials(folder)
         yield

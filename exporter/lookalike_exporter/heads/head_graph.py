@@ -67,7 +67,7 @@ def get_headed_model(head: Head, *, settings: Settings) -> ModelFile:
         activation_ranges=base.manifest.activation_ranges,
     )
     folder = settings.models_dir
-    model_cache.require_writable(folder)
+    model_cache.require_writable(folder, settings)
     with locks.held(folder, "export", what=str(folder), timeout_s=EXPORT_TIMEOUT_S):
         if (model := model_at_hand(head.identity, settings, precision=head.base.graph_precision)) is not None:
             return model

@@ -78,6 +78,8 @@ class Ingest(TypedDict):
     """Absolute path of the folder."""
     store: str
     """`embedded`, `embedded:DIR` or a server's URL without credentials."""
+    interrupted: bool
+    """Whether it was ended by Ctrl-C, so that not all images were considered; the same command goes on."""
     found: int
     """Image files that were considered."""
     not_taken: int

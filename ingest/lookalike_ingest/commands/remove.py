@@ -1,6 +1,7 @@
 """`ingest remove`: take images out of the collections; the files stay."""
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -12,27 +13,33 @@ from lookalike_core.cli.options import (
 )
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.settings import Settings
+from lookalike_core.text import counted
 
-from lookalike_ingest.commands.notices import say_dropped_calibration
-from lookalike_ingest.removal import Selection, holdings, remove_images
+from lookalike_ingest.commands.notices import SHOWN, say_dropped_calibration
+from lookalike_ingest.removal import Holdings, Selection, holdings, remove_images, require_removable
 
 
 def remove(
     dataset: Annotated[
         str | None,
-        typer.Option("--dataset", metavar="NAME", help="Only images of this dataset; alone: all of them."),
+        typer.Option(
+            "--dataset", metavar="NAME", help="Only images of this dataset; alone: all of them, and its name."
+        ),
     ] = None,
     path: Annotated[
         list[str] | None,
         typer.Option(
             "--path",
             metavar="PATH",
-            help="Only this image, or those below this folder; * is any characters. May be repeated.",
+            help="Only this image, or those below this folder: its path in a dataset, else that of the file. "
+            "* is any characters. May be repeated, for any of several.",
         ),
     ] = None,
     class_name: Annotated[
         list[str] | None,
-        typer.Option("--class", metavar="CLASS", help="Only images of this class; may be repeated."),
+        typer.Option(
+            "--class", metavar="CLASS", help="Only images of this class; may be repeated, for any of several."
+        ),
     ] = None,
     collection: Annotated[
         list[str] | None,
@@ -43,16 +50,19 @@ def remove(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Take a dataset, or images by path or class, out of the collections; the files stay."""
+    """Take a dataset, or images by path or class, out of the collections; the files stay.
+
+    Of --dataset, --path and --class all that are given must hold.
+    """
     selection = Selection(dataset=dataset, paths=path or (), classes=class_name or ())
     settings = Settings.from_environment()
     with store_in_use(store, settings) as opened:
-        found = holdings(selection, store=opened, among=collection or ())
-        for holding in found:
-            say(f"{holding.collection} holds {holding.points} points of {selection}")
+        meant = holdings(selection, store=opened, among=collection or ())
+        require_removable(store=opened, among=meant.found)
+        _say_what_goes(selection, meant)
         if not yes:
             _confirm("remove them?")
-        removed = list(remove_images(selection, store=opened, among=found))
+        removed = list(remove_images(store=opened, among=meant.found))
         for holding in removed:
             say_dropped_calibration(holding.collection, holding.calibration_dropped)
         if as_json:
@@ -69,7 +79,24 @@ def remove(
             )
             return
         for holding in removed:
-            show(f"removed {holding.points} points of {selection} from {holding.collection}")
+            show(f"removed {counted(holding.points, 'point')} {selection} from {holding.collection}")
+
+
+def _say_what_goes(selection: Selection, meant: Holdings) -> None:
+    """Names the first of the images, and the paths and classes that name none."""
+    for each in meant.unmatched:
+        say(f"warning: {each} names no image here")
+    for holding in meant.found:
+        say(f"{holding.collection} holds {counted(holding.points, 'point')} {selection}")
+    images = {(image.dataset, image.path) for holding in meant.found for image in holding.images}
+    _say_some([f"dataset {dataset}: {path!r}" for dataset, path in sorted(images)])
+
+
+def _say_some(lines: Sequence[str]) -> None:
+    for line in lines[:SHOWN]:
+        say(f"  {line}")
+    if len(lines) > SHOWN:
+        say(f"  and {counted(len(lines) - SHOWN, 'image')} more")
 
 
 def _confirm(question: str) -> None:

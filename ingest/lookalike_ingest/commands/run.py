@@ -264,7 +264,8 @@ def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
     stored = f", {report.from_stored} from stored vectors" if report.from_stored else ""
     lines += [str(report.others)] if report.others.total else []
     lines += [f"excluded: {report.others.excluded}"] if report.others.excluded else []
-    return [*lines, f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped"]
+    cut = ", interrupted: not all images were considered" if report.interrupted else ""
+    return [*lines, f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped{cut}"]
 
 
 def _problem_json(request: IngestRequest, problem: UsageError) -> dict[str, Any]:
@@ -278,6 +279,7 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
         "dataset": report.dataset.name,
         "root": str(report.dataset.root),
         "store": report.store,
+        "interrupted": report.interrupted,
         "found": report.found,
         "not_taken": report.not_taken,
         "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],

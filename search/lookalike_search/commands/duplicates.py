@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +11,11 @@ from lookalike_core.atomic import named_path
 from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption
 from lookalike_core.cli.table import columns
+from lookalike_core.hints import Action, Argument, Hint, Notice, Value
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import PointFilter
+from lookalike_exporter.made_with import arguments_of_collection
 
 from lookalike_search.analysis.duplicates import (
     ABOVE,
@@ -76,7 +79,7 @@ def duplicates(
         say(f"collection: {name}")
         only = PointFilter(dataset=dataset)
         near = find_near(source, above=above, where=only, keep_in=folders)
-        roots = source.manifest.datasets
+        manifest = source.manifest
     groups = prove_groups(near)
     if paths or print0:
         redundant = (member.file for group in groups for member in group.redundant)
@@ -88,7 +91,7 @@ def duplicates(
         for number, group in enumerate(groups, start=1):
             show(*_lines(group, number))
         show(_total(groups))
-    _warn_of_changes(groups, roots)
+    _warn_of_changes(groups, manifest)
     if page is not None:
         _write_page(page, groups, name, ABOVE if above is None else above)
 
@@ -159,7 +162,7 @@ def _total(groups: Sequence[Group]) -> str:
     )
 
 
-def _warn_of_changes(groups: Sequence[Group], roots: Mapping[str, str]) -> None:
+def _warn_of_changes(groups: Sequence[Group], manifest: CollectionManifest) -> None:
     """Says how many files are not what was ingested, and of each dataset which command mends that."""
     members = [member for group in groups for member in (group.kept, *group.others)]
     stale = [member for member in members if member.state is not FileState.PRESENT]
@@ -170,22 +173,21 @@ def _warn_of_changes(groups: Sequence[Group], roots: Mapping[str, str]) -> None:
         "deletion"
     )
     for dataset in sorted({member.payload.dataset for member in stale}):
-        say(_advice(dataset, roots.get(dataset)))
+        say(_advice(dataset, manifest))
 
 
-def _advice(dataset: str, root: str | None) -> str:
-    name = shlex.quote(dataset)
+def _advice(dataset: str, manifest: CollectionManifest) -> str:
+    root = manifest.datasets.get(dataset)
     if root is None or not os.path.isdir(root):  # noqa: PTH112 - never raises
         return (
             f"the folder of dataset {dataset} ({root or 'unknown'}) is not there; mount it, or, if it is "
             "gone for good or was ingested under another name, take it out with: ingest remove --dataset "
-            f"{name}"
+            f"{shlex.quote(dataset)}"
         )
-    named = "" if Path(root).name == dataset else f" --dataset {name}"
-    return (
-        f"bring dataset {dataset} up to date with: ingest run {shlex.quote(root)}{named} --prune, and the "
-        "options that it was made with"
-    )
+    named: dict[Argument, Value] = {Argument.FOLDER: root, Argument.PRUNE: None}
+    named |= {} if Path(root).name == dataset else {Argument.DATASET: dataset}
+    hint = Hint(Action.UPDATE_DATASET, named | arguments_of_collection(manifest))
+    return Notice(f"files of dataset {dataset} have changed or are gone", hint=hint)
 
 
 def _size(count: int) -> str:

@@ -1,0 +1,46 @@
+"""What a model or a collection was asked for by, as arguments of a hint: what makes the same again."""
+
+from collections.abc import Iterable, Mapping
+
+from lookalike_core.hints import Argument, Value
+from lookalike_core.models.backbones import Pooling
+from lookalike_core.models.model_manifest import Precision, WeightsKind
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
+
+from lookalike_exporter.heads.head_file import Head, head_name
+from lookalike_exporter.spec import ModelSpec
+
+
+def arguments_of(
+    specs: Iterable[ModelSpec | Head], distances: Iterable[Distance] = ()
+) -> dict[Argument, Value]:
+    """Returns the arguments that ask for all of these models and distances; defaults are left out."""
+    found: dict[Argument, Value] = {}
+    for spec in specs:
+        for argument, value in _of_one(spec).items():
+            before = found.get(argument)
+            found[argument] = (before, value) if isinstance(before, str) else value
+    metrics = tuple(map(str, distances))
+    return found if metrics in ((), (Distance.COSINE,)) else found | {Argument.DISTANCE: metrics}
+
+
+def arguments_of_collection(manifest: CollectionManifest) -> dict[Argument, Value]:
+    """Returns the arguments that a collection is filled with."""
+    if manifest.identity.head is not None:
+        return {Argument.HEAD: head_name(manifest.identity)} | arguments_of([], [manifest.distance])
+    return arguments_of([ModelSpec.of_collection(manifest)], [manifest.distance])
+
+
+def _of_one(spec: ModelSpec | Head) -> Mapping[Argument, str]:
+    if isinstance(spec, Head):
+        return {Argument.HEAD: spec.name}
+    found = {Argument.BACKBONE: spec.backbone.short_name}
+    if spec.layer != spec.backbone.default_layer:
+        found[Argument.LAYER] = spec.layer
+    if spec.pooling not in (Pooling.AVG, Pooling.NONE):
+        found[Argument.POOLING] = spec.pooling
+    if spec.weights != WeightsKind.IMAGENET:
+        found[Argument.WEIGHTS] = spec.weights
+    if spec.precision is not Precision.FP32:
+        found[Argument.PRECISION] = spec.precision
+    return found
