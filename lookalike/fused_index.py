@@ -6,24 +6,24 @@ from lookalike_core.errors import UsageError
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
-from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Collection
 from lookalike_search.asking.searched_collection import Network
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
 
+from lookalike.arguments import chosen, number, points_of, whole
 from lookalike.index import Index
 from lookalike.model import settings_for
 from lookalike.notebook import shows_progress
 from lookalike.records import Evaluation
-from lookalike.searching import Searchable, chosen
+from lookalike.searching import Searchable
 
 
 def fuse(indexes: Iterable[Index]) -> "FusedIndex":
     """Returns indexes as one, whose rankings are fused: `search(image, rule="rrf")`.
 
     Raises:
-        UsageError: they are fewer than two.
+        UsageError: they are fewer than two, or one of them is given twice.
     """
     return FusedIndex(indexes)
 
@@ -34,7 +34,11 @@ class FusedIndex(Searchable):
     def __init__(self, indexes: Iterable[Index]) -> None:
         self.indexes = tuple(indexes)
         if len(self.indexes) < _FEWEST:
-            raise UsageError(f"{len(self.indexes)} index is nothing to fuse; give at least two")
+            raise UsageError(
+                f"{len(self.indexes)} index is nothing to fuse; give at least two", argument="indexes"
+            )
+        if len({id(index) for index in self.indexes}) < len(self.indexes):
+            raise UsageError("the same index is given twice; give others to fuse", argument="indexes")
 
     def __repr__(self) -> str:
         return f"<lookalike.FusedIndex of {', '.join(map(repr, self.indexes))}>"
@@ -56,6 +60,8 @@ class FusedIndex(Searchable):
     ) -> Evaluation:
         """Measures how good the fused neighbours are, over the images that all indexes hold.
 
+        The `differences` of what is returned compare it with each index alone.
+
         Args:
             rule: How rankings become one: `rrf`, `zscore` or `calibrated`.
             dataset: As for `Index.evaluate`, and so are all the others.
@@ -64,17 +70,15 @@ class FusedIndex(Searchable):
             without_near: Leave near-duplicates of the asking image out.
             seed: Of the bootstrap.
 
-        Its `differences` compare it with each index alone.
-
         Raises:
             UsageError: the indexes share too few images with a class, or two collections have the same name.
         """
         options = EvaluationOptions(
-            where=PointFilter(dataset=dataset),
-            k=k,
-            near_above=near_above,
+            where=points_of(dataset),
+            k=whole(k, "k"),
+            near_above=number(near_above, "near_above"),
             without_near=without_near,
-            seed=seed,
+            seed=whole(seed, "seed"),
         )
         opened = _Opened(self.indexes)
         names = list(opened.by_name)

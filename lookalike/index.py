@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -17,7 +18,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.open_store import open_store
-from lookalike_core.stores.points import Payload, PointFilter
+from lookalike_core.stores.points import Payload
 from lookalike_core.stores.shared import SharedCollection, SharedStore
 from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
 from lookalike_exporter.heads.head_file import Head, head_of
@@ -36,12 +37,24 @@ from lookalike_search.analysis.collection_map import load_sample, mapped
 from lookalike_search.analysis.duplicates import ABOVE, find_duplicates
 from lookalike_search.analysis.explanation import explanations, see_both
 from lookalike_search.asking.searched_collection import Network
-from lookalike_search.collection_choice import CollectionSelector, as_named, collection_of_model
+from lookalike_search.class_names import stored_class
+from lookalike_search.collection_choice import CollectionSelector, collection_of_model, in_collection
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.runs import EvaluationOptions, evaluated
 from numpy.typing import NDArray
 
+from lookalike.arguments import (
+    NEIGHBOURS_OF_EACH,
+    ON_A_MAP,
+    SEEDS_OF_A_MAP,
+    chosen,
+    listed,
+    number,
+    points_of,
+    text,
+    whole,
+)
 from lookalike.errors import FoldersError
 from lookalike.model import Model, settings_for
 from lookalike.notebook import shows_progress
@@ -55,7 +68,7 @@ from lookalike.records import (
     Point,
     Where,
 )
-from lookalike.searching import ImageInput, Searchable, chosen, plain_query, points_where, similarity_over
+from lookalike.searching import ImageInput, Searchable, plain_query, points_where
 
 _logger = logger_of("index")
 
@@ -298,6 +311,13 @@ class Index(Searchable):
             labels = labels_in(Path(labels).expanduser(), whose.root)
         else:
             check_labels(labels or {}, whose.root)
+        rules = RuleChoice(
+            exclude=None if exclude is None else _texts(exclude, "exclude"),
+            default_excludes=default_excludes,
+            follow_links=follow_links,
+            class_level=class_level,
+        )
+        rules.check_for(whose.root)
         with self._writing:
             existing = self._existing()
             request = IngestRequest(
@@ -311,12 +331,7 @@ class Index(Searchable):
                     solution=Path(val_solution).expanduser() if val_solution else None,
                 ),
                 subset=None if max_per_class is None else Subset(max_per_class=max_per_class, seed=seed),
-                rules=RuleChoice(
-                    exclude=None if exclude is None else _texts(exclude, "exclude"),
-                    default_excludes=default_excludes,
-                    follow_links=follow_links,
-                    class_level=class_level,
-                ),
+                rules=rules,
                 batch_size=batch_size,
                 max_pixels=max_pixels,
                 dry_run=dry_run,
@@ -422,20 +437,25 @@ class Index(Searchable):
         return reports
 
     def points(self, where: Where | None = None) -> list[Point]:
-        """Returns the images of the index, by dataset and path."""
+        """Returns the images of the index, by dataset and path.
+
+        Raises:
+            UsageError: the index holds no such class or dataset.
+        """
         opened = self._opened()
         manifest = opened.manifest
-        meant = as_named(points_where(where), manifest)
-        return [Point._of(payload, manifest) for payload in sorted(opened.scan(meant), key=_place)]
+        return [Point._of(payload, manifest) for payload in _payloads(opened, where)]
 
     def vectors(self, where: Where | None = None) -> tuple[list[str], NDArray[np.float32]]:
         """Returns ids and stored vectors, float32 `[N, D]`, in the order of `points`.
 
         Those of a cosine collection have length 1.
+
+        Raises:
+            UsageError: as for `points`.
         """
         opened = self._opened()
-        meant = as_named(points_where(where), opened.manifest)
-        payloads, matrix = stored_vectors(opened, sorted(opened.scan(meant), key=_place))
+        payloads, matrix = stored_vectors(opened, _payloads(opened, where))
         return [payload.id for payload in payloads], matrix
 
     @shows_progress
@@ -463,11 +483,11 @@ class Index(Searchable):
             UsageError: fewer than two images have a class.
         """
         options = EvaluationOptions(
-            where=PointFilter(dataset=dataset),
-            k=k,
-            near_above=near_above,
+            where=points_of(dataset),
+            k=whole(k, "k"),
+            near_above=number(near_above, "near_above"),
             without_near=without_near,
-            seed=seed,
+            seed=whole(seed, "seed"),
             indexed=indexed,
         )
         plan, manifest = Plan(collections=[self.collection]), self.manifest
@@ -479,7 +499,7 @@ class Index(Searchable):
         self,
         name: str,
         *,
-        classes: Sequence[str] = (),
+        classes: str | Sequence[str] = (),
         dims: int | None = None,
         seed: int = 0,
         force: bool = False,
@@ -488,7 +508,7 @@ class Index(Searchable):
 
         Args:
             name: What the layer is called.
-            classes: Only images of these classes; by default all that have one.
+            classes: Only images of this class or these; by default all that have one.
             dims: How many values it gives; by default as many as the network.
             seed: Draws the fifth of the images that it is measured on.
             force: Replace another head of this name.
@@ -497,7 +517,12 @@ class Index(Searchable):
             UsageError: there are too few classes or images, or another head has this name.
         """
         request = FitRequest(
-            collections=[self.collection], name=name, classes=classes, dims=dims, seed=seed, force=force
+            collections=[self.collection],
+            name=text(name, "name"),
+            classes=listed(classes, "classes"),
+            dims=None if dims is None else whole(dims, "dims"),
+            seed=whole(seed, "seed"),
+            force=force,
         )
         return fit_head(request, store=self._store, settings=self._settings)
 
@@ -511,7 +536,7 @@ class Index(Searchable):
             UsageError: too few images have a class, or there are too few classes.
         """
         with self._writing:
-            return calibrate_collection(self._store, self.collection, seed=seed).calibration
+            return calibrate_collection(self._store, self.collection, seed=whole(seed, "seed")).calibration
 
     @shows_progress
     def neighbours(
@@ -530,16 +555,17 @@ class Index(Searchable):
         is asked. Images with the same bytes are left out, unless `include_self` keeps them. `without_near`
         and `near_above` are as for `search`.
         """
+        wanted, near = whole(k, "k", NEIGHBOURS_OF_EACH), number(near_above, "near_above")
         opened, meant = self._opened(), points_where(where)
         found = every_scenes(
             opened,
-            limit=k,
-            above=similarity_over(near_above) if without_near else None,
+            limit=wanted,
+            above=near if without_near else None,
             where=meant,
             include_copies=include_self,
             exact=exact,
         )
-        return Neighbours._of(list(found), opened.manifest, k=k)
+        return Neighbours._of(list(found), opened.manifest, k=wanted)
 
     @shows_progress
     def duplicates(
@@ -547,7 +573,7 @@ class Index(Searchable):
         *,
         above: float | None = None,
         dataset: str | None = None,
-        keep_in: Iterable[str | os.PathLike[str]] = (),
+        keep_in: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
     ) -> Duplicates:
         """Returns groups of the same image, and which file to keep; nothing is deleted.
 
@@ -555,7 +581,8 @@ class Index(Searchable):
             above: The cosine similarity from which on images are compared on their pixels, and shown where
                 that proves nothing; by default 0.95 and 0.99. 1 finds those of the same bytes alone.
             dataset: Only images of this dataset.
-            keep_in: Folders whose files are kept before others; none in them is offered for deletion.
+            keep_in: A folder, or several, whose files are kept before others; none in them is offered for
+                deletion.
 
         Raises:
             UsageError: distances are Euclidean and the index too large to compare all with all, or a folder
@@ -564,9 +591,9 @@ class Index(Searchable):
         opened = self._opened()
         groups = find_duplicates(
             opened,
-            above=above,
-            where=PointFilter(dataset=dataset),
-            keep_in=[Path(folder).expanduser() for folder in keep_in],
+            above=None if above is None else number(above, "above"),
+            where=points_of(dataset),
+            keep_in=[Path(folder).expanduser() for folder in listed(keep_in, "keep_in")],
         )
         return Duplicates(collection=opened.name, groups=groups, above=ABOVE if above is None else above)
 
@@ -585,7 +612,7 @@ class Index(Searchable):
             plain_query(neighbour),
             [self.collection],
             store=self._store,
-            max_pixels=max_pixels,
+            max_pixels=whole(max_pixels, "max_pixels"),
         )
         [found] = explanations(pair, settings=self._settings)
         return Explanation._of(found, (pair.query, pair.neighbour))
@@ -597,8 +624,9 @@ class Index(Searchable):
         Raises:
             CollectionError: there are no images.
         """
-        sampled = load_sample(self._opened(), limit=limit, seed=seed, where=PointFilter(dataset=dataset))
-        return Map._of(mapped(sampled, seed=seed), seed=seed)
+        drawn, seeded = whole(limit, "limit", ON_A_MAP), whole(seed, "seed", SEEDS_OF_A_MAP)
+        sampled = load_sample(self._opened(), limit=drawn, seed=seeded, where=points_of(dataset))
+        return Map._of(mapped(sampled, seed=seeded), seed=seeded)
 
     def remove(
         self,
@@ -609,14 +637,14 @@ class Index(Searchable):
     ) -> int:
         """Takes images out of the index, and returns how many; the files stay.
 
+        All that is given must hold. What names no image among others that do is logged. The next `add` of
+        their folder takes images in again whose files are still there.
+
         Args:
             dataset: Only images of this dataset; alone, all of them, and the dataset's name.
             paths: Only these images, and those below these folders: paths in a dataset, or, where no image
                 has such a one, paths of files; `*` stands for any characters. Any of several may be meant.
             classes: Only images of any of these classes; "" for those without a class.
-
-        All that is given must hold. What names no image among others that do is logged. The next `add` of
-        their folder takes images in again whose files are still there.
 
         Raises:
             UsageError: the index holds no such dataset or image, nothing is given, or a path names nothing.
@@ -641,7 +669,7 @@ class Index(Searchable):
         `add`.
         """
         options = RebuildOptions(
-            batch_size=batch_size,
+            batch_size=None if batch_size is None else whole(batch_size, "batch_size"),
             force=force,
             quantize=chosen(VectorQuantization, quantize, "quantize") if quantize is not None else None,
         )
@@ -725,6 +753,13 @@ def _texts(named: object, argument: str, *, single: bool = True) -> list[str]:
             return found
     several = "several texts or paths" if not single else "a text or path, or several"
     raise UsageError(f"{argument} is {several}, not {named!r}")
+
+
+def _payloads(opened: SharedCollection, where: Where | None) -> list[Payload]:
+    """Returns what is known of the points that are meant, by dataset and path."""
+    meant = in_collection(points_where(where), opened.manifest)
+    meant = replace(meant, class_name=stored_class(meant.class_name, [opened]))
+    return sorted(opened.scan(meant), key=_place)
 
 
 def _place(payload: Payload) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from lookalike_core import progress
 from lookalike_core.arrays import Pixels
 from lookalike_core.errors import UsageError
 from lookalike_core.images.decoding import MAX_PIXELS, decode
-from lookalike_core.models.backbones import RESNET101V2
+from lookalike_core.models.backbones import RESNET101V2, Pooling
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.prefetch import map_ahead
@@ -28,6 +28,7 @@ from lookalike_search.asking.examples import source_stream
 from lookalike_search.asking.query_sources import QueryInput, find_sources
 from numpy.typing import NDArray
 
+from lookalike.arguments import chosen, whole
 from lookalike.notebook import shows_progress
 
 
@@ -68,13 +69,14 @@ class Model:
         threads: int | None = None,
     ) -> None:
         self._chosen = (provider, threads)
+        precision = chosen(Precision, precision, "precision")
         settings = self._settings
         self._wanted: ModelSpec | Head
         if head is None:
             self._wanted = ModelSpec.of(
                 name or RESNET101V2.name,
                 layer=layer,
-                pooling=pooling,
+                pooling=chosen(Pooling, pooling, "pooling") if pooling is not None else None,
                 weights=os.path.expanduser(weights),  # noqa: PTH111 - as options are read
                 precision=precision,
             )
@@ -109,25 +111,34 @@ class Model:
 
     @shows_progress
     def embed(
-        self, images: Iterable[QueryInput], *, batch_size: int = BATCH_SIZE, max_pixels: int = MAX_PIXELS
+        self,
+        images: Iterable[QueryInput] | str | os.PathLike[str],
+        *,
+        batch_size: int = BATCH_SIZE,
+        max_pixels: int = MAX_PIXELS,
     ) -> NDArray[np.float32]:
         """Returns the feature vectors of images, float32 `[N, D]` in their order.
 
-        Images are paths of files, bytes of files, files opened in binary, images of Pillow, or uint8 `[H, W,
-        3]` in sRGB. Vectors are as the network gives them, not brought to length 1. Files are read ahead in
-        threads.
+        Images are paths of files, of which one may stand alone, bytes of files, files opened in binary,
+        images of Pillow, or uint8 `[H, W, 3]` in sRGB. Vectors are as the network gives them, not brought to
+        length 1. Files are read ahead in threads.
 
         Raises:
             PictureError: an image cannot be read, or has more than `max_pixels`.
             UsageError: something is no image.
             WeightsError, ModelError, ProviderError: the model cannot be had or run.
         """
+        size, most = whole(batch_size, "batch_size"), whole(max_pixels, "max_pixels")
+        if isinstance(images, str | os.PathLike | bytes):
+            images = [images]
+        if not isinstance(images, Iterable):
+            raise UsageError(f"images is {images!r}; give an image, or several", argument="images")
         embedder = self._loaded()
         parts = [np.empty((0, self.dimension), dtype=np.float32)]
-        pixels = map_ahead(partial(_pixels, max_pixels=max_pixels), iter(images), ahead=2 * batch_size)
+        pixels = map_ahead(partial(_pixels, max_pixels=most), iter(images), ahead=2 * size)
         total = len(images) if isinstance(images, Sized) else None
         with closing(pixels), progress.bar("images", unit="images", total=total) as bar:
-            while batch := list(islice(pixels, batch_size)):
+            while batch := list(islice(pixels, size)):
                 parts.append(embedder.embed(np.stack(batch)))
                 bar.advance(len(batch))
         return np.concatenate(parts)
@@ -175,12 +186,11 @@ def settings_for(provider: str | None = None, threads: int | None = None) -> Set
     """Returns what the environment says, but for a provider and threads that are given.
 
     Raises:
-        UsageError: there is no such provider.
+        UsageError: there is no such provider, or the number of threads is out of its range.
     """
-    if provider is not None and provider not in list(ProviderChoice):
-        raise UsageError(f"there is no provider {provider!r}; use one of {', '.join(ProviderChoice)}")
-    choice = ProviderChoice(provider) if provider is not None else None
-    return Settings.from_environment().on_provider(choice, require_gpu=False, threads=threads)
+    choice = chosen(ProviderChoice, provider, "provider") if provider is not None else None
+    lent = None if threads is None else whole(threads, "threads")
+    return Settings.from_environment().on_provider(choice, require_gpu=False, threads=lent)
 
 
 def _pixels(image: QueryInput, *, max_pixels: int) -> Pixels:

@@ -31,6 +31,7 @@ from lookalike_search.evaluation.summary import ClassFigures
 from lookalike_search.evaluation.summary import Evaluation as FoundEvaluation
 from numpy.typing import NDArray
 
+from lookalike.arguments import whole
 from lookalike.notebook import ShownAsPage
 
 
@@ -163,20 +164,35 @@ class Answer(ShownAsPage, Sequence[Hit]):
     took. `error` says why there is no answer, of what could not be read among several images.
 
     `left_out_total` says how many other images have the same bytes as the image or an example, which are no
-    hits unless `include_self` keeps them; `left_out` holds the first of them, at most `limit`.
+    hits unless `include_self` keeps them; `left_out` holds the first of them, at most `limit`. `passed_over`
+    says how many neighbours `offset` passed over, and `cut_off` how many of the next ones, at most `limit`,
+    `min_score` or `max_distance` left out.
     """
 
     query: str
+    """What the image was given as: its path, or a word for what has none."""
     hits: Sequence[Hit]
+    """The neighbours, best first."""
     verdict: Verdict | None = None
+    """The class that the neighbours vote for, if any."""
     verdict_chance: float | None = None
+    """The estimated chance, 0 to 1, that the verdict is right; None where no calibration says."""
     unlike_anything: bool | None = None
+    """Whether nothing in the index is near the image; None where no calibration says."""
     provider: str | None = None
+    """The execution provider that embedded the image; None where its vector was known."""
     took_ms: Mapping[str, float] = field(default_factory=dict)
+    """What `load`, `embed` and `search` took, in milliseconds."""
     collections: Sequence[str] = ()
+    """The names of the collections that were asked."""
     error: PictureError | None = None
+    """Why there is no answer."""
     left_out: Sequence[Point] = ()
+    """Other images with the same bytes as the image or an example, at most `limit`."""
     left_out_total: int = 0
+    """How many of those there are."""
+    passed_over: int = 0
+    cut_off: int = 0
     _outcome: FoundAnswer | Unanswered = field(repr=False)
     _manifests: Sequence[CollectionManifest] = field(repr=False)
     _options: QueryOptions = field(repr=False)
@@ -209,6 +225,8 @@ class Answer(ShownAsPage, Sequence[Hit]):
                 replace(Point._of(each.payload, manifests[0]), file=each.file) for each in outcome.left_out
             ],
             left_out_total=outcome.left_out_total,
+            passed_over=outcome.passed_over,
+            cut_off=outcome.cut_off,
             **shared,
         )
 
@@ -551,7 +569,7 @@ class Explanation(ShownAsPage):
 
     def strongest_pairs(self, count: int = 5) -> list[Pair]:
         """Returns the pairs of cells that add most, each with its `query`, `neighbour` and `part`."""
-        return strongest_pairs(self.details.explanation, count)
+        return strongest_pairs(self.details.explanation, whole(count, "count"))
 
     def to_html(self) -> str:
         """Returns the page of `search explain --html` for these images."""

@@ -3,9 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from enum import StrEnum
-from math import inf
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from lookalike_core import progress
 from lookalike_core.errors import UsageError
@@ -18,20 +16,16 @@ from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_batch import answer_all
 from lookalike_search.asking.query_sources import QueryInput
-from lookalike_search.asking.ranking import MAX_LIMIT, MAX_OFFSET
 from lookalike_search.asking.searched_collection import Network
 
+from lookalike.arguments import chosen, number, text, whole
 from lookalike.notebook import shows_progress
 from lookalike.records import Answer, Hit, Point, Where
 
 ImageInput: TypeAlias = "QueryInput | Hit | Point"
 """An image: the path of a file, a file's bytes, a file opened in binary, an image of Pillow, uint8
 `[H, W, 3]` in sRGB, or its feature vector, float `[D]`. Of an index also what it holds: an id, a path below
-a dataset's folder, a hit or a point."""
-
-MAX_VOTERS = 1_000
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
+a dataset's folder (`dataset/path` where several datasets hold it), a hit or a point. URLs are not fetched."""
 
 
 class Searchable(ABC):
@@ -48,8 +42,8 @@ class Searchable(ABC):
         where: Where | None = None,
         exact: bool = False,
         include_self: bool = False,
-        positives: Iterable[ImageInput] = (),
-        negatives: Iterable[ImageInput] = (),
+        positives: Iterable[ImageInput] | str | os.PathLike[str] = (),
+        negatives: Iterable[ImageInput] | str | os.PathLike[str] = (),
         rule: str | None = None,
         vote: str = VoteRule.NEARER_TIES,
         k: int = 10,
@@ -72,7 +66,7 @@ class Searchable(ABC):
             exact: Compare with every image, past the store's index.
             include_self: Keep images whose bytes equal the query's, which are left out otherwise. What is
                 given as pixels or as a vector has no bytes, so that an indexed one finds itself.
-            positives: More examples of what is wanted.
+            positives: More examples of what is wanted: an image, or several.
             negatives: Examples of what is not wanted.
             rule: Of a fused index, how rankings become one: `rrf` (the default), `zscore` or `calibrated`.
             vote: How the neighbours' classes become a verdict: `nearer-ties`, `majority`, `weighted` or
@@ -121,8 +115,8 @@ class Searchable(ABC):
         where: Where | None = None,
         exact: bool = False,
         include_self: bool = False,
-        positives: Iterable[ImageInput] = (),
-        negatives: Iterable[ImageInput] = (),
+        positives: Iterable[ImageInput] | str | os.PathLike[str] = (),
+        negatives: Iterable[ImageInput] | str | os.PathLike[str] = (),
         rule: str | None = None,
         vote: str = VoteRule.NEARER_TIES,
         k: int = 10,
@@ -158,25 +152,26 @@ class Searchable(ABC):
             PictureError: an image cannot be read, with `raise_errors`; an example cannot be read.
             CollectionMissingError, UsageError: as for `search`.
         """
-        meant, networks = where or Where(), self._networks()
+        meant, networks = points_where(where), self._networks()
         if rule is not None and len(networks) == 1:
-            raise UsageError("a rule is for a fused index; one index has one ranking")
+            raise UsageError("a rule is for a fused index; one index has one ranking", argument="rule")
+        near = number(near_above, "near_above")
         options = QueryOptions(
-            limit=_in_range(limit, "limit", MAX_LIMIT),
-            offset=_in_range(offset, "offset", MAX_OFFSET, least=0),
-            min_score=_number(min_score, "min_score", least=-1, most=1),
-            max_distance=_number(max_distance, "max_distance", least=0, most=inf),
+            limit=whole(limit, "limit"),
+            offset=whole(offset, "offset"),
+            min_score=None if min_score is None else number(min_score, "min_score"),
+            max_distance=None if max_distance is None else number(max_distance, "max_distance"),
             class_name=meant.class_name,
             dataset=meant.dataset,
             exact=exact,
             include_self=include_self,
-            max_pixels=max_pixels,
+            max_pixels=whole(max_pixels, "max_pixels"),
             vote=chosen(VoteRule, vote, "vote"),
-            k=_in_range(k, "k", MAX_VOTERS),
-            fusion=chosen(FusionRule, rule or FusionRule.RRF, "rule"),
-            without_near_above=similarity_over(near_above) if without_near else None,
+            k=whole(k, "k"),
+            fusion=chosen(FusionRule, FusionRule.RRF if rule is None else rule, "rule"),
+            without_near_above=near if without_near else None,
         )
-        listed = [images] if isinstance(images, str | os.PathLike) else list(images)
+        listed = several(images)
         answers = []
         for answer in _counted(_answers(networks, listed, options, positives, negatives), listed):
             if answer.error is not None and raise_errors:
@@ -193,31 +188,22 @@ class Searchable(ABC):
         """
 
 
-def chosen(kind: type[_Choice], value: str, name: str) -> _Choice:
-    """Returns one of a closed set.
-
-    Raises:
-        UsageError: it is none of them.
-    """
-    if value not in list(kind):
-        raise UsageError(f"{name} is {value!r}; use one of {', '.join(kind)}")
-    return kind(value)
-
-
-def similarity_over(near_above: float) -> float:
-    """Returns the cosine similarity over which images are near-duplicates.
-
-    Raises:
-        UsageError: it is none, or not a number.
-    """
-    if not 0 <= near_above <= 1:
-        raise UsageError(f"near_above is {near_above}; it must be from 0 to 1")
-    return near_above
-
-
 def points_where(where: Where | None) -> PointFilter:
-    """Returns which points are meant."""
-    return PointFilter(class_name=where.class_name, dataset=where.dataset) if where else PointFilter()
+    """Returns which points are meant.
+
+    Raises:
+        UsageError: it is no `Where`, or names something by what is no text.
+    """
+    if where is None:
+        return PointFilter()
+    if not isinstance(where, Where):
+        raise UsageError(
+            f"where is {where!r}; give a lookalike.Where, as Where(class_name='cat')", argument="where"
+        )
+    class_name, dataset = (
+        None if each is None else text(each, "where") for each in (where.class_name, where.dataset)
+    )
+    return PointFilter(class_name=class_name, dataset=dataset)
 
 
 def plain_query(image: ImageInput) -> QueryInput:
@@ -225,17 +211,17 @@ def plain_query(image: ImageInput) -> QueryInput:
     return image.id if isinstance(image, Hit | Point) else image
 
 
-def _in_range(value: int, name: str, most: int, *, least: int = 1) -> int:
-    if not least <= value <= most:
-        raise UsageError(f"{name} is {value}; it must be from {least} to {most:,}")
-    return value
+def several(images: Iterable[ImageInput] | str | os.PathLike[str], name: str = "images") -> list[ImageInput]:
+    """Returns images as a list; one path, hit or point, and one file's bytes, stand for themselves.
 
-
-def _number(value: float | None, name: str, *, least: float, most: float) -> float | None:
-    """A number within a range, which NaN is not."""
-    if value is not None and not least <= value <= most:
-        raise UsageError(f"{name} is {value}; it must be from {least} to {most}")
-    return value
+    Raises:
+        UsageError: it is neither one nor several.
+    """
+    if isinstance(images, str | os.PathLike | bytes | Hit | Point):
+        return [images]
+    if not isinstance(images, Iterable):
+        raise UsageError(f"{name} is {images!r}; give an image, or several", argument=name)
+    return list(images)
 
 
 def _counted(answers: Iterator[Answer], images: Sequence[ImageInput]) -> Iterator[Answer]:
@@ -258,15 +244,15 @@ def _answers(
     networks: Sequence[Network],
     images: Sequence[ImageInput],
     options: QueryOptions,
-    positives: Iterable[ImageInput],
-    negatives: Iterable[ImageInput],
+    positives: Iterable[ImageInput] | str | os.PathLike[str],
+    negatives: Iterable[ImageInput] | str | os.PathLike[str],
 ) -> Iterator[Answer]:
     manifests = [network.manifest for network in networks]
     outcomes = answer_all(
         Searcher(networks),
         [plain_query(image) for image in images],
         options,
-        positives=[plain_query(image) for image in positives],
-        negatives=[plain_query(image) for image in negatives],
+        positives=[plain_query(image) for image in several(positives, "positives")],
+        negatives=[plain_query(image) for image in several(negatives, "negatives")],
     )
     return (Answer._of(outcome, manifests, options) for outcome in outcomes)

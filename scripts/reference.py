@@ -239,8 +239,9 @@ def _library_page() -> Iterator[str]:
             yield from describe(f"lookalike.{name}", getattr(library, name))
     yield from ["", "# Records of the stages", ""]
     yield from paragraph("What the above hold or return; nobody makes them.")
-    for name, module in sorted(_HELD.items(), key=lambda item: item[0].lower()):
-        yield from describe(name, getattr(import_module(module), name))
+    for name, home in sorted(_HELD.items(), key=lambda item: item[0].lower()):
+        module, _, other = home.partition(":")
+        yield from describe(name, getattr(import_module(module), other or name))
 
 
 _HELD = {
@@ -248,12 +249,15 @@ _HELD = {
     "Check": "lookalike_exporter.verify",
     "ClassFigures": "lookalike_search.evaluation.summary",
     "CollectionManifest": "lookalike_core.stores.collection_manifest",
+    "CollectionMap": "lookalike_search.analysis.collection_map",
     "CollectionReport": "lookalike_ingest.target",
     "CollectionStatus": "lookalike_ingest.status",
     "Comparison": "lookalike_search.evaluation.comparisons",
     "Curve": "lookalike_core.models.calibration_curves",
     "Estimate": "lookalike_search.evaluation.leave_one_out",
+    "Explained": "lookalike_search.analysis.explanation",
     "FitReport": "lookalike_exporter.heads.fit",
+    "FoundEvaluation": "lookalike_search.evaluation.summary:Evaluation",
     "Group": "lookalike_search.analysis.duplicates",
     "Member": "lookalike_search.analysis.duplicates",
     "Placing": "lookalike_search.asking.answers",
@@ -266,7 +270,19 @@ _HELD = {
     "VerifyReport": "lookalike_exporter.verify",
     "VoteRule": "lookalike_core.neighbours.vote",
 }
-"""Class -> module of what the library's own records hold."""
+"""Class -> module of what the library's own records hold, and what it is called there."""
+
+_PARAMETERS = {
+    "and": "`positives`",
+    "backbone": "`model` of `open`, `name` of `Model`",
+    "class": "`class_name` of `Where`, `classes`",
+    "fusion": "`rule`",
+    "not": "`negatives`",
+    "output": "`path`",
+    "pictures": "`images`",
+    "query": "`image`",
+}
+"""An `Argument` of the stages -> the library's parameter, where that is called otherwise."""
 
 
 # Errors
@@ -309,6 +325,16 @@ def _errors_page() -> Iterator[str]:
     for each in classes:
         if "Attributes:" in (each.__doc__ or ""):
             yield from ["", f"### {each.__name__}", "", *prose(each)]
+    yield from ["", "## Arguments"]
+    yield from paragraph(
+        "The `argument` of an error is the name of a parameter. What the commands check as well is an "
+        "`Argument`, named as their option is; of these the library's parameters have other names:"
+    )
+    yield ""
+    yield from table(
+        ["argument", "parameter"],
+        [[f"`{hints.Argument(name)}`", meant] for name, meant in _PARAMETERS.items()],
+    )
     yield from ["", "## Hints"]
     yield from paragraph(
         "What an error's `.hint` says could be done, as data: one of these actions, with values of "

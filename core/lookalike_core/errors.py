@@ -59,8 +59,10 @@ class UsageError(LookalikeError):
     """Something was asked for that does not fit together.
 
     Attributes:
-        argument: The argument whose value it is about, where it is about one.
-        choices: Values that would do, the most likely first, where there are few enough to name.
+        argument: The argument whose value it is about, where it is about one: a parameter's name, or an
+            `Argument`, which is text too.
+        choices: Values that would do, all of them and the most likely first, where it is one of a set.
+        bounds: The least and the greatest value that would do, where it is a number out of its range.
     """
 
     exit_code = 2
@@ -69,14 +71,16 @@ class UsageError(LookalikeError):
         self,
         message: str,
         *,
-        argument: Argument | None = None,
+        argument: Argument | str | None = None,
         choices: Sequence[str] = (),
+        bounds: tuple[float, float] | None = None,
         path: Path | str | None = None,
         hint: Hint | None = None,
     ) -> None:
         super().__init__(message, path=path, hint=hint)
         self.argument = argument
         self.choices = tuple(choices)
+        self.bounds = bounds
 
     @classmethod
     def of(
@@ -111,7 +115,7 @@ class SkipReason(StrEnum):
     """Why a picture is left out; the closed set that `skipped` is drawn from."""
 
     VANISHED = "vanished"
-    """It was listed and is not there."""
+    """It was listed, or named, and is not there."""
     UNREADABLE = "unreadable"
     """The system refuses to read it, it changes while it is read, or it is damaged."""
     BAD_NAME = "bad-name"

@@ -49,18 +49,23 @@ def describe_missing(path: Path) -> str:
         missing, nearest = next(pair for pair in pairwise([path, *path.parents]) if pair[1].exists())
         if not nearest.is_dir():
             return f"{said}: {nearest} is not a folder"
-        if (close := _called_like(missing.name, nearest)) is not None:
+        if close := _called_like(missing.name, nearest, wants_file=missing == path and bool(path.suffix)):
             return f"{said}, but {close} does"
     except (OSError, ValueError, StopIteration):  # it cannot be looked at, or be a path
         return said
     return said if missing == path else f"{said}; the last of its folders that does is {nearest.absolute()}"
 
 
-def _called_like(name: str, folder: Path) -> Path | None:
-    """What lies in a folder under almost that name; another number is another name."""
+def _called_like(name: str, folder: Path, *, wants_file: bool) -> Path | None:
+    """What lies in a folder under almost that name; another number is another name.
+
+    Where a file is wanted, no folder is meant.
+    """
     with os.scandir(folder) as entries:
         names = [
-            entry.name for entry in islice(entries, NAMES_COMPARED) if _digits(entry.name) == _digits(name)
+            entry.name
+            for entry in islice(entries, NAMES_COMPARED)
+            if _digits(entry.name) == _digits(name) and not (wants_file and entry.is_dir())
         ]
     stems = {Path(each).stem.casefold(): each for each in names if each != name}
     close = get_close_matches(Path(name).stem.casefold(), stems, n=1, cutoff=_ALMOST)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lookalike_core.errors import UsageError
+from lookalike_core.hints import Argument
 
 INPUT = "images"
 """The name of what goes in; not a layer that can be tapped."""
@@ -186,7 +187,11 @@ class Network:
         if tap not in self.layers:
             known = [name for name, layer in self.layers.items() if not isinstance(layer, Flatten)]
             near = difflib.get_close_matches(tap, known, n=3) or known[-3:]  # Flatten is a pooling here
-            raise UsageError(f"{self.title} has no layer {tap!r}; did you mean {', '.join(near)}?")
+            raise UsageError(
+                f"{self.title} has no layer {tap!r}; did you mean {', '.join(near)}?",
+                argument=Argument.LAYER,
+                choices=[*near, *(name for name in known if name not in near)],
+            )
         needed = {tap}
         for layer in reversed(self.layers.values()):
             if layer.name in needed:

@@ -1,11 +1,13 @@
 """Which rules a dataset's folder is walked by: those asked for, else those that collections remember."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, NoReturn, Self
 
 from lookalike_core.errors import CollectionMissingError, UsageError
-from lookalike_core.hints import Action, Hint
+from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
 from lookalike_core.logs import logger_of
 from lookalike_core.stores.bulk_reads import readable_manifests
@@ -46,6 +48,30 @@ class RuleChoice:
             UsageError: a pattern is malformed, or the class level is 0.
         """
         _ = self.over(DEFAULT_RULES).exclusion
+
+    def check_for(self, root: Path) -> None:
+        """Refuses patterns that are no paths below a folder, and so fit nothing in it.
+
+        Raises:
+            UsageError: a pattern is a path of the disk, or one relative to something else.
+        """
+        for pattern in self.exclude or ():
+            taken_back = "!" if pattern.startswith("!") else ""
+            plain = pattern.removeprefix("!")
+            if plain.startswith("../"):
+                _refuse(pattern, root, "it lies outside")
+            elif plain.startswith("./"):
+                _refuse(pattern, root, f"write {taken_back + plain[1:]!r}")
+            elif plain.startswith("/") and root != Path("/"):
+                path = Path(os.path.realpath(plain))
+                if path.is_relative_to(root) and path != root:
+                    _refuse(pattern, root, f"write {f'{taken_back}/{path.relative_to(root).as_posix()}'!r}")
+
+
+def _refuse(pattern: str, root: Path, instead: str) -> NoReturn:
+    raise UsageError(
+        f"{pattern!r} fits nothing, for patterns are relative to {root}; {instead}", argument=Argument.EXCLUDE
+    )
 
 
 def rules_for(dataset: str, choice: RuleChoice, *, targets: Sequence[str], store: Store) -> FolderRules:

@@ -132,16 +132,17 @@ def warn_of_gone(
     for other in gone:
         is_whole = other.shared == other.points
         number = f"all {other.points}" if is_whole else f"{other.shared} of the {other.points}"
-        said = (other.name, other.root, number, "is" if other.points == 1 else "are", dataset.name)
+        images = f"{number} images of it are" if other.points > 1 else "the one image of it is"
+        said = (other.name, other.root, images, dataset.name)
         if other.is_renamed:
             _logger.warning(
-                "warning: the folder of dataset %s (%s) is gone, and %s images of it %s in %s, too",
+                "warning: the folder of dataset %s (%s) is gone, and %s in %s, too",
                 *said,
                 extra={"hint": _end_of(other, dataset, store=store, made_with=made_with)},
             )
         elif 2 * other.shared >= other.points:
             _logger.warning(
-                "warning: the folder of dataset %s (%s) is not there, and %s images of it %s in %s, too; its "
+                "warning: the folder of dataset %s (%s) is not there, and %s in %s, too; its "
                 "disk may not be mounted",
                 *said,
             )

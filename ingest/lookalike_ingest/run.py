@@ -204,9 +204,9 @@ class IngestReport:
             LookalikeError: pictures were found and none could be used, or was to be skipped.
         """
         if self.found and not self.used:
-            raise LookalikeError(f"none of the {self.found} pictures in {self.dataset.root} could be used")
+            raise LookalikeError(f"no image in {self.dataset.root} could be used, of {self.found} found")
         if strict and self.skipped:
-            raise LookalikeError(f"{len(self.skipped)} pictures were skipped")
+            raise LookalikeError(f"{counted(len(self.skipped), 'image')} skipped")
 
     @property
     def images_per_second(self) -> float:
@@ -498,7 +498,7 @@ def find_pictures(
 
 def no_images(root: Path, others: OtherFiles, *, dataset: str | None) -> UsageError:
     """What to say of a folder that holds none, and what to do if it is that of a stored dataset."""
-    beside = f"; {others}" if others.total else ""
+    beside = f", but {others}" if others.total else ""
     return UsageError(
         f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){beside}; if a disk is not mounted, mount it",
         path=root,
@@ -815,6 +815,7 @@ class _Ingest:
         if is_walk:
             self._report.split_classes = self._splits.names
             _say_passed_over(self._report)
+            _warn_of_unused_patterns(self._request.rules, self._report.others)
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
         """A folder that cannot be looked into is no picture, and what lies in it has not vanished."""
@@ -898,6 +899,15 @@ def _say_passed_over(report: IngestReport) -> None:
             "warning: the classes are %s, the parts of a split; the folders in them may be what is meant",
             ", ".join(report.split_classes),
             extra={"hint": Hint(Action.USE, deeper)},
+        )
+
+
+def _warn_of_unused_patterns(asked: RuleChoice, others: OtherFiles) -> None:
+    """Logs which of the patterns that were asked for now make no difference."""
+    unused = [pattern for pattern in asked.exclude or () if pattern not in others.fitting_patterns]
+    if unused:
+        _logger.warning(
+            "warning: exclude patterns that make no difference here: %s", ", ".join(map(repr, unused))
         )
 
 

@@ -107,7 +107,7 @@ def _table(root: Path, given: Path | None, name: str, read: Callable[[Path], Tab
     return table
 
 
-_SAID = {NAMES_FILE: "names of synsets", SOLUTION_FILE: "synsets of validation pictures"}
+_SAID = {NAMES_FILE: "names of synsets", SOLUTION_FILE: "synsets of validation images"}
 
 
 def find_upward(root: Path, name: str) -> Path | None:

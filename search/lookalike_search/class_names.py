@@ -31,16 +31,21 @@ def stored_class(name: str | None, collections: Sequence[Collection]) -> str | N
 
 def _unknown(name: str, there: Sequence[str], collections: Sequence[Collection]) -> UsageError:
     what = f"there is no class {name} in {' or '.join(collection.name for collection in collections)}"
-    if nearest := _nearest(name, there):
+    if nearest := nearest_names(name, there):
         said = f"nearest: {', '.join(nearest)}"
     else:
         more = f" and {len(there) - _NAMED} more" if len(there) > _NAMED else ""
         said = f"there: {', '.join(there[:_NAMED]) or 'none'}{more}"
-    return UsageError(f"{what}; {said}", argument=Argument.CLASS, choices=nearest or there[:_NAMED])
+    return UsageError(f"{what}; {said}", argument=Argument.CLASS, choices=nearest_first(nearest, there))
 
 
-def _nearest(name: str, there: Sequence[str]) -> list[str]:
-    """The names that a slip of the pen may have meant, the most likely first."""
+def nearest_first(nearest: Sequence[str], there: Sequence[str]) -> list[str]:
+    """Returns all names, those that are nearest before the others."""
+    return [*nearest, *(each for each in there if each not in nearest)]
+
+
+def nearest_names(name: str, there: Sequence[str]) -> list[str]:
+    """Returns the names that a slip of the pen may have meant, the most likely first."""
     from difflib import get_close_matches
 
     folded = {nfc(each).casefold(): each for each in there}

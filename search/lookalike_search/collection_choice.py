@@ -21,6 +21,8 @@ from lookalike_exporter.export import ready_model
 from lookalike_exporter.heads.head_file import NAME, Head, head_name, head_path
 from lookalike_exporter.spec import ModelSpec
 
+from lookalike_search.class_names import nearest_first, nearest_names
+
 BOTH = "both"
 """What stands for a backbone where a collection of each network is meant."""
 
@@ -275,7 +277,13 @@ def require_dataset(manifests: Sequence[CollectionManifest], dataset: str | None
     known = find_name(dataset, there) if dataset is not None else None
     if dataset is not None and known is None:
         names = " or ".join(manifest.collection for manifest in manifests)
-        raise UsageError(f"there is no dataset {dataset} in {names}; there: {', '.join(there) or 'none'}")
+        nearest = nearest_names(dataset, there)
+        said = f"nearest: {', '.join(nearest)}" if nearest else f"there: {', '.join(there) or 'none'}"
+        raise UsageError(
+            f"there is no dataset {dataset} in {names}; {said}",
+            argument=Argument.DATASET,
+            choices=nearest_first(nearest, there),
+        )
     return known
 
 

@@ -1,13 +1,19 @@
-"""Datasets whose folders overlap: a file is indexed once in each, and is one image all the same."""
+"""Datasets whose folders overlap: a file is indexed once in each, and is one image all the same.
+
+One of its points stands for it, everywhere: one that gives a class before one that does not, then that of the
+dataset whose folder is outermost, then that of the dataset whose name comes first. So classes and verdicts
+stay as they are where a folder inside an indexed one is ingested again as a dataset of its own.
+"""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 from lookalike_core.stores.collection_manifest import CollectionManifest
-from lookalike_core.stores.points import Payload, PointFilter, point_id
+from lookalike_core.stores.points import Payload, PointFilter, SearchHit, point_id
 from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.collection_choice import file_of
@@ -27,19 +33,51 @@ def _file_key(manifest: CollectionManifest, payload: Payload, real_folder: Calla
 
 
 def first_of_file(payloads: Sequence[Payload], manifest: CollectionManifest) -> dict[str, Payload]:
-    """Returns by the id of each payload the first one of the same file: itself, where no folders overlap."""
+    """Returns by the id of each payload the one that stands for the same file: itself without an overlap."""
     if not _overlap(manifest):
         return {payload.id: payload for payload in payloads}
     first: dict[str, Payload] = {}
     real_folder = cache(os.path.realpath)
-    return {
-        payload.id: first.setdefault(_file_key(manifest, payload, real_folder), payload)
-        for payload in payloads
-    }
+    keys = [_file_key(manifest, payload, real_folder) for payload in payloads]
+    for key, payload in zip(keys, payloads, strict=True):
+        first[key] = first_by_rule([first.get(key, payload), payload], manifest.datasets)
+    return {payload.id: first[key] for key, payload in zip(keys, payloads, strict=True)}
+
+
+def first_by_rule(payloads: Sequence[Payload], roots: Mapping[str, str]) -> Payload:
+    """Returns of the payloads of one file the one that stands for it; `roots` are the datasets' folders."""
+
+    def place(payload: Payload) -> tuple[bool, int, str]:
+        root = roots.get(payload.dataset, "")
+        return not payload.class_name, len(Path(root).parts), payload.dataset
+
+    return payloads[0] if len(payloads) == 1 else min(payloads, key=place)
+
+
+def first_of_hits(
+    hits: Sequence[SearchHit], collection: Collection, where: PointFilter, *, among: PointFilter
+) -> Sequence[SearchHit]:
+    """Returns the hits of a search for `where`, each with the payload that stands for its file.
+
+    That is the first of the points that `among` matches, which are looked up where folders overlap: a search
+    of a fixed depth may have met another one only. Hits whose file is not what `where` asks for go, as one of
+    a class that its file has by another point. A point of other bytes is of another state of the file.
+    """
+    manifest = collection.manifest
+    if not _overlap(manifest):
+        return hits
+    places = other_places([hit.payload for hit in hits], collection)
+    found = []
+    for hit in hits:
+        same = [other for other in places.get(hit.payload.id, ()) if other.sha256 == hit.payload.sha256]
+        payload = first_by_rule([hit.payload, *filter(among.matches, same)], manifest.datasets)
+        if where.matches(payload):
+            found.append(replace(hit, payload=payload))
+    return found
 
 
 def first_of_each_file(payloads: Sequence[Payload], manifest: CollectionManifest) -> list[Payload]:
-    """Returns the payloads in their order, each file once."""
+    """Returns the payloads in their order, each file once, by the payload that stands for it."""
     first = first_of_file(payloads, manifest)
     return [payload for payload in payloads if first[payload.id] is payload]
 
@@ -55,6 +93,22 @@ def _overlap(manifest: CollectionManifest) -> bool:
 def _has_links(manifest: CollectionManifest) -> bool:
     """Whether one of several datasets follows links to folders, which may lead to another one's files."""
     return len(manifest.datasets) > 1 and any(rules.follow_links for rules in manifest.folder_rules.values())
+
+
+def overlap_together(manifests: Sequence[CollectionManifest]) -> bool:
+    """Whether datasets overlap within one of several collections, or one of one with another of another."""
+    each = {(Path(root).parts, name) for manifest in manifests for name, root in manifest.datasets.items()}
+    is_nested = any(inner[: len(outer)] == outer for (outer, _), (inner, _) in pairwise(sorted(each)))
+    return is_nested or any(map(_overlap, manifests))
+
+
+def ids_of_file(file: Path, manifest: CollectionManifest) -> list[str]:
+    """Returns the ids that a file has in the datasets of a collection whose folders it lies in."""
+    return [
+        point_id(dataset, file.relative_to(root).as_posix())
+        for dataset, root in manifest.datasets.items()
+        if file.is_relative_to(root)
+    ]
 
 
 def other_places(payloads: Sequence[Payload], collection: Collection) -> dict[str, list[Payload]]:

@@ -23,6 +23,8 @@ def root(tmp_path: Path) -> Path:
         ("fotos", "{root}/fotos does not exist, but {root}/photos does"),
         ("PHOTOS", "{root}/PHOTOS does not exist, but {root}/photos does"),
         ("fotos/2020/1.jpg", "{root}/fotos/2020/1.jpg does not exist, but {root}/photos does"),
+        ("photo.jpg", "{root}/photo.jpg does not exist"),
+        ("photo.jpg/1.jpg", "{root}/photo.jpg/1.jpg does not exist, but {root}/photos does"),
         ("other", "{root}/other does not exist"),
         ("photos2", "{root}/photos2 does not exist"),
         ("a/b/c", "{root}/a/b/c does not exist; the last of its folders that does is {root}"),

@@ -67,7 +67,7 @@ def test_training_and_validation_are_two_datasets_of_the_same_classes(shell: Any
     assert shell.ingest(competition / TRAIN).code == 0
     done = shell.ingest(competition / "ILSVRC/Data/CLS-LOC/val")
     assert f"names of synsets from {competition / 'LOC_synset_mapping.txt'}\n" in done.err
-    assert f"synsets of validation pictures from {competition / 'LOC_val_solution.csv'}\n" in done.err
+    assert f"synsets of validation images from {competition / 'LOC_val_solution.csv'}\n" in done.err
     (status,) = shell("ingest", "status", "--json").json
     assert status["collections"][0]["classes"] == {
         "Shetland sheepdog": 3,

@@ -32,8 +32,8 @@ def test_a_second_run_embeds_nothing(shell: Any, pictures: Path) -> None:
     """Everything is added once, and unchanged after that; no session is opened then."""
     (first,) = shell.ingest("pictures", "--json").json
     (second,) = shell.ingest("pictures", "--json").json
-    keys = "schema dataset root store found not_taken skipped other_files excluded linked_folders rules"
-    more = "split_classes unused_labels overlapping_datasets gone_datasets collections took_ms"
+    keys = "schema dataset root store interrupted found not_taken skipped other_files excluded linked_folders"
+    more = "rules split_classes unused_labels overlapping_datasets gone_datasets collections took_ms"
     assert list(first) == [*keys.split(), *more.split(), "images_per_second", "from_stored"]
     assert (first["schema"], first["dataset"], first["root"]) == (1, "pictures", str(pictures))
     assert (first["store"], first["found"], first["skipped"]) == ("embedded", 12, [])
@@ -49,7 +49,7 @@ def test_a_second_run_embeds_nothing(shell: Any, pictures: Path) -> None:
 def test_the_summary_is_on_stdout_and_progress_is_not(shell: Any, pictures: Path) -> None:
     """A pipe sees the result alone; without a terminal there is no bar at all."""
     done = shell.ingest("pictures")
-    assert done.out.splitlines()[0] == f"pictures: 12 pictures in {pictures}"
+    assert done.out.splitlines()[0] == f"pictures: 12 images in {pictures}"
     assert "store: embedded" in done.err
     assert "\x1b" not in done.err + done.out
     assert "━" not in done.err
@@ -157,7 +157,7 @@ def test_labels_come_from_a_table(shell: Any, pictures: Path) -> None:
     """Listed files get its class, the others keep their folder's; rows without a file are counted."""
     (shell.folder / "labels.csv").write_text("path,class\ncircle/crimson.png,round\nnowhere.png,x\n")
     done = shell.ingest("pictures", "--labels", "labels.csv")
-    assert "1 rows of the labels name no picture" in done.err
+    assert "1 row of the labels without an image" in done.err
     (status,) = shell("ingest", "status", "--json").json
     assert status["collections"][0]["classes"] == {"circle": 3, "round": 1, "square": 4, "stripes": 4}
 
@@ -178,7 +178,7 @@ def test_nothing_but_broken_pictures_is_1(shell: Any) -> None:
     (shell.folder / "bad/a.jpg").write_bytes(b"x")
     done = shell.ingest("bad")
     assert done.code == 1
-    assert "none of the 1 pictures" in done.err
+    assert "could be used, of 1 found" in done.err
 
 
 def test_folders_without_pictures_are_2(shell: Any) -> None:

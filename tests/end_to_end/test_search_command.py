@@ -43,7 +43,7 @@ def test_json_says_everything_that_was_promised(ingested: Any) -> None:
     (answer,) = ingested("search", "query", "query.png", "--json").json
     expected = (
         "schema query collection backbone layer pooling distance provider store took_ms verdict "
-        "unlike_anything left_out left_out_total hits"
+        "unlike_anything left_out left_out_total passed_over cut_off hits"
     )
     assert list(answer) == expected.split()
     assert list(answer["verdict"]) == ["rule", "k", "voters", "class", "share", "chance"]
@@ -82,7 +82,7 @@ def test_filters_and_limit(ingested: Any) -> None:
     assert len(answer["hits"]) == 3
     done = ingested("search", "query", "query.png", "--min-score", "1")
     assert done.code == 0
-    assert "no picture fits" in done.out
+    assert "none reaches 1; the nearest has 0." in done.out
 
 
 def test_a_class_that_is_unknown_is_2_and_the_nearest_is_named(ingested: Any) -> None:
@@ -331,7 +331,8 @@ def test_a_closed_standard_input_is_an_empty_query(ingested: Any) -> None:
     """The other queries are answered."""
     done = ingested("search", "query", "-", "query.png", "--json", data=b"")
     assert done.code == 4
-    assert done.json[0]["error"] == "empty"
+    assert (done.json[0]["query"], done.json[0]["error"]) == ("-", "empty")
+    assert "error: standard input is empty" in done.err
     assert len(done.json[1]["hits"]) == 10
 
 
@@ -437,7 +438,7 @@ def test_several_collections_are_fused(ingested: Any) -> None:
     (answer,) = done.json
     expected = (
         "schema query collection backbone layer pooling distance fusion provider store took_ms verdict "
-        "unlike_anything left_out left_out_total hits"
+        "unlike_anything left_out left_out_total passed_over cut_off hits"
     )
     assert list(answer) == expected.split()
     assert answer["collection"] == collections

@@ -286,7 +286,7 @@ def test_several_folders_are_ingested_in_one_run(shell: Any, folders: list[str])
     ]
     assert done.err.count("runs on CPUExecutionProvider") == 1
     assert datasets(shell) == dict.fromkeys(sorted(folders), 2)
-    assert shell.ingest(*folders).out.count("2 pictures in") == 3
+    assert shell.ingest(*folders).out.count("2 images in") == 3
 
 
 def test_max_per_class_counts_in_each_folder(shell: Any, folders: list[str]) -> None:
@@ -334,7 +334,7 @@ def test_the_worst_of_several_folders_is_the_exit_code(shell: Any, folders: list
     assert [line["dataset"] for line in done.json] == [first, "empty", "broken", *others]
     assert done.json[1].keys() == {"schema", "dataset", "root", "error"}
     *_, less, worst = done.err.splitlines()
-    assert "none of the 1 pictures" in less
+    assert "could be used, of 1 found" in less
     assert worst == f"error: {done.json[1]['error']}"
     assert datasets(shell) == {"broken": 0, **dict.fromkeys(sorted(folders), 2)}
     assert shell.ingest(first, "broken").code == 1

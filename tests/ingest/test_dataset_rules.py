@@ -100,7 +100,7 @@ def test_pruning_says_how_many_of_the_removed_are_excluded(album: Album) -> None
 def test_a_collection_is_not_emptied_by_what_is_excluded(album: Album) -> None:
     """Unless that is forced; a refused run leaves the rules as they were, too."""
     album.ingest()
-    with pytest.raises(UsageError, match="what is excluded: 3 folders, 1 image"):
+    with pytest.raises(UsageError, match=r"what is excluded \(3 folders, 1 image\)"):
         album.ingest(rules=RuleChoice(exclude=["*"]))
     assert (len(album.stored()), album.rules()) == (4, DEFAULT_RULES)
     album.ingest(rules=RuleChoice(exclude=["*"]), prune=True, force=True)
@@ -269,3 +269,40 @@ def test_a_choice_goes_before_what_is_remembered() -> None:
     with pytest.raises(UsageError) as caught:
         RuleChoice(class_level=0).over(rules)
     assert caught.value.argument is Argument.CLASS_LEVEL
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("./raw", "write '/raw'"),
+        ("!./raw/*.png", "write '!/raw/*.png'"),
+        ("../other/raw", "it lies outside"),
+        ("{root}/raw", "write '/raw'"),
+        ("{root}/raw/*.png", "write '/raw/*.png'"),
+    ],
+)
+def test_a_pattern_that_is_no_path_below_the_folder_is_refused(
+    tmp_path: Path, pattern: str, said: str
+) -> None:
+    """By gitignore's rules it would fit nothing, without a word; the right form is named."""
+    root = tmp_path.resolve()
+    rules = RuleChoice(exclude=[pattern.format(root=root)])
+    with pytest.raises(UsageError, match="fits nothing, for patterns are relative to") as refused:
+        rules.check_for(root)
+    assert str(refused.value).endswith(said)
+    assert refused.value.argument is Argument.EXCLUDE
+
+
+def test_patterns_that_fit_below_the_folder_are_left_as_they_are(tmp_path: Path) -> None:
+    """A slash before them stands for the folder."""
+    for folder in (tmp_path, Path("/")):
+        RuleChoice(exclude=["/raw", "raw/", "*.png", "!.photos", "/home/*", ".hidden"]).check_for(folder)
+
+
+def test_patterns_that_make_no_difference_are_named(album: Album, said: list[str]) -> None:
+    """Those that are given now, after the run; what is remembered is not spoken of again."""
+    album.ingest(rules=RuleChoice(exclude=("IMG", "dog", "5.*", "!none")))
+    assert "warning: exclude patterns that make no difference here: 'IMG', '!none'" in said
+    said.clear()
+    album.ingest()
+    assert not any("no difference" in line for line in said)

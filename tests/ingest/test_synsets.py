@@ -297,7 +297,7 @@ def test_the_nearest_table_is_taken_and_named(competition: Path, said: list[str]
     assert labels_of(root)("n01440764/1.JPEG").class_name == "Schleie"
     assert said == [
         f"names of synsets from {root / 'LOC_synset_mapping.txt'}",
-        f"synsets of validation pictures from {competition / 'LOC_val_solution.csv'}",
+        f"synsets of validation images from {competition / 'LOC_val_solution.csv'}",
     ]
 
 

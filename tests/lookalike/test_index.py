@@ -249,10 +249,12 @@ def test_a_class_that_is_not_there_is_an_error_with_the_nearest(index: lookalike
     for search in (
         lambda: index.search(images / "dog/0.png", where=where),
         lambda: index.neighbours(where=where),
+        lambda: index.points(where),
+        lambda: index.vectors(where),
     ):
         with pytest.raises(errors.UsageError, match=r"there is no class dgo in .*; nearest: dog") as refused:
             search()
-        assert refused.value.choices == ("dog",)
+        assert refused.value.choices == ("dog", "cat")
 
 
 def test_a_search_may_be_narrowed(index: lookalike.Index, images: Path) -> None:
@@ -262,8 +264,44 @@ def test_a_search_may_be_narrowed(index: lookalike.Index, images: Path) -> None:
     [alone] = index.search(images / "dog/0.png", where=lookalike.Where(class_name=""))
     assert alone.path == "1.png"
     assert len(index.search(images / "dog/0.png", where=lookalike.Where(dataset="photos"))) == 10
-    with pytest.raises(errors.UsageError, match="there is no dataset other"):
-        index.search(images / "dog/0.png", where=lookalike.Where(dataset="other"))
+    other = lookalike.Where(dataset="phtos")
+    for search in (
+        lambda: index.search(images / "dog/0.png", where=other),
+        lambda: index.points(other),
+        lambda: index.vectors(other),
+    ):
+        with pytest.raises(errors.UsageError, match=r"no dataset phtos in .*; nearest: photos") as no:
+            search()
+        assert (no.value.argument, no.value.choices) == ("dataset", ("photos",))
+
+
+def test_what_is_asked_with_and_is_no_image_is_said(index: lookalike.Index, tmp_path: Path) -> None:
+    """A URL is not fetched; a few bytes of anything are no image."""
+    with pytest.raises(errors.PictureError, match="is a URL, and images are not fetched"):
+        index.search("https://example.com/cat.jpg")
+    for few in (b"a", b"abc"):
+        with pytest.raises(errors.PictureError) as refused:
+            index.search(few)
+        assert refused.value.reason is errors.SkipReason.NOT_AN_IMAGE
+
+
+def test_an_index_is_not_fused_with_itself(index: lookalike.Index) -> None:
+    """At once, and not when it is searched."""
+    with pytest.raises(errors.UsageError, match="the same index is given twice") as refused:
+        lookalike.fuse([index, index])
+    assert refused.value.argument == "indexes"
+
+
+def test_names_of_models_that_are_not_there_come_with_those_that_are() -> None:
+    """As data."""
+    with pytest.raises(errors.UsageError) as backbone:
+        lookalike.Model("alexnet")
+    assert (backbone.value.argument, backbone.value.choices) == ("backbone", ("resnet101v2", "vgg16"))
+    with pytest.raises(errors.UsageError) as layer:
+        lookalike.Model("vgg16", layer="block5_pol")
+    assert layer.value.argument == "layer"
+    assert layer.value.choices[0] == "block5_pool"
+    assert "block1_conv1" in layer.value.choices
 
 
 def test_near_duplicates_are_folded_on_request(index: lookalike.Index, images: Path) -> None:

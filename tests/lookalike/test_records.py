@@ -146,7 +146,11 @@ def test_indexes_are_fused(index: lookalike.Index, euclid: lookalike.Index, imag
 
 
 def test_a_fused_index_is_evaluated_beside_each_of_its_indexes(
-    index: lookalike.Index, euclid: lookalike.Index
+    index: lookalike.Index,
+    euclid: lookalike.Index,
+    images: Path,
+    tiny_model: lookalike.Model,
+    tmp_path: Path,
 ) -> None:
     """With the rule that is asked for; the differences are those of the same queries."""
     found = lookalike.fuse([index, euclid]).evaluate(rule="zscore")
@@ -155,8 +159,10 @@ def test_a_fused_index_is_evaluated_beside_each_of_its_indexes(
     compared = {frozenset([each.one, each.other]) for each in found.differences}
     assert compared == {frozenset([found.collection, alone.collection]) for alone in (index, euclid)}
     assert index.evaluate().differences == []
-    with pytest.raises(errors.UsageError, match="same name"):
-        lookalike.fuse([index, index]).evaluate()
+    with lookalike.open(tmp_path / "other", model=tiny_model) as other:
+        other.add(images)
+        with pytest.raises(errors.UsageError, match="same name"):
+            lookalike.fuse([index, other]).evaluate()
 
 
 def test_a_fitted_head_is_a_model(index: lookalike.Index, images: Path) -> None:

@@ -1,20 +1,26 @@
 """Datasets of which one lies in the other's folder: a file is one image, in both stores."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from lookalike_core.images.folder_rules import FolderRules
+from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
 from lookalike_search.analysis.all_neighbours import every_neighbours
 from lookalike_search.asking.answers import Answer, QueryOptions
+from lookalike_search.asking.examples import Example
 from lookalike_search.asking.query import Searcher
+from lookalike_search.asking.query_sources import known_payload
 from lookalike_search.commands.answer_format import answer_json
+from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.labelled_vectors import load_labelled
+from lookalike_search.overlapping_roots import first_by_rule
 from made_collections import manifest_of, point_of
 
 COUNT = 30
@@ -101,7 +107,7 @@ def test_every_file_asks_once_and_is_found_once(
 
 
 def test_an_evaluation_counts_a_file_once(searcher: Searcher) -> None:
-    """In the dataset whose name comes first; one dataset alone has all of its own."""
+    """In the dataset whose folder is outermost; one dataset alone has all of its own."""
     collection = searcher.networks[0].collection
     assert len(load_labelled(collection).payloads) == COUNT + 2
     assert load_labelled(collection).unlabelled == 0
@@ -148,3 +154,206 @@ def test_a_file_that_a_link_leads_to_asks_and_counts_once(linking: Searcher) -> 
     rows = list(every_neighbours(collection, limit=12))
     assert [len(hits) for _, hits in rows] == [4] * 5
     assert len(load_labelled(collection).payloads) == 5
+
+
+@pytest.mark.parametrize(
+    ("points", "first"),
+    [
+        ([("in", "cat"), ("out", "pets")], "out"),
+        ([("in", "cat"), ("out", None)], "in"),
+        ([("in", None), ("out", None)], "out"),
+        ([("zoo", "cat"), ("out", "pets")], "out"),
+        ([("zoo", "cat"), ("in", "dog")], "in"),
+    ],
+)
+def test_the_outermost_dataset_that_gives_a_class_stands_for_a_file(
+    points: list[tuple[str, str | None]], first: str
+) -> None:
+    """Of two that lie equally deep the one whose name comes first, in whichever order they are met."""
+    roots = {"in": "/data/pets", "out": "/data", "zoo": "/data/pets"}
+    payloads = [point_of("1.png", [1, 0], dataset=name, class_name=of).payload for name, of in points]
+    assert first_by_rule(payloads, roots).dataset == first
+    assert first_by_rule(payloads[::-1], roots).dataset == first
+
+
+INNER = [f"{'cat' if number % 3 else 'dog'}/{number:02}.png" for number in range(COUNT)]
+
+
+@pytest.fixture
+def grown(both_stores: Store, tmp_path: Path) -> Iterator[Callable[[str | None], str]]:
+    """`grown(class_name)`: a collection of the outer dataset, which gives that class to all in `pets`.
+
+    `ingest_inner` makes a dataset of that folder, too.
+    """
+    names = []
+
+    def made(class_name: str | None) -> str:
+        manifest = manifest_of(datasets={"zoo": str(tmp_path / "zoo")})
+        both_stores.create(manifest)
+        names.append(manifest.collection)
+        points = [
+            point_of(
+                f"pets/{path}", vector_of(number), dataset="zoo", class_name=class_name, sha256=sha_of(number)
+            )
+            for number, path in enumerate(INNER)
+        ]
+        points += [point_of("cars/1.png", [0.9, 1], dataset="zoo", class_name="cars")]
+        with both_stores.open(manifest.collection) as collection:
+            collection.upsert(points)
+        return manifest.collection
+
+    yield made
+    for name in names:
+        both_stores.delete(name)
+
+
+def vector_of(number: int) -> list[float]:
+    """The farther, the higher."""
+    return [1, 0.01 * number]
+
+
+def sha_of(number: int) -> str:
+    """Of the file's bytes."""
+    return f"{number:064x}"
+
+
+def ingest_inner(store: Store, name: str, root: Path) -> None:
+    """The folder `pets` becomes the dataset `inner`, with classes of its own."""
+    with store.open(name) as collection:
+        collection.record_dataset("inner", str(root / "zoo" / "pets"))
+        collection.upsert(
+            [
+                point_of(
+                    path,
+                    vector_of(number),
+                    dataset="inner",
+                    class_name=path.split("/")[0],
+                    sha256=sha_of(number),
+                )
+                for number, path in enumerate(INNER)
+            ]
+        )
+
+
+@pytest.mark.parametrize("vote", list(VoteRule))
+@pytest.mark.parametrize("without_near_above", [None, 0.9999])
+def test_an_overlapping_ingest_changes_no_class_and_no_verdict(
+    both_stores: Store,
+    grown: Callable[[str | None], str],
+    home: Settings,
+    tmp_path: Path,
+    vote: VoteRule,
+    without_near_above: float | None,
+) -> None:
+    """As long as the outer dataset gives classes, these count; each hit says what the other one gives."""
+    name = grown("pets")
+    options = QueryOptions(limit=7, vote=vote, without_near_above=without_near_above)
+    answers = []
+    for _ in range(2):
+        with Searcher.opened(name, store=both_stores, settings=home) as searcher:
+            [source] = searcher.find("zoo/cars/1.png")
+            answers.append(searcher.answer(source, options))
+        ingest_inner(both_stores, name, tmp_path)
+    before, after = answers
+    assert [hit.payload for hit in after.hits] == [hit.payload for hit in before.hits]
+    assert [hit.score for hit in after.hits] == pytest.approx([hit.score for hit in before.hits])
+    assert before.verdict is not None
+    assert after.verdict is not None
+    assert after.verdict.class_name == before.verdict.class_name
+    assert after.verdict.share == pytest.approx(before.verdict.share)
+    assert {each.dataset for hit in after.hits for each in hit.also_in} == {"inner"}
+
+
+def test_a_class_that_only_the_inner_dataset_gives_counts_everywhere(
+    both_stores: Store, grown: Callable[[str | None], str], home: Settings, tmp_path: Path
+) -> None:
+    """In queries, in the neighbours of all, in an evaluation and in a calibration."""
+    name = grown(None)
+    ingest_inner(both_stores, name, tmp_path)
+    with Searcher.opened(name, store=both_stores, settings=home) as searcher:
+        [source] = searcher.find("zoo/cars/1.png")
+        answer = searcher.answer(source, QueryOptions(limit=COUNT))
+        collection = searcher.networks[0].collection
+        assert {hit.payload.class_name for hit in answer.hits} == {"cat", "dog"}
+        assert {hit.payload.dataset for hit in answer.hits} == {"inner"}
+        labelled = load_labelled(collection)
+        assert (len(labelled.payloads), labelled.unlabelled) == (COUNT + 1, 0)
+        for exact in (True, False):
+            rows = list(every_neighbours(collection, limit=3, exact=exact))
+            assert {payload.class_name for payload, _ in rows} == {"cat", "dog", "cars"}
+    run = calibrate_collection(both_stores, name)
+    assert (run.calibration.pictures, run.unlabelled) == (COUNT + 1, 0)
+
+
+def test_an_indexed_file_is_known_by_the_point_that_stands_for_it(
+    both_stores: Store, grown: Callable[[str | None], str], tmp_path: Path
+) -> None:
+    """What a query of the file says of itself does not depend on which dataset was first."""
+    name = grown(None)
+    ingest_inner(both_stores, name, tmp_path)
+    with both_stores.open(name) as collection:
+        known = known_payload(tmp_path / "zoo" / "pets" / INNER[1], sha_of(1), [collection])
+    assert known is not None
+    assert (known.dataset, known.class_name) == ("inner", "cat")
+
+
+FEW = 3
+"""Candidates of each network, so that it has to be asked for the others' own."""
+
+
+@pytest.mark.parametrize("vote", list(VoteRule))
+def test_a_file_is_found_in_the_other_network_under_another_datasets_name(
+    both_stores: Store, home: Settings, tmp_path: Path, vote: VoteRule
+) -> None:
+    """One network has the outer dataset only, the other one the inner: each file has a score in both.
+
+    Its class is the outer dataset's, whichever network found it.
+    """
+    root = tmp_path / "zoo"
+    outer = manifest_of(datasets={"zoo": str(root)}, backbone="resnet101v2")
+    inner = manifest_of(datasets={"inner": str(root / "pets")})
+    numbers = range(1, 9)
+    outer_points = [
+        point_of(
+            f"pets/{INNER[number]}",
+            [1, 0.1 * number],
+            dataset="zoo",
+            class_name="pets",
+            sha256=sha_of(number),
+        )
+        for number in numbers
+    ]
+    inner_points = [
+        point_of(
+            INNER[number], [1, 0.9 - 0.1 * number], dataset="inner", class_name="cat", sha256=sha_of(number)
+        )
+        for number in numbers
+    ]
+    for manifest, points in [(outer, outer_points), (inner, inner_points)]:
+        both_stores.create(manifest)
+        with both_stores.open(manifest.collection) as collection:
+            collection.upsert(points)
+    names = [outer.collection, inner.collection]
+    with Searcher.opened(*names, store=both_stores, settings=home) as opened:
+        example = Example(
+            name="query",
+            file=None,
+            indexed=None,
+            vectors=[AHEAD, AHEAD],
+            sha256=frozenset(),
+            provider=None,
+            embed_ms=0,
+        )
+        searcher = Searcher(opened.networks, candidates=FEW)
+        answer = searcher.answer(example, QueryOptions(limit=2 * FEW, vote=vote, k=2))
+    assert len({hit.file for hit in answer.hits}) == len(answer.hits) == 2 * FEW
+    for hit in answer.hits:
+        assert all(placing is not None for placing in hit.placings.values())
+        assert (hit.payload.dataset, hit.payload.class_name) == ("zoo", "pets")
+    assert answer.verdict is not None
+    assert answer.verdict.class_name == "pets"
+    for name in names:
+        both_stores.delete(name)
+
+
+AHEAD = np.array([1, 0], dtype=np.float32)

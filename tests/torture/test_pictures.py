@@ -298,7 +298,7 @@ def test_what_has_to_be_installed_is_said_once(place: Place) -> None:
     done = place.ingest(PYTHONPATH=path)
     assert done.skipped == dict.fromkeys(("1.heic", "2.HEIF"), "unsupported-format")
     assert done.err.count("lookalike[heif]") == 1
-    assert "warning: 2 of the skipped pictures can be read once this is installed" in done.err
+    assert "warning: 2 of the skipped images can be read once this is installed" in done.err
     assert [*place.ingest().vectors] == ["1.heic", "2.HEIF", "whole.png"]
 
 

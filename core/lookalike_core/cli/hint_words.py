@@ -118,7 +118,7 @@ _QUOTED = (Argument.DATASET, Argument.STORE, Argument.WEIGHTS)
 def full_message(subject: LookalikeError | str) -> str:
     """The message of an error or a notice, what it is about before it and its hint behind it."""
     message, hint = str(subject), getattr(subject, "hint", None)
-    if isinstance(subject, UsageError) and subject.argument is not None:
+    if isinstance(subject, UsageError) and isinstance(subject.argument, Argument):
         message = f"{option(subject.argument)}: {message}"
     return message if hint is None else _join(message, words(hint))
 

@@ -221,6 +221,8 @@ def _guarded(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make
     head = stream.read(HEAD_BYTES)
     if not head:
         raise PictureError(f"{name} is empty", reason=SkipReason.EMPTY)
+    if len(head) < _SMALLEST_MAGIC:
+        raise PictureError(f"{name} is not an image", reason=SkipReason.NOT_AN_IMAGE)
     with _reasons(head, name), _room_for_file(head, size, name):
         found = readable(stream, head, name)
         with _reasons(head, name, found.is_cut_off):
@@ -236,6 +238,10 @@ def _guarded(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make
         found = replace(found, stream=mended, is_first=True)
         with _reasons(head, name):
             return _opened_and_made(found, head, name, max_pixels, side, make)
+
+
+_SMALLEST_MAGIC = 4
+"""Bytes; of fewer nobody can tell a format."""
 
 
 def _opened_and_made(found: Readable, head: bytes, name: str, max_pixels: int, side: int, make: Make[T]) -> T:

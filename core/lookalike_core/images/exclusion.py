@@ -64,6 +64,8 @@ class Exclusion:
         """Whether images have to be asked about one by one; by default folders and hidden files alone are."""
         self.hides_dotted = defaults and not any(rule.takes_back for rule in self._last_first)
         """Whether whatever begins with a dot is left out."""
+        self.fitting: set[str] = set()
+        """The patterns that have decided about something so far."""
 
     def excludes(self, prefix: str, name: str, *, is_folder: bool) -> bool:
         """Whether a file is left out, or a folder with all that is in it, whatever happens to what is above.
@@ -72,6 +74,7 @@ class Exclusion:
         """
         for rule in self._last_first:
             if rule.fits(prefix, name, is_folder):
+                self.fitting.add(rule.pattern)
                 return not rule.takes_back
         return self._defaults and is_made_by_systems(name)
 
@@ -93,6 +96,7 @@ class _Rule:
     A pattern of a name alone `fits_anywhere`, one that ends in `/**` fits `what_is_inside` of a folder.
     """
 
+    pattern: str
     regex: re.Pattern[str]
     takes_back: bool
     fits_anywhere: bool
@@ -124,11 +128,14 @@ def _compiled(pattern: str) -> _Rule:
             f"{pattern!r} is no pattern by gitignore's rules ({error})", argument=Argument.EXCLUDE
         ) from error
     if regex is None:
+        is_comment = pattern.startswith("#")
+        why = f"a name like that is written \\{pattern}" if is_comment else "it names nothing"
         raise UsageError(
-            f"{pattern!r} fits nothing by gitignore's rules; a name that begins with # is written \\#",
+            f"{pattern!r} fits nothing by gitignore's rules; {why}",
             argument=Argument.EXCLUDE,
         )
     return _Rule(
+        pattern=pattern,
         regex=regex,
         takes_back=takes_back,
         fits_anywhere="/" not in name,

@@ -69,6 +69,8 @@ class OtherFiles:
     excluded_folders: int = 0
     excluded_images: int = 0
     by_suffix: Counter[str] = field(default_factory=Counter)
+    fitting_patterns: set[str] = field(default_factory=set)
+    """Exclude patterns that have left something out, or taken it back in."""
     max_suffixes: int = 1_000
     """Kinds that are counted apart: names that end in numbers would have no end of them."""
 
@@ -163,6 +165,7 @@ class _Walk:
         self._root, self._others = root, others
         self._exclusion, self._class_level = rules.exclusion, rules.class_level
         self._follows_links = rules.follow_links
+        self._exclusion.fitting = others.fitting_patterns
         self._links: deque[tuple[str, str]] = deque()
         """Place and prefix of links to folders that are still to be followed."""
         self._visited: set[tuple[int, int]] = set()

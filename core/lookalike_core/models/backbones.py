@@ -120,7 +120,11 @@ def backbone_named(name: str) -> Backbone:
         if name.lower() in (backbone.name, backbone.short_name):
             return backbone
     known = ", ".join(f"{b.short_name} ({b.name})" for b in BACKBONES)
-    raise UsageError(f"no backbone is called {name!r}; there are {known}")
+    raise UsageError(
+        f"no backbone is called {name!r}; there are {known}",
+        argument=Argument.BACKBONE,
+        choices=[backbone.name for backbone in BACKBONES],
+    )
 
 
 def check_pooling(backbone: Backbone, layer: str, pooling: Pooling | None) -> Pooling:

@@ -58,9 +58,13 @@ class Reliability:
     """
 
     bins: int
+    """How many bins the chances are put into."""
     neighbours: float
+    """The error of the chances of neighbours, by bins that are equally wide."""
     neighbours_equal_mass: float
+    """The same by bins that are equally full."""
     verdicts: Mapping[str, float]
+    """The error of the chances of verdicts, by vote."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -82,8 +86,11 @@ class Threshold:
     """
 
     nearness: float
+    """The nearest image has to be at least as near: the similarity, or the negated distance."""
     refused: float
+    """The share, 0 to 1, of the collection's own images that would be refused."""
     caught: float
+    """The share, 0 to 1, of them that would be refused if none of their class were there."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -115,11 +122,17 @@ class Calibration:
     pictures: int
     classes: int
     k: int
+    """How many neighbours of each image are shown, and vote."""
     pairs: int
+    """How many pairs of an image and one of its `k` nearest the chances were learned from."""
     depth: int
+    """How many of the nearest are candidates of a fused ranking."""
     neighbours: Curve
+    """The chance by nearness that one of the `k` nearest has the class of the query."""
     candidates: Curve
+    """The same for one of the `depth` nearest, which is right less often."""
     verdicts: Mapping[str, Curve]
+    """The chance by share of the vote that a verdict is right, for each vote."""
     threshold: Threshold
     reliability: Reliability
 

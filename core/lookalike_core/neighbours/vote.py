@@ -18,9 +18,13 @@ class VoteRule(StrEnum):
     """How neighbours vote."""
 
     MAJORITY = "majority"
+    """Most of the voters; a tie goes to the class whose name comes first."""
     NEARER_TIES = "nearer-ties"
+    """Most of the voters; of tied classes the one whose neighbours are nearer, on average."""
     NEAREST_CLASS = "nearest-class"
+    """The class among the voters whose own nearest are nearest, on average."""
     WEIGHTED = "weighted"
+    """The largest sum of weights, which rise with the similarity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

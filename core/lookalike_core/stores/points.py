@@ -145,6 +145,17 @@ class PointFilter:
     excluded_sha256: frozenset[str] = frozenset()
     only_sha256: frozenset[str] = frozenset()
 
+    def matches(self, payload: Payload) -> bool:
+        """Whether a point with this payload is one of those to look at."""
+        name = payload.class_name or ""
+        return (
+            (self.class_name is None or nfc(self.class_name) == name)
+            and (bool(name) or not self.labelled)
+            and self.dataset in (None, payload.dataset)
+            and payload.sha256 not in self.excluded_sha256
+            and (not self.only_sha256 or payload.sha256 in self.only_sha256)
+        )
+
 
 EVERYTHING = PointFilter()
 

@@ -10,11 +10,11 @@ SUBCOMMANDS = {
     "status": "Show the collections and what is in them.",
     "rebuild": "Make a collection anew from its datasets; the old one stays until the new one is whole.",
     "remove": "Take a dataset, or images by path or class, out of the collections; the files stay.",
-    "sample": "Draw a small labelled set of pictures for a first try.",
+    "sample": "Draw a small labelled set of images for a first try.",
 }
 
 app = lazy_app(
-    "Turn a folder of pictures into searchable collections.", package=__package__, subcommands=SUBCOMMANDS
+    "Turn a folder of images into searchable collections.", package=__package__, subcommands=SUBCOMMANDS
 )
 
 

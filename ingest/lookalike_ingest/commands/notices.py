@@ -13,14 +13,14 @@ def warn_of_skipped(report: IngestReport | RebuildReport) -> None:
     """Says which images were skipped and why, and what would have to be installed to read them."""
     list_some("skipped", [f"{skipped.path!r}: {skipped.reason}" for skipped in report.skipped])
     for needed, count in report.needed.items():
-        say(f"warning: {count} of the skipped pictures can be read once this is installed: {needed}")
+        say(f"warning: {count} of the skipped images can be read once this is installed: {needed}")
 
 
 def say_dropped_calibration(collection: str, dropped: bool) -> None:
     """Says that a collection has lost its calibration, and how to make it anew."""
     if dropped:
         say(
-            f"the calibration of {collection} was dropped, since its pictures have changed; "
+            f"the calibration of {collection} was dropped, since its images have changed; "
             f"make it anew with: search calibrate --collection {collection}"
         )
 

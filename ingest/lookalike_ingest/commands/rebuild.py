@@ -15,6 +15,7 @@ from lookalike_core.cli.options import (
 )
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.settings import Settings
+from lookalike_core.text import counted
 
 from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
 from lookalike_ingest.commands.interruption import stopping_on_interrupt
@@ -56,10 +57,10 @@ def rebuild_(
 def _rebuild_text(report: RebuildReport) -> str:
     out = f", {len(report.left_out)} left out" if report.left_out else ""
     gone = f", {report.gone} whose images are away went with the old one" if report.gone else ""
-    how = (
-        f" ({report.taken_over} vectors taken over, {report.embedded} embedded)" if report.taken_over else ""
-    )
-    return f"{report.name}: {report.points} points made anew in {report.took_s:.1f} s{how}{out}{gone}"
+    taken = counted(report.taken_over, "vector")
+    how = f" ({taken} taken over, {report.embedded} embedded)" if report.taken_over else ""
+    points = counted(report.points, "point")
+    return f"{report.name}: {points} made anew in {report.took_s:.1f} s{how}{out}{gone}"
 
 
 def _rebuild_json(report: RebuildReport) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
+from lookalike_core.text import counted
 
 from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
 from lookalike_ingest.commands.interruption import stopping_on_interrupt
@@ -55,7 +56,7 @@ def run(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option("--dataset", metavar="NAME", help="The pictures' name; default: the folder's."),
+        typer.Option("--dataset", metavar="NAME", help="The images' name; default: the folder's."),
     ] = None,
     new_root: Annotated[
         bool, typer.Option("--new-root", help="The dataset's folder has moved here.")
@@ -70,11 +71,11 @@ def run(
     ] = None,
     val_solution: Annotated[
         Path | None,
-        typer.Option("--val-solution", metavar="CSV", help="The classes of ImageNet's validation pictures."),
+        typer.Option("--val-solution", metavar="CSV", help="The classes of ImageNet's validation images."),
     ] = None,
     max_per_class: Annotated[
         int | None,
-        typer.Option("--max-per-class", min=1, metavar="N", help="Take so many pictures of each class."),
+        typer.Option("--max-per-class", min=1, metavar="N", help="Take so many images of each class."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="S", help="With --max-per-class: which; default 0.")
@@ -130,9 +131,7 @@ def run(
             "--rehash", help="Read every file again, also those whose size and times are as before."
         ),
     ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 where a picture was skipped.")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where an image was skipped.")] = False,
     provider: ProviderOption = None,
     threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
@@ -144,7 +143,7 @@ def run(
     if exclude and no_exclude:
         raise UsageError("--exclude replaces the patterns that are remembered; leave --no-exclude out")
     if seed is not None and max_per_class is None:
-        raise UsageError("--seed is for --max-per-class: it says which pictures are taken")
+        raise UsageError("--seed is for --max-per-class: it says which images are taken")
     choice = ModelChoice(
         backbones=backbone or (),
         weights=weights,
@@ -163,6 +162,8 @@ def run(
     )
     rules.check()
     whose, *others = datasets_in(folders, dataset, moved=new_root, may_be_missing=force)
+    for asked in (whose, *others):
+        rules.check_for(asked.root)
     if labels is not None and others:
         raise UsageError(
             "paths of a table are those below one folder; ingest each for itself", argument=Argument.LABELS
@@ -191,7 +192,7 @@ def run(
     )
     requests = [request, *(replace(request, dataset=each, label_of=label_of(each.root)) for each in others)]
     if max_per_class is not None:
-        say(f"taking at most {max_per_class} pictures of each class, by seed {seed or 0}")
+        say(f"taking at most {counted(max_per_class, 'image')} of each class, by seed {seed or 0}")
     problems: list[LookalikeError] = []
     with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
         outcomes = run_ingests(requests, store=opened, settings=settings, stop=stop)
@@ -245,20 +246,20 @@ def _warn(report: IngestReport, *, dry_run: bool) -> None:
             say(f"{verb} {collection.name} since they are excluded: {excluded} of these")
         say_dropped_calibration(collection.name, collection.calibration_dropped)
     if report.unused_labels:
-        say(f"warning: {report.unused_labels} rows of the labels name no picture here")
+        say(f"warning: {counted(report.unused_labels, 'row')} of the labels without an image here")
 
 
 def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
-    counted = ("added", "updated", "moved", "unchanged", "removed")
+    words = ("added", "updated", "moved", "unchanged", "removed")
     width = max(cell_width(collection.name) for collection in report.collections)
     lines = [
-        f"{report.dataset.name}: {report.found} pictures in {report.dataset.root}"
+        f"{report.dataset.name}: {counted(report.found, 'image')} in {report.dataset.root}"
         + (f", {report.not_taken} more left out by --max-per-class" if report.not_taken else "")
         + (", a dry run: nothing was stored" if dry_run else ""),
-        "  ".join([padded("collection", width), *(f"{word:>9}" for word in counted)]),
+        "  ".join([padded("collection", width), *(f"{word:>9}" for word in words)]),
     ]
     for collection in report.collections:
-        numbers = (f"{collection.counts[word]:>9}" for word in counted)
+        numbers = (f"{collection.counts[word]:>9}" for word in words)
         lines.append("  ".join([padded(collection.name, width), *numbers]))
     speed = f", {report.images_per_second:.1f} images/s" if report.embedded else ""
     stored = f", {report.from_stored} from stored vectors" if report.from_stored else ""

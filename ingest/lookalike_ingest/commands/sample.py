@@ -11,11 +11,11 @@ from lookalike_core.cli.console import Verbose, show
 def sample(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to draw them; made if need be.")],
     query: Annotated[
-        Path | None, typer.Option("--query", help="Draw one more picture here, which is not in the set.")
+        Path | None, typer.Option("--query", help="Draw one more image here, which is not in the set.")
     ] = None,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Draw a small labelled set of pictures for a first try."""
+    """Draw a small labelled set of images for a first try."""
     from lookalike_ingest.sample_images import CLASSES, check_query, draw_query, draw_sample
 
     folder = named_path(str(folder), "DIR")
@@ -23,7 +23,7 @@ def sample(
         query = named_path(str(query), "--query")
         check_query(query, CLASSES[0], sample=folder)
     drawn = draw_sample(folder)
-    show(f"drew {drawn.pictures} pictures of {len(drawn.classes)} classes in {drawn.directory}")
+    show(f"drew {drawn.pictures} images of {len(drawn.classes)} classes in {drawn.directory}")
     if query is not None:
         draw_query(query, CLASSES[0])
-        show(f"drew {query}, a picture of class {CLASSES[0]} that is not in the set")
+        show(f"drew {query}, an image of class {CLASSES[0]} that is not in the set")

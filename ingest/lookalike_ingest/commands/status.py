@@ -11,6 +11,7 @@ from lookalike_core.cli.options import (
 from lookalike_core.images.folder_rules import DEFAULT_RULES
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import VectorQuantization
+from lookalike_core.text import counted
 
 from lookalike_ingest.status import CollectionStatus, collection_statuses
 
@@ -49,7 +50,7 @@ def _status_json(collection: CollectionStatus) -> dict[str, Any]:
 def _status_lines(collection: CollectionStatus) -> list[str]:
     manifest, identity = collection.manifest, collection.manifest.identity
     datasets = (
-        f"  dataset {name}: {count} pictures in {manifest.datasets.get(name, 'an unknown folder')}"
+        f"  dataset {name}: {counted(count, 'image')} in {manifest.datasets.get(name, 'an unknown folder')}"
         + (f" ({rules.summary})" if (rules := manifest.rules_of(name)) != DEFAULT_RULES else "")
         for name, count in collection.datasets.items()
     )
@@ -61,7 +62,7 @@ def _status_lines(collection: CollectionStatus) -> list[str]:
     short = manifest.vector_quantization
     stored = "" if short is VectorQuantization.NONE else f", searched by {short}"
     return [
-        f"{collection.name}: {collection.points} points",
+        f"{collection.name}: {counted(collection.points, 'point')}",
         f"  {identity.backbone} {identity.layer} {identity.pooling}{head}, {identity.dimension} values",
         f"  {manifest.distance}, {identity.preprocessing}, {identity.precision_class}{stored}",
         f"  weights {manifest.weights.kind} {identity.weights_fingerprint[:16]}",

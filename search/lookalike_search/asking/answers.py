@@ -137,7 +137,8 @@ class Answer:
     `negatives` are the names of the other examples. `left_out_total` says how many other images have the
     same bytes, which are no neighbours unless they were to be kept, and `left_out` holds the first of them by
     dataset and path, as many as there may be neighbours. `provider` is what embedded it, None where every
-    vector was known.
+    vector was known. `passed_over` says how many neighbours were passed over, `cut_off` how many of the next
+    ones are not near enough, and `cut_off_score` is the best score among these.
     """
 
     query: str
@@ -153,6 +154,9 @@ class Answer:
     negatives: Sequence[str] = ()
     left_out: Sequence[ExactDuplicate] = ()
     left_out_total: int = 0
+    passed_over: int = 0
+    cut_off: int = 0
+    cut_off_score: float | None = None
     verdict_chance: float | None = None
     unlike_anything: bool | None = None
 
@@ -160,6 +164,23 @@ class Answer:
     def class_name(self) -> str | None:
         """The query's own class, where it is known."""
         return self.indexed.class_name if self.indexed else None
+
+
+def why_empty(answer: Answer, options: QueryOptions) -> str:
+    """Returns in words why an answer has no neighbours."""
+    if answer.cut_off_score is not None:
+        behind = f" behind the first {answer.passed_over}" if answer.passed_over else ""
+        limit = f"reaches {options.min_score:g}" if options.min_score is not None else ""
+        if options.max_distance is not None:
+            limit = f"is within {options.max_distance:g}"
+        return f"none{behind} {limit}; the nearest has {answer.cut_off_score:.4f}"
+    match answer.passed_over:
+        case 0:
+            return "no image fits"
+        case 1:
+            return "there is 1 neighbour, and it is passed over"
+        case count:
+            return f"there are {count} neighbours, and all of them are passed over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from lookalike_search.asking.answers import ExactDuplicate
 from lookalike_search.asking.examples import Example
 from lookalike_search.asking.searched_collection import Network
 from lookalike_search.collection_choice import file_of
-from lookalike_search.overlapping_roots import file_key
+from lookalike_search.overlapping_roots import file_key, first_of_each_file
 
 
 def find_exact_duplicates(
@@ -23,7 +23,7 @@ def find_exact_duplicates(
         for network in networks:
             manifest = network.manifest
             own = {file_key(manifest, each.indexed) for each in examples if each.indexed}
-            for payload in network.collection.scan(where):
+            for payload in first_of_each_file(list(network.collection.scan(where)), manifest):
                 key = file_key(manifest, payload)
                 if key not in own:
                     file = file_of(manifest, payload.dataset, payload.path)

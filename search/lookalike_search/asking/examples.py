@@ -156,7 +156,7 @@ def _pixels(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
     if draft.stream is None:
         raise PictureError("nobody knows where that lies", reason=SkipReason.VANISHED)
     with draft.stream as stream:
-        return sha256_of(stream), decode(stream, draft.source.name, max_pixels=max_pixels).pixels
+        return sha256_of(stream), decode(stream, draft.source.title, max_pixels=max_pixels).pixels
 
 
 def _indexed_pixels(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
@@ -165,7 +165,7 @@ def _indexed_pixels(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
         sha256, pixels = _pixels(draft, max_pixels)
     except PictureError as error:
         raise PictureError(
-            f"{draft.source.name} is not in every collection, and its file cannot be read: {error}",
+            f"{draft.source.title} is not in every collection, and its file cannot be read: {error}",
             reason=error.reason,
             limit=error.limit,
             path=error.path,
@@ -198,7 +198,7 @@ def _example(
         return draft.problem
     known = [vector for vector in vectors if vector is not None]
     if len(known) < len(vectors):
-        return PictureError(f"the network sees nothing in {source.name}", reason=SkipReason.NO_EMBEDDING)
+        return PictureError(f"the network sees nothing in {source.title}", reason=SkipReason.NO_EMBEDDING)
     indexed = next(iter(source.payloads), None)
     if indexed is None and source.file is not None and draft.sha256 is not None:
         indexed = known_payload(source.file, draft.sha256, [network.collection for network in networks])
@@ -244,4 +244,4 @@ def source_stream(source: Source) -> AbstractContextManager[BinaryIO] | None:
         return None
     if isinstance(source.content, bytes):
         return nullcontext(io.BytesIO(source.content))
-    return nullcontext(read_piped(source.content, source.name))
+    return nullcontext(read_piped(source.content, source.title))

@@ -28,7 +28,13 @@ from lookalike_search.asking.ranking import Search
 from lookalike_search.asking.scenes import Folding, nearest_scenes, rows_of
 from lookalike_search.asking.searched_collection import Network
 from lookalike_search.collection_choice import file_of
-from lookalike_search.overlapping_roots import file_key
+from lookalike_search.overlapping_roots import (
+    file_key,
+    first_by_rule,
+    first_of_hits,
+    ids_of_file,
+    overlap_together,
+)
 
 
 def check_fusion(networks: Sequence[Network], options: QueryOptions) -> None:
@@ -67,7 +73,14 @@ def fused_neighbours(
     behind them. One that a network did not find is looked up there and compared exactly. `vectors` holds one
     float32 `[D]` for each network.
     """
-    asking = _Asking(networks=networks, vectors=vectors, options=options, candidates=candidates)
+    asking = _Asking(
+        networks=networks,
+        vectors=vectors,
+        where=where,
+        options=options,
+        candidates=candidates,
+        overlap=overlap_together([network.manifest for network in networks]),
+    )
 
     def search(depth: int) -> Search[Neighbour]:
         return asking.neighbours([_Request(where=where, limit=depth)])
@@ -133,12 +146,17 @@ class _Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asking:
-    """One query: what is the same whatever is asked for."""
+    """One query: what is the same whichever of the images of `where` are asked for.
+
+    `overlap` says that a file may have several ids, in one network or in different ones.
+    """
 
     networks: Sequence[Network]
     vectors: Sequence[FloatVector]
+    where: PointFilter
     options: QueryOptions
     candidates: int
+    overlap: bool
 
     def scenes(self, search: _DeepSearch, count: int, *, first_depth: int) -> list[Neighbour]:
         """At least the `count` nearest; where near-duplicates are folded, each with its own.
@@ -165,8 +183,29 @@ class _Asking:
         ]
 
     def _vectors_of(self, neighbours: Sequence[Neighbour]) -> list[FloatMatrix]:
-        ids = [neighbour.payload.id for neighbour in neighbours]
-        return [rows_of(network.collection, ids) for network in self.networks]
+        payloads = [neighbour.payload for neighbour in neighbours]
+        return [rows_of(network.collection, self._own_ids(network, payloads)) for network in self.networks]
+
+    def _own_ids(self, network: Network, payloads: Sequence[Payload]) -> list[str]:
+        """The id of each in a network, where it is there."""
+        if not self.overlap:
+            return [payload.id for payload in payloads]
+        ids = [self._ids_in(network, payload) for payload in payloads]
+        there = network.collection.payloads([id_ for each in ids for id_ in each])
+        return [next((id_ for id_ in each if id_ in there), each[0]) for each in ids]
+
+    def _ids_in(self, network: Network, payload: Payload) -> list[str]:
+        """The ids that a file may have in a network, its own first."""
+        file = _file([each.manifest for each in self.networks], payload) if self.overlap else None
+        others = ids_of_file(file, network.manifest) if file else []
+        return list(dict.fromkeys([payload.id, *others]))
+
+    def _first(self, known: Payload | None, other: Payload) -> Payload:
+        """The one of two payloads of a file that stands for it, in whichever network."""
+        if known is None or not self.overlap:
+            return known or other
+        roots = {name: root for each in self.networks for name, root in each.manifest.datasets.items()}
+        return first_by_rule([known, other], roots)
 
     def labelled(self, wheres: Sequence[PointFilter], *, beside: Sequence[_Request]) -> _DeepSearch:
         """A search for those with a class, in each of some parts, ranked together with other requests."""
@@ -221,16 +260,23 @@ class _Asking:
                     vector, limit=request.limit, where=request.where, exact=self.options.exact
                 )
                 is_all &= request in beside or len(hits) < request.limit
-                for hit in hits:
+                for hit in first_of_hits(hits, network.collection, request.where, among=self.where):
                     id_ = ids.setdefault(file_key(network.manifest, hit.payload), hit.payload.id)
                     near.setdefault(id_, sign * hit.score)
-                    payloads.setdefault(id_, hit.payload)
+                    payloads[id_] = self._first(payloads.get(id_), hit.payload)
             nearness.append(near)
         excluded = requests[0].where.excluded_sha256
         for network, vector, near in zip(self.networks, self.vectors, nearness, strict=True):
             missing = [id_ for id_ in payloads if id_ not in near]
             for start in range(0, len(missing), _AT_ONCE):
-                near.update(_looked_up(network, vector, missing[start : start + _AT_ONCE], excluded))
+                some = {
+                    id_: self._ids_in(network, payloads[id_]) for id_ in missing[start : start + _AT_ONCE]
+                }
+                there = _points_there(network, some)
+                near.update(_looked_up(network, vector, there, excluded))
+                for id_, payload in there.items():
+                    if self.where.matches(payload):
+                        payloads[id_] = self._first(payloads[id_], payload)
         return _Found(
             payloads=list(payloads.values()),
             similarities=[np.array([[near.get(id_, np.nan) for id_ in payloads]]) for near in nearness],
@@ -254,21 +300,31 @@ class _Found:
     is_all: bool
 
 
+def _points_there(network: Network, ids: Mapping[str, Sequence[str]]) -> dict[str, Payload]:
+    """Id -> what this network's collection knows of the file, which may have any of some ids there."""
+    there = network.collection.payloads([id_ for each in ids.values() for id_ in each])
+    found = {id_: [there[each] for each in own if each in there] for id_, own in ids.items()}
+    roots = network.manifest.datasets
+    return {id_: first_by_rule(payloads, roots) for id_, payloads in found.items() if payloads}
+
+
 def _looked_up(
-    network: Network, vector: FloatVector, ids: Sequence[str], excluded: frozenset[str]
+    network: Network, vector: FloatVector, points: Mapping[str, Payload], excluded: frozenset[str]
 ) -> Mapping[str, float]:
-    """Id -> how near it is, of those that are in this network's collection; -inf where it does not count."""
+    """Id -> how near its point in this network's collection is; -inf where it does not count."""
     one = vector.astype(np.float64)
+    vectors = network.collection.vectors([payload.id for payload in points.values()])
     near = {}
-    for id_, stored in network.collection.vectors(ids).items():
-        other = stored.astype(np.float64)
-        if network.manifest.distance is Distance.COSINE:
+    for id_, payload in points.items():
+        if payload.id not in vectors:
+            continue
+        other = vectors[payload.id].astype(np.float64)
+        if payload.sha256 in excluded:
+            near[id_] = -np.inf
+        elif network.manifest.distance is Distance.COSINE:
             near[id_] = clip_cosine(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
         else:
             near[id_] = -float(np.linalg.norm(one - other))
-    for id_, payload in network.collection.payloads(ids).items():
-        if payload.sha256 in excluded:
-            near[id_] = -np.inf
     return near
 
 

@@ -136,6 +136,8 @@ class Searcher:
         found = self._found(vectors, replace(where, excluded_sha256=known), options)
         if len(self.networks) == 1 and len(examples) == 1 and _asks_everything(options):
             found = _with_estimates(found, self.networks[0], options)
+        asked_for = [hit.score for hit in found.hits[options.offset : options.last]]
+        cut_off = [score for score in asked_for if not options.is_near_enough(score)]
         return Answer(
             query=example.name,
             file=example.file,
@@ -152,6 +154,9 @@ class Searcher:
             negatives=negatives.names,
             left_out=left_out[: options.limit],
             left_out_total=len(left_out),
+            passed_over=min(options.offset, len(found.hits)),
+            cut_off=len(cut_off),
+            cut_off_score=cut_off[0] if cut_off else None,
         )
 
     def _dataset(self, options: QueryOptions) -> str | None:

@@ -32,11 +32,12 @@ from lookalike_core.text import find_name, unicode_forms
 from numpy.typing import NDArray
 
 from lookalike_search.collection_choice import file_of
+from lookalike_search.overlapping_roots import first_by_rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
-    """A picture to ask with, not read yet; `name` is what people called it.
+    """A picture to ask with, not read yet; `name` is what people called it, `title` what messages do.
 
     `file` is where it lies, None where nobody knows. `payloads` holds what each
     collection that has it knows of an indexed one, which was asked for by its id or path. `problem` says
@@ -48,6 +49,7 @@ class Source:
     """
 
     name: str
+    called: str | None = None
     file: Path | None = None
     payloads: Sequence[Payload] = ()
     problem: PictureError | None = None
@@ -59,6 +61,11 @@ class Source:
     def id(self) -> str | None:
         """Of an indexed picture."""
         return self.payloads[0].id if self.payloads else None
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self.called or self.name
 
 
 QueryInput: TypeAlias = (
@@ -212,6 +219,9 @@ def _indexed(name: str, collections: Sequence[Collection], dataset: str | None) 
             )
         for payloads in meant.values():
             return Source(name=name, file=_file(payloads[0], collections), payloads=payloads)
+    if re.match(_URL, name):
+        said = f"{name} is a URL, and images are not fetched; give a file"
+        return Source(name=name, problem=PictureError(said, reason=SkipReason.VANISHED))
     said = describe_missing(_path(name))
     if where := " or ".join(collection.name for collection in collections):
         said = f"{said}, and no picture of {where} has it for its path or id"
@@ -247,6 +257,9 @@ def _path_forms(path: str) -> list[str]:
 _MAX_PATH_FORMS = 3**5
 
 
+_URL = r"(?i)[a-z][a-z0-9+.-]*://"
+
+
 _UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -270,14 +283,19 @@ def _file(payload: Payload, collections: Sequence[Collection]) -> Path | None:
 
 
 def known_payload(file: Path, sha256: str, collections: Sequence[Collection]) -> Payload | None:
-    """What is known of a file that lies in an ingested folder and has the bytes that it had then."""
+    """What is known of a file that lies in an ingested folder and has the bytes that it had then.
+
+    Of several datasets' points by the one that stands for the file.
+    """
     place = file.absolute().parent.resolve() / file.name
     for collection in collections:
+        there = []
         for dataset, root in collection.manifest.datasets.items():
             if place.is_relative_to(root) and _is_unicode(str(place)):
                 ids = [point_id(dataset, form) for form in unicode_forms(place.relative_to(root).as_posix())]
                 found = collection.payloads(ids)
                 same = (found[each] for each in ids if each in found and found[each].sha256 == sha256)
-                if (payload := next(same, None)) is not None:
-                    return payload
+                there += list(itertools.islice(same, 1))
+        if there:
+            return first_by_rule(there, collection.manifest.datasets)
     return None

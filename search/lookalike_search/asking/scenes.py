@@ -14,13 +14,10 @@ from lookalike_core.neighbours.near_duplicates import fold_near
 from lookalike_core.stores.protocol import Collection
 from numpy.typing import NDArray
 
-from lookalike_search.asking.ranking import FIRST_DEPTH, Search, nearest, ranked
+from lookalike_search.asking.ranking import Search, nearest, ranked
 
 FloatMatrix = NDArray[np.floating]
 _Hit = TypeVar("_Hit")
-
-FIRST_FOLDED_DEPTH = 2 * FIRST_DEPTH
-"""What is asked for as a rule where some of it is folded."""
 
 _AT_ONCE = 64
 """Hits whose vectors are read at a time."""

@@ -11,7 +11,6 @@ from lookalike_core.stores.points import PointFilter, SearchHit
 from lookalike_search.asking.answers import Findings, NearDuplicate, Neighbour, QueryOptions
 from lookalike_search.asking.ranking import FIRST_DEPTH, Search
 from lookalike_search.asking.scenes import (
-    FIRST_FOLDED_DEPTH,
     FloatMatrix,
     Folding,
     Scene,
@@ -20,14 +19,14 @@ from lookalike_search.asking.scenes import (
 )
 from lookalike_search.asking.searched_collection import Network
 from lookalike_search.collection_choice import file_of
-from lookalike_search.overlapping_roots import file_key
+from lookalike_search.overlapping_roots import file_key, first_of_hits
 
 
 def nearest_neighbours(
     network: Network, vector: FloatVector, where: PointFilter, options: QueryOptions
 ) -> Findings:
     """Returns at least as many neighbours as are shown or vote, best first, and what they vote for."""
-    search = _Nearest(network=network, vector=vector, options=options)
+    search = _Nearest(network=network, vector=vector, where=where, options=options)
     scenes = search.scenes(where, max(options.last, options.k))
     neighbours = [
         Neighbour(
@@ -47,28 +46,28 @@ def nearest_neighbours(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Nearest:
-    """One query of one network: what is the same whichever images are looked at."""
+    """One query of one network: what is the same whichever of the images of `where` are looked at."""
 
     network: Network
     vector: FloatVector
+    where: PointFilter
     options: QueryOptions
 
     def scenes(self, where: PointFilter, count: int) -> list[Scene[SearchHit]]:
         """At least the `count` nearest, each file once; each hit is one where none are folded."""
-        above, manifest = self.options.without_near_above, self.network.manifest
+        above, collection = self.options.without_near_above, self.network.collection
 
         def search(depth: int) -> Search[SearchHit]:
-            hits = self.network.collection.query(
-                self.vector, limit=depth, where=where, exact=self.options.exact
-            )
-            return Search(found=hits, is_all=len(hits) < depth)
+            hits = collection.query(self.vector, limit=depth, where=where, exact=self.options.exact)
+            found = first_of_hits(hits, collection, where, among=self.where)
+            return Search(found=found, is_all=len(hits) < depth)
 
         return nearest_scenes(
             search,
             count,
-            key=lambda hit: file_key(manifest, hit.payload),
+            key=lambda hit: file_key(collection.manifest, hit.payload),
             folding=None if above is None else Folding(above=above, vectors_of=self._vectors),
-            first_depth=FIRST_DEPTH if above is None else FIRST_FOLDED_DEPTH,
+            first_depth=FIRST_DEPTH,  # folded or not, so that of equally near hits the same one is first
         )
 
     def _vectors(self, hits: Sequence[SearchHit]) -> list[FloatMatrix]:

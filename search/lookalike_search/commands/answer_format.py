@@ -16,6 +16,7 @@ from lookalike_search.asking.answers import (
     Placing,
     QueryOptions,
     paths_collide,
+    why_empty,
 )
 
 
@@ -31,7 +32,8 @@ def answer_lines(
     rows = [[*_numbers(hit, manifests, options, calibrated), *places.cells(hit)] for hit in answer.hits]
     yield from columns([heading, *rows], ">" * len(numbers) + "<" * (len(places.headings) - 1))
     if not answer.hits:
-        yield "no picture fits"
+        by = " (--offset)" if answer.passed_over and not answer.cut_off else ""
+        yield f"{why_empty(answer, options)}{by}"
     yield from _folded_lines(answer, options)
     if answer.left_out:
         yield left_out_line(answer)
@@ -160,6 +162,8 @@ def answer_json(
         "unlike_anything": answer.unlike_anything,
         "left_out": [_left_out_json(each) for each in answer.left_out],
         "left_out_total": answer.left_out_total,
+        "passed_over": answer.passed_over,
+        "cut_off": answer.cut_off,
         "hits": [_hit_json(hit, options) for hit in answer.hits],
     }
 

@@ -126,7 +126,7 @@ def _lines(setting: Setting, options: EvaluationOptions) -> list[str]:
     count, classes = len(evaluation.pictures.payloads), len(evaluation.pictures.vectors.names)
     near = f"near-identical (similarity over {options.near_above:g}) for {evaluation.near_identical} queries"
     lines = [
-        f"{evaluation.collection}: {count} pictures of {classes} classes, each asked for the others",
+        f"{evaluation.collection}: {count} pictures of {_classes(classes)}, each asked for the others",
         f"left out: copies of the query's bytes, and {_left_out(evaluation)}",
         f"{near}; {'left out' if options.without_near else 'counted as any other'}",
         *_small_class_lines(evaluation),
@@ -169,7 +169,11 @@ def _small_class_lines(evaluation: Evaluation) -> Iterator[str]:
 
 def _counted(evaluation: Evaluation, queries: NDArray[np.bool_]) -> str:
     count, classes = int(queries.sum()), evaluation.classes_of(queries)
-    return f"{count} {'query' if count == 1 else 'queries'} of {classes} class{'' if classes == 1 else 'es'}"
+    return f"{count} {'query' if count == 1 else 'queries'} of {_classes(classes)}"
+
+
+def _classes(count: int) -> str:
+    return f"{count} class{'' if count == 1 else 'es'}"
 
 
 def _abstaining_lines(found: Abstaining) -> Iterator[str]:

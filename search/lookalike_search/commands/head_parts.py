@@ -16,7 +16,9 @@ SHOWN = {
 def parts_lines(parts: Sequence[PartFigures] | None) -> Iterator[str]:
     """A table for each part."""
     for part in parts or ():
-        yield f"{part.pictures} pictures of {part.classes} classes: {MEANINGS[part.part]}"
+        images = f"{part.pictures} picture{'' if part.pictures == 1 else 's'}"
+        classes = f"{part.classes} class{'' if part.classes == 1 else 'es'}"
+        yield f"{images} of {classes}: {MEANINGS[part.part]}"
         yield f"  {'':28}   value   95 % interval     best possible"
         for key, title in SHOWN.items():
             found = part.figures[key]

@@ -136,6 +136,10 @@ class _AnyAnswer(TypedDict):
     """Other images with the same bytes, which are left out of the hits; at most `--limit` of them."""
     left_out_total: int
     """How many there are of them."""
+    passed_over: int
+    """Neighbours that `--offset` passed over: fewer than it says where there are no more."""
+    cut_off: int
+    """How many of the next ones, at most `--limit`, a cut-off by score left out."""
 
 
 class Answer(_AnyAnswer):
@@ -291,7 +295,7 @@ class Abstaining(TypedDict):
     """What a threshold that was learned from one half of the images does to the other half."""
 
     answered: Interval
-    """Share of the queries that are near enough to something indexed."""
+    """Share of the queries that are near enough to something indexed; without those that are alone."""
     accuracy: Interval
     """Share of these whose verdict is right, by `nearer-ties`."""
 

@@ -55,7 +55,7 @@ def query(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE",
+            metavar="IMAGE...",
             help="Pictures, folders of them, ids or paths of indexed ones; - reads one from stdin.",
         ),
     ],

@@ -26,4 +26,8 @@ def query_of(name: str) -> QueryInput:
     """Returns a name as it is, and for `-` standard input, which is not read yet."""
     if name != STDIN:
         return name
-    return Source(name=STDIN, content=sys.stdin.buffer if sys.stdin is not None else io.BytesIO())
+    return Source(
+        name=STDIN,
+        called="standard input",
+        content=sys.stdin.buffer if sys.stdin is not None else io.BytesIO(),
+    )

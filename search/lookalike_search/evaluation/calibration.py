@@ -48,7 +48,8 @@ class Abstaining:
     """What comes of giving no verdict on what is unlike anything indexed.
 
     `answered` is the share of queries that still get one, `accuracy` how often these are right, by the vote
-    `nearer-ties`.
+    `nearer-ties`. Queries without another picture of their class, which no verdict could be right for, are
+    left out of both.
     """
 
     answered: Estimate
@@ -67,7 +68,8 @@ def calibrated(
     """What the results of a whole collection teach, with `SHOWN` voters; None where it is too little.
 
     `results` hold the `CANDIDATES` nearest, `points` is what the collection holds with pictures that have
-    no class, `seed` draws the halves that are held out. The curves are then learned from everything.
+    no class, `seed` draws the halves that are held out. The curves are then learned from every query that
+    has another picture of its class to find.
     """
     found = reliability(pictures, results, seed=seed)
     if found is None:
@@ -130,7 +132,8 @@ def abstaining(pictures: LabelledVectors, results: QueryResults, *, seed: int = 
     """What a threshold does to pictures that it was not learned from; None where there are too few.
 
     It is learned from one half of the pictures and applied to the other, then the other way round, with
-    copies in one half. A query without any neighbour is not answered.
+    copies in one half. A query without any neighbour is not answered. One without another picture of its
+    class teaches how near neighbours are, and is not counted.
     """
     if shortage(pictures, results):
         return None
@@ -143,9 +146,10 @@ def abstaining(pictures: LabelledVectors, results: QueryResults, *, seed: int = 
             return None
         answered[measured] = nearest[measured] >= _least(learn)
     right = (results.verdicts[VoteRule.NEARER_TIES] == pictures.classes).astype(np.float64)
+    counted = results.relevant > 0
     return Abstaining(
-        answered=estimate(answered.astype(np.float64), seed=seed),
-        accuracy=estimate(right[answered], seed=seed),
+        answered=estimate(answered[counted].astype(np.float64), seed=seed),
+        accuracy=estimate(right[answered & counted], seed=seed),
     )
 
 
@@ -215,8 +219,10 @@ class _Cases:
 
 
 def _nearest(pictures: LabelledVectors, results: QueryResults, depth: int) -> _Cases:
-    scores = results.scores[:, :depth]
-    return _pairs(pictures, results.neighbours[:, :depth], _nearness(pictures, scores))
+    """The nearest of each query that could find its class: of others nothing can be right."""
+    found, scores = results.neighbours[:, :depth], results.scores[:, :depth]
+    counted = np.where(results.relevant[:, np.newaxis] > 0, found, -1)
+    return _pairs(pictures, counted, _nearness(pictures, scores))
 
 
 def _pairs(pictures: LabelledVectors, found: IntVector, nearness: FloatMatrix) -> _Cases:
@@ -232,9 +238,9 @@ def _pairs(pictures: LabelledVectors, found: IntVector, nearness: FloatMatrix) -
 
 
 def _verdicts(pictures: LabelledVectors, results: QueryResults, rule: VoteRule) -> _Cases:
-    """Each query's verdict with its share of the vote, and whether it is the query's class."""
+    """Each verdict with its share of the vote, and whether it is the query's class, which could be found."""
     verdicts = results.verdicts[rule]
-    queries = np.flatnonzero(verdicts >= 0)
+    queries = np.flatnonzero((verdicts >= 0) & (results.relevant > 0))
     return _Cases(
         values=results.shares[rule][queries],
         right=verdicts[queries] == pictures.classes[queries],

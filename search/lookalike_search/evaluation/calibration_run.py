@@ -14,6 +14,7 @@ from lookalike_core.stores.protocol import Collection, Store
 from lookalike_search.evaluation.calibration import calibrated, shortage
 from lookalike_search.evaluation.labelled_vectors import LabelledPictures, load_labelled
 from lookalike_search.evaluation.leave_one_out import leave_one_out
+from lookalike_search.overlapping_roots import first_of_each_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,5 +86,6 @@ def _is_as_read(
 ) -> bool:
     found = list(source.scan())
     read = {payload.id: payload for payload in pictures.payloads}
-    same = {payload.id: payload for payload in found if payload.class_name} == read
+    images = first_of_each_file(found, source.manifest)
+    same = {payload.id: payload for payload in images if payload.class_name} == read
     return same and len(found) == points and source.manifest.created_at == manifest.created_at

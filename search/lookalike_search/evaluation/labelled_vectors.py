@@ -34,8 +34,8 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
     found = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
     if not found:
         raise UsageError(f"{collection.name} holds no picture", hint=Hint(Action.FILL))
-    labelled = first_of_each_file([payload for payload in found if payload.class_name], collection.manifest)
-    images = len(first_of_each_file(found, collection.manifest))
+    images = first_of_each_file(found, collection.manifest)
+    labelled = [payload for payload in images if payload.class_name]
     payloads, stored = stored_vectors(collection, labelled)  # less what was removed meanwhile
     if len(payloads) < MIN_PICTURES:
         raise UsageError(
@@ -53,4 +53,4 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
         names=names,
         higher_is_nearer=collection.manifest.distance.higher_is_nearer,
     )
-    return LabelledPictures(vectors=vectors, payloads=payloads, unlabelled=images - len(labelled))
+    return LabelledPictures(vectors=vectors, payloads=payloads, unlabelled=len(images) - len(labelled))

@@ -91,8 +91,11 @@ class Estimate:
     """A mean over queries, with a 95 % bootstrap interval: `low` and `high`, NaN where they are too few."""
 
     value: float
+    """The mean."""
     low: float
+    """The lower end of the interval."""
     high: float
+    """The upper end of the interval."""
 
     def to_json(self) -> dict[str, float | None]:
         """Returns its three numbers; None for NaN, which is no JSON: there is no figure."""

@@ -10,7 +10,14 @@ from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
-from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered, paths_collide
+from lookalike_search.asking.answers import (
+    Answer,
+    Neighbour,
+    QueryOptions,
+    Unanswered,
+    paths_collide,
+    why_empty,
+)
 from lookalike_search.reports.page import Page
 from lookalike_search.reports.thumbnail_gallery import Gallery
 
@@ -60,8 +67,8 @@ class QueryView:
     """A query as it is shown.
 
     `problem` says why it has no neighbours, where it could not be read; `is_unlike` that it has no verdict,
-    since nothing that is indexed is like it. `left_out` are the places of the first of `left_out_total` other
-    images with the same bytes.
+    since nothing that is indexed is like it; `why_empty` why there is no neighbour. `left_out` are the places
+    of the first of `left_out_total` other images with the same bytes.
     """
 
     name: str
@@ -74,6 +81,7 @@ class QueryView:
     problem: str | None = None
     left_out: Sequence[str] = ()
     left_out_total: int = 0
+    why_empty: str = ""
 
     @property
     def classes(self) -> list[tuple[str, int]]:
@@ -135,7 +143,9 @@ def query_report(
         k=options.k,
         is_fused=len(manifests) > 1,
         queries=[
-            query_view(outcome, _short_names(manifests)) if isinstance(outcome, Answer) else unread(outcome)
+            query_view(outcome, options, _short_names(manifests))
+            if isinstance(outcome, Answer)
+            else unread(outcome)
             for outcome in outcomes
         ],
     )
@@ -149,7 +159,9 @@ def _short_names(manifests: Sequence[CollectionManifest]) -> dict[str, str]:
     return {manifest.collection: manifest.identity.backbone for manifest in manifests}
 
 
-def query_view(answer: Answer, networks: Mapping[str, str] = MappingProxyType({})) -> QueryView:
+def query_view(
+    answer: Answer, options: QueryOptions, networks: Mapping[str, str] = MappingProxyType({})
+) -> QueryView:
     """An answer as it is shown; `networks` are the names to show of collections, instead of their own."""
     own, shown = answer.class_name, [each for hit in answer.hits for each in hit.scene]
     with_, without = (", ".join(names) for names in (answer.positives, answer.negatives))
@@ -166,6 +178,7 @@ def query_view(answer: Answer, networks: Mapping[str, str] = MappingProxyType({}
         is_unlike=bool(answer.unlike_anything),
         left_out=[each.place for each in answer.left_out],
         left_out_total=answer.left_out_total,
+        why_empty=f"{why_empty(answer, options).capitalize()}.",
     )
 
 

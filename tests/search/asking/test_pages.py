@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import cos, radians, sin
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.protocol import Store
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.query import Searcher
+from lookalike_search.commands.answer_format import answer_lines
 from refusals import refuses
 
 Fill = Callable[..., str]
@@ -139,3 +141,40 @@ def test_a_fused_score_is_not_cut_off(both_stores: Store, home: Settings, names:
         refuses(UsageError, match="--min-score: a fused score is neither a similarity nor a distance"),
     ):
         searcher.check(QueryOptions(min_score=0.5))
+
+
+@pytest.mark.parametrize(
+    ("distance", "options", "counts", "words"),
+    [
+        (Distance.COSINE, {"offset": 500}, (5, 0), "there are 5 neighbours, and all of them are passed over"),
+        (Distance.COSINE, {"min_score": 0.999}, (0, 5), "none reaches 0.999; the nearest has 0.9"),
+        (Distance.COSINE, {"min_score": 0.999, "offset": 3}, (3, 2), "none behind the first 3 reaches 0.999"),
+        (Distance.EUCLID, {"max_distance": 0.001}, (0, 5), "none is within 0.001; the nearest has 0."),
+        (Distance.COSINE, {"class_name": "dog"}, (0, 0), "no image fits"),
+    ],
+)
+def test_an_answer_without_neighbours_tells_why(
+    both_stores: Store,
+    fill: Fill,
+    home: Settings,
+    distance: Distance,
+    options: dict[str, Any],
+    counts: tuple[int, int],
+    words: str,
+) -> None:
+    """They are passed over, or not near enough, and then the nearest is told; or there is none."""
+    around = {f"cat/{n}.png": [cos(radians(10 * n)), sin(radians(10 * n))] for n in range(6)}
+    name = fill(
+        both_stores,
+        {**around, "dog/1.png": around["cat/0.png"]},
+        distance=distance,
+        copies={"cat/0.png": "same", "dog/1.png": "same"},
+    )
+    asked = QueryOptions(**options)
+    with Searcher.opened(name, store=both_stores, settings=home) as searcher:
+        [source] = searcher.find("cat/0.png")
+        answer = searcher.answer(source, asked)
+        [line] = [each for each in answer_lines(answer, [searcher.manifest], asked) if words in each]
+    assert answer.hits == []
+    assert (answer.passed_over, answer.cut_off) == counts
+    assert line.endswith("(--offset)") == (counts == (5, 0))

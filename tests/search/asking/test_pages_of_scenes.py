@@ -89,6 +89,25 @@ def test_two_pages_are_the_first_twenty_scenes(
     assert {answer.verdict for answer in (first, second, both, rest)} == {everything.verdict}
 
 
+@pytest.mark.parametrize("asked", [[0], [1], [0, 1]], ids=["cosine", "euclid", "fused"])
+def test_of_equally_near_images_the_first_one_stands_for_the_scene(
+    both_stores: Store, fill: Fill, home: Settings, asked: list[int]
+) -> None:
+    """Folded or not, it is the same one, whatever order a store has them in."""
+    equal = {f"cat/{number:02}.png": [1.0, 0.3] for number in np.random.default_rng(3).permutation(60)}
+    images = {QUERY: [1.0, 0.0], **equal, "cat/far.png": [0.2, 1.0]}
+    names = [
+        fill(both_stores, images, backbone="resnet101v2"),
+        fill(both_stores, images, distance=Distance.EUCLID),
+    ]
+    with Searcher.opened(*(names[each] for each in asked), store=both_stores, settings=home) as searcher:
+        [source] = searcher.find(QUERY)
+        plain = searcher.answer(source, QueryOptions(limit=1000))
+        folded = searcher.answer(source, QueryOptions(limit=1000, without_near_above=ABOVE))
+    assert paths(folded.hits) == [plain.hits[0].payload.path, "cat/far.png"]
+    assert paths(folded.hits[0].scene) == paths(plain.hits[:60])
+
+
 @pytest.fixture
 def mixed(both_stores: Store, tmp_path: Path) -> Iterator[str]:
     """`pets` lies in `all`; `other` has a path of `all`, and the bytes of the query once more."""

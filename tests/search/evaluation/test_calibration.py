@@ -322,6 +322,55 @@ def test_what_is_far_from_all_is_not_answered() -> None:
     assert found.answered.value == pytest.approx(0.9, abs=0.02)
 
 
+def with_lonely(one: LabelledVectors, count: int) -> LabelledVectors:
+    """With some more pictures, far from all, of which each is the only one of its class."""
+    start, random = len(one.classes), np.random.default_rng(5)
+    far = 100 * random.normal(size=(count, 8))
+    return LabelledVectors(
+        vectors=np.concatenate([one.vectors, far]),
+        classes=np.concatenate([one.classes, len(one.names) + np.arange(count)]),
+        copies=np.arange(start + count),
+        names=[*one.names, *(f"lonely {number:03}" for number in range(count))],
+        higher_is_nearer=one.higher_is_nearer,
+    )
+
+
+def test_queries_that_are_alone_in_their_class_count_for_no_figure_of_abstaining() -> None:
+    """Nothing can be right for them: neither answered nor left out do they change a share."""
+    one = with_lonely(pictures(cosine=False), 40)
+    results = leave_one_out(one)
+    nearest, half = results.scores[:, 0], held_out(one.copies, seed=0)
+    answered, right = [], []
+    for measured in (half, ~half):
+        least = np.quantile(-nearest[~measured], 0.01, method="lower")
+        for query in np.flatnonzero(measured & (results.relevant > 0)):
+            answered.append(-nearest[query] >= least)
+            if answered[-1]:
+                right.append(results.verdicts[VoteRule.NEARER_TIES][query] == one.classes[query])
+    found = abstaining(one, results)
+    assert found is not None
+    assert len(answered) == 400
+    assert found.answered.value == pytest.approx(np.mean(answered))
+    assert found.accuracy.value == pytest.approx(np.mean(right))
+
+
+def test_queries_that_are_alone_in_their_class_teach_no_chance() -> None:
+    """Far from all as these are, they would make far neighbours look worse, and change nothing else."""
+    one = pictures(cosine=False)
+    alone, beside = learn(one), learn(with_lonely(one, 40))
+    assert alone is not None
+    assert beside is not None
+    at = np.linspace(-4, 0, 50)
+    assert beside.neighbours(at) == pytest.approx(alone.neighbours(at), abs=1e-6)
+    assert beside.candidates(at) == pytest.approx(alone.candidates(at), abs=1e-6)
+    for rule in VoteRule:
+        shares = [
+            (each.verdict_chance(rule, 1.0), each.verdict_chance(rule, 0.4)) for each in (beside, alone)
+        ]
+        assert shares[0] == pytest.approx(shares[1], abs=1e-6)
+    assert beside.pairs == alone.pairs == 4000
+
+
 def test_neighbours_that_are_all_right_are_calibrated_too() -> None:
     """Classes that lie far apart: nearly certain, not quite, and no error to speak of."""
     calibration = learn(pictures(200, spread=0.001))
