@@ -148,23 +148,6 @@ def warn_of_gone(
             )
 
 
-def warn_of_lost_rules(dataset: Dataset, gone: Iterable[GoneDataset], targets: Sequence[Target]) -> None:
-    """Logs of each that was renamed, as it seems, the rules that it had and this one has not."""
-    for other in gone:
-        rules = next(
-            (t.rules_of(other.name) for t in targets if other.name in t.other_datasets()), DEFAULT_RULES
-        )
-        if 2 * other.shared >= other.points and rules not in (DEFAULT_RULES, dataset.rules):
-            _logger.warning(
-                "warning: the rules remembered of dataset %s, whose folder is gone, do not apply to %s: %s; "
-                "a dataset that is moved to its new folder keeps them",
-                other.name,
-                dataset.name,
-                rules,
-                extra={"hint": Hint(Action.USE, {Argument.DATASET: other.name, Argument.NEW_ROOT: None})},
-            )
-
-
 def _end_of(
     other: GoneDataset, dataset: Dataset, *, store: str, made_with: Mapping[Argument, Value] | None
 ) -> Hint:
@@ -178,6 +161,23 @@ def _end_of(
 def in_store(label: str) -> dict[Argument, Value]:
     """Returns the argument that names a store, none of the one that everybody has."""
     return {} if label == DEFAULT_STORE else {Argument.STORE: label}
+
+
+def warn_of_lost_rules(dataset: Dataset, gone: Iterable[GoneDataset], targets: Sequence[Target]) -> None:
+    """Logs of each that was renamed, as it seems, the rules that it had and this one has not."""
+    for other in gone:
+        rules = next(
+            (t.rules_of(other.name) for t in targets if other.name in t.other_datasets()), DEFAULT_RULES
+        )
+        if other.is_renamed and rules not in (DEFAULT_RULES, dataset.rules):
+            _logger.warning(
+                "warning: the rules remembered of dataset %s, whose folder is gone, do not apply to %s: %s; "
+                "a dataset that is moved to its new folder keeps them",
+                other.name,
+                dataset.name,
+                rules,
+                extra={"hint": Hint(Action.USE, {Argument.DATASET: other.name, Argument.NEW_ROOT: None})},
+            )
 
 
 def warn_of_overlaps(
@@ -202,7 +202,7 @@ def warn_of_overlaps(
         )
 
 
-def warn_of_linked(dataset: Dataset, linked: Iterable[OverlappingDataset]) -> None:
+def warn_of_linked(dataset: Dataset, linked: Iterable[OverlappingDataset], *, store: str) -> None:
     """Logs of each that links lead from one to the other, and how to keep one."""
     for other in linked:
         _logger.warning(
@@ -212,7 +212,7 @@ def warn_of_linked(dataset: Dataset, linked: Iterable[OverlappingDataset]) -> No
             dataset.root,
             other.name,
             other.root,
-            extra={"hint": Hint(Action.KEEP_ONE_DATASET, {Argument.DATASET: other.name})},
+            extra={"hint": Hint(Action.KEEP_ONE_DATASET, {Argument.DATASET: other.name, **in_store(store)})},
         )
 
 

@@ -329,10 +329,9 @@ def _run_once(
         by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
         _Ingest(request, by_name, stored, embedders, report, stop).run(entries)
         if not stop.requested:
-            linked = [
-                each for each in find_linked(request.dataset, targets) if each not in report.overlapping
-            ]
-            warn_of_linked(request.dataset, linked)
+            named = {each.name for each in report.overlapping}
+            linked = [each for each in find_linked(request.dataset, targets) if each.name not in named]
+            warn_of_linked(request.dataset, linked, store=store.label)
             report.overlapping += linked
             report.gone_datasets = find_gone(targets)
             warn_of_lost_rules(request.dataset, report.gone_datasets, targets)
