@@ -66,7 +66,7 @@ class _Nearest:
             count,
             key=lambda hit: file_key(collection.manifest, hit.payload),
             folding=None if above is None else Folding(above=above, vectors_of=self._vectors),
-            first_depth=FIRST_DEPTH,  # folded or not, so that of equally near hits the same one is first
+            first_depth=FIRST_DEPTH,  # folded or not: of equally near hits the same one is first
         )
 
     def _vectors(self, hits: Sequence[SearchHit]) -> list[FloatMatrix]:
