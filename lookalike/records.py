@@ -11,6 +11,7 @@ from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import Skipped
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.overlapping_roots import file_of
 from lookalike_core.stores.points import Payload, SearchHit
 from lookalike_ingest.changes import Change
 from lookalike_ingest.other_datasets import GoneDataset, OverlappingDataset
@@ -23,7 +24,6 @@ from lookalike_search.analysis.explanation import Explained, SeenPicture
 from lookalike_search.asking.answers import Answer as FoundAnswer
 from lookalike_search.asking.answers import NearDuplicate as FoundNearDuplicate
 from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions, Unanswered
-from lookalike_search.collection_choice import file_of
 from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.leave_one_out import Estimate
 from lookalike_search.evaluation.runs import Setting

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.hints import Action, Argument, Hint, Value
@@ -302,12 +301,6 @@ def as_named(where: PointFilter, manifest: CollectionManifest) -> PointFilter:
     if where.dataset is None:
         return where
     return replace(where, dataset=find_name(where.dataset, manifest.datasets) or where.dataset)
-
-
-def file_of(manifest: CollectionManifest, dataset: str, path: str) -> Path | None:
-    """Where a picture lies, as far as the manifest knows."""
-    root = manifest.datasets.get(dataset)
-    return Path(root) / path if root else None
 
 
 def _preferred(manifests: Mapping[str, CollectionManifest]) -> str:

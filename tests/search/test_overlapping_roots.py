@@ -10,6 +10,7 @@ import pytest
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
+from lookalike_core.stores.overlapping_roots import first_by_rule
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Store
 from lookalike_search.analysis.all_neighbours import every_neighbours
@@ -20,7 +21,6 @@ from lookalike_search.asking.query_sources import known_payload
 from lookalike_search.commands.answer_format import answer_json
 from lookalike_search.evaluation.calibration_run import calibrate_collection
 from lookalike_search.evaluation.labelled_vectors import load_labelled
-from lookalike_search.overlapping_roots import first_by_rule
 from made_collections import manifest_of, point_of
 
 COUNT = 30

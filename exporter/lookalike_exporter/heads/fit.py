@@ -23,6 +23,7 @@ from lookalike_core.logs import logger_of
 from lookalike_core.models.model_manifest import ModelManifest
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import stored_vectors
+from lookalike_core.stores.overlapping_roots import first_of_each_file
 from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
 from lookalike_core.text import nfc
@@ -239,12 +240,15 @@ def _require_one_space(collections: Sequence[Collection]) -> None:
 
 
 def _pictures(collections: Sequence[Collection], classes: Sequence[str]) -> tuple[Pictures, Counter[LeftOut]]:
-    """Each picture's bytes once, in the order of their hashes, with the class that all its points have."""
+    """Each picture's bytes once, in the order of their hashes, with the class that all its files have.
+
+    A file that several datasets of a collection hold is there once, with the class that counts everywhere.
+    """
     left_out: Counter[LeftOut] = Counter()
     found: dict[str, tuple[Collection, Payload]] = {}
     class_of: dict[str, set[str]] = {}
     for collection in collections:
-        for payload in collection.scan():
+        for payload in first_of_each_file(list(collection.scan()), collection.manifest):
             if not payload.class_name:
                 left_out[LeftOut.UNLABELLED] += 1
             elif classes and payload.class_name not in classes:

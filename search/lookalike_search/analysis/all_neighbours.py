@@ -9,6 +9,7 @@ import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.neighbours.brute_force import ExactSearch, FloatMatrix, IntVector
 from lookalike_core.stores.bulk_reads import AT_ONCE, stored_vectors
+from lookalike_core.stores.overlapping_roots import first_of_file
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter, ScoredId, SearchHit
 from lookalike_core.stores.protocol import Collection
 
@@ -16,7 +17,6 @@ from lookalike_search.asking.ranking import Search
 from lookalike_search.asking.scenes import Folding, Scene, nearest_scenes, rows_of
 from lookalike_search.class_names import stored_class
 from lookalike_search.collection_choice import in_collection
-from lookalike_search.overlapping_roots import first_of_file
 
 Neighbours = tuple[Payload, list[SearchHit]]
 SceneList = tuple[Payload, Sequence[Scene[SearchHit]]]

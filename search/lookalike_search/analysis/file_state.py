@@ -14,9 +14,8 @@ from lookalike_core.hints import Argument
 from lookalike_core.images.open_image import opened, sha256_of
 from lookalike_core.missing_path import require_folder
 from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.overlapping_roots import file_of
 from lookalike_core.stores.points import Payload
-
-from lookalike_search.collection_choice import file_of
 
 
 class FileState(StrEnum):

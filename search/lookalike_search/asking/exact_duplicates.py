@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
+from lookalike_core.stores.overlapping_roots import file_key, file_of, first_of_each_file
 from lookalike_core.stores.points import PointFilter
 
 from lookalike_search.asking.answers import ExactDuplicate
 from lookalike_search.asking.examples import Example
 from lookalike_search.asking.searched_collection import Network
-from lookalike_search.collection_choice import file_of
-from lookalike_search.overlapping_roots import file_key, first_of_each_file
 
 
 def find_exact_duplicates(

@@ -21,20 +21,20 @@ from lookalike_core.neighbours.rank_fusion import (
 )
 from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
+from lookalike_core.stores.overlapping_roots import (
+    file_key,
+    file_of,
+    first_by_rule,
+    first_of_hits,
+    ids_of_file,
+    overlap_together,
+)
 from lookalike_core.stores.points import Payload, PointFilter
 
 from lookalike_search.asking.answers import NearDuplicate, Neighbour, Placing, QueryOptions
 from lookalike_search.asking.ranking import Search
 from lookalike_search.asking.scenes import Folding, nearest_scenes, rows_of
 from lookalike_search.asking.searched_collection import Network
-from lookalike_search.collection_choice import file_of
-from lookalike_search.overlapping_roots import (
-    file_key,
-    first_by_rule,
-    first_of_hits,
-    ids_of_file,
-    overlap_together,
-)
 
 
 def check_fusion(networks: Sequence[Network], options: QueryOptions) -> None:

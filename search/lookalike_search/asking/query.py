@@ -14,6 +14,7 @@ from lookalike_core.images.scan import OtherFiles
 from lookalike_core.neighbours.rank_fusion import CANDIDATES
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.overlapping_roots import other_places
 from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_core.stores.protocol import Store, opened_together
 
@@ -27,7 +28,6 @@ from lookalike_search.asking.searched_collection import Network, milliseconds_si
 from lookalike_search.asking.single_search import nearest_neighbours
 from lookalike_search.class_names import stored_class
 from lookalike_search.collection_choice import require_dataset
-from lookalike_search.overlapping_roots import other_places
 
 
 class Searcher:

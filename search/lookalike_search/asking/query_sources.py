@@ -26,13 +26,11 @@ from lookalike_core.images.decoding import (
 )
 from lookalike_core.images.scan import FoundFile, OtherFiles, scan
 from lookalike_core.missing_path import CHECK_PATH, describe_missing
+from lookalike_core.stores.overlapping_roots import file_of, first_by_rule
 from lookalike_core.stores.points import Payload, point_id, usable_rows
 from lookalike_core.stores.protocol import Collection
 from lookalike_core.text import find_name, unicode_forms
 from numpy.typing import NDArray
-
-from lookalike_search.collection_choice import file_of
-from lookalike_search.overlapping_roots import first_by_rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lookalike_core.arrays import FloatVector
 from lookalike_core.neighbours.vote import Verdict, VoteRule, vote, wants_voters
+from lookalike_core.stores.overlapping_roots import file_key, file_of, first_of_hits
 from lookalike_core.stores.points import PointFilter, SearchHit
 
 from lookalike_search.asking.answers import Findings, NearDuplicate, Neighbour, QueryOptions
@@ -18,8 +19,6 @@ from lookalike_search.asking.scenes import (
     rows_of,
 )
 from lookalike_search.asking.searched_collection import Network
-from lookalike_search.collection_choice import file_of
-from lookalike_search.overlapping_roots import file_key, first_of_hits
 
 
 def nearest_neighbours(
@@ -67,7 +66,7 @@ class _Nearest:
             count,
             key=lambda hit: file_key(collection.manifest, hit.payload),
             folding=None if above is None else Folding(above=above, vectors_of=self._vectors),
-            first_depth=FIRST_DEPTH,  # folded or not, so that of equally near hits the same one is first
+            first_depth=FIRST_DEPTH,  # folded or not: of equally near hits the same one is first
         )
 
     def _vectors(self, hits: Sequence[SearchHit]) -> list[FloatMatrix]:

@@ -9,12 +9,12 @@ from lookalike_core.hints import Action, Hint
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.rank_fusion import CANDIDATES
 from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.overlapping_roots import first_of_each_file
 from lookalike_core.stores.protocol import Collection, Store
 
 from lookalike_search.evaluation.calibration import calibrated, shortage
 from lookalike_search.evaluation.labelled_vectors import LabelledPictures, load_labelled
 from lookalike_search.evaluation.leave_one_out import leave_one_out
-from lookalike_search.overlapping_roots import first_of_each_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ import numpy as np
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.bulk_reads import stored_vectors
+from lookalike_core.stores.overlapping_roots import first_of_each_file
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.evaluation.leave_one_out import LabelledVectors
-from lookalike_search.overlapping_roots import first_of_each_file
 
 MIN_PICTURES = 2
 

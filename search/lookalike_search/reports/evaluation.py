@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.overlapping_roots import file_of
 from lookalike_core.stores.points import Payload
 from numpy.typing import NDArray
 
-from lookalike_search.collection_choice import file_of
 from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.head_splits import MEANINGS, Part, PartFigures
 from lookalike_search.evaluation.leave_one_out import countable

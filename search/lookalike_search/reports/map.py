@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from lookalike_core.images.thumbnails import Thumbnail, thumbnails
+from lookalike_core.stores.overlapping_roots import file_of
 from numpy.typing import NDArray
 
 from lookalike_search.analysis.collection_map import CollectionMap, Sampled
-from lookalike_search.collection_choice import file_of
 from lookalike_search.reports.page import Page
 
 EDGE = 96

@@ -26,7 +26,7 @@ from lookalike_core.models.model_manifest import ModelIdentity, Precision
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
 from lookalike_core.stores.embedded import EmbeddedStore
-from lookalike_core.stores.points import ImagePoint, Payload
+from lookalike_core.stores.points import ImagePoint, Payload, PointFilter
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.heads.fit import FitRequest, Pictures, fit_head, learned, salted, split
 from lookalike_exporter.heads.head_file import Head, check_name, head_of, head_path, named_head, write_head
@@ -184,6 +184,37 @@ def test_what_is_not_learned_from_is_counted(home: Settings, base: ModelFile) ->
     assert head.record["split"]["left_out"] == expected
     assert head.classes == ["cat", "dog"]
     assert not head.trained & {"a" * 64, "b" * 64, "c" * 64}
+
+
+def test_a_file_of_two_datasets_is_one_image_with_one_class(home: Settings, base: ModelFile) -> None:
+    """The outermost dataset that gives a class decides: nothing is unlabelled, contradictory or a copy."""
+    pictures = pictures_of({"cat": 6, "dog": 6})
+    name = stored(home, base, pictures)
+    alone = fitted(home, name)
+    none = "a" * 64
+    inner = [
+        point(f"{row}.png", "pets", sha256, vector)
+        for row, (sha256, vector) in enumerate(zip(pictures.sha256, pictures.vectors, strict=True))
+    ]
+    with EmbeddedStore(home.qdrant_dir).open(name) as collection:
+        collection.record_dataset("inner", "/data/in")
+        collection.upsert([point("in/none.png", None, none, pictures.vectors[0])])
+        inner.append(point("none.png", "cat", none, pictures.vectors[0]))
+        moved = [replace(each.payload, path=f"in/{each.payload.path}") for each in inner[:-1]]
+        outer = list(collection.scan(PointFilter(dataset="data", labelled=True)))
+        classes = {payload.sha256: payload.class_name for payload in outer}
+        collection.delete([payload.id for payload in outer])
+        collection.upsert(
+            [
+                ImagePoint(payload=replace(payload, class_name=classes[payload.sha256]), vector=each.vector)
+                for payload, each in zip(moved, inner, strict=False)
+            ]
+        )
+        collection.upsert([replace(each, payload=replace(each.payload, dataset="inner")) for each in inner])
+    both = fitted(home, name, force=True)
+    assert both.record["split"]["left_out"] == {}
+    assert both.classes == alone.classes == ["cat", "dog"]
+    assert both.record["split"]["training"] + both.record["split"]["held_out"] == 13
 
 
 def test_graph_and_numpy_agree(home: Settings, base: ModelFile) -> None:

@@ -16,7 +16,11 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import Payload, PointFilter, SearchHit, point_id
 from lookalike_core.stores.protocol import Collection
 
-from lookalike_search.collection_choice import file_of
+
+def file_of(manifest: CollectionManifest, dataset: str, path: str) -> Path | None:
+    """Where a picture lies, as far as the manifest knows."""
+    root = manifest.datasets.get(dataset)
+    return Path(root) / path if root else None
 
 
 def file_key(manifest: CollectionManifest, payload: Payload) -> str:
