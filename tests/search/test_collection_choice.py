@@ -19,8 +19,9 @@ from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.open_store import where_else
+from lookalike_core.stores.overlapping_roots import file_of
 from lookalike_search import collection_choice as choice
-from lookalike_search.collection_choice import CollectionSelector, file_of
+from lookalike_search.collection_choice import CollectionSelector
 from refusals import refuses
 
 RESNET, VGG = ("resnet101v2", "post_relu", 2048), ("vgg16", "block5_pool", 512)

@@ -221,7 +221,7 @@ def _guarded(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make
     head = stream.read(HEAD_BYTES)
     if not head:
         raise PictureError(f"{name} is empty", reason=SkipReason.EMPTY)
-    if len(head) < _SMALLEST_MAGIC:
+    if len(head) < _SMALLEST_MAGIC and not any(magic.startswith(head) for magic in _MAGICS):
         raise PictureError(f"{name} is not an image", reason=SkipReason.NOT_AN_IMAGE)
     with _reasons(head, name), _room_for_file(head, size, name):
         found = readable(stream, head, name)
@@ -241,7 +241,9 @@ def _guarded(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make
 
 
 _SMALLEST_MAGIC = 4
-"""Bytes; of fewer nobody can tell a format."""
+"""Bytes; of fewer a format can be told only if they begin one of `_MAGICS`."""
+
+_MAGICS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II", b"MM")
 
 
 def _opened_and_made(found: Readable, head: bytes, name: str, max_pixels: int, side: int, make: Make[T]) -> T:

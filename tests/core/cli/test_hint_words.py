@@ -198,6 +198,8 @@ def _hint(call: ast.Call) -> Hint:
     for each in values:
         if isinstance(each, ast.Dict):
             for key, value in zip(each.keys, each.values, strict=True):
+                if key is None:  # `**`, of arguments that nobody knows before
+                    continue
                 assert isinstance(key, ast.Attribute)
                 given[Argument[key.attr]] = value.value if isinstance(value, ast.Constant) else "x"
     return Hint(Action[action.attr], given)
