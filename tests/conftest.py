@@ -54,7 +54,7 @@ SLOW = {
     "search/evaluation/test_runs.py": "every setting, on both stores",
     "ingest/test_damage.py": "collections that were cut short or lost files",
     "core/models/test_graph_cache.py": "graphs that are optimized and loaded again",
-    "exporter/test_graph.py": "each network against Keras' arithmetic",
+    "exporter/test_graph.py": "first layers of both networks against NumPy",
     "exporter/test_verify.py": "every check of a model",
     "ingest/test_failures.py": "errors and interrupts in each stage of an ingest",
     "search/asking/test_pages.py": "pages of answers, on both stores",
