@@ -1,7 +1,7 @@
 """Which rules a dataset's folder is walked by: those asked for, else those that collections remember."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -11,6 +11,7 @@ from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
 from lookalike_core.logs import logger_of
 from lookalike_core.stores.bulk_reads import readable_manifests
+from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.protocol import Store
 
 _logger = logger_of("ingest")
@@ -103,12 +104,17 @@ def rules_for(dataset: str, choice: RuleChoice, *, targets: Sequence[str], store
 
 def _of_targets(dataset: str, targets: Sequence[str], store: Store) -> Mapping[str, FolderRules]:
     """By collection, for those that are there and know the dataset."""
-    found = {}
+    return {
+        name: manifest.rules_of(dataset)
+        for name, manifest in manifests_of(targets, store)
+        if dataset in manifest.datasets
+    }
+
+
+def manifests_of(targets: Sequence[str], store: Store) -> Iterator[tuple[str, CollectionManifest]]:
+    """Returns name and manifest of each target collection that is there; no other collection is asked."""
     for name in targets:
         try:
-            manifest = store.manifest(name)
+            yield name, store.manifest(name)
         except CollectionMissingError:
             continue
-        if dataset in manifest.datasets:
-            found[name] = manifest.rules_of(dataset)
-    return found

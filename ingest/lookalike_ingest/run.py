@@ -47,7 +47,7 @@ from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.absence import Absence, Absences
 from lookalike_ingest.base_vectors import StoredVectors, base_names
 from lookalike_ingest.changes import Change, Decision
-from lookalike_ingest.dataset_rules import RuleChoice, rules_for
+from lookalike_ingest.dataset_rules import RuleChoice, manifests_of, rules_for
 from lookalike_ingest.image_reader import ReadFile, read_picture
 from lookalike_ingest.labels import Label, LabelOf, LabelRows, folder_label
 from lookalike_ingest.other_datasets import (
@@ -394,10 +394,7 @@ def _with_known_name(request: IngestRequest, models: Sequence[ModelFile], store:
     dataset = request.dataset
     targets = _target_names(request, models)
     known = {
-        name
-        for collection, manifest in readable_manifests(store)
-        if collection in targets
-        for name in names_of_folder(dataset, manifest)
+        name for _, manifest in manifests_of(targets, store) for name in names_of_folder(dataset, manifest)
     }
     if dataset.is_named or not known or dataset.name in known:
         return request
