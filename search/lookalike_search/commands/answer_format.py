@@ -160,7 +160,7 @@ def answer_json(
             "chance": answer.verdict_chance,
         },
         "unlike_anything": answer.unlike_anything,
-        "left_out": [_left_out_json(each) for each in answer.left_out],
+        "left_out": [_image_json(each) for each in answer.left_out],
         "left_out_total": answer.left_out_total,
         "passed_over": answer.passed_over,
         "cut_off": answer.cut_off,
@@ -219,27 +219,20 @@ def _also_in_json(hit: Neighbour | NearDuplicate) -> list[dict[str, Any]]:
 
 
 def _near_json(near: NearDuplicate) -> dict[str, Any]:
-    payload = near.payload
-    data: dict[str, Any] = {
-        "score": near.score,
-        "class": payload.class_name,
-        "dataset": payload.dataset,
-        "path": payload.path,
-        "file": str(near.file) if near.file else None,
-        "id": payload.id,
-    }
+    data = {"score": near.score, **_image_json(near)}
     if near.also_in:
         data["also_in"] = _also_in_json(near)
     return data
 
 
-def _left_out_json(duplicate: ExactDuplicate) -> dict[str, Any]:
-    payload = duplicate.payload
+def _image_json(found: NearDuplicate | ExactDuplicate) -> dict[str, Any]:
+    """Which image it is."""
+    payload = found.payload
     return {
         "class": payload.class_name,
         "dataset": payload.dataset,
         "path": payload.path,
-        "file": str(duplicate.file) if duplicate.file else None,
+        "file": str(found.file) if found.file else None,
         "id": payload.id,
     }
 
