@@ -7,6 +7,7 @@ from typing import Any, Self
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.images.exclusion import Exclusion
+from lookalike_core.text import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class FolderRules:
     def summary(self) -> str:
         """Says the same on a line of a table: patterns are counted and not named."""
         count = len(self.exclude)
-        return self._told([f"{count} exclude pattern{'s' * (count != 1)}"] if count else [])
+        return self._told([counted(count, "exclude pattern")] if count else [])
 
     def _told(self, told: list[str]) -> str:
         if not self.default_excludes:

@@ -7,6 +7,7 @@ from typing import Any
 from lookalike_core.cli.table import columns
 from lookalike_core.models.calibration_curves import percent
 from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.text import counted
 
 from lookalike_search.asking.answers import (
     Answer,
@@ -66,7 +67,7 @@ def left_out_line(answer: Answer) -> str:
     more = [f"{count - len(named)} more"] if count > len(named) else []
     *first, last = [*named, *more]
     places = f"{', '.join(first)} and {last}" if first else last
-    return f"{count} image{'s' if count > 1 else ''} with the same bytes left out: {places} (--include-self)"
+    return f"{counted(count, 'image')} with the same bytes left out: {places} (--include-self)"
 
 
 _NAMED = 3
