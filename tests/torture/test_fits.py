@@ -42,6 +42,7 @@ def test_of_two_fits_of_one_name_at_once_the_second_is_2(shell: Any) -> None:
     second = start(shell, [Path(sys.executable).parent / "exporter", *fit_words(shell, 2)])
     assert second.stderr is not None
     waits = next((line for line in second.stderr if "waiting" in line), None)
+    os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WNOWAIT)
     os.kill(first.pid, signal.SIGCONT)
     made, said = first.communicate(timeout=120)
     printed, refused = second.communicate(timeout=120)

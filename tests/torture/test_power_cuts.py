@@ -180,16 +180,28 @@ def cuts_of(
     said = os.read(ours, 16)
     os.close(ours)
     wait_s = LONGEST_WAIT_S.get(trap, 0.05)
-    for attempt in range(number if said else 0):
-        time.sleep(chance.uniform(0, wait_s) if attempt else 0)
+    try:
+        if said:
+            wait_until_stopped(process)
+        for attempt in range(number if said else 0):
+            time.sleep(chance.uniform(0, wait_s) if attempt else 0)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGSTOP)
+                wait_until_still(process.pid)
+                yield disk.cut()
+                os.killpg(process.pid, signal.SIGCONT)
+        _, err = process.communicate(timeout=120)
+    finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGSTOP)
-            wait_until_still(process.pid)
-            yield disk.cut()
-            os.killpg(process.pid, signal.SIGCONT)
-    _, err = process.communicate(timeout=120)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
     assert process.returncode == 0, err.decode()
     yield disk.cut()
+
+
+def wait_until_stopped(process: "subprocess.Popen[bytes]") -> None:
+    """Waits until the process has stopped itself; a SIGCONT before that would be lost."""
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
 
 
 def wait_until_still(group: int) -> None:
