@@ -1,6 +1,6 @@
 # The one definition of how this project is built, checked and shown; .ci/run calls it.
 #
-#   make demo            ten neighbours of a picture, from nothing (make demo DATA=~/Pictures for your own)
+#   make demo            ten neighbours of an image, from nothing (make demo DATA=~/Pictures for your own)
 #   make test            the tests that take minutes: every stage end to end, with a small real model
 #   make check           linters, types, import contracts, and all tests with their coverage
 #   make parity          all of tests/parity, on every photo

@@ -1,12 +1,12 @@
 """How long is it from a process' start to its answer? Seconds, in the median of rounds, each way in turn.
 
-    python benchmarks/cold.py PICTURE --collection NAME --weights FILE [--layer L] [--rounds 5] [--json FILE]
+    python benchmarks/cold.py IMAGE --collection NAME --weights FILE [--layer L] [--rounds 5] [--json FILE]
 
     python    `python -c pass`: what nothing can be faster than
     help      `search --help`
-    query     `search query PICTURE --collection NAME`, which is there already (`LOOKALIKE_HOME`)
+    query     `search query IMAGE --collection NAME`, which is there already (`LOOKALIKE_HOME`)
     keras     a script that does the same from saved vectors: imports Keras, builds the network, loads the
-              weights, embeds one picture, compares it with all vectors by numpy and prints ten
+              weights, embeds one image, compares it with all vectors by numpy and prints ten
 
 A first round, in which the optimized graph is kept, warms the system's cache and is not counted. The saved
 vectors are random: what they are takes no time.
@@ -28,7 +28,7 @@ KERAS = """
 import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras, numpy as np
-picture, weights, vectors, backbone, layer = sys.argv[1:]
+image, weights, vectors, backbone, layer = sys.argv[1:]
 if backbone == "vgg16":
     build, prepare = keras.applications.VGG16, keras.applications.vgg16.preprocess_input
 else:
@@ -36,7 +36,7 @@ else:
 network = build(weights=None, include_top=False, input_shape=(224, 224, 3))
 network.load_weights(weights, by_name=True)
 pooled = keras.layers.GlobalAveragePooling2D()(network.get_layer(layer).output)
-pixels = keras.utils.img_to_array(keras.utils.load_img(picture, target_size=(224, 224)))
+pixels = keras.utils.img_to_array(keras.utils.load_img(image, target_size=(224, 224)))
 vector = keras.Model(network.input, pooled).predict(prepare(pixels[None]), verbose=0)[0]
 known = np.load(vectors)
 scores = known @ vector / (np.linalg.norm(known, axis=1) * np.linalg.norm(vector))
@@ -48,7 +48,7 @@ for row in np.argsort(-scores)[:10]:
 def main() -> None:
     """Prints a line for each way, and writes all rounds where `--json` says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("picture")
+    parser.add_argument("image")
     parser.add_argument("--collection", required=True)
     parser.add_argument("--weights", required=True)
     parser.add_argument("--layer", default="block5_pool")
@@ -73,16 +73,16 @@ def commands(arguments: argparse.Namespace, vectors: Path) -> dict[str, list[str
     backbone = arguments.collection.partition("-")[0]
     values = 512 if backbone == "vgg16" else 2048 if arguments.layer == "post_relu" else 1024
     np.save(vectors, np.random.default_rng(0).random((arguments.points, values), dtype=np.float32))
-    search, picture = program("search"), arguments.picture
+    search, image = program("search"), arguments.image
     return {
         "python": [sys.executable, "-c", "pass"],
         "help": [search, "--help"],
-        "query": [search, "query", picture, "--collection", arguments.collection],
+        "query": [search, "query", image, "--collection", arguments.collection],
         "keras": [
             sys.executable,
             "-c",
             KERAS,
-            picture,
+            image,
             arguments.weights,
             str(vectors),
             backbone,

@@ -2,8 +2,8 @@
 
     python benchmarks/commands.py --weights VGG16.h5 [--files 10000] [--runs 5]
 
-Draws a folder of different pictures, ingests it once with VGG16's first layer (which takes little time, so
-that what is measured is everything else), ingests it again unchanged, and asks about one picture.
+Draws a folder of different images, ingests it once with VGG16's first layer (which takes little time, so
+that what is measured is everything else), ingests it again unchanged, and asks about one image.
 Memory is the peak of the process; the model's own share is that of a process which embeds one batch.
 """
 
@@ -58,8 +58,8 @@ def measure(folder: Path, weights: Path, runs: int) -> None:
     first_s, first_mb = timed(ingest)
     above_mb = first_mb - model_mb
     print(f"{'first ingest':25} {first_s:8.2f} s, {above_mb:.0f} MB above the model's {model_mb:.0f}")
-    picture = next((folder / "pictures").rglob("*.jpg"))
-    query = [program("search"), "query", str(picture)]
+    image = next((folder / "pictures").rglob("*.jpg"))
+    query = [program("search"), "query", str(image)]
     rounds = [(timed(ingest)[0], timed(query)[0]) for _ in range(runs)]
     for what, times in zip(("unchanged ingest", "query"), zip(*rounds, strict=True), strict=True):
         print(f"{what:25} {statistics.median(times):8.2f} s ({min(times):.2f} to {max(times):.2f})")

@@ -1,4 +1,4 @@
-"""The picture of what `embed.py` measured: images per second, by provider, precision and peer.
+"""The image of what `embed.py` measured: images per second, by provider, precision and peer.
 
     python benchmarks/draw.py VGG16.json RESNET.json --output throughput.svg
 
@@ -15,7 +15,7 @@ OURS, PEER = "#3b6fb6", "#b0b6bd"
 
 
 def main() -> None:
-    """Writes one picture, whose format its name says."""
+    """Writes one image, whose format its name says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", nargs="+", type=Path, help="what embed.py --json wrote")
     parser.add_argument("--output", required=True, type=Path, help="an .svg or a .png")
@@ -28,7 +28,7 @@ def draw(results: list[dict[str, Any]], output: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    mpl.rcParams["svg.hashsalt"] = "lookalike"  # the same picture for the same figures
+    mpl.rcParams["svg.hashsalt"] = "lookalike"  # the same image for the same figures
     rows = max(len(result["images_per_second"]) for result in results)
     figure = Figure(figsize=(4.6 * len(results), 0.8 + 0.32 * rows), layout="constrained")
     panels = figure.subplots(1, len(results), squeeze=False)[0]

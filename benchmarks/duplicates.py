@@ -35,7 +35,7 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import Payload
 from lookalike_search.analysis.copy_candidates import Candidates
 from lookalike_search.analysis.duplicates import find_near, prove_groups
-from lookalike_search.analysis.file_state import FileState, PictureFile
+from lookalike_search.analysis.file_state import FileState, ImageFile
 from lookalike_search.analysis.verified_copies import prove_copies
 from machine import describe, peak_bytes, write_results
 from PIL import Image, PngImagePlugin
@@ -186,25 +186,25 @@ def _saved(image: Image.Image, stem: Path, suffix: str, **options: object) -> Pa
 
 def offered_by_proof(files: Sequence[Drawn]) -> Iterator[Pair]:
     """Each file that is proven to be a copy, where every one before it of its kind may be its original."""
-    pictures = sorted(
-        map_ahead(_picture, iter(files), ahead=32),
+    images = sorted(
+        map_ahead(_image, iter(files), ahead=32),
         key=lambda one: (-one.payload.width * one.payload.height, -one.payload.bytes),
     )
     rows = defaultdict(list)
-    for row, picture in enumerate(pictures):
-        rows[picture.payload.class_name].append(row)
-    candidates = Candidates(len(pictures))
+    for row, image in enumerate(images):
+        rows[image.payload.class_name].append(row)
+    candidates = Candidates(len(images))
     for kind in rows.values():
         for place, row in enumerate(kind):
             later = np.array(kind[place + 1 :], dtype=np.int64)
             candidates.add(Nearest(row=row, rows=later, scores=np.ones(len(later), dtype=np.float32)))
-    copy_of = prove_copies(pictures, candidates, candidates.clusters())
+    copy_of = prove_copies(images, candidates, candidates.clusters())
     for row, original in enumerate(copy_of.tolist()):
         if row != original:
-            yield _path(pictures[row]), _path(pictures[original])
+            yield _path(images[row]), _path(images[original])
 
 
-def _picture(drawn: Drawn) -> PictureFile:
+def _image(drawn: Drawn) -> ImageFile:
     """As an ingest and `search duplicates` see it."""
     status = drawn.file.stat()
     with opened(drawn.file) as stream:
@@ -223,11 +223,11 @@ def _picture(drawn: Drawn) -> PictureFile:
         mtime_ns=status.st_mtime_ns,
         ingested_at="",
     )
-    return PictureFile(payload=payload, file=drawn.file, state=FileState.PRESENT, status=status)
+    return ImageFile(payload=payload, file=drawn.file, state=FileState.PRESENT, status=status)
 
 
-def _path(picture: PictureFile) -> Path:
-    return Path(picture.payload.path)
+def _path(image: ImageFile) -> Path:
+    return Path(image.payload.path)
 
 
 def offered_by_network(work: Path, network: str, precision: str) -> Iterator[Pair]:

@@ -1,10 +1,10 @@
-"""How fast pictures are embedded, what an ingest costs beside that, what others take. Images per second.
+"""How fast images are embedded, what an ingest costs beside that, what others take. Images per second.
 
     python benchmarks/embed.py PHOTOS --backbone vgg --weights FILE [--layer L] [--images 96] [--rounds 5]
         [--provider cpu --provider openvino] [--precision fp32 --precision int8] [--batch-size 16]
         [--no-peers] [--json FILE]
 
-The ways run one after the other in every round, over the same pictures in the same order:
+The ways run one after the other in every round, over the same images in the same order:
 
     PROVIDER PRECISION   our session, on pixels that are decoded already
     ingest ...           `run_ingest` into a fresh embedded store: scan, read, hash, decode, embed, write
@@ -28,8 +28,8 @@ from statistics import median
 from unittest import mock
 
 import numpy as np
-from lookalike_core.errors import PictureError
-from lookalike_core.images.decoding import Picture, decode
+from lookalike_core.errors import ImageError
+from lookalike_core.images.decoding import DecodedImage, decode
 from lookalike_core.images.open_image import opened, sha256_of
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
@@ -55,10 +55,10 @@ def main() -> None:
     print(describe())
     with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
         home = Path(folder)
-        pictures = copy_pictures(arguments.photos, home / "photos", arguments.images)
+        images = copy_images(arguments.photos, home / "photos", arguments.images)
         print(f"batches of {arguments.batch_size}")
-        ways = dict(prepared_ways(spec, pictures, home, arguments))
-        results = compare(ways, images=len(pictures), rounds=arguments.rounds)
+        ways = dict(prepared_ways(spec, images, home, arguments))
+        results = compare(ways, images=len(images), rounds=arguments.rounds)
     write_results(arguments.json, {"network": f"{spec.backbone.title} {spec.layer}", **results})
 
 
@@ -79,42 +79,42 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def copy_pictures(photos: Path, folder: Path, count: int) -> list[Picture]:
-    """Up to `count` pictures from all over `photos`, copied, in the order in which an ingest finds them.
+def copy_images(photos: Path, folder: Path, count: int) -> list[DecodedImage]:
+    """Up to `count` images from all over `photos`, copied, in the order in which an ingest finds them.
 
-    No two have the same bytes, since an ingest embeds such a picture once.
+    No two have the same bytes, since an ingest embeds such an image once.
     """
     found = [entry for entry in scan(photos) if isinstance(entry, FoundFile)]
-    pictures: dict[str, Picture] = {}
+    images: dict[str, DecodedImage] = {}
     sizes = []
     for entry in found[:: max(1, len(found) // count)][:count]:
-        with suppress(PictureError), opened(entry.file) as stream:
+        with suppress(ImageError), opened(entry.file) as stream:
             sha256 = sha256_of(stream)
-            if sha256 not in pictures:
-                pictures[sha256] = decode(stream, entry.path)
+            if sha256 not in images:
+                images[sha256] = decode(stream, entry.path)
                 stream.seek(0)
                 data = stream.read()
                 copy = folder / entry.path
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(data)
                 sizes.append(len(data))
-    if not pictures:
-        raise SystemExit(f"{photos} holds no pictures")
-    width, height = (median(getattr(p, side) for p in pictures.values()) for side in ("width", "height"))
+    if not images:
+        raise SystemExit(f"{photos} holds no images")
+    width, height = (median(getattr(p, side) for p in images.values()) for side in ("width", "height"))
     print(
-        f"{len(pictures)} pictures, in the median {width:.0f} x {height:.0f} pixels and "
+        f"{len(images)} images, in the median {width:.0f} x {height:.0f} pixels and "
         f"{median(sizes) / 1000:.0f} KB"
     )
-    return list(pictures.values())
+    return list(images.values())
 
 
 def prepared_ways(
-    spec: ModelSpec, pictures: list[Picture], home: Path, arguments: argparse.Namespace
+    spec: ModelSpec, images: list[DecodedImage], home: Path, arguments: argparse.Namespace
 ) -> Iterator[tuple[str, Way]]:
-    """Each way with its name, ready to run over all pictures."""
+    """Each way with its name, ready to run over all images."""
     settings = replace(Settings.from_environment(), home=home)
     plain = ready_model(spec, settings=settings).path
-    pixels = np.stack([picture.pixels for picture in pictures])
+    pixels = np.stack([image.pixels for image in images])
     ours = bare(Embedder.load(plain, provider=ProviderChoice.CPU), pixels, arguments.batch_size)
     for precision in arguments.precision or [Precision.FP32]:
         exact = calibrated(replace(spec, precision=precision), arguments.photos, settings=settings)
@@ -133,7 +133,7 @@ def prepared_ways(
                     session,
                     settings,
                     batch_size=arguments.batch_size,
-                    expected=len(pictures),
+                    expected=len(images),
                 ),
             )
     if not arguments.no_peers:
@@ -157,7 +157,7 @@ def bare(model: Embedder, pixels: NDArray[np.uint8], batch: int = BATCH_SIZE) ->
 
 
 def ingest(spec: ModelSpec, model: Embedder, settings: Settings, *, batch_size: int, expected: int) -> None:
-    """A first ingest of the copied pictures, with a session that is open already."""
+    """A first ingest of the copied images, with a session that is open already."""
     root = settings.home / "photos"
     request = IngestRequest(
         dataset=Dataset(name="photos", root=root),
@@ -171,7 +171,7 @@ def ingest(spec: ModelSpec, model: Embedder, settings: Settings, *, batch_size: 
     ):
         report = run_ingest(request, store=EmbeddedStore(Path(folder)), settings=settings, stop=StopRequest())
     if report.embedded != expected:
-        raise RuntimeError(f"{report.embedded} of {expected} pictures were embedded: {report.skipped}")
+        raise RuntimeError(f"{report.embedded} of {expected} images were embedded: {report.skipped}")
 
 
 def lowest_cosine(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:

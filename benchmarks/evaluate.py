@@ -5,7 +5,7 @@
 
 The collection is filled with random clouds, one a class, in an embedded store of its own; the command is
 then run on it from process start to its last line. Reading the vectors from the store is part of it. With
-`--fusion` there is a second collection of the same pictures, of 512 values, and the two are evaluated fused.
+`--fusion` there is a second collection of the same images, of 512 values, and the two are evaluated fused.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def manifest_of(dimension: int, backbone: str = "resnet101v2") -> CollectionMani
 
 
 def payload_of(number: int, classes: int) -> Payload:
-    """A picture that there is not."""
+    """An image that there is not."""
     name = f"class {number % classes}"
     return Payload(
         dataset="data",

@@ -1,11 +1,11 @@
-"""What does a picture take besides its vector? Bytes of an embedded collection's files, and of an ingest.
+"""What does an image take besides its vector? Bytes of an embedded collection's files, and of an ingest.
 
     python benchmarks/footprint.py [--points 40000] [--dimension 512] [--listed 1000000] [--output FILE.json]
 
-The collection has payloads like those of ImageNet's training pictures, and its index is built. Files are
-counted by the blocks that they take. What an ingest remembers of the pictures that it knows lies in a
-database, `listing` on the disk. What a further picture takes of its memory is the growth of the process's
-peak from a fifth of `--listed` pictures to all of them, since the database's cache does not grow with them.
+The collection has payloads like those of ImageNet's training images, and its index is built. Files are
+counted by the blocks that they take. What an ingest remembers of the images that it knows lies in a
+database, `listing` on the disk. What a further image takes of its memory is the growth of the process's
+peak from a fifth of `--listed` images to all of them, since the database's cache does not grow with them.
 """
 
 import argparse
@@ -35,7 +35,7 @@ PARTS = {
 
 
 def main() -> None:
-    """Prints bytes a picture, by part."""
+    """Prints bytes an image, by part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=40_000)
     parser.add_argument("--dimension", type=int, default=512)
@@ -47,9 +47,9 @@ def main() -> None:
     taken = {part: size / arguments.points for part, size in found.items()}
     taken |= {"listing": listing, "in an ingest's memory": memory}
     for part, size in taken.items():
-        print(f"{part:22} {size:8.1f} bytes a picture")
+        print(f"{part:22} {size:8.1f} bytes an image")
     rounded = {part: round(size, 1) for part, size in taken.items()}
-    write_results(arguments.output, {"points": arguments.points, "bytes_per_picture": rounded})
+    write_results(arguments.output, {"points": arguments.points, "bytes_per_image": rounded})
 
 
 def files(points: int, dimension: int) -> Mapping[str, int]:
@@ -72,7 +72,7 @@ def files(points: int, dimension: int) -> Mapping[str, int]:
 
 
 def remembered(points: int) -> tuple[float, float]:
-    """Bytes a picture of an ingest's memory, and of the disk, where so many are known and seen."""
+    """Bytes an image of an ingest's memory, and of the disk, where so many are known and seen."""
     few, sizes, peaks = points // 5, [], []
     for number in (few, points):
         with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
@@ -88,7 +88,7 @@ def remembered(points: int) -> tuple[float, float]:
 
 
 def payloads(start: int, count: int) -> Iterator[Payload]:
-    """Like those of ImageNet's training pictures, 1,000 classes in turn."""
+    """Like those of ImageNet's training images, 1,000 classes in turn."""
     for number in range(start, start + count):
         synset = f"n{1_440_764 + number % 1000:08}"
         yield Payload(

@@ -5,10 +5,10 @@
 
 For each network and precision: what the session really runs on, the lowest cosine of its vectors to those
 of the CPU in fp32, and images per second at each batch size, pixels copied to the device and vectors back.
-Beside them: how many pictures per second this machine's cores read and decode, which is what an ingest
+Beside them: how many images per second this machine's cores read and decode, which is what an ingest
 waits for where the network is faster, the whole `run_ingest` at the best batch size, and the peers. Two
 choices that were not made without a GPU to measure them on are tried at the best batch size: CUDA's kernels
-with channels last, and pictures and vectors that stay on the device, which is the most that binding them to
+with channels last, and images and vectors that stay on the device, which is the most that binding them to
 pinned memory could gain. With `--provider cpu` the same is run without a GPU, which proves the script and
 nothing about one.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from embed import bare, copy_pictures, ingest, lowest_cosine, opened_session
+from embed import bare, copy_images, ingest, lowest_cosine, opened_session
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.model_manifest import Precision
@@ -32,13 +32,13 @@ from lookalike_core.prefetch import map_ahead
 from lookalike_core.settings import ProviderChoice, Settings
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.image_reader import read_picture
+from lookalike_ingest.image_reader import read_image
 from machine import describe, write_results
 from numpy.typing import NDArray
 from peers import disagreement, peers
 
 COMPARED = 32
-"""Pictures whose vectors are compared with those of the CPU."""
+"""Images whose vectors are compared with those of the CPU."""
 
 
 def main() -> None:
@@ -48,8 +48,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
         home = Path(folder)
         settings = replace(Settings.from_environment(), home=home)
-        pictures = copy_pictures(arguments.photos, home / "photos", arguments.images)
-        pixels = np.stack([picture.pixels for picture in pictures])
+        images = copy_images(arguments.photos, home / "photos", arguments.images)
+        pixels = np.stack([image.pixels for image in images])
         decoded = rate(lambda: decode_all(home / "photos"), len(pixels), arguments.seconds)
         print(f"read and decoded by {os.cpu_count()} cores: {decoded:.0f} images/s")
         networks = [measure(spec, pixels, decoded, settings, arguments) for spec in specs(arguments)]
@@ -131,7 +131,7 @@ def measure(
 def choice_speeds(
     path: Path, provider: str, pixels: NDArray[np.uint8], size: int, seconds: float
 ) -> dict[str, float]:
-    """Images per second of sessions made otherwise than ours, copying pictures to the device and not."""
+    """Images per second of sessions made otherwise than ours, copying images to the device and not."""
     runtime, batch = load_runtime(), np.resize(pixels, (size, *pixels.shape[1:]))
     device = "cuda" if provider == CUDA else "cpu"
     options = {"": {}, "channels last, ": {"prefer_nhwc": "1"}} if provider == CUDA else {"": {}}
@@ -170,7 +170,7 @@ def peer_speeds(
 
 
 def speed(session: Embedder, pixels: NDArray[np.uint8], size: int, seconds: float) -> float:
-    """Images per second in batches of `size`, the pictures repeated where there are too few."""
+    """Images per second in batches of `size`, the images repeated where there are too few."""
     batch = np.resize(pixels, (size, *pixels.shape[1:]))
     found = rate(lambda: session.embed(batch), size, seconds)
     print(f"  batches of {size:4}: {found:8.1f} images/s")
@@ -188,9 +188,9 @@ def rate(work: Callable[[], object], images: int, seconds: float) -> float:
 
 
 def decode_all(folder: Path) -> None:
-    """Reads, hashes and decodes all pictures as an ingest does, in its threads."""
+    """Reads, hashes and decodes all images as an ingest does, in its threads."""
     files = (entry for entry in scan(folder) if isinstance(entry, FoundFile))
-    for file in map_ahead(lambda found: read_picture(found, lambda _: False), files, ahead=64):
+    for file in map_ahead(lambda found: read_image(found, lambda _: False), files, ahead=64):
         if file.problem is not None:
             raise RuntimeError(f"{file.found.path}: {file.problem}")
 

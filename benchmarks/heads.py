@@ -2,11 +2,11 @@
 
     python benchmarks/heads.py [--store STORE] [--seeds 5] COLLECTION [COLLECTION ...]
 
-The collections hold the same pictures, one for each network. For each seed a fifth of every class asks and
-is never learned from; all other pictures are found, those that were learned from among them, as in a
-collection that is searched. `unseen` learns from four fifths of half of the classes, and all pictures of
-the others ask. A picture that asked for several seeds counts once, by its mean; intervals are a bootstrap's
-over pictures, p is that of the paired sign-flip test.
+The collections hold the same images, one for each network. For each seed a fifth of every class asks and
+is never learned from; all other images are found, those that were learned from among them, as in a
+collection that is searched. `unseen` learns from four fifths of half of the classes, and all images of
+the others ask. An image that asked for several seeds counts once, by its mean; intervals are a bootstrap's
+over images, p is that of the paired sign-flip test.
 """
 
 import argparse
@@ -122,7 +122,7 @@ def _headed(network: LabelledVectors, layer: FittedLayer) -> LabelledVectors:
 
 
 def _values(networks: Sequence[LabelledVectors], names: Sequence[str]) -> dict[str, Values]:
-    """Every picture's figures, for each network and for all fused."""
+    """Every image's figures, for each network and for all fused."""
     classes = networks[0].classes
     found = {
         name: values_of(leave_one_out(each), classes) for name, each in zip(names, networks, strict=True)
@@ -136,8 +136,8 @@ def _print_rows(
     case: str, name: str, before: Mapping[str, Values], parts: Sequence[tuple[NDArray[np.int64], Values]]
 ) -> None:
     for key, title in FIGURES.items():
-        one = _by_picture(key, [(asking, before[name]) for asking, _ in parts])
-        other = _by_picture(key, parts)
+        one = _by_image(key, [(asking, before[name]) for asking, _ in parts])
+        other = _by_image(key, parts)
         gain = difference(one, other)
         print(
             f"| {case} | {name} | {title} | {len(one)} | "
@@ -147,8 +147,8 @@ def _print_rows(
         )
 
 
-def _by_picture(key: str, parts: Sequence[tuple[NDArray[np.int64], Values]]) -> NDArray[np.float64]:
-    """The mean of each picture that asked, over the seeds for which it did."""
+def _by_image(key: str, parts: Sequence[tuple[NDArray[np.int64], Values]]) -> NDArray[np.float64]:
+    """The mean of each image that asked, over the seeds for which it did."""
     asked: dict[int, list[float]] = defaultdict(list)
     for asking, values in parts:
         for row in asking.tolist():

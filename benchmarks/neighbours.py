@@ -104,7 +104,7 @@ def overlap(one: Path, other: Path) -> float:
 
 
 def pairs(file: Path) -> set[tuple[str, str]]:
-    """Each picture with each of its neighbours."""
+    """Each image with each of its neighbours."""
     with file.open(encoding="utf-8", newline="") as table:
         return {(row["path"], row["neighbour_path"]) for row in csv.DictReader(table)}
 

@@ -4,7 +4,7 @@
     python benchmarks/pipeline.py --images 48 --megapixels 12
     python benchmarks/pipeline.py --images 48 --megapixels 12 --weights vgg16.h5 --precision int8
 
-Pictures are drawn: blurred noise as JPEG. The network is a stand-in that takes a fixed time a picture without
+Images are drawn: blurred noise as JPEG. The network is a stand-in that takes a fixed time an image without
 holding Python's lock, as a session does, and gives 64 random values; so this shows the pipeline alone, on
 any machine, at the speed of any network. In every round, one after the other:
 
@@ -36,7 +36,7 @@ import numpy as np
 from commands import draw
 from embed import bare
 from lookalike_core.cpu_count import cores
-from lookalike_core.images.decoding import Picture
+from lookalike_core.images.decoding import DecodedImage
 from lookalike_core.images.scan import FoundFile, scan
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.model_manifest import Precision
@@ -46,7 +46,7 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.image_reader import read_picture
+from lookalike_ingest.image_reader import read_image
 from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
 from machine import describe, write_results
@@ -64,7 +64,7 @@ def main() -> None:
     """Prints a line a way, and writes what was measured as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1024)
-    parser.add_argument("--megapixels", type=float, help="of a picture; 320 x 240 pixels without it")
+    parser.add_argument("--megapixels", type=float, help="of an image; 320 x 240 pixels without it")
     parser.add_argument("--rates", type=float, nargs="*", default=[50, 200, 1000])
     parser.add_argument("--models", type=int, choices=(1, 2), default=1)
     parser.add_argument("--batch-size", type=int)
@@ -119,7 +119,7 @@ def measure_real(home: Path, arguments: argparse.Namespace, stack: ExitStack) ->
     model = ready_model(spec, settings=settings).path
     session = Embedder.load(model, provider=arguments.provider)
     print(f"{session.provider}, {arguments.precision}", flush=True)
-    pixels = np.stack([picture.pixels for picture in decode_all(home / "pictures")])
+    pixels = np.stack([image.pixels for image in decode_all(home / "pictures")])
     request = IngestRequest(
         dataset=Dataset(name="pictures", root=(home / "pictures").resolve()),
         specs=[spec],
@@ -170,18 +170,18 @@ def decoding_ways(folder: Path, stack: ExitStack) -> "dict[str, Callable[[], obj
     }
 
 
-def decode_all(folder: Path) -> list[Picture]:
+def decode_all(folder: Path) -> list[DecodedImage]:
     """As an ingest reads ahead."""
     found = (entry for entry in scan(folder) if isinstance(entry, FoundFile))
     return list(map_ahead(decode_one, found, ahead=32))
 
 
-def decode_one(found: FoundFile) -> Picture:
+def decode_one(found: FoundFile) -> DecodedImage:
     """Read, hashed and decoded."""
-    read = read_picture(found, lambda _: False)
-    if read.picture is None:
+    read = read_image(found, lambda _: False)
+    if read.image is None:
         raise RuntimeError(f"{found.path}: {read.problem}")
-    return read.picture
+    return read.image
 
 
 def ingest(home: Path, weights: Path, rate: float, arguments: argparse.Namespace) -> IngestReport:
@@ -211,7 +211,7 @@ def ingest_with(
         store = EmbeddedStore(Path(folder))
         report = run_ingest(request, store=store, settings=settings, stop=StopRequest())
     if report.embedded != images:
-        raise RuntimeError(f"{report.embedded} pictures were embedded: {report.skipped}")
+        raise RuntimeError(f"{report.embedded} images were embedded: {report.skipped}")
     return report
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/precision.py PHOTOS --backbone vgg --weights FILE [--layer L] [--images 1000]
 
-The same pictures are embedded by the fp32, the fp16 and the int8 model, which is calibrated on the folder as
+The same images are embedded by the fp32, the fp16 and the int8 model, which is calibrated on the folder as
 `ingest run` does it: printed are the cosines to the fp32 vectors, and which part of the ten nearest by
 cosine, exactly searched, is the same. All on the processor, by ONNX Runtime's own provider.
 """
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 NEIGHBOURS = 10
 
 FEW = 100
-"""Pictures for fp16, which is slow on a processor."""
+"""Images for fp16, which is slow on a processor."""
 
 Vectors = NDArray[np.float32]
 
@@ -91,7 +91,7 @@ def say_difference(precision: Precision, expected: Vectors, found: Vectors) -> N
     shared = sum(len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True))
     print(
         f"{precision}: cosine to fp32 at least {cosines.min():.6f}, {cosines.mean():.6f} on average; "
-        f"{shared / one.size:.1%} of the {NEIGHBOURS} nearest are the same, {len(found)} pictures"
+        f"{shared / one.size:.1%} of the {NEIGHBOURS} nearest are the same, {len(found)} images"
     )
 
 

@@ -1,9 +1,9 @@
-"""How should a picture become 224 x 224? Precision@10 of each way, on a folder of labelled photos.
+"""How should an image become 224 x 224? Precision@10 of each way, on a folder of labelled photos.
 
     python benchmarks/preprocessing.py PHOTOS MODEL.onnx [MODEL.onnx ...]
 
 PHOTOS holds one folder a class; the models are what `exporter run` printed. Every way is a shape (the
-whole picture squashed, or the shorter side scaled and the centre cut out) and a filter. Each photo is
+whole image squashed, or the shorter side scaled and the centre cut out) and a filter. Each photo is
 asked about once and left out of its own answer; precision@10 is the share of its ten neighbours that
 are of its class, averaged over all photos.
 """

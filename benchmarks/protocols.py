@@ -173,7 +173,7 @@ def answers(dimension: int, rows: int) -> tuple[dict[str, bytes], dict[str, byte
 
 
 def payload(number: int) -> Payload:
-    """Of one picture."""
+    """Of one image."""
     return Payload(
         dataset="data",
         path=f"cat/{number:06}.jpg",

@@ -1,4 +1,4 @@
-"""What more pictures would take: disk, memory, machines and time, computed from measured rates.
+"""What more images would take: disk, memory, machines and time, computed from measured rates.
 
     python benchmarks/scale.py            # prints the tables of docs/scale.md
     python benchmarks/scale.py --write    # and puts them in their places there
@@ -18,7 +18,7 @@ from typing import NamedTuple
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 
 SIZES = (1_281_167, 1_000_000_000)
-"""Pictures: ImageNet's for training, and a thousand million."""
+"""Images: ImageNet's for training, and a thousand million."""
 
 
 class Input(NamedTuple):
@@ -37,8 +37,8 @@ FOOTPRINT = README.format("footprint")
 PLANNING = "[Qdrant, capacity planning](https://qdrant.tech/documentation/capacity-planning/)"
 
 INPUTS = (
-    Input("r512", 4.7, "pictures/s", "whole ingest, fp32, VGG16 to `block5_pool`", EMBEDDING),
-    Input("r2048", 9.1, "pictures/s", "whole ingest, fp32, ResNet101V2, 30 of its 33 blocks", EMBEDDING),
+    Input("r512", 4.7, "images/s", "whole ingest, fp32, VGG16 to `block5_pool`", EMBEDDING),
+    Input("r2048", 9.1, "images/s", "whole ingest, fp32, ResNet101V2, 30 of its 33 blocks", EMBEDDING),
     Input("w512", 3884, "points/s", "upserts of 256, 512 x 20,000", STORES),
     Input("w2048", 2089, "points/s", "upserts of 256, 2048 x 20,000", STORES),
     Input("i512", 15.5, "s", "index built, 512 x 20,000", STORES),
@@ -48,15 +48,15 @@ INPUTS = (
     Input("h512", 1.6, "ms", "indexed query, p50, 512 x 20,000", STORES),
     Input("h2048", 2.1, "ms", "indexed query, p50, 2048 x 20,000", STORES),
     Input("u", 0.93, "s", "unchanged ingest of 10,000 files, from process start to end", COMMANDS),
-    Input("k", 1, "byte", "a picture that is known, in an ingest's memory", FOOTPRINT),
+    Input("k", 1, "byte", "an image that is known, in an ingest's memory", FOOTPRINT),
     Input("l", 348, "bytes", "the same in its list of points, on the disk", FOOTPRINT),
-    Input("p", 401, "bytes", "a picture's payload", FOOTPRINT),
+    Input("p", 401, "bytes", "an image's payload", FOOTPRINT),
     Input("m", 307, "bytes", "its part of the payload indexes (242), ids (29) and graph (35)", FOOTPRINT),
-    Input("f", 115_000, "bytes", "a picture's file", "ImageNet's training pictures: 147.9 GB as an archive"),
+    Input("f", 115_000, "bytes", "an image's file", "ImageNet's training images: 147.9 GB as an archive"),
     Input("q", 1.5, "", "memory for a byte of vectors that stay in it", PLANNING),
     Input("M", 128e9, "bytes", "memory of a server, of which 80 % are used", "chosen"),
     Input("S", 4e12, "bytes", "disk of a server, of which 80 % are used", "chosen"),
-    Input("T", 30, "days", "in which all pictures are to be embedded", "chosen"),
+    Input("T", 30, "days", "in which all images are to be embedded", "chosen"),
 )
 VALUES = {each.symbol: each.value for each in INPUTS}
 
@@ -91,7 +91,7 @@ def with_tables(page: str) -> str:
 
 
 def tables() -> Iterator[str]:
-    """The inputs; then, for each number of pictures, the layouts of a store and the times."""
+    """The inputs; then, for each number of images, the layouts of a store and the times."""
     yield inputs()
     for number in SIZES:
         yield layouts(number)
@@ -117,14 +117,14 @@ class Layout:
     def disk(self) -> float:
         """Whole vectors, the smaller ones beside them where there are any, payloads and what finds them."""
         smaller = self.in_memory if self.in_memory < QUANTIZATIONS["none"] else 0
-        a_picture = (4 + smaller) * self.dimension + VALUES["p"] + VALUES["m"]
-        return self.replicas * self.number * a_picture
+        a_image = (4 + smaller) * self.dimension + VALUES["p"] + VALUES["m"]
+        return self.replicas * self.number * a_image
 
     @property
     def memory(self) -> float:
         """The vectors that are compared first, and what does not shrink with them."""
-        a_picture = VALUES["q"] * self.in_memory * self.dimension + VALUES["m"]
-        return self.replicas * self.number * a_picture
+        a_image = VALUES["q"] * self.in_memory * self.dimension + VALUES["m"]
+        return self.replicas * self.number * a_image
 
     @property
     def nodes(self) -> int:
@@ -185,7 +185,7 @@ def times(number: int) -> str:
     def each(symbol: str) -> list[float]:
         return [VALUES[f"{symbol}{dimension}"] for dimension in NETWORKS]
 
-    row("the pictures themselves: N f", *[_size(number * VALUES["f"])] * 2)
+    row("the images themselves: N f", *[_size(number * VALUES["f"])] * 2)
     row("embedding, one machine: N / r", *(_span(number / rate) for rate in each("r")))
     days = VALUES["T"] * 86_400
     row("machines to embed in T: N / (r T)", *(f"{math.ceil(number / rate / days):,}" for rate in each("r")))

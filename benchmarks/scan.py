@@ -23,7 +23,7 @@ from unittest import mock
 import h5py
 import numpy as np
 from commands import program, timed
-from lookalike_core.images.decoding import Picture
+from lookalike_core.images.decoding import DecodedImage
 from lookalike_core.images.open_image import sha256_of
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.models.embedder import Embedder
@@ -112,13 +112,13 @@ def take_in(work: Path, weights: Path, count: int) -> None:
     )
     with (
         mock.patch.object(Embedder, "load", return_value=StandIn()),
-        mock.patch("lookalike_ingest.run.read_picture", read_undecoded),
+        mock.patch("lookalike_ingest.run.read_image", read_undecoded),
     ):
         store = EmbeddedStore(settings.qdrant_dir)
         report = run_ingest(request, store=store, settings=settings, stop=StopRequest())
     if report.embedded != count:
         raise RuntimeError(f"{report.embedded} of {count} files were taken in")
-    print(f"first ingest of {count}: {report.took_s:.1f} s, stand-ins in place of pictures and network")
+    print(f"first ingest of {count}: {report.took_s:.1f} s, stand-ins in place of images and network")
 
 
 class StandIn:
@@ -135,12 +135,12 @@ class StandIn:
         return self._random.random((len(pixels), DIMENSION), dtype=np.float32)
 
 
-PICTURE = Picture(pixels=np.zeros((1, 1, 3), np.uint8), width=1, height=1)
+IMAGE = DecodedImage(pixels=np.zeros((1, 1, 3), np.uint8), width=1, height=1)
 
 
 def read_undecoded(found: FoundFile, _is_known: object, *, max_pixels: int) -> ReadFile:  # noqa: ARG001
     """Hashed as every file is, and not decoded."""
-    return ReadFile(found=found, sha256=sha256_of(io.BytesIO(found.file.read_bytes())), picture=PICTURE)
+    return ReadFile(found=found, sha256=sha256_of(io.BytesIO(found.file.read_bytes())), image=IMAGE)
 
 
 def write_files(folder: Path, count: int, a_folder: int) -> None:

@@ -7,7 +7,7 @@ Without `--store` it is the embedded store, each case in a temporary folder of i
 server, on which a collection with a name of its own is made and deleted. The vectors are synthetic:
 clusters on a surface of 64 directions, some noise everywhere, what is negative cut to zero. Seen as the
 ten classes of photos that the parameters were set by, they are like VGG16's average-pooled features or a
-little harder: cosine with the tenth neighbour 0.75 (photos 0.75), with a picture at random 0.33 (0.27),
+little harder: cosine with the tenth neighbour 0.75 (photos 0.75), with an image at random 0.33 (0.27),
 intrinsic dimension 16 (13, Levina and Bickel's estimate from 20 neighbours).
 
 Queries are new points of the same clusters. Times are those of `Collection.query`, payloads included,
@@ -65,7 +65,7 @@ WARM_UP = 20
 """The first so many queries are asked once before the clock runs."""
 
 LEFT_OUT = PointFilter(excluded_sha256=frozenset({"0" * 64}))
-"""`search query` asks like this: without the picture that it was given."""
+"""`search query` asks like this: without the image that it was given."""
 
 TIE = 1e-6
 """Cosines that differ by less are equal: float32 sums of thousands of values differ by about as much."""

@@ -6,7 +6,7 @@ LookalikeError                 `.path`: the file or folder it is about; `.hint`:
 ├── ModelError                 a model that cannot be had or run
 │   ├── WeightsError           weights missing, damaged or of another network
 │   └── ProviderError          a required execution provider that is not there
-├── PictureError               an image that cannot be read; `.reason` says why, `.limit` what was passed
+├── ImageError               an image that cannot be read; `.reason` says why, `.limit` what was passed
 │   └── MissingDecoderError    what would read it is not installed; `.needed` names it
 ├── StoreError                 the store cannot be reached or refuses; `.store` is where it is
 │   └── StoreRefusedError      the key may not do that
@@ -25,11 +25,11 @@ from pathlib import Path
 from lookalike_core.errors import (
     CollectionError,
     CollectionMissingError,
+    ImageError,
     LookalikeError,
     ManifestError,
     MissingDecoderError,
     ModelError,
-    PictureError,
     ProviderError,
     SkipReason,
     StoreError,
@@ -51,11 +51,11 @@ __all__ = [
     "CollectionMissingError",
     "FoldersError",
     "Hint",
+    "ImageError",
     "LookalikeError",
     "ManifestError",
     "MissingDecoderError",
     "ModelError",
-    "PictureError",
     "ProviderError",
     "SkipReason",
     "StoreError",

@@ -604,7 +604,7 @@ class Index(Searchable):
         """Returns where in two images their similarity comes from.
 
         Raises:
-            PictureError: one of them cannot be read.
+            ImageError: one of them cannot be read.
             UsageError: the vectors of this index are no averages over cells, or one of them is a vector.
         """
         pair = see_both(

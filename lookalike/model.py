@@ -124,7 +124,7 @@ class Model:
         length 1. Files are read ahead in threads.
 
         Raises:
-            PictureError: an image cannot be read, or has more than `max_pixels`.
+            ImageError: an image cannot be read, or has more than `max_pixels`.
             UsageError: something is no image.
             WeightsError, ModelError, ProviderError: the model cannot be had or run.
         """
@@ -171,7 +171,7 @@ class Model:
         if isinstance(self._wanted, Head):
             return verify_head(self._wanted.name, settings=self._settings).report
         folder = Path(images).expanduser() if images is not None else None
-        return verify_spec(self._wanted, pictures=folder, settings=self._settings).report
+        return verify_spec(self._wanted, images=folder, settings=self._settings).report
 
     def _loaded(self) -> Embedder:
         with self._loading:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from lookalike_core.errors import PictureError
+from lookalike_core.errors import ImageError
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import Skipped
 from lookalike_core.neighbours.vote import Verdict, VoteRule
@@ -20,7 +20,7 @@ from lookalike_search.analysis.all_neighbours import SceneList
 from lookalike_search.analysis.attribution import Pair, strongest_pairs
 from lookalike_search.analysis.collection_map import CollectionMap
 from lookalike_search.analysis.duplicates import Group
-from lookalike_search.analysis.explanation import Explained, SeenPicture
+from lookalike_search.analysis.explanation import Explained, SeenImage
 from lookalike_search.asking.answers import Answer as FoundAnswer
 from lookalike_search.asking.answers import NearDuplicate as FoundNearDuplicate
 from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions, Unanswered
@@ -185,7 +185,7 @@ class Answer(ShownAsPage, Sequence[Hit]):
     """What `load`, `embed` and `search` took, in milliseconds."""
     collections: Sequence[str] = ()
     """The names of the collections that were asked."""
-    error: PictureError | None = None
+    error: ImageError | None = None
     """Why there is no answer."""
     left_out: Sequence[Point] = ()
     """Other images with the same bytes as the image or an example, at most `limit`."""
@@ -366,9 +366,9 @@ class Evaluation(ShownAsPage):
             in_small_classes=int(found.in_small_classes.sum()),
             accuracy=found.accuracy,
             classes=found.classes,
-            class_names=found.pictures.vectors.names,
+            class_names=found.images.vectors.names,
             confusion=found.confusion,
-            points=[Point._of(payload, manifest) for payload in found.pictures.payloads],
+            points=[Point._of(payload, manifest) for payload in found.images.payloads],
             values=found.values,
             differences=setting.differences,
             details=found,
@@ -551,10 +551,10 @@ class Explanation(ShownAsPage):
     neighbour_shares: NDArray[np.float64]
     provider: str
     details: Explained = field(repr=False)
-    _pictures: tuple[SeenPicture, SeenPicture] = field(repr=False)
+    _images: tuple[SeenImage, SeenImage] = field(repr=False)
 
     @classmethod
-    def _of(cls, explained: Explained, pictures: tuple[SeenPicture, SeenPicture]) -> "Explanation":
+    def _of(cls, explained: Explained, images: tuple[SeenImage, SeenImage]) -> "Explanation":
         """Returns the record of what a network makes of two images."""
         return cls(
             collection=explained.collection,
@@ -564,7 +564,7 @@ class Explanation(ShownAsPage):
             neighbour_shares=explained.explanation.neighbour,
             provider=explained.provider,
             details=explained,
-            _pictures=pictures,
+            _images=images,
         )
 
     def strongest_pairs(self, count: int = 5) -> list[Pair]:
@@ -575,4 +575,4 @@ class Explanation(ShownAsPage):
         """Returns the page of `search explain --html` for these images."""
         from lookalike_search.reports.explanation import explanations_page
 
-        return explanations_page(self._pictures, [self.details]).html()
+        return explanations_page(self._images, [self.details]).html()

@@ -77,7 +77,7 @@ class Searchable(ABC):
             max_pixels: Images of more pixels are refused.
 
         Raises:
-            PictureError: the image cannot be read; `.reason` says why.
+            ImageError: the image cannot be read; `.reason` says why.
             CollectionMissingError: nothing was added yet.
             UsageError: the image is nothing of the above or a folder, or an argument is out of its range.
         """
@@ -149,7 +149,7 @@ class Searchable(ABC):
                 why.
 
         Raises:
-            PictureError: an image cannot be read, with `raise_errors`; an example cannot be read.
+            ImageError: an image cannot be read, with `raise_errors`; an example cannot be read.
             CollectionMissingError, UsageError: as for `search`.
         """
         meant, networks = points_where(where), self._networks()

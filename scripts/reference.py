@@ -279,7 +279,7 @@ _PARAMETERS = {
     "fusion": "`rule`",
     "not": "`negatives`",
     "output": "`path`",
-    "pictures": "`images`",
+    "images": "`images`",
     "query": "`image`",
 }
 """An `Argument` of the stages -> the library's parameter, where that is called otherwise."""

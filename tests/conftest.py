@@ -1,4 +1,4 @@
-"""What tests of several packages share: a model that is small and real, a home, drawn pictures, a shell."""
+"""What tests of several packages share: a model that is small and real, a home, drawn images, a shell."""
 
 import json
 import logging
@@ -252,7 +252,7 @@ def calibration() -> Calibration:
         distance="cosine",
         created_at="2026-01-02T03:04:05+00:00",
         points=3,
-        pictures=2,
+        images=2,
         classes=2,
         k=10,
         pairs=20,
@@ -275,7 +275,7 @@ def home(tmp_path: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def draw() -> Draw:
-    """Draws pictures: shapes on one colour, different for each path and seed."""
+    """Draws images: shapes on one colour, different for each path and seed."""
 
     def draw_all(root: Path, *paths: str, seed: int = 0, size: tuple[int, int] = (64, 48)) -> list[Path]:
         files = [root / path for path in paths]

@@ -117,17 +117,17 @@ def test_the_demo_stops_at_a_wrong_checksum(demo: ModuleType, monkeypatch: pytes
         demo.choose_model()
 
 
-def test_the_demo_asks_about_a_picture_that_can_be_shown(demo: ModuleType, tmp_path: Path) -> None:
+def test_the_demo_asks_about_a_image_that_can_be_shown(demo: ModuleType, tmp_path: Path) -> None:
     """Hidden and broken files are passed over; a folder without any is wrong usage."""
     (tmp_path / ".hidden.png").write_bytes(b"")
     (tmp_path / "a.png").write_bytes(b"broken")
-    with pytest.raises(UsageError, match="no picture"):
-        demo.first_picture(tmp_path)
+    with pytest.raises(UsageError, match="no image"):
+        demo.first_image(tmp_path)
     Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
-    assert demo.first_picture(tmp_path) == tmp_path / "b.png"
+    assert demo.first_image(tmp_path) == tmp_path / "b.png"
 
 
-def test_the_demo_keeps_folders_of_pictures_apart(demo: ModuleType, tmp_path: Path) -> None:
+def test_the_demo_keeps_folders_of_images_apart(demo: ModuleType, tmp_path: Path) -> None:
     """Two folders of one name have a store each, and the drawn set has its own."""
     folders = [None, tmp_path / "a" / "pics", tmp_path / "b" / "pics"]
     assert len({demo.store(tmp_path, folder) for folder in folders}) == 3

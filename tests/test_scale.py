@@ -1,4 +1,4 @@
-"""The plan for more pictures: its tables are what the script prints, from what was measured."""
+"""The plan for more images: its tables are what the script prints, from what was measured."""
 
 import importlib.util
 import re

@@ -5,7 +5,7 @@
     ├── ModelError                 3   a model that cannot be had or run
     │   ├── WeightsError           3   weights missing, damaged or of another network
     │   └── ProviderError          3   a required GPU that is not there
-    ├── PictureError               4   a picture that cannot be read
+    ├── ImageError               4   an image that cannot be read
     │   └── MissingDecoderError    4   what would read it is not installed
     ├── StoreError                 5   the store cannot be reached or refuses
     │   └── StoreRefusedError      5   the key may not do that
@@ -112,7 +112,7 @@ class ProviderError(ModelError):
 
 
 class SkipReason(StrEnum):
-    """Why a picture is left out; the closed set that `skipped` is drawn from."""
+    """Why an image is left out; the closed set that `skipped` is drawn from."""
 
     VANISHED = "vanished"
     """It was listed, or named, and is not there."""
@@ -134,8 +134,8 @@ class SkipReason(StrEnum):
     """The network gives it no vector that can be compared."""
 
 
-class PictureError(LookalikeError):
-    """A picture cannot be read.
+class ImageError(LookalikeError):
+    """An image cannot be read.
 
     Attributes:
         reason: Why, in one of a closed set of words.
@@ -158,8 +158,8 @@ class PictureError(LookalikeError):
         self.limit = limit
 
 
-class MissingDecoderError(PictureError):
-    """A picture could be read if something were installed.
+class MissingDecoderError(ImageError):
+    """An image could be read if something were installed.
 
     Attributes:
         needed: What that is.

@@ -41,7 +41,7 @@ class Argument(StrEnum):
     NOT = "not"
     OUTPUT = "output"
     PATH = "path"
-    PICTURES = "pictures"
+    IMAGES = "images"
     POOLING = "pooling"
     PRECISION = "precision"
     PROVIDER = "provider"

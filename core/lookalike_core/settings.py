@@ -15,7 +15,7 @@ from lookalike_core.hints import Action, Argument, Hint
 
 
 class ProviderChoice(StrEnum):
-    """What pictures may be embedded on."""
+    """What images may be embedded on."""
 
     AUTO = "auto"
     CUDA = "cuda"
@@ -40,7 +40,7 @@ VARIABLES = {
 class Settings:
     """The five environment variables, parsed.
 
-    `home` holds `weights/`, `models/`, `heads/` and `qdrant/`. `provider` is what pictures may be
+    `home` holds `weights/`, `models/`, `heads/` and `qdrant/`. `provider` is what images may be
     embedded on. `threads` is how many threads the processor embeds in; None lets the machine decide.
     """
 

@@ -43,7 +43,7 @@ from lookalike_exporter.weights_sources import WeightsFile, locate_weights, weig
 _logger = logger_of("exporter")
 
 CALIBRATED_ON = 64
-"""Pictures of the folder, where it has so many; figures for so many are in benchmarks/README.md."""
+"""Images of the folder, where it has so many; figures for so many are in benchmarks/README.md."""
 
 EXPORT_TIMEOUT_S = 600.0
 """How long to wait for another process that makes a model, downloads included."""
@@ -86,7 +86,7 @@ def calibrated(
     """Returns the spec with its activation ranges, where it is one of int8 that lacks them.
 
     Those of a recorded collection with the same weights, layer and pooling are taken over, so that its space
-    goes on; else the pictures of a folder are looked at.
+    goes on; else the images of a folder are looked at.
 
     Raises:
         UsageError: none of them can be read, or there is no folder.
@@ -96,7 +96,7 @@ def calibrated(
         return spec
     if folder is None:
         raise UsageError(
-            "an int8 model is calibrated on a folder of pictures", hint=Hint(Action.NAME_CALIBRATION_FOLDER)
+            "an int8 model is calibrated on a folder of images", hint=Hint(Action.NAME_CALIBRATION_FOLDER)
         )
     known = [manifest for manifest in recorded() if manifest.activation_ranges is not None]
     for manifest in known:
@@ -114,14 +114,14 @@ def calibrated(
         if _manifest(candidate, weights.source, fingerprint(network, arrays)).identity == manifest.identity:
             return candidate
     _logger.info(
-        "calibrating %s for int8 on up to %s pictures of %s", spec.backbone.name, CALIBRATED_ON, folder
+        "calibrating %s for int8 on up to %s images of %s", spec.backbone.name, CALIBRATED_ON, folder
     )
     with tempfile.TemporaryDirectory(prefix="lookalike-") as temporary:
         path = Path(temporary) / "fp32.onnx"
         write_onnx(path, _graph(spec, network, arrays))
         del arrays
-        pictures = sample_of(folder, count=CALIBRATED_ON)
-        ranges = calibration(path, pictures, backbone=spec.backbone.name)
+        images = sample_of(folder, count=CALIBRATED_ON)
+        ranges = calibration(path, images, backbone=spec.backbone.name)
     return replace(spec, activation_ranges=ranges)
 
 

@@ -152,7 +152,7 @@ def _emit(  # noqa: PLR0911 - one case for each kind of layer
 
 
 def _zero_padding(graph: _Graph, layer: ZeroPadding, x: str, network: SubNetwork) -> str:
-    """Zeros around the picture; negative ones before a max pooling.
+    """Zeros around the image; negative ones before a max pooling.
 
     ONNX Runtime moves a padding of zeros into the pooling behind it, which then pads with minus infinity
     (`onnxruntime/core/optimizer/pad_fusion.cc`): wrong where values are negative, as behind `conv1_conv`.

@@ -40,7 +40,7 @@ def model_at_hand(
 ) -> ModelFile | None:
     """The model of an identity, of several that of this precision; None where there is none.
 
-    One picture is embedded in fp32: fp16 is for many of them on a GPU, and its space is the same.
+    One image is embedded in fp32: fp16 is for many of them on a GPU, and its space is the same.
     """
     current = [
         model

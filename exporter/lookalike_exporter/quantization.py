@@ -27,36 +27,36 @@ if TYPE_CHECKING:
 
 AVERAGED, OUTERMOST = "mean-minmax", "minmax"
 METHODS = {RESNET101V2.name: AVERAGED, VGG16.name: OUTERMOST}
-"""Each tensor's lowest and highest value: of each picture, averaged, so that a rare outlier does not make
-every step coarser; or of all pictures, so that nothing is cut off. What kept more neighbours, measured
+"""Each tensor's lowest and highest value: of each image, averaged, so that a rare outlier does not make
+every step coarser; or of all images, so that nothing is cut off. What kept more neighbours, measured
 (docs/adr/0012-precision.md)."""
 
 LARGEST_IN_FP16 = float(np.finfo(np.float16).max) / 4
-"""Values above it stay in fp32; what was looked at were a few pictures, and others may give larger ones."""
+"""Values above it stay in fp32; what was looked at were a few images, and others may give larger ones."""
 
 _QUANTIZED = ["Conv", "Relu", "MaxPool", "Gemm"]
 """Not the additions and batch norms of a residual network: what runs past its blocks stays in fp32."""
 
 
-def trial_pictures() -> Pixels:
+def trial_images() -> Pixels:
     """uint8 `[3, 224, 224, 3]`, always the same: noise, fine, coarse, and coarser than most kernels see."""
-    rng, pictures = np.random.default_rng(0), []
+    rng, images = np.random.default_rng(0), []
     for cell in (1, 8, 56):
         size = (IMAGE_SIZE // cell, IMAGE_SIZE // cell, 3)
-        pictures.append(rng.integers(0, 256, size, dtype=np.uint8).repeat(cell, axis=0).repeat(cell, axis=1))
-    return np.stack(pictures)
+        images.append(rng.integers(0, 256, size, dtype=np.uint8).repeat(cell, axis=0).repeat(cell, axis=1))
+    return np.stack(images)
 
 
-def calibration(path: Path, pictures: Iterable[Pixels], *, backbone: str) -> ActivationRanges:
-    """What the values of an fp32 model are like on some pictures, uint8 `[224, 224, 3]` each.
+def calibration(path: Path, images: Iterable[Pixels], *, backbone: str) -> ActivationRanges:
+    """What the values of an fp32 model are like on some images, uint8 `[224, 224, 3]` each.
 
     Raises:
-        UsageError: there are no pictures.
+        UsageError: there are no images.
         ModelError: values are not finite on them.
     """
     method = METHODS[backbone]
-    ranges, count = _ranges(path, pictures, kinds=_QUANTIZED, averaged=method == AVERAGED)
-    return ActivationRanges(method=method, pictures=count, ranges=ranges)
+    ranges, count = _ranges(path, images, kinds=_QUANTIZED, averaged=method == AVERAGED)
+    return ActivationRanges(method=method, images=count, ranges=ranges)
 
 
 def write_int8(path: Path, ranges: ActivationRanges, *, kept: Sequence[str]) -> None:
@@ -96,7 +96,7 @@ def write_int8(path: Path, ranges: ActivationRanges, *, kept: Sequence[str]) -> 
 def write_fp16(path: Path) -> list[str]:
     """Replaces the fp32 model at `path` by one that takes and gives the same; names the nodes left in fp32.
 
-    Those are what prepares pixels and what pools, and every node with a weight or, on trial pictures, with a
+    Those are what prepares pixels and what pools, and every node with a weight or, on trial images, with a
     value that 16 bits do not hold.
     """
     load_runtime()
@@ -104,7 +104,7 @@ def write_fp16(path: Path) -> list[str]:
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    ranges, _ = _ranges(path, trial_pictures(), kinds=None, averaged=False)
+    ranges, _ = _ranges(path, trial_images(), kinds=None, averaged=False)
     model = onnx.load(path)
     kept = list(_not_for_fp16(model, ranges))
     model = convert_float_to_float16(model, keep_io_types=True, op_block_list=[], node_block_list=kept)
@@ -147,18 +147,18 @@ def _not_for_fp16(model: "onnx.ModelProto", ranges: Mapping[str, tuple[float, fl
 
 
 def _ranges(
-    path: Path, pictures: Iterable[Pixels], *, kinds: Sequence[str] | None, averaged: bool
+    path: Path, images: Iterable[Pixels], *, kinds: Sequence[str] | None, averaged: bool
 ) -> tuple[dict[str, tuple[float, float]], int]:
-    """Lowest and highest value of the tensors around nodes of some kinds, and on how many pictures.
+    """Lowest and highest value of the tensors around nodes of some kinds, and on how many images.
 
     The graph itself finds them, so that nothing larger than a number leaves it.
     """
     load_runtime()
     from onnxruntime.quantization import MinMaxCalibrater
 
-    reader = _Reader(pictures)
+    reader = _Reader(images)
     if not reader.has_some:
-        raise UsageError("none of the pictures to calibrate on can be read")
+        raise UsageError("none of the images to calibrate on can be read")
     with tempfile.TemporaryDirectory(prefix="lookalike-") as folder:
         augmented = str(Path(folder) / "augmented.onnx")
         own = Path(folder) / "model.onnx"  # the library writes beside it
@@ -179,16 +179,16 @@ def _ranges(
 
 
 class _Reader:
-    """Pictures one by one, as the library asks for them; `count` says how many there were."""
+    """Images one by one, as the library asks for them; `count` says how many there were."""
 
-    def __init__(self, pictures: Iterable[Pixels]) -> None:
-        first, self.count = list(islice(rest := iter(pictures), 1)), 0
+    def __init__(self, images: Iterable[Pixels]) -> None:
+        first, self.count = list(islice(rest := iter(images), 1)), 0
         self.has_some = bool(first)
-        self._pictures = chain(first, rest)
+        self._images = chain(first, rest)
 
     def get_next(self) -> dict[str, Any] | None:
         """The next input of the session; None behind the last."""
-        pixels = next(self._pictures, None)
+        pixels = next(self._images, None)
         if pixels is None:
             return None
         self.count += 1

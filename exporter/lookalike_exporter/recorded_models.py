@@ -111,7 +111,7 @@ def _instead(spec: ModelSpec, identity: ModelIdentity, settings: Settings) -> st
 
 
 def _to_search_with(manifest: CollectionManifest) -> ModelSpec:
-    """What one query is embedded with: fp16 is for many pictures on a GPU, and its space is that of fp32."""
+    """What one query is embedded with: fp16 is for many images on a GPU, and its space is that of fp32."""
     spec = ModelSpec.of_collection(manifest)
     return replace(spec, precision=Precision.FP32) if spec.precision is Precision.FP16 else spec
 

@@ -28,29 +28,29 @@ def verify_spec(
     spec: ModelSpec,
     *,
     calibrated_on: Path | None = None,
-    pictures: Path | None = None,
+    images: Path | None = None,
     settings: Settings,
 ) -> Verification:
-    """Verifies the model of a spec; one of 16 or 8 bits beside that of 32, on a folder of `pictures`.
+    """Verifies the model of a spec; one of 16 or 8 bits beside that of 32, on a folder of `images`.
 
-    A model of int8 that is not here yet is calibrated on a folder, that of the pictures unless told.
+    A model of int8 that is not here yet is calibrated on a folder, that of the images unless told.
 
     Raises:
-        UsageError: there are pictures and nothing to compare on them, or none to calibrate on.
+        UsageError: there are images and nothing to compare on them, or none to calibrate on.
         WeightsError, StoreLockedError: as `ready_model`.
     """
-    if pictures is not None and spec.precision is Precision.FP32:
+    if images is not None and spec.precision is Precision.FP32:
         raise UsageError(
-            "fp16 and int8 are compared with fp32 on pictures, and this is fp32",
-            argument=Argument.PICTURES,
+            "fp16 and int8 are compared with fp32 on images, and this is fp32",
+            argument=Argument.IMAGES,
             hint=Hint(Action.USE, {Argument.PRECISION: "fp16"}),
         )
-    spec = calibrated(spec, calibrated_on or pictures, settings=settings)
+    spec = calibrated(spec, calibrated_on or images, settings=settings)
     model = standing_model(spec, settings) or ready_model(spec, settings=settings)
     comparison = None
     if spec.precision is not Precision.FP32:
         fp32 = ready_model(spec.in_fp32, settings=settings)
-        comparison = Comparison(fp32=fp32, pictures=pictures)
+        comparison = Comparison(fp32=fp32, images=images)
     return Verification(model=model, report=verify_model(model, spec, comparison))
 
 

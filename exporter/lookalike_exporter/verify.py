@@ -27,7 +27,7 @@ from lookalike_exporter.graph import OUTPUT
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.network import INPUT
-from lookalike_exporter.quantization import trial_pictures
+from lookalike_exporter.quantization import trial_images
 from lookalike_exporter.spec import ModelSpec
 from lookalike_exporter.weights import FloatArray, LayerArrays, fingerprint, open_weights, read_arrays
 
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     import onnx
 
 COSINE_AT_LEAST = 0.99999
-"""Between Keras' vector of a picture and ours: float32 sums in another order stay far above it."""
+"""Between Keras' vector of an image and ours: float32 sums in another order stay far above it."""
 
 DIFFERENCE_AT_MOST = 1e-3
 """Between single values of the two, as a part of the largest of Keras' values."""
 
 BATCH_DIFFERENCE_AT_MOST = 1e-4
-"""Between a picture's vector alone and among others: the runtime may sum in another order, no more."""
+"""Between an image's vector alone and among others: the runtime may sum in another order, no more."""
 
 
 OVERLAP_AT_LEAST = {Precision.FP16: 0.98, Precision.INT8: 0.95}
@@ -57,7 +57,7 @@ ROUGH_BATCH_DIFFERENCE_AT_MOST = 0.02
 NEIGHBOURS = 10
 
 COMPARED_ON = 200
-"""Pictures of a folder at most."""
+"""Images of a folder at most."""
 
 
 class Outcome(StrEnum):
@@ -95,10 +95,10 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The fp32 model that one of fewer bits is compared with, and a folder of pictures to do it on."""
+    """The fp32 model that one of fewer bits is compared with, and a folder of images to do it on."""
 
     fp32: ModelFile
-    pictures: Path | None
+    images: Path | None
 
 
 class _CheckError(Exception):
@@ -261,8 +261,8 @@ def _check_fingerprint(model: ModelFile, spec: ModelSpec) -> str:
 
 
 def _check_session(model: ModelFile, dimension: int) -> str:
-    """One picture and three of them run, and a picture's vector does not hang on its batch."""
-    embedder, pixels = Embedder.load(model.path, provider="cpu"), trial_pictures()
+    """One image and three of them run, and an image's vector does not hang on its batch."""
+    embedder, pixels = Embedder.load(model.path, provider="cpu"), trial_images()
     together, alone = embedder.embed(pixels), embedder.embed(pixels[:1])
     if (alone.shape, together.shape) != ((1, dimension), (len(pixels), dimension)):
         raise _MismatchError(f"batches of 1 and {len(pixels)} give {alone.shape} and {together.shape}")
@@ -272,23 +272,23 @@ def _check_session(model: ModelFile, dimension: int) -> str:
     is_fp32 = model.manifest.graph_precision is Precision.FP32
     allowed = BATCH_DIFFERENCE_AT_MOST if is_fp32 else ROUGH_BATCH_DIFFERENCE_AT_MOST
     if not difference <= allowed:
-        raise _MismatchError(f"a picture's vector differs by {difference:.1e} between batches of 1 and 3")
+        raise _MismatchError(f"an image's vector differs by {difference:.1e} between batches of 1 and 3")
     return f"batches of 1 and {len(pixels)} agree to {difference:.1e} of the largest value"
 
 
 def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
-    """Vectors of both on the same pictures: cosines, and for enough pictures the same neighbours."""
-    folder, is_int8 = comparison.pictures, model.manifest.graph_precision is Precision.INT8
+    """Vectors of both on the same images: cosines, and for enough images the same neighbours."""
+    folder, is_int8 = comparison.images, model.manifest.graph_precision is Precision.INT8
     if is_int8 and folder is None:
         raise _NotCheckedError(
-            "neighbours were not compared, which takes a folder of pictures",
-            hint=Hint(Action.USE, {Argument.PICTURES: None}),
+            "neighbours were not compared, which takes a folder of images",
+            hint=Hint(Action.USE, {Argument.IMAGES: None}),
         )
-    pixels = list(sample_of(folder, count=COMPARED_ON) if folder else trial_pictures())
+    pixels = list(sample_of(folder, count=COMPARED_ON) if folder else trial_images())
     if not pixels:
-        raise _NotCheckedError(f"no picture in {folder} can be read")
+        raise _NotCheckedError(f"no image in {folder} can be read")
     if is_int8 and len(pixels) <= NEIGHBOURS:
-        raise _NotCheckedError(f"{len(pixels)} pictures in {folder} are too few to have {NEIGHBOURS} nearest")
+        raise _NotCheckedError(f"{len(pixels)} images in {folder} are too few to have {NEIGHBOURS} nearest")
     expected, found = (_vectors(file, pixels) for file in (comparison.fp32, model))
     cosines = _cosines(expected, found)
     figures = f"cosine to fp32 at least {cosines.min():.6f}, {cosines.mean():.6f} on average"
@@ -299,18 +299,18 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
     else:
         is_good = bool(cosines.min() >= FP16_COSINE_AT_LEAST)
         figures += f" (each at least {FP16_COSINE_AT_LEAST})"
-    figures += f", {len(pixels)} pictures {f'of {folder}' if folder else 'of noise'}"
+    figures += f", {len(pixels)} images {f'of {folder}' if folder else 'of noise'}"
     if not is_good:
         raise _MismatchError(figures)
     return figures
 
 
 def _compare_with_numpy(model: ModelFile, head: Head, base: ModelFile) -> str:
-    """The head put on what the base says of the same pictures, which is what an ingest does."""
-    pixels = trial_pictures()
+    """The head put on what the base says of the same images, which is what an ingest does."""
+    pixels = trial_images()
     plain, found = (Embedder.load(each.path, provider="cpu").embed(pixels) for each in (base, model))
     cosine = _lowest_cosine(head.apply(plain), found)
-    figures = f"cosine {cosine:.8f} (at least {COSINE_AT_LEAST}), {len(pixels)} pictures of noise"
+    figures = f"cosine {cosine:.8f} (at least {COSINE_AT_LEAST}), {len(pixels)} images of noise"
     if not cosine >= COSINE_AT_LEAST:
         raise _MismatchError(figures)
     return figures
@@ -339,13 +339,13 @@ def _nearest(vectors: FloatArray) -> NDArray[np.int64]:
 
 def _compare_with_keras(model: ModelFile, spec: ModelSpec) -> str:
     """Keras' own network, with weights and pixels that Keras itself has read and prepared."""
-    keras, pixels = _import_keras(), trial_pictures()
+    keras, pixels = _import_keras(), trial_images()
     how, expected = _embed_with_keras(keras, pixels, spec, _weights_path(model))
     found = Embedder.load(model.path, provider="cpu").embed(pixels)
     cosine, difference = _lowest_cosine(expected, found), _largest_difference(expected, found)
     figures = (
         f"cosine {cosine:.8f} (at least {COSINE_AT_LEAST}), largest difference {difference:.1e} "
-        f"of the largest value (at most {DIFFERENCE_AT_MOST}), {len(pixels)} pictures of noise, "
+        f"of the largest value (at most {DIFFERENCE_AT_MOST}), {len(pixels)} images of noise, "
         f"Keras {keras.__version__} on {keras.backend.backend()}; {how}"
     )
     if not (cosine >= COSINE_AT_LEAST and difference <= DIFFERENCE_AT_MOST):

@@ -1,1 +1,1 @@
-"""Stage 2: a folder of pictures becomes collections."""
+"""Stage 2: a folder of images becomes collections."""

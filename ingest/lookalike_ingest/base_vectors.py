@@ -90,7 +90,7 @@ class StoredVectors:
         return None
 
     def size(self, sha256: str) -> tuple[int, int]:
-        """Width and height in pixels, as shown, of a picture that has a vector; zeros for others."""
+        """Width and height in pixels, as shown, of an image that has a vector; zeros for others."""
         stored = self._with_bytes(sha256)
         return (stored.payload.width, stored.payload.height) if stored else (0, 0)
 

@@ -1,6 +1,6 @@
 """What a collection knows of a folder, and so what each file is to it.
 
-Pure but for the listing that it keeps: nothing here reads pictures or writes to a store.
+Pure but for the listing that it keeps: nothing here reads images or writes to a store.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -29,7 +29,7 @@ class Decision:
     """What to do about one file.
 
     `payload` is what its point shall carry, `None` where nothing is to be written. `vector_of` is a
-    point whose vector serves, `None` where the picture must be embedded or only the payload changes.
+    point whose vector serves, `None` where the image must be embedded or only the payload changes.
     `replaces` is the old point of a file that was moved here, onto another one or not. `before` is what the
     file's own point carries until this is carried out, `None` where there is none.
     """
@@ -48,7 +48,7 @@ class Decision:
 
     @property
     def embeds(self) -> bool:
-        """Whether the network has to look at the picture."""
+        """Whether the network has to look at the image."""
         return self.writes_vector and self.vector_of is None
 
 

@@ -3,36 +3,36 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lookalike_core.errors import MissingDecoderError, PictureError, SkipReason
-from lookalike_core.images.decoding import MAX_PIXELS, Picture, decode
+from lookalike_core.errors import ImageError, MissingDecoderError, SkipReason
+from lookalike_core.images.decoding import MAX_PIXELS, DecodedImage, decode
 from lookalike_core.images.open_image import opened, sha256_of
 from lookalike_core.images.scan import FoundFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadFile:
-    """A file that was read; `picture` is None where its vector is known, or where `problem` says why.
+    """A file that was read; `image` is None where its vector is known, or where `problem` says why.
 
     `needed` is what has to be installed for it to be read.
     """
 
     found: FoundFile
     sha256: str = ""
-    picture: Picture | None = None
+    image: DecodedImage | None = None
     problem: SkipReason | None = None
     needed: str | None = None
 
 
-def read_picture(
+def read_image(
     found: FoundFile, is_known: Callable[[str], bool], *, max_pixels: int = MAX_PIXELS
 ) -> ReadFile:
     """Reads and hashes a file, and decodes it unless vectors for its bytes are known."""
     try:
         with opened(found.file) as stream:
             sha256 = sha256_of(stream)
-            picture = None if is_known(sha256) else decode(stream, found.path, max_pixels=max_pixels)
+            image = None if is_known(sha256) else decode(stream, found.path, max_pixels=max_pixels)
     except MissingDecoderError as error:
         return ReadFile(found=found, problem=error.reason, needed=error.needed)
-    except PictureError as error:
+    except ImageError as error:
         return ReadFile(found=found, problem=error.reason)
-    return ReadFile(found=found, sha256=sha256, picture=picture)
+    return ReadFile(found=found, sha256=sha256, image=image)

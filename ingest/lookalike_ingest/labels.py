@@ -17,14 +17,14 @@ from lookalike_core.text import nfc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """A picture's class, None where it has none; `synset` is WordNet's id where that told the class."""
+    """An image's class, None where it has none; `synset` is WordNet's id where that told the class."""
 
     class_name: str | None
     synset: str | None = None
 
 
 LabelOf = Callable[[FoundFile], Label]
-"""What tells the class of a picture."""
+"""What tells the class of an image."""
 
 
 def folder_label(found: FoundFile) -> Label:

@@ -107,7 +107,7 @@ class RebuildReport:
 def rebuild(
     name: str, options: RebuildOptions, *, store: Store, settings: Settings, stop: StopRequest
 ) -> RebuildReport:
-    """Makes a collection of the same pictures; each keeps the class that it has.
+    """Makes a collection of the same images; each keeps the class that it has.
 
     All are embedded again, but for those of a collection of the former preparation that are decoded as they
     were: their vectors are taken over.

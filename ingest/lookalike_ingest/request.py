@@ -85,7 +85,7 @@ class ModelChoice:
 def dataset_in(
     folder: str | Path, name: str | None = None, *, moved: bool = False, may_be_missing: bool = False
 ) -> Dataset:
-    """Returns whose pictures lie in a folder; they are called like it unless they have a `name`.
+    """Returns whose images lie in a folder; they are called like it unless they have a `name`.
 
     `moved` says that another folder recorded under the name is out of date. `~` is the user's own folder.
 

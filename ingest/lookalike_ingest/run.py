@@ -13,14 +13,14 @@ from lookalike_core import progress
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import LookalikeError, SkipReason, UsageError
 from lookalike_core.hints import Action, Argument, Hint
-from lookalike_core.images.decoding import MAX_PIXELS, SUFFIXES, Picture
+from lookalike_core.images.decoding import MAX_PIXELS, SUFFIXES, DecodedImage
 from lookalike_core.images.exclusion import Exclusion
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import (
     FoundFile,
     OtherFiles,
     Skipped,
-    count_pictures,
+    count_images,
     has_images,
     look_up,
     scan,
@@ -48,7 +48,7 @@ from lookalike_ingest.absence import Absence, Absences
 from lookalike_ingest.base_vectors import StoredVectors, base_names
 from lookalike_ingest.changes import Change, Decision
 from lookalike_ingest.dataset_rules import RuleChoice, manifests_of, rules_for
-from lookalike_ingest.image_reader import ReadFile, read_picture
+from lookalike_ingest.image_reader import ReadFile, read_image
 from lookalike_ingest.labels import Label, LabelOf, LabelRows, folder_label
 from lookalike_ingest.other_datasets import (
     GoneDataset,
@@ -70,7 +70,7 @@ from lookalike_ingest.target import CollectionReport, Dataset, Target, now, targ
 _logger = logger_of("ingest")
 
 BATCH_SIZES = {CUDA: 128}
-"""Pictures a run where it is not `BATCH_SIZE`; of many small batches a GPU waits for each."""
+"""Images a run where it is not `BATCH_SIZE`; of many small batches a GPU waits for each."""
 
 LOOKED_UP_AT_ONCE = 256
 """Files of which a collection is asked in one go what it knows."""
@@ -81,11 +81,11 @@ MAX_IN_HAND = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestRequest:
-    """What to ingest and how; `labels` overrides by root-relative path what `label_of` says of a picture.
+    """What to ingest and how; `labels` overrides by root-relative path what `label_of` says of an image.
 
     Paths of labels may have another Unicode form than the disk's, and classes are composed (NFC).
 
-    A picture that it does not take (`takes`; None takes all) is left alone, in the folder and in the
+    An image that it does not take (`takes`; None takes all) is left alone, in the folder and in the
     collections; so are those of the folder that are not in the `subset`.
 
     `rules` is what is asked for of the rules by which the folder is walked; what is not is as remembered, for
@@ -165,13 +165,13 @@ def check_pruning(*, prune: bool, force: bool) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class IngestReport:
-    """What an ingest did. `embedded` counts pictures, whatever the number of collections.
+    """What an ingest did. `embedded` counts images, whatever the number of collections.
 
-    `found` are the pictures that were to be taken in, `not_taken` those of the folder that were not.
+    `found` are the images that were to be taken in, `not_taken` those of the folder that were not.
     `others` are the files of other kinds that lie beside them, and what else the walk passed over.
     `split_classes` are the classes where all are named like the parts of a dataset that is split.
-    `from_stored` are pictures that no network looked at, since a head was put on their stored vectors.
-    `needed` is what has to be installed for some of the skipped pictures, and for how many.
+    `from_stored` are images that no network looked at, since a head was put on their stored vectors.
+    `needed` is what has to be installed for some of the skipped images, and for how many.
     """
 
     dataset: Dataset
@@ -194,14 +194,14 @@ class IngestReport:
 
     @property
     def used(self) -> bool:
-        """Whether any picture is in any collection now, however it came there."""
+        """Whether any image is in any collection now, however it came there."""
         return any(collection.counts[change] for collection in self.collections for change in Change)
 
     def check(self, *, strict: bool = False) -> None:
-        """Refuses an ingest that came to nothing; a `strict` one, where any picture was skipped.
+        """Refuses an ingest that came to nothing; a `strict` one, where any image was skipped.
 
         Raises:
-            LookalikeError: pictures were found and none could be used, or was to be skipped.
+            LookalikeError: images were found and none could be used, or was to be skipped.
         """
         if self.found and not self.used:
             raise LookalikeError(f"no image in {self.dataset.root} could be used, of {self.found} found")
@@ -210,7 +210,7 @@ class IngestReport:
 
     @property
     def images_per_second(self) -> float:
-        """Pictures embedded, over the time from the first file looked at to the last point written."""
+        """Images embedded, over the time from the first file looked at to the last point written."""
         return self.embedded / self.reading_s if self.reading_s else 0.0
 
 
@@ -273,7 +273,7 @@ def run_ingest(
     Folders that were looked at before in the same dry run, and so are in no collection, are `beside` it.
 
     Raises:
-        UsageError: the folder is missing or holds no pictures, or its dataset lies elsewhere.
+        UsageError: the folder is missing or holds no images, or its dataset lies elsewhere.
         StoreError: the store may only be read, and this is no dry run.
         LookalikeError: whatever the exporter, the embedder or the store raise.
     """
@@ -349,7 +349,7 @@ def _entries(request: IngestRequest, others: OtherFiles) -> Iterator[FoundFile |
     root, rules = request.dataset.root, request.walked_by
     if request.paths is not None:
         return look_up(root, request.paths, rules=rules)
-    return find_pictures(root, others, rules=rules, may_be_empty=request.may_be_empty)
+    return find_images(root, others, rules=rules, may_be_empty=request.may_be_empty)
 
 
 @contextmanager
@@ -474,7 +474,7 @@ def _stored_name(dataset: Dataset, store: Store) -> str | None:
     return next((name for each in manifests for name in names_of_folder(dataset, each)), None)
 
 
-def find_pictures(
+def find_images(
     root: Path, others: OtherFiles, *, rules: FolderRules, may_be_empty: bool = False
 ) -> Iterator[FoundFile | Skipped]:
     """The scan, once it is known to find something; what it passes over is counted in `others`.
@@ -517,7 +517,7 @@ def _nothing_left(root: Path, others: OtherFiles) -> UsageError:
 
 
 class Embedders:
-    """One session a model, opened when the first picture needs it."""
+    """One session a model, opened when the first image needs it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -540,7 +540,7 @@ class _Item:
 
     path: str
     sha256: str
-    picture: Picture | None
+    image: DecodedImage | None
     decisions: Mapping[str, Decision]
 
     @property
@@ -596,7 +596,7 @@ class _Ingest:
         root, rules = self._request.dataset.root, self._request.walked_by
         with progress.bar(self._request.dataset.name, unit="images", total=None) as bar, ExitStack() as stack:
             paths = self._request.paths
-            bar.count_ahead(lambda: count_pictures(root, rules=rules) if paths is None else len(paths))
+            bar.count_ahead(lambda: count_images(root, rules=rules) if paths is None else len(paths))
             to_read = self._settle_unread(entries, bar)
             files = map_ahead(self._read, to_read, ahead=lambda: 2 * self._batch_size)
             batches = self._batches(stack.enter_context(closing(files)), bar)
@@ -648,13 +648,13 @@ class _Ingest:
             target.decide(decisions[target.name])
         if all(decision.payload is None for decision in decisions.values()):
             return None
-        return _Item(path=found.path, sha256="", picture=None, decisions=decisions)
+        return _Item(path=found.path, sha256="", image=None, decisions=decisions)
 
     def _read(self, found: FoundFile | _Item) -> ReadFile | _Item:
         """In a thread: decoding is left out where every target has a vector for these bytes, or a base."""
         if isinstance(found, _Item):
             return found
-        return self._stored.unread(found) or read_picture(
+        return self._stored.unread(found) or read_image(
             found,
             lambda sha256: (
                 self._stored.has_bytes(sha256)
@@ -672,7 +672,7 @@ class _Ingest:
             if item is not None:
                 in_hand.append(item)
                 to_embed += item.embeds
-                if item.embeds and item.picture is not None:
+                if item.embeds and item.image is not None:
                     self._choose_batch_size()
             if to_embed >= self._batch_size or len(in_hand) >= MAX_IN_HAND:
                 yield in_hand
@@ -694,9 +694,9 @@ class _Ingest:
         if file.problem is None:
             decisions = self._decide_read(file)
             embeds = any(decision.embeds for decision in decisions.values())
-            if embeds and file.picture is None and not self._stored.has_bytes(file.sha256):
+            if embeds and file.image is None and not self._stored.has_bytes(file.sha256):
                 # the point with these bytes is gone meanwhile
-                file = read_picture(found, lambda _: False, max_pixels=self._request.max_pixels)
+                file = read_image(found, lambda _: False, max_pixels=self._request.max_pixels)
                 decisions = self._decide_read(file)
         if file.problem is not None:
             if file.needed is not None:
@@ -704,7 +704,7 @@ class _Ingest:
             self._skip(found.path, file.problem, bar)
             return None
         decisions = {target.name: target.decide(decisions[target.name]) for target in self._targets}
-        return _Item(path=found.path, sha256=file.sha256, picture=file.picture, decisions=decisions)
+        return _Item(path=found.path, sha256=file.sha256, image=file.image, decisions=decisions)
 
     def _decide_read(self, file: ReadFile) -> dict[str, Decision]:
         label = self._request.label(file.found)
@@ -719,7 +719,7 @@ class _Ingest:
         """In the network's thread: one model after the other, none once it was asked to stop."""
         models = {} if self._stop.requested else {t.model.path: t.model for t in self._targets}
         vectors = {path: self._embed(model, items) for path, model in models.items()}
-        return _Batch(items=[replace(item, picture=None) for item in items], vectors=vectors)
+        return _Batch(items=[replace(item, image=None) for item in items], vectors=vectors)
 
     def _usable_of(self, batches: Iterator[_Batch]) -> Iterator[_Batch]:
         """Says what each target shall write of them."""
@@ -749,28 +749,28 @@ class _Ingest:
                     target.withdraw(decision)
 
     def _embed(self, model: ModelFile, items: Sequence[_Item]) -> dict[str, FloatVector]:
-        """SHA-256 -> vector of the pictures that some target of the model wants embedded."""
+        """SHA-256 -> vector of the images that some target of the model wants embedded."""
         targets = [target for target in self._targets if target.model is model]
         wanted = [item for item in items if any(item.decisions[target.name].embeds for target in targets)]
         if self._request.dry_run:
             return {}
         headed = self._stored.vectors(item.sha256 for item in wanted)
-        pictures = {
-            item.sha256: item.picture.pixels
+        images = {
+            item.sha256: item.image.pixels
             for item in wanted
-            if item.picture is not None and item.sha256 not in headed
+            if item.image is not None and item.sha256 not in headed
         }
-        if not pictures:
+        if not images:
             return dict(headed)
         embedder = self._embedders.of(model)
         for target in targets:
             target.report.provider = embedder.provider
-        vectors = embedder.embed(np.stack(list(pictures.values())))
+        vectors = embedder.embed(np.stack(list(images.values())))
         good = usable_rows(vectors)
-        return {**headed, **{sha: row for sha, row, ok in zip(pictures, vectors, good, strict=True) if ok}}
+        return {**headed, **{sha: row for sha, row, ok in zip(images, vectors, good, strict=True) if ok}}
 
     def _usable(self, target: Target, batch: _Batch) -> list[Decision]:
-        """Leaves out the pictures that the network saw nothing in, and copies of them that came later."""
+        """Leaves out the images that the network saw nothing in, and copies of them that came later."""
         decided = [(item, item.decisions[target.name]) for item in batch.items]
         if self._request.dry_run or not batch.vectors:
             return [decision for _, decision in decided]
@@ -815,7 +815,7 @@ class _Ingest:
             _warn_of_unused_patterns(self._request.rules, self._report.others)
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
-        """A folder that cannot be looked into is no picture, and what lies in it has not vanished."""
+        """A folder that cannot be looked into is no image, and what lies in it has not vanished."""
         if entry.is_folder:
             self._report.skipped.append(entry)
             return
@@ -875,8 +875,8 @@ class _Ingest:
             class_name=label.class_name,
             synset=label.synset,
             sha256=file.sha256,
-            width=file.picture.width if file.picture else self._stored.size(file.sha256)[0],
-            height=file.picture.height if file.picture else self._stored.size(file.sha256)[1],
+            width=file.image.width if file.image else self._stored.size(file.sha256)[0],
+            height=file.image.height if file.image else self._stored.size(file.sha256)[1],
             bytes=file.found.bytes,
             mtime_ns=file.found.mtime_ns,
             ctime_ns=file.found.ctime_ns,

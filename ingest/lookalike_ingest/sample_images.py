@@ -1,7 +1,7 @@
-"""Draws a small labelled set of pictures, for a first try without any data of one's own.
+"""Draws a small labelled set of images, for a first try without any data of one's own.
 
-Ten classes of twenty pictures: `apple/apple_001.jpg` and so on. Each class is one drawing function below, in
-a unit square; canvas, colours, proportions, pose and background vary from picture to picture. The random
+Ten classes of twenty images: `apple/apple_001.jpg` and so on. Each class is one drawing function below, in
+a unit square; canvas, colours, proportions, pose and background vary from image to image. The random
 numbers are seeded by class and number, so the same Pillow draws the same bytes on every run.
 """
 
@@ -42,8 +42,8 @@ CLASSES: tuple[str, ...] = (
     "umbrella",
 )
 
-_PICTURES_PER_CLASS = 20
-_QUERY_NUMBER = 0  # the set counts from 1, so this picture is never part of it
+_IMAGES_PER_CLASS = 20
+_QUERY_NUMBER = 0  # the set counts from 1, so this image is never part of it
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 _FILE_MANAGER_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _OVERSAMPLING = 2  # objects are drawn this much larger and shrunk, which smooths their edges
@@ -57,17 +57,17 @@ _RED: Colour = (206, 52, 50)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleSet:
-    """What `draw_sample` wrote: `pictures` files in `directory`, one folder for each of `classes`."""
+    """What `draw_sample` wrote: `images` files in `directory`, one folder for each of `classes`."""
 
     directory: Path
-    pictures: int
+    images: int
     classes: tuple[str, ...]
 
 
 def draw_sample(directory: Path) -> SampleSet:
     """Draw the set into `directory`, one folder per class, and say what was written.
 
-    The folder is made where it is missing. One that holds exactly such a set is drawn over. All pictures are
+    The folder is made where it is missing. One that holds exactly such a set is drawn over. All images are
     drawn before the first file is written, so that an interrupted run hardly ever leaves a part of the set.
 
     Raises:
@@ -76,10 +76,10 @@ def draw_sample(directory: Path) -> SampleSet:
     check_outside_store(directory, "DIR")
     names = [name for class_name in CLASSES for name in _file_names(class_name)]
     _refuse_foreign(directory, {directory / name for name in names})
-    drawn = {directory / name: content for name, content in _encoded_pictures()}
+    drawn = {directory / name: content for name, content in _encoded_images()}
     for path, content in drawn.items():
         _write(path, content)
-    return SampleSet(directory=directory, pictures=len(drawn), classes=CLASSES)
+    return SampleSet(directory=directory, images=len(drawn), classes=CLASSES)
 
 
 def check_query(path: Path, class_name: str, *, sample: Path | None = None) -> Path:
@@ -96,7 +96,7 @@ def check_query(path: Path, class_name: str, *, sample: Path | None = None) -> P
         raise UsageError(f"{path}: cannot draw this format. Choose a name ending in {', '.join(_FORMATS)}.")
 
     def is_ours(file: Path) -> bool:
-        return file.read_bytes() == _encode(_picture(class_name, _QUERY_NUMBER), file.suffix.lower())
+        return file.read_bytes() == _encode(_image(class_name, _QUERY_NUMBER), file.suffix.lower())
 
     target = output_path(path, Argument.QUERY, is_ours=is_ours)
     if sample is not None and target.is_relative_to(sample.resolve()):
@@ -109,7 +109,7 @@ def check_query(path: Path, class_name: str, *, sample: Path | None = None) -> P
 
 
 def draw_query(path: Path, class_name: str) -> None:
-    """Draw one further picture of `class_name`, which is not in the set, to `path`.
+    """Draw one further image of `class_name`, which is not in the set, to `path`.
 
     The suffix of `path` chooses the format. The folder is made where it is missing.
 
@@ -118,7 +118,7 @@ def draw_query(path: Path, class_name: str) -> None:
     """
     if class_name not in CLASSES:
         raise UsageError(f"The sample has no class {class_name!r}. Choose one of {', '.join(CLASSES)}.")
-    _write(check_query(path, class_name), _encode(_picture(class_name, _QUERY_NUMBER), path.suffix.lower()))
+    _write(check_query(path, class_name), _encode(_image(class_name, _QUERY_NUMBER), path.suffix.lower()))
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -130,7 +130,7 @@ def _write(path: Path, content: bytes) -> None:
 def _file_names(class_name: str) -> list[str]:
     """The POSIX paths of one class below the root: four PNG and two WebP among twenty, the others JPEG."""
     names = []
-    for number in range(1, _PICTURES_PER_CLASS + 1):
+    for number in range(1, _IMAGES_PER_CLASS + 1):
         suffix = ".png" if number % 5 == 0 else ".webp" if number % 8 == 0 else ".jpg"
         names.append(f"{class_name}/{class_name}_{number:03}{suffix}")
     return names
@@ -156,22 +156,22 @@ def _refuse_foreign(directory: Path, own: set[Path]) -> None:
         raise UsageError(f"{directory} holds only a part of a sample: {min(missing)} is missing. {advice}")
 
 
-def _encoded_pictures() -> Iterator[tuple[str, bytes]]:
-    """Draw the set: path below the root and file content of each picture."""
+def _encoded_images() -> Iterator[tuple[str, bytes]]:
+    """Draw the set: path below the root and file content of each image."""
     for class_name in CLASSES:
         for number, name in enumerate(_file_names(class_name), start=1):
-            yield name, _encode(_picture(class_name, number), Path(name).suffix)
+            yield name, _encode(_image(class_name, number), Path(name).suffix)
 
 
-def _encode(picture: Image.Image, suffix: str) -> bytes:
+def _encode(image: Image.Image, suffix: str) -> bytes:
     buffer = BytesIO()
-    picture.save(buffer, _FORMATS[suffix], quality=90)  # PNG is lossless and ignores the quality
+    image.save(buffer, _FORMATS[suffix], quality=90)  # PNG is lossless and ignores the quality
     return buffer.getvalue()
 
 
-def _picture(class_name: str, number: int) -> Image.Image:
-    """One RGB picture; its sides are 200 to 480 pixels."""
-    rng = random.Random(f"{class_name} {number}")  # noqa: S311 - drawing pictures, not keeping secrets
+def _image(class_name: str, number: int) -> Image.Image:
+    """One RGB image; its sides are 200 to 480 pixels."""
+    rng = random.Random(f"{class_name} {number}")  # noqa: S311 - drawing images, not keeping secrets
     long_side = rng.randint(280, 480)
     short_side = rng.randint(max(200, round(long_side * 0.62)), round(long_side * 0.85))
     size = rng.choice([(long_side, short_side), (short_side, long_side), (long_side, long_side)])
@@ -650,15 +650,15 @@ def _scenery(size: tuple[int, int], rng: random.Random) -> Image.Image:
 
     sky, land = _pick(rng, "a4c8e2 e2c8b2 babece 5c688e"), _pick(rng, "96b07c c4b88c 96a4a6")
     horizon = Image.new("RGB", size, _mix(sky, _WHITE, 0.5))
-    picture = Image.composite(horizon, Image.new("RGB", size, sky), Image.linear_gradient("L").resize(size))
-    draw = ImageDraw.Draw(picture)
+    image = Image.composite(horizon, Image.new("RGB", size, sky), Image.linear_gradient("L").resize(size))
+    draw = ImageDraw.Draw(image)
     for row in range(3):
         level, swell = rng.uniform(0.5, 0.58) + 0.14 * row, rng.uniform(0.02, 0.07)
         waves, phase = rng.uniform(3, 9), rng.uniform(0, 6)
         hills = [(t / 40, level + swell * math.sin(phase + waves * t / 40)) for t in range(41)]
         crest = [(size[0] * x, size[1] * y) for x, y in hills]
         draw.polygon([*crest, size, (0, size[1])], fill=_mix(land, sky, 0.6 - 0.25 * row))
-    return picture
+    return image
 
 
 # The pen, geometry, colours and chance.

@@ -1,7 +1,7 @@
-"""Classes of ImageNet's pictures, from the two tables that come with them.
+"""Classes of ImageNet's images, from the two tables that come with them.
 
 Its folders are named after WordNet's synsets, as `n01440764`. What those are called stands in
-`LOC_synset_mapping.txt`; of which synset a validation picture is, which lies in no such folder, stands in
+`LOC_synset_mapping.txt`; of which synset a validation image is, which lies in no such folder, stands in
 `LOC_val_solution.csv` (both of Kaggle's imagenet-object-localization-challenge).
 """
 
@@ -33,33 +33,33 @@ LEVELS_UP = 5
 """From `ILSVRC/Data/CLS-LOC/train/n01440764` to the folder that holds the tables."""
 
 MAX_BYTES = 64 * 2**20
-"""Of a table; WordNet's own list of 82,115 nouns has 3 MB, the solution of all training pictures 30 MB."""
+"""Of a table; WordNet's own list of 82,115 nouns has 3 MB, the solution of all training images 30 MB."""
 
 Table = TypeVar("Table")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synsets:
-    """What ImageNet's tables say: `names` of synsets, and the synsets of `pictures` by their names.
+    """What ImageNet's tables say: `names` of synsets, and the synsets of `images` by their names.
 
     `root_name` is what the dataset's folder is called, which may be a synset's itself.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
-    pictures: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
     root_name: str = ""
 
     def label_of(self, found: FoundFile) -> Label:
-        """By the nearest folder that is named like a synset, else by the picture's own name.
+        """By the nearest folder that is named like a synset, else by the image's own name.
 
         A synset without a name is called by its id. What is of no synset has its folder's class, but for
-        ImageNet's validation and test pictures: `val` and `test` are no classes of theirs.
+        ImageNet's validation and test images: `val` and `test` are no classes of theirs.
         """
         folders, _, name = found.path.rpartition("/")
         synset = _nearest_synset(f"{self.root_name}/{folders}/")
         if synset is None:
             stem = os.path.splitext(name)[0]  # noqa: PTH122 - a hot loop of plain names
-            synset = self.pictures.get(nfc(stem))
+            synset = self.images.get(nfc(stem))
         if synset is not None:
             return Label(class_name=self.names.get(synset, synset), synset=synset)
         if _WITHOUT_CLASS_FOLDER.search(found.path):
@@ -77,7 +77,7 @@ _WITHOUT_CLASS_FOLDER = re.compile(r"(?:^|/)(val|test)/ILSVRC2012_\1_[0-9]{8}\.[
 
 
 def synset_labels(root: Path, *, names: Path | None, solution: Path | None) -> LabelOf:
-    """What tells the class of a dataset's pictures, out of the tables that are named or lie near its root.
+    """What tells the class of a dataset's images, out of the tables that are named or lie near its root.
 
     A table that was found, not named, and cannot be used is passed over with a warning. Without any, the
     folders' classes stand.
@@ -89,7 +89,7 @@ def synset_labels(root: Path, *, names: Path | None, solution: Path | None) -> L
     solved = _table(root, solution, SOLUTION_FILE, read_solution)
     if named is None and solved is None:
         return folder_label
-    return Synsets(names=named or {}, pictures=solved or {}, root_name=root.name).label_of
+    return Synsets(names=named or {}, images=solved or {}, root_name=root.name).label_of
 
 
 def _table(root: Path, given: Path | None, name: str, read: Callable[[Path], Table]) -> Table | None:
@@ -146,7 +146,7 @@ def read_names(file: Path) -> dict[str, str]:
 
 
 def read_solution(file: Path) -> dict[str, str]:
-    """Name of a picture, without its suffix -> synset, out of a UTF-8 CSV `ImageId,PredictionString`.
+    """Name of an image, without its suffix -> synset, out of a UTF-8 CSV `ImageId,PredictionString`.
 
     A prediction is a synset and its box, as `n03995372 85 1 499 272`, perhaps several times; the first
     counts. An empty one says nothing.

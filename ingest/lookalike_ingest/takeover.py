@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from lookalike_core.errors import PictureError
+from lookalike_core.errors import ImageError
 from lookalike_core.images.decoding import decodes_as_before
 from lookalike_core.images.open_image import opened, sha256_of
 from lookalike_core.models.backbones import backbone_named
@@ -69,5 +69,5 @@ def _gives_same_pixels(root: Path, payload: Payload, *, max_pixels: int) -> bool
             if sha256_of(stream) != payload.sha256:
                 return False
             return decodes_as_before(stream, payload.path, max_pixels=max_pixels)
-    except PictureError:
+    except ImageError:
         return False

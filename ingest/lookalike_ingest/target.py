@@ -31,7 +31,7 @@ from lookalike_ingest.payload_cache import Listing, ListingError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Whose pictures they are: a name, and the absolute folder that paths are relative to.
+    """Whose images they are: a name, and the absolute folder that paths are relative to.
 
     `moved` says that another folder recorded under the name is out of date. `rules` are those by which the
     folder is walked, which are recorded with it.
@@ -258,7 +258,7 @@ class Target:
         """SHA-256 -> vector of the points that decisions point at.
 
         A point that an earlier one of the decisions writes anew still has its old vector; the bytes that
-        it will have are those of a source or a picture that the earlier decision has already.
+        it will have are those of a source or an image that the earlier decision has already.
         """
         sources: dict[str, str] = {}
         written: set[str] = set()

@@ -34,15 +34,15 @@ def test_a_cell_shows_what_it_matches(page: Path, look_at: LookAt) -> None:
     """By keyboard: the cell is ringed, its three best matches are, and they are told."""
     seen = look_at(page)
     told = seen.run("""(() => {
-        const svg = document.querySelector('svg.picture');
+        const svg = document.querySelector('svg.image');
         svg.focus();
         svg.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowUp', bubbles: true }));
         return document.querySelector('[data-told]').textContent;
     })()""")
     assert told.startswith("The query's row 3, column 4 brings ")
     assert "the neighbour's row 4, column 6" in told
-    pictures = "[...document.querySelectorAll('.section:first-of-type svg.picture')]"
-    rings = f"{pictures}.map(picture => picture.querySelectorAll('.ring').length)"
+    images = "[...document.querySelectorAll('.section:first-of-type svg.image')]"
+    rings = f"{images}.map(image => image.querySelectorAll('.ring').length)"
     assert seen.run(rings) == [2, 6]
     seen.run("document.activeElement.blur()")
     assert seen.run(rings) == [0, 0]

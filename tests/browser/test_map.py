@@ -29,7 +29,7 @@ def test_the_page_is_quiet_asks_for_nothing_and_fits(
     assert seen.run("document.documentElement.scrollWidth") <= width
 
 
-def test_a_mark_shows_its_picture_by_keyboard(page: Path, look_at: LookAt) -> None:
+def test_a_mark_shows_its_image_by_keyboard(page: Path, look_at: LookAt) -> None:
     """Arrow keys go from mark to mark; what is shown is also said."""
     seen = look_at(page)
     shown = seen.run("""(() => {
@@ -49,7 +49,7 @@ def test_a_mark_shows_its_picture_by_keyboard(page: Path, look_at: LookAt) -> No
     assert seen.logged == []
 
 
-def test_a_mark_shows_its_picture_where_it_is_pointed_at(page: Path, look_at: LookAt) -> None:
+def test_a_mark_shows_its_image_where_it_is_pointed_at(page: Path, look_at: LookAt) -> None:
     """The thumbnail is that of the list; elsewhere it goes away."""
     seen = look_at(page)
     size = seen.run("""(async () => {

@@ -39,7 +39,7 @@ def test_a_page_is_quiet_in_a_browser_and_asks_for_nothing(
 def test_every_thumbnail_is_drawn_and_no_other_rule(
     kind: Kind, collection: Collection, tmp_path: Path, look_at: LookAt
 ) -> None:
-    """The browser finds a picture behind each class that an element has, and a note where there is none."""
+    """The browser finds an image behind each class that an element has, and a note where there is none."""
     written(kind, collection, tmp_path / "a.html")
     seen = look_at(tmp_path / "a.html")
     empty = seen.run(
@@ -80,13 +80,13 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_a_page_prints_with_its_pictures(collection: Collection, tmp_path: Path, look_at: LookAt) -> None:
+def test_a_page_prints_with_its_images(collection: Collection, tmp_path: Path, look_at: LookAt) -> None:
     """Also where the person who prints does not ask for backgrounds, which thumbnails are."""
     written("query", collection, tmp_path / "a.html")
     seen = look_at(tmp_path / "a.html")
     seen.print_to(tmp_path / "a.pdf")
-    with_pictures = (tmp_path / "a.pdf").read_bytes().count(b"/Subtype /Image")
-    assert with_pictures > 10
+    with_images = (tmp_path / "a.pdf").read_bytes().count(b"/Subtype /Image")
+    assert with_images > 10
 
 
 def test_wrong_verdicts_can_be_shown_alone(collection: Collection, tmp_path: Path, look_at: LookAt) -> None:

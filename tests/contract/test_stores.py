@@ -364,7 +364,7 @@ ONE = frozenset({"a" * 64})
 
 @pytest.fixture
 def mixed(point_of: NewPoint) -> list[ImagePoint]:
-    """Two datasets, two classes and no class, one picture twice."""
+    """Two datasets, two classes and no class, one image twice."""
     return [
         point_of("1.jpg", [1, 0, 0, 0], class_name="cat", sha256="a" * 64),
         point_of("2.jpg", [0.9, 0.1, 0, 0], class_name="cat", sha256="b" * 64),

@@ -9,9 +9,9 @@ from lookalike_core import errors
 from lookalike_core.cli.start import INTERRUPTED_EXIT_CODE
 from lookalike_core.errors import (
     CollectionMissingError,
+    ImageError,
     LookalikeError,
     MissingDecoderError,
-    PictureError,
     SkipReason,
     StoreError,
     StoreLockedError,
@@ -25,7 +25,7 @@ EXIT_CODES = {
     "ModelError": 3,
     "WeightsError": 3,
     "ProviderError": 3,
-    "PictureError": 4,
+    "ImageError": 4,
     "MissingDecoderError": 4,
     "StoreError": 5,
     "StoreRefusedError": 5,
@@ -59,15 +59,15 @@ def test_an_interrupted_command_ends_as_shells_have_it() -> None:
     assert INTERRUPTED_EXIT_CODE == 130
 
 
-def test_a_picture_error_says_why_in_one_of_a_closed_set_of_words() -> None:
+def test_a_image_error_says_why_in_one_of_a_closed_set_of_words() -> None:
     """`--json` prints the word, the message is for people."""
-    error = PictureError("x.jpg is empty", reason=SkipReason.EMPTY)
+    error = ImageError("x.jpg is empty", reason=SkipReason.EMPTY)
     assert (str(error), error.reason) == ("x.jpg is empty", "empty")
 
 
 def test_an_error_has_its_hint_beside_its_message() -> None:
     """The message is true for any caller; what to do on a command line is not in it."""
-    error = PictureError(
+    error = ImageError(
         "x.jpg has too many pixels",
         reason=SkipReason.TOO_LARGE,
         limit=9,
@@ -84,7 +84,7 @@ def test_an_error_has_its_hint_beside_its_message() -> None:
     [
         LookalikeError("a", path="x", hint=Hint(Action.REPEAT)),
         UsageError("b", argument=Argument.DIMS),
-        PictureError("c", reason=SkipReason.EMPTY, path="x.jpg"),
+        ImageError("c", reason=SkipReason.EMPTY, path="x.jpg"),
         MissingDecoderError("d", needed="a decoder"),
         StoreError("e", store="http://127.0.0.1:6333"),
         CollectionMissingError("f", collection="vgg16-cosine"),

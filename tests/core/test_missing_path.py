@@ -55,14 +55,14 @@ def test_what_is_there_is_let_through(root: Path) -> None:
 def test_what_is_something_else_is_refused(root: Path) -> None:
     """Without the advice for what is missing; what named it is said."""
     with pytest.raises(UsageError, match="is not a folder") as refused:
-        require_folder(root / "labels.csv", Argument.PICTURES)
-    assert (refused.value.argument, refused.value.hint) == (Argument.PICTURES, None)
+        require_folder(root / "labels.csv", Argument.IMAGES)
+    assert (refused.value.argument, refused.value.hint) == (Argument.IMAGES, None)
 
 
 def test_what_is_missing_is_refused_with_a_next_step(root: Path) -> None:
     """As data, with the path."""
-    with pytest.raises(UsageError, match=r"^--pictures: ") as refused:
-        require_folder(root / "none", "--pictures")
+    with pytest.raises(UsageError, match=r"^--images: ") as refused:
+        require_folder(root / "none", "--images")
     assert refused.value.path == root / "none"
     assert refused.value.hint is not None
     assert refused.value.hint.action is Action.CHECK_PATH

@@ -24,7 +24,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
 
 
 def test_no_more_items_are_taken_than_may_be_ahead() -> None:
-    """A decoded picture takes memory; a million must not wait for the network."""
+    """A decoded image takes memory; a million must not wait for the network."""
     taken = 0
 
     def items() -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""The commands on drawn pictures: `shell` runs them, `ingested` is one that has run."""
+"""The commands on drawn images: `shell` runs them, `ingested` is one that has run."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ COLOURS = ("crimson", "seagreen", "royalblue", "goldenrod")
 
 
 def draw(path: Path, shape: str, colour: str) -> None:
-    """A picture of one shape in one colour."""
+    """An image of one shape in one colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.new("RGB", (96, 80), "white")
     pencil = ImageDraw.Draw(image)
@@ -27,7 +27,7 @@ def draw(path: Path, shape: str, colour: str) -> None:
 
 
 def draw_folder(root: Path, colours: Sequence[str] = COLOURS) -> Path:
-    """Class folders of one picture for each shape and colour."""
+    """Class folders of one image for each shape and colour."""
     for shape in SHAPES:
         for colour in colours:
             draw(root / shape / f"{colour}.png", shape, colour)
@@ -36,7 +36,7 @@ def draw_folder(root: Path, colours: Sequence[str] = COLOURS) -> Path:
 
 @pytest.fixture(scope="session")
 def ingested(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A shell beside `pictures/`, which is in two collections; only read by tests."""
+    """A shell beside `images/`, which is in two collections; only read by tests."""
     shell = make_shell(tmp_path_factory.mktemp("ingested"))
     draw_folder(shell.folder / "pictures")
     draw(shell.folder / "query.png", "circle", "orangered")

@@ -20,14 +20,14 @@ def error_line(done: Any) -> str:
 
 
 @pytest.fixture
-def pictures(shell: Any, ingested: Any) -> Path:
-    """A link to the small picture folder beside an empty store."""
+def images(shell: Any, ingested: Any) -> Path:
+    """A link to the small image folder beside an empty store."""
     (shell.folder / "pictures").symlink_to(ingested.folder / "pictures")
     return Path(shell.folder / "pictures")
 
 
-def test_labels_of_another_folder_are_2_before_anything_is_done(shell: Any, pictures: Path) -> None:
-    """Not one row names a picture: the root is another one than the table's."""
+def test_labels_of_another_folder_are_2_before_anything_is_done(shell: Any, images: Path) -> None:
+    """Not one row names an image: the root is another one than the table's."""
     (shell.folder / "labels.csv").write_text("path,class\npictures/circle/crimson.png,round\n")
     done = shell.ingest("pictures", "--labels", "labels.csv")
     assert done.code == 2
@@ -35,7 +35,7 @@ def test_labels_of_another_folder_are_2_before_anything_is_done(shell: Any, pict
     assert not (shell.folder / "home").exists()
 
 
-def test_labels_that_were_not_used_are_counted(shell: Any, pictures: Path) -> None:
+def test_labels_that_were_not_used_are_counted(shell: Any, images: Path) -> None:
     """In the report, too, for those who read nothing else."""
     (shell.folder / "labels.csv").write_text("path,class\ncircle/crimson.png,round\na.png,x\nb.png,x\n")
     (report,) = shell.ingest("pictures", "--labels", "labels.csv", "--dry-run", "--json").json
@@ -45,7 +45,7 @@ def test_labels_that_were_not_used_are_counted(shell: Any, pictures: Path) -> No
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
 @pytest.mark.parametrize(("option", "code"), [("--labels", 2), ("--weights", 3)])
 @pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
-def test_a_pipe_is_not_waited_for(option: str, code: int, name: str, shell: Any, pictures: Path) -> None:
+def test_a_pipe_is_not_waited_for(option: str, code: int, name: str, shell: Any, images: Path) -> None:
     """Nobody may ever write to it; nor does a device end."""
     os.mkfifo(shell.folder / "pipe")
     done = shell("ingest", "run", "pictures", "--backbone", "vgg", option, name)
@@ -81,7 +81,7 @@ def test_a_store_that_is_a_file_is_5(words: list[str], name: str, shell: Any) ->
     ],
     ids=lambda words: " ".join(words[:2]),
 )
-def test_a_home_that_is_a_file_is_1_for_every_command(words: list[str], shell: Any, pictures: Path) -> None:
+def test_a_home_that_is_a_file_is_1_for_every_command(words: list[str], shell: Any, images: Path) -> None:
     """And no folder is made of it."""
     (shell.folder / "file").write_text("no folder")
     done = shell(*words, LOOKALIKE_HOME=str(shell.folder / "file"))
@@ -103,7 +103,7 @@ def test_a_home_that_is_a_file_is_1_for_every_command(words: list[str], shell: A
     ],
     ids=" ".join,
 )
-def test_a_path_that_cannot_be_is_2(words: list[str], name: str, shell: Any, pictures: Path) -> None:
+def test_a_path_that_cannot_be_is_2(words: list[str], name: str, shell: Any, images: Path) -> None:
     """The folder of a user who is not there, or a name longer than names may be."""
     done = shell(*(word.format(name) for word in words))
     assert done.code == 2
@@ -119,20 +119,20 @@ def test_a_path_that_cannot_be_is_2(words: list[str], name: str, shell: Any, pic
         ["ingest", "run", "pictures", "--synsets", "{}"],
         ["ingest", "run", "pictures", "--backbone", "vgg", "--weights", "{}"],
         ["exporter", "run", "--backbone", "vgg", "--calibrate", "{}"],
-        ["exporter", "verify", "--backbone", "vgg", "--pictures", "{}"],
+        ["exporter", "verify", "--backbone", "vgg", "--images", "{}"],
     ],
     ids=" ".join,
 )
-def test_a_path_that_is_not_there_is_said_with_what_is(words: list[str], shell: Any, pictures: Path) -> None:
+def test_a_path_that_is_not_there_is_said_with_what_is(words: list[str], shell: Any, images: Path) -> None:
     """Which of its folders are there, or what is called almost like it, and what to do."""
     done = shell(*(word.format("pictuers/x") for word in words))
     assert done.code in (2, 3)
-    assert f"{shell.folder / 'pictuers/x'} does not exist, but {pictures} does;" in error_line(done)
+    assert f"{shell.folder / 'pictuers/x'} does not exist, but {images} does;" in error_line(done)
 
 
-def test_a_query_that_is_not_there_is_said_with_what_is(shell: Any, pictures: Path) -> None:
+def test_a_query_that_is_not_there_is_said_with_what_is(shell: Any, images: Path) -> None:
     """And in which collection it was looked for, for it may have been a path there."""
-    assert shell.ingest(pictures).code == 0
+    assert shell.ingest(images).code == 0
     done = shell("search", "query", "pictures/circle/crimsn.png")
     assert done.code == 4
     line = error_line(done)
@@ -151,7 +151,7 @@ def test_an_output_that_cannot_be_written_is_2_before_anything_is_fetched(shell:
 
 @pytest.mark.parametrize("query", ["q.bmp", "q", "folder.png"])
 def test_a_query_that_cannot_be_drawn_is_2_before_the_set_is(query: str, shell: Any) -> None:
-    """No set of pictures is left without its query."""
+    """No set of images is left without its query."""
     (shell.folder / "folder.png").mkdir()
     done = shell("ingest", "sample", "drawn", "--query", query)
     assert done.code == 2
@@ -160,7 +160,7 @@ def test_a_query_that_cannot_be_drawn_is_2_before_the_set_is(query: str, shell: 
 
 
 def test_manifests_and_cards_nested_without_end_are_no_manifests(
-    shell: Any, pictures: Path, ingested: Any
+    shell: Any, images: Path, ingested: Any
 ) -> None:
     """The collection is refused with its path, and a model with such a card is exported anew."""
     shell.ingest("pictures")

@@ -18,7 +18,7 @@ from lookalike_search.evaluation.calibration_run import calibrate_collection
 
 @pytest.fixture(scope="module")
 def calibrated(make_shell: Any, draw: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A shell beside `pictures/`, 24 of two classes and one without, in two calibrated collections."""
+    """A shell beside `images/`, 24 of two classes and one without, in two calibrated collections."""
     shell = make_shell(tmp_path_factory.mktemp("calibrated"))
     draw(shell.folder / "pictures", "plain.png", *(f"{c}/{n}.png" for c in ("cat", "dog") for n in range(12)))
     assert shell.ingest("pictures", "--distance", "cosine", "--distance", "euclid").code == 0
@@ -55,7 +55,7 @@ def test_what_it_learns_is_said_and_recorded(calibrated: Any) -> None:
     for found, recorded in zip((cosine, euclid), calibrations(shell), strict=True):
         assert recorded is not None
         assert (found["pictures"], found["unlabelled"], found["classes"], found["pairs"]) == (24, 1, 2, 240)
-        assert (recorded.pictures, recorded.points) == (24, 25)
+        assert (recorded.images, recorded.points) == (24, 25)
         error = found["expected_calibration_error"]
         assert error["neighbours"] == recorded.reliability.neighbours
         assert error["verdict"] == recorded.reliability.verdicts
@@ -72,12 +72,12 @@ def test_the_text_names_errors_chances_and_the_threshold(copied: Any) -> None:
     done = copied("search", "calibrate", "--distance", "euclid")
     assert done.code == 0, done.err
     for words in (
-        "calibrated by 24 pictures of 2 classes",
-        "1 pictures without a class",
+        "calibrated by 24 images of 2 classes",
+        "1 images without a class",
         "expected calibration error, 10 bins, on held-out halves",
         "distance  same class, of the 10 nearest",
         "of the vote",
-        "unlike anything indexed: nearest picture's distance over",
+        "unlike anything indexed: nearest image's distance over",
         "if none of their class were here",
     ):
         assert words in done.out
@@ -90,7 +90,7 @@ def test_the_text_names_errors_chances_and_the_threshold(copied: Any) -> None:
     assert f"{said:.4f}" == errors[0].split()[-1]
 
 
-def test_an_ingest_that_changes_pictures_says_that_the_calibration_went(copied: Any, draw: Any) -> None:
+def test_an_ingest_that_changes_images_says_that_the_calibration_went(copied: Any, draw: Any) -> None:
     """In a line for each collection, with the command that makes it anew; an unchanged run keeps it."""
     options = ["pictures", "--new-root", "--distance", "cosine", "--distance", "euclid"]
     assert "calibration" not in copied.ingest(*options).err
@@ -116,19 +116,19 @@ def test_removing_and_rebuilding_say_so_too(copied: Any) -> None:
 
 
 def test_too_little_is_refused_and_nothing_recorded(shell: Any, draw: Any, tmp_path: Path) -> None:
-    """Few pictures, one class, none, no collection; each says what is missing."""
+    """Few images, one class, none, no collection; each says what is missing."""
     assert shell("search", "calibrate").code == 6
     draw(tmp_path / "pictures", *(f"cat/{number}.png" for number in range(25)))
     shell.ingest("pictures")
     done = shell("search", "calibrate")
     assert (done.code, done.out) == (2, "")
-    assert "25 different pictures of 1 classes are too few to calibrate" in done.err
+    assert "25 different images of 1 classes are too few to calibrate" in done.err
     draw(tmp_path / "few", "cat/1.png", "dog/1.png", "dog/2.png")
     shell.ingest("few")
     shell("ingest", "remove", "--dataset", "pictures", "--yes")
     done = shell("search", "calibrate", "--json")
     assert (done.code, done.out) == (2, "")
-    assert "3 different pictures of 2 classes are too few to calibrate: it takes 20 of 2" in done.err
+    assert "3 different images of 2 classes are too few to calibrate: it takes 20 of 2" in done.err
     assert shell("search", "calibrate", "--all", "--collection", "x").code == 2
     assert calibrations(shell) == [None]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-PICTURE = "pictures/cat/1.png"
+IMAGE = "pictures/cat/1.png"
 WORDS = [
     ("exporter", "list"),
     ("exporter", "run", "MODEL"),
@@ -17,12 +17,12 @@ WORDS = [
     ("ingest", "status"),
     ("ingest", "sample", "drawn"),
     ("ingest", "rebuild", "COLLECTION"),
-    ("search", "query", PICTURE, "--html", "query.html"),
+    ("search", "query", IMAGE, "--html", "query.html"),
     ("search", "neighbours"),
     ("search", "duplicates", "--html", "duplicates.html"),
     ("search", "evaluate", "--html", "evaluate.html", "--plot", "evaluate.png"),
     ("search", "calibrate"),
-    ("search", "explain", PICTURE, "pictures/cat/2.png", "--html", "explain.html"),
+    ("search", "explain", IMAGE, "pictures/cat/2.png", "--html", "explain.html"),
     ("search", "map", "--html", "map.html"),
     ("ingest", "remove", "--dataset", "pictures", "--yes"),
 ]
@@ -33,7 +33,7 @@ WORDS = [
 def place(
     make_shell: Callable[[Path], Any], draw: Callable[..., object], tmp_path_factory: pytest.TempPathFactory
 ) -> Any:
-    """A shell beside twenty pictures of two classes, which are in one collection."""
+    """A shell beside twenty images of two classes, which are in one collection."""
     shell = make_shell(tmp_path_factory.mktemp("cold"))
     draw(
         shell.folder / "pictures",

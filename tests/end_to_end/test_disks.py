@@ -19,8 +19,8 @@ DISK_BYTES = 4 * SPARE_BYTES
 
 
 @pytest.fixture
-def pictures(shell: Any, ingested: Any) -> Path:
-    """A copy of the small picture folder."""
+def images(shell: Any, ingested: Any) -> Path:
+    """A copy of the small image folder."""
     target: Path = shell.folder / "pictures"
     shutil.copytree(ingested.folder / "pictures", target)
     return target
@@ -54,7 +54,7 @@ def points(shell: Any) -> int:
 
 @pytest.mark.parametrize("free_bytes", [0, 60_000, SPARE_BYTES // 2])
 def test_a_first_run_on_a_full_disk_leaves_nothing_half_made(
-    shell: Any, pictures: Path, disk: Path, free_bytes: int
+    shell: Any, images: Path, disk: Path, free_bytes: int
 ) -> None:
     """No room for the lock, for the model, for the collection; with room the same command succeeds."""
     filler = fill(disk, free_bytes=free_bytes)
@@ -68,29 +68,29 @@ def test_a_first_run_on_a_full_disk_leaves_nothing_half_made(
     assert points(shell) == 12
 
 
-def test_a_disk_that_fills_up_costs_nothing_that_was_there(shell: Any, pictures: Path, disk: Path) -> None:
-    """New pictures wait; searching goes on while there is room to open a collection, else it says so."""
+def test_a_disk_that_fills_up_costs_nothing_that_was_there(shell: Any, images: Path, disk: Path) -> None:
+    """New images wait; searching goes on while there is room to open a collection, else it says so."""
     shell.ingest("pictures")
-    shutil.copytree(pictures / "circle", pictures / "new")
-    (pictures / "new" / "crimson.png").write_bytes((pictures / "square/crimson.png").read_bytes() + b"\0")
+    shutil.copytree(images / "circle", images / "new")
+    (images / "new" / "crimson.png").write_bytes((images / "square/crimson.png").read_bytes() + b"\0")
     filler = fill(disk, free_bytes=3 * DEFAULT_ENGINE_TUNING.spare_to_open_bytes)
     done = shell.ingest("pictures")
     assert (done.code, "disk is full" in done.err) == (1, True)
     assert points(shell) == 12
-    assert shell("search", "query", pictures / "circle/crimson.png").code == 0
+    assert shell("search", "query", images / "circle/crimson.png").code == 0
     filler.unlink()
     filler = fill(disk, free_bytes=100_000)
-    done = shell("search", "query", pictures / "circle/crimson.png")
+    done = shell("search", "query", images / "circle/crimson.png")
     assert (done.code, "disk is full" in done.err) == (1, True)
     filler.unlink()
     assert shell.ingest("pictures").code == 0
     assert points(shell) == 16
 
 
-def test_a_home_that_may_only_be_read_is_asked_like_any_other(shell: Any, pictures: Path) -> None:
+def test_a_home_that_may_only_be_read_is_asked_like_any_other(shell: Any, images: Path) -> None:
     """Queries, evaluations, duplicates, lists, dry runs: no warning, not a byte changes, nothing is left."""
     assert shell.ingest("pictures").code == 0
-    home, temporary, image = shell.folder / "home", shell.folder / "tmp", pictures / "circle/crimson.png"
+    home, temporary, image = shell.folder / "home", shell.folder / "tmp", images / "circle/crimson.png"
     temporary.mkdir()
     shutil.rmtree(home / "models" / "optimized", ignore_errors=True)
     asked = [
@@ -119,13 +119,13 @@ def without_times(text: str) -> list[str]:
 
 
 def test_what_writes_to_a_home_that_may_only_be_read_says_so_before_any_work(
-    shell: Any, pictures: Path
+    shell: Any, images: Path
 ) -> None:
     """Exit 5 with the folder, whatever is to be written, and no model is loaded for it."""
     assert shell.ingest("pictures").code == 0
     (name,) = [path.parent.name for path in (shell.folder / "home/qdrant").glob("*/manifest.json")]
     files = contents(shell.folder / "home")
-    shutil.copytree(pictures / "circle", pictures / "new")
+    shutil.copytree(images / "circle", images / "new")
     with read_only(shell.folder / "home"):
         for words in (
             ("ingest", "run", "pictures", *shell.model),
@@ -143,13 +143,13 @@ def test_what_writes_to_a_home_that_may_only_be_read_says_so_before_any_work(
 
 
 def test_a_model_that_cannot_be_kept_in_a_home_names_the_folder_and_the_variable(
-    shell: Any, pictures: Path
+    shell: Any, images: Path
 ) -> None:
     """It is missing, and a home that may only be read takes none; elsewhere it is made again."""
     store = f"embedded:{shell.folder / 'index'}"
     assert shell.ingest("pictures", "--store", store).code == 0
     shutil.rmtree(shell.folder / "home/models")
-    query = ("search", "query", pictures / "circle/crimson.png", "--store", store)
+    query = ("search", "query", images / "circle/crimson.png", "--store", store)
     with read_only(shell.folder / "home", shell.folder / "index"):
         done = shell(*query)
         assert done.code == 1
@@ -160,22 +160,22 @@ def test_a_model_that_cannot_be_kept_in_a_home_names_the_folder_and_the_variable
 
 
 def test_a_home_that_takes_no_model_says_how_its_collections_are_found_from_another(
-    shell: Any, pictures: Path
+    shell: Any, images: Path
 ) -> None:
     """They lie in the old one, which another home would hide."""
     assert shell.ingest("pictures").code == 0
     shutil.rmtree(shell.folder / "home/models")
     with read_only(shell.folder / "home"):
-        done = shell("search", "query", pictures / "circle/crimson.png")
+        done = shell("search", "query", images / "circle/crimson.png")
         assert done.code == 1
         *_, named, store = shlex.split(done.err.splitlines()[-1])
         assert (named, store) == ("--store", f"embedded:{shell.folder / 'home/qdrant'}")
-        query = ("search", "query", pictures / "circle/crimson.png", named, store)
+        query = ("search", "query", images / "circle/crimson.png", named, store)
         assert shell(*query, LOOKALIKE_HOME=str(shell.folder / "other")).code == 0
 
 
 def test_a_home_on_another_file_system_than_the_temporary_folder(
-    shell: Any, pictures: Path, disk: Path
+    shell: Any, images: Path, disk: Path
 ) -> None:
     """Nothing is renamed across file systems."""
     temporary = shell.folder / "tmp"
@@ -186,7 +186,7 @@ def test_a_home_on_another_file_system_than_the_temporary_folder(
     assert list(temporary.iterdir()) == []
 
 
-def test_a_home_that_a_newer_version_wrote_is_left_alone(shell: Any, pictures: Path) -> None:
+def test_a_home_that_a_newer_version_wrote_is_left_alone(shell: Any, images: Path) -> None:
     """It is refused with a way on, for reading and for writing, and not a byte changes."""
     shell.ingest("pictures")
     (manifest,) = (shell.folder / "home/qdrant").glob("*/manifest.json")
@@ -197,7 +197,7 @@ def test_a_home_that_a_newer_version_wrote_is_left_alone(shell: Any, pictures: P
     for words in (
         ("ingest", "run", "pictures", *shell.model),
         ("ingest", "rebuild", name),
-        ("search", "query", pictures / "circle/crimson.png", "--collection", name),
+        ("search", "query", images / "circle/crimson.png", "--collection", name),
     ):
         done = shell(*words)
         assert done.code == 6, done.err

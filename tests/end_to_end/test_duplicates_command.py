@@ -10,7 +10,7 @@ from PIL import Image
 
 @pytest.fixture
 def album(shell: Any, draw: Any, tmp_path: Path) -> Path:
-    """Ingested: one picture in two sizes and as a copy with a line break in its name, and another picture."""
+    """Ingested: one image in two sizes and as a copy with a line break in its name, and another image."""
     folder = tmp_path / "album"
     draw(folder, "cat/large.png", size=(640, 480))
     draw(folder, "dog/other.png", seed=5)

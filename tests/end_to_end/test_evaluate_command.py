@@ -50,7 +50,7 @@ def test_figures_are_those_of_the_stored_vectors(ingested: Any) -> None:
         "indexed",
         "head",
     ]
-    assert found[error] is found["abstaining"] is None, "12 pictures are too few to tell"
+    assert found[error] is found["abstaining"] is None, "12 images are too few to tell"
     assert (found["schema"], found["collection"], found["pictures"]) == (1, cosine, 12)
     with EmbeddedStore(ingested.folder / "home/qdrant").open(cosine) as collection:
         payloads = list(collection.scan())
@@ -110,7 +110,7 @@ def test_the_table_of_queries_has_a_row_for_each(ingested: Any) -> None:
 def test_the_text_says_what_was_left_out(ingested: Any) -> None:
     """Figures with intervals, verdicts, classes with the worst first."""
     out = ingested("search", "evaluate", "--distance", "euclid", "--without-near", "--near-above", "0.9").out
-    for words in ("12 pictures of 3 classes", "near-identical (similarity over 0.9)", "left out"):
+    for words in ("12 images of 3 classes", "near-identical (similarity over 0.9)", "left out"):
         assert words in out
     for words in ("precision@10", "mean average precision", "verdict of 10 neighbours", "nearer-ties"):
         assert words in out
@@ -125,7 +125,7 @@ def test_what_cannot_be_evaluated_is_refused(shell: Any, draw: Any, tmp_path: Pa
     shell.ingest("plain")
     done = shell("search", "evaluate")
     assert done.code == 2
-    assert "holds 0 pictures with a class" in done.err
+    assert "holds 0 images with a class" in done.err
     assert "--labels" in done.err
     assert shell("search", "evaluate", "--all", "--collection", "x").code == 2
     assert shell("search", "evaluate", "--csv", tmp_path).code == 2
@@ -133,7 +133,7 @@ def test_what_cannot_be_evaluated_is_refused(shell: Any, draw: Any, tmp_path: Pa
 
 
 def test_a_lonely_class_has_no_precision(shell: Any, draw: Any, tmp_path: Path) -> None:
-    """Its one picture has nothing to find: null, which is not zero, and JSON that everybody reads."""
+    """Its one image has nothing to find: null, which is not zero, and JSON that everybody reads."""
     draw(tmp_path / "few", "cat/1.png", "dog/1.png", "dog/2.png")
     shell.ingest("few")
     done = shell("search", "evaluate", "--json")
@@ -176,7 +176,7 @@ def test_what_cannot_be_right_is_said_and_not_held_against_the_neighbours(shell:
     assert [row["others_of_class"] for row in rows] == ["0", "0", "3", "3", "3", "3"]
     assert [row["precision_at_1"] for row in rows] == ["", "", "1.0", "1.0", "1.0", "1.0"]
     out = shell("search", "evaluate").out
-    assert "no other picture of their class: 2 queries of 2 classes" in out
+    assert "no other image of their class: 2 queries of 2 classes" in out
     assert "fewer than 10 others of their class: 4 queries of 1 class," in out
     assert re.search(r"^precision@10 +0\.3000   - +0\.3000$", out, re.MULTILINE)
     assert [line.split()[0] for line in out.splitlines()[-4:] if line] == ["red", "a", "b"]

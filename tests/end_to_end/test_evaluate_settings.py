@@ -66,7 +66,7 @@ def fill(shell: Any, backbone: str, distance: Distance, numbers: range, *, layer
 
 @pytest.fixture(scope="module")
 def both(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A cosine collection of each network, of which VGG16's lacks four pictures, and a Euclidean one."""
+    """A cosine collection of each network, of which VGG16's lacks four images, and a Euclidean one."""
     shell = make_shell(tmp_path_factory.mktemp("both"))
     fill(shell, "resnet101v2", Distance.COSINE, range(60))
     fill(shell, "vgg16", Distance.COSINE, range(4, 60))
@@ -75,7 +75,7 @@ def both(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFac
 
 
 def test_both_networks_are_measured_alone_and_fused(both: Any) -> None:
-    """Three lines; the last says whether fusing helps, against each network over the same pictures."""
+    """Three lines; the last says whether fusing helps, against each network over the same images."""
     done = both("search", "evaluate", "--backbone", "both", "--json")
     assert done.code == 0, done.err
     one, other, fused = done.json
@@ -117,8 +117,8 @@ def test_the_text_says_what_only_one_holds_and_how_the_index_does(both: Any) -> 
     done = both("search", "evaluate", "--backbone", "both", "--indexed", "--fusion", "calibrated")
     assert done.code == 0, done.err
     alone, fused = done.out.split(f"{FUSED} (calibrated): ")
-    assert "and 4 pictures that only one of the collections holds" in fused
-    assert f"precision@10 against {RESNET} over 56 shared pictures:" in fused
+    assert "and 4 images that only one of the collections holds" in fused
+    assert f"precision@10 against {RESNET} over 56 shared images:" in fused
     assert "index" not in fused
     assert "calibration error" not in fused
     for words in ("by the store, without index", "searches exactly", "share of the exact ten"):
@@ -138,7 +138,7 @@ def test_the_index_is_compared_with_exact_search(both: Any) -> None:
 
 
 def test_a_plot_and_a_table_hold_all_settings(both: Any) -> None:
-    """The plot is a picture, the table has a row for each query of each setting."""
+    """The plot is an image, the table has a row for each query of each setting."""
     plot, table = both.folder / "new" / "plot.png", both.folder / "table.csv"
     done = both("search", "evaluate", "--backbone", "both", "--plot", plot, "--csv", table)
     assert done.code == 0, done.err
@@ -224,14 +224,14 @@ def test_both_networks_are_calibrated_each_by_itself(shell: Any) -> None:
     assert recorded[RESNET] != recorded[VGG]
 
 
-def test_networks_of_other_pictures_are_said_and_not_fused(shell: Any) -> None:
+def test_networks_of_other_images_are_said_and_not_fused(shell: Any) -> None:
     """With --all the figures of each stand; asked for, it is an error."""
     fill(shell, "resnet101v2", Distance.COSINE, range(12))
     fill(shell, "vgg16", Distance.COSINE, range(12, 24))
     done = shell("search", "evaluate", "--all", "--json")
     assert done.code == 0, done.err
     assert [found["collection"] for found in done.json] == [RESNET, VGG]
-    assert f"{FUSED}: not fused: the collections share 0 pictures" in done.err
+    assert f"{FUSED}: not fused: the collections share 0 images" in done.err
     done = shell("search", "evaluate", "--backbone", "both", "--json")
     assert done.code == 2
-    assert "share 0 pictures" in done.err
+    assert "share 0 images" in done.err

@@ -45,7 +45,7 @@ EXACT = 1e-5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A shell whose commands run on one provider, beside `pictures/` and collections filled there."""
+    """A shell whose commands run on one provider, beside `images/` and collections filled there."""
 
     shell: Any
     provider: str
@@ -196,11 +196,11 @@ def test_shares_sum_to_the_score_of_int8_graphs_and_short_vectors(
 ) -> None:
     """Filled there and asked here: whole vectors give the score, whatever short ones are searched by."""
     shell = make_shell(tmp_path)
-    pictures = str(place.shell.folder / "pictures")
+    images = str(place.shell.folder / "pictures")
     model = ["--backbone", "vgg", "--layer", "block1_conv2", "--weights", str(shell.weights)]
     fewer_bits = ["--precision", "int8", "--quantize", "int8"]
     there = place.shell.environment | {"LOOKALIKE_HOME": shell.environment["LOOKALIKE_HOME"]}
-    done = shell("ingest", "run", pictures, *model, *fewer_bits, "--json", **there)
+    done = shell("ingest", "run", images, *model, *fewer_bits, "--json", **there)
     assert done.code == 0, done.err
     assert done.json[0]["collections"][0]["provider"] == place.provider
     query = str(place.shell.folder / "query.png")

@@ -15,7 +15,7 @@ SUM_TOLERANCE = 1e-5
 
 @pytest.fixture(scope="module")
 def library(make_shell: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory, draw: Any) -> Any:
-    """A shell beside `pictures/`, 24 of them in three classes, which are in two collections."""
+    """A shell beside `images/`, 24 of them in three classes, which are in two collections."""
     shell = make_shell(tmp_path_factory.mktemp("explained"))
     names = [f"{kind}/{number}.png" for kind in ("cat", "dog", "eel") for number in range(8)]
     draw(shell.folder / "pictures", *names)
@@ -30,7 +30,7 @@ def only_file_in(folder: Path, *, before: set[Path]) -> set[str]:
 
 
 def test_shares_sum_to_the_score_of_search_query(library: Any) -> None:
-    """Files and indexed pictures alike; the maps of both pictures are there in full."""
+    """Files and indexed images alike; the maps of both images are there in full."""
     [answer] = library("search", "query", "pictures/cat/0.png", "--distance", "cosine", "--json").json
     hit = answer["hits"][0]
     done = library("search", "explain", "pictures/cat/0.png", hit["path"], "--distance", "cosine", "--json")
@@ -48,7 +48,7 @@ def test_shares_sum_to_the_score_of_search_query(library: Any) -> None:
     assert parts == sorted(parts, reverse=True)
 
 
-def test_a_picture_from_standard_input_is_explained(library: Any) -> None:
+def test_a_image_from_standard_input_is_explained(library: Any) -> None:
     """As the same one by its file; the text names the score and where it comes from."""
     data = (library.folder / "pictures/cat/1.png").read_bytes()
     piped = library("search", "explain", "-", "dog/0.png", "--distance", "cosine", data=data)
@@ -83,7 +83,7 @@ def test_a_distance_is_explained_by_the_cosine_of_the_vectors_behind_it(library:
 
 
 def test_the_page_is_written_whole(library: Any) -> None:
-    """Both pictures and their cells; nothing else is left in the folder."""
+    """Both images and their cells; nothing else is left in the folder."""
     before = set(library.folder.iterdir())
     done = library(
         "search", "explain", "cat/1.png", "dog/0.png", "--distance", "euclid", "--html", "why.html"
@@ -100,8 +100,8 @@ def test_the_page_is_written_whole(library: Any) -> None:
     ("words", "code", "said"),
     [
         (["-", "-"], 2, "standard input can be read once"),
-        (["pictures/cat", "cat/1.png"], 2, "is a folder; name one picture"),
-        (["cat/99.png", "cat/1.png"], 4, "no picture of"),
+        (["pictures/cat", "cat/1.png"], 2, "is a folder; name one image"),
+        (["cat/99.png", "cat/1.png"], 4, "no image of"),
         (["cat/0.png", "cat/1.png", "--html", "."], 2, "is a folder; name the file"),
         (["cat/0.png", "cat/1.png", "--collection", "nothing"], 6, "there is no collection nothing"),
         (["cat/0.png", "cat/1.png", "--backbone", "both"], 6, "both networks are asked for"),
@@ -126,7 +126,7 @@ def test_a_collection_of_another_pooling_is_refused(shell: Any, draw: Any) -> No
     assert "--pooling avg" in done.err
 
 
-def test_an_indexed_picture_whose_file_is_gone_is_refused(library: Any, tmp_path: Path) -> None:
+def test_an_indexed_image_whose_file_is_gone_is_refused(library: Any, tmp_path: Path) -> None:
     """Its vector is there, but what made it is not."""
     gone = library.folder / "pictures/eel/7.png"
     kept = shutil.copy(gone, tmp_path / "7.png")
@@ -139,7 +139,7 @@ def test_an_indexed_picture_whose_file_is_gone_is_refused(library: Any, tmp_path
     assert "eel/7.png is not there" in done.err
 
 
-def test_a_map_has_a_place_for_every_picture(library: Any) -> None:
+def test_a_map_has_a_place_for_every_image(library: Any) -> None:
     """The same ones for the same seed; the page holds each thumbnail once."""
     words = ["search", "map", "--distance", "cosine", "--json", "--html"]
     done = library(*words, "map.html")
@@ -158,12 +158,12 @@ def test_a_map_has_a_place_for_every_picture(library: Any) -> None:
     assert (library.folder / "again.html").read_text(encoding="utf-8") == text
 
 
-def test_a_map_of_some_pictures_says_so(library: Any) -> None:
+def test_a_map_of_some_images_says_so(library: Any) -> None:
     """Drawn from all classes alike; so few are placed by their principal components."""
     done = library("search", "map", "--distance", "euclid", "--limit", "3", "--html", "few.html")
     assert done.code == 0, done.err
-    assert "3 pictures of 24, drawn from all classes alike, placed by principal components" in done.out
-    assert "placing 3 of 24 pictures" in done.err
+    assert "3 images of 24, drawn from all classes alike, placed by principal components" in done.out
+    assert "placing 3 of 24 images" in done.err
     text = (library.folder / "few.html").read_text(encoding="utf-8")
     assert "drawn by lot from all classes alike" in text
     assert all(name in text for name in ("cat", "dog", "eel"))
@@ -173,7 +173,7 @@ def test_a_map_of_some_pictures_says_so(library: Any) -> None:
     ("words", "code", "said"),
     [
         ([], 2, "--html"),
-        (["--html", "map.html", "--dataset", "none"], 6, "no pictures of dataset none"),
+        (["--html", "map.html", "--dataset", "none"], 6, "no images of dataset none"),
         (["--html", "."], 2, "is a folder"),
         (["--html", "map.html", "--limit", "0"], 2, "--limit"),
         (["--html", "map.html", "--backbone", "resnet"], 6, "there is no collection resnet101v2"),
@@ -186,7 +186,7 @@ def test_what_cannot_be_mapped_says_why(library: Any, words: list[str], code: in
     assert said in done.err
 
 
-def test_pictures_that_are_all_the_same_make_a_map(shell: Any) -> None:
+def test_images_that_are_all_the_same_make_a_map(shell: Any) -> None:
     """Copies have one vector; they are spread out, and it is said that this means nothing."""
     folder = shell.folder / "pictures"
     folder.mkdir()

@@ -103,7 +103,7 @@ def test_verify_is_1_where_the_model_is_not_what_its_card_says(shell: Any) -> No
     assert "Traceback" not in done.err
 
 
-def test_int8_needs_pictures_and_says_how_to_come_by_them(shell: Any, draw: Any) -> None:
+def test_int8_needs_images_and_says_how_to_come_by_them(shell: Any, draw: Any) -> None:
     """Without a folder it is wrong usage; with one the model is made, and says that it is of int8."""
     model = (*shell.model, "--layer", "block1_pool")  # int8 needs a second convolution
     done = shell("exporter", "run", *model, "--precision", "int8")

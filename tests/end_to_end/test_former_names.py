@@ -53,19 +53,19 @@ def store(request: pytest.FixtureRequest, home: Settings) -> Iterator[Store]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
+def images(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
     """A folder of six drawings."""
     draw(tmp_path / "pictures", *(f"cat/{name}.png" for name in "abcdef"))
     return tmp_path / "pictures"
 
 
 def test_former_names_are_the_same_collections_models_and_heads(
-    store: Store, tiny_spec: ModelSpec, home: Settings, pictures: Path, said: list[str]
+    store: Store, tiny_spec: ModelSpec, home: Settings, images: Path, said: list[str]
 ) -> None:
     """An int8 model, a head behind it and their collections: nothing is made, embedded or ingested again."""
     spec = calibrated(
         replace(tiny_spec, layer="block1_pool", precision=Precision.INT8),
-        pictures,
+        images,
         settings=home,
     )
     base = ready_model(spec, settings=home)
@@ -79,7 +79,7 @@ def test_former_names_are_the_same_collections_models_and_heads(
         record={},
     )
     write_head(head, home)
-    ingest = Ingest(pictures, store, home)
+    ingest = Ingest(images, store, home)
     ingest.run(spec)
     ingest.run(head)
     answers = [ingest.ask(name) for name in store.names()]
@@ -98,10 +98,10 @@ def test_former_names_are_the_same_collections_models_and_heads(
 
 
 def test_a_manifest_that_is_written_again_has_the_names_of_today(
-    store: Store, tiny_spec: ModelSpec, home: Settings, pictures: Path
+    store: Store, tiny_spec: ModelSpec, home: Settings, images: Path
 ) -> None:
     """Whoever writes it, keeps all that it says."""
-    Ingest(pictures, store, home).run(tiny_spec)
+    Ingest(images, store, home).run(tiny_spec)
     [name] = put_former_names(store, home)
     before = store.manifest(name)
     with store.open(name) as collection:
@@ -111,15 +111,15 @@ def test_a_manifest_that_is_written_again_has_the_names_of_today(
 
 
 class Ingest:
-    """What is done with a folder of pictures and a store."""
+    """What is done with a folder of images and a store."""
 
-    def __init__(self, pictures: Path, store: Store, home: Settings) -> None:
-        self.pictures, self.store, self.home = pictures, store, home
+    def __init__(self, images: Path, store: Store, home: Settings) -> None:
+        self.images, self.store, self.home = images, store, home
 
     def run(self, wanted: ModelSpec | Head) -> dict[str, int]:
         """Ingests the folder; what became of how many files."""
         request = IngestRequest(
-            dataset=Dataset(name="pictures", root=self.pictures),
+            dataset=Dataset(name="pictures", root=self.images),
             specs=[wanted],
             distances=[Distance.COSINE],
             quantize=VectorQuantization.INT8,
@@ -128,10 +128,10 @@ class Ingest:
         return {change: count for change, count in report.collections[0].counts.items() if count}
 
     def ask(self, name: str) -> list[tuple[str, float]]:
-        """The hits of the first picture: paths and scores."""
+        """The hits of the first image: paths and scores."""
         with Searcher.opened(name, store=self.store, settings=self.home) as searcher:
             answer = searcher.answer(
-                *searcher.find(str(self.pictures / "cat" / "a.png")), QueryOptions(exact=True)
+                *searcher.find(str(self.images / "cat" / "a.png")), QueryOptions(exact=True)
             )
         return [(hit.payload.path, hit.score) for hit in answer.hits]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_core.images.scan import FoundFile
-from lookalike_ingest.image_reader import ReadFile, read_picture
+from lookalike_ingest.image_reader import ReadFile, read_image
 from PIL import Image
 
 
@@ -17,8 +17,8 @@ def fitted(make_shell: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A shell with a collection of coloured noise in three classes, and a head `pets` that saw two."""
     shell = make_shell(tmp_path_factory.mktemp("heads"))
     for number, name in enumerate(("ant", "bee", "cow")):
-        for picture in range(12):
-            draw(shell.folder / "pictures" / name / f"{picture:02}.png", number, picture)
+        for image in range(12):
+            draw(shell.folder / "pictures" / name / f"{image:02}.png", number, image)
     done = shell.ingest("pictures")
     assert done.code == 0, done.err
     fit = (
@@ -43,9 +43,9 @@ def fitted(make_shell: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return shell
 
 
-def draw(path: Path, number: int, picture: int) -> None:
+def draw(path: Path, number: int, image: int) -> None:
     """Noise around a colour that its class has, more or less."""
-    random = np.random.default_rng(100 * number + picture)
+    random = np.random.default_rng(100 * number + image)
     pixels = random.integers(0, 120, (48, 48, 3))
     pixels[..., number] += random.integers(20, 130)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,14 +70,14 @@ def status(shell: Any) -> list[dict[str, Any]]:
 
 
 def copied(fitted: Any, make_shell: Any, folder: Path) -> Any:
-    """The same home in a folder of its own, to be changed; pictures lie where they lay."""
+    """The same home in a folder of its own, to be changed; images lie where they lay."""
     shell = make_shell(folder)
     shutil.copytree(fitted.folder / "home", folder / "home")
     return shell
 
 
 def neighbours(shell: Any, collection: str) -> dict[str, list[str]]:
-    """The ten nearest of every picture."""
+    """The ten nearest of every image."""
     done = shell("search", "neighbours", "--collection", collection, "--format", "jsonl", "--exact")
     assert done.code == 0, done.err
     found: dict[str, list[str]] = {}
@@ -88,8 +88,8 @@ def neighbours(shell: Any, collection: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow  # embeds a collection again
-def test_stored_vectors_give_what_pictures_give(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
-    """In a store without the base every picture is embedded by the one model: the same neighbours."""
+def test_stored_vectors_give_what_images_give(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
+    """In a store without the base every image is embedded by the one model: the same neighbours."""
     other = f"embedded:{tmp_path / 'other'}"
     done = fitted("ingest", "run", "pictures", "--head", "pets", "--json", "--store", other)
     assert done.code == 0, done.err
@@ -108,20 +108,20 @@ def test_what_is_new_is_embedded_and_what_is_known_is_not_opened(
 ) -> None:
     """Only the file of a new image is read."""
     shell = copied(fitted, make_shell, tmp_path)
-    pictures = tmp_path / "pictures"
-    shutil.copytree(fitted.folder / "pictures", pictures)
-    assert shell("ingest", "run", pictures, "--new-root", *shell.model).code == 0
+    images = tmp_path / "pictures"
+    shutil.copytree(fitted.folder / "pictures", images)
+    assert shell("ingest", "run", images, "--new-root", *shell.model).code == 0
     again = f"embedded:{tmp_path / 'home' / 'qdrant'}"
     shutil.rmtree(tmp_path / "home" / "qdrant" / headed(fitted))
     read: list[str] = []
 
     def read_and_note(found: FoundFile, *arguments: Any, **named: Any) -> ReadFile:
         read.append(found.path)
-        return read_picture(found, *arguments, **named)
+        return read_image(found, *arguments, **named)
 
-    monkeypatch.setattr("lookalike_ingest.run.read_picture", read_and_note)
-    draw(pictures / "cow" / "new.png", 2, 99)
-    done = shell("ingest", "run", pictures, "--head", "pets", "--json", "--store", again)
+    monkeypatch.setattr("lookalike_ingest.run.read_image", read_and_note)
+    draw(images / "cow" / "new.png", 2, 99)
+    done = shell("ingest", "run", images, "--head", "pets", "--json", "--store", again)
     assert done.code == 0, done.err
     assert read == ["cow/new.png"]
     assert done.json[0]["from_stored"] == 36
@@ -169,28 +169,28 @@ def test_a_head_that_is_gone_is_said_with_what_to_do(fitted: Any, make_shell: An
     """While the model is there nothing needs the head; then it is exit 6, and evaluate goes on without it."""
     shell = copied(fitted, make_shell, tmp_path)
     (tmp_path / "home" / "heads" / "pets.npz").unlink()
-    picture = fitted.folder / "pictures" / "ant" / "00.png"
-    assert shell("search", "query", picture, "--head", "pets").code == 0
+    image = fitted.folder / "pictures" / "ant" / "00.png"
+    assert shell("search", "query", image, "--head", "pets").code == 0
     done = shell("search", "evaluate", "--head", "pets", "--json")
     assert (done.code, done.json[0]["head"]) == (0, None)
     assert "exporter fit" in done.err
     shutil.rmtree(tmp_path / "home" / "models")
-    done = shell("search", "query", picture, "--head", "pets")
+    done = shell("search", "query", image, "--head", "pets")
     assert done.code == 6
     assert "pets.npz" in done.err
     assert "exporter fit" in done.err
 
 
 def test_another_head_of_the_name_is_taken_by_rebuild(fitted: Any, make_shell: Any, tmp_path: Path) -> None:
-    """Until then its collection is refused; the rebuild opens no picture either."""
+    """Until then its collection is refused; the rebuild opens no image either."""
     shell = copied(fitted, make_shell, tmp_path)
     fit = ("exporter", "fit", "--collection", base(fitted), "--name", "pets", "--dims", "8")
     refused = shell(*fit)
     assert refused.code == 2
     assert "--force" in refused.err
     assert shell(*fit, "--force").code == 0
-    pictures = fitted.folder / "pictures"
-    assert shell("ingest", "run", pictures, "--head", "pets").code == 6
+    images = fitted.folder / "pictures"
+    assert shell("ingest", "run", images, "--head", "pets").code == 6
     done = shell("ingest", "rebuild", headed(fitted), "--json")
     assert done.code == 0, done.err
     assert (done.json[0]["points"], done.json[0]["embedded"]) == (36, 0)
@@ -223,21 +223,21 @@ def test_labels_go_with_a_head(fitted: Any, make_shell: Any, tmp_path: Path) -> 
 
 
 def test_every_way_to_ask_takes_a_head(fitted: Any) -> None:
-    """A file, a folder, an indexed picture by path and by id, more examples, and two collections fused."""
-    pictures = fitted.folder / "pictures"
+    """A file, a folder, an indexed image by path and by id, more examples, and two collections fused."""
+    images = fitted.folder / "pictures"
     asked = ("search", "query", "--head", "pets", "--json", "--limit", "3")
-    by_file = fitted(*asked, pictures / "ant" / "00.png")
-    [own] = fitted(*asked, "--include-self", "--limit", "1", pictures / "ant" / "00.png").json[0]["hits"]
+    by_file = fitted(*asked, images / "ant" / "00.png")
+    [own] = fitted(*asked, "--include-self", "--limit", "1", images / "ant" / "00.png").json[0]["hits"]
     by_id = fitted(*asked, own["id"])
     by_path = fitted(*asked, "ant/00.png")
     found = [[hit["path"] for hit in done.json[0]["hits"]] for done in (by_file, by_id, by_path)]
     assert len(found[0]) == 3
     assert found[0] == found[1] == found[2]
     assert {each["collection"] for done in (by_file, by_id) for each in done.json} == {headed(fitted)}
-    folder = fitted(*asked, pictures / "cow")
+    folder = fitted(*asked, images / "cow")
     assert folder.code == 0
     assert len(folder.json) == 12
-    several = fitted(*asked, own["id"], "--and", pictures / "ant" / "01.png", "--not", "bee/00.png")
+    several = fitted(*asked, own["id"], "--and", images / "ant" / "01.png", "--not", "bee/00.png")
     assert several.code == 0, several.err
     fused = fitted(
         "search",

@@ -15,11 +15,11 @@ NAMES = (
     "n01440764 tench, Tinca tinca\nn02012849 crane\nn03126707 crane\nn02105855 Shetland sheepdog, Shetland\n"
 )
 TRAIN = "ILSVRC/Data/CLS-LOC/train"
-SAME_PICTURE = 0.999
-"""Cosine to the same picture as a plain JPEG: other tables of compression, and colours by way of ink."""
+SAME_IMAGE = 0.999
+"""Cosine to the same image as a plain JPEG: other tables of compression, and colours by way of ink."""
 
 
-def picture(seed: int) -> Image.Image:
+def image(seed: int) -> Image.Image:
     """Coloured patches, no two seeds alike."""
     patches = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(patches).resize((96, 72), Image.Resampling.BICUBIC)
@@ -27,7 +27,7 @@ def picture(seed: int) -> Image.Image:
 
 @pytest.fixture
 def competition(shell: Any) -> Path:
-    """Three pictures of each synset, two for validation, one to be tested, tables and annotations."""
+    """Three images of each synset, two for validation, one to be tested, tables and annotations."""
     root = shell.folder / "imagenet-object-localization-challenge"
     seeds = iter(range(100))
     rows = ["ImageId,PredictionString"]
@@ -35,7 +35,7 @@ def competition(shell: Any) -> Path:
     def save(path: str) -> None:
         file = root / "ILSVRC/Data/CLS-LOC" / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        picture(next(seeds)).save(file, "JPEG", quality=95)
+        image(next(seeds)).save(file, "JPEG", quality=95)
 
     for line in NAMES.splitlines():
         synset = line.split()[0]
@@ -91,7 +91,7 @@ def test_training_and_validation_are_two_datasets_of_the_same_classes(shell: Any
 
 
 def test_the_whole_folder_is_one_dataset(shell: Any, competition: Path) -> None:
-    """Its tree is no class, annotations are no pictures, and what is to be tested has no class."""
+    """Its tree is no class, annotations are no images, and what is to be tested has no class."""
     (report,) = shell.ingest(competition, "--json").json
     assert (report["found"], report["skipped"]) == (15, [])
     payloads = stored(shell)
@@ -178,10 +178,10 @@ def test_a_seed_without_a_sample_is_2(shell: Any, competition: Path) -> None:
     assert "--seed is for --max-per-class" in done.err
 
 
-def odd_pictures(folder: Path) -> Iterator[tuple[str, Image.Image]]:
+def odd_images(folder: Path) -> Iterator[tuple[str, Image.Image]]:
     """Files of the kinds that are known to be among ImageNet's, and what each shows."""
     folder.mkdir(parents=True, exist_ok=True)
-    shown = picture(1000)
+    shown = image(1000)
     shown.save(folder / "n02105855_2933.JPEG", "PNG")
     yield "n02105855_2933.JPEG", shown
     shown.convert("CMYK").save(folder / "n02105855_cmyk.JPEG", "JPEG", quality=95)
@@ -197,9 +197,9 @@ def odd_pictures(folder: Path) -> Iterator[tuple[str, Image.Image]]:
         yield f"n02105855_{name}.JPEG", shown
 
 
-def test_its_known_oddities_are_pictures_like_others(shell: Any, competition: Path) -> None:
+def test_its_known_oddities_are_images_like_others(shell: Any, competition: Path) -> None:
     """A PNG by the name of a JPEG, inks, greys and broken EXIF: embedded as what they show, silently."""
-    odd = dict(odd_pictures(competition / TRAIN / "n02105855"))
+    odd = dict(odd_images(competition / TRAIN / "n02105855"))
     done = shell.ingest(competition / TRAIN, "--strict", "--json")
     assert (done.code, done.json[0]["found"], done.json[0]["skipped"]) == (0, 12 + len(odd), [])
     assert "warn" not in done.err.lower()
@@ -208,5 +208,5 @@ def test_its_known_oddities_are_pictures_like_others(shell: Any, competition: Pa
         shown.save(plain)
         (answer,) = shell("search", "query", plain, "--json", "--limit", "20", "--include-self").json
         scores = {hit["path"].split("/")[1]: hit["score"] for hit in answer["hits"]}
-        assert scores[name] > SAME_PICTURE, name
+        assert scores[name] > SAME_IMAGE, name
         assert scores[name] > max(score for path, score in scores.items() if path not in odd)

@@ -18,8 +18,8 @@ from read_only import read_only
 
 
 @pytest.fixture
-def pictures(shell: Any, ingested: Any) -> Path:
-    """A copy of the small picture folder beside an empty store."""
+def images(shell: Any, ingested: Any) -> Path:
+    """A copy of the small image folder beside an empty store."""
     source = ingested.folder / "pictures"
     for path in source.rglob("*.png"):
         target = shell.folder / "pictures" / path.relative_to(source)
@@ -28,14 +28,14 @@ def pictures(shell: Any, ingested: Any) -> Path:
     return shell.folder / "pictures"
 
 
-def test_a_second_run_embeds_nothing(shell: Any, pictures: Path) -> None:
+def test_a_second_run_embeds_nothing(shell: Any, images: Path) -> None:
     """Everything is added once, and unchanged after that; no session is opened then."""
     (first,) = shell.ingest("pictures", "--json").json
     (second,) = shell.ingest("pictures", "--json").json
     keys = "schema dataset root store interrupted found not_taken skipped other_files excluded linked_folders"
     more = "rules split_classes unused_labels overlapping_datasets gone_datasets collections took_ms"
     assert list(first) == [*keys.split(), *more.split(), "images_per_second", "from_stored"]
-    assert (first["schema"], first["dataset"], first["root"]) == (1, "pictures", str(pictures))
+    assert (first["schema"], first["dataset"], first["root"]) == (1, "pictures", str(images))
     assert (first["store"], first["found"], first["skipped"]) == ("embedded", 12, [])
     keys = "name provider added updated moved unchanged removed excluded removed_paths away_paths"
     assert list(first["collections"][0]) == keys.split()
@@ -46,10 +46,10 @@ def test_a_second_run_embeds_nothing(shell: Any, pictures: Path) -> None:
     assert second["collections"][0]["provider"] is None
 
 
-def test_the_summary_is_on_stdout_and_progress_is_not(shell: Any, pictures: Path) -> None:
+def test_the_summary_is_on_stdout_and_progress_is_not(shell: Any, images: Path) -> None:
     """A pipe sees the result alone; without a terminal there is no bar at all."""
     done = shell.ingest("pictures")
-    assert done.out.splitlines()[0] == f"pictures: 12 images in {pictures}"
+    assert done.out.splitlines()[0] == f"images: 12 images in {images}"
     assert "store: embedded" in done.err
     assert "\x1b" not in done.err + done.out
     assert "━" not in done.err
@@ -67,7 +67,7 @@ def test_status_counts_exactly(ingested: Any) -> None:
     assert "12 points" in ingested("ingest", "status").out
 
 
-def test_what_is_excluded_leaves_and_stays_away(shell: Any, pictures: Path) -> None:
+def test_what_is_excluded_leaves_and_stays_away(shell: Any, images: Path) -> None:
     """Listed, without pruning; a later run remembers it, `status` shows it, and `--no-exclude` ends it."""
     shell.ingest("pictures")
     done = shell.ingest("pictures", "--exclude", "circle", "--exclude", "/square/c*", "--json")
@@ -78,7 +78,7 @@ def test_what_is_excluded_leaves_and_stays_away(shell: Any, pictures: Path) -> N
     assert report["collections"][0]["removed"] == report["collections"][0]["excluded"] == 5
     assert "circle/crimson.png" in done.err
     again = shell.ingest("pictures")
-    assert "the rules remembered of dataset pictures apply: without 'circle', '/square/c*'" in again.err
+    assert "the rules remembered of dataset images apply: without 'circle', '/square/c*'" in again.err
     assert "excluded: 1 folder, 1 image" in again.out.splitlines()
     assert "(2 exclude patterns)" in shell("ingest", "status").out
     assert shell.ingest("pictures", "--no-exclude", "--json").json[0]["collections"][0]["added"] == 5
@@ -95,7 +95,7 @@ def test_what_is_excluded_leaves_and_stays_away(shell: Any, pictures: Path) -> N
     ],
 )
 def test_rules_that_cannot_be_meant_are_wrong_usage(
-    shell: Any, pictures: Path, words: list[str], message: str
+    shell: Any, images: Path, words: list[str], message: str
 ) -> None:
     """The option is named; nothing is stored."""
     done = shell.ingest("pictures", *words)
@@ -104,21 +104,21 @@ def test_rules_that_cannot_be_meant_are_wrong_usage(
     assert shell("ingest", "status", "--json").json[0]["collections"] == []
 
 
-def test_links_to_folders_are_mentioned_and_can_be_followed(shell: Any, pictures: Path) -> None:
+def test_links_to_folders_are_mentioned_and_can_be_followed(shell: Any, images: Path) -> None:
     """By the option that is named."""
     (shell.folder / "album").mkdir()
-    (shell.folder / "album" / "1.png").write_bytes((pictures / "circle" / "crimson.png").read_bytes())
-    (shell.folder / "album" / "linked").symlink_to(pictures / "square", target_is_directory=True)
+    (shell.folder / "album" / "1.png").write_bytes((images / "circle" / "crimson.png").read_bytes())
+    (shell.folder / "album" / "linked").symlink_to(images / "square", target_is_directory=True)
     done = shell.ingest("album")
     assert "1 link to a folder was not followed; use --follow-links" in done.err
     (report,) = shell.ingest("album", "--follow-links", "--json").json
     assert (report["found"], report["linked_folders"]) == (5, 0)
 
 
-def test_splits_are_no_classes(shell: Any, pictures: Path) -> None:
+def test_splits_are_no_classes(shell: Any, images: Path) -> None:
     """That is said, with the option that takes the folders in them, which are the images' own here."""
     for split in ("train", "val"):
-        shutil.copytree(pictures, shell.folder / "data" / split)
+        shutil.copytree(images, shell.folder / "data" / split)
     done = shell.ingest("data")
     assert "warning: the classes are train, val" in done.err
     assert "--class-level 2" in done.err
@@ -130,20 +130,20 @@ def test_splits_are_no_classes(shell: Any, pictures: Path) -> None:
     assert shell.ingest("data", "--class-level", "-1", "--json").json[0]["collections"][0]["unchanged"] == 24
 
 
-def test_a_dry_run_stores_nothing(shell: Any, pictures: Path) -> None:
+def test_a_dry_run_stores_nothing(shell: Any, images: Path) -> None:
     """It says what would be added, and status finds no collection."""
     (report,) = shell.ingest("pictures", "--dry-run", "--json").json
     assert report["collections"][0]["added"] == 12
     assert shell("ingest", "status", "--json").json[0]["collections"] == []
 
 
-def test_changes_are_told_apart(shell: Any, pictures: Path) -> None:
+def test_changes_are_told_apart(shell: Any, images: Path) -> None:
     """Added, updated, moved, removed and unchanged, each by its name."""
     shell.ingest("pictures")
-    (pictures / "circle/crimson.png").rename(pictures / "circle/red.png")
-    (pictures / "square/crimson.png").unlink()
-    Image.new("RGB", (50, 50), "teal").save(pictures / "stripes/crimson.png")
-    Image.new("RGB", (50, 50), "pink").save(pictures / "pink.png")
+    (images / "circle/crimson.png").rename(images / "circle/red.png")
+    (images / "square/crimson.png").unlink()
+    Image.new("RGB", (50, 50), "teal").save(images / "stripes/crimson.png")
+    Image.new("RGB", (50, 50), "pink").save(images / "pink.png")
     (report,) = shell.ingest("pictures", "--prune", "--json").json
     counts = {
         key: report["collections"][0][key] for key in ("added", "updated", "moved", "removed", "unchanged")
@@ -153,7 +153,7 @@ def test_changes_are_told_apart(shell: Any, pictures: Path) -> None:
     assert status["collections"][0]["classes"] == {"": 1, "circle": 4, "square": 3, "stripes": 4}
 
 
-def test_labels_come_from_a_table(shell: Any, pictures: Path) -> None:
+def test_labels_come_from_a_table(shell: Any, images: Path) -> None:
     """Listed files get its class, the others keep their folder's; rows without a file are counted."""
     (shell.folder / "labels.csv").write_text("path,class\ncircle/crimson.png,round\nnowhere.png,x\n")
     done = shell.ingest("pictures", "--labels", "labels.csv")
@@ -162,9 +162,9 @@ def test_labels_come_from_a_table(shell: Any, pictures: Path) -> None:
     assert status["collections"][0]["classes"] == {"circle": 3, "round": 1, "square": 4, "stripes": 4}
 
 
-def test_skipped_pictures_are_listed_and_strict_makes_them_1(shell: Any, pictures: Path) -> None:
+def test_skipped_images_are_listed_and_strict_makes_them_1(shell: Any, images: Path) -> None:
     """The others are ingested in both cases."""
-    (pictures / "broken.jpg").write_bytes(b"nothing of a picture")
+    (images / "broken.jpg").write_bytes(b"nothing of an image")
     done = shell.ingest("pictures", "--json")
     assert done.code == 0
     assert done.json[0]["skipped"] == [{"path": "broken.jpg", "reason": "not-an-image"}]
@@ -172,8 +172,8 @@ def test_skipped_pictures_are_listed_and_strict_makes_them_1(shell: Any, picture
     assert shell.ingest("pictures", "--strict").code == 1
 
 
-def test_nothing_but_broken_pictures_is_1(shell: Any) -> None:
-    """Pictures were found, and none could be embedded."""
+def test_nothing_but_broken_images_is_1(shell: Any) -> None:
+    """Images were found, and none could be embedded."""
     (shell.folder / "bad").mkdir()
     (shell.folder / "bad/a.jpg").write_bytes(b"x")
     done = shell.ingest("bad")
@@ -181,7 +181,7 @@ def test_nothing_but_broken_pictures_is_1(shell: Any) -> None:
     assert "could be used, of 1 found" in done.err
 
 
-def test_folders_without_pictures_are_2(shell: Any) -> None:
+def test_folders_without_images_are_2(shell: Any) -> None:
     """Missing, empty, holding other files, or not a folder: one clear line each."""
     (shell.folder / "empty").mkdir()
     (shell.folder / "texts").mkdir()
@@ -204,18 +204,18 @@ def test_folders_without_pictures_are_2(shell: Any) -> None:
         ["--batch-size", "0"],
     ],
 )
-def test_wrong_usage_is_2(shell: Any, pictures: Path, words: list[str]) -> None:
+def test_wrong_usage_is_2(shell: Any, images: Path, words: list[str]) -> None:
     """What does not fit together is refused before anything is made."""
     done = shell("ingest", "run", "pictures", "--backbone", "vgg", "--weights", shell.weights, *words)
     assert done.code == 2, done.err
     assert not (shell.folder / "home/qdrant").exists()
 
 
-def test_the_same_name_with_another_folder_is_2_unless_it_moved(shell: Any, pictures: Path) -> None:
+def test_the_same_name_with_another_folder_is_2_unless_it_moved(shell: Any, images: Path) -> None:
     """`--new-root` says that the dataset's folder has moved; nothing is embedded then."""
     shell.ingest("pictures")
     (shell.folder / "elsewhere").mkdir()
-    pictures.rename(shell.folder / "elsewhere/pictures")
+    images.rename(shell.folder / "elsewhere/pictures")
     done = shell.ingest("elsewhere/pictures")
     assert done.code == 2
     assert "--new-root" in done.err
@@ -223,7 +223,7 @@ def test_the_same_name_with_another_folder_is_2_unless_it_moved(shell: Any, pict
     assert report["collections"][0]["unchanged"] == 12
 
 
-def test_weights_that_do_not_fit_are_3(shell: Any, pictures: Path) -> None:
+def test_weights_that_do_not_fit_are_3(shell: Any, images: Path) -> None:
     """A file that is no HDF5, and a layer that the file does not hold."""
     (shell.folder / "text.h5").write_text("no weights")
     done = shell("ingest", "run", "pictures", "--backbone", "vgg", "--weights", "text.h5")
@@ -234,7 +234,7 @@ def test_weights_that_do_not_fit_are_3(shell: Any, pictures: Path) -> None:
     assert "block2_conv1" in done.err
 
 
-def test_a_required_gpu_that_is_not_there_is_3(shell: Any, pictures: Path) -> None:
+def test_a_required_gpu_that_is_not_there_is_3(shell: Any, images: Path) -> None:
     """It fails instead of falling back, and says what to install."""
     if Path("/dev/nvidiactl").exists():
         pytest.skip("this machine has an NVIDIA GPU")
@@ -243,7 +243,7 @@ def test_a_required_gpu_that_is_not_there_is_3(shell: Any, pictures: Path) -> No
     assert "GPU" in done.err
 
 
-def test_an_unreachable_store_is_5(shell: Any, pictures: Path) -> None:
+def test_an_unreachable_store_is_5(shell: Any, images: Path) -> None:
     """A store that was named never falls back, and nothing is embedded before it answers."""
     done = shell.ingest("pictures", "--store", "http://127.0.0.1:9")
     assert done.code == 5
@@ -251,7 +251,7 @@ def test_an_unreachable_store_is_5(shell: Any, pictures: Path) -> None:
     assert not (shell.folder / "home/models").exists()
 
 
-def test_a_collection_of_another_space_is_6(shell: Any, pictures: Path) -> None:
+def test_a_collection_of_another_space_is_6(shell: Any, images: Path) -> None:
     """Both sides are named."""
     shell.ingest("pictures")
     (manifest,) = (shell.folder / "home/qdrant").glob("*/manifest.json")
@@ -261,7 +261,7 @@ def test_a_collection_of_another_space_is_6(shell: Any, pictures: Path) -> None:
     assert "preprocessing is old-" in done.err
 
 
-def test_a_store_in_use_is_7(shell: Any, pictures: Path) -> None:
+def test_a_store_in_use_is_7(shell: Any, images: Path) -> None:
     """The process that holds it is named; waiting is limited, for a writer and a reader."""
     (report,) = shell.ingest("pictures", "--json").json
     commands = (
@@ -281,7 +281,7 @@ def test_a_store_in_use_is_7(shell: Any, pictures: Path) -> None:
 
 @pytest.mark.slow  # two processes at once
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
-def test_a_search_waits_for_an_ingest_to_end(shell: Any, pictures: Path) -> None:
+def test_a_search_waits_for_an_ingest_to_end(shell: Any, images: Path) -> None:
     """It answers from what the ingest has written; an ingest that was killed does not keep it waiting."""
     shell.ingest("pictures")
     words = ["ingest", "run", "pictures", *shell.model, "--dataset", "again", "--batch-size", "1"]
@@ -295,7 +295,7 @@ def test_a_search_waits_for_an_ingest_to_end(shell: Any, pictures: Path) -> None
         time.sleep(0.01)
     process.send_signal(signal.SIGSTOP)
     searching = subprocess.Popen(
-        [holding.with_name("search"), "query", pictures / "circle/crimson.png", "--json"],
+        [holding.with_name("search"), "query", images / "circle/crimson.png", "--json"],
         cwd=shell.folder,
         env=shell.environment,
         stdout=subprocess.PIPE,
@@ -311,10 +311,10 @@ def test_a_search_waits_for_an_ingest_to_end(shell: Any, pictures: Path) -> None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT as a terminal does")
-def test_ctrl_c_is_130_and_the_next_run_goes_on(shell: Any, pictures: Path) -> None:
+def test_ctrl_c_is_130_and_the_next_run_goes_on(shell: Any, images: Path) -> None:
     """The batch in hand is finished; nothing that was stored is embedded again."""
     for number in range(200):
-        Image.new("RGB", (64, 64), (number, 255 - number, 40)).save(pictures / f"{number:03}.png")
+        Image.new("RGB", (64, 64), (number, 255 - number, 40)).save(images / f"{number:03}.png")
     words = ["ingest", "run", "pictures", *shell.model, "--batch-size", "4", "--json"]
     program = Path(sys.executable).parent / words[0]
     process = subprocess.Popen(
@@ -347,8 +347,8 @@ def test_a_traceback_is_shown_only_when_asked_for(shell: Any) -> None:
 
 
 @pytest.mark.slow  # draws two hundred images
-def test_sample_draws_labelled_pictures_and_a_query(shell: Any) -> None:
-    """Ten class folders of twenty, and one picture beside them."""
+def test_sample_draws_labelled_images_and_a_query(shell: Any) -> None:
+    """Ten class folders of twenty, and one image beside them."""
     done = shell("ingest", "sample", "drawn", "--query", "query.jpg")
     assert done.code == 0
     folders = [path for path in (shell.folder / "drawn").iterdir() if path.is_dir()]
@@ -356,7 +356,7 @@ def test_sample_draws_labelled_pictures_and_a_query(shell: Any) -> None:
     assert (shell.folder / "query.jpg").is_file()
 
 
-def test_a_read_only_home_is_one_clear_line(shell: Any, pictures: Path) -> None:
+def test_a_read_only_home_is_one_clear_line(shell: Any, images: Path) -> None:
     """A home that cannot be made ends with its path: 1, or 5 where its folder may only be read."""
     if os.geteuid() == 0:
         (shell.folder / "blocked").write_text("a file stands where the home should be")
@@ -368,7 +368,7 @@ def test_a_read_only_home_is_one_clear_line(shell: Any, pictures: Path) -> None:
     assert "Traceback" not in done.err
 
 
-def test_a_folder_that_is_not_ours_is_6_before_anything_is_embedded(shell: Any, pictures: Path) -> None:
+def test_a_folder_that_is_not_ours_is_6_before_anything_is_embedded(shell: Any, images: Path) -> None:
     """What has the collection's name and no manifest of ours is left alone, in a dry run too."""
     (report,) = shell.ingest("pictures", "--dry-run", "--json").json
     foreign = shell.folder / "home/qdrant" / report["collections"][0]["name"] / "precious.txt"
@@ -383,13 +383,13 @@ def test_a_folder_that_is_not_ours_is_6_before_anything_is_embedded(shell: Any, 
 
 @pytest.mark.slow  # two processes at once
 def test_two_first_ingests_share_the_model_and_the_collection_that_one_of_them_makes(
-    shell: Any, pictures: Path
+    shell: Any, images: Path
 ) -> None:
     """The later one waits; the model is made once, and the collection is nobody else's."""
     other = shell.folder / "other"
-    for path in pictures.rglob("*.png"):
-        (other / path.relative_to(pictures)).parent.mkdir(parents=True, exist_ok=True)
-        (other / path.relative_to(pictures)).write_bytes(path.read_bytes() + b"\0")
+    for path in images.rglob("*.png"):
+        (other / path.relative_to(images)).parent.mkdir(parents=True, exist_ok=True)
+        (other / path.relative_to(images)).write_bytes(path.read_bytes() + b"\0")
     program = Path(sys.executable).parent / "ingest"
     both = [
         subprocess.Popen(
@@ -408,10 +408,10 @@ def test_two_first_ingests_share_the_model_and_the_collection_that_one_of_them_m
     assert status["collections"][0]["datasets"] == {"pictures": 12, "other": 12}
 
 
-def test_names_that_cannot_be_stored_are_2_before_anything_is_done(shell: Any, pictures: Path) -> None:
+def test_names_that_cannot_be_stored_are_2_before_anything_is_done(shell: Any, images: Path) -> None:
     """A folder whose name is no text, an empty one, a user that is not there, a loop of links."""
     odd = os.fsdecode(b"bad\xffroot")
-    pictures.rename(shell.folder / odd)
+    images.rename(shell.folder / odd)
     (shell.folder / "loop").symlink_to("loop")
     for words in ([odd], ["", "--dataset", "x"], ["~nobody-of-this-name"], ["loop"], [odd, "--dataset", " "]):
         done = shell.ingest(*words)
@@ -420,20 +420,20 @@ def test_names_that_cannot_be_stored_are_2_before_anything_is_done(shell: Any, p
     assert not (shell.folder / "home/qdrant").exists()
 
 
-def test_pruning_keeps_what_only_its_name_makes_unreadable(shell: Any, pictures: Path) -> None:
+def test_pruning_keeps_what_only_its_name_makes_unreadable(shell: Any, images: Path) -> None:
     """In a locale that cannot read a name, the file is still there."""
-    (pictures / "caf\u00e9.png").write_bytes((pictures / "circle/crimson.png").read_bytes() + b"\0")
+    (images / "caf\u00e9.png").write_bytes((images / "circle/crimson.png").read_bytes() + b"\0")
     shell.ingest("pictures")
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = shell("ingest", "run", "pictures", *shell.model, "--prune", "--json", **plain)
     assert done.json[0]["collections"][0]["removed"] == 0
 
 
-def test_files_of_other_kinds_are_counted_and_said(shell: Any, pictures: Path) -> None:
+def test_files_of_other_kinds_are_counted_and_said(shell: Any, images: Path) -> None:
     """By an ingest, a dry run and a folder's query; and where there is nothing but them."""
-    (pictures / "other").mkdir()
+    (images / "other").mkdir()
     for name in ("1.mov", "2.MOV", "raw.cr2", "notes", ".hidden.txt"):
-        (pictures / "other" / name).write_bytes(b"x")
+        (images / "other" / name).write_bytes(b"x")
     said = "4 other files: 2 .mov, 1 without a suffix, 1 .cr2"
     first, second = shell.ingest("pictures", "--dry-run"), shell.ingest("pictures", "--json")
     assert said in first.out.splitlines()
@@ -441,16 +441,16 @@ def test_files_of_other_kinds_are_counted_and_said(shell: Any, pictures: Path) -
     sampled = shell.ingest("pictures", "--json", "--max-per-class", "1")
     assert sampled.json[0]["other_files"]["total"] == 4
     asked = shell("search", "query", "pictures", "--json")
-    assert f"pictures: {said}" in asked.err.splitlines()
-    (pictures / "other").rename(shell.folder / "other")
+    assert f"images: {said}" in asked.err.splitlines()
+    (images / "other").rename(shell.folder / "other")
     for done in (shell.ingest("other"), shell("search", "query", "other")):
         assert done.code == 2
         assert f", but {said};" in done.err
 
 
-def test_control_characters_in_names_are_shown_and_not_obeyed(shell: Any, pictures: Path) -> None:
+def test_control_characters_in_names_are_shown_and_not_obeyed(shell: Any, images: Path) -> None:
     """A class with a line break or an escape sequence is one line in every report."""
-    (pictures / "circle").rename(pictures / "\x1b[31mcir\ncle")
+    (images / "circle").rename(images / "\x1b[31mcir\ncle")
     said = shell.ingest("pictures").out + shell("ingest", "status").out
     said += shell("search", "query", "pictures/square/crimson.png").out
     assert "\x1b" not in said
@@ -458,7 +458,7 @@ def test_control_characters_in_names_are_shown_and_not_obeyed(shell: Any, pictur
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="closes a file descriptor as a shell does")
-def test_a_closed_stderr_loses_messages_and_nothing_else(shell: Any, pictures: Path) -> None:
+def test_a_closed_stderr_loses_messages_and_nothing_else(shell: Any, images: Path) -> None:
     """The work is done, and the result is on stdout."""
     program = Path(sys.executable).parent / "ingest"
     done = subprocess.run(
@@ -473,13 +473,13 @@ def test_a_closed_stderr_loses_messages_and_nothing_else(shell: Any, pictures: P
     assert '"added": 12' in done.stdout
 
 
-def test_a_collection_of_another_version_is_rebuilt(shell: Any, pictures: Path) -> None:
+def test_a_collection_of_another_version_is_rebuilt(shell: Any, images: Path) -> None:
     """Refused for reading and writing with both sides named, shown by status, and mended by one command."""
     shell.ingest("pictures")
     (manifest,) = (shell.folder / "home/qdrant").glob("*/manifest.json")
     name = manifest.parent.name
     manifest.write_text(manifest.read_text().replace('"preprocessing": "', '"preprocessing": "old-'))
-    for refused in (shell.ingest("pictures"), shell("search", "query", pictures / "circle/crimson.png")):
+    for refused in (shell.ingest("pictures"), shell("search", "query", images / "circle/crimson.png")):
         assert refused.code == 6
         assert "preprocessing is old-crop" in refused.err
         assert f"ingest rebuild {name}" in refused.err
@@ -488,22 +488,22 @@ def test_a_collection_of_another_version_is_rebuilt(shell: Any, pictures: Path) 
     keys = "schema name store points gone left_out skipped embedded taken_over took_ms"
     assert list(report) == keys.split()
     assert (report["name"], report["points"], report["gone"], report["embedded"]) == (name, 12, 0, 12)
-    assert shell("search", "query", pictures / "circle/crimson.png").code == 0
+    assert shell("search", "query", images / "circle/crimson.png").code == 0
     assert shell("ingest", "rebuild", name).out.startswith(f"{name}: 12 points made anew in ")
     assert shell("ingest", "rebuild", "none").code == 6
 
 
 @pytest.fixture
-def two_datasets(shell: Any, pictures: Path) -> Path:
-    """The pictures under two names in two collections."""
+def two_datasets(shell: Any, images: Path) -> Path:
+    """The images under two names in two collections."""
     for dataset in ("pictures", "again"):
         done = shell.ingest("pictures", "--dataset", dataset, "--distance", "cosine", "--distance", "euclid")
         assert done.code == 0, done.err
-    return pictures
+    return images
 
 
 def test_a_dataset_is_removed_from_every_collection(shell: Any, two_datasets: Path) -> None:
-    """Its points and its name go, the other dataset and the pictures stay; a second time there is none."""
+    """Its points and its name go, the other dataset and the images stay; a second time there is none."""
     (removed,) = shell("ingest", "remove", "--dataset", "again", "--yes", "--json").json
     assert list(removed) == ["schema", "dataset", "paths", "classes", "store", "collections"]
     assert [holding["removed"] for holding in removed["collections"]] == [12, 12]
@@ -558,7 +558,7 @@ def test_what_would_be_removed_is_named_before_the_question(shell: Any, two_data
     count = len(list((two_datasets / "circle").iterdir()))
     assert "warning: path 'none' names no image here" in said
     assert sum(line.startswith("  dataset again: 'circle/") for line in said) == count
-    assert sum(line.startswith("  dataset pictures: 'circle/") for line in said) == count
+    assert sum(line.startswith("  dataset images: 'circle/") for line in said) == count
     assert said[-1].startswith("error: stdin is not a terminal")
     assert all(c["points"] == 24 for c in shell("ingest", "status", "--json").json[0]["collections"])
 
@@ -582,10 +582,10 @@ def test_a_removal_of_everything_is_a_mistake(shell: Any, two_datasets: Path) ->
     assert all(c["points"] == 24 for c in shell("ingest", "status", "--json").json[0]["collections"])
 
 
-def test_a_file_replaced_with_its_time_kept_is_embedded_again(shell: Any, pictures: Path) -> None:
+def test_a_file_replaced_with_its_time_kept_is_embedded_again(shell: Any, images: Path) -> None:
     """Its size and its mtime are as before, but the time of its change of status is not."""
     assert shell.ingest("pictures").code == 0
-    first, second = sorted((pictures / "circle").iterdir())[:2]
+    first, second = sorted((images / "circle").iterdir())[:2]
     before = first.stat()
     size = max(before.st_size, second.stat().st_size)
     for file in (first, second):
@@ -599,23 +599,23 @@ def test_a_file_replaced_with_its_time_kept_is_embedded_again(shell: Any, pictur
     assert shell.ingest("pictures", "--json").json[0]["collections"][0]["unchanged"] == 12
 
 
-def test_a_changed_status_costs_no_embedding(shell: Any, pictures: Path) -> None:
+def test_a_changed_status_costs_no_embedding(shell: Any, images: Path) -> None:
     """Another right or name for a file changes its ctime, and not its bytes."""
     assert shell.ingest("pictures").code == 0
-    for file in pictures.rglob("*.png"):
+    for file in images.rglob("*.png"):
         file.chmod(0o600)
     report = shell.ingest("pictures", "--json").json[0]
     assert report["collections"][0]["unchanged"] == 12
     assert report["collections"][0]["provider"] is None
 
 
-def test_rehashing_reads_every_file_and_embeds_none_that_is_as_before(shell: Any, pictures: Path) -> None:
+def test_rehashing_reads_every_file_and_embeds_none_that_is_as_before(shell: Any, images: Path) -> None:
     """A point whose bytes are not those of its file any more is found, whatever size and times say."""
     assert shell.ingest("pictures").code == 0
     report = shell.ingest("pictures", "--rehash", "--json").json[0]
     assert report["collections"][0]["unchanged"] == 12
     assert report["collections"][0]["provider"] is None
-    file = next(pictures.rglob("*.png"))
+    file = next(images.rglob("*.png"))
     file.write_bytes(b"no image")
     os.utime(file, ns=(1, 1))
     assert shell.ingest("pictures", "--rehash", "--json").json[0]["skipped"][0]["path"].endswith(file.name)
@@ -654,16 +654,16 @@ def test_on_a_terminal_one_is_asked(
     assert {c["points"] for c in shell("ingest", "status", "--json").json[0]["collections"]} == {points}
 
 
-def test_pruning_says_what_it_removes(shell: Any, pictures: Path) -> None:
+def test_pruning_says_what_it_removes(shell: Any, images: Path) -> None:
     """As a dry run first; with `--force` an emptied dataset too, and `--force` alone is a mistake."""
     shell.ingest("pictures")
-    (pictures / "circle" / "crimson.png").unlink()
+    (images / "circle" / "crimson.png").unlink()
     done = shell.ingest("pictures", "--prune", "--dry-run", "--json")
     assert done.json[0]["collections"][0]["removed_paths"] == ["circle/crimson.png"]
     assert "would remove from" in done.err
     assert "'circle/crimson.png'" in done.err
     assert "removed from" in shell.ingest("pictures", "--prune").err
-    for path in pictures.rglob("*.png"):
+    for path in images.rglob("*.png"):
         path.unlink()
     refused = shell.ingest("pictures", "--prune")
     assert (refused.code, "--prune --force" in refused.err) == (2, True)
@@ -673,7 +673,7 @@ def test_pruning_says_what_it_removes(shell: Any, pictures: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
-def test_status_and_query_say_that_an_ingest_is_under_way(shell: Any, pictures: Path) -> None:
+def test_status_and_query_say_that_an_ingest_is_under_way(shell: Any, images: Path) -> None:
     """Before there is any collection, too; nobody is told to start another one."""
     with EmbeddedStore(shell.folder / "home/qdrant").ingesting():
         (status,) = shell("ingest", "status", "--json").json
@@ -681,7 +681,7 @@ def test_status_and_query_say_that_an_ingest_is_under_way(shell: Any, pictures: 
         assert status["ingest_under_way"].startswith("process ")
         said = f"an ingest into this store is under way, by {status['ingest_under_way']}"
         assert shell("ingest", "status").out.splitlines() == [said]
-        for words in (("query", pictures / "circle/crimson.png"), ("evaluate",), ("duplicates",)):
+        for words in (("query", images / "circle/crimson.png"), ("evaluate",), ("duplicates",)):
             done = shell("search", *words)
             assert done.code == 6
             assert f"A{said[1:]}, and may be making it; ask again when it is done" in done.err

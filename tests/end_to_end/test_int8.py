@@ -4,7 +4,7 @@ import shutil
 from typing import Any
 
 
-def test_an_int8_collection_goes_on_is_made_anew_and_is_searched_without_its_first_pictures(
+def test_an_int8_collection_goes_on_is_made_anew_and_is_searched_without_its_first_images(
     shell: Any, draw: Any
 ) -> None:
     """A second dataset and a second distance are no other space; a lost model is made again as it was."""

@@ -12,10 +12,10 @@ HEAD = "dataset,path,class,rank,score,neighbour_dataset,neighbour_path,neighbour
 
 
 def test_the_table_has_a_row_for_each_neighbour(ingested: Any) -> None:
-    """In the order of pictures and ranks; the first is what a query by the picture finds first."""
+    """In the order of images and ranks; the first is what a query by the image finds first."""
     done = ingested("search", "neighbours", "--distance", "cosine", "--limit", "3")
     assert done.code == 0, done.err
-    assert "12 pictures, compared all with all" in done.err
+    assert "12 images, compared all with all" in done.err
     assert done.out.splitlines()[0] == HEAD
     assert "\r" not in done.out
     rows = list(csv.DictReader(io.StringIO(done.out)))
@@ -36,7 +36,7 @@ def test_the_table_has_a_row_for_each_neighbour(ingested: Any) -> None:
 
 @pytest.mark.parametrize("distance", ["cosine", "euclid"])
 def test_the_index_and_numpy_find_the_same(ingested: Any, distance: str) -> None:
-    """As objects, a line a picture; which way it was is said."""
+    """As objects, a line an image; which way it was is said."""
     words = ("search", "neighbours", "--distance", distance, "--json")
     exact, indexed = ingested(*words, "--exact"), ingested(*words, "--indexed")
     assert "compared all with all" in exact.err
@@ -93,7 +93,7 @@ def test_a_file_is_written_as_its_name_ends(
 
 
 def test_names_that_no_table_expects_come_through(shell: Any, draw: Any, tmp_path: Path) -> None:
-    """All line breaks, quotes and commas in a path, pictures without a class, copies only on request."""
+    """All line breaks, quotes and commas in a path, images without a class, copies only on request."""
     name = 'a "b",\nc\rd.png'
     draw(tmp_path / "odd", name, "cat/1.png")
     (tmp_path / "odd/copy.png").write_bytes((tmp_path / "odd" / name).read_bytes())

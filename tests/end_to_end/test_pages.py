@@ -57,7 +57,7 @@ def test_a_page_that_cannot_be_written_stops_a_command_at_once(
 
 
 def test_a_query_page_holds_what_the_json_says(ingested: Any, name: str, tmp_path: Path) -> None:
-    """The same neighbours, scores and verdict; a picture of the collection brings its own class."""
+    """The same neighbours, scores and verdict; an image of the collection brings its own class."""
     words = ["pictures/circle/crimson.png", "query.png"]
     done = ingested("search", "query", *words, "--collection", name, "--json", "--html", tmp_path / "a.html")
     page = read_page(tmp_path / "a.html")

@@ -356,7 +356,7 @@ def test_one_class_alone_has_no_verdict(ingested: Any) -> None:
     assert answer["verdict"] is None
 
 
-def test_an_indexed_picture_is_asked_for_by_path_and_by_id(ingested: Any) -> None:
+def test_an_indexed_image_is_asked_for_by_path_and_by_id(ingested: Any) -> None:
     """The same neighbours as by its file, and no model was loaded for them."""
     (by_file,) = ingested("search", "query", "pictures/circle/crimson.png", "--json").json
     done = ingested("search", "query", "circle/crimson.png", "pictures/circle/crimson.png", "--json")
@@ -371,7 +371,7 @@ def test_an_indexed_picture_is_asked_for_by_path_and_by_id(ingested: Any) -> Non
     assert hit["path"] not in names(done.json[0])
 
 
-def test_a_folder_asks_with_each_of_its_pictures(ingested: Any) -> None:
+def test_a_folder_asks_with_each_of_its_images(ingested: Any) -> None:
     """In order, and what cannot be read is said in its place."""
     folder = ingested.folder / "asked"
     (folder / "more").mkdir(parents=True)
@@ -385,18 +385,18 @@ def test_a_folder_asks_with_each_of_its_pictures(ingested: Any) -> None:
     (ingested.folder / "empty").mkdir()
     done = ingested("search", "query", "query.png", "empty")
     assert (done.code, done.out) == (2, "")
-    assert "empty holds no picture" in done.err
+    assert "empty holds no image" in done.err
 
 
 def test_examples_are_named_in_table_and_json_and_left_out(ingested: Any) -> None:
-    """A file, an indexed path, and a folder of which one picture cannot be read: the others count."""
+    """A file, an indexed path, and a folder of which one image cannot be read: the others count."""
     folder = ingested.folder / "unwanted"
     folder.mkdir()
     shutil.copy(ingested.folder / "pictures/stripes/crimson.png", folder / "a.png")
     (folder / "b.png").write_text("hello", encoding="utf-8")
     words = ["search", "query", "query.png", "--and", "circle/crimson.png", "--not", "unwanted"]
     done = ingested(*words, "--json")
-    assert done.code == 4, "a picture could not be read"
+    assert done.code == 4, "an image could not be read"
     assert "b.png is not an image" in done.err
     (answer,) = done.json
     assert (answer["positives"], answer["negatives"]) == (["circle/crimson.png"], ["unwanted"])

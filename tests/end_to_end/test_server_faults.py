@@ -39,7 +39,7 @@ IMPATIENT = (
 """`ingest`, with as many tries as ever and next to no time between them."""
 
 EUCLID = ("--distance", "euclid")
-PICTURES = 12
+IMAGES = 12
 COLOURS = ("crimson", "seagreen", "royalblue", "goldenrod")
 
 
@@ -50,7 +50,7 @@ def own(own_names: str) -> str:
 
 
 @pytest.fixture
-def pictures(shell: Shell, draw: Any, qdrant: Backend, own: str) -> Iterator[Path]:
+def images(shell: Shell, draw: Any, qdrant: Backend, own: str) -> Iterator[Path]:
     """A folder of twelve; what became of them on a real server is removed in the end."""
     folder: Path = shell.folder / "pictures"
     draw(folder, *(f"{name}/{colour}.png" for name in ("a", "b", "c") for colour in COLOURS))
@@ -59,7 +59,7 @@ def pictures(shell: Shell, draw: Any, qdrant: Backend, own: str) -> Iterator[Pat
 
 
 def ingest(shell: Shell, proxy: FaultyProxy, *words: str) -> Done:
-    """Twelve pictures in batches of four, Euclidean, so that vectors are stored as they are."""
+    """Twelve images in batches of four, Euclidean, so that vectors are stored as they are."""
     command = ["ingest", "run", "pictures", "--store", proxy.url, "--batch-size", "4", *EUCLID]
     return shell(*command, *shell.model, *words, **KEYS)
 
@@ -90,7 +90,7 @@ def undisturbed(shell: Shell) -> dict[str, Any]:
 
 
 def test_a_server_that_is_restarted_costs_nothing(
-    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, pictures: Path
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, images: Path
 ) -> None:
     """Gone between two batches and back after a moment: one line says so, and nothing is missing."""
 
@@ -104,14 +104,14 @@ def test_a_server_that_is_restarted_costs_nothing(
     assert done.code == 0, done.err
     assert f"failed on {proxy.url}" in done.err
     assert "(try 2 of 5)" in done.err
-    assert done.json[0]["collections"][0]["added"] == PICTURES
+    assert done.json[0]["collections"][0]["added"] == IMAGES
     found, expected = stored(qdrant, own), undisturbed(shell)
     assert found.keys() == expected.keys()
     assert all(np.allclose(found[path], expected[path], atol=1e-6) for path in expected)
 
 
 def test_a_server_that_stays_away_is_exit_5_and_the_run_can_be_repeated(
-    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, pictures: Path
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, images: Path
 ) -> None:
     """What was acknowledged before stays, what was not is done by the second run, nothing twice."""
 
@@ -132,14 +132,14 @@ def test_a_server_that_stays_away_is_exit_5_and_the_run_can_be_repeated(
     done = ingest(shell, proxy, "--json")
     assert done.code == 0, done.err
     counts = done.json[0]["collections"][0]
-    assert (counts["added"], counts["unchanged"]) == (PICTURES - 4, 4)
+    assert (counts["added"], counts["unchanged"]) == (IMAGES - 4, 4)
     found = stored(qdrant, own)
-    assert len(found) == PICTURES
+    assert len(found) == IMAGES
     assert all(np.array_equal(found[path], vector) for path, vector in acknowledged.items())
 
 
 def test_a_deleted_collection_is_exit_6_and_the_run_can_be_repeated(
-    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, pictures: Path
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, images: Path
 ) -> None:
     """It is not made anew behind the back of whoever deleted it; the next run does that."""
     proxy.plan(WRITES, wire.passing, wire.after(lambda: qdrant.client.delete_collection(own)))
@@ -148,11 +148,11 @@ def test_a_deleted_collection_is_exit_6_and_the_run_can_be_repeated(
     assert "make it with: ingest run DIR" in done.err
     assert not qdrant.client.collection_exists(own)
     assert ingest(shell, proxy).code == 0
-    assert len(stored(qdrant, own)) == PICTURES
+    assert len(stored(qdrant, own)) == IMAGES
 
 
 def test_a_collection_of_another_size_is_exit_6_and_left_alone(
-    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, pictures: Path
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, images: Path
 ) -> None:
     """Somebody deletes it and makes their own while a batch is on its way: nothing is mixed."""
     from qdrant_client import models
@@ -174,14 +174,14 @@ def test_a_collection_of_another_size_is_exit_6_and_left_alone(
 
 
 def test_a_vector_whose_point_is_removed_meanwhile_is_said(
-    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, pictures: Path
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, images: Path
 ) -> None:
     """A copy would take the stored vector of its original, which is gone when it is asked for."""
     from qdrant_client import models
 
     assert ingest(shell, proxy).code == 0
-    original = pictures / "a" / "crimson.png"
-    (pictures / "a" / "zcopy.png").write_bytes(original.read_bytes())
+    original = images / "a" / "crimson.png"
+    (images / "a" / "zcopy.png").write_bytes(original.read_bytes())
 
     def remove() -> None:
         of_path = models.FieldCondition(key="path", match=models.MatchValue(value="a/crimson.png"))
@@ -194,17 +194,17 @@ def test_a_vector_whose_point_is_removed_meanwhile_is_said(
     assert "a/zcopy.png" in done.err
     assert "run the same command again" in done.err
     assert ingest(shell, proxy).code == 0
-    assert len(stored(qdrant, own)) == PICTURES + 1
+    assert len(stored(qdrant, own)) == IMAGES + 1
 
 
 def test_ctrl_c_in_a_wait_is_exit_130_at_once(
-    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, pictures: Path
+    shell: Shell, proxy: FaultyProxy, qdrant: Backend, own: str, images: Path
 ) -> None:
     """Not after the wait, and without a second Ctrl-C."""
     proxy.plan(WRITES, wire.passing, wire.answer(503, Retry_After="60"))
     program = Path(sys.executable).parent / "ingest"
     process = subprocess.Popen(
-        [program, "run", pictures, "--store", proxy.url, "--batch-size", "4", *EUCLID, *shell.model],
+        [program, "run", images, "--store", proxy.url, "--batch-size", "4", *EUCLID, *shell.model],
         cwd=shell.folder,
         env=shell.environment | KEYS,
         stderr=subprocess.PIPE,
@@ -228,7 +228,7 @@ def guarded() -> Iterator[FaultyProxy]:
         yield one
 
 
-def test_secrets_are_in_no_output(shell: Shell, guarded: FaultyProxy, pictures: Path) -> None:
+def test_secrets_are_in_no_output(shell: Shell, guarded: FaultyProxy, images: Path) -> None:
     """Key, user and password in use, a server that hands them back, tracebacks asked for."""
     url = guarded.url.replace("//", "//hugo:p4ssw0rd@")
     store, basic = ["--store", url, "--verbose"], "aHVnbzpwNHNzdzByZA=="

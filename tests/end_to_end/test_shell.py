@@ -44,10 +44,10 @@ def test_a_command_here_does_what_it_does_in_a_process(words: tuple[str, ...], s
 
 def test_standard_input_is_what_a_command_is_given(ingested: Any) -> None:
     """Bytes, to their end; or nothing."""
-    picture = (ingested.folder / "query.png").read_bytes()
+    image = (ingested.folder / "query.png").read_bytes()
     answer, named = (
         ingested("search", "query", word, "--json", data=data)
-        for word, data in (("-", picture), ("query.png", None))
+        for word, data in (("-", image), ("query.png", None))
     )
     hits = [[hit["path"] for hit in done.json[0]["hits"]] for done in (answer, named)]
     assert hits[0] == hits[1] != []

@@ -100,7 +100,7 @@ def planted(store: Store, model: ModelFile) -> Iterator[Callable[..., Collection
 
 
 def ingest(folder: Path, spec: ModelSpec, store: Store, home: Settings) -> None:
-    """One picture into the collection of our name."""
+    """One image into the collection of our name."""
     request = IngestRequest(
         dataset=Dataset(name="more", root=folder), specs=[spec], distances=[Distance.COSINE]
     )
@@ -146,7 +146,7 @@ def test_reading_what_this_version_cannot_embed_for_is_refused(
     draw: Callable[..., list[Path]],
 ) -> None:
     """Layer, pooling and backbone are taken from the manifest; these cannot be."""
-    [picture] = draw(tmp_path, "query.png")
+    [image] = draw(tmp_path, "query.png")
     theirs = planted(schema=0) if part == "schema" else planted(**{part: OTHERS[part]})
     name = new_manifest(model, Distance.COSINE, provider="", datasets={}).collection
     there = theirs.schema if part == "schema" else getattr(theirs.identity, part)
@@ -154,4 +154,4 @@ def test_reading_what_this_version_cannot_embed_for_is_refused(
         pytest.raises(ManifestError, match=rf"{part} (is|was) {re.escape(str(there))}"),
         Searcher.opened(name, store=store, settings=home) as searcher,
     ):
-        searcher.answer(*searcher.find(str(picture)), QueryOptions())
+        searcher.answer(*searcher.find(str(image)), QueryOptions())

@@ -22,7 +22,7 @@ Terminal = Callable[..., tuple[int, str]]
 
 @pytest.fixture(scope="module")
 def library(make_shell: Any, draw: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A shell beside pictures of such names, which are in a collection; only read by tests."""
+    """A shell beside images of such names, which are in a collection; only read by tests."""
     shell = make_shell(tmp_path_factory.mktemp("library"))
     (first, *_) = draw(shell.folder / DATASET, *(f"{CLASS}/{name}" for name in NAMES))
     (shell.folder / DATASET / "copy\x1b[2J.png").write_bytes(first.read_bytes())

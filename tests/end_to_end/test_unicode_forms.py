@@ -11,7 +11,7 @@ COMPOSED, DECOMPOSED = "Schildkr\u00f6te", "Schildkro\u0308te"
 
 
 @pytest.fixture
-def pictures(shell: Any, draw: Any) -> Path:
+def images(shell: Any, draw: Any) -> Path:
     """A dataset and a class of it whose names are decomposed, beside another class."""
     root: Path = shell.folder / DECOMPOSED
     draw(root, *(f"{DECOMPOSED}/{DECOMPOSED}{number}.png" for number in (1, 2, 3)), "cat/1.png")
@@ -40,13 +40,13 @@ def test_names_are_asked_for_in_either_form(shell: Any, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", [COMPOSED, DECOMPOSED])
-def test_the_library_asks_in_either_form(shell: Any, pictures: Path, form: str) -> None:
+def test_the_library_asks_in_either_form(shell: Any, images: Path, form: str) -> None:
     """`where` of everything that takes it."""
     with lookalike.open(shell.folder / "home/qdrant") as index:
         where = lookalike.Where(class_name=form, dataset=form)
         assert len(index.points(where)) == 3
         assert len(index.vectors(where)[0]) == 3
-        assert len(index.search(pictures / "cat/1.png", where=where).hits) == 3
+        assert len(index.search(images / "cat/1.png", where=where).hits) == 3
         assert index.classes == {COMPOSED: 3, "cat": 1}
         assert index.datasets == {COMPOSED: 4}
         assert index.remove(form) == 4

@@ -274,7 +274,7 @@ def test_a_model_without_its_pooling_is_refused_where_the_weights_are_others(
 
 
 def test_what_is_not_pooled_has_no_model_without_pooling(spec: ModelSpec, home: Settings) -> None:
-    """VGG16's dense layers see the picture as a whole."""
+    """VGG16's dense layers see the image as a whole."""
     manifest = _collection(ready_model(spec, settings=home).manifest)
     dense = replace(manifest, identity=replace(manifest.identity, layer="fc1", pooling=Pooling.NONE))
     with pytest.raises(UsageError, match="VGG16's fc1 gives vectors"):

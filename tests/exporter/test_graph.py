@@ -107,18 +107,18 @@ def test_flattening_keeps_the_order_of_keras(
     np.testing.assert_allclose(features.mean(axis=(1, 2)), mean, rtol=TOLERANCE)
 
 
-def test_a_picture_has_the_same_vector_in_every_batch(
+def test_a_image_has_the_same_vector_in_every_batch(
     tmp_path: Path, home: Settings, save: Any, vgg_arrays: Any
 ) -> None:
-    """The batch dimension is free, and pictures do not see each other."""
+    """The batch dimension is free, and images do not see each other."""
     pixels = np.random.default_rng(2).integers(0, 256, (7, 224, 224, 3), dtype=np.uint8)
     weights = save(tmp_path / "vgg.h5", vgg_arrays)
     model = _export(tmp_path, home, "vgg", "block2_pool", Pooling.AVG, weights)
     embedder = Embedder.load(model.path, provider="cpu")
     together = embedder.embed(pixels)
     assert together.shape == (7, 128)
-    for picture, vector in zip(pixels, together, strict=True):
-        np.testing.assert_allclose(embedder.embed_one(picture), vector, rtol=TOLERANCE)
+    for image, vector in zip(pixels, together, strict=True):
+        np.testing.assert_allclose(embedder.embed_one(image), vector, rtol=TOLERANCE)
 
 
 def _export(

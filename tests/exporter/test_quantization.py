@@ -16,7 +16,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_exporter.collection_models import get_collection_model
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.model_cache import ModelFile
-from lookalike_exporter.quantization import trial_pictures
+from lookalike_exporter.quantization import trial_images
 from lookalike_exporter.recorded_models import unpooled_model
 from lookalike_exporter.resnet101v2 import resnet101v2
 from lookalike_exporter.spec import ModelSpec, kept_in_fp32
@@ -35,18 +35,18 @@ def spec(tiny_weights: Path) -> ModelSpec:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, draw: Draw) -> Path:
-    """A folder of a dozen drawings, and one file that is no picture."""
+def images(tmp_path: Path, draw: Draw) -> Path:
+    """A folder of a dozen drawings, and one file that is no image."""
     folder = tmp_path / "pictures"
     draw(folder, *(f"{name}.png" for name in "abcdefghijkl"))  # one more than ten neighbours and itself
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     return folder
 
 
 @pytest.fixture
-def int8(spec: ModelSpec, pictures: Path, home: Settings) -> ModelSpec:
+def int8(spec: ModelSpec, images: Path, home: Settings) -> ModelSpec:
     """The same in int8, calibrated on the drawings."""
-    return _calibrated(spec, pictures, home)
+    return _calibrated(spec, images, home)
 
 
 def test_fp16_lies_in_the_space_of_fp32(spec: ModelSpec, home: Settings) -> None:
@@ -110,35 +110,35 @@ def test_shortcuts_and_the_first_convolution_of_a_residual_network_stay_in_fp32(
 
 
 def test_padding_within_int8_convolutions_changes_nothing(
-    tmp_path: Path, save: Any, resnet_arrays: Any, home: Settings, pictures: Path
+    tmp_path: Path, save: Any, resnet_arrays: Any, home: Settings, images: Path
 ) -> None:
     """ResNet101V2 pads in a layer of its own in front of its first convolution."""
     weights = str(save(tmp_path / "resnet.h5", resnet_arrays))
     spec = ModelSpec.of("resnet", layer="conv2_block1_1_relu", weights=weights)
-    small = _ready(_calibrated(spec, pictures, home), home)
+    small = _ready(_calibrated(spec, images, home), home)
     kinds = [node.op_type for node in onnx.load(small.path).graph.node]
     assert kinds.count("Pad") == 1  # in front of the pooling
     assert _cosines(_embed(_ready(spec, home)), _embed(small)).min() >= 0.99
 
 
 def test_the_calibration_is_the_same_every_time_and_recorded(
-    spec: ModelSpec, int8: ModelSpec, pictures: Path, home: Settings
+    spec: ModelSpec, int8: ModelSpec, images: Path, home: Settings
 ) -> None:
-    """Which pictures are taken hangs on their paths alone; what cannot be read does not count."""
-    assert _calibrated(spec, pictures, home) == int8
+    """Which images are taken hangs on their paths alone; what cannot be read does not count."""
+    assert _calibrated(spec, images, home) == int8
     found = _ready(int8, home).manifest.activation_ranges
     assert found is not None
-    assert found.pictures == 12
+    assert found.images == 12
     assert all(low <= high for low, high in found.ranges.values())
 
 
 def test_int8_is_made_again_from_its_record_byte_by_byte(
-    int8: ModelSpec, pictures: Path, home: Settings
+    int8: ModelSpec, images: Path, home: Settings
 ) -> None:
-    """On a machine that has neither the model nor the pictures."""
+    """On a machine that has neither the model nor the images."""
     model = _ready(int8, home)
     before, collection = model.path.read_bytes(), _collection(model)
-    for path in (model.path, model.path.with_suffix(".json"), *pictures.iterdir()):
+    for path in (model.path, model.path.with_suffix(".json"), *images.iterdir()):
         path.unlink()
     stored = CollectionManifest.from_json(collection.to_json())
     again = get_collection_model(stored, settings=home)
@@ -160,7 +160,7 @@ def test_another_calibration_is_another_space(
         ours.require(other.manifest.identity, ours.distance, name=ours.collection)
 
 
-def test_a_recorded_space_goes_on_with_other_pictures_and_a_weights_file_that_was_moved(
+def test_a_recorded_space_goes_on_with_other_images_and_a_weights_file_that_was_moved(
     spec: ModelSpec, int8: ModelSpec, tmp_path: Path, draw: Draw, home: Settings
 ) -> None:
     """The same weights are told by their values; others are calibrated anew."""
@@ -173,29 +173,29 @@ def test_a_recorded_space_goes_on_with_other_pictures_and_a_weights_file_that_wa
 
 
 def test_other_weights_do_not_take_over_a_recorded_space(
-    int8: ModelSpec, tmp_path: Path, pictures: Path, home: Settings, write_weights: Callable[..., Path]
+    int8: ModelSpec, tmp_path: Path, images: Path, home: Settings, write_weights: Callable[..., Path]
 ) -> None:
     """Their values lie elsewhere."""
     weights = str(write_weights(tmp_path / "others.h5", seed=9))
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=weights)
-    assert _calibrated(spec, pictures, home, _collection(_ready(int8, home))) != int8
+    assert _calibrated(spec, images, home, _collection(_ready(int8, home))) != int8
 
 
 def test_int8_collections_can_be_explained(int8: ModelSpec, home: Settings) -> None:
     """Every value of the layer, by the same int8 graph: their mean is the vector."""
     model = _ready(int8, home)
     features = unpooled_model(_collection(model), settings=home)
-    cells = Embedder.load(features.path, provider="cpu").embed(trial_pictures())
+    cells = Embedder.load(features.path, provider="cpu").embed(trial_images())
     means = cells.reshape(len(cells), -1, 64).mean(axis=1, dtype=np.float64)
     np.testing.assert_allclose(means, _embed(model), rtol=1e-3)  # float32 sums over 12,544 cells
 
 
-def test_int8_without_pictures_or_without_anything_to_quantize_is_refused(
+def test_int8_without_images_or_without_anything_to_quantize_is_refused(
     spec: ModelSpec, tmp_path: Path, home: Settings
 ) -> None:
     """Nothing is exported."""
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="none of the pictures"):
+    with pytest.raises(UsageError, match="none of the images"):
         _calibrated(spec, tmp_path / "empty", home)
     with pytest.raises(UsageError, match="no other up to block1_conv1"):
         ModelSpec.of("vgg", layer="block1_conv1", precision="int8")
@@ -204,11 +204,11 @@ def test_int8_without_pictures_or_without_anything_to_quantize_is_refused(
 
 @pytest.mark.parametrize(("precision", "least"), [("fp16", "98%"), ("int8", "95%")])
 def test_verify_compares_fewer_bits_with_fp32(
-    precision: str, least: str, spec: ModelSpec, int8: ModelSpec, home: Settings, pictures: Path
+    precision: str, least: str, spec: ModelSpec, int8: ModelSpec, home: Settings, images: Path
 ) -> None:
-    """By the neighbours that they keep, on the pictures given; cosines are told."""
+    """By the neighbours that they keep, on the images given; cosines are told."""
     wanted = int8 if precision == "int8" else replace(spec, precision=Precision.FP16)
-    comparison = Comparison(fp32=_ready(spec, home), pictures=pictures)
+    comparison = Comparison(fp32=_ready(spec, home), images=images)
     (check,) = (
         check
         for check in verify_model(_ready(wanted, home), wanted, comparison).checks
@@ -219,13 +219,13 @@ def test_verify_compares_fewer_bits_with_fp32(
     assert f"of the 10 nearest are the same (at least {least})" in check.detail
 
 
-def test_fp16_without_pictures_is_compared_by_its_vectors(spec: ModelSpec, home: Settings) -> None:
+def test_fp16_without_images_is_compared_by_its_vectors(spec: ModelSpec, home: Settings) -> None:
     """Noise has no neighbours to go by."""
     wanted = replace(spec, precision=Precision.FP16)
-    comparison = Comparison(fp32=_ready(spec, home), pictures=None)
+    comparison = Comparison(fp32=_ready(spec, home), images=None)
     checks = {check.name: check for check in verify_model(_ready(wanted, home), wanted, comparison).checks}
     assert checks["fp32 side by side"].outcome is Outcome.OK
-    assert "(each at least 0.9999), 3 pictures of noise" in checks["fp32 side by side"].detail
+    assert "(each at least 0.9999), 3 images of noise" in checks["fp32 side by side"].detail
 
 
 def _calibrated(spec: ModelSpec, folder: Path, home: Settings, *recorded: CollectionManifest) -> ModelSpec:
@@ -242,7 +242,7 @@ def _collection(model: ModelFile) -> CollectionManifest:
 
 
 def _embed(model: ModelFile) -> NDArray[np.float32]:
-    return Embedder.load(model.path, provider="cpu").embed(trial_pictures())
+    return Embedder.load(model.path, provider="cpu").embed(trial_images())
 
 
 def _cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:

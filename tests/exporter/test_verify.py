@@ -128,8 +128,8 @@ def _unknown_operator(model: onnx.ModelProto) -> None:
     model.graph.node[0].op_type = "Nonsense"
 
 
-def _pictures_that_see_each_other(model: onnx.ModelProto) -> None:
-    """The vector of a batch's every picture is less the mean of the batch."""
+def _images_that_see_each_other(model: onnx.ModelProto) -> None:
+    """The vector of a batch's every image is less the mean of the batch."""
     model.graph.node[-1].output[0] = "alone"
     mean = onnx.helper.make_node("ReduceMean", ["alone"], ["mean"], axes=[0], keepdims=1)
     less = onnx.helper.make_node("Sub", ["alone", "mean"], ["embeddings"])
@@ -144,7 +144,7 @@ def _pictures_that_see_each_other(model: onnx.ModelProto) -> None:
         (_no_manifest, ["manifest", "session"]),
         (_not_finite, ["session"]),
         (_unknown_operator, ["ONNX checker", "session"]),
-        (_pictures_that_see_each_other, ["session"]),
+        (_images_that_see_each_other, ["session"]),
     ],
 )
 def test_a_spoilt_model_fails_the_check_that_is_for_it(

@@ -33,7 +33,7 @@ def head(tiny_spec: ModelSpec, home: Settings) -> Head:
 
 @pytest.fixture
 def folder(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
-    """Three pictures, one of them twice."""
+    """Three images, one of them twice."""
     draw(tmp_path / "data", "a/1.png", "a/2.png", "b/3.png")
     (tmp_path / "data" / "b" / "4.png").write_bytes((tmp_path / "data" / "a" / "1.png").read_bytes())
     return tmp_path / "data"
@@ -60,7 +60,7 @@ def test_vectors_come_from_whichever_collections_of_the_base_there_are(
     """No file is opened, and each vector is the base's of the same path, made as long as 1."""
     ingest(folder, home, tiny_spec, *distances)
     monkeypatch.setattr(
-        "lookalike_ingest.run.read_picture", lambda file, *_, **__: pytest.fail(f"{file} was opened")
+        "lookalike_ingest.run.read_image", lambda file, *_, **__: pytest.fail(f"{file} was opened")
     )
     report = ingest(folder, home, head)
     assert (report.from_stored, report.embedded, report.skipped) == (3, 0, [])
@@ -116,5 +116,5 @@ def test_a_folder_of_another_dataset_is_known_by_its_bytes(
 
 
 def draw_another(file: Path) -> None:
-    """In the place of a picture that was there."""
+    """In the place of an image that was there."""
     Image.new("RGB", (40, 30), "teal").save(file)

@@ -23,11 +23,11 @@ from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
 
-PICTURES = [f"{number}.png" for number in range(8)]
+IMAGES = [f"{number}.png" for number in range(8)]
 
 STAGES: dict[str, tuple[Any, str]] = {
     "deciding": (Known, "decide_all_unread"),
-    "reading": (run_module, "read_picture"),
+    "reading": (run_module, "read_image"),
     "network": (Embedder, "embed"),
     "writing": (EmbeddedCollection, "upsert"),
 }
@@ -36,7 +36,7 @@ STAGES: dict[str, tuple[Any, str]] = {
 
 @dataclass(kw_only=True)
 class Folder:
-    """Eight pictures, taken in one by one."""
+    """Eight images, taken in one by one."""
 
     root: Path
     home: Settings
@@ -66,23 +66,23 @@ class Folder:
         return sorted(payload.path for payload in payloads)
 
     def require_nothing_lost(self, *, written: int | None = None) -> None:
-        """All threads end, the first pictures are there, and the next run adds the others."""
+        """All threads end, the first images are there, and the next run adds the others."""
         deadline = time.monotonic() + 30
         while threading.active_count() > self.threads:
             assert time.monotonic() < deadline
             time.sleep(0.001)
         before = self.stored()
-        assert before == PICTURES[: len(before)]
+        assert before == IMAGES[: len(before)]
         assert written is None or len(before) == written
         counts = self.ingest().collections[0].counts
         assert (counts["unchanged"], counts["added"]) == (len(before), 8 - len(before))
-        assert self.stored() == PICTURES
+        assert self.stored() == IMAGES
 
 
 @pytest.fixture
 def folder(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Callable[..., list[Path]]) -> Folder:
     """Not ingested yet."""
-    draw(tmp_path / "data", *PICTURES)
+    draw(tmp_path / "data", *IMAGES)
     return Folder(root=tmp_path / "data", home=home, spec=tiny_spec)
 
 

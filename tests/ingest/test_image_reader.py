@@ -10,7 +10,7 @@ import pytest
 from lookalike_core.errors import SkipReason
 from lookalike_core.images.open_image import IN_MEMORY_BYTES, sha256_of
 from lookalike_core.images.scan import FoundFile
-from lookalike_ingest.image_reader import read_picture
+from lookalike_ingest.image_reader import read_image
 
 
 def found(file: Path) -> FoundFile:
@@ -19,26 +19,26 @@ def found(file: Path) -> FoundFile:
 
 
 @pytest.fixture
-def picture(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
-    """One picture of 64 x 48 pixels."""
+def image(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
+    """One image of 64 x 48 pixels."""
     return draw(tmp_path, "1.png")[0]
 
 
-def test_a_picture_is_read_hashed_and_decoded(picture: Path) -> None:
+def test_a_image_is_read_hashed_and_decoded(image: Path) -> None:
     """In one go, since its bytes are at hand."""
-    read = read_picture(found(picture), lambda _: False)
-    assert read.sha256 == sha256_of(io.BytesIO(picture.read_bytes()))
-    assert read.picture is not None
-    assert (read.picture.width, read.picture.height) == (64, 48)
+    read = read_image(found(image), lambda _: False)
+    assert read.sha256 == sha256_of(io.BytesIO(image.read_bytes()))
+    assert read.image is not None
+    assert (read.image.width, read.image.height) == (64, 48)
     assert read.problem is None
 
 
-def test_a_picture_whose_bytes_are_known_is_not_decoded(picture: Path) -> None:
+def test_a_image_whose_bytes_are_known_is_not_decoded(image: Path) -> None:
     """Decoding is what takes the time, and its vector is there."""
     asked: list[str] = []
-    read = read_picture(found(picture), lambda sha256: not asked.append(sha256))
-    assert asked == [sha256_of(io.BytesIO(picture.read_bytes()))]
-    assert (read.picture, read.problem) == (None, None)
+    read = read_image(found(image), lambda sha256: not asked.append(sha256))
+    assert asked == [sha256_of(io.BytesIO(image.read_bytes()))]
+    assert (read.image, read.problem) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -50,52 +50,52 @@ def test_a_picture_whose_bytes_are_known_is_not_decoded(picture: Path) -> None:
         ("half.jpg", b"\xff\xd8\xff\xe0\0\x10JFIF", SkipReason.TRUNCATED),
     ],
 )
-def test_a_file_that_is_no_picture_says_why(
+def test_a_file_that_is_no_image_says_why(
     tmp_path: Path, name: str, content: bytes | None, problem: SkipReason
 ) -> None:
     """As a value and not an error: the others go on."""
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    read = read_picture(found(tmp_path / name), lambda _: False)
-    assert (read.problem, read.picture) == (problem, None)
+    read = read_image(found(tmp_path / name), lambda _: False)
+    assert (read.problem, read.image) == (problem, None)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
-def test_a_file_that_has_become_a_pipe_is_not_waited_for(picture: Path) -> None:
+def test_a_file_that_has_become_a_pipe_is_not_waited_for(image: Path) -> None:
     """It was a file when the folder was looked at."""
-    entry = found(picture)
-    picture.unlink()
-    os.mkfifo(picture)
-    assert read_picture(entry, lambda _: False).problem is SkipReason.UNREADABLE
+    entry = found(image)
+    image.unlink()
+    os.mkfifo(image)
+    assert read_image(entry, lambda _: False).problem is SkipReason.UNREADABLE
 
 
-def test_a_large_file_is_read_from_the_disk(picture: Path) -> None:
+def test_a_large_file_is_read_from_the_disk(image: Path) -> None:
     """And not held in memory; nothing else is different."""
-    in_memory = read_picture(found(picture), lambda _: False)
-    content = picture.read_bytes() + bytes(IN_MEMORY_BYTES)  # what follows a picture is not looked at
-    picture.write_bytes(content)
-    from_disk = read_picture(found(picture), lambda _: False)
+    in_memory = read_image(found(image), lambda _: False)
+    content = image.read_bytes() + bytes(IN_MEMORY_BYTES)  # what follows an image is not looked at
+    image.write_bytes(content)
+    from_disk = read_image(found(image), lambda _: False)
     assert from_disk.sha256 == hashlib.sha256(content).hexdigest()
-    assert from_disk.picture is not None
-    assert in_memory.picture is not None
-    assert (from_disk.picture.pixels == in_memory.picture.pixels).all()
+    assert from_disk.image is not None
+    assert in_memory.image is not None
+    assert (from_disk.image.pixels == in_memory.image.pixels).all()
 
 
-def test_a_picture_that_needs_something_installed_says_what(
+def test_a_image_that_needs_something_installed_says_what(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command counts them and says so once."""
     monkeypatch.setattr("lookalike_core.images.decoding._heif_is_read", lambda: False)
     (tmp_path / "1.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
-    read = read_picture(found(tmp_path / "1.heic"), lambda _: False)
+    read = read_image(found(tmp_path / "1.heic"), lambda _: False)
     assert (read.problem, read.needed) == (
         SkipReason.UNSUPPORTED_FORMAT,
         "this project's extra lookalike[heif]",
     )
 
 
-def test_the_limit_of_pixels_is_passed_on(picture: Path) -> None:
+def test_the_limit_of_pixels_is_passed_on(image: Path) -> None:
     """As `--max-pixels` has it."""
-    read = read_picture(found(picture), lambda _: False, max_pixels=64 * 48 - 1)
+    read = read_image(found(image), lambda _: False, max_pixels=64 * 48 - 1)
     assert read.problem is SkipReason.TOO_LARGE
-    assert read_picture(found(picture), lambda _: False, max_pixels=64 * 48).problem is None
+    assert read_image(found(image), lambda _: False, max_pixels=64 * 48).problem is None

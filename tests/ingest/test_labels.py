@@ -86,7 +86,7 @@ def test_tables_of_other_programs_are_read(tmp_path: Path, text: str, encoding: 
 def test_a_table_that_is_wrong_is_refused_with_what_is_wrong(
     tmp_path: Path, text: str, encoding: str, said: str
 ) -> None:
-    """Rather than giving half of the pictures a class; the file is named."""
+    """Rather than giving half of the images a class; the file is named."""
     file = table(tmp_path, text, encoding)
     with pytest.raises(UsageError) as refused:
         read_labels(file)
@@ -120,7 +120,7 @@ def test_a_table_for_another_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/{root}/1.jpg", "", ".", "x" * 5_000, "nul\0"])
-def test_a_row_that_can_be_no_picture_of_the_folder_does_not_count(path: str, tmp_path: Path) -> None:
+def test_a_row_that_can_be_no_image_of_the_folder_does_not_count(path: str, tmp_path: Path) -> None:
     """Whole paths are not looked up, though a file may be there."""
     (tmp_path / "1.jpg").write_bytes(b"")
     with pytest.raises(UsageError, match="none of the 1 rows"):

@@ -37,7 +37,7 @@ Ingest = Callable[..., IngestReport]
 
 @pytest.fixture
 def ingest(tmp_path: Path, home: Settings, tiny_spec: object, draw: Callable[..., list[Path]]) -> Ingest:
-    """Brings a collection up to date with three pictures in `tmp_path/data`."""
+    """Brings a collection up to date with three images in `tmp_path/data`."""
     draw(tmp_path / "data", "a/1.png", "a/2.png", "b/3.png")
 
     def run(**options: bool) -> IngestReport:

@@ -47,7 +47,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Payload indexes have no effect in the local Qdrant:UserWarning"
 )
 
-PICTURES = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png", "3.png")
+IMAGES = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png", "3.png")
 
 
 class Rebuilds:
@@ -83,7 +83,7 @@ class Rebuilds:
         name: str | None = None,
         quantize: VectorQuantization | None = None,
     ) -> RebuildReport:
-        """As the command would do it, a picture a batch."""
+        """As the command would do it, an image a batch."""
         options = RebuildOptions(batch_size=1, force=force, quantize=quantize)
         with shown_by(show_bar):
             return rebuild(
@@ -113,10 +113,10 @@ class Rebuilds:
 def rebuilds(
     tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Callable[..., list[Path]]
 ) -> Rebuilds:
-    """Ten pictures, one of them with a class from a table."""
+    """Ten images, one of them with a class from a table."""
     one = Rebuilds(tmp_path, home, tiny_spec)
     for seed, (dataset, root) in enumerate(one.roots.items()):
-        draw(root, *PICTURES, seed=seed)
+        draw(root, *IMAGES, seed=seed)
         one.ingest(dataset, {"cat/1.png": "tiger"} if dataset == "one" else {})
     return one
 
@@ -198,7 +198,7 @@ def test_vectors_of_gone_and_of_broken_images_are_not_taken_over(rebuilds: Rebui
     """They are counted as without it."""
     rebuilds.age(FORMER)
     (rebuilds.roots["one"] / "cat/1.png").unlink()
-    (rebuilds.roots["one"] / "cat/2.png").write_bytes(b"no picture")
+    (rebuilds.roots["one"] / "cat/2.png").write_bytes(b"no image")
     report = rebuilds.rebuild()
     assert (report.replaced, report.taken_over, report.gone, len(report.left_out)) == (False, 8, 1, 1)
 
@@ -206,7 +206,7 @@ def test_vectors_of_gone_and_of_broken_images_are_not_taken_over(rebuilds: Rebui
 def test_synsets_are_kept_and_what_was_left_out_stays_out(
     rebuilds: Rebuilds, draw: Callable[..., list[Path]]
 ) -> None:
-    """A sample of a million pictures is not made whole by making it anew."""
+    """A sample of a million images is not made whole by making it anew."""
     request = IngestRequest(
         dataset=Dataset(name="one", root=rebuilds.roots["one"]),
         specs=[rebuilds.spec],
@@ -225,7 +225,7 @@ def test_synsets_are_kept_and_what_was_left_out_stays_out(
 
 
 class StoppingLater(SoleBar):
-    """Asks to stop once so many pictures have been written, and counts on."""
+    """Asks to stop once so many images have been written, and counts on."""
 
     def __init__(self, stop: StopRequest, after: int) -> None:
         self.stop, self.left = stop, after
@@ -238,7 +238,7 @@ class StoppingLater(SoleBar):
 
 @pytest.mark.parametrize("after", [1, 5, 7])
 def test_an_interrupted_rebuild_goes_on(rebuilds: Rebuilds, after: int) -> None:
-    """Meanwhile the old collection is as it was; no picture is embedded twice."""
+    """Meanwhile the old collection is as it was; no image is embedded twice."""
     rebuilds.age()
     before, manifest = rebuilds.stored(), rebuilds.store.manifest(rebuilds.name)
     stop = StopRequest()
@@ -329,9 +329,9 @@ def test_a_collection_that_is_not_there(rebuilds: Rebuilds) -> None:
     assert "none" not in rebuilds.store
 
 
-def test_pictures_that_are_there_and_cannot_be_read_keep_the_old_collection(rebuilds: Rebuilds) -> None:
+def test_images_that_are_there_and_cannot_be_read_keep_the_old_collection(rebuilds: Rebuilds) -> None:
     """Damaged, or links to a disk that is not mounted: nothing is replaced unless that is forced."""
-    (rebuilds.roots["one"] / "cat/1.png").write_bytes(b"no picture")
+    (rebuilds.roots["one"] / "cat/1.png").write_bytes(b"no image")
     (rebuilds.roots["two"] / "3.png").unlink()
     (rebuilds.roots["two"] / "3.png").symlink_to("/not-mounted/3.png")
     rebuilds.age()
@@ -392,7 +392,7 @@ def test_a_folder_that_moved_between_two_calls_is_found(rebuilds: Rebuilds) -> N
 def test_what_comes_to_the_old_collection_meanwhile_is_in_the_new_one(
     rebuilds: Rebuilds, draw: Callable[..., list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A picture of a dataset that is done, and a dataset that there was not."""
+    """An image of a dataset that is done, and a dataset that there was not."""
     ingest = rebuild_module.run_ingest
     calls: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Whole ingests: drawn pictures, a small real model, Qdrant's own engine."""
+"""Whole ingests: drawn images, a small real model, Qdrant's own engine."""
 
 import io
 import itertools
@@ -50,7 +50,7 @@ from sole_bar import SoleBar
 VECTOR_TOLERANCE = 1e-5
 """On values of unit vectors: float32, in batches, and normalised by Qdrant."""
 
-PICTURES = ("1.png", "cat/1.png", "cat/2.png", "dog/1.png", "dog/small/2.png")
+IMAGES = ("1.png", "cat/1.png", "cat/2.png", "dog/1.png", "dog/small/2.png")
 
 Draw = Callable[..., list[Path]]
 
@@ -135,14 +135,14 @@ class Ingests:
         return {f"{p.dataset}:{p.path}": (p, vectors[p.id]) for p in payloads}
 
     def payload(self, path: str) -> Payload:
-        """Of one picture of the dataset `data`."""
+        """Of one image of the dataset `data`."""
         return self.stored()[f"data:{path}"][0]
 
     def embed(self, files: Sequence[Path]) -> NDArray[np.float32]:
-        """The pictures' vectors, float32 `[N, 64]`, not normalised."""
+        """The images' vectors, float32 `[N, 64]`, not normalised."""
         model = ready_model(self.spec, settings=self.home)
-        pictures = [decode(io.BytesIO(file.read_bytes()), file.name).pixels for file in files]
-        return Embedder.load(model.path, provider="cpu").embed(pictures)
+        images = [decode(io.BytesIO(file.read_bytes()), file.name).pixels for file in files]
+        return Embedder.load(model.path, provider="cpu").embed(images)
 
     def write(self, path: str, content: Path | bytes) -> None:
         """Gives a file other bytes, at a time of its own: clocks of file systems are coarse."""
@@ -162,7 +162,7 @@ class Ingests:
         (self.root / old).replace(self.root / new)
 
     def assert_mirrored(self) -> None:
-        """Every picture of the folder is there as it is now, with its own vector, and nothing else."""
+        """Every image of the folder is there as it is now, with its own vector, and nothing else."""
         stored = self.stored()
         files = [file for file in self.root.rglob("*") if file.is_file()]
         assert stored.keys() == {f"data:{file.relative_to(self.root).as_posix()}" for file in files}
@@ -177,8 +177,8 @@ class Ingests:
 
 @pytest.fixture
 def ingests(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Draw) -> Ingests:
-    """Five pictures of two classes and none, not ingested yet."""
-    draw(tmp_path / "data", *PICTURES)
+    """Five images of two classes and none, not ingested yet."""
+    draw(tmp_path / "data", *IMAGES)
     return Ingests(root=tmp_path / "data", home=home, spec=tiny_spec)
 
 
@@ -186,9 +186,9 @@ def ingests(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Draw) ->
 def ingested(
     tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw
 ) -> tuple[Ingests, IngestReport]:
-    """The same pictures after a first run, for tests that leave them and the collection as they are."""
+    """The same images after a first run, for tests that leave them and the collection as they are."""
     folder = tmp_path_factory.mktemp("ingested")
-    draw(folder / "data", *PICTURES)
+    draw(folder / "data", *IMAGES)
     spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights))
     home = Settings(home=folder / "home", provider="cpu")
     ingests = Ingests(root=folder / "data", home=home, spec=spec)
@@ -197,7 +197,7 @@ def ingested(
 
 @pytest.fixture
 def other(tmp_path: Path, draw: Draw) -> Path:
-    """A picture that is not among them, of another size."""
+    """An image that is not among them, of another size."""
     return draw(tmp_path, "other.png", size=(90, 60))[0]
 
 
@@ -228,12 +228,12 @@ def counts(report: IngestReport) -> dict[str, int]:
 
 
 def provider(report: IngestReport) -> str | None:
-    """What the one collection's pictures were embedded on."""
+    """What the one collection's images were embedded on."""
     [collection] = report.collections
     return collection.provider
 
 
-def test_a_first_run_adds_every_picture(ingested: tuple[Ingests, IngestReport]) -> None:
+def test_a_first_run_adds_every_image(ingested: tuple[Ingests, IngestReport]) -> None:
     """Each with its own vector and a payload that says all that is known of it."""
     ingests, report = ingested
     assert counts(report) == {"added": 5}
@@ -247,12 +247,12 @@ def test_a_payload_says_dataset_class_and_when_it_came_in(ingested: tuple[Ingest
     """The class is the first folder; the time is UTC."""
     ingests, _ = ingested
     classes = {payload.path: payload.class_name for payload, _ in ingests.stored().values()}
-    assert classes == dict(zip(PICTURES, [None, "cat", "cat", "dog", "dog"], strict=True))
+    assert classes == dict(zip(IMAGES, [None, "cat", "cat", "dog", "dog"], strict=True))
     ingested_at = datetime.fromisoformat(ingests.payload("1.png").ingested_at)
     assert ingested_at.utcoffset() == timedelta(0)
 
 
-def test_the_manifest_says_where_the_pictures_lie_and_what_made_the_vectors(
+def test_the_manifest_says_where_the_images_lie_and_what_made_the_vectors(
     ingested: tuple[Ingests, IngestReport],
 ) -> None:
     """Enough for a search to find both again."""
@@ -271,7 +271,7 @@ def test_a_second_run_changes_nothing_and_opens_no_session(
     ingests, _ = ingested
     before = ingests.stored()
     no_session()
-    monkeypatch.setattr("lookalike_ingest.run.read_picture", lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr("lookalike_ingest.run.read_image", lambda *_: pytest.fail("a file was read"))
     report = ingests.run()
     assert counts(report) == {"unchanged": 5}
     assert (provider(report), report.embedded, report.images_per_second) == (None, 0, 0.0)
@@ -392,7 +392,7 @@ def test_a_file_that_was_moved_and_copied_is_one_move_and_one_addition(
 
 
 @pytest.mark.parametrize("batch_size", [1, 16])
-def test_two_pictures_that_changed_places_have_each_others_vectors(
+def test_two_images_that_changed_places_have_each_others_vectors(
     ingests: Ingests, other: Path, batch_size: int
 ) -> None:
     """The second one's bytes were known when it was read and are not when it is decided upon."""
@@ -463,7 +463,7 @@ def test_a_dry_run_lists_what_pruning_would_remove(ingests: Ingests) -> None:
 
 @pytest.mark.parametrize("whole_folder", [False, True])
 def test_a_dataset_is_emptied_only_when_forced(ingests: Ingests, whole_folder: bool) -> None:
-    """No picture found is a disk that is not mounted, as a rule; another dataset stays either way."""
+    """No image found is a disk that is not mounted, as a rule; another dataset stays either way."""
     ingests.run()
     shutil.copytree(ingests.root, ingests.home.home / "other")
     ingests.run(ingests.home.home / "other", dataset="other")
@@ -629,7 +629,7 @@ def test_bytes_known_from_another_dataset_are_not_embedded_again(
     no_session()
     assert counts(ingests.run(tmp_path / "same", dataset="same")) == {"added": 5}
     stored = ingests.stored()
-    for path in PICTURES:
+    for path in IMAGES:
         np.testing.assert_allclose(
             stored[f"same:{path}"][1], stored[f"data:{path}"][1], atol=VECTOR_TOLERANCE
         )
@@ -683,7 +683,7 @@ def test_a_folder_in_which_nothing_can_be_read_makes_no_collection(ingests: Inge
     assert ingests.store.names() == []
 
 
-def test_each_picture_is_decoded_once_and_embedded_once_a_model(
+def test_each_image_is_decoded_once_and_embedded_once_a_model(
     ingests: Ingests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two models and two distances are four collections and one look at each file."""
@@ -703,7 +703,7 @@ def test_each_picture_is_decoded_once_and_embedded_once_a_model(
     monkeypatch.setattr(Embedder, "embed", counted_batch)
     largest = ModelSpec.of("vgg", layer="block1_conv1", pooling=Pooling.MAX, weights=ingests.spec.weights)
     report = ingests.run(specs=[ingests.spec, largest], distances=list(Distance))
-    assert sorted(decoded) == sorted(PICTURES)
+    assert sorted(decoded) == sorted(IMAGES)
     assert embedded == [5, 5]
     assert [collection.counts["added"] for collection in report.collections] == [5] * 4
     assert len(ingests.store.names()) == 4
@@ -780,12 +780,12 @@ def test_a_folder_that_moved_goes_on_under_its_new_root(
 
 
 def test_labels_override_folders(ingests: Ingests) -> None:
-    """Unlisted files keep their folder's class; rows that name no picture here are counted."""
+    """Unlisted files keep their folder's class; rows that name no image here are counted."""
     labels = {"cat/1.png": "tiger", "dog/1.png": None, "1.png": "tree", "gone.png": "x", "x/y.png": None}
     report = ingests.run(labels=labels)
     assert report.unused_labels == 2
     classes = {payload.path: payload.class_name for payload, _ in ingests.stored().values()}
-    assert classes == dict(zip(PICTURES, ["tree", "tiger", "cat", None, "dog"], strict=True))
+    assert classes == dict(zip(IMAGES, ["tree", "tiger", "cat", None, "dog"], strict=True))
 
 
 def tiger(found: FoundFile) -> Label:
@@ -829,7 +829,7 @@ def test_a_synset_stays_with_what_is_touched_copied_and_moved(ingests: Ingests) 
 def test_what_is_not_taken_is_neither_embedded_nor_removed(ingests: Ingests, dry_run: bool) -> None:
     """Pruning is for what is gone from the disk; a part of the folder may be asked for after all of it."""
     ingests.run(takes=lambda found: found.path != "dog/1.png")
-    assert ingests.stored().keys() == {f"data:{path}" for path in PICTURES if path != "dog/1.png"}
+    assert ingests.stored().keys() == {f"data:{path}" for path in IMAGES if path != "dog/1.png"}
     (ingests.root / "cat/2.png").unlink()
     report = ingests.run(takes=lambda found: found.path == "1.png", prune=True, dry_run=dry_run)
     assert (report.found, report.not_taken) == (1, 3)
@@ -841,7 +841,7 @@ def test_what_is_not_taken_is_neither_embedded_nor_removed(ingests: Ingests, dry
 
 
 def test_labels_of_what_is_not_taken_are_not_unused(ingests: Ingests) -> None:
-    """They name pictures that are here."""
+    """They name images that are here."""
     assert (
         ingests.run(labels={"cat/1.png": "x"}, takes=lambda found: found.path == "1.png").unused_labels == 0
     )
@@ -866,8 +866,8 @@ def test_how_vectors_are_stored_is_settled_when_a_collection_is_made(ingests: In
     """Later runs need not name it; those that name another are refused, and told what changes it."""
     ingests.run(quantize=VectorQuantization.INT8)
     assert ingests.store.manifest(ingests.name()).vector_quantization is VectorQuantization.INT8
-    assert counts(ingests.run()) == {"unchanged": len(PICTURES)}
-    assert counts(ingests.run(quantize=VectorQuantization.INT8)) == {"unchanged": len(PICTURES)}
+    assert counts(ingests.run()) == {"unchanged": len(IMAGES)}
+    assert counts(ingests.run(quantize=VectorQuantization.INT8)) == {"unchanged": len(IMAGES)}
     with refuses(UsageError, match=rf"ingest rebuild {ingests.name()} --quantize int4"):
         ingests.run(quantize=VectorQuantization.INT4, dry_run=dry_run)
     assert ingests.store.manifest(ingests.name()).vector_quantization is VectorQuantization.INT8
@@ -884,12 +884,12 @@ def test_a_folder_of_the_collections_name_that_is_not_ours_is_left_alone(ingests
     assert list(diary.parent.iterdir()) == [diary]
 
 
-def test_a_picture_that_the_network_sees_nothing_in_is_skipped(
+def test_a_image_that_the_network_sees_nothing_in_is_skipped(
     ingests: Ingests, write_weights: Callable[..., Path], tmp_path: Path
 ) -> None:
     """A zero vector is near to nothing; it is never stored, and listed once for all collections.
 
-    The kernels add up what is brighter than the mean colour, which in a black picture is nothing.
+    The kernels add up what is brighter than the mean colour, which in a black image is nothing.
     """
     weights = write_weights(tmp_path / "bright.h5", kernel=1.0)
     ingests.spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights))
@@ -909,7 +909,7 @@ def test_a_picture_that_the_network_sees_nothing_in_is_skipped(
     assert counts(ingests.run()) == {"unchanged": 1}
 
 
-def test_pictures_that_the_network_sees_nothing_in_make_no_collection(
+def test_images_that_the_network_sees_nothing_in_make_no_collection(
     ingests: Ingests, write_weights: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Nothing usable came of any of them, in batches of one, too."""
@@ -945,7 +945,7 @@ def test_an_interrupted_ingest_is_finished_by_the_next_one(
 def test_an_interrupted_ingest_prunes_nothing(ingests: Ingests, other: Path) -> None:
     """What was not looked at has not vanished."""
     ingests.run()
-    for path in PICTURES:
+    for path in IMAGES:
         ingests.write(path, other)
     stop = StopRequest()
     report = ingests.run(prune=True, batch_size=1, stop=stop, show_bar=StoppingAfterABatch(stop))
@@ -977,7 +977,7 @@ def test_a_wait_is_broken_off_by_an_interruption() -> None:
         stop.check()
 
 
-def test_a_folder_without_pictures_is_wrong_usage(ingests: Ingests) -> None:
+def test_a_folder_without_images_is_wrong_usage(ingests: Ingests) -> None:
     """It says which names count, and no model is exported for it."""
     shutil.rmtree(ingests.root)
     ingests.write("notes.txt", b"hello")
@@ -1041,7 +1041,7 @@ def test_links_into_a_disk_that_is_not_mounted_do_not_empty_a_dataset(
     """They are listed, and lead nowhere."""
     disk = ingests.root.rename(tmp_path / "disk")
     ingests.root.mkdir()
-    for path in PICTURES:
+    for path in IMAGES:
         (ingests.root / path).parent.mkdir(exist_ok=True)
         (ingests.root / path).symlink_to(disk / path)
     ingests.run()
@@ -1056,7 +1056,7 @@ def test_a_file_that_grew_before_it_was_read_settles(
     ingests: Ingests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its size is that of the scan at first; the next run puts it right, and the one after reads nothing."""
-    read = run_module.read_picture
+    read = run_module.read_image
 
     def grown(found: FoundFile, is_known: Any, **words: Any) -> ReadFile:
         if found.path == "cat/1.png":
@@ -1064,7 +1064,7 @@ def test_a_file_that_grew_before_it_was_read_settles(
         return read(found, is_known, **words)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "read_picture", grown)
+        patch.setattr(run_module, "read_image", grown)
         ingests.run()
     size = (ingests.root / "cat/1.png").stat().st_size
     assert ingests.payload("cat/1.png").bytes < size
@@ -1124,7 +1124,7 @@ def test_an_ingest_is_seen_by_others_as_long_as_it_goes_on(ingests: Ingests) -> 
     assert not ingests.home.qdrant_dir.exists()
     seen.clear()
     ingests.run(takes=takes)
-    assert len(seen) == len(PICTURES)
+    assert len(seen) == len(IMAGES)
     assert all(said is not None and said.startswith(f"process {os.getpid()} ") for said in seen)
     assert ingests.store.ingest_under_way() is None
 

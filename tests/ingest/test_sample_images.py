@@ -19,7 +19,7 @@ from refusals import refuses
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Mean difference of two thumbnails, in levels of 0 to 255: saving a picture again as JPEG makes less than 2.
+# Mean difference of two thumbnails, in levels of 0 to 255: saving an image again as JPEG makes less than 2.
 _DIFFERENT = 4.0
 
 
@@ -31,7 +31,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleSet:
 
 @pytest.fixture(scope="module")
 def redrawn(sample: SampleSet, tmp_path_factory: pytest.TempPathFactory) -> SampleSet:
-    """The set, drawn over a copy of itself with one damaged picture and a file that a file manager left."""
+    """The set, drawn over a copy of itself with one damaged image and a file that a file manager left."""
     copy = tmp_path_factory.mktemp("redrawn")
     shutil.copytree(sample.directory, copy, dirs_exist_ok=True)
     (copy / "boat" / "boat_001.jpg").write_bytes(b"damaged")
@@ -41,53 +41,53 @@ def redrawn(sample: SampleSet, tmp_path_factory: pytest.TempPathFactory) -> Samp
 
 @pytest.fixture(scope="module")
 def thumbnails(sample: SampleSet) -> dict[str, list[Image.Image]]:
-    """The pictures of each class, small enough to compare."""
+    """The images of each class, small enough to compare."""
     return {name: [_thumbnail(path) for path in (sample.directory / name).iterdir()] for name in CLASSES}
 
 
-def test_sample_holds_twenty_pictures_in_a_folder_per_class(sample: SampleSet) -> None:
+def test_sample_holds_twenty_images_in_a_folder_per_class(sample: SampleSet) -> None:
     """The folders are the labels, so nothing else may lie beside them."""
-    folders = Counter(path.parent.relative_to(sample.directory).as_posix() for path in _pictures(sample))
+    folders = Counter(path.parent.relative_to(sample.directory).as_posix() for path in _images(sample))
     assert folders == dict.fromkeys(CLASSES, 20)
-    assert sample.pictures == 200
+    assert sample.images == 200
     assert sample.classes == CLASSES
 
 
-def test_every_picture_opens_as_the_format_that_its_name_says(sample: SampleSet) -> None:
+def test_every_image_opens_as_the_format_that_its_name_says(sample: SampleSet) -> None:
     """A reader meets JPEG, PNG and WebP in one set, all of them whole and in RGB."""
     formats: Counter[str] = Counter()
-    for path in _pictures(sample):
-        with Image.open(path) as picture:
-            picture.load()
-            assert picture.mode == "RGB"
-            assert picture.format == {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}[path.suffix]
-            formats[picture.format] += 1
+    for path in _images(sample):
+        with Image.open(path) as image:
+            image.load()
+            assert image.mode == "RGB"
+            assert image.format == {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}[path.suffix]
+            formats[image.format] += 1
     assert formats == {"JPEG": 140, "PNG": 40, "WEBP": 20}
 
 
-def test_pictures_come_in_many_sizes_and_all_three_orientations(sample: SampleSet) -> None:
-    """Real folders hold portrait, landscape and square pictures side by side."""
+def test_images_come_in_many_sizes_and_all_three_orientations(sample: SampleSet) -> None:
+    """Real folders hold portrait, landscape and square images side by side."""
     sizes = set()
-    for path in _pictures(sample):
-        with Image.open(path) as picture:
-            sizes.add(picture.size)
+    for path in _images(sample):
+        with Image.open(path) as image:
+            sizes.add(image.size)
     assert len(sizes) > 100
     assert {(width > height) - (width < height) for width, height in sizes} == {-1, 0, 1}
     assert all(200 <= side <= 480 for size in sizes for side in size)
 
 
 @pytest.mark.parametrize("class_name", CLASSES)
-def test_pictures_of_one_class_differ_visibly(
+def test_images_of_one_class_differ_visibly(
     class_name: str, thumbnails: dict[str, list[Image.Image]]
 ) -> None:
-    """A neighbour has to be found by what it shows, so no picture is nearly a copy of another."""
+    """A neighbour has to be found by what it shows, so no image is nearly a copy of another."""
     pairs = list(combinations(thumbnails[class_name], 2))
     assert len(pairs) == 190
     assert all(_difference(one, other) > _DIFFERENT for one, other in pairs)
 
 
 def test_sample_is_the_same_bytes_every_time(sample: SampleSet, redrawn: SampleSet) -> None:
-    """What a first try shows can be compared between runs, because the pictures never change."""
+    """What a first try shows can be compared between runs, because the images never change."""
     first, second = _contents(sample), _contents(redrawn)
     assert len(set(first.values())) == 200
     assert {name: content for name, content in second.items() if name in first} == first
@@ -97,13 +97,13 @@ def test_redrawing_repairs_the_set_and_keeps_the_file_managers_file(
     sample: SampleSet, redrawn: SampleSet
 ) -> None:
     """A folder that holds exactly a sample is ours to draw over."""
-    assert redrawn.pictures == 200
+    assert redrawn.images == 200
     assert _contents(redrawn).keys() - _contents(sample).keys() == {".DS_Store"}
     assert (redrawn.directory / "boat" / "boat_001.jpg").read_bytes() != b"damaged"
 
 
 def test_folder_with_other_files_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
-    """Somebody's own pictures are never mixed with drawn ones."""
+    """Somebody's own images are never mixed with drawn ones."""
     own = tmp_path / "holiday" / "beach.jpg"
     own.parent.mkdir()
     own.write_bytes(b"mine")
@@ -113,7 +113,7 @@ def test_folder_with_other_files_is_refused_and_left_as_it_was(tmp_path: Path) -
 
 
 def test_folder_with_one_more_file_than_a_sample_is_refused(sample: SampleSet, tmp_path: Path) -> None:
-    """A sample to which somebody added a picture is no longer only ours."""
+    """A sample to which somebody added an image is no longer only ours."""
     shutil.copytree(sample.directory, tmp_path, dirs_exist_ok=True)
     (tmp_path / "boat" / "mine.jpg").write_bytes(b"mine")
     with pytest.raises(UsageError, match=r"mine\.jpg"):
@@ -138,7 +138,7 @@ def test_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("class_name", CLASSES)
-def test_query_picture_differs_from_every_picture_of_the_set(
+def test_query_image_differs_from_every_image_of_the_set(
     class_name: str, thumbnails: dict[str, list[Image.Image]], tmp_path: Path
 ) -> None:
     """A search for it has to find its class, not itself."""
@@ -150,8 +150,8 @@ def test_query_picture_differs_from_every_picture_of_the_set(
     )
 
 
-def test_query_picture_is_the_same_bytes_in_another_process(tmp_path: Path) -> None:
-    """Nothing in a picture hangs on Python's hash seed or on what was drawn before."""
+def test_query_image_is_the_same_bytes_in_another_process(tmp_path: Path) -> None:
+    """Nothing in an image hangs on Python's hash seed or on what was drawn before."""
     draw_query(tmp_path / "here.png", "tree")
     program = (
         "import sys, pathlib; from lookalike_ingest.sample_images import draw_query; "
@@ -162,11 +162,11 @@ def test_query_picture_is_the_same_bytes_in_another_process(tmp_path: Path) -> N
     assert (tmp_path / "here.png").read_bytes() == (tmp_path / "there.png").read_bytes()
 
 
-def test_query_picture_has_the_format_of_its_suffix_in_any_case(tmp_path: Path) -> None:
+def test_query_image_has_the_format_of_its_suffix_in_any_case(tmp_path: Path) -> None:
     """`.PNG` is PNG, as on cameras and on Windows."""
     draw_query(tmp_path / "fish.PNG", "fish")
-    with Image.open(tmp_path / "fish.PNG") as picture:
-        assert picture.format == "PNG"
+    with Image.open(tmp_path / "fish.PNG") as image:
+        assert image.format == "PNG"
 
 
 def test_query_of_an_unknown_class_is_refused_with_the_known_ones(tmp_path: Path) -> None:
@@ -205,17 +205,17 @@ def test_a_query_inside_the_set_is_refused(tmp_path: Path) -> None:
         check_query(tmp_path / "set" / "apple" / "apple_001.jpg", "apple", sample=tmp_path / "set")
 
 
-def _pictures(sample: SampleSet) -> list[Path]:
+def _images(sample: SampleSet) -> list[Path]:
     return sorted(path for path in sample.directory.rglob("*") if path.is_file())
 
 
 def _contents(sample: SampleSet) -> dict[str, bytes]:
-    return {path.relative_to(sample.directory).as_posix(): path.read_bytes() for path in _pictures(sample)}
+    return {path.relative_to(sample.directory).as_posix(): path.read_bytes() for path in _images(sample)}
 
 
 def _thumbnail(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        return picture.convert("RGB").resize((32, 32))
+    with Image.open(path) as image:
+        return image.convert("RGB").resize((32, 32))
 
 
 def _difference(one: Image.Image, other: Image.Image) -> float:

@@ -1,4 +1,4 @@
-"""Which pictures a sample takes: few questions of chance, none of them answered by it."""
+"""Which images a sample takes: few questions of chance, none of them answered by it."""
 
 import random
 from collections import Counter
@@ -28,7 +28,7 @@ def taken(paths: Sequence[str], count: int, seed: int = 0) -> set[str]:
     return {file.path for file in files if chosen(file)}
 
 
-def test_the_pictures_are_those_of_the_lowest_hashes() -> None:
+def test_the_images_are_those_of_the_lowest_hashes() -> None:
     """Worked out once more by sorting: BLAKE2b of seed, NUL and path, each class for itself."""
     expected = set()
     for name in (None, "cat", "dog"):
@@ -58,14 +58,14 @@ def test_a_larger_number_leaves_none_out() -> None:
 
 
 def test_another_seed_is_another_sample() -> None:
-    """As many pictures, other ones."""
+    """As many images, other ones."""
     one, other = taken(PATHS, 10, seed=1), taken(PATHS, 10, seed=2)
     assert len(one) == len(other)
     assert len(one & other) < len(one) / 2
 
 
 @pytest.mark.parametrize("new", [f"cat/new{number}.jpg" for number in range(8)])
-def test_a_further_picture_puts_at_most_one_out(new: str) -> None:
+def test_a_further_image_puts_at_most_one_out(new: str) -> None:
     """And only one of its own class."""
     before, after = taken(PATHS, 10), taken([*PATHS, new], 10)
     assert after - before <= {new}
@@ -73,7 +73,7 @@ def test_a_further_picture_puts_at_most_one_out(new: str) -> None:
     assert all(path.startswith("cat/") for path in before - after)
 
 
-def test_classes_are_those_that_pictures_are_given() -> None:
+def test_classes_are_those_that_images_are_given() -> None:
     """Not those of their folders, where a table says otherwise."""
     chosen = Chosen(Subset(max_per_class=3), map(found, PATHS), lambda _: Label(class_name="same"))
     assert sum(chosen(found(path)) for path in PATHS) == 3

@@ -33,13 +33,13 @@ ILSVRC2012_val_00000001,n09999999 1 2 3 4
 
 
 def found(path: str) -> FoundFile:
-    """A picture of that path."""
+    """An image of that path."""
     return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1, ctime_ns=1)
 
 
 @pytest.fixture
 def competition(tmp_path: Path) -> Path:
-    """The unpacked folder, with its tables and without a picture."""
+    """The unpacked folder, with its tables and without an image."""
     root = tmp_path / "imagenet-object-localization-challenge"
     (root / "ILSVRC/Data/CLS-LOC/train/n01440764").mkdir(parents=True)
     (root / "LOC_synset_mapping.txt").write_text(NAMES, encoding="utf-8")
@@ -48,7 +48,7 @@ def competition(tmp_path: Path) -> Path:
 
 
 def labels_of(root: Path, **given: Path | None) -> Callable[[str], Label]:
-    """What the pictures of a dataset are, by path."""
+    """What the images of a dataset are, by path."""
     tables = {"names": None, "solution": None} | given
     label_of = synset_labels(root, **tables)
     return lambda path: label_of(found(path))
@@ -140,7 +140,7 @@ def test_a_mapping_that_is_wrong_is_refused_with_what_is_wrong(
 
 
 def test_the_first_synset_of_a_prediction_counts(tmp_path: Path) -> None:
-    """A picture has a box for each object; an empty prediction says nothing."""
+    """An image has a box for each object; an empty prediction says nothing."""
     assert read_solution(written(tmp_path, f"\ufeff{SOLUTION}ILSVRC2012_val_00000002,\n\n")) == {
         "ILSVRC2012_val_00048981": "n01440764",
         "ILSVRC2012_val_00037956": "n02012849",
@@ -230,7 +230,7 @@ def test_a_pipe_or_device_is_refused_at_once(name: str, tmp_path: Path) -> None:
     ],
     ids=["train", "all", "cls-loc", "one-folder", "val", "val-of-cls-loc", "sorted-val", "nested"],
 )
-def test_a_picture_is_of_its_folders_synset_or_of_the_one_that_the_solution_says(
+def test_a_image_is_of_its_folders_synset_or_of_the_one_that_the_solution_says(
     root: str, path: str, competition: Path
 ) -> None:
     """Wherever in the competition's folder the dataset begins; the tables are found above it."""
@@ -258,7 +258,7 @@ def test_what_no_table_knows_has_no_class(path: str, competition: Path) -> None:
     ],
 )
 def test_a_synset_without_a_name_is_called_by_its_id(path: str, label: Label, competition: Path) -> None:
-    """So that pictures of training and validation agree."""
+    """So that images of training and validation agree."""
     assert labels_of(competition)(path) == label
 
 
@@ -275,9 +275,7 @@ def test_a_synset_without_a_name_is_called_by_its_id(path: str, label: Label, co
         ("test/ILSVRC2012_val_00000009.JPEG", "test"),
     ],
 )
-def test_other_pictures_have_their_folders_class(
-    path: str, class_name: str | None, competition: Path
-) -> None:
+def test_other_images_have_their_folders_class(path: str, class_name: str | None, competition: Path) -> None:
     """Also beside ImageNet's; and no synset."""
     assert labels_of(competition)(path) == Label(class_name=class_name)
 
@@ -302,7 +300,7 @@ def test_the_nearest_table_is_taken_and_named(competition: Path, said: list[str]
 
 
 def test_tables_are_not_looked_for_further_up(competition: Path) -> None:
-    """Five folders lie between one synset's pictures and the tables; what lies higher belongs to others."""
+    """Five folders lie between one synset's images and the tables; what lies higher belongs to others."""
     deepest = competition / "ILSVRC/Data/CLS-LOC/train/n01440764"
     assert find_upward(deepest, "LOC_val_solution.csv") == competition / "LOC_val_solution.csv"
     assert find_upward(deepest / "deeper", "LOC_val_solution.csv") is None
@@ -340,6 +338,6 @@ def test_a_table_that_was_found_and_cannot_be_used_is_one_warning(
 
 
 def test_a_label_is_a_matter_of_names_alone() -> None:
-    """No file is looked at: a scan of a million pictures has done that."""
-    synsets = Synsets(names={"n01440764": "tench"}, pictures={"a": "n01440764"})
+    """No file is looked at: a scan of a million images has done that."""
+    synsets = Synsets(names={"n01440764": "tench"}, images={"a": "n01440764"})
     assert synsets.label_of(found("not/there/a.jpg")) == tench()

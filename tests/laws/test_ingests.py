@@ -34,7 +34,7 @@ other providers may sum a batch up in another order, in float32."""
 PATHS = ("1.png", "9.png", "a/1.png", "a/2.png", "b/1.png", "b/a/1.png")
 """In the root, in classes, and deeper."""
 
-BROKEN = b"no picture"
+BROKEN = b"no image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +60,17 @@ class Workbench:
 
 @pytest.fixture(scope="module")
 def bench(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Workbench:
-    """Five pictures of their own, two of one size among them."""
+    """Five images of their own, two of one size among them."""
     root = tmp_path_factory.mktemp("laws")
     home = Settings(home=root / "home", provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights))
-    pictures = draw(root / "drawn", *(f"{i}.png" for i in range(4)))
-    pictures += draw(root / "drawn", "wide.png", size=(90, 40))
+    images = draw(root / "drawn", *(f"{i}.png" for i in range(4)))
+    images += draw(root / "drawn", "wide.png", size=(90, 40))
     return Workbench(
         home=home,
         spec=spec,
         model=ready_model(spec, settings=home),
-        contents=tuple(picture.read_bytes() for picture in pictures),
+        contents=tuple(image.read_bytes() for image in images),
         folders=(root / f"run{i}" for i in itertools.count()),
     )
 
@@ -180,7 +180,7 @@ BATCHES = st.integers(1, 4)
 
 
 def filled(world: World, files: Mapping[str, int], contents: tuple[bytes, ...]) -> World:
-    """Files with these contents, and one picture that is always there."""
+    """Files with these contents, and one image that is always there."""
     world.write("always.png", contents[0])
     for path, content in files.items():
         world.write(path, contents[content % len(contents)])
@@ -246,7 +246,7 @@ def test_how_a_folder_came_about_does_not_matter(
 def test_the_order_of_files_and_folders_does_not_matter(
     bench: Workbench, contents: list[int], others: dict[str, int], batch_sizes: tuple[int, int]
 ) -> None:
-    """A picture's vector is its own wherever its name stands, and of two folders either may come first."""
+    """An image's vector is its own wherever its name stands, and of two folders either may come first."""
     with bench.folder() as folder:
         world = World(bench=bench, folder=folder)
         for path, content in zip(PATHS, contents, strict=False):
@@ -283,12 +283,12 @@ def embedder(bench: Workbench) -> Embedder:
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_the_size_of_a_batch_never_changes_a_vector(embedder: Embedder, seed: int, sizes: list[int]) -> None:
-    """Pictures of noise, plain ones and dark ones, cut into batches in any way."""
+    """Images of noise, plain ones and dark ones, cut into batches in any way."""
     pixels = _pixels(seed, sum(sizes))
     ends = list(itertools.accumulate(sizes))
     batches = [pixels[end - size : end] for end, size in zip(ends, sizes, strict=True)]
     in_batches = np.concatenate([embedder.embed(batch) for batch in batches])
-    alone = np.stack([embedder.embed_one(picture) for picture in pixels])
+    alone = np.stack([embedder.embed_one(image) for image in pixels])
     lengths = np.linalg.norm(alone, axis=1, keepdims=True)
     assert (np.abs(in_batches - alone) <= BATCH_TOLERANCE * lengths).all()
 

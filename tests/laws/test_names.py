@@ -140,8 +140,8 @@ def test_any_document_is_a_manifest_or_refused(document: Any) -> None:
 @given(st.tuples(AMBIGUOUS, AMBIGUOUS), st.tuples(AMBIGUOUS, AMBIGUOUS))
 @example(("a", "b/c"), ("a/b", "c"))
 @example(("", "a"), ("a", ""))
-def test_two_pictures_never_share_an_id(one: tuple[str, str], other: tuple[str, str]) -> None:
-    """However dataset and path could be read as one text; and one picture always has the same."""
+def test_two_images_never_share_an_id(one: tuple[str, str], other: tuple[str, str]) -> None:
+    """However dataset and path could be read as one text; and one image always has the same."""
     assert (point_id(*one) == point_id(*other)) == (one == other)
 
 

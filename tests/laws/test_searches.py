@@ -44,7 +44,7 @@ LENGTHS = st.sampled_from([1, 1e-4, 1e-30, 1e18, 1e30])
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture of a collection."""
+    """An image of a collection."""
 
     vector: Vector
     class_name: str | None
@@ -79,7 +79,7 @@ def sha256(content: int) -> str:
     return hashlib.sha256(bytes([content])).hexdigest()
 
 
-PICTURES = st.lists(
+IMAGES = st.lists(
     st.builds(
         Shown,
         VECTORS,
@@ -118,10 +118,10 @@ def server_store() -> ServerStore:
 
 @pytest.fixture(scope="module")
 def filled(store: Store) -> Iterator[Callable[[Distance, Sequence[Shown]], Collection]]:
-    """Gives a collection of exactly these pictures, one for each distance: making them takes long."""
+    """Gives a collection of exactly these images, one for each distance: making them takes long."""
     collections: dict[Distance, Collection] = {}
 
-    def fill(distance: Distance, pictures: Sequence[Shown]) -> Collection:
+    def fill(distance: Distance, images: Sequence[Shown]) -> Collection:
         if distance not in collections:
             manifest = manifest_of(distance, DIMENSION, {"one": "/one", "two": "/two"})
             store.create(manifest)
@@ -130,8 +130,8 @@ def filled(store: Store) -> Iterator[Callable[[Distance, Sequence[Shown]], Colle
         collection.delete([payload.id for payload in collection.scan()])
         collection.upsert(
             [
-                ImagePoint(payload=picture.payload(i), vector=np.asarray(picture.vector, np.float32))
-                for i, picture in enumerate(pictures)
+                ImagePoint(payload=image.payload(i), vector=np.asarray(image.vector, np.float32))
+                for i, image in enumerate(images)
             ]
         )
         return collection
@@ -146,7 +146,7 @@ def filled(store: Store) -> Iterator[Callable[[Distance, Sequence[Shown]], Colle
 @settings(max_examples=60)
 @given(
     distance=st.sampled_from(Distance),
-    pictures=PICTURES,
+    images=IMAGES,
     query=VECTORS,
     where=FILTERS,
     limit=st.integers(1, 15),
@@ -155,7 +155,7 @@ def filled(store: Store) -> Iterator[Callable[[Distance, Sequence[Shown]], Colle
 )
 @example(
     distance=Distance.COSINE,
-    pictures=[Shown((1, 1, 0), None, "one", 0)],
+    images=[Shown((1, 1, 0), None, "one", 0)],
     query=(1, 0, 0),
     where=PointFilter(),
     limit=1,
@@ -165,7 +165,7 @@ def filled(store: Store) -> Iterator[Callable[[Distance, Sequence[Shown]], Colle
 def test_a_search_finds_what_numpy_finds(
     filled: Callable[[Distance, Sequence[Shown]], Collection],
     distance: Distance,
-    pictures: list[Shown],
+    images: list[Shown],
     query: Vector,
     where: PointFilter,
     limit: int,
@@ -174,12 +174,12 @@ def test_a_search_finds_what_numpy_finds(
 ) -> None:
     """The right number of hits that fit the filter, with the right scores, the best of all, best first."""
     if distance is Distance.COSINE:
-        pictures = [replace(picture, vector=scaled(picture.vector, lengths[0])) for picture in pictures]
+        images = [replace(image, vector=scaled(image.vector, lengths[0])) for image in images]
         query = scaled(query, lengths[1])
-    hits = filled(distance, pictures).query(
+    hits = filled(distance, images).query(
         np.asarray(query, np.float32), limit=limit, where=where, exact=exact
     )
-    fitting = {p.payload(i).id: p for i, p in enumerate(pictures) if p.fits(where)}
+    fitting = {p.payload(i).id: p for i, p in enumerate(images) if p.fits(where)}
     expected = dict(zip(fitting, scores(distance, query, list(fitting.values())), strict=True))
     tolerance = SCORE_TOLERANCE * (1 if distance is Distance.COSINE else 500)
     assert len(hits) == len({hit.payload.id for hit in hits}) == min(limit, len(fitting))
@@ -205,10 +205,10 @@ def assert_best_first(
     assert not hits or all(score >= found[-1] - tolerance for score in left_out)
 
 
-def scores(distance: Distance, query: Vector, pictures: Sequence[Shown]) -> NDArray[np.float64]:
+def scores(distance: Distance, query: Vector, images: Sequence[Shown]) -> NDArray[np.float64]:
     """Cosine similarities or Euclidean distances, as plain as they can be written."""
     one = np.asarray(query, np.float64)
-    all_of_them = np.asarray([picture.vector for picture in pictures], np.float64).reshape(-1, DIMENSION)
+    all_of_them = np.asarray([image.vector for image in images], np.float64).reshape(-1, DIMENSION)
     if distance is Distance.EUCLID:
         return np.asarray(np.linalg.norm(all_of_them - one, axis=1))
     lengths = np.linalg.norm(all_of_them, axis=1) * np.linalg.norm(one)

@@ -280,10 +280,10 @@ def test_a_search_may_be_narrowed(index: lookalike.Index, images: Path) -> None:
 
 def test_what_is_asked_with_and_is_no_image_is_said(index: lookalike.Index, tmp_path: Path) -> None:
     """A URL is not fetched; a few bytes of anything are no image."""
-    with pytest.raises(errors.PictureError, match="is a URL, and images are not fetched"):
+    with pytest.raises(errors.ImageError, match="is a URL, and images are not fetched"):
         index.search("https://example.com/cat.jpg")
     for few in (b"a", b"abc"):
-        with pytest.raises(errors.PictureError) as refused:
+        with pytest.raises(errors.ImageError) as refused:
             index.search(few)
         assert refused.value.reason is errors.SkipReason.NOT_AN_IMAGE
 
@@ -357,12 +357,12 @@ def test_of_many_images_one_may_be_unreadable(index: lookalike.Index, images: Pa
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")
     files = [images / "cat/1.png", broken, images / "dog/1.png"]
-    with pytest.raises(errors.PictureError) as caught:
+    with pytest.raises(errors.ImageError) as caught:
         index.search_many(files)
     assert (caught.value.reason, caught.value.path) == (errors.SkipReason.NOT_AN_IMAGE, broken)
     answers = index.search_many(files, raise_errors=False)
     assert [len(answer) for answer in answers] == [10, 0, 10]
-    assert isinstance(answers[1].error, errors.PictureError)
+    assert isinstance(answers[1].error, errors.ImageError)
     assert answers[0].error is None
 
 
@@ -375,7 +375,7 @@ def test_what_is_no_image_is_refused(index: lookalike.Index, images: Path) -> No
         index.search(images)
     with pytest.raises(errors.UsageError, match="has 3 values"):
         index.search(np.ones(3, np.float32))
-    with pytest.raises(errors.PictureError):
+    with pytest.raises(errors.ImageError):
         index.search(images / "absent.png")
 
 

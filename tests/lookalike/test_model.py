@@ -72,10 +72,10 @@ def test_an_image_that_cannot_be_read_says_why(tiny_model: lookalike.Model, tmp_
     """As data, for programs."""
     file = tmp_path / "empty.jpg"
     file.touch()
-    with pytest.raises(errors.PictureError) as caught:
+    with pytest.raises(errors.ImageError) as caught:
         tiny_model.embed([file])
     assert caught.value.reason is errors.SkipReason.EMPTY
-    with pytest.raises(errors.PictureError) as absent:
+    with pytest.raises(errors.ImageError) as absent:
         tiny_model.embed([tmp_path / "absent.jpg"])
     assert absent.value.reason is errors.SkipReason.VANISHED
 
@@ -92,7 +92,7 @@ def test_of_a_missing_image_it_is_said_how_far_its_path_leads(
 ) -> None:
     """A model has no index that the name could be looked for in."""
     monkeypatch.chdir(images)
-    with pytest.raises(errors.PictureError) as refused:
+    with pytest.raises(errors.ImageError) as refused:
         tiny_model.embed(["kitten/0.png"])
     assert str(refused.value) == f"kitten/0.png does not exist; the last of its folders that does is {images}"
     assert refused.value.path == Path("kitten/0.png")

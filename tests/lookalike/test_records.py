@@ -37,7 +37,7 @@ def test_an_evaluation_has_figures_with_intervals(index: lookalike.Index) -> Non
     assert list(found.class_names) == ["cat", "dog"]
     assert found.confusion.shape == (2, 2)
     assert found.accuracy["majority"].value == index.evaluate(seed=1).accuracy["majority"].value
-    assert [each.pictures for each in found.classes] == [13, 12]
+    assert [each.images for each in found.classes] == [13, 12]
 
 
 def test_an_evaluation_of_too_few_says_so(tiny_model: lookalike.Model, images: Path, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ REAL = {
 
 PHOTOS_A_CLASS = 3
 
-Pictures = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 Floats = NDArray[np.floating[Any]]
 
 
@@ -56,7 +56,7 @@ class Judge:
     `files` are the same weights as `.h5` (VGG16's without its dense layers) and as `.weights.h5`.
     `layers[tap]` holds the names of the layers that the tap needs, `kinds` the class of each,
     `behind_conv` those that take a convolution's output. `features[tap, n]` is the tap's output for the
-    first `n` pictures, `prepared` what Keras makes of all.
+    first `n` images, `prepared` what Keras makes of all.
     """
 
     files: Mapping[str, Path]
@@ -79,7 +79,7 @@ class Real:
     settings: Settings
     model: ModelFile
     files: Sequence[Path]
-    pixels: Pictures
+    pixels: Images
     vectors: NDArray[np.float32]
 
     def embed(self, model: ModelFile, some: slice = slice(None)) -> NDArray[np.float32]:
@@ -96,7 +96,7 @@ def keras() -> Any:
 
 
 @pytest.fixture(scope="session")
-def photos(pytestconfig: pytest.Config) -> tuple[Sequence[Path], Pictures]:
+def photos(pytestconfig: pytest.Config) -> tuple[Sequence[Path], Images]:
     """Files and pixels of the first photos of every class, or of all of them with `--all-photos`."""
     folders = sorted(path for path in SHARED.glob("photos/*") if path.is_dir())
     if not folders:
@@ -122,7 +122,7 @@ def shared_weights() -> Callable[[str], Path]:
 @pytest.fixture(scope="session", params=REAL)
 def real(
     request: pytest.FixtureRequest,
-    photos: tuple[Sequence[Path], Pictures],
+    photos: tuple[Sequence[Path], Images],
     shared_weights: Callable[[str], Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Real:
@@ -138,36 +138,34 @@ def real(
 
 
 @pytest.fixture(scope="session")
-def pictures() -> Pictures:
-    """uint8 `[5, 224, 224, 3]`: photos of five classes, or drawn pictures where there are none."""
+def images() -> Images:
+    """uint8 `[5, 224, 224, 3]`: photos of five classes, or drawn images where there are none."""
     folders = sorted(path for path in SHARED.glob("photos/*") if path.is_dir())
     if len(folders) < max(BATCH_SIZES):
-        return _drawn_pictures()
+        return _drawn_images()
     photos = [min(folder.glob("*.jpg")) for folder in folders[: max(BATCH_SIZES)]]
     return np.stack([decode(io.BytesIO(photo.read_bytes()), photo.name).pixels for photo in photos])
 
 
 @pytest.fixture(scope="session")
-def judge_of(
-    keras: Any, pictures: Pictures, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Judge]:
+def judge_of(keras: Any, images: Images, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Judge]:
     """The judge for a backbone's name, made once."""
 
     @functools.cache
     def judge(backbone: str) -> Judge:
-        return _judge(keras, backbone, pictures, tmp_path_factory.mktemp(backbone))
+        return _judge(keras, backbone, images, tmp_path_factory.mktemp(backbone))
 
     return judge
 
 
-def _judge(keras: Any, backbone: str, pictures: Pictures, folder: Path) -> Judge:
+def _judge(keras: Any, backbone: str, images: Images, folder: Path) -> Judge:
     keras.utils.clear_session()  # Keras numbers nameless layers from here on
     if backbone == "resnet101v2":
         network = keras.applications.ResNet101V2(weights=None, include_top=False, input_shape=(224, 224, 3))
-        prepared = keras.applications.resnet_v2.preprocess_input(pictures.astype(np.float32))
+        prepared = keras.applications.resnet_v2.preprocess_input(images.astype(np.float32))
     else:
         network = keras.applications.VGG16(weights=None)
-        prepared = keras.applications.vgg16.preprocess_input(pictures.astype(np.float32))
+        prepared = keras.applications.vgg16.preprocess_input(images.astype(np.float32))
     _seed(keras, network, prepared)
     taps = TAPS[backbone]
     convolutions = {layer.name for layer in network.layers if isinstance(layer, keras.layers.Conv2D)}
@@ -184,7 +182,7 @@ def _judge(keras: Any, backbone: str, pictures: Pictures, folder: Path) -> Judge
 def _seed(keras: Any, network: Any, prepared: Floats) -> None:
     """Random weights under which values neither vanish nor explode.
 
-    Kernels are scaled as He et al. (2015) do. Batch norms take the statistics of the pictures, which one
+    Kernels are scaled as He et al. (2015) do. Batch norms take the statistics of the images, which one
     pass in training with a momentum of zero leaves in them, and then move off them.
     """
     random = np.random.default_rng(2016)
@@ -205,7 +203,7 @@ def _seed(keras: Any, network: Any, prepared: Floats) -> None:
 def _moved_off(
     random: np.random.Generator, epsilon: float, gamma: Floats, beta: Floats, mean: Floats, variance: Floats
 ) -> list[Floats]:
-    """A batch norm with other statistics than those of the pictures.
+    """A batch norm with other statistics than those of the images.
 
     A tenth of the channels get a variance as small as epsilon, as trained networks have them, and a gamma
     that makes up for it: there a wrong epsilon shows.
@@ -257,12 +255,12 @@ def _features(
     return features
 
 
-def _drawn_pictures() -> Pictures:
+def _drawn_images() -> Images:
     """Waves of several lengths and colours, with noise on them."""
-    random, pictures = np.random.default_rng(5), []
+    random, images = np.random.default_rng(5), []
     y, x = np.mgrid[0:224, 0:224][..., np.newaxis] / 224
     for _ in range(max(BATCH_SIZES)):
         along, across, phase = (random.uniform(1, 20, 3) for _ in range(3))
         waves = 128 + 100 * np.sin(along * x + across * y + phase) + random.normal(0, 10, (224, 224, 3))
-        pictures.append(waves.clip(0, 255).astype(np.uint8))
-    return np.stack(pictures)
+        images.append(waves.clip(0, 255).astype(np.uint8))
+    return np.stack(images)

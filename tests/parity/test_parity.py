@@ -27,7 +27,7 @@ DIFFERENCE_AT_MOST = 1e-3
 """Of a vector's largest value. Both are wide: float32 sums in another order differ by less than 1e-4 after a
 hundred layers, and a wrong border, epsilon or channel order by more than 1e-2."""
 
-PICTURES_DIFFER_BY = 0.02
+IMAGES_DIFFER_BY = 0.02
 """Of the largest value, for the comparison to mean anything: twenty times what it tolerates."""
 
 
@@ -88,25 +88,25 @@ def model(case: Case, judge: Any, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def test_vectors_are_those_of_keras(
-    case: Case, judge: Any, model: ModelFile, pictures: NDArray[np.uint8], keras: Any
+    case: Case, judge: Any, model: ModelFile, images: NDArray[np.uint8], keras: Any
 ) -> None:
-    """One picture and five, through layer and pooling, value by value and in direction."""
+    """One image and five, through layer and pooling, value by value and in direction."""
     embedder = Embedder.load(model.path, provider="cpu")
-    for size in (1, len(pictures)):
+    for size in (1, len(images)):
         expected = _pool(keras, judge.features[case.layer, size], case.pooling)
-        found = embedder.embed(pictures[:size])
+        found = embedder.embed(images[:size])
         assert found.shape == expected.shape
         assert _cosines(expected, found).min() >= COSINE_AT_LEAST
         assert np.abs(expected - found).max() <= DIFFERENCE_AT_MOST * np.abs(expected).max()
 
 
-def test_seeded_networks_tell_pictures_apart(case: Case, judge: Any, keras: Any) -> None:
-    """Values that vanished, exploded or said the same of every picture would agree with anything."""
+def test_seeded_networks_tell_images_apart(case: Case, judge: Any, keras: Any) -> None:
+    """Values that vanished, exploded or said the same of every image would agree with anything."""
     vectors = _pool(keras, judge.features[case.layer, 5], case.pooling)
     assert 1e-2 < np.abs(vectors).max() < 1e4
     for i, vector in enumerate(vectors):
         for other in vectors[:i]:
-            assert np.abs(vector - other).max() > PICTURES_DIFFER_BY * np.abs(vectors).max()
+            assert np.abs(vector - other).max() > IMAGES_DIFFER_BY * np.abs(vectors).max()
 
 
 def test_nodes_and_initializers_carry_the_names_of_keras_layers(
@@ -145,7 +145,7 @@ def test_preprocessing_is_that_of_keras(
     backbone: str,
     layer: str,
     judge_of: Callable[[str], Any],
-    pictures: NDArray[np.uint8],
+    images: NDArray[np.uint8],
     tmp_path: Path,
 ) -> None:
     """The nodes before the first layer give what `preprocess_input` gives, to the last bit."""
@@ -155,7 +155,7 @@ def test_preprocessing_is_that_of_keras(
     model = export_to(tmp_path / "model.onnx", spec, settings=settings)
     onnx.utils.extract_model(model.path, tmp_path / "start.onnx", ["images"], ["preprocessing"])
     session = onnxruntime.InferenceSession(tmp_path / "start.onnx", providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"images": pictures})
+    (found,) = session.run(None, {"images": images})
     np.testing.assert_array_equal(found.transpose(0, 2, 3, 1), judge.prepared)
 
 

@@ -57,7 +57,7 @@ def test_int8_keeps_neighbours(real: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("real", ["vgg16"], indirect=True)
-def test_a_head_gives_the_same_for_pictures_and_stored_vectors(real: Any) -> None:
+def test_a_head_gives_the_same_for_images_and_stored_vectors(real: Any) -> None:
     """The one model of network and head, against the head put on raw and on normalised vectors."""
     random = np.random.default_rng(0)
     head = Head(

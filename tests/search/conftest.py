@@ -23,20 +23,20 @@ def both_stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stor
 def fill(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """`fill(store, {"cat/1.png": vector, ...})` makes a collection and gives its name.
 
-    A key may name its dataset as `other:cat/1.png`; a class is the first folder. Two pictures are copies
+    A key may name its dataset as `other:cat/1.png`; a class is the first folder. Two images are copies
     where `copies` gives them the same text. Datasets lie below `tmp_path`.
     """
     made: list[tuple[Store, str]] = []
 
     def make(
         store: Store,
-        pictures: Mapping[str, Any],
+        images: Mapping[str, Any],
         *,
         backbone: str = "vgg16",
         distance: Distance = Distance.COSINE,
         copies: Mapping[str, str] | None = None,
     ) -> str:
-        points = [_point(key, vector, (copies or {}).get(key)) for key, vector in pictures.items()]
+        points = [_point(key, vector, (copies or {}).get(key)) for key, vector in images.items()]
         roots = {point.payload.dataset: str(tmp_path / point.payload.dataset) for point in points}
         manifest = manifest_of(distance, len(points[0].vector), roots, backbone=backbone, layer="a-layer")
         store.create(manifest)

@@ -259,7 +259,7 @@ def test_collections_that_cannot_be_read_are_not_said_to_be_missing(
     assert "put manifest.json back from a backup, or remove" in said[0]
 
 
-def test_a_pictures_file_lies_below_its_datasets_root() -> None:
+def test_a_images_file_lies_below_its_datasets_root() -> None:
     """As far as the manifest knows; a dataset that it does not name has none."""
     assert file_of(manifest(), "data", "cat/1.jpg") == Path("/pictures/data/cat/1.jpg")
     assert file_of(manifest(), "unknown", "cat/1.jpg") is None

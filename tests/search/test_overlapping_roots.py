@@ -282,7 +282,7 @@ def test_a_class_that_only_the_inner_dataset_gives_counts_everywhere(
             rows = list(every_neighbours(collection, limit=3, exact=exact))
             assert {payload.class_name for payload, _ in rows} == {"cat", "dog", "cars"}
     run = calibrate_collection(both_stores, name)
-    assert (run.calibration.pictures, run.unlabelled) == (COUNT + 1, 0)
+    assert (run.calibration.images, run.unlabelled) == (COUNT + 1, 0)
 
 
 def test_an_indexed_file_is_known_by_the_point_that_stands_for_it(

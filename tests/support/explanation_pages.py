@@ -1,4 +1,4 @@
-"""An explanation of two pictures by two networks, as a page."""
+"""An explanation of two images by two networks, as a page."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +9,17 @@ from lookalike_core.models.backbones import Pooling
 from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, WeightsSource
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_search.analysis.attribution import explain
-from lookalike_search.analysis.explanation import ComparedVector, Explained, SeenPicture
+from lookalike_search.analysis.explanation import ComparedVector, Explained, SeenImage
 from lookalike_search.reports.explanation import write_explanations
 
 HOSTILE = '<script>alert("1")</script>\u202e.jpg'
 
 
-def picture(name: str, width: int, height: int) -> SeenPicture:
+def image(name: str, width: int, height: int) -> SeenImage:
     """Noise of that size."""
     random = np.random.default_rng(width)
     shown = encoded(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
-    return SeenPicture(name=name, pixels=np.zeros((224, 224, 3), np.uint8), shown=shown)
+    return SeenImage(name=name, pixels=np.zeros((224, 224, 3), np.uint8), shown=shown)
 
 
 def explained(backbone: str, layer: str, distance: Distance = Distance.COSINE, low: float = 0.0) -> Explained:
@@ -56,12 +56,12 @@ def explained(backbone: str, layer: str, distance: Distance = Distance.COSINE, l
     )
 
 
-PICTURES = (picture("cat.jpg", 120, 80), picture(HOSTILE, 60, 90))
+IMAGES = (image("cat.jpg", 120, 80), image(HOSTILE, 60, 90))
 
 
 def make_page(folder: Path) -> Path:
-    """Writes the page of two networks; one compares by distance, and one picture has a name to be wary of."""
+    """Writes the page of two networks; one compares by distance, and one image has a name to be wary of."""
     path = folder / "explained.html"
     sections = [explained("resnet101v2", "post_relu"), explained("vgg16", "block5_pool", Distance.EUCLID)]
-    write_explanations(path, PICTURES, sections)
+    write_explanations(path, IMAGES, sections)
     return path

@@ -1,4 +1,4 @@
-"""Collections of vectors of one's own, in both stores, for tests that need no network and no pictures.
+"""Collections of vectors of one's own, in both stores, for tests that need no network and no images.
 
 The server is a real one where `QDRANT_URL` says where it is, elsewhere a stand-in.
 """
@@ -87,12 +87,12 @@ def collection_of(
 
 
 def point_of(path: str, vector: Any, **fields: Any) -> ImagePoint:
-    """A picture as `payload_of` has it, at a vector."""
+    """An image as `payload_of` has it, at a vector."""
     return ImagePoint(payload=payload_of(path, **fields), vector=np.asarray(vector, dtype=np.float32))
 
 
 def payload_of(path: str, **fields: Any) -> Payload:
-    """Of a picture of its own bytes in class `cat` of `data`, unless `fields` say otherwise."""
+    """Of an image of its own bytes in class `cat` of `data`, unless `fields` say otherwise."""
     known: dict[str, Any] = {
         "dataset": "data",
         "class_name": "cat",

@@ -14,7 +14,7 @@ Draw = Callable[..., list[Path]]
 
 
 def payload(path: str, class_name: str | None) -> Payload:
-    """Of a picture whose bytes are its path's."""
+    """Of an image whose bytes are its path's."""
     return payload_of(path, class_name=class_name, sha256=path)
 
 
@@ -34,7 +34,7 @@ def sampled(root: Path, classes: Sequence[str | None], paths: Sequence[str] = ()
 
 
 def make_map(folder: Path, draw: Draw) -> Path:
-    """Writes the map of twelve pictures of two classes and none, one without a file; a class is named <b>."""
+    """Writes the map of twelve images of two classes and none, one without a file; a class is named <b>."""
     draw(folder, *[f"{number}.png" for number in range(11)])
     drawn = mapped(sampled(folder, ["cat", "<b>dog</b>\u202e", None] * 4), seed=0)
     assert write_map(folder / "map.html", drawn, seed=0) == 1

@@ -95,7 +95,7 @@ def _structure(elements: list[Element]) -> list[str]:
     for each in elements:
         own = each.attributes
         if (own.get("role") == "img" or each.name == "img") and not (own.get("aria-label") or own.get("alt")):
-            problems.append(f"a picture has no name: {own}")
+            problems.append(f"an image has no name: {own}")
         if each.name == "th" and own.get("scope") not in {"row", "col"}:
             problems.append("a <th> has no scope")
         if any(name.startswith("on") for name in own):

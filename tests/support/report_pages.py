@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.models.model_manifest import WeightsKind, WeightsSource
 from lookalike_core.neighbours.vote import Verdict, VoteRule
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
@@ -16,7 +16,7 @@ from lookalike_search.analysis.file_state import FileState
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered
 from lookalike_search.evaluation.comparisons import Contest, compared
 from lookalike_search.evaluation.head_splits import PartFigures, parts_of
-from lookalike_search.evaluation.labelled_vectors import LabelledPictures
+from lookalike_search.evaluation.labelled_vectors import LabelledImages
 from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out
 from lookalike_search.evaluation.summary import Evaluation, best_values_of, summed_up
 from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
@@ -48,7 +48,7 @@ PER_CLASS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
-    """Drawn pictures of three classes in a folder, one of them gone, with vectors that overlap."""
+    """Drawn images of three classes in a folder, one of them gone, with vectors that overlap."""
 
     root: Path
     manifest: CollectionManifest
@@ -56,7 +56,7 @@ class Collection:
     evaluation: Evaluation
 
     def file(self, row: int) -> Path:
-        """Where a picture lies."""
+        """Where an image lies."""
         return self.root / self.payloads[row].path
 
     def neighbour(self, rank: int, row: int, score: float) -> Neighbour:
@@ -64,10 +64,10 @@ class Collection:
         return Neighbour(rank=rank, score=score, payload=self.payloads[row], file=self.file(row))
 
     def answer(self, row: int, **changes: object) -> Answer:
-        """What an evaluation found for a picture, as an answer."""
+        """What an evaluation found for an image, as an answer."""
         found = self.evaluation.results
         pairs = zip(found.neighbours[row].tolist(), found.scores[row].tolist(), strict=True)
-        verdict = self.evaluation.pictures.vectors.names[found.verdicts[VoteRule.NEARER_TIES][row]]
+        verdict = self.evaluation.images.vectors.names[found.verdicts[VoteRule.NEARER_TIES][row]]
         answer = Answer(
             query=self.payloads[row].path,
             file=self.file(row),
@@ -94,7 +94,7 @@ def make_collection(root: Path, draw: Draw) -> Collection:
     random = np.random.default_rng(0)
     vectors = np.eye(8)[classes] + random.normal(0, 0.75, (len(labels), 8))
     payloads = [payload(path, name) for path, name in zip(paths, labels, strict=True)]
-    pictures = LabelledPictures(
+    images = LabelledImages(
         vectors=LabelledVectors(
             vectors=vectors.astype(np.float32),
             classes=classes,
@@ -105,12 +105,12 @@ def make_collection(root: Path, draw: Draw) -> Collection:
         payloads=payloads,
         unlabelled=2,
     )
-    evaluation = summed_up("vgg16-cosine", pictures, leave_one_out(pictures.vectors))
+    evaluation = summed_up("vgg16-cosine", images, leave_one_out(images.vectors))
     return Collection(root=root, manifest=manifest(root), payloads=payloads, evaluation=evaluation)
 
 
 def payload(path: str, class_name: str | None) -> Payload:
-    """Of a picture whose bytes are its path's."""
+    """Of an image whose bytes are its path's."""
     return payload_of(path, class_name=class_name, sha256=path, width=64, height=48, bytes=2_000)
 
 
@@ -160,21 +160,21 @@ def evaluated_page(
 
 def unanswered(query: str, problem: str) -> Unanswered:
     """A query that could not be read."""
-    error = PictureError(problem, reason=SkipReason.VANISHED)
+    error = ImageError(problem, reason=SkipReason.VANISHED)
     return Unanswered(query=query, file=None, error=error)
 
 
 def parts_seen(evaluation: Evaluation) -> list[PartFigures]:
-    """Of a head that learned from every other picture of the first two classes."""
-    payloads = evaluation.pictures.payloads
-    classes = evaluation.pictures.vectors.names[:2]
+    """Of a head that learned from every other image of the first two classes."""
+    payloads = evaluation.images.payloads
+    classes = evaluation.images.vectors.names[:2]
     trained = {each.sha256 for each in payloads[::2] if each.class_name in classes}
     best = best_values_of(evaluation.results)
     return list(parts_of(evaluation.values, best, payloads, trained=trained, classes=classes))
 
 
 def group(collection: Collection, kept: int, *others: int) -> Group:
-    """A group of these pictures; of the first other the bytes are the same, the last is not offered."""
+    """A group of these images; of the first other the bytes are the same, the last is not offered."""
 
     def member(row: int, *, identical: bool, redundant: bool) -> Member:
         there = collection.file(row).exists()

@@ -33,7 +33,7 @@ INDEX_ABOVE_KB = 8
 BATCH = 4
 KILLS_PER_TRAP = 4
 VECTOR_TOLERANCE = 1e-5
-"""A picture's vector may differ in its last bits by which others were in its batch."""
+"""An image's vector may differ in its last bits by which others were in its batch."""
 
 FRESH = ("download", "export", "manifest", "scan", "read", "embed", "create", "upsert", "index")
 CHANGED = ("embed", "upsert", "payloads", "delete", "manifest")
@@ -44,7 +44,7 @@ LONGEST_WAIT_S = {"download": 0.4, "export": 0.2, "index": 0.4, "create": 0.2}
 
 @dataclass(kw_only=True)
 class Bench:
-    """A folder of pictures before and after some changes, and homes that ingests start from."""
+    """A folder of images before and after some changes, and homes that ingests start from."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -76,10 +76,10 @@ class Bench:
         report: dict[str, Any] = json.loads(out)
         return report
 
-    def laid_out(self, work: Path, phase: str, pictures: str) -> Path:
-        """A working folder with its own copy of the pictures and of the home that a phase starts from."""
+    def laid_out(self, work: Path, phase: str, images: str) -> Path:
+        """A working folder with its own copy of the images and of the home that a phase starts from."""
         work.mkdir()
-        shutil.copytree(self.folder / pictures, work / "pictures")
+        shutil.copytree(self.folder / images, work / "pictures")
         if (self.folder / phase).exists():
             copy(self.folder / phase, work / "home")
         return work
@@ -138,8 +138,8 @@ def bench(
     for number, file in enumerate(sorted(folder.rglob("*.png"))):
         moment = 1_600_000_000 + number
         os.utime(file, (moment, moment))
-    for phase, pictures in (("fresh", "before"), ("changed", "after")):
-        work = bench.laid_out(folder / f"undisturbed-{phase}", phase, pictures)
+    for phase, images in (("fresh", "before"), ("changed", "after")):
+        work = bench.laid_out(folder / f"undisturbed-{phase}", phase, images)
         bench.written[phase] = written_by(bench.finished(work, calls=str(work / "calls.json")))
         bench.calls[phase] = json.loads((work / "calls.json").read_text(encoding="utf-8"))
         if phase == "fresh":

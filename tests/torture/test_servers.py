@@ -16,7 +16,7 @@ import pytest
 from faulty_proxy import FaultyProxy
 from lookalike_core.stores.embedded import EmbeddedStore
 
-PICTURES = 12
+IMAGES = 12
 TRIES = 4
 REPEATS = 4
 REQUESTS = 16
@@ -51,7 +51,7 @@ def own(own_names: str) -> str:
 
 
 @pytest.fixture
-def pictures(shell: Any, draw: Any, qdrant: Any, own: str) -> Iterator[Path]:
+def images(shell: Any, draw: Any, qdrant: Any, own: str) -> Iterator[Path]:
     """A folder of twelve; what became of them on the server is removed in the end."""
     folder: Path = shell.folder / "pictures"
     draw(folder, *(f"{name}/{number}.png" for name in ("a", "b", "c") for number in range(4)))
@@ -82,7 +82,7 @@ def test_faults_at_random_moments_lose_nothing(
     proxy: FaultyProxy,
     qdrant: Any,
     own: str,
-    pictures: Path,
+    images: Path,
     ledger: Any,
     full_length: bool,
     fault: str,

@@ -25,7 +25,7 @@ from lookalike_core.atomic import is_full
 from lookalike_core.cli.hint_words import MEMORY_ADVICE, full_message
 from lookalike_core.cli.progress_lines import ProgressLines
 from lookalike_core.cli.start import INTERRUPTED, INTERRUPTED_EXIT_CODE, raise_on_interrupt
-from lookalike_core.errors import LookalikeError, PictureError
+from lookalike_core.errors import ImageError, LookalikeError
 from lookalike_core.hints import Notice
 from lookalike_core.logs import ROOT
 from lookalike_core.memory import comes_of_memory, is_out_of_memory
@@ -291,7 +291,7 @@ def _last_words(error: Exception) -> tuple[str, int]:
 
 def _is_of_memory(error: Exception) -> bool:
     """An image that takes more than there is says so itself, and leaves the others alone."""
-    if isinstance(error, PictureError):
+    if isinstance(error, ImageError):
         return False
     return comes_of_memory(error) if isinstance(error, LookalikeError) else is_out_of_memory(error)
 

@@ -105,7 +105,7 @@ SENTENCES: Mapping[Action, str] = {
 }
 
 _PLACEHOLDERS: Mapping[Argument, str] = {
-    Argument.PICTURES: "DIR",
+    Argument.IMAGES: "DIR",
     Argument.STORE: "embedded:DIR",
     Argument.WEIGHTS: "FILE",
 }

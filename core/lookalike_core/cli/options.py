@@ -46,7 +46,7 @@ StoreOption = Annotated[
     ),
 ]
 RequireGpuOption = Annotated[
-    bool, typer.Option("--require-gpu", help="Fail where pictures would be embedded on anything but CUDA.")
+    bool, typer.Option("--require-gpu", help="Fail where images would be embedded on anything but CUDA.")
 ]
 ProviderOption = Annotated[
     ProviderChoice | None,
@@ -70,12 +70,12 @@ MaxPixelsOption = Annotated[
         "--max-pixels",
         min=1,
         metavar="N",
-        help="Larger pictures are left out; WebP, AVIF and HEIC from a quarter of it on.",
+        help="Larger images are left out; WebP, AVIF and HEIC from a quarter of it on.",
     ),
 ]
 HtmlOption = Annotated[
     Path | None,
-    typer.Option("--html", metavar="FILE", help="Write a page with the pictures here, all in one file."),
+    typer.Option("--html", metavar="FILE", help="Write a page with the images here, all in one file."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 

@@ -1,4 +1,4 @@
-"""Files as Pillow shall see them: with the page that is the picture first, and without what viewers ignore.
+"""Files as Pillow shall see them: with the page that is the image first, and without what viewers ignore.
 
 What is damaged beside the pixels, or ends wrong, does not matter where all of the pixels are there.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images import file_endings as endings
 from lookalike_core.images import gif, jpeg, png, tiff_pages
 from lookalike_core.images.formats import is_avif, is_heif, is_webp
@@ -16,15 +16,15 @@ from lookalike_core.images.frames import MAX_FRAMES
 from lookalike_core.images.views import view_of, whole
 
 Fingerprint = Callable[[BinaryIO], bytes | None]
-"""Tells pictures apart: decodes a file; None where that fails."""
+"""Tells images apart: decodes a file; None where that fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readable:
     """A file that Pillow can be given.
 
-    `info` is what Pillow does not read of it, as it would. `is_first` is whether the picture is what Pillow
-    would take for the file's first one. `sound_frames` are those that lie within the picture, and `extent` is
+    `info` is what Pillow does not read of it, as it would. `is_first` is whether the image is what Pillow
+    would take for the file's first one. `sound_frames` are those that lie within the image, and `extent` is
     how far the first one reaches, where that can be more than the header says. `mended` gives, where Pillow
     gives the file up, what else to try. `is_cut_off` tells by the file's structure whether it ends early, and
     `lacks_pixels` whether there are fewer pixels than Pillow makes of it, where its last lines are empty.
@@ -44,7 +44,7 @@ def readable(stream: BinaryIO, head: bytes, name: str) -> Readable:
     """What to give Pillow of a file that begins with `head`.
 
     Raises:
-        PictureError: it is of a kind that is not read, or damaged where its picture cannot do without.
+        ImageError: it is of a kind that is not read, or damaged where its image cannot do without.
     """
     if head.startswith(png.MAGIC):
         return _png(stream, name)
@@ -77,7 +77,7 @@ def _simple(stream: BinaryIO, head: bytes) -> Readable:
 
 def _tiff(stream: BinaryIO, head: bytes, name: str) -> Readable:
     if head.startswith(b"MM\0+"):  # Pillow takes it for an ordinary one
-        raise PictureError(
+        raise ImageError(
             f"{name} is a big-endian BigTIFF; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT
         )
     page = tiff_pages.page_view(stream, head)
@@ -103,7 +103,7 @@ def _png(stream: BinaryIO, name: str) -> Readable:
 
 
 def _mended_png(stream: BinaryIO, parts: png.PngParts, fingerprint: Fingerprint) -> BinaryIO | None:
-    """Its still picture where only its animation is damaged; its pixels where only their checksum is."""
+    """Its still image where only its animation is damaged; its pixels where only their checksum is."""
     if parts.still != parts.chunks:
         still = png.png_view(stream, parts.still)
         if fingerprint(still) is not None:
@@ -119,7 +119,7 @@ _GIF_ENDS = (bytes(256) + b";", b"\xff" * 256 + bytes(256) + b";")
 
 
 def _completed(stream: BinaryIO, ends: tuple[bytes, ...], fingerprint: Fingerprint) -> BinaryIO | None:
-    """The file with the first of these ends, where the picture is the same with each of them."""
+    """The file with the first of these ends, where the image is the same with each of them."""
     views = [view_of(stream, [whole(stream), end]) for end in ends]
     expected = fingerprint(views[0])
     if expected is None or any(fingerprint(view) != expected for view in views[1:]):

@@ -1,6 +1,6 @@
-"""Files become pixels: which files count as pictures, and how one becomes `uint8 [224, 224, 3]`.
+"""Files become pixels: which files count as images, and how one becomes `uint8 [224, 224, 3]`.
 
-How a picture is brought to 224 x 224 was chosen by measurement; see docs/adr/0004-preprocessing.md. How much
+How an image is brought to 224 x 224 was chosen by measurement; see docs/adr/0004-preprocessing.md. How much
 memory that may take: docs/adr/0006-memory-of-decoding.md.
 """
 
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard, TypeVar, cast
 import numpy as np
 
 from lookalike_core.arrays import IMAGE_SIZE, Pixels
-from lookalike_core.errors import MissingDecoderError, PictureError, SkipReason
+from lookalike_core.errors import ImageError, MissingDecoderError, SkipReason
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images import whole_image as whole_images
 from lookalike_core.images.containers import Readable, readable
@@ -46,13 +46,13 @@ SUFFIXES = frozenset(
         *(".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif"),
     }
 )
-"""Names that count as pictures, in any case: all that are registered for what `FORMATS` and HEIC hold."""
+"""Names that count as images, in any case: all that are registered for what `FORMATS` and HEIC hold."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF")
 """Decoders that may see a file, whatever its name says. MPO, which some cameras write, is JPEG's."""
 
 MAX_PIXELS = 210_000_000
-"""Width times height above which a picture is not decoded; the largest phones' pictures have 201 million."""
+"""Width times height above which an image is not decoded; the largest phones' images have 201 million."""
 
 MAX_WHOLE_FILE_BYTES = 100 * 2**20
 """The size of a WebP, AVIF or HEIC file above which it is not decoded: their decoders want it in memory."""
@@ -61,16 +61,16 @@ REDUCED_SIDE = 4 * IMAGE_SIZE
 """JPEGs are decoded at a half, a quarter or an eighth of their size where this much of both sides is left."""
 
 PREPARATION = "crop-bicubic-224-srgb"
-"""Named in the preprocessing id: two ways of preparing pictures are two spaces."""
+"""Named in the preprocessing id: two ways of preparing images are two spaces."""
 
 FORMER_PREPARATION = "crop-bicubic-224"
-"""Of versions that took every file for sRGB; most pictures give the same pixels (`decodes_as_before`)."""
+"""Of versions that took every file for sRGB; most images give the same pixels (`decodes_as_before`)."""
 
 WHOLE_PIXELS = 4_000_000
-"""Size of a picture up to which a copy or two of it do no harm."""
+"""Size of an image up to which a copy or two of it do no harm."""
 
 LARGE_BYTES = 64 * 2**20
-"""What a picture takes that is given back to the system at once."""
+"""What an image takes that is given back to the system at once."""
 
 DECODING = Budget(BYTES_A_PIXEL * MAX_PIXELS)
 """What all threads together may take for decoding."""
@@ -80,8 +80,8 @@ OpenImage: TypeAlias = "Image.Image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """A decoded picture: `pixels` is uint8 `[224, 224, 3]` RGB; `width` and `height` are as shown."""
+class DecodedImage:
+    """A decoded image: `pixels` is uint8 `[224, 224, 3]` RGB; `width` and `height` are as shown."""
 
     pixels: Pixels
     width: int
@@ -101,41 +101,41 @@ BAND_SIZES = BandSizes()
 
 def decode(
     stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS, bands: BandSizes = BAND_SIZES
-) -> Picture:
-    """Decodes a picture as a colour-managed viewer shows it: upright, in sRGB, first frame, on a ground.
+) -> DecodedImage:
+    """Decodes an image as a colour-managed viewer shows it: upright, in sRGB, first frame, on a ground.
 
     `stream` is read from its beginning and can be sought in.
 
     Raises:
-        PictureError: it is no picture that can be shown, or too large; `name` stands in the message.
+        ImageError: it is no image that can be shown, or too large; `name` stands in the message.
     """
     return _guarded(stream, name, max_pixels, REDUCED_SIDE, partial(_decoded, bands=bands))
 
 
-def prepare_image(image: "Image.Image", name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def prepare_image(image: "Image.Image", name: str, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """Prepares an image that somebody has open in Pillow, in its present frame, as `decode` does a file's.
 
     It is loaded if it was not, and else left as it is. A JPEG is taken at its full size, where `decode` may
     take it at a part of that, which is faster and may differ in the last level of a channel.
 
     Raises:
-        PictureError: it has no pixels or too many, or cannot be loaded; `name` stands in the message.
+        ImageError: it has no pixels or too many, or cannot be loaded; `name` stands in the message.
     """
     if 0 in image.size:
-        raise PictureError(f"{name} has no pixels", reason=SkipReason.EMPTY)
+        raise ImageError(f"{name} has no pixels", reason=SkipReason.EMPTY)
     _check_pixels(name, image.size, max_pixels)
     with _reasons(b"", name):
         return _decoded(image.copy(), image.size, image.size)
 
 
-def prepare_pixels(pixels: Pixels, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def prepare_pixels(pixels: Pixels, name: str, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """Prepares an image of sRGB values, uint8 `[H, W, 3]`, as `decode` does a file's.
 
     Raises:
-        PictureError: as `prepare_image`.
+        ImageError: as `prepare_image`.
     """
     if 0 in pixels.shape:
-        raise PictureError(f"{name} has no pixels", reason=SkipReason.EMPTY)
+        raise ImageError(f"{name} has no pixels", reason=SkipReason.EMPTY)
     return prepare_image(_pillow().fromarray(pixels), name, max_pixels=max_pixels)
 
 
@@ -153,12 +153,12 @@ def decode_small(
     max_pixels: int = MAX_PIXELS,
     whole_pixels: int = WHOLE_PIXELS,
 ) -> "Image.Image":
-    """The whole picture as a person sees it, RGB, its longer side `edge` pixels, or less if it has less.
+    """The whole image as a person sees it, RGB, its longer side `edge` pixels, or less if it has less.
 
     `stream` is read from its beginning and can be sought in.
 
     Raises:
-        PictureError: as `decode`.
+        ImageError: as `decode`.
     """
 
     def small(image: "Image.Image", full: tuple[int, int], _: Extent) -> "Image.Image":
@@ -178,7 +178,7 @@ def decodes_as_before(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXE
 
     try:
         return _guarded(stream, name, max_pixels, REDUCED_SIDE, judge)
-    except PictureError:
+    except ImageError:
         return False
 
 
@@ -186,7 +186,7 @@ def decode_whole(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MA
     """As `decode_small`, with what else has to agree before one file may stand for another.
 
     Raises:
-        PictureError: as `decode`.
+        ImageError: as `decode`.
     """
 
     def whole(image: "Image.Image", full: tuple[int, int], _: Extent) -> WholeImage:
@@ -208,7 +208,7 @@ def decode_whole(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MA
 Extent = tuple[float, float]
 T = TypeVar("T")
 Make = Callable[["Image.Image", tuple[int, int], Extent], T]
-"""Makes something of an open picture that is stored as so many pixels and decoded to such an extent."""
+"""Makes something of an open image that is stored as so many pixels and decoded to such an extent."""
 
 
 def _guarded(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make[T]) -> T:
@@ -220,18 +220,18 @@ def _guarded(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make
     stream.seek(0)
     head = stream.read(HEAD_BYTES)
     if not head:
-        raise PictureError(f"{name} is empty", reason=SkipReason.EMPTY)
+        raise ImageError(f"{name} is empty", reason=SkipReason.EMPTY)
     if len(head) < _SMALLEST_MAGIC and not any(magic.startswith(head) for magic in _MAGICS):
-        raise PictureError(f"{name} is not an image", reason=SkipReason.NOT_AN_IMAGE)
+        raise ImageError(f"{name} is not an image", reason=SkipReason.NOT_AN_IMAGE)
     with _reasons(head, name), _room_for_file(head, size, name):
         found = readable(stream, head, name)
         with _reasons(head, name, found.is_cut_off):
             try:
                 return _opened_and_made(found, head, name, max_pixels, side, make)
-            except (PictureError, MemoryError):
+            except (ImageError, MemoryError):
                 raise
             except Exception as error:
-                clear_frames(error.__traceback__)  # or the picture stays in memory with them
+                clear_frames(error.__traceback__)  # or the image stays in memory with them
                 mended = found.mended(lambda view: _fingerprint(view, head, name, max_pixels))
                 if mended is None:
                     raise
@@ -296,7 +296,7 @@ def _check_pixels_are_there(image: "Image.Image", found: Readable) -> None:
 
 
 def _fingerprint(view: BinaryIO, head: bytes, name: str, max_pixels: int) -> bytes | None:
-    """Tells the pictures of mended files apart, at their full size; None where one cannot be decoded."""
+    """Tells the images of mended files apart, at their full size; None where one cannot be decoded."""
     with suppress(Exception):
         return _opened_and_made(Readable(stream=view), head, name, max_pixels, max_pixels, _digest)
     return None
@@ -316,10 +316,10 @@ _STRIP_LINES = 64
 
 
 def _opened(stream: BinaryIO, head: bytes, name: str) -> "Image.Image":
-    """The open picture, of which only the header was read.
+    """The open image, of which only the header was read.
 
     Raises:
-        PictureError: its header is whole, and no decoder here takes such samples.
+        ImageError: its header is whole, and no decoder here takes such samples.
     """
     from PIL import UnidentifiedImageError
 
@@ -328,14 +328,14 @@ def _opened(stream: BinaryIO, head: bytes, name: str) -> "Image.Image":
     except UnidentifiedImageError:
         if (what := unsupported(stream, head)) is None:
             raise
-        raise PictureError(
+        raise ImageError(
             f"{name} is {what}, which no decoder here reads; convert it to PNG",
             reason=SkipReason.UNSUPPORTED_FORMAT,
         ) from None
 
 
 def _give_back() -> None:
-    """Returns to the system what a large picture took, or the C library keeps it, for each thread anew."""
+    """Returns to the system what a large image took, or the C library keeps it, for each thread anew."""
     gc.collect()  # decoders hang in cycles of references
     with suppress(OSError, AttributeError, TypeError):  # glibc alone has it, and alone needs it
         ctypes.CDLL(None).malloc_trim(0)
@@ -380,10 +380,10 @@ def _avif_is_read() -> bool:
 
 @contextmanager
 def _room_for_file(head: bytes, size: int, name: str) -> Iterator[None]:
-    """Some decoders want the whole file in memory before they say how large the picture is."""
+    """Some decoders want the whole file in memory before they say how large the image is."""
     whole = is_webp(head) or is_avif(head) or is_heif(head)
     if whole and size > MAX_WHOLE_FILE_BYTES:
-        raise PictureError(
+        raise ImageError(
             f"{name} is larger than {MAX_WHOLE_FILE_BYTES // 2**20} MiB, the limit for its format",
             reason=SkipReason.TOO_LARGE,
             limit=MAX_WHOLE_FILE_BYTES,
@@ -398,7 +398,7 @@ _ONE_LARGE_FILE = Lock()
 def _check_pixels(name: str, size: tuple[int, int], limit: int) -> None:
     width, height = size
     if width * height > limit:
-        raise PictureError(
+        raise ImageError(
             f"{name} has {width} x {height} pixels; the limit for a file of its kind is {limit:,}",
             reason=SkipReason.TOO_LARGE,
             limit=limit,
@@ -420,11 +420,11 @@ def _bytes_needed(image: "Image.Image", full: tuple[int, int], stream: BinaryIO,
     """What decoding will take.
 
     Raises:
-        PictureError: it is a JPEG of so many scans that only an attacker can have made it.
+        ImageError: it is a JPEG of so many scans that only an attacker can have made it.
     """
     scans = count_scans(stream) if image.format in _JPEGS else 1
     if scans > MAX_SCANS:
-        raise PictureError(
+        raise ImageError(
             f"{name} has more than {MAX_SCANS} scans; save it anew", reason=SkipReason.UNSUPPORTED_FORMAT
         )
     file_bytes = stream.seek(0, SEEK_END) if image.format == "TIFF" else 0
@@ -435,25 +435,25 @@ _JPEGS = ("JPEG", "MPO")
 
 
 def _working_bytes(image: "Image.Image") -> int:
-    """What turning a picture and making it RGB takes besides: at most four of it, or of a part of it."""
+    """What turning an image and making it RGB takes besides: at most four of it, or of a part of it."""
     return 4 * BYTES_A_PIXEL * min(image.width * image.height, WHOLE_PIXELS)
 
 
 def _decoded(
     image: "Image.Image", full: tuple[int, int], extent: Extent, bands: BandSizes = BAND_SIZES
-) -> Picture:
-    """The picture of an open file that is stored as `full` and decoded as `extent` pixels."""
+) -> DecodedImage:
+    """The image of an open file that is stored as `full` and decoded as `extent` pixels."""
     image, rendering = render(image)
     turn = _turn(image)
     square = _upright_square(image, rendering, extent, turn, bands)
     width, height = reversed(full) if turn in _ON_ITS_SIDE else full
-    return Picture(pixels=np.asarray(square, dtype=np.uint8), width=width, height=height)
+    return DecodedImage(pixels=np.asarray(square, dtype=np.uint8), width=width, height=height)
 
 
 def _upright_square(
     image: "Image.Image", rendering: Rendering, extent: Extent, turn: str | None, bands: BandSizes
 ) -> "Image.Image":
-    """Turned and then scaled; a large picture the other way round, which may round to the next value."""
+    """Turned and then scaled; a large image the other way round, which may round to the next value."""
     if turn is None:
         return prepare(image, rendering, extent, bands)
     way = _pillow().Transpose[turn]
@@ -467,12 +467,12 @@ def _upright_square(
 def _upright_small(
     image: "Image.Image", full: tuple[int, int], edge: int, whole_pixels: int
 ) -> "Image.Image":
-    """All of the picture in a square of `edge` pixels; never larger than its file has it."""
+    """All of the image in a square of `edge` pixels; never larger than its file has it."""
     image, rendering = render(image)
     turn = _turn(image)
     scale = min(1.0, edge / max(full))
     sides = [max(1, round(scale * side)) for side in full]
-    if not rendering.is_plain:  # no second picture of its size, whatever its mode
+    if not rendering.is_plain:  # no second image of its size, whatever its mode
         coarse = min(1.0, math.sqrt(whole_pixels / (image.width * image.height)))
         if coarse < 1:
             near = max(1, int(coarse * image.width)), max(1, int(coarse * image.height))
@@ -488,7 +488,7 @@ def prepare(image: "Image.Image", rendering: Rendering, extent: Extent, bands: B
     """RGB: the shorter side scaled to the network's square, the centre cut out.
 
     What is plain is scaled as it is. All else is rendered first; where it is large in bands, which may round
-    to another value, so that there is never a second picture of its size.
+    to another value, so that there is never a second image of its size.
     """
     side = min(extent)
     left, top = (extent[0] - side) / 2, (extent[1] - side) / 2
@@ -512,7 +512,7 @@ Box = tuple[float, float, float, float]
 
 
 def _lines_a_band(side: float, band_pixels: int) -> int:
-    """How many of the square's lines are made at once; all of them for pictures of ordinary size."""
+    """How many of the square's lines are made at once; all of them for images of ordinary size."""
     rows = band_pixels / side - 2 * _reach(side)
     return min(IMAGE_SIZE, max(_MIN_LINES, int(rows * IMAGE_SIZE / side)))
 
@@ -523,7 +523,7 @@ def _reach(side: float) -> float:
 
 
 def _band(image: "Image.Image", rendering: Rendering, box: Box, lines: int) -> "Image.Image":
-    """`box` of the picture as RGB `[lines, 224]`, with what the filter sees of its surroundings."""
+    """`box` of the image as RGB `[lines, 224]`, with what the filter sees of its surroundings."""
     reach = _reach(box[2] - box[0])
     left, top = max(0, math.floor(box[0] - reach)), max(0, math.floor(box[1] - reach))
     right, bottom = math.ceil(box[2] + reach), math.ceil(box[3] + reach)
@@ -537,7 +537,7 @@ def _scaled(image: "Image.Image", box: Box, lines: int) -> "Image.Image":
 
 
 def _turn(image: "Image.Image") -> str | None:
-    """What sets the picture upright, by its EXIF; metadata too broken to be read says nothing.
+    """What sets the image upright, by its EXIF; metadata too broken to be read says nothing.
 
     Pillow's own `exif_transpose` writes the other metadata anew, too, and fails where that is broken.
     """
@@ -576,12 +576,12 @@ def _reasons(head: bytes, name: str, is_cut_off: Callable[[], bool] = lambda: Fa
 
     try:
         yield
-    except PictureError:
+    except ImageError:
         raise
     except MemoryError as error:
-        raise PictureError(f"{name} does not fit into memory", reason=SkipReason.TOO_LARGE) from error
+        raise ImageError(f"{name} does not fit into memory", reason=SkipReason.TOO_LARGE) from error
     except Image.DecompressionBombError as error:
-        raise PictureError(
+        raise ImageError(
             f"{name} is larger than this process allows Pillow (PIL.Image.MAX_IMAGE_PIXELS): {error}",
             reason=SkipReason.TOO_LARGE,
         ) from error
@@ -589,15 +589,15 @@ def _reasons(head: bytes, name: str, is_cut_off: Callable[[], bool] = lambda: Fa
         raise unidentified(head, name, is_cut_off=is_cut_off()) from error
     except Exception as error:
         if (what := unread_kind(error)) is not None:
-            raise PictureError(
+            raise ImageError(
                 f"{name} is {what}, which no decoder here reads; convert it to PNG",
                 reason=SkipReason.UNSUPPORTED_FORMAT,
             ) from error
         if is_cut_off() or _says_cut_off(error):
-            raise PictureError(
-                f"{name} ends before its picture does ({error})", reason=SkipReason.TRUNCATED
+            raise ImageError(
+                f"{name} ends before its image does ({error})", reason=SkipReason.TRUNCATED
             ) from error
-        raise PictureError(f"{name} is damaged: {error}", reason=SkipReason.UNREADABLE) from error
+        raise ImageError(f"{name} is damaged: {error}", reason=SkipReason.UNREADABLE) from error
 
 
 _CUT_OFF = ("truncated", "unexpected end", "not enough", "premature")

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 
 HEAD_BYTES = 64
 """As much of a file as is looked at here."""
@@ -43,18 +43,18 @@ def _brands(head: bytes) -> Collection[bytes]:
     return {box[8:12], *(box[i : i + 4] for i in range(16, len(box) - 3, 4))}
 
 
-def unidentified(head: bytes, name: str, *, is_cut_off: bool) -> PictureError:
+def unidentified(head: bytes, name: str, *, is_cut_off: bool) -> ImageError:
     """Says what the first bytes tell of a file that no decoder takes, and whether it ends too early."""
     for magic, what in _OTHER_MAGIC.items():
         if head.startswith(magic):
-            return PictureError(f"{name} is {what}; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT)
+            return ImageError(f"{name} is {what}; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT)
     if head.startswith(_OUR_MAGIC) or is_webp(head) or is_avif(head) or is_heif(head):
         if is_cut_off:
-            return PictureError(f"{name} ends before its picture does", reason=SkipReason.TRUNCATED)
-        return PictureError(
+            return ImageError(f"{name} ends before its image does", reason=SkipReason.TRUNCATED)
+        return ImageError(
             f"{name} is damaged in its header, or of a kind that cannot be read", reason=SkipReason.UNREADABLE
         )
-    return PictureError(f"{name} is not an image", reason=SkipReason.NOT_AN_IMAGE)
+    return ImageError(f"{name} is not an image", reason=SkipReason.NOT_AN_IMAGE)
 
 
 _UNREAD_KINDS = {

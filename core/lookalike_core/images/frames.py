@@ -1,7 +1,7 @@
 """Which frame of an animation stands for it: the first that shows something.
 
 Animations fade in from black or white, or begin with nothing at all. How far one looks is bounded in frames
-and in pixels, not in seconds, so that a file gives the same picture on every machine.
+and in pixels, not in seconds, so that a file gives the same image on every machine.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ MAX_PIXELS_SEEN = 300_000_000
 """Pixels of all these frames together."""
 
 MAX_KEPT = 4
-"""Pictures of a HEIC file that are looked at: its library keeps each one that it has decoded."""
+"""Images of a HEIC file that are looked at: its library keeps each one that it has decoded."""
 
 MAX_FRAME_PIXELS = 20_000_000
 """Width times height above which the first frame is taken, where Pillow lays one frame over another."""
 
 COPIES = 3
-"""Pictures of its size that Pillow holds besides while it does so."""
+"""Images of its size that Pillow holds besides while it does so."""
 
 VISIBLE = 24
 """Levels of 0 to 255 from the darkest to the lightest of what shows something; noise of coding has six."""
@@ -86,12 +86,12 @@ def frame_that_shows(
 
 
 def mark_choice(image: "Image.Image", *, is_first: bool) -> None:
-    """Notes on an open picture whether it is its file's first one."""
+    """Notes on an open image whether it is its file's first one."""
     image.info[_CHOSEN] = is_first
 
 
 def is_first_frame(image: "Image.Image") -> bool:
-    """Whether an open picture is what it was before frames and pages were chosen: its file's first one."""
+    """Whether an open image is what it was before frames and pages were chosen: its file's first one."""
     return bool(image.info.get(_CHOSEN, True))
 
 

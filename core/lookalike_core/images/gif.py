@@ -1,6 +1,6 @@
 """The frames of a GIF by their headers: how far they reach, and where the file ends.
 
-Pillow makes room for a frame that reaches beyond the picture as soon as it meets it, however large it says
+Pillow makes room for a frame that reaches beyond the image as soon as it meets it, however large it says
 that it is.
 """
 
@@ -19,12 +19,12 @@ Extent = tuple[int, int]
 
 
 def first_extent(stream: BinaryIO) -> Extent | None:
-    """The width and height that its first frame needs of a picture; None where there is no frame."""
+    """The width and height that its first frame needs of an image; None where there is no frame."""
     return next(_extents(stream), None)
 
 
 def count_sound_frames(stream: BinaryIO, most: int) -> int:
-    """How many frames, up to so many, lie within the picture, before the first that does not."""
+    """How many frames, up to so many, lie within the image, before the first that does not."""
     screen = read_at(stream, 6, 4)
     width, height = int.from_bytes(screen[:2], "little"), int.from_bytes(screen[2:], "little")
     count = 0

@@ -1,7 +1,7 @@
 """JPEGs whose end is missing: are all of their pixels there?
 
 An end marker does not tell, for a decoder that meets it too early goes on with grey. But what a decoder never
-reads changes nothing: if the picture is the same whatever is put behind the file, it needs none of it.
+reads changes nothing: if the image is the same whatever is put behind the file, it needs none of it.
 """
 
 import random

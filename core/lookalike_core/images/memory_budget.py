@@ -1,6 +1,6 @@
-"""What decoding a picture takes: known from its header, and shared out among the threads that decode.
+"""What decoding an image takes: known from its header, and shared out among the threads that decode.
 
-Measured as a process' peak on pictures of 24 megapixels: 4 bytes a pixel for what Pillow holds itself, 16 and
+Measured as a process' peak on images of 24 megapixels: 4 bytes a pixel for what Pillow holds itself, 16 and
 more for the libraries behind WebP, AVIF and HEIC, and for JPEGs in several scans 2 bytes more for every
 sample, since all of them are kept to the last scan (docs/adr/0006-memory-of-decoding.md).
 """
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 BYTES_A_PIXEL = 4
-"""Pillow's own pictures: three or four bytes, aligned to four. Some modes take less."""
+"""Pillow's own images: three or four bytes, aligned to four. Some modes take less."""
 
 LIBRARY_FACTOR = 4
-"""WebP keeps canvases for animation; AVIF and HEIC the planes, their RGB, a copy of it, and the picture."""
+"""WebP keeps canvases for animation; AVIF and HEIC the planes, their RGB, a copy of it, and the image."""
 
 MAX_SCANS = 100
 """Scans of a JPEG above which it is refused: encoders write about ten, and each costs a pass over it all."""
@@ -38,7 +38,7 @@ def decoding_bytes(image: "Image.Image", *, full_pixels: int, scans: int, file_b
 
 
 def _coefficient_bytes(image: "Image.Image", full_pixels: int) -> int:
-    """What libjpeg keeps of a picture that comes in several scans."""
+    """What libjpeg keeps of an image that comes in several scans."""
     layers: list[tuple[int, int, int, int]] = getattr(image, "layer", [])
     samplings = [(across, down) for _, across, down, _ in layers] or [(1, 1)]
     most = max(across for across, _ in samplings) * max(down for _, down in samplings)
@@ -46,7 +46,7 @@ def _coefficient_bytes(image: "Image.Image", full_pixels: int) -> int:
 
 
 def _strip_bytes(image: "Image.Image") -> int:
-    """A TIFF is unpacked strip by strip or tile by tile; a tile may be larger than its picture."""
+    """A TIFF is unpacked strip by strip or tile by tile; a tile may be larger than its image."""
     tags = getattr(image, "tag_v2", {})
     rows = min(_number(tags.get(278), image.height), image.height)
     area = max(image.width * rows, _number(tags.get(322), 0) * _number(tags.get(323), 0))
@@ -94,7 +94,7 @@ def next_marker(stream: BinaryIO) -> int | None:
 class Budget:
     """Bytes that threads take while they decode; what exceeds it all by itself runs alone.
 
-    A large picture waits until nothing else is decoded. It may be passed by small ones until then, but not
+    A large image waits until nothing else is decoded. It may be passed by small ones until then, but not
     for ever: those who read ahead stop before the first that is not done.
     """
 

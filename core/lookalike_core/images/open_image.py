@@ -1,4 +1,4 @@
-"""Picture files: opened without ever waiting, and read so that hash and pixels are of the same bytes."""
+"""Image files: opened without ever waiting, and read so that hash and pixels are of the same bytes."""
 
 import hashlib
 import io
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.hints import Action, Hint
 from lookalike_core.missing_path import CHECK_PATH
 
@@ -30,10 +30,10 @@ def opened(
     """The file's content as a stream that can be read again and again.
 
     Nothing is waited for: where the scan saw a file there may be a FIFO or a device by now. What is found
-    wrong with the picture while it is open is about this file, and says so.
+    wrong with the image while it is open is about this file, and says so.
 
     Raises:
-        PictureError: it is gone, is no regular file, is too large, cannot be read, or changes meanwhile.
+        ImageError: it is gone, is no regular file, is too large, cannot be read, or changes meanwhile.
     """
     try:
         descriptor = os.open(path, _FLAGS)
@@ -44,30 +44,30 @@ def opened(
                 return
             yield file
             after = os.fstat(descriptor)
-    except PictureError as error:
+    except ImageError as error:
         error.path = error.path or path
         raise
     except FileNotFoundError as error:
-        raise PictureError(
+        raise ImageError(
             f"{path} is not there", reason=SkipReason.VANISHED, path=path, hint=CHECK_PATH
         ) from error
     except OSError as error:
-        raise PictureError(
+        raise ImageError(
             f"{path}: {error.strerror or error}", reason=SkipReason.UNREADABLE, path=path
         ) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise PictureError(f"{path} changed while it was read", reason=SkipReason.UNREADABLE, path=path)
+        raise ImageError(f"{path} changed while it was read", reason=SkipReason.UNREADABLE, path=path)
 
 
 def read_piped(pipe: BinaryIO, name: str, *, max_bytes: int = MAX_PIPED_BYTES) -> BinaryIO:
     """All of a stream that can be read once; `name` stands in messages.
 
     Raises:
-        PictureError: it holds more than may be held in memory.
+        ImageError: it holds more than may be held in memory.
     """
     data = pipe.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise PictureError(
+        raise ImageError(
             f"{name} holds more than {max_bytes // 2**20} MiB, the limit of a stream; name a file instead",
             reason=SkipReason.TOO_LARGE,
             limit=max_bytes,
@@ -115,7 +115,7 @@ def _checked(descriptor: int, path: Path, max_bytes: int) -> "io.BufferedReader[
 
 def _check(status: os.stat_result, path: Path, max_bytes: int) -> None:
     if stat.S_ISFIFO(status.st_mode):
-        raise PictureError(
+        raise ImageError(
             f"{path} is a pipe",
             reason=SkipReason.UNREADABLE,
             path=path,
@@ -123,9 +123,9 @@ def _check(status: os.stat_result, path: Path, max_bytes: int) -> None:
         )
     if not stat.S_ISREG(status.st_mode):
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device"
-        raise PictureError(f"{path} is {what} and no file", reason=SkipReason.UNREADABLE, path=path)
+        raise ImageError(f"{path} is {what} and no file", reason=SkipReason.UNREADABLE, path=path)
     if status.st_size > max_bytes:
-        raise PictureError(
+        raise ImageError(
             f"{path} is larger than {max_bytes // 2**20} MiB, the limit",
             reason=SkipReason.TOO_LARGE,
             limit=max_bytes,

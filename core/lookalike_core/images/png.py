@@ -1,4 +1,4 @@
-"""PNG files with no more of them than their picture is made of.
+"""PNG files with no more of them than their image is made of.
 
 Pillow reads every chunk, and gives a file up for one that no viewer needs. Here chunks are passed over as
 viewers do (PNG 3rd edition, 13.2): text, what is unknown, misplaced, doubled or damaged beside the pixels.
@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import BinaryIO
 
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images.views import Piece, read_at, size_of, view_of
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 
 MAX_CHUNKS = 500_000
-"""More than the largest pictures have; a file of nothing but empty ones would be gone through for minutes."""
+"""More than the largest images have; a file of nothing but empty ones would be gone through for minutes."""
 
 MAX_SIDE_BYTES = 2**20
 """Size of a chunk beside the pixels up to which it is looked at, and of what it unfolds to for Pillow."""
@@ -63,7 +63,7 @@ class Chunk:
 class PngParts:
     """What of a file is looked at, in its order; `profile` is the colour profile, unfolded.
 
-    `still` are the chunks of the picture that viewers show that know of no animations. `is_other` says that
+    `still` are the chunks of the image that viewers show that know of no animations. `is_other` says that
     it is none of the animation's. `is_cut_off` says that the file ends within a chunk.
     """
 
@@ -75,10 +75,10 @@ class PngParts:
 
 
 def needed_of(stream: BinaryIO, name: str, *, max_chunks: int = MAX_CHUNKS) -> PngParts:
-    """The chunks that a picture is made of, each one sound, and the file's only one where it must be so.
+    """The chunks that an image is made of, each one sound, and the file's only one where it must be so.
 
     Raises:
-        PictureError: the header or the palette is damaged, or there are too many chunks.
+        ImageError: the header or the palette is damaged, or there are too many chunks.
     """
     parts = PngParts()
     seen: set[bytes] = set()
@@ -170,7 +170,7 @@ def _unpacked(unpacker: "zlib._Decompress", data: bytes) -> int:
 
 
 def _raw_bytes(stream: BinaryIO, headers: list[Chunk]) -> int:
-    """What the pixels of a picture unfold to, by its header: a byte and the pixels of each line."""
+    """What the pixels of an image unfold to, by its header: a byte and the pixels of each line."""
     header = read_at(stream, headers[0].content, 13)
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
     bits = header[8] * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(header[9], 4)
@@ -204,13 +204,11 @@ def _chunks(stream: BinaryIO, parts: PngParts, name: str, max_chunks: int) -> It
         if place > size:
             parts.is_cut_off = True
             return
-    raise PictureError(
-        f"{name} has more than {max_chunks:,} parts; save it anew", reason=SkipReason.UNREADABLE
-    )
+    raise ImageError(f"{name} has more than {max_chunks:,} parts; save it anew", reason=SkipReason.UNREADABLE)
 
 
 def _is_needed(chunk: Chunk, stream: BinaryIO, seen: set[bytes], name: str, parts: PngParts) -> bool:
-    """Whether the picture is made of it, and it is sound."""
+    """Whether the image is made of it, and it is sound."""
     kind = chunk.kind
     if kind in {b"IDAT", b"fdAT"}:
         return True
@@ -232,7 +230,7 @@ def _check(chunk: Chunk, stream: BinaryIO, name: str) -> None:
     """Refuses what cannot be gone without, where it is damaged; what is cut off is another matter."""
     if chunk.end <= size_of(stream) and _sound(chunk, stream) is None:
         kind = chunk.kind.decode()
-        raise PictureError(
+        raise ImageError(
             f"{name} is damaged: the checksum of its {kind} chunk is wrong", reason=SkipReason.UNREADABLE
         )
 
@@ -283,7 +281,7 @@ def unfolded(packed: bytes, limit: int) -> bytes | None:
 
 
 def _settle_animation(parts: PngParts) -> None:
-    """Leaves the pictures of an animation, or the one that viewers show that know of none.
+    """Leaves the images of an animation, or the one that viewers show that know of none.
 
     As in browsers: the second does not belong to the first unless a frame is announced before it; and an
     animation that does not begin as it should is none.

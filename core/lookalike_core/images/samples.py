@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images.tiff_layout import is_misread, is_planar
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def check_samples(image: "Image.Image", name: str) -> None:
     """Refuses, by the header, samples that have no scale or lie where they are not looked for.
 
     Raises:
-        PictureError: it has such ones.
+        ImageError: it has such ones.
     """
     what = None
     if image.mode == "F":
@@ -89,7 +89,7 @@ def check_samples(image: "Image.Image", name: str) -> None:
     elif is_planar(image) and image.mode in _NEVER_PLANAR:
         what = f"samples plane by plane, of {_NEVER_PLANAR[image.mode]}, as no decoder here reads"
     if what is not None:
-        raise PictureError(f"{name} has {what}; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT)
+        raise ImageError(f"{name} has {what}; convert it to PNG", reason=SkipReason.UNSUPPORTED_FORMAT)
 
 
 _NEVER_PLANAR = {

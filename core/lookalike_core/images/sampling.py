@@ -1,4 +1,4 @@
-"""A few pictures of a folder, the same ones every time, wherever it lies."""
+"""A few images of a folder, the same ones every time, wherever it lies."""
 
 import hashlib
 import heapq
@@ -7,14 +7,14 @@ from itertools import islice
 from pathlib import Path
 
 from lookalike_core.arrays import Pixels
-from lookalike_core.errors import PictureError
+from lookalike_core.errors import ImageError
 from lookalike_core.images.decoding import decode
 from lookalike_core.images.open_image import opened
 from lookalike_core.images.scan import FoundFile, scan
 
 
 def sample_of(folder: Path, *, count: int) -> Iterator[Pixels]:
-    """Up to `count` pictures, uint8 `[224, 224, 3]` each, in the order of a hash of their paths.
+    """Up to `count` images, uint8 `[224, 224, 3]` each, in the order of a hash of their paths.
 
     What cannot be read is passed over. As much again is kept in hand for that, and no more: the memory does
     not grow with the folder.
@@ -29,5 +29,5 @@ def _decoded(files: list[FoundFile]) -> Iterator[Pixels]:
         try:
             with opened(found.file) as stream:
                 yield decode(stream, found.path).pixels
-        except PictureError:
+        except ImageError:
             continue

@@ -1,4 +1,4 @@
-"""Finding pictures: a folder is walked lazily, in one order, and every file is looked at once."""
+"""Finding images: a folder is walked lazily, in one order, and every file is looked at once."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ from lookalike_core.text import counted, valid_text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFile:
-    """A file below `root` that is named like a picture; `path` is root-relative and POSIX.
+    """A file below `root` that is named like an image; `path` is root-relative and POSIX.
 
     `mtime_ns` and `ctime_ns` are nanoseconds since 1970. Programs can set the first to any time,
     the second is always that of the last change of bytes, name or rights. `class_level` says which of its
@@ -48,7 +48,7 @@ class FoundFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A picture, or a folder with all that is in it, that is left out."""
+    """An image, or a folder with all that is in it, that is left out."""
 
     path: str
     reason: SkipReason
@@ -57,7 +57,7 @@ class Skipped:
 
 @dataclass(slots=True)
 class OtherFiles:
-    """What a scan passes over, counted: files that are not named like pictures, by suffix, and more.
+    """What a scan passes over, counted: files that are not named like images, by suffix, and more.
 
     `by_suffix` has suffixes in lower case, "" for names without one; of more than `max_suffixes` kinds the
     rest is in `total` alone. `linked_folders` are links to folders that are not followed, `excluded_folders`
@@ -110,7 +110,7 @@ def _suffix(name: str) -> str:
 def scan(
     root: Path, others: OtherFiles | None = None, *, rules: FolderRules = DEFAULT_RULES
 ) -> Iterator[FoundFile | Skipped]:
-    """Pictures below `root` in the order of their names, depth first; what else is there goes into `others`.
+    """Images below `root` in the order of their names, depth first; what else is there goes into `others`.
 
     Links to files are followed. Links to folders are where the rules say so, behind all else: each real
     folder is walked once, by its own path where it lies below `root`, so that no loop of links can be walked
@@ -133,7 +133,7 @@ def look_up(
     return _Walk(root, OtherFiles(), rules).at(paths)
 
 
-def count_pictures(root: Path, *, rules: FolderRules = DEFAULT_RULES) -> int:
+def count_images(root: Path, *, rules: FolderRules = DEFAULT_RULES) -> int:
     """About how many `scan` finds, by their names alone."""
     return sum(1 for _ in _Walk(root, OtherFiles(), rules).image_names())
 

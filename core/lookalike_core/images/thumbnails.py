@@ -1,4 +1,4 @@
-"""Thumbnails: small pictures for people, whole and upright, as bytes that a page can hold."""
+"""Thumbnails: small images for people, whole and upright, as bytes that a page can hold."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lookalike_core.arrays import Pixels
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images.decoding import MAX_PIXELS, decode_small
 from lookalike_core.images.open_image import opened
 
@@ -39,7 +39,7 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thumbnail:
-    """A small picture: `data` is a file of `width` x `height` pixels."""
+    """A small image: `data` is a file of `width` x `height` pixels."""
 
     data: bytes
     media_type: str
@@ -60,12 +60,12 @@ def thumbnail(
     quality: int = QUALITY,
     max_pixels: int = MAX_PIXELS,
 ) -> Thumbnail | SkipReason:
-    """The picture in a square of `edge` pixels with its sides' ratio kept, or why there is none."""
+    """The image in a square of `edge` pixels with its sides' ratio kept, or why there is none."""
     try:
         with opened(path) as stream:
             small = decode_small(stream, str(path), edge=edge, max_pixels=max_pixels)
             return _encoded(small, encoding, quality)
-    except PictureError as error:
+    except ImageError as error:
         return error.reason
 
 
@@ -98,18 +98,18 @@ def thumbnails(
 
 
 def pixels_within(path: Path, width: int, height: int) -> Pixels | SkipReason:
-    """The picture uint8 `[H, W, 3]` in a box of so many pixels, sides' ratio kept, or why there is none."""
+    """The image uint8 `[H, W, 3]` in a box of so many pixels, sides' ratio kept, or why there is none."""
     try:
         with opened(path) as stream:
             image = decode_small(stream, str(path), edge=_FINER * max(width, height))
-    except PictureError as error:
+    except ImageError as error:
         return error.reason
     image.thumbnail((width, height))
     return np.asarray(image)
 
 
 _FINER = 4
-"""So many times larger than the box a picture is decoded, since its sides' ratio is not known before."""
+"""So many times larger than the box an image is decoded, since its sides' ratio is not known before."""
 
 
 def encoded(pixels: Pixels, *, encoding: Encoding = Encoding.JPEG, quality: int = QUALITY) -> Thumbnail:

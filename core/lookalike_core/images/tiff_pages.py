@@ -1,4 +1,4 @@
-"""Which page of a TIFF is its picture: the first that is neither a reduced copy of another nor a mask."""
+"""Which page of a TIFF is its image: the first that is neither a reduced copy of another nor a mask."""
 
 import struct
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ _LEFT_OUT = _REDUCED | 4 | 8
 """Bits of NewSubfileType: a reduced copy, a mask (TIFF 6.0, section 8), a map of depths (DNG)."""
 
 _SENSOR = (32_803, 34_892)
-"""Photometric interpretations of raw data, of which a camera's preview is the picture (DNG)."""
+"""Photometric interpretations of raw data, of which a camera's preview is the image (DNG)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +32,12 @@ class Page:
 
     place: int
     pixels: int
-    is_picture: bool
+    is_image: bool
     below: Sequence[int]
 
 
 def page_view(stream: BinaryIO, head: bytes) -> BinaryIO | None:
-    """The file beginning with the page that is its picture, where that is not the first one.
+    """The file beginning with the page that is its image, where that is not the first one.
 
     What is marked decides; pages that are not, and files whose pages are all marked as copies of what is not
     there, begin as they are: a page is not taken for a thumbnail because it is small.
@@ -46,11 +46,11 @@ def page_view(stream: BinaryIO, head: bytes) -> BinaryIO | None:
     first = layout.first(head)
     pages = _pages(stream, layout, first)
     opening = next(pages, None)
-    if opening is None or opening.is_picture:
+    if opening is None or opening.is_image:
         return None
     seen = [opening]
     for page in pages:
-        if page.is_picture:
+        if page.is_image:
             return _beginning_with(stream, head, layout, page)
         seen.append(page)
     best = max(seen, key=lambda page: page.pixels)
@@ -162,7 +162,7 @@ def _page(place: int, tags: dict[int, tuple[int, ...]]) -> Page:
     return Page(
         place=place,
         pixels=0 if is_sensor else one(_WIDTH) * one(_HEIGHT),
-        is_picture=not (kind & _LEFT_OUT or is_sensor),
+        is_image=not (kind & _LEFT_OUT or is_sensor),
         below=tags.get(_BELOW, ()),
     )
 

@@ -1,4 +1,4 @@
-"""The two networks that pictures are looked at with, each one literal record.
+"""The two networks that images are looked at with, each one literal record.
 
 The records say what every stage must agree on: names, the default tap, how pixels are prepared and
 where the official weights are. How a network is built is the exporter's own knowledge.
@@ -14,7 +14,7 @@ _KERAS_APPLICATIONS = "https://storage.googleapis.com/tensorflow/keras-applicati
 
 
 class Pooling(StrEnum):
-    """How a feature map `[N, H, W, C]` becomes one vector a picture."""
+    """How a feature map `[N, H, W, C]` becomes one vector an image."""
 
     AVG = "avg"
     MAX = "max"

@@ -1,6 +1,6 @@
 """How often a collection's neighbours and verdicts are right: what was learned, as plain data.
 
-A score says how near two pictures are; a calibration says how often a neighbour of such a score was of the
+A score says how near two images are; a calibration says how often a neighbour of such a score was of the
 query's class. `search calibrate` learns it, the collection's manifest carries it, and whatever writes
 points drops it. Nearness is cosine similarity, or the Euclidean distance negated: higher is nearer.
 """
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_core.errors import ManifestError
+from lookalike_core.models.model_manifest import FORMER_COUNT, rename_former_fields
 
 _SURE = 0.995
 
@@ -49,7 +50,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reliability:
-    """Expected calibration errors, 0 to 1, on pictures that were held out while the curves were learned.
+    """Expected calibration errors, 0 to 1, on images that were held out while the curves were learned.
 
     The chances are put into `bins`; the error is the mean of how far their average is from the share that
     was right, each bin counting by its size. Bins are equally wide (Guo et al., ICML 2017), or, for
@@ -79,9 +80,9 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """The nearness that the nearest picture must have, or the query is unlike anything indexed.
+    """The nearness that the nearest image must have, or the query is unlike anything indexed.
 
-    The evidence: `refused` is the share of the collection's own pictures that would be refused, `caught`
+    The evidence: `refused` is the share of the collection's own images that would be refused, `caught`
     the share of them that would be if none of their class were there.
     """
 
@@ -103,14 +104,14 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """What a collection's pictures taught, when each asked for all others.
+    """What a collection's images taught, when each asked for all others.
 
     `identity` is the key of the model's identity and `points` what the collection held: of another space or
-    another number of points it is stale. `created_at` is ISO 8601 in UTC. It comes of `pictures` of
+    another number of points it is stale. `created_at` is ISO 8601 in UTC. It comes of `images` of
     `classes`, each with its `k` nearest neighbours, which makes `pairs`, and its `depth` nearest.
 
     `neighbours` is about the `k` nearest, which are shown; `candidates` about the `depth` nearest, from which
-    rankings are fused. They differ, since a picture that is among the nearest is more often right than
+    rankings are fused. They differ, since an image that is among the nearest is more often right than
     another one of the same nearness. `verdicts` has for each vote by `k` neighbours the chance that a
     verdict of that share is right.
     """
@@ -119,7 +120,7 @@ class Calibration:
     distance: str
     created_at: str
     points: int
-    pictures: int
+    images: int
     classes: int
     k: int
     """How many neighbours of each image are shown, and vote."""
@@ -151,7 +152,7 @@ class Calibration:
         return None if np.isnan(chance) else float(chance)
 
     def is_unlike_anything(self, nearest: float) -> bool:
-        """Whether a query whose nearest picture is no nearer than this is unlike all that is indexed."""
+        """Whether a query whose nearest image is no nearer than this is unlike all that is indexed."""
         return nearest < self.threshold.nearness
 
     def fits(self, *, identity: str, distance: str, points: int) -> bool:
@@ -170,13 +171,12 @@ class Calibration:
             ManifestError: a field is missing or malformed.
         """
         try:
+            data = rename_former_fields(data, FORMER_COUNT)
             return cls(
                 identity=str(data["identity"]),
                 distance=str(data["distance"]),
                 created_at=str(data["created_at"]),
-                **{
-                    key: _count(data[key]) for key in ("points", "pictures", "classes", "k", "pairs", "depth")
-                },
+                **{key: _count(data[key]) for key in ("points", "images", "classes", "k", "pairs", "depth")},
                 neighbours=Curve.from_json(data["neighbours"]),
                 candidates=Curve.from_json(data["candidates"]),
                 verdicts={str(rule): Curve.from_json(curve) for rule, curve in data["verdicts"].items()},

@@ -1,4 +1,4 @@
-"""Pictures become vectors: one ONNX Runtime session, on the provider that it really runs on."""
+"""Images become vectors: one ONNX Runtime session, on the provider that it really runs on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +16,10 @@ from lookalike_core.models.providers import CPU, OpenedSession, first_line, open
 from lookalike_core.settings import ProviderChoice, Settings
 
 BATCH_SIZE = 16
-"""Pictures a run; on a processor larger batches take memory and gain nothing."""
+"""Images a run; on a processor larger batches take memory and gain nothing."""
 
 FEW = 8
-"""Pictures that are embedded before a provider that starts slowly would have begun."""
+"""Images that are embedded before a provider that starts slowly would have begun."""
 
 
 class Embedder:
@@ -70,18 +70,18 @@ class Embedder:
 
     @classmethod
     def as_set(
-        cls, path: Path, settings: Settings, *, expected: ModelManifest, pictures: int | None = None
+        cls, path: Path, settings: Settings, *, expected: ModelManifest, images: int | None = None
     ) -> Self:
         """As `load`, the way the settings say, and fast: the optimized graph is kept for the next process.
 
-        `pictures` is how many there are to embed, None where that is not known or many.
+        `images` is how many there are to embed, None where that is not known or many.
         """
         return cls.load(
             path,
             provider=settings.provider,
             threads=settings.threads,
             kept_in=settings.optimized_dir,
-            for_few=pictures is not None and pictures <= FEW,
+            for_few=images is not None and images <= FEW,
             expected=expected,
         )
 

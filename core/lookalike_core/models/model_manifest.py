@@ -23,6 +23,7 @@ METADATA_KEY = "lookalike"
 """Under which a manifest lies in `metadata_props` and in a server collection's `metadata`."""
 
 FORMER_NAMES = {"precision": "graph_precision", "quantization": "activation_ranges"}
+FORMER_COUNT = {"pictures": "images"}
 """What fields of manifests were called in earlier versions."""
 
 
@@ -148,11 +149,11 @@ class ActivationRanges:
     """What the values of a graph are like where 8 bits stand for them; with the weights all of an int8 model.
 
     `ranges` maps a tensor's name to the lowest and highest value that a step is to stand for, found by
-    `method` on so many `pictures`.
+    `method` on so many `images`.
     """
 
     method: str
-    pictures: int
+    images: int
     ranges: Mapping[str, tuple[float, float]]
 
     @property
@@ -172,9 +173,10 @@ class ActivationRanges:
             return None
         if not isinstance(data, Mapping):
             raise TypeError(f"{data!r} are no activation ranges")
+        data = rename_former_fields(data, FORMER_COUNT)
         return cls(
             method=str(data["method"]),
-            pictures=int(data["pictures"]),
+            images=int(data["images"]),
             ranges={str(name): (float(low), float(high)) for name, (low, high) in data["ranges"].items()},
         )
 

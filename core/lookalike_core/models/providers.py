@@ -52,7 +52,7 @@ def open_session(
 
     `AUTO` tries CUDA where NVIDIA's driver is, then OpenVINO's plugin where it is installed and the
     processor computes in bfloat16, where it is several times as fast, then the processor alone. `for_few`
-    pictures it leaves the plugin out, which takes longer to compile a model than they take. The processor
+    images it leaves the plugin out, which takes longer to compile a model than they take. The processor
     computes in so many `threads`; None takes as many as this process may use where those are fewer than the
     machine has, and else leaves it to the runtime. Its optimized graph is taken from the folder `kept_in`,
     or kept there for the next process.

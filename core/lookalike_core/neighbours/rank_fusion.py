@@ -1,4 +1,4 @@
-"""What two networks make of the same pictures, as one ranking.
+"""What two networks make of the same images, as one ranking.
 
 Pure: similarities of candidates in each network in, one fused similarity out.
 """
@@ -37,19 +37,19 @@ def fused(
     chances: Sequence[Chance] = (),
     depth: int = CANDIDATES,
 ) -> NDArray[np.float64]:
-    """The fused similarity of M pictures to B queries, float64 `[B, M]`; higher is nearer.
+    """The fused similarity of M images to B queries, float64 `[B, M]`; higher is nearer.
 
     `similarities` holds one float `[B, M]` a network, higher is nearer (Euclidean distances negated), with
-    NaN where the picture is not in that network's collection and -inf where it does not count, as it then
+    NaN where the image is not in that network's collection and -inf where it does not count, as it then
     does not in any. `chances` turns the similarities of each network into the chance of the same class.
 
     A candidate is among the `depth` nearest of at least one network. Others come behind all candidates.
 
     - `RRF`: the sum of 1 / (60 + rank) over the networks that have it among their `depth` nearest; a network
-      whose collection lacks the picture is taken to agree with the others.
-    - `ZSCORE`: the mean, over the networks that hold the picture, of its similarity in standard deviations
+      whose collection lacks the image is taken to agree with the others.
+    - `ZSCORE`: the mean, over the networks that hold the image, of its similarity in standard deviations
       above the mean of that network's `depth` nearest.
-    - `CALIBRATED`: the mean, over those networks, of the chance that a picture of this similarity has the
+    - `CALIBRATED`: the mean, over those networks, of the chance that an image of this similarity has the
       query's class. Chances are flat in places; among equal ones the z-scores decide.
     """
     placed = [ranks(each, depth) for each in similarities]
@@ -72,7 +72,7 @@ def fused(
 def vote_unit(rule: FusionRule, *, networks: int = 2) -> float:
     """By what fused similarities are multiplied for a vote, whose temperature of 0.07 has to mean something.
 
-    The weighted vote alone notices. `RRF`: 1 is what a picture has that all networks rank first, and the
+    The weighted vote alone notices. `RRF`: 1 is what an image has that all networks rank first, and the
     tenth of all has 0.87. `ZSCORE`: a standard deviation is one temperature. `CALIBRATED`: chances as they
     are.
     """

@@ -1,4 +1,4 @@
-"""Which class a picture has, by the classes of its nearest neighbours.
+"""Which class an image has, by the classes of its nearest neighbours.
 
 Four rules, each named. Scores are Qdrant's own, so that whether a higher one is nearer goes by the distance.
 """

@@ -1,4 +1,4 @@
-"""What several commands read out of a store: manifests of all collections, vectors of many pictures."""
+"""What several commands read out of a store: manifests of all collections, vectors of many images."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ from lookalike_core.stores.protocol import Collection, Store
 _logger = logger_of("stores")
 
 AT_ONCE = 256
-"""Pictures whose vectors are read at a time; from the stores they come as Python's numbers."""
+"""Images whose vectors are read at a time; from the stores they come as Python's numbers."""
 
 
 def readable_manifests(store: Store) -> Iterator[tuple[str, CollectionManifest]]:
@@ -41,7 +41,7 @@ def log_left_out(name: str, error: LookalikeError) -> None:
 def stored_vectors(
     collection: Collection, payloads: Sequence[Payload], *, at_once: int = AT_ONCE
 ) -> tuple[list[Payload], FloatVector]:
-    """Those of some pictures that are there, with their vectors, float32 `[N, D]`."""
+    """Those of some images that are there, with their vectors, float32 `[N, D]`."""
     vectors = np.empty((len(payloads), collection.manifest.identity.dimension), dtype=np.float32)
     there: list[Payload] = []
     for start in range(0, len(payloads), at_once):

@@ -58,7 +58,7 @@ class CollectionManifest:
     `folder_rules` the names of those that are not walked by the default rules to the rules that they are.
     `provider` is the execution provider that the first vectors were computed on. `calibration` is what its
     present points taught, None where nobody has asked them or points were written since. `graph_precision`
-    and `activation_ranges` are those of the model that embedded its first pictures. `vector_quantization` is
+    and `activation_ranges` are those of the model that embedded its first images. `vector_quantization` is
     how the store searches; the vectors are the same, so it is no part of what they are compared by. `name` is
     that of the collection which the manifest was put beside, None in older ones; two that differ in it alone
     are equal.

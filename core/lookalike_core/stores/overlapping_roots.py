@@ -18,7 +18,7 @@ from lookalike_core.stores.protocol import Collection
 
 
 def file_of(manifest: CollectionManifest, dataset: str, path: str) -> Path | None:
-    """Where a picture lies, as far as the manifest knows."""
+    """Where an image lies, as far as the manifest knows."""
     root = manifest.datasets.get(dataset)
     return Path(root) / path if root else None
 

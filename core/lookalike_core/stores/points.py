@@ -34,7 +34,7 @@ _NAMESPACE = uuid.UUID("9d0a4f5c-6f0e-5b6e-9c7e-3f2f6a0d8a11")
 
 
 def point_id(dataset: str, path: str) -> str:
-    """The id of a picture: UUIDv5 of its dataset and its root-relative POSIX path."""
+    """The id of an image: UUIDv5 of its dataset and its root-relative POSIX path."""
     return str(uuid.uuid5(_dataset_namespace(dataset), path))
 
 
@@ -45,7 +45,7 @@ def _dataset_namespace(dataset: str) -> uuid.UUID:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """What is known of a picture besides its vector.
+    """What is known of an image besides its vector.
 
     `path` is relative to the dataset's root, in POSIX form and as the disk has it; a class is in Unicode's
     composed form (NFC), so that it is one class on every disk. `sha256` is that of the file; `width` and
@@ -106,7 +106,7 @@ _ALWAYS = tuple(field.name for field in fields(Payload) if field.name not in ("c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePoint:
-    """A picture on its way into a collection: `vector` is float32 `[D]`."""
+    """An image on its way into a collection: `vector` is float32 `[D]`."""
 
     payload: Payload
     vector: FloatVector

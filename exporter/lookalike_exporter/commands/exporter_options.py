@@ -14,7 +14,7 @@ BackboneOption = Annotated[
 
 CalibrateOption = Annotated[
     Path | None,
-    typer.Option("--calibrate", metavar="DIR", help="Pictures that an int8 model is calibrated on."),
+    typer.Option("--calibrate", metavar="DIR", help="Images that an int8 model is calibrated on."),
 ]
 
 

@@ -21,7 +21,7 @@ from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
 def fit(
     collection: Annotated[
         list[str],
-        typer.Option("--collection", metavar="NAME", help="Whose pictures and classes; may be repeated."),
+        typer.Option("--collection", metavar="NAME", help="Whose images and classes; may be repeated."),
     ],
     name: Annotated[str, typer.Option("--name", metavar="HEAD", help="What the new layer is called.")],
     class_name: Annotated[
@@ -79,7 +79,7 @@ def _fit_lines(report: FitReport) -> list[str]:
     strength = "" if method["strength"] is None else f" {method['strength']:g}"
     count = len(record["candidates"])
     lines = [
-        f"{head.key}: {len(head.classes)} classes, {parts['training']} pictures",
+        f"{head.key}: {len(head.classes)} classes, {parts['training']} images",
         f"method: {method['method']}{strength}, pull {method['pull']:g}, the best of {count} candidates",
     ]
     before, after = (record["held_out_against_training"][side] for side in ("before", "after"))

@@ -37,9 +37,11 @@ def verify(
     pooling: PoolingOption = None,
     precision: PrecisionOption = Precision.FP32,
     calibrate: CalibrateOption = None,
-    pictures: Annotated[
+    images: Annotated[
         Path | None,
-        typer.Option("--pictures", metavar="DIR", help="Compare fp16 or int8 with fp32 on these."),
+        typer.Option(
+            "--images", "--pictures", metavar="DIR", help="Compare fp16 or int8 with fp32 on these images."
+        ),
     ] = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
@@ -48,7 +50,7 @@ def verify(
     if (head is None) == (backbone is None):
         raise UsageError("--backbone or --head says what to verify; give one of them")
     if head is not None and (
-        layer or pooling or calibrate or pictures or weights != "imagenet" or precision is not Precision.FP32
+        layer or pooling or calibrate or images or weights != "imagenet" or precision is not Precision.FP32
     ):
         raise UsageError("--head says which network it belongs to; leave --weights and the like out")
     from lookalike_exporter.verification import verify_head, verify_spec
@@ -60,7 +62,7 @@ def verify(
         found = verify_spec(
             ModelSpec.of(backbone or "", layer=layer, pooling=pooling, weights=weights, precision=precision),
             calibrated_on=folder_option(calibrate, "--calibrate"),
-            pictures=folder_option(pictures, "--pictures"),
+            images=folder_option(images, "--images"),
             settings=settings,
         )
     model, report = found.model, found.report

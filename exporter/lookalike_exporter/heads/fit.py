@@ -1,7 +1,7 @@
-"""From labelled collections to a head: pictures are split, the layer is fitted, and asked what it gained.
+"""From labelled collections to a head: images are split, the layer is fitted, and asked what it gained.
 
-What is held out is never seen while fitting. Which pictures that are follows from their bytes, their
-class's number of pictures, and the seed.
+What is held out is never seen while fitting. Which images that are follows from their bytes, their
+class's number of images, and the seed.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ from lookalike_exporter.heads.head_file import Head, check_name, head_path, name
 from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.heads.metric_learning import (
     FEWEST_CLASSES,
-    FEWEST_PICTURES,
+    FEWEST_IMAGES,
     Figures,
     FittedLayer,
     LabelledUnits,
@@ -46,7 +46,7 @@ from lookalike_exporter.recorded_models import get_recorded_model
 _logger = logger_of("exporter")
 
 HELD_OUT = 0.2
-"""The share of each class's pictures that nothing is learned from."""
+"""The share of each class's images that nothing is learned from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +65,14 @@ class FitRequest:
 
 
 class LeftOut(StrEnum):
-    """Why a picture was not used."""
+    """Why an image was not used."""
 
     UNLABELLED = "unlabelled"
     COPY = "copy"
     CONTRADICTORY = "contradictory"
     """The same bytes lie in two classes."""
     ALONE = "alone"
-    """The only picture of its class."""
+    """The only image of its class."""
     OTHER_CLASS = "other-class"
 
 
@@ -87,8 +87,8 @@ class FitReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pictures:
-    """Different pictures with a class each: vectors float32 `[N, D]`, of length 1."""
+class TrainingImages:
+    """Different images with a class each: vectors float32 `[N, D]`, of length 1."""
 
     vectors: FloatVector
     classes: Sequence[str]
@@ -116,10 +116,10 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings) -> FitRep
     """
     check_name(request.name)
     model_cache.require_writable(settings.heads_dir, settings)
-    base, pictures, left_out = _read(request, store, settings)
+    base, images, left_out = _read(request, store, settings)
     for reason, count in sorted(left_out.items()):
-        _logger.warning("left out: %s pictures (%s)", count, reason)
-    head = learned(request, base, pictures, left_out)
+        _logger.warning("left out: %s images (%s)", count, reason)
+    head = learned(request, base, images, left_out)
     path = head_path(request.name, settings)
     with _alone(settings):
         made = not _is_there(head, path, settings, force=request.force)
@@ -144,21 +144,21 @@ def _alone(settings: Settings) -> Iterator[None]:
 
 
 def learned(
-    request: FitRequest, base: ModelManifest, pictures: Pictures, left_out: Mapping[LeftOut, int]
+    request: FitRequest, base: ModelManifest, images: TrainingImages, left_out: Mapping[LeftOut, int]
 ) -> Head:
-    """The head that some pictures make.
+    """The head that some images make.
 
     Raises:
         UsageError: they are too few, or more `dims` are asked for than there are.
     """
-    names = sorted(set(pictures.classes))
+    names = sorted(set(images.classes))
     if len(names) < FEWEST_CLASSES:
         raise UsageError(_too_few(names, left_out), hint=Hint(Action.LABEL))
-    parts = split(pictures, seed=request.seed)
+    parts = split(images, seed=request.seed)
     numbers = {name: number for number, name in enumerate(names)}
     units = LabelledUnits(
-        vectors=pictures.vectors.astype(np.float64),
-        classes=np.array([numbers[name] for name in pictures.classes]),
+        vectors=images.vectors.astype(np.float64),
+        classes=np.array([numbers[name] for name in images.classes]),
     )
     training, held_out = (
         units.of(np.array(rows, dtype=np.int64)) for rows in (parts.training, parts.held_out)
@@ -170,7 +170,7 @@ def learned(
         weight=layer.weight,
         bias=layer.bias,
         classes=names,
-        trained=frozenset(pictures.sha256[row] for row in parts.training),
+        trained=frozenset(images.sha256[row] for row in parts.training),
         record={
             "collections": list(request.collections),
             "seed": request.seed,
@@ -188,28 +188,28 @@ def learned(
     )
 
 
-def split(pictures: Pictures, *, seed: int) -> Split:
+def split(images: TrainingImages, *, seed: int) -> Split:
     """Holds a fifth of each class out, but leaves two to learn from; both in the order of their hashes."""
     rows_of: dict[str, list[int]] = {}
-    for row in sorted(range(len(pictures.sha256)), key=lambda row: salted(pictures.sha256[row], seed)):
-        rows_of.setdefault(pictures.classes[row], []).append(row)
+    for row in sorted(range(len(images.sha256)), key=lambda row: salted(images.sha256[row], seed)):
+        rows_of.setdefault(images.classes[row], []).append(row)
     training, held_out = [], []
     for _, rows in sorted(rows_of.items()):
-        kept = max(len(rows) - round(HELD_OUT * len(rows)), min(FEWEST_PICTURES, len(rows)))
+        kept = max(len(rows) - round(HELD_OUT * len(rows)), min(FEWEST_IMAGES, len(rows)))
         training += rows[:kept]
         held_out += rows[kept:]
     return Split(training=training, held_out=held_out)
 
 
 def salted(sha256: str, seed: int) -> str:
-    """What pictures are ordered by, so that another seed holds others out."""
+    """What images are ordered by, so that another seed holds others out."""
     return hashlib.sha256(f"{seed}:{sha256}".encode()).hexdigest()
 
 
 def _read(
     request: FitRequest, store: Store, settings: Settings
-) -> tuple[ModelManifest, Pictures, Counter[LeftOut]]:
-    """The collections' model, which has to be had, and their pictures."""
+) -> tuple[ModelManifest, TrainingImages, Counter[LeftOut]]:
+    """The collections' model, which has to be had, and their images."""
     with ExitStack() as stack:
         names = list(dict.fromkeys(request.collections))
         for name in names:
@@ -221,8 +221,8 @@ def _read(
         collections = opened_together(names, lambda name: stack.enter_context(store.open(name)))
         _require_one_space(collections)
         base = get_recorded_model(collections[0].manifest, settings=settings).manifest
-        pictures, left_out = _pictures(collections, list(map(nfc, request.classes)))
-    return base, pictures, left_out
+        images, left_out = _images(collections, list(map(nfc, request.classes)))
+    return base, images, left_out
 
 
 def _require_one_space(collections: Sequence[Collection]) -> None:
@@ -239,8 +239,10 @@ def _require_one_space(collections: Sequence[Collection]) -> None:
             )
 
 
-def _pictures(collections: Sequence[Collection], classes: Sequence[str]) -> tuple[Pictures, Counter[LeftOut]]:
-    """Each picture's bytes once, in the order of their hashes, with the class that all its files have.
+def _images(
+    collections: Sequence[Collection], classes: Sequence[str]
+) -> tuple[TrainingImages, Counter[LeftOut]]:
+    """Each image's bytes once, in the order of their hashes, with the class that all its files have.
 
     A file that several datasets of a collection hold is there once, with the class that counts everywhere.
     """
@@ -261,7 +263,7 @@ def _pictures(collections: Sequence[Collection], classes: Sequence[str]) -> tupl
     usable = {sha256: min(names) for sha256, names in sorted(class_of.items()) if len(names) == 1}
     left_out[LeftOut.CONTRADICTORY] = len(class_of) - len(usable)
     counts = Counter(usable.values())
-    kept = [sha256 for sha256, name in usable.items() if counts[name] >= FEWEST_PICTURES]
+    kept = [sha256 for sha256, name in usable.items() if counts[name] >= FEWEST_IMAGES]
     left_out[LeftOut.ALONE] = len(usable) - len(kept)
     dimension = collections[0].manifest.identity.dimension
     vectors = np.empty((len(kept), dimension), dtype=np.float32)
@@ -269,7 +271,7 @@ def _pictures(collections: Sequence[Collection], classes: Sequence[str]) -> tupl
         rows = [row for row, sha256 in enumerate(kept) if found[sha256][0] is collection]
         vectors[rows] = _vectors(collection, [found[kept[row]][1] for row in rows])
     return (
-        Pictures(vectors=_units(vectors), classes=[usable[sha256] for sha256 in kept], sha256=kept),
+        TrainingImages(vectors=_units(vectors), classes=[usable[sha256] for sha256 in kept], sha256=kept),
         +left_out,
     )
 
@@ -280,13 +282,13 @@ def _require_classes(
     missing = set(asked) - {name for names in found.values() for name in names}
     if missing:
         there = ", ".join(collection.name for collection in collections)
-        raise UsageError(f"no picture of {there} is of the class {min(missing)!a}")
+        raise UsageError(f"no image of {there} is of the class {min(missing)!a}")
 
 
 def _vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatVector:
     there, vectors = stored_vectors(collection, payloads)
     if len(there) < len(payloads):
-        raise LookalikeError(f"pictures of {collection.name} went meanwhile", hint=Hint(Action.REPEAT))
+        raise LookalikeError(f"images of {collection.name} went meanwhile", hint=Hint(Action.REPEAT))
     return vectors
 
 
@@ -300,15 +302,13 @@ def _too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:
     alone, unlabelled = left_out.get(LeftOut.ALONE, 0), left_out.get(LeftOut.UNLABELLED, 0)
     there = "is 1 class" if len(names) == 1 else f"are {len(names)} classes"
     more = (
-        [f"{alone} more with one picture, which says nothing of what its class has in common"]
-        if alone
-        else []
+        [f"{alone} more with one image, which says nothing of what its class has in common"] if alone else []
     )
-    more += [f"{unlabelled} pictures without a class"] if unlabelled else []
-    found = ", and ".join([f"{there} of two pictures or more", *more])
+    more += [f"{unlabelled} images without a class"] if unlabelled else []
+    found = ", and ".join([f"{there} of two images or more", *more])
     return (
         f"there {found}; a head takes {FEWEST_CLASSES} classes of two. Put "
-        "pictures into folders named after their classes"
+        "images into folders named after their classes"
     )
 
 

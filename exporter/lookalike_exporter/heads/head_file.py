@@ -35,7 +35,7 @@ _HASH_BYTES = 32
 class Head:
     """A fitted layer: unit vectors of `base` times `weight` float32 `[D', D]`, plus `bias` float32 `[D']`.
 
-    `classes` are those that it was fitted to, `trained` the SHA-256 of the pictures that it learned from.
+    `classes` are those that it was fitted to, `trained` the SHA-256 of the images that it learned from.
     `record` says how it was made, as JSON has it: nothing is computed from it.
     """
 
@@ -271,4 +271,4 @@ def _check_arrays(weight: NDArray[Any], bias: NDArray[Any], trained: NDArray[Any
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise ValueError("its values are not finite")
     if trained.dtype != np.uint8 or trained.ndim != 1 or len(trained) % _HASH_BYTES:
-        raise ValueError("its list of pictures is malformed")
+        raise ValueError("its list of images is malformed")

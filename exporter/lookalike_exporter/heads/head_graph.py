@@ -46,7 +46,7 @@ def get_headed_model(head: Head, *, settings: Settings) -> ModelFile:
 
     Raises:
         WeightsError: the base's weights cannot be had.
-        ManifestError: they are not what they were when the head was fitted, or pictures are prepared
+        ManifestError: they are not what they were when the head was fitted, or images are prepared
             otherwise now.
     """
     _require_current(head)
@@ -85,7 +85,7 @@ def _require_current(head: Head) -> None:
     now = preprocessing_id(backbone_named(head.base.identity.backbone))
     if then != now:
         raise ManifestError(
-            f"the head {head.name} was fitted to pictures that were prepared as {then}, and this version "
+            f"the head {head.name} was fitted to images that were prepared as {then}, and this version "
             f"prepares them as {now}",
             hint=Hint(Action.REBUILD_AND_REFIT_HEAD, {Argument.NAME: head.name}),
         )

@@ -1,9 +1,9 @@
 """A new last layer for a network that stays as it is: linear, learned from labelled vectors. Pure.
 
 A layer takes vectors of length 1 and gives `weight @ vector + bias`, whose directions are compared. It is
-the cheapest kind of metric learning: what tells the classes apart counts more, the rest stays. So pictures
+the cheapest kind of metric learning: what tells the classes apart counts more, the rest stays. So images
 of classes that it never saw keep what their neighbours were found by. Which classifier says what tells the
-classes apart, and how much more that counts, is found by cross-validation on the training pictures alone.
+classes apart, and how much more that counts, is found by cross-validation on the training images alone.
 """
 
 import warnings
@@ -30,13 +30,13 @@ CUTOFF = 10
 """Neighbours that count for precision."""
 
 CHOSEN_FROM = 1_500
-"""So many training pictures, of all classes alike, choose the candidate; all of them fit the layer."""
+"""So many training images, of all classes alike, choose the candidate; all of them fit the layer."""
 
 CHOSEN_FROM_CLASSES = CHOSEN_FROM // 4
-"""Of so many classes, drawn at random where there are more: four pictures of each say how they differ."""
+"""Of so many classes, drawn at random where there are more: four images of each say how they differ."""
 
 LOGISTIC_AT_MOST = 10**10
-"""Pictures times values times classes up to which logistic regression is tried: it takes minutes then."""
+"""Images times values times classes up to which logistic regression is tried: it takes minutes then."""
 
 _QUERIES_AT_ONCE = 256
 """Rows of a table of similarities that are ranked together: with 20,000 columns, 200 MB."""
@@ -46,8 +46,8 @@ UNSEEN_LOSS = 0.005
 """Precision that a candidate may lose on classes that were left out, against the vectors as they are."""
 
 FEWEST_CLASSES = 2
-FEWEST_PICTURES = 2
-"""Of a class: one picture says nothing of what its pictures have in common."""
+FEWEST_IMAGES = 2
+"""Of a class: one image says nothing of what its images have in common."""
 
 _FEWEST_TO_LEAVE_OUT = 2 * FEWEST_CLASSES
 """Classes, so that two are left to learn from where half are left out."""
@@ -94,7 +94,7 @@ CANDIDATES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledUnits:
-    """Different pictures: `vectors` float64 `[N, D]` of length 1, `classes` int64 `[N]`."""
+    """Different images: `vectors` float64 `[N, D]` of length 1, `classes` int64 `[N]`."""
 
     vectors: FloatArray
     classes: IntArray
@@ -106,10 +106,10 @@ class LabelledUnits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What a candidate did in cross-validation: R-precision among the ten nearest training pictures at most.
+    """What a candidate did in cross-validation: R-precision among the ten nearest training images at most.
 
     That is precision@10 where ten or more are of the query's class, and compares small classes fairly, too.
-    `seen` is that of pictures that were left out, `unseen` that of classes that were, None where they are
+    `seen` is that of images that were left out, `unseen` that of classes that were, None where they are
     too few.
     """
 
@@ -130,7 +130,7 @@ class FittedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """How good the neighbours of `queries` pictures are, means over these: see `figures`.
+    """How good the neighbours of `queries` images are, means over these: see `figures`.
 
     `best_possible` are the figures that a perfect ranking would have.
     """
@@ -152,13 +152,13 @@ class BestFigures:
 
 
 def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0) -> FittedLayer:
-    """The layer that the training pictures choose and fit; the same ones and seed give the same bytes.
+    """The layer that the training images choose and fit; the same ones and seed give the same bytes.
 
     `dims` is how many values it gives, by default as many as it takes. BLAS runs in one thread: how many
     there are would change the last bits, and threads that wait for each other cost more than they gain.
 
     Raises:
-        UsageError: too few classes or pictures, or more `dims` than there are values.
+        UsageError: too few classes or images, or more `dims` than there are values.
         LookalikeError: a vector is not finite, or has no direction.
     """
     from threadpoolctl import threadpool_limits
@@ -197,7 +197,7 @@ def check(training: LabelledUnits) -> None:
     """Refuses what nothing can be learned from.
 
     Raises:
-        UsageError: too few classes, or one picture of one.
+        UsageError: too few classes, or one image of one.
         LookalikeError: a vector is not finite, or has no direction.
     """
     if not np.isfinite(training.vectors).all():
@@ -205,8 +205,8 @@ def check(training: LabelledUnits) -> None:
     counts = np.unique_counts(training.classes).counts
     if len(counts) < FEWEST_CLASSES:
         raise UsageError(f"one class to learn from is too few; it takes {FEWEST_CLASSES}")
-    if counts.min() < FEWEST_PICTURES:
-        raise UsageError("a class has one picture, which says nothing of what its pictures have in common")
+    if counts.min() < FEWEST_IMAGES:
+        raise UsageError("a class has one image, which says nothing of what its images have in common")
 
 
 def figures(
@@ -216,7 +216,7 @@ def figures(
     layer: FittedLayer | None = None,
     at_once: int = _QUERIES_AT_ONCE,
 ) -> Figures | None:
-    """How good the neighbours of queries among other pictures are; None without any of their classes.
+    """How good the neighbours of queries among other images are; None without any of their classes.
 
     Figures are those of `search evaluate`. Queries without any of their class are left out. `at_once` queries
     are ranked together, which bounds the memory.
@@ -284,7 +284,7 @@ def _sample(training: LabelledUnits, seed: int) -> LabelledUnits:
 
 
 def _place_in_class(classes: IntArray) -> IntArray:
-    """For each picture how many of its class come before it."""
+    """For each image how many of its class come before it."""
     order = np.argsort(classes, kind="stable")
     _, starts, counts = np.unique(classes[order], return_index=True, return_counts=True)
     places = np.empty_like(classes)
@@ -302,7 +302,7 @@ class _Fold:
 
 
 def _folds(classes: IntArray, seed: int) -> Iterator[_Fold]:
-    """Halves of the pictures of each class, and halves of the classes."""
+    """Halves of the images of each class, and halves of the classes."""
     random = np.random.default_rng(seed)
     order = random.permutation(len(classes))
     side = np.empty_like(classes)
@@ -361,7 +361,7 @@ def _fold_precisions(
 
 
 def _leave_one_out(similarity: FloatArray, asking: IntArray, classes: IntArray) -> FloatArray:
-    """R-precision of each query among all pictures but itself; those alone in their class are left out."""
+    """R-precision of each query among all images but itself; those alone in their class are left out."""
     similarity[np.arange(len(asking)), asking] = -np.inf
     depth = min(CUTOFF, len(classes) - 1)
     found = np.argpartition(-similarity, depth - 1, axis=1)[:, :depth]
@@ -375,7 +375,7 @@ def _leave_one_out(similarity: FloatArray, asking: IntArray, classes: IntArray) 
 
 
 def _best(scores: Sequence[Score]) -> Score:
-    """The best on pictures that were left out, of those that spare classes that were; the first of equals."""
+    """The best on images that were left out, of those that spare classes that were; the first of equals."""
     [as_it_is] = [score for score in scores if score.candidate.method is Method.NONE]
     sparing = [
         score
@@ -439,9 +439,9 @@ def _found_directions(centred: FloatArray, classes: IntArray, candidate: Candida
 
 
 def _ridge(centred: FloatArray, classes: IntArray, penalty: float) -> FloatArray:
-    """What scikit-learn's RidgeClassifier solves with a column a class of as many rows as pictures.
+    """What scikit-learn's RidgeClassifier solves with a column a class of as many rows as images.
 
-    Of centred vectors no more is needed of these columns than each class' sum; of fewer pictures than
+    Of centred vectors no more is needed of these columns than each class' sum; of fewer images than
     values, the same is found from their products.
     """
     names, numbers = np.unique(classes, return_inverse=True)
@@ -471,6 +471,6 @@ def _discriminants(centred: FloatArray, classes: IntArray) -> FloatArray:
     _, numbers = np.unique(classes, return_inverse=True)
     means = _class_sums(centred, numbers) / np.bincount(numbers)[:, np.newaxis]
     within, _ = ledoit_wolf(centred - means[numbers], assume_centered=True)
-    if not within.any():  # one picture of each class
+    if not within.any():  # one image of each class
         return np.asarray(means.T)
     return np.asarray(np.linalg.solve(within, means.T))

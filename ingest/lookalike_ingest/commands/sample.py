@@ -23,7 +23,7 @@ def sample(
         query = named_path(str(query), "--query")
         check_query(query, CLASSES[0], sample=folder)
     drawn = draw_sample(folder)
-    show(f"drew {drawn.pictures} images of {len(drawn.classes)} classes in {drawn.directory}")
+    show(f"drew {drawn.images} images of {len(drawn.classes)} classes in {drawn.directory}")
     if query is not None:
         draw_query(query, CLASSES[0])
         show(f"drew {query}, an image of class {CLASSES[0]} that is not in the set")

@@ -1,4 +1,4 @@
-"""Every picture of a collection asks for its neighbours: the store's index, or numpy, which misses none."""
+"""Every image of a collection asks for its neighbours: the store's index, or numpy, which misses none."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ Neighbours = tuple[Payload, list[SearchHit]]
 SceneList = tuple[Payload, Sequence[Scene[SearchHit]]]
 
 _SPARE = 8
-"""So many copies are reckoned with; where a picture has more, it asks again."""
+"""So many copies are reckoned with; where an image has more, it asks again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +61,9 @@ def every_neighbours(
     exact: bool | None = None,
     limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Iterator[Neighbours]:
-    """Each picture with its nearest, best first, in the order of datasets and paths; a file once.
+    """Each image with its nearest, best first, in the order of datasets and paths; a file once.
 
-    `where` says which pictures ask and which answer; it leaves `excluded_sha256` open. A picture is never
+    `where` says which images ask and which answer; it leaves `excluded_sha256` open. An image is never
     its own neighbour, and neither are those with the same bytes unless `include_copies` says so. Scores
     are Qdrant's own. With `exact` all vectors are in memory and compared in numpy; None does so where they
     are few. Otherwise the store is asked, as a query asks it; then only payloads are all in memory, about
@@ -85,7 +85,7 @@ def every_scenes(
     exact: bool | None = None,
     limits: ComparisonLimits = COMPARISON_LIMITS,
 ) -> Iterator[SceneList]:
-    """As `every_neighbours`, with near-duplicates folded: each picture with its `limit` nearest scenes.
+    """As `every_neighbours`, with near-duplicates folded: each image with its `limit` nearest scenes.
 
     Hits whose cosine similarity to a better ranked one is over `above` are folded into that one. Where that
     leaves fewer scenes, more hits are asked for until there is nothing left. Without `above` each is one.
@@ -119,13 +119,13 @@ def _scenes(
 
 
 class _Images(Protocol):
-    """Answers each picture of a collection with others of it, never with itself; a file is there once."""
+    """Answers each image of a collection with others of it, never with itself; a file is there once."""
 
     def every(self, limit: int) -> Iterator[Neighbours]:
-        """Each picture with its `limit` nearest, or fewer where there are no more."""
+        """Each image with its `limit` nearest, or fewer where there are no more."""
 
     def nearest(self, asks: Payload, limit: int) -> list[SearchHit]:
-        """The same of one picture; `limit` is more than every one was asked for."""
+        """The same of one image; `limit` is more than every one was asked for."""
 
     def vectors(self, hits: Sequence[SearchHit]) -> FloatMatrix:
         """The vectors of some hits, float32 `[N, D]`, of whatever length."""

@@ -1,7 +1,7 @@
-"""Where in two pictures their similarity comes from: an exact sum, taken apart.
+"""Where in two images their similarity comes from: an exact sum, taken apart.
 
-Pure: feature maps in, shares out. With average pooling a picture's vector is the mean of the cells of its
-last feature map, so the cosine similarity of two pictures is a sum over pairs of cells,
+Pure: feature maps in, shares out. With average pooling an image's vector is the mean of the cells of its
+last feature map, so the cosine similarity of two images is a sum over pairs of cells,
 
     cos(A, B) = sum_ij <a_i, b_j> / (|sum_i a_i| |sum_j b_j|),
 
@@ -35,7 +35,7 @@ _COLUMNS = ("left", "centre", "right")
 class Explanation:
     """A cosine similarity in parts.
 
-    `query` and `neighbour` float64 `[H, W]` are the shares of the cells of each picture: each sums to
+    `query` and `neighbour` float64 `[H, W]` are the shares of the cells of each image: each sums to
     `cosine`. `pairs` float64 `[H * W, H * W]` are the parts of the pairs of cells, the query's in rows:
     what a row sums to is that cell's share. A part is negative where cells speak against each other, as they
     only can at layers without a ReLU.
@@ -49,7 +49,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A cell of each picture (row and column, from 0 at the top left) and what they add to the cosine."""
+    """A cell of each image (row and column, from 0 at the top left) and what they add to the cosine."""
 
     query: tuple[int, int]
     neighbour: tuple[int, int]
@@ -58,9 +58,9 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Focus:
-    """Where a picture's shares lie.
+    """Where an image's shares lie.
 
-    `place` is the ninth of the picture with most of them and `share` how much of the whole it has, a ninth
+    `place` is the ninth of the image with most of them and `share` how much of the whole it has, a ninth
     where they are spread evenly. Half of the whole comes from the `half` strongest of `cells` cells.
     """
 
@@ -104,7 +104,7 @@ def agreement(features: Features, vector: FloatVector) -> float:
 
 
 def pooled(features: Features) -> FloatVector:
-    """The picture's vector, float32 `[C]`, as a model with average pooling gives it."""
+    """The image's vector, float32 `[C]`, as a model with average pooling gives it."""
     return np.asarray(features.mean(axis=(0, 1), dtype=np.float64), dtype=np.float32)
 
 
@@ -120,7 +120,7 @@ def strongest_pairs(explanation: Explanation, count: int) -> list[Pair]:
 
 
 def focus(shares: FloatMatrix) -> Focus:
-    """Where in a picture the shares `[H, W]` lie; those below zero do not count."""
+    """Where in an image the shares `[H, W]` lie; those below zero do not count."""
     positive = np.maximum(shares, 0)
     whole = float(positive.sum()) or 1.0
     rows, columns = (_thirds(cells) for cells in shares.shape)

@@ -1,4 +1,4 @@
-"""A collection as a map: which pictures are on it, where, and how far it can be trusted."""
+"""A collection as a map: which images are on it, where, and how far it can be trusted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from lookalike_search.collection_choice import as_named
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
-    """Pictures of a collection, by dataset and path, with vectors float32 `[N, D]`; `total` is all there are.
+    """Images of a collection, by dataset and path, with vectors float32 `[N, D]`; `total` is all there are.
 
     Vectors have length 1 where the collection compares by cosine similarity.
     """
@@ -32,7 +32,7 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionMap:
-    """The pictures and their places, in the same order; `trust` is None for a handful of pictures."""
+    """The images and their places, in the same order; `trust` is None for a handful of images."""
 
     sampled: Sampled
     projection: Projection
@@ -40,7 +40,7 @@ class CollectionMap:
 
 
 def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFilter = EVERYTHING) -> Sampled:
-    """Reads at most `limit` pictures, of all classes alike.
+    """Reads at most `limit` images, of all classes alike.
 
     Raises:
         CollectionError: there are none.
@@ -50,7 +50,7 @@ def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFi
     if not found:
         of = f" of dataset {where.dataset}" if where.dataset is not None else ""
         raise CollectionError(
-            f"{collection.name} holds no pictures{of}; ingest some",
+            f"{collection.name} holds no images{of}; ingest some",
             collection=collection.name,
             hint=Hint(Action.SEE_STATUS),
         )
@@ -68,7 +68,7 @@ def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFi
 
 
 def mapped(sampled: Sampled, *, seed: int) -> CollectionMap:
-    """Places the pictures and measures how true their places are."""
+    """Places the images and measures how true their places are."""
     names = {payload.class_name for payload in sampled.payloads if payload.class_name}
     numbers = {name: number for number, name in enumerate(sorted(names))}
     classes = np.array([numbers.get(payload.class_name or "", -1) for payload in sampled.payloads])

@@ -24,8 +24,8 @@ from lookalike_search.analysis.all_neighbours import COMPARISON_LIMITS, Comparis
 from lookalike_search.analysis.copy_candidates import Candidates, is_resized
 from lookalike_search.analysis.file_state import (
     FileState,
+    ImageFile,
     Offers,
-    PictureFile,
     ReferenceFolders,
     looked_again,
     looked_at,
@@ -157,7 +157,7 @@ class Neighbourhood:
     embedding alone, for each the content before it that it is most similar to.
     """
 
-    contents: Sequence[Sequence[PictureFile]]
+    contents: Sequence[Sequence[ImageFile]]
     star_of: IntVector
     similarity: FloatVector
     candidates: Candidates
@@ -177,9 +177,9 @@ def find_near(
     where = in_collection(where, manifest)
     reference = ReferenceFolders(keep_in, manifest)
     order = partial(_preference, reference)
-    contents: dict[str, list[PictureFile]] = {}
-    for picture in sorted((looked_at(p, manifest) for p in collection.scan(where)), key=order):
-        contents.setdefault(picture.payload.sha256, []).append(picture)
+    contents: dict[str, list[ImageFile]] = {}
+    for image in sorted((looked_at(p, manifest) for p in collection.scan(where)), key=order):
+        contents.setdefault(image.payload.sha256, []).append(image)
     candidates = Candidates(len(contents))
     if above is None:
         compared_above, resized_above, similar_above = COMPARED_ABOVE, COMPARED_RESIZED_ABOVE, ABOVE
@@ -212,8 +212,8 @@ def prove_groups(near: Neighbourhood) -> list[Group]:
         files = [same[0] for same in near.contents]
         copy_of = prove_copies(files, near.candidates, clusters, on_done=bar.advance)
     together = (found for found in _together(near, copy_of) if len(found) > 1)
-    several = [sorted(found, key=lambda one: _preference(near.reference, one.picture)) for found in together]
-    offers = Offers((members[0].picture for members in several), near.reference)
+    several = [sorted(found, key=lambda one: _preference(near.reference, one.image)) for found in together]
+    offers = Offers((members[0].image for members in several), near.reference)
     groups = [_group(members, near, offers) for members in several]
     return sorted(groups, key=_rank)
 
@@ -224,19 +224,19 @@ def _rank(group: Group) -> tuple[bool, int, int, tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    picture: PictureFile
+    image: ImageFile
     similarity: float
     is_proven: bool
 
 
 def _preference(
-    reference: ReferenceFolders, picture: PictureFile
+    reference: ReferenceFolders, image: ImageFile
 ) -> tuple[bool, bool, int, int, int, tuple[str, str]]:
     """Smaller is to be kept; in the order of `KeptBecause`."""
-    payload = picture.payload
+    payload = image.payload
     return (
-        picture.state is not FileState.PRESENT,
-        picture not in reference,
+        image.state is not FileState.PRESENT,
+        image not in reference,
         -payload.width * payload.height,
         -payload.bytes,
         payload.mtime_ns,
@@ -253,13 +253,13 @@ Near = Callable[[IntVector], Iterable[Nearest]]
 
 def _nearness(
     collection: Collection,
-    contents: Mapping[str, Sequence[PictureFile]],
+    contents: Mapping[str, Sequence[ImageFile]],
     above: float,
     where: PointFilter,
     limits: ComparisonLimits,
 ) -> tuple[Sequence[Payload], Iterable[IntVector], Near]:
     """One of each content, and what is near to what among them: by numpy, or by the store."""
-    payloads = [pictures[0].payload for pictures in contents.values()]
+    payloads = [images[0].payload for images in contents.values()]
     if is_small(collection, where, limits=limits):
         payloads, vectors = stored_vectors(collection, payloads, at_once=limits.at_once)
         search = ExactSearch(vectors, cosine=True)
@@ -269,7 +269,7 @@ def _nearness(
         asked = StoreNearness(collection, payloads, rows, above=above, where=where, at_once=limits.at_once)
         return payloads, asked.blocks(), asked.near
     raise UsageError(
-        f"{collection.name} holds too many pictures to compare all with all, and Euclidean "
+        f"{collection.name} holds too many images to compare all with all, and Euclidean "
         "distances do not say which are similar; take a cosine collection",
         hint=Hint(Action.USE, {Argument.DISTANCE: "cosine"}),
     )
@@ -287,7 +287,7 @@ def _together(near: Neighbourhood, copy_of: IntVector) -> Iterable[list[_Found]]
         elif row not in has_copies and len(files) == 1:
             head, similarity = originals[near.star_of[row]], float(near.similarity[row])
             is_proven = head == row
-        found = (_Found(picture=each, similarity=similarity, is_proven=is_proven) for each in files)
+        found = (_Found(image=each, similarity=similarity, is_proven=is_proven) for each in files)
         together.setdefault(head, []).extend(found)
     return together.values()
 
@@ -295,11 +295,11 @@ def _together(near: Neighbourhood, copy_of: IntVector) -> Iterable[list[_Found]]
 def _group(members: Sequence[_Found], near: Neighbourhood, offers: Offers) -> Group:
     """`members` are in the order of preference."""
     order = partial(_preference, near.reference)
-    pairs = zip(order(members[0].picture), order(members[1].picture), KeptBecause, strict=True)
+    pairs = zip(order(members[0].image), order(members[1].image), KeptBecause, strict=True)
     because = next((why for one, other, why in pairs if one != other), KeptBecause.PATH)
-    kept = looked_again(members[0].picture)
+    kept = looked_again(members[0].image)
     others = [_member(each, kept, near, offers) for each in members[1:]]
-    itself = _Found(picture=kept, similarity=1, is_proven=False)
+    itself = _Found(image=kept, similarity=1, is_proven=False)
     return Group(
         kept=_member(itself, kept, near, offers),
         because=because,
@@ -307,23 +307,23 @@ def _group(members: Sequence[_Found], near: Neighbourhood, offers: Offers) -> Gr
     )
 
 
-def _member(found: _Found, kept: PictureFile, near: Neighbourhood, offers: Offers) -> Member:
-    is_kept = found.picture is kept
-    picture = kept if is_kept else looked_again(found.picture)
+def _member(found: _Found, kept: ImageFile, near: Neighbourhood, offers: Offers) -> Member:
+    is_kept = found.image is kept
+    image = kept if is_kept else looked_again(found.image)
     match = Match.SIMILAR
-    if picture.payload.sha256 == kept.payload.sha256:
+    if image.payload.sha256 == kept.payload.sha256:
         match = Match.IDENTICAL
     elif found.is_proven:
         match = Match.NEAR_DUPLICATE
     is_offered = match is not Match.SIMILAR and not is_kept
-    is_redundant, frees = offers.offer(picture, kept) if is_offered else (False, 0)
+    is_redundant, frees = offers.offer(image, kept) if is_offered else (False, 0)
     return Member(
-        payload=picture.payload,
-        file=picture.file,
-        state=picture.state,
+        payload=image.payload,
+        file=image.file,
+        state=image.state,
         similarity=found.similarity,
         match=match,
         is_redundant=is_redundant,
         frees=frees,
-        reference=near.reference.holding(picture.payload),
+        reference=near.reference.holding(image.payload),
     )

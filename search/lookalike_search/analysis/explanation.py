@@ -1,4 +1,4 @@
-"""Two pictures, looked at by the networks of collections: what their similarity is made of."""
+"""Two images, looked at by the networks of collections: what their similarity is made of."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from lookalike_core.arrays import FloatVector, Pixels
-from lookalike_core.errors import ManifestError, PictureError, SkipReason, UsageError
+from lookalike_core.errors import ImageError, ManifestError, SkipReason, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import decode, decode_small
 from lookalike_core.images.open_image import sha256_of
@@ -28,7 +28,7 @@ from lookalike_search.asking.query_sources import QueryInput, Source, find_sourc
 _logger = logger_of("search")
 
 EDGE = 640
-"""Pixels of the longer side of a picture as it is shown."""
+"""Pixels of the longer side of an image as it is shown."""
 
 QUALITY = 75
 
@@ -39,8 +39,8 @@ Emulated bfloat16 stays above 0.9997 in fp32 graphs and above 0.9994 in int8 one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeenPicture:
-    """A picture as it was named, as the networks see it, and as it is shown: whole, upright and smaller.
+class SeenImage:
+    """An image as it was named, as the networks see it, and as it is shown: whole, upright and smaller.
 
     `stored` maps the name of each collection that holds it to the vector there, float32 `[D]`.
     """
@@ -65,7 +65,7 @@ class ComparedVector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """What the network of one collection makes of two pictures; `provider` is what it ran on here.
+    """What the network of one collection makes of two images; `provider` is what it ran on here.
 
     What it ran on when the collection was filled is in the manifest.
     """
@@ -98,20 +98,20 @@ class Explained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenPair:
-    """Two pictures that were read, and the manifests of the collections whose networks explain them."""
+    """Two images that were read, and the manifests of the collections whose networks explain them."""
 
-    query: SeenPicture
-    neighbour: SeenPicture
+    query: SeenImage
+    neighbour: SeenImage
     manifests: Mapping[str, CollectionManifest]
 
 
 def see_both(
     query: QueryInput, neighbour: QueryInput, names: Sequence[str], *, store: Store, max_pixels: int
 ) -> SeenPair:
-    """Reads two pictures for the collections of these names, which are not needed any more then.
+    """Reads two images for the collections of these names, which are not needed any more then.
 
     Raises:
-        PictureError, UsageError: as `see` and `require_average`.
+        ImageError, UsageError: as `see` and `require_average`.
     """
     manifests = {name: store.manifest(name) for name in names}
     for name, manifest in manifests.items():
@@ -129,7 +129,7 @@ def explanations(pair: SeenPair, *, settings: Settings) -> Iterator[Explained]:
     """Yields what the network of each collection makes of them.
 
     Raises:
-        ManifestError, WeightsError, PictureError: as `explanation_by`.
+        ManifestError, WeightsError, ImageError: as `explanation_by`.
     """
     for name, manifest in pair.manifests.items():
         found = explanation_by(manifest, name, pair.query, pair.neighbour, settings=settings)
@@ -139,8 +139,8 @@ def explanations(pair: SeenPair, *, settings: Settings) -> Iterator[Explained]:
 
 def see(
     query: QueryInput, collections: Sequence[Collection], *, max_pixels: int, is_neighbour: bool = False
-) -> SeenPicture:
-    """Reads a picture for networks and for people: any but a vector, or an indexed one without its file.
+) -> SeenImage:
+    """Reads an image for networks and for people: any but a vector, or an indexed one without its file.
 
     What is given as pixels is shown as the networks see it.
 
@@ -148,7 +148,7 @@ def see(
     and so a file in an ingested folder has stored ones as a neighbour only.
 
     Raises:
-        PictureError: it is nothing of that, cannot be read, or is indexed and was changed since.
+        ImageError: it is nothing of that, cannot be read, or is indexed and was changed since.
         UsageError: it is a folder, or several datasets have it.
     """
     source = _one_source(query, collections, max_pixels)
@@ -156,20 +156,20 @@ def see(
     if source.problem is not None:
         raise source.problem
     if source.payloads and source.file is None:
-        raise PictureError(
+        raise ImageError(
             f"{name} is indexed, and where its file lies is not known; name the file itself",
             reason=SkipReason.VANISHED,
         )
     if source.pixels is not None:
-        return SeenPicture(name=name, pixels=source.pixels, shown=encoded(source.pixels, quality=QUALITY))
+        return SeenImage(name=name, pixels=source.pixels, shown=encoded(source.pixels, quality=QUALITY))
     if (opening := source_stream(source)) is None:
-        raise UsageError("a feature vector cannot be explained; give the picture that it is of")
+        raise UsageError("a feature vector cannot be explained; give the image that it is of")
     with opening as stream:
         sha256 = sha256_of(stream)
         require_unchanged(source, sha256)
         pixels = decode(stream, name, max_pixels=max_pixels).pixels
         small = decode_small(stream, name, edge=EDGE, max_pixels=max_pixels)
-    return SeenPicture(
+    return SeenImage(
         name=name,
         pixels=pixels,
         shown=encoded(np.asarray(small), quality=QUALITY),
@@ -182,35 +182,35 @@ def _one_source(query: QueryInput, collections: Sequence[Collection], max_pixels
     if isinstance(query, str | os.PathLike):
         name = os.fspath(query)
         if len(found) != 1 or (found[0].file is not None and found[0].name != name):
-            raise UsageError(f"{name} is a folder; name one picture")
+            raise UsageError(f"{name} is a folder; name one image")
     return found[0]
 
 
 def explanation_by(
-    manifest: CollectionManifest, name: str, query: SeenPicture, neighbour: SeenPicture, *, settings: Settings
+    manifest: CollectionManifest, name: str, query: SeenImage, neighbour: SeenImage, *, settings: Settings
 ) -> Explained:
-    """Takes two pictures' cosine similarity apart, by the network of the collection of this name.
+    """Takes two images' cosine similarity apart, by the network of the collection of this name.
 
     Raises:
         UsageError: the collection's vectors are no averages over cells.
         ManifestError, WeightsError: its model cannot be had any more, or a stored vector is not its own.
-        PictureError: the network sees nothing in one of them.
+        ImageError: the network sees nothing in one of them.
     """
     require_average(name, manifest)
     model = unpooled_model(manifest, settings=settings)
-    embedder = Embedder.as_set(model.path, settings, expected=model.manifest, pictures=2)
+    embedder = Embedder.as_set(model.path, settings, expected=model.manifest, images=2)
     if embedder.notice:
         _logger.warning("%s", embedder.notice)
-    pictures = (query, neighbour)
-    one, other = (_features(embedder, model.shape, picture) for picture in pictures)
-    vectors = _compared_vectors(name, manifest, pictures, settings)
+    images = (query, neighbour)
+    one, other = (_features(embedder, model.shape, image) for image in images)
+    vectors = _compared_vectors(name, manifest, images, settings)
     explanation = explain(one, other, query_vector=vectors[0], neighbour_vector=vectors[1])
     compared = [
-        ComparedVector(vector=vector, is_stored=name in picture.stored, agreement=agreement(cells, vector))
-        for picture, vector, cells in zip(pictures, vectors, (one, other), strict=True)
+        ComparedVector(vector=vector, is_stored=name in image.stored, agreement=agreement(cells, vector))
+        for image, vector, cells in zip(images, vectors, (one, other), strict=True)
     ]
-    for picture, found in zip(pictures, compared, strict=True):
-        _require_agreement(name, picture, found)
+    for image, found in zip(images, compared, strict=True):
+        _require_agreement(name, image, found)
     return Explained(
         collection=name,
         manifest=manifest,
@@ -251,11 +251,11 @@ def require_average(name: str, manifest: CollectionManifest) -> None:
         )
 
 
-def _features(embedder: Embedder, shape: tuple[int, int, int], picture: SeenPicture) -> Features:
+def _features(embedder: Embedder, shape: tuple[int, int, int], image: SeenImage) -> Features:
     """Float32 `[H, W, C]`, at least one of which is not zero."""
-    features = embedder.embed_one(picture.pixels).reshape(shape)
+    features = embedder.embed_one(image.pixels).reshape(shape)
     if not (np.isfinite(features).all() and features.sum(axis=(0, 1)).any()):
-        raise PictureError(f"the network sees nothing in {picture.name}", reason=SkipReason.NO_EMBEDDING)
+        raise ImageError(f"the network sees nothing in {image.name}", reason=SkipReason.NO_EMBEDDING)
     return features
 
 
@@ -279,24 +279,24 @@ def _stored_vectors(
 
 
 def _compared_vectors(
-    name: str, manifest: CollectionManifest, pictures: Sequence[SeenPicture], settings: Settings
+    name: str, manifest: CollectionManifest, images: Sequence[SeenImage], settings: Settings
 ) -> list[FloatVector]:
     """By which a search compares the images; those not stored are made as it makes them."""
-    vectors = [picture.stored.get(name) for picture in pictures]
+    vectors = [image.stored.get(name) for image in images]
     if all(vector is not None for vector in vectors):
         return [vector for vector in vectors if vector is not None]
     model = get_collection_model(manifest, settings=settings)
-    embedder = Embedder.as_set(model.path, settings, expected=model.manifest, pictures=len(pictures))
+    embedder = Embedder.as_set(model.path, settings, expected=model.manifest, images=len(images))
     return [
-        embedder.embed_one(picture.pixels) if vector is None else vector
-        for picture, vector in zip(pictures, vectors, strict=True)
+        embedder.embed_one(image.pixels) if vector is None else vector
+        for image, vector in zip(images, vectors, strict=True)
     ]
 
 
-def _require_agreement(name: str, picture: SeenPicture, compared: ComparedVector) -> None:
+def _require_agreement(name: str, image: SeenImage, compared: ComparedVector) -> None:
     if compared.is_stored and compared.agreement < LEAST_AGREEMENT:
         raise ManifestError(
-            f"the vector of {picture.name} in {name} is not what its model gives for that image here (cosine "
+            f"the vector of {image.name} in {name} is not what its model gives for that image here (cosine "
             f"{compared.agreement:.4f}; between execution providers it is at least {LEAST_AGREEMENT})",
             collection=name,
             hint=Hint(Action.REBUILD, {Argument.COLLECTION: name}),

@@ -1,4 +1,4 @@
-"""What has become of the files of indexed pictures, and which of them could go. Nothing is written."""
+"""What has become of the files of indexed images, and which of them could go. Nothing is written."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import cast
 
-from lookalike_core.errors import PictureError, UsageError
+from lookalike_core.errors import ImageError, UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.images.open_image import opened, sha256_of
 from lookalike_core.missing_path import require_folder
@@ -27,7 +27,7 @@ class FileState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PictureFile:
+class ImageFile:
     """A payload and what its file is now; `status` is that of the file itself, behind links."""
 
     payload: Payload
@@ -41,23 +41,23 @@ class PictureFile:
         return (self.status.st_dev, self.status.st_ino) if self.status else None
 
 
-def looked_at(payload: Payload, manifest: CollectionManifest) -> PictureFile:
+def looked_at(payload: Payload, manifest: CollectionManifest) -> ImageFile:
     """At first sight, without reading it: present where there is a file of the same size."""
     return _seen(payload, file_of(manifest, payload.dataset, payload.path))
 
 
-def looked_again(picture: PictureFile) -> PictureFile:
+def looked_again(image: ImageFile) -> ImageFile:
     """What has become of it meanwhile, by all of its bytes.
 
     Size and time do not prove that a file is what was ingested, and what is deleted for it is gone.
     """
-    seen = _seen(picture.payload, picture.file)
+    seen = _seen(image.payload, image.file)
     if seen.state is FileState.PRESENT and not _has_its_bytes(seen):
         return replace(seen, state=FileState.CHANGED)
     return seen
 
 
-def _seen(payload: Payload, file: Path | None) -> PictureFile:
+def _seen(payload: Payload, file: Path | None) -> ImageFile:
     try:
         status = file.stat() if file else None
     except (OSError, ValueError):
@@ -67,14 +67,14 @@ def _seen(payload: Payload, file: Path | None) -> PictureFile:
     else:
         is_same = stat.S_ISREG(status.st_mode) and status.st_size == payload.bytes
         state = FileState.PRESENT if is_same else FileState.CHANGED
-    return PictureFile(payload=payload, file=file, state=state, status=status)
+    return ImageFile(payload=payload, file=file, state=state, status=status)
 
 
-def _has_its_bytes(picture: PictureFile) -> bool:
+def _has_its_bytes(image: ImageFile) -> bool:
     try:
-        with opened(cast("Path", picture.file)) as stream:
-            return sha256_of(stream) == picture.payload.sha256
-    except PictureError:
+        with opened(cast("Path", image.file)) as stream:
+            return sha256_of(stream) == image.payload.sha256
+    except ImageError:
         return False
 
 
@@ -99,8 +99,8 @@ class ReferenceFolders:
         file = os.path.join(self._roots[payload.dataset], payload.path)  # noqa: PTH118 - of a million files
         return next((self._shown[each] for each in self._folders if _is_within(file, each)), None)
 
-    def __contains__(self, picture: PictureFile) -> bool:
-        return self.holding(picture.payload) is not None
+    def __contains__(self, image: ImageFile) -> bool:
+        return self.holding(image.payload) is not None
 
     def _real(self, folder: Path) -> str:
         real = os.path.realpath(folder)
@@ -122,27 +122,27 @@ def _is_within(path: str, folder: str) -> bool:
 class Offers:
     """Which files could be deleted, over all groups: none that is kept somewhere, and none twice."""
 
-    def __init__(self, kept: Iterable[PictureFile], reference: ReferenceFolders) -> None:
-        self._kept = {picture.identity for picture in kept}
+    def __init__(self, kept: Iterable[ImageFile], reference: ReferenceFolders) -> None:
+        self._kept = {image.identity for image in kept}
         self._reference = reference
         self._paths: set[Path] = set()
         self._links: Counter[tuple[int, int] | None] = Counter()
 
-    def offer(self, picture: PictureFile, kept: PictureFile) -> tuple[bool, int]:
-        """Whether a picture's file could go for the sake of another, and how many bytes that frees.
+    def offer(self, image: ImageFile, kept: ImageFile) -> tuple[bool, int]:
+        """Whether an image's file could go for the sake of another, and how many bytes that frees.
 
         The bytes of a file with several names (hard links) are freed with the last of them, and a symbolic
         link frees none.
         """
-        file, status = picture.file, picture.status
-        is_whole = picture.state is FileState.PRESENT and kept.state is FileState.PRESENT
+        file, status = image.file, image.status
+        is_whole = image.state is FileState.PRESENT and kept.state is FileState.PRESENT
         if not is_whole or file is None or status is None:
             return False, 0
-        if picture.identity in self._kept or file in self._paths or picture in self._reference:
+        if image.identity in self._kept or file in self._paths or image in self._reference:
             return False, 0
         self._paths.add(file)
         if file.is_symlink():
             return True, 0
-        self._links[picture.identity] += 1
-        is_last = self._links[picture.identity] == status.st_nlink
+        self._links[image.identity] += 1
+        is_last = self._links[image.identity] == status.st_nlink
         return True, status.st_size if is_last else 0

@@ -25,11 +25,11 @@ FEWEST = 5
 
 NEIGHBOURS = 10
 MOST_MEASURED = 5_000
-"""Pictures that trustworthiness is measured on: it compares all with all, 600 MB for so many."""
+"""Images that trustworthiness is measured on: it compares all with all, 600 MB for so many."""
 
 
 class Method(StrEnum):
-    """How pictures got their places."""
+    """How images got their places."""
 
     TSNE = "t-SNE"
     PCA = "PCA"
@@ -49,7 +49,7 @@ class Projection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """How true a map is, measured on `measured` pictures and their `NEIGHBOURS` nearest on it and in space.
+    """How true a map is, measured on `measured` images and their `NEIGHBOURS` nearest on it and in space.
 
     `trustworthiness` is 1 where nobody is a neighbour on the map who is not one in space (Venna and Kaski,
     2001; scikit-learn's), about 0.5 where places are random. `on_map` and `in_space` are the shares of
@@ -83,10 +83,10 @@ def measure(
     seed: int,
     most: int = MOST_MEASURED,
 ) -> Trust | None:
-    """How far a map can be trusted; None for fewer pictures than twice the neighbours.
+    """How far a map can be trusted; None for fewer images than twice the neighbours.
 
-    `classes` int64 `[N]` number the classes; -1 is none, and such pictures ask for no neighbours. Of more
-    than `most` pictures so many are drawn.
+    `classes` int64 `[N]` number the classes; -1 is none, and such images ask for no neighbours. Of more
+    than `most` images so many are drawn.
     """
     if len(vectors) > most:
         rows = np.sort(np.random.default_rng(seed).choice(len(vectors), most, replace=False))
@@ -144,14 +144,14 @@ def _principal(vectors: FloatMatrix, components: int, seed: int) -> NDArray[np.f
 
 
 def _sunflower(count: int) -> NDArray[np.float64]:
-    """Places at equal distances, so that each picture can be seen."""
+    """Places at equal distances, so that each image can be seen."""
     number = np.arange(count)
     angle = number * np.pi * (3 - np.sqrt(5))
     return np.stack([np.sqrt(number) * np.cos(angle), np.sqrt(number) * np.sin(angle)], axis=1)
 
 
 def _same_class(points: FloatMatrix, classes: IntVector) -> float | None:
-    """The mean share of nearest neighbours, no picture its own, that have its class."""
+    """The mean share of nearest neighbours, no image its own, that have its class."""
     from sklearn.neighbors import NearestNeighbors
 
     asking = np.flatnonzero(classes >= 0)

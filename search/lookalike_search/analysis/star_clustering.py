@@ -1,4 +1,4 @@
-"""Which pictures are near enough to a better one, so that the better one stands for them.
+"""Which images are near enough to a better one, so that the better one stands for them.
 
 `stars` is pure; what is near comes from numpy or from a store.
 """
@@ -53,7 +53,7 @@ def stars(
 
 
 class StoreNearness:
-    """What is near by a store's own search, to the rows of different pictures; cosine collections only.
+    """What is near by a store's own search, to the rows of different images; cosine collections only.
 
     `rows` gives the row for each id; copies may share one. `where` says which points there are.
     """

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 from lookalike_core.cpu_count import cores
-from lookalike_core.errors import PictureError
+from lookalike_core.errors import ImageError
 from lookalike_core.images.decoding import decode_whole
 from lookalike_core.images.open_image import opened
 from lookalike_core.images.whole_image import Pixels, WholeImage
@@ -16,7 +16,7 @@ from lookalike_core.neighbours.brute_force import IntVector
 from lookalike_core.prefetch import map_ahead
 
 from lookalike_search.analysis.copy_candidates import Candidates
-from lookalike_search.analysis.file_state import FileState, PictureFile, looked_again
+from lookalike_search.analysis.file_state import FileState, ImageFile, looked_again
 from lookalike_search.analysis.pixel_proof import (
     EDGE,
     coarse,
@@ -40,7 +40,7 @@ _in_detail = threading.Lock()
 
 
 def prove_copies(
-    files: Sequence[PictureFile],
+    files: Sequence[ImageFile],
     candidates: Candidates,
     clusters: Iterable[IntVector],
     *,
@@ -63,7 +63,7 @@ def prove_copies(
 
 
 def _prove_cluster(
-    files: Sequence[PictureFile], candidates: Candidates, held_bytes: int, rows: IntVector
+    files: Sequence[ImageFile], candidates: Candidates, held_bytes: int, rows: IntVector
 ) -> tuple[IntVector, IntVector]:
     originals = _Originals(files, held_bytes)
     copy_of = rows.copy()
@@ -80,15 +80,15 @@ def _prove_cluster(
     return rows, copy_of
 
 
-def read_whole(picture: PictureFile, *, edge: int = EDGE) -> WholeImage | None:
+def read_whole(image: ImageFile, *, edge: int = EDGE) -> WholeImage | None:
     """The image of a file that is as ingested and can be decoded, in that size at most; else None."""
-    checked = looked_again(picture)
+    checked = looked_again(image)
     if checked.state is not FileState.PRESENT or checked.file is None:
         return None
     try:
         with opened(checked.file) as stream:
             return decode_whole(stream, str(checked.file), edge=edge)
-    except PictureError:
+    except ImageError:
         return None
 
 
@@ -101,7 +101,7 @@ class _Held:
 class _Originals:
     """The images of a cluster that are no copies so far: coarse all of them, whole those used last."""
 
-    def __init__(self, files: Sequence[PictureFile], held_bytes: int) -> None:
+    def __init__(self, files: Sequence[ImageFile], held_bytes: int) -> None:
         self._files = files
         self._coarse: dict[int, Pixels] = {}
         self._whole: OrderedDict[int, _Held] = OrderedDict()
@@ -160,5 +160,5 @@ class _Originals:
             self._room += oldest.size
 
 
-def _shown(picture: PictureFile) -> tuple[int, int]:
-    return picture.payload.width, picture.payload.height
+def _shown(image: ImageFile) -> tuple[int, int]:
+    return image.payload.width, image.payload.height

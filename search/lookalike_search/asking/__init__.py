@@ -1,1 +1,1 @@
-"""A picture is asked about: what was named becomes vectors, networks are searched, an answer comes out."""
+"""An image is asked about: what was named becomes vectors, networks are searched, an answer comes out."""

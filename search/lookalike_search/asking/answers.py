@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lookalike_core.errors import PictureError
+from lookalike_core.errors import ImageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import Verdict, VoteRule
@@ -13,7 +13,7 @@ from lookalike_core.stores.points import Payload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryOptions:
-    """How to search: `class_name=""` asks for pictures without a class. `k` neighbours vote by `vote`.
+    """How to search: `class_name=""` asks for images without a class. `k` neighbours vote by `vote`.
 
     `fusion` is how several networks become one ranking; one alone needs none. Neighbours are shown after the
     first `offset`, at most `limit` of them. Those below `min_score`, a cosine similarity, or beyond
@@ -51,7 +51,7 @@ class QueryOptions:
 class Placing:
     """Where one network puts a neighbour: Qdrant's own score there, and the rank.
 
-    `rank` is None where the picture is not among the network's candidates.
+    `rank` is None where the image is not among the network's candidates.
     """
 
     rank: int | None
@@ -70,7 +70,7 @@ class NearDuplicate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """One hit, `rank` from 1. `file` is where the picture lies, as far as the collection knows.
+    """One hit, `rank` from 1. `file` is where the image lies, as far as the collection knows.
 
     `score` is Qdrant's own (cosine similarity, or Euclidean distance), of a fused answer the fused one, of
     which the higher is nearer. `placings` says for each collection of a fused answer where the neighbour
@@ -115,10 +115,10 @@ def paths_collide(hits: Sequence[Neighbour | NearDuplicate]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """The neighbours of one picture, best first, and what follows from them.
+    """The neighbours of one image, best first, and what follows from them.
 
     `verdict` is the class that they vote for; None where none has one, where one class alone was searched, or
-    where the picture is `unlike_anything` that is indexed. `verdict_chance` is the chance that it is right, 0
+    where the image is `unlike_anything` that is indexed. `verdict_chance` is the chance that it is right, 0
     to 1. That and whether it is unlike anything are None where no calibration says so.
     """
 
@@ -130,7 +130,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What was found for one picture, as in `Findings`, and what each step took in milliseconds.
+    """What was found for one image, as in `Findings`, and what each step took in milliseconds.
 
     `query` is its name as it was asked for, `file` where it lies, if it does (standard input does not), and
     `indexed` what is known of it where it is in the collection with the bytes that it has. `positives` and
@@ -189,4 +189,4 @@ class Unanswered:
 
     query: str
     file: Path | None
-    error: PictureError
+    error: ImageError

@@ -55,12 +55,12 @@ def estimated(
     verdict: Verdict | None,
     rule: VoteRule,
 ) -> Estimates:
-    """The estimates for neighbours of one picture, best first, of a whole collection.
+    """The estimates for neighbours of one image, best first, of a whole collection.
 
-    `scores` are Qdrant's own. Nothing is known of a picture that is unlike anything, of what is farther than
+    `scores` are Qdrant's own. Nothing is known of an image that is unlike anything, of what is farther than
     anything that was seen when the calibration was learned, of neighbours without a class, of others beyond
     the ten nearest that have one, and of verdicts by another number of voters than ten. It was learned from
-    single pictures that ask for the others: searches within a class or a dataset, by several examples, or for
+    single images that ask for the others: searches within a class or a dataset, by several examples, or for
     copies too, are another matter.
     """
     nearness = np.array(scores) if calibration.distance == "cosine" else -np.array(scores)

@@ -1,4 +1,4 @@
-"""Pictures to ask with, as vectors: read once, embedded by each network, and several made one."""
+"""Images to ask with, as vectors: read once, embedded by each network, and several made one."""
 
 import io
 import time
@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 from lookalike_core.arrays import FloatVector, Pixels
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.hints import Action, Hint
 from lookalike_core.images.decoding import decode
 from lookalike_core.images.open_image import opened, read_piped, sha256_of
@@ -27,7 +27,7 @@ from lookalike_search.asking.searched_collection import Network, milliseconds_si
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A picture to ask with: `vectors` holds one float32 `[D]` for each network.
+    """An image to ask with: `vectors` holds one float32 `[D]` for each network.
 
     `sha256` are the hashes of its bytes, of which stale collections may know several. `indexed` is what is
     known of it. `provider` is what embedded it, None where all vectors were stored. `embed_ms` is what
@@ -56,11 +56,11 @@ NO_EXAMPLES = ExampleSet()
 
 def read_examples(
     sources: Iterable[Source], networks: Sequence[Network], *, max_pixels: int
-) -> Generator[Example | PictureError, None, None]:
+) -> Generator[Example | ImageError, None, None]:
     """One for each source, in their order, or what is wrong with it.
 
-    Of an indexed picture the stored vectors; of any other one the file, decoded once for all networks.
-    Threads read ahead, and several pictures at a time are embedded.
+    Of an indexed image the stored vectors; of any other one the file, decoded once for all networks.
+    Threads read ahead, and several images at a time are embedded.
     """
     drafts = (_draft(source, networks) for source in sources)
     with closing(map_ahead(partial(_read, max_pixels=max_pixels), drafts, ahead=2 * BATCH_SIZE)) as read:
@@ -112,7 +112,7 @@ def _length(vector: FloatVector, distance: Distance) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    """A picture on its way to its vectors: `stored` holds those that need not be made, None for others.
+    """An image on its way to its vectors: `stored` holds those that need not be made, None for others.
 
     `stream` opens its bytes, where anybody knows where they are; `pixels` are there once they were needed.
     """
@@ -122,7 +122,7 @@ class _Draft:
     stream: AbstractContextManager[BinaryIO] | None = None
     sha256: str | None = None
     pixels: Pixels | None = None
-    problem: PictureError | None = None
+    problem: ImageError | None = None
 
 
 def _draft(source: Source, networks: Sequence[Network]) -> _Draft:
@@ -134,7 +134,7 @@ def _draft(source: Source, networks: Sequence[Network]) -> _Draft:
     stored = [network.stored(source.id) if source.id else None for network in networks]
     try:
         return _Draft(source=source, stored=stored, stream=source_stream(source), pixels=source.pixels)
-    except PictureError as error:
+    except ImageError as error:
         return _Draft(source=source, stored=stored, problem=error)
 
 
@@ -146,25 +146,25 @@ def _read(draft: _Draft, *, max_pixels: int) -> _Draft:
     read = _indexed_pixels if draft.source.payloads else _pixels
     try:
         sha256, pixels = read(draft, max_pixels)
-    except PictureError as error:
+    except ImageError as error:
         return replace(draft, problem=error)
     return replace(draft, sha256=sha256, pixels=pixels)
 
 
 def _pixels(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
-    """The SHA-256 and the pixels of a picture."""
+    """The SHA-256 and the pixels of an image."""
     if draft.stream is None:
-        raise PictureError("nobody knows where that lies", reason=SkipReason.VANISHED)
+        raise ImageError("nobody knows where that lies", reason=SkipReason.VANISHED)
     with draft.stream as stream:
         return sha256_of(stream), decode(stream, draft.source.title, max_pixels=max_pixels).pixels
 
 
 def _indexed_pixels(draft: _Draft, max_pixels: int) -> tuple[str, Pixels]:
-    """Of a picture that not every collection has, for the networks that have to see it."""
+    """Of an image that not every collection has, for the networks that have to see it."""
     try:
         sha256, pixels = _pixels(draft, max_pixels)
-    except PictureError as error:
-        raise PictureError(
+    except ImageError as error:
+        raise ImageError(
             f"{draft.source.title} is not in every collection, and its file cannot be read: {error}",
             reason=error.reason,
             limit=error.limit,
@@ -192,13 +192,13 @@ def _embedded(drafts: Sequence[_Draft], networks: Sequence[Network]) -> list[lis
 
 def _example(
     draft: _Draft, vectors: Sequence[FloatVector | None], networks: Sequence[Network], embed_ms: float
-) -> Example | PictureError:
+) -> Example | ImageError:
     source = draft.source
     if draft.problem is not None:
         return draft.problem
     known = [vector for vector in vectors if vector is not None]
     if len(known) < len(vectors):
-        return PictureError(f"the network sees nothing in {source.title}", reason=SkipReason.NO_EMBEDDING)
+        return ImageError(f"the network sees nothing in {source.title}", reason=SkipReason.NO_EMBEDDING)
     indexed = next(iter(source.payloads), None)
     if indexed is None and source.file is not None and draft.sha256 is not None:
         indexed = known_payload(source.file, draft.sha256, [network.collection for network in networks])
@@ -216,15 +216,15 @@ def _example(
 
 
 def require_unchanged(source: Source, sha256: str) -> None:
-    """Refuses what lies in an indexed picture's file now where that is another picture.
+    """Refuses what lies in an indexed image's file now where that is another image.
 
-    `sha256` is of the bytes that were read; what is no indexed picture cannot have changed.
+    `sha256` is of the bytes that were read; what is no indexed image cannot have changed.
 
     Raises:
-        PictureError: a collection was made of other bytes.
+        ImageError: a collection was made of other bytes.
     """
     if any(payload.sha256 != sha256 for payload in source.payloads):
-        raise PictureError(
+        raise ImageError(
             f"{source.file} has changed since it was ingested",
             reason=SkipReason.UNREADABLE,
             path=source.file,
@@ -233,10 +233,10 @@ def require_unchanged(source: Source, sha256: str) -> None:
 
 
 def source_stream(source: Source) -> AbstractContextManager[BinaryIO] | None:
-    """Returns what opens the bytes of a picture, to be read again and again; None where nobody knows of any.
+    """Returns what opens the bytes of an image, to be read again and again; None where nobody knows of any.
 
     Raises:
-        PictureError: it comes from a stream that holds more than may be held in memory.
+        ImageError: it comes from a stream that holds more than may be held in memory.
     """
     if source.file is not None:
         return opened(source.file)

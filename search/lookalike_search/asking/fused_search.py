@@ -1,4 +1,4 @@
-"""Several networks are asked about one picture, and their neighbours become one ranking."""
+"""Several networks are asked about one image, and their neighbours become one ranking."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -290,7 +290,7 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """M pictures; `similarities` holds a float64 `[1, M]` for each network, as `fused` wants them.
+    """M images; `similarities` holds a float64 `[1, M]` for each network, as `fused` wants them.
 
     `is_all` says that no network has any others that were asked for.
     """

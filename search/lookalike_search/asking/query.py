@@ -1,4 +1,4 @@
-"""Stage 3 itself: open collections, and the models behind them, answer any number of pictures."""
+"""Stage 3 itself: open collections, and the models behind them, answer any number of images."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Self
 
 from lookalike_core.arrays import FloatVector
-from lookalike_core.errors import PictureError, SkipReason, UsageError
+from lookalike_core.errors import ImageError, SkipReason, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.scan import OtherFiles
@@ -42,7 +42,7 @@ class Searcher:
     @classmethod
     @contextmanager
     def opened(cls, *names: str, store: Store, settings: Settings) -> Iterator[Self]:
-        """Opens the collections, all at once; a model is loaded when a picture has to be embedded.
+        """Opens the collections, all at once; a model is loaded when an image has to be embedded.
 
         Raises:
             CollectionMissingError: there is no such collection.
@@ -67,7 +67,7 @@ class Searcher:
         others: OtherFiles | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> list[Source]:
-        """The pictures that are asked with: see `find_sources`."""
+        """The images that are asked with: see `find_sources`."""
         collections = [network.collection for network in self.networks]
         return find_sources(query, collections, dataset=dataset, others=others, max_pixels=max_pixels)
 
@@ -90,17 +90,17 @@ class Searcher:
         return self._classes[name]
 
     def read(self, source: Source, options: QueryOptions) -> Example:
-        """A picture and its vectors: see `read_examples`.
+        """An image and its vectors: see `read_examples`.
 
         Raises:
-            PictureError: it cannot be read; or it is in one collection only, and its file is gone or changed.
+            ImageError: it cannot be read; or it is in one collection only, and its file is gone or changed.
         """
         [example] = self.read_all([source], options)
-        if isinstance(example, PictureError):
+        if isinstance(example, ImageError):
             raise example
         return example
 
-    def read_all(self, sources: Iterable[Source], options: QueryOptions) -> Iterator[Example | PictureError]:
+    def read_all(self, sources: Iterable[Source], options: QueryOptions) -> Iterator[Example | ImageError]:
         """As `read`, for any number: those that are embedded are so in batches.
 
         Raises:
@@ -117,12 +117,12 @@ class Searcher:
         positives: ExampleSet = NO_EXAMPLES,
         negatives: ExampleSet = NO_EXAMPLES,
     ) -> Answer:
-        """The neighbours of a picture, which is read if it is not yet, or of it together with other examples.
+        """The neighbours of an image, which is read if it is not yet, or of it together with other examples.
 
         None of the examples is among them, nor a copy of its bytes, unless `include_self` says so.
 
         Raises:
-            PictureError: the picture cannot be read, or the examples leave nothing to search for.
+            ImageError: the image cannot be read, or the examples leave nothing to search for.
             UsageError: as `check`.
         """
         self.check(options)
@@ -192,7 +192,7 @@ class Searcher:
                 network.manifest.distance,
             )
             if vector is None:
-                raise PictureError(
+                raise ImageError(
                     f"{example.name} and its examples cancel each other out and leave nothing to search for",
                     reason=SkipReason.NO_EMBEDDING,
                     hint=Hint(Action.LEAVE_ONE_OUT, {Argument.AND: None, Argument.NOT: None}),
@@ -241,7 +241,7 @@ def _check_cut_off(networks: Sequence[Network], options: QueryOptions) -> None:
 
 
 def _asks_everything(options: QueryOptions) -> bool:
-    """Whether a picture asks all others, as those did that a calibration was learned from."""
+    """Whether an image asks all others, as those did that a calibration was learned from."""
     is_narrowed = options.class_name is not None or options.dataset is not None
     return not is_narrowed and not options.include_self and options.without_near_above is None
 

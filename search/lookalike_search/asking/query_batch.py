@@ -1,9 +1,9 @@
-"""Any number of pictures, and folders of them, are asked about one after the other, beside examples."""
+"""Any number of images, and folders of them, are asked about one after the other, beside examples."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 
-from lookalike_core.errors import PictureError
+from lookalike_core.errors import ImageError
 from lookalike_core.images.scan import OtherFiles
 
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered
@@ -20,18 +20,18 @@ def answer_all(
     positives: Sequence[QueryInput] = (),
     negatives: Sequence[QueryInput] = (),
     on_other_files: Callable[[str, OtherFiles], None] = lambda _name, _others: None,
-    on_left_out: Callable[[PictureError], None] = lambda _: None,
+    on_left_out: Callable[[ImageError], None] = lambda _: None,
 ) -> Iterator[Answer | Unanswered]:
-    """Yields the answer for each query or why there is none; of a folder, for each picture in it by name.
+    """Yields the answer for each query or why there is none; of a folder, for each image in it by name.
 
     `positives` and `negatives` are examples of what is wanted and of what is not, which go with every query.
-    All are looked up before anything is read, so that a wrong one is known at once; pictures that have to be
+    All are looked up before anything is read, so that a wrong one is known at once; images that have to be
     embedded are so in batches. `on_other_files` is called for a folder that holds files of other kinds, and
-    `on_left_out` for a picture of a folder of examples that cannot be read.
+    `on_left_out` for an image of a folder of examples that cannot be read.
 
     Raises:
         UsageError: as `find_sources` and `Searcher.check`.
-        PictureError: an example cannot be read, or no picture of a folder of them.
+        ImageError: an example cannot be read, or no image of a folder of them.
     """
     searcher.check(options)
     batch = _Batch(searcher, options, on_other_files, on_left_out)
@@ -50,7 +50,7 @@ class _Batch:
         searcher: Searcher,
         options: QueryOptions,
         on_other_files: Callable[[str, OtherFiles], None],
-        on_left_out: Callable[[PictureError], None],
+        on_left_out: Callable[[ImageError], None],
     ) -> None:
         self._searcher, self._options = searcher, options
         self._on_other_files, self._on_left_out = on_other_files, on_left_out
@@ -78,10 +78,10 @@ class _Batch:
         return ExampleSet(names=list(found), examples=examples)
 
     def _read(self, sources: Sequence[Source]) -> Iterator[Example]:
-        """What was named must be readable; of a folder, at least one picture."""
+        """What was named must be readable; of a folder, at least one image."""
         missing = 0
         for read in self._searcher.read_all(sources, self._options):
-            if not isinstance(read, PictureError):
+            if not isinstance(read, ImageError):
                 yield read
                 continue
             missing += 1
@@ -90,11 +90,11 @@ class _Batch:
             self._on_left_out(read)
 
     def answer(
-        self, source: Source, read: Example | PictureError, positives: ExampleSet, negatives: ExampleSet
+        self, source: Source, read: Example | ImageError, positives: ExampleSet, negatives: ExampleSet
     ) -> Answer | Unanswered:
-        if isinstance(read, PictureError):
+        if isinstance(read, ImageError):
             return Unanswered(query=source.name, file=source.file, error=read)
         try:
             return self._searcher.answer(read, self._options, positives=positives, negatives=negatives)
-        except PictureError as error:
+        except ImageError as error:
             return Unanswered(query=source.name, file=source.file, error=error)

@@ -1,4 +1,4 @@
-"""What is asked with: found by its name, as a file, a folder's files or an indexed picture, or in memory.
+"""What is asked with: found by its name, as a file, a folder's files or an indexed image, or in memory.
 
 What exists as a file is a file; only what does not is looked for among the indexed.
 """
@@ -14,12 +14,12 @@ from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 from lookalike_core.arrays import FloatVector, Pixels
-from lookalike_core.errors import PictureError, SkipReason, UsageError
+from lookalike_core.errors import ImageError, SkipReason, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import (
     MAX_PIXELS,
+    DecodedImage,
     OpenImage,
-    Picture,
     is_open_image,
     prepare_image,
     prepare_pixels,
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
-    """A picture to ask with, not read yet; `name` is what people called it, `title` what messages do.
+    """An image to ask with, not read yet; `name` is what people called it, `title` what messages do.
 
     `file` is where it lies, None where nobody knows. `payloads` holds what each
     collection that has it knows of an indexed one, which was asked for by its id or path. `problem` says
@@ -50,14 +50,14 @@ class Source:
     called: str | None = None
     file: Path | None = None
     payloads: Sequence[Payload] = ()
-    problem: PictureError | None = None
+    problem: ImageError | None = None
     content: bytes | BinaryIO | None = None
     pixels: Pixels | None = None
     vector: FloatVector | None = None
 
     @property
     def id(self) -> str | None:
-        """Of an indexed picture."""
+        """Of an indexed image."""
         return self.payloads[0].id if self.payloads else None
 
     @property
@@ -69,7 +69,7 @@ class Source:
 QueryInput: TypeAlias = (
     "str | os.PathLike[str] | bytes | BinaryIO | OpenImage | NDArray[np.uint8] | FloatVector | Source"
 )
-"""What may be asked with: a path, or an indexed picture's id or path; an image file's bytes, or a stream of
+"""What may be asked with: a path, or an indexed image's id or path; an image file's bytes, or a stream of
 them; an image that is open in Pillow; sRGB values, uint8 `[H, W, 3]`; a feature vector, float32 `[D]`."""
 
 
@@ -81,17 +81,17 @@ def find_sources(
     others: OtherFiles | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> list[Source]:
-    """The picture that is asked with; where it names a folder, all below it in the order of their names.
+    """The image that is asked with; where it names a folder, all below it in the order of their names.
 
     Files of other kinds that lie in the folder are counted in `others`.
 
-    A name that is no file is taken for the id of an indexed picture, for its path below its dataset's root,
+    A name that is no file is taken for the id of an indexed image, for its path below its dataset's root,
     or for that path behind `DATASET/`, in whichever Unicode form. `dataset` says which one is meant where
-    several hold such a path. What is not there at all, or in memory and no picture, is a source with a
+    several hold such a path. What is not there at all, or in memory and no image, is a source with a
     problem: others are answered.
 
     Raises:
-        UsageError: the name is empty, a folder holds no picture, several datasets hold the path, or what is
+        UsageError: the name is empty, a folder holds no image, several datasets hold the path, or what is
             in memory is nothing that can be asked with.
     """
     if isinstance(query, Source):
@@ -100,7 +100,7 @@ def find_sources(
         return [_in_memory(query, collections, max_pixels)]
     name = os.fspath(query)
     if not name:
-        raise UsageError("a picture's name is empty; name a file")
+        raise UsageError("an image's name is empty; name a file")
     file = _path(name)
     if not _is_there(file):
         return [_indexed(name, collections, dataset)]
@@ -120,7 +120,7 @@ def _in_memory(query: object, collections: Sequence[Collection], max_pixels: int
     if isinstance(query, io.TextIOBase) or not hasattr(query, "read"):
         raise UsageError(
             f"{type(query).__name__} is nothing to ask with; give a path, bytes, a file opened in binary, "
-            "an image open in Pillow, an array or an indexed picture's id"
+            "an image open in Pillow, an array or an indexed image's id"
         )
     stream = cast("BinaryIO", query)
     if stream.seekable():
@@ -156,14 +156,14 @@ def _of_vector(vector: FloatVector, collections: Sequence[Collection]) -> Source
     name = "<vector>"
     if usable_rows(vector[np.newaxis]).all():
         return Source(name=name, vector=vector)
-    problem = PictureError(f"{name} is zero, or not finite", reason=SkipReason.NO_EMBEDDING)
+    problem = ImageError(f"{name} is zero, or not finite", reason=SkipReason.NO_EMBEDDING)
     return Source(name=name, problem=problem)
 
 
-def _prepared(name: str, prepare: Callable[[], Picture]) -> Source:
+def _prepared(name: str, prepare: Callable[[], DecodedImage]) -> Source:
     try:
         return Source(name=name, pixels=prepare().pixels)
-    except PictureError as error:
+    except ImageError as error:
         return Source(name=name, problem=error)
 
 
@@ -191,19 +191,19 @@ def _below(name: str, folder: Path, others: OtherFiles) -> Iterator[Source]:
         if isinstance(found, FoundFile):
             yield Source(name=shown, file=found.file)
         else:
-            problem = PictureError(
+            problem = ImageError(
                 f"{shown} is left out: {found.reason}", reason=found.reason, path=folder / found.path
             )
             yield Source(name=shown, problem=problem)
     if is_empty:
         beside = f", but {others}" if others.total else ""
         raise UsageError(
-            f"the folder {name} holds no picture to ask with{beside}; name one that does, or a picture"
+            f"the folder {name} holds no image to ask with{beside}; name one that does, or an image"
         )
 
 
 def _indexed(name: str, collections: Sequence[Collection], dataset: str | None) -> Source:
-    """The first reading of the name under which there is a picture."""
+    """The first reading of the name under which there is an image."""
     datasets = {each: None for collection in collections for each in collection.manifest.datasets}
     known = find_name(dataset, datasets) if dataset is not None else None
     for ids in _readings(name, list(datasets)):
@@ -219,11 +219,11 @@ def _indexed(name: str, collections: Sequence[Collection], dataset: str | None) 
             return Source(name=name, file=_file(payloads[0], collections), payloads=payloads)
     if re.match(_URL, name):
         said = f"{name} is a URL, and images are not fetched; give a file"
-        return Source(name=name, problem=PictureError(said, reason=SkipReason.VANISHED))
+        return Source(name=name, problem=ImageError(said, reason=SkipReason.VANISHED))
     said = describe_missing(_path(name))
     if where := " or ".join(collection.name for collection in collections):
-        said = f"{said}, and no picture of {where} has it for its path or id"
-    problem = PictureError(said, reason=SkipReason.VANISHED, path=_path(name), hint=CHECK_PATH)
+        said = f"{said}, and no image of {where} has it for its path or id"
+    problem = ImageError(said, reason=SkipReason.VANISHED, path=_path(name), hint=CHECK_PATH)
     return Source(name=name, problem=problem)
 
 

@@ -40,7 +40,7 @@ class Network:
     @classmethod
     @contextmanager
     def opened(cls, name: str, *, store: Store, settings: Settings) -> Iterator[Self]:
-        """Opens the collection; its model is left alone until a picture has to be embedded.
+        """Opens the collection; its model is left alone until an image has to be embedded.
 
         Raises:
             CollectionMissingError: there is no such collection.
@@ -76,7 +76,7 @@ class Network:
         return self._embedder.provider if self._embedder else None
 
     def stored(self, id_: str) -> FloatVector | None:
-        """The vector of an indexed picture, float32 `[D]`; None where it is not in this collection."""
+        """The vector of an indexed image, float32 `[D]`; None where it is not in this collection."""
         return self.collection.vectors([id_]).get(id_)
 
     def embedded(self, pixels: Sequence[Pixels]) -> list[FloatVector | None]:
@@ -92,17 +92,17 @@ class Network:
             vector if usable else None for vector, usable in zip(vectors, usable_rows(vectors), strict=True)
         ]
 
-    def _embedder_for(self, pictures: int) -> Embedder:
+    def _embedder_for(self, images: int) -> Embedder:
         with self._loading:
-            if self._embedder is None or (self._is_for_few and pictures > FEW):
-                self._embedder = self._loaded(pictures)
-                self._is_for_few = pictures <= FEW
+            if self._embedder is None or (self._is_for_few and images > FEW):
+                self._embedder = self._loaded(images)
+                self._is_for_few = images <= FEW
             return self._embedder
 
-    def _loaded(self, pictures: int) -> Embedder:
+    def _loaded(self, images: int) -> Embedder:
         started = time.perf_counter()
         model = get_collection_model(self.manifest, settings=self._settings)
-        embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest, pictures=pictures)
+        embedder = Embedder.as_set(model.path, self._settings, expected=model.manifest, images=images)
         if embedder.notice:
             _logger.warning("%s", embedder.notice)
         _logger.info("%s runs on %s", self.manifest.identity.backbone, embedder.provider)

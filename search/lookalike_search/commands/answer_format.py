@@ -52,7 +52,7 @@ def _folded_lines(answer: Answer, options: QueryOptions) -> Iterator[str]:
 
 def _verdict(answer: Answer, options: QueryOptions) -> str:
     if answer.verdict is None:
-        return "none; the picture is unlike anything indexed"
+        return "none; the image is unlike anything indexed"
     voters = answer.verdict.voters
     votes = "1 neighbour's vote" if voters == 1 else f"{voters} neighbours' votes"
     share = f"{answer.verdict.share:.0%} of {votes} ({options.vote})"

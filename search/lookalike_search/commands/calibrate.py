@@ -47,10 +47,10 @@ def calibrate(
 
 def _lines(run: CalibrationRun) -> list[str]:
     calibration = run.calibration
-    count, classes = calibration.pictures, calibration.classes
+    count, classes = calibration.images, calibration.classes
     return [
-        f"{run.collection}: calibrated by {count} pictures of {classes} classes, each asked for the others",
-        f"left out: copies of the query's bytes, and {run.unlabelled} pictures without a class",
+        f"{run.collection}: calibrated by {count} images of {classes} classes, each asked for the others",
+        f"left out: copies of the query's bytes, and {run.unlabelled} images without a class",
         "",
         *reliability_lines(calibration.reliability),
         "",
@@ -84,11 +84,10 @@ def _verdict_lines(calibration: Calibration) -> Iterator[str]:
 def _threshold_lines(run: CalibrationRun) -> Iterator[str]:
     found, side = run.calibration.threshold, "under" if run.higher_is_nearer else "over"
     yield (
-        f"unlike anything indexed: nearest picture's {_score_name(run)} {side} "
-        f"{run.score(found.nearness):.4f}"
+        f"unlike anything indexed: nearest image's {_score_name(run)} {side} {run.score(found.nearness):.4f}"
     )
     yield (
-        f"that refuses {found.refused:.1%} of the pictures here, and would refuse {found.caught:.1%} of them "
+        f"that refuses {found.refused:.1%} of the images here, and would refuse {found.caught:.1%} of them "
         "if none of their class were here"
     )
 
@@ -104,7 +103,7 @@ def _json(run: CalibrationRun, store: str) -> dict[str, Any]:
         "collection": run.collection,
         "store": store,
         "created_at": calibration.created_at,
-        "pictures": calibration.pictures,
+        "pictures": calibration.images,
         "unlabelled": run.unlabelled,
         "classes": calibration.classes,
         "k": calibration.k,

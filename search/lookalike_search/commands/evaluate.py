@@ -65,7 +65,7 @@ def evaluate(
     k: VotersOption = SHOWN,
     near_above: NearAboveOption = NEAR_ABOVE,
     without_near: Annotated[
-        bool, typer.Option("--without-near", help="Leave near-duplicates of the asking picture out.")
+        bool, typer.Option("--without-near", help="Leave near-duplicates of the asking image out.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the bootstrap.")] = 0,
     csv_file: Annotated[
@@ -80,7 +80,7 @@ def evaluate(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Measure how good the neighbours are: every picture asks, and the classes tell."""
+    """Measure how good the neighbours are: every image asks, and the classes tell."""
     table = output_path(csv_file, "--csv", (".csv",)) if csv_file is not None else None
     plot = output_path(plot_file, "--plot", PLOT_SUFFIXES, is_ours=is_plot) if plot_file is not None else None
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
@@ -123,10 +123,10 @@ def _write_page(path: Path, done: Sequence[Setting], manifests: Sequence[Collect
 
 def _lines(setting: Setting, options: EvaluationOptions) -> list[str]:
     evaluation, differences = setting.evaluation, setting.differences
-    count, classes = len(evaluation.pictures.payloads), len(evaluation.pictures.vectors.names)
+    count, classes = len(evaluation.images.payloads), len(evaluation.images.vectors.names)
     near = f"near-identical (similarity over {options.near_above:g}) for {evaluation.near_identical} queries"
     lines = [
-        f"{evaluation.collection}: {count} pictures of {_classes(classes)}, each asked for the others",
+        f"{evaluation.collection}: {count} images of {_classes(classes)}, each asked for the others",
         f"left out: copies of the query's bytes, and {_left_out(evaluation)}",
         f"{near}; {'left out' if options.without_near else 'counted as any other'}",
         *_small_class_lines(evaluation),
@@ -152,8 +152,8 @@ def _lines(setting: Setting, options: EvaluationOptions) -> list[str]:
 
 def _left_out(evaluation: Evaluation) -> str:
     if evaluation.fusion is None:
-        return f"{evaluation.pictures.unlabelled} pictures without a class"
-    return f"{evaluation.fusion.only_in_some} pictures that only one of the collections holds"
+        return f"{evaluation.images.unlabelled} images without a class"
+    return f"{evaluation.fusion.only_in_some} images that only one of the collections holds"
 
 
 def _small_class_lines(evaluation: Evaluation) -> Iterator[str]:
@@ -161,7 +161,7 @@ def _small_class_lines(evaluation: Evaluation) -> Iterator[str]:
     alone, few = evaluation.alone, evaluation.in_small_classes
     if alone.any():
         counted = f"{_counted(evaluation, alone)}, for which nothing can be right"
-        yield f"no other picture of their class: {counted}; no figure counts them"
+        yield f"no other image of their class: {counted}; no figure counts them"
     if few.any():
         counted = _counted(evaluation, few)
         yield f"fewer than {SHOWN} others of their class: {counted}, of whose {SHOWN} not all can be right"
@@ -210,13 +210,13 @@ def _number(value: float) -> str:
 def _class_lines(classes: Sequence[ClassFigures]) -> Iterator[str]:
     """Those first that are farthest from their best possible."""
     width = max(map(cell_width, ("class", *(each.name for each in classes))))
-    heading = "pictures  precision@10   95 % interval     best possible   most wrong neighbours"
+    heading = "images  precision@10   95 % interval     best possible   most wrong neighbours"
     yield f"{'class':{width}}  {heading}"
     for each in worst_first(classes):
         found, best = each.figures["precision_at_10"], each.best_possible["precision_at_10"]
         wrong = f"{each.mistaken_for} {each.mistaken_share:.1%}" if each.mistaken_for else "-"
         yield (
-            f"{padded(each.name, width)}  {each.pictures:8}  {_number(found.value):>12}   "
+            f"{padded(each.name, width)}  {each.images:8}  {_number(found.value):>12}   "
             f"{_interval(found):15}   {_number(best):>13}   {wrong}"
         )
 
@@ -230,7 +230,7 @@ def _difference_lines(differences: Sequence[Comparison]) -> Iterator[str]:
         gain = each.difference
         interval = "-" if isnan(gain.low) else f"{gain.low:+.4f} to {gain.high:+.4f}"
         verdict = ("higher" if gain.value > 0 else "lower") if each.is_certain else "no certain difference"
-        shared = f" over {each.pictures} shared pictures" if each.is_partial else ""
+        shared = f" over {each.images} shared images" if each.is_partial else ""
         yield (
             f"{FIGURES[each.figure]} against {each.one}{shared}: "
             f"{'-' if isnan(gain.value) else f'{gain.value:+.4f}'} ({interval}; p {each.p:.4f}): {verdict}"
@@ -239,13 +239,13 @@ def _difference_lines(differences: Sequence[Comparison]) -> Iterator[str]:
 
 def _json(setting: Setting, store: str, k: int) -> dict[str, Any]:
     evaluation, differences = setting.evaluation, setting.differences
-    names = evaluation.pictures.vectors.names
+    names = evaluation.images.vectors.names
     return {
         "schema": 1,
         "collection": evaluation.collection,
         "store": store,
-        "pictures": len(evaluation.pictures.payloads),
-        "unlabelled": evaluation.pictures.unlabelled,
+        "pictures": len(evaluation.images.payloads),
+        "unlabelled": evaluation.images.unlabelled,
         "near_identical": evaluation.near_identical,
         "alone": int(evaluation.alone.sum()),
         "in_small_classes": int(evaluation.in_small_classes.sum()),
@@ -262,7 +262,7 @@ def _json(setting: Setting, store: str, k: int) -> dict[str, Any]:
         "classes": [
             {
                 "class": each.name,
-                "pictures": each.pictures,
+                "pictures": each.images,
                 **{key: each.figures[key].to_json() for key in FIGURES},
                 "best_possible": numbers_json(each.best_possible),
             }
@@ -273,7 +273,7 @@ def _json(setting: Setting, store: str, k: int) -> dict[str, Any]:
             {
                 "to": each.one,
                 "figure": each.figure,
-                "pictures": each.pictures,
+                "pictures": each.images,
                 **each.difference.to_json(),
                 "p": each.p,
                 "certain": each.is_certain,
@@ -324,8 +324,8 @@ def _write_csv(file: Path, evaluations: Sequence[Evaluation]) -> None:
             ["collection", "dataset", "path", "class", *FIGURES, "near_identical", *rules, "others_of_class"]
         )
         for evaluation in evaluations:
-            names = evaluation.pictures.vectors.names
-            for row, payload in enumerate(evaluation.pictures.payloads):
+            names = evaluation.images.vectors.names
+            for row, payload in enumerate(evaluation.images.payloads):
                 values = [evaluation.values[key][row] for key in FIGURES]
                 verdicts = [evaluation.results.verdicts[rule][row] for rule in VoteRule]
                 writer.writerow(

@@ -21,7 +21,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 
 from lookalike_search.analysis.attribution import FloatMatrix, focus, strongest_pairs
-from lookalike_search.analysis.explanation import Explained, SeenPicture, explanations, see_both
+from lookalike_search.analysis.explanation import Explained, SeenImage, explanations, see_both
 from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands.search_options import BackbonesOption, CollectionOption, DistanceOption
 from lookalike_search.commands.standard_input import query_of, require_one_stdin
@@ -31,7 +31,7 @@ PAIRS = 5
 
 def explain(
     query: Annotated[
-        str, typer.Argument(metavar="QUERY", help="A picture: a file, -, or an indexed one's path or id.")
+        str, typer.Argument(metavar="QUERY", help="An image: a file, -, or an indexed one's path or id.")
     ],
     neighbour: Annotated[str, typer.Argument(metavar="NEIGHBOUR", help="Another, named in the same ways.")],
     collection: CollectionOption = None,
@@ -46,9 +46,9 @@ def explain(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Show where in two pictures their similarity comes from: what each cell adds to it."""
+    """Show where in two images their similarity comes from: what each cell adds to it."""
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
-    require_one_stdin([query, neighbour], "name a file for one of the pictures")
+    require_one_stdin([query, neighbour], "name a file for one of the images")
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     selector = CollectionSelector(
         names=[collection] if collection is not None else (), backbone=backbone, distance=distance
@@ -71,7 +71,7 @@ def explain(
         say(f"wrote {page}")
 
 
-def _lines(explained: Explained, query: SeenPicture, neighbour: SeenPicture) -> Iterator[str]:
+def _lines(explained: Explained, query: SeenImage, neighbour: SeenImage) -> Iterator[str]:
     explanation, layer = explained.explanation, explained.manifest.identity.layer
     rows, columns = explanation.query.shape
     yield f"{query.name} and {neighbour.name} in {explained.collection}"
@@ -119,7 +119,7 @@ def _cell(cell: tuple[int, int]) -> str:
     return f"({cell[0] + 1}, {cell[1] + 1})"
 
 
-def _json(explained: Explained, query: SeenPicture, neighbour: SeenPicture, store: str) -> dict[str, Any]:
+def _json(explained: Explained, query: SeenImage, neighbour: SeenImage, store: str) -> dict[str, Any]:
     explanation, manifest = explained.explanation, explained.manifest
     query_vector, neighbour_vector = (
         "stored" if each.is_stored else "computed" for each in explained.compared

@@ -74,7 +74,7 @@ def _beside(file: Path | None, row: str) -> list[Line]:
 
 
 def _pairs_of_lines(file: Path | None) -> Iterator[tuple[list[Pixel], list[Pixel]]]:
-    """The upper and lower pixels of each line; None where there is no picture."""
+    """The upper and lower pixels of each line; None where there is no image."""
     height = 2 * LINES
     grid: list[list[Pixel]] = [[None] * COLUMNS for _ in range(height)]
     found = SkipReason.VANISHED if file is None else pixels_within(file, COLUMNS, height - 1)

@@ -16,7 +16,7 @@ SHOWN = {
 def parts_lines(parts: Sequence[PartFigures] | None) -> Iterator[str]:
     """A table for each part."""
     for part in parts or ():
-        images = f"{part.pictures} picture{'' if part.pictures == 1 else 's'}"
+        images = f"{part.images} image{'' if part.images == 1 else 's'}"
         classes = f"{part.classes} class{'' if part.classes == 1 else 'es'}"
         yield f"{images} of {classes}: {MEANINGS[part.part]}"
         yield f"  {'':28}   value   95 % interval     best possible"
@@ -45,7 +45,7 @@ def parts_json(parts: Sequence[PartFigures] | None) -> dict[str, Any]:
         else [
             {
                 "part": part.part,
-                "pictures": part.pictures,
+                "pictures": part.images,
                 "classes": part.classes,
                 **{key: part.figures[key].to_json() for key in SHOWN},
                 "best_possible": numbers_json({key: part.best_possible[key] for key in SHOWN}),

@@ -23,7 +23,7 @@ from lookalike_search.commands.search_options import (
 
 LIMIT = 2_000
 MOST = 10_000
-"""Pictures on one map: more take minutes and hide each other."""
+"""Images on one map: more take minutes and hide each other."""
 
 
 def map_(
@@ -34,7 +34,7 @@ def map_(
     dataset: DatasetOption = None,
     limit: Annotated[
         int,
-        typer.Option("--limit", min=1, max=MOST, metavar="N", help="At most so many pictures, drawn by lot."),
+        typer.Option("--limit", min=1, max=MOST, metavar="N", help="At most so many images, drawn by lot."),
     ] = LIMIT,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="Of the lot, and of the places.")
@@ -49,14 +49,14 @@ def map_(
     with chosen as (holder, source):
         sampled = load_sample(source, limit=limit, seed=seed, where=PointFilter(dataset=dataset))
         name, label = source.name, holder.label
-    say(f"placing {len(sampled.payloads):,} of {sampled.total:,} pictures of {name}")
+    say(f"placing {len(sampled.payloads):,} of {sampled.total:,} images of {name}")
     drawn = mapped(sampled, seed=seed)
     from lookalike_search.reports.map import write_map
 
     with progress.bar("thumbnails", unit="images", total=len(sampled.payloads)) as bar:
         without = write_map(page, drawn, seed=seed, on_done=bar.advance)
     if without:
-        say(f"{without:,} pictures could not be read and are on the map without a thumbnail")
+        say(f"{without:,} images could not be read and are on the map without a thumbnail")
     say(f"wrote {page}")
     if as_json:
         show_json(_json(drawn, label, page, seed))
@@ -66,14 +66,14 @@ def map_(
 
 def _lines(drawn: CollectionMap) -> Iterator[str]:
     sampled, projection, trust = drawn.sampled, drawn.projection, drawn.trust
-    shown = f"{len(sampled.payloads):,} pictures"
+    shown = f"{len(sampled.payloads):,} images"
     if len(sampled.payloads) < sampled.total:
         shown += f" of {sampled.total:,}, drawn from all classes alike"
     yield f"{sampled.collection}: {shown}, {_way(drawn)}"
     if projection.kl_divergence is not None:
         yield f"KL divergence {projection.kl_divergence:.4f}"
     if trust is None:
-        yield f"too few pictures to say how far the map can be trusted (more than {2 * NEIGHBOURS})"
+        yield f"too few images to say how far the map can be trusted (more than {2 * NEIGHBOURS})"
         return
     on = "" if trust.measured == len(sampled.payloads) else f", measured on {trust.measured:,}"
     yield f"trustworthiness {trust.trustworthiness:.4f} (1 is perfect, {NEIGHBOURS} neighbours{on})"

@@ -63,19 +63,19 @@ def neighbours(
     class_name: ClassOption = None,
     dataset: DatasetOption = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compare all with all; the default up to 50,000 pictures.")
+        bool, typer.Option("--exact", help="Compare all with all; the default up to 50,000 images.")
     ] = False,
     indexed: Annotated[
-        bool, typer.Option("--indexed", help="Ask the store's index; the default for more pictures.")
+        bool, typer.Option("--indexed", help="Ask the store's index; the default for more images.")
     ] = False,
     include_self: Annotated[
-        bool, typer.Option("--include-self", help="Keep pictures whose bytes equal the asking one's.")
+        bool, typer.Option("--include-self", help="Keep images whose bytes equal the asking one's.")
     ] = False,
     without_near: FoldNearOption = False,
     near_above: NearAboveOption = NEAR_ABOVE,
     table_format: Annotated[
         TableFormat | None,
-        typer.Option("--format", help="csv, or jsonl: an object a picture; default: as --output ends."),
+        typer.Option("--format", help="csv, or jsonl: an object an image; default: as --output ends."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write here, and not to stdout.")
@@ -84,7 +84,7 @@ def neighbours(
     as_json: Annotated[bool, typer.Option("--json", help="As --format jsonl.")] = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Print the nearest neighbours of each and every picture, as a table."""
+    """Print the nearest neighbours of each and every image, as a table."""
     if exact and indexed:
         raise UsageError("--exact compares past the index, which --indexed asks; leave one of them out")
     write = _WRITERS[_format(table_format, output, as_json)]
@@ -105,7 +105,7 @@ def neighbours(
         )
         with progress.shown_by(None) if _is_on_terminal(table) else nullcontext():  # no bar between its lines
             count = write(table, _shown(found, source, where), without_near)
-        say(f"collection: {source.name}, {count} pictures, {how}")
+        say(f"collection: {source.name}, {count} images, {how}")
 
 
 def _format(named: TableFormat | None, output: Path | None, as_json: bool) -> TableFormat:
@@ -161,7 +161,7 @@ class _UnixLines:
 
 
 def _write_csv(table: Table, found: Iterable[SceneList], with_near: bool) -> int:
-    """One row a neighbour, with how many are folded into it; how many pictures there were."""
+    """One row a neighbour, with how many are folded into it; how many images there were."""
     writer, count = csv.writer(_UnixLines(table)), 0
     writer.writerow([*COLUMNS, "near"] if with_near else COLUMNS)
     for count, (payload, scenes) in enumerate(found, start=1):  # noqa: B007 - what is left is the count
@@ -183,7 +183,7 @@ def _write_csv(table: Table, found: Iterable[SceneList], with_near: bool) -> int
 
 
 def _write_jsonl(table: Table, found: Iterable[SceneList], with_near: bool) -> int:
-    """One object a picture; how many there were."""
+    """One object an image; how many there were."""
     count = 0
     for count, each in enumerate(found, start=1):  # noqa: B007 - what is left is the count
         table.write(f"{json_line(_json(each, with_near))}\n")

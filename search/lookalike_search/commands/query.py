@@ -19,7 +19,7 @@ from lookalike_core.cli.options import (
     ThreadsOption,
     store_in_use,
 )
-from lookalike_core.errors import PictureError, SkipReason, UsageError
+from lookalike_core.errors import ImageError, SkipReason, UsageError
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
@@ -56,7 +56,7 @@ def query(
         list[str],
         typer.Argument(
             metavar="IMAGE...",
-            help="Pictures, folders of them, ids or paths of indexed ones; - reads one from stdin.",
+            help="Images, folders of them, ids or paths of indexed ones; - reads one from stdin.",
         ),
     ],
     positives: Annotated[
@@ -108,12 +108,10 @@ def query(
     ] = None,
     class_name: ClassOption = None,
     dataset: DatasetOption = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Compare with every picture, past the index.")
-    ] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with every image, past the index.")] = False,
     include_self: Annotated[
         bool,
-        typer.Option("--include-self", help="Keep pictures whose bytes equal the query's or an example's."),
+        typer.Option("--include-self", help="Keep images whose bytes equal the query's or an example's."),
     ] = False,
     without_near: FoldNearOption = False,
     near_above: NearAboveOption = NEAR_ABOVE,
@@ -137,7 +135,7 @@ def query(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Print the nearest neighbours of each picture, best first."""
+    """Print the nearest neighbours of each image, best first."""
     require_one_stdin([*images, *(positives or []), *(negatives or [])], "name - once")
     require_one_output(paths=paths, print0=print0, as_json=as_json)
     options = QueryOptions(
@@ -177,7 +175,7 @@ def query(
     if page is not None:
         _write_page(page, outcomes, manifests, options)
     if not is_complete:
-        raise typer.Exit(PictureError.exit_code)
+        raise typer.Exit(ImageError.exit_code)
 
 
 def _write_page(
@@ -207,7 +205,7 @@ def _show_all(
     """Shows every outcome as it comes; returns them where it `keeps` them, and whether all could be read."""
     unread: list[SkipReason] = []
 
-    def leave_out(error: PictureError) -> None:
+    def leave_out(error: ImageError) -> None:
         unread.append(error.reason)
         say(f"error: {full_message(error)}")
 

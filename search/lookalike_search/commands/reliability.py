@@ -8,7 +8,7 @@ from lookalike_core.models.calibration_curves import Reliability
 def reliability_lines(found: Reliability | None) -> list[str]:
     """A title and a line for neighbours and for each vote."""
     if found is None:
-        return ["expected calibration error: too few pictures or classes to tell"]
+        return ["expected calibration error: too few images or classes to tell"]
     verdicts = (f"{f'verdict, {rule}':30}  {error:.4f}" for rule, error in found.verdicts.items())
     return [
         f"expected calibration error, {found.bins} bins, on held-out halves",

@@ -24,14 +24,14 @@ BackbonesOption = Annotated[
 ]
 DistanceOption = Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")]
 DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", metavar="NAME", help="Only pictures of this dataset.")
+    str | None, typer.Option("--dataset", metavar="NAME", help="Only images of this dataset.")
 ]
 HeadOption = Annotated[
     str | None, typer.Option("--head", metavar="HEAD", help="The collection with this new last layer.")
 ]
 ClassOption = Annotated[
     str | None,
-    typer.Option("--class", metavar="CLASS", help="Only pictures of this class; '' for those without one."),
+    typer.Option("--class", metavar="CLASS", help="Only images of this class; '' for those without one."),
 ]
 
 VotersOption = Annotated[
@@ -65,7 +65,7 @@ def _no_nan(value: float | None) -> float | None:
 
 NearAboveOption = Annotated[
     float,
-    similarity_option("--near-above", "Over which cosine similarity pictures count as near-duplicates."),
+    similarity_option("--near-above", "Over which cosine similarity images count as near-duplicates."),
 ]
 FoldNearOption = Annotated[
     bool,

@@ -3,8 +3,8 @@
 Pure: classes and results of `leave_one_out` in, a `Calibration` out. Isotonic regression (scikit-learn's)
 finds the chance that rises with the nearness, or with a verdict's share of the vote, and fits best.
 
-Which pairs of pictures it learns from decides what it is right for: one of the ten nearest has the query's
-class more often than another picture that is just as near to its query. Learned from the ten nearest, the
+Which pairs of images it learns from decides what it is right for: one of the ten nearest has the query's
+class more often than another image that is just as near to its query. Learned from the ten nearest, the
 chances of the ten that are shown were wrong by 0.005 to 0.009 on held-out halves of four collections of
 1,000 photos; learned from the hundred nearest by 0.008 to 0.14. On the hundred nearest, from which rankings
 are fused, it is the other way round (0.03 to 0.2 against 0.004 to 0.02). So there is a curve for each.
@@ -34,10 +34,10 @@ FloatVector = NDArray[np.floating]
 BoolVector = NDArray[np.bool_]
 
 BINS = 10
-MIN_PICTURES = 20
+MIN_IMAGES = 20
 MIN_CLASSES = 2
 REFUSED = 0.01
-"""The share of the collection's own pictures that may be taken for unlike anything indexed."""
+"""The share of the collection's own images that may be taken for unlike anything indexed."""
 
 MAX_KNOTS = 100
 _FINEST = 0.001
@@ -48,7 +48,7 @@ class Abstaining:
     """What comes of giving no verdict on what is unlike anything indexed.
 
     `answered` is the share of queries that still get one, `accuracy` how often these are right, by the vote
-    `nearer-ties`. Queries without another picture of their class, which no verdict could be right for, are
+    `nearer-ties`. Queries without another image of their class, which no verdict could be right for, are
     left out of both.
     """
 
@@ -57,7 +57,7 @@ class Abstaining:
 
 
 def calibrated(
-    pictures: LabelledVectors,
+    images: LabelledVectors,
     results: QueryResults,
     manifest: CollectionManifest,
     *,
@@ -67,57 +67,57 @@ def calibrated(
 ) -> Calibration | None:
     """What the results of a whole collection teach, with `SHOWN` voters; None where it is too little.
 
-    `results` hold the `CANDIDATES` nearest, `points` is what the collection holds with pictures that have
+    `results` hold the `CANDIDATES` nearest, `points` is what the collection holds with images that have
     no class, `seed` draws the halves that are held out. The curves are then learned from every query that
-    has another picture of its class to find.
+    has another image of its class to find.
     """
-    found = reliability(pictures, results, seed=seed)
+    found = reliability(images, results, seed=seed)
     if found is None:
         return None
-    shown, candidates = _nearest(pictures, results, SHOWN), _nearest(pictures, results, CANDIDATES)
-    verdicts = {rule: _verdicts(pictures, results, rule) for rule in VoteRule}
+    shown, candidates = _nearest(images, results, SHOWN), _nearest(images, results, CANDIDATES)
+    verdicts = {rule: _verdicts(images, results, rule) for rule in VoteRule}
     return Calibration(
         identity=manifest.identity.key,
         distance=manifest.distance.value,
         created_at=created_at,
         points=points,
-        pictures=len(pictures.classes),
-        classes=len(np.unique(pictures.classes)),
+        images=len(images.classes),
+        classes=len(np.unique(images.classes)),
         k=SHOWN,
         pairs=len(shown.values),
         depth=CANDIDATES,
         neighbours=learned(shown.values, shown.right),
         candidates=learned(candidates.values, candidates.right),
         verdicts={rule.value: learned(cases.values, cases.right) for rule, cases in verdicts.items()},
-        threshold=_threshold(pictures, results),
+        threshold=_threshold(images, results),
         reliability=found,
     )
 
 
-def shortage(pictures: LabelledVectors, results: QueryResults) -> str | None:
+def shortage(images: LabelledVectors, results: QueryResults) -> str | None:
     """What is missing for a calibration, in words; None where there is enough."""
     asked = results.neighbours[:, 0] >= 0
-    count, classes = len(np.unique(pictures.copies[asked])), len(np.unique(pictures.classes[asked]))
-    if count >= MIN_PICTURES and classes >= MIN_CLASSES:
+    count, classes = len(np.unique(images.copies[asked])), len(np.unique(images.classes[asked]))
+    if count >= MIN_IMAGES and classes >= MIN_CLASSES:
         return None
     return (
-        f"{count} different pictures of {classes} classes are too few to calibrate: "
-        f"it takes {MIN_PICTURES} of {MIN_CLASSES}"
+        f"{count} different images of {classes} classes are too few to calibrate: "
+        f"it takes {MIN_IMAGES} of {MIN_CLASSES}"
     )
 
 
-def reliability(pictures: LabelledVectors, results: QueryResults, *, seed: int = 0) -> Reliability | None:
-    """How far chances are off for pictures that they were not learned from; None where there are too few.
+def reliability(images: LabelledVectors, results: QueryResults, *, seed: int = 0) -> Reliability | None:
+    """How far chances are off for images that they were not learned from; None where there are too few.
 
-    They are learned from one half of the pictures and measured on the other, then the other way round; the
+    They are learned from one half of the images and measured on the other, then the other way round; the
     errors are the mean of both. Copies are in one half. A pair that the other half has from its other end
     is not learned from.
     """
-    if shortage(pictures, results):
+    if shortage(images, results):
         return None
-    half = held_out(pictures.copies, seed=seed)
-    neighbours = _errors(_nearest(pictures, results, SHOWN), half)
-    verdicts = {rule: _errors(_verdicts(pictures, results, rule), half) for rule in VoteRule}
+    half = held_out(images.copies, seed=seed)
+    neighbours = _errors(_nearest(images, results, SHOWN), half)
+    verdicts = {rule: _errors(_verdicts(images, results, rule), half) for rule in VoteRule}
     if neighbours is None or None in verdicts.values():
         return None
     return Reliability(
@@ -128,24 +128,24 @@ def reliability(pictures: LabelledVectors, results: QueryResults, *, seed: int =
     )
 
 
-def abstaining(pictures: LabelledVectors, results: QueryResults, *, seed: int = 0) -> Abstaining | None:
-    """What a threshold does to pictures that it was not learned from; None where there are too few.
+def abstaining(images: LabelledVectors, results: QueryResults, *, seed: int = 0) -> Abstaining | None:
+    """What a threshold does to images that it was not learned from; None where there are too few.
 
-    It is learned from one half of the pictures and applied to the other, then the other way round, with
-    copies in one half. A query without any neighbour is not answered. One without another picture of its
+    It is learned from one half of the images and applied to the other, then the other way round, with
+    copies in one half. A query without any neighbour is not answered. One without another image of its
     class teaches how near neighbours are, and is not counted.
     """
-    if shortage(pictures, results):
+    if shortage(images, results):
         return None
-    half = held_out(pictures.copies, seed=seed)
-    nearest = _nearness(pictures, results.scores[:, 0])
+    half = held_out(images.copies, seed=seed)
+    nearest = _nearness(images, results.scores[:, 0])
     answered = np.zeros(len(half), dtype=bool)
     for measured in (half, ~half):
         learn = nearest[~measured & np.isfinite(nearest)]
         if not len(learn):
             return None
         answered[measured] = nearest[measured] >= _least(learn)
-    right = (results.verdicts[VoteRule.NEARER_TIES] == pictures.classes).astype(np.float64)
+    right = (results.verdicts[VoteRule.NEARER_TIES] == images.classes).astype(np.float64)
     counted = results.relevant > 0
     return Abstaining(
         answered=estimate(answered[counted].astype(np.float64), seed=seed),
@@ -154,14 +154,14 @@ def abstaining(pictures: LabelledVectors, results: QueryResults, *, seed: int = 
 
 
 def held_out(copies: IntVector, *, seed: int) -> BoolVector:
-    """One of two random halves, bool `[N]`; pictures with the same number in `copies` are in the same."""
+    """One of two random halves, bool `[N]`; images with the same number in `copies` are in the same."""
     groups, group_of = np.unique(copies, return_inverse=True)
     chosen = np.random.default_rng(seed).permutation(len(groups)) < len(groups) // 2
     return np.asarray(chosen[group_of])
 
 
 def crosswise(
-    pictures: LabelledVectors, neighbours: IntVector, nearness: FloatMatrix, half: BoolVector
+    images: LabelledVectors, neighbours: IntVector, nearness: FloatMatrix, half: BoolVector
 ) -> tuple[Curve, Curve] | None:
     """The chances for the queries of a half, bool `[N]`, and for the others, each learned from the other.
 
@@ -169,7 +169,7 @@ def crosswise(
     are. A pair that the other side has from its other end is not learned from. None where a side has nothing
     to learn from.
     """
-    cases = _pairs(pictures, neighbours, nearness)
+    cases = _pairs(images, neighbours, nearness)
     sides = [learn for learn, _ in _split(cases, half)]
     if not all(side.any() for side in sides):
         return None
@@ -218,39 +218,39 @@ class _Cases:
     others: IntVector
 
 
-def _nearest(pictures: LabelledVectors, results: QueryResults, depth: int) -> _Cases:
+def _nearest(images: LabelledVectors, results: QueryResults, depth: int) -> _Cases:
     """The nearest of each query that could find its class: of others nothing can be right."""
     found, scores = results.neighbours[:, :depth], results.scores[:, :depth]
     counted = np.where(results.relevant[:, np.newaxis] > 0, found, -1)
-    return _pairs(pictures, counted, _nearness(pictures, scores))
+    return _pairs(images, counted, _nearness(images, scores))
 
 
-def _pairs(pictures: LabelledVectors, found: IntVector, nearness: FloatMatrix) -> _Cases:
+def _pairs(images: LabelledVectors, found: IntVector, nearness: FloatMatrix) -> _Cases:
     """The nearest of each query, and whether they have its class."""
     there = found >= 0
     queries = np.broadcast_to(np.arange(len(found))[:, np.newaxis], found.shape)[there]
     return _Cases(
         values=nearness[there],
-        right=pictures.classes[queries] == pictures.classes[found[there]],
+        right=images.classes[queries] == images.classes[found[there]],
         queries=queries,
         others=found[there],
     )
 
 
-def _verdicts(pictures: LabelledVectors, results: QueryResults, rule: VoteRule) -> _Cases:
+def _verdicts(images: LabelledVectors, results: QueryResults, rule: VoteRule) -> _Cases:
     """Each verdict with its share of the vote, and whether it is the query's class, which could be found."""
     verdicts = results.verdicts[rule]
     queries = np.flatnonzero((verdicts >= 0) & (results.relevant > 0))
     return _Cases(
         values=results.shares[rule][queries],
-        right=verdicts[queries] == pictures.classes[queries],
+        right=verdicts[queries] == images.classes[queries],
         queries=queries,
         others=queries,
     )
 
 
-def _nearness(pictures: LabelledVectors, scores: FloatVector) -> FloatVector:
-    return scores if pictures.higher_is_nearer else -scores
+def _nearness(images: LabelledVectors, scores: FloatVector) -> FloatVector:
+    return scores if images.higher_is_nearer else -scores
 
 
 def _errors(cases: _Cases, half: BoolVector) -> tuple[float, float] | None:
@@ -281,11 +281,11 @@ def _split(cases: _Cases, half: BoolVector) -> Iterator[tuple[BoolVector, BoolVe
         yield ~measured[cases.queries] & ~elsewhere, measured[cases.queries]
 
 
-def _threshold(pictures: LabelledVectors, results: QueryResults) -> Threshold:
-    """At most `REFUSED` of the pictures have no other that is so near."""
-    nearest = _nearness(pictures, results.scores[:, 0])
+def _threshold(images: LabelledVectors, results: QueryResults) -> Threshold:
+    """At most `REFUSED` of the images have no other that is so near."""
+    nearest = _nearness(images, results.scores[:, 0])
     nearest = nearest[np.isfinite(nearest)]
-    strangers = _nearness(pictures, results.strangers)
+    strangers = _nearness(images, results.strangers)
     least = _least(nearest)
     return Threshold(
         nearness=least,

@@ -13,13 +13,13 @@ from lookalike_core.stores.overlapping_roots import first_of_each_file
 from lookalike_core.stores.protocol import Collection, Store
 
 from lookalike_search.evaluation.calibration import calibrated, shortage
-from lookalike_search.evaluation.labelled_vectors import LabelledPictures, load_labelled
+from lookalike_search.evaluation.labelled_vectors import LabelledImages, load_labelled
 from lookalike_search.evaluation.leave_one_out import leave_one_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationRun:
-    """What was learned for the collection of a name, and of how many pictures.
+    """What was learned for the collection of a name, and of how many images.
 
     The `unlabelled` ones have no class and were left out.
     """
@@ -42,50 +42,50 @@ def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> Calibrati
     Raises:
         CollectionMissingError: there is no such collection.
         StoreError: the collection may only be read.
-        UsageError: there are too few pictures with a class, or too few classes.
+        UsageError: there are too few images with a class, or too few classes.
         LookalikeError: the collection has changed meanwhile; nothing was recorded.
     """
     store.require_writable(name)
     with store.open(name) as source:
-        manifest, points, pictures = source.manifest, source.count(), load_labelled(source)
-    calibration = _learn(name, manifest, pictures, points=points, seed=seed)
+        manifest, points, images = source.manifest, source.count(), load_labelled(source)
+    calibration = _learn(name, manifest, images, points=points, seed=seed)
     with store.open(name) as source:
-        if not _is_as_read(source, manifest, points, pictures):
+        if not _is_as_read(source, manifest, points, images):
             raise LookalikeError(f"{name} has changed while it was calibrated", hint=Hint(Action.REPEAT))
         source.record_calibration(calibration)
     return CalibrationRun(
         collection=name,
         calibration=calibration,
-        unlabelled=pictures.unlabelled,
-        higher_is_nearer=pictures.vectors.higher_is_nearer,
+        unlabelled=images.unlabelled,
+        higher_is_nearer=images.vectors.higher_is_nearer,
     )
 
 
 def _learn(
     name: str,
     manifest: CollectionManifest,
-    pictures: LabelledPictures,
+    images: LabelledImages,
     *,
     points: int,
     seed: int,
 ) -> Calibration:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    with progress.bar(name, unit="images", total=len(pictures.payloads)) as bar:
-        results = leave_one_out(pictures.vectors, depth=CANDIDATES, on_done=bar.advance)
-    found = calibrated(pictures.vectors, results, manifest, points=points, created_at=now, seed=seed)
+    with progress.bar(name, unit="images", total=len(images.payloads)) as bar:
+        results = leave_one_out(images.vectors, depth=CANDIDATES, on_done=bar.advance)
+    found = calibrated(images.vectors, results, manifest, points=points, created_at=now, seed=seed)
     if found is not None:
         return found
-    missing = shortage(pictures.vectors, results) or "its pictures have too few neighbours to calibrate"
+    missing = shortage(images.vectors, results) or "its images have too few neighbours to calibrate"
     raise UsageError(
-        f"{name}: {missing}; put more pictures into folders named after their classes, and ingest them"
+        f"{name}: {missing}; put more images into folders named after their classes, and ingest them"
     )
 
 
 def _is_as_read(
-    source: Collection, manifest: CollectionManifest, points: int, pictures: LabelledPictures
+    source: Collection, manifest: CollectionManifest, points: int, images: LabelledImages
 ) -> bool:
     found = list(source.scan())
-    read = {payload.id: payload for payload in pictures.payloads}
-    images = first_of_each_file(found, source.manifest)
-    same = {payload.id: payload for payload in images if payload.class_name} == read
+    read = {payload.id: payload for payload in images.payloads}
+    unique = first_of_each_file(found, source.manifest)
+    same = {payload.id: payload for payload in unique if payload.class_name} == read
     return same and len(found) == points and source.manifest.created_at == manifest.created_at

@@ -23,9 +23,9 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
-    """Two settings' `values`, float64 `[N]` by figure, of the same N queries among the same pictures.
+    """Two settings' `values`, float64 `[N]` by figure, of the same N queries among the same images.
 
-    `is_partial` says that one of the settings holds further pictures.
+    `is_partial` says that one of the settings holds further images.
     """
 
     one: str
@@ -37,7 +37,7 @@ class Contest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """How much more `other` has of a figure than `one`, over the same `pictures`.
+    """How much more `other` has of a figure than `one`, over the same `images`.
 
     `p` is that of the sign-flip test, corrected for all comparisons that were made with it.
     """
@@ -45,7 +45,7 @@ class Comparison:
     one: str
     other: str
     figure: str
-    pictures: int
+    images: int
     is_partial: bool
     difference: Estimate
     p: float
@@ -71,7 +71,7 @@ def compared(contests: Sequence[Contest], *, seed: int = 0) -> list[Comparison]:
             one=contest.one,
             other=contest.other,
             figure=figure,
-            pictures=len(pair[0]),
+            images=len(pair[0]),
             is_partial=contest.is_partial,
             difference=difference(*pair, seed=seed),
             p=p,

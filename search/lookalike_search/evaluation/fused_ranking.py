@@ -14,7 +14,7 @@ from lookalike_core.stores.points import Payload
 from numpy.typing import NDArray
 
 from lookalike_search.evaluation.calibration import crosswise, held_out
-from lookalike_search.evaluation.labelled_vectors import MIN_PICTURES, LabelledPictures
+from lookalike_search.evaluation.labelled_vectors import MIN_IMAGES, LabelledImages
 from lookalike_search.evaluation.leave_one_out import (
     SHOWN,
     Block,
@@ -33,13 +33,13 @@ _ROWS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SharedPictures:
-    """The pictures that all of several collections hold, in the same order in each of `networks`.
+class SharedImages:
+    """The images that all of several collections hold, in the same order in each of `networks`.
 
-    `only_in_some` is how many pictures with a class there are that not all of them hold.
+    `only_in_some` is how many images with a class there are that not all of them hold.
     """
 
-    networks: Sequence[LabelledPictures]
+    networks: Sequence[LabelledImages]
     only_in_some: int
 
 
@@ -54,35 +54,35 @@ class _CrossFitted:
     chances: Sequence[Sequence[Chance]]
 
 
-def shared_pictures(collections: Sequence[LabelledPictures]) -> SharedPictures:
+def shared_images(collections: Sequence[LabelledImages]) -> SharedImages:
     """Leaves out what is not in all of them with the same bytes and of the same class.
 
     Raises:
-        UsageError: fewer than two pictures remain.
+        UsageError: fewer than two images remain.
     """
-    keys = [[_key(payload) for payload in pictures.payloads] for pictures in collections]
+    keys = [[_key(payload) for payload in images.payloads] for images in collections]
     common = set[tuple[str, ...]].intersection(*map(set, keys))
-    if len(common) < MIN_PICTURES:
+    if len(common) < MIN_IMAGES:
         raise UsageError(
-            f"the collections share {len(common)} pictures with a class, too few to evaluate them together; "
+            f"the collections share {len(common)} images with a class, too few to evaluate them together; "
             "ingest the same folder with both backbones"
         )
     parts = [
-        _part(pictures, [row for row, key in enumerate(own) if key in common])
-        for pictures, own in zip(collections, keys, strict=True)
+        _part(images, [row for row, key in enumerate(own) if key in common])
+        for images, own in zip(collections, keys, strict=True)
     ]
-    return SharedPictures(networks=parts, only_in_some=len(set().union(*keys)) - len(common))
+    return SharedImages(networks=parts, only_in_some=len(set().union(*keys)) - len(common))
 
 
 def _key(payload: Payload) -> tuple[str, ...]:
     return payload.dataset, payload.path, payload.sha256, payload.class_name or ""
 
 
-def _part(pictures: LabelledPictures, rows: Sequence[int]) -> LabelledPictures:
-    """Some of the pictures, which keep their order and have their classes numbered anew."""
-    if len(rows) == len(pictures.payloads):
-        return pictures
-    kept, vectors = np.array(rows), pictures.vectors
+def _part(images: LabelledImages, rows: Sequence[int]) -> LabelledImages:
+    """Some of the images, which keep their order and have their classes numbered anew."""
+    if len(rows) == len(images.payloads):
+        return images
+    kept, vectors = np.array(rows), images.vectors
     numbers, classes = np.unique(vectors.classes[kept], return_inverse=True)
     part = LabelledVectors(
         vectors=vectors.vectors[kept],
@@ -91,7 +91,7 @@ def _part(pictures: LabelledPictures, rows: Sequence[int]) -> LabelledPictures:
         names=[vectors.names[number] for number in numbers],
         higher_is_nearer=vectors.higher_is_nearer,
     )
-    return replace(pictures, vectors=part, payloads=[pictures.payloads[row] for row in rows])
+    return replace(images, vectors=part, payloads=[images.payloads[row] for row in rows])
 
 
 def leave_one_out_fused(
@@ -104,11 +104,11 @@ def leave_one_out_fused(
     seed: int = 0,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> QueryResults:
-    """As `leave_one_out`, by the fused similarity of several networks' vectors of the same pictures.
+    """As `leave_one_out`, by the fused similarity of several networks' vectors of the same images.
 
     - `scores` are fused similarities. Average precision is over the whole fused ranking: the candidates,
       which are the 100 nearest of each network, and behind them the rest by standardised similarity.
-    - A picture is near-identical where it is for one of the networks, so that what is left out for one alone
+    - An image is near-identical where it is for one of the networks, so that what is left out for one alone
       is never found by both.
     - Chances (`CALIBRATED`) are learned from other queries than those they are applied to: those of one
       random half, drawn by `seed` and with copies together, serve the other.
@@ -142,7 +142,7 @@ def leave_one_out_beside(
 ) -> QueryResults:
     """As `leave_one_out` of `own`, without what is near-identical for it or for one of `others`.
 
-    Those are of the same pictures in the same order. Only one neighbour votes: it is for the ranking.
+    Those are of the same images in the same order. Only one neighbour votes: it is for the ranking.
     """
     blocks = [similarities(each, near_above) for each in (own, *others)]
     return answered(
@@ -204,10 +204,10 @@ def _cross_fitted(
 ) -> _CrossFitted:
     half = held_out(networks[0].copies, seed=seed)
     pairs = []
-    for pictures, own in zip(networks, blocks, strict=True):
-        chances = crosswise(pictures, *_candidates(own, on_done), half)
+    for images, own in zip(networks, blocks, strict=True):
+        chances = crosswise(images, *_candidates(own, on_done), half)
         if chances is None:
-            raise UsageError("there are too few different pictures to learn chances from")
+            raise UsageError("there are too few different images to learn chances from")
         pairs.append(chances)
     return _CrossFitted(half=half, chances=list(zip(*pairs, strict=True)))
 

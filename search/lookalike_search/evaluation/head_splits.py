@@ -13,7 +13,7 @@ from lookalike_search.evaluation.leave_one_out import Estimate, estimate, mean_o
 
 
 class Part(StrEnum):
-    """What a picture was to whoever fitted a head."""
+    """What an image was to whoever fitted a head."""
 
     TRAINED = "trained"
     """Learned from: its figures flatter."""
@@ -24,8 +24,8 @@ class Part(StrEnum):
 
 
 MEANINGS = {
-    Part.TRAINED: "seen classes, pictures that the head learned from: these figures flatter",
-    Part.HELD_OUT: "seen classes, pictures that it did not learn from",
+    Part.TRAINED: "seen classes, images that the head learned from: these figures flatter",
+    Part.HELD_OUT: "seen classes, images that it did not learn from",
     Part.UNSEEN: "classes that it never saw",
 }
 """What people are told of a part; of fused collections, what one of the heads saw was seen."""
@@ -36,7 +36,7 @@ class PartFigures:
     """The figures of the queries of one part, and those that a perfect ranking would have."""
 
     part: Part
-    pictures: int
+    images: int
     classes: int
     figures: Mapping[str, Estimate]
     best_possible: Mapping[str, float]
@@ -64,7 +64,7 @@ def parts_of(
             names = {payload.class_name for payload, is_own in zip(payloads, own, strict=True) if is_own}
             yield PartFigures(
                 part=part,
-                pictures=int(own.sum()),
+                images=int(own.sum()),
                 classes=len(names),
                 figures={figure: estimate(each[own], seed=seed) for figure, each in values.items()},
                 best_possible={figure: mean_of(each[own]) for figure, each in best.items()},

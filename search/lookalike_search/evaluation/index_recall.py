@@ -10,7 +10,7 @@ from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Collection
 from numpy.typing import NDArray
 
-from lookalike_search.evaluation.labelled_vectors import LabelledPictures
+from lookalike_search.evaluation.labelled_vectors import LabelledImages
 from lookalike_search.evaluation.leave_one_out import (
     CUTOFFS,
     SHOWN,
@@ -56,28 +56,28 @@ class IndexFigures:
 
 def indexed_neighbours(
     collection: Collection,
-    pictures: LabelledPictures,
+    images: LabelledImages,
     where: PointFilter,
     *,
     without_near_above: float | None = None,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> IndexedNeighbours:
-    """Asks the collection for every picture's ten neighbours, by its index where it has one.
+    """Asks the collection for every image's ten neighbours, by its index where it has one.
 
-    The picture and its copies come first as a rule, so that as many more are asked for: an index that
-    filters them would be another one to measure. More again are asked for where pictures without a class,
+    The image and its copies come first as a rule, so that as many more are asked for: an index that
+    filters them would be another one to measure. More again are asked for where images without a class,
     or near-identical ones where they do not count, have taken places. `on_done` is told how many queries
     more are answered.
     """
-    rows = {payload.id: row for row, payload in enumerate(pictures.payloads)}
-    copies = np.bincount(pictures.vectors.copies)[pictures.vectors.copies]
+    rows = {payload.id: row for row, payload in enumerate(images.payloads)}
+    copies = np.bincount(images.vectors.copies)[images.vectors.copies]
     found = np.full((len(rows), SHOWN), -1, dtype=np.int64)
     for query in range(len(rows)):
         limit = SHOWN + int(copies[query])
         while True:
-            hits = collection.query(pictures.vectors.vectors[query], limit=limit, where=where)
+            hits = collection.query(images.vectors.vectors[query], limit=limit, where=where)
             named = np.array([rows.get(hit.payload.id, -1) for hit in hits], dtype=np.int64)
-            kept = _counting(pictures.vectors, query, named, without_near_above)
+            kept = _counting(images.vectors, query, named, without_near_above)
             if len(kept) >= SHOWN or len(hits) < limit:
                 break
             limit *= 2
@@ -87,34 +87,34 @@ def indexed_neighbours(
 
 
 def _counting(
-    pictures: LabelledVectors, query: int, found: IntVector, without_near_above: float | None
+    images: LabelledVectors, query: int, found: IntVector, without_near_above: float | None
 ) -> IntVector:
     """Those of the found rows that count as neighbours, in their order."""
     found = found[found >= 0]
-    found = found[pictures.copies[found] != pictures.copies[query]]
+    found = found[images.copies[found] != images.copies[query]]
     if without_near_above is not None:
-        found = found[~are_near(_cosines(pictures, query, found), without_near_above)]
+        found = found[~are_near(_cosines(images, query, found), without_near_above)]
     return found
 
 
 def index_figures(
-    pictures: LabelledVectors, exact: QueryResults, indexed: IndexedNeighbours, *, seed: int = 0
+    images: LabelledVectors, exact: QueryResults, indexed: IndexedNeighbours, *, seed: int = 0
 ) -> IndexFigures:
-    """Compares with what the same pictures found exactly, of which ten neighbours count.
+    """Compares with what the same images found exactly, of which ten neighbours count.
 
     A neighbour that is as near as the exact tenth, within `TIE`, is none the worse for not being among the
     ten: ties have no order. Where there are fewer than ten exact neighbours, the share is of those.
     """
     shares = np.array(
         [
-            _share(pictures, query, own[own >= 0], found[found >= 0])
+            _share(images, query, own[own >= 0], found[found >= 0])
             for query, (own, found) in enumerate(
                 zip(exact.neighbours[:, :SHOWN], indexed.neighbours, strict=True)
             )
         ]
     )
     complete = np.where(np.isnan(shares), np.nan, shares == 1)
-    right = right_of(indexed.neighbours, pictures.classes)
+    right = right_of(indexed.neighbours, images.classes)
     return IndexFigures(
         covered=indexed.covered,
         points=indexed.points,
@@ -126,23 +126,23 @@ def index_figures(
     )
 
 
-def _share(pictures: LabelledVectors, query: int, exact: IntVector, found: IntVector) -> float:
+def _share(images: LabelledVectors, query: int, exact: IntVector, found: IntVector) -> float:
     """How much of the exact neighbours of one query was found; NaN where it has none."""
     if not len(exact):
         return float("nan")
-    last = _nearness(pictures, query, exact).min()
-    as_near = _nearness(pictures, query, found) >= last - TIE * max(1.0, abs(last))
+    last = _nearness(images, query, exact).min()
+    as_near = _nearness(images, query, found) >= last - TIE * max(1.0, abs(last))
     return int((as_near | np.isin(found, exact)).sum()) / len(exact)
 
 
-def _nearness(pictures: LabelledVectors, query: int, rows: IntVector) -> NDArray[np.float64]:
+def _nearness(images: LabelledVectors, query: int, rows: IntVector) -> NDArray[np.float64]:
     """float64 `[n]`, higher is nearer, from the vectors: stores round, and so do quick formulas."""
-    if pictures.higher_is_nearer:
-        return _cosines(pictures, query, rows)
-    away = pictures.vectors[rows].astype(np.float64) - pictures.vectors[query]
+    if images.higher_is_nearer:
+        return _cosines(images, query, rows)
+    away = images.vectors[rows].astype(np.float64) - images.vectors[query]
     return np.asarray(-np.linalg.norm(away, axis=1))
 
 
-def _cosines(pictures: LabelledVectors, query: int, rows: IntVector) -> NDArray[np.float64]:
-    own, others = pictures.vectors[query].astype(np.float64), pictures.vectors[rows].astype(np.float64)
+def _cosines(images: LabelledVectors, query: int, rows: IntVector) -> NDArray[np.float64]:
+    own, others = images.vectors[query].astype(np.float64), images.vectors[rows].astype(np.float64)
     return np.asarray(others @ own / (np.linalg.norm(others, axis=1) * np.linalg.norm(own)))

@@ -1,4 +1,4 @@
-"""A collection's labelled pictures in memory, as an evaluation needs them."""
+"""A collection's labelled images in memory, as an evaluation needs them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from lookalike_core.stores.protocol import Collection
 
 from lookalike_search.evaluation.leave_one_out import LabelledVectors
 
-MIN_PICTURES = 2
+MIN_IMAGES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledPictures:
+class LabelledImages:
     """The vectors with their classes, and in the same order the payloads; `unlabelled` were left out."""
 
     vectors: LabelledVectors
@@ -25,21 +25,21 @@ class LabelledPictures:
     unlabelled: int
 
 
-def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> LabelledPictures:
-    """Reads every picture with a class, in the order of datasets and paths; a file of two datasets once.
+def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> LabelledImages:
+    """Reads every image with a class, in the order of datasets and paths; a file of two datasets once.
 
     Raises:
         UsageError: there are fewer than two.
     """
     found = sorted(collection.scan(where), key=lambda payload: (payload.dataset, payload.path))
     if not found:
-        raise UsageError(f"{collection.name} holds no picture", hint=Hint(Action.FILL))
+        raise UsageError(f"{collection.name} holds no image", hint=Hint(Action.FILL))
     images = first_of_each_file(found, collection.manifest)
     labelled = [payload for payload in images if payload.class_name]
     payloads, stored = stored_vectors(collection, labelled)  # less what was removed meanwhile
-    if len(payloads) < MIN_PICTURES:
+    if len(payloads) < MIN_IMAGES:
         raise UsageError(
-            f"{collection.name} holds {len(payloads)} pictures with a class, too few to evaluate; "
+            f"{collection.name} holds {len(payloads)} images with a class, too few to evaluate; "
             "put them into folders named after their classes",
             hint=Hint(Action.LABEL),
         )
@@ -53,4 +53,4 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
         names=names,
         higher_is_nearer=collection.manifest.distance.higher_is_nearer,
     )
-    return LabelledPictures(vectors=vectors, payloads=payloads, unlabelled=len(images) - len(labelled))
+    return LabelledImages(vectors=vectors, payloads=payloads, unlabelled=len(images) - len(labelled))

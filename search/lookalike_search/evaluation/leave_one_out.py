@@ -1,6 +1,6 @@
-"""How good neighbours are: every picture of a collection asks for its own, and the classes tell.
+"""How good neighbours are: every image of a collection asks for its own, and the classes tell.
 
-Pure: vectors and classes in, figures out. A picture is never its own neighbour, nor is one with the same
+Pure: vectors and classes in, figures out. An image is never its own neighbour, nor is one with the same
 bytes; what is left out beyond that, the caller says.
 """
 
@@ -21,7 +21,7 @@ IntVector = NDArray[np.int64]
 CUTOFFS = (1, 5, 10)
 SHOWN = max(CUTOFFS)
 BLOCK = 256
-"""Queries compared at a time: a block of similarities against 10,000 pictures is 10 MB."""
+"""Queries compared at a time: a block of similarities against 10,000 images is 10 MB."""
 
 RESAMPLES = 1_000
 CONFIDENCE = 0.95
@@ -38,7 +38,7 @@ class LabelledVectors:
     distances come of squares, whose error is about 1e-6 of the squared lengths (from the mean of all): a
     distance like these lengths is off by up to 1e-5 of itself, one of under a thousandth of them may be 0.
 
-    `classes` index into `names`, which are sorted: numbers decide a vote's ties as names would. Pictures with
+    `classes` index into `names`, which are sorted: numbers decide a vote's ties as names would. Images with
     the same number in `copies` have the same bytes.
     """
 
@@ -51,7 +51,7 @@ class LabelledVectors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Some queries and every picture: `rows` int64 `[B]` are the queries.
+    """Some queries and every image: `rows` int64 `[B]` are the queries.
 
     `similarity` float `[B, N]` is higher for nearer, and -inf for what does not count; `near` bool `[B, N]`
     says what is near-identical.
@@ -71,9 +71,9 @@ class QueryResults:
     `neighbours` int64 `[N, depth]` are the rows of the nearest, `scores` float `[N, depth]` their
     scores (cosine similarity or Euclidean distance), best first, -1 and NaN behind the last there is.
     `strangers` float `[N]` are the scores of the nearest of other classes, NaN where there is none.
-    `relevant` int64 `[N]` says how many others of its class each could find: 0 for the only picture of a
+    `relevant` int64 `[N]` says how many others of its class each could find: 0 for the only image of a
     class, whose `average_precision` float64 `[N]` is NaN. `near_identical` int64 `[N]` says how many others
-    are nearly the same picture.
+    are nearly the same image.
     """
 
     neighbours: IntVector
@@ -104,7 +104,7 @@ class Estimate:
 
 
 def leave_one_out(
-    pictures: LabelledVectors,
+    images: LabelledVectors,
     *,
     k: int = SHOWN,
     near_above: float = NEAR_ABOVE,
@@ -112,44 +112,44 @@ def leave_one_out(
     depth: int = SHOWN,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> QueryResults:
-    """Compares every picture with all others, exactly, lets `k` neighbours vote and keeps `depth` of them.
+    """Compares every image with all others, exactly, lets `k` neighbours vote and keeps `depth` of them.
 
-    Pictures whose cosine similarity is over `near_above` count as near-identical, whatever the distance:
+    Images whose cosine similarity is over `near_above` count as near-identical, whatever the distance:
     the same photo at another size, as a rule. They are counted, and left out where that is asked for.
     `on_done` is told how many queries more are answered.
 
     Average precision is over the whole ranking.
     """
-    blocks = with_near_left_out(similarities(pictures, near_above), without_near=without_near)
+    blocks = with_near_left_out(similarities(images, near_above), without_near=without_near)
     return answered(
         blocks,
-        pictures.classes,
+        images.classes,
         k=k,
-        higher_is_nearer=pictures.higher_is_nearer,
+        higher_is_nearer=images.higher_is_nearer,
         depth=depth,
         on_done=on_done,
     )
 
 
-def similarities(pictures: LabelledVectors, near_above: float | None) -> Iterator[Block]:
-    """What every picture is to every other, `BLOCK` queries at a time and exactly.
+def similarities(images: LabelledVectors, near_above: float | None) -> Iterator[Block]:
+    """What every image is to every other, `BLOCK` queries at a time and exactly.
 
     Similarity is -inf for the copies of a query, and a Euclidean distance is negated. Without `near_above`
     nothing is near-identical, which nobody has to find out then.
     """
-    vectors = pictures.vectors
+    vectors = images.vectors
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    centred = vectors if pictures.higher_is_nearer else vectors - vectors.mean(axis=0)  # smaller numbers
+    centred = vectors if images.higher_is_nearer else vectors - vectors.mean(axis=0)  # smaller numbers
     squares = np.einsum("nd,nd->n", centred, centred, dtype=np.float64)
     for start in range(0, len(units), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(units)))
-        copies = pictures.copies[rows, np.newaxis] == pictures.copies
+        copies = images.copies[rows, np.newaxis] == images.copies
         near = np.zeros_like(copies)
-        if near_above is not None or pictures.higher_is_nearer:
+        if near_above is not None or images.higher_is_nearer:
             similarity = clip_cosines(units[rows] @ units.T)
         if near_above is not None:
             near = are_near(similarity, near_above) & ~copies
-        if not pictures.higher_is_nearer:
+        if not images.higher_is_nearer:
             distances = squares[rows, np.newaxis] - 2.0 * (centred[rows] @ centred.T) + squares
             similarity = -np.sqrt(np.maximum(distances, 0)).astype(units.dtype)
         similarity[copies] = -np.inf
@@ -157,7 +157,7 @@ def similarities(pictures: LabelledVectors, near_above: float | None) -> Iterato
 
 
 def with_near_left_out(blocks: Iterator[Block], *, without_near: bool) -> Iterator[Block]:
-    """The same blocks, with near-identical pictures out of the way where that is asked for."""
+    """The same blocks, with near-identical images out of the way where that is asked for."""
     for block in blocks:
         if without_near:
             block.similarity[block.near] = -np.inf
@@ -343,4 +343,4 @@ def _resampled_means(values: NDArray[np.float64], seed: int) -> NDArray[np.float
 
 
 _RESAMPLED_VALUES = 100_000
-"""Drawn at a time: a class of a few pictures takes one draw, not a thousand."""
+"""Drawn at a time: a class of a few images takes one draw, not a thousand."""

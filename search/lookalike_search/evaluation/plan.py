@@ -20,7 +20,7 @@ _logger = logger_of("search")
 class Plan:
     """What to evaluate: `collections`, and `pairs` of them whose rankings are fused by each of `rules`.
 
-    A pair that shares too few pictures is an error, or said and left out where `pairs_may_fail`.
+    A pair that shares too few images is an error, or said and left out where `pairs_may_fail`.
     """
 
     collections: Sequence[str]

@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from lookalike_search.collection_choice import in_collection
 from lookalike_search.evaluation.comparisons import Comparison, Contest, compared
 from lookalike_search.evaluation.fused_ranking import (
-    SharedPictures,
+    SharedImages,
     leave_one_out_beside,
     leave_one_out_fused,
     passes,
-    shared_pictures,
+    shared_images,
 )
 from lookalike_search.evaluation.head_splits import PartFigures, parts_of
 from lookalike_search.evaluation.head_training import HeadTraining, head_training
 from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_figures, indexed_neighbours
-from lookalike_search.evaluation.labelled_vectors import LabelledPictures, load_labelled
+from lookalike_search.evaluation.labelled_vectors import LabelledImages, load_labelled
 from lookalike_search.evaluation.leave_one_out import SHOWN, QueryResults, leave_one_out
 from lookalike_search.evaluation.plan import Plan
 from lookalike_search.evaluation.summary import Evaluation, Fusion, best_values_of, summed_up, values_of
@@ -40,7 +40,7 @@ _logger = logger_of("search")
 class EvaluationOptions:
     """What is the same for every setting; `leave_one_out` says what `k`, `near_above` and `without_near` do.
 
-    `where` says which pictures ask and are found, `seed` draws bootstraps and folds, and `indexed` has the
+    `where` says which images ask and are found, `seed` draws bootstraps and folds, and `indexed` has the
     store's own index asked too.
     """
 
@@ -80,12 +80,12 @@ def evaluated(
     """Each of the collections, then each of the pairs fused by each of the rules.
 
     A collection is compared with all before it, a fusion with each of its collections and with the other
-    fusions of them: always the same queries among the same pictures, with the same bytes and of the same
+    fusions of them: always the same queries among the same images, with the same bytes and of the same
     class. A collection that holds others, or takes others for near-identical where those are left out, is
     evaluated again for that. Two that share too few are not compared, which is said.
 
     Raises:
-        UsageError: a collection holds, or a pair shares, too few pictures with a class.
+        UsageError: a collection holds, or a pair shares, too few images with a class.
     """
     for setting in _settings(store, plan, options):
         manifests = {name: store.manifest(name) for name in setting.evaluation.collections}
@@ -99,7 +99,7 @@ def _parts(evaluation: Evaluation, training: HeadTraining, options: EvaluationOp
         parts_of(
             evaluation.values,
             best_values_of(evaluation.results),
-            evaluation.pictures.payloads,
+            evaluation.images.payloads,
             trained=training.trained,
             classes=training.classes,
             seed=options.seed,
@@ -126,36 +126,36 @@ def _settings(store: OpenCollections, plan: Plan, options: EvaluationOptions) ->
 def _of_collection(store: OpenCollections, name: str, options: EvaluationOptions) -> Evaluation:
     with store.open(name) as source:
         options = replace(options, where=in_collection(options.where, source.manifest))
-        pictures = load_labelled(source, options.where)
-        indexed = _indexed(source, pictures, options) if options.indexed else None
-    evaluation = _exact(name, pictures, options)
+        images = load_labelled(source, options.where)
+        indexed = _indexed(source, images, options) if options.indexed else None
+    evaluation = _exact(name, images, options)
     if indexed is None:
         return evaluation
-    found = index_figures(pictures.vectors, evaluation.results, indexed, seed=options.seed)
+    found = index_figures(images.vectors, evaluation.results, indexed, seed=options.seed)
     return replace(evaluation, indexed=found)
 
 
-def _indexed(source: Collection, pictures: LabelledPictures, options: EvaluationOptions) -> IndexedNeighbours:
-    with progress.bar(f"{source.name}, by index", unit="images", total=len(pictures.payloads)) as bar:
+def _indexed(source: Collection, images: LabelledImages, options: EvaluationOptions) -> IndexedNeighbours:
+    with progress.bar(f"{source.name}, by index", unit="images", total=len(images.payloads)) as bar:
         return indexed_neighbours(
             source,
-            pictures,
+            images,
             options.where,
             without_near_above=options.near_above if options.without_near else None,
             on_done=bar.advance,
         )
 
 
-def _exact(name: str, pictures: LabelledPictures, options: EvaluationOptions) -> Evaluation:
-    with progress.bar(name, unit="images", total=len(pictures.payloads)) as bar:
+def _exact(name: str, images: LabelledImages, options: EvaluationOptions) -> Evaluation:
+    with progress.bar(name, unit="images", total=len(images.payloads)) as bar:
         results = leave_one_out(
-            pictures.vectors,
+            images.vectors,
             k=options.k,
             near_above=options.near_above,
             without_near=options.without_near,
             on_done=bar.advance,
         )
-    return summed_up(name, pictures, results, seed=options.seed)
+    return summed_up(name, images, results, seed=options.seed)
 
 
 def _with_earlier(
@@ -163,7 +163,7 @@ def _with_earlier(
 ) -> Iterator[Contest]:
     for one in earlier:
         try:
-            shared = shared_pictures([one.pictures, evaluation.pictures])
+            shared = shared_images([one.images, evaluation.images])
         except UsageError as error:
             _logger.warning(
                 "%s and %s: not compared: %s",
@@ -184,40 +184,40 @@ def _with_earlier(
 
 
 def _alike(
-    alone: Sequence[Evaluation], shared: SharedPictures, options: EvaluationOptions
+    alone: Sequence[Evaluation], shared: SharedImages, options: EvaluationOptions
 ) -> list[Mapping[str, NDArray[np.float64]]]:
-    """The values of each, where all have the same queries and the same pictures to find.
+    """The values of each, where all have the same queries and the same images to find.
 
-    Near-identical pictures that are left out are those of any of them. What was evaluated so is taken as it
+    Near-identical images that are left out are those of any of them. What was evaluated so is taken as it
     is.
     """
     near = options.without_near and any(each.near_identical for each in alone)
     found: list[Mapping[str, NDArray[np.float64]]] = []
-    for number, (each, pictures) in enumerate(zip(alone, shared.networks, strict=True)):
-        if pictures is each.pictures and not near:
+    for number, (each, images) in enumerate(zip(alone, shared.networks, strict=True)):
+        if images is each.images and not near:
             found.append(each.values)
             continue
         others = [*shared.networks[:number], *shared.networks[number + 1 :]] if near else []
-        results = _anew(each.collection, pictures, others, options)
-        found.append(values_of(results, pictures.vectors.classes))
+        results = _anew(each.collection, images, others, options)
+        found.append(values_of(results, images.vectors.classes))
     return found
 
 
 def _anew(
     name: str,
-    pictures: LabelledPictures,
-    others: Sequence[LabelledPictures],
+    images: LabelledImages,
+    others: Sequence[LabelledImages],
     options: EvaluationOptions,
 ) -> QueryResults:
-    with progress.bar(f"{name}, to compare", unit="images", total=len(pictures.payloads)) as bar:
+    with progress.bar(f"{name}, to compare", unit="images", total=len(images.payloads)) as bar:
         if others:
             return leave_one_out_beside(
-                pictures.vectors,
+                images.vectors,
                 [each.vectors for each in others],
                 near_above=options.near_above,
                 on_done=bar.advance,
             )
-        return leave_one_out(pictures.vectors, k=1, near_above=options.near_above, on_done=bar.advance)
+        return leave_one_out(images.vectors, k=1, near_above=options.near_above, on_done=bar.advance)
 
 
 def _fusions(
@@ -225,10 +225,10 @@ def _fusions(
     rules: Sequence[FusionRule],
     options: EvaluationOptions,
 ) -> Iterator[Setting]:
-    shared = shared_pictures([each.pictures for each in alone])
+    shared = shared_images([each.images for each in alone])
     names = [each.collection for each in alone]
     before = list(zip(names, _alike(alone, shared, options), strict=True))
-    sizes = [len(each.pictures.payloads) for each in alone]
+    sizes = [len(each.images.payloads) for each in alone]
     for rule in rules:
         fusion = Fusion(rule=rule, collections=names, only_in_some=shared.only_in_some)
         evaluation = _fused(fusion, shared.networks, options)
@@ -246,12 +246,12 @@ def _fusions(
         before.append((evaluation.collection, evaluation.values))
 
 
-def _fused(fusion: Fusion, networks: Sequence[LabelledPictures], options: EvaluationOptions) -> Evaluation:
+def _fused(fusion: Fusion, networks: Sequence[LabelledImages], options: EvaluationOptions) -> Evaluation:
     name = f"{' + '.join(fusion.collections)} ({fusion.rule})"
     total = passes(len(networks), fusion.rule) * len(networks[0].payloads)
     with progress.bar(name, unit="images", total=total) as bar:
         results = leave_one_out_fused(
-            [pictures.vectors for pictures in networks],
+            [images.vectors for images in networks],
             fusion.rule,
             k=options.k,
             near_above=options.near_above,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lookalike_search.evaluation.calibration import Abstaining, abstaining, reliability
 from lookalike_search.evaluation.index_recall import IndexFigures
-from lookalike_search.evaluation.labelled_vectors import LabelledPictures
+from lookalike_search.evaluation.labelled_vectors import LabelledImages
 from lookalike_search.evaluation.leave_one_out import (
     CUTOFFS,
     SHOWN,
@@ -48,7 +48,7 @@ class ClassFigures:
     """
 
     name: str
-    pictures: int
+    images: int
     figures: Mapping[str, Estimate]
     best_possible: Mapping[str, float]
     mistaken_for: str | None
@@ -59,7 +59,7 @@ class ClassFigures:
 class Fusion:
     """How the ranking of an evaluation was made of those of `collections`.
 
-    `only_in_some` pictures are not in all of them and were left out.
+    `only_in_some` images are not in all of them and were left out.
     """
 
     rule: FusionRule
@@ -77,14 +77,14 @@ class Evaluation:
 
     Accuracy is that of a vote's verdict on the query; similarity is no part of it. `confusion` counts all
     neighbours, `countable_confusion` as many of each query as could all be right. `reliability` says how
-    well a calibration learned from half of the pictures holds for the others, and `abstaining` what a
-    threshold learned so would do; None where they are too few, and of a fusion, which has none. `pictures`
+    well a calibration learned from half of the images holds for the others, and `abstaining` what a
+    threshold learned so would do; None where they are too few, and of a fusion, which has none. `images`
     of a fusion are those of its first collection. `indexed` is how the store's index did, where it was
     asked.
     """
 
     collection: str
-    pictures: LabelledPictures
+    images: LabelledImages
     results: QueryResults
     values: Mapping[str, NDArray[np.float64]]
     figures: Mapping[str, Estimate]
@@ -105,12 +105,12 @@ class Evaluation:
 
     @property
     def near_identical(self) -> int:
-        """How many queries have a near-identical picture."""
+        """How many queries have a near-identical image."""
         return int((self.results.near_identical > 0).sum())
 
     @property
     def alone(self) -> NDArray[np.bool_]:
-        """Which queries have no other picture of their class to find, bool `[N]`."""
+        """Which queries have no other image of their class to find, bool `[N]`."""
         return np.asarray(self.results.relevant == 0)
 
     @property
@@ -120,24 +120,24 @@ class Evaluation:
 
     def classes_of(self, queries: NDArray[np.bool_]) -> int:
         """Returns how many classes some of the queries have."""
-        return len(np.unique(self.pictures.vectors.classes[queries]))
+        return len(np.unique(self.images.vectors.classes[queries]))
 
 
 def summed_up(
     name: str,
-    pictures: LabelledPictures,
+    images: LabelledImages,
     results: QueryResults,
     *,
     seed: int = 0,
     fusion: Fusion | None = None,
 ) -> Evaluation:
     """The figures of an evaluated collection or fusion, with bootstrap intervals over its queries."""
-    classes, count = pictures.vectors.classes, len(pictures.vectors.names)
+    classes, count = images.vectors.classes, len(images.vectors.names)
     values, best = values_of(results, classes), best_values_of(results)
     counted = confusion(countable(results), classes, count=count)
     return Evaluation(
         collection=name,
-        pictures=pictures,
+        images=images,
         results=results,
         values=values,
         figures={figure: estimate(each, seed=seed) for figure, each in values.items()},
@@ -146,11 +146,11 @@ def summed_up(
             rule: estimate(np.where(results.relevant > 0, verdicts == classes, np.nan), seed=seed)
             for rule, verdicts in results.verdicts.items()
         },
-        classes=list(_classes(pictures, values, best, counted, seed)),
+        classes=list(_classes(images, values, best, counted, seed)),
         confusion=confusion(results.neighbours, classes, count=count),
         countable_confusion=counted,
-        reliability=None if fusion else reliability(pictures.vectors, results, seed=seed),
-        abstaining=None if fusion else abstaining(pictures.vectors, results, seed=seed),
+        reliability=None if fusion else reliability(images.vectors, results, seed=seed),
+        abstaining=None if fusion else abstaining(images.vectors, results, seed=seed),
         fusion=fusion,
     )
 
@@ -188,22 +188,22 @@ def _is_enough(right: IntVector, relevant: IntVector) -> NDArray[np.float64]:
 
 
 def _classes(
-    pictures: LabelledPictures,
+    images: LabelledImages,
     values: Mapping[str, NDArray[np.float64]],
     best: Mapping[str, NDArray[np.float64]],
     table: NDArray[np.int64],
     seed: int,
 ) -> Iterator[ClassFigures]:
-    for number, name in enumerate(pictures.vectors.names):
-        own = pictures.vectors.classes == number
+    for number, name in enumerate(images.vectors.names):
+        own = images.vectors.classes == number
         wrong = table[number].copy()
         wrong[number] = 0
         worst = int(wrong.argmax())
         yield ClassFigures(
             name=name,
-            pictures=int(own.sum()),
+            images=int(own.sum()),
             figures={figure: estimate(each[own], seed=seed) for figure, each in values.items()},
             best_possible={figure: mean_of(each[own]) for figure, each in best.items()},
-            mistaken_for=pictures.vectors.names[worst] if wrong[worst] else None,
+            mistaken_for=images.vectors.names[worst] if wrong[worst] else None,
             mistaken_share=float(wrong[worst] / max(table[number].sum(), 1)),
         )

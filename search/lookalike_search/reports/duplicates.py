@@ -1,4 +1,4 @@
-"""The page of `search duplicates --html`: groups of the same picture, with the file to keep."""
+"""The page of `search duplicates --html`: groups of the same image, with the file to keep."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def duplicates_report(groups: Sequence[Group], *, collection: str, above: float)
 
 
 def write_duplicates_page(path: Path, report: DuplicatesReport) -> None:
-    """Writes the page, whole or not at all; pictures that are gone are said to be."""
+    """Writes the page, whole or not at all; images that are gone are said to be."""
     duplicates_page(report).write(path)
 
 

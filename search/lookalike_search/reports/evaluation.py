@@ -1,4 +1,4 @@
-"""The page of `search evaluate --html`: figures, who is taken for whom, and the pictures behind it."""
+"""The page of `search evaluate --html`: figures, who is taken for whom, and the images behind it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ RULE = VoteRule.NEARER_TIES
 """The vote whose wrong verdicts are shown, as that of `search query`."""
 
 EXAMPLES = 8
-"""Pairs of pictures shown of each."""
+"""Pairs of images shown of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +46,8 @@ SECTION_LIMITS = SectionLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PictureView:
-    """A picture of the collection; `score` is its similarity or distance where it is a neighbour."""
+class ImageView:
+    """An image of the collection; `score` is its similarity or distance where it is a neighbour."""
 
     path: str
     file: Path | None
@@ -59,14 +59,14 @@ class PictureView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfusionView:
-    """Neighbours of `intruder`'s class that pictures of another have; `pairs` are the nearest of them."""
+    """Neighbours of `intruder`'s class that images of another have; `pairs` are the nearest of them."""
 
     anchor: str
     own: str
     intruder: str
     count: int
     share: float
-    pairs: Sequence[tuple[PictureView, PictureView]]
+    pairs: Sequence[tuple[ImageView, ImageView]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,16 +87,16 @@ class CellView:
 class WrongView:
     """A query whose verdict is wrong, with the neighbours that voted."""
 
-    query: PictureView
+    query: ImageView
     verdict: str
-    neighbours: Sequence[PictureView]
+    neighbours: Sequence[ImageView]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SectionView:
     """One collection: `columns` are the classes of its confusion table, `rows` theirs with their cells.
 
-    `alone` is how many pictures have no other of their class to find, `in_small_classes` how many fewer than
+    `alone` is how many images have no other of their class to find, `in_small_classes` how many fewer than
     ten.
     """
 
@@ -115,7 +115,7 @@ class SectionView:
     wrong_count: int
 
     def files(self) -> Iterator[Path | None]:
-        """Every picture of the section."""
+        """Every image of the section."""
         for confusion in self.confusions:
             for query, neighbour in confusion.pairs:
                 yield from (query.file, neighbour.file)
@@ -166,15 +166,15 @@ def section_view(
 
     `parts` are those of what a head was learned from, where there is one.
 
-    `manifest` is the collection's, of several fused that of the first, whose pictures they are.
+    `manifest` is the collection's, of several fused that of the first, whose images they are.
     """
-    pictures = _Pictures(evaluation, lambda payload: file_of(manifest, payload.dataset, payload.path))
+    images = _Images(evaluation, lambda payload: file_of(manifest, payload.dataset, payload.path))
     table = evaluation.countable_confusion
     worst = _worst_pairs(table)
     shown = worst[: limits.confusions]
     anchors = {(own, other): f"c{number}-{own}-{other}" for own, other in shown}
     columns = _shown_classes(table, limits.table_classes)
-    names = evaluation.pictures.vectors.names
+    names = evaluation.images.vectors.names
     wrong = _wrong_queries(evaluation, rule)
     return SectionView(
         anchor=f"s{number}",
@@ -187,8 +187,8 @@ def section_view(
         classes=worst_first(evaluation.classes),
         columns=[names[column] for column in columns],
         rows=[(names[row], _cells(table, row, columns, anchors)) for row in columns],
-        confusions=list(_confusions(pictures, anchors)),
-        wrong=[pictures.wrong(row, rule) for row in wrong[: limits.wrong_queries]],
+        confusions=list(_confusions(images, anchors)),
+        wrong=[images.wrong(row, rule) for row in wrong[: limits.wrong_queries]],
         wrong_count=len(wrong),
     )
 
@@ -200,7 +200,7 @@ def _score_name(evaluation: Evaluation, manifest: CollectionManifest) -> str:
 
 
 def write_evaluation_page(path: Path, report: EvaluationReport) -> None:
-    """Writes the page, whole or not at all; pictures that are gone are said to be."""
+    """Writes the page, whole or not at all; images that are gone are said to be."""
     evaluation_page(report).write(path)
 
 
@@ -210,25 +210,23 @@ def evaluation_page(report: EvaluationReport) -> Page:
     return Page("evaluation.html", report=report, gallery=gallery)
 
 
-class _Pictures:
-    """An evaluation's pictures as views."""
+class _Images:
+    """An evaluation's images as views."""
 
     def __init__(self, evaluation: Evaluation, file_of: FileOf) -> None:
         self.evaluation, self._file_of = evaluation, file_of
-        self.classes, self.names = evaluation.pictures.vectors.classes, evaluation.pictures.vectors.names
+        self.classes, self.names = evaluation.images.vectors.classes, evaluation.images.vectors.names
 
-    def picture(self, row: int) -> PictureView:
-        payload = self.evaluation.pictures.payloads[row]
-        return PictureView(
-            path=payload.path, file=self._file_of(payload), class_name=payload.class_name or ""
-        )
+    def image(self, row: int) -> ImageView:
+        payload = self.evaluation.images.payloads[row]
+        return ImageView(path=payload.path, file=self._file_of(payload), class_name=payload.class_name or "")
 
-    def neighbour(self, query: int, place: int) -> PictureView:
+    def neighbour(self, query: int, place: int) -> ImageView:
         """The neighbour of a query at a place counted from 0."""
         results = self.evaluation.results
         row = int(results.neighbours[query, place])
-        payload = self.evaluation.pictures.payloads[row]
-        return PictureView(
+        payload = self.evaluation.images.payloads[row]
+        return ImageView(
             path=payload.path,
             file=self._file_of(payload),
             class_name=payload.class_name or "",
@@ -242,7 +240,7 @@ class _Pictures:
         results = self.evaluation.results
         there = int((results.neighbours[query] >= 0).sum())
         return WrongView(
-            query=self.picture(query),
+            query=self.image(query),
             verdict=self.names[results.verdicts[rule][query]],
             neighbours=[self.neighbour(query, place) for place in range(there)],
         )
@@ -281,12 +279,12 @@ def _cells(
     ]
 
 
-def _confusions(pictures: _Pictures, anchors: Mapping[tuple[int, int], str]) -> Iterator[ConfusionView]:
-    table, names = pictures.evaluation.countable_confusion, pictures.names
-    found = countable(pictures.evaluation.results)
-    intruders = np.where(found >= 0, pictures.classes[found], -1)
+def _confusions(images: _Images, anchors: Mapping[tuple[int, int], str]) -> Iterator[ConfusionView]:
+    table, names = images.evaluation.countable_confusion, images.names
+    found = countable(images.evaluation.results)
+    intruders = np.where(found >= 0, images.classes[found], -1)
     for (own, other), anchor in anchors.items():
-        rows, places = np.nonzero((pictures.classes[:, np.newaxis] == own) & (intruders == other))
+        rows, places = np.nonzero((images.classes[:, np.newaxis] == own) & (intruders == other))
         rows, first = np.unique(rows, return_index=True)  # of each query the nearest intruder
         places = places[first]
         nearest = np.argsort(places, kind="stable")[:EXAMPLES]
@@ -297,8 +295,7 @@ def _confusions(pictures: _Pictures, anchors: Mapping[tuple[int, int], str]) -> 
             count=int(table[own, other]),
             share=table[own, other] / table[own].sum(),
             pairs=[
-                (pictures.picture(int(rows[i])), pictures.neighbour(int(rows[i]), int(places[i])))
-                for i in nearest
+                (images.image(int(rows[i])), images.neighbour(int(rows[i]), int(places[i]))) for i in nearest
             ],
         )
 
@@ -308,7 +305,7 @@ def _wrong_queries(evaluation: Evaluation, rule: VoteRule) -> list[int]:
 
     Those with the fewest right neighbours come first, then by average precision.
     """
-    verdicts, classes = evaluation.results.verdicts[rule], evaluation.pictures.vectors.classes
+    verdicts, classes = evaluation.results.verdicts[rule], evaluation.images.vectors.classes
     rows = np.flatnonzero((verdicts >= 0) & (verdicts != classes) & ~evaluation.alone)
     precision = evaluation.values["precision_at_10"][rows]
     average = np.nan_to_num(evaluation.values["mean_average_precision"][rows])

@@ -1,4 +1,4 @@
-"""The page of `search explain`: what cells add to a similarity, drawn over both pictures."""
+"""The page of `search explain`: what cells add to a similarity, drawn over both images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from lookalike_core.images.thumbnails import Thumbnail
 from lookalike_core.models.backbones import backbone_named
 
 from lookalike_search.analysis.attribution import FloatMatrix, Focus, focus, strongest_pairs
-from lookalike_search.analysis.explanation import Explained, SeenPicture
+from lookalike_search.analysis.explanation import Explained, SeenImage
 from lookalike_search.reports.page import Page
 
 PAIRS = 8
@@ -31,7 +31,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A cell as it is drawn: where on the picture as shown, its share and how strong its colour is."""
+    """A cell as it is drawn: where on the image as shown, its share and how strong its colour is."""
 
     row: int
     column: int
@@ -45,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One of the two pictures; `cells` are in rows, `square` is what the network sees: left, top, side."""
+    """One of the two images; `cells` are in rows, `square` is what the network sees: left, top, side."""
 
     role: str
     name: str
@@ -55,25 +55,25 @@ class Side:
     focus: Focus
 
 
-def write_explanations(path: Path, pictures: Sequence[SeenPicture], explained: Sequence[Explained]) -> None:
-    """Writes the page: both pictures once for each network.
+def write_explanations(path: Path, images: Sequence[SeenImage], explained: Sequence[Explained]) -> None:
+    """Writes the page: both images once for each network.
 
     Raises:
         OSError: the file cannot be written.
     """
-    explanations_page(pictures, explained).write(path)
+    explanations_page(images, explained).write(path)
 
 
-def explanations_page(pictures: Sequence[SeenPicture], explained: Sequence[Explained]) -> Page:
-    """Returns the page: both pictures once for each network."""
+def explanations_page(images: Sequence[SeenImage], explained: Sequence[Explained]) -> Page:
+    """Returns the page: both images once for each network."""
     return Page(
         "explained.html",
-        pictures=pictures,
-        sections=[_section(each, pictures) for each in explained],
+        images=images,
+        sections=[_section(each, images) for each in explained],
     )
 
 
-def _section(explained: Explained, pictures: Sequence[SeenPicture]) -> dict[str, object]:
+def _section(explained: Explained, images: Sequence[SeenImage]) -> dict[str, object]:
     explanation, identity = explained.explanation, explained.manifest.identity
     maps = (explanation.query, explanation.neighbour)
     scale = _scale(maps, explanation.cosine)
@@ -87,8 +87,8 @@ def _section(explained: Explained, pictures: Sequence[SeenPicture]) -> dict[str,
         "is_even": scale.high < 2 * scale.even,
         "unit": (100 / explanation.cosine, " %") if explanation.cosine > 0 else (1, ""),
         "sides": [
-            _side(role, picture, shares, scale)
-            for role, picture, shares in zip(("query", "neighbour"), pictures, maps, strict=True)
+            _side(role, image, shares, scale)
+            for role, image, shares in zip(("query", "neighbour"), images, maps, strict=True)
         ],
         "strongest": strongest_pairs(explanation, PAIRS),
         "parts": [[round(part / PART_UNIT) for part in row] for row in explanation.pairs.tolist()],
@@ -96,7 +96,7 @@ def _section(explained: Explained, pictures: Sequence[SeenPicture]) -> dict[str,
 
 
 def _scale(maps: Sequence[FloatMatrix], cosine: float) -> Scale:
-    """One for both pictures, so that the same colour is the same share."""
+    """One for both images, so that the same colour is the same share."""
     return Scale(
         low=min(float(shares.min()) for shares in maps),
         even=cosine / maps[0].size,
@@ -104,16 +104,16 @@ def _scale(maps: Sequence[FloatMatrix], cosine: float) -> Scale:
     )
 
 
-def _side(role: str, picture: SeenPicture, shares: FloatMatrix, scale: Scale) -> Side:
-    shown = picture.shown
+def _side(role: str, image: SeenImage, shares: FloatMatrix, scale: Scale) -> Side:
+    shown = image.shown
     side = min(shown.width, shown.height)
     square = ((shown.width - side) / 2, (shown.height - side) / 2, float(side))
     cells = list(_cells(shares, square, scale))
-    return Side(role=role, name=picture.name, shown=shown, square=square, cells=cells, focus=focus(shares))
+    return Side(role=role, name=image.name, shown=shown, square=square, cells=cells, focus=focus(shares))
 
 
 def _cells(shares: FloatMatrix, square: tuple[float, float, float], scale: Scale) -> Iterator[Sequence[Cell]]:
-    """The network sees the centre square of a picture; its cells divide that evenly."""
+    """The network sees the centre square of an image; its cells divide that evenly."""
     left, top, side = square
     height, width = side / shares.shape[0], side / shares.shape[1]
     for row, values in enumerate(shares.tolist()):

@@ -1,4 +1,4 @@
-"""The page of `search map`: places in two dimensions, a marker and a thumbnail a picture."""
+"""The page of `search map`: places in two dimensions, a marker and a thumbnail an image."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ MOST_LABELS = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
-    """A picture on the map: `number` counts them, `image` is None where its file cannot be read."""
+    """An image on the map: `number` counts them, `image` is None where its file cannot be read."""
 
     number: int
     x: float
@@ -43,7 +43,7 @@ class Marker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassOnMap:
-    """A class, its pictures, and where its name stands; `name` is empty for those without a class."""
+    """A class, its images, and where its name stands; `name` is empty for those without a class."""
 
     number: int
     name: str
@@ -58,7 +58,7 @@ class ClassOnMap:
 def write_map(
     path: Path, drawn: CollectionMap, *, seed: int, on_done: Callable[[int], None] = lambda _: None
 ) -> int:
-    """Writes the page, and says how many pictures are on it without a thumbnail.
+    """Writes the page, and says how many images are on it without a thumbnail.
 
     `on_done` is told how many thumbnails more are made.
 
@@ -73,7 +73,7 @@ def write_map(
 def map_page(
     drawn: CollectionMap, *, seed: int, on_done: Callable[[int], None] = lambda _: None
 ) -> tuple[Page, int]:
-    """Returns the page, and how many pictures are on it without a thumbnail; `on_done` as for `write_map`."""
+    """Returns the page, and how many images are on it without a thumbnail; `on_done` as for `write_map`."""
     places, height = _fitted(drawn.projection.places)
     images = list(_images(drawn.sampled, on_done))
     classes = list(_classes(drawn.sampled, places, images))

@@ -1,4 +1,4 @@
-"""The picture of an evaluation: which classes neighbours are of, and precision by their number.
+"""The image of an evaluation: which classes neighbours are of, and precision by their number.
 
 matplotlib draws it, by its object interface: nothing global is made or kept.
 """
@@ -141,7 +141,7 @@ def _draw_confusion(axes: "Axes", evaluation: Evaluation, *, is_one_of: int) -> 
     most = max(shares[~right].max(initial=0), _SCALE_AT_LEAST)
     wrong = axes.imshow(np.ma.masked_where(right | (shares == 0), shares), cmap="Oranges", vmin=0, vmax=most)
     axes.imshow(np.ma.masked_where(~right, shares), cmap="Blues", vmin=0, vmax=1)
-    names = [_short(name) for name in evaluation.pictures.vectors.names]
+    names = [_short(name) for name in evaluation.images.vectors.names]
     if len(names) <= _WRITTEN_UP_TO:
         _write_shares(axes, shares, np.where(right, shares, shares / most))
     else:
@@ -244,7 +244,7 @@ def _draw_precision(axes: "Axes", evaluations: Sequence[Evaluation], seed: int) 
         )
         best = [mean_of(best_precision_at(cutoff, evaluation.results.relevant)) for cutoff in cutoffs]
         if min(best) < 1:
-            label = "best possible, of classes with so few pictures"
+            label = "best possible, of classes with so few images"
             axes.plot(cutoffs, best, color=colour, linestyle=(0, (1, 3)), linewidth=1, label=label)
     axes.set_xticks(cutoffs)
     axes.yaxis.set_major_formatter(_tick)
@@ -257,5 +257,5 @@ def _draw_precision(axes: "Axes", evaluations: Sequence[Evaluation], seed: int) 
 
 def _precision(evaluation: Evaluation, cutoff: int, seed: int) -> Estimate:
     results = evaluation.results
-    right = right_of(results.neighbours, evaluation.pictures.vectors.classes)
+    right = right_of(results.neighbours, evaluation.images.vectors.classes)
     return estimate(precision_at(cutoff, right, results.relevant), seed=seed)

@@ -121,7 +121,7 @@ class QueryReport:
         return any(hit.chance is not None for query in self.queries for hit in query.neighbours)
 
     def files(self) -> Iterator[Path | None]:
-        """Every picture on the page."""
+        """Every image on the page."""
         for query in self.queries:
             yield query.file
             yield from (neighbour.file for neighbour in query.neighbours)
@@ -233,7 +233,7 @@ def _neighbour_view(
 
 
 def write_query_page(path: Path, report: QueryReport, *, max_pixels: int = MAX_PIXELS) -> None:
-    """Writes the page, whole or not at all; pictures that are gone are said to be."""
+    """Writes the page, whole or not at all; images that are gone are said to be."""
     query_page(report, max_pixels=max_pixels).write(path)
 
 

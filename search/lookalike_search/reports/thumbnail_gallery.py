@@ -24,7 +24,7 @@ SMALLEST = (96, Encoding.WEBP)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What stands where a picture is to be seen: its CSS class, or a note that says why there is none."""
+    """What stands where an image is to be seen: its CSS class, or a note that says why there is none."""
 
     css: str = ""
     note: str = ""
@@ -32,7 +32,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gallery:
-    """The pictures of a page, by their files."""
+    """The images of a page, by their files."""
 
     hung: Mapping[Path, Thumbnail | SkipReason]
     numbers: Mapping[Path, int]

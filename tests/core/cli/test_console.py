@@ -26,9 +26,9 @@ from lookalike_core.cli.console import (
 from lookalike_core.cli.hint_words import MEMORY_ADVICE
 from lookalike_core.errors import (
     CollectionError,
+    ImageError,
     LookalikeError,
     ModelError,
-    PictureError,
     SkipReason,
     StoreError,
     StoreLockedError,
@@ -40,7 +40,7 @@ ERRORS = [
     LookalikeError("it failed"),
     UsageError("a wrong option"),
     ModelError("no weights"),
-    PictureError("not an image", reason=SkipReason.NOT_AN_IMAGE),
+    ImageError("not an image", reason=SkipReason.NOT_AN_IMAGE),
     StoreError("no answer"),
     CollectionError("another space"),
     StoreLockedError("in use"),
@@ -93,7 +93,7 @@ def test_an_error_of_ours_is_one_line_and_its_exit_code(run: Run, error: Lookali
 
 
 def test_a_command_may_choose_its_exit_code(run: Run) -> None:
-    """A query of several pictures ends with 4 after the others were answered."""
+    """A query of several images ends with 4 after the others were answered."""
     assert run(raising(typer.Exit(4))) == (4, "")
 
 
@@ -129,9 +129,9 @@ def test_what_came_of_too_little_memory_is_called_that(run: Run) -> None:
     refused = OSError(errno.ENOMEM, "Cannot allocate memory", "/data/model.onnx")
     said = f"error: out of memory: [Errno 12] Cannot allocate memory: '/data/model.onnx'; {MEMORY_ADVICE}\n"
     assert run(raising(refused)) == (1, said)
-    picture = PictureError("a.jpg does not fit into memory", reason=SkipReason.TOO_LARGE)
-    picture.__cause__ = MemoryError()
-    assert run(raising(picture)) == (4, "error: a.jpg does not fit into memory\n")
+    image = ImageError("a.jpg does not fit into memory", reason=SkipReason.TOO_LARGE)
+    image.__cause__ = MemoryError()
+    assert run(raising(image)) == (4, "error: a.jpg does not fit into memory\n")
 
 
 def test_an_unexpected_error_is_one_line_too(run: Run) -> None:

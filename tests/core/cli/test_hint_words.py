@@ -14,7 +14,7 @@ import lookalike_search
 import pytest
 import typer
 from lookalike_core.cli.hint_words import MEMORY_ADVICE, SENTENCES, full_message, option, words
-from lookalike_core.errors import CollectionMissingError, PictureError, SkipReason, UsageError
+from lookalike_core.errors import CollectionMissingError, ImageError, SkipReason, UsageError
 from lookalike_core.hints import Action, Argument, Hint, Notice, Value
 from lookalike_exporter.commands.app import app as exporter
 from lookalike_ingest.commands.app import app as ingest
@@ -129,7 +129,7 @@ def test_a_hint_says_what_to_type(action: Action, values: Mapping[Argument, Valu
         ("done", "done"),
         (Notice("done"), "done"),
         (Notice("cut off", hint=Hint(Action.REPEAT)), "cut off; run the same command again"),
-        (PictureError("x.jpg is empty", reason=SkipReason.EMPTY), "x.jpg is empty"),
+        (ImageError("x.jpg is empty", reason=SkipReason.EMPTY), "x.jpg is empty"),
         (UsageError("10 is too many", argument=Argument.DIMS), "--dims: 10 is too many"),
         (
             UsageError("too few have a class", hint=Hint(Action.LABEL)),

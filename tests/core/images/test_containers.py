@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images import png
 from lookalike_core.images.decoding import decode, decode_small
 from lookalike_core.images.open_image import IN_MEMORY_BYTES, opened
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
 def noise(width: int = 80, height: int = 48) -> Image.Image:
-    """A picture that no format compresses to nothing."""
+    """An image that no format compresses to nothing."""
     dice = np.random.default_rng(0)
     return Image.fromarray(dice.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
@@ -38,9 +38,9 @@ def pixels(data: bytes) -> NDArray[np.uint8]:
     return np.asarray(decode_small(io.BytesIO(data), "photo", edge=10_000))
 
 
-def refused(data: bytes) -> PictureError:
+def refused(data: bytes) -> ImageError:
     """What is said of a file that cannot be read."""
-    with pytest.raises(PictureError, match="photo") as error:
+    with pytest.raises(ImageError, match="photo") as error:
         decode(io.BytesIO(data), "photo")
     return error.value
 
@@ -51,12 +51,12 @@ def chunk(kind: bytes, content: bytes, *, spoil: int = 0) -> bytes:
 
 
 def lines(image: Image.Image) -> bytes:
-    """The pixels of an RGB picture before they are compressed."""
+    """The pixels of an RGB image before they are compressed."""
     return b"".join(b"\0" + row.tobytes() for row in np.asarray(image))
 
 
 def header(image: Image.Image, *, spoil: int = 0) -> bytes:
-    """How a PNG of an RGB picture begins."""
+    """How a PNG of an RGB image begins."""
     sizes = image.width.to_bytes(4) + image.height.to_bytes(4)
     return png.MAGIC + chunk(b"IHDR", sizes + b"\x08\x02\0\0\0", spoil=spoil)
 
@@ -135,7 +135,7 @@ def test_text_that_says_which_side_is_up_is_kept() -> None:
 
 
 def test_a_long_colour_profile_is_kept() -> None:
-    """Pillow takes none of more than 1 MiB, and gives the picture up."""
+    """Pillow takes none of more than 1 MiB, and gives the image up."""
     long = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(2**21)
     data = made_png(before=chunk(b"iCCP", b"p\0\0" + zlib.compress(long)))
     assert png.needed_of(io.BytesIO(data), "a.png").profile == long
@@ -191,7 +191,7 @@ def test_a_wrong_checksum_does_not_matter_in_any_mode(mode: str) -> None:
 
 
 @pytest.mark.parametrize("colour", [0, 255])
-def test_a_picture_whose_last_lines_are_empty_is_whole_all_the_same(colour: int) -> None:
+def test_a_image_whose_last_lines_are_empty_is_whole_all_the_same(colour: int) -> None:
     """So far as all of them are there; what is missing would be shown like that."""
     image = noise()
     image.paste((colour,) * 3, (0, 20, 80, 48))
@@ -244,7 +244,7 @@ def test_a_damaged_png_is_not_called_truncated() -> None:
 def test_a_png_of_nothing_but_chunks_is_given_up() -> None:
     """Rather than gone through for minutes."""
     data = made_png(before=chunk(b"prVt", b"") * 50)
-    with pytest.raises(PictureError, match="photo has more than 50 parts") as caught:
+    with pytest.raises(ImageError, match="photo has more than 50 parts") as caught:
         png.needed_of(io.BytesIO(data), "photo", max_chunks=50)
     assert caught.value.reason is SkipReason.UNREADABLE
     decode(io.BytesIO(data), "photo")
@@ -280,7 +280,7 @@ def test_a_jpeg_that_lacks_pixels_is_truncated_wherever_it_ends(options: dict[st
         if 3 <= cut < len(data) - 2:
             try:
                 assert (pixels(data[:cut]) == expected).all()
-            except PictureError as error:
+            except ImageError as error:
                 assert error.reason is SkipReason.TRUNCATED  # noqa: PT017 - either is right
     assert refused(data[: len(data) // 2]).reason is SkipReason.TRUNCATED
     assert refused(data[:-40]).reason is SkipReason.TRUNCATED
@@ -299,7 +299,7 @@ def test_a_large_jpeg_without_end_marker_is_whole_and_without_its_end_truncated(
     assert refused(data[:-40]).reason is SkipReason.TRUNCATED
 
 
-def test_the_first_of_two_pictures_may_lack_its_end_too() -> None:
+def test_the_first_of_two_images_may_lack_its_end_too() -> None:
     """A stereo camera's file, cut within the second or before it."""
     data = encoded("MPO", save_all=True, append_images=[noise().rotate(180)])
     second = data.index(b"\xff\xd8\xff", 4)
@@ -343,7 +343,7 @@ def test_a_gif_may_lack_its_end(interlace: int) -> None:
     for cut in (3, 4, 5):
         try:
             assert (pixels(data[:-cut]) == pixels(data)).all()
-        except PictureError as error:
+        except ImageError as error:
             assert error.reason is SkipReason.TRUNCATED  # noqa: PT017 - either is right
     assert refused(data[:-30]).reason is SkipReason.TRUNCATED
     assert refused(data[:20]).reason is SkipReason.TRUNCATED
@@ -366,7 +366,7 @@ def test_a_bmp_may_lack_what_fills_up_its_last_line() -> None:
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "TIFF", "BMP", "GIF", "WEBP", "PNG", "JPEG"])
-def test_what_stands_behind_a_picture_does_not_matter(kind: str) -> None:
+def test_what_stands_behind_a_image_does_not_matter(kind: str) -> None:
     """Trailers of cameras, signatures, other files."""
     data = encoded(kind)
     assert (pixels(data + b"\xff\xd8 something else \0" * 50) == pixels(data)).all()

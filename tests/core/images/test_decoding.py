@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pillow_heif
 import pytest
-from lookalike_core.errors import MissingDecoderError, PictureError, SkipReason
-from lookalike_core.images import decoding as pictures
-from lookalike_core.images.decoding import BandSizes, Picture
+from lookalike_core.errors import ImageError, MissingDecoderError, SkipReason
+from lookalike_core.images import decoding as images
+from lookalike_core.images.decoding import BandSizes, DecodedImage
 from lookalike_core.models.backbones import RESNET101V2, VGG16
 from lookalike_core.models.preprocessing import preprocessing_id
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 Array = NDArray[Any]
 
 LOSSY_TOLERANCE = 6
-"""Levels of 0 to 255 by which a JPEG or AVIF of quality 95 differs from its picture lying on its side."""
+"""Levels of 0 to 255 by which a JPEG or AVIF of quality 95 differs from its image lying on its side."""
 
 COLOUR_TOLERANCE = 1
 """Levels of 0 to 255: blending with white may round either way."""
@@ -33,7 +33,7 @@ WHITE, RED, BLACK = (255, 255, 255), (255, 0, 0), (0, 0, 0)
 # Pillow warns of broken metadata. Commands switch that off for their whole process, pytest switches it on.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
-# EXIF says where row 0 and column 0 of the stored picture belong; this stores an upright picture so.
+# EXIF says where row 0 and column 0 of the stored image belong; this stores an upright image so.
 STORED_AS = {
     1: lambda upright: upright,
     2: lambda upright: upright[:, ::-1],
@@ -53,9 +53,9 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def decode(data: bytes, name: str, **options: Any) -> Picture:
-    """The picture that these bytes hold."""
-    return pictures.decode(io.BytesIO(data), name, **options)
+def decode(data: bytes, name: str, **options: Any) -> DecodedImage:
+    """The image that these bytes hold."""
+    return images.decode(io.BytesIO(data), name, **options)
 
 
 def asymmetric() -> Array:
@@ -67,7 +67,7 @@ def asymmetric() -> Array:
 
 
 def noise(height: int = 120, width: int = 160) -> Image.Image:
-    """A picture that no format can compress to nothing."""
+    """An image that no format can compress to nothing."""
     random = np.random.default_rng(0)
     return Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
@@ -95,7 +95,7 @@ def png_of(*, depth: int, colour: int, row: bytes) -> bytes:
 
 
 def turned(orientation: int, kind: str, **options: Any) -> bytes:
-    """The asymmetric picture, stored lying as a camera would have it."""
+    """The asymmetric image, stored lying as a camera would have it."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = Image.fromarray(np.ascontiguousarray(STORED_AS[orientation](asymmetric())))
@@ -103,7 +103,7 @@ def turned(orientation: int, kind: str, **options: Any) -> bytes:
 
 
 def promising(width: int, height: int) -> bytes:
-    """The header of a black and white picture of this size, and nothing of it."""
+    """The header of a black and white image of this size, and nothing of it."""
     data = bytearray(encoded(Image.new("1", (8, 8)), "BMP"))
     data[18:26] = width.to_bytes(4, "little") + height.to_bytes(4, "little")
     return bytes(data)
@@ -111,7 +111,7 @@ def promising(width: int, height: int) -> bytes:
 
 def reason_of(data: bytes, **options: Any) -> SkipReason:
     """Why the bytes cannot be decoded; the message has to name the file."""
-    with pytest.raises(PictureError, match=r"photo\.jpg") as refused:
+    with pytest.raises(ImageError, match=r"photo\.jpg") as refused:
         decode(data, "photo.jpg", **options)
     return refused.value.reason
 
@@ -122,30 +122,30 @@ def largest_difference(one: Array, other: Array) -> int:
 
 
 def cosine(one: Array, other: Array) -> float:
-    """Of the angle between two pictures' pixels."""
+    """Of the angle between two images' pixels."""
     a, b = one.astype(float).ravel(), other.astype(float).ravel()
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def assert_filled(data: bytes, colour: tuple[int, int, int], *, tolerance: int = 0) -> None:
-    """Every pixel of the decoded picture has this colour."""
-    picture = decode(data, "filled")
-    assert picture.pixels.shape == (224, 224, 3)
-    assert picture.pixels.dtype == np.uint8
-    assert largest_difference(picture.pixels, np.array(colour)) <= tolerance
+    """Every pixel of the decoded image has this colour."""
+    image = decode(data, "filled")
+    assert image.pixels.shape == (224, 224, 3)
+    assert image.pixels.dtype == np.uint8
+    assert largest_difference(image.pixels, np.array(colour)) <= tolerance
 
 
-def test_a_picture_becomes_a_square_of_rgb_bytes_and_keeps_its_size() -> None:
+def test_a_image_becomes_a_square_of_rgb_bytes_and_keeps_its_size() -> None:
     """What the networks take, and what the payload says."""
-    picture = decode(encoded(Image.fromarray(asymmetric()), "PNG"), "a.png")
-    assert (picture.width, picture.height) == (80, 48)
-    assert picture.pixels.shape == (224, 224, 3)
-    assert picture.pixels.dtype == np.uint8
-    assert picture.pixels[10, 10].tolist() == [200, 30, 30]
-    assert picture.pixels[-10, -10].tolist() == [120, 200, 220]
+    image = decode(encoded(Image.fromarray(asymmetric()), "PNG"), "a.png")
+    assert (image.width, image.height) == (80, 48)
+    assert image.pixels.shape == (224, 224, 3)
+    assert image.pixels.dtype == np.uint8
+    assert image.pixels[10, 10].tolist() == [200, 30, 30]
+    assert image.pixels[-10, -10].tolist() == [120, 200, 220]
 
 
-def test_the_centre_is_cut_out_of_a_picture_and_keeps_its_proportions() -> None:
+def test_the_centre_is_cut_out_of_a_image_and_keeps_its_proportions() -> None:
     """The ADR on preprocessing says why; its name is in the preprocessing id."""
     stripes = np.zeros((100, 1000, 3), np.uint8)
     stripes[:, :440], stripes[:, 500:550] = 200, 255
@@ -155,7 +155,7 @@ def test_the_centre_is_cut_out_of_a_picture_and_keeps_its_proportions() -> None:
 
 
 def test_each_backbone_names_its_own_preprocessing() -> None:
-    """The preparation of the picture and what the graph does to it are part of the identity."""
+    """The preparation of the image and what the graph does to it are part of the identity."""
     names = [preprocessing_id(RESNET101V2), preprocessing_id(VGG16)]
     assert names == ["crop-bicubic-224-srgb+tf", "crop-bicubic-224-srgb+caffe"]
 
@@ -173,14 +173,14 @@ def test_each_backbone_names_its_own_preprocessing() -> None:
     ],
     ids=["png", "webp", "tiff", "tiff-lzw", "jpeg", "avif"],
 )
-def test_a_picture_that_lies_on_its_side_is_set_upright(
+def test_a_image_that_lies_on_its_side_is_set_upright(
     orientation: int, kind: str, options: dict[str, Any], tolerance: int
 ) -> None:
-    """All eight orientations of EXIF give the picture that the camera saw, and its size."""
+    """All eight orientations of EXIF give the image that the camera saw, and its size."""
     upright = decode(encoded(Image.fromarray(asymmetric()), kind, **options), "upright")
-    picture = decode(turned(orientation, kind, **options), "turned")
-    assert (picture.width, picture.height) == (80, 48)
-    assert largest_difference(picture.pixels, upright.pixels) <= tolerance
+    image = decode(turned(orientation, kind, **options), "turned")
+    assert (image.width, image.height) == (80, 48)
+    assert largest_difference(image.pixels, upright.pixels) <= tolerance
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
@@ -206,7 +206,7 @@ def test_an_orientation_that_does_not_exist_says_nothing(orientation: int) -> No
     ids=["empty", "cut-short", "endless-count", "orientation-is-text", "rubbish"],
 )
 def test_broken_exif_does_not_matter(kind: str, exif: bytes) -> None:
-    """The picture is all there."""
+    """The image is all there."""
     plain = Image.fromarray(asymmetric())
     with_exif = decode(encoded(plain, kind, exif=exif), "a.jpg")
     assert (with_exif.pixels == decode(encoded(plain, kind), "a.jpg").pixels).all()
@@ -221,12 +221,12 @@ def test_an_orientation_counts_though_other_metadata_is_broken() -> None:
         b"\0\0\0\0"
     )
     stored = Image.fromarray(np.ascontiguousarray(STORED_AS[6](asymmetric())))
-    picture = decode(encoded(stored, "PNG", exif=exif), "a.png")
-    assert (picture.pixels == decode(encoded(Image.fromarray(asymmetric()), "PNG"), "a.png").pixels).all()
+    image = decode(encoded(stored, "PNG", exif=exif), "a.png")
+    assert (image.pixels == decode(encoded(Image.fromarray(asymmetric()), "PNG"), "a.png").pixels).all()
 
 
 def test_broken_exif_is_not_complained_of(tmp_path: Path) -> None:
-    """A folder of such pictures would bury everything else on a command's stderr."""
+    """A folder of such images would bury everything else on a command's stderr."""
     file = tmp_path / "a.jpg"
     file.write_bytes(encoded(noise(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"))
     program = (
@@ -351,7 +351,7 @@ def test_wide_greys_keep_their_steps() -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF", "MPO"])
-def test_the_first_picture_of_several_is_taken(kind: str) -> None:
+def test_the_first_image_of_several_is_taken(kind: str) -> None:
     """Animations, pages of a scan, the two eyes of a stereo camera."""
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue", "lime")]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
@@ -360,8 +360,8 @@ def test_the_first_picture_of_several_is_taken(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
-def test_a_picture_that_was_cut_off_is_truncated(kind: str, share: float) -> None:
-    """A download that broke off: half a picture would be found again as something else."""
+def test_a_image_that_was_cut_off_is_truncated(kind: str, share: float) -> None:
+    """A download that broke off: half an image would be found again as something else."""
     data = encoded(noise(), kind)
     assert reason_of(data[: int(share * len(data))]) is SkipReason.TRUNCATED
 
@@ -390,22 +390,22 @@ def test_a_jpeg_that_lacks_its_last_bytes_is_truncated(options: dict[str, Any]) 
     ],
     ids=["empty", "text", "html", "zeros", "wav", "heic", "jxl", "jxl-box", "jp2", "pdf", "psd", "svg"],
 )
-def test_what_is_no_picture_of_ours_is_named_for_what_it_is(data: bytes, reason: SkipReason) -> None:
+def test_what_is_no_image_of_ours_is_named_for_what_it_is(data: bytes, reason: SkipReason) -> None:
     """By its first bytes; its name proves nothing."""
     assert reason_of(data) is reason
 
 
-def test_a_heic_picture_is_read_where_the_extra_is_installed() -> None:
+def test_a_heic_image_is_read_where_the_extra_is_installed() -> None:
     """Phones write them, turned as EXIF would have it, which the library undoes by itself."""
     pillow_heif.register_heif_opener()
     for orientation in STORED_AS:
         upright = decode(encoded(Image.fromarray(asymmetric()), "HEIF", quality=95), "upright")
-        picture = decode(turned(orientation, "HEIF", quality=95), "IMG_0001.HEIC")
-        assert (picture.width, picture.height) == (80, 48)
-        assert largest_difference(picture.pixels, upright.pixels) <= 2 * LOSSY_TOLERANCE
+        image = decode(turned(orientation, "HEIF", quality=95), "IMG_0001.HEIC")
+        assert (image.width, image.height) == (80, 48)
+        assert largest_difference(image.pixels, upright.pixels) <= 2 * LOSSY_TOLERANCE
 
 
-def test_a_heic_picture_names_the_extra_where_it_is_missing(
+def test_a_heic_image_names_the_extra_where_it_is_missing(
     monkeypatch: pytest.MonkeyPatch, missing_decoders: None
 ) -> None:
     """Many people will see this message, and whoever installs it is done."""
@@ -420,7 +420,7 @@ def test_a_heic_picture_names_the_extra_where_it_is_missing(
 
 
 @pytest.mark.parametrize("brands", [b"avif\0\0\0\0mif1", b"mif1\0\0\0\0avif"])
-def test_an_avif_picture_names_the_decoder_where_it_is_missing(
+def test_an_avif_image_names_the_decoder_where_it_is_missing(
     monkeypatch: pytest.MonkeyPatch, missing_decoders: None, brands: bytes
 ) -> None:
     """Some builds of Pillow lack it; the name may stand in the second place."""
@@ -433,7 +433,7 @@ def test_an_avif_picture_names_the_decoder_where_it_is_missing(
 @pytest.fixture
 def missing_decoders() -> Iterator[None]:
     """What is installed is looked up again, before and after."""
-    lookups = (pictures._heif_is_read, pictures._avif_is_read)  # noqa: SLF001 - they remember the first answer
+    lookups = (images._heif_is_read, images._avif_is_read)  # noqa: SLF001 - they remember the first answer
     for lookup in lookups:
         lookup.cache_clear()
     yield
@@ -446,12 +446,12 @@ def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(options: dict[str, Any]) 
     """As good as the whole; its real size is told. An odd one, of which the last pixels stand for a part."""
     large = noise(45, 60).resize((2405, 1803), Image.Resampling.BICUBIC)
     data = encoded(large, "JPEG", quality=92, **options)
-    picture = decode(data, "large.jpg")
-    assert (picture.width, picture.height) == (2405, 1803)
+    image = decode(data, "large.jpg")
+    assert (image.width, image.height) == (2405, 1803)
     with Image.open(io.BytesIO(data)) as whole:
         plain = ImageOps.fit(whole, (224, 224), Image.Resampling.BICUBIC)
-    assert cosine(picture.pixels, np.asarray(plain)) > 0.9999
-    assert largest_difference(picture.pixels, np.asarray(plain)) <= LOSSY_TOLERANCE
+    assert cosine(image.pixels, np.asarray(plain)) > 0.9999
+    assert largest_difference(image.pixels, np.asarray(plain)) <= LOSSY_TOLERANCE
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)
@@ -461,16 +461,16 @@ def test_a_large_jpeg_is_set_upright_all_the_same(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = Image.fromarray(np.ascontiguousarray(STORED_AS[orientation](upright)))
-    picture = decode(encoded(stored, "JPEG", exif=exif, quality=92), "large.jpg")
+    image = decode(encoded(stored, "JPEG", exif=exif, quality=92), "large.jpg")
     plain = ImageOps.fit(Image.fromarray(upright), (224, 224), Image.Resampling.BICUBIC)
-    assert (picture.width, picture.height) == (2405, 1803)
-    assert cosine(picture.pixels, np.asarray(plain)) > 0.9999
+    assert (image.width, image.height) == (2405, 1803)
+    assert cosine(image.pixels, np.asarray(plain)) > 0.9999
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "I;16", "1"])
 @pytest.mark.parametrize("size", [(700, 500), (500, 700), (3000, 400), (225, 1001)])
 def test_bands_give_what_the_whole_gives(mode: str, size: tuple[int, int]) -> None:
-    """Large pictures are made RGB a band at a time, so that there is no second one of their size.
+    """Large images are made RGB a band at a time, so that there is no second one of their size.
 
     Pillow may scale a band down and across in the other order, and rounds in between.
     """
@@ -481,7 +481,7 @@ def test_bands_give_what_the_whole_gives(mode: str, size: tuple[int, int]) -> No
 
 
 def in_mode(mode: str, image: Image.Image) -> Image.Image:
-    """The picture as a file of this mode has it; alpha is its own brightness."""
+    """The image as a file of this mode has it; alpha is its own brightness."""
     grey = image.convert("L")
     if mode == "I;16":
         return Image.fromarray(np.asarray(grey).astype(np.uint16) << 8)
@@ -492,16 +492,16 @@ def in_mode(mode: str, image: Image.Image) -> Image.Image:
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)
-def test_a_large_picture_is_turned_after_it_was_scaled(orientation: int) -> None:
-    """That may round to the next value, and saves a second picture of its size."""
-    picture = decode(turned(orientation, "PNG"), "turned", bands=BandSizes(whole_pixels=0))
+def test_a_large_image_is_turned_after_it_was_scaled(orientation: int) -> None:
+    """That may round to the next value, and saves a second image of its size."""
+    image = decode(turned(orientation, "PNG"), "turned", bands=BandSizes(whole_pixels=0))
     upright = decode(encoded(Image.fromarray(asymmetric()), "PNG"), "upright")
-    assert (picture.width, picture.height) == (80, 48)
-    assert largest_difference(picture.pixels, upright.pixels) <= 1
+    assert (image.width, image.height) == (80, 48)
+    assert largest_difference(image.pixels, upright.pixels) <= 1
 
 
 def test_a_jpeg_of_absurdly_many_scans_is_refused() -> None:
-    """A few bytes each, and each makes the decoder go over the whole picture."""
+    """A few bytes each, and each makes the decoder go over the whole image."""
     data = encoded(noise(), "JPEG", progressive=True)
     last = data[data.rindex(b"\xff\xda") : -2]
     assert decode(data[:-2] + last * 80 + b"\xff\xd9", "many.jpg").width == 160
@@ -514,7 +514,7 @@ def test_floating_point_pixels_are_refused() -> None:
 
 
 def test_too_many_pixels_are_not_decoded() -> None:
-    """A small file may hold a picture larger than memory; the limit is inclusive, and an option."""
+    """A small file may hold an image larger than memory; the limit is inclusive, and an option."""
     data = encoded(Image.new("RGB", (100, 100)), "PNG")
     assert reason_of(data, max_pixels=9_999) is SkipReason.TOO_LARGE
     assert decode(data, "photo.jpg", max_pixels=10_000).width == 100
@@ -526,22 +526,22 @@ def test_a_format_that_takes_more_memory_has_a_lower_limit(kind: str) -> None:
     pillow_heif.register_heif_opener()
     data = encoded(Image.new("RGB", (100, 100)), kind)
     assert decode(data, "photo.jpg", max_pixels=40_000).width == 100
-    with pytest.raises(PictureError, match=r"100 x 100 pixels; the limit for a file of its kind is 9,999"):
+    with pytest.raises(ImageError, match=r"100 x 100 pixels; the limit for a file of its kind is 9,999"):
         decode(data, "photo.jpg", max_pixels=39_999)
 
 
-def test_a_header_that_promises_a_gigantic_picture_is_too_large() -> None:
+def test_a_header_that_promises_a_gigantic_image_is_too_large() -> None:
     """Pillow's own guard against decompression bombs is off, and ours is not."""
     assert reason_of(promising(60_000, 60_000)) is SkipReason.TOO_LARGE
     assert reason_of(promising(60_000, 60_000), max_pixels=3_599_999_999) is SkipReason.TOO_LARGE
 
 
-def test_a_raised_limit_lets_a_gigantic_picture_in() -> None:
+def test_a_raised_limit_lets_a_gigantic_image_in() -> None:
     """Pillow's own limits, the warning and the error, do not stand in its way."""
     assert reason_of(promising(60_000, 60_000), max_pixels=3_600_000_000) is SkipReason.TRUNCATED
 
 
-def test_a_picture_below_our_limit_is_not_refused_for_pillows_lower_one() -> None:
+def test_a_image_below_our_limit_is_not_refused_for_pillows_lower_one() -> None:
     """201 megapixels, as some phones have; only the header of one, so that it is seen to be opened."""
     assert reason_of(promising(16_384, 12_288)) is SkipReason.TRUNCATED
 
@@ -559,7 +559,7 @@ def test_the_hosts_own_limit_of_pixels_changes_nothing(kind: str, monkeypatch: p
 def test_where_a_decoder_compares_by_itself_the_hosts_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     """WebP's does before it opens a file; what is said names the limit."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(PictureError, match=r"PIL\.Image\.MAX_IMAGE_PIXELS") as refused:
+    with pytest.raises(ImageError, match=r"PIL\.Image\.MAX_IMAGE_PIXELS") as refused:
         decode(encoded(noise(), "WEBP"), "a.webp")
     assert refused.value.reason is SkipReason.TOO_LARGE
 
@@ -570,7 +570,7 @@ def test_the_content_decides_and_not_the_name(kind: str) -> None:
     assert decode(encoded(Image.new("RGB", (9, 9), RED), kind), "photo.jpg").width == 9
 
 
-def test_a_damaged_picture_is_unreadable_rather_than_a_crash() -> None:
+def test_a_damaged_image_is_unreadable_rather_than_a_crash() -> None:
     """Whatever Pillow raises is one of our reasons."""
     data = bytearray(encoded(noise(), "PNG"))
     data[60:200] = b"\xff" * 140
@@ -593,7 +593,7 @@ def test_an_image_in_memory_is_prepared_as_its_file(mode: str) -> None:
     kind = "TIFF" if mode == "CMYK" else "PNG"
     data = encoded(noise().convert(mode), kind)
     image = Image.open(io.BytesIO(data))
-    prepared = pictures.prepare_image(image, "image")
+    prepared = images.prepare_image(image, "image")
     assert (prepared.pixels == decode(data, "file").pixels).all()
     assert (prepared.width, prepared.height) == (160, 120)
     assert (np.asarray(image) == np.asarray(Image.open(io.BytesIO(data)))).all()
@@ -605,7 +605,7 @@ def test_an_image_that_lies_on_its_side_is_turned_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(Image.fromarray(STORED_AS[6](asymmetric())), "PNG", exif=exif)
-    prepared = pictures.prepare_image(Image.open(io.BytesIO(data)), "image")
+    prepared = images.prepare_image(Image.open(io.BytesIO(data)), "image")
     assert (prepared.width, prepared.height) == (80, 48)
     assert (prepared.pixels == decode(data, "file").pixels).all()
 
@@ -613,21 +613,21 @@ def test_an_image_that_lies_on_its_side_is_turned_upright() -> None:
 def test_pixels_in_memory_are_prepared_as_a_file_of_them() -> None:
     """Uint8 `[H, W, 3]` and a PNG without a profile."""
     image = noise(300, 500)
-    prepared = pictures.prepare_pixels(np.asarray(image), "array")
+    prepared = images.prepare_pixels(np.asarray(image), "array")
     assert (prepared.pixels == decode(encoded(image, "PNG"), "file").pixels).all()
 
 
 def test_pixels_of_the_network_s_own_size_are_taken_as_they_are() -> None:
     """Nothing is scaled."""
     pixels = np.asarray(noise(224, 224))
-    assert (pictures.prepare_pixels(pixels, "array").pixels == pixels).all()
+    assert (images.prepare_pixels(pixels, "array").pixels == pixels).all()
 
 
 def test_an_image_in_memory_may_be_too_large_or_empty() -> None:
     """The limit is that of files."""
-    with pytest.raises(PictureError) as large:
-        pictures.prepare_image(noise(), "image", max_pixels=100)
+    with pytest.raises(ImageError) as large:
+        images.prepare_image(noise(), "image", max_pixels=100)
     assert large.value.reason is SkipReason.TOO_LARGE
-    with pytest.raises(PictureError) as empty:
-        pictures.prepare_pixels(np.zeros((0, 4, 3), np.uint8), "array")
+    with pytest.raises(ImageError) as empty:
+        images.prepare_pixels(np.zeros((0, 4, 3), np.uint8), "array")
     assert empty.value.reason is SkipReason.EMPTY

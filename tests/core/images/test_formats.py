@@ -4,7 +4,7 @@ import io
 import struct
 
 import pytest
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images.decoding import decode
 
 SIDE = 32
@@ -35,7 +35,7 @@ def bmp(bits: int, compression: int, data: bytes, masks: tuple[int, ...] = (), h
 )
 def test_kinds_of_bmp_that_are_not_read_are_named(data: bytes, words: str) -> None:
     """Their pixels are all there."""
-    with pytest.raises(PictureError, match=rf"x\.bmp is {words}, which no decoder here reads") as error:
+    with pytest.raises(ImageError, match=rf"x\.bmp is {words}, which no decoder here reads") as error:
         decode(io.BytesIO(data), "x.bmp")
     assert error.value.reason is SkipReason.UNSUPPORTED_FORMAT
 
@@ -43,13 +43,13 @@ def test_kinds_of_bmp_that_are_not_read_are_named(data: bytes, words: str) -> No
 @pytest.mark.parametrize(("bits", "compression"), [(24, 9), (23, 0)])
 def test_a_bmp_of_a_kind_that_does_not_exist_is_damaged(bits: int, compression: int) -> None:
     """Nobody could read it."""
-    with pytest.raises(PictureError, match="is damaged") as error:
+    with pytest.raises(ImageError, match="is damaged") as error:
         decode(io.BytesIO(bmp(bits, compression, bytes(4 * SIDE * SIDE))), "x.bmp")
     assert error.value.reason is SkipReason.UNREADABLE
 
 
 def test_a_bmp_that_is_cut_off_is_called_so() -> None:
     """Of a kind that is read."""
-    with pytest.raises(PictureError) as error:
+    with pytest.raises(ImageError) as error:
         decode(io.BytesIO(bmp(24, 0, bytes(3 * SIDE * SIDE // 2))), "x.bmp")
     assert error.value.reason is SkipReason.TRUNCATED

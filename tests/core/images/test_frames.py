@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.images.decoding import Picture, decode, decode_small
+from lookalike_core.images.decoding import DecodedImage, decode, decode_small
 from lookalike_core.images.frames import frame_that_shows
 from lookalike_core.images.profiles import matrix_profile
 from PIL import Image, ImageDraw
 
 CODING_TOLERANCE = 24
-"""Levels of 0 to 255 by which a lossy or a palette's copy differs from its picture, where that is smooth."""
+"""Levels of 0 to 255 by which a lossy or a palette's copy differs from its image, where that is smooth."""
 
 KINDS = {
     "GIF": {},
@@ -21,11 +21,11 @@ KINDS = {
     "WEBP": {"lossless": True},
     "AVIF": {"quality": 90},
 }
-"""Formats that Pillow writes animations in, with options that keep them near their pictures."""
+"""Formats that Pillow writes animations in, with options that keep them near their images."""
 
 
 def shown() -> Image.Image:
-    """A picture with a bright and a dark half."""
+    """An image with a bright and a dark half."""
     image = Image.new("RGB", (96, 64), (30, 60, 200))
     ImageDraw.Draw(image).rectangle((0, 0, 47, 63), fill=(250, 220, 30))
     return image
@@ -44,19 +44,19 @@ def animation(kind: str, images: Sequence[Image.Image], **options: Any) -> bytes
     return file.getvalue()
 
 
-def decoded(data: bytes) -> Picture:
-    """The picture that stands for a file."""
+def decoded(data: bytes) -> DecodedImage:
+    """The image that stands for a file."""
     return decode(io.BytesIO(data), "moving")
 
 
-def still(image: Image.Image) -> Picture:
-    """The same of a file of this picture alone."""
+def still(image: Image.Image) -> DecodedImage:
+    """The same of a file of this image alone."""
     file = io.BytesIO()
     image.save(file, "PNG")
     return decoded(file.getvalue())
 
 
-def difference(one: Picture, other: Picture) -> int:
+def difference(one: DecodedImage, other: DecodedImage) -> int:
     """The largest, in levels of 0 to 255, but for seams, which coding blurs."""
     return int(np.percentile(np.abs(one.pixels.astype(int) - other.pixels), 95))
 
@@ -64,7 +64,7 @@ def difference(one: Picture, other: Picture) -> int:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("colour", ["black", "white", (118, 20, 60)])
 def test_frames_of_one_colour_at_the_beginning_are_passed_over(kind: str, colour: Any) -> None:
-    """Animations fade in; all of them would be the same picture."""
+    """Animations fade in; all of them would be the same image."""
     data = animation(kind, [plain(colour), plain("black"), shown(), plain("red")])
     assert difference(decoded(data), still(shown())) <= CODING_TOLERANCE
 
@@ -98,7 +98,7 @@ def test_frames_that_are_nearly_of_one_colour_show_nothing(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_where_no_frame_shows_anything_it_is_the_first(kind: str) -> None:
-    """One colour is still a picture."""
+    """One colour is still an image."""
     data = animation(kind, [plain("lime"), plain("red"), plain("blue")])
     assert difference(decoded(data), still(plain("lime"))) <= CODING_TOLERANCE
 
@@ -186,7 +186,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def apng_beside(default: Image.Image, first: Image.Image, *, numbers: tuple[int, int] = (0, 1)) -> bytes:
-    """A PNG whose animation is one frame, and whose own picture is none of it."""
+    """A PNG whose animation is one frame, and whose own image is none of it."""
     head = b"\x89PNG\r\n\x1a\n" + chunk(
         b"IHDR", default.width.to_bytes(4) + default.height.to_bytes(4) + b"\x08\x02\0\0\0"
     )
@@ -205,17 +205,17 @@ def apng_beside(default: Image.Image, first: Image.Image, *, numbers: tuple[int,
 
 
 def packed(image: Image.Image) -> bytes:
-    """The pixels of an RGB picture as a PNG holds them."""
+    """The pixels of an RGB image as a PNG holds them."""
     return zlib.compress(b"".join(b"\0" + row.tobytes() for row in np.asarray(image)))
 
 
 def test_of_an_animated_png_the_animation_is_taken_and_not_what_stands_in_for_it() -> None:
-    """Viewers that know of animations never show the other picture."""
+    """Viewers that know of animations never show the other image."""
     data = apng_beside(plain("red"), shown())
     assert difference(decoded(data), still(shown())) == 0
 
 
-def test_the_picture_that_stands_in_is_taken_where_the_animation_is_damaged() -> None:
+def test_the_image_that_stands_in_is_taken_where_the_animation_is_damaged() -> None:
     """As browsers do."""
     data = apng_beside(shown(), plain("red"), numbers=(7, 3))
     assert difference(decoded(data), still(shown())) == 0

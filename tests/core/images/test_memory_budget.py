@@ -39,7 +39,7 @@ def encoded(kind: str, mode: str = "RGB", **options: Any) -> io.BytesIO:
 def test_the_header_tells_what_decoding_takes(
     kind: str, options: dict[str, Any], bytes_a_pixel: float
 ) -> None:
-    """Measured as a process' peak, on pictures of 24 megapixels."""
+    """Measured as a process' peak, on images of 24 megapixels."""
     file = encoded(kind, **options)
     with Image.open(file) as image:
         scans = count_scans(file) if kind == "JPEG" else 1
@@ -47,15 +47,15 @@ def test_the_header_tells_what_decoding_takes(
     assert needed == pytest.approx(bytes_a_pixel * PIXELS)
 
 
-def test_a_tile_may_be_larger_than_its_picture() -> None:
-    """A decompression bomb hides behind a small picture's size."""
+def test_a_tile_may_be_larger_than_its_image() -> None:
+    """A decompression bomb hides behind a small image's size."""
     with Image.open(encoded("TIFF", compression="tiff_lzw")) as image:
         image.tag_v2[322] = image.tag_v2[323] = 30_000  # type: ignore[attr-defined]
         assert decoding_bytes(image, full_pixels=PIXELS, scans=1, file_bytes=0) > 2_700_000_000
 
 
 def test_scans_are_counted_whatever_the_file_holds_besides() -> None:
-    """Previews in the metadata and films behind the picture have scans of their own."""
+    """Previews in the metadata and films behind the image have scans of their own."""
     plain, progressive = encoded("JPEG").getvalue(), encoded("JPEG", progressive=True).getvalue()
     assert count_scans(io.BytesIO(plain)) == 1
     scans = count_scans(io.BytesIO(progressive))
@@ -110,7 +110,7 @@ def test_what_exceeds_it_all_runs_alone() -> None:
 
 
 def test_what_fails_gives_back_what_it_took() -> None:
-    """Else a few broken pictures would stop everything."""
+    """Else a few broken images would stop everything."""
     budget = Budget(10)
     for _ in range(3):
         with pytest.raises(OSError, match="broken"), budget.taken(10):

@@ -1,4 +1,4 @@
-"""Picture files: opened without waiting, hashed, and read as often as need be."""
+"""Image files: opened without waiting, hashed, and read as often as need be."""
 
 import io
 import os
@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.hints import Action, Hint
 from lookalike_core.images.decoding import decode
 from lookalike_core.images.open_image import MAX_BYTES, opened, read_piped, sha256_of
@@ -16,16 +16,16 @@ SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a
 needs_fifos = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
 
 
-def refused(path: Path, *, max_bytes: int = MAX_BYTES) -> PictureError:
+def refused(path: Path, *, max_bytes: int = MAX_BYTES) -> ImageError:
     """Why a file cannot be opened; the message has to name it."""
-    with pytest.raises(PictureError, match=path.name) as caught, opened(path, max_bytes=max_bytes):
+    with pytest.raises(ImageError, match=path.name) as caught, opened(path, max_bytes=max_bytes):
         pytest.fail("it was opened")
     return caught.value
 
 
 @pytest.mark.parametrize("in_memory", [0, 3, 4])
 def test_a_file_is_hashed_and_read_again(tmp_path: Path, in_memory: int) -> None:
-    """Held in memory or not: the hash over its bytes is the picture's identity."""
+    """Held in memory or not: the hash over its bytes is the image's identity."""
     (tmp_path / "a.jpg").write_bytes(b"abc")
     with opened(tmp_path / "a.jpg", in_memory_bytes=in_memory) as stream:
         assert isinstance(stream, io.BytesIO) == (in_memory >= 3)
@@ -75,13 +75,13 @@ def test_what_is_refused_is_closed_again(tmp_path: Path) -> None:
 def test_what_is_wrong_with_an_open_image_is_said_of_its_file(tmp_path: Path) -> None:
     """Whoever decodes it knows bytes and a name; the error has the path all the same."""
     (tmp_path / "a.jpg").write_bytes(b"no image")
-    with pytest.raises(PictureError) as caught, opened(tmp_path / "a.jpg") as stream:
+    with pytest.raises(ImageError) as caught, opened(tmp_path / "a.jpg") as stream:
         decode(stream, "a")
     assert (caught.value.path, caught.value.reason) == (tmp_path / "a.jpg", SkipReason.NOT_AN_IMAGE)
 
 
 def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
-    """It is one picture that is left out, and not the end of an ingest."""
+    """It is one image that is left out, and not the end of an ingest."""
     (tmp_path / "fits.bin").write_bytes(bytes(100))
     (tmp_path / "large.bin").write_bytes(bytes(101))
     with opened(tmp_path / "fits.bin", max_bytes=100) as stream:
@@ -99,7 +99,7 @@ def test_a_large_file_that_changes_while_it_is_read_is_left_out(tmp_path: Path) 
             sha256_of(stream)
             file.write_bytes(b"abcd")
 
-    with pytest.raises(PictureError, match=r"a\.jpg changed") as caught:
+    with pytest.raises(ImageError, match=r"a\.jpg changed") as caught:
         read_slowly()
     assert caught.value.reason is SkipReason.UNREADABLE
 
@@ -114,7 +114,7 @@ def test_a_descriptor_is_not_handed_on(tmp_path: Path) -> None:
 def test_a_pipe_is_read_to_its_end_and_no_further_than_the_limit() -> None:
     """It has to be held in memory, for it cannot be read twice."""
     assert read_piped(io.BytesIO(b"abc"), "-", max_bytes=3).read() == b"abc"
-    with pytest.raises(PictureError, match="name a file instead") as caught:
+    with pytest.raises(ImageError, match="name a file instead") as caught:
         read_piped(io.BytesIO(b"abcd"), "-", max_bytes=3)
     assert caught.value.reason is SkipReason.TOO_LARGE
 

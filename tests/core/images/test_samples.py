@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images.decoding import BandSizes, decode
 from numpy.typing import NDArray
 from PIL import Image
@@ -90,7 +90,7 @@ def pixels_of(data: bytes, **options: Any) -> Array:
 
 def refused(data: bytes) -> str:
     """What is said of a file that is not read."""
-    with pytest.raises(PictureError, match=r"scan\.tif") as error:
+    with pytest.raises(ImageError, match=r"scan\.tif") as error:
         pixels_of(data)
     assert error.value.reason is SkipReason.UNSUPPORTED_FORMAT
     return str(error.value)
@@ -180,7 +180,7 @@ def test_colours_of_8_and_16_bits_are_read(bits: int, order: str) -> None:
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("step", [257, 1], ids=["16-bit-table", "8-bit-table"])
 def test_a_table_of_colours_may_have_8_bits_or_16(bits: int, step: int) -> None:
-    """The format says 16; those who write 8 get black pictures from readers that believe it."""
+    """The format says 16; those who write 8 get black images from readers that believe it."""
     table = np.linspace(0, 255, 2**bits).astype(int)
     most = 2**bits - 1
     indices = RAMP.astype(int) * most // 255
@@ -245,7 +245,7 @@ def test_what_cannot_be_read_is_named(bits: list[int], photometric: int, kind: i
 
 
 def test_wide_greys_in_bands_are_those_of_the_whole() -> None:
-    """The scale is that of the whole picture, not of each band."""
+    """The scale is that of the whole image, not of each band."""
     data = grey_tiff(RAMP.T, bits=32, photometric=BLACK_IS_ZERO, kind=SIGNED)
     whole = pixels_of(data)
     assert furthest(pixels_of(data, bands=BandSizes(whole_pixels=0, band_pixels=1)), whole) <= TOLERANCE
@@ -256,6 +256,6 @@ def test_a_scan_that_is_cut_off_in_its_header_is_called_so() -> None:
     """And not after samples that only seem to be missing."""
     whole = grey_tiff(RAMP, bits=10, photometric=BLACK_IS_ZERO, kind=UNSIGNED)
     assert "10-bit" in refused(whole)
-    with pytest.raises(PictureError) as error:
+    with pytest.raises(ImageError) as error:
         pixels_of(whole[:70])
     assert error.value.reason is SkipReason.TRUNCATED

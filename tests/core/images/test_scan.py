@@ -1,4 +1,4 @@
-"""The walk over a folder: what counts as a picture, in which order, and what is left out."""
+"""The walk over a folder: what counts as an image, in which order, and what is left out."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from lookalike_core.images.scan import (
     FoundFile,
     OtherFiles,
     Skipped,
-    count_pictures,
+    count_images,
     has_images,
     look_up,
     scan,
@@ -21,14 +21,14 @@ from lookalike_core.images.scan import (
 
 
 def make(root: Path, *paths: str) -> None:
-    """Files with a byte or two; whether they are pictures is not the walk's affair."""
+    """Files with a byte or two; whether they are images is not the walk's affair."""
     for path in paths:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(path.encode())
 
 
 def found(root: Path, rules: FolderRules = DEFAULT_RULES) -> list[str]:
-    """The paths of the pictures, where nothing is left out."""
+    """The paths of the images, where nothing is left out."""
     entries = list(scan(root, rules=rules))
     assert [entry for entry in entries if isinstance(entry, Skipped)] == []
     return [entry.path for entry in entries]
@@ -48,7 +48,7 @@ def closed_folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def deep_folder(tmp_path: Path) -> Iterator[Path]:
-    """A picture, and beside it 3,000 folders one in the other with a picture in the 1,100th and the last.
+    """An image, and beside it 3,000 folders one in the other with an image in the 1,100th and the last.
 
     The path of the last is longer than systems take.
     """
@@ -72,7 +72,7 @@ def deep_folder(tmp_path: Path) -> Iterator[Path]:
             (root / "next").rename(root / "d")
 
 
-def test_pictures_are_found_in_the_order_of_their_names_depth_first(tmp_path: Path) -> None:
+def test_images_are_found_in_the_order_of_their_names_depth_first(tmp_path: Path) -> None:
     """One order on every machine, so that two runs meet the files in the same one."""
     make(tmp_path, "b/2.jpg", "b/10.jpg", "b/1.jpg", "a.jpg", "c.jpg", "a/x/1.jpg", "a/y.jpg", "B/1.jpg")
     expected = ["B/1.jpg", "a/x/1.jpg", "a/y.jpg", "a.jpg", "b/1.jpg", "b/10.jpg", "b/2.jpg", "c.jpg"]
@@ -135,8 +135,8 @@ def test_suffixes_count_in_any_case(tmp_path: Path, suffix: str) -> None:
     assert found(tmp_path) == [f"1{suffix}", f"2{suffix.upper()}", f"3{suffix.title()}"]
 
 
-def test_what_is_not_named_like_a_picture_is_passed_over(tmp_path: Path) -> None:
-    """Without a word: a folder of pictures holds notes and databases, too."""
+def test_what_is_not_named_like_a_image_is_passed_over(tmp_path: Path) -> None:
+    """Without a word: a folder of images holds notes and databases, too."""
     make(tmp_path, "notes.txt", "Thumbs.db", "jpg", "photo.raw", "archive.zip", "1.jpg")
     assert found(tmp_path) == ["1.jpg"]
 
@@ -177,12 +177,12 @@ def test_what_is_hidden_is_passed_over(tmp_path: Path) -> None:
     assert found(tmp_path) == ["a/1.jpg"]
 
 
-def test_pictures_are_counted_by_their_names(tmp_path: Path) -> None:
-    """For the bar: what is hidden or no picture is left out, and no loop of links is walked."""
+def test_images_are_counted_by_their_names(tmp_path: Path) -> None:
+    """For the bar: what is hidden or no image is left out, and no loop of links is walked."""
     make(tmp_path, "1.jpg", "a/2.PNG", "a/b/3.gif", "a/.4.jpg", ".c/5.jpg", "a/notes.txt")
     (tmp_path / "a" / "again.jpg").symlink_to(tmp_path, target_is_directory=True)
-    assert count_pictures(tmp_path) == 4  # the link, too: what it leads to is not looked at
-    assert count_pictures(tmp_path / "gone") == 0
+    assert count_images(tmp_path) == 4  # the link, too: what it leads to is not looked at
+    assert count_images(tmp_path / "gone") == 0
 
 
 def test_an_empty_folder_gives_nothing(tmp_path: Path) -> None:
@@ -208,11 +208,11 @@ def test_a_tree_may_have_any_depth(deep_folder: Path) -> None:
     assert isinstance(unreadable, Skipped)
     assert (unreadable.reason, unreadable.is_folder) == (SkipReason.UNREADABLE, True)
     assert unreadable.path.startswith("d/" * 100)
-    assert count_pictures(deep_folder) == 3
+    assert count_images(deep_folder) == 3
 
 
 def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
-    """Data sets are put together of links; size and time are those of the picture."""
+    """Data sets are put together of links; size and time are those of the image."""
     make(tmp_path, "elsewhere/long-name.jpg")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "1.jpg").symlink_to(tmp_path / "elsewhere/long-name.jpg")
@@ -255,7 +255,7 @@ def test_links_to_folders_are_followed_where_that_is_asked_for(tmp_path: Path) -
     entries = scan(tmp_path / "data", others, rules=FOLLOWED)
     assert [entry.path for entry in entries] == ["z/3.jpg", "a/deep/1.jpg", "b.jpg/4.jpg", "a/more/2.jpg"]
     assert others.linked_folders == 0
-    assert count_pictures(tmp_path / "data", rules=FOLLOWED) == 4
+    assert count_images(tmp_path / "data", rules=FOLLOWED) == 4
 
 
 def test_no_loop_of_links_is_walked_and_no_file_found_twice(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_no_loop_of_links_is_walked_and_no_file_found_twice(tmp_path: Path) -> N
         (tmp_path / "data" / name).symlink_to(tmp_path / target, target_is_directory=True)
     (tmp_path / "beside" / "back").symlink_to(tmp_path / "data" / "n", target_is_directory=True)
     assert found(tmp_path / "data", FOLLOWED) == ["m/1.jpg", "above/beside/2.jpg"]
-    assert count_pictures(tmp_path / "data", rules=FOLLOWED) == 2
+    assert count_images(tmp_path / "data", rules=FOLLOWED) == 2
 
 
 def test_what_is_excluded_stays_out_whatever_link_leads_there(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_what_is_excluded_stays_out_whatever_link_leads_there(tmp_path: Path) ->
     rules = FolderRules(follow_links=True, exclude=("rej",))
     for root in (tmp_path / "data", tmp_path / "link"):
         assert found(root, rules) == ["keep/1.jpg", "other/4.jpg", "out/5.jpg"]
-        assert count_pictures(root, rules=rules) == 3
+        assert count_images(root, rules=rules) == 3
     rules = FolderRules(follow_links=True, exclude=("/rej/", "!.hid"))
     assert found(tmp_path / "data", rules) == [".hid/3.jpg", "keep/1.jpg", "other/4.jpg", "out/5.jpg"]
 
@@ -304,7 +304,7 @@ def test_what_systems_make_is_left_out_and_counted(tmp_path: Path) -> None:
     others = OtherFiles()
     assert [entry.path for entry in scan(tmp_path, others)] == ["a/1.jpg"]
     assert (others.excluded_folders, others.excluded_images, others.total) == (5, 0, 0)
-    assert count_pictures(tmp_path) == 1
+    assert count_images(tmp_path) == 1
     assert len(found(tmp_path, FolderRules(default_excludes=False))) == 7
 
 
@@ -317,7 +317,7 @@ def test_patterns_leave_out_files_and_folders(tmp_path: Path) -> None:
     assert [entry.path for entry in scan(tmp_path, others, rules=rules)] == ["good/1.jpg"]
     assert (others.excluded_folders, others.excluded_images) == (2, 1)
     assert (others.linked_folders, others.total) == (0, 0)
-    assert count_pictures(tmp_path, rules=rules) == 1
+    assert count_images(tmp_path, rules=rules) == 1
 
 
 def test_a_pattern_takes_back_what_is_hidden(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def halves(width: int, height: int) -> Image.Image:
 @pytest.mark.parametrize(
     ("size", "expected"), [((600, 300), (96, 48)), ((300, 600), (48, 96)), ((5000, 2), (96, 1))]
 )
-def test_all_of_a_picture_is_there_in_its_own_ratio(
+def test_all_of_a_image_is_there_in_its_own_ratio(
     tmp_path: Path, size: tuple[int, int], expected: tuple[int, int], encoding: Encoding
 ) -> None:
     """Nothing is cut off or squashed, unlike what the network sees."""
@@ -66,14 +66,14 @@ def test_all_of_a_picture_is_there_in_its_own_ratio(
         assert near(image, (expected[0] - 4, expected[1] - 4), BLUE)
 
 
-def test_a_small_picture_is_not_enlarged(tmp_path: Path) -> None:
+def test_a_small_image_is_not_enlarged(tmp_path: Path) -> None:
     """More bytes would show nothing more."""
     halves(20, 10).save(tmp_path / "a.png")
     assert shown(thumbnail(tmp_path / "a.png", 96)).size == (20, 10)
 
 
 @pytest.mark.parametrize("width", [80, 2000])  # the large one is decoded at a part of its size
-def test_a_picture_stands_as_its_camera_was_held(tmp_path: Path, width: int) -> None:
+def test_a_image_stands_as_its_camera_was_held(tmp_path: Path, width: int) -> None:
     """EXIF 6: stored lying on its side; what is stored at the left belongs at the top."""
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -90,7 +90,7 @@ def test_what_is_clear_lies_on_white(tmp_path: Path) -> None:
     assert near(shown(thumbnail(tmp_path / "a.png", 20)), (10, 10), WHITE)
 
 
-def test_a_large_picture_of_few_colours_takes_the_memory_of_a_small_one() -> None:
+def test_a_large_image_of_few_colours_takes_the_memory_of_a_small_one() -> None:
     """What is not RGB is made so only after it was made small; transparency comes along."""
 
     def small(image: Image.Image) -> Image.Image:
@@ -106,9 +106,9 @@ def test_a_large_picture_of_few_colours_takes_the_memory_of_a_small_one() -> Non
 
 
 def test_a_file_that_cannot_be_shown_says_why(tmp_path: Path, draw: Draw) -> None:
-    """Gone, no picture, cut short, or more pixels than are allowed: a word each, and never an error."""
+    """Gone, no image, cut short, or more pixels than are allowed: a word each, and never an error."""
     [whole] = draw(tmp_path, "a.png")
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:100])
     reasons = [thumbnail(tmp_path / name, 32) for name in ("gone.png", "text.png", "cut.png")]
     assert reasons == [SkipReason.VANISHED, SkipReason.NOT_AN_IMAGE, SkipReason.TRUNCATED]
@@ -153,7 +153,7 @@ def test_pixels_fit_into_a_box(tmp_path: Path) -> None:
 
 
 def test_pixels_become_an_address_that_holds_them() -> None:
-    """What explains a picture draws itself, and puts it on a page."""
+    """What explains an image draws itself, and puts it on a page."""
     pixels = np.full((10, 20, 3), 200, np.uint8)
     made = encoded(pixels, encoding=Encoding.WEBP)
     assert (made.width, made.height) == (20, 10)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images.decoding import decode, decode_whole, decodes_as_before
 from numpy.typing import NDArray
 
@@ -128,7 +128,7 @@ def test_planes_are_read_as_they_are_meant(
     """Of 16 bits half of each plane came for all of it, in wrong colours."""
     data = tiff(planes, bits=bits, photometric=photometric, order=order, extra=extra, compression=compression)
     if (compression, bits, extra) == (RAW, 8, UNSPECIFIED):  # there is no way to have it read
-        with pytest.raises(PictureError, match=rf"a TIFF of {len(planes)} unsigned 8-bit samples a pixel"):
+        with pytest.raises(ImageError, match=rf"a TIFF of {len(planes)} unsigned 8-bit samples a pixel"):
             decode(io.BytesIO(data), "scan.tif")
         return
     assert furthest(data, shown) <= 4
@@ -170,7 +170,7 @@ def test_planes_that_no_decoder_takes_are_named(
 ) -> None:
     """Libraries put them where they do not belong, without a word."""
     data = tiff(planes, bits=8, photometric=photometric, extra=extra, compression=compression)
-    with pytest.raises(PictureError, match=rf"plane by plane, of {words}") as error:
+    with pytest.raises(ImageError, match=rf"plane by plane, of {words}") as error:
         decode(io.BytesIO(data), "scan.tif")
     assert error.value.reason is SkipReason.UNSUPPORTED_FORMAT
 
@@ -180,7 +180,7 @@ def test_planes_of_luminance_and_colour_are_named() -> None:
     planes = [RISING, np.full_like(RISING, 128), np.full_like(RISING, 128)]
     compressed = tiff(planes, bits=8, photometric=YCBCR, compression=DEFLATE)
     assert furthest(compressed, RISING[..., np.newaxis]) <= 2
-    with pytest.raises(PictureError, match="plane by plane, of YCbCr") as error:
+    with pytest.raises(ImageError, match="plane by plane, of YCbCr") as error:
         decode(io.BytesIO(tiff(planes, bits=8, photometric=YCBCR)), "scan.tif")
     assert error.value.reason is SkipReason.UNSUPPORTED_FORMAT
 
@@ -188,7 +188,7 @@ def test_planes_of_luminance_and_colour_are_named() -> None:
 def test_planes_that_are_cut_off_are_called_so() -> None:
     """By whichever library they are read."""
     whole = tiff([RISING, FALLING, STEADY], bits=16, photometric=RGB)
-    with pytest.raises(PictureError) as error:
+    with pytest.raises(ImageError) as error:
         decode(io.BytesIO(whole[: len(whole) // 2]), "scan.tif")
     assert error.value.reason is SkipReason.TRUNCATED
 

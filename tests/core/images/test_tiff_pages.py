@@ -1,4 +1,4 @@
-"""TIFFs of several pages: the one that is the picture is taken, by what its directory says."""
+"""TIFFs of several pages: the one that is the image is taken, by what its directory says."""
 
 import io
 import struct
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from lookalike_core.errors import PictureError, SkipReason
-from lookalike_core.images.decoding import Picture, decode, decode_small
+from lookalike_core.errors import ImageError, SkipReason
+from lookalike_core.images.decoding import DecodedImage, decode, decode_small
 from PIL import Image
 
 FULL, REDUCED, PAGE, MASK = 0, 1, 2, 4
@@ -61,20 +61,20 @@ def tiff(
     return out + data
 
 
-def decoded(data: bytes) -> Picture:
-    """The picture of a file."""
+def decoded(data: bytes) -> DecodedImage:
+    """The image of a file."""
     return decode(io.BytesIO(data), "pages.tif")
 
 
 def taken(data: bytes) -> int:
-    """The number of the page whose colour and size the picture has."""
-    picture = decoded(data)
+    """The number of the page whose colour and size the image has."""
+    image = decoded(data)
     number = COLOURS.index(
         {(255, 0, 0): "red", (0, 255, 0): "lime", (0, 0, 255): "blue", (255, 255, 255): "white"}[
-            tuple(picture.pixels[100, 100].tolist())
+            tuple(image.pixels[100, 100].tolist())
         ]
     )
-    assert (picture.width, picture.height) == (8 * (number + 1), 8)
+    assert (image.width, image.height) == (8 * (number + 1), 8)
     return number
 
 
@@ -103,13 +103,13 @@ def test_the_first_page_that_is_no_reduced_copy_is_taken(
 
 def test_big_files_in_big_endian_order_are_refused_by_name() -> None:
     """Pillow takes them for small ones, and calls them damaged."""
-    with pytest.raises(PictureError, match="is a big-endian BigTIFF") as refused:
+    with pytest.raises(ImageError, match="is a big-endian BigTIFF") as refused:
         decoded(tiff(FULL, order=">", big=True))
     assert refused.value.reason is SkipReason.UNSUPPORTED_FORMAT
 
 
 def test_the_old_tag_of_a_reduced_copy_counts_where_the_new_one_is_missing() -> None:
-    """TIFF 5 had another; 1 is the full picture there, 2 a copy, 3 one of several pages."""
+    """TIFF 5 had another; 1 is the full image there, 2 a copy, 3 one of several pages."""
     assert taken(tiff(None, None, old={0: 2})) == 1
     assert taken(tiff(None, None, old={0: 3})) == 0
     assert taken(tiff(FULL, None, old={1: 1})) == 0
@@ -120,12 +120,12 @@ def test_a_small_first_page_that_is_not_marked_is_taken_all_the_same() -> None:
     assert taken(tiff(PAGE, FULL, None)) == 0
 
 
-def test_the_picture_may_hang_on_its_thumbnail() -> None:
+def test_the_image_may_hang_on_its_thumbnail() -> None:
     """As in files of cameras, whose first directory is a preview."""
     assert taken(tiff(REDUCED, FULL, below=[1])) == 1
 
 
-def test_raw_data_of_a_sensor_are_no_picture() -> None:
+def test_raw_data_of_a_sensor_are_no_image() -> None:
     """The preview is, which is all that can be shown."""
     assert taken(tiff(REDUCED, FULL, below=[1], photometric={1: 32_803})) == 0
 
@@ -136,7 +136,7 @@ def test_a_circle_of_pages_is_gone_round_once(following: dict[int, int]) -> None
     assert taken(tiff(REDUCED, REDUCED, following=following)) in {0, 1}
 
 
-def test_a_first_page_of_a_kind_that_cannot_be_read_does_not_hide_the_picture() -> None:
+def test_a_first_page_of_a_kind_that_cannot_be_read_does_not_hide_the_image() -> None:
     """A thumbnail in a colour space that Pillow has not heard of."""
     assert taken(tiff(REDUCED, FULL, photometric={0: 9_999})) == 1
 
@@ -152,9 +152,9 @@ def test_compressed_pages_are_read_too(compression: str) -> None:
     (count,) = struct.unpack_from("<H", data, first)
     (second,) = struct.unpack_from("<I", data, first + 2 + 12 * count)
     _set_kind(data, second, FULL)
-    picture = decoded(bytes(data))
-    assert (picture.width, picture.height) == (64, 64)
-    assert int(np.abs(picture.pixels[100, 100].astype(int) - (0, 0, 255)).max()) <= 8
+    image = decoded(bytes(data))
+    assert (image.width, image.height) == (64, 64)
+    assert int(np.abs(image.pixels[100, 100].astype(int) - (0, 0, 255)).max()) <= 8
     assert decode_small(io.BytesIO(bytes(data)), "pages.tif", edge=40).size == (40, 40)
 
 
@@ -168,13 +168,13 @@ def _set_kind(data: bytearray, place: int, kind: int) -> None:
 @pytest.mark.parametrize("cut", [9, 12, 60, 200, 400])
 def test_a_file_that_ends_before_its_page_does_is_truncated(cut: int) -> None:
     """Whether within a directory or within the pixels."""
-    with pytest.raises(PictureError, match="ends before its picture does") as refused:
+    with pytest.raises(ImageError, match="ends before its image does") as refused:
         decoded(tiff(REDUCED, FULL)[:cut])
     assert refused.value.reason is SkipReason.TRUNCATED
 
 
 def test_a_page_that_cannot_be_read_is_not_called_truncated() -> None:
     """All of it is there."""
-    with pytest.raises(PictureError) as refused:
+    with pytest.raises(ImageError) as refused:
         decoded(tiff(FULL, photometric={0: 9_999}))
     assert refused.value.reason is not SkipReason.TRUNCATED

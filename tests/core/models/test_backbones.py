@@ -70,7 +70,7 @@ def test_a_feature_map_is_averaged_unless_told_otherwise() -> None:
 
 
 def test_a_feature_map_is_never_left_unpooled() -> None:
-    """A collection holds one vector a picture."""
+    """A collection holds one vector an image."""
     with pytest.raises(UsageError, match="avg, max or flatten"):
         check_pooling(VGG16, "block5_pool", Pooling.NONE)
 
@@ -78,7 +78,7 @@ def test_a_feature_map_is_never_left_unpooled() -> None:
 @pytest.mark.parametrize("layer", ["fc1", "fc2"])
 @pytest.mark.parametrize("pooling", [None, Pooling.NONE])
 def test_a_dense_layer_takes_no_pooling(layer: str, pooling: Pooling | None) -> None:
-    """It gives one vector a picture already."""
+    """It gives one vector an image already."""
     assert check_pooling(VGG16, layer, pooling) is Pooling.NONE
 
 

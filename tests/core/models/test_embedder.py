@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 BATCH_TOLERANCE = 1e-6
-"""Relative: a batch may be summed up in another order than a single picture, in float32."""
+"""Relative: a batch may be summed up in another order than a single image, in float32."""
 
 
 @pytest.fixture(scope="module")
@@ -53,24 +53,24 @@ def random_pixels(count: int) -> NDArray[np.uint8]:
     return np.random.default_rng(1).integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
 
 
-def test_a_picture_has_one_vector_alone_and_in_a_batch(model: ModelFile) -> None:
+def test_a_image_has_one_vector_alone_and_in_a_batch(model: ModelFile) -> None:
     """Float32, of the dimension that the manifest says, and the same for what is the same."""
     embedder, pixels = Embedder.load(model.path, provider="cpu"), random_pixels(3)
     together = embedder.embed(pixels)
     assert together.shape == (3, 64)
     assert together.dtype == np.float32
-    alone = [embedder.embed_one(picture) for picture in pixels]
+    alone = [embedder.embed_one(image) for image in pixels]
     np.testing.assert_allclose(together, alone, rtol=BATCH_TOLERANCE)
 
 
-def test_different_pictures_have_different_vectors(model: ModelFile) -> None:
-    """The model really looks at its input, every picture of a batch."""
+def test_different_images_have_different_vectors(model: ModelFile) -> None:
+    """The model really looks at its input, every image of a batch."""
     vectors = Embedder.load(model.path, provider="cpu").embed(random_pixels(3))
     assert len({vector.tobytes() for vector in vectors}) == 3
 
 
-def test_a_list_of_pictures_is_a_batch_too(model: ModelFile) -> None:
-    """Pictures come one by one from the threads that decode them."""
+def test_a_list_of_images_is_a_batch_too(model: ModelFile) -> None:
+    """Images come one by one from the threads that decode them."""
     embedder, pixels = Embedder.load(model.path, provider="cpu"), random_pixels(2)
     np.testing.assert_array_equal(embedder.embed(list(pixels)), embedder.embed(pixels))
 

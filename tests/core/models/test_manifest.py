@@ -231,7 +231,7 @@ def test_manifests_from_before_there_were_precisions_are_of_fp32() -> None:
 def test_activation_ranges_survive_and_name_their_space() -> None:
     """Through JSON and back, digit by digit; one other range is another name."""
     ranges = {"conv/relu": (0.0, 0.1 + 0.2), "conv": (-1e-7, 3.0)}
-    found = ActivationRanges(method="minmax", pictures=3, ranges=ranges)
+    found = ActivationRanges(method="minmax", images=3, ranges=ranges)
     other = replace(found, ranges={**ranges, "conv": (-1e-7, 3.1)})
     classes = {found.precision_class, other.precision_class}
     assert len(classes) == 2

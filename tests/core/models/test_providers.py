@@ -176,7 +176,7 @@ def test_openvino_is_taken_by_itself_where_it_pays(
     assert providers.openvino_pays() is taken
 
 
-def test_openvino_is_not_even_looked_for_where_pictures_are_few(
+def test_openvino_is_not_even_looked_for_where_images_are_few(
     model: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loading the plugin alone takes longer than one of them."""

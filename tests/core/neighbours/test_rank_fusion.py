@@ -13,7 +13,7 @@ def order(similarity: np.ndarray) -> list[int]:
 
 
 def test_reciprocal_ranks_are_summed() -> None:
-    """Ranks 1, 2, 3 in one and 3, 1, 2 in the other: the second picture wins with 1/62 + 1/61."""
+    """Ranks 1, 2, 3 in one and 3, 1, 2 in the other: the second image wins with 1/62 + 1/61."""
     scores = fused([np.array([[0.9, 0.8, 0.7]]), np.array([[0.1, 0.3, 0.2]])], FusionRule.RRF)
     assert scores[0] == pytest.approx([1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62], abs=2e-9)
     assert order(scores) == [1, 0, 2]
@@ -36,7 +36,7 @@ def test_chances_are_averaged() -> None:
 
 
 def test_equal_chances_are_decided_by_scores() -> None:
-    """Where a calibration is flat the nearer picture still comes first."""
+    """Where a calibration is flat the nearer image still comes first."""
     similarity = np.array([[0.5, 0.9, 0.7]])
     scores = fused([similarity, similarity], FusionRule.CALIBRATED, chances=[np.ones_like, np.ones_like])
     assert order(scores) == [1, 2, 0]
@@ -51,7 +51,7 @@ def test_one_network_alone_keeps_its_order(rule: FusionRule) -> None:
 
 
 @pytest.mark.parametrize("rule", FusionRule)
-def test_a_picture_in_one_collection_alone_is_ranked(rule: FusionRule) -> None:
+def test_a_image_in_one_collection_alone_is_ranked(rule: FusionRule) -> None:
     """It is judged by the network that has it; what neither network holds near comes behind."""
     one, other = np.array([[0.9, 0.1, 0.2]]), np.array([[NAN, 0.8, 0.1]])
     scores = fused([one, other], rule, chances=[lambda s: s, lambda s: s])

@@ -11,7 +11,7 @@ EUCLID = [1.0, 2.0, 2.5, 6.0, 6.5, 7.0, 7.5, 8.0]
 
 
 def verdict(rule: VoteRule, *, k: int, euclid: bool = False) -> Verdict | None:
-    """Of the pictures above."""
+    """Of the images above."""
     return vote(CLASSES, EUCLID if euclid else COSINE, rule=rule, k=k, higher_is_nearer=not euclid)
 
 

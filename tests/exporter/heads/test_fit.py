@@ -28,7 +28,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload, PointFilter
 from lookalike_exporter.export import ready_model
-from lookalike_exporter.heads.fit import FitRequest, Pictures, fit_head, learned, salted, split
+from lookalike_exporter.heads.fit import FitRequest, TrainingImages, fit_head, learned, salted, split
 from lookalike_exporter.heads.head_file import Head, check_name, head_of, head_path, named_head, write_head
 from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.model_cache import ModelFile, known_models
@@ -45,13 +45,13 @@ def base(tiny_spec: ModelSpec, home: Settings) -> ModelFile:
     return ready_model(tiny_spec, settings=home)
 
 
-def pictures_of(counts: dict[str, int], *, seed: int = 0, length: int = 64) -> Pictures:
+def images_of(counts: dict[str, int], *, seed: int = 0, length: int = 64) -> TrainingImages:
     """Random unit vectors around one direction a class, with made-up hashes."""
     random = np.random.default_rng(seed)
     classes = [name for name, count in counts.items() for _ in range(count)]
     centres = {name: np.random.default_rng(number).normal(size=length) for number, name in enumerate(counts)}
     vectors = np.stack([centres[name] + random.normal(size=length) for name in classes]).astype(np.float32)
-    return Pictures(
+    return TrainingImages(
         vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
         classes=classes,
         sha256=[f"{salted(str(row), seed)}" for row in range(len(classes))],
@@ -61,7 +61,7 @@ def pictures_of(counts: dict[str, int], *, seed: int = 0, length: int = 64) -> P
 def stored(
     home: Settings,
     base: ModelFile,
-    pictures: Pictures,
+    images: TrainingImages,
     *,
     distance: Distance = Distance.COSINE,
     extra: Sequence[ImagePoint] = (),
@@ -81,7 +81,7 @@ def stored(
     points = [
         point(f"{row}.png", name, sha256, vector * (1 + row % 3))
         for row, (name, sha256, vector) in enumerate(
-            zip(pictures.classes, pictures.sha256, pictures.vectors, strict=True)
+            zip(images.classes, images.sha256, images.vectors, strict=True)
         )
     ]
     store.create(manifest)
@@ -114,51 +114,51 @@ def fitted(home: Settings, *names: str, **options: object) -> Head:
 
 
 def test_a_fifth_of_each_class_is_held_out_by_its_bytes_alone() -> None:
-    """Whatever the order of the pictures; another seed holds others out; two are always learned from."""
-    pictures = pictures_of({"cat": 50, "dog": 20, "cow": 3, "ant": 2})
-    parts = split(pictures, seed=0)
-    assert Counter(pictures.classes[row] for row in parts.held_out) == {"cat": 10, "dog": 4, "cow": 1}
+    """Whatever the order of the images; another seed holds others out; two are always learned from."""
+    images = images_of({"cat": 50, "dog": 20, "cow": 3, "ant": 2})
+    parts = split(images, seed=0)
+    assert Counter(images.classes[row] for row in parts.held_out) == {"cat": 10, "dog": 4, "cow": 1}
     assert sorted([*parts.training, *parts.held_out]) == list(range(75))
-    turned = Pictures(
-        vectors=pictures.vectors[::-1], classes=pictures.classes[::-1], sha256=pictures.sha256[::-1]
+    turned = TrainingImages(
+        vectors=images.vectors[::-1], classes=images.classes[::-1], sha256=images.sha256[::-1]
     )
     again = {turned.sha256[row] for row in split(turned, seed=0).held_out}
-    assert again == {pictures.sha256[row] for row in parts.held_out}
-    assert set(split(pictures, seed=1).held_out) != set(parts.held_out)
+    assert again == {images.sha256[row] for row in parts.held_out}
+    assert set(split(images, seed=1).held_out) != set(parts.held_out)
 
 
-def test_nothing_is_learned_from_held_out_pictures(base: ModelFile) -> None:
+def test_nothing_is_learned_from_held_out_images(base: ModelFile) -> None:
     """Wrong classes and other vectors there leave every byte of the layer as it is; in training not."""
-    pictures = pictures_of({"cat": 40, "dog": 40, "cow": 40})
+    images = images_of({"cat": 40, "dog": 40, "cow": 40})
     request = FitRequest(collections=["some"], name="pets")
-    parts = split(pictures, seed=0)
+    parts = split(images, seed=0)
     # those that would be held out of any class, so that they stay so under another class
-    last = max(salted(pictures.sha256[row], 0) for row in parts.training)
-    noisy = [row for row in parts.held_out if salted(pictures.sha256[row], 0) > last]
-    classes, vectors = list(pictures.classes), pictures.vectors.copy()
+    last = max(salted(images.sha256[row], 0) for row in parts.training)
+    noisy = [row for row in parts.held_out if salted(images.sha256[row], 0) > last]
+    classes, vectors = list(images.classes), images.vectors.copy()
     for row, other in zip(noisy, reversed(noisy), strict=True):
-        classes[row], vectors[row] = pictures.classes[other], -pictures.vectors[other][::-1]
-    assert classes != list(pictures.classes)
-    planted = replace(pictures, classes=classes, vectors=vectors)
+        classes[row], vectors[row] = images.classes[other], -images.vectors[other][::-1]
+    assert classes != list(images.classes)
+    planted = replace(images, classes=classes, vectors=vectors)
     assert split(planted, seed=0) != parts or noisy
-    clean, after = (learned(request, base.manifest, each, {}) for each in (pictures, planted))
+    clean, after = (learned(request, base.manifest, each, {}) for each in (images, planted))
     assert clean.trained == after.trained
     assert clean.weight.tobytes() == after.weight.tobytes()
     assert clean.bias.tobytes() == after.bias.tobytes()
     assert clean.record["candidates"] == after.record["candidates"]
     assert clean.record["held_out_against_training"] != after.record["held_out_against_training"]
-    classes = list(pictures.classes)
+    classes = list(images.classes)
     for row in parts.training[:10]:
         classes[row] = "cow"
-    mislearned = learned(request, base.manifest, replace(pictures, classes=classes), {})
+    mislearned = learned(request, base.manifest, replace(images, classes=classes), {})
     assert mislearned.weight.tobytes() != clean.weight.tobytes()
 
 
 def test_raw_and_normalised_vectors_make_the_same_head(home: Settings, base: ModelFile) -> None:
     """From Euclid collections, cosine ones, and both together, copies counted once."""
-    pictures = pictures_of({"cat": 15, "dog": 15})
-    cosine = stored(home, base, pictures)
-    euclid = stored(home, base, pictures, distance=Distance.EUCLID)
+    images = images_of({"cat": 15, "dog": 15})
+    cosine = stored(home, base, images)
+    euclid = stored(home, base, images, distance=Distance.EUCLID)
     one = fitted(home, cosine)
     for names in ([euclid], [cosine, euclid]):
         other = fitted(home, *names, force=True)
@@ -170,16 +170,16 @@ def test_raw_and_normalised_vectors_make_the_same_head(home: Settings, base: Mod
 
 def test_what_is_not_learned_from_is_counted(home: Settings, base: ModelFile) -> None:
     """Without a class, copies, the same bytes in two classes, and the only one of a class."""
-    pictures = pictures_of({"cat": 6, "dog": 6})
-    vector = pictures.vectors[0]
+    images = images_of({"cat": 6, "dog": 6})
+    vector = images.vectors[0]
     extra = [
         point("none.png", None, "a" * 64, vector),
-        point("copy.png", "cat", pictures.sha256[0], vector),
+        point("copy.png", "cat", images.sha256[0], vector),
         point("x/1.png", "cat", "b" * 64, vector),
         point("y/1.png", "dog", "b" * 64, vector),
         point("alone.png", "cow", "c" * 64, vector),
     ]
-    head = fitted(home, stored(home, base, pictures, extra=extra))
+    head = fitted(home, stored(home, base, images, extra=extra))
     expected = {"unlabelled": 1, "copy": 2, "contradictory": 1, "alone": 1}
     assert head.record["split"]["left_out"] == expected
     assert head.classes == ["cat", "dog"]
@@ -188,18 +188,18 @@ def test_what_is_not_learned_from_is_counted(home: Settings, base: ModelFile) ->
 
 def test_a_file_of_two_datasets_is_one_image_with_one_class(home: Settings, base: ModelFile) -> None:
     """The outermost dataset that gives a class decides: nothing is unlabelled, contradictory or a copy."""
-    pictures = pictures_of({"cat": 6, "dog": 6})
-    name = stored(home, base, pictures)
+    images = images_of({"cat": 6, "dog": 6})
+    name = stored(home, base, images)
     alone = fitted(home, name)
     none = "a" * 64
     inner = [
         point(f"{row}.png", "pets", sha256, vector)
-        for row, (sha256, vector) in enumerate(zip(pictures.sha256, pictures.vectors, strict=True))
+        for row, (sha256, vector) in enumerate(zip(images.sha256, images.vectors, strict=True))
     ]
     with EmbeddedStore(home.qdrant_dir).open(name) as collection:
         collection.record_dataset("inner", "/data/in")
-        collection.upsert([point("in/none.png", None, none, pictures.vectors[0])])
-        inner.append(point("none.png", "cat", none, pictures.vectors[0]))
+        collection.upsert([point("in/none.png", None, none, images.vectors[0])])
+        inner.append(point("none.png", "cat", none, images.vectors[0]))
         moved = [replace(each.payload, path=f"in/{each.payload.path}") for each in inner[:-1]]
         outer = list(collection.scan(PointFilter(dataset="data", labelled=True)))
         classes = {payload.sha256: payload.class_name for payload in outer}
@@ -218,8 +218,8 @@ def test_a_file_of_two_datasets_is_one_image_with_one_class(home: Settings, base
 
 
 def test_graph_and_numpy_agree(home: Settings, base: ModelFile) -> None:
-    """The one ONNX model gives what numpy makes of the base's vectors, and a picture of nothing is NaN."""
-    head = fitted(home, stored(home, base, pictures_of({"cat": 12, "dog": 12})), dims=16)
+    """The one ONNX model gives what numpy makes of the base's vectors, and an image of nothing is NaN."""
+    head = fitted(home, stored(home, base, images_of({"cat": 12, "dog": 12})), dims=16)
     model = get_headed_model(head, settings=home)
     onnx.checker.check_model(model.path, full_check=True)
     images = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
@@ -234,7 +234,7 @@ def test_graph_and_numpy_agree(home: Settings, base: ModelFile) -> None:
 
 def test_the_model_says_what_it_was_learned_from(home: Settings, base: ModelFile) -> None:
     """Base, classes, split, method, candidates and held-out results are in its metadata."""
-    head = fitted(home, stored(home, base, pictures_of({"cat": 12, "dog": 12})))
+    head = fitted(home, stored(home, base, images_of({"cat": 12, "dog": 12})))
     model = get_headed_model(head, settings=home)
     [said] = [p.value for p in onnx.load(model.path).metadata_props if p.key == "lookalike-head"]
     for key in ("base", "classes", "split", "method", "candidates", "held_out_against_training", "seed"):
@@ -243,7 +243,7 @@ def test_the_model_says_what_it_was_learned_from(home: Settings, base: ModelFile
 
 def test_a_head_is_found_by_name_and_by_collection(home: Settings, base: ModelFile) -> None:
     """It is what was written; where it is gone or another, the message says how to make it again."""
-    head = fitted(home, stored(home, base, pictures_of({"cat": 12, "dog": 12})))
+    head = fitted(home, stored(home, base, images_of({"cat": 12, "dog": 12})))
     again = named_head("pets", home)
     assert (again.key, again.classes, again.trained) == (head.key, ("cat", "dog"), head.trained)
     assert head_of(head.identity, home, collection="c").key == head.key
@@ -296,9 +296,7 @@ def changed(head: Head, home: Settings, **changes: object) -> None:
 
 def test_a_head_that_cannot_be_computed_with_is_said(home: Settings, base: ModelFile) -> None:
     """Values that are not finite, shapes that do not fit, words of another kind, and a head on a head."""
-    head = learned(
-        FitRequest(collections=["c"], name="pets"), base.manifest, pictures_of({"a": 4, "b": 4}), {}
-    )
+    head = learned(FitRequest(collections=["c"], name="pets"), base.manifest, images_of({"a": 4, "b": 4}), {})
     changed(head, home)
     assert named_head("pets", home).key == head.key
     identity = head.base.identity.with_head("pets-00000000", dimension=64)
@@ -327,9 +325,7 @@ def test_a_head_that_cannot_be_computed_with_is_said(home: Settings, base: Model
 
 def test_a_head_of_a_newer_version_or_of_another_name_is_refused(home: Settings, base: ModelFile) -> None:
     """The file is named, and what it says of itself; an older one says no name."""
-    head = learned(
-        FitRequest(collections=["c"], name="pets"), base.manifest, pictures_of({"a": 4, "b": 4}), {}
-    )
+    head = learned(FitRequest(collections=["c"], name="pets"), base.manifest, images_of({"a": 4, "b": 4}), {})
     changed(head, home, schema=99)
     with pytest.raises(
         ModelError, match=r"the head .*pets\.npz has schema 99 and this version reads up to 1"
@@ -363,7 +359,7 @@ def test_a_collection_of_thousands_of_classes_of_two_images_makes_a_head(
 ) -> None:
     """As product photos are: whatever is drawn to choose the layer, none is held out and none is left out."""
     counts = {f"c{number:04}": 2 for number in range(2_000)}
-    head = fitted(home, stored(home, base, pictures_of(counts)), dims=16)
+    head = fitted(home, stored(home, base, images_of(counts)), dims=16)
     assert head.classes == sorted(counts)
     assert len(head.trained) == 2 * len(counts)
     assert np.isfinite(head.weight).all()
@@ -374,7 +370,7 @@ def test_of_two_fits_of_one_name_the_second_is_refused(
     home: Settings, base: ModelFile, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     """It waits while the first writes, finds the name taken then, and leaves no model."""
-    name = stored(home, base, pictures_of({"cat": 12, "dog": 12}))
+    name = stored(home, base, images_of({"cat": 12, "dog": 12}))
     ended: dict[int, object] = {}
 
     def fit(dims: int) -> None:
@@ -419,7 +415,7 @@ def test_the_same_head_again_is_nothing_to_do_and_another_needs_force(
     home: Settings, base: ModelFile
 ) -> None:
     """The file stays as it is until somebody insists."""
-    name = stored(home, base, pictures_of({"cat": 12, "dog": 12}))
+    name = stored(home, base, images_of({"cat": 12, "dog": 12}))
     first = fitted(home, name)
     before = head_path("pets", home).stat()
     assert fitted(home, name).key == first.key
@@ -430,43 +426,41 @@ def test_the_same_head_again_is_nothing_to_do_and_another_needs_force(
 
 
 def test_too_little_to_learn_from_is_refused(home: Settings, base: ModelFile) -> None:
-    """Unlabelled points only, one class, one picture a class, a class that nobody has."""
-    pictures = pictures_of({"cat": 4, "dog": 1})
-    name = stored(home, base, pictures)
-    with pytest.raises(
-        UsageError, match="there is 1 class of two pictures or more, and 1 more with one picture"
-    ):
+    """Unlabelled points only, one class, one image a class, a class that nobody has."""
+    images = images_of({"cat": 4, "dog": 1})
+    name = stored(home, base, images)
+    with pytest.raises(UsageError, match="there is 1 class of two images or more, and 1 more with one image"):
         fitted(home, name)
     with pytest.raises(UsageError, match="'cow'"):
         fitted(home, name, classes=["cow", "cat"])
-    bare = [point(f"{n}.png", None, f"{n}" * 64, pictures.vectors[0]) for n in range(3)]
-    euclid = stored(home, base, Pictures(vectors=pictures.vectors[:0], classes=[], sha256=[]), extra=bare,
+    bare = [point(f"{n}.png", None, f"{n}" * 64, images.vectors[0]) for n in range(3)]
+    euclid = stored(home, base, TrainingImages(vectors=images.vectors[:0], classes=[], sha256=[]), extra=bare,
                     distance=Distance.EUCLID)  # fmt: skip
-    with pytest.raises(UsageError, match="0 classes of two pictures or more, and 3 pictures without a class"):
+    with pytest.raises(UsageError, match="0 classes of two images or more, and 3 images without a class"):
         fitted(home, euclid)
     with refuses(UsageError, match="--dims: 65 "):
         fitted(home, stored_more(home, euclid), dims=65)
 
 
 def stored_more(home: Settings, name: str) -> str:
-    """The same collection with enough pictures."""
-    pictures = pictures_of({"cat": 4, "dog": 4})
+    """The same collection with enough images."""
+    images = images_of({"cat": 4, "dog": 4})
     with EmbeddedStore(home.qdrant_dir).open(name) as collection:
-        rows = zip(pictures.classes, pictures.sha256, pictures.vectors, strict=True)
+        rows = zip(images.classes, images.sha256, images.vectors, strict=True)
         collection.upsert([point(f"m{n}.png", *row) for n, row in enumerate(rows)])
     return name
 
 
 def test_collections_of_two_spaces_or_none_are_refused(home: Settings, base: ModelFile) -> None:
     """Both are named, and what is there where one is missing."""
-    name = stored(home, base, pictures_of({"cat": 4, "dog": 4}))
+    name = stored(home, base, images_of({"cat": 4, "dog": 4}))
     other = ModelFile(
         path=base.path,
         manifest=replace(
             base.manifest, identity=replace(base.manifest.identity, weights_fingerprint="0" * 64)
         ),
     )
-    second = stored(home, other, pictures_of({"cat": 4, "dog": 4}))
+    second = stored(home, other, images_of({"cat": 4, "dog": 4}))
     with pytest.raises(UsageError, match=f"{name} and {second} hold different spaces"):
         fitted(home, name, second)
     with pytest.raises(CollectionMissingError, match=r"'nix'.*there: "):
@@ -494,7 +488,7 @@ def test_a_head_is_part_of_the_identity_and_of_the_name(base: ModelFile) -> None
 
 def test_vectors_that_are_not_finite_are_refused(base: ModelFile) -> None:
     """Stores hold none; whoever hands them over is told."""
-    pictures = pictures_of({"cat": 6, "dog": 6})
-    pictures.vectors[0, 0] = np.nan
+    images = images_of({"cat": 6, "dog": 6})
+    images.vectors[0, 0] = np.nan
     with pytest.raises(LookalikeError, match="not finite"):
-        learned(FitRequest(collections=["c"], name="pets"), base.manifest, pictures, {})
+        learned(FitRequest(collections=["c"], name="pets"), base.manifest, images, {})

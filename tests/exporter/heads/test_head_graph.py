@@ -78,10 +78,10 @@ def test_the_graph_gives_what_numpy_makes_of_the_bases_vectors(
     assert model.manifest.activation_ranges == base.manifest.activation_ranges
 
 
-def test_a_head_of_pictures_that_were_prepared_otherwise_has_to_be_fitted_again(
+def test_a_head_of_images_that_were_prepared_otherwise_has_to_be_fitted_again(
     head: Head, model: ModelFile, home: Settings
 ) -> None:
-    """Even where its model is there: the pictures that it would be given are others."""
+    """Even where its model is there: the images that it would be given are others."""
     assert model.path.is_file()
     former = replace(head.base.identity, preprocessing="crop-bicubic-224+caffe")
     old = replace(head, base=replace(head.base, identity=former))
@@ -102,7 +102,7 @@ def test_a_kept_optimized_graph_gives_the_same_vectors(model: ModelFile, tmp_pat
 def test_lost_models_are_made_again_from_weights_and_head(
     model: ModelFile, head: Head, home: Settings
 ) -> None:
-    """The ranges of an int8 base lie in the head's file, so that no picture is looked at."""
+    """The ranges of an int8 base lie in the head's file, so that no image is looked at."""
     before = Embedder.load(model.path, provider="cpu").embed(IMAGES)
     shutil.rmtree(home.models_dir)
     again = get_headed_model(head, settings=home)

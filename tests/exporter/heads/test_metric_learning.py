@@ -39,8 +39,8 @@ def mapped(layer: FittedLayer, vectors: np.ndarray) -> np.ndarray:
     return vectors @ layer.weight.T + layer.bias
 
 
-def test_neighbours_of_other_pictures_get_better() -> None:
-    """On pictures that the layer was not fitted to."""
+def test_neighbours_of_other_images_get_better() -> None:
+    """On images that the layer was not fitted to."""
     training, others = made(), made(seed=1)
     layer = fit_layer(training)
     before, after = figures(others, training), figures(others, training, layer=layer)
@@ -50,7 +50,7 @@ def test_neighbours_of_other_pictures_get_better() -> None:
     assert after.mean_average_precision > before.mean_average_precision + 0.05
 
 
-def test_the_same_pictures_and_seed_give_the_same_bytes() -> None:
+def test_the_same_images_and_seed_give_the_same_bytes() -> None:
     """In whatever order candidates are tried: nothing depends on time or threads."""
     one, other = fit_layer(made()), fit_layer(made())
     assert one.weight.tobytes() == other.weight.tobytes()
@@ -69,9 +69,9 @@ def test_fewer_values_are_the_main_directions() -> None:
 
 def test_classes_that_were_never_seen_keep_their_neighbours() -> None:
     """Fitted to half of the classes, the others lose next to nothing."""
-    pictures = made(classes=8, each=20)
-    layer = fit_layer(pictures.of(pictures.classes < 4))
-    unseen = pictures.of(pictures.classes >= 4)
+    images = made(classes=8, each=20)
+    layer = fit_layer(images.of(images.classes < 4))
+    unseen = images.of(images.classes >= 4)
     queries, gallery = unseen.of(np.arange(80) % 2 == 0), unseen.of(np.arange(80) % 2 == 1)
     before, after = figures(queries, gallery), figures(queries, gallery, layer=layer)
     assert before is not None
@@ -129,13 +129,13 @@ def test_two_classes_are_enough(classes: int) -> None:
     assert all(score.unseen is None for score in layer.scores)
 
 
-def test_two_pictures_a_class_are_enough() -> None:
-    """Halves of one picture a class are fitted to."""
+def test_two_images_a_class_are_enough() -> None:
+    """Halves of one image a class are fitted to."""
     assert np.isfinite(fit_layer(made(each=2)).weight).all()
 
 
 def test_more_classes_than_can_choose_are_fitted_all_the_same() -> None:
-    """Of two pictures each: some are drawn to choose the layer, and no class is left with one of them."""
+    """Of two images each: some are drawn to choose the layer, and no class is left with one of them."""
     training = made(classes=1_600, each=2)
     layer = fit_layer(training)
     assert np.isfinite(layer.weight).all()
@@ -144,7 +144,7 @@ def test_more_classes_than_can_choose_are_fitted_all_the_same() -> None:
     assert set(np.unique(_sample(training, 0).classes, return_counts=True)[1]) == {2}
 
 
-def test_classes_of_uneven_sizes_choose_with_two_pictures_or_more() -> None:
+def test_classes_of_uneven_sizes_choose_with_two_images_or_more() -> None:
     """A few large ones do not crowd the many small ones out."""
     many, large = made(classes=1_000, each=2), made(classes=3, each=800)
     training = LabelledUnits(
@@ -165,7 +165,7 @@ def test_logistic_regression_is_left_out_where_it_would_take_hours() -> None:
         assert {each.method for each in _candidates(training, logistic_at_most=most)} == tried
 
 
-@pytest.mark.parametrize("each", [3, 30], ids=["fewer pictures than values", "more"])
+@pytest.mark.parametrize("each", [3, 30], ids=["fewer images than values", "more"])
 @pytest.mark.parametrize("classes", [2, 5])
 def test_ridge_is_scikit_learns(classes: int, each: int) -> None:
     """Of centred vectors, and up to the one length that all directions share."""
@@ -184,11 +184,11 @@ def test_figures_of_many_queries_are_those_of_all_at_once() -> None:
 
 
 def test_what_cannot_be_learned_from_is_refused() -> None:
-    """One class, one picture of a class, NaN, and more values than there are."""
+    """One class, one image of a class, NaN, and more values than there are."""
     training = made()
     with pytest.raises(UsageError, match="takes 2"):
         fit_layer(training.of(training.classes == 0))
-    with pytest.raises(UsageError, match="one picture"):
+    with pytest.raises(UsageError, match="one image"):
         fit_layer(training.of(np.arange(13)))
     broken = training.vectors.copy()
     broken[3, 3] = np.nan

@@ -1,4 +1,4 @@
-"""Every picture asks for its neighbours: on both stores, by the store and by numpy, against brute force."""
+"""Every image asks for its neighbours: on both stores, by the store and by numpy, against brute force."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,7 +30,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def points() -> list[ImagePoint]:
-    """60 pictures: two datasets, three classes and none, one picture three times and one thirty times."""
+    """60 images: two datasets, three classes and none, one image three times and one thirty times."""
     random = np.random.default_rng(5)
     vectors = random.normal(size=(60, 8)) + 1
     vectors[1:3] = vectors[0]
@@ -81,7 +81,7 @@ def test_neighbours_are_those_of_brute_force(
     exact: bool,
     copies: bool,
 ) -> None:
-    """Of each picture once, in order; never itself, its copies only on request, thirty of them or not."""
+    """Of each image once, in order; never itself, its copies only on request, thirty of them or not."""
     sevens = ComparisonLimits(at_once=7)
     found = list(every_neighbours(collection, limit=10, include_copies=copies, exact=exact, limits=sevens))
     by_id = {point.payload.id: point for point in points}
@@ -125,7 +125,7 @@ def test_a_filter_says_who_asks_and_who_answers(
 def test_near_duplicates_are_folded_as_a_loop_folds_them(
     collection: Collection, points: list[ImagePoint], exact: bool, copies: bool
 ) -> None:
-    """Over the whole ranking of each picture, thirty copies in it or not; without a threshold none is."""
+    """Over the whole ranking of each image, thirty copies in it or not; without a threshold none is."""
     units = {each.payload.id: each.vector / np.linalg.norm(each.vector) for each in points}
     whole = every_neighbours(collection, limit=60, include_copies=copies, exact=exact)
     folded = every_scenes(collection, limit=5, above=0.9, include_copies=copies, exact=exact)
@@ -150,8 +150,8 @@ def test_near_duplicates_are_folded_as_a_loop_folds_them(
 
 
 @WAYS
-def test_few_pictures_have_few_neighbours(store: Store, exact: bool) -> None:
-    """None in an empty collection, none for a picture that is alone, one for each of two."""
+def test_few_images_have_few_neighbours(store: Store, exact: bool) -> None:
+    """None in an empty collection, none for an image that is alone, one for each of two."""
     for count in range(3):
         points = [point_of(f"{row}.jpg", [1, row]) for row in range(count)]
         with collection_of(store, points) as collection:
@@ -164,7 +164,7 @@ def test_what_is_deleted_meanwhile_is_left_out(store: Store, exact: bool) -> Non
     """It neither asks nor answers."""
 
     class Forgetful:
-        """A collection whose scan still has a picture that has gone."""
+        """A collection whose scan still has an image that has gone."""
 
         def __init__(self, collection: Collection) -> None:
             self._collection = collection
@@ -182,8 +182,8 @@ def test_what_is_deleted_meanwhile_is_left_out(store: Store, exact: bool) -> Non
     assert [(payload.path, len(hits)) for payload, hits in found] == [(f"{row}.jpg", 2) for row in range(3)]
 
 
-def test_many_pictures_are_asked_of_the_store(store: Store) -> None:
-    """More pictures than are compared in time, or more bytes than there should be in memory."""
+def test_many_images_are_asked_of_the_store(store: Store) -> None:
+    """More images than are compared in time, or more bytes than there should be in memory."""
     with collection_of(store, [point_of(f"{row}.jpg", [1, row]) for row in range(3)]) as collection:
         assert is_small(collection)
         too_large = ComparisonLimits(exact_bytes=3 * 2 * 4 - 1)

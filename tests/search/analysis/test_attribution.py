@@ -1,4 +1,4 @@
-"""The parts of a similarity: exact sums, in float64, and where in a picture they lie."""
+"""The parts of a similarity: exact sums, in float64, and where in an image they lie."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 @pytest.mark.parametrize("low", [0.0, -0.9], ids=["positive", "of both signs"])
 @pytest.mark.parametrize("shape", [(7, 7, 64), (5, 3, 4), (1, 1, 8)])
 def test_shares_sum_to_the_cosine(shape: tuple[int, int, int], low: float) -> None:
-    """Of each picture by itself, and over all pairs."""
+    """Of each image by itself, and over all pairs."""
     one, other = features(1, *shape, low=low), features(2, *shape, low=low)
     explanation = explain(one, other)
     expected = cosine(one, other)
@@ -56,7 +56,7 @@ def test_a_share_is_the_sum_of_its_pairs() -> None:
 
 
 def test_what_only_one_cell_shares_is_all_its_share() -> None:
-    """Two pictures with one thing in common, at different places."""
+    """Two images with one thing in common, at different places."""
     one, other = np.zeros((3, 3, 2), np.float32), np.zeros((3, 3, 2), np.float32)
     one[0, 2], other[2, 1] = (0, 5), (0, 3)
     explanation = explain(one, other)
@@ -146,7 +146,7 @@ def test_a_focus_names_the_ninth_with_most_of_it(row: int, column: int, place: s
 
 
 def test_what_is_spread_evenly_has_a_ninth_in_each_ninth() -> None:
-    """Ninths are of the picture's area: a cell on the border of two counts for both in part."""
+    """Ninths are of the image's area: a cell on the border of two counts for both in part."""
     found = focus(np.full((7, 7), 0.01))
     assert found.share == pytest.approx(1 / 9)
     assert found.half == 25
@@ -154,7 +154,7 @@ def test_what_is_spread_evenly_has_a_ninth_in_each_ninth() -> None:
 
 
 def test_shares_below_zero_are_no_focus() -> None:
-    """Neither is a picture with nothing else."""
+    """Neither is an image with nothing else."""
     found = focus(np.array([[0.5, -3.0], [-3.0, -0.1]]))
     assert (found.place, found.half) == ("top left", 1)
     assert focus(np.full((2, 2), -1.0)).share == 0

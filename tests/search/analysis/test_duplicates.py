@@ -1,4 +1,4 @@
-"""Groups of the same picture: what belongs together, what is kept, what could go."""
+"""Groups of the same image: what belongs together, what is kept, what could go."""
 
 import hashlib
 import io
@@ -130,7 +130,7 @@ DEGREES_99 = float(np.degrees(np.arccos(0.99)))
 
 
 @EITHER_WAY
-def test_copies_and_near_pictures_are_groups(folder: Folder, found: Any) -> None:
+def test_copies_and_near_images_are_groups(folder: Folder, found: Any) -> None:
     """The largest first; what is like nothing else is in none."""
     large = drawn("one", 200)
     points = [
@@ -158,7 +158,7 @@ def test_copies_and_near_pictures_are_groups(folder: Folder, found: Any) -> None
 
 
 @EITHER_WAY
-def test_a_chain_is_not_one_picture(folder: Folder, found: Any) -> None:
+def test_a_chain_is_not_one_image(folder: Folder, found: Any) -> None:
     """A is like B and B like C, but not A like C: C stays, for nothing that is kept is like it."""
     step = 24
     points = [folder.point(f"{number}.jpg", number * step, width=120 - 4 * number) for number in range(3)]
@@ -356,7 +356,7 @@ def test_nothing_goes_for_the_sake_of_what_is_not_there(folder: Folder, found: A
 
 
 def test_the_kept_file_by_another_name_is_not_offered(folder: Folder, found: Any) -> None:
-    """The same folder as two datasets, a hard link, a symbolic link: deleting it would lose the picture."""
+    """The same folder as two datasets, a hard link, a symbolic link: deleting it would lose the image."""
     kept = folder.point("1.jpg", 0, b"x")
     os.link(folder.root / "1.jpg", folder.root / "2.jpg")
     (folder.root / "3.jpg").symlink_to(folder.root / "1.jpg")
@@ -380,7 +380,7 @@ def test_bytes_are_freed_once(folder: Folder, found: Any) -> None:
 
 
 def test_a_dataset_whose_folder_is_unknown_has_no_files(folder: Folder, found: Any) -> None:
-    """Its pictures are shown as gone."""
+    """Its images are shown as gone."""
     points = [folder.point(f"{number}.jpg", 0, b"x", dataset="unheard of") for number in range(2)]
     [group] = found(points)
     assert (group.kept.file, group.kept.state, group.redundant) == (None, FileState.GONE, [])

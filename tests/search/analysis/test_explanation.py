@@ -1,4 +1,4 @@
-"""Real pictures, models and collections: what is taken apart is the score that the collection gives."""
+"""Real images, models and collections: what is taken apart is the score that the collection gives."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from lookalike_core.errors import ManifestError, PictureError, SkipReason, UsageError
+from lookalike_core.errors import ImageError, ManifestError, SkipReason, UsageError
 from lookalike_core.models.backbones import Pooling
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
@@ -19,7 +19,7 @@ from lookalike_ingest.target import Dataset
 from lookalike_search.analysis.explanation import (
     LEAST_AGREEMENT,
     Explained,
-    SeenPicture,
+    SeenImage,
     explanation_by,
     require_average,
     see,
@@ -35,7 +35,7 @@ Draw = Callable[..., list[Path]]
 
 @dataclass(frozen=True, kw_only=True)
 class Library:
-    """Two pictures, ingested with one model and both distances."""
+    """Two images, ingested with one model and both distances."""
 
     root: Path
     home: Settings
@@ -50,16 +50,16 @@ class Library:
         """Where the collections are."""
         return EmbeddedStore(self.home.qdrant_dir)
 
-    def see(self, *words: str, distance: Distance = Distance.COSINE) -> list[SeenPicture]:
-        """The pictures of these names."""
+    def see(self, *words: str, distance: Distance = Distance.COSINE) -> list[SeenImage]:
+        """The images of these names."""
         with self.store.open(self.name(distance)) as collection:
             return [see(word, [collection], max_pixels=10**6) for word in words]
 
-    def explain(self, pictures: Sequence[SeenPicture], distance: Distance) -> Explained:
-        """The similarity of two pictures, taken apart."""
+    def explain(self, images: Sequence[SeenImage], distance: Distance) -> Explained:
+        """The similarity of two images, taken apart."""
         name = self.name(distance)
         manifest = self.store.manifest(name)
-        return explanation_by(manifest, name, *pictures, settings=self.home)
+        return explanation_by(manifest, name, *images, settings=self.home)
 
 
 @pytest.fixture(scope="module", params=["vgg", "resnet"])
@@ -89,8 +89,8 @@ def library(
 @pytest.mark.parametrize("distance", Distance)
 def test_the_parts_sum_to_the_score(library: Library, distance: Distance) -> None:
     """To the collection's own; where it compares by distance, to the cosine of its vectors."""
-    pictures = library.see(str(library.root / "cat/1.png"), "dog/1.png", distance=distance)
-    found = library.explain(pictures, distance).explanation
+    images = library.see(str(library.root / "cat/1.png"), "dog/1.png", distance=distance)
+    found = library.explain(images, distance).explanation
     with library.store.open(library.name(distance)) as collection:
         ids = {payload.path: payload.id for payload in collection.scan()}
         stored = collection.vectors(list(ids.values()))
@@ -124,8 +124,8 @@ def test_the_parts_sum_to_the_score_of_vectors_that_were_computed_elsewhere(
     assert LEAST_AGREEMENT < found.agreement == found.neighbour.agreement < 1
 
 
-def test_a_stored_vector_of_another_picture_is_not_explained(library: Library) -> None:
-    """No difference between providers is so large; the message names the picture and the way out."""
+def test_a_stored_vector_of_another_image_is_not_explained(library: Library) -> None:
+    """No difference between providers is so large; the message names the image and the way out."""
     cat, dog = library.see("cat/1.png", "dog/1.png")
     name = library.name(Distance.COSINE)
     turned = replace(dog, stored={name: np.roll(dog.stored[name], 1)})
@@ -148,8 +148,8 @@ def test_a_file_in_an_ingested_folder_is_embedded_to_ask_with_and_stored_as_a_ne
     assert list(neighbour.stored) == list(indexed.stored) == [collection.name]
 
 
-def test_a_picture_is_named_by_file_path_or_id(library: Library) -> None:
-    """All three are the same picture, and are shown whole."""
+def test_a_image_is_named_by_file_path_or_id(library: Library) -> None:
+    """All three are the same image, and are shown whole."""
     with library.store.open(library.name(Distance.COSINE)) as collection:
         [id_] = [payload.id for payload in collection.scan() if payload.path == "cat/1.png"]
     file, path, by_id = library.see(str(library.root / "cat/1.png"), "cat/1.png", id_)
@@ -172,21 +172,21 @@ def test_an_image_in_memory_is_explained_as_its_file_is(library: Library) -> Non
     assert (pixels.shown.width, pixels.shown.height) == (224, 224)
 
 
-def test_what_is_no_picture_is_refused(library: Library) -> None:
+def test_what_is_no_image_is_refused(library: Library) -> None:
     """Neither a folder nor a name that nothing has."""
-    with pytest.raises(UsageError, match="is a folder; name one picture"):
+    with pytest.raises(UsageError, match="is a folder; name one image"):
         library.see(str(library.root / "cat"))
-    with pytest.raises(PictureError, match=r"no picture of .* has it for its path or id"):
+    with pytest.raises(ImageError, match=r"no image of .* has it for its path or id"):
         library.see("cat/2.png")
 
 
-def test_an_indexed_picture_whose_file_is_another_one_now_is_refused(library: Library) -> None:
+def test_an_indexed_image_whose_file_is_another_one_now_is_refused(library: Library) -> None:
     """What would be explained is not what the collection holds; the file itself can be asked about."""
     file = library.root / "dog/1.png"
     kept = file.read_bytes()
     file.write_bytes((library.root / "cat/1.png").read_bytes())
     try:
-        with refuses(PictureError, match=r"dog/1\.png has changed .*: ingest run DIR") as caught:
+        with refuses(ImageError, match=r"dog/1\.png has changed .*: ingest run DIR") as caught:
             library.see("dog/1.png")
         [seen] = library.see(str(file))
     finally:
@@ -206,20 +206,20 @@ def test_other_poolings_are_refused_with_the_reason(library: Library, pooling: P
         require_average("other", other)
 
 
-def test_a_picture_in_which_the_network_sees_nothing_is_refused(
+def test_a_image_in_which_the_network_sees_nothing_is_refused(
     write_weights: Callable[..., Path], tmp_path: Path, home: Settings, draw: Draw
 ) -> None:
     """Kernels below zero leave nothing behind a ReLU, so that there is nothing to share."""
-    [picture] = draw(tmp_path, "cat.png")
+    [image] = draw(tmp_path, "cat.png")
     spec = ModelSpec.of("vgg", layer="block1_pool", weights=str(write_weights(tmp_path / "w.h5", kernel=1.0)))
     wanted = IngestRequest(
         dataset=Dataset(name="data", root=tmp_path), specs=[spec], distances=[Distance.COSINE]
     )
     library = Library(root=tmp_path, home=home)
     run_ingest(wanted, store=library.store, settings=home, stop=StopRequest())
-    [seen] = library.see(str(picture))
+    [seen] = library.see(str(image))
     dark = replace(seen, name="dark.png", pixels=np.zeros_like(seen.pixels))
-    with pytest.raises(PictureError, match=r"the network sees nothing in dark\.png") as caught:
+    with pytest.raises(ImageError, match=r"the network sees nothing in dark\.png") as caught:
         library.explain([seen, dark], Distance.COSINE)
     assert caught.value.reason is SkipReason.NO_EMBEDDING
 

@@ -46,7 +46,7 @@ def test_the_same_seed_gives_the_same_places(placed: Projection) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 20])
 @pytest.mark.parametrize("dimension", [1, 2, 64])
 def test_any_few_vectors_get_finite_places(count: int, dimension: int) -> None:
-    """From one picture on; t-SNE is asked from five on."""
+    """From one image on; t-SNE is asked from five on."""
     vectors = np.random.default_rng(1).normal(0, 1, (count, dimension)).astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -95,7 +95,7 @@ def test_trustworthiness_is_that_of_its_definition() -> None:
 
 
 def test_neighbours_of_the_same_class_are_counted_by_definition() -> None:
-    """Over pictures with a class; a neighbour without one is of another."""
+    """Over images with a class; a neighbour without one is of another."""
     random = np.random.default_rng(0)
     vectors, places = random.normal(0, 1, (50, 5)), random.normal(0, 1, (50, 2))
     classes = random.integers(-1, 3, 50)
@@ -136,7 +136,7 @@ def test_a_sample_keeps_each_class_in_its_part() -> None:
 
 
 def test_a_sample_depends_on_the_seed_alone() -> None:
-    """The same pictures are drawn again, and others with another seed."""
+    """The same images are drawn again, and others with another seed."""
     classes = ["a", "b"] * 50
     np.testing.assert_array_equal(sample(classes, 10, seed=1), sample(classes, 10, seed=1))
     assert not np.array_equal(sample(classes, 10, seed=1), sample(classes, 10, seed=2))

@@ -1,4 +1,4 @@
-"""Which pictures stand for which, on examples worked by hand."""
+"""Which images stand for which, on examples worked by hand."""
 
 from collections.abc import Callable, Iterator, Mapping
 

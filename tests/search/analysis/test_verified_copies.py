@@ -10,38 +10,38 @@ import pytest
 from lookalike_core.neighbours.brute_force import Nearest
 from lookalike_search.analysis import verified_copies as proving
 from lookalike_search.analysis.copy_candidates import Candidates
-from lookalike_search.analysis.file_state import FileState, PictureFile
+from lookalike_search.analysis.file_state import FileState, ImageFile
 from lookalike_search.analysis.verified_copies import prove_copies
 from made_collections import payload_of
 from PIL import Image, ImageDraw, ImageFont
 
-Write = Callable[[str, int], PictureFile]
+Write = Callable[[str, int], ImageFile]
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """A file that shows a word, so many pixels wide."""
 
-    def one(word: str, width: int) -> PictureFile:
+    def one(word: str, width: int) -> ImageFile:
         image = Image.new("RGB", (400, 300), "seashell")
         pen = ImageDraw.Draw(image)
         pen.text((30, 60), word, fill="navy", font=ImageFont.load_default(120))
         file = tmp_path / f"{word} {width}.png"
         image.resize((width, width * 3 // 4)).save(file)
-        return picture(file, width, width * 3 // 4)
+        return image_file(file, width, width * 3 // 4)
 
     return one
 
 
-def picture(file: Path, width: int, height: int) -> PictureFile:
+def image_file(file: Path, width: int, height: int) -> ImageFile:
     """A file as it was ingested."""
     status, digest = file.stat(), hashlib.sha256(file.read_bytes()).hexdigest()
     shown = {"width": width, "height": height, "bytes": status.st_size}
     payload = payload_of(file.name, sha256=digest, mtime_ns=status.st_mtime_ns, **shown)
-    return PictureFile(payload=payload, file=file, state=FileState.PRESENT, status=status)
+    return ImageFile(payload=payload, file=file, state=FileState.PRESENT, status=status)
 
 
-def proven(files: Sequence[PictureFile], **limits: int) -> list[int]:
+def proven(files: Sequence[ImageFile], **limits: int) -> list[int]:
     """Which each is a copy of, where every one before it is a candidate."""
     near = Candidates(len(files))
     for row in range(len(files)):
@@ -67,9 +67,9 @@ def test_images_are_decoded_once_or_when_they_are_needed_again(
     decoded: Counter[int] = Counter()
     read = proving.read_whole
 
-    def counted(picture: PictureFile) -> object:
-        decoded[picture.payload.width] += 1
-        return read(picture)
+    def counted(image: ImageFile) -> object:
+        decoded[image.payload.width] += 1
+        return read(image)
 
     monkeypatch.setattr(proving, "read_whole", counted)
     assert proven(files) == [0, 1, 0]
@@ -101,5 +101,5 @@ def test_small_type_on_a_large_plan_is_compared_in_full(other: str, expected: in
             pen.rectangle((x, x // 2, x + 250, x // 2 + 180), outline=0, width=3)
         pen.text((2200, 2600), f"PRICE {price}", fill=0, font=ImageFont.load_default(14))
         image.save(tmp_path / name)
-        files.append(picture(tmp_path / name, 4600, 3000))
+        files.append(image_file(tmp_path / name, 4600, 3000))
     assert proven(files) == [0, expected]

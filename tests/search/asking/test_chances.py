@@ -15,7 +15,7 @@ from lookalike_search.asking.examples import ExampleSet
 from lookalike_search.asking.query import Searcher
 from lookalike_search.commands.answer_format import answer_json, answer_lines
 
-PICTURES = {
+IMAGES = {
     "cat/1.png": [1.0, 0.0],
     "cat/2.png": [0.8, 0.6],
     "dog/1.png": [0.6, 0.8],
@@ -30,14 +30,14 @@ def calibrated(both_stores: Store, fill: Callable[..., str], calibration: Calibr
     """`calibrated(**changes)` makes a collection with a calibration whose chance is the similarity itself."""
 
     def make(*, backbone: str = "vgg16", **changes: Any) -> str:
-        name = fill(both_stores, PICTURES, backbone=backbone)
+        name = fill(both_stores, IMAGES, backbone=backbone)
         identity = both_stores.manifest(name).identity.key
         line = Curve(knots=(0.0, 1.0), chances=(0.0, 1.0))
         record = replace(
             calibration,
             identity=identity,
             distance=Distance.COSINE,
-            points=len(PICTURES),
+            points=len(IMAGES),
             k=3,
             neighbours=line,
             candidates=line,
@@ -82,7 +82,7 @@ def test_neighbours_and_verdict_carry_their_chances(
     assert answer.unlike_anything is False
 
 
-def test_a_picture_far_from_all_has_no_verdict(
+def test_a_image_far_from_all_has_no_verdict(
     calibrated: Callable[..., str], ask: Callable[..., Answer]
 ) -> None:
     """Its nearest has a similarity of 0.8 and the threshold is 0.9; its neighbours are shown all the same."""
@@ -101,7 +101,7 @@ def test_a_picture_far_from_all_has_no_verdict(
 def test_another_question_has_no_chances(
     calibrated: Callable[..., str], ask: Callable[..., Answer], options: dict[str, Any]
 ) -> None:
-    """They were learned from single pictures that ask for all others."""
+    """They were learned from single images that ask for all others."""
     answer = ask(calibrated(), **options)
     assert answer.hits
     assert set(chances(answer)) == {None}
@@ -151,13 +151,13 @@ def test_chances_are_shown_beside_scores_and_never_as_them(
     assert "same class" not in "\n".join(answer_lines(plain, manifests, options))
 
 
-def test_a_picture_unlike_anything_says_so(
+def test_a_image_unlike_anything_says_so(
     calibrated: Callable[..., str], ask: Callable[..., Answer], both_stores: Store
 ) -> None:
     """Instead of a class."""
     name, options = calibrated(threshold=Threshold(nearness=0.9, refused=0.01, caught=0.8)), QueryOptions()
     manifests = [both_stores.manifest(name)]
     *_, last = answer_lines(ask(name), manifests, options)
-    assert last == "verdict: none; the picture is unlike anything indexed"
+    assert last == "verdict: none; the image is unlike anything indexed"
     data = answer_json(ask(name), manifests, "embedded", options)
     assert (data["verdict"], data["unlike_anything"]) == (None, True)

@@ -44,12 +44,12 @@ def test_distances_are_nearer_the_smaller_they_are(calibration: Calibration) -> 
 
 
 def test_farther_than_anything_seen_nothing_is_known(calibration: Calibration) -> None:
-    """A curve ends where its pictures ended; to go on level would be a guess."""
+    """A curve ends where its images ended; to go on level would be a guess."""
     assert asked(calibration, scores=[0.9, 0.7, 0.2]).neighbours[2] is None
     assert asked(calibration, verdict=replace(VERDICT, share=0.2)).verdict is None
 
 
-def test_of_a_picture_unlike_anything_no_chance_is_known(calibration: Calibration) -> None:
+def test_of_a_image_unlike_anything_no_chance_is_known(calibration: Calibration) -> None:
     """Its neighbours are not of the kind that the curve was learned from."""
     found = asked(calibration, scores=[0.39, 0.35, 0.32], classes=["cat"] * 3)
     assert found.unlike_anything

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.errors import PictureError, UsageError
+from lookalike_core.errors import ImageError, UsageError
 from lookalike_core.models.calibration_curves import Calibration, Curve
 from lookalike_core.neighbours.rank_fusion import CANDIDATES, FusionRule, fused
 from lookalike_core.neighbours.vote import VoteRule
@@ -71,7 +71,7 @@ def opened(names: list[str], store: Store, home: Settings) -> Iterator[Searcher]
 
 
 def nearness(query: str, one: Vectors, other: Vectors) -> tuple[list[str], list[np.ndarray]]:
-    """Every picture but the query, with both similarities as plain numpy has them; NaN where it is not."""
+    """Every image but the query, with both similarities as plain numpy has them; NaN where it is not."""
     keys = [key for key in dict.fromkeys([*one, *other]) if key != query]
 
     def cosine(a: Any, b: Any) -> float:
@@ -126,7 +126,7 @@ def test_each_neighbour_has_its_rank_in_each_network(ask: Callable[..., Answer])
     assert answer.hits[0].score == pytest.approx(1 / 62 + 1 / 61, abs=2e-9)
 
 
-def test_a_picture_in_one_collection_alone_is_judged_by_that_one(ask: Callable[..., Answer]) -> None:
+def test_a_image_in_one_collection_alone_is_judged_by_that_one(ask: Callable[..., Answer]) -> None:
     """As first of one network it leads; where it is not, there is nothing."""
     other = {key: value for key, value in OTHER.items() if key != "cat/2.png"}
     answer = ask("cat/1.png", other=other)
@@ -139,7 +139,7 @@ def test_a_picture_in_one_collection_alone_is_judged_by_that_one(ask: Callable[.
     assert len(answer.hits) == 5
 
 
-def test_collections_that_share_no_picture_but_the_query_answer_together(ask: Callable[..., Answer]) -> None:
+def test_collections_that_share_no_image_but_the_query_answer_together(ask: Callable[..., Answer]) -> None:
     """Each neighbour has one placing, also where the votes are weighted."""
     one = {key: value for key, value in ONE.items() if key.startswith("cat")}
     other = {key: value for key, value in OTHER.items() if key.startswith("dog") or key == "cat/1.png"}
@@ -169,8 +169,8 @@ def test_a_longer_answer_begins_as_a_shorter_one_does(
     """Of networks that agree on little: how many are asked for, or vote, makes nobody a candidate."""
     random, names = np.random.default_rng(0), []
     for backbone in ("vgg16", "resnet101v2"):
-        pictures = {f"cat/{number}.png": random.normal(size=3) for number in range(300)}
-        names.append(fill(both_stores, pictures, backbone=backbone))
+        images = {f"cat/{number}.png": random.normal(size=3) for number in range(300)}
+        names.append(fill(both_stores, images, backbone=backbone))
         record_line(both_stores, names[-1], calibration, points=300)
     with opened(names, both_stores, home) as searcher:
         for number in range(5):
@@ -277,7 +277,7 @@ def test_a_query_of_one_collection_whose_file_is_gone_cannot_be_asked_of_both(
 ) -> None:
     """The other network would have to see it."""
     other = {key: value for key, value in OTHER.items() if key != "cat/1.png"}
-    with pytest.raises(PictureError, match=r"cat/1\.png is not in every collection.*is not there"):
+    with pytest.raises(ImageError, match=r"cat/1\.png is not in every collection.*is not there"):
         ask("cat/1.png", other=other)
 
 
@@ -289,7 +289,7 @@ def test_a_query_of_one_collection_that_lies_nobody_knows_where_is_told_so(
     names = [fill(both_stores, ONE), fill(both_stores, other, distance=Distance.EUCLID)]
     with opened(names, both_stores, home) as searcher:
         [source] = searcher.find("cat/1.png")
-        with pytest.raises(PictureError, match=r"not in every collection.*nobody knows where that lies"):
+        with pytest.raises(ImageError, match=r"not in every collection.*nobody knows where that lies"):
             searcher.read(replace(source, file=None), QueryOptions())
 
 

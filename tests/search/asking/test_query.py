@@ -1,4 +1,4 @@
-"""Questions to a real collection: drawn pictures, a small real model, Qdrant's own engine."""
+"""Questions to a real collection: drawn images, a small real model, Qdrant's own engine."""
 
 import io
 import shutil
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from lookalike_core.errors import (
     CollectionMissingError,
+    ImageError,
     ManifestError,
-    PictureError,
     SkipReason,
     UsageError,
     WeightsError,
@@ -37,16 +37,16 @@ from PIL import Image
 from refusals import refuses
 
 SCORE_TOLERANCE = 1e-3
-"""On the score of a picture with itself: Qdrant squares and adds up float32."""
+"""On the score of an image with itself: Qdrant squares and adds up float32."""
 
-PICTURES = ("1.png", "cat/1.png", "cat/2.png", "cat/3.png", "dog/1.png", "dog/2.png")
+IMAGES = ("1.png", "cat/1.png", "cat/2.png", "cat/3.png", "dog/1.png", "dog/2.png")
 
 Draw = Callable[..., list[Path]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Library:
-    """Ingested pictures in `root`, searched in `home`."""
+    """Ingested images in `root`, searched in `home`."""
 
     root: Path
     home: Settings
@@ -91,7 +91,7 @@ class Library:
         return model
 
     def scores(self, query: Path, files: list[Path], distance: Distance) -> list[float]:
-        """What Qdrant should say of each file, straight from the pictures."""
+        """What Qdrant should say of each file, straight from the images."""
         embedder = Embedder.load(self.only_model(), provider="cpu")
         one, *others = embedder.embed(
             [decode(io.BytesIO(f.read_bytes()), f.name).pixels for f in [query, *files]]
@@ -103,9 +103,9 @@ class Library:
 
 @pytest.fixture(scope="module")
 def library(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Library:
-    """Seven pictures, two of which are the same, and one of another dataset; tests leave them as they are."""
+    """Seven images, two of which are the same, and one of another dataset; tests leave them as they are."""
     folder = tmp_path_factory.mktemp("library")
-    draw(folder / "data", *PICTURES)
+    draw(folder / "data", *IMAGES)
     draw(folder / "more", "cat/9.png")
     (folder / "data" / "copy").mkdir()
     (folder / "data" / "copy" / "1.png").write_bytes((folder / "data" / "cat" / "1.png").read_bytes())
@@ -125,19 +125,19 @@ def searcher(library: Library) -> Iterator[Searcher]:
 
 @pytest.fixture
 def own_library(tmp_path: Path, home: Settings, draw: Draw) -> Library:
-    """Two pictures that are not ingested yet, for tests that change what belongs to them."""
+    """Two images that are not ingested yet, for tests that change what belongs to them."""
     draw(tmp_path / "data", "cat/1.png", "dog/1.png")
     return Library(root=tmp_path / "data", home=home)
 
 
 def ask(searcher: Searcher, name: Any, options: QueryOptions) -> Answer:
-    """One question by the one picture of a name."""
+    """One question by the one image of a name."""
     [source] = searcher.find(name)
     return searcher.answer(source, options)
 
 
-def one_of(read: Example | PictureError) -> Example:
-    """A picture that could be read."""
+def one_of(read: Example | ImageError) -> Example:
+    """An image that could be read."""
     assert isinstance(read, Example)
     return read
 
@@ -149,7 +149,7 @@ def paths(answer: Answer) -> list[str]:
 
 
 @pytest.mark.parametrize(("distance", "score"), [(Distance.COSINE, 1.0), (Distance.EUCLID, 0.0)])
-def test_a_picture_is_nearest_to_itself(library: Library, distance: Distance, score: float) -> None:
+def test_a_image_is_nearest_to_itself(library: Library, distance: Distance, score: float) -> None:
     """Where it is let into its own answer, as near as can be."""
     with library.opened(distance) as searcher:
         answer = ask(searcher, str(library.root / "dog/1.png"), QueryOptions(include_self=True))
@@ -157,8 +157,8 @@ def test_a_picture_is_nearest_to_itself(library: Library, distance: Distance, sc
     assert answer.hits[0].score == pytest.approx(score, abs=SCORE_TOLERANCE)
 
 
-def test_a_picture_and_its_copies_are_left_out_of_its_answer(library: Library, searcher: Searcher) -> None:
-    """Whoever asks with a picture of the collection wants the others."""
+def test_a_image_and_its_copies_are_left_out_of_its_answer(library: Library, searcher: Searcher) -> None:
+    """Whoever asks with an image of the collection wants the others."""
     query = str(library.root / "cat/1.png")
     everything = paths(ask(searcher, query, QueryOptions(include_self=True)))
     others = paths(ask(searcher, query, QueryOptions()))
@@ -171,7 +171,7 @@ def test_a_picture_and_its_copies_are_left_out_of_its_answer(library: Library, s
 def test_neighbours_come_in_the_order_that_their_vectors_say(
     library: Library, tmp_path: Path, draw: Draw, distance: Distance
 ) -> None:
-    """Computed once more without Qdrant, for a picture that is not in the collection."""
+    """Computed once more without Qdrant, for an image that is not in the collection."""
     [query] = draw(tmp_path, "query.png", seed=5)
     with library.opened(distance) as searcher:
         answer = ask(searcher, str(query), QueryOptions())
@@ -219,7 +219,7 @@ def test_no_more_neighbours_come_than_were_asked_for(library: Library, searcher:
     ],
     ids=["class", "class-and-dataset", "no-class", "dataset", "class-of-its-own", "neither"],
 )
-def test_only_pictures_of_the_class_and_dataset_that_were_asked_for_come(
+def test_only_images_of_the_class_and_dataset_that_were_asked_for_come(
     library: Library, searcher: Searcher, options: QueryOptions, expected: set[str]
 ) -> None:
     """All of them, and the query's own bytes stay out as ever."""
@@ -233,10 +233,10 @@ def test_a_query_that_cannot_be_read_leaves_the_next_one_alone(
 ) -> None:
     """Several queries are answered by one searcher; the error says which and why."""
     (tmp_path / "note.jpg").write_text("hello", encoding="utf-8")
-    with pytest.raises(PictureError, match=r"note\.jpg is not an image") as refused:
+    with pytest.raises(ImageError, match=r"note\.jpg is not an image") as refused:
         ask(searcher, str(tmp_path / "note.jpg"), QueryOptions())
     assert refused.value.reason is SkipReason.NOT_AN_IMAGE
-    with pytest.raises(PictureError, match=r"gone\.jpg does not exist, and no picture of"):
+    with pytest.raises(ImageError, match=r"gone\.jpg does not exist, and no image of"):
         ask(searcher, str(tmp_path / "gone.jpg"), QueryOptions())
     assert len(ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).hits) == 7
 
@@ -260,7 +260,7 @@ def test_several_queries_share_one_session(library: Library, monkeypatch: pytest
     assert all(answer.embed_ms > 0 and answer.search_ms > 0 for answer in answers)
 
 
-def test_many_pictures_are_embedded_together(
+def test_many_images_are_embedded_together(
     library: Library, tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In batches, in order, with indexed and unreadable ones among them, and answered as each one alone."""
@@ -276,14 +276,14 @@ def test_many_pictures_are_embedded_together(
         alone = ask(searcher, names[-2], QueryOptions())
         together = searcher.answer(one_of(read[-2]), QueryOptions())
     assert sizes == [BATCH_SIZE - 1, 4, 1]
-    assert isinstance(read[3], PictureError)
+    assert isinstance(read[3], ImageError)
     assert [one_of(each).name for each in read if each is not read[3]] == names[:3] + names[4:]
     assert (one_of(read[-1]).provider, one_of(read[0]).provider) == (None, CPU)
     assert paths(together) == paths(alone)
     assert [hit.score for hit in together.hits] == pytest.approx([hit.score for hit in alone.hits], abs=1e-6)
 
 
-def test_no_more_pictures_are_read_than_are_soon_needed(
+def test_no_more_images_are_read_than_are_soon_needed(
     library: Library, searcher: Searcher, draw: Draw, tmp_path: Path
 ) -> None:
     """A folder of a million does not have to fit into memory."""
@@ -294,10 +294,10 @@ def test_no_more_pictures_are_read_than_are_soon_needed(
     assert BATCH_SIZE <= len(taken) <= 3 * BATCH_SIZE
 
 
-def test_a_provider_that_starts_slowly_is_left_to_many_pictures(
+def test_a_provider_that_starts_slowly_is_left_to_many_images(
     library: Library, tmp_path: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One picture is embedded before such a provider would have begun; a folder is worth the wait."""
+    """One image is embedded before such a provider would have begun; a folder is worth the wait."""
     files = draw(tmp_path, *(f"{number:02}.png" for number in range(FEW + 1)), seed=5)
     asked: list[bool] = []
     load = Embedder.load
@@ -314,7 +314,7 @@ def test_a_provider_that_starts_slowly_is_left_to_many_pictures(
     assert asked == [True, False]
 
 
-def test_an_indexed_picture_needs_no_model(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_indexed_image_needs_no_model(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its stored vector is as good."""
     by_file = library.ask("dog/1.png")
     monkeypatch.setattr(Embedder, "load", lambda *_, **__: pytest.fail("a model was loaded"))
@@ -328,7 +328,7 @@ def test_an_indexed_picture_needs_no_model(library: Library, monkeypatch: pytest
     assert by_path.class_name == "dog"
 
 
-def test_a_file_after_an_indexed_picture_pays_for_the_loading(library: Library, searcher: Searcher) -> None:
+def test_a_file_after_an_indexed_image_pays_for_the_loading(library: Library, searcher: Searcher) -> None:
     """Loading is shown where it happened."""
     ask(searcher, "dog/1.png", QueryOptions())
     assert ask(searcher, "dog/2.png", QueryOptions()).load_ms == 0
@@ -340,16 +340,14 @@ def test_a_file_after_an_indexed_picture_pays_for_the_loading(library: Library, 
 def test_the_class_of_a_file_in_an_ingested_folder_is_known(
     library: Library, searcher: Searcher, tmp_path: Path, draw: Draw
 ) -> None:
-    """A report can say what was right; a picture from elsewhere has no class."""
+    """A report can say what was right; an image from elsewhere has no class."""
     [elsewhere] = draw(tmp_path, "cat/query.png", seed=9)
     assert ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).class_name == "dog"
     assert ask(searcher, str(library.root / "1.png"), QueryOptions()).class_name is None
     assert ask(searcher, str(elsewhere), QueryOptions()).indexed is None
 
 
-def test_a_picture_is_decoded_once_for_all_networks(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_image_is_decoded_once_for_all_networks(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """And embedded by each."""
     decoded: list[str] = []
     embedded: list[int] = []
@@ -392,7 +390,7 @@ def test_examples_that_leave_nothing_are_refused(library: Library) -> None:
     with library.opened(Distance.EUCLID) as searcher:
         query = searcher.read(*searcher.find("cat/1.png"), QueryOptions())
         doubled = replace(query, vectors=[2 * query.vectors[0]])
-        with refuses(PictureError, match="leave one of --and or --not out"):
+        with refuses(ImageError, match="leave one of --and or --not out"):
             searcher.answer(
                 *searcher.find("cat/1.png"),
                 QueryOptions(),
@@ -403,7 +401,7 @@ def test_examples_that_leave_nothing_are_refused(library: Library) -> None:
 def test_a_query_that_fails_does_not_take_the_loading_time_with_it(library: Library, tmp_path: Path) -> None:
     """The first answer that is given shows it."""
     with library.opened() as searcher:
-        with pytest.raises(PictureError):
+        with pytest.raises(ImageError):
             ask(searcher, str(tmp_path / "gone.jpg"), QueryOptions())
         assert ask(searcher, str(library.root / "dog/1.png"), QueryOptions()).load_ms > 0
 
@@ -499,9 +497,9 @@ class Endless(io.BytesIO):
 
 
 def test_more_than_may_be_held_is_refused_from_a_stream(searcher: Searcher) -> None:
-    """As a picture that cannot be read, so that others of the same query are answered."""
+    """As an image that cannot be read, so that others of the same query are answered."""
     [read] = searcher.read_all(searcher.find(Endless()), QueryOptions())
-    assert isinstance(read, PictureError)
+    assert isinstance(read, ImageError)
     assert read.reason is SkipReason.TOO_LARGE
 
 
@@ -509,9 +507,9 @@ def test_a_file_whose_name_begins_with_a_tilde_is_found(
     library: Library, searcher: Searcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is nobody's home; one's own is found, too."""
-    picture = (library.root / "dog/1.png").read_bytes()
-    (tmp_path / "~copy of dog.png").write_bytes(picture)
-    (tmp_path / "dog.png").write_bytes(picture)
+    image = (library.root / "dog/1.png").read_bytes()
+    (tmp_path / "~copy of dog.png").write_bytes(image)
+    (tmp_path / "dog.png").write_bytes(image)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
@@ -578,13 +576,13 @@ def test_a_query_that_the_network_sees_nothing_in_is_refused(
 ) -> None:
     """A zero vector is near to nothing, and Qdrant would answer it all the same.
 
-    The kernels add up what is brighter than the mean colour, which in a black picture is nothing.
+    The kernels add up what is brighter than the mean colour, which in a black image is nothing.
     """
     weights = write_weights(tmp_path / "bright.h5", kernel=1.0)
     Image.new("RGB", (9, 9), "white").save(own_library.root / "white.png")
     Image.new("RGB", (9, 9), "black").save(tmp_path / "black.png")
     own_library.ingest(ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights)))
-    with pytest.raises(PictureError, match=r"the network sees nothing in .*black\.png") as refused:
+    with pytest.raises(ImageError, match=r"the network sees nothing in .*black\.png") as refused:
         own_library.ask("../black.png")
     assert refused.value.reason is SkipReason.NO_EMBEDDING
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lookalike_core.errors import PictureError, SkipReason, UsageError
+from lookalike_core.errors import ImageError, SkipReason, UsageError
 from lookalike_core.images.scan import OtherFiles
 from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedStore
@@ -59,7 +59,7 @@ def test_a_folder_is_answered_image_by_image(searcher: Searcher, tmp_path: Path)
 
 def test_examples_go_with_every_query(searcher: Searcher, tmp_path: Path) -> None:
     """By the names that they were given by; of a folder of them, what cannot be read is left out and told."""
-    left_out: list[PictureError] = []
+    left_out: list[ImageError] = []
     folder = tmp_path / "queries"
     outcomes = list(
         answer_all(
@@ -107,7 +107,7 @@ def test_few_images_are_compared_by_brute_force_unless_told(searcher: Searcher) 
 def test_an_example_that_cannot_be_read_ends_it(searcher: Searcher, tmp_path: Path) -> None:
     """And a wrong name ends it before anything is read."""
     damaged = tmp_path / "queries/b.png"
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         list(answer_all(searcher, ["dog/1.png"], QueryOptions(), positives=[damaged]))
     with pytest.raises(UsageError, match="name is empty"):
         list(answer_all(searcher, ["dog/1.png", ""], QueryOptions(), positives=[damaged]))

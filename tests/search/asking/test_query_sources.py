@@ -28,7 +28,7 @@ def collection(both_stores: Store, fill: Fill) -> Iterator[Collection]:
 
 
 def found(name: str, collection: Collection, dataset: str | None = None) -> Source:
-    """The one picture of a name."""
+    """The one image of a name."""
     [source] = find_sources(name, [collection], dataset=dataset)
     return source
 
@@ -46,7 +46,7 @@ def found(name: str, collection: Collection, dataset: str | None = None) -> Sour
         (point_id("more", "cat/1.png").upper(), "more", "cat/1.png"),
     ],
 )
-def test_an_indexed_picture_is_found_by_its_path_and_by_its_id(
+def test_an_indexed_image_is_found_by_its_path_and_by_its_id(
     collection: Collection, tmp_path: Path, name: str, dataset: str, path: str
 ) -> None:
     """With what is known of it, and where it lies; no file has to be there."""
@@ -97,7 +97,7 @@ def test_what_cannot_be_looked_at_is_a_file(collection: Collection) -> None:
     assert found("1" * 5000, collection).file is not None
 
 
-def test_a_folder_is_all_of_its_pictures_in_order(collection: Collection, tmp_path: Path) -> None:
+def test_a_folder_is_all_of_its_images_in_order(collection: Collection, tmp_path: Path) -> None:
     """Named as the folder was, and with what is left out in its place."""
     for path in ("b/2.png", "b/1.jpg", "a.webp", "b/note.txt", ".hidden.png", "@eaDir/a.jpg"):
         (tmp_path / "queries" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -119,13 +119,13 @@ def test_a_folder_is_all_of_its_pictures_in_order(collection: Collection, tmp_pa
 def test_an_empty_folder_and_an_empty_name_are_wrong_usage(collection: Collection, tmp_path: Path) -> None:
     """Nothing would be asked."""
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="empty holds no picture"):
+    with pytest.raises(UsageError, match="empty holds no image"):
         find_sources(str(tmp_path / "empty"), [collection])
     with pytest.raises(UsageError, match="name is empty"):
         find_sources("", [collection])
 
 
-def test_a_picture_is_found_in_whichever_collection_has_it(both_stores: Store, fill: Fill) -> None:
+def test_a_image_is_found_in_whichever_collection_has_it(both_stores: Store, fill: Fill) -> None:
     """What each knows of it comes along."""
     one = fill(both_stores, {"cat/1.png": [1, 0], "cat/2.png": [0, 1]})
     two = fill(both_stores, {"cat/2.png": [1, 0, 0], "cat/3.png": [0, 1, 0]}, copies={"cat/2.png": "older"})

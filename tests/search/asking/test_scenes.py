@@ -26,7 +26,7 @@ OTHERS = {
     "cat/far.png": [1, 2.5],
     "fish.png": [0.1, 1],
 }
-PICTURES = {"cat/query.png": [1, 0], **BURST, **OTHERS}
+IMAGES = {"cat/query.png": [1, 0], **BURST, **OTHERS}
 SCENES = {
     "cat/burst_00.png": [f"cat/burst_{number:02}.png" for number in range(1, 30)],
     "dog/1.png": ["dog/2.png"],
@@ -56,7 +56,7 @@ def test_each_scene_is_a_hit_once(
     both_stores: Store, fill: Fill, home: Settings, distance: Distance, exact: bool
 ) -> None:
     """Thirty frames of a burst take one place, and are named with their scores: more hits are asked for."""
-    name = fill(both_stores, PICTURES, distance=distance)
+    name = fill(both_stores, IMAGES, distance=distance)
     for limit in (1, 3, 5, 10):
         answer = ask([name], both_stores, home, limit=limit, k=1, exact=exact)
         assert folded(answer) == dict(list(SCENES.items())[:limit])
@@ -73,8 +73,8 @@ def test_the_order_of_folded_hits_is_that_of_the_whole_ranking(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
     """A copy in another dataset with the same bytes is folded, too."""
-    pictures = {"cat/query.png": [1, 0], "a.png": [1, 0.5], "other:a.png": [1, 0.5], "b.png": [1, 0.9]}
-    name = fill(both_stores, pictures, copies={"a.png": "same", "other:a.png": "same"})
+    images = {"cat/query.png": [1, 0], "a.png": [1, 0.5], "other:a.png": [1, 0.5], "b.png": [1, 0.9]}
+    name = fill(both_stores, images, copies={"a.png": "same", "other:a.png": "same"})
     answer = ask([name], both_stores, home)
     assert [len(hit.near) for hit in answer.hits] == [1, 0]
     [near] = answer.hits[0].near
@@ -86,8 +86,8 @@ def test_the_querys_own_copy_is_a_scene_with_its_near_ones(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
     """The query is no hit unless it is asked for; then what is near to it is folded into it."""
-    pictures = {"cat/query.png": [1, 0], "cat/near.png": [1, 0.01], "cat/b.png": [1, 0.02], "a.png": [0, 1]}
-    name = fill(both_stores, pictures)
+    images = {"cat/query.png": [1, 0], "cat/near.png": [1, 0.01], "cat/b.png": [1, 0.02], "a.png": [0, 1]}
+    name = fill(both_stores, images)
     assert folded(ask([name], both_stores, home)) == {"cat/near.png": ["cat/b.png"], "a.png": []}
     own = folded(ask([name], both_stores, home, include_self=True))
     assert own == {"cat/query.png": ["cat/near.png", "cat/b.png"], "a.png": []}
@@ -95,7 +95,7 @@ def test_the_querys_own_copy_is_a_scene_with_its_near_ones(
 
 def test_filters_hold(both_stores: Store, fill: Fill, home: Settings) -> None:
     """Only what fits is a hit, and only that is folded."""
-    name = fill(both_stores, PICTURES)
+    name = fill(both_stores, IMAGES)
     dogs = folded(ask([name], both_stores, home, class_name="dog"))
     assert dogs == {key: value for key, value in SCENES.items() if key.startswith("dog")}
     unclassed = folded(ask([name], both_stores, home, class_name=""))
@@ -106,7 +106,7 @@ def test_filters_hold(both_stores: Store, fill: Fill, home: Settings) -> None:
 @pytest.mark.parametrize("rule", VoteRule)
 def test_a_burst_has_one_vote(both_stores: Store, fill: Fill, home: Settings, rule: VoteRule) -> None:
     """Thirty frames of a cat outvote two dogs; as one scene they do not, unless the nearest is heard most."""
-    name = fill(both_stores, PICTURES)
+    name = fill(both_stores, IMAGES)
     answer = ask([name], both_stores, home, k=3, vote=rule)
     assert answer.verdict is not None
     assert answer.verdict.voters == 3
@@ -118,7 +118,7 @@ def test_a_burst_has_one_vote(both_stores: Store, fill: Fill, home: Settings, ru
 
 
 def test_voters_with_a_class_are_scenes_too(both_stores: Store, fill: Fill, home: Settings) -> None:
-    """Where pictures without a class take the places, those with one are asked for, folded as well."""
+    """Where images without a class take the places, those with one are asked for, folded as well."""
     unclassed = {f"{number}.png": [1, 0.05 + 0.02 * number] for number in range(5)}
     name = fill(both_stores, {"cat/query.png": [1, 0], **unclassed, **BURST, **OTHERS})
     answer = ask([name], both_stores, home, k=3, limit=2, without_near_above=0.9999)
@@ -132,10 +132,10 @@ def test_near_for_one_network_is_near_for_both(
     both_stores: Store, fill: Fill, home: Settings, rule: FusionRule, vote: VoteRule
 ) -> None:
     """The burst is one scene by one network, and two dogs are by the other."""
-    angles = np.deg2rad(3 * np.arange(len(PICTURES)))
-    spread = {key: [np.cos(angle), np.sin(angle)] for key, angle in zip(PICTURES, angles, strict=True)}
+    angles = np.deg2rad(3 * np.arange(len(IMAGES)))
+    spread = {key: [np.cos(angle), np.sin(angle)] for key, angle in zip(IMAGES, angles, strict=True)}
     spread["dog/3.png"] = spread["dog/1.png"]
-    names = [fill(both_stores, PICTURES), fill(both_stores, spread, backbone="resnet101v2")]
+    names = [fill(both_stores, IMAGES), fill(both_stores, spread, backbone="resnet101v2")]
     answer = ask(names, both_stores, home, fusion=rule, vote=vote, k=2)
     found = {frozenset([key, *near]) for key, near in folded(answer).items()}
     assert found == {
@@ -155,8 +155,8 @@ def test_networks_are_asked_for_more_than_their_candidates(
 ) -> None:
     """A burst of 250 frames fills both networks' hundred nearest, and the other scenes lie behind it."""
     burst = {f"cat/burst_{number:03}.png": [1, 0.2 + 0.00001 * number] for number in range(250)}
-    pictures = {"cat/query.png": [1, 0], **burst, **OTHERS}
-    names = [fill(both_stores, pictures), fill(both_stores, pictures, backbone="resnet101v2")]
+    images = {"cat/query.png": [1, 0], **burst, **OTHERS}
+    names = [fill(both_stores, images), fill(both_stores, images, backbone="resnet101v2")]
     answer = ask(names, both_stores, home, limit=4, k=1)
     assert [len(hit.near) for hit in answer.hits] == [249, 1, 0, 0]
 
@@ -165,7 +165,7 @@ def test_no_chances_are_told_of_folded_answers(
     both_stores: Store, fill: Fill, home: Settings, calibration: Calibration
 ) -> None:
     """A calibration was learned from unfolded ones."""
-    name = fill(both_stores, PICTURES)
+    name = fill(both_stores, IMAGES)
     with both_stores.open(name) as collection:
         identity, points = collection.manifest.identity.key, collection.count()
         fitting = replace(calibration, identity=identity, distance=Distance.COSINE, points=points)
@@ -180,7 +180,7 @@ def test_folded_hits_are_counted_in_the_table_and_named_in_json(
     both_stores: Store, fill: Fill, home: Settings
 ) -> None:
     """A column beside the score; the keys are there where near-duplicates are folded, and only there."""
-    name = fill(both_stores, PICTURES)
+    name = fill(both_stores, IMAGES)
     options = QueryOptions(without_near_above=0.999, limit=2)
     with Searcher.opened(name, store=both_stores, settings=home) as searcher:
         [source] = searcher.find("cat/query.png")

@@ -1,4 +1,4 @@
-"""Who votes, in both stores: the k nearest that have a class, wherever pictures without one lie."""
+"""Who votes, in both stores: the k nearest that have a class, wherever images without one lie."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -48,7 +48,7 @@ def ask_few(names: list[str], path: str, store: Store, home: Settings, **options
 
 
 def mostly_unlabelled() -> Mapping[str, Any]:
-    """150 pictures in two clouds, of which four in five have no class."""
+    """150 images in two clouds, of which four in five have no class."""
     random = np.random.default_rng(0)
     vectors = random.normal([3, 0, 0, 0], size=(150, 4))
     folders = ["cat/" if each[1] + each[2] > 0 else "dog/" for each in vectors]
@@ -64,7 +64,7 @@ def mostly_unlabelled() -> Mapping[str, Any]:
 def test_a_query_has_the_verdict_that_an_evaluation_measures(
     both_stores: Store, fill: Fill, home: Settings, rule: VoteRule, distance: Distance
 ) -> None:
-    """Picture by picture, with its share: an evaluation does not even see pictures without a class."""
+    """Image by image, with its share: an evaluation does not even see images without a class."""
     name = fill(both_stores, mostly_unlabelled(), distance=distance)
     with both_stores.open(name) as collection:
         labelled = load_labelled(collection)
@@ -81,7 +81,7 @@ def test_a_query_has_the_verdict_that_an_evaluation_measures(
 
 @pytest.mark.parametrize("fusion", [None, FusionRule.RRF, FusionRule.ZSCORE])
 @pytest.mark.parametrize("rule", [VoteRule.MAJORITY, VoteRule.NEARER_TIES])
-def test_pictures_without_a_class_take_nobodys_vote(
+def test_images_without_a_class_take_nobodys_vote(
     both_stores: Store,
     fill: Fill,
     home: Settings,
@@ -101,7 +101,7 @@ def test_pictures_without_a_class_take_nobodys_vote(
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_a_class_is_as_near_as_its_own_nearest_behind_pictures_without_one(
+def test_a_class_is_as_near_as_its_own_nearest_behind_images_without_one(
     both_stores: Store, fill: Fill, home: Settings, fused: bool
 ) -> None:
     """Cats at 0.04 and 0.7 against dogs at 0.5 and 0.6; of two voters one is a cat."""

@@ -18,12 +18,12 @@ def plain(text: str) -> list[str]:
 
 
 def save(path: Path, size: tuple[int, int], colour: tuple[int, int, int]) -> Path:
-    """A picture of one colour."""
+    """An image of one colour."""
     Image.new("RGB", size, colour).save(path)
     return path
 
 
-def test_a_row_stands_whole_beside_the_last_line_of_its_picture(tmp_path: Path) -> None:
+def test_a_row_stands_whole_beside_the_last_line_of_its_image(tmp_path: Path) -> None:
     """So that it can be copied, however long it is; what follows the neighbours is left as it was."""
     red = save(tmp_path / "red.png", (120, 70), (200, 0, 0))
     long = [line.replace("one.png", "one/" * 60 + "one.png") for line in TABLE]
@@ -35,7 +35,7 @@ def test_a_row_stands_whole_beside_the_last_line_of_its_picture(tmp_path: Path) 
     assert lines[-1] == "verdict: x"
 
 
-def test_colours_are_the_pictures(tmp_path: Path) -> None:
+def test_colours_are_the_images(tmp_path: Path) -> None:
     """Two pixels a character: the upper one in front, the lower one behind."""
     red = save(tmp_path / "red.png", (120, 70), (200, 0, 0))
     text = illustrated(TABLE, red, [None, red], "truecolor")
@@ -47,7 +47,7 @@ def test_colours_are_the_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "columns"), [((40, 120), 2), ((70, 70), 7)])
-def test_a_picture_keeps_its_ratio(tmp_path: Path, size: tuple[int, int], columns: int) -> None:
+def test_a_image_keeps_its_ratio(tmp_path: Path, size: tuple[int, int], columns: int) -> None:
     """A narrow one stands in the middle; a square one is as many columns wide as half lines high."""
     file = save(tmp_path / "a.png", size, (0, 90, 0))
     line = plain(illustrated(TABLE, file, [file, file], "truecolor"))[LINES - 1][:COLUMNS]
@@ -56,7 +56,7 @@ def test_a_picture_keeps_its_ratio(tmp_path: Path, size: tuple[int, int], column
 
 
 def test_a_file_that_is_gone_leaves_its_place_empty(tmp_path: Path) -> None:
-    """The row is where it would be beside a picture."""
+    """The row is where it would be beside an image."""
     lines = plain(illustrated(TABLE, None, [tmp_path / "gone.png", None], "truecolor"))
     assert lines[LINES - 1] == " " * COLUMNS + "  query.png in a"
     assert "▀" not in "".join(lines)
@@ -64,8 +64,8 @@ def test_a_file_that_is_gone_leaves_its_place_empty(tmp_path: Path) -> None:
 
 def test_no_neighbours_leave_the_table_as_it_is(tmp_path: Path) -> None:
     """Title, heading, and what is said instead."""
-    lines = plain(illustrated(["q in a", "rank", "no picture fits"], None, [], "256"))
-    assert lines[LINES:] == [" " * COLUMNS + "  rank", "no picture fits"]
+    lines = plain(illustrated(["q in a", "rank", "no image fits"], None, [], "256"))
+    assert lines[LINES:] == [" " * COLUMNS + "  rank", "no image fits"]
 
 
 class _Terminal:

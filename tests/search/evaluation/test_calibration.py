@@ -26,7 +26,7 @@ TOLERANCE = 1e-9
 MANIFEST = manifest_of(dimension=8)
 
 
-def pictures(
+def images(
     count: int = 400, *, classes: int = 4, cosine: bool = True, spread: float = 1.0, seed: int = 0
 ) -> LabelledVectors:
     """Overlapping clouds around a centre for each class."""
@@ -43,7 +43,7 @@ def pictures(
 
 
 def learn(one: LabelledVectors, **options: Any) -> Calibration | None:
-    """A calibration of everything that the pictures hold."""
+    """A calibration of everything that the images hold."""
     distance = Distance.COSINE if one.higher_is_nearer else Distance.EUCLID
     now = "2026-01-02T00:00:00+00:00"
     results = leave_one_out(one, depth=100)
@@ -161,8 +161,8 @@ def test_halves_never_share_copies() -> None:
 
 
 def test_scores_that_mean_something_else_for_one_half_are_seen() -> None:
-    """The errors are measured where nothing was learned: memory of the pictures does not help."""
-    one = pictures(600, classes=3)
+    """The errors are measured where nothing was learned: memory of the images does not help."""
+    one = images(600, classes=3)
     fair = reliability(one, leave_one_out(one))
     results = leave_one_out(one)
     half = held_out(one.copies, seed=0)
@@ -176,7 +176,7 @@ def test_scores_that_mean_something_else_for_one_half_are_seen() -> None:
 
 
 def mutual_results(one: LabelledVectors) -> QueryResults:
-    """Each picture has one neighbour, its partner, with a score that only they have."""
+    """Each image has one neighbour, its partner, with a score that only they have."""
     count = len(one.classes)
     partners = np.arange(count) ^ 1
     return QueryResults(
@@ -198,7 +198,7 @@ def test_a_pair_is_not_learned_from_one_end_and_measured_from_the_other() -> Non
     together, apart = [], []
     for _ in range(60):
         same = np.repeat(random.random(30) < 0.5, 2)
-        one = replace(pictures(60), classes=np.where(same, 0, np.arange(60) % 2))
+        one = replace(images(60), classes=np.where(same, 0, np.arange(60) % 2))
         for copies, errors in ((np.arange(60) // 2, together), (np.arange(60), apart)):
             found = reliability(replace(one, copies=copies), mutual_results(one))
             assert found is not None
@@ -208,9 +208,9 @@ def test_a_pair_is_not_learned_from_one_end_and_measured_from_the_other() -> Non
 
 @pytest.mark.slow  # thousands of queries
 @pytest.mark.parametrize("cosine", [True, False])
-def test_chances_are_those_of_new_pictures(cosine: bool) -> None:
+def test_chances_are_those_of_new_images(cosine: bool) -> None:
     """Learned from some, they come true for others of the same kind, by score and by share of the vote."""
-    every = pictures(3_000, cosine=cosine, spread=1.2)
+    every = images(3_000, cosine=cosine, spread=1.2)
     some = replace(every, vectors=every.vectors[:1500], classes=every.classes[:1500], copies=np.arange(1500))
     others = replace(
         every, vectors=every.vectors[1500:], classes=every.classes[1500:], copies=np.arange(1500)
@@ -235,8 +235,8 @@ def test_chances_are_those_of_new_pictures(cosine: bool) -> None:
 
 
 def test_the_ten_nearest_and_the_hundred_have_curves_of_their_own() -> None:
-    """Of two pictures that are as near, the one among the ten nearest is right more often."""
-    one = pictures(1_000, spread=1.2)
+    """Of two images that are as near, the one among the ten nearest is right more often."""
+    one = images(1_000, spread=1.2)
     calibration = learn(one)
     assert calibration is not None
     results = leave_one_out(one, depth=100)
@@ -252,10 +252,10 @@ def test_the_ten_nearest_and_the_hundred_have_curves_of_their_own() -> None:
 
 def test_the_record_says_what_it_was_made_of() -> None:
     """Counts, identity, distance, and the errors of held-out halves."""
-    one = pictures(300, cosine=False)
+    one = images(300, cosine=False)
     calibration = learn(one)
     assert calibration is not None
-    found = (calibration.pictures, calibration.points, calibration.classes, calibration.k, calibration.pairs)
+    found = (calibration.images, calibration.points, calibration.classes, calibration.k, calibration.pairs)
     assert found == (300, 300, 4, 10, 3000)
     assert calibration.fits(identity=MANIFEST.identity.key, distance="euclid", points=300)
     assert calibration.reliability == reliability(one, leave_one_out(one))
@@ -271,7 +271,7 @@ def test_the_record_says_what_it_was_made_of() -> None:
 @pytest.mark.parametrize("cosine", [True, False])
 def test_the_threshold_refuses_one_in_a_hundred(cosine: bool) -> None:
     """Counted plainly: how near the nearest other is, and the nearest other of another class."""
-    one = pictures(500, cosine=cosine, spread=0.8)
+    one = images(500, cosine=cosine, spread=0.8)
     calibration = learn(one)
     assert calibration is not None
     units = one.vectors / np.linalg.norm(one.vectors, axis=1, keepdims=True)
@@ -290,7 +290,7 @@ def test_the_threshold_refuses_one_in_a_hundred(cosine: bool) -> None:
 @pytest.mark.parametrize("cosine", [True, False])
 def test_abstaining_is_measured_on_the_half_that_taught_nothing(cosine: bool) -> None:
     """Both ways round, plainly: the 1 % farthest of one half say which of the other are answered."""
-    one = pictures(cosine=cosine)
+    one = images(cosine=cosine)
     results = leave_one_out(one)
     half = held_out(one.copies, seed=0)
     answered, right = [], []
@@ -312,7 +312,7 @@ def test_abstaining_is_measured_on_the_half_that_taught_nothing(cosine: bool) ->
 
 def test_what_is_far_from_all_is_not_answered() -> None:
     """Strangers of the measured half, of whom that which taught knows next to none."""
-    one = pictures(cosine=False)
+    one = images(cosine=False)
     vectors = one.vectors.copy()
     strangers = np.flatnonzero(held_out(one.copies, seed=0))[:40]
     vectors[strangers] += 1_000 * np.arange(1, 41)[:, np.newaxis]
@@ -323,7 +323,7 @@ def test_what_is_far_from_all_is_not_answered() -> None:
 
 
 def with_lonely(one: LabelledVectors, count: int) -> LabelledVectors:
-    """With some more pictures, far from all, of which each is the only one of its class."""
+    """With some more images, far from all, of which each is the only one of its class."""
     start, random = len(one.classes), np.random.default_rng(5)
     far = 100 * random.normal(size=(count, 8))
     return LabelledVectors(
@@ -337,7 +337,7 @@ def with_lonely(one: LabelledVectors, count: int) -> LabelledVectors:
 
 def test_queries_that_are_alone_in_their_class_count_for_no_figure_of_abstaining() -> None:
     """Nothing can be right for them: neither answered nor left out do they change a share."""
-    one = with_lonely(pictures(cosine=False), 40)
+    one = with_lonely(images(cosine=False), 40)
     results = leave_one_out(one)
     nearest, half = results.scores[:, 0], held_out(one.copies, seed=0)
     answered, right = [], []
@@ -356,7 +356,7 @@ def test_queries_that_are_alone_in_their_class_count_for_no_figure_of_abstaining
 
 def test_queries_that_are_alone_in_their_class_teach_no_chance() -> None:
     """Far from all as these are, they would make far neighbours look worse, and change nothing else."""
-    one = pictures(cosine=False)
+    one = images(cosine=False)
     alone, beside = learn(one), learn(with_lonely(one, 40))
     assert alone is not None
     assert beside is not None
@@ -373,7 +373,7 @@ def test_queries_that_are_alone_in_their_class_teach_no_chance() -> None:
 
 def test_neighbours_that_are_all_right_are_calibrated_too() -> None:
     """Classes that lie far apart: nearly certain, not quite, and no error to speak of."""
-    calibration = learn(pictures(200, spread=0.001))
+    calibration = learn(images(200, spread=0.001))
     assert calibration is not None
     assert 0.99 < calibration.chance(np.array([0.9999999]))[0] < 1
     assert calibration.reliability.neighbours < 0.01
@@ -385,8 +385,8 @@ def test_neighbours_that_are_all_right_are_calibrated_too() -> None:
 
 @pytest.mark.parametrize(("count", "classes", "copies"), [(19, 2, 19), (40, 1, 40), (40, 2, 19), (2, 2, 1)])
 def test_too_little_is_no_calibration(count: int, classes: int, copies: int) -> None:
-    """Fewer than twenty different pictures, or one class: no figure, and a reason in words."""
-    one = replace(pictures(count), classes=np.arange(count) % classes, copies=np.arange(count) % copies)
+    """Fewer than twenty different images, or one class: no figure, and a reason in words."""
+    one = replace(images(count), classes=np.arange(count) % classes, copies=np.arange(count) % copies)
     results = leave_one_out(one)
     assert reliability(one, results) is None
     assert abstaining(one, results) is None
@@ -394,8 +394,8 @@ def test_too_little_is_no_calibration(count: int, classes: int, copies: int) -> 
     assert "too few to calibrate" in (shortage(one, results) or "")
 
 
-def test_twenty_pictures_of_two_classes_are_enough() -> None:
+def test_twenty_images_of_two_classes_are_enough() -> None:
     """They give figures, if rough ones."""
-    one = replace(pictures(20), classes=np.arange(20) % 2)
+    one = replace(images(20), classes=np.arange(20) % 2)
     assert shortage(one, leave_one_out(one)) is None
     assert learn(one) is not None

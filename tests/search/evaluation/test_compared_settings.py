@@ -1,4 +1,4 @@
-"""Which settings are compared, and that they are compared over the same queries among the same pictures."""
+"""Which settings are compared, and that they are compared over the same queries among the same images."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> EmbeddedStore:
 
 
 def clouds(count: int, seed: int, noise: float = 0.6) -> dict[str, np.ndarray]:
-    """Pictures of three classes that overlap."""
+    """Images of three classes that overlap."""
     random = np.random.default_rng(seed)
     return {
         f"class{number % 3}/{number:03}.png": np.eye(3, 6)[number % 3] + random.normal(0, noise, 6)
@@ -63,8 +63,8 @@ def gains(differences: list[Comparison]) -> dict[str, tuple[float, float, float]
     return {each.figure: (each.difference.value, each.difference.low, each.p) for each in differences}
 
 
-def test_collections_are_compared_among_the_pictures_that_both_hold(store: EmbeddedStore, fill: Fill) -> None:
-    """More pictures, or others at the same path, in one of them change its figures, not the difference."""
+def test_collections_are_compared_among_the_images_that_both_hold(store: EmbeddedStore, fill: Fill) -> None:
+    """More images, or others at the same path, in one of them change its figures, not the difference."""
     one = clouds(45, seed=1)
     shared, others = clouds(39, seed=2), clouds(60, seed=3)
     first, lean = fill(store, one), fill(store, shared)
@@ -74,20 +74,20 @@ def test_collections_are_compared_among_the_pictures_that_both_hold(store: Embed
     assert among_more.evaluation.figures != alone.evaluation.figures
     assert gains(list(among_more.differences)) == gains(list(alone.differences))
     for found in (*alone.differences, *among_more.differences):
-        assert (found.pictures, found.is_partial) == (39, True)
+        assert (found.images, found.is_partial) == (39, True)
 
 
-def test_what_has_other_bytes_is_another_picture(store: EmbeddedStore, fill: Fill) -> None:
+def test_what_has_other_bytes_is_another_image(store: EmbeddedStore, fill: Fill) -> None:
     """Though it has the same path."""
     one, other = (
         fill(store, clouds(30, seed=1)),
         fill(store, clouds(30, seed=2), copies={"class0/000.png": "changed"}),
     )
     _, found = settings(store, one, other)
-    assert {each.pictures for each in found.differences} == {29}
+    assert {each.images for each in found.differences} == {29}
 
 
-def test_the_same_pictures_are_evaluated_once(store: EmbeddedStore, fill: Fill) -> None:
+def test_the_same_images_are_evaluated_once(store: EmbeddedStore, fill: Fill) -> None:
     """Their values are there already, and the difference is that of the figures."""
     names, bars = [fill(store, clouds(30, seed=seed)) for seed in (1, 2)], Titles()
     with shown_by(bars):
@@ -99,7 +99,7 @@ def test_the_same_pictures_are_evaluated_once(store: EmbeddedStore, fill: Fill) 
     assert not any(each.is_partial for each in other.differences)
 
 
-def test_one_shared_picture_is_no_comparison(store: EmbeddedStore, fill: Fill, said: list[str]) -> None:
+def test_one_shared_image_is_no_comparison(store: EmbeddedStore, fill: Fill, said: list[str]) -> None:
     """It is said, and nothing is certain."""
     one = clouds(12, seed=1)
     other = {f"{key}x": vector for key, vector in clouds(12, seed=2).items()}
@@ -108,14 +108,14 @@ def test_one_shared_picture_is_no_comparison(store: EmbeddedStore, fill: Fill, s
     _, found = settings(store, first, second)
     assert found.differences == []
     (line,) = said
-    assert line.startswith(f"{first} and {second}: not compared: the collections share 1 pictures")
+    assert line.startswith(f"{first} and {second}: not compared: the collections share 1 images")
 
 
 @pytest.mark.parametrize("pairs", [False, True])
 def test_what_one_takes_for_near_identical_is_left_out_of_both(
     store: EmbeddedStore, fill: Fill, pairs: bool
 ) -> None:
-    """Else the other, alone, would find the very picture that was taken from the first and from the fused."""
+    """Else the other, alone, would find the very image that was taken from the first and from the fused."""
     angles = {"a/1": 0, "a/2": 1, "b/1": 60, "b/2": 80}
     apart = angles | {"a/2": 25}
     vectors = [

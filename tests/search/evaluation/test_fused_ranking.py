@@ -11,8 +11,8 @@ from lookalike_core.errors import UsageError
 from lookalike_core.neighbours.rank_fusion import CANDIDATES, FusionRule
 from lookalike_core.neighbours.vote import VoteRule, vote
 from lookalike_search.evaluation.calibration import crosswise, held_out
-from lookalike_search.evaluation.fused_ranking import leave_one_out_fused, passes, shared_pictures
-from lookalike_search.evaluation.labelled_vectors import LabelledPictures
+from lookalike_search.evaluation.fused_ranking import leave_one_out_fused, passes, shared_images
+from lookalike_search.evaluation.labelled_vectors import LabelledImages
 from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out
 from lookalike_search.evaluation.summary import values_of
 from made_collections import payload_of
@@ -21,11 +21,11 @@ from sklearn.metrics import average_precision_score
 
 TOLERANCE = 1e-9
 COUNT, CLASSES = 240, 5
-"""More pictures than two networks' hundred nearest, so that some are no candidates."""
+"""More images than two networks' hundred nearest, so that some are no candidates."""
 
 
 def two_networks(*, cosine: bool, seed: int = 0) -> list[LabelledVectors]:
-    """The same pictures as two networks see them: clouds of other widths in other spaces."""
+    """The same images as two networks see them: clouds of other widths in other spaces."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, CLASSES, COUNT)
     copies = np.arange(COUNT)
@@ -196,7 +196,7 @@ def test_how_many_vote_changes_no_ranking(rule: FusionRule) -> None:
 
 
 def test_what_is_near_identical_for_one_network_is_left_out_of_both() -> None:
-    """So fusing is not flattered by a picture that a network alone was spared."""
+    """So fusing is not flattered by an image that a network alone was spared."""
     one, other = two_networks(cosine=True)
     vectors = one.vectors.copy()
     vectors[10] = 2 * vectors[11]
@@ -253,21 +253,21 @@ def test_progress_is_told_of_every_pass(rule: FusionRule) -> None:
     assert sum(told) == passes(2, rule) * COUNT
 
 
-def test_one_picture_alone_teaches_no_chance() -> None:
+def test_one_image_alone_teaches_no_chance() -> None:
     """All are copies of each other, and nothing is anybody's neighbour."""
     networks = [replace(each, copies=np.zeros(COUNT, dtype=np.int64)) for each in two_networks(cosine=True)]
-    with pytest.raises(UsageError, match="too few different pictures"):
+    with pytest.raises(UsageError, match="too few different images"):
         leave_one_out_fused(networks, FusionRule.CALIBRATED)
     results = leave_one_out_fused(networks, FusionRule.RRF)
     assert (results.neighbours == -1).all()
 
 
-def pictures(*held: tuple[str, str, str], seed: int = 0) -> LabelledPictures:
+def images(*held: tuple[str, str, str], seed: int = 0) -> LabelledImages:
     """Path, class and bytes of each."""
     names = sorted({name for _, name, _ in held})
     hashes = sorted({content for *_, content in held})
     vectors = np.random.default_rng(seed).random((len(held), 3))
-    return LabelledPictures(
+    return LabelledImages(
         vectors=LabelledVectors(
             vectors=vectors,
             classes=np.array([names.index(name) for _, name, _ in held]),
@@ -282,22 +282,22 @@ def pictures(*held: tuple[str, str, str], seed: int = 0) -> LabelledPictures:
 
 def test_only_what_all_collections_hold_is_fused() -> None:
     """Not what one lacks, nor what has other bytes or another class there; the rest keeps its vectors."""
-    one = pictures(
+    one = images(
         ("a.jpg", "ant", "1"), ("b.jpg", "bee", "2"), ("c.jpg", "cat", "3"), ("d.jpg", "dog", "4"), seed=1
     )
-    other = pictures(
+    other = images(
         ("b.jpg", "bee", "2"),
         ("c.jpg", "cat", "other bytes"),
         ("d.jpg", "dog", "4"),
         ("e.jpg", "ant", "5"),
         seed=2,
     )
-    shared = shared_pictures([one, other])
+    shared = shared_images([one, other])
     assert shared.only_in_some == 4, "a, e, and c twice"
     for part, whole, rows in zip(shared.networks, (one, other), ([1, 3], [0, 2]), strict=True):
         assert [payload.path for payload in part.payloads] == ["b.jpg", "d.jpg"]
         assert [part.vectors.names[number] for number in part.vectors.classes] == ["bee", "dog"]
         assert (part.vectors.vectors == whole.vectors.vectors[rows]).all()
-    assert shared_pictures([one, one]).networks[0] is one
-    with pytest.raises(UsageError, match="share 1 pictures"):
-        shared_pictures([one, pictures(("a.jpg", "ant", "1"), ("z.jpg", "bee", "2"))])
+    assert shared_images([one, one]).networks[0] is one
+    with pytest.raises(UsageError, match="share 1 images"):
+        shared_images([one, images(("a.jpg", "ant", "1"), ("z.jpg", "bee", "2"))])

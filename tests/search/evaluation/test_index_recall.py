@@ -9,7 +9,7 @@ from lookalike_search.evaluation.leave_one_out import LabelledVectors, QueryResu
 
 
 def ring(*degrees: float, cosine: bool = True, length: float = 1.0) -> LabelledVectors:
-    """Pictures at angles; those at over 90 degrees are of another class."""
+    """Images at angles; those at over 90 degrees are of another class."""
     angles = np.deg2rad(degrees)
     return LabelledVectors(
         vectors=(length * np.stack([np.cos(angles), np.sin(angles)], axis=1)).astype(np.float32),
@@ -26,18 +26,18 @@ def indexed(*rows: list[int]) -> IndexedNeighbours:
     return IndexedNeighbours(neighbours=np.array(padded), covered=4, points=4)
 
 
-def exact(pictures: LabelledVectors, *rows: list[int]) -> QueryResults:
+def exact(images: LabelledVectors, *rows: list[int]) -> QueryResults:
     """The same of an exact search."""
-    return replace(leave_one_out(pictures), neighbours=indexed(*rows).neighbours)
+    return replace(leave_one_out(images), neighbours=indexed(*rows).neighbours)
 
 
 @pytest.mark.parametrize("cosine", [True, False])
 def test_the_share_is_of_the_exact_neighbours(cosine: bool) -> None:
     """Two of two, one of two and none of two: 1/2 on average, and one query in three has all."""
-    pictures = ring(0, 10, 20, 100, 140, 170, cosine=cosine)
+    images = ring(0, 10, 20, 100, 140, 170, cosine=cosine)
     found = index_figures(
-        pictures,
-        exact(pictures, [1, 2], [0, 2], [1, 0], [], [], []),
+        images,
+        exact(images, [1, 2], [0, 2], [1, 0], [], [], []),
         indexed([1, 2], [0, 5], [5, 4], [], [], []),
     )
     assert found.overlap.value == pytest.approx((1 + 1 / 2 + 0) / 3)
@@ -49,9 +49,9 @@ def test_the_share_is_of_the_exact_neighbours(cosine: bool) -> None:
 @pytest.mark.parametrize("cosine", [True, False])
 def test_another_one_that_is_as_near_as_the_last_is_no_miss(cosine: bool) -> None:
     """At 10 degrees to both sides; a degree farther is a miss, which is 0.003 in the score."""
-    pictures = ring(30, 20, 40, 41, cosine=cosine)
-    one = exact(pictures, [1], [], [], [])
-    tie, miss = (index_figures(pictures, one, indexed([row], [], [], [])) for row in (2, 3))
+    images = ring(30, 20, 40, 41, cosine=cosine)
+    one = exact(images, [1], [], [], [])
+    tie, miss = (index_figures(images, one, indexed([row], [], [], [])) for row in (2, 3))
     assert tie.overlap.value == tie.complete.value == 1
     assert miss.overlap.value == miss.complete.value == 0
 
@@ -72,9 +72,9 @@ def test_long_distances_are_ties_within_what_float32_can_tell() -> None:
 
 def test_precision_is_that_of_what_the_index_found() -> None:
     """Of the class: one at once, two of five, two of ten; missing ones are wrong."""
-    pictures = ring(0, 10, 20, 100, 140)
+    images = ring(0, 10, 20, 100, 140)
     found = index_figures(
-        pictures, exact(pictures, [1, 2, 3, 4], [], [], [], []), indexed([1, 3, 2], [0], [0], [4], [3])
+        images, exact(images, [1, 2, 3, 4], [], [], [], []), indexed([1, 3, 2], [0], [0], [4], [3])
     )
     assert found.figures["precision_at_1"].value == pytest.approx(1)
     assert found.figures["precision_at_5"].value == pytest.approx((2 / 5 + 4 * 1 / 5) / 5)
@@ -83,14 +83,14 @@ def test_precision_is_that_of_what_the_index_found() -> None:
 
 def test_a_query_for_which_nothing_can_be_right_has_no_precision() -> None:
     """By the index as by exact search: it is the only one of its class."""
-    pictures = ring(0, 10, 140)
-    found = index_figures(pictures, exact(pictures, [1], [0], [1]), indexed([1], [0], [1]))
+    images = ring(0, 10, 140)
+    found = index_figures(images, exact(images, [1], [0], [1]), indexed([1], [0], [1]))
     assert found.figures["precision_at_1"].value == 1
 
 
 def test_nobody_with_neighbours_is_no_figure() -> None:
     """All are copies of each other: nothing to find is not nothing found."""
-    pictures = ring(0, 0)
-    found = index_figures(pictures, exact(pictures, [], []), indexed([], []))
+    images = ring(0, 0)
+    found = index_figures(images, exact(images, [], []), indexed([], []))
     assert np.isnan(found.overlap.value)
     assert np.isnan(found.complete.value)

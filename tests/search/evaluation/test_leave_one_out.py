@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 TOLERANCE = 1e-9
 
 
-def pictures(
+def images(
     count: int = 300, *, cosine: bool = True, classes: int = 4, seed: int = 0, dtype: type = np.float64
 ) -> LabelledVectors:
-    """Clouds around a centre for each class; some pictures are said to be copies, and have no ties."""
+    """Clouds around a centre for each class; some images are said to be copies, and have no ties."""
     random = np.random.default_rng(seed)
     centres = np.abs(random.normal(size=(classes, 16)))
     labels = random.integers(0, classes, count)
@@ -66,7 +66,7 @@ def by_hand(one: LabelledVectors) -> list[tuple[list[int], float]]:
 @pytest.mark.parametrize("cosine", [True, False])
 def test_figures_agree_with_the_textbook(cosine: bool) -> None:
     """Precision at 1, 5 and 10 and average precision, query by query, copies left out."""
-    one = pictures(cosine=cosine)
+    one = images(cosine=cosine)
     results = leave_one_out(one)
     expected = by_hand(one)
     for cutoff in (1, 5, 10):
@@ -81,8 +81,8 @@ def test_figures_agree_with_the_textbook(cosine: bool) -> None:
 
 @pytest.mark.parametrize("cosine", [True, False])
 def test_float32_costs_next_to_nothing(cosine: bool) -> None:
-    """Only pictures that are as good as equally near change places."""
-    half, whole = (leave_one_out(pictures(cosine=cosine, dtype=dtype)) for dtype in (np.float32, np.float64))
+    """Only images that are as good as equally near change places."""
+    half, whole = (leave_one_out(images(cosine=cosine, dtype=dtype)) for dtype in (np.float32, np.float64))
     np.testing.assert_allclose(half.average_precision, whole.average_precision, atol=1e-3)
     assert np.mean(half.neighbours == whole.neighbours) > 0.999
 
@@ -90,7 +90,7 @@ def test_float32_costs_next_to_nothing(cosine: bool) -> None:
 @pytest.mark.parametrize("cosine", [True, False])
 def test_neighbours_come_with_the_stores_own_score(cosine: bool) -> None:
     """Best first; a distance is a distance, not its negative."""
-    one = pictures(40, cosine=cosine)
+    one = images(40, cosine=cosine)
     results = leave_one_out(one)
     table = nearness(one) if cosine else -nearness(one)
     for query, found in enumerate(results.neighbours):
@@ -104,7 +104,7 @@ def test_neighbours_come_with_the_stores_own_score(cosine: bool) -> None:
 @pytest.mark.parametrize("k", [1, 3, 10, 25])
 def test_votes_are_those_of_the_rules(cosine: bool, k: int) -> None:
     """Over the whole ranking, so that each class has its own k nearest; fewer may be handed to the others."""
-    one = pictures(120, cosine=cosine)
+    one = images(120, cosine=cosine)
     results = leave_one_out(one, k=k)
     table = nearness(one) if cosine else -nearness(one)
     for query, (ranking, _) in enumerate(by_hand(one)):
@@ -130,7 +130,7 @@ def test_ties_go_to_the_name_that_a_query_would_choose(rule: VoteRule) -> None:
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_near_identical_pictures_are_counted_and_can_be_left_out(cosine: bool) -> None:
+def test_near_identical_images_are_counted_and_can_be_left_out(cosine: bool) -> None:
     """By their angle, whatever the distance; copies are out either way."""
     angles = np.deg2rad([0, 5, 40, 41, 90])
     one = LabelledVectors(
@@ -148,8 +148,8 @@ def test_near_identical_pictures_are_counted_and_can_be_left_out(cosine: bool) -
     assert without.neighbours[:, 0].tolist() == [2, 2, 1, 1, 3]
 
 
-def test_few_pictures_have_few_neighbours() -> None:
-    """Missing ones are -1 and NaN and count as wrong; a picture alone in its class has no figure."""
+def test_few_images_have_few_neighbours() -> None:
+    """Missing ones are -1 and NaN and count as wrong; an image alone in its class has no figure."""
     one = LabelledVectors(
         vectors=np.array([[1, 0], [1, 0.1], [0, 1]], dtype=np.float32),
         classes=np.array([0, 0, 1]),

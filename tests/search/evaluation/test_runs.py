@@ -26,7 +26,7 @@ SETTINGS = Settings(home=Path("never-read"), provider="cpu")
 CLASSES = ("ant", "bee", "cat")
 
 
-def pictures(count: int, *, dimension: int, seed: int, first: int = 0) -> dict[str, Any]:
+def images(count: int, *, dimension: int, seed: int, first: int = 0) -> dict[str, Any]:
     """Clouds of the three classes."""
     random = np.random.default_rng(seed)
     centres = np.abs(random.normal(size=(3, dimension)))
@@ -56,8 +56,8 @@ def test_a_fusion_is_compared_with_its_networks_and_with_other_fusions_of_them(
     both_stores: Store, fill: Fill
 ) -> None:
     """And a collection with all before it."""
-    names = pair(both_stores, fill, pictures(30, dimension=6, seed=1), pictures(30, dimension=3, seed=2))
-    names.append(fill(both_stores, pictures(30, dimension=3, seed=3), distance=Distance.EUCLID))
+    names = pair(both_stores, fill, images(30, dimension=6, seed=1), images(30, dimension=3, seed=2))
+    names.append(fill(both_stores, images(30, dimension=3, seed=3), distance=Distance.EUCLID))
     plan = Plan(collections=names, pairs=[names[:2]], rules=list(FusionRule))
     settings = run(both_stores, plan)
     fusions = [f"{names[0]} + {names[1]} ({rule})" for rule in ("rrf", "zscore", "calibrated")]
@@ -73,16 +73,16 @@ def test_a_fusion_is_compared_with_its_networks_and_with_other_fusions_of_them(
     assert [setting.evaluation.fusion is not None for setting in settings] == [False] * 3 + [True] * 3
 
 
-def test_a_network_is_compared_over_and_among_the_pictures_that_the_other_has_too(
+def test_a_network_is_compared_over_and_among_the_images_that_the_other_has_too(
     both_stores: Store, fill: Fill
 ) -> None:
     """What only one holds is counted, and is nobody's neighbour in the comparison."""
-    one = pictures(36, dimension=6, seed=1)
+    one = images(36, dimension=6, seed=1)
     shared = dict(list(one.items())[6:])
-    other = {key: pictures(36, dimension=3, seed=2)[key] for key in shared} | {"cat/other.png": [1, 2, 3]}
+    other = {key: images(36, dimension=3, seed=2)[key] for key in shared} | {"cat/other.png": [1, 2, 3]}
     names = pair(both_stores, fill, one, other)
     first, second, fused = run(both_stores, Plan(collections=names, pairs=[names], rules=[FusionRule.RRF]))
-    assert [len(each.evaluation.pictures.payloads) for each in (first, second, fused)] == [36, 31, 30]
+    assert [len(each.evaluation.images.payloads) for each in (first, second, fused)] == [36, 31, 30]
     assert fused.evaluation.fusion is not None
     assert fused.evaluation.fusion.only_in_some == 7
     alone = fill(both_stores, shared)
@@ -92,36 +92,34 @@ def test_a_network_is_compared_over_and_among_the_pictures_that_the_other_has_to
     for each in differences:
         gain = fused.evaluation.values[each.figure] - expected.evaluation.values[each.figure]
         assert each.difference.value == pytest.approx(np.nanmean(gain), abs=1e-9)
-        assert (each.pictures, each.is_partial) == (30, True)
+        assert (each.images, each.is_partial) == (30, True)
 
 
 def test_what_is_measured_is_what_is_served(both_stores: Store, fill: Fill, home: Settings) -> None:
-    """Every picture's ten and verdicts are those that a query for it gets, by every vote."""
-    names = pair(both_stores, fill, pictures(60, dimension=6, seed=1), pictures(60, dimension=4, seed=2))
+    """Every image's ten and verdicts are those that a query for it gets, by every vote."""
+    names = pair(both_stores, fill, images(60, dimension=6, seed=1), images(60, dimension=4, seed=2))
     for rule in (FusionRule.RRF, FusionRule.ZSCORE):
         *_, setting = run(both_stores, Plan(collections=names, pairs=[names], rules=[rule]))
         found = setting.evaluation
         with Searcher.opened(*names, store=both_stores, settings=home) as searcher:
             for vote in VoteRule:
                 options = QueryOptions(fusion=rule, vote=vote, exact=True)
-                for row, payload in list(enumerate(found.pictures.payloads))[::7]:
+                for row, payload in list(enumerate(found.images.payloads))[::7]:
                     answer = searcher.answer(*searcher.find(payload.path), options)
-                    ten = [found.pictures.payloads[other].path for other in found.results.neighbours[row]]
+                    ten = [found.images.payloads[other].path for other in found.results.neighbours[row]]
                     assert [hit.payload.path for hit in answer.hits] == ten
                     scores = [hit.score for hit in answer.hits]
                     np.testing.assert_allclose(scores, found.results.scores[row], atol=1e-4)
                     assert answer.verdict is not None
                     verdict = found.results.verdicts[vote][row]
-                    assert answer.verdict.class_name == found.pictures.vectors.names[verdict]
+                    assert answer.verdict.class_name == found.images.vectors.names[verdict]
 
 
-def test_too_few_shared_pictures_are_an_error_or_left_out(both_stores: Store, fill: Fill) -> None:
+def test_too_few_shared_images_are_an_error_or_left_out(both_stores: Store, fill: Fill) -> None:
     """As the plan has it; what was evaluated before is there."""
-    names = pair(
-        both_stores, fill, pictures(9, dimension=3, seed=1), pictures(9, dimension=3, seed=1, first=9)
-    )
+    names = pair(both_stores, fill, images(9, dimension=3, seed=1), images(9, dimension=3, seed=1, first=9))
     plan = Plan(collections=names, pairs=[names], rules=[FusionRule.RRF])
-    with pytest.raises(UsageError, match="share 0 pictures"):
+    with pytest.raises(UsageError, match="share 0 images"):
         run(both_stores, plan)
     lenient = Plan(collections=names, pairs=[names], rules=[FusionRule.RRF], pairs_may_fail=True)
     assert [setting.evaluation.collection for setting in run(both_stores, lenient)] == names
@@ -138,14 +136,14 @@ def overlap(store: Store, name: str, **options: Any) -> Any:
 def test_a_small_collection_finds_all_without_an_index(
     both_stores: Store, fill: Fill, distance: Distance
 ) -> None:
-    """Copies, pictures without a class and those of other datasets take no places of the ten."""
-    all_pictures = pictures(40, dimension=5, seed=1)
-    copies = {f"ant/copy {number}.png": all_pictures["ant/0.png"] for number in range(15)}
-    near = {f"{number}.png": np.asarray(all_pictures["bee/1.png"]) + 0.01 * number for number in range(25)}
+    """Copies, images without a class and those of other datasets take no places of the ten."""
+    all_images = images(40, dimension=5, seed=1)
+    copies = {f"ant/copy {number}.png": all_images["ant/0.png"] for number in range(15)}
+    near = {f"{number}.png": np.asarray(all_images["bee/1.png"]) + 0.01 * number for number in range(25)}
     elsewhere = {f"other:cat/{number}.png": vector for number, vector in enumerate(near.values())}
     name = fill(
         both_stores,
-        {**all_pictures, **copies, **near, **elsewhere},
+        {**all_images, **copies, **near, **elsewhere},
         distance=distance,
         copies=dict.fromkeys([*copies, "ant/0.png"], "the same"),
     )
@@ -158,19 +156,17 @@ def test_a_small_collection_finds_all_without_an_index(
         assert found.figures[figure] == setting.evaluation.figures[figure]
 
 
-def test_near_identical_pictures_take_no_places_where_they_do_not_count(
-    both_stores: Store, fill: Fill
-) -> None:
+def test_near_identical_images_take_no_places_where_they_do_not_count(both_stores: Store, fill: Fill) -> None:
     """They are many more than ten, and nearer than all others."""
     near = {f"ant/near {number}.png": [5, 1 + number / 1000, 1] for number in range(30)}
-    name = fill(both_stores, {**near, **pictures(40, dimension=3, seed=1)})
+    name = fill(both_stores, {**near, **images(40, dimension=3, seed=1)})
     found = overlap(both_stores, name, without_near=True, near_above=0.999).evaluation.indexed
     assert found.overlap.value == 1
 
 
-def test_few_pictures_have_fewer_than_ten_neighbours(both_stores: Store, fill: Fill) -> None:
+def test_few_images_have_fewer_than_ten_neighbours(both_stores: Store, fill: Fill) -> None:
     """The share is of those that there are."""
-    name = fill(both_stores, pictures(4, dimension=3, seed=1))
+    name = fill(both_stores, images(4, dimension=3, seed=1))
     found = overlap(both_stores, name).evaluation.indexed
     assert found.overlap.value == 1
     assert found.figures["precision_at_10"].value <= 0.3
@@ -197,7 +193,7 @@ class Counting(SoleBar):
 
 def test_every_bar_gets_to_its_end(both_stores: Store, fill: Fill) -> None:
     """One for each collection, one for its index, and one for each fusion."""
-    names = pair(both_stores, fill, pictures(12, dimension=3, seed=1), pictures(12, dimension=3, seed=2))
+    names = pair(both_stores, fill, images(12, dimension=3, seed=1), images(12, dimension=3, seed=2))
     plan = Plan(collections=names, pairs=[names], rules=list(FusionRule))
     bars = Counting()
     with shown_by(bars):

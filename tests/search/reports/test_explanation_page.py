@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from explanation_pages import PICTURES, explained, make_page
+from explanation_pages import IMAGES, explained, make_page
 from lookalike_search.analysis.attribution import explain
 from lookalike_search.reports.explanation import write_explanations
 from page_rules import read_page
@@ -31,12 +31,12 @@ def test_every_cell_stands_on_the_page_without_a_script(page: Path) -> None:
 
 
 def test_the_page_keeps_to_the_rules_of_pages(page: Path) -> None:
-    """Structure, names of pictures, references, and no address to load from."""
+    """Structure, names of images, references, and no address to load from."""
     assert read_page(page).problems == []
 
 
 def test_cells_lie_on_the_centre_square(page: Path) -> None:
-    """Of a picture of 120 x 80 the network sees 80 x 80, from 20 on."""
+    """Of an image of 120 x 80 the network sees 80 x 80, from 20 on."""
     text = page.read_text(encoding="utf-8")
     lefts = [float(x) for x in re.findall(r'<rect class="cell" x="([\d.]+)"', text)[:49]]
     tops = [float(y) for y in re.findall(r'<rect class="cell" x="[\d.]+" y="([\d.]+)"', text)[:49]]
@@ -75,7 +75,7 @@ def test_a_similarity_below_zero_is_given_in_plain_numbers(tmp_path: Path) -> No
     turned = explain(np.full((7, 7, 2), (1.0, 0.0), np.float32), np.full((7, 7, 2), (-0.5, 1.0), np.float32))
     assert cosine < 0
     assert turned.cosine < 0
-    write_explanations(path, PICTURES, [replace(found, explanation=turned)])
+    write_explanations(path, IMAGES, [replace(found, explanation=turned)])
     text = path.read_text(encoding="utf-8")
     assert "The similarity is not above zero" in text
     assert re.search(r"row 1, column 1: -0\.\d+</title>", text)

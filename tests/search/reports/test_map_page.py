@@ -1,4 +1,4 @@
-"""The page of a map: a mark and a thumbnail a picture, and colours for every eye."""
+"""The page of a map: a mark and a thumbnail an image, and colours for every eye."""
 
 import itertools
 import re
@@ -46,17 +46,17 @@ def page(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Path:
     return make_map(tmp_path_factory.mktemp("map"), draw)
 
 
-def test_every_picture_is_a_mark_and_has_its_thumbnail_once(page: Path) -> None:
+def test_every_image_is_a_mark_and_has_its_thumbnail_once(page: Path) -> None:
     """All of them without a script; the one whose file is gone without a thumbnail."""
     text = page.read_text(encoding="utf-8")
     assert len(re.findall(r"<use href=\"#\w+\" x=", text)) == 12
     assert len(set(re.findall(r'<img src="(data:image/[^"]+)"', text))) == 11
     assert text.count("data:image/") == 11
-    assert "12 of 24 pictures" in text
+    assert "12 of 24 images" in text
 
 
 def test_the_page_keeps_to_the_rules_of_pages(page: Path) -> None:
-    """Structure, names of pictures, references, and no address to load from."""
+    """Structure, names of images, references, and no address to load from."""
     assert read_page(page).problems == []
 
 
@@ -85,7 +85,7 @@ def test_places_keep_their_ratio_and_lie_inside(tmp_path: Path) -> None:
     assert (marks <= (1000, 500)).all()
     one, other = np.linalg.norm(np.diff(marks, axis=0), axis=1)
     assert one / other == pytest.approx(10, rel=1e-3)
-    assert "Too few pictures to measure it" in text
+    assert "Too few images to measure it" in text
 
 
 @pytest.mark.parametrize("count", [1, 36])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lookalike_core.stores.points import Payload
-from lookalike_search.evaluation.labelled_vectors import LabelledPictures
+from lookalike_search.evaluation.labelled_vectors import LabelledImages
 from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out
 from lookalike_search.evaluation.summary import Evaluation, summed_up
 from lookalike_search.reports.plots import PLOT_SUFFIXES, is_plot, write_plot
@@ -19,11 +19,11 @@ MOST_PIXELS = 5_000
 def evaluation(
     names: Sequence[str], *, title: str = "vgg16-cosine", noise: float = 0.5, each: int = 4
 ) -> Evaluation:
-    """Clouds of a few pictures a class, the noisier the more confused."""
+    """Clouds of a few images a class, the noisier the more confused."""
     random = np.random.default_rng(0)
     classes = np.repeat(np.arange(len(names)), each)
     vectors = random.random((len(names), 16))[classes] + noise * random.random((len(classes), 16))
-    pictures = LabelledPictures(
+    images = LabelledImages(
         vectors=LabelledVectors(
             vectors=vectors,
             classes=classes,
@@ -47,7 +47,7 @@ def evaluation(
         ],
         unlabelled=0,
     )
-    return summed_up(title, pictures, leave_one_out(pictures.vectors))
+    return summed_up(title, images, leave_one_out(images.vectors))
 
 
 def numbered(count: int) -> list[str]:

@@ -58,7 +58,7 @@ def collection(tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Collecti
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_keeps_to_the_rules(kind: Kind, collection: Collection, tmp_path: Path) -> None:
-    """Balanced tags, unique ids, links that lead somewhere, names for pictures, headings in order."""
+    """Balanced tags, unique ids, links that lead somewhere, names for images, headings in order."""
     page = written(kind, collection, tmp_path / "a.html")
     assert page.problems == []
     assert "<b>" in page.text
@@ -86,7 +86,7 @@ def test_a_query_shows_its_verdict_and_each_neighbour(collection: Collection, tm
 def test_nothing_is_right_or_wrong_of_a_query_whose_class_nobody_knows(
     collection: Collection, tmp_path: Path
 ) -> None:
-    """A picture from elsewhere gets a verdict, and no judgement on it."""
+    """An image from elsewhere gets a verdict, and no judgement on it."""
     page = query_page(collection, tmp_path / "a.html", collection.answer(13, indexed=None))
     assert "Verdict:" in page.text
     assert not page.with_class("mark")
@@ -94,7 +94,7 @@ def test_nothing_is_right_or_wrong_of_a_query_whose_class_nobody_knows(
 
 
 def test_chances_and_networks_are_shown_where_they_are_known(collection: Collection, tmp_path: Path) -> None:
-    """Chance beside similarity, never in its place; a network that lacks the picture says so."""
+    """Chance beside similarity, never in its place; a network that lacks the image says so."""
     answer = collection.answer(13)
     placings = {"vgg16-cosine": Placing(rank=2, score=0.5), "resnet101v2-cosine": None}
     hits = [replace(answer.hits[0], chance=0.868, placings=placings)]
@@ -107,13 +107,13 @@ def test_chances_and_networks_are_shown_where_they_are_known(collection: Collect
 def test_a_calibrated_answer_says_how_often_such_a_verdict_is_right(
     collection: Collection, tmp_path: Path
 ) -> None:
-    """And that there is none where the picture is unlike anything indexed."""
+    """And that there is none where the image is unlike anything indexed."""
     sure = collection.answer(13, verdict_chance=0.93, unlike_anything=False)
     page = query_page(collection, tmp_path / "a.html", sure)
     assert "; estimated chance to be right: ≈ 93 %" in page.text
     far = collection.answer(13, verdict=None, unlike_anything=True)
     page = query_page(collection, tmp_path / "a.html", far)
-    assert "No verdict: the picture is unlike anything indexed." in page.text
+    assert "No verdict: the image is unlike anything indexed." in page.text
 
 
 def test_what_is_left_out_and_datasets_of_equal_paths_are_shown(
@@ -149,14 +149,14 @@ def test_a_file_that_is_gone_leaves_a_note(collection: Collection, tmp_path: Pat
     assert [each.attributes["aria-label"] for each in page.with_class("gone")] == ["The query: file is gone"]
 
 
-def test_each_picture_is_in_the_page_once(collection: Collection, tmp_path: Path) -> None:
+def test_each_image_is_in_the_page_once(collection: Collection, tmp_path: Path) -> None:
     """However often it is shown."""
     page = query_page(collection, tmp_path / "a.html", *map(collection.answer, range(36)))
     assert len(re.findall(r"\.t\d+\{", page.source)) == 35  # one is gone
     assert len(page.with_class("p")) == 36 * 11
 
 
-def test_a_thousand_queries_without_a_picture_in_common_stay_under_30_mb(tmp_path: Path) -> None:
+def test_a_thousand_queries_without_a_image_in_common_stay_under_30_mb(tmp_path: Path) -> None:
     """11,000 thumbnails, each half as large again as those of photos are on average."""
     size, count = 1_600, 11_000
     assert len([most for most in SIZES if most >= count]) == 0
@@ -212,7 +212,7 @@ def test_an_evaluation_shows_its_figures_with_intervals(collection: Collection, 
 
 
 def test_the_confusion_table_is_that_of_the_evaluation(collection: Collection, tmp_path: Path) -> None:
-    """Row by row, and every confusion links to a section with its pictures."""
+    """Row by row, and every confusion links to a section with its images."""
     evaluation = collection.evaluation
     section = section_view(evaluation, number=0, manifest=collection.manifest)
     counts = [[cell.count for cell in cells] for _, cells in section.rows]
@@ -249,8 +249,7 @@ def test_wrong_verdicts_are_all_there_the_worst_first(collection: Collection) ->
     section = section_view(evaluation, number=0, manifest=collection.manifest)
     verdicts = evaluation.results.verdicts[VoteRule.NEARER_TIES]
     wrong = {
-        collection.payloads[row].path
-        for row in np.flatnonzero(verdicts != evaluation.pictures.vectors.classes)
+        collection.payloads[row].path for row in np.flatnonzero(verdicts != evaluation.images.vectors.classes)
     }
     assert {case.query.path for case in section.wrong} == wrong
     assert len(wrong) == section.wrong_count > 2
@@ -271,11 +270,11 @@ def test_more_classes_and_queries_than_fit_are_said_to_be(collection: Collection
 
 def test_a_perfect_collection_has_a_page_too(collection: Collection, tmp_path: Path) -> None:
     """No confusion, no wrong verdict, and nothing that divides by them."""
-    pictures = collection.evaluation.pictures
-    clear = np.eye(8, dtype=np.float32)[pictures.vectors.classes]
+    images = collection.evaluation.images
+    clear = np.eye(8, dtype=np.float32)[images.vectors.classes]
     clear += np.random.default_rng(0).normal(0, 0.01, clear.shape).astype(np.float32)
-    pictures = replace(pictures, vectors=replace(pictures.vectors, vectors=clear))
-    evaluation = summed_up("perfect", pictures, leave_one_out(pictures.vectors))
+    images = replace(images, vectors=replace(images.vectors, vectors=clear))
+    evaluation = summed_up("perfect", images, leave_one_out(images.vectors))
     page = evaluated_page(collection, tmp_path / "a.html", evaluation)
     assert page.problems == []
     assert not page.with_class("confusion")
@@ -302,25 +301,25 @@ def test_folded_near_duplicates_are_listed_with_their_neighbour(
 def test_what_cannot_be_right_is_no_confusion_and_no_wrong_verdict(
     collection: Collection, tmp_path: Path
 ) -> None:
-    """Two pictures of one class find each other first, a third is alone: nothing better is possible."""
-    pictures = collection.evaluation.pictures
+    """Two images of one class find each other first, a third is alone: nothing better is possible."""
+    images = collection.evaluation.images
     three = replace(
-        pictures.vectors,
+        images.vectors,
         vectors=np.array([[1, 0], [1, 0.1], [0, 1]], dtype=np.float32),
         classes=np.array([0, 0, 1]),
         copies=np.arange(3),
-        names=pictures.vectors.names[:2],
+        names=images.vectors.names[:2],
     )
-    found = replace(pictures, vectors=three, payloads=pictures.payloads[:3])
+    found = replace(images, vectors=three, payloads=images.payloads[:3])
     evaluation = summed_up("small", found, leave_one_out(three))
     page = evaluated_page(collection, tmp_path / "a.html", evaluation)
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert page.problems == []
-    assert "1 has no other picture of their class to find" in text
+    assert "1 has no other image of their class to find" in text
     assert "2 have fewer than ten others of their class" in text
     assert "best possible 10.0 %" in text
     assert "0 wrong verdicts" in text
-    assert "no other picture of it" in text
+    assert "no other image of it" in text
     assert not page.with_class("confusion")
 
 
@@ -332,7 +331,7 @@ def test_several_collections_stand_side_by_side(collection: Collection, tmp_path
     assert len(page.with_class("collection")) == 2
     assert "no certain difference" in page.text
     assert "corrected for these 3 comparisons" in page.text
-    assert "vgg16-cosine, over 36 shared pictures" in page.text
+    assert "vgg16-cosine, over 36 shared images" in page.text
 
 
 def test_an_evaluation_tells_apart_what_a_head_saw(collection: Collection, tmp_path: Path) -> None:
@@ -379,7 +378,7 @@ def test_no_duplicates_are_a_page_that_says_so(tmp_path: Path) -> None:
     assert "No image is there twice" in page.text
 
 
-def test_few_pictures_are_sharp_and_many_are_small(tmp_path: Path, draw: Draw) -> None:
+def test_few_images_are_sharp_and_many_are_small(tmp_path: Path, draw: Draw) -> None:
     """The edge follows their number; what cannot be shown keeps its place."""
     files = draw(tmp_path, *(f"{number}.png" for number in range(3)), size=(600, 400))
     gallery = Gallery.of([*files, None, tmp_path / "gone.png", files[0]])

@@ -1,12 +1,12 @@
 "use strict";
-// Pointing at a cell of one picture, or going there by keyboard, colours the other by what that cell matches.
+// Pointing at a cell of one image, or going there by keyboard, colours the other by what that cell matches.
 for (const section of document.querySelectorAll(".section")) {
-  const [query, neighbour] = section.querySelectorAll("svg.picture");
+  const [query, neighbour] = section.querySelectorAll("svg.image");
   const told = section.querySelector("[data-told]");
   const source = section.querySelector("[data-parts]");
   const parts = source.dataset.parts.split(";").map(row => row.split(" ").map(Number));
   const whole = Number(source.dataset.whole) * 1e6;
-  const hint = "Point at a cell, or go to a picture with Tab and move with the arrow keys, to see what it matches in the other.";
+  const hint = "Point at a cell, or go to an image with Tab and move with the arrow keys, to see what it matches in the other.";
   const sides = [
     { svg: query, other: neighbour, part: (cell, match) => parts[cell][match] },
     { svg: neighbour, other: query, part: (cell, match) => parts[match][cell] },

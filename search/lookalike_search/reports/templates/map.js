@@ -1,5 +1,5 @@
 "use strict";
-// Markers show their picture where they are pointed at, or gone to by keyboard; the map can be moved and zoomed.
+// Markers show their image where they are pointed at, or gone to by keyboard; the map can be moved and zoomed.
 const stage = document.querySelector("[data-stage]");
 const map = document.querySelector("[data-map]");
 const markers = [...map.querySelectorAll("use")];
@@ -10,7 +10,7 @@ let view = { ...full }, at = -1, halo = null;
 
 for (const title of map.querySelectorAll("use > title")) {
   title.parentNode.setAttribute("aria-label", title.textContent);
-  title.remove(); // the card below says it, with the picture
+  title.remove(); // the card below says it, with the image
 }
 const near = document.createElement("div");
 near.className = "card near";

@@ -21,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 import pillow_heif
 import pytest
-from lookalike_core.errors import PictureError, SkipReason
+from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images.decoding import SUFFIXES
 from lookalike_core.stores.embedded import EmbeddedStore
 from numpy.typing import NDArray
@@ -33,10 +33,10 @@ TIMEOUT_S = 900
 """None of this may hang; the full length takes about two minutes."""
 
 MEMORY_BYTES = 2**30
-"""What pictures may take above the model."""
+"""What images may take above the model."""
 
 COSINE = 0.999
-"""Between the vectors of one picture in many forms."""
+"""Between the vectors of one image in many forms."""
 
 REASONS = {str(reason) for reason in SkipReason}
 
@@ -65,13 +65,13 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A folder of pictures, and a process' surroundings in which every folder is known."""
+    """A folder of images, and a process' surroundings in which every folder is known."""
 
     root: Path
     shell: Any
 
     @property
-    def pictures(self) -> Path:
+    def images(self) -> Path:
         """What is ingested."""
         return self.root / "pictures"
 
@@ -82,7 +82,7 @@ class Place:
             [
                 Path(sys.executable).parent / "ingest",
                 "run",
-                self.pictures,
+                self.images,
                 *self.shell.model,
                 "--json",
                 *words,
@@ -182,23 +182,23 @@ def place(make_place: Callable[[], Place]) -> Place:
 
 @pytest.fixture(scope="module")
 def small_peak_bytes(make_place: Callable[[], Place]) -> int:
-    """What an ingest of two small pictures takes: the commands, the model, the store."""
+    """What an ingest of two small images takes: the commands, the model, the store."""
     place = make_place()
     for name in ("1.png", "2.png"):
-        drawing().rotate(90 * (name == "2.png")).save(place.pictures / name)
+        drawing().rotate(90 * (name == "2.png")).save(place.images / name)
     return place.ingest().peak_bytes
 
 
-def test_damaged_pictures_are_taken_in_or_listed(
+def test_damaged_images_are_taken_in_or_listed(
     place: Place, small_peak_bytes: int, ledger: Any, full_length: bool
 ) -> None:
     """Thousands of them, of every format and with every kind of damage; a second run embeds nothing new."""
-    drawing().save(place.pictures / "whole.png")
-    written = write_damaged(place.pictures, files=4200 if full_length else 330)
+    drawing().save(place.images / "whole.png")
+    written = write_damaged(place.images, files=4200 if full_length else 330)
     first = place.ingest()
     second = place.ingest()
     for damage, paths in written.items():
-        ledger.add(f"pictures: {damage}", len(paths), len(lost(paths, first)))
+        ledger.add(f"images: {damage}", len(paths), len(lost(paths, first)))
     assert [path for paths in written.values() for path in lost(paths, first)] == []
     assert sum(map(len, written.values())) >= (3000 if full_length else 300)
     assert_nothing_new(first, second)
@@ -214,7 +214,7 @@ def test_hostile_files_are_taken_in_or_listed(
     second = place.ingest()
     said = {path: first.skipped.get(path, "embedded") for path in expected}
     missing = lost(list(expected), first)
-    ledger.add("pictures: hostile files", len(expected), len(missing))
+    ledger.add("images: hostile files", len(expected), len(missing))
     assert missing == []
     assert {path: reason for path, reason in said.items() if reason not in expected[path]} == {}
     hidden = [path for path in (*first.vectors, *first.skipped) if "/." in f"/{path}"]
@@ -223,9 +223,9 @@ def test_hostile_files_are_taken_in_or_listed(
     assert max(first.peak_bytes, second.peak_bytes) <= small_peak_bytes + MEMORY_BYTES
 
 
-def test_one_picture_in_many_forms_has_one_vector(place: Place, ledger: Any) -> None:
+def test_one_image_in_many_forms_has_one_vector(place: Place, ledger: Any) -> None:
     """Orientation, transparency, colour mode and container do not change what is seen."""
-    forms = {group: list(write_forms(place.pictures / group, group)) for group in FORMS}
+    forms = {group: list(write_forms(place.images / group, group)) for group in FORMS}
     done = place.ingest()
     far = []
     for group, names in forms.items():
@@ -236,7 +236,7 @@ def test_one_picture_in_many_forms_has_one_vector(place: Place, ledger: Any) -> 
             if f"{group}/{name}" not in done.vectors
             or float(upright @ done.vectors[f"{group}/{name}"]) < COSINE
         ]
-    ledger.add("pictures: other forms of one", sum(map(len, forms.values())), len(far))
+    ledger.add("images: other forms of one", sum(map(len, forms.values())), len(far))
     assert far == []
     groups = [done.vectors[f"{group}/upright.png"] for group in forms]
     assert all(float(one @ other) < COSINE for one, other in itertools.combinations(groups, 2))
@@ -246,54 +246,54 @@ def test_a_folder_may_change_while_it_is_read(place: Place, ledger: Any, full_le
     """Files vanish, are cut, replaced and turned into pipes; when all is quiet, the next run has it right."""
     names = [f"{i:04}.png" for i in range(600 if full_length else 60)]
     for name in names:
-        (place.pictures / name).write_bytes(speckled(name))
-    with Meddler(place.pictures, names):
+        (place.images / name).write_bytes(speckled(name))
+    with Meddler(place.images, names):
         process = start(place)
         out, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, err.decode(errors="replace")[-2000:]
     (report,) = map(_json, out.splitlines())
     assert {entry["reason"] for entry in report["skipped"]} <= REASONS
     quiet = place.ingest("--prune")
-    there = [name for name in names if os.path.lexists(place.pictures / name)]
+    there = [name for name in names if os.path.lexists(place.images / name)]
     missing = lost(there, quiet)
-    ledger.add("pictures: changed while they were read", len(names), len(missing))
+    ledger.add("images: changed while they were read", len(names), len(missing))
     assert missing == []
     assert quiet.vectors.keys() | quiet.skipped.keys() == {*there}
     assert_nothing_new(quiet, place.ingest())
 
 
 def test_queries_that_are_no_files_are_answered_at_once(place: Place) -> None:
-    """With exit code 4 and the way to pipe a picture in; nothing is waited for, and others are answered."""
-    drawing().save(place.pictures / "whole.png")
+    """With exit code 4 and the way to pipe an image in; nothing is waited for, and others are answered."""
+    drawing().save(place.images / "whole.png")
     place.ingest()
     os.mkfifo(place.root / "pipe.jpg")
     (place.root / "loop.jpg").symlink_to("loop.jpg")
     queries = ("pipe.jpg", "/dev/zero", "loop.jpg", "pictures/whole.png")
     done = place.shell.process("search", "query", *queries, "--json")
-    assert done.code == PictureError.exit_code
+    assert done.code == ImageError.exit_code
     assert [answer.get("error") for answer in done.json] == [*["unreadable"] * 3, None]
     assert done.err.count("name it - ") == 1
 
 
 def test_the_limit_of_pixels_is_an_option(place: Place) -> None:
-    """Of the ingest and of the search; a picture of just as many pixels is let in."""
-    drawing().save(place.pictures / "whole.png")
-    drawing(161, 120).save(place.pictures / "one-column-more.png")
+    """Of the ingest and of the search; an image of just as many pixels is let in."""
+    drawing().save(place.images / "whole.png")
+    drawing(161, 120).save(place.images / "one-column-more.png")
     limit = ("--max-pixels", str(160 * 120))
     done = place.ingest(*limit)
     assert (done.skipped, [*done.vectors]) == ({"one-column-more.png": "too-large"}, ["whole.png"])
     assert [*place.ingest().vectors.keys() - done.vectors.keys()] == ["one-column-more.png"]
     asked = place.shell.process("search", "query", "pictures/one-column-more.png", "--json", *limit)
-    assert (asked.code, asked.json[0]["error"]) == (PictureError.exit_code, "too-large")
+    assert (asked.code, asked.json[0]["error"]) == (ImageError.exit_code, "too-large")
 
 
 def test_what_has_to_be_installed_is_said_once(place: Place) -> None:
     """A stand-in for `pillow_heif` that cannot be imported lies before the real one on the path."""
     (place.root / "without").mkdir()
     (place.root / "without" / "pillow_heif.py").write_text("raise ImportError", encoding="utf-8")
-    drawing().save(place.pictures / "whole.png")
+    drawing().save(place.images / "whole.png")
     for name in ("1.heic", "2.HEIF"):
-        (place.pictures / name).write_bytes(encoded(drawing(), "HEIF"))
+        (place.images / name).write_bytes(encoded(drawing(), "HEIF"))
     path = os.pathsep.join((str(place.root / "without"), os.environ.get("PYTHONPATH", "")))
     done = place.ingest(PYTHONPATH=path)
     assert done.skipped == dict.fromkeys(("1.heic", "2.HEIF"), "unsupported-format")
@@ -317,7 +317,7 @@ def assert_nothing_new(first: Ingested, second: Ingested) -> None:
 def start(place: Place) -> "subprocess.Popen[bytes]":
     """An ingest that is not watched."""
     return subprocess.Popen(
-        [Path(sys.executable).parent / "ingest", "run", place.pictures, *place.shell.model, "--json"],
+        [Path(sys.executable).parent / "ingest", "run", place.images, *place.shell.model, "--json"],
         cwd=place.root / "cwd",
         env=place.shell.environment,
         stdout=subprocess.PIPE,
@@ -335,7 +335,7 @@ def _json(line: bytes) -> dict[str, Any]:
 
 
 def drawing(width: int = 160, height: int = 120) -> Image.Image:
-    """A picture that no turning or mirroring leaves as it is."""
+    """An image that no turning or mirroring leaves as it is."""
     across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
     image = Image.fromarray(np.stack([across, down, 255 - across], axis=2).astype(np.uint8))
     pen = ImageDraw.Draw(image)
@@ -562,13 +562,13 @@ class Meddler:
 def write_hostile(place: Place, *, full_length: bool) -> dict[str, set[str]]:
     """Path -> what may come of it: `embedded`, or a reason."""
     expected: dict[str, set[str]] = {}
-    bombs = {**small_bombs(), **(large_pictures() if full_length else {})}
-    for name, (data, outcomes) in {**other_contents(), **bombs, **odd_pictures()}.items():
-        (place.pictures / name).write_bytes(data)
+    bombs = {**small_bombs(), **(large_images() if full_length else {})}
+    for name, (data, outcomes) in {**other_contents(), **bombs, **odd_images()}.items():
+        (place.images / name).write_bytes(data)
         expected[name] = outcomes
-    expected |= write_names(place.pictures)
+    expected |= write_names(place.images)
     expected |= write_links(place)
-    expected |= write_no_files(place.pictures)
+    expected |= write_no_files(place.images)
     return expected
 
 
@@ -576,7 +576,7 @@ EMBEDDED, TOO_LARGE, NO_IMAGE, UNREADABLE = {"embedded"}, {"too-large"}, {"not-a
 
 
 def other_contents() -> dict[str, tuple[bytes, set[str]]]:
-    """Files that are no pictures, whatever they are called."""
+    """Files that are no images, whatever they are called."""
     return {
         "nothing.jpg": (b"", {"empty"}),
         "zeros.png": (bytes(4096), NO_IMAGE),
@@ -636,7 +636,7 @@ def tile_bomb() -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4) + tile
 
 
-def large_pictures() -> dict[str, tuple[bytes, set[str]]]:
+def large_images() -> dict[str, tuple[bytes, set[str]]]:
     """Just below the limits, so that they are decoded, and several at once; and just above."""
     packer = zlib.compressobj(1)
     row = b"\0" + b"\x40\x80\xc0" * 14_400
@@ -654,8 +654,8 @@ def large_pictures() -> dict[str, tuple[bytes, set[str]]]:
     }
 
 
-def odd_pictures() -> dict[str, tuple[bytes, set[str]]]:
-    """Pictures that are whole, and unusual."""
+def odd_images() -> dict[str, tuple[bytes, set[str]]]:
+    """Images that are whole, and unusual."""
     image = drawing()
     return {
         "one-pixel.png": (encoded(Image.new("RGB", (1, 1), "red"), "PNG"), EMBEDDED),
@@ -669,7 +669,7 @@ def odd_pictures() -> dict[str, tuple[bytes, set[str]]]:
 
 
 def write_names(folder: Path) -> dict[str, set[str]]:
-    """Names that shells, tables and file systems trip over; all are the same picture."""
+    """Names that shells, tables and file systems trip over; all are the same image."""
     good = encoded(drawing(), "JPEG")
     names = [
         *("with spaces .jpg", " leading.jpg", "'single' \"double\".jpg", "new\nline.jpg", "tab\t.jpg"),
@@ -689,8 +689,8 @@ def write_names(folder: Path) -> dict[str, set[str]]:
 
 
 def write_links(place: Place) -> dict[str, set[str]]:
-    """Loops, links out of the folder, links to what is no picture."""
-    folder = place.pictures
+    """Loops, links out of the folder, links to what is no image."""
+    folder = place.images
     (place.root / "elsewhere" / "fine.png").write_bytes(encoded(drawing(), "PNG"))
     (place.root / "elsewhere" / "secret.txt").write_text("secret\n", encoding="utf-8")
     targets = {
@@ -743,7 +743,7 @@ def write_no_files(folder: Path) -> dict[str, set[str]]:
     return expected
 
 
-# --- one picture in many forms ---
+# --- one image in many forms ---
 
 TURNS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     1: lambda upright: upright,
@@ -755,13 +755,13 @@ TURNS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     7: lambda upright: upright.transpose(1, 0, 2)[::-1, ::-1],
     8: lambda upright: upright.transpose(1, 0, 2)[:, ::-1],
 }
-"""EXIF's orientation -> how the upright picture is stored."""
+"""EXIF's orientation -> how the upright image is stored."""
 
 FORMS = ("colour", "grey", "clear", "two-tone")
 
 
 def write_forms(folder: Path, group: str) -> Iterator[str]:
-    """Writes `upright.png`, an RGB picture, and all that must look like it."""
+    """Writes `upright.png`, an RGB image, and all that must look like it."""
     folder.mkdir()
     makers = {"colour": colours, "grey": greys, "clear": clears, "two-tone": two_tones}
     for name, data in makers[group]().items():
