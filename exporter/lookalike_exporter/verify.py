@@ -20,7 +20,8 @@ from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.backbones import RESNET101V2, Pooling
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.model_manifest import METADATA_KEY, ModelManifest, Precision, WeightsKind
-from lookalike_core.neighbours.cosine import clip_cosines
+from lookalike_core.neighbours.brute_force import ExactSearch, Nearest
+from lookalike_core.neighbours.cosine import paired_cosines
 from numpy.typing import NDArray
 
 from lookalike_exporter.graph import OUTPUT
@@ -290,7 +291,7 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
     if is_int8 and len(pixels) <= NEIGHBOURS:
         raise _NotCheckedError(f"{len(pixels)} images in {folder} are too few to have {NEIGHBOURS} nearest")
     expected, found = (_vectors(file, pixels) for file in (comparison.fp32, model))
-    cosines = _cosines(expected, found)
+    cosines = paired_cosines(expected, found)
     figures = f"cosine to fp32 at least {cosines.min():.6f}, {cosines.mean():.6f} on average"
     if len(pixels) > NEIGHBOURS:
         overlap, least = _overlap(expected, found), OVERLAP_AT_LEAST[model.manifest.graph_precision]
@@ -309,7 +310,7 @@ def _compare_with_numpy(model: ModelFile, head: Head, base: ModelFile) -> str:
     """The head put on what the base says of the same images, which is what an ingest does."""
     pixels = trial_images()
     plain, found = (Embedder.load(each.path, provider="cpu").embed(pixels) for each in (base, model))
-    cosine = _lowest_cosine(head.apply(plain), found)
+    cosine = paired_cosines(head.apply(plain), found).min()
     figures = f"cosine {cosine:.8f} (at least {COSINE_AT_LEAST}), {len(pixels)} images of noise"
     if not cosine >= COSINE_AT_LEAST:
         raise _MismatchError(figures)
@@ -323,18 +324,16 @@ def _vectors(file: ModelFile, pixels: Sequence[Pixels]) -> FloatArray:
 
 
 def _overlap(expected: FloatArray, found: FloatArray) -> float:
-    """Which part of each row's nearest by cosine, itself left out, both have; over all rows."""
-    one, other = _nearest(expected), _nearest(found)
-    shared = [len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True)]
-    return sum(shared) / one.size
+    """Returns the share of the nearest neighbours by cosine that both have, over all rows."""
+    pairs = zip(_nearest(expected), _nearest(found), strict=True)
+    return sum(len(np.intersect1d(a.rows, b.rows)) for a, b in pairs) / (NEIGHBOURS * len(expected))
 
 
-def _nearest(vectors: FloatArray) -> NDArray[np.int64]:
-    """Rows of the ten nearest of each row."""
-    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    similarity = units @ units.T
-    np.fill_diagonal(similarity, -np.inf)
-    return np.argsort(-similarity, axis=1, kind="stable")[:, :NEIGHBOURS]
+def _nearest(vectors: FloatArray) -> Iterator[Nearest]:
+    """Yields the ten nearest neighbours of each row, without itself."""
+    rows = np.arange(len(vectors))
+    search = ExactSearch(vectors.copy(), cosine=True)
+    return search.nearest(rows, limit=NEIGHBOURS, left_out=[[row] for row in rows.tolist()])
 
 
 def _compare_with_keras(model: ModelFile, spec: ModelSpec) -> str:
@@ -342,7 +341,7 @@ def _compare_with_keras(model: ModelFile, spec: ModelSpec) -> str:
     keras, pixels = _import_keras(), trial_images()
     how, expected = _embed_with_keras(keras, pixels, spec, _weights_path(model))
     found = Embedder.load(model.path, provider="cpu").embed(pixels)
-    cosine, difference = _lowest_cosine(expected, found), _largest_difference(expected, found)
+    cosine, difference = paired_cosines(expected, found).min(), _largest_difference(expected, found)
     figures = (
         f"cosine {cosine:.8f} (at least {COSINE_AT_LEAST}), largest difference {difference:.1e} "
         f"of the largest value (at most {DIFFERENCE_AT_MOST}), {len(pixels)} images of noise, "
@@ -473,18 +472,6 @@ def _pool(features: NDArray[Any], pooling: Pooling) -> FloatArray:
         case Pooling.NONE:
             pass
     return values.astype(np.float32)
-
-
-def _lowest_cosine(expected: FloatArray, found: FloatArray) -> float:
-    return float(_cosines(expected, found).min())
-
-
-def _cosines(expected: FloatArray, found: FloatArray) -> NDArray[np.float64]:
-    """Of the rows of two `[N, D]`; not a number where a row is zero."""
-    a, b = expected.astype(np.float64), found.astype(np.float64)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return clip_cosines(np.asarray((a * b).sum(axis=1) / lengths))
 
 
 def _largest_difference(expected: FloatArray, found: FloatArray) -> float:

@@ -16,8 +16,8 @@ from lookalike_search.analysis.file_state import FileState
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered
 from lookalike_search.evaluation.comparisons import Contest, compared
 from lookalike_search.evaluation.head_splits import PartFigures, parts_of
-from lookalike_search.evaluation.labelled_vectors import LabelledImages
-from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out
+from lookalike_search.evaluation.labelled_vectors import LabelledImages, LabelledVectors
+from lookalike_search.evaluation.leave_one_out import leave_one_out
 from lookalike_search.evaluation.summary import Evaluation, best_values_of, summed_up
 from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
 from lookalike_search.reports.evaluation import (

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_core.neighbours.cosine import normalise_rows
+
 FloatMatrix = NDArray[np.floating]
 
 NEAR_ABOVE = 0.99
@@ -34,7 +36,7 @@ def fold_near(blocks: Iterable[Sequence[FloatMatrix]], *, above: float, limit: i
     places: list[int] = []
     standing: list[FloatMatrix] = []
     for block in blocks:
-        units = [_units(vectors) for vectors in block]
+        units = [normalise_rows(vectors) for vectors in block]
         known = [np.concatenate([a, b]) for a, b in zip(standing, units, strict=True)] if standing else units
         near = np.any([are_near(a @ b.T, above) for a, b in zip(units, known, strict=True)], axis=0)
         stands = np.arange(near.shape[1]) < len(places)
@@ -48,9 +50,3 @@ def fold_near(blocks: Iterable[Sequence[FloatMatrix]], *, above: float, limit: i
         places = [place for place, is_one in zip(places, stands, strict=True) if is_one]
         standing = [vectors[stands] for vectors in known]
     return owners
-
-
-def _units(vectors: FloatMatrix) -> FloatMatrix:
-    """Of length 1; a vector of zeros stays one, and is near to nothing."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1))

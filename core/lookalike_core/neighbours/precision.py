@@ -39,13 +39,17 @@ def r_precision(right: BoolMatrix, relevant: IntVector, *, at_most: int) -> Floa
     return np.where(relevant > 0, (right & counted).sum(axis=1) / np.maximum(depth, 1), np.nan)
 
 
-def average_precision(similarity: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
-    """Returns one query's average precision over a whole ranking; NaN where nothing is relevant.
+def average_precision(similarity: NDArray[np.floating], same: BoolMatrix) -> FloatVector:
+    """Returns each query's average precision over its whole ranking, float64 `[Q]`.
 
     The mean, over the relevant images, of the precision among all that are at least as near, so that it does
-    not depend on the order of ties; it is scikit-learn's `average_precision_score`. `similarity` float `[N]`
-    is -inf for what does not count, `same` bool `[N]` says which images have the query's class.
+    not depend on the order of ties; it is scikit-learn's `average_precision_score`. `similarity` float
+    `[Q, N]` is -inf for what does not count, `same` bool `[Q, N]` says which images have the query's class.
     """
+    return np.array([_average_precision(row, own) for row, own in zip(similarity, same, strict=True)])
+
+
+def _average_precision(similarity: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
     relevant = np.sort(similarity[same])
     relevant = relevant[np.isfinite(relevant)]
     if not len(relevant):

@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_core.neighbours.brute_force import top_k
 from lookalike_core.neighbours.vote import TEMPERATURE
 
 FloatMatrix = NDArray[np.floating]
@@ -89,29 +90,11 @@ def ranks(similarity: FloatMatrix, depth: int) -> NDArray[np.float64]:
 
     Of equally near ones the first is taken for the nearer.
     """
-    values = np.where(np.isfinite(similarity), similarity, -np.inf)
-    columns = _nearest(values, min(depth, values.shape[1]))
-    near = np.take_along_axis(values, columns, axis=1)
-    order = np.argsort(-near, axis=1, kind="stable")
-    columns, near = np.take_along_axis(columns, order, axis=1), np.take_along_axis(near, order, axis=1)
-    places = np.full(values.shape, np.inf)
+    columns, near = top_k(np.where(np.isfinite(similarity), similarity, -np.inf), depth)
+    places = np.full(similarity.shape, np.inf)
     counted = np.arange(1.0, columns.shape[1] + 1)
     np.put_along_axis(places, columns, np.where(np.isfinite(near), counted, np.inf), axis=1)
     return places
-
-
-def _nearest(values: FloatMatrix, depth: int) -> NDArray[np.int64]:
-    """The columns of each row's `depth` largest, ascending, int64 `[B, depth]`: no row is sorted for it."""
-    last = values.shape[1] - depth
-    if not last:
-        return np.broadcast_to(np.arange(depth), values.shape)
-    least = np.partition(values, last, axis=1)[:, last : last + 1]
-    chosen = values >= least
-    tied = np.flatnonzero(chosen.sum(axis=1) > depth)
-    equal = values[tied] == least[tied]
-    room = depth - (values[tied] > least[tied]).sum(axis=1, keepdims=True)
-    chosen[tied] &= ~equal | (equal.cumsum(axis=1) <= room)
-    return np.nonzero(chosen)[1].reshape(len(values), depth)
 
 
 def _chances(of: Chance, similarity: FloatMatrix, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:

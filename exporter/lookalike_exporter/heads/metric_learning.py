@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.hints import Argument
+from lookalike_core.neighbours.brute_force import BLOCK, row_blocks, top_k
+from lookalike_core.neighbours.cosine import normalise_rows
 from lookalike_core.neighbours.precision import (
     average_precision,
     best_precision_at,
@@ -37,9 +39,6 @@ CHOSEN_FROM_CLASSES = CHOSEN_FROM // 4
 
 LOGISTIC_AT_MOST = 10**10
 """Images times values times classes up to which logistic regression is tried: it takes minutes then."""
-
-_QUERIES_AT_ONCE = 256
-"""Rows of a table of similarities that are ranked together: with 20,000 columns, 200 MB."""
 
 FOLDS = 2
 UNSEEN_LOSS = 0.005
@@ -214,7 +213,7 @@ def figures(
     gallery: LabelledUnits,
     *,
     layer: FittedLayer | None = None,
-    at_once: int = _QUERIES_AT_ONCE,
+    at_once: int = BLOCK,
 ) -> Figures | None:
     """How good the neighbours of queries among other images are; None without any of their classes.
 
@@ -225,8 +224,10 @@ def figures(
     if not len(queries.classes):
         return None
     asked, there = (_mapped(layer, each.vectors) for each in (queries, gallery))
-    rows = [slice(start, start + at_once) for start in range(0, len(asked), at_once)]
-    found = [_ranked_figures(asked[some] @ there.T, queries.classes[some], gallery.classes) for some in rows]
+    found = [
+        _ranked_figures(asked[rows] @ there.T, queries.classes[rows], gallery.classes)
+        for rows in row_blocks(len(asked), at_once)
+    ]
     precision, first, average, relevant = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return Figures(
         precision_at_10=float(precision.mean()),
@@ -250,13 +251,12 @@ def _ranked_figures(
     """
     same = asking[:, np.newaxis] == classes
     relevant = same.sum(axis=1)
-    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :CUTOFF]
+    nearest, _ = top_k(similarity, CUTOFF)
     right = np.take_along_axis(same, nearest, axis=1)
-    average = [average_precision(row, own) for row, own in zip(similarity, same, strict=True)]
     return (
         precision_at(CUTOFF, right, relevant),
         precision_at(1, right, relevant),
-        np.array(average),
+        average_precision(similarity, same),
         relevant,
     )
 
@@ -265,7 +265,7 @@ def _mapped(layer: FittedLayer | None, vectors: FloatArray) -> FloatArray:
     if layer is None:
         return vectors
     mapped = vectors @ layer.weight.T.astype(np.float64) + layer.bias
-    return np.asarray(mapped / np.linalg.norm(mapped, axis=1, keepdims=True))
+    return normalise_rows(mapped, in_place=True)
 
 
 def _sample(training: LabelledUnits, seed: int) -> LabelledUnits:
@@ -363,15 +363,11 @@ def _fold_precisions(
 def _leave_one_out(similarity: FloatArray, asking: IntArray, classes: IntArray) -> FloatArray:
     """R-precision of each query among all images but itself; those alone in their class are left out."""
     similarity[np.arange(len(asking)), asking] = -np.inf
-    depth = min(CUTOFF, len(classes) - 1)
-    found = np.argpartition(-similarity, depth - 1, axis=1)[:, :depth]
-    found = np.take_along_axis(
-        found, np.argsort(-np.take_along_axis(similarity, found, axis=1), axis=1, kind="stable"), axis=1
-    )
-    own = classes[asking]
-    there = (own[:, np.newaxis] == classes).sum(axis=1) - 1
-    precision = r_precision(classes[found] == own[:, np.newaxis], there, at_most=CUTOFF)
-    return np.asarray(precision[there > 0])
+    nearest, _ = top_k(similarity, CUTOFF)
+    own = classes[asking][:, np.newaxis]
+    relevant = (own == classes).sum(axis=1) - 1
+    precision = r_precision(classes[nearest] == own, relevant, at_most=CUTOFF)
+    return np.asarray(precision[relevant > 0])
 
 
 def _best(scores: Sequence[Score]) -> Score:

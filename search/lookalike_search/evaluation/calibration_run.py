@@ -12,7 +12,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.overlapping_roots import first_of_each_file
 from lookalike_core.stores.protocol import Collection, Store
 
-from lookalike_search.evaluation.calibration import calibrated, shortage
+from lookalike_search.evaluation.calibration import learn_calibration, shortage
 from lookalike_search.evaluation.labelled_vectors import LabelledImages, load_labelled
 from lookalike_search.evaluation.leave_one_out import leave_one_out
 
@@ -72,7 +72,7 @@ def _learn(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with progress.bar(name, unit="images", total=len(images.payloads)) as bar:
         results = leave_one_out(images.vectors, depth=CANDIDATES, on_done=bar.advance)
-    found = calibrated(images.vectors, results, manifest, points=points, created_at=now, seed=seed)
+    found = learn_calibration(images.vectors, results, manifest, points=points, created_at=now, seed=seed)
     if found is not None:
         return found
     missing = shortage(images.vectors, results) or "its images have too few neighbours to calibrate"

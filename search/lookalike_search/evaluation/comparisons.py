@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike_search.evaluation.leave_one_out import CONFIDENCE, Estimate, difference
+from lookalike_search.evaluation.bootstrap import CONFIDENCE, Estimate, estimate
 
 COMPARED = ("precision_at_1", "precision_at_10", "mean_average_precision")
 
@@ -73,7 +73,7 @@ def compared(contests: Sequence[Contest], *, seed: int = 0) -> list[Comparison]:
             figure=figure,
             images=len(pair[0]),
             is_partial=contest.is_partial,
-            difference=difference(*pair, seed=seed),
+            difference=estimate(pair[1] - pair[0], seed=seed),
             p=p,
         )
         for (contest, figure), pair, p in zip(asked, pairs, chances, strict=True)

@@ -9,7 +9,7 @@ from lookalike_core.stores.points import Payload
 from lookalike_core.text import nfc
 from numpy.typing import NDArray
 
-from lookalike_search.evaluation.leave_one_out import Estimate, estimate, mean_of
+from lookalike_search.evaluation.bootstrap import Estimate, estimate, mean_of
 
 
 class Part(StrEnum):

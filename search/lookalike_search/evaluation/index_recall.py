@@ -4,23 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from lookalike_core.neighbours.cosine import paired_cosines
 from lookalike_core.neighbours.near_duplicates import are_near
 from lookalike_core.neighbours.precision import precision_at
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Collection
 from numpy.typing import NDArray
 
-from lookalike_search.evaluation.labelled_vectors import LabelledImages
-from lookalike_search.evaluation.leave_one_out import (
-    CUTOFFS,
-    SHOWN,
-    Estimate,
-    IntVector,
-    LabelledVectors,
-    QueryResults,
-    estimate,
-    right_of,
-)
+from lookalike_search.evaluation.bootstrap import Estimate, estimate
+from lookalike_search.evaluation.labelled_vectors import IntVector, LabelledImages, LabelledVectors
+from lookalike_search.evaluation.leave_one_out import CUTOFFS, SHOWN, QueryResults, right_of
 
 TIE = 1e-5
 """Scores that differ by less, of 1 or of the score itself where that is more, are the same."""
@@ -93,7 +86,9 @@ def _counting(
     found = found[found >= 0]
     found = found[images.copies[found] != images.copies[query]]
     if without_near_above is not None:
-        found = found[~are_near(_cosines(images, query, found), without_near_above)]
+        found = found[
+            ~are_near(paired_cosines(images.vectors[found], images.vectors[query]), without_near_above)
+        ]
     return found
 
 
@@ -138,11 +133,6 @@ def _share(images: LabelledVectors, query: int, exact: IntVector, found: IntVect
 def _nearness(images: LabelledVectors, query: int, rows: IntVector) -> NDArray[np.float64]:
     """float64 `[n]`, higher is nearer, from the vectors: stores round, and so do quick formulas."""
     if images.higher_is_nearer:
-        return _cosines(images, query, rows)
+        return paired_cosines(images.vectors[rows], images.vectors[query])
     away = images.vectors[rows].astype(np.float64) - images.vectors[query]
     return np.asarray(-np.linalg.norm(away, axis=1))
-
-
-def _cosines(images: LabelledVectors, query: int, rows: IntVector) -> NDArray[np.float64]:
-    own, others = images.vectors[query].astype(np.float64), images.vectors[rows].astype(np.float64)
-    return np.asarray(others @ own / (np.linalg.norm(others, axis=1) * np.linalg.norm(own)))

@@ -1,7 +1,7 @@
-"""A collection's labelled images in memory, as an evaluation needs them."""
+"""Labelled images of collections in memory, and those that several collections share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from lookalike_core.errors import UsageError
@@ -10,10 +10,32 @@ from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.overlapping_roots import first_of_each_file
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
+from numpy.typing import NDArray
 
-from lookalike_search.evaluation.leave_one_out import LabelledVectors
+FloatMatrix = NDArray[np.floating]
+IntVector = NDArray[np.int64]
 
 MIN_IMAGES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledVectors:
+    """A collection in memory: `vectors` float `[N, D]`, `classes` and `copies` int64 `[N]`.
+
+    Everything is computed in the precision of the vectors, float32 as a rule, so that of neighbours whose
+    scores hardly differ either may come first. Cosine similarities are off by at most about 1e-6. Euclidean
+    distances come of squares, whose error is about 1e-6 of the squared lengths (from the mean of all): a
+    distance like these lengths is off by up to 1e-5 of itself, one of under a thousandth of them may be 0.
+
+    `classes` index into `names`, which are sorted: numbers decide a vote's ties as names would. Images with
+    the same number in `copies` have the same bytes.
+    """
+
+    vectors: FloatMatrix
+    classes: IntVector
+    copies: IntVector
+    names: Sequence[str]
+    higher_is_nearer: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +45,17 @@ class LabelledImages:
     vectors: LabelledVectors
     payloads: Sequence[Payload]
     unlabelled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedImages:
+    """The images that all of several collections hold, in the same order in each of `networks`.
+
+    `only_in_some` is how many images with a class there are that not all of them hold.
+    """
+
+    networks: Sequence[LabelledImages]
+    only_in_some: int
 
 
 def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> LabelledImages:
@@ -54,3 +87,43 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
         higher_is_nearer=collection.manifest.distance.higher_is_nearer,
     )
     return LabelledImages(vectors=vectors, payloads=payloads, unlabelled=len(images) - len(labelled))
+
+
+def shared_images(collections: Sequence[LabelledImages]) -> SharedImages:
+    """Leaves out what is not in all of them with the same bytes and of the same class.
+
+    Raises:
+        UsageError: fewer than two images remain.
+    """
+    keys = [[_key(payload) for payload in images.payloads] for images in collections]
+    common = set[tuple[str, ...]].intersection(*map(set, keys))
+    if len(common) < MIN_IMAGES:
+        raise UsageError(
+            f"the collections share {len(common)} images with a class, too few to evaluate them together; "
+            "ingest the same folder with both backbones"
+        )
+    parts = [
+        _part(images, [row for row, key in enumerate(own) if key in common])
+        for images, own in zip(collections, keys, strict=True)
+    ]
+    return SharedImages(networks=parts, only_in_some=len(set().union(*keys)) - len(common))
+
+
+def _key(payload: Payload) -> tuple[str, ...]:
+    return payload.dataset, payload.path, payload.sha256, payload.class_name or ""
+
+
+def _part(images: LabelledImages, rows: Sequence[int]) -> LabelledImages:
+    """Some of the images, which keep their order and have their classes numbered anew."""
+    if len(rows) == len(images.payloads):
+        return images
+    kept, vectors = np.array(rows), images.vectors
+    numbers, classes = np.unique(vectors.classes[kept], return_inverse=True)
+    part = LabelledVectors(
+        vectors=vectors.vectors[kept],
+        classes=classes,
+        copies=vectors.copies[kept],
+        names=[vectors.names[number] for number in numbers],
+        higher_is_nearer=vectors.higher_is_nearer,
+    )
+    return replace(images, vectors=part, payloads=[images.payloads[row] for row in rows])

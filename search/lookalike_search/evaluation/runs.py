@@ -18,19 +18,18 @@ from numpy.typing import NDArray
 
 from lookalike_search.collection_choice import in_collection
 from lookalike_search.evaluation.comparisons import Comparison, Contest, compared
-from lookalike_search.evaluation.fused_ranking import (
-    SharedImages,
-    leave_one_out_beside,
-    leave_one_out_fused,
-    passes,
-    shared_images,
-)
 from lookalike_search.evaluation.head_splits import PartFigures, parts_of
 from lookalike_search.evaluation.head_training import HeadTraining, head_training
 from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_figures, indexed_neighbours
-from lookalike_search.evaluation.labelled_vectors import LabelledImages, load_labelled
+from lookalike_search.evaluation.labelled_vectors import (
+    LabelledImages,
+    SharedImages,
+    load_labelled,
+    shared_images,
+)
 from lookalike_search.evaluation.leave_one_out import SHOWN, QueryResults, leave_one_out
 from lookalike_search.evaluation.plan import Plan
+from lookalike_search.evaluation.similarity_blocks import passes
 from lookalike_search.evaluation.summary import Evaluation, Fusion, best_values_of, summed_up, values_of
 
 _logger = logger_of("search")
@@ -128,7 +127,7 @@ def _of_collection(store: OpenCollections, name: str, options: EvaluationOptions
         options = replace(options, where=in_collection(options.where, source.manifest))
         images = load_labelled(source, options.where)
         indexed = _indexed(source, images, options) if options.indexed else None
-    evaluation = _exact(name, images, options)
+    evaluation = _evaluate(name, [images], options)
     if indexed is None:
         return evaluation
     found = index_figures(images.vectors, evaluation.results, indexed, seed=options.seed)
@@ -146,16 +145,25 @@ def _indexed(source: Collection, images: LabelledImages, options: EvaluationOpti
         )
 
 
-def _exact(name: str, images: LabelledImages, options: EvaluationOptions) -> Evaluation:
-    with progress.bar(name, unit="images", total=len(images.payloads)) as bar:
+def _evaluate(
+    name: str,
+    networks: Sequence[LabelledImages],
+    options: EvaluationOptions,
+    fusion: Fusion | None = None,
+) -> Evaluation:
+    rule = fusion.rule if fusion else FusionRule.RRF
+    total = passes(len(networks), rule) * len(networks[0].payloads)
+    with progress.bar(name, unit="images", total=total) as bar:
         results = leave_one_out(
-            images.vectors,
+            *(images.vectors for images in networks),
+            rule=rule,
             k=options.k,
             near_above=options.near_above,
             without_near=options.without_near,
+            seed=options.seed,
             on_done=bar.advance,
         )
-    return summed_up(name, images, results, seed=options.seed)
+    return summed_up(name, networks[0], results, seed=options.seed, fusion=fusion)
 
 
 def _with_earlier(
@@ -210,14 +218,14 @@ def _anew(
     options: EvaluationOptions,
 ) -> QueryResults:
     with progress.bar(f"{name}, to compare", unit="images", total=len(images.payloads)) as bar:
-        if others:
-            return leave_one_out_beside(
-                images.vectors,
-                [each.vectors for each in others],
-                near_above=options.near_above,
-                on_done=bar.advance,
-            )
-        return leave_one_out(images.vectors, k=1, near_above=options.near_above, on_done=bar.advance)
+        return leave_one_out(
+            images.vectors,
+            k=1,
+            near_above=options.near_above,
+            without_near=bool(others),
+            near_in=[each.vectors for each in others],
+            on_done=bar.advance,
+        )
 
 
 def _fusions(
@@ -231,7 +239,8 @@ def _fusions(
     sizes = [len(each.images.payloads) for each in alone]
     for rule in rules:
         fusion = Fusion(rule=rule, collections=names, only_in_some=shared.only_in_some)
-        evaluation = _fused(fusion, shared.networks, options)
+        name = f"{' + '.join(names)} ({rule})"
+        evaluation = _evaluate(name, shared.networks, options, fusion)
         contests = [
             Contest(
                 one=name,
@@ -244,19 +253,3 @@ def _fusions(
         ]
         yield Setting(evaluation=evaluation, differences=compared(contests, seed=options.seed))
         before.append((evaluation.collection, evaluation.values))
-
-
-def _fused(fusion: Fusion, networks: Sequence[LabelledImages], options: EvaluationOptions) -> Evaluation:
-    name = f"{' + '.join(fusion.collections)} ({fusion.rule})"
-    total = passes(len(networks), fusion.rule) * len(networks[0].payloads)
-    with progress.bar(name, unit="images", total=total) as bar:
-        results = leave_one_out_fused(
-            [images.vectors for images in networks],
-            fusion.rule,
-            k=options.k,
-            near_above=options.near_above,
-            without_near=options.without_near,
-            seed=options.seed,
-            on_done=bar.advance,
-        )
-    return summed_up(name, networks[0], results, seed=options.seed, fusion=fusion)

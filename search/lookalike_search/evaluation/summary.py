@@ -11,19 +11,16 @@ from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from numpy.typing import NDArray
 
+from lookalike_search.evaluation.bootstrap import Estimate, estimate, mean_of
 from lookalike_search.evaluation.calibration import Abstaining, abstaining, reliability
 from lookalike_search.evaluation.index_recall import IndexFigures
-from lookalike_search.evaluation.labelled_vectors import LabelledImages
+from lookalike_search.evaluation.labelled_vectors import IntVector, LabelledImages
 from lookalike_search.evaluation.leave_one_out import (
     CUTOFFS,
     SHOWN,
-    Estimate,
-    IntVector,
     QueryResults,
     confusion,
     countable,
-    estimate,
-    mean_of,
     right_of,
 )
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lookalike_core.neighbours.brute_force import ExactSearch
+from lookalike_core.neighbours.brute_force import ExactSearch, row_blocks, top_k
 from numpy.typing import NDArray
 
 TOLERANCE = 1e-5
@@ -79,3 +79,19 @@ def test_no_vectors_have_no_blocks() -> None:
     """Of either distance."""
     for cosine in (True, False):
         assert list(ExactSearch(np.empty((0, 4), dtype=np.float32), cosine=cosine).blocks()) == []
+
+
+@pytest.mark.parametrize("k", [1, 7, 20, 40])
+def test_top_k_is_the_head_of_a_stable_sort(k: int) -> None:
+    """Many values tie, and of equal ones the lower column comes first, at the last place too."""
+    values = np.random.default_rng(1).integers(0, 6, (30, 20)).astype(np.float32)
+    values[::3, :15] = -np.inf
+    columns, found = top_k(values, k)
+    expected = np.argsort(-values, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(columns, expected)
+    np.testing.assert_array_equal(found, np.take_along_axis(values, expected, axis=1))
+
+
+def test_blocks_cover_all_rows_in_order() -> None:
+    """The last block is shorter."""
+    assert [rows.tolist() for rows in row_blocks(5, 2)] == [[0, 1], [2, 3], [4]]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from lookalike_core.neighbours.brute_force import ExactSearch
-from lookalike_core.neighbours.cosine import clip_cosine, clip_cosines
+from lookalike_core.neighbours.cosine import clip_cosine, clip_cosines, normalise_rows, paired_cosines
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,21 @@ def test_no_image_is_more_similar_than_the_same_one() -> None:
     search = ExactSearch(twice, cosine=True)
     found = search.nearest(np.arange(300), limit=1, left_out=[[row] for row in range(300)])
     assert max(float(each.scores[0]) for each in found) == 1
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_normalised_rows_have_length_1_and_zeros_stay_zeros(in_place: bool) -> None:
+    """In the array itself only where that is asked for, in its own precision."""
+    vectors = np.array([[3, 4], [0, 0], [0, -0.5]], dtype=np.float32)
+    units = normalise_rows(vectors, in_place=in_place)
+    np.testing.assert_allclose(units, [[0.6, 0.8], [0, 0], [0, -1]], rtol=1e-6)
+    assert units.dtype == np.float32
+    assert (units is vectors) is in_place
+
+
+def test_cosines_of_pairs_are_those_of_angles() -> None:
+    """Row by row, or of one vector to all rows; NaN where a vector is zero."""
+    one = np.array([[1, 0], [2, 2], [0, 0]], dtype=np.float32)
+    other = np.array([[5, 0], [0, 3], [1, 1]], dtype=np.float32)
+    np.testing.assert_allclose(paired_cosines(one, other), [1, np.sqrt(0.5), np.nan])
+    np.testing.assert_allclose(paired_cosines(other, one[1]), [np.sqrt(0.5), np.sqrt(0.5), 1])

@@ -9,16 +9,19 @@ from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_search.evaluation.calibration import (
-    MAX_KNOTS,
     abstaining,
-    calibrated,
-    expected_calibration_error,
-    held_out,
-    learned,
+    learn_calibration,
     reliability,
     shortage,
 )
-from lookalike_search.evaluation.leave_one_out import LabelledVectors, QueryResults, leave_one_out
+from lookalike_search.evaluation.isotonic import (
+    MAX_KNOTS,
+    draw_half,
+    expected_calibration_error,
+    fit_isotonic,
+)
+from lookalike_search.evaluation.labelled_vectors import LabelledVectors
+from lookalike_search.evaluation.leave_one_out import QueryResults, leave_one_out
 from made_collections import manifest_of
 from numpy.typing import NDArray
 
@@ -48,14 +51,14 @@ def learn(one: LabelledVectors, **options: Any) -> Calibration | None:
     now = "2026-01-02T00:00:00+00:00"
     results = leave_one_out(one, depth=100)
     points = len(one.classes)
-    return calibrated(
+    return learn_calibration(
         one, results, replace(MANIFEST, distance=distance), points=points, created_at=now, **options
     )
 
 
 def chances_at(values: list[float], right: list[int], at: list[float]) -> list[float]:
     """What a curve that is learned from these cases says."""
-    curve = learned(np.array(values), np.array(right, dtype=bool))
+    curve = fit_isotonic(np.array(values), np.array(right, dtype=bool))
     return curve(np.array(at)).tolist()
 
 
@@ -79,8 +82,8 @@ def test_cases_of_the_same_value_are_one() -> None:
 def test_no_curve_is_certain(count: int) -> None:
     """Where all n are right it says that n / (n + 1) of them are, or less, and the other way round."""
     values = np.linspace(0.2, 0.9, count)
-    sure = learned(values, np.ones(count, dtype=bool))(values)
-    never = learned(values, np.zeros(count, dtype=bool))(values)
+    sure = fit_isotonic(values, np.ones(count, dtype=bool))(values)
+    never = fit_isotonic(values, np.zeros(count, dtype=bool))(values)
     assert sure.max() <= (count + 1) / (count + 2) + TOLERANCE
     assert never.min() >= 1 / (count + 2) - TOLERANCE
     assert sure.min() >= 0.5 - TOLERANCE
@@ -94,7 +97,7 @@ def test_a_curve_is_small_and_hardly_changed_by_it() -> None:
     random = np.random.default_rng(3)
     values = random.random(200_000)
     right = random.random(len(values)) < values**2
-    curve = learned(values, right)
+    curve = fit_isotonic(values, right)
     exact = IsotonicRegression().fit(values, right)
     asked = np.linspace(values.min(), values.max(), 5_000)
     assert len(exact.X_thresholds_) > MAX_KNOTS >= len(curve.knots)
@@ -152,11 +155,11 @@ def test_planted_miscalibration_is_seen() -> None:
 def test_halves_never_share_copies() -> None:
     """Whatever the seed; they are halves, and another seed draws others."""
     copies = np.random.default_rng(0).integers(0, 90, 200)
-    halves = [held_out(copies, seed=seed) for seed in range(20)]
+    halves = [draw_half(copies, seed=seed) for seed in range(20)]
     for half in halves:
         assert not set(copies[half]) & set(copies[~half])
         assert abs(len(set(copies[half])) - len(set(copies[~half]))) <= 1
-    np.testing.assert_array_equal(halves[3], held_out(copies, seed=3))
+    np.testing.assert_array_equal(halves[3], draw_half(copies, seed=3))
     assert len({half.tobytes() for half in halves}) == 20
 
 
@@ -165,7 +168,7 @@ def test_scores_that_mean_something_else_for_one_half_are_seen() -> None:
     one = images(600, classes=3)
     fair = reliability(one, leave_one_out(one))
     results = leave_one_out(one)
-    half = held_out(one.copies, seed=0)
+    half = draw_half(one.copies, seed=0)
     turned = results.scores.copy()
     turned[half] = -turned[half]
     unfair = reliability(one, replace(results, scores=turned))
@@ -185,7 +188,7 @@ def mutual_results(one: LabelledVectors) -> QueryResults:
         relevant=np.ones(count, dtype=np.int64),
         average_precision=np.zeros(count),
         near_identical=np.zeros(count, dtype=np.int64),
-        strangers=np.zeros(count),
+        nearest_impostors=np.zeros(count),
         verdicts=dict.fromkeys(VoteRule, one.classes),
         shares=dict.fromkeys(VoteRule, np.ones(count)),
     )
@@ -292,7 +295,7 @@ def test_abstaining_is_measured_on_the_half_that_taught_nothing(cosine: bool) ->
     """Both ways round, plainly: the 1 % farthest of one half say which of the other are answered."""
     one = images(cosine=cosine)
     results = leave_one_out(one)
-    half = held_out(one.copies, seed=0)
+    half = draw_half(one.copies, seed=0)
     answered, right = [], []
     for measured in (half, ~half):
         known = sorted(results.scores[~measured, 0], reverse=not cosine)
@@ -314,7 +317,7 @@ def test_what_is_far_from_all_is_not_answered() -> None:
     """Strangers of the measured half, of whom that which taught knows next to none."""
     one = images(cosine=False)
     vectors = one.vectors.copy()
-    strangers = np.flatnonzero(held_out(one.copies, seed=0))[:40]
+    strangers = np.flatnonzero(draw_half(one.copies, seed=0))[:40]
     vectors[strangers] += 1_000 * np.arange(1, 41)[:, np.newaxis]
     one = replace(one, vectors=vectors)
     found = abstaining(one, leave_one_out(one))
@@ -339,7 +342,7 @@ def test_queries_that_are_alone_in_their_class_count_for_no_figure_of_abstaining
     """Nothing can be right for them: neither answered nor left out do they change a share."""
     one = with_lonely(images(cosine=False), 40)
     results = leave_one_out(one)
-    nearest, half = results.scores[:, 0], held_out(one.copies, seed=0)
+    nearest, half = results.scores[:, 0], draw_half(one.copies, seed=0)
     answered, right = [], []
     for measured in (half, ~half):
         least = np.quantile(-nearest[~measured], 0.01, method="lower")

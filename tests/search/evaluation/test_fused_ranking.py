@@ -10,10 +10,10 @@ import pytest
 from lookalike_core.errors import UsageError
 from lookalike_core.neighbours.rank_fusion import CANDIDATES, FusionRule
 from lookalike_core.neighbours.vote import VoteRule, vote
-from lookalike_search.evaluation.calibration import crosswise, held_out
-from lookalike_search.evaluation.fused_ranking import leave_one_out_fused, passes, shared_images
-from lookalike_search.evaluation.labelled_vectors import LabelledImages
-from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out
+from lookalike_search.evaluation.isotonic import cross_fit, draw_half, neighbour_cases
+from lookalike_search.evaluation.labelled_vectors import LabelledImages, LabelledVectors, shared_images
+from lookalike_search.evaluation.leave_one_out import leave_one_out
+from lookalike_search.evaluation.similarity_blocks import passes
 from lookalike_search.evaluation.summary import values_of
 from made_collections import payload_of
 from sklearn.isotonic import IsotonicRegression
@@ -67,7 +67,7 @@ def chance_of_all(
     Plainly, out of the pairs of which the measured half has not the other end: with a wrong one at the
     highest value and a right one at the lowest.
     """
-    half = held_out(networks[0].copies, seed=0)
+    half = draw_half(networks[0].copies, seed=0)
     taught: list[list[IsotonicRegression]] = [[], []]
     for network, table in zip(networks, tables, strict=True):
         found = [sorted(near, key=lambda row, near=near: -near[row])[:CANDIDATES] for near in table]
@@ -89,7 +89,7 @@ def by_hand(
     networks: Sequence[LabelledVectors], rule: FusionRule
 ) -> list[tuple[list[int], dict[int, float]]]:
     """Each query's ranking, and the fused score of its candidates, as `rank_fusion` defines it."""
-    half = held_out(networks[0].copies, seed=0)
+    half = draw_half(networks[0].copies, seed=0)
     tables = [[nearness(network, query) for query in range(COUNT)] for network in networks]
     taught = chance_of_all(networks, tables) if rule is FusionRule.CALIBRATED else []
     answers = []
@@ -140,7 +140,7 @@ def by_hand(
 def test_figures_of_a_fused_ranking_agree_with_the_textbook(cosine: bool, rule: FusionRule) -> None:
     """Precision, average precision as scikit-learn has it, scores, and votes on the same ranking."""
     networks = two_networks(cosine=cosine)
-    results = leave_one_out_fused(networks, rule)
+    results = leave_one_out(*networks, rule=rule)
     classes = networks[0].classes
     expected = by_hand(networks, rule)
     for cutoff in (1, 5, 10):
@@ -174,7 +174,7 @@ def test_figures_of_a_fused_ranking_agree_with_the_textbook(cosine: bool, rule: 
 def test_a_class_is_as_near_as_its_own_nearest_in_the_whole_ranking() -> None:
     """Where candidates are few a class with fewer of them among its k nearest is farther."""
     networks = two_networks(cosine=True)
-    results = leave_one_out_fused(networks, FusionRule.RRF, k=10)
+    results = leave_one_out(*networks, rule=FusionRule.RRF, k=10)
     classes = networks[0].classes
     for query, (ranking, score) in enumerate(by_hand(networks, FusionRule.RRF)):
         own: dict[int, list[int]] = {}
@@ -189,7 +189,7 @@ def test_a_class_is_as_near_as_its_own_nearest_in_the_whole_ranking() -> None:
 def test_how_many_vote_changes_no_ranking(rule: FusionRule) -> None:
     """Not even where more vote than there are candidates of a network."""
     networks = two_networks(cosine=True)
-    few, many = (leave_one_out_fused(networks, rule, k=k) for k in (10, 200))
+    few, many = (leave_one_out(*networks, rule=rule, k=k) for k in (10, 200))
     assert (few.neighbours == many.neighbours).all()
     assert (few.scores == many.scores).all()
     assert (few.average_precision == many.average_precision).all()
@@ -201,11 +201,11 @@ def test_what_is_near_identical_for_one_network_is_left_out_of_both() -> None:
     vectors = one.vectors.copy()
     vectors[10] = 2 * vectors[11]
     networks = [replace(one, vectors=vectors), other]
-    results = leave_one_out_fused(networks, FusionRule.RRF, near_above=0.99999, without_near=True, k=300)
+    results = leave_one_out(*networks, rule=FusionRule.RRF, near_above=0.99999, without_near=True, k=300)
     assert results.near_identical[[10, 11]].tolist() == [1, 1]
     assert results.near_identical.sum() == 2
     assert 11 not in results.neighbours[10]
-    kept = leave_one_out_fused(networks, FusionRule.RRF, near_above=0.99999)
+    kept = leave_one_out(*networks, rule=FusionRule.RRF, near_above=0.99999)
     assert kept.near_identical.sum() == 2
     assert 11 in kept.neighbours[10]
 
@@ -214,7 +214,7 @@ def test_what_is_near_identical_for_one_network_is_left_out_of_both() -> None:
 def test_a_network_fused_with_itself_finds_what_it_finds_alone(rule: FusionRule) -> None:
     """The whole ranking is the same, whatever the rule."""
     network, _ = two_networks(cosine=False)
-    alone, together = leave_one_out(network), leave_one_out_fused([network, network], rule)
+    alone, together = leave_one_out(network), leave_one_out(network, network, rule=rule)
     assert (alone.neighbours == together.neighbours).all()
     np.testing.assert_allclose(alone.average_precision, together.average_precision, atol=TOLERANCE)
 
@@ -225,7 +225,7 @@ def test_chances_are_not_learned_from_the_queries_that_they_serve() -> None:
     one = replace(two_networks(cosine=True)[0], classes=np.array([0, 0, 1, 2]))
     neighbours = np.array([[1], [0], [3], [2]])
     nearness = np.array([[0.9], [0.8], [0.9], [0.8]])
-    found = crosswise(one, neighbours, nearness, half)
+    found = cross_fit(neighbour_cases(one.classes, neighbours, nearness), half)
     assert found is not None
     for_half, for_others = (curve(np.array([0.85]))[0] for curve in found)
     assert for_half < 0.5 < for_others
@@ -236,8 +236,12 @@ def test_a_pair_is_not_learned_from_where_its_other_end_is_measured() -> None:
     half = np.array([True, True, False, False])
     one = replace(two_networks(cosine=True)[0], classes=np.array([0, 1, 2, 1]))
     nearness = np.array([[0.9], [0.9], [0.9], [0.9]])
-    assert crosswise(one, np.array([[2], [3], [0], [1]]), nearness, half) is None
-    found = crosswise(one, np.array([[2], [3], [0], [0]]), nearness, half)
+    one_sided, other_sided = (
+        neighbour_cases(one.classes, np.array(found), nearness)
+        for found in ([[2], [3], [0], [1]], [[2], [3], [0], [0]])
+    )
+    assert cross_fit(one_sided, half) is None
+    found = cross_fit(other_sided, half)
     assert found is not None
     learned_from = [float(curve(np.array([0.9]))[0]) for curve in found]
     # 3 -> 0, wrong, for the half; 1 -> 3, right, for the others; each with a right and a wrong one made up.
@@ -249,7 +253,7 @@ def test_progress_is_told_of_every_pass(rule: FusionRule) -> None:
     """A bar gets to its end, not further."""
     told: list[int] = []
     networks = two_networks(cosine=True)
-    leave_one_out_fused(networks, rule, on_done=told.append)
+    leave_one_out(*networks, rule=rule, on_done=told.append)
     assert sum(told) == passes(2, rule) * COUNT
 
 
@@ -257,8 +261,8 @@ def test_one_image_alone_teaches_no_chance() -> None:
     """All are copies of each other, and nothing is anybody's neighbour."""
     networks = [replace(each, copies=np.zeros(COUNT, dtype=np.int64)) for each in two_networks(cosine=True)]
     with pytest.raises(UsageError, match="too few different images"):
-        leave_one_out_fused(networks, FusionRule.CALIBRATED)
-    results = leave_one_out_fused(networks, FusionRule.RRF)
+        leave_one_out(*networks, rule=FusionRule.CALIBRATED)
+    results = leave_one_out(*networks, rule=FusionRule.RRF)
     assert (results.neighbours == -1).all()
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_figures
-from lookalike_search.evaluation.leave_one_out import LabelledVectors, QueryResults, leave_one_out
+from lookalike_search.evaluation.labelled_vectors import LabelledVectors
+from lookalike_search.evaluation.leave_one_out import QueryResults, leave_one_out
 
 
 def ring(*degrees: float, cosine: bool = True, length: float = 1.0) -> LabelledVectors:
