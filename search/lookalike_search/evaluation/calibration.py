@@ -1,7 +1,7 @@
-"""From what an evaluation found: how often a neighbour of a score is right, and how often a verdict is.
+"""Learns from an evaluation how often a neighbour of a score is right, and how often a verdict is.
 
-Pure: classes and results of `leave_one_out` in, a `Calibration` out. Isotonic regression (scikit-learn's)
-finds the chance that rises with the nearness, or with a verdict's share of the vote, and fits best.
+Pure: classes and results of `leave_one_out` in, a `Calibration` out. Chances rise with the nearness of a
+neighbour, or with a verdict's share of the vote: see `isotonic`.
 
 Which pairs of images it learns from decides what it is right for: one of the ten nearest has the query's
 class more often than another image that is just as near to its query. Learned from the ten nearest, the
@@ -34,16 +34,16 @@ from lookalike_search.evaluation.leave_one_out import SHOWN, QueryResults
 MIN_IMAGES = 20
 MIN_CLASSES = 2
 REFUSED = 0.01
-"""The share of the collection's own images that may be taken for unlike anything indexed."""
+"""Share of the collection's own images that the threshold may take for unlike anything indexed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abstaining:
-    """What comes of giving no verdict on what is unlike anything indexed.
+    """What abstaining from a verdict on queries that are unlike anything indexed does.
 
-    `answered` is the share of queries that still get one, `accuracy` how often these are right, by the vote
-    `nearer-ties`. Queries without another image of their class, which no verdict could be right for, are
-    left out of both.
+    `answered` is the share of queries that still get a verdict, `accuracy` the share of these that is right,
+    by the vote `nearer-ties`. Both leave out queries without another image of their class, for which no
+    verdict could be right.
     """
 
     answered: Estimate
@@ -59,11 +59,11 @@ def learn_calibration(
     created_at: str,
     seed: int = 0,
 ) -> Calibration | None:
-    """What the results of a whole collection teach, with `SHOWN` voters; None where it is too little.
+    """Fits the curves of a calibration to the results of a whole collection; None where these are too few.
 
-    `results` hold the `CANDIDATES` nearest, `points` is what the collection holds with images that have
-    no class, `seed` draws the halves that are held out. The curves are then learned from every query that
-    has another image of its class to find.
+    `results` hold the `CANDIDATES` nearest, and verdicts of `SHOWN` voters. `points` counts the collection's
+    images with those without a class, `seed` draws the halves that are held out to measure the reliability.
+    The curves are fitted to every query that has another image of its class to find.
     """
     found = reliability(images, results, seed=seed)
     if found is None:
@@ -83,13 +83,13 @@ def learn_calibration(
         neighbours=fit_isotonic(shown.values, shown.right),
         candidates=fit_isotonic(candidates.values, candidates.right),
         verdicts={rule.value: fit_isotonic(cases.values, cases.right) for rule, cases in verdicts.items()},
-        threshold=_threshold(images, results),
+        threshold=_measure_threshold(images, results),
         reliability=found,
     )
 
 
 def shortage(images: LabelledVectors, results: QueryResults) -> str | None:
-    """What is missing for a calibration, in words; None where there is enough."""
+    """Returns a sentence about what is missing for a calibration; None where nothing is."""
     asked = results.neighbours[:, 0] >= 0
     count, classes = len(np.unique(images.copies[asked])), len(np.unique(images.classes[asked]))
     if count >= MIN_IMAGES and classes >= MIN_CLASSES:
@@ -101,11 +101,10 @@ def shortage(images: LabelledVectors, results: QueryResults) -> str | None:
 
 
 def reliability(images: LabelledVectors, results: QueryResults, *, seed: int = 0) -> Reliability | None:
-    """How far chances are off for images that they were not learned from; None where there are too few.
+    """Measures how far chances are off on images that they were not learned from; None for too few images.
 
     They are learned from one half of the images and measured on the other, then the other way round; the
-    errors are the mean of both. Copies are in one half. A pair that the other half has from its other end
-    is not learned from.
+    errors are the mean of both. Copies are in the same half.
     """
     if shortage(images, results):
         return None
@@ -123,11 +122,11 @@ def reliability(images: LabelledVectors, results: QueryResults, *, seed: int = 0
 
 
 def abstaining(images: LabelledVectors, results: QueryResults, *, seed: int = 0) -> Abstaining | None:
-    """What a threshold does to images that it was not learned from; None where there are too few.
+    """Measures a threshold on images that it was not learned from; None for too few images.
 
     It is learned from one half of the images and applied to the other, then the other way round, with
-    copies in one half. A query without any neighbour is not answered. One without another image of its
-    class teaches how near neighbours are, and is not counted.
+    copies in the same half. A query without any neighbour is not answered. One without another image of its
+    class is learned from and not counted.
     """
     if shortage(images, results):
         return None
@@ -138,7 +137,7 @@ def abstaining(images: LabelledVectors, results: QueryResults, *, seed: int = 0)
         learn = nearest[~measured & np.isfinite(nearest)]
         if not len(learn):
             return None
-        answered[measured] = nearest[measured] >= _least(learn)
+        answered[measured] = nearest[measured] >= _learn_threshold(learn)
     right = (results.verdicts[VoteRule.NEARER_TIES] == images.classes).astype(np.float64)
     counted = results.relevant > 0
     return Abstaining(
@@ -148,14 +147,14 @@ def abstaining(images: LabelledVectors, results: QueryResults, *, seed: int = 0)
 
 
 def _nearest(images: LabelledVectors, results: QueryResults, depth: int) -> Cases:
-    """The nearest of each query that could find its class: of others nothing can be right."""
+    """Returns the nearest neighbours of the queries that have another image of their class, as cases."""
     found, scores = results.neighbours[:, :depth], results.scores[:, :depth]
     counted = np.where(results.relevant[:, np.newaxis] > 0, found, -1)
     return neighbour_cases(images.classes, counted, _nearness(images, scores))
 
 
 def _verdicts(images: LabelledVectors, results: QueryResults, rule: VoteRule) -> Cases:
-    """Each verdict with its share of the vote, and whether it is the query's class, which could be found."""
+    """Returns the verdicts on these queries with their shares of the vote, as cases."""
     verdicts = results.verdicts[rule]
     queries = np.flatnonzero((verdicts >= 0) & (results.relevant > 0))
     return Cases(
@@ -170,12 +169,12 @@ def _nearness(images: LabelledVectors, scores: FloatVector) -> FloatVector:
     return scores if images.higher_is_nearer else -scores
 
 
-def _threshold(images: LabelledVectors, results: QueryResults) -> Threshold:
-    """At most `REFUSED` of the images have no other that is so near."""
+def _measure_threshold(images: LabelledVectors, results: QueryResults) -> Threshold:
+    """Learns the threshold, and measures it on the same images and on their nearest of other classes."""
     nearest = _nearness(images, results.scores[:, 0])
     nearest = nearest[np.isfinite(nearest)]
     impostors = _nearness(images, results.nearest_impostors)
-    least = _least(nearest)
+    least = _learn_threshold(nearest)
     return Threshold(
         nearness=least,
         refused=float(np.mean(nearest < least)),
@@ -183,5 +182,6 @@ def _threshold(images: LabelledVectors, results: QueryResults) -> Threshold:
     )
 
 
-def _least(nearest: FloatVector) -> float:
+def _learn_threshold(nearest: FloatVector) -> float:
+    """Returns a nearness that at most `REFUSED` of those of nearest neighbours are below."""
     return float(np.quantile(nearest, REFUSED, method="lower"))

@@ -1,4 +1,4 @@
-"""A collection is calibrated: read, learned from, and the calibration recorded in its manifest."""
+"""Calibrates a collection: reads it, learns from it, and records the calibration in its manifest."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,10 +19,7 @@ from lookalike_search.evaluation.leave_one_out import leave_one_out
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationRun:
-    """What was learned for the collection of a name, and of how many images.
-
-    The `unlabelled` ones have no class and were left out.
-    """
+    """The calibration of a collection; `unlabelled` images have no class and were left out."""
 
     collection: str
     calibration: Calibration
@@ -37,12 +34,12 @@ class CalibrationRun:
 def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> CalibrationRun:
     """Learns how often neighbours of a score are right, and how often verdicts are, and records that.
 
-    The collection is free for others while it is learned from. `seed` draws the halves that are held out.
+    The collection is closed while it is learned from. `seed` draws the halves that are held out.
 
     Raises:
         CollectionMissingError: there is no such collection.
         StoreError: the collection may only be read.
-        UsageError: there are too few images with a class, or too few classes.
+        UsageError: too few images have a class, or there are too few classes.
         LookalikeError: the collection has changed meanwhile; nothing was recorded.
     """
     store.require_writable(name)

@@ -22,13 +22,13 @@ MIN_IMAGES = 2
 class LabelledVectors:
     """A collection in memory: `vectors` float `[N, D]`, `classes` and `copies` int64 `[N]`.
 
-    Everything is computed in the precision of the vectors, float32 as a rule, so that of neighbours whose
-    scores hardly differ either may come first. Cosine similarities are off by at most about 1e-6. Euclidean
-    distances come of squares, whose error is about 1e-6 of the squared lengths (from the mean of all): a
-    distance like these lengths is off by up to 1e-5 of itself, one of under a thousandth of them may be 0.
+    Everything is computed in the precision of the vectors, float32 as a rule, so of neighbours whose scores
+    hardly differ either may come first. Cosine similarities are off by at most about 1e-6. Euclidean
+    distances are computed from squares, whose error is about 1e-6 of the squared lengths (from the mean of
+    all): a distance of about such a length is off by up to 1e-5 of itself, one below a thousandth may be 0.
 
-    `classes` index into `names`, which are sorted: numbers decide a vote's ties as names would. Images with
-    the same number in `copies` have the same bytes.
+    `classes` index into `names`, which are sorted. Images with the same number in `copies` have the same
+    bytes.
     """
 
     vectors: FloatMatrix
@@ -40,7 +40,7 @@ class LabelledVectors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledImages:
-    """The vectors with their classes, and in the same order the payloads; `unlabelled` were left out."""
+    """Vectors with their classes, and payloads in the same order; `unlabelled` is how many were left out."""
 
     vectors: LabelledVectors
     payloads: Sequence[Payload]
@@ -59,7 +59,7 @@ class SharedImages:
 
 
 def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> LabelledImages:
-    """Reads every image with a class, in the order of datasets and paths; a file of two datasets once.
+    """Reads every image with a class, sorted by dataset and path; a file in two datasets is read once.
 
     Raises:
         UsageError: there are fewer than two.
@@ -90,7 +90,7 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
 
 
 def shared_images(collections: Sequence[LabelledImages]) -> SharedImages:
-    """Leaves out what is not in all of them with the same bytes and of the same class.
+    """Returns the images that all collections hold, with the same bytes and of the same class.
 
     Raises:
         UsageError: fewer than two images remain.
@@ -103,7 +103,7 @@ def shared_images(collections: Sequence[LabelledImages]) -> SharedImages:
             "ingest the same folder with both backbones"
         )
     parts = [
-        _part(images, [row for row, key in enumerate(own) if key in common])
+        _select(images, [row for row, key in enumerate(own) if key in common])
         for images, own in zip(collections, keys, strict=True)
     ]
     return SharedImages(networks=parts, only_in_some=len(set().union(*keys)) - len(common))
@@ -113,8 +113,8 @@ def _key(payload: Payload) -> tuple[str, ...]:
     return payload.dataset, payload.path, payload.sha256, payload.class_name or ""
 
 
-def _part(images: LabelledImages, rows: Sequence[int]) -> LabelledImages:
-    """Some of the images, which keep their order and have their classes numbered anew."""
+def _select(images: LabelledImages, rows: Sequence[int]) -> LabelledImages:
+    """Returns some of the images in their order, with their classes renumbered."""
     if len(rows) == len(images.payloads):
         return images
     kept, vectors = np.array(rows), images.vectors

@@ -1,7 +1,6 @@
-"""How good neighbours are: every image of a collection asks for its own, and the classes tell.
+"""Leave-one-out evaluation: every image of a collection is a query for the others of its class. Pure.
 
-Pure: vectors and classes in, figures out. An image is never its own neighbour, nor is one with the same
-bytes; what is left out beyond that, the caller says.
+An image is never its own neighbour, nor is one with the same bytes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,14 +24,14 @@ SHOWN = max(CUTOFFS)
 class QueryResults:
     """What each of N queries found, one row or value each.
 
-    `verdicts` gives for each rule of the vote the class that it chose, int64 `[N]`, -1 where it had none;
-    `shares` float64 `[N]` its share of the vote, NaN there.
-    `neighbours` int64 `[N, depth]` are the rows of the nearest, `scores` float `[N, depth]` their
-    scores (cosine similarity or Euclidean distance), best first, -1 and NaN behind the last there is.
+    `neighbours` int64 `[N, depth]` are the rows of the nearest, best first, `scores` float `[N, depth]` their
+    cosine similarities or Euclidean distances; -1 and NaN for missing ones.
+    `verdicts` holds for each rule of the vote the class that won, int64 `[N]`, -1 where none did, `shares`
+    its share of the vote, float64 `[N]`, NaN there.
     `nearest_impostors` float `[N]` are the scores of the nearest of other classes, NaN where there is none.
     `relevant` int64 `[N]` says how many others of its class each could find: 0 for the only image of a
-    class, whose `average_precision` float64 `[N]` is NaN. `near_identical` int64 `[N]` says how many others
-    are nearly the same image.
+    class, whose `average_precision` float64 `[N]` is NaN. `near_identical` int64 `[N]` says how many
+    near-duplicates each has.
     """
 
     neighbours: IntVector
@@ -97,7 +96,7 @@ def leave_one_out(
         seed=seed,
         on_done=on_done,
     ):
-        parts.append(_results_of(block, ballot, depth))
+        parts.append(_evaluate_block(block, ballot, depth))
         on_done(len(block.rows))
     return QueryResults(
         neighbours=np.concatenate([part.neighbours for part in parts]),
@@ -126,7 +125,7 @@ class _Ballot:
     unit: float
 
 
-def _results_of(block: Block, ballot: _Ballot, depth: int) -> QueryResults:
+def _evaluate_block(block: Block, ballot: _Ballot, depth: int) -> QueryResults:
     neighbours, values = nearest_rows(block.similarity, max(depth, ballot.k))
     sign = 1 if ballot.higher_is_nearer else -1
     verdicts = [
@@ -150,7 +149,7 @@ def _results_of(block: Block, ballot: _Ballot, depth: int) -> QueryResults:
 def _verdicts(
     ballot: _Ballot, found: IntVector, values: FloatMatrix, similarity: FloatMatrix
 ) -> dict[VoteRule, tuple[int, float]]:
-    """What each rule makes of one query's neighbours: the class's number and share, -1 and NaN for none."""
+    """Returns each rule's verdict on one query: the class's number and its share, -1 and NaN for none."""
     found, values = found[found >= 0][: ballot.k], values[found >= 0][: ballot.k]
     unit = ballot.unit if ballot.higher_is_nearer else -ballot.unit
     verdicts = {}
@@ -174,7 +173,7 @@ def _verdicts(
 def _nearest_of_classes(
     ballot: _Ballot, classes: Sequence[int], similarity: FloatMatrix
 ) -> tuple[IntVector, FloatMatrix]:
-    """The k nearest of each of these classes, all of them best first."""
+    """Returns the k nearest of each of these classes, rows and similarities together best first."""
     parts = [np.empty(0, dtype=np.int64)]
     for number in classes:
         own = np.flatnonzero((ballot.classes == number) & np.isfinite(similarity))
@@ -185,26 +184,26 @@ def _nearest_of_classes(
 
 
 def right_of(neighbours: IntVector, classes: IntVector) -> NDArray[np.bool_]:
-    """Which of the neighbours int64 `[N, depth]` have the class of their query, bool `[N, depth]`.
+    """Returns which of the neighbours int64 `[N, depth]` have their query's class, bool `[N, depth]`.
 
-    Where there is none, -1, none is right.
+    A missing neighbour, -1, has not.
     """
     return np.asarray((classes[neighbours] == classes[:, np.newaxis]) & (neighbours >= 0))
 
 
 def countable(results: QueryResults) -> IntVector:
-    """The neighbours, int64 `[N, depth]`, but of each query only as many as could all be right, -1 behind.
+    """Returns of each query's neighbours as many as could all be right, int64 `[N, depth]`; -1 for others.
 
-    One that comes behind is of another class even in a perfect ranking, and tells of no confusion.
+    A later one is of another class even in a perfect ranking, and so is no confusion.
     """
     places = np.arange(results.neighbours.shape[1])
     return np.where(places < results.relevant[:, np.newaxis], results.neighbours, -1)
 
 
 def confusion(found: IntVector, classes: IntVector, *, count: int) -> NDArray[np.int64]:
-    """How many of the neighbours of queries of class i have class j, int64 `[count, count]`.
+    """Counts the neighbours of class j of queries of class i, int64 `[count, count]`.
 
-    `found` int64 `[N, depth]` are rows, -1 where there is none.
+    `found` int64 `[N, depth]` are rows, -1 for missing neighbours.
     """
     table = np.zeros((count, count), dtype=np.int64)
     queries = np.broadcast_to(classes[:, np.newaxis], found.shape)
