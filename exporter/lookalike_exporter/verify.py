@@ -193,7 +193,7 @@ def _check_signature(path: Path, dimension: int) -> str:
         (OUTPUT, TensorProto.FLOAT, ("N", dimension)),
     ]
     if found != wanted:
-        raise _MismatchError(f"the graph takes and gives {found} where {wanted} is wanted")
+        raise _MismatchError(f"the graph has inputs and outputs {found}, expected {wanted}")
     return f"{INPUT} uint8 [N, {IMAGE_SIZE}, {IMAGE_SIZE}, 3] -> {OUTPUT} float32 [N, {dimension}]"
 
 
@@ -215,7 +215,7 @@ def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
     )
     wanted = (spec.backbone.name, spec.layer, spec.pooling, spec.dimension, spec.precision)
     if found != wanted:
-        raise _MismatchError(f"the manifest is of {found} where {wanted} is wanted")
+        raise _MismatchError(f"the manifest is of {found}, expected {wanted}")
     bits = identity.precision_class if spec.precision is not Precision.FP16 else Precision.FP16
     return f"{identity.backbone} {identity.layer} {identity.pooling}, {bits}"
 
@@ -225,7 +225,7 @@ def _check_headed_manifest(model: ModelFile, head: Head) -> str:
     _require_own_manifest(model)
     identity = model.manifest.identity
     if identity != head.identity:
-        raise _MismatchError(f"the manifest is of {identity} where {head.identity} is wanted")
+        raise _MismatchError(f"the manifest is of {identity}, expected {head.identity}")
     return (
         f"{identity.backbone} {identity.layer} {identity.pooling}, {identity.precision_class}, "
         f"head {identity.head}"
@@ -235,10 +235,10 @@ def _check_headed_manifest(model: ModelFile, head: Head) -> str:
 def _require_own_manifest(model: ModelFile) -> None:
     properties = {entry.key: entry.value for entry in _load(model.path).metadata_props}
     if METADATA_KEY not in properties:
-        raise _MismatchError(f"{model.path} carries no manifest")
+        raise _MismatchError(f"{model.path} holds no manifest")
     if _parse_manifest(properties[METADATA_KEY]) != model.manifest:
         raise _MismatchError(
-            f"{model.path} carries another manifest than the one beside it", hint=Hint(Action.EXPORT)
+            f"{model.path} holds another manifest than the file beside it", hint=Hint(Action.EXPORT)
         )
 
 
@@ -267,12 +267,14 @@ def _check_session(model: ModelFile, dimension: int) -> str:
     if (alone.shape, together.shape) != ((1, dimension), (len(pixels), dimension)):
         raise _MismatchError(f"batches of 1 and {len(pixels)} give {alone.shape} and {together.shape}")
     if not np.isfinite(together).all():
-        raise _MismatchError("values are not finite")
+        raise _MismatchError("embeddings are not finite")
     difference = _largest_difference(alone, together[:1])
     is_fp32 = model.manifest.graph_precision is Precision.FP32
     allowed = BATCH_DIFFERENCE_AT_MOST if is_fp32 else ROUGH_BATCH_DIFFERENCE_AT_MOST
     if not difference <= allowed:
-        raise _MismatchError(f"an image's vector differs by {difference:.1e} between batches of 1 and 3")
+        raise _MismatchError(
+            f"an image's embedding differs by {difference:.1e} between batches of 1 and {len(pixels)}"
+        )
     return f"batches of 1 and {len(pixels)} agree to {difference:.1e} of the largest value"
 
 
@@ -281,7 +283,7 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
     folder, is_int8 = comparison.images, model.manifest.graph_precision is Precision.INT8
     if is_int8 and folder is None:
         raise _NotCheckedError(
-            "neighbours were not compared, which takes a folder of images",
+            "neighbours were not compared: that needs a folder of images",
             hint=Hint(Action.USE, {Argument.IMAGES: None}),
         )
     pixels = list(sample_of(folder, count=COMPARED_ON) if folder else trial_images())
@@ -377,7 +379,7 @@ def _load(path: Path) -> "onnx.ModelProto":
 def _weights_path(model: ModelFile) -> Path:
     path = Path(model.manifest.weights.path or "")
     if not path.is_file():
-        raise _NotCheckedError(f"the weights file is no longer there: {path}")
+        raise _NotCheckedError(f"the weights file is missing: {path}")
     return path
 
 
@@ -396,7 +398,7 @@ def _import_keras() -> Any:  # noqa: ANN401 - an untyped module
         import keras
     except ImportError as error:
         raise _NotCheckedError(
-            f"vectors were not compared with Keras' own, which cannot be imported ({error})",
+            f"embeddings were not compared with those of Keras, which cannot be imported ({error})",
             hint=Hint(Action.INSTALL_KERAS),
         ) from error
     return keras
@@ -433,7 +435,7 @@ def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa
         return f"Keras read {path.name} itself{how}"
     for name, arrays in _read_weights(path, spec).items():
         keras_model.get_layer(name).set_weights(list(arrays.values()))
-    return f"Keras cannot read {path.name} itself, its layers were given what our reader read"
+    return f"Keras cannot read {path.name} itself; its layers were set to what our reader read"
 
 
 def _ways_to_load(path: Path, spec: ModelSpec) -> Iterator[tuple[str, dict[str, bool]]]:

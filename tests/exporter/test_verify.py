@@ -102,7 +102,7 @@ def test_missing_weights_skip_the_fingerprint(model: ModelFile, spec: ModelSpec)
     Path(spec.weights).unlink()
     check = _named(verify_model(model, spec), "weights fingerprint")
     assert check.outcome is SKIPPED
-    assert f"no longer there: {spec.weights}" in check.detail
+    assert f"file is missing: {spec.weights}" in check.detail
 
 
 def _fixed_batch(model: onnx.ModelProto) -> None:

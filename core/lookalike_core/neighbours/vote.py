@@ -18,13 +18,17 @@ class VoteRule(StrEnum):
     """How neighbours vote."""
 
     MAJORITY = "majority"
-    """Most of the voters; a tie goes to the class whose name comes first."""
+    """Most of the k voters; a tie goes to the class whose name comes first, so that scores play no part."""
     NEARER_TIES = "nearer-ties"
-    """Most of the voters; of tied classes the one whose neighbours are nearer, on average."""
+    """Most of the k voters; of tied classes the one whose neighbours are nearer, on average."""
     NEAREST_CLASS = "nearest-class"
-    """The class among the voters whose own nearest are nearest, on average."""
+    """The class among the k voters whose own k nearest are nearest, on average."""
     WEIGHTED = "weighted"
-    """The largest sum of weights, which rise with the similarity."""
+    """The largest sum of exp(similarity / 0.07) over the k voters.
+
+    For Euclidean distances the similarity is the negated distance divided by that of the kth neighbour, which
+    has no unit.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +63,6 @@ def vote(
 
     Neighbours without a class (`""`) are skipped: see `wants_voters`. The first `k` of the others vote;
     `NEAREST_CLASS` also takes further neighbours, up to `k` of each class that is among those.
-
-    - `MAJORITY`: most of the k; a tie goes to the class whose name comes first, so that scores play no part.
-    - `NEARER_TIES`: most of the k; of tied classes the one whose neighbours are nearer, on average.
-    - `NEAREST_CLASS`: the class among the k whose own k nearest are nearest, on average.
-    - `WEIGHTED`: the largest sum of exp(similarity / 0.07) over the k. For Euclidean distances the
-      similarity is the negated distance divided by that of the kth neighbour, which has no unit.
     """
     named = [(name, float(score)) for name, score in zip(classes, scores, strict=True) if name]
     voters = named[:k]

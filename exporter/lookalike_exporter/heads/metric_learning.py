@@ -162,7 +162,7 @@ def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0
     length = training.vectors.shape[1]
     if dims is not None and not 1 <= dims <= length:
         raise UsageError(
-            f"{dims} cannot be kept: the vectors have {length} values, so 1 to {length} can",
+            f"{dims} values cannot be kept; it must be 1 to {length}, which the vectors have",
             argument=Argument.DIMS,
         )
     with threadpool_limits(1):
@@ -199,9 +199,9 @@ def _check(training: LabelledUnits) -> None:
         raise LookalikeError("a vector to learn from is zero or not finite")
     counts = np.unique_counts(training.classes).counts
     if len(counts) < FEWEST_CLASSES:
-        raise UsageError(f"one class to learn from is too few; it takes {FEWEST_CLASSES}")
+        raise UsageError(f"there is only one class to learn from; fitting needs {FEWEST_CLASSES}")
     if counts.min() < FEWEST_IMAGES:
-        raise UsageError("a class has one image, which says nothing of what its images have in common")
+        raise UsageError(f"a class has only one image to learn from; fitting needs {FEWEST_IMAGES}")
 
 
 def figures(

@@ -95,8 +95,8 @@ def shortage(images: LabelledVectors, results: QueryResults) -> str | None:
     if count >= MIN_IMAGES and classes >= MIN_CLASSES:
         return None
     return (
-        f"{count} different images of {classes} classes are too few to calibrate: "
-        f"it takes {MIN_IMAGES} of {MIN_CLASSES}"
+        f"calibration needs {MIN_IMAGES} different images of {MIN_CLASSES} classes, "
+        f"and there are {count} of {classes}"
     )
 
 

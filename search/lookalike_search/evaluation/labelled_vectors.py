@@ -76,14 +76,13 @@ def load_labelled(collection: Collection, where: PointFilter = EVERYTHING) -> La
             "put them into folders named after their classes",
             hint=Hint(Action.LABEL),
         )
-    names = sorted({payload.class_name or "" for payload in payloads})
-    numbers = {name: number for number, name in enumerate(names)}
+    names, classes = np.unique([payload.class_name or "" for payload in payloads], return_inverse=True)
     copies = {sha256: number for number, sha256 in enumerate(dict.fromkeys(p.sha256 for p in payloads))}
     vectors = LabelledVectors(
         vectors=stored,
-        classes=np.array([numbers[payload.class_name or ""] for payload in payloads]),
+        classes=classes,
         copies=np.array([copies[payload.sha256] for payload in payloads]),
-        names=names,
+        names=names.tolist(),
         higher_is_nearer=collection.manifest.distance.higher_is_nearer,
     )
     return LabelledImages(vectors=vectors, payloads=payloads, unlabelled=len(images) - len(labelled))

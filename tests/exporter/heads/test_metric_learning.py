@@ -188,7 +188,7 @@ def test_figures_do_not_depend_on_the_block_size() -> None:
 def test_unusable_training_data_is_refused() -> None:
     """One class, one image of a class, NaN, and more values than there are."""
     training = made()
-    with pytest.raises(UsageError, match="takes 2"):
+    with pytest.raises(UsageError, match="only one class"):
         fit_layer(training.of(training.classes == 0))
     with pytest.raises(UsageError, match="one image"):
         fit_layer(training.of(np.arange(13)))

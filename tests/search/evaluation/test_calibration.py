@@ -284,7 +284,7 @@ def test_too_few_images_or_classes_give_no_calibration(count: int, classes: int,
     assert reliability(one, results) is None
     assert abstaining(one, results) is None
     assert learn(one) is None
-    assert "too few to calibrate" in (shortage(one, results) or "")
+    assert "calibration needs 20 different images of 2 classes" in (shortage(one, results) or "")
 
 
 def test_twenty_images_of_two_classes_are_enough() -> None:
