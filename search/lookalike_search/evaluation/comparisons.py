@@ -86,7 +86,7 @@ def sign_flip_p(one: NDArray[np.float64], other: NDArray[np.float64], *, seed: i
     Queries that do not differ, or have no figure, do not count. Where at most 13 do, all signs are tried and
     p is exact; else `FLIPS` random ones and the true one, so that p is never 0.
 
-    `scipy.stats.permutation_test` gives the same exact p, but draws other signs, and takes 40 times as long.
+    `scipy.stats.permutation_test` gives the same exact p, but draws other signs, and takes 50 times as long.
     """
     gains = other - one
     gains = gains[np.isfinite(gains) & (gains != 0)]
