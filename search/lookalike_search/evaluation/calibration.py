@@ -23,7 +23,7 @@ from lookalike_search.evaluation.isotonic import (
     BINS,
     Cases,
     FloatVector,
-    cross_validated_errors,
+    cross_validate_errors,
     draw_half,
     fit_isotonic,
     neighbour_cases,
@@ -65,7 +65,7 @@ def learn_calibration(
     images with those without a class, `seed` draws the halves that are held out to measure the reliability.
     The curves are fitted to every query that has another image of its class to find.
     """
-    found = reliability(images, results, seed=seed)
+    found = measure_reliability(images, results, seed=seed)
     if found is None:
         return None
     shown, candidates = _nearest(images, results, SHOWN), _nearest(images, results, CANDIDATES)
@@ -88,7 +88,7 @@ def learn_calibration(
     )
 
 
-def shortage(images: LabelledVectors, results: QueryResults) -> str | None:
+def describe_shortage(images: LabelledVectors, results: QueryResults) -> str | None:
     """Returns a sentence about what is missing for a calibration; None where nothing is."""
     asked = results.neighbours[:, 0] >= 0
     count, classes = len(np.unique(images.copies[asked])), len(np.unique(images.classes[asked]))
@@ -100,17 +100,19 @@ def shortage(images: LabelledVectors, results: QueryResults) -> str | None:
     )
 
 
-def reliability(images: LabelledVectors, results: QueryResults, *, seed: int = 0) -> Reliability | None:
+def measure_reliability(
+    images: LabelledVectors, results: QueryResults, *, seed: int = 0
+) -> Reliability | None:
     """Measures how far chances are off on images that they were not learned from; None for too few images.
 
     They are learned from one half of the images and measured on the other, then the other way round; the
     errors are the mean of both. Copies are in the same half.
     """
-    if shortage(images, results):
+    if describe_shortage(images, results):
         return None
     half = draw_half(images.copies, seed=seed)
-    neighbours = cross_validated_errors(_nearest(images, results, SHOWN), half)
-    verdicts = {rule: cross_validated_errors(_verdicts(images, results, rule), half) for rule in VoteRule}
+    neighbours = cross_validate_errors(_nearest(images, results, SHOWN), half)
+    verdicts = {rule: cross_validate_errors(_verdicts(images, results, rule), half) for rule in VoteRule}
     if neighbours is None or None in verdicts.values():
         return None
     return Reliability(
@@ -121,14 +123,14 @@ def reliability(images: LabelledVectors, results: QueryResults, *, seed: int = 0
     )
 
 
-def abstaining(images: LabelledVectors, results: QueryResults, *, seed: int = 0) -> Abstaining | None:
+def measure_abstaining(images: LabelledVectors, results: QueryResults, *, seed: int = 0) -> Abstaining | None:
     """Measures a threshold on images that it was not learned from; None for too few images.
 
     It is learned from one half of the images and applied to the other, then the other way round, with
     copies in the same half. A query without any neighbour is not answered. One without another image of its
     class is learned from and not counted.
     """
-    if shortage(images, results):
+    if describe_shortage(images, results):
         return None
     half = draw_half(images.copies, seed=seed)
     nearest = _nearness(images, results.scores[:, 0])

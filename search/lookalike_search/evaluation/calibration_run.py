@@ -12,7 +12,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.overlapping_roots import first_of_each_file
 from lookalike_core.stores.protocol import Collection, Store
 
-from lookalike_search.evaluation.calibration import learn_calibration, shortage
+from lookalike_search.evaluation.calibration import describe_shortage, learn_calibration
 from lookalike_search.evaluation.labelled_vectors import LabelledImages, load_labelled
 from lookalike_search.evaluation.leave_one_out import leave_one_out
 
@@ -72,7 +72,7 @@ def _learn(
     found = learn_calibration(images.vectors, results, manifest, points=points, created_at=now, seed=seed)
     if found is not None:
         return found
-    missing = shortage(images.vectors, results) or "its images have too few neighbours to calibrate"
+    missing = describe_shortage(images.vectors, results) or "its images have too few neighbours to calibrate"
     raise UsageError(
         f"{name}: {missing}; put more images into folders named after their classes, and ingest them"
     )

@@ -13,7 +13,9 @@ from lookalike_search.evaluation.head_splits import HeadTraining
 _logger = logger_of("search")
 
 
-def head_training(manifests: Mapping[str, CollectionManifest], *, settings: Settings) -> HeadTraining | None:
+def read_head_training(
+    manifests: Mapping[str, CollectionManifest], *, settings: Settings
+) -> HeadTraining | None:
     """Returns what any head of collections was learned from; None where none has one.
 
     None as well, with a warning, where the file of a head is missing.
@@ -28,7 +30,7 @@ def head_training(manifests: Mapping[str, CollectionManifest], *, settings: Sett
             head = head_of(identity, settings, collection=name)
         except LookalikeError as error:
             _logger.warning(
-                "warning: what the head was learned from cannot be told: %s",
+                "warning: figures are not split by what the head was learned from: %s",
                 error,
                 extra={"hint": error.hint},
             )

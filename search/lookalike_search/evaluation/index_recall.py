@@ -47,7 +47,7 @@ class IndexFigures:
     figures: Mapping[str, Estimate]
 
 
-def indexed_neighbours(
+def find_indexed_neighbours(
     collection: Collection,
     images: LabelledImages,
     where: PointFilter,
@@ -91,7 +91,7 @@ def _countable_rows(
     return found
 
 
-def index_figures(
+def measure_index(
     images: LabelledVectors, exact: QueryResults, indexed: IndexedNeighbours, *, seed: int = 0
 ) -> IndexFigures:
     """Compares the index's neighbours with the ten that `leave_one_out` found exactly.

@@ -80,7 +80,7 @@ def cross_fit(cases: Cases, half: BoolVector) -> tuple[Curve, Curve] | None:
     return one, other
 
 
-def cross_validated_errors(cases: Cases, half: BoolVector) -> tuple[float, float] | None:
+def cross_validate_errors(cases: Cases, half: BoolVector) -> tuple[float, float] | None:
     """Returns the expected calibration error with bins of equal width and of equal mass, on held-out halves.
 
     Both are means over the halves; None where one of them has no cases.

@@ -72,7 +72,7 @@ def leave_one_out(
     photo at another size, as a rule. Those in one of the networks, or in one of the further ones `near_in`,
     are so in all; they are counted, and left out where `without_near` asks for that.
 
-    `on_done` is told how many queries more are answered, `passes` times as many in all as there are.
+    `on_done` is told how many queries more are answered, `count_passes` times as many in all as there are.
 
     Raises:
         UsageError: there are too few different images to learn chances from.

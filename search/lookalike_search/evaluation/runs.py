@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from lookalike_search.collection_choice import in_collection
 from lookalike_search.evaluation.comparisons import Comparison, Contest, compared
 from lookalike_search.evaluation.head_splits import PartFigures, parts_of
-from lookalike_search.evaluation.head_training import head_training
-from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_figures, indexed_neighbours
+from lookalike_search.evaluation.head_training import read_head_training
+from lookalike_search.evaluation.index_recall import IndexedNeighbours, find_indexed_neighbours, measure_index
 from lookalike_search.evaluation.labelled_vectors import (
     LabelledImages,
     SharedImages,
@@ -29,7 +29,7 @@ from lookalike_search.evaluation.labelled_vectors import (
 )
 from lookalike_search.evaluation.leave_one_out import SHOWN, leave_one_out
 from lookalike_search.evaluation.plan import Plan
-from lookalike_search.evaluation.similarity_blocks import passes
+from lookalike_search.evaluation.similarity_blocks import count_passes
 from lookalike_search.evaluation.summary import Evaluation, Fusion, best_values_of, summed_up, values_of
 
 _logger = logger_of("search")
@@ -89,7 +89,7 @@ def evaluated(
     for setting in _settings(store, plan, options):
         evaluation = setting.evaluation
         manifests = {name: store.manifest(name) for name in evaluation.collections}
-        training = head_training(manifests, settings=settings)
+        training = read_head_training(manifests, settings=settings)
         if training is None:
             yield setting
             continue
@@ -124,13 +124,13 @@ def _evaluate_collection(store: OpenCollections, name: str, options: EvaluationO
     evaluation = _evaluate(name, [images], options)
     if indexed is None:
         return evaluation
-    found = index_figures(images.vectors, evaluation.results, indexed, seed=options.seed)
+    found = measure_index(images.vectors, evaluation.results, indexed, seed=options.seed)
     return replace(evaluation, indexed=found)
 
 
 def _ask_index(source: Collection, images: LabelledImages, options: EvaluationOptions) -> IndexedNeighbours:
     with progress.bar(f"{source.name}, by index", unit="images", total=len(images.payloads)) as bar:
-        return indexed_neighbours(
+        return find_indexed_neighbours(
             source,
             images,
             options.where,
@@ -146,7 +146,7 @@ def _evaluate(
     fusion: Fusion | None = None,
 ) -> Evaluation:
     rule = fusion.rule if fusion else FusionRule.RRF
-    total = passes(len(networks), rule) * len(networks[0].payloads)
+    total = count_passes(len(networks), rule) * len(networks[0].payloads)
     with progress.bar(name, unit="images", total=total) as bar:
         results = leave_one_out(
             *(images.vectors for images in networks),

@@ -75,7 +75,7 @@ def ranked_blocks(
         yield block
 
 
-def passes(networks: int, rule: FusionRule) -> int:
+def count_passes(networks: int, rule: FusionRule) -> int:
     """Returns how often `leave_one_out` goes through all queries of so many networks."""
     return 1 + networks if networks > 1 and rule is FusionRule.CALIBRATED else 1
 

@@ -12,7 +12,7 @@ from lookalike_core.neighbours.vote import VoteRule
 from numpy.typing import NDArray
 
 from lookalike_search.evaluation.bootstrap import Estimate, estimate, mean_of
-from lookalike_search.evaluation.calibration import Abstaining, abstaining, reliability
+from lookalike_search.evaluation.calibration import Abstaining, measure_abstaining, measure_reliability
 from lookalike_search.evaluation.index_recall import IndexFigures
 from lookalike_search.evaluation.labelled_vectors import IntVector, LabelledImages
 from lookalike_search.evaluation.leave_one_out import (
@@ -145,8 +145,8 @@ def summed_up(
         classes=list(_class_figures(images, values, best, counted, seed)),
         confusion=confusion(results.neighbours, classes, count=count),
         countable_confusion=counted,
-        reliability=None if fusion else reliability(images.vectors, results, seed=seed),
-        abstaining=None if fusion else abstaining(images.vectors, results, seed=seed),
+        reliability=None if fusion else measure_reliability(images.vectors, results, seed=seed),
+        abstaining=None if fusion else measure_abstaining(images.vectors, results, seed=seed),
         fusion=fusion,
     )
 

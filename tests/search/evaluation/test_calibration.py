@@ -9,10 +9,10 @@ from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_search.evaluation.calibration import (
-    abstaining,
+    describe_shortage,
     learn_calibration,
-    reliability,
-    shortage,
+    measure_abstaining,
+    measure_reliability,
 )
 from lookalike_search.evaluation.isotonic import (
     draw_half,
@@ -56,12 +56,12 @@ def learn(one: LabelledVectors, **options: Any) -> Calibration | None:
 def test_reliability_is_measured_on_held_out_images() -> None:
     """Scores that mean something else for one half make the error large, though each half fits its own."""
     one = images(600, classes=3)
-    fair = reliability(one, leave_one_out(one))
+    fair = measure_reliability(one, leave_one_out(one))
     results = leave_one_out(one)
     half = draw_half(one.copies, seed=0)
     turned = results.scores.copy()
     turned[half] = -turned[half]
-    unfair = reliability(one, replace(results, scores=turned))
+    unfair = measure_reliability(one, replace(results, scores=turned))
     assert fair is not None
     assert unfair is not None
     assert fair.neighbours < 0.05
@@ -93,7 +93,7 @@ def test_a_pair_of_images_is_never_both_learned_from_and_measured() -> None:
         same = np.repeat(random.random(30) < 0.5, 2)
         one = replace(images(60), classes=np.where(same, 0, np.arange(60) % 2))
         for copies, errors in ((np.arange(60) // 2, together), (np.arange(60), apart)):
-            found = reliability(replace(one, copies=copies), mutual_results(one))
+            found = measure_reliability(replace(one, copies=copies), mutual_results(one))
             assert found is not None
             errors.append(found.neighbours)
     assert np.mean(apart) >= np.mean(together)
@@ -151,7 +151,7 @@ def test_a_calibration_records_what_it_was_learned_from() -> None:
     found = (calibration.images, calibration.points, calibration.classes, calibration.k, calibration.pairs)
     assert found == (300, 300, 4, 10, 3000)
     assert calibration.fits(identity=MANIFEST.identity.key, distance="euclid", points=300)
-    assert calibration.reliability == reliability(one, leave_one_out(one))
+    assert calibration.reliability == measure_reliability(one, leave_one_out(one))
     assert calibration.verdicts.keys() == set(VoteRule)
     assert learn(one) == calibration
     assert Calibration.from_json(calibration.to_json()) == calibration
@@ -195,7 +195,7 @@ def test_abstaining_is_measured_on_the_held_out_half(cosine: bool) -> None:
             answered.append(score >= least if cosine else score <= least)
             if answered[-1]:
                 right.append(results.verdicts[VoteRule.NEARER_TIES][query] == one.classes[query])
-    found = abstaining(one, results)
+    found = measure_abstaining(one, results)
     assert found is not None
     assert 0.9 < found.answered.value < 1
     assert found.answered.value == pytest.approx(np.mean(answered))
@@ -210,7 +210,7 @@ def test_out_of_distribution_queries_are_not_answered() -> None:
     strangers = np.flatnonzero(draw_half(one.copies, seed=0))[:40]
     vectors[strangers] += 1_000 * np.arange(1, 41)[:, np.newaxis]
     one = replace(one, vectors=vectors)
-    found = abstaining(one, leave_one_out(one))
+    found = measure_abstaining(one, leave_one_out(one))
     assert found is not None
     assert found.answered.value == pytest.approx(0.9, abs=0.02)
 
@@ -240,7 +240,7 @@ def test_abstaining_ignores_queries_alone_in_their_class() -> None:
             answered.append(-nearest[query] >= least)
             if answered[-1]:
                 right.append(results.verdicts[VoteRule.NEARER_TIES][query] == one.classes[query])
-    found = abstaining(one, results)
+    found = measure_abstaining(one, results)
     assert found is not None
     assert len(answered) == 400
     assert found.answered.value == pytest.approx(np.mean(answered))
@@ -281,14 +281,14 @@ def test_too_few_images_or_classes_give_no_calibration(count: int, classes: int,
     """Below twenty different images, or two classes, there is a reason in words instead."""
     one = replace(images(count), classes=np.arange(count) % classes, copies=np.arange(count) % copies)
     results = leave_one_out(one)
-    assert reliability(one, results) is None
-    assert abstaining(one, results) is None
+    assert measure_reliability(one, results) is None
+    assert measure_abstaining(one, results) is None
     assert learn(one) is None
-    assert "calibration needs 20 different images of 2 classes" in (shortage(one, results) or "")
+    assert "calibration needs 20 different images of 2 classes" in (describe_shortage(one, results) or "")
 
 
 def test_twenty_images_of_two_classes_are_enough() -> None:
     """They give a calibration and its reliability."""
     one = replace(images(20), classes=np.arange(20) % 2)
-    assert shortage(one, leave_one_out(one)) is None
+    assert describe_shortage(one, leave_one_out(one)) is None
     assert learn(one) is not None

@@ -13,7 +13,7 @@ from lookalike_core.neighbours.vote import VoteRule, vote
 from lookalike_search.evaluation.isotonic import draw_half
 from lookalike_search.evaluation.labelled_vectors import LabelledImages, LabelledVectors, shared_images
 from lookalike_search.evaluation.leave_one_out import leave_one_out
-from lookalike_search.evaluation.similarity_blocks import passes
+from lookalike_search.evaluation.similarity_blocks import count_passes
 from lookalike_search.evaluation.summary import values_of
 from made_collections import payload_of
 from sklearn.isotonic import IsotonicRegression
@@ -225,7 +225,7 @@ def test_progress_counts_every_pass(rule: FusionRule) -> None:
     told: list[int] = []
     networks = two_networks(cosine=True)
     leave_one_out(*networks, rule=rule, on_done=told.append)
-    assert sum(told) == passes(2, rule) * COUNT
+    assert sum(told) == count_passes(2, rule) * COUNT
 
 
 def test_copies_of_one_image_have_no_chances_to_learn() -> None:

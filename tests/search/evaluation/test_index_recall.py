@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_figures
+from lookalike_search.evaluation.index_recall import IndexedNeighbours, measure_index
 from lookalike_search.evaluation.labelled_vectors import LabelledVectors
 from lookalike_search.evaluation.leave_one_out import QueryResults, leave_one_out
 
@@ -36,7 +36,7 @@ def exact(images: LabelledVectors, *rows: list[int]) -> QueryResults:
 def test_recall_is_the_share_of_exact_neighbours_found(cosine: bool) -> None:
     """Two of two, one of two and none of two: 1/2 on average, and one query in three is complete."""
     images = ring(0, 10, 20, 100, 140, 170, cosine=cosine)
-    found = index_figures(
+    found = measure_index(
         images,
         exact(images, [1, 2], [0, 2], [1, 0], [], [], []),
         indexed([1, 2], [0, 5], [5, 4], [], [], []),
@@ -52,7 +52,7 @@ def test_tied_neighbours_count_as_recalled(cosine: bool) -> None:
     """At 10 degrees on both sides; a degree farther, 0.003 in the score, is a miss."""
     images = ring(30, 20, 40, 41, cosine=cosine)
     one = exact(images, [1], [], [], [])
-    tie, miss = (index_figures(images, one, indexed([row], [], [], [])) for row in (2, 3))
+    tie, miss = (measure_index(images, one, indexed([row], [], [], [])) for row in (2, 3))
     assert tie.overlap.value == tie.complete.value == 1
     assert miss.overlap.value == miss.complete.value == 0
 
@@ -67,14 +67,14 @@ def test_ties_of_long_distances_are_relative() -> None:
         higher_is_nearer=False,
     )
     one = exact(far, [1], [], [], [])
-    tie, miss = (index_figures(far, one, indexed([row], [], [], [])) for row in (2, 3))
+    tie, miss = (measure_index(far, one, indexed([row], [], [], [])) for row in (2, 3))
     assert (tie.overlap.value, miss.overlap.value) == (1, 0)
 
 
 def test_precision_by_index_is_of_the_neighbours_it_found() -> None:
     """One of one, two of five, two of ten; missing ones are wrong."""
     images = ring(0, 10, 20, 100, 140)
-    found = index_figures(
+    found = measure_index(
         images, exact(images, [1, 2, 3, 4], [], [], [], []), indexed([1, 3, 2], [0], [0], [4], [3])
     )
     assert found.figures["precision_at_1"].value == pytest.approx(1)
@@ -85,13 +85,13 @@ def test_precision_by_index_is_of_the_neighbours_it_found() -> None:
 def test_a_query_alone_in_its_class_has_no_precision_by_index() -> None:
     """As by exact search."""
     images = ring(0, 10, 140)
-    found = index_figures(images, exact(images, [1], [0], [1]), indexed([1], [0], [1]))
+    found = measure_index(images, exact(images, [1], [0], [1]), indexed([1], [0], [1]))
     assert found.figures["precision_at_1"].value == 1
 
 
 def test_recall_without_any_exact_neighbours_is_nan() -> None:
     """All images are copies of each other."""
     images = ring(0, 0)
-    found = index_figures(images, exact(images, [], []), indexed([], []))
+    found = measure_index(images, exact(images, [], []), indexed([], []))
     assert np.isnan(found.overlap.value)
     assert np.isnan(found.complete.value)
