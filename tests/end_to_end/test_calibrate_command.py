@@ -122,13 +122,13 @@ def test_too_little_is_refused_and_nothing_recorded(shell: Any, draw: Any, tmp_p
     shell.ingest("pictures")
     done = shell("search", "calibrate")
     assert (done.code, done.out) == (2, "")
-    assert "25 different images of 1 classes are too few to calibrate" in done.err
+    assert "needs 20 different images of 2 classes, and there are 25 of 1" in done.err
     draw(tmp_path / "few", "cat/1.png", "dog/1.png", "dog/2.png")
     shell.ingest("few")
     shell("ingest", "remove", "--dataset", "pictures", "--yes")
     done = shell("search", "calibrate", "--json")
     assert (done.code, done.out) == (2, "")
-    assert "3 different images of 2 classes are too few to calibrate: it takes 20 of 2" in done.err
+    assert "needs 20 different images of 2 classes, and there are 3 of 2" in done.err
     assert shell("search", "calibrate", "--all", "--collection", "x").code == 2
     assert calibrations(shell) == [None]
 

@@ -23,7 +23,7 @@ OK, FAILED, SKIPPED = Outcome.OK, Outcome.FAILED, Outcome.SKIPPED
 
 @pytest.fixture(autouse=True)
 def _without_keras(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine that has the runtime dependencies alone."""
+    """Hides Keras, as on a machine with the runtime dependencies alone."""
     monkeypatch.setitem(sys.modules, "keras", None)
 
 
@@ -35,12 +35,12 @@ def spec(tmp_path: Path, save: Any, vgg_arrays: Any) -> ModelSpec:
 
 @pytest.fixture
 def model(spec: ModelSpec, home: Settings) -> ModelFile:
-    """Its model."""
+    """The exported model of the spec."""
     return ready_model(spec, settings=home)
 
 
-def test_a_sound_model_passes_every_check_of_its_graph(model: ModelFile, spec: ModelSpec) -> None:
-    """Without Keras the comparison is skipped, with the command that would install it."""
+def test_a_sound_model_passes_all_checks(model: ModelFile, spec: ModelSpec) -> None:
+    """Without Keras the comparison is skipped, with a hint how to install it."""
     report = verify_model(model, spec)
     assert {check.name: check.outcome for check in report.checks} == {
         "ONNX checker": OK,
@@ -56,21 +56,21 @@ def test_a_sound_model_passes_every_check_of_its_graph(model: ModelFile, spec: M
     assert "install it with: pip install tensorflow-cpu" in full_message(detail)
 
 
-def test_layers_behind_the_tap_are_said_not_to_be_checked(model: ModelFile, spec: ModelSpec) -> None:
-    """VGG16 has eighteen of them behind its first pooling."""
+def test_layers_not_in_the_model_are_reported_as_unchecked(model: ModelFile, spec: ModelSpec) -> None:
+    """VGG16 has eighteen behind its first pooling."""
     detail = _named(verify_model(model, spec), "other layers").detail
     assert detail.startswith("18 of 21 are not needed for block1_pool")
     assert "block2_conv1, block2_conv2, block2_pool, ..." in detail
 
 
-def test_a_whole_network_leaves_no_layer_unchecked() -> None:
-    """There is nothing to say of others."""
-    from lookalike_exporter.verify import _layers_left_out
+def test_a_whole_network_has_no_unchecked_layers() -> None:
+    """The check of other layers is left out."""
+    from lookalike_exporter.verify import _list_other_layers
 
-    assert list(_layers_left_out(ModelSpec.of("resnet"))) == []
+    assert list(_list_other_layers(ModelSpec.of("resnet"))) == []
 
 
-def test_the_report_as_json_says_all_of_it(model: ModelFile, spec: ModelSpec) -> None:
+def test_the_report_converts_to_json(model: ModelFile, spec: ModelSpec) -> None:
     """One object, with plain strings."""
     report = verify_model(model, spec)
     data = report.to_json()
@@ -82,7 +82,7 @@ def test_the_report_as_json_says_all_of_it(model: ModelFile, spec: ModelSpec) ->
 def test_changed_weights_fail_the_fingerprint(
     model: ModelFile, spec: ModelSpec, save: Any, vgg_arrays: Any
 ) -> None:
-    """The file is read once more, and is no longer what the model was made from."""
+    """The weights file is read again, and differs from what the model was made from."""
     vgg_arrays["block1_conv2"]["bias"] += 1
     save(Path(spec.weights), vgg_arrays)
     report = verify_model(model, spec)
@@ -90,19 +90,19 @@ def test_changed_weights_fail_the_fingerprint(
     assert _failed(report) == ["weights fingerprint"]
 
 
-def test_damaged_weights_fail_the_fingerprint(model: ModelFile, spec: ModelSpec) -> None:
-    """What cannot be read cannot be right."""
+def test_unreadable_weights_fail_the_fingerprint(model: ModelFile, spec: ModelSpec) -> None:
+    """The check fails; it is not skipped."""
     path = Path(spec.weights)
     path.write_bytes(path.read_bytes()[:-1])
     assert _failed(verify_model(model, spec)) == ["weights fingerprint"]
 
 
-def test_weights_that_are_gone_are_said_not_to_be_checked(model: ModelFile, spec: ModelSpec) -> None:
-    """The model may still be sound, but nobody can tell what it was made from."""
+def test_missing_weights_skip_the_fingerprint(model: ModelFile, spec: ModelSpec) -> None:
+    """The model may still be sound, but its source cannot be checked."""
     Path(spec.weights).unlink()
     check = _named(verify_model(model, spec), "weights fingerprint")
     assert check.outcome is SKIPPED
-    assert f"no longer there: {spec.weights}" in check.detail
+    assert f"file is missing: {spec.weights}" in check.detail
 
 
 def _fixed_batch(model: onnx.ModelProto) -> None:
@@ -147,25 +147,25 @@ def _images_that_see_each_other(model: onnx.ModelProto) -> None:
         (_images_that_see_each_other, ["session"]),
     ],
 )
-def test_a_spoilt_model_fails_the_check_that_is_for_it(
+def test_each_kind_of_damage_fails_its_own_check(
     spoil: Callable[[onnx.ModelProto], None], failed: list[str], model: ModelFile, spec: ModelSpec
 ) -> None:
-    """And the checks that it does not concern go on."""
+    """Other checks still run."""
     proto = onnx.load(model.path)
     spoil(proto)
     onnx.save_model(proto, model.path)
     assert _failed(verify_model(model, spec)) == failed
 
 
-def test_a_file_cut_short_fails_every_check_that_reads_it(model: ModelFile, spec: ModelSpec) -> None:
-    """A report all the same, and no traceback."""
+def test_a_truncated_file_fails_every_check_that_reads_it(model: ModelFile, spec: ModelSpec) -> None:
+    """In a report, without a traceback."""
     model.path.write_bytes(model.path.read_bytes()[:-1])
     report = verify_model(model, spec)
     assert _failed(report) == ["ONNX checker", "input and output", "manifest", "session"]
 
 
-def test_a_model_of_something_else_fails(model: ModelFile, spec: ModelSpec) -> None:
-    """Asked for the maximum, given the average."""
+def test_a_model_of_another_spec_fails(model: ModelFile, spec: ModelSpec) -> None:
+    """Average pooling where maximum pooling is asked for."""
     report = verify_model(model, replace(spec, pooling=Pooling.MAX))
     assert _failed(report) == ["manifest"]
 

@@ -143,7 +143,7 @@ def test_verify_compares_a_network_out_of_a_model_with_that_of_keras(
     checks = verify_model(export_to(tmp_path / "model.onnx", spec, settings=home), spec).checks
     (check,) = (check for check in checks if check.name == "Keras side by side")
     assert check.outcome is Outcome.OK, check.detail
-    assert f"Keras cannot read {name} itself, its layers were given what our reader read" in check.detail
+    assert f"Keras cannot read {name} itself; its layers were set to what our reader read" in check.detail
 
 
 def _save(model: Any, path: Path) -> None:

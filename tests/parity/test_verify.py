@@ -58,7 +58,9 @@ def test_what_keras_cannot_read_is_said(tiny_weights: Path, tmp_path: Path, home
     renamed.write_bytes(tiny_weights.read_bytes())
     check = _verify("vgg16", "block1_pool", renamed, tmp_path, home)
     assert check.outcome is Outcome.OK, check.detail
-    assert "Keras cannot read tiny.weights itself, its layers were given what our reader read" in check.detail
+    assert (
+        "Keras cannot read tiny.weights itself; its layers were set to what our reader read" in check.detail
+    )
 
 
 def test_a_model_that_differs_from_keras_fails(tiny_weights: Path, tmp_path: Path, home: Settings) -> None:

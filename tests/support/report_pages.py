@@ -15,9 +15,9 @@ from lookalike_search.analysis.duplicates import Group, KeptBecause, Match, Memb
 from lookalike_search.analysis.file_state import FileState
 from lookalike_search.asking.answers import Answer, Neighbour, QueryOptions, Unanswered
 from lookalike_search.evaluation.comparisons import Contest, compared
-from lookalike_search.evaluation.head_splits import PartFigures, parts_of
-from lookalike_search.evaluation.labelled_vectors import LabelledImages
-from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out
+from lookalike_search.evaluation.head_splits import HeadTraining, PartFigures, parts_of
+from lookalike_search.evaluation.labelled_vectors import LabelledImages, LabelledVectors
+from lookalike_search.evaluation.leave_one_out import leave_one_out
 from lookalike_search.evaluation.summary import Evaluation, best_values_of, summed_up
 from lookalike_search.reports.duplicates import duplicates_report, write_duplicates_page
 from lookalike_search.reports.evaluation import (
@@ -170,7 +170,8 @@ def parts_seen(evaluation: Evaluation) -> list[PartFigures]:
     classes = evaluation.images.vectors.names[:2]
     trained = {each.sha256 for each in payloads[::2] if each.class_name in classes}
     best = best_values_of(evaluation.results)
-    return list(parts_of(evaluation.values, best, payloads, trained=trained, classes=classes))
+    training = HeadTraining(trained=frozenset(trained), classes=frozenset(classes))
+    return list(parts_of(evaluation.values, best, payloads, training=training))
 
 
 def group(collection: Collection, kept: int, *others: int) -> Group:

@@ -1,30 +1,68 @@
-"""Every vector compared with every other, in numpy and in blocks. Pure."""
+"""Brute-force nearest neighbours: every vector compared with every other, in numpy and in blocks. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_core.arrays import FloatVector
-from lookalike_core.neighbours.cosine import clip_cosines
+from lookalike_core.neighbours.cosine import clip_cosines, normalise_rows
 
 FloatMatrix = NDArray[np.float32]
 IntVector = NDArray[np.int64]
+_Float = TypeVar("_Float", bound=np.floating)
 
 BLOCK = 256
-"""Rows that are compared at a time, unless there are so many that they would be too many values."""
+"""Rows compared at a time."""
 
 BLOCK_VALUES = 2**23
-"""Similarities that are in memory at a time: 32 MB, and about as much again where they are ordered."""
+"""Similarities held at a time by `ExactSearch`: 32 MB, and about as much again to rank them."""
 
 _SPARE = 8
-"""So many more candidates are looked at where scores are computed anew."""
+"""Further candidates whose Euclidean distances are computed from the vectors' difference."""
+
+
+def row_blocks(count: int, size: int = BLOCK) -> Iterator[IntVector]:
+    """Yields the numbers of `count` rows in order, at most `size` at a time, int64 `[B]`."""
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count))
+
+
+def top_k(similarity: NDArray[_Float], k: int) -> tuple[IntVector, NDArray[_Float]]:
+    """Returns each row's k largest values of float `[B, N]` without NaN: columns and values, best first.
+
+    Both are `[B, min(k, N)]`; of equal values the lower column comes first.
+    """
+    columns = _largest(similarity, min(k, similarity.shape[1]))
+    values = np.take_along_axis(similarity, columns, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
+def _largest(similarity: NDArray[_Float], k: int) -> IntVector:
+    """Returns the columns of each row's k largest values, ascending, int64 `[B, k]`."""
+    if k == similarity.shape[1]:
+        return np.broadcast_to(np.arange(k), similarity.shape)
+    floors = _kth_largest(similarity, k)
+    chosen = similarity >= floors
+    tied = np.flatnonzero(chosen.sum(axis=1) > k)
+    equal = similarity[tied] == floors[tied]
+    room = k - (similarity[tied] > floors[tied]).sum(axis=1, keepdims=True)
+    chosen[tied] &= ~equal | (equal.cumsum(axis=1) <= room)
+    return np.nonzero(chosen)[1].reshape(len(similarity), k)
+
+
+def _kth_largest(similarity: NDArray[_Float], k: int) -> NDArray[_Float]:
+    """Returns each row's kth largest value, `[B, 1]`, without sorting a row."""
+    place = similarity.shape[1] - k
+    return np.partition(similarity, place, axis=1)[:, place : place + 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nearest:
-    """The nearest of one row, best first: `rows` int64 `[K]`, `scores` float32 `[K]`."""
+    """The nearest neighbours of one row, best first: `rows` int64 `[K]`, `scores` float32 `[K]`."""
 
     row: int
     rows: IntVector
@@ -32,11 +70,11 @@ class Nearest:
 
 
 class ExactSearch:
-    """Vectors float32 `[N, D]`, none of them zero, and what is near to what.
+    """The nearest neighbours of each of the vectors float32 `[N, D]` among all others.
 
-    The array is taken over and changed in place, since there may be no room for two: made unit vectors
-    for cosine similarity (`cosine`), and centred for Euclidean distances, which does not change them and
-    makes the numbers smaller.
+    The array is taken over and changed in place, since there may be no room for two: its rows are normalised
+    for cosine similarity (`cosine`), and centred for Euclidean distances, which keeps these and makes the
+    numbers smaller.
     """
 
     def __init__(self, vectors: FloatMatrix, *, cosine: bool, block: int = BLOCK) -> None:
@@ -46,34 +84,31 @@ class ExactSearch:
         if not len(vectors):
             return
         if cosine:
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            normalise_rows(vectors, in_place=True)
         else:
             self._mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
             vectors -= self._mean
             self._squares = np.einsum("nd,nd->n", vectors, vectors)
 
     def vectors(self, rows: IntVector) -> FloatMatrix:
-        """Those of some rows, float32 `[K, D]`: unit vectors for cosine similarity, else as they came."""
+        """Returns the vectors of some rows, float32 `[K, D]`: of length 1 for cosine similarity, else raw."""
         return self._vectors[rows] if self._cosine else self._vectors[rows] + self._mean
 
     def blocks(self) -> Iterator[IntVector]:
-        """All rows in their order, as many at a time as are compared at once."""
+        """Yields the numbers of all rows in order, as many at a time as can be compared at once."""
         count = len(self._vectors)
-        size = max(1, min(self._block, BLOCK_VALUES // max(count, 1)))
-        for start in range(0, count, size):
-            yield np.arange(start, min(start + size, count))
+        return row_blocks(count, max(1, min(self._block, BLOCK_VALUES // max(count, 1))))
 
     def nearest(self, rows: IntVector, *, limit: int, left_out: Sequence[Sequence[int]]) -> Iterator[Nearest]:
-        """The `limit` nearest of each of some rows, without those that are left out, row by row.
+        """Yields the `limit` nearest of each of some rows, row by row, without the rows that each leaves out.
 
-        Of two at the same score the one with the smaller number comes first.
+        Of two at the same score the one with the lower number comes first.
         """
         similarity = self._similarity(rows, 0)
         for values, out in zip(similarity, left_out, strict=True):
             values[out] = -np.inf
-        count = similarity.shape[1]
-        depth = min(limit if self._cosine else limit + _SPARE, count)
-        floors = np.partition(similarity, count - depth, axis=1)[:, count - depth]
+        depth = min(limit if self._cosine else limit + _SPARE, similarity.shape[1])
+        floors = _kth_largest(similarity, depth)
         for row, values, floor in zip(rows.tolist(), similarity, floors, strict=True):
             found = np.flatnonzero((values >= floor) & (values > -np.inf))
             scores = clip_cosines(values[found]) if self._cosine else self._distances(row, found)
@@ -81,10 +116,7 @@ class ExactSearch:
             yield Nearest(row=row, rows=found[order], scores=scores[order])
 
     def above(self, rows: IntVector, threshold: float) -> Iterator[Nearest]:
-        """For each of some ascending rows, those behind it that are more similar than that; cosine only.
-
-        Similarity is at most 1, however it is rounded.
-        """
+        """Yields for each of some ascending rows the later rows of a higher cosine similarity than that."""
         if not len(rows):
             return
         first = int(rows[0])
@@ -95,7 +127,7 @@ class ExactSearch:
             yield Nearest(row=row, rows=found + row + 1, scores=behind[found])
 
     def _similarity(self, rows: IntVector, first: int) -> FloatMatrix:
-        """Of rows to all from `first` on, `[B, N - first]`; higher is nearer."""
+        """Compares rows with all from `first` on, `[B, N - first]`; higher is nearer, as for scores."""
         products: FloatMatrix = self._vectors[rows] @ self._vectors[first:].T
         if self._cosine:
             return products
@@ -104,5 +136,5 @@ class ExactSearch:
         return products
 
     def _distances(self, row: int, others: IntVector) -> FloatVector:
-        """From the vectors' difference: a difference of squares says little of what is close together."""
+        """Computes distances from differences: those of squares are too coarse for vectors close together."""
         return np.asarray(np.linalg.norm(self._vectors[others] - self._vectors[row], axis=1))

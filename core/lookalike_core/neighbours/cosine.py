@@ -1,6 +1,6 @@
-"""The range of a cosine similarity, which sums of rounded products leave by a little."""
+"""Cosine similarities, kept within -1 to 1, which sums of rounded products leave by a little. Pure."""
 
-from typing import SupportsFloat, TypeVar
+from typing import SupportsFloat, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,27 @@ def clip_cosine(similarity: SupportsFloat) -> float:
 
 
 def clip_cosines(similarities: _Floats) -> _Floats:
-    """Brings cosine similarities of any shape within -1 to 1, in place, and returns them; NaN and all."""
+    """Brings cosine similarities of any shape within -1 to 1, in place, and returns them; NaN stays NaN."""
     np.clip(similarities, -1, 1, out=similarities)
     return similarities
+
+
+def normalise_rows(vectors: _Floats, *, in_place: bool = False) -> _Floats:
+    """Scales the rows of float `[N, D]` to length 1 and returns them; a row of zeros stays one."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths[lengths == 0] = 1
+    if not in_place:
+        return cast("_Floats", vectors / lengths)
+    vectors /= lengths
+    return vectors
+
+
+def paired_cosines(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Returns the cosine similarity of each row of one `[N, D]` to the same row of another, float64 `[N]`.
+
+    Either may be a single vector `[D]`, which is then compared with all rows. NaN where a vector is zero.
+    """
+    a, b = one.astype(np.float64), other.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return clip_cosines(np.asarray((a * b).sum(axis=-1) / lengths))

@@ -1,6 +1,6 @@
-"""Which images are near-duplicates by their embeddings, and which of a ranking stands for which. Pure.
+"""Near-duplicates by their embeddings, and folding them in a ranking. Pure.
 
-Near by its embedding says that two images show the same scene, not that one is a copy of the other.
+Near-duplicates by embedding show the same scene; that one is a copy of the other takes a proof on pixels.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,24 +8,26 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_core.neighbours.cosine import normalise_rows
+
 FloatMatrix = NDArray[np.floating]
 
 NEAR_ABOVE = 0.99
-"""Cosine similarity over which images are near-duplicates unless told otherwise, whatever the distance."""
+"""Default cosine similarity above which images are near-duplicates, whatever the collection's distance."""
 
 
 def are_near(similarity: FloatMatrix, above: float) -> NDArray[np.bool_]:
-    """Which cosine similarities are those of near-duplicates; at most 1 counts, however it is rounded."""
+    """Returns which cosine similarities are above a threshold, without what rounding adds beyond 1."""
     return np.minimum(similarity, 1) > above
 
 
 def fold_near(blocks: Iterable[Sequence[FloatMatrix]], *, above: float, limit: int) -> list[int]:
-    """Returns for each image of a ranking, best first, the place of the one that stands for it.
+    """Returns for each image of a ranking, best first, the place of the image that represents it.
 
-    An image stands for itself, unless a better ranked one that does is its near-duplicate in one of the
-    networks: then the best ranked of those stands for it. So two frames at the ends of a long burst stand
-    each for itself where neither is near to the other. At most `limit` stand for themselves; what is ranked
-    behind is left out, from the next one on that would. An answer as long as the ranking leaves none out.
+    An image represents itself, unless a better ranked one that does is its near-duplicate in one of the
+    networks: then the best ranked of those represents it. So two frames at the ends of a long burst each
+    represent themselves where they are not near-duplicates. The answer ends before the image that would be
+    one more than `limit` to represent themselves.
 
     A block is some images' vectors, float `[B, D]` for each network, zero where a network lacks the image;
     blocks are read only as far as they are needed.
@@ -34,7 +36,7 @@ def fold_near(blocks: Iterable[Sequence[FloatMatrix]], *, above: float, limit: i
     places: list[int] = []
     standing: list[FloatMatrix] = []
     for block in blocks:
-        units = [_units(vectors) for vectors in block]
+        units = [normalise_rows(vectors) for vectors in block]
         known = [np.concatenate([a, b]) for a, b in zip(standing, units, strict=True)] if standing else units
         near = np.any([are_near(a @ b.T, above) for a, b in zip(units, known, strict=True)], axis=0)
         stands = np.arange(near.shape[1]) < len(places)
@@ -48,9 +50,3 @@ def fold_near(blocks: Iterable[Sequence[FloatMatrix]], *, above: float, limit: i
         places = [place for place, is_one in zip(places, stands, strict=True) if is_one]
         standing = [vectors[stands] for vectors in known]
     return owners
-
-
-def _units(vectors: FloatMatrix) -> FloatMatrix:
-    """Of length 1; a vector of zeros stays one, and is near to nothing."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1))

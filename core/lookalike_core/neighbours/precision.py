@@ -1,8 +1,7 @@
-"""How many of a query's nearest neighbours are right, and how many can be: the only definitions. Pure.
+"""Metrics of rankings: precision@k, the best possible, R-precision and average precision. Pure.
 
-A neighbour is right where it has the query's class. `relevant` counts for each query what could be found: the
-others of its class that are not left out. Where there is none nothing can be right, and there is no figure:
-NaN, never 0.
+A neighbour is right where it has the query's class. `relevant` counts for each query the others of its class
+that are not left out. Where there are none, no neighbour can be right and figures are NaN, never 0.
 """
 
 import numpy as np
@@ -16,8 +15,8 @@ IntVector = NDArray[np.int64]
 def precision_at(k: int, right: BoolMatrix, relevant: IntVector) -> FloatVector:
     """Returns precision@k, float64 `[Q]`: the share of each query's first k neighbours that are right.
 
-    `right` bool `[Q, K]` is in the order of the neighbours, best first, and False where there is none: a
-    missing neighbour counts as wrong. `relevant` is int64 `[Q]`.
+    `right` bool `[Q, K]` is in the order of the neighbours, best first; missing neighbours are False, and so
+    count as wrong. `relevant` is int64 `[Q]`.
     """
     return np.where(relevant > 0, right[:, :k].sum(axis=1) / k, np.nan)
 
@@ -28,24 +27,28 @@ def best_precision_at(k: int, relevant: IntVector) -> FloatVector:
 
 
 def r_precision(right: BoolMatrix, relevant: IntVector, *, at_most: int) -> FloatVector:
-    """Returns precision@R, float64 `[Q]`, R being how many are relevant, but `at_most` so many.
+    """Returns R-precision, float64 `[Q]`: precision@R, where R is `relevant` or `at_most`, if that is less.
 
-    Its best value is 1 however few are relevant, so that it compares models by large and small classes alike
+    Its best value is 1 however few are relevant, so it compares models by large and small classes alike
     (Musgrave, Belongie and Lim, "A Metric Learning Reality Check", 2020). It is precision@k where `at_most`
-    is k and as many are relevant.
+    is k and at least k are relevant.
     """
     depth = np.minimum(relevant, min(at_most, right.shape[1]))
     counted = np.arange(right.shape[1]) < depth[:, np.newaxis]
     return np.where(relevant > 0, (right & counted).sum(axis=1) / np.maximum(depth, 1), np.nan)
 
 
-def average_precision(similarity: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
-    """Returns one query's average precision over a whole ranking; NaN where nothing is relevant.
+def average_precision(similarity: NDArray[np.floating], same: BoolMatrix) -> FloatVector:
+    """Returns each query's average precision over its whole ranking, float64 `[Q]`.
 
-    The mean, over the relevant images, of the precision among all that are at least as near, so that it does
-    not depend on the order of ties; it is scikit-learn's `average_precision_score`. `similarity` float `[N]`
-    is -inf for what does not count, `same` bool `[N]` says which images have the query's class.
+    This is the mean over the relevant images of the precision among all that are at least as near, so it does
+    not depend on the order of ties; it equals scikit-learn's `average_precision_score`. `similarity` float
+    `[Q, N]` is -inf for what does not count, `same` bool `[Q, N]` says which images have the query's class.
     """
+    return np.array([_average_precision(row, own) for row, own in zip(similarity, same, strict=True)])
+
+
+def _average_precision(similarity: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
     relevant = np.sort(similarity[same])
     relevant = relevant[np.isfinite(relevant)]
     if not len(relevant):

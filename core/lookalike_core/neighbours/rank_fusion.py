@@ -1,7 +1,4 @@
-"""What two networks make of the same images, as one ranking.
-
-Pure: similarities of candidates in each network in, one fused similarity out.
-"""
+"""Rank fusion: similarities of the same images in several networks become one similarity. Pure."""
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -9,17 +6,18 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_core.neighbours.brute_force import top_k
 from lookalike_core.neighbours.vote import TEMPERATURE
 
 FloatMatrix = NDArray[np.floating]
 Chance = Callable[[FloatMatrix], FloatMatrix]
-"""The chance of the same class for similarities float `[n]`, each by itself."""
+"""Turns similarities float `[n]` into chances of the same class, each by itself."""
 
 CANDIDATES = 100
-"""How many of a network's nearest are candidates, and count in a sum of reciprocal ranks."""
+"""How many of a network's nearest neighbours are candidates, and count in a sum of reciprocal ranks."""
 
 RANK_CONSTANT = 60
-"""Of reciprocal-rank fusion, as Cormack, Clarke and Buettcher (SIGIR 2009) have it."""
+"""The constant of reciprocal-rank fusion in Cormack, Clarke and Buettcher (SIGIR 2009)."""
 
 
 class FusionRule(StrEnum):
@@ -37,16 +35,16 @@ def fused(
     chances: Sequence[Chance] = (),
     depth: int = CANDIDATES,
 ) -> NDArray[np.float64]:
-    """The fused similarity of M images to B queries, float64 `[B, M]`; higher is nearer.
+    """Returns the fused similarity of M images to B queries, float64 `[B, M]`; higher is nearer.
 
     `similarities` holds one float `[B, M]` a network, higher is nearer (Euclidean distances negated), with
-    NaN where the image is not in that network's collection and -inf where it does not count, as it then
-    does not in any. `chances` turns the similarities of each network into the chance of the same class.
+    NaN where the image is not in that network's collection and -inf where it does not count, which excludes
+    it for all networks. `chances` holds one function a network, for `CALIBRATED`.
 
-    A candidate is among the `depth` nearest of at least one network. Others come behind all candidates.
+    Candidates are among the `depth` nearest of at least one network. Other images rank behind them.
 
-    - `RRF`: the sum of 1 / (60 + rank) over the networks that have it among their `depth` nearest; a network
-      whose collection lacks the image is taken to agree with the others.
+    - `RRF`: the sum of 1 / (60 + rank) over the networks that have it among their `depth` nearest; for a
+      network whose collection lacks the image, the mean of the others is added.
     - `ZSCORE`: the mean, over the networks that hold the image, of its similarity in standard deviations
       above the mean of that network's `depth` nearest.
     - `CALIBRATED`: the mean, over those networks, of the chance that an image of this similarity has the
@@ -54,7 +52,7 @@ def fused(
     """
     placed = [ranks(each, depth) for each in similarities]
     candidate = np.any([rank <= depth for rank in placed], axis=0)
-    z = _mean([_standardised(each, rank <= depth) for each, rank in zip(similarities, placed, strict=True)])
+    z = _mean([_standardise(each, rank <= depth) for each, rank in zip(similarities, placed, strict=True)])
     match rule:
         case FusionRule.RRF:
             found = [np.where(rank <= depth, 1 / (RANK_CONSTANT + rank), 0) for rank in placed]
@@ -66,15 +64,14 @@ def fused(
             pairs = zip(chances, similarities, strict=True)
             score = _mean([_chances(of, each, candidate & np.isfinite(each)) for of, each in pairs])
     left_out = np.any([np.isneginf(each) for each in similarities], axis=0)
-    return np.where(left_out, -np.inf, _in_order(score, z, candidate))
+    return np.where(left_out, -np.inf, _break_ties(score, z, candidate))
 
 
 def vote_unit(rule: FusionRule, *, networks: int = 2) -> float:
-    """By what fused similarities are multiplied for a vote, whose temperature of 0.07 has to mean something.
+    """Returns the factor that scales fused similarities to the temperature of the weighted vote.
 
-    The weighted vote alone notices. `RRF`: 1 is what an image has that all networks rank first, and the
-    tenth of all has 0.87. `ZSCORE`: a standard deviation is one temperature. `CALIBRATED`: chances as they
-    are.
+    `RRF`: an image that all networks rank first then has 1, one that all rank tenth 0.87. `ZSCORE`: a
+    standard deviation is one temperature. `CALIBRATED`: chances are not scaled.
     """
     units = {
         FusionRule.RRF: (RANK_CONSTANT + 1) / networks,
@@ -85,44 +82,26 @@ def vote_unit(rule: FusionRule, *, networks: int = 2) -> float:
 
 
 def ranks(similarity: FloatMatrix, depth: int) -> NDArray[np.float64]:
-    """1 for the nearest of each row, then 2, ... up to `depth`; infinite for all others.
+    """Returns the ranks of each row's `depth` nearest, from 1; infinity for all others.
 
-    Of equally near ones the first is taken for the nearer.
+    Of equally near ones the lower column ranks first.
     """
-    values = np.where(np.isfinite(similarity), similarity, -np.inf)
-    columns = _nearest(values, min(depth, values.shape[1]))
-    near = np.take_along_axis(values, columns, axis=1)
-    order = np.argsort(-near, axis=1, kind="stable")
-    columns, near = np.take_along_axis(columns, order, axis=1), np.take_along_axis(near, order, axis=1)
-    places = np.full(values.shape, np.inf)
+    columns, near = top_k(np.where(np.isfinite(similarity), similarity, -np.inf), depth)
+    places = np.full(similarity.shape, np.inf)
     counted = np.arange(1.0, columns.shape[1] + 1)
     np.put_along_axis(places, columns, np.where(np.isfinite(near), counted, np.inf), axis=1)
     return places
 
 
-def _nearest(values: FloatMatrix, depth: int) -> NDArray[np.int64]:
-    """The columns of each row's `depth` largest, ascending, int64 `[B, depth]`: no row is sorted for it."""
-    last = values.shape[1] - depth
-    if not last:
-        return np.broadcast_to(np.arange(depth), values.shape)
-    least = np.partition(values, last, axis=1)[:, last : last + 1]
-    chosen = values >= least
-    tied = np.flatnonzero(chosen.sum(axis=1) > depth)
-    equal = values[tied] == least[tied]
-    room = depth - (values[tied] > least[tied]).sum(axis=1, keepdims=True)
-    chosen[tied] &= ~equal | (equal.cumsum(axis=1) <= room)
-    return np.nonzero(chosen)[1].reshape(len(values), depth)
-
-
 def _chances(of: Chance, similarity: FloatMatrix, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Where they are wanted; NaN elsewhere."""
+    """Returns the chances of the wanted similarities; NaN for the others."""
     chances = np.full(similarity.shape, np.nan)
     chances[wanted] = of(similarity[wanted])
     return chances
 
 
-def _standardised(similarity: FloatMatrix, nearest: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """In standard deviations above the mean of each row's nearest; NaN for what is not there."""
+def _standardise(similarity: FloatMatrix, nearest: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Returns similarities in standard deviations above the mean of each row's nearest; NaN for missing."""
     rows, columns = np.nonzero(nearest)
     near = similarity[rows, columns].astype(np.float64)
     count = np.maximum(nearest.sum(axis=1), 1)
@@ -133,7 +112,7 @@ def _standardised(similarity: FloatMatrix, nearest: NDArray[np.bool_]) -> NDArra
 
 
 def _mean(parts: Sequence[FloatMatrix]) -> NDArray[np.float64]:
-    """Over the networks that have a value; NaN where none has."""
+    """Returns the mean over the networks that have a value; NaN where none has."""
     total, count = np.zeros(parts[0].shape), np.zeros(parts[0].shape)
     for part in parts:
         there = ~np.isnan(part)
@@ -143,8 +122,8 @@ def _mean(parts: Sequence[FloatMatrix]) -> NDArray[np.float64]:
         return np.asarray(total / count)
 
 
-def _in_order(score: FloatMatrix, z: FloatMatrix, candidate: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The score, with ties undone by less than 1e-9, and all that is no candidate behind those that are."""
+def _break_ties(score: FloatMatrix, z: FloatMatrix, candidate: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Breaks ties of scores by z-scores, by less than 1e-9, and ranks all others behind the candidates."""
     soft = z / (1 + np.abs(z))
     soft[np.isnan(soft)] = -1
     floor = np.where(candidate, score, np.inf).min(axis=1, keepdims=True, initial=0)

@@ -1,6 +1,6 @@
-"""Which class an image has, by the classes of its nearest neighbours.
+"""kNN votes: the class of an image by the classes of its nearest neighbours, by four rules. Pure.
 
-Four rules, each named. Scores are Qdrant's own, so that whether a higher one is nearer goes by the distance.
+Scores are Qdrant's own: whether a higher one is nearer depends on the distance.
 """
 
 from collections.abc import Sequence
@@ -11,28 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 TEMPERATURE = 0.07
-"""Of the weighted vote, as Wu et al. (2018) and Local Aggregation (Zhuang et al. 2019) have it."""
+"""Temperature of the weighted vote in Wu et al. (2018) and Local Aggregation (Zhuang et al. 2019)."""
 
 
 class VoteRule(StrEnum):
     """How neighbours vote."""
 
     MAJORITY = "majority"
-    """Most of the voters; a tie goes to the class whose name comes first."""
+    """Most of the k voters; a tie goes to the class whose name comes first, so that scores play no part."""
     NEARER_TIES = "nearer-ties"
-    """Most of the voters; of tied classes the one whose neighbours are nearer, on average."""
+    """Most of the k voters; of tied classes the one whose neighbours are nearer, on average."""
     NEAREST_CLASS = "nearest-class"
-    """The class among the voters whose own nearest are nearest, on average."""
+    """The class among the k voters whose own k nearest are nearest, on average."""
     WEIGHTED = "weighted"
-    """The largest sum of weights, which rise with the similarity."""
+    """The largest sum of exp(similarity / 0.07) over the k voters.
+
+    For Euclidean distances the similarity is the negated distance divided by that of the kth neighbour, which
+    has no unit.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The class that won, and its share of the vote, 0 to 1, of how many `voters`.
+    """The class that won the vote of so many `voters`, fewer than k where fewer neighbours have a class.
 
-    `share` is that of the voters, for the weighted rule that of their weights. There are fewer than k voters
-    where fewer neighbours have a class.
+    `share` is the share of the voters that it has, 0 to 1; for the weighted rule, of their weights.
     """
 
     class_name: str
@@ -41,9 +44,9 @@ class Verdict:
 
 
 def wants_voters(classes: Sequence[str | None], *, k: int) -> bool:
-    """Whether neighbours without a class took places, so that those with one have to be asked for alone.
+    """Returns whether another search, for neighbours with a class, is needed to find the voters.
 
-    Who votes is the same everywhere: the k nearest that have a class.
+    The voters are always the k nearest that have a class; those without one may have taken their places.
     """
     return sum(map(bool, classes)) < min(k, len(classes))
 
@@ -56,25 +59,18 @@ def vote(
     k: int,
     higher_is_nearer: bool,
 ) -> Verdict | None:
-    """The verdict of neighbours in the order of their nearness; None where there is none with a class.
+    """Returns the verdict of neighbours, which come nearest first; None where none has a class.
 
-    Neighbours without a class (`""`) have no vote, nor do they take a place: see `wants_voters`. The first
-    `k` of the others are asked; `NEAREST_CLASS` asks on, for up to `k` of each class that is among those.
-
-    - `MAJORITY`: most of the k; a tie goes to the class whose name comes first, by which the rule is
-      plain, repeatable and blind to scores.
-    - `NEARER_TIES`: most of the k; of tied classes the one whose neighbours are nearer, on average.
-    - `NEAREST_CLASS`: the class among the k whose own k nearest are nearest, on average.
-    - `WEIGHTED`: the largest sum of exp(similarity / 0.07) over the k. For Euclidean distances the
-      similarity is the negated distance over that of the kth neighbour, which knows no unit.
+    Neighbours without a class (`""`) are skipped: see `wants_voters`. The first `k` of the others vote;
+    `NEAREST_CLASS` also takes further neighbours, up to `k` of each class that is among those.
     """
     named = [(name, float(score)) for name, score in zip(classes, scores, strict=True) if name]
-    asked = named[:k]
-    if not asked:
+    voters = named[:k]
+    if not voters:
         return None
-    nearness: dict[str, list[float]] = {name: [] for name, _ in asked}
+    nearness: dict[str, list[float]] = {name: [] for name, _ in voters}
     sign = 1.0 if higher_is_nearer else -1.0
-    for name, score in asked:
+    for name, score in voters:
         nearness[name].append(sign * score)
     counts = {name: len(values) for name, values in nearness.items()}
     match rule:
@@ -86,19 +82,19 @@ def vote(
             own = {name: [sign * s for other, s in named if other == name][:k] for name in counts}
             winner = min(counts, key=lambda name: (-_mean(own[name]), name))
         case VoteRule.WEIGHTED:
-            weights = _weights(asked, higher_is_nearer=higher_is_nearer)
+            weights = _share_weights(voters, higher_is_nearer=higher_is_nearer)
             winner = min(weights, key=lambda name: (-weights[name], name))
-            return Verdict(class_name=winner, share=weights[winner], voters=len(asked))
-    return Verdict(class_name=winner, share=counts[winner] / len(asked), voters=len(asked))
+            return Verdict(class_name=winner, share=weights[winner], voters=len(voters))
+    return Verdict(class_name=winner, share=counts[winner] / len(voters), voters=len(voters))
 
 
-def _weights(asked: Sequence[tuple[str, float]], *, higher_is_nearer: bool) -> dict[str, float]:
-    """Class -> its share of all weights."""
-    scores = np.array([score for _, score in asked])
+def _share_weights(voters: Sequence[tuple[str, float]], *, higher_is_nearer: bool) -> dict[str, float]:
+    """Returns the share of all weights that each class has."""
+    scores = np.array([score for _, score in voters])
     similarity = scores if higher_is_nearer else -scores / (scores[-1] or 1.0)
     weights = np.exp((similarity - similarity.max()) / TEMPERATURE)
     shares: dict[str, float] = {}
-    for (name, _), weight in zip(asked, weights / weights.sum(), strict=True):
+    for (name, _), weight in zip(voters, weights / weights.sum(), strict=True):
         shares[name] = shares.get(name, 0.0) + float(weight)
     return shares
 

@@ -21,6 +21,7 @@ from lookalike_core.errors import CollectionMissingError, LookalikeError, UsageE
 from lookalike_core.hints import Action, Hint
 from lookalike_core.logs import logger_of
 from lookalike_core.models.model_manifest import ModelManifest
+from lookalike_core.neighbours.cosine import normalise_rows
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.overlapping_roots import first_of_each_file
@@ -295,7 +296,7 @@ def _vectors(collection: Collection, payloads: Sequence[Payload]) -> FloatVector
 def _units(vectors: FloatVector) -> FloatVector:
     if len(vectors) and not usable_rows(vectors).all():
         raise LookalikeError("a stored vector is zero or not finite, and nothing can be learned from it")
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+    return normalise_rows(vectors)
 
 
 def _too_few(names: Sequence[str], left_out: Mapping[LeftOut, int]) -> str:

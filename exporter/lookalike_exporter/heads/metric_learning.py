@@ -1,9 +1,9 @@
-"""A new last layer for a network that stays as it is: linear, learned from labelled vectors. Pure.
+"""Linear metric learning: a new last layer for a frozen network, fitted to labelled vectors. Pure.
 
-A layer takes vectors of length 1 and gives `weight @ vector + bias`, whose directions are compared. It is
-the cheapest kind of metric learning: what tells the classes apart counts more, the rest stays. So images
-of classes that it never saw keep what their neighbours were found by. Which classifier says what tells the
-classes apart, and how much more that counts, is found by cross-validation on the training images alone.
+A layer takes vectors of length 1 and gives `weight @ vector + bias`, whose directions are compared. It
+weights the directions that separate the classes more and keeps the rest, so that images of unseen classes
+keep what their neighbours were found by. Cross-validation on the training images alone chooses the
+classifier that finds the directions, and their weight.
 """
 
 import warnings
@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.hints import Argument
+from lookalike_core.neighbours.brute_force import BLOCK, row_blocks, top_k
+from lookalike_core.neighbours.cosine import normalise_rows
 from lookalike_core.neighbours.precision import (
     average_precision,
     best_precision_at,
@@ -30,39 +32,36 @@ CUTOFF = 10
 """Neighbours that count for precision."""
 
 CHOSEN_FROM = 1_500
-"""So many training images, of all classes alike, choose the candidate; all of them fit the layer."""
+"""Most training images that choose the candidate, balanced over classes; all of them fit the layer."""
 
 CHOSEN_FROM_CLASSES = CHOSEN_FROM // 4
-"""Of so many classes, drawn at random where there are more: four images of each say how they differ."""
+"""Most classes that choose the candidate, a random sample where there are more: four images of each."""
 
 LOGISTIC_AT_MOST = 10**10
-"""Images times values times classes up to which logistic regression is tried: it takes minutes then."""
-
-_QUERIES_AT_ONCE = 256
-"""Rows of a table of similarities that are ranked together: with 20,000 columns, 200 MB."""
+"""Images times values times classes up to which logistic regression is tried, which then takes minutes."""
 
 FOLDS = 2
 UNSEEN_LOSS = 0.005
-"""Precision that a candidate may lose on classes that were left out, against the vectors as they are."""
+"""R-precision that a candidate may lose on held-out classes, against the vectors without a layer."""
 
 FEWEST_CLASSES = 2
 FEWEST_IMAGES = 2
-"""Of a class: one image says nothing of what its images have in common."""
+"""Fewest images of a class: one shows nothing of what they have in common."""
 
 _FEWEST_TO_LEAVE_OUT = 2 * FEWEST_CLASSES
-"""Classes, so that two are left to learn from where half are left out."""
+"""Fewest classes of which half can be held out: two remain to learn from."""
 
 
 class Method(StrEnum):
-    """What says in which directions classes differ."""
+    """What finds the directions in which classes differ."""
 
     NONE = "none"
-    """Nothing: the vectors as they are."""
+    """No layer: the vectors as they are."""
     CENTRED = "centred"
-    """Nothing either, but the mean of all training vectors is taken off."""
+    """Mean-centred vectors, no directions."""
     LDA = "lda"
-    """Linear discriminants: class means behind the inverse of the spread within classes, shrunk as Ledoit
-    and Wolf (2004) have it."""
+    """Linear discriminants: class means times the inverse covariance within classes, with the shrinkage of
+    Ledoit and Wolf (2004)."""
     RIDGE = "ridge"
     """Least squares on the classes; `strength` is the penalty, relative to a vector's mean variance."""
     LOGISTIC = "logistic"
@@ -71,7 +70,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One way to a layer. `pull` is how much the directions count: 1 is as much as all of the vector does."""
+    """One way to fit a layer. `pull` is the weight of the directions: at 1, that of the vector."""
 
     method: Method
     strength: float | None = None
@@ -100,17 +99,16 @@ class LabelledUnits:
     classes: IntArray
 
     def of(self, rows: NDArray[Any]) -> "LabelledUnits":
-        """Some of them, by their rows or by a mask."""
+        """Returns some of them, by their rows or by a mask."""
         return LabelledUnits(vectors=self.vectors[rows], classes=self.classes[rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What a candidate did in cross-validation: R-precision among the ten nearest training images at most.
+    """A candidate's R-precision in cross-validation, over at most the ten nearest training images.
 
-    That is precision@10 where ten or more are of the query's class, and compares small classes fairly, too.
-    `seen` is that of images that were left out, `unseen` that of classes that were, None where they are
-    too few.
+    That is precision@10 where ten or more are of the query's class, and is fair to small classes too. `seen`
+    is over held-out images of seen classes, `unseen` over held-out classes, None where these are too few.
     """
 
     candidate: Candidate
@@ -120,7 +118,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedLayer:
-    """`weight` float32 `[D', D]`, `bias` float32 `[D']`, and why this one: `scores` are those of all."""
+    """`weight` float32 `[D', D]`, `bias` float32 `[D']`, the chosen candidate, and the scores of all."""
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
@@ -130,10 +128,7 @@ class FittedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """How good the neighbours of `queries` images are, means over these: see `figures`.
-
-    `best_possible` are the figures that a perfect ranking would have.
-    """
+    """Means over so many `queries` of how good their neighbours are, and of how good these could be."""
 
     precision_at_10: float
     precision_at_1: float
@@ -144,7 +139,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestFigures:
-    """The highest figures that there can be: precision is below 1 where classes are small."""
+    """The figures of a perfect ranking: precision is below 1 where classes are small."""
 
     precision_at_10: float
     precision_at_1: float
@@ -152,10 +147,10 @@ class BestFigures:
 
 
 def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0) -> FittedLayer:
-    """The layer that the training images choose and fit; the same ones and seed give the same bytes.
+    """Fits a layer to the training images; the same images and seed give the same bytes.
 
-    `dims` is how many values it gives, by default as many as it takes. BLAS runs in one thread: how many
-    there are would change the last bits, and threads that wait for each other cost more than they gain.
+    `dims` is how many values it gives, by default as many as it takes. BLAS runs in one thread: their number
+    would change the last bits, and waiting for each other costs more than they gain.
 
     Raises:
         UsageError: too few classes or images, or more `dims` than there are values.
@@ -163,22 +158,22 @@ def fit_layer(training: LabelledUnits, *, dims: int | None = None, seed: int = 0
     """
     from threadpoolctl import threadpool_limits
 
-    check(training)
+    _check(training)
     length = training.vectors.shape[1]
     if dims is not None and not 1 <= dims <= length:
         raise UsageError(
-            f"{dims} cannot be kept: the vectors have {length} values, so 1 to {length} can",
+            f"{dims} values cannot be kept; it must be 1 to {length}, which the vectors have",
             argument=Argument.DIMS,
         )
     with threadpool_limits(1):
-        return _chosen_layer(training, dims or length, seed)
+        return _choose_layer(training, dims or length, seed)
 
 
-def _chosen_layer(training: LabelledUnits, dims: int, seed: int) -> FittedLayer:
+def _choose_layer(training: LabelledUnits, dims: int, seed: int) -> FittedLayer:
     sample = _sample(training, seed)
-    scores = _scores(sample, list(_folds(sample.classes, seed)), _candidates(training))
-    best = _best(scores)
-    mean, weight = _fitted(training, best.candidate, dims)
+    scores = _score_candidates(sample, list(_folds(sample.classes, seed)), _candidates(training))
+    best = _choose_best(scores)
+    mean, weight = _fit(training, best.candidate, dims)
     return FittedLayer(
         weight=weight.astype(np.float32),
         bias=(-weight @ mean).astype(np.float32),
@@ -188,13 +183,13 @@ def _chosen_layer(training: LabelledUnits, dims: int, seed: int) -> FittedLayer:
 
 
 def _candidates(training: LabelledUnits, *, logistic_at_most: int = LOGISTIC_AT_MOST) -> Sequence[Candidate]:
-    """Those that can be fitted to so much in a time that somebody waits."""
+    """Returns the candidates that can be fitted to so much data in minutes."""
     size = training.vectors.size * len(np.unique(training.classes))
     return [each for each in CANDIDATES if each.method is not Method.LOGISTIC or size <= logistic_at_most]
 
 
-def check(training: LabelledUnits) -> None:
-    """Refuses what nothing can be learned from.
+def _check(training: LabelledUnits) -> None:
+    """Raises where nothing can be learned from the training images.
 
     Raises:
         UsageError: too few classes, or one image of one.
@@ -204,9 +199,9 @@ def check(training: LabelledUnits) -> None:
         raise LookalikeError("a vector to learn from is zero or not finite")
     counts = np.unique_counts(training.classes).counts
     if len(counts) < FEWEST_CLASSES:
-        raise UsageError(f"one class to learn from is too few; it takes {FEWEST_CLASSES}")
+        raise UsageError(f"there is only one class to learn from; fitting needs {FEWEST_CLASSES}")
     if counts.min() < FEWEST_IMAGES:
-        raise UsageError("a class has one image, which says nothing of what its images have in common")
+        raise UsageError(f"a class has only one image to learn from; fitting needs {FEWEST_IMAGES}")
 
 
 def figures(
@@ -214,19 +209,21 @@ def figures(
     gallery: LabelledUnits,
     *,
     layer: FittedLayer | None = None,
-    at_once: int = _QUERIES_AT_ONCE,
+    at_once: int = BLOCK,
 ) -> Figures | None:
-    """How good the neighbours of queries among other images are; None without any of their classes.
+    """Measures the neighbours of queries among other images, as `search evaluate` does.
 
-    Figures are those of `search evaluate`. Queries without any of their class are left out. `at_once` queries
-    are ranked together, which bounds the memory.
+    Queries without an image of their class are left out; None where none remains. `at_once` queries are
+    ranked together, which bounds the memory.
     """
     queries = queries.of(np.isin(queries.classes, gallery.classes))
     if not len(queries.classes):
         return None
-    asked, there = (_mapped(layer, each.vectors) for each in (queries, gallery))
-    rows = [slice(start, start + at_once) for start in range(0, len(asked), at_once)]
-    found = [_ranked_figures(asked[some] @ there.T, queries.classes[some], gallery.classes) for some in rows]
+    asked, there = (_apply(layer, each.vectors) for each in (queries, gallery))
+    found = [
+        _rank_and_measure(asked[rows] @ there.T, queries.classes[rows], gallery.classes)
+        for rows in row_blocks(len(asked), at_once)
+    ]
     precision, first, average, relevant = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return Figures(
         precision_at_10=float(precision.mean()),
@@ -241,37 +238,36 @@ def figures(
     )
 
 
-def _ranked_figures(
+def _rank_and_measure(
     similarity: FloatArray, asking: IntArray, classes: IntArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
-    """Of each query precision@10, precision@1, average precision and how many could be right.
+    """Returns precision@10, precision@1, average precision and the number of relevant images, each `[Q]`.
 
     `similarity` is float64 `[Q, N]`.
     """
     same = asking[:, np.newaxis] == classes
     relevant = same.sum(axis=1)
-    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :CUTOFF]
+    nearest, _ = top_k(similarity, CUTOFF)
     right = np.take_along_axis(same, nearest, axis=1)
-    average = [average_precision(row, own) for row, own in zip(similarity, same, strict=True)]
     return (
         precision_at(CUTOFF, right, relevant),
         precision_at(1, right, relevant),
-        np.array(average),
+        average_precision(similarity, same),
         relevant,
     )
 
 
-def _mapped(layer: FittedLayer | None, vectors: FloatArray) -> FloatArray:
+def _apply(layer: FittedLayer | None, vectors: FloatArray) -> FloatArray:
     if layer is None:
         return vectors
     mapped = vectors @ layer.weight.T.astype(np.float64) + layer.bias
-    return np.asarray(mapped / np.linalg.norm(mapped, axis=1, keepdims=True))
+    return normalise_rows(mapped, in_place=True)
 
 
 def _sample(training: LabelledUnits, seed: int) -> LabelledUnits:
-    """At most `CHOSEN_FROM`, at least two of each class: of large classes fewer, of small ones all.
+    """Draws at most `CHOSEN_FROM` images, at least two of each class, a smaller share of large classes.
 
-    Of very many classes some are drawn first.
+    Of more than `CHOSEN_FROM_CLASSES` classes that many are drawn first.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(training.classes))
@@ -284,7 +280,7 @@ def _sample(training: LabelledUnits, seed: int) -> LabelledUnits:
 
 
 def _place_in_class(classes: IntArray) -> IntArray:
-    """For each image how many of its class come before it."""
+    """Returns for each image how many of its class come before it."""
     order = np.argsort(classes, kind="stable")
     _, starts, counts = np.unique(classes[order], return_index=True, return_counts=True)
     places = np.empty_like(classes)
@@ -294,7 +290,7 @@ def _place_in_class(classes: IntArray) -> IntArray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fold:
-    """Rows to fit by and rows that ask, among all rows of the sample; `unseen` says that classes are out."""
+    """Rows of the sample to fit to, and rows that are queries; `unseen` where classes are held out."""
 
     fitted: IntArray
     asking: IntArray
@@ -302,7 +298,7 @@ class _Fold:
 
 
 def _folds(classes: IntArray, seed: int) -> Iterator[_Fold]:
-    """Halves of the images of each class, and halves of the classes."""
+    """Yields folds that hold out half of each class's images, and folds that hold out half of the classes."""
     random = np.random.default_rng(seed)
     order = random.permutation(len(classes))
     side = np.empty_like(classes)
@@ -319,8 +315,10 @@ def _folds(classes: IntArray, seed: int) -> Iterator[_Fold]:
             yield _Fold(fitted=np.flatnonzero(~out), asking=np.flatnonzero(out), unseen=True)
 
 
-def _scores(sample: LabelledUnits, folds: Sequence[_Fold], candidates: Sequence[Candidate]) -> list[Score]:
-    """Of every candidate, in their order."""
+def _score_candidates(
+    sample: LabelledUnits, folds: Sequence[_Fold], candidates: Sequence[Candidate]
+) -> list[Score]:
+    """Returns the score of every candidate, in their order."""
     found: dict[Candidate, dict[bool, list[FloatArray]]] = {
         candidate: {False: [], True: []} for candidate in candidates
     }
@@ -340,7 +338,10 @@ def _scores(sample: LabelledUnits, folds: Sequence[_Fold], candidates: Sequence[
 def _fold_precisions(
     sample: LabelledUnits, fold: _Fold, candidates: Sequence[Candidate]
 ) -> Iterator[tuple[Candidate, FloatArray]]:
-    """Without a layer: its similarities are those of the centred vectors and those along the directions."""
+    """Yields each candidate's R-precisions, without fitting a layer.
+
+    A layer's products are those of the centred vectors plus those along the directions.
+    """
     fitted = sample.of(fold.fitted)
     mean, spread = _centre(fitted)
     centred = (sample.vectors - mean) / spread
@@ -353,29 +354,27 @@ def _fold_precisions(
         else:
             key = (candidate.method, candidate.strength)
             if key not in along:
-                along[key] = centred @ _directions(fitted, candidate) if candidate.pull else centred[:, :0]
+                along[key] = (
+                    centred @ _fit_directions(fitted, candidate) if candidate.pull else centred[:, :0]
+                )
             places = candidate.pull * along[key]
             lengths = np.sqrt(squares + np.einsum("nd,nd->n", places, places))
             similarity = (rest + places[fold.asking] @ places.T) / lengths
-        yield candidate, _leave_one_out(similarity, fold.asking, sample.classes)
+        yield candidate, _r_precisions(similarity, fold.asking, sample.classes)
 
 
-def _leave_one_out(similarity: FloatArray, asking: IntArray, classes: IntArray) -> FloatArray:
-    """R-precision of each query among all images but itself; those alone in their class are left out."""
+def _r_precisions(similarity: FloatArray, asking: IntArray, classes: IntArray) -> FloatArray:
+    """Returns each query's R-precision among all images but itself; without queries alone in their class."""
     similarity[np.arange(len(asking)), asking] = -np.inf
-    depth = min(CUTOFF, len(classes) - 1)
-    found = np.argpartition(-similarity, depth - 1, axis=1)[:, :depth]
-    found = np.take_along_axis(
-        found, np.argsort(-np.take_along_axis(similarity, found, axis=1), axis=1, kind="stable"), axis=1
-    )
-    own = classes[asking]
-    there = (own[:, np.newaxis] == classes).sum(axis=1) - 1
-    precision = r_precision(classes[found] == own[:, np.newaxis], there, at_most=CUTOFF)
-    return np.asarray(precision[there > 0])
+    nearest, _ = top_k(similarity, CUTOFF)
+    own = classes[asking][:, np.newaxis]
+    relevant = (own == classes).sum(axis=1) - 1
+    precision = r_precision(classes[nearest] == own, relevant, at_most=CUTOFF)
+    return np.asarray(precision[relevant > 0])
 
 
-def _best(scores: Sequence[Score]) -> Score:
-    """The best on images that were left out, of those that spare classes that were; the first of equals."""
+def _choose_best(scores: Sequence[Score]) -> Score:
+    """Returns the first of the best on held-out images, of those that do no harm to held-out classes."""
     [as_it_is] = [score for score in scores if score.candidate.method is Method.NONE]
     sparing = [
         score
@@ -385,18 +384,18 @@ def _best(scores: Sequence[Score]) -> Score:
     return max(sparing, key=lambda score: score.seen)
 
 
-def _fitted(training: LabelledUnits, candidate: Candidate, dims: int) -> tuple[FloatArray, FloatArray]:
-    """The mean that comes off, float64 `[D]`, and the weight, float64 `[dims, D]`.
+def _fit(training: LabelledUnits, candidate: Candidate, dims: int) -> tuple[FloatArray, FloatArray]:
+    """Returns the mean to subtract, float64 `[D]`, and the weight, float64 `[dims, D]`.
 
-    The weight is the root of the metric that the directions and the rest of the vector make. Fewer values
-    are the main directions of what it gives.
+    The weight is the square root of the metric that the directions and the whole vector make. Fewer values
+    are the principal components of what it gives.
     """
     length = training.vectors.shape[1]
     mean, spread = _centre(training) if candidate.method is not Method.NONE else (np.zeros(length), 1.0)
     weight = np.eye(length) / spread
     if candidate.pull:
         directions, sizes, _ = np.linalg.svd(
-            candidate.pull * _directions(training, candidate) / spread, full_matrices=False
+            candidate.pull * _fit_directions(training, candidate) / spread, full_matrices=False
         )
         more = np.hypot(sizes, 1 / spread) - 1 / spread
         weight += (directions * more) @ directions.T
@@ -408,68 +407,68 @@ def _fitted(training: LabelledUnits, candidate: Candidate, dims: int) -> tuple[F
 
 
 def _centre(training: LabelledUnits) -> tuple[FloatArray, float]:
-    """The mean, and how far the vectors are from it (root of the mean square)."""
+    """Returns the mean, and the root mean square distance from it."""
     mean = training.vectors.mean(axis=0)
     spread = float(np.sqrt(((training.vectors - mean) ** 2).sum() / len(training.classes)))
     return mean, spread or 1.0
 
 
-def _directions(training: LabelledUnits, candidate: Candidate) -> FloatArray:
-    """Float64 `[D, K]`, such that centred vectors of spread 1 have spread 1 along them, too."""
+def _fit_directions(training: LabelledUnits, candidate: Candidate) -> FloatArray:
+    """Returns directions float64 `[D, K]`, scaled so that centred vectors have spread 1 along them too."""
     mean, spread = _centre(training)
     centred = (training.vectors - mean) / spread
     with warnings.catch_warnings():  # noqa: TID251 - see docs/architecture.md
         warnings.simplefilter("ignore")  # noqa: TID251 - a fit that stops early is one more candidate
-        found = _found_directions(centred, training.classes, candidate)
+        found = _find_directions(centred, training.classes, candidate)
     along = centred @ found
     size = float(np.sqrt((along**2).sum() / len(along)))
     return found / size if size > 0 else np.zeros_like(found)
 
 
-def _found_directions(centred: FloatArray, classes: IntArray, candidate: Candidate) -> FloatArray:
+def _find_directions(centred: FloatArray, classes: IntArray, candidate: Candidate) -> FloatArray:
     from sklearn.linear_model import LogisticRegression
 
     if candidate.method is Method.LDA:
-        return _discriminants(centred, classes)
+        return _solve_discriminants(centred, classes)
     if candidate.method is Method.RIDGE:
-        return _ridge(centred, classes, (candidate.strength or 0.0) * len(centred) / centred.shape[1])
+        return _solve_ridge(centred, classes, (candidate.strength or 0.0) * len(centred) / centred.shape[1])
     model = LogisticRegression(C=candidate.strength, max_iter=100)
     weights = np.atleast_2d(np.asarray(model.fit(centred, classes).coef_, dtype=np.float64)).T
     return weights - weights.mean(axis=1, keepdims=True) if weights.shape[1] > 1 else weights
 
 
-def _ridge(centred: FloatArray, classes: IntArray, penalty: float) -> FloatArray:
-    """What scikit-learn's RidgeClassifier solves with a column a class of as many rows as images.
+def _solve_ridge(centred: FloatArray, classes: IntArray, penalty: float) -> FloatArray:
+    """Solves what scikit-learn's RidgeClassifier does, without its column of N targets for each class.
 
-    Of centred vectors no more is needed of these columns than each class' sum; of fewer images than
-    values, the same is found from their products.
+    With centred vectors the sum of each class is enough; for fewer images than values, the dual problem on
+    their products is solved.
     """
     names, numbers = np.unique(classes, return_inverse=True)
     count, length = centred.shape
     if count < length:
         targets = (numbers[:, np.newaxis] == np.arange(len(names))).astype(np.float64)
-        return np.asarray(centred.T @ _solved(centred @ centred.T, penalty, targets))
-    return _solved(centred.T @ centred, penalty, _class_sums(centred, numbers).T)
+        return np.asarray(centred.T @ _solve_penalised(centred @ centred.T, penalty, targets))
+    return _solve_penalised(centred.T @ centred, penalty, _sum_classes(centred, numbers).T)
 
 
-def _solved(matrix: FloatArray, penalty: float, targets: FloatArray) -> FloatArray:
+def _solve_penalised(matrix: FloatArray, penalty: float, targets: FloatArray) -> FloatArray:
     matrix[np.diag_indices_from(matrix)] += penalty
     return np.asarray(np.linalg.solve(matrix, targets))
 
 
-def _class_sums(vectors: FloatArray, numbers: IntArray) -> FloatArray:
-    """Float64 `[C, D]` for classes numbered from 0, none of which is empty."""
+def _sum_classes(vectors: FloatArray, numbers: IntArray) -> FloatArray:
+    """Sums the vectors of each class, float64 `[C, D]`; classes are numbered from 0, and none is empty."""
     order = np.argsort(numbers, kind="stable")
     _, starts = np.unique(numbers[order], return_index=True)
     return np.asarray(np.add.reduceat(vectors[order], starts, axis=0))
 
 
-def _discriminants(centred: FloatArray, classes: IntArray) -> FloatArray:
-    """What scikit-learn's LinearDiscriminantAnalysis solves by least squares, which takes minutes here."""
+def _solve_discriminants(centred: FloatArray, classes: IntArray) -> FloatArray:
+    """Solves what scikit-learn's LinearDiscriminantAnalysis does by least squares, which takes minutes."""
     from sklearn.covariance import ledoit_wolf
 
     _, numbers = np.unique(classes, return_inverse=True)
-    means = _class_sums(centred, numbers) / np.bincount(numbers)[:, np.newaxis]
+    means = _sum_classes(centred, numbers) / np.bincount(numbers)[:, np.newaxis]
     within, _ = ledoit_wolf(centred - means[numbers], assume_centered=True)
     if not within.any():  # one image of each class
         return np.asarray(means.T)

@@ -7,6 +7,7 @@ import numpy as np
 from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionError
 from lookalike_core.hints import Action, Hint
+from lookalike_core.neighbours.cosine import normalise_rows
 from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
@@ -57,7 +58,7 @@ def load_sample(collection: Collection, *, limit: int, seed: int, where: PointFi
     rows = sample([payload.class_name for payload in found], limit, seed=seed)
     payloads, vectors = stored_vectors(collection, [found[row] for row in rows.tolist()])
     if collection.manifest.distance.higher_is_nearer:
-        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = normalise_rows(vectors)
     return Sampled(
         collection=collection.name,
         manifest=collection.manifest,

@@ -33,10 +33,11 @@ from lookalike_search.commands.search_options import (
     NearAboveOption,
     VotersOption,
 )
+from lookalike_search.evaluation.bootstrap import Estimate
 from lookalike_search.evaluation.calibration import Abstaining
 from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.index_recall import IndexFigures
-from lookalike_search.evaluation.leave_one_out import SHOWN, Estimate
+from lookalike_search.evaluation.leave_one_out import SHOWN
 from lookalike_search.evaluation.plan import plan_evaluation
 from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
 from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, Fusion, worst_first

@@ -1,1 +1,1 @@
-"""How good neighbours are: figures with intervals, calibrations, one setting after the other."""
+"""Measures how good neighbours are: figures with intervals, comparisons, calibrations."""

@@ -1,4 +1,4 @@
-"""A collection is calibrated: read, learned from, and the calibration recorded in its manifest."""
+"""Calibrates a collection: reads it, learns from it, and records the calibration in its manifest."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,17 +12,14 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.overlapping_roots import first_of_each_file
 from lookalike_core.stores.protocol import Collection, Store
 
-from lookalike_search.evaluation.calibration import calibrated, shortage
+from lookalike_search.evaluation.calibration import describe_shortage, learn_calibration
 from lookalike_search.evaluation.labelled_vectors import LabelledImages, load_labelled
 from lookalike_search.evaluation.leave_one_out import leave_one_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationRun:
-    """What was learned for the collection of a name, and of how many images.
-
-    The `unlabelled` ones have no class and were left out.
-    """
+    """The calibration of a collection; `unlabelled` images have no class and were left out."""
 
     collection: str
     calibration: Calibration
@@ -37,12 +34,12 @@ class CalibrationRun:
 def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> CalibrationRun:
     """Learns how often neighbours of a score are right, and how often verdicts are, and records that.
 
-    The collection is free for others while it is learned from. `seed` draws the halves that are held out.
+    The collection is closed while it is learned from. `seed` draws the halves that are held out.
 
     Raises:
         CollectionMissingError: there is no such collection.
         StoreError: the collection may only be read.
-        UsageError: there are too few images with a class, or too few classes.
+        UsageError: too few images have a class, or there are too few classes.
         LookalikeError: the collection has changed meanwhile; nothing was recorded.
     """
     store.require_writable(name)
@@ -72,10 +69,10 @@ def _learn(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with progress.bar(name, unit="images", total=len(images.payloads)) as bar:
         results = leave_one_out(images.vectors, depth=CANDIDATES, on_done=bar.advance)
-    found = calibrated(images.vectors, results, manifest, points=points, created_at=now, seed=seed)
+    found = learn_calibration(images.vectors, results, manifest, points=points, created_at=now, seed=seed)
     if found is not None:
         return found
-    missing = shortage(images.vectors, results) or "its images have too few neighbours to calibrate"
+    missing = describe_shortage(images.vectors, results) or "its images have too few neighbours to calibrate"
     raise UsageError(
         f"{name}: {missing}; put more images into folders named after their classes, and ingest them"
     )

@@ -1,4 +1,4 @@
-"""What a head was learned from and what it never saw, told apart in an evaluation. Pure."""
+"""Figures of an evaluation split by what a head was learned from and what it never saw. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from lookalike_core.stores.points import Payload
 from lookalike_core.text import nfc
 from numpy.typing import NDArray
 
-from lookalike_search.evaluation.leave_one_out import Estimate, estimate, mean_of
+from lookalike_search.evaluation.bootstrap import Estimate, estimate, mean_of
 
 
 class Part(StrEnum):
-    """What an image was to whoever fitted a head."""
+    """What an image was when a head was fitted."""
 
     TRAINED = "trained"
     """Learned from: its figures flatter."""
@@ -32,6 +32,14 @@ MEANINGS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeadTraining:
+    """What heads were learned from: the SHA-256 of the `trained` images, and the names of the `classes`."""
+
+    trained: frozenset[str]
+    classes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartFigures:
     """The figures of the queries of one part, and those that a perfect ranking would have."""
 
@@ -47,17 +55,16 @@ def parts_of(
     best: Mapping[str, NDArray[np.float64]],
     payloads: Sequence[Payload],
     *,
-    trained: Collection[str],
-    classes: Collection[str],
+    training: HeadTraining,
     seed: int = 0,
 ) -> Iterator[PartFigures]:
-    """The parts that there are, of queries with `values` float64 `[N]` by figure, in the order of payloads.
+    """Yields the figures of each part that has queries.
 
-    `best` are the values that they would have in a perfect ranking.
-    `trained` holds the SHA-256 of what was learned from, `classes` the names of the classes that were.
+    `values` are those of all queries, float64 `[N]` by figure in the order of payloads, `best` those that
+    they would have in a perfect ranking.
     """
-    classes = set(map(nfc, classes))
-    of = np.array([_part(payload, trained, classes) for payload in payloads])
+    classes = set(map(nfc, training.classes))
+    of = np.array([_part(payload, training.trained, classes) for payload in payloads])
     for part in Part:
         own = of == part
         if own.any():

@@ -1,37 +1,30 @@
-"""What a store's index finds of what is there to be found: its ten neighbours beside the exact ten."""
+"""Measures recall@10 of a store's ANN index: its ten neighbours compared with the exact ten."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from lookalike_core.neighbours.cosine import paired_cosines
 from lookalike_core.neighbours.near_duplicates import are_near
 from lookalike_core.neighbours.precision import precision_at
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import Collection
 from numpy.typing import NDArray
 
-from lookalike_search.evaluation.labelled_vectors import LabelledImages
-from lookalike_search.evaluation.leave_one_out import (
-    CUTOFFS,
-    SHOWN,
-    Estimate,
-    IntVector,
-    LabelledVectors,
-    QueryResults,
-    estimate,
-    right_of,
-)
+from lookalike_search.evaluation.bootstrap import Estimate, estimate
+from lookalike_search.evaluation.labelled_vectors import IntVector, LabelledImages, LabelledVectors
+from lookalike_search.evaluation.leave_one_out import CUTOFFS, SHOWN, QueryResults, right_of
 
 TIE = 1e-5
-"""Scores that differ by less, of 1 or of the score itself where that is more, are the same."""
+"""Scores that differ by less, relative to the score where that is over 1, are tied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexedNeighbours:
-    """What the store answered to N queries: `neighbours` int64 `[N, SHOWN]`, best first, -1 behind the last.
+    """The store's answers to N queries: `neighbours` int64 `[N, SHOWN]`, best first, -1 for missing ones.
 
     The store's index covers `covered` of the `points` that it holds; where it covers none, every search is
-    exact anyway.
+    exact.
     """
 
     neighbours: IntVector
@@ -41,10 +34,10 @@ class IndexedNeighbours:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexFigures:
-    """How good the index is: `overlap` is the mean share of the exact ten, `complete` how often it is all.
+    """How good the index is: `overlap` is recall@10, `complete` the share of queries with a recall of 1.
 
-    `figures` are `precision_at_1`, `_5` and `_10` of what the index found. `covered` and `points` are as in
-    `IndexedNeighbours`.
+    `figures` are `precision_at_1`, `_5` and `_10` of the neighbours by the index. `covered` and `points` are
+    as in `IndexedNeighbours`.
     """
 
     covered: int
@@ -54,7 +47,7 @@ class IndexFigures:
     figures: Mapping[str, Estimate]
 
 
-def indexed_neighbours(
+def find_indexed_neighbours(
     collection: Collection,
     images: LabelledImages,
     where: PointFilter,
@@ -64,10 +57,9 @@ def indexed_neighbours(
 ) -> IndexedNeighbours:
     """Asks the collection for every image's ten neighbours, by its index where it has one.
 
-    The image and its copies come first as a rule, so that as many more are asked for: an index that
-    filters them would be another one to measure. More again are asked for where images without a class,
-    or near-identical ones where they do not count, have taken places. `on_done` is told how many queries
-    more are answered.
+    The image and its copies come first as a rule, so as many more are asked for: a filter would measure
+    another search. More again are asked for where images without a class, or near-duplicates that do not
+    count, took places. `on_done` is told how many queries more are answered.
     """
     rows = {payload.id: row for row, payload in enumerate(images.payloads)}
     copies = np.bincount(images.vectors.copies)[images.vectors.copies]
@@ -77,7 +69,7 @@ def indexed_neighbours(
         while True:
             hits = collection.query(images.vectors.vectors[query], limit=limit, where=where)
             named = np.array([rows.get(hit.payload.id, -1) for hit in hits], dtype=np.int64)
-            kept = _counting(images.vectors, query, named, without_near_above)
+            kept = _countable_rows(images.vectors, query, named, without_near_above)
             if len(kept) >= SHOWN or len(hits) < limit:
                 break
             limit *= 2
@@ -86,39 +78,41 @@ def indexed_neighbours(
     return IndexedNeighbours(neighbours=found, covered=collection.indexed_count(), points=collection.count())
 
 
-def _counting(
+def _countable_rows(
     images: LabelledVectors, query: int, found: IntVector, without_near_above: float | None
 ) -> IntVector:
-    """Those of the found rows that count as neighbours, in their order."""
+    """Returns those of the found rows that count as neighbours, in their order."""
     found = found[found >= 0]
     found = found[images.copies[found] != images.copies[query]]
     if without_near_above is not None:
-        found = found[~are_near(_cosines(images, query, found), without_near_above)]
+        found = found[
+            ~are_near(paired_cosines(images.vectors[found], images.vectors[query]), without_near_above)
+        ]
     return found
 
 
-def index_figures(
+def measure_index(
     images: LabelledVectors, exact: QueryResults, indexed: IndexedNeighbours, *, seed: int = 0
 ) -> IndexFigures:
-    """Compares with what the same images found exactly, of which ten neighbours count.
+    """Compares the index's neighbours with the ten that `leave_one_out` found exactly.
 
-    A neighbour that is as near as the exact tenth, within `TIE`, is none the worse for not being among the
-    ten: ties have no order. Where there are fewer than ten exact neighbours, the share is of those.
+    A neighbour that is as near as the exact tenth, within `TIE`, counts as recalled: ties have no order.
+    Where there are fewer than ten exact neighbours, recall is of those.
     """
-    shares = np.array(
+    recalls = np.array(
         [
-            _share(images, query, own[own >= 0], found[found >= 0])
+            _recall(images, query, own[own >= 0], found[found >= 0])
             for query, (own, found) in enumerate(
                 zip(exact.neighbours[:, :SHOWN], indexed.neighbours, strict=True)
             )
         ]
     )
-    complete = np.where(np.isnan(shares), np.nan, shares == 1)
+    complete = np.where(np.isnan(recalls), np.nan, recalls == 1)
     right = right_of(indexed.neighbours, images.classes)
     return IndexFigures(
         covered=indexed.covered,
         points=indexed.points,
-        overlap=estimate(shares, seed=seed),
+        overlap=estimate(recalls, seed=seed),
         complete=estimate(complete, seed=seed),
         figures={
             f"precision_at_{k}": estimate(precision_at(k, right, exact.relevant), seed=seed) for k in CUTOFFS
@@ -126,8 +120,8 @@ def index_figures(
     )
 
 
-def _share(images: LabelledVectors, query: int, exact: IntVector, found: IntVector) -> float:
-    """How much of the exact neighbours of one query was found; NaN where it has none."""
+def _recall(images: LabelledVectors, query: int, exact: IntVector, found: IntVector) -> float:
+    """Returns the share of one query's exact neighbours that was found; NaN where it has none."""
     if not len(exact):
         return float("nan")
     last = _nearness(images, query, exact).min()
@@ -136,13 +130,8 @@ def _share(images: LabelledVectors, query: int, exact: IntVector, found: IntVect
 
 
 def _nearness(images: LabelledVectors, query: int, rows: IntVector) -> NDArray[np.float64]:
-    """float64 `[n]`, higher is nearer, from the vectors: stores round, and so do quick formulas."""
+    """Computes from the vectors how near rows are to a query, float64 `[n]`: scores of stores are rounded."""
     if images.higher_is_nearer:
-        return _cosines(images, query, rows)
+        return paired_cosines(images.vectors[rows], images.vectors[query])
     away = images.vectors[rows].astype(np.float64) - images.vectors[query]
     return np.asarray(-np.linalg.norm(away, axis=1))
-
-
-def _cosines(images: LabelledVectors, query: int, rows: IntVector) -> NDArray[np.float64]:
-    own, others = images.vectors[query].astype(np.float64), images.vectors[rows].astype(np.float64)
-    return np.asarray(others @ own / (np.linalg.norm(others, axis=1) * np.linalg.norm(own)))

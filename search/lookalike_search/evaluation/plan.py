@@ -1,4 +1,4 @@
-"""What an evaluation is to do: which collections alone, and the rankings of which of them fused."""
+"""Plans an evaluation: which collections, and which of them fused by which rules."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _logger = logger_of("search")
 class Plan:
     """What to evaluate: `collections`, and `pairs` of them whose rankings are fused by each of `rules`.
 
-    A pair that shares too few images is an error, or said and left out where `pairs_may_fail`.
+    A pair that shares too few images is an error, or left out with a warning where `pairs_may_fail`.
     """
 
     collections: Sequence[str]
@@ -36,7 +36,7 @@ def plan_evaluation(
     store: Store,
     settings: Settings,
 ) -> Plan:
-    """Returns what a selector and fusion rules ask for.
+    """Returns the plan that a selector and fusion rules ask for.
 
     Both networks, and several named collections with a rule, are fused as one pair. `all` takes the pair of
     each distance that both networks have, by every rule where none is given, and leaves out what cannot be
@@ -70,7 +70,7 @@ def plan_evaluation(
 def _pairs(
     store: Store, settings: Settings, distance: Distance | None, *, is_required: bool
 ) -> list[list[str]]:
-    """Of each distance that both networks have; if one is required and none is there, an error says why."""
+    """Returns the pair of each distance that both networks have; raises if a required one is missing."""
 
     def pair(metric: Distance | None) -> list[str]:
         selector = CollectionSelector(backbone=BOTH, distance=metric)

@@ -1,4 +1,4 @@
-"""Every setting that is to be evaluated, one after the other: collections, and the rankings of two fused."""
+"""Runs an evaluation: one setting after the other, collections and then fusions of their rankings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,19 +18,18 @@ from numpy.typing import NDArray
 
 from lookalike_search.collection_choice import in_collection
 from lookalike_search.evaluation.comparisons import Comparison, Contest, compared
-from lookalike_search.evaluation.fused_ranking import (
+from lookalike_search.evaluation.head_splits import PartFigures, parts_of
+from lookalike_search.evaluation.head_training import read_head_training
+from lookalike_search.evaluation.index_recall import IndexedNeighbours, find_indexed_neighbours, measure_index
+from lookalike_search.evaluation.labelled_vectors import (
+    LabelledImages,
     SharedImages,
-    leave_one_out_beside,
-    leave_one_out_fused,
-    passes,
+    load_labelled,
     shared_images,
 )
-from lookalike_search.evaluation.head_splits import PartFigures, parts_of
-from lookalike_search.evaluation.head_training import HeadTraining, head_training
-from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_figures, indexed_neighbours
-from lookalike_search.evaluation.labelled_vectors import LabelledImages, load_labelled
-from lookalike_search.evaluation.leave_one_out import SHOWN, QueryResults, leave_one_out
+from lookalike_search.evaluation.leave_one_out import SHOWN, leave_one_out
 from lookalike_search.evaluation.plan import Plan
+from lookalike_search.evaluation.similarity_blocks import count_passes
 from lookalike_search.evaluation.summary import Evaluation, Fusion, best_values_of, summed_up, values_of
 
 _logger = logger_of("search")
@@ -38,10 +37,10 @@ _logger = logger_of("search")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationOptions:
-    """What is the same for every setting; `leave_one_out` says what `k`, `near_above` and `without_near` do.
+    """Options of every setting; `leave_one_out` says what `k`, `near_above` and `without_near` do.
 
-    `where` says which images ask and are found, `seed` draws bootstraps and folds, and `indexed` has the
-    store's own index asked too.
+    `where` selects the images that are queries and neighbours, `seed` draws bootstraps and halves, and
+    `indexed` measures the store's own index too.
     """
 
     where: PointFilter = EVERYTHING
@@ -53,7 +52,7 @@ class EvaluationOptions:
 
 
 class OpenCollections(Protocol):
-    """What opens collections by name: a store, or indexes that are open already."""
+    """Opens collections by name: a store, or indexes that are open already."""
 
     def manifest(self, name: str) -> CollectionManifest:
         """Returns the manifest of a collection."""
@@ -64,9 +63,9 @@ class OpenCollections(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """An evaluation, and how it differs from those before it that it is compared with.
+    """An evaluation, and how it differs from the earlier ones that it is compared with.
 
-    `parts` tells what a head was learned from apart from what it never saw; None where there is no head.
+    `parts` are the figures of what a head was learned from and of what it never saw; None without a head.
     """
 
     evaluation: Evaluation
@@ -77,67 +76,61 @@ class Setting:
 def evaluated(
     store: OpenCollections, plan: Plan, options: EvaluationOptions, *, settings: Settings
 ) -> Iterator[Setting]:
-    """Each of the collections, then each of the pairs fused by each of the rules.
+    """Evaluates each of the collections, then each of the pairs fused by each of the rules.
 
     A collection is compared with all before it, a fusion with each of its collections and with the other
     fusions of them: always the same queries among the same images, with the same bytes and of the same
-    class. A collection that holds others, or takes others for near-identical where those are left out, is
-    evaluated again for that. Two that share too few are not compared, which is said.
+    class. A collection that holds others, or has other near-duplicates where those are left out, is evaluated
+    again for that. Two that share too few images are not compared, which a warning says.
 
     Raises:
         UsageError: a collection holds, or a pair shares, too few images with a class.
     """
     for setting in _settings(store, plan, options):
-        manifests = {name: store.manifest(name) for name in setting.evaluation.collections}
-        training = head_training(manifests, settings=settings)
-        parts = _parts(setting.evaluation, training, options) if training else None
-        yield replace(setting, parts=parts)
-
-
-def _parts(evaluation: Evaluation, training: HeadTraining, options: EvaluationOptions) -> list[PartFigures]:
-    return list(
-        parts_of(
-            evaluation.values,
-            best_values_of(evaluation.results),
-            evaluation.images.payloads,
-            trained=training.trained,
-            classes=training.classes,
-            seed=options.seed,
+        evaluation = setting.evaluation
+        manifests = {name: store.manifest(name) for name in evaluation.collections}
+        training = read_head_training(manifests, settings=settings)
+        if training is None:
+            yield setting
+            continue
+        best = best_values_of(evaluation.results)
+        parts = parts_of(
+            evaluation.values, best, evaluation.images.payloads, training=training, seed=options.seed
         )
-    )
+        yield replace(setting, parts=list(parts))
 
 
 def _settings(store: OpenCollections, plan: Plan, options: EvaluationOptions) -> Iterator[Setting]:
     done: dict[str, Evaluation] = {}
     for name in plan.collections:
-        evaluation = _of_collection(store, name, options)
-        contests = list(_with_earlier(list(done.values()), evaluation, options))
+        evaluation = _evaluate_collection(store, name, options)
+        contests = list(_contests(list(done.values()), evaluation, options))
         yield Setting(evaluation=evaluation, differences=compared(contests, seed=options.seed))
         done[name] = evaluation
     for pair in plan.pairs:
         try:
-            yield from _fusions([done[name] for name in pair], plan.rules, options)
+            yield from _evaluate_fusions([done[name] for name in pair], plan.rules, options)
         except UsageError as error:
             if not plan.pairs_may_fail:
                 raise
             _logger.warning("%s: not fused: %s", " + ".join(pair), error, extra={"hint": error.hint})
 
 
-def _of_collection(store: OpenCollections, name: str, options: EvaluationOptions) -> Evaluation:
+def _evaluate_collection(store: OpenCollections, name: str, options: EvaluationOptions) -> Evaluation:
     with store.open(name) as source:
         options = replace(options, where=in_collection(options.where, source.manifest))
         images = load_labelled(source, options.where)
-        indexed = _indexed(source, images, options) if options.indexed else None
-    evaluation = _exact(name, images, options)
+        indexed = _ask_index(source, images, options) if options.indexed else None
+    evaluation = _evaluate(name, [images], options)
     if indexed is None:
         return evaluation
-    found = index_figures(images.vectors, evaluation.results, indexed, seed=options.seed)
+    found = measure_index(images.vectors, evaluation.results, indexed, seed=options.seed)
     return replace(evaluation, indexed=found)
 
 
-def _indexed(source: Collection, images: LabelledImages, options: EvaluationOptions) -> IndexedNeighbours:
+def _ask_index(source: Collection, images: LabelledImages, options: EvaluationOptions) -> IndexedNeighbours:
     with progress.bar(f"{source.name}, by index", unit="images", total=len(images.payloads)) as bar:
-        return indexed_neighbours(
+        return find_indexed_neighbours(
             source,
             images,
             options.where,
@@ -146,19 +139,28 @@ def _indexed(source: Collection, images: LabelledImages, options: EvaluationOpti
         )
 
 
-def _exact(name: str, images: LabelledImages, options: EvaluationOptions) -> Evaluation:
-    with progress.bar(name, unit="images", total=len(images.payloads)) as bar:
+def _evaluate(
+    name: str,
+    networks: Sequence[LabelledImages],
+    options: EvaluationOptions,
+    fusion: Fusion | None = None,
+) -> Evaluation:
+    rule = fusion.rule if fusion else FusionRule.RRF
+    total = count_passes(len(networks), rule) * len(networks[0].payloads)
+    with progress.bar(name, unit="images", total=total) as bar:
         results = leave_one_out(
-            images.vectors,
+            *(images.vectors for images in networks),
+            rule=rule,
             k=options.k,
             near_above=options.near_above,
             without_near=options.without_near,
+            seed=options.seed,
             on_done=bar.advance,
         )
-    return summed_up(name, images, results, seed=options.seed)
+    return summed_up(name, networks[0], results, seed=options.seed, fusion=fusion)
 
 
-def _with_earlier(
+def _contests(
     earlier: Sequence[Evaluation], evaluation: Evaluation, options: EvaluationOptions
 ) -> Iterator[Contest]:
     for one in earlier:
@@ -173,7 +175,7 @@ def _with_earlier(
                 extra={"hint": error.hint},
             )
             continue
-        one_values, other_values = _alike([one, evaluation], shared, options)
+        one_values, other_values = _comparable_values([one, evaluation], shared, options)
         yield Contest(
             one=one.collection,
             other=evaluation.collection,
@@ -183,80 +185,71 @@ def _with_earlier(
         )
 
 
-def _alike(
+def _comparable_values(
     alone: Sequence[Evaluation], shared: SharedImages, options: EvaluationOptions
 ) -> list[Mapping[str, NDArray[np.float64]]]:
-    """The values of each, where all have the same queries and the same images to find.
+    """Returns the values of each evaluation, for the same queries among the same images.
 
-    Near-identical images that are left out are those of any of them. What was evaluated so is taken as it
-    is.
+    Near-duplicates that are left out are those in any of the collections. What was evaluated so already is
+    not evaluated again.
     """
     near = options.without_near and any(each.near_identical for each in alone)
-    found: list[Mapping[str, NDArray[np.float64]]] = []
-    for number, (each, images) in enumerate(zip(alone, shared.networks, strict=True)):
-        if images is each.images and not near:
-            found.append(each.values)
-            continue
-        others = [*shared.networks[:number], *shared.networks[number + 1 :]] if near else []
-        results = _anew(each.collection, images, others, options)
-        found.append(values_of(results, images.vectors.classes))
-    return found
+    return [
+        each.values
+        if images is each.images and not near
+        else _values_beside(
+            each.collection,
+            images,
+            [other for other in shared.networks if near and other is not images],
+            options,
+        )
+        for each, images in zip(alone, shared.networks, strict=True)
+    ]
 
 
-def _anew(
+def _values_beside(
     name: str,
     images: LabelledImages,
     others: Sequence[LabelledImages],
     options: EvaluationOptions,
-) -> QueryResults:
+) -> Mapping[str, NDArray[np.float64]]:
+    """Evaluates a collection again, without near-duplicates in it or in the others where there are some."""
     with progress.bar(f"{name}, to compare", unit="images", total=len(images.payloads)) as bar:
-        if others:
-            return leave_one_out_beside(
-                images.vectors,
-                [each.vectors for each in others],
-                near_above=options.near_above,
-                on_done=bar.advance,
-            )
-        return leave_one_out(images.vectors, k=1, near_above=options.near_above, on_done=bar.advance)
+        results = leave_one_out(
+            images.vectors,
+            k=1,
+            near_above=options.near_above,
+            without_near=bool(others),
+            near_in=[each.vectors for each in others],
+            on_done=bar.advance,
+        )
+    return values_of(results, images.vectors.classes)
 
 
-def _fusions(
+def _evaluate_fusions(
     alone: Sequence[Evaluation],
     rules: Sequence[FusionRule],
     options: EvaluationOptions,
 ) -> Iterator[Setting]:
     shared = shared_images([each.images for each in alone])
     names = [each.collection for each in alone]
-    before = list(zip(names, _alike(alone, shared, options), strict=True))
-    sizes = [len(each.images.payloads) for each in alone]
+    count = len(shared.networks[0].payloads)
+    before = [
+        (each.collection, values, len(each.images.payloads) > count)
+        for each, values in zip(alone, _comparable_values(alone, shared, options), strict=True)
+    ]
     for rule in rules:
         fusion = Fusion(rule=rule, collections=names, only_in_some=shared.only_in_some)
-        evaluation = _fused(fusion, shared.networks, options)
+        evaluation = _evaluate(f"{' + '.join(names)} ({rule})", shared.networks, options, fusion)
         contests = [
             Contest(
                 one=name,
                 other=evaluation.collection,
                 one_values=values,
                 other_values=evaluation.values,
-                is_partial=number < len(sizes) and sizes[number] > len(shared.networks[0].payloads),
+                is_partial=is_partial,
             )
-            for number, (name, values) in enumerate(before)
+            for name, values, is_partial in before
         ]
         yield Setting(evaluation=evaluation, differences=compared(contests, seed=options.seed))
-        before.append((evaluation.collection, evaluation.values))
-
-
-def _fused(fusion: Fusion, networks: Sequence[LabelledImages], options: EvaluationOptions) -> Evaluation:
-    name = f"{' + '.join(fusion.collections)} ({fusion.rule})"
-    total = passes(len(networks), fusion.rule) * len(networks[0].payloads)
-    with progress.bar(name, unit="images", total=total) as bar:
-        results = leave_one_out_fused(
-            [images.vectors for images in networks],
-            fusion.rule,
-            k=options.k,
-            near_above=options.near_above,
-            without_near=options.without_near,
-            seed=options.seed,
-            on_done=bar.advance,
-        )
-    return summed_up(name, networks[0], results, seed=options.seed, fusion=fusion)
+        before.append((evaluation.collection, evaluation.values, False))

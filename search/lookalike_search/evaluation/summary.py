@@ -1,4 +1,4 @@
-"""What an evaluation says: figures with their intervals, overall and per class, and how settings compare."""
+"""Summarises an evaluation: figures with their intervals, overall and per class. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,16 @@ from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from numpy.typing import NDArray
 
-from lookalike_search.evaluation.calibration import Abstaining, abstaining, reliability
+from lookalike_search.evaluation.bootstrap import Estimate, estimate, mean_of
+from lookalike_search.evaluation.calibration import Abstaining, measure_abstaining, measure_reliability
 from lookalike_search.evaluation.index_recall import IndexFigures
-from lookalike_search.evaluation.labelled_vectors import LabelledImages
+from lookalike_search.evaluation.labelled_vectors import IntVector, LabelledImages
 from lookalike_search.evaluation.leave_one_out import (
     CUTOFFS,
     SHOWN,
-    Estimate,
-    IntVector,
     QueryResults,
     confusion,
     countable,
-    estimate,
-    mean_of,
     right_of,
 )
 
@@ -34,17 +31,18 @@ FIGURES = {
     "mean_average_precision": "mean average precision",
     "at_least_5_of_10": "queries with at least 5 of 10",
 }
-"""The figures of an evaluation, and what people call them."""
+"""The figures of an evaluation, and their names in tables."""
 
 ENOUGH = 5
-"""Of the ten neighbours: the report's "5 of 10 are cats"."""
+"""Right ones of ten neighbours that make an answer a good one: the report's "5 of 10 are cats"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassFigures:
-    """One class of queries; `best_possible` are the figures that a perfect ranking would have.
+    """The figures of one class of queries; `best_possible` are those of a perfect ranking.
 
-    `mistaken_for` is the class that most of its wrong neighbours have, of those that could have been right.
+    `mistaken_for` is the most frequent other class among the neighbours that could have been right,
+    `mistaken_share` its share of these.
     """
 
     name: str
@@ -57,7 +55,7 @@ class ClassFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fusion:
-    """How the ranking of an evaluation was made of those of `collections`.
+    """How an evaluation fused the rankings of `collections`.
 
     `only_in_some` images are not in all of them and were left out.
     """
@@ -69,18 +67,16 @@ class Fusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A collection's figures, or those of several fused, which have a name of their own.
+    """The figures of a collection, or of several fused, whose `collection` is a name made of theirs.
 
-    `values` are those of single queries, float64 `[N]` each, by name; NaN for a query that is `alone`, for
-    which nothing can be right, and which no figure counts. `best_possible` are the figures that a perfect
-    ranking would have, below 1 where classes are small.
+    `values` are those of single queries, float64 `[N]` by figure; NaN for a query that is `alone`, which no
+    figure counts. `best_possible` are the figures of a perfect ranking, below 1 where classes are small.
 
-    Accuracy is that of a vote's verdict on the query; similarity is no part of it. `confusion` counts all
-    neighbours, `countable_confusion` as many of each query as could all be right. `reliability` says how
-    well a calibration learned from half of the images holds for the others, and `abstaining` what a
-    threshold learned so would do; None where they are too few, and of a fusion, which has none. `images`
-    of a fusion are those of its first collection. `indexed` is how the store's index did, where it was
-    asked.
+    `accuracy` is how often the verdict of a vote is the query's class. `confusion` counts all neighbours,
+    `countable_confusion` as many of each query as could all be right. `reliability` says how well a
+    calibration learned from half of the images holds for the others, `abstaining` what a threshold learned
+    so would do; both are None for too few images and for a fusion. `images` of a fusion are those of its
+    first collection. `indexed` is how good the store's index is, where that was measured.
     """
 
     collection: str
@@ -100,12 +96,12 @@ class Evaluation:
 
     @property
     def collections(self) -> Sequence[str]:
-        """The names of the collections whose neighbours these are: one, or those that are fused."""
+        """The names of the collections that were evaluated: one, or those that were fused."""
         return self.fusion.collections if self.fusion else [self.collection]
 
     @property
     def near_identical(self) -> int:
-        """How many queries have a near-identical image."""
+        """How many queries have a near-duplicate."""
         return int((self.results.near_identical > 0).sum())
 
     @property
@@ -115,7 +111,7 @@ class Evaluation:
 
     @property
     def in_small_classes(self) -> NDArray[np.bool_]:
-        """Which queries have some, but fewer than ten, bool `[N]`: not all of their ten can be right."""
+        """Which queries have fewer than ten others of their class, but some, bool `[N]`."""
         return np.asarray(~self.alone & (self.results.relevant < SHOWN))
 
     def classes_of(self, queries: NDArray[np.bool_]) -> int:
@@ -131,7 +127,7 @@ def summed_up(
     seed: int = 0,
     fusion: Fusion | None = None,
 ) -> Evaluation:
-    """The figures of an evaluated collection or fusion, with bootstrap intervals over its queries."""
+    """Returns the figures of an evaluated collection or fusion, with bootstrap intervals over its queries."""
     classes, count = images.vectors.classes, len(images.vectors.names)
     values, best = values_of(results, classes), best_values_of(results)
     counted = confusion(countable(results), classes, count=count)
@@ -146,17 +142,17 @@ def summed_up(
             rule: estimate(np.where(results.relevant > 0, verdicts == classes, np.nan), seed=seed)
             for rule, verdicts in results.verdicts.items()
         },
-        classes=list(_classes(images, values, best, counted, seed)),
+        classes=list(_class_figures(images, values, best, counted, seed)),
         confusion=confusion(results.neighbours, classes, count=count),
         countable_confusion=counted,
-        reliability=None if fusion else reliability(images.vectors, results, seed=seed),
-        abstaining=None if fusion else abstaining(images.vectors, results, seed=seed),
+        reliability=None if fusion else measure_reliability(images.vectors, results, seed=seed),
+        abstaining=None if fusion else measure_abstaining(images.vectors, results, seed=seed),
         fusion=fusion,
     )
 
 
 def worst_first(classes: Sequence[ClassFigures]) -> list[ClassFigures]:
-    """Returns the classes by how much of their best possible precision@10 they have; last those without."""
+    """Sorts classes by the share of their best possible precision@10 that they reach; NaN comes last."""
 
     def share(each: ClassFigures) -> float:
         found = each.figures["precision_at_10"].value / each.best_possible["precision_at_10"]
@@ -166,7 +162,7 @@ def worst_first(classes: Sequence[ClassFigures]) -> list[ClassFigures]:
 
 
 def values_of(results: QueryResults, classes: IntVector) -> dict[str, NDArray[np.float64]]:
-    """What each query's neighbours are worth, float64 `[N]` by figure; NaN where none can be right."""
+    """Returns each query's figures, float64 `[N]` by name; NaN where no neighbour can be right."""
     right = right_of(results.neighbours, classes)
     values = {f"precision_at_{k}": precision_at(k, right, results.relevant) for k in CUTOFFS}
     values["mean_average_precision"] = results.average_precision
@@ -175,7 +171,7 @@ def values_of(results: QueryResults, classes: IntVector) -> dict[str, NDArray[np
 
 
 def best_values_of(results: QueryResults) -> dict[str, NDArray[np.float64]]:
-    """What they would be worth in a perfect ranking, float64 `[N]` by figure; NaN where none can be right."""
+    """Returns each query's figures in a perfect ranking, float64 `[N]` by name; NaN as in `values_of`."""
     relevant = results.relevant
     values = {f"precision_at_{k}": best_precision_at(k, relevant) for k in CUTOFFS}
     values["mean_average_precision"] = np.where(relevant > 0, 1.0, np.nan)
@@ -187,7 +183,7 @@ def _is_enough(right: IntVector, relevant: IntVector) -> NDArray[np.float64]:
     return np.where(relevant > 0, right >= ENOUGH, np.nan)
 
 
-def _classes(
+def _class_figures(
     images: LabelledImages,
     values: Mapping[str, NDArray[np.float64]],
     best: Mapping[str, NDArray[np.float64]],

@@ -16,7 +16,8 @@ from lookalike_core.neighbours.precision import best_precision_at, precision_at
 from lookalike_core.text import one_line
 from numpy.typing import NDArray
 
-from lookalike_search.evaluation.leave_one_out import SHOWN, Estimate, estimate, mean_of, right_of
+from lookalike_search.evaluation.bootstrap import Estimate, estimate, mean_of
+from lookalike_search.evaluation.leave_one_out import SHOWN, right_of
 from lookalike_search.evaluation.summary import Evaluation
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
-"""Comparing all with all, against the slow and plain way in float64."""
+"""Brute-force neighbours against a plain computation in float64."""
 
 import numpy as np
 import pytest
-from lookalike_core.neighbours.brute_force import ExactSearch
+from lookalike_core.neighbours.brute_force import ExactSearch, row_blocks, top_k
 from numpy.typing import NDArray
 
 TOLERANCE = 1e-5
@@ -10,7 +10,7 @@ TOLERANCE = 1e-5
 
 
 def table(vectors: NDArray[np.float32], *, cosine: bool) -> NDArray[np.float64]:
-    """Every score."""
+    """Computes all scores in float64."""
     wide = vectors.astype(np.float64)
     if cosine:
         return (wide @ wide.T) / np.outer(*[np.linalg.norm(wide, axis=1)] * 2)
@@ -19,13 +19,13 @@ def table(vectors: NDArray[np.float32], *, cosine: bool) -> NDArray[np.float64]:
 
 @pytest.fixture
 def vectors() -> NDArray[np.float32]:
-    """Far from the origin and close together, as is hard for differences of squares."""
+    """Vectors far from the origin and close together, where differences of squares lose digits."""
     random = np.random.default_rng(3)
     return (random.normal(size=(200, 16)) + 30).astype(np.float32)
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_nearest_are_those_of_brute_force(vectors: NDArray[np.float32], cosine: bool) -> None:
+def test_neighbours_equal_a_full_sort_of_float64_scores(vectors: NDArray[np.float32], cosine: bool) -> None:
     """Scores and order, in blocks whose last is shorter, without what each row leaves out."""
     scores = table(vectors, cosine=cosine)
     left_out = [{row, (row + 1) % 200} for row in range(200)]
@@ -41,22 +41,22 @@ def test_nearest_are_those_of_brute_force(vectors: NDArray[np.float32], cosine: 
     assert seen == list(range(200))
 
 
-def test_a_limit_beyond_the_rows_gives_all_that_count() -> None:
-    """And nothing where all are left out."""
+def test_a_limit_above_the_row_count_returns_all_rows_not_left_out() -> None:
+    """None where all rows are left out."""
     search = ExactSearch(np.eye(3, dtype=np.float32) + 1, cosine=False)
     first, second = search.nearest(np.array([0, 1]), limit=10, left_out=[[0], [0, 1, 2]])
     assert (first.rows.tolist(), second.rows.tolist()) == ([1, 2], [])
 
 
-def test_of_the_same_score_the_first_row_comes_first() -> None:
-    """However many tie."""
+def test_tied_neighbours_are_in_row_order() -> None:
+    """Also where more rows tie than the limit allows."""
     search = ExactSearch(np.ones((50, 4), dtype=np.float32), cosine=True)
     (found,) = search.nearest(np.array([20]), limit=3, left_out=[[20]])
     assert found.rows.tolist() == [0, 1, 2]
 
 
-def test_above_gives_what_is_behind_a_row(vectors: NDArray[np.float32]) -> None:
-    """Every one over the threshold, and none before the row or on the threshold."""
+def test_above_returns_later_rows_over_the_threshold(vectors: NDArray[np.float32]) -> None:
+    """None before the row itself, and none on the threshold."""
     scores = table(vectors, cosine=True)
     threshold = float(np.median(scores))
     rows = np.array([5, 6, 50, 199])
@@ -66,8 +66,8 @@ def test_above_gives_what_is_behind_a_row(vectors: NDArray[np.float32]) -> None:
         assert found.scores == pytest.approx(scores[found.row, behind], abs=TOLERANCE)
 
 
-def test_nothing_is_more_similar_than_1() -> None:
-    """However the product of two equal vectors is rounded."""
+def test_rounding_never_makes_a_similarity_exceed_1() -> None:
+    """Float32 products of equal unit vectors do, before they are clipped."""
     vectors = np.repeat(np.random.default_rng(0).normal(size=(100, 16)).astype(np.float32), 2, axis=0)
     products = [float(row @ row) for row in vectors / np.linalg.norm(vectors, axis=1, keepdims=True)]
     assert max(products) > 1
@@ -75,7 +75,23 @@ def test_nothing_is_more_similar_than_1() -> None:
     assert not [found for rows in search.blocks() for found in search.above(rows, 1.0) if len(found.rows)]
 
 
-def test_no_vectors_have_no_blocks() -> None:
-    """Of either distance."""
+def test_an_empty_matrix_has_no_blocks() -> None:
+    """For either distance."""
     for cosine in (True, False):
         assert list(ExactSearch(np.empty((0, 4), dtype=np.float32), cosine=cosine).blocks()) == []
+
+
+@pytest.mark.parametrize("k", [1, 7, 20, 40])
+def test_top_k_is_the_head_of_a_stable_sort(k: int) -> None:
+    """Many values tie, and of equal ones the lower column comes first, at the last place too."""
+    values = np.random.default_rng(1).integers(0, 6, (30, 20)).astype(np.float32)
+    values[::3, :15] = -np.inf
+    columns, found = top_k(values, k)
+    expected = np.argsort(-values, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(columns, expected)
+    np.testing.assert_array_equal(found, np.take_along_axis(values, expected, axis=1))
+
+
+def test_blocks_cover_all_rows_in_order() -> None:
+    """The last block is shorter."""
+    assert [rows.tolist() for rows in row_blocks(5, 2)] == [[0, 1], [2, 3], [4]]

@@ -1,4 +1,4 @@
-"""Rankings of two networks become one, by hand-worked examples."""
+"""Rank fusion of two networks, on examples worked by hand."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ NAN, OUT = np.nan, -np.inf
 
 
 def order(similarity: np.ndarray) -> list[int]:
-    """Columns of the one row, nearest first."""
+    """Returns the columns of the single row, nearest first."""
     return [int(column) for column in np.argsort(-similarity[0], kind="stable")]
 
 
@@ -19,7 +19,7 @@ def test_reciprocal_ranks_are_summed() -> None:
     assert order(scores) == [1, 0, 2]
 
 
-def test_scores_are_compared_in_standard_deviations() -> None:
+def test_z_scores_are_averaged() -> None:
     """The deviations are those of each network's two nearest; the mean of both decides."""
     one, other = np.array([[0.9, 0.7, 0.75]]), np.array([[-30.0, -10.0, -10.5]])
     scores = fused([one, other], FusionRule.ZSCORE, depth=2)
@@ -35,24 +35,24 @@ def test_chances_are_averaged() -> None:
     assert scores[0] == pytest.approx([0.5, 0.6], abs=2e-9)
 
 
-def test_equal_chances_are_decided_by_scores() -> None:
-    """Where a calibration is flat the nearer image still comes first."""
+def test_equal_chances_are_ranked_by_z_scores() -> None:
+    """Where a calibration curve is flat the nearer image still ranks first."""
     similarity = np.array([[0.5, 0.9, 0.7]])
     scores = fused([similarity, similarity], FusionRule.CALIBRATED, chances=[np.ones_like, np.ones_like])
     assert order(scores) == [1, 2, 0]
 
 
 @pytest.mark.parametrize("rule", FusionRule)
-def test_one_network_alone_keeps_its_order(rule: FusionRule) -> None:
-    """Fusing a ranking with itself changes nothing, whatever the rule."""
+def test_a_ranking_fused_with_itself_keeps_its_order(rule: FusionRule) -> None:
+    """By every rule."""
     similarity = np.random.default_rng(0).normal(size=(1, 40))
     scores = fused([similarity, similarity], rule, chances=[lambda s: s, lambda s: s], depth=5)
     assert order(scores) == order(similarity)
 
 
 @pytest.mark.parametrize("rule", FusionRule)
-def test_a_image_in_one_collection_alone_is_ranked(rule: FusionRule) -> None:
-    """It is judged by the network that has it; what neither network holds near comes behind."""
+def test_an_image_missing_in_one_network_is_ranked_by_the_other(rule: FusionRule) -> None:
+    """Images that neither network ranks high come last."""
     one, other = np.array([[0.9, 0.1, 0.2]]), np.array([[NAN, 0.8, 0.1]])
     scores = fused([one, other], rule, chances=[lambda s: s, lambda s: s])
     assert np.isfinite(scores).all()
@@ -60,16 +60,16 @@ def test_a_image_in_one_collection_alone_is_ranked(rule: FusionRule) -> None:
 
 
 @pytest.mark.parametrize("rule", FusionRule)
-def test_what_does_not_count_in_one_counts_in_none(rule: FusionRule) -> None:
-    """The query itself is left out wherever it lies."""
+def test_an_image_left_out_in_one_network_is_left_out_of_the_fusion(rule: FusionRule) -> None:
+    """Such as the query itself."""
     one, other = np.array([[OUT, 0.1, 0.2]]), np.array([[0.9, 0.8, 0.1]])
     scores = fused([one, other], rule, chances=[lambda s: s, lambda s: s])
     assert scores[0, 0] == -np.inf
 
 
 @pytest.mark.parametrize("rule", FusionRule)
-def test_candidates_come_before_all_others(rule: FusionRule) -> None:
-    """The two nearest of each network lead; the rest keeps an order of its own."""
+def test_candidates_rank_before_all_others(rule: FusionRule) -> None:
+    """The two nearest of each network come first; the others are ranked too, without ties."""
     random = np.random.default_rng(1)
     one, other = random.normal(size=(1, 30)), random.normal(size=(1, 30))
     scores = fused([one, other], rule, chances=[lambda s: s, lambda s: s], depth=2)

@@ -11,12 +11,12 @@ EUCLID = [1.0, 2.0, 2.5, 6.0, 6.5, 7.0, 7.5, 8.0]
 
 
 def verdict(rule: VoteRule, *, k: int, euclid: bool = False) -> Verdict | None:
-    """Of the images above."""
+    """Returns the verdict on the neighbours above."""
     return vote(CLASSES, EUCLID if euclid else COSINE, rule=rule, k=k, higher_is_nearer=not euclid)
 
 
-def test_a_majority_wins() -> None:
-    """Three dogs and cats among four: two each, and the name decides; among seven, cat by name again."""
+def test_the_majority_wins_and_ties_go_to_the_first_name() -> None:
+    """Two of three are dogs; among four, six and seven cats and dogs tie."""
     assert verdict(VoteRule.MAJORITY, k=3) == Verdict(class_name="dog", share=2 / 3, voters=3)
     assert verdict(VoteRule.MAJORITY, k=4) == Verdict(class_name="cat", share=2 / 4, voters=4)
     assert verdict(VoteRule.MAJORITY, k=6) == Verdict(class_name="cat", share=3 / 6, voters=6)
@@ -35,24 +35,24 @@ def test_a_tie_goes_to_the_nearer_neighbours(euclid: bool) -> None:
 
 
 @pytest.mark.parametrize(("euclid", "k", "winner"), [(False, 1, "cat"), (False, 2, "dog"), (True, 2, "dog")])
-def test_the_class_whose_own_nearest_are_nearest_wins(euclid: bool, k: int, winner: str) -> None:
-    """Of two: cat's are 0.95 and 0.60, dog's 0.90 and 0.89, though only one dog is among the two asked."""
+def test_the_class_with_the_nearest_own_neighbours_wins(euclid: bool, k: int, winner: str) -> None:
+    """Of two: cat's are 0.95 and 0.60, dog's 0.90 and 0.89, though only one dog is among the two voters."""
     found = verdict(VoteRule.NEAREST_CLASS, k=k, euclid=euclid)
     assert found is not None
     assert found.class_name == winner
     assert found.share == 1 / k
 
 
-def test_a_class_that_is_not_among_the_neighbours_cannot_win() -> None:
-    """Its own nearest are not even looked at."""
+def test_a_class_without_a_voter_cannot_win() -> None:
+    """Its own nearest neighbours do not count."""
     found = vote(
         ["cat", "cat", "fox"], [0.9, 0.1, 0.8], rule=VoteRule.NEAREST_CLASS, k=2, higher_is_nearer=True
     )
     assert found == Verdict(class_name="cat", share=1.0, voters=2)
 
 
-def test_weights_fall_with_similarity() -> None:
-    """Worked out with exp(s / 0.07): one near cat outweighs two dogs that are further off."""
+def test_votes_are_weighted_by_similarity() -> None:
+    """By exp(s / 0.07): one near cat outweighs two dogs that are farther away."""
     rule, classes = VoteRule.WEIGHTED, ["cat", "dog", "dog"]
     found = vote(classes, [0.9, 0.8, 0.8], rule=rule, k=3, higher_is_nearer=True)
     cat, dogs = math.exp(0.9 / TEMPERATURE), 2 * math.exp(0.8 / TEMPERATURE)
@@ -66,8 +66,8 @@ def test_weights_fall_with_similarity() -> None:
     assert closer.class_name == "dog"
 
 
-def test_weights_of_distances_know_no_unit() -> None:
-    """Twice as large vectors have the same verdict."""
+def test_weights_are_invariant_to_the_scale_of_distances() -> None:
+    """Vectors twice as long have the same verdict."""
     answers = {
         vote(["cat", "dog"], [unit * 1.0, unit * 1.1], rule=VoteRule.WEIGHTED, k=2, higher_is_nearer=False)
         for unit in (1, 2, 1024)
@@ -79,16 +79,16 @@ def test_weights_of_distances_know_no_unit() -> None:
 
 
 @pytest.mark.parametrize("rule", VoteRule)
-def test_neighbours_without_a_class_have_no_vote(rule: VoteRule) -> None:
-    """Nor does a place among the k; where nobody has a class there is no verdict."""
+def test_neighbours_without_a_class_do_not_vote(rule: VoteRule) -> None:
+    """They are not counted among the k; without any class there is no verdict."""
     found = vote(["", "cat", ""], [0.9, 0.5, 0.4], rule=rule, k=1, higher_is_nearer=True)
     assert found == Verdict(class_name="cat", share=1.0, voters=1)
     assert vote(["", ""], [0.9, 0.5], rule=rule, k=2, higher_is_nearer=True) is None
     assert vote([], [], rule=rule, k=2, higher_is_nearer=True) is None
 
 
-def test_distances_of_zero_are_no_division_by_it() -> None:
-    """All neighbours are copies."""
+def test_distances_of_zero_have_equal_weights() -> None:
+    """All neighbours are duplicates, and nothing is divided by zero."""
     found = vote(["cat", "cat"], [0.0, 0.0], rule=VoteRule.WEIGHTED, k=2, higher_is_nearer=False)
     assert found == Verdict(class_name="cat", share=1.0, voters=2)
 
@@ -102,10 +102,10 @@ def test_distances_of_zero_are_no_division_by_it() -> None:
         (["cat", "dog"], 3, False),
         ([], 3, False),
     ],
-    ids=["enough", "one-short", "none", "nobody-left", "nobody"],
+    ids=["enough", "one-short", "none", "too-few-all-labelled", "no-neighbours"],
 )
-def test_more_voters_are_wanted_where_others_took_their_places(
+def test_a_labelled_search_is_needed_where_neighbours_lack_a_class(
     classes: list[str | None], k: int, expected: bool
 ) -> None:
-    """Where all have a class there are no more."""
+    """It finds no others where all neighbours have a class."""
     assert wants_voters(classes, k=k) is expected

@@ -12,8 +12,8 @@ from lookalike_exporter.heads.metric_learning import (
     LabelledUnits,
     Method,
     _candidates,
-    _ridge,
     _sample,
+    _solve_ridge,
     figures,
     fit_layer,
 )
@@ -23,7 +23,7 @@ from sklearn.metrics import average_precision_score
 
 
 def made(*, classes: int = 6, each: int = 12, length: int = 24, seed: int = 0) -> LabelledUnits:
-    """Classes that differ in a few directions, under noise that all share in others."""
+    """Makes classes that differ in a few directions, with shared noise in others."""
     random = np.random.default_rng(seed)
     numbers = np.repeat(np.arange(classes), each)
     centres = np.zeros((classes, length))
@@ -35,12 +35,12 @@ def made(*, classes: int = 6, each: int = 12, length: int = 24, seed: int = 0) -
 
 
 def mapped(layer: FittedLayer, vectors: np.ndarray) -> np.ndarray:
-    """By the layer, as its docstring says."""
+    """Applies a layer to vectors of length 1."""
     return vectors @ layer.weight.T + layer.bias
 
 
-def test_neighbours_of_other_images_get_better() -> None:
-    """On images that the layer was not fitted to."""
+def test_a_layer_improves_neighbours_of_held_out_images() -> None:
+    """Of the classes that it was fitted to."""
     training, others = made(), made(seed=1)
     layer = fit_layer(training)
     before, after = figures(others, training), figures(others, training, layer=layer)
@@ -50,15 +50,15 @@ def test_neighbours_of_other_images_get_better() -> None:
     assert after.mean_average_precision > before.mean_average_precision + 0.05
 
 
-def test_the_same_images_and_seed_give_the_same_bytes() -> None:
-    """In whatever order candidates are tried: nothing depends on time or threads."""
+def test_fitting_is_deterministic() -> None:
+    """The same images and seed give the same bytes."""
     one, other = fit_layer(made()), fit_layer(made())
     assert one.weight.tobytes() == other.weight.tobytes()
     assert one.bias.tobytes() == other.bias.tobytes()
     assert one.weight.dtype == one.bias.dtype == np.float32
 
 
-def test_fewer_values_are_the_main_directions() -> None:
+def test_fewer_values_are_the_principal_components() -> None:
     """They keep as much of the fitted vectors' squares as the largest singular values do."""
     training = made()
     whole, few = fit_layer(training), fit_layer(training, dims=5)
@@ -67,8 +67,8 @@ def test_fewer_values_are_the_main_directions() -> None:
     assert (mapped(few, training.vectors) ** 2).sum() == pytest.approx((sizes[:5] ** 2).sum(), rel=1e-4)
 
 
-def test_classes_that_were_never_seen_keep_their_neighbours() -> None:
-    """Fitted to half of the classes, the others lose next to nothing."""
+def test_unseen_classes_keep_their_precision() -> None:
+    """Those that the layer was not fitted to lose next to nothing."""
     images = made(classes=8, each=20)
     layer = fit_layer(images.of(images.classes < 4))
     unseen = images.of(images.classes >= 4)
@@ -79,8 +79,8 @@ def test_classes_that_were_never_seen_keep_their_neighbours() -> None:
     assert after.precision_at_10 >= before.precision_at_10 - 0.02
 
 
-def test_what_is_chosen_spares_classes_that_were_left_out() -> None:
-    """Of all scores, the best on seen classes among those within the loss that is allowed on others."""
+def test_the_chosen_candidate_does_no_harm_to_held_out_classes() -> None:
+    """It is the best on seen classes of those within the loss that is allowed on others."""
     layer = fit_layer(made())
     scores = {score.candidate: score for score in layer.scores}
     chosen = scores[layer.candidate]
@@ -92,8 +92,8 @@ def test_what_is_chosen_spares_classes_that_were_left_out() -> None:
     assert all((score.unseen or 0) < as_it_is.unseen - 0.005 for score in better)
 
 
-def test_average_precision_is_scikit_learns() -> None:
-    """Of each query over the whole ranking."""
+def test_mean_average_precision_equals_scikit_learns() -> None:
+    """Over the whole ranking of each query."""
     queries, gallery = made(each=3, seed=3), made(seed=4)
     found = figures(queries, gallery)
     similarity = queries.vectors @ gallery.vectors.T
@@ -105,8 +105,8 @@ def test_average_precision_is_scikit_learns() -> None:
     assert found.mean_average_precision == pytest.approx(np.mean(expected))
 
 
-def test_precision_is_that_of_an_evaluation() -> None:
-    """The share of the ten nearest: with three of a class to find, three of ten are the best possible."""
+def test_precision_at_10_is_that_of_search_evaluate() -> None:
+    """Divided by ten: with three relevant images the best possible is 0.3."""
     queries, gallery = made(each=2, seed=3), made(each=3, seed=4)
     found = figures(queries, gallery)
     nearest = np.argsort(-queries.vectors @ gallery.vectors.T, axis=1)[:, :10]
@@ -122,20 +122,20 @@ def test_precision_is_that_of_an_evaluation() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_two_classes_are_enough(classes: int) -> None:
-    """Then none is left out in cross-validation."""
+def test_few_classes_are_enough(classes: int) -> None:
+    """Fewer than four are never held out in cross-validation."""
     layer = fit_layer(made(classes=classes, each=5))
     assert np.isfinite(layer.weight).all()
     assert all(score.unseen is None for score in layer.scores)
 
 
 def test_two_images_a_class_are_enough() -> None:
-    """Halves of one image a class are fitted to."""
+    """Folds are then fitted to one image a class."""
     assert np.isfinite(fit_layer(made(each=2)).weight).all()
 
 
-def test_more_classes_than_can_choose_are_fitted_all_the_same() -> None:
-    """Of two images each: some are drawn to choose the layer, and no class is left with one of them."""
+def test_a_sample_of_many_classes_chooses_the_layer() -> None:
+    """With two images of each; the layer is fitted to all classes."""
     training = made(classes=1_600, each=2)
     layer = fit_layer(training)
     assert np.isfinite(layer.weight).all()
@@ -144,8 +144,8 @@ def test_more_classes_than_can_choose_are_fitted_all_the_same() -> None:
     assert set(np.unique(_sample(training, 0).classes, return_counts=True)[1]) == {2}
 
 
-def test_classes_of_uneven_sizes_choose_with_two_images_or_more() -> None:
-    """A few large ones do not crowd the many small ones out."""
+def test_the_sample_holds_two_images_of_small_classes() -> None:
+    """Large classes do not crowd out small ones."""
     many, large = made(classes=1_000, each=2), made(classes=3, each=800)
     training = LabelledUnits(
         vectors=np.concatenate([many.vectors, large.vectors]),
@@ -156,8 +156,8 @@ def test_classes_of_uneven_sizes_choose_with_two_images_or_more() -> None:
     assert sizes.sum() <= CHOSEN_FROM
 
 
-def test_logistic_regression_is_left_out_where_it_would_take_hours() -> None:
-    """The others are tried as ever."""
+def test_logistic_regression_is_not_tried_on_large_data() -> None:
+    """All other candidates are."""
     training = made()
     assert {score.candidate.method for score in fit_layer(training).scores} == set(Method)
     size = training.vectors.size * 6
@@ -167,26 +167,28 @@ def test_logistic_regression_is_left_out_where_it_would_take_hours() -> None:
 
 @pytest.mark.parametrize("each", [3, 30], ids=["fewer images than values", "more"])
 @pytest.mark.parametrize("classes", [2, 5])
-def test_ridge_is_scikit_learns(classes: int, each: int) -> None:
-    """Of centred vectors, and up to the one length that all directions share."""
+def test_ridge_equals_scikit_learns(classes: int, each: int) -> None:
+    """For centred vectors, and up to a common scale of the directions."""
     training = made(classes=classes, each=each)
     centred = training.vectors - training.vectors.mean(axis=0)
     expected = np.atleast_2d(RidgeClassifier(alpha=0.7).fit(centred, training.classes).coef_).T
     if classes == 2:
         expected = np.concatenate([-expected, expected], axis=1)
-    np.testing.assert_allclose(2 * _ridge(centred, training.classes, 0.7), expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        2 * _solve_ridge(centred, training.classes, 0.7), expected, rtol=1e-6, atol=1e-9
+    )
 
 
-def test_figures_of_many_queries_are_those_of_all_at_once() -> None:
-    """However few are ranked together."""
+def test_figures_do_not_depend_on_the_block_size() -> None:
+    """However few queries are ranked together."""
     queries, gallery = made(each=3, seed=3), made(seed=4)
     assert figures(queries, gallery, at_once=4) == figures(queries, gallery)
 
 
-def test_what_cannot_be_learned_from_is_refused() -> None:
+def test_unusable_training_data_is_refused() -> None:
     """One class, one image of a class, NaN, and more values than there are."""
     training = made()
-    with pytest.raises(UsageError, match="takes 2"):
+    with pytest.raises(UsageError, match="only one class"):
         fit_layer(training.of(training.classes == 0))
     with pytest.raises(UsageError, match="one image"):
         fit_layer(training.of(np.arange(13)))

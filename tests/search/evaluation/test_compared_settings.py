@@ -21,7 +21,7 @@ Fill = Callable[..., str]
 
 
 class Titles(SoleBar):
-    """Remembers the titles of bars."""
+    """Records the titles of progress bars."""
 
     def __init__(self) -> None:
         self.titles: list[str] = []
@@ -34,12 +34,12 @@ class Titles(SoleBar):
 
 @pytest.fixture
 def store(tmp_path: Path) -> EmbeddedStore:
-    """An empty one."""
+    """An empty store."""
     return EmbeddedStore(tmp_path / "qdrant")
 
 
 def clouds(count: int, seed: int, noise: float = 0.6) -> dict[str, np.ndarray]:
-    """Images of three classes that overlap."""
+    """Makes images of three overlapping classes."""
     random = np.random.default_rng(seed)
     return {
         f"class{number % 3}/{number:03}.png": np.eye(3, 6)[number % 3] + random.normal(0, noise, 6)
@@ -53,18 +53,18 @@ def settings(
     pairs: bool = False,
     options: EvaluationOptions | None = None,
 ) -> list[Setting]:
-    """What is evaluated of these collections."""
+    """Evaluates these collections."""
     plan = Plan(collections=names, pairs=[names] if pairs else [], rules=[FusionRule.RRF])
     return list(evaluated(store, plan, options or EvaluationOptions(), settings=SETTINGS))
 
 
 def gains(differences: list[Comparison]) -> dict[str, tuple[float, float, float]]:
-    """What they say, by figure."""
+    """Returns the differences by figure."""
     return {each.figure: (each.difference.value, each.difference.low, each.p) for each in differences}
 
 
-def test_collections_are_compared_among_the_images_that_both_hold(store: EmbeddedStore, fill: Fill) -> None:
-    """More images, or others at the same path, in one of them change its figures, not the difference."""
+def test_collections_are_compared_on_their_shared_images(store: EmbeddedStore, fill: Fill) -> None:
+    """Further images, or others at the same path, change a collection's figures, not the difference."""
     one = clouds(45, seed=1)
     shared, others = clouds(39, seed=2), clouds(60, seed=3)
     first, lean = fill(store, one), fill(store, shared)
@@ -77,8 +77,8 @@ def test_collections_are_compared_among_the_images_that_both_hold(store: Embedde
         assert (found.images, found.is_partial) == (39, True)
 
 
-def test_what_has_other_bytes_is_another_image(store: EmbeddedStore, fill: Fill) -> None:
-    """Though it has the same path."""
+def test_images_of_different_bytes_are_not_shared(store: EmbeddedStore, fill: Fill) -> None:
+    """Even at the same path."""
     one, other = (
         fill(store, clouds(30, seed=1)),
         fill(store, clouds(30, seed=2), copies={"class0/000.png": "changed"}),
@@ -87,8 +87,8 @@ def test_what_has_other_bytes_is_another_image(store: EmbeddedStore, fill: Fill)
     assert {each.images for each in found.differences} == {29}
 
 
-def test_the_same_images_are_evaluated_once(store: EmbeddedStore, fill: Fill) -> None:
-    """Their values are there already, and the difference is that of the figures."""
+def test_collections_of_the_same_images_are_not_evaluated_again(store: EmbeddedStore, fill: Fill) -> None:
+    """The difference is that of their figures."""
     names, bars = [fill(store, clouds(30, seed=seed)) for seed in (1, 2)], Titles()
     with shown_by(bars):
         one, other = settings(store, *names)
@@ -99,8 +99,10 @@ def test_the_same_images_are_evaluated_once(store: EmbeddedStore, fill: Fill) ->
     assert not any(each.is_partial for each in other.differences)
 
 
-def test_one_shared_image_is_no_comparison(store: EmbeddedStore, fill: Fill, said: list[str]) -> None:
-    """It is said, and nothing is certain."""
+def test_collections_sharing_one_image_are_not_compared(
+    store: EmbeddedStore, fill: Fill, said: list[str]
+) -> None:
+    """A warning says so."""
     one = clouds(12, seed=1)
     other = {f"{key}x": vector for key, vector in clouds(12, seed=2).items()}
     other["class0/000.png"] = np.ones(6)
@@ -112,10 +114,10 @@ def test_one_shared_image_is_no_comparison(store: EmbeddedStore, fill: Fill, sai
 
 
 @pytest.mark.parametrize("pairs", [False, True])
-def test_what_one_takes_for_near_identical_is_left_out_of_both(
+def test_near_duplicates_in_one_network_are_left_out_of_all(
     store: EmbeddedStore, fill: Fill, pairs: bool
 ) -> None:
-    """Else the other, alone, would find the very image that was taken from the first and from the fused."""
+    """Otherwise the other network alone would find the image that the first and the fusion may not."""
     angles = {"a/1": 0, "a/2": 1, "b/1": 60, "b/2": 80}
     apart = angles | {"a/2": 25}
     vectors = [

@@ -12,7 +12,7 @@ FloatVector = NDArray[np.float64]
 
 
 def contest(one: FloatVector, other: FloatVector, **others: FloatVector) -> Contest:
-    """Of two settings whose figures are the same, but for the `others` of the second."""
+    """Makes a contest of two settings that differ in the `others` of the second."""
     return Contest(
         one="one",
         other="other",
@@ -23,13 +23,13 @@ def contest(one: FloatVector, other: FloatVector, **others: FloatVector) -> Cont
 
 
 def comparison(one: FloatVector, other: FloatVector) -> Comparison:
-    """Of one figure in which they differ; the two others are the same."""
+    """Compares settings that differ in one of three figures."""
     first, *_ = compared([contest(one, one, **{COMPARED[0]: other})])
     return first
 
 
 def discordant(better: int, worse: int, count: int = 1_000) -> tuple[FloatVector, FloatVector]:
-    """Right or wrong, for so many queries the other way round."""
+    """Makes values of 0 or 1 that differ for so many queries, one way and the other."""
     one, other = np.ones(count), np.ones(count)
     one[:better] = 0
     other[better : better + worse] = 0
@@ -37,8 +37,8 @@ def discordant(better: int, worse: int, count: int = 1_000) -> tuple[FloatVector
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_a_handful_of_queries_is_no_evidence(count: int) -> None:
-    """However clear they seem: no interval, and a p that a coin could have."""
+def test_too_few_queries_give_no_certain_difference(count: int) -> None:
+    """There is no interval, and p is large, however clear the difference."""
     found = comparison(np.zeros(count), np.ones(count))
     assert found.difference.value == 1
     assert np.isnan([found.difference.low, found.difference.high]).all()
@@ -46,8 +46,8 @@ def test_a_handful_of_queries_is_no_evidence(count: int) -> None:
     assert not found.is_certain
 
 
-def test_four_queries_of_a_thousand_are_no_evidence() -> None:
-    """Their interval leaves zero out; by the exact sign test p is 0.125."""
+def test_an_interval_without_zero_is_not_enough() -> None:
+    """Four differing queries of a thousand: the interval excludes zero; by the exact sign test p is 0.125."""
     one, other = discordant(better=4, worse=0)
     found = comparison(one, other)
     assert found.difference.low > 0
@@ -55,15 +55,15 @@ def test_four_queries_of_a_thousand_are_no_evidence() -> None:
     assert not found.is_certain
 
 
-def test_what_is_better_for_many_is_certain() -> None:
-    """In either direction, after the correction."""
+def test_a_difference_on_many_queries_is_certain() -> None:
+    """In either direction, after Holm's correction."""
     for found in (comparison(*discordant(30, 2)), comparison(*discordant(2, 30))):
         assert found.is_certain
         assert found.p < 0.001
 
 
-def test_the_exact_p_is_that_of_all_signs() -> None:
-    """Every way of giving them signs, one by one; queries without a figure have no say."""
+def test_the_exact_p_enumerates_all_signs() -> None:
+    """Queries without a figure do not count."""
     random = np.random.default_rng(0)
     one, other = random.random((2, 9))
     gains = other - one
@@ -75,14 +75,14 @@ def test_the_exact_p_is_that_of_all_signs() -> None:
 
 @pytest.mark.parametrize(("better", "worse"), [(14, 6), (25, 15), (60, 35), (18, 18)])
 def test_the_random_p_is_near_the_exact_one(better: int, worse: int) -> None:
-    """Of queries that are right or wrong it is the sign test's, SciPy's; the same seed gives it again."""
+    """SciPy's sign test where values are 0 or 1; the same seed gives the same p."""
     one, other = discordant(better, worse)
     expected = binomtest(better, better + worse).pvalue
     assert sign_flip_p(one, other) == pytest.approx(expected, abs=0.02)
     assert sign_flip_p(one, other, seed=3) == sign_flip_p(one, other, seed=3)
 
 
-def test_nothing_to_compare_is_no_evidence() -> None:
+def test_equal_settings_have_a_p_of_1() -> None:
     """No query differs, or none has a figure."""
     same = np.ones(50)
     assert sign_flip_p(same, same) == 1
@@ -90,15 +90,15 @@ def test_nothing_to_compare_is_no_evidence() -> None:
     assert sign_flip_p(np.empty(0), np.empty(0)) == 1
 
 
-def test_holms_correction_is_that_of_the_textbook() -> None:
-    """The smallest counts for all, the next for one less, and none is below the one before."""
+def test_holms_correction_of_an_example_worked_by_hand() -> None:
+    """The smallest p counts for all tests, the next for one less, and none is below the one before."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.6]) == [1, 1]
     assert holm([]) == []
 
 
-def test_the_more_is_compared_the_more_it_takes() -> None:
-    """The same difference, certain alone, is not when it is one of many that were told together."""
+def test_holms_correction_grows_with_the_number_of_contests() -> None:
+    """A difference that is certain alone is not among many in the same family."""
     one, other = discordant(better=10, worse=1)
     clear, same = contest(one, one, **{COMPARED[0]: other}), contest(one, one)
     assert sign_flip_p(one, other) < 0.05 / 3

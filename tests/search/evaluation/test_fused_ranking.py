@@ -1,4 +1,4 @@
-"""Fused rankings measured, against plain loops over every pair and scikit-learn."""
+"""Evaluations of fused rankings, against plain loops and scikit-learn; the images that they share."""
 
 import math
 import operator
@@ -10,10 +10,10 @@ import pytest
 from lookalike_core.errors import UsageError
 from lookalike_core.neighbours.rank_fusion import CANDIDATES, FusionRule
 from lookalike_core.neighbours.vote import VoteRule, vote
-from lookalike_search.evaluation.calibration import crosswise, held_out
-from lookalike_search.evaluation.fused_ranking import leave_one_out_fused, passes, shared_images
-from lookalike_search.evaluation.labelled_vectors import LabelledImages
-from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out
+from lookalike_search.evaluation.isotonic import draw_half
+from lookalike_search.evaluation.labelled_vectors import LabelledImages, LabelledVectors, shared_images
+from lookalike_search.evaluation.leave_one_out import leave_one_out
+from lookalike_search.evaluation.similarity_blocks import count_passes
 from lookalike_search.evaluation.summary import values_of
 from made_collections import payload_of
 from sklearn.isotonic import IsotonicRegression
@@ -25,7 +25,7 @@ COUNT, CLASSES = 240, 5
 
 
 def two_networks(*, cosine: bool, seed: int = 0) -> list[LabelledVectors]:
-    """The same images as two networks see them: clouds of other widths in other spaces."""
+    """Makes embeddings of the same images by two networks: clouds of other widths in other spaces."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, CLASSES, COUNT)
     copies = np.arange(COUNT)
@@ -47,7 +47,7 @@ def two_networks(*, cosine: bool, seed: int = 0) -> list[LabelledVectors]:
 
 
 def nearness(network: LabelledVectors, query: int) -> dict[int, float]:
-    """How near all others are, without copies, one by one."""
+    """Computes how near all others but copies are to a query, one by one."""
     one, near = network.vectors[query], {}
     for row, other in enumerate(network.vectors):
         if network.copies[row] == network.copies[query]:
@@ -62,12 +62,12 @@ def nearness(network: LabelledVectors, query: int) -> dict[int, float]:
 def chance_of_all(
     networks: Sequence[LabelledVectors], tables: Sequence[Sequence[dict[int, float]]]
 ) -> list[list[IsotonicRegression]]:
-    """For each half of the queries and each network, what the other half's hundred nearest teach.
+    """Fits curves for each half of the queries and each network to the other half's hundred nearest.
 
-    Plainly, out of the pairs of which the measured half has not the other end: with a wrong one at the
-    highest value and a right one at the lowest.
+    They leave out pairs that the measured half has from the other end, and add a wrong case at the highest
+    value and a right one at the lowest.
     """
-    half = held_out(networks[0].copies, seed=0)
+    half = draw_half(networks[0].copies, seed=0)
     taught: list[list[IsotonicRegression]] = [[], []]
     for network, table in zip(networks, tables, strict=True):
         found = [sorted(near, key=lambda row, near=near: -near[row])[:CANDIDATES] for near in table]
@@ -88,8 +88,8 @@ def chance_of_all(
 def by_hand(
     networks: Sequence[LabelledVectors], rule: FusionRule
 ) -> list[tuple[list[int], dict[int, float]]]:
-    """Each query's ranking, and the fused score of its candidates, as `rank_fusion` defines it."""
-    half = held_out(networks[0].copies, seed=0)
+    """Computes each query's fused ranking and its candidates' scores by plain loops."""
+    half = draw_half(networks[0].copies, seed=0)
     tables = [[nearness(network, query) for query in range(COUNT)] for network in networks]
     taught = chance_of_all(networks, tables) if rule is FusionRule.CALIBRATED else []
     answers = []
@@ -137,10 +137,10 @@ def by_hand(
         (False, FusionRule.CALIBRATED),
     ],
 )
-def test_figures_of_a_fused_ranking_agree_with_the_textbook(cosine: bool, rule: FusionRule) -> None:
-    """Precision, average precision as scikit-learn has it, scores, and votes on the same ranking."""
+def test_figures_of_a_fused_ranking_equal_plain_loops(cosine: bool, rule: FusionRule) -> None:
+    """Precision, scikit-learn's average precision, scores and votes."""
     networks = two_networks(cosine=cosine)
-    results = leave_one_out_fused(networks, rule)
+    results = leave_one_out(*networks, rule=rule)
     classes = networks[0].classes
     expected = by_hand(networks, rule)
     for cutoff in (1, 5, 10):
@@ -171,10 +171,10 @@ def test_figures_of_a_fused_ranking_agree_with_the_textbook(cosine: bool, rule: 
             assert results.verdicts[vote_rule][query] == int(verdict.class_name), vote_rule
 
 
-def test_a_class_is_as_near_as_its_own_nearest_in_the_whole_ranking() -> None:
-    """Where candidates are few a class with fewer of them among its k nearest is farther."""
+def test_nearest_class_vote_uses_the_whole_fused_ranking() -> None:
+    """A class with fewer candidates among its k nearest is farther away."""
     networks = two_networks(cosine=True)
-    results = leave_one_out_fused(networks, FusionRule.RRF, k=10)
+    results = leave_one_out(*networks, rule=FusionRule.RRF, k=10)
     classes = networks[0].classes
     for query, (ranking, score) in enumerate(by_hand(networks, FusionRule.RRF)):
         own: dict[int, list[int]] = {}
@@ -186,84 +186,59 @@ def test_a_class_is_as_near_as_its_own_nearest_in_the_whole_ranking() -> None:
 
 
 @pytest.mark.parametrize("rule", FusionRule)
-def test_how_many_vote_changes_no_ranking(rule: FusionRule) -> None:
-    """Not even where more vote than there are candidates of a network."""
+def test_the_number_of_voters_changes_no_ranking(rule: FusionRule) -> None:
+    """Not even where it exceeds a network's candidates."""
     networks = two_networks(cosine=True)
-    few, many = (leave_one_out_fused(networks, rule, k=k) for k in (10, 200))
+    few, many = (leave_one_out(*networks, rule=rule, k=k) for k in (10, 200))
     assert (few.neighbours == many.neighbours).all()
     assert (few.scores == many.scores).all()
     assert (few.average_precision == many.average_precision).all()
 
 
-def test_what_is_near_identical_for_one_network_is_left_out_of_both() -> None:
-    """So fusing is not flattered by an image that a network alone was spared."""
+def test_near_duplicates_in_one_network_are_left_out_of_the_fusion() -> None:
+    """Otherwise the fusion would find what the network alone may not."""
     one, other = two_networks(cosine=True)
     vectors = one.vectors.copy()
     vectors[10] = 2 * vectors[11]
     networks = [replace(one, vectors=vectors), other]
-    results = leave_one_out_fused(networks, FusionRule.RRF, near_above=0.99999, without_near=True, k=300)
+    results = leave_one_out(*networks, rule=FusionRule.RRF, near_above=0.99999, without_near=True, k=300)
     assert results.near_identical[[10, 11]].tolist() == [1, 1]
     assert results.near_identical.sum() == 2
     assert 11 not in results.neighbours[10]
-    kept = leave_one_out_fused(networks, FusionRule.RRF, near_above=0.99999)
+    kept = leave_one_out(*networks, rule=FusionRule.RRF, near_above=0.99999)
     assert kept.near_identical.sum() == 2
     assert 11 in kept.neighbours[10]
 
 
 @pytest.mark.parametrize("rule", FusionRule)
-def test_a_network_fused_with_itself_finds_what_it_finds_alone(rule: FusionRule) -> None:
-    """The whole ranking is the same, whatever the rule."""
+def test_a_network_fused_with_itself_has_the_ranking_of_one(rule: FusionRule) -> None:
+    """The whole ranking, by every rule."""
     network, _ = two_networks(cosine=False)
-    alone, together = leave_one_out(network), leave_one_out_fused([network, network], rule)
+    alone, together = leave_one_out(network), leave_one_out(network, network, rule=rule)
     assert (alone.neighbours == together.neighbours).all()
     np.testing.assert_allclose(alone.average_precision, together.average_precision, atol=TOLERANCE)
 
 
-def test_chances_are_not_learned_from_the_queries_that_they_serve() -> None:
-    """Those of a half whose neighbours are all right come from the other, whose are all wrong."""
-    half = np.array([True, True, False, False])
-    one = replace(two_networks(cosine=True)[0], classes=np.array([0, 0, 1, 2]))
-    neighbours = np.array([[1], [0], [3], [2]])
-    nearness = np.array([[0.9], [0.8], [0.9], [0.8]])
-    found = crosswise(one, neighbours, nearness, half)
-    assert found is not None
-    for_half, for_others = (curve(np.array([0.85]))[0] for curve in found)
-    assert for_half < 0.5 < for_others
-
-
-def test_a_pair_is_not_learned_from_where_its_other_end_is_measured() -> None:
-    """That 0 and 2 differ is known from both; 1 and 3, which have it from one end alone, may teach it."""
-    half = np.array([True, True, False, False])
-    one = replace(two_networks(cosine=True)[0], classes=np.array([0, 1, 2, 1]))
-    nearness = np.array([[0.9], [0.9], [0.9], [0.9]])
-    assert crosswise(one, np.array([[2], [3], [0], [1]]), nearness, half) is None
-    found = crosswise(one, np.array([[2], [3], [0], [0]]), nearness, half)
-    assert found is not None
-    learned_from = [float(curve(np.array([0.9]))[0]) for curve in found]
-    # 3 -> 0, wrong, for the half; 1 -> 3, right, for the others; each with a right and a wrong one made up.
-    assert learned_from == pytest.approx([1 / 3, 2 / 3])
-
-
 @pytest.mark.parametrize("rule", FusionRule)
-def test_progress_is_told_of_every_pass(rule: FusionRule) -> None:
-    """A bar gets to its end, not further."""
+def test_progress_counts_every_pass(rule: FusionRule) -> None:
+    """It ends at the announced total."""
     told: list[int] = []
     networks = two_networks(cosine=True)
-    leave_one_out_fused(networks, rule, on_done=told.append)
-    assert sum(told) == passes(2, rule) * COUNT
+    leave_one_out(*networks, rule=rule, on_done=told.append)
+    assert sum(told) == count_passes(2, rule) * COUNT
 
 
-def test_one_image_alone_teaches_no_chance() -> None:
-    """All are copies of each other, and nothing is anybody's neighbour."""
+def test_copies_of_one_image_have_no_chances_to_learn() -> None:
+    """No image has a neighbour."""
     networks = [replace(each, copies=np.zeros(COUNT, dtype=np.int64)) for each in two_networks(cosine=True)]
     with pytest.raises(UsageError, match="too few different images"):
-        leave_one_out_fused(networks, FusionRule.CALIBRATED)
-    results = leave_one_out_fused(networks, FusionRule.RRF)
+        leave_one_out(*networks, rule=FusionRule.CALIBRATED)
+    results = leave_one_out(*networks, rule=FusionRule.RRF)
     assert (results.neighbours == -1).all()
 
 
 def images(*held: tuple[str, str, str], seed: int = 0) -> LabelledImages:
-    """Path, class and bytes of each."""
+    """Makes labelled images of these paths, classes and hashes."""
     names = sorted({name for _, name, _ in held})
     hashes = sorted({content for *_, content in held})
     vectors = np.random.default_rng(seed).random((len(held), 3))
@@ -280,8 +255,8 @@ def images(*held: tuple[str, str, str], seed: int = 0) -> LabelledImages:
     )
 
 
-def test_only_what_all_collections_hold_is_fused() -> None:
-    """Not what one lacks, nor what has other bytes or another class there; the rest keeps its vectors."""
+def test_only_images_in_all_collections_are_fused() -> None:
+    """With the same bytes and class in each; they keep their vectors."""
     one = images(
         ("a.jpg", "ant", "1"), ("b.jpg", "bee", "2"), ("c.jpg", "cat", "3"), ("d.jpg", "dog", "4"), seed=1
     )

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lookalike_search.evaluation.index_recall import IndexedNeighbours, index_figures
-from lookalike_search.evaluation.leave_one_out import LabelledVectors, QueryResults, leave_one_out
+from lookalike_search.evaluation.index_recall import IndexedNeighbours, measure_index
+from lookalike_search.evaluation.labelled_vectors import LabelledVectors
+from lookalike_search.evaluation.leave_one_out import QueryResults, leave_one_out
 
 
 def ring(*degrees: float, cosine: bool = True, length: float = 1.0) -> LabelledVectors:
-    """Images at angles; those at over 90 degrees are of another class."""
+    """Makes vectors at angles; those over 90 degrees are of another class."""
     angles = np.deg2rad(degrees)
     return LabelledVectors(
         vectors=(length * np.stack([np.cos(angles), np.sin(angles)], axis=1)).astype(np.float32),
@@ -21,21 +22,21 @@ def ring(*degrees: float, cosine: bool = True, length: float = 1.0) -> LabelledV
 
 
 def indexed(*rows: list[int]) -> IndexedNeighbours:
-    """The ten of each query, filled up."""
+    """Makes an index's answers from the rows that each query found."""
     padded = [[*row, *[-1] * (10 - len(row))] for row in rows]
     return IndexedNeighbours(neighbours=np.array(padded), covered=4, points=4)
 
 
 def exact(images: LabelledVectors, *rows: list[int]) -> QueryResults:
-    """The same of an exact search."""
+    """Makes results of exact search from the rows that each query found."""
     return replace(leave_one_out(images), neighbours=indexed(*rows).neighbours)
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_the_share_is_of_the_exact_neighbours(cosine: bool) -> None:
-    """Two of two, one of two and none of two: 1/2 on average, and one query in three has all."""
+def test_recall_is_the_share_of_exact_neighbours_found(cosine: bool) -> None:
+    """Two of two, one of two and none of two: 1/2 on average, and one query in three is complete."""
     images = ring(0, 10, 20, 100, 140, 170, cosine=cosine)
-    found = index_figures(
+    found = measure_index(
         images,
         exact(images, [1, 2], [0, 2], [1, 0], [], [], []),
         indexed([1, 2], [0, 5], [5, 4], [], [], []),
@@ -47,17 +48,17 @@ def test_the_share_is_of_the_exact_neighbours(cosine: bool) -> None:
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_another_one_that_is_as_near_as_the_last_is_no_miss(cosine: bool) -> None:
-    """At 10 degrees to both sides; a degree farther is a miss, which is 0.003 in the score."""
+def test_tied_neighbours_count_as_recalled(cosine: bool) -> None:
+    """At 10 degrees on both sides; a degree farther, 0.003 in the score, is a miss."""
     images = ring(30, 20, 40, 41, cosine=cosine)
     one = exact(images, [1], [], [], [])
-    tie, miss = (index_figures(images, one, indexed([row], [], [], [])) for row in (2, 3))
+    tie, miss = (measure_index(images, one, indexed([row], [], [], [])) for row in (2, 3))
     assert tie.overlap.value == tie.complete.value == 1
     assert miss.overlap.value == miss.complete.value == 0
 
 
-def test_long_distances_are_ties_within_what_float32_can_tell() -> None:
-    """Of 10,000, a hundred-thousandth; of 1, the same hundred-thousandth."""
+def test_ties_of_long_distances_are_relative() -> None:
+    """For distances of 10,000 and of 1, the same hundred-thousandth."""
     far = LabelledVectors(
         vectors=np.array([[0, 1], [10_000, 1], [10_000.05, 1], [10_001, 1]], dtype=np.float64),
         classes=np.zeros(4, dtype=np.int64),
@@ -66,14 +67,14 @@ def test_long_distances_are_ties_within_what_float32_can_tell() -> None:
         higher_is_nearer=False,
     )
     one = exact(far, [1], [], [], [])
-    tie, miss = (index_figures(far, one, indexed([row], [], [], [])) for row in (2, 3))
+    tie, miss = (measure_index(far, one, indexed([row], [], [], [])) for row in (2, 3))
     assert (tie.overlap.value, miss.overlap.value) == (1, 0)
 
 
-def test_precision_is_that_of_what_the_index_found() -> None:
-    """Of the class: one at once, two of five, two of ten; missing ones are wrong."""
+def test_precision_by_index_is_of_the_neighbours_it_found() -> None:
+    """One of one, two of five, two of ten; missing ones are wrong."""
     images = ring(0, 10, 20, 100, 140)
-    found = index_figures(
+    found = measure_index(
         images, exact(images, [1, 2, 3, 4], [], [], [], []), indexed([1, 3, 2], [0], [0], [4], [3])
     )
     assert found.figures["precision_at_1"].value == pytest.approx(1)
@@ -81,16 +82,16 @@ def test_precision_is_that_of_what_the_index_found() -> None:
     assert found.figures["precision_at_10"].value == pytest.approx((2 / 10 + 4 * 1 / 10) / 5)
 
 
-def test_a_query_for_which_nothing_can_be_right_has_no_precision() -> None:
-    """By the index as by exact search: it is the only one of its class."""
+def test_a_query_alone_in_its_class_has_no_precision_by_index() -> None:
+    """As by exact search."""
     images = ring(0, 10, 140)
-    found = index_figures(images, exact(images, [1], [0], [1]), indexed([1], [0], [1]))
+    found = measure_index(images, exact(images, [1], [0], [1]), indexed([1], [0], [1]))
     assert found.figures["precision_at_1"].value == 1
 
 
-def test_nobody_with_neighbours_is_no_figure() -> None:
-    """All are copies of each other: nothing to find is not nothing found."""
+def test_recall_without_any_exact_neighbours_is_nan() -> None:
+    """All images are copies of each other."""
     images = ring(0, 0)
-    found = index_figures(images, exact(images, [], []), indexed([], []))
+    found = measure_index(images, exact(images, [], []), indexed([], []))
     assert np.isnan(found.overlap.value)
     assert np.isnan(found.complete.value)

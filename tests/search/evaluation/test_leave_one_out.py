@@ -1,17 +1,14 @@
-"""Figures about neighbours, against an independent computation and on an example worked by hand."""
+"""Leave-one-out figures, against plain loops and on examples worked by hand."""
 
 import numpy as np
 import pytest
 from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule, vote
-from lookalike_search.evaluation.fused_ranking import leave_one_out_fused
+from lookalike_search.evaluation.labelled_vectors import LabelledVectors
 from lookalike_search.evaluation.leave_one_out import (
     SHOWN,
-    LabelledVectors,
     confusion,
     countable,
-    difference,
-    estimate,
     leave_one_out,
 )
 from lookalike_search.evaluation.summary import best_values_of, values_of
@@ -23,7 +20,7 @@ TOLERANCE = 1e-9
 def images(
     count: int = 300, *, cosine: bool = True, classes: int = 4, seed: int = 0, dtype: type = np.float64
 ) -> LabelledVectors:
-    """Clouds around a centre for each class; some images are said to be copies, and have no ties."""
+    """Makes clouds around a centre for each class, without ties; some images are labelled as copies."""
     random = np.random.default_rng(seed)
     centres = np.abs(random.normal(size=(classes, 16)))
     labels = random.integers(0, classes, count)
@@ -40,7 +37,7 @@ def images(
 
 
 def nearness(one: LabelledVectors) -> NDArray[np.float64]:
-    """Everything against everything in float64, the slow and plain way."""
+    """Computes how near all images are to all others, in float64 by the plain formulas."""
     vectors = one.vectors.astype(np.float64)
     if one.higher_is_nearer:
         return (vectors @ vectors.T) / np.outer(*[np.linalg.norm(vectors, axis=1)] * 2)
@@ -48,7 +45,7 @@ def nearness(one: LabelledVectors) -> NDArray[np.float64]:
 
 
 def by_hand(one: LabelledVectors) -> list[tuple[list[int], float]]:
-    """Each query's ranking and average precision, by the textbook."""
+    """Computes each query's ranking and average precision by plain loops."""
     answers = []
     table = nearness(one)
     for query in range(len(one.vectors)):
@@ -64,8 +61,8 @@ def by_hand(one: LabelledVectors) -> list[tuple[list[int], float]]:
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_figures_agree_with_the_textbook(cosine: bool) -> None:
-    """Precision at 1, 5 and 10 and average precision, query by query, copies left out."""
+def test_figures_equal_plain_loops(cosine: bool) -> None:
+    """Precision at 1, 5 and 10 and average precision of each query, without copies."""
     one = images(cosine=cosine)
     results = leave_one_out(one)
     expected = by_hand(one)
@@ -80,16 +77,16 @@ def test_figures_agree_with_the_textbook(cosine: bool) -> None:
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_float32_costs_next_to_nothing(cosine: bool) -> None:
-    """Only images that are as good as equally near change places."""
+def test_float32_and_float64_give_nearly_the_same_ranking(cosine: bool) -> None:
+    """Only images at almost the same distance change places."""
     half, whole = (leave_one_out(images(cosine=cosine, dtype=dtype)) for dtype in (np.float32, np.float64))
     np.testing.assert_allclose(half.average_precision, whole.average_precision, atol=1e-3)
     assert np.mean(half.neighbours == whole.neighbours) > 0.999
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_neighbours_come_with_the_stores_own_score(cosine: bool) -> None:
-    """Best first; a distance is a distance, not its negative."""
+def test_scores_are_those_of_the_store(cosine: bool) -> None:
+    """Best first; Euclidean distances are not negated."""
     one = images(40, cosine=cosine)
     results = leave_one_out(one)
     table = nearness(one) if cosine else -nearness(one)
@@ -102,8 +99,8 @@ def test_neighbours_come_with_the_stores_own_score(cosine: bool) -> None:
 
 @pytest.mark.parametrize("cosine", [True, False])
 @pytest.mark.parametrize("k", [1, 3, 10, 25])
-def test_votes_are_those_of_the_rules(cosine: bool, k: int) -> None:
-    """Over the whole ranking, so that each class has its own k nearest; fewer may be handed to the others."""
+def test_verdicts_equal_votes_on_the_whole_ranking(cosine: bool, k: int) -> None:
+    """So that each class has its own k nearest."""
     one = images(120, cosine=cosine)
     results = leave_one_out(one, k=k)
     table = nearness(one) if cosine else -nearness(one)
@@ -116,8 +113,8 @@ def test_votes_are_those_of_the_rules(cosine: bool, k: int) -> None:
 
 
 @pytest.mark.parametrize("rule", [VoteRule.MAJORITY, VoteRule.NEARER_TIES, VoteRule.WEIGHTED])
-def test_ties_go_to_the_name_that_a_query_would_choose(rule: VoteRule) -> None:
-    """Class 2 of twelve comes before class 10, by its name as by its number."""
+def test_tied_votes_go_to_the_first_class_name(rule: VoteRule) -> None:
+    """As in the answer to a query: class c02 comes before c10."""
     one = LabelledVectors(
         vectors=np.array([[1.0, 0.0], [0.8, -0.6], [0.8, 0.6]]),
         classes=np.array([0, 10, 2]),
@@ -125,13 +122,13 @@ def test_ties_go_to_the_name_that_a_query_would_choose(rule: VoteRule) -> None:
         names=[f"c{number:02}" for number in range(12)],
         higher_is_nearer=True,
     )
-    alone, fused = leave_one_out(one, k=2), leave_one_out_fused([one, one], FusionRule.ZSCORE, k=2)
+    alone, fused = leave_one_out(one, k=2), leave_one_out(one, one, rule=FusionRule.ZSCORE, k=2)
     assert alone.verdicts[rule][0] == fused.verdicts[rule][0] == 2
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_near_identical_images_are_counted_and_can_be_left_out(cosine: bool) -> None:
-    """By their angle, whatever the distance; copies are out either way."""
+def test_near_duplicates_are_counted_and_can_be_left_out(cosine: bool) -> None:
+    """By cosine similarity, whatever the distance; copies are always left out."""
     angles = np.deg2rad([0, 5, 40, 41, 90])
     one = LabelledVectors(
         vectors=np.stack([np.cos(angles), np.sin(angles)], axis=1),
@@ -148,8 +145,8 @@ def test_near_identical_images_are_counted_and_can_be_left_out(cosine: bool) -> 
     assert without.neighbours[:, 0].tolist() == [2, 2, 1, 1, 3]
 
 
-def test_few_images_have_few_neighbours() -> None:
-    """Missing ones are -1 and NaN and count as wrong; an image alone in its class has no figure."""
+def test_missing_neighbours_count_as_wrong() -> None:
+    """They are -1 and NaN; an image alone in its class has no figure."""
     one = LabelledVectors(
         vectors=np.array([[1, 0], [1, 0.1], [0, 1]], dtype=np.float32),
         classes=np.array([0, 0, 1]),
@@ -170,8 +167,8 @@ def test_few_images_have_few_neighbours() -> None:
     assert confusion(countable(results), one.classes, count=2).tolist() == [[2, 0], [0, 0]]
 
 
-def test_the_order_of_ties_does_not_matter() -> None:
-    """All are equally near: precision is the share of the class, in whatever order they come."""
+def test_average_precision_does_not_depend_on_the_order_of_ties() -> None:
+    """All are equally near: it is the share of the class."""
     one = LabelledVectors(
         vectors=np.ones((6, 2), dtype=np.float32),
         classes=np.array([0, 0, 0, 1, 1, 1]),
@@ -187,42 +184,3 @@ def test_confusion_counts_neighbours_by_class() -> None:
     classes = np.array([0, 0, 1, 1])
     table = confusion(np.array([[1, 2], [0, 3], [3, 0], [-1, -1]]), classes, count=2)
     assert table.tolist() == [[2, 2], [1, 1]]
-
-
-def test_an_estimate_covers_the_truth_about_as_often_as_it_says() -> None:
-    """95 % of intervals hold the mean that the values were drawn with; fewer than that would be a lie."""
-    random = np.random.default_rng(1)
-    covered = 0
-    for _ in range(200):
-        found = estimate((random.random(150) < 0.7).astype(np.float64))
-        covered += found.low <= 0.7 <= found.high
-    assert 0.89 <= covered / 200 <= 0.995
-
-
-def test_a_pair_shows_what_two_intervals_hide() -> None:
-    """The same queries, a little better: the intervals overlap, that of the difference leaves zero out."""
-    random = np.random.default_rng(2)
-    one = random.random(400)
-    other = one + 0.01 + 0.02 * random.random(400)
-    assert estimate(other).low < estimate(one).high
-    assert difference(one, other).low > 0
-    assert difference(one, one).value == 0
-
-
-def test_nothing_to_estimate_is_no_figure() -> None:
-    """Not a zero, which would be one."""
-    assert np.isnan(estimate(np.array([np.nan])).value)
-
-
-def test_few_queries_have_a_mean_and_no_interval() -> None:
-    """Four that agree say little of the next; five are the fewest to be resampled."""
-    few, enough = estimate(np.ones(4)), estimate(np.array([0, 1, 1, 1, 1.0]))
-    assert few.value == 1
-    assert np.isnan([few.low, few.high]).all()
-    assert enough.low < enough.value < enough.high
-
-
-def test_the_same_seed_gives_the_same_interval() -> None:
-    """A figure can be repeated."""
-    values = np.random.default_rng(3).random(50)
-    assert estimate(values, seed=5) == estimate(values, seed=5) != estimate(values, seed=6)

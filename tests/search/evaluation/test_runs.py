@@ -27,7 +27,7 @@ CLASSES = ("ant", "bee", "cat")
 
 
 def images(count: int, *, dimension: int, seed: int, first: int = 0) -> dict[str, Any]:
-    """Clouds of the three classes."""
+    """Makes clouds of three classes."""
     random = np.random.default_rng(seed)
     centres = np.abs(random.normal(size=(3, dimension)))
     vectors = {}
@@ -38,24 +38,24 @@ def images(count: int, *, dimension: int, seed: int, first: int = 0) -> dict[str
 
 
 def run(store: Store, plan: Plan, **options: Any) -> list[Setting]:
-    """All settings of a plan."""
+    """Evaluates all settings of a plan."""
     return list(evaluated(store, plan, EvaluationOptions(**options), settings=SETTINGS))
 
 
 def compared(setting: Setting) -> list[str]:
-    """What a setting is compared with."""
+    """Returns the names that a setting is compared with."""
     return list(dict.fromkeys(each.one for each in setting.differences))
 
 
 def pair(store: Store, fill: Fill, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """The names of a cosine collection of each network."""
+    """Fills a cosine collection for each network and returns their names."""
     return [fill(store, one, backbone="resnet101v2"), fill(store, other, backbone="vgg16")]
 
 
-def test_a_fusion_is_compared_with_its_networks_and_with_other_fusions_of_them(
+def test_a_fusion_is_compared_with_its_networks_and_other_fusions_of_them(
     both_stores: Store, fill: Fill
 ) -> None:
-    """And a collection with all before it."""
+    """A collection is compared with all before it."""
     names = pair(both_stores, fill, images(30, dimension=6, seed=1), images(30, dimension=3, seed=2))
     names.append(fill(both_stores, images(30, dimension=3, seed=3), distance=Distance.EUCLID))
     plan = Plan(collections=names, pairs=[names[:2]], rules=list(FusionRule))
@@ -73,10 +73,8 @@ def test_a_fusion_is_compared_with_its_networks_and_with_other_fusions_of_them(
     assert [setting.evaluation.fusion is not None for setting in settings] == [False] * 3 + [True] * 3
 
 
-def test_a_network_is_compared_over_and_among_the_images_that_the_other_has_too(
-    both_stores: Store, fill: Fill
-) -> None:
-    """What only one holds is counted, and is nobody's neighbour in the comparison."""
+def test_a_fusion_is_compared_on_the_shared_images(both_stores: Store, fill: Fill) -> None:
+    """Images in only one collection are counted, and are no neighbours in the comparison."""
     one = images(36, dimension=6, seed=1)
     shared = dict(list(one.items())[6:])
     other = {key: images(36, dimension=3, seed=2)[key] for key in shared} | {"cat/other.png": [1, 2, 3]}
@@ -95,8 +93,10 @@ def test_a_network_is_compared_over_and_among_the_images_that_the_other_has_too(
         assert (each.images, each.is_partial) == (30, True)
 
 
-def test_what_is_measured_is_what_is_served(both_stores: Store, fill: Fill, home: Settings) -> None:
-    """Every image's ten and verdicts are those that a query for it gets, by every vote."""
+def test_evaluated_neighbours_and_verdicts_are_those_of_queries(
+    both_stores: Store, fill: Fill, home: Settings
+) -> None:
+    """Every image's ten neighbours, and the verdict by every vote."""
     names = pair(both_stores, fill, images(60, dimension=6, seed=1), images(60, dimension=4, seed=2))
     for rule in (FusionRule.RRF, FusionRule.ZSCORE):
         *_, setting = run(both_stores, Plan(collections=names, pairs=[names], rules=[rule]))
@@ -115,8 +115,8 @@ def test_what_is_measured_is_what_is_served(both_stores: Store, fill: Fill, home
                     assert answer.verdict.class_name == found.images.vectors.names[verdict]
 
 
-def test_too_few_shared_images_are_an_error_or_left_out(both_stores: Store, fill: Fill) -> None:
-    """As the plan has it; what was evaluated before is there."""
+def test_a_pair_sharing_too_few_images_fails_or_is_left_out(both_stores: Store, fill: Fill) -> None:
+    """As the plan says; earlier settings are returned all the same."""
     names = pair(both_stores, fill, images(9, dimension=3, seed=1), images(9, dimension=3, seed=1, first=9))
     plan = Plan(collections=names, pairs=[names], rules=[FusionRule.RRF])
     with pytest.raises(UsageError, match="share 0 images"):
@@ -126,17 +126,17 @@ def test_too_few_shared_images_are_an_error_or_left_out(both_stores: Store, fill
 
 
 def overlap(store: Store, name: str, **options: Any) -> Any:
-    """What the index of a collection is said to find."""
+    """Evaluates the index of a collection."""
     [setting] = run(store, Plan(collections=[name]), indexed=True, **options)
     assert setting.evaluation.indexed is not None
     return setting
 
 
 @pytest.mark.parametrize("distance", Distance)
-def test_a_small_collection_finds_all_without_an_index(
+def test_a_collection_without_an_index_has_full_recall(
     both_stores: Store, fill: Fill, distance: Distance
 ) -> None:
-    """Copies, images without a class and those of other datasets take no places of the ten."""
+    """Copies, images without a class and other datasets take no places among the ten."""
     all_images = images(40, dimension=5, seed=1)
     copies = {f"ant/copy {number}.png": all_images["ant/0.png"] for number in range(15)}
     near = {f"{number}.png": np.asarray(all_images["bee/1.png"]) + 0.01 * number for number in range(25)}
@@ -156,16 +156,16 @@ def test_a_small_collection_finds_all_without_an_index(
         assert found.figures[figure] == setting.evaluation.figures[figure]
 
 
-def test_near_identical_images_take_no_places_where_they_do_not_count(both_stores: Store, fill: Fill) -> None:
-    """They are many more than ten, and nearer than all others."""
+def test_left_out_near_duplicates_take_no_places_among_the_ten(both_stores: Store, fill: Fill) -> None:
+    """There are far more than ten of them, nearer than all other images."""
     near = {f"ant/near {number}.png": [5, 1 + number / 1000, 1] for number in range(30)}
     name = fill(both_stores, {**near, **images(40, dimension=3, seed=1)})
     found = overlap(both_stores, name, without_near=True, near_above=0.999).evaluation.indexed
     assert found.overlap.value == 1
 
 
-def test_few_images_have_fewer_than_ten_neighbours(both_stores: Store, fill: Fill) -> None:
-    """The share is of those that there are."""
+def test_recall_of_fewer_than_ten_neighbours_is_of_those(both_stores: Store, fill: Fill) -> None:
+    """In a collection of few images."""
     name = fill(both_stores, images(4, dimension=3, seed=1))
     found = overlap(both_stores, name).evaluation.indexed
     assert found.overlap.value == 1
@@ -173,7 +173,7 @@ def test_few_images_have_fewer_than_ten_neighbours(both_stores: Store, fill: Fil
 
 
 class Counting(SoleBar):
-    """Counts what the bars are told."""
+    """Records what progress bars are told."""
 
     def __init__(self) -> None:
         self.totals: dict[str, int] = {}
@@ -191,8 +191,8 @@ class Counting(SoleBar):
         self.done[self._title] += done
 
 
-def test_every_bar_gets_to_its_end(both_stores: Store, fill: Fill) -> None:
-    """One for each collection, one for its index, and one for each fusion."""
+def test_every_progress_bar_reaches_its_total(both_stores: Store, fill: Fill) -> None:
+    """One for each collection, its index, and each fusion."""
     names = pair(both_stores, fill, images(12, dimension=3, seed=1), images(12, dimension=3, seed=2))
     plan = Plan(collections=names, pairs=[names], rules=list(FusionRule))
     bars = Counting()

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lookalike_core.stores.points import Payload
-from lookalike_search.evaluation.labelled_vectors import LabelledImages
-from lookalike_search.evaluation.leave_one_out import LabelledVectors, leave_one_out
+from lookalike_search.evaluation.labelled_vectors import LabelledImages, LabelledVectors
+from lookalike_search.evaluation.leave_one_out import leave_one_out
 from lookalike_search.evaluation.summary import Evaluation, summed_up
 from lookalike_search.reports.plots import PLOT_SUFFIXES, is_plot, write_plot
 from PIL import Image

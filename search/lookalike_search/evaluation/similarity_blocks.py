@@ -1,0 +1,168 @@
+"""How near every image is to every other, block by block: in one network, or in several fused. Pure.
+
+`lookalike_core.neighbours.rank_fusion` fuses the rankings, as for a query: what is measured is served.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import numpy as np
+from lookalike_core.errors import UsageError
+from lookalike_core.neighbours.brute_force import row_blocks, top_k
+from lookalike_core.neighbours.cosine import clip_cosines, normalise_rows
+from lookalike_core.neighbours.near_duplicates import are_near
+from lookalike_core.neighbours.rank_fusion import CANDIDATES, Chance, FusionRule, fused
+from numpy.typing import NDArray
+
+from lookalike_search.evaluation.isotonic import cross_fit, draw_half, neighbour_cases
+from lookalike_search.evaluation.labelled_vectors import FloatMatrix, IntVector, LabelledVectors
+
+_ROWS = 16
+"""Queries fused at a time, so that intermediate arrays stay in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Some queries and every image: `rows` int64 `[B]` are the queries.
+
+    `similarity` float `[B, N]` is higher for nearer, and -inf for what does not count; `near` bool `[B, N]`
+    says which images are near-duplicates of the query.
+    """
+
+    rows: IntVector
+    similarity: FloatMatrix
+    near: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CrossFitted:
+    """The chances of each network for the queries of a half, bool `[N]`, and for the others.
+
+    Each was learned from the other half.
+    """
+
+    half: NDArray[np.bool_]
+    chances: Sequence[Sequence[Chance]]
+
+
+def ranked_blocks(
+    networks: Sequence[LabelledVectors],
+    rule: FusionRule,
+    *,
+    near_above: float,
+    without_near: bool,
+    near_in: Sequence[LabelledVectors] = (),
+    seed: int = 0,
+    on_done: Callable[[int], None],
+) -> Iterator[Block]:
+    """Yields the blocks that `leave_one_out` ranks; see there.
+
+    `on_done` is told how many queries chances have been learned from.
+
+    Raises:
+        UsageError: there are too few different images to learn chances from.
+    """
+    is_fused = len(networks) > 1
+    fitted = None
+    if is_fused and rule is FusionRule.CALIBRATED:
+        fitted = _cross_fit_chances(networks, near_above if without_near else None, seed, on_done)
+    for blocks in _shared_blocks([*networks, *near_in], near_above, without_near=without_near):
+        block, *others = blocks[: len(networks)]
+        if is_fused:
+            parts = [block.similarity, *(each.similarity for each in others)]
+            block = replace(block, similarity=_fuse_rows(block.rows, parts, rule, fitted))
+        yield block
+
+
+def count_passes(networks: int, rule: FusionRule) -> int:
+    """Returns how often `leave_one_out` goes through all queries of so many networks."""
+    return 1 + networks if networks > 1 and rule is FusionRule.CALIBRATED else 1
+
+
+def nearest_rows(similarity: FloatMatrix, depth: int) -> tuple[IntVector, FloatMatrix]:
+    """Returns the rows and similarities of the nearest, best first, `[B, depth]`; -1 and NaN for missing."""
+    found, values = top_k(similarity, depth)
+    finite, missing = np.isfinite(values), ((0, 0), (0, depth - found.shape[1]))
+    return (
+        np.pad(np.where(finite, found, -1), missing, constant_values=-1),
+        np.pad(np.where(finite, values, np.nan), missing, constant_values=np.nan),
+    )
+
+
+def _shared_blocks(
+    networks: Sequence[LabelledVectors], near_above: float | None, *, without_near: bool
+) -> Iterator[list[Block]]:
+    """Yields the networks' blocks of the same queries; near-duplicates in one of them are so in all.
+
+    `without_near` leaves near-duplicates out.
+    """
+    for blocks in zip(*(_blocks(each, near_above) for each in networks), strict=True):
+        near = reduce(np.logical_or, [block.near for block in blocks])
+        if without_near:
+            for block in blocks:
+                block.similarity[near] = -np.inf
+        yield [replace(block, near=near) for block in blocks]
+
+
+def _blocks(images: LabelledVectors, near_above: float | None) -> Iterator[Block]:
+    """Yields how near every image is to every other, exactly.
+
+    Similarity is -inf for the copies of a query; a Euclidean distance is negated. Without `near_above` no
+    near-duplicates are looked for, which saves the cosines of Euclidean collections.
+    """
+    vectors = images.vectors
+    units = normalise_rows(vectors)
+    centred = vectors if images.higher_is_nearer else vectors - vectors.mean(axis=0)  # smaller numbers
+    squares = np.einsum("nd,nd->n", centred, centred, dtype=np.float64)
+    for rows in row_blocks(len(units)):
+        copies = images.copies[rows, np.newaxis] == images.copies
+        near = np.zeros_like(copies)
+        if near_above is not None or images.higher_is_nearer:
+            similarity = clip_cosines(units[rows] @ units.T)
+        if near_above is not None:
+            near = are_near(similarity, near_above) & ~copies
+        if not images.higher_is_nearer:
+            distances = squares[rows, np.newaxis] - 2.0 * (centred[rows] @ centred.T) + squares
+            similarity = -np.sqrt(np.maximum(distances, 0)).astype(units.dtype)
+        similarity[copies] = -np.inf
+        yield Block(rows=rows, similarity=similarity, near=near)
+
+
+def _fuse_rows(
+    rows: IntVector,
+    similarity: Sequence[FloatMatrix],
+    rule: FusionRule,
+    fitted: _CrossFitted | None,
+) -> FloatMatrix:
+    """Fuses a few queries at a time, each by the chances that were not learned from it."""
+    found = np.empty(similarity[0].shape)
+    half = fitted.half[rows] if fitted else np.ones(len(rows), dtype=bool)
+    for side, chances in zip((half, ~half), fitted.chances if fitted else ((), ()), strict=True):
+        own = np.flatnonzero(side)
+        for start in range(0, len(own), _ROWS):
+            few = own[start : start + _ROWS]
+            found[few] = fused([each[few] for each in similarity], rule, chances=chances, depth=CANDIDATES)
+    return found
+
+
+def _cross_fit_chances(
+    networks: Sequence[LabelledVectors],
+    near_above: float | None,
+    seed: int,
+    on_done: Callable[[int], None],
+) -> _CrossFitted:
+    """Learns each network's chances from its candidates without near-duplicates over `near_above`."""
+    half = draw_half(networks[0].copies, seed=seed)
+    pairs = []
+    for images in networks:
+        candidates = []
+        for [block] in _shared_blocks([images], near_above, without_near=True):
+            candidates.append(nearest_rows(block.similarity, CANDIDATES))
+            on_done(len(block.rows))
+        rows, nearness = (np.concatenate(parts) for parts in zip(*candidates, strict=True))
+        chances = cross_fit(neighbour_cases(images.classes, rows, nearness), half)
+        if chances is None:
+            raise UsageError("there are too few different images to learn chances from")
+        pairs.append(chances)
+    return _CrossFitted(half=half, chances=list(zip(*pairs, strict=True)))
