@@ -1,8 +1,5 @@
 """The `exporter` command: its subcommands, one module each."""
 
-from typing import NoReturn
-
-from lookalike_core.cli.console import run_command
 from lookalike_core.cli.subcommands import lazy_app
 
 SUBCOMMANDS = {
@@ -15,8 +12,3 @@ SUBCOMMANDS = {
 app = lazy_app(
     "Turn Keras' ResNet101V2 and VGG16 into ONNX models.", package=__package__, subcommands=SUBCOMMANDS
 )
-
-
-def main() -> NoReturn:
-    """Run the console command."""
-    run_command(app)

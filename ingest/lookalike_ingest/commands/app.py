@@ -1,8 +1,5 @@
 """The `ingest` command: its subcommands, one module each."""
 
-from typing import NoReturn
-
-from lookalike_core.cli.console import run_command
 from lookalike_core.cli.subcommands import lazy_app
 
 SUBCOMMANDS = {
@@ -16,8 +13,3 @@ SUBCOMMANDS = {
 app = lazy_app(
     "Turn a folder of images into searchable collections.", package=__package__, subcommands=SUBCOMMANDS
 )
-
-
-def main() -> NoReturn:
-    """Run the console command."""
-    run_command(app)

@@ -1,8 +1,5 @@
 """The `search` command: its subcommands, one module each."""
 
-from typing import NoReturn
-
-from lookalike_core.cli.console import run_command
 from lookalike_core.cli.subcommands import lazy_app
 
 SUBCOMMANDS = {
@@ -17,8 +14,3 @@ SUBCOMMANDS = {
 }
 
 app = lazy_app("Find the images most like a given one.", package=__package__, subcommands=SUBCOMMANDS)
-
-
-def main() -> NoReturn:
-    """Run the console command."""
-    run_command(app)
