@@ -63,10 +63,10 @@ def _fit_json(report: FitReport) -> dict[str, object]:
     return {
         "schema": 1,
         "head": head.key,
-        "path": str(report.path),
-        "model": str(report.model),
+        "path": report.path,
+        "model": report.model,
         "made": report.made,
-        "base": head.base.identity.to_json(),
+        "base": head.base.identity,
         "dimension": head.identity.dimension,
         "classes": list(head.classes),
         **head.record,

@@ -23,6 +23,7 @@ from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 
 from lookalike_exporter.commands.exporter_options import CalibrateOption, folder_option
+from lookalike_exporter.commands.json_records import Verification
 from lookalike_exporter.spec import ModelSpec
 
 
@@ -67,7 +68,7 @@ def verify(
         )
     model, report = found.model, found.report
     if as_json:
-        show_json({"schema": 1, "path": str(model.path), **report.to_json()})
+        show_json(Verification(schema=1, path=model.path, failed=report.failed, checks=report.checks))
     else:
         for check in report.checks:
             show(f"{check.outcome:8}{check.name}: {full_message(check.detail)}")

@@ -1,6 +1,6 @@
 """`ingest rebuild`: make a collection anew from its datasets."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from lookalike_core.cli.console import Verbose, show, show_json
@@ -17,6 +17,7 @@ from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.settings import Settings
 from lookalike_core.text import counted
 
+from lookalike_ingest.commands import json_records as records
 from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
 from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.commands.notices import say_dropped_calibration, warn_of_skipped
@@ -63,15 +64,15 @@ def _rebuild_text(report: RebuildReport) -> str:
     return f"{report.name}: {points} made anew in {report.took_s:.1f} s{how}{out}{gone}"
 
 
-def _rebuild_json(report: RebuildReport) -> dict[str, Any]:
+def _rebuild_json(report: RebuildReport) -> records.Rebuild:
     return {
         "schema": 1,
         "name": report.name,
         "store": report.store,
         "points": report.points,
         "gone": report.gone,
-        "left_out": [str(file) for file in report.left_out],
-        "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
+        "left_out": report.left_out,
+        "skipped": records.skipped_json(report.skipped),
         "embedded": report.embedded,
         "taken_over": report.taken_over,
         "took_ms": round(report.took_s * 1000),

@@ -15,8 +15,9 @@ from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.settings import Settings
 from lookalike_core.text import counted
 
+from lookalike_ingest.commands.json_records import Removal
 from lookalike_ingest.commands.notices import SHOWN, say_dropped_calibration
-from lookalike_ingest.removal import Holdings, Selection, holdings, remove_images, require_removable
+from lookalike_ingest.removal import Holding, Holdings, Selection, holdings, remove_images, require_removable
 
 
 def remove(
@@ -66,20 +67,21 @@ def remove(
         for holding in removed:
             say_dropped_calibration(holding.collection, holding.calibration_dropped)
         if as_json:
-            listing = [{"name": holding.collection, "removed": holding.points} for holding in removed]
-            show_json(
-                {
-                    "schema": 1,
-                    "dataset": dataset,
-                    "paths": list(selection.paths),
-                    "classes": list(selection.classes),
-                    "store": opened.label,
-                    "collections": listing,
-                }
-            )
+            show_json(_json(selection, removed, opened.label))
             return
         for holding in removed:
             show(f"removed {counted(holding.points, 'point')} {selection} from {holding.collection}")
+
+
+def _json(selection: Selection, removed: Sequence[Holding], store: str) -> Removal:
+    return {
+        "schema": 1,
+        "dataset": selection.dataset,
+        "paths": selection.paths,
+        "classes": selection.classes,
+        "store": store,
+        "collections": [{"name": holding.collection, "removed": holding.points} for holding in removed],
+    }
 
 
 def _say_what_goes(selection: Selection, meant: Holdings) -> None:

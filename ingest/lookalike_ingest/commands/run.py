@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from lookalike_core.atomic import named_path
@@ -33,6 +33,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.text import counted
 
+from lookalike_ingest.commands import json_records as records
 from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
 from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.commands.notices import list_some, say_dropped_calibration, warn_of_skipped
@@ -269,28 +270,28 @@ def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
     return [*lines, f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped{cut}"]
 
 
-def _problem_json(request: IngestRequest, problem: UsageError) -> dict[str, Any]:
+def _problem_json(request: IngestRequest, problem: UsageError) -> records.FailedIngest:
     dataset = request.dataset
-    return {"schema": 1, "dataset": dataset.name, "root": str(dataset.root), "error": full_message(problem)}
+    return {"schema": 1, "dataset": dataset.name, "root": dataset.root, "error": full_message(problem)}
 
 
-def _report_json(report: IngestReport) -> dict[str, Any]:
+def _report_json(report: IngestReport) -> records.Ingest:
     return {
         "schema": 1,
         "dataset": report.dataset.name,
-        "root": str(report.dataset.root),
+        "root": report.dataset.root,
         "store": report.store,
         "interrupted": report.interrupted,
         "found": report.found,
         "not_taken": report.not_taken,
-        "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
+        "skipped": records.skipped_json(report.skipped),
         "other_files": {
             "total": report.others.total,
             "by_suffix": dict(report.others.by_suffix.most_common()),
         },
         "excluded": {"folders": report.others.excluded_folders, "images": report.others.excluded_images},
         "linked_folders": report.others.linked_folders,
-        "rules": report.dataset.rules.to_json(),
+        "rules": report.dataset.rules,
         "split_classes": list(report.split_classes),
         "unused_labels": report.unused_labels,
         "overlapping_datasets": [{"dataset": each.name, "root": each.root} for each in report.overlapping],
@@ -302,10 +303,12 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
             {
                 "name": collection.name,
                 "provider": collection.provider,
-                **{
-                    word: collection.counts[word]
-                    for word in ("added", "updated", "moved", "unchanged", "removed", "excluded")
-                },
+                "added": collection.counts["added"],
+                "updated": collection.counts["updated"],
+                "moved": collection.counts["moved"],
+                "unchanged": collection.counts["unchanged"],
+                "removed": collection.counts["removed"],
+                "excluded": collection.counts["excluded"],
                 "removed_paths": collection.removed,
                 "away_paths": collection.away,
             }

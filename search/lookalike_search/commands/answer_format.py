@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lookalike_core.cli.table import columns
 from lookalike_core.models.calibration_curves import percent
@@ -14,11 +13,11 @@ from lookalike_search.asking.answers import (
     ExactDuplicate,
     NearDuplicate,
     Neighbour,
-    Placing,
     QueryOptions,
     paths_collide,
     why_empty,
 )
+from lookalike_search.commands import json_records as records
 
 
 def answer_lines(
@@ -136,14 +135,52 @@ def _numbers(
 
 def answer_json(
     answer: Answer, manifests: Sequence[CollectionManifest], store: str, options: QueryOptions
-) -> dict[str, Any]:
-    """The documented object; of a fused answer what concerns collections is a list, in their order."""
-    verdict = answer.verdict
+) -> records.Answer | records.FusedAnswer:
+    """Returns the JSON of an answer; of a fused one what concerns collections is a list, in their order."""
+    query, outcome = _query_json(answer), _outcome_json(answer, store, options)
+    hits = [_hit_json(hit, options) for hit in answer.hits]
+    if len(manifests) == 1:
+        return records.Answer(**query, **_space_json(manifests[0]), **outcome, hits=hits)
+    fused: list[records.FusedHit] = [
+        {**data, "networks": hit.placings} for data, hit in zip(hits, answer.hits, strict=True)
+    ]
+    return records.FusedAnswer(**query, **_spaces_json(manifests, options), **outcome, hits=fused)
+
+
+def _query_json(answer: Answer) -> records.Query:
+    data: records.Query = {"schema": 1, "query": answer.query}
+    if answer.positives:
+        data["positives"] = list(answer.positives)
+    if answer.negatives:
+        data["negatives"] = list(answer.negatives)
+    return data
+
+
+def _space_json(manifest: CollectionManifest) -> records.Space:
+    identity = manifest.identity
     return {
-        "schema": 1,
-        "query": answer.query,
-        **dict(_examples(answer)),
-        **_spaces(manifests, options),
+        "collection": manifest.collection,
+        "backbone": identity.backbone,
+        "layer": identity.layer,
+        "pooling": identity.pooling,
+        "distance": manifest.distance,
+    }
+
+
+def _spaces_json(manifests: Sequence[CollectionManifest], options: QueryOptions) -> records.FusedSpaces:
+    spaces = [_space_json(manifest) for manifest in manifests]
+    return {
+        "collection": [space["collection"] for space in spaces],
+        "backbone": [space["backbone"] for space in spaces],
+        "layer": [space["layer"] for space in spaces],
+        "pooling": [space["pooling"] for space in spaces],
+        "distance": [space["distance"] for space in spaces],
+        "fusion": options.fusion,
+    }
+
+
+def _outcome_json(answer: Answer, store: str, options: QueryOptions) -> records.Outcome:
+    return {
         "provider": answer.provider,
         "store": store,
         "took_ms": {
@@ -151,92 +188,71 @@ def answer_json(
             "embed": round(answer.embed_ms, 1),
             "search": round(answer.search_ms, 1),
         },
-        "verdict": verdict
-        and {
-            "rule": options.vote,
-            "k": options.k,
-            "voters": verdict.voters,
-            "class": verdict.class_name,
-            "share": verdict.share,
-            "chance": answer.verdict_chance,
-        },
+        "verdict": _verdict_json(answer, options),
         "unlike_anything": answer.unlike_anything,
         "left_out": [_image_json(each) for each in answer.left_out],
         "left_out_total": answer.left_out_total,
         "passed_over": answer.passed_over,
         "cut_off": answer.cut_off,
-        "hits": [_hit_json(hit, options) for hit in answer.hits],
     }
 
 
-def _examples(answer: Answer) -> Iterator[tuple[str, list[str]]]:
-    """Where there are any."""
-    if answer.positives:
-        yield "positives", list(answer.positives)
-    if answer.negatives:
-        yield "negatives", list(answer.negatives)
+def _verdict_json(answer: Answer, options: QueryOptions) -> records.Verdict | None:
+    verdict = answer.verdict
+    if verdict is None:
+        return None
+    return {
+        "rule": options.vote,
+        "k": options.k,
+        "voters": verdict.voters,
+        "class": verdict.class_name,
+        "share": verdict.share,
+        "chance": answer.verdict_chance,
+    }
 
 
-def _spaces(manifests: Sequence[CollectionManifest], options: QueryOptions) -> dict[str, Any]:
-    spaces = [
-        {
-            "collection": manifest.collection,
-            "backbone": manifest.identity.backbone,
-            "layer": manifest.identity.layer,
-            "pooling": manifest.identity.pooling,
-            "distance": manifest.distance,
-        }
-        for manifest in manifests
-    ]
-    if len(spaces) == 1:
-        return spaces[0]
-    return {key: [space[key] for space in spaces] for key in spaces[0]} | {"fusion": options.fusion}
-
-
-def _hit_json(hit: Neighbour, options: QueryOptions) -> dict[str, Any]:
+def _hit_json(hit: Neighbour, options: QueryOptions) -> records.Hit:
     payload = hit.payload
-    data: dict[str, Any] = {
+    synset: records.Synset = {"synset": payload.synset} if payload.synset else {}
+    return {
         "rank": hit.rank,
         "score": hit.score,
         "chance": hit.chance,
         "class": payload.class_name,
-        **({"synset": payload.synset} if payload.synset else {}),
+        **synset,
         "dataset": payload.dataset,
         "path": payload.path,
-        "file": str(hit.file) if hit.file else None,
+        "file": hit.file,
         "id": payload.id,
+        **_also_in_json(hit),
+        **_folded_json(hit, options),
     }
-    if hit.also_in:
-        data["also_in"] = _also_in_json(hit)
-    if options.without_near_above is not None:
-        data["near"] = [_near_json(near) for near in hit.near]
-    if hit.placings:
-        data["networks"] = {name: _placing_json(placing) for name, placing in hit.placings.items()}
-    return data
 
 
-def _also_in_json(hit: Neighbour | NearDuplicate) -> list[dict[str, Any]]:
-    return [{"class": each.class_name, "dataset": each.dataset, "path": each.path} for each in hit.also_in]
+def _also_in_json(hit: Neighbour | NearDuplicate) -> records.AlsoIn:
+    if not hit.also_in:
+        return {}
+    return {
+        "also_in": [
+            {"class": each.class_name, "dataset": each.dataset, "path": each.path} for each in hit.also_in
+        ]
+    }
 
 
-def _near_json(near: NearDuplicate) -> dict[str, Any]:
-    data = {"score": near.score, **_image_json(near)}
-    if near.also_in:
-        data["also_in"] = _also_in_json(near)
-    return data
+def _folded_json(hit: Neighbour, options: QueryOptions) -> records.Folded:
+    if options.without_near_above is None:
+        return {}
+    return {
+        "near": [{"score": near.score, **_image_json(near), **_also_in_json(near)} for near in hit.near],
+    }
 
 
-def _image_json(found: NearDuplicate | ExactDuplicate) -> dict[str, Any]:
-    """Which image it is."""
+def _image_json(found: NearDuplicate | ExactDuplicate) -> records.ExactDuplicate:
     payload = found.payload
     return {
         "class": payload.class_name,
         "dataset": payload.dataset,
         "path": payload.path,
-        "file": str(found.file) if found.file else None,
+        "file": found.file,
         "id": payload.id,
     }
-
-
-def _placing_json(placing: Placing | None) -> dict[str, Any] | None:
-    return {"rank": placing.rank, "score": placing.score} if placing else None

@@ -1,7 +1,7 @@
 """The `search calibrate` command."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -12,6 +12,7 @@ from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
 
 from lookalike_search.collection_choice import CollectionSelector
+from lookalike_search.commands import json_records as records
 from lookalike_search.commands.reliability import reliability_json, reliability_lines
 from lookalike_search.commands.search_options import BackbonesOption, CollectionsOption, DistanceOption
 from lookalike_search.evaluation.calibration_run import CalibrationRun, calibrate_collection
@@ -96,7 +97,7 @@ def _score_name(run: CalibrationRun) -> str:
     return "similarity" if run.higher_is_nearer else "distance"
 
 
-def _json(run: CalibrationRun, store: str) -> dict[str, Any]:
+def _json(run: CalibrationRun, store: str) -> records.CollectionCalibration:
     calibration, threshold = run.calibration, run.calibration.threshold
     return {
         "schema": 1,
@@ -113,7 +114,7 @@ def _json(run: CalibrationRun, store: str) -> dict[str, Any]:
             {"score": run.score(knot), "chance": chance} for knot, chance in _knots(calibration.neighbours)
         ],
         "verdicts": {
-            rule: [{"share": knot, "chance": chance} for knot, chance in _knots(curve)]
+            VoteRule(rule): [{"share": knot, "chance": chance} for knot, chance in _knots(curve)]
             for rule, curve in calibration.verdicts.items()
         },
         "threshold": {

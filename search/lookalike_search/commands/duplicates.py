@@ -4,7 +4,7 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from lookalike_core.atomic import named_path
@@ -28,6 +28,7 @@ from lookalike_search.analysis.duplicates import (
     prove_groups,
 )
 from lookalike_search.analysis.file_state import FileState
+from lookalike_search.commands import json_records as records
 from lookalike_search.commands.path_output import Print0Option, require_one_output, show_files
 from lookalike_search.commands.search_options import (
     BackboneOption,
@@ -196,7 +197,7 @@ def _size(count: int) -> str:
     return decimal(count)
 
 
-def _json(group: Group, number: int, collection: str) -> dict[str, Any]:
+def _json(group: Group, number: int, collection: str) -> records.DuplicateGroup:
     return {
         "schema": 1,
         "collection": collection,
@@ -206,8 +207,8 @@ def _json(group: Group, number: int, collection: str) -> dict[str, Any]:
         "frees": group.frees,
         "kept": _member_json(group.kept),
         "others": [
-            _member_json(member)
-            | {
+            {
+                **_member_json(member),
                 "similarity": member.similarity,
                 "match": member.match,
                 "identical": member.is_identical,
@@ -219,13 +220,13 @@ def _json(group: Group, number: int, collection: str) -> dict[str, Any]:
     }
 
 
-def _member_json(member: Member) -> dict[str, Any]:
+def _member_json(member: Member) -> records.Member:
     payload = member.payload
     return {
         "dataset": payload.dataset,
         "path": payload.path,
         "class": payload.class_name,
-        "file": str(member.file) if member.file else None,
+        "file": member.file,
         "state": member.state,
         "sha256": payload.sha256,
         "width": payload.width,

@@ -1,10 +1,10 @@
 """The `search evaluate` command."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -22,7 +22,8 @@ from lookalike_core.stores.points import PointFilter
 from numpy.typing import NDArray
 
 from lookalike_search.collection_choice import CollectionSelector
-from lookalike_search.commands.head_parts import numbers_json, parts_json, parts_lines
+from lookalike_search.commands import json_records as records
+from lookalike_search.commands.head_parts import interval_json, parts_json, parts_lines
 from lookalike_search.commands.reliability import reliability_json, reliability_lines
 from lookalike_search.commands.search_options import (
     BackbonesOption,
@@ -39,7 +40,7 @@ from lookalike_search.evaluation.index_recall import IndexFigures
 from lookalike_search.evaluation.leave_one_out import SHOWN, Estimate
 from lookalike_search.evaluation.plan import plan_evaluation
 from lookalike_search.evaluation.runs import EvaluationOptions, Setting, evaluated
-from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, Fusion, worst_first
+from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, worst_first
 from lookalike_search.reports.plots import PLOT_SUFFIXES, is_plot, write_plot
 
 WHOLE_TABLE_CLASSES = 100
@@ -237,9 +238,8 @@ def _difference_lines(differences: Sequence[Comparison]) -> Iterator[str]:
         )
 
 
-def _json(setting: Setting, store: str, k: int) -> dict[str, Any]:
-    evaluation, differences = setting.evaluation, setting.differences
-    names = evaluation.images.vectors.names
+def _json(setting: Setting, store: str, k: int) -> records.Evaluation:
+    evaluation = setting.evaluation
     return {
         "schema": 1,
         "collection": evaluation.collection,
@@ -249,69 +249,81 @@ def _json(setting: Setting, store: str, k: int) -> dict[str, Any]:
         "near_identical": evaluation.near_identical,
         "alone": int(evaluation.alone.sum()),
         "in_small_classes": int(evaluation.in_small_classes.sum()),
-        **{key: evaluation.figures[key].to_json() for key in FIGURES},
-        "best_possible": numbers_json(evaluation.best_possible),
+        **_figures_json(evaluation.figures, evaluation.best_possible),
         "k": k,
-        "accuracy": {rule: found.to_json() for rule, found in evaluation.accuracy.items()},
-        "expected_calibration_error": reliability_json(evaluation.reliability),
-        "abstaining": evaluation.abstaining
-        and {
-            "answered": evaluation.abstaining.answered.to_json(),
-            "accuracy": evaluation.abstaining.accuracy.to_json(),
-        },
+        "accuracy": {rule: interval_json(found) for rule, found in evaluation.accuracy.items()},
+        "expected_calibration_error": reliability_json(evaluation.reliability)
+        if evaluation.reliability
+        else None,
+        "abstaining": _abstaining_json(evaluation.abstaining) if evaluation.abstaining else None,
         "classes": [
             {
                 "class": each.name,
                 "pictures": each.images,
-                **{key: each.figures[key].to_json() for key in FIGURES},
-                "best_possible": numbers_json(each.best_possible),
+                **_figures_json(each.figures, each.best_possible),
             }
             for each in evaluation.classes
         ],
-        "confusion": confusion_json(names, evaluation.confusion),
-        "differences": [
-            {
-                "to": each.one,
-                "figure": each.figure,
-                "pictures": each.images,
-                **each.difference.to_json(),
-                "p": each.p,
-                "certain": each.is_certain,
-            }
-            for each in differences
-        ],
-        "fusion": evaluation.fusion and _fusion_json(evaluation.fusion),
-        "indexed": evaluation.indexed and _index_json(evaluation.indexed),
-        **parts_json(setting.parts),
+        "confusion": confusion_json(evaluation.images.vectors.names, evaluation.confusion),
+        "differences": [_difference_json(each) for each in setting.differences],
+        "fusion": evaluation.fusion,
+        "indexed": _index_json(evaluation.indexed) if evaluation.indexed else None,
+        "head": None if setting.parts is None else parts_json(setting.parts),
     }
 
 
-def confusion_json(names: Sequence[str], table: NDArray[np.int64]) -> dict[str, Any]:
-    """The cells that are not 0, by row and column; of few classes the whole table, too."""
+def _figures_json(figures: Mapping[str, Estimate], best: Mapping[str, float]) -> records.Figures:
+    return {
+        "precision_at_1": interval_json(figures["precision_at_1"]),
+        "precision_at_5": interval_json(figures["precision_at_5"]),
+        "precision_at_10": interval_json(figures["precision_at_10"]),
+        "mean_average_precision": interval_json(figures["mean_average_precision"]),
+        "at_least_5_of_10": interval_json(figures["at_least_5_of_10"]),
+        "best_possible": {
+            "precision_at_1": best["precision_at_1"],
+            "precision_at_5": best["precision_at_5"],
+            "precision_at_10": best["precision_at_10"],
+            "mean_average_precision": best["mean_average_precision"],
+            "at_least_5_of_10": best["at_least_5_of_10"],
+        },
+    }
+
+
+def _abstaining_json(found: Abstaining) -> records.Abstaining:
+    return {"answered": interval_json(found.answered), "accuracy": interval_json(found.accuracy)}
+
+
+def _difference_json(each: Comparison) -> records.Difference:
+    return {
+        "to": each.one,
+        "figure": each.figure,
+        "pictures": each.images,
+        **interval_json(each.difference),
+        "p": each.p,
+        "certain": each.is_certain,
+    }
+
+
+def confusion_json(names: Sequence[str], table: NDArray[np.int64]) -> records.Confusion:
+    """Returns the cells that are not 0, by row and column; of few classes the whole table, too."""
     rows, columns = np.nonzero(table)
     return {
-        "classes": list(names),
+        "classes": names,
         "cells": np.stack([rows, columns, table[rows, columns]], axis=1).tolist(),
         "neighbours": table.tolist() if len(names) <= WHOLE_TABLE_CLASSES else None,
     }
 
 
-def _fusion_json(fusion: Fusion) -> dict[str, Any]:
-    return {
-        "rule": fusion.rule,
-        "collections": list(fusion.collections),
-        "only_in_some": fusion.only_in_some,
-    }
-
-
-def _index_json(found: IndexFigures) -> dict[str, Any]:
+def _index_json(found: IndexFigures) -> records.Index:
     return {
         "has_index": found.covered > 0,
         "indexed_vectors": found.covered,
         "points": found.points,
-        "overlap": found.overlap.to_json(),
-        "all_the_same": found.complete.to_json(),
-        **{key: each.to_json() for key, each in found.figures.items()},
+        "overlap": interval_json(found.overlap),
+        "all_the_same": interval_json(found.complete),
+        "precision_at_1": interval_json(found.figures["precision_at_1"]),
+        "precision_at_5": interval_json(found.figures["precision_at_5"]),
+        "precision_at_10": interval_json(found.figures["precision_at_10"]),
     }
 
 

@@ -1,7 +1,7 @@
 """The `search explain` command."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from lookalike_core.cli.console import Verbose, say, show, show_json
@@ -23,6 +23,7 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_search.analysis.attribution import FloatMatrix, focus, strongest_pairs
 from lookalike_search.analysis.explanation import Explained, SeenImage, explanations, see_both
 from lookalike_search.collection_choice import CollectionSelector
+from lookalike_search.commands import json_records as records
 from lookalike_search.commands.search_options import BackbonesOption, CollectionOption, DistanceOption
 from lookalike_search.commands.standard_input import query_of, require_one_stdin
 
@@ -119,11 +120,9 @@ def _cell(cell: tuple[int, int]) -> str:
     return f"({cell[0] + 1}, {cell[1] + 1})"
 
 
-def _json(explained: Explained, query: SeenImage, neighbour: SeenImage, store: str) -> dict[str, Any]:
+def _json(explained: Explained, query: SeenImage, neighbour: SeenImage, store: str) -> records.Explanation:
     explanation, manifest = explained.explanation, explained.manifest
-    query_vector, neighbour_vector = (
-        "stored" if each.is_stored else "computed" for each in explained.compared
-    )
+    compared_query, compared_neighbour = explained.compared
     return {
         "schema": 1,
         "query": query.name,
@@ -138,13 +137,10 @@ def _json(explained: Explained, query: SeenImage, neighbour: SeenImage, store: s
         "store": store,
         "score": explained.score,
         "cosine": explanation.cosine,
-        "query_vector": query_vector,
-        "neighbour_vector": neighbour_vector,
+        "query_vector": "stored" if compared_query.is_stored else "computed",
+        "neighbour_vector": "stored" if compared_neighbour.is_stored else "computed",
         "agreement": explained.agreement,
         "query_shares": explanation.query.tolist(),
         "neighbour_shares": explanation.neighbour.tolist(),
-        "pairs": [
-            {"query": pair.query, "neighbour": pair.neighbour, "part": pair.part}
-            for pair in strongest_pairs(explanation, PAIRS)
-        ],
+        "pairs": strongest_pairs(explanation, PAIRS),
     }

@@ -1,10 +1,11 @@
 """How an evaluation shows what a head was learned from and what it never saw."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import isnan
-from typing import Any
 
+from lookalike_search.commands import json_records as records
 from lookalike_search.evaluation.head_splits import MEANINGS, PartFigures
+from lookalike_search.evaluation.leave_one_out import Estimate
 
 SHOWN = {
     "precision_at_1": "precision@1",
@@ -32,25 +33,26 @@ def _number(value: float) -> str:
     return f"{'-':>6}" if isnan(value) else f"{value:.4f}"
 
 
-def numbers_json(numbers: Mapping[str, float]) -> dict[str, float | None]:
-    """Figures by name; null for NaN: there is none."""
-    return {key: None if isnan(number) else number for key, number in numbers.items()}
+def parts_json(parts: Sequence[PartFigures]) -> list[records.HeadPart]:
+    """Returns the JSON of each part."""
+    return [
+        {
+            "part": part.part,
+            "pictures": part.images,
+            "classes": part.classes,
+            "precision_at_1": interval_json(part.figures["precision_at_1"]),
+            "precision_at_10": interval_json(part.figures["precision_at_10"]),
+            "mean_average_precision": interval_json(part.figures["mean_average_precision"]),
+            "best_possible": {
+                "precision_at_1": part.best_possible["precision_at_1"],
+                "precision_at_10": part.best_possible["precision_at_10"],
+                "mean_average_precision": part.best_possible["mean_average_precision"],
+            },
+        }
+        for part in parts
+    ]
 
 
-def parts_json(parts: Sequence[PartFigures] | None) -> dict[str, Any]:
-    """Null where there is no head."""
-    listed = (
-        None
-        if parts is None
-        else [
-            {
-                "part": part.part,
-                "pictures": part.images,
-                "classes": part.classes,
-                **{key: part.figures[key].to_json() for key in SHOWN},
-                "best_possible": numbers_json({key: part.best_possible[key] for key in SHOWN}),
-            }
-            for part in parts
-        ]
-    )
-    return {"head": listed}
+def interval_json(found: Estimate) -> records.Interval:
+    """Returns the JSON of a figure."""
+    return {"value": found.value, "low": found.low, "high": found.high}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from lookalike_core import progress
@@ -13,6 +13,7 @@ from lookalike_core.stores.points import PointFilter
 
 from lookalike_search.analysis.collection_map import CollectionMap, load_sample, mapped
 from lookalike_search.analysis.projection import NEIGHBOURS, Method
+from lookalike_search.commands import json_records as records
 from lookalike_search.commands.search_options import (
     BackboneOption,
     CollectionOption,
@@ -94,25 +95,31 @@ def _way(drawn: CollectionMap) -> str:
             return "all with the same vector: their places say nothing"
 
 
-def _json(drawn: CollectionMap, store: str, page: Path, seed: int) -> dict[str, Any]:
+def _json(drawn: CollectionMap, store: str, page: Path, seed: int) -> records.CollectionMap:
     sampled, projection, trust = drawn.sampled, drawn.projection, drawn.trust
     return {
         "schema": 1,
         "collection": sampled.collection,
         "store": store,
-        "html": str(page),
+        "html": page,
         "pictures": len(sampled.payloads),
         "total": sampled.total,
         "seed": seed,
         "method": projection.method,
         "perplexity": projection.perplexity,
         "kl_divergence": projection.kl_divergence,
-        "trustworthiness": trust and trust.trustworthiness,
-        "same_class_on_map": trust and trust.on_map,
-        "same_class_in_space": trust and trust.in_space,
+        "trustworthiness": trust.trustworthiness if trust else None,
+        "same_class_on_map": trust.on_map if trust else None,
+        "same_class_in_space": trust.in_space if trust else None,
         "places": [
-            {"id": payload.id, "dataset": payload.dataset, "path": payload.path, "class": payload.class_name}
-            | dict(zip("xy", place, strict=True))
-            for payload, place in zip(sampled.payloads, projection.places.tolist(), strict=True)
+            {
+                "id": payload.id,
+                "dataset": payload.dataset,
+                "path": payload.path,
+                "class": payload.class_name,
+                "x": x,
+                "y": y,
+            }
+            for payload, (x, y) in zip(sampled.payloads, projection.places.tolist(), strict=True)
         ],
     }

@@ -1,11 +1,11 @@
 """The `search neighbours` command."""
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import typer
 from lookalike_core import progress
@@ -20,6 +20,7 @@ from lookalike_core.stores.protocol import Collection
 from lookalike_core.text import json_line
 
 from lookalike_search.analysis.all_neighbours import SceneList, every_scenes, is_small
+from lookalike_search.commands import json_records as records
 from lookalike_search.commands.search_options import (
     BackboneOption,
     ClassOption,
@@ -190,7 +191,7 @@ def _write_jsonl(table: Table, found: Iterable[SceneList], with_near: bool) -> i
     return count
 
 
-def _json(found: SceneList, with_near: bool) -> dict[str, Any]:
+def _json(found: SceneList, with_near: bool) -> records.ImageNeighbours:
     payload, scenes = found
     return {
         "schema": 1,
@@ -198,17 +199,17 @@ def _json(found: SceneList, with_near: bool) -> dict[str, Any]:
         "path": payload.path,
         "class": payload.class_name,
         "hits": [
-            {
-                "rank": rank,
-                **_hit_json(scene.hit),
-                **({"near": [_hit_json(hit) for hit in scene.near]} if with_near else {}),
-            }
+            {"rank": rank, **_hit_json(scene.hit), **_folded_json(scene.near, with_near)}
             for rank, scene in enumerate(scenes, start=1)
         ],
     }
 
 
-def _hit_json(hit: SearchHit) -> dict[str, Any]:
+def _folded_json(near: Sequence[SearchHit], with_near: bool) -> records.PlainFolded:
+    return {"near": [_hit_json(hit) for hit in near]} if with_near else {}
+
+
+def _hit_json(hit: SearchHit) -> records.PlainNearHit:
     return {
         "score": hit.score,
         "class": hit.payload.class_name,

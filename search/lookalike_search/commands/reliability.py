@@ -1,8 +1,9 @@
 """How several commands show expected calibration errors."""
 
-from typing import Any
-
 from lookalike_core.models.calibration_curves import Reliability
+from lookalike_core.neighbours.vote import VoteRule
+
+from lookalike_search.commands.json_records import CalibrationError
 
 
 def reliability_lines(found: Reliability | None) -> list[str]:
@@ -18,13 +19,11 @@ def reliability_lines(found: Reliability | None) -> list[str]:
     ]
 
 
-def reliability_json(found: Reliability | None) -> dict[str, Any] | None:
-    """As `search evaluate --json` and `search calibrate --json` have it."""
-    if found is None:
-        return None
+def reliability_json(found: Reliability) -> CalibrationError:
+    """Returns the JSON of calibration errors."""
     return {
         "bins": found.bins,
         "neighbours": found.neighbours,
         "neighbours_equal_mass": found.neighbours_equal_mass,
-        "verdict": dict(found.verdicts),
+        "verdict": {VoteRule(rule): error for rule, error in found.verdicts.items()},
     }
