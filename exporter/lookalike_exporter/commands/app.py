@@ -3,10 +3,10 @@
 from lookalike_core.cli.subcommands import lazy_app
 
 SUBCOMMANDS = {
-    "run": "Export one model; nothing is done where it is there already.",
-    "list": "Show what can be exported and what is here.",
-    "verify": "Check a model, and compare it with Keras; one of 16 or 8 bits is compared with that of 32.",
-    "fit": "Fit a new last layer to the classes of a collection.",
+    "run": "Export one model, unless it is there already.",
+    "list": "List the models that can be exported, and those that are here.",
+    "verify": "Check a model and compare it with Keras, or one of fp16 or int8 with that of fp32.",
+    "fit": "Fit a new last layer, a head, to the classes of a collection.",
 }
 
 app = lazy_app(

@@ -30,7 +30,7 @@ from lookalike_exporter.spec import ModelSpec
 def verify(
     backbone: Annotated[
         str | None,
-        typer.Option("--backbone", metavar="BACKBONE", help="resnet (ResNet101V2) or vgg (VGG16)."),
+        typer.Option("--backbone", metavar="BACKBONE", help="Network: resnet (ResNet101V2) or vgg (VGG16)."),
     ] = None,
     head: HeadOption = None,
     weights: WeightsOption = "imagenet",
@@ -41,15 +41,18 @@ def verify(
     images: Annotated[
         Path | None,
         typer.Option(
-            "--images", "--pictures", metavar="DIR", help="Compare fp16 or int8 with fp32 on these images."
+            "--images",
+            "--pictures",
+            metavar="DIR",
+            help="Compare fp16 or int8 with fp32 on the images in this folder.",
         ),
     ] = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Check a model, and compare it with Keras; one of 16 or 8 bits is compared with that of 32."""
+    """Check a model and compare it with Keras, or one of fp16 or int8 with that of fp32."""
     if (head is None) == (backbone is None):
-        raise UsageError("--backbone or --head says what to verify; give one of them")
+        raise UsageError("give either --backbone or --head")
     if head is not None and (
         layer or pooling or calibrate or images or weights != "imagenet" or precision is not Precision.FP32
     ):

@@ -25,12 +25,14 @@ from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 
 
 def rebuild_(
-    collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection to make anew.")],
+    collection: Annotated[
+        str, typer.Argument(metavar="COLLECTION", help="Name of the collection to rebuild.")
+    ],
     batch_size: BatchSizeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     quantize: QuantizeOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Leave out images that are away or cannot be read.")
+        bool, typer.Option("--force", help="Go on without images that are missing or cannot be read.")
     ] = False,
     provider: ProviderOption = None,
     threads: ThreadsOption = None,
@@ -39,7 +41,7 @@ def rebuild_(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Make a collection anew from its datasets; the old one stays until the new one is whole."""
+    """Rebuild a collection from its datasets; the old one stays until the new one is complete."""
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force, quantize=quantize)
     with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:

@@ -24,7 +24,9 @@ def remove(
     dataset: Annotated[
         str | None,
         typer.Option(
-            "--dataset", metavar="NAME", help="Only images of this dataset; alone: all of them, and its name."
+            "--dataset",
+            metavar="NAME",
+            help="Only images of this dataset; without other criteria the whole dataset, and its name.",
         ),
     ] = None,
     path: Annotated[
@@ -32,26 +34,24 @@ def remove(
         typer.Option(
             "--path",
             metavar="PATH",
-            help="Only this image, or those below this folder: its path in a dataset, else that of the file. "
-            "* is any characters. May be repeated, for any of several.",
+            help="Only this image, or those below this folder: a path in the dataset, or that of a file. "
+            "* matches any characters. May be repeated.",
         ),
     ] = None,
     class_name: Annotated[
         list[str] | None,
-        typer.Option(
-            "--class", metavar="CLASS", help="Only images of this class; may be repeated, for any of several."
-        ),
+        typer.Option("--class", metavar="CLASS", help="Only images of this class; may be repeated."),
     ] = None,
     collection: Annotated[
         list[str] | None,
         typer.Option("--collection", metavar="NAME", help="Only from this collection; may be repeated."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Take a dataset, or images by path or class, out of the collections; the files stay.
+    """Remove a dataset, or images by path or class, from the collections; the files stay.
 
     Of --dataset, --path and --class all that are given must hold.
     """

@@ -46,57 +46,75 @@ from lookalike_ingest.synsets import synset_labels
 
 def run(
     folders: Annotated[
-        list[str], typer.Argument(metavar="DIR...", help="Folders of images, each a dataset of its own.")
+        list[str], typer.Argument(metavar="DIR...", help="Folders of images; each is a dataset.")
     ],
     backbone: Annotated[
         list[str] | None,
-        typer.Option("--backbone", metavar="BACKBONE", help="resnet (default) or vgg; may be repeated."),
+        typer.Option(
+            "--backbone",
+            metavar="BACKBONE",
+            help="Network to embed with: resnet (default) or vgg; may be repeated.",
+        ),
     ] = None,
     distance: Annotated[
-        list[Distance] | None, typer.Option("--distance", help="cosine (default) or euclid; may be repeated.")
+        list[Distance] | None,
+        typer.Option(
+            "--distance", help="Distance of the collection: cosine (default) or euclid; may be repeated."
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option("--dataset", metavar="NAME", help="The images' name; default: the folder's."),
+        typer.Option("--dataset", metavar="NAME", help="Name of the dataset; default: the folder's name."),
     ] = None,
     new_root: Annotated[
-        bool, typer.Option("--new-root", help="The dataset's folder has moved here.")
+        bool, typer.Option("--new-root", help="DIR is the new place of a dataset whose folder has moved.")
     ] = False,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", metavar="CSV", help="A table with the header path,class."),
+        typer.Option(
+            "--labels", metavar="CSV", help="Classes of images, in a table with the header path,class."
+        ),
     ] = None,
     synsets: Annotated[
         Path | None,
-        typer.Option("--synsets", metavar="FILE", help="What ImageNet's folders are called, as n01440764."),
+        typer.Option(
+            "--synsets",
+            metavar="FILE",
+            help="Names of ImageNet's synsets, by which its folders are called, such as n01440764.",
+        ),
     ] = None,
     val_solution: Annotated[
         Path | None,
-        typer.Option("--val-solution", metavar="CSV", help="The classes of ImageNet's validation images."),
+        typer.Option("--val-solution", metavar="CSV", help="Classes of ImageNet's validation images."),
     ] = None,
     max_per_class: Annotated[
         int | None,
-        typer.Option("--max-per-class", min=1, metavar="N", help="Take so many images of each class."),
+        typer.Option(
+            "--max-per-class",
+            min=1,
+            metavar="N",
+            help="Take at most N images of each class, a random sample.",
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="S", help="With --max-per-class: which; default 0.")
+        int | None, typer.Option("--seed", metavar="S", help="Random seed of --max-per-class; default: 0.")
     ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(
             "--exclude",
             metavar="PATTERN",
-            help="Leave out what fits, by gitignore's rules; remembered, may be repeated.",
+            help="Leave out files and folders that match, by gitignore's rules; remembered, may be repeated.",
         ),
     ] = None,
     no_exclude: Annotated[
-        bool, typer.Option("--no-exclude", help="Forget the patterns that are remembered.")
+        bool, typer.Option("--no-exclude", help="Forget the remembered patterns of --exclude.")
     ] = False,
     default_excludes: Annotated[
         bool | None,
         typer.Option(
             "--default-excludes/--no-default-excludes",
-            help="Leave out what is hidden and what systems make, as @eaDir (default), or take it.",
+            help="Leave out hidden files and folders of systems, such as @eaDir (default), or take them.",
         ),
     ] = None,
     follow_links: Annotated[
@@ -108,7 +126,7 @@ def run(
         typer.Option(
             "--class-level",
             metavar="N",
-            help="Which folder names the class: 1 is the first below DIR, -1 the image's own.",
+            help="Which folder names the class: 1 the first below DIR (default), -1 the image's own.",
         ),
     ] = None,
     weights: WeightsOption = "imagenet",
@@ -120,19 +138,23 @@ def run(
     batch_size: BatchSizeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and store nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be done, and store nothing.")
     ] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Remove the points of files that are gone.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove images from the collections whose files are gone.")
+    ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="With --prune: also where a folder is empty, or all of DIR.")
+        bool,
+        typer.Option(
+            "--force",
+            help="With --prune: even if DIR or a folder in it is empty, as where a disk is not mounted.",
+        ),
     ] = False,
     rehash: Annotated[
         bool,
-        typer.Option(
-            "--rehash", help="Read every file again, also those whose size and times are as before."
-        ),
+        typer.Option("--rehash", help="Read every file again, even if its size and times have not changed."),
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where an image was skipped.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any image was skipped.")] = False,
     provider: ProviderOption = None,
     threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
@@ -142,7 +164,7 @@ def run(
 ) -> None:
     """Bring collections up to date with folders."""
     if exclude and no_exclude:
-        raise UsageError("--exclude replaces the patterns that are remembered; leave --no-exclude out")
+        raise UsageError("--exclude replaces the remembered patterns; leave --no-exclude out")
     if seed is not None and max_per_class is None:
         raise UsageError("--seed is for --max-per-class: it says which images are taken")
     choice = ModelChoice(
@@ -167,7 +189,8 @@ def run(
         rules.check_for(asked.root)
     if labels is not None and others:
         raise UsageError(
-            "paths of a table are those below one folder; ingest each for itself", argument=Argument.LABELS
+            "the paths in a table are relative to one folder; ingest each folder by itself",
+            argument=Argument.LABELS,
         )
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     label_of = partial(

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
-import typer
 from lookalike_core.cli.console import Verbose, show, show_json
-from lookalike_core.cli.options import JsonOption, StoreOption, store_in_use
+from lookalike_core.cli.options import JsonOption, StoreOption, seed_option, store_in_use
 from lookalike_core.models.calibration_curves import Calibration, Curve, percent
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
@@ -14,7 +13,12 @@ from lookalike_core.settings import Settings
 from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands import json_records as records
 from lookalike_search.commands.reliability import reliability_json, reliability_lines
-from lookalike_search.commands.search_options import BackbonesOption, CollectionsOption, DistanceOption
+from lookalike_search.commands.search_options import (
+    AllOption,
+    BackbonesOption,
+    CollectionsOption,
+    DistanceOption,
+)
 from lookalike_search.evaluation.calibration_run import CalibrationRun, calibrate_collection
 
 ROWS = 8
@@ -28,13 +32,13 @@ def calibrate(
     collection: CollectionsOption = None,
     backbone: BackbonesOption = None,
     distance: DistanceOption = None,
-    every: Annotated[bool, typer.Option("--all", help="Every collection that fits.")] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the halves held out.")] = 0,
+    every: AllOption = False,
+    seed: Annotated[int, seed_option("of the held-out halves")] = 0,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Learn how often neighbours of a score are right, and how often verdicts are, for queries to show."""
+    """Learn how likely neighbours and verdicts are right, which queries then show."""
     settings = Settings.from_environment()
     selector = CollectionSelector(names=collection or (), backbone=backbone, distance=distance, all=every)
     with store_in_use(store, settings) as opened:

@@ -48,8 +48,8 @@ def duplicates(
         float | None,
         similarity_option(
             "--above",
-            "From which cosine similarity on images are compared on their pixels, and shown where that "
-            f"proves nothing; default: {COMPARED_ABOVE} and {ABOVE}. 1: only those of the same bytes.",
+            f"Compare images on their pixels from this cosine similarity on, default {COMPARED_ABOVE}, and "
+            f"show those that are only similar from it on, default {ABOVE}. 1: only those of the same bytes.",
         ),
     ] = None,
     keep_in: Annotated[
@@ -57,12 +57,13 @@ def duplicates(
         typer.Option(
             "--keep-in",
             metavar="DIR",
-            help="Keep the copies in this folder before others, and offer none of them; may be repeated.",
+            help="Prefer to keep files in this folder, and never offer them for deletion; may be repeated.",
         ),
     ] = None,
     dataset: DatasetOption = None,
     paths: Annotated[
-        bool, typer.Option("--paths", help="Print only the files that could be deleted, a line each.")
+        bool,
+        typer.Option("--paths", help="Print only the paths of files that could be deleted, one per line."),
     ] = False,
     print0: Print0Option = False,
     html: HtmlOption = None,

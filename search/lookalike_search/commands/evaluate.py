@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from lookalike_core.atomic import atomic_path
 from lookalike_core.cli.console import Verbose, show, show_json
-from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption, store_in_use
+from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption, seed_option, store_in_use
 from lookalike_core.cli.table import cell_width, padded
 from lookalike_core.neighbours.near_duplicates import NEAR_ABOVE
 from lookalike_core.neighbours.rank_fusion import FusionRule
@@ -26,6 +26,7 @@ from lookalike_search.commands import json_records as records
 from lookalike_search.commands.head_parts import interval_json, parts_json, parts_lines
 from lookalike_search.commands.reliability import reliability_json, reliability_lines
 from lookalike_search.commands.search_options import (
+    AllOption,
     BackbonesOption,
     CollectionsOption,
     DatasetOption,
@@ -52,36 +53,40 @@ def evaluate(
     backbone: BackbonesOption = None,
     distance: DistanceOption = None,
     head: HeadOption = None,
-    every: Annotated[bool, typer.Option("--all", help="Every collection that fits, compared.")] = False,
+    every: AllOption = False,
     fusion: Annotated[
         list[FusionRule] | None,
         typer.Option(
-            "--fusion", help="How two rankings become one; may be repeated. Default: rrf, with --all each."
+            "--fusion",
+            help="How two rankings become one; may be repeated. Default: rrf, with --all every way.",
         ),
     ] = None,
     indexed: Annotated[
-        bool, typer.Option("--indexed", help="Compare what the store's index finds with the exact ten, too.")
+        bool,
+        typer.Option(
+            "--indexed", help="Also compare what the store's index finds with the exact ten neighbours."
+        ),
     ] = False,
     dataset: DatasetOption = None,
     k: VotersOption = SHOWN,
     near_above: NearAboveOption = NEAR_ABOVE,
     without_near: Annotated[
-        bool, typer.Option("--without-near", help="Leave near-duplicates of the asking image out.")
+        bool, typer.Option("--without-near", help="Leave near-duplicates of the query out of its neighbours.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, seed_option("of intervals and tests")] = 0,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write a table of the queries here.")
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the figures of each query to FILE.")
     ] = None,
     plot_file: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw the figures here: .png, .svg or .pdf."),
+        typer.Option("--plot", metavar="FILE", help="Draw the figures to FILE: .png, .svg or .pdf."),
     ] = None,
     html: HtmlOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Measure how good the neighbours are: every image asks, and the classes tell."""
+    """Measure how good the neighbours are: every image is a query, and its class the truth."""
     table = output_path(csv_file, "--csv", (".csv",)) if csv_file is not None else None
     plot = output_path(plot_file, "--plot", PLOT_SUFFIXES, is_ours=is_plot) if plot_file is not None else None
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None

@@ -32,9 +32,14 @@ PAIRS = 5
 
 def explain(
     query: Annotated[
-        str, typer.Argument(metavar="QUERY", help="An image: a file, -, or an indexed one's path or id.")
+        str,
+        typer.Argument(
+            metavar="QUERY", help="An image file, - for stdin, or the path or id of an indexed image."
+        ),
     ],
-    neighbour: Annotated[str, typer.Argument(metavar="NEIGHBOUR", help="Another, named in the same ways.")],
+    neighbour: Annotated[
+        str, typer.Argument(metavar="NEIGHBOUR", help="Another image, named in the same way.")
+    ],
     collection: CollectionOption = None,
     backbone: BackbonesOption = None,
     distance: DistanceOption = None,
@@ -47,7 +52,7 @@ def explain(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Show where in two images their similarity comes from: what each cell adds to it."""
+    """Show where in two images their similarity comes from, cell by cell."""
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     require_one_stdin([query, neighbour], "name a file for one of the images")
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)

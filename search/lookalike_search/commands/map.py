@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from lookalike_core import progress
 from lookalike_core.cli.console import Verbose, say, show, show_json
-from lookalike_core.cli.options import JsonOption, StoreOption
+from lookalike_core.cli.options import JsonOption, StoreOption, seed_option
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.stores.points import PointFilter
 
@@ -28,23 +28,27 @@ MOST = 10_000
 
 
 def map_(
-    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Write the map here, as a page.")],
+    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Write the map to FILE, as a page.")],
     collection: CollectionOption = None,
     backbone: BackboneOption = None,
     distance: DistanceOption = None,
     dataset: DatasetOption = None,
     limit: Annotated[
         int,
-        typer.Option("--limit", min=1, max=MOST, metavar="N", help="At most so many images, drawn by lot."),
+        typer.Option(
+            "--limit",
+            min=1,
+            max=MOST,
+            metavar="N",
+            help="At most N images, a random sample with all classes alike.",
+        ),
     ] = LIMIT,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="Of the lot, and of the places.")
-    ] = 0,
+    seed: Annotated[int, seed_option("of the sample and of the layout", most=2**32 - 1)] = 0,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Draw a collection in two dimensions: near ones near, coloured by class."""
+    """Draw a collection as a map: similar images near each other, coloured by class."""
     page = output_path(html, "--html", PAGE_SUFFIXES)
     chosen = collection_in_use(store, name=collection, backbone=backbone, distance=distance)
     with chosen as (holder, source):

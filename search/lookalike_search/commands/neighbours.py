@@ -59,35 +59,42 @@ def neighbours(
     backbone: BackboneOption = None,
     distance: DistanceOption = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="How many neighbours of each.")
+        int,
+        typer.Option("--limit", min=1, max=10_000, metavar="N", help="Number of neighbours of each image."),
     ] = 10,
     class_name: ClassOption = None,
     dataset: DatasetOption = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compare all with all; the default up to 50,000 images.")
+        bool,
+        typer.Option(
+            "--exact", help="Compare every image with every other; the default up to 50,000 images."
+        ),
     ] = False,
     indexed: Annotated[
-        bool, typer.Option("--indexed", help="Ask the store's index; the default for more images.")
+        bool,
+        typer.Option("--indexed", help="Ask the store's index; the default for more than 50,000 images."),
     ] = False,
     include_self: Annotated[
-        bool, typer.Option("--include-self", help="Keep images whose bytes equal the asking one's.")
+        bool, typer.Option("--include-self", help="Keep images with the same bytes as the query.")
     ] = False,
     without_near: FoldNearOption = False,
     near_above: NearAboveOption = NEAR_ABOVE,
     table_format: Annotated[
         TableFormat | None,
-        typer.Option("--format", help="csv, or jsonl: an object an image; default: as --output ends."),
+        typer.Option(
+            "--format", help="csv, or jsonl: one object per image; default: by the ending of --output."
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write here, and not to stdout.")
+        Path | None, typer.Option("--output", metavar="FILE", help="Write to FILE instead of stdout.")
     ] = None,
     store: StoreOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As --format jsonl.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Print the nearest neighbours of each and every image, as a table."""
+    """Print the nearest neighbours of every image, as a table."""
     if exact and indexed:
-        raise UsageError("--exact compares past the index, which --indexed asks; leave one of them out")
+        raise UsageError("--exact and --indexed exclude each other; leave one of them out")
     write = _WRITERS[_format(table_format, output, as_json)]
     output = output_path(output, "--output", ("", *TABLE_SUFFIXES)) if output is not None else None
     where = PointFilter(class_name=class_name, dataset=dataset)

@@ -8,7 +8,9 @@ import typer
 from lookalike_core.cli.console import say, show_path
 from lookalike_core.errors import UsageError
 
-Print0Option = Annotated[bool, typer.Option("--print0", help="The same, each ended by NUL, for xargs -0.")]
+Print0Option = Annotated[
+    bool, typer.Option("--print0", help="Like --paths, with NUL after each path, for xargs -0.")
+]
 
 
 def require_one_output(*, paths: bool, print0: bool, as_json: bool) -> None:

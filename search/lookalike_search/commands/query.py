@@ -57,26 +57,27 @@ def query(
         list[str],
         typer.Argument(
             metavar="IMAGE...",
-            help="Images, folders of them, ids or paths of indexed ones; - reads one from stdin.",
+            help="Image files, folders of them, ids or paths of indexed images; - reads one from stdin.",
         ),
     ],
     positives: Annotated[
         list[str] | None,
-        typer.Option("--and", metavar="IMAGE", help="One more example of what is wanted; may be repeated."),
+        typer.Option("--and", metavar="IMAGE", help="Another example of what to find; may be repeated."),
     ] = None,
     negatives: Annotated[
         list[str] | None,
-        typer.Option("--not", metavar="IMAGE", help="An example of what is not wanted; may be repeated."),
+        typer.Option("--not", metavar="IMAGE", help="An example of what not to find; may be repeated."),
     ] = None,
     collection: CollectionsOption = None,
     backbone: BackbonesOption = None,
     distance: DistanceOption = None,
     head: HeadOption = None,
     fusion: Annotated[
-        FusionRule | None, typer.Option("--fusion", help="How several rankings become one; default: rrf.")
+        FusionRule | None,
+        typer.Option("--fusion", help="How the rankings of several collections become one; default: rrf."),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=MAX_LIMIT, metavar="N", help="How many neighbours.")
+        int, typer.Option("--limit", min=1, max=MAX_LIMIT, metavar="N", help="Number of neighbours.")
     ] = 10,
     offset: Annotated[
         int,
@@ -85,7 +86,7 @@ def query(
             min=0,
             max=MAX_OFFSET,
             metavar="N",
-            help="Pass over the N nearest, which earlier pages have shown.",
+            help="Skip the N nearest, which earlier pages have shown.",
         ),
     ] = 0,
     min_score: Annotated[
@@ -102,32 +103,34 @@ def query(
         float | None,
         number_option(
             "--max-distance",
-            "The same for a Euclidean collection: only neighbours of at most this distance.",
+            "Only neighbours within this Euclidean distance; others do not vote either.",
             metavar="DISTANCE",
             least=0,
         ),
     ] = None,
     class_name: ClassOption = None,
     dataset: DatasetOption = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Compare with every image, past the index.")] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare with every image instead of asking the index.")
+    ] = False,
     include_self: Annotated[
         bool,
-        typer.Option("--include-self", help="Keep images whose bytes equal the query's or an example's."),
+        typer.Option("--include-self", help="Keep images with the same bytes as the query or an example."),
     ] = False,
     without_near: FoldNearOption = False,
     near_above: NearAboveOption = NEAR_ABOVE,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     vote: Annotated[
-        VoteRule, typer.Option("--vote", help="How the neighbours' classes become a verdict.")
+        VoteRule, typer.Option("--vote", help="How the classes of the neighbours become a verdict.")
     ] = VoteRule.NEARER_TIES,
     k: VotersOption = 10,
     paths: Annotated[
-        bool, typer.Option("--paths", help="Print only the files that were found, a line each.")
+        bool, typer.Option("--paths", help="Print only the paths of the files found, one per line.")
     ] = False,
     print0: Print0Option = False,
     html: HtmlOption = None,
     no_thumbnails: Annotated[
-        bool, typer.Option("--no-thumbnails", help="Only text, in a terminal with colours, too.")
+        bool, typer.Option("--no-thumbnails", help="Show no thumbnails in the terminal.")
     ] = False,
     provider: ProviderOption = None,
     threads: ThreadsOption = None,

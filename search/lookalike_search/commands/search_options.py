@@ -13,29 +13,48 @@ from lookalike_core.stores.protocol import Collection, Store
 
 from lookalike_search.collection_choice import CollectionSelector
 
-CollectionOption = Annotated[str | None, typer.Option("--collection", metavar="NAME", help="The collection.")]
+CollectionOption = Annotated[
+    str | None, typer.Option("--collection", metavar="NAME", help="Name of the collection.")
+]
 CollectionsOption = Annotated[
     list[str] | None,
-    typer.Option("--collection", metavar="NAME", help="The collection; may be repeated."),
+    typer.Option("--collection", metavar="NAME", help="Name of a collection; may be repeated."),
 ]
-BackboneOption = Annotated[str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")]
+BackboneOption = Annotated[
+    str | None,
+    typer.Option("--backbone", metavar="BACKBONE", help="A collection of this network: resnet or vgg."),
+]
 BackbonesOption = Annotated[
-    str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet, vgg or both.")
+    str | None,
+    typer.Option("--backbone", metavar="BACKBONE", help="A collection of this network: resnet, vgg or both."),
 ]
-DistanceOption = Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Every collection that fits the other options, not only the first.")
+]
+DistanceOption = Annotated[
+    Distance | None, typer.Option("--distance", help="A collection with this distance: cosine or euclid.")
+]
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Only images of this dataset.")
 ]
 HeadOption = Annotated[
-    str | None, typer.Option("--head", metavar="HEAD", help="The collection with this new last layer.")
+    str | None,
+    typer.Option(
+        "--head", metavar="HEAD", help="A collection with this head: a last layer that exporter fit has made."
+    ),
 ]
 ClassOption = Annotated[
     str | None,
-    typer.Option("--class", metavar="CLASS", help="Only images of this class; '' for those without one."),
+    typer.Option(
+        "--class", metavar="CLASS", help="Only images of this class; '' for images without a class."
+    ),
 ]
 
 VotersOption = Annotated[
-    int, typer.Option("--k", min=1, max=1_000, metavar="N", help="How many neighbours vote.")
+    int,
+    typer.Option(
+        "--k", min=1, max=1_000, metavar="N", help="Number of nearest neighbours that vote on the class."
+    ),
 ]
 
 
@@ -65,12 +84,12 @@ def _no_nan(value: float | None) -> float | None:
 
 NearAboveOption = Annotated[
     float,
-    similarity_option("--near-above", "Over which cosine similarity images count as near-duplicates."),
+    similarity_option("--near-above", "Cosine similarity above which images count as near-duplicates."),
 ]
 FoldNearOption = Annotated[
     bool,
     typer.Option(
-        "--without-near", help="Show each scene once: fold near-duplicates into the nearest of them."
+        "--without-near", help="Fold near-duplicates into the nearest of them, to show each scene once."
     ),
 ]
 
