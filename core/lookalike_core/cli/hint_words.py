@@ -1,7 +1,6 @@
-"""What errors and notices of the library say on a command line: their message, and their hint in words.
+"""Messages of errors and notices on the command line, with their hints as sentences about its options.
 
-The one place where a hint becomes a sentence about options and commands; a table and no `match`, so that
-all the sentences can be read, and tried, at once.
+A table and no `match`, so that all the sentences can be read, and tested, at once.
 """
 
 import shlex
@@ -14,7 +13,7 @@ MEMORY_ADVICE = (
     "free some, raise the limit (ulimit -v, or the batch system's), or take fewer at a time with a smaller "
     "--batch-size"
 )
-"""What to do where memory has run out, of which each library has an error of its own."""
+"""The remedy for every library's error that memory has run out."""
 
 SENTENCES: Mapping[Action, str] = {
     Action.USE: "use {options}",
@@ -109,14 +108,14 @@ _PLACEHOLDERS: Mapping[Argument, str] = {
     Argument.STORE: "embedded:DIR",
     Argument.WEIGHTS: "FILE",
 }
-"""What stands for a value that the reader has to choose."""
+"""Placeholders for values that the reader has to choose."""
 
 _QUOTED = (Argument.DATASET, Argument.STORE, Argument.WEIGHTS)
-"""What is called like a file or folder, whose name may have spaces."""
+"""Arguments whose values are names of files or folders, which may hold spaces."""
 
 
 def full_message(subject: LookalikeError | str) -> str:
-    """The message of an error or a notice, what it is about before it and its hint behind it."""
+    """Returns the message of an error or a notice, with its option before it and its hint behind it."""
     message, hint = str(subject), getattr(subject, "hint", None)
     if isinstance(subject, UsageError) and isinstance(subject.argument, Argument):
         message = f"{option(subject.argument)}: {message}"
@@ -124,7 +123,7 @@ def full_message(subject: LookalikeError | str) -> str:
 
 
 def words(hint: Hint) -> str:
-    """The hint as the end of a sentence."""
+    """Returns a hint as the end of a sentence."""
     collection = hint.values.get(Argument.COLLECTION)
     folder = hint.values.get(Argument.FOLDER)
     sentence = SENTENCES[hint.action]
@@ -145,7 +144,7 @@ def words(hint: Hint) -> str:
 
 
 def option(argument: Argument) -> str:
-    """The option that an argument is on the command line."""
+    """Returns the name of an argument's option."""
     return f"--{argument.replace('_', '-')}"
 
 

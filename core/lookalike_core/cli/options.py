@@ -1,4 +1,4 @@
-"""Options that several commands share, each said once, and the store that they lead to."""
+"""Options that several commands share, and the store that they select."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,7 +95,7 @@ def seed_option(of: str, *, most: int | None = None) -> Any:  # noqa: ANN401 - w
 
 @contextmanager
 def store_in_use(named: str | None, settings: Settings) -> Iterator[Store]:
-    """The store that `--store` and the environment lead to, said and in the end closed."""
+    """Opens the store that `--store` or the environment names, says which, and closes it in the end."""
     store = open_store(named, settings)
     try:
         for line in (f"store: {store.label}", *store.notices):

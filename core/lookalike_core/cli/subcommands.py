@@ -1,4 +1,4 @@
-"""Commands whose subcommands stand in one module each, imported when they are asked for."""
+"""Commands with a module for each subcommand, which is imported when the subcommand is run."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -40,4 +40,4 @@ def _imported(name: str, package: str) -> Any:  # noqa: ANN401
 
 
 def _never_run() -> None:
-    """Stands for a subcommand until it is imported."""
+    """Is the placeholder of a subcommand that is not imported yet."""

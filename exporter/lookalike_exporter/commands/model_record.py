@@ -1,4 +1,4 @@
-"""The JSON of one model, for the subcommands that print some."""
+"""The JSON of one model."""
 
 from lookalike_exporter.model_cache import ModelFile
 

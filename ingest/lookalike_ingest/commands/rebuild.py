@@ -1,4 +1,4 @@
-"""`ingest rebuild`: make a collection anew from its datasets."""
+"""`ingest rebuild`: rebuild a collection from its datasets."""
 
 from typing import Annotated
 

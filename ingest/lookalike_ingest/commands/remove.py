@@ -1,4 +1,4 @@
-"""`ingest remove`: take images out of the collections; the files stay."""
+"""`ingest remove`: remove images from the collections; the files stay."""
 
 import sys
 from collections.abc import Sequence
@@ -85,7 +85,7 @@ def _json(selection: Selection, removed: Sequence[Holding], store: str) -> Remov
 
 
 def _say_what_goes(selection: Selection, meant: Holdings) -> None:
-    """Names the first of the images, and the paths and classes that name none."""
+    """Says how many images will be removed and names the first, and which paths and classes match none."""
     for each in meant.unmatched:
         say(f"warning: {each} names no image here")
     for holding in meant.found:
@@ -102,7 +102,7 @@ def _say_some(lines: Sequence[str]) -> None:
 
 
 def _confirm(question: str) -> None:
-    """Asks on the terminal.
+    """Asks for confirmation on the terminal.
 
     Raises:
         UsageError: there is no terminal to ask on.

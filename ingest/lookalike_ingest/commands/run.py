@@ -233,7 +233,7 @@ def run(
 def _tell(
     report: IngestReport, request: IngestRequest, *, as_json: bool, strict: bool
 ) -> list[LookalikeError]:
-    """Shows a report, and returns what is wrong with it.
+    """Shows a report, and returns the errors in it.
 
     Raises:
         KeyboardInterrupt: it was interrupted.
@@ -253,7 +253,7 @@ def _tell(
 
 
 def _raise_worst(problems: Sequence[LookalikeError]) -> None:
-    """Ends the command with the worst exit code; what else is wrong with other folders is said before."""
+    """Raises the error with the highest exit code, and says the others before."""
     if problems:
         *others, worst = sorted(problems, key=lambda problem: problem.exit_code)
         for other in others:

@@ -23,7 +23,7 @@ from lookalike_search.commands import json_records as records
 def answer_lines(
     answer: Answer, manifests: Sequence[CollectionManifest], options: QueryOptions
 ) -> Iterator[str]:
-    """A title, and plain columns: a path is never cut or wrapped, so that it can be copied and piped."""
+    """Yields a title and plain columns; a path is never cut or wrapped, so that it can be copied."""
     yield f"{_asked(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"
     calibrated = any(hit.chance is not None for hit in answer.hits)
     numbers = _number_headings(manifests, options, calibrated)
@@ -32,7 +32,7 @@ def answer_lines(
     rows = [[*_numbers(hit, manifests, options, calibrated), *places.cells(hit)] for hit in answer.hits]
     yield from columns([heading, *rows], ">" * len(numbers) + "<" * (len(places.headings) - 1))
     if not answer.hits:
-        by = " (--offset)" if answer.passed_over and not answer.cut_off else ""
+        by = "; a smaller --offset shows them" if answer.passed_over and not answer.cut_off else ""
         yield f"{why_empty(answer, options)}{by}"
     yield from _folded_lines(answer, options)
     if answer.left_out:
@@ -42,7 +42,7 @@ def answer_lines(
 
 
 def _folded_lines(answer: Answer, options: QueryOptions) -> Iterator[str]:
-    """How many near-duplicates were folded, where there are any."""
+    """Yields how many near-duplicates were folded, if any."""
     if count := sum(len(hit.near) for hit in answer.hits):
         what = "1 near-duplicate is" if count == 1 else f"{count} near-duplicates are"
         over = f"similarity over {options.without_near_above:g}"
@@ -60,28 +60,28 @@ def _verdict(answer: Answer, options: QueryOptions) -> str:
 
 
 def left_out_line(answer: Answer) -> str:
-    """How many images have the query's bytes and are left out, and where the first of them are."""
+    """Returns how many images with the query's bytes are left out, and where the first of them are."""
     count = answer.left_out_total
     named = [each.place for each in answer.left_out[:_NAMED]]
     more = [f"{count - len(named)} more"] if count > len(named) else []
     *first, last = [*named, *more]
     places = f"{', '.join(first)} and {last}" if first else last
-    return f"{counted(count, 'image')} with the same bytes left out: {places} (--include-self)"
+    return f"{counted(count, 'image')} with the same bytes left out: {places}; --include-self keeps them"
 
 
 _NAMED = 3
-"""Of those with the same bytes; there may be thousands."""
+"""How many images with the same bytes are named; there may be thousands."""
 
 
 def _asked(answer: Answer) -> str:
-    """The query, with the other examples as they were named."""
+    """Returns the names of the query and of the other examples."""
     parts = [" and ".join([answer.query, *answer.positives]), *answer.negatives]
     return " and not ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Places:
-    """The columns that say which image a neighbour is, by its dataset too where that has to be said."""
+    """The columns that say which image a neighbour is; `has_dataset` where paths alone are ambiguous."""
 
     has_dataset: bool
 
@@ -120,7 +120,7 @@ def _score_name(manifest: CollectionManifest) -> str:
 def _numbers(
     hit: Neighbour, manifests: Sequence[CollectionManifest], options: QueryOptions, calibrated: bool
 ) -> list[str]:
-    """A neighbour's figures; `-` is what is not known: a network's rank, its score, a chance."""
+    """Returns a neighbour's figures; `-` for an unknown rank, score or chance."""
     cells = [str(hit.rank), f"{hit.score:.4f}"]
     if calibrated:
         cells.append("-" if hit.chance is None else percent(hit.chance))

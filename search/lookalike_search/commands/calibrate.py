@@ -22,10 +22,10 @@ from lookalike_search.commands.search_options import (
 from lookalike_search.evaluation.calibration_run import CalibrationRun, calibrate_collection
 
 ROWS = 8
-"""Of the table of scores."""
+"""Rows of the table of scores."""
 
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Of the vote, in the table of verdicts."""
+"""Shares of the vote that the table of verdicts shows."""
 
 
 def calibrate(
@@ -69,7 +69,7 @@ def _lines(run: CalibrationRun) -> list[str]:
 
 
 def _neighbour_lines(run: CalibrationRun) -> Iterator[str]:
-    """The nearest first, at knots whose chances lie about as far from each other."""
+    """Yields the curve from score to chance, nearest first, at knots about evenly spaced in chance."""
     curve = run.calibration.neighbours
     levels = np.linspace(curve.chances[0], curve.chances[-1], ROWS)
     yield f"{_score_name(run):>10}  same class, of the {run.calibration.k} nearest"

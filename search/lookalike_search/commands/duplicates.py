@@ -106,7 +106,7 @@ def _write_page(path: Path, groups: Sequence[Group], name: str, above: float) ->
 
 
 def _lines(group: Group, number: int) -> Iterator[str]:
-    """Plain columns: a path is never cut or wrapped, so that it can be copied."""
+    """Yields a group as plain columns; a path is never cut or wrapped, so that it can be copied."""
     yield f"group {number}: {1 + len(group.others)} images{_verdict(group)}"
     rows = [_row(member, group) for member in (group.kept, *group.others)]
     yield from (f"  {line}" for line in columns(rows, "<<>>"))
@@ -137,7 +137,7 @@ _MARKS = {Match.IDENTICAL: "same bytes", Match.NEAR_DUPLICATE: "near-duplicate",
 
 
 def _mark(member: Member, group: Group) -> str:
-    """What an image is to its group, and what stands in the way of deleting it.
+    """Returns what an image is to its group, and why it is not offered for deletion.
 
     A duplicate that is there and not offered is in a folder to keep, or is the kept file by another name, or
     one that is offered already.
@@ -165,7 +165,7 @@ def _total(groups: Sequence[Group]) -> str:
 
 
 def _warn_of_changes(groups: Sequence[Group], manifest: CollectionManifest) -> None:
-    """Says how many files are not what was ingested, and of each dataset which command mends that."""
+    """Says how many files have changed since they were ingested, and which command updates each dataset."""
     members = [member for group in groups for member in (group.kept, *group.others)]
     stale = [member for member in members if member.state is not FileState.PRESENT]
     if not stale:

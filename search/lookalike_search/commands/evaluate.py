@@ -45,7 +45,7 @@ from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluatio
 from lookalike_search.reports.plots import PLOT_SUFFIXES, is_plot, write_plot
 
 WHOLE_TABLE_CLASSES = 100
-"""Up to which `--json` has all cells of the confusion: of 5,000 classes they would be 77 MB."""
+"""The most classes for which `--json` has the whole confusion table, which for 5,000 would be 77 MB."""
 
 
 def evaluate(
@@ -163,7 +163,7 @@ def _left_out(evaluation: Evaluation) -> str:
 
 
 def _small_class_lines(evaluation: Evaluation) -> Iterator[str]:
-    """What cannot be right however good the neighbours are, where there is anything of the kind."""
+    """Yields how many queries cannot have only right neighbours, since their classes are too small."""
     alone, few = evaluation.alone, evaluation.in_small_classes
     if alone.any():
         counted = f"{_counted(evaluation, alone)}, for which nothing can be right"
@@ -214,7 +214,7 @@ def _number(value: float) -> str:
 
 
 def _class_lines(classes: Sequence[ClassFigures]) -> Iterator[str]:
-    """Those first that are farthest from their best possible."""
+    """Yields the figures of each class, those farthest from their best possible first."""
     width = max(map(cell_width, ("class", *(each.name for each in classes))))
     heading = "images  precision@10   95 % interval     best possible   most wrong neighbours"
     yield f"{'class':{width}}  {heading}"
@@ -333,7 +333,7 @@ def _index_json(found: IndexFigures) -> records.Index:
 
 
 def _write_csv(file: Path, evaluations: Sequence[Evaluation]) -> None:
-    """One row a query, whole or not at all."""
+    """Writes one row per query; the file appears once it is complete."""
     rules = [f"verdict_{rule.replace('-', '_')}" for rule in VoteRule]
     with atomic_path(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as table:
         writer = csv.writer(table)

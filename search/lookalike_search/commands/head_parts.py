@@ -1,4 +1,4 @@
-"""How an evaluation shows what a head was learned from and what it never saw."""
+"""The figures of training, held-out and unseen images of a head, as text and JSON."""
 
 from collections.abc import Iterator, Sequence
 from math import isnan
@@ -15,7 +15,7 @@ SHOWN = {
 
 
 def parts_lines(parts: Sequence[PartFigures] | None) -> Iterator[str]:
-    """A table for each part."""
+    """Yields a table for each part."""
     for part in parts or ():
         images = f"{part.images} image{'' if part.images == 1 else 's'}"
         classes = f"{part.classes} class{'' if part.classes == 1 else 'es'}"

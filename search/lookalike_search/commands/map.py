@@ -24,7 +24,7 @@ from lookalike_search.commands.search_options import (
 
 LIMIT = 2_000
 MOST = 10_000
-"""Images on one map: more take minutes and hide each other."""
+"""The most images on one map: more take minutes and hide each other."""
 
 
 def map_(

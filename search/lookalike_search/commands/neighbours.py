@@ -45,7 +45,7 @@ COLUMNS = (
 
 
 class TableFormat(StrEnum):
-    """How neighbours are written."""
+    """The format of the table."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -128,15 +128,15 @@ def _format(named: TableFormat | None, output: Path | None, as_json: bool) -> Ta
 
 
 class Table(Protocol):
-    """Where records are written to, each with the line break that ends it."""
+    """A destination of records."""
 
     def write(self, record: str, /) -> object:
-        """One record."""
+        """Writes one record, which ends with a line break."""
 
 
 @contextmanager
 def _table(output: Path | None) -> Iterator[Table]:
-    """Standard output, or a file that is there once it is whole."""
+    """Yields stdout, or a file that appears once it is complete."""
     if output is None:
         shown = TableOutput()
         yield shown
@@ -151,7 +151,7 @@ def _is_on_terminal(table: Table) -> bool:
 
 
 def _shown(found: Iterable[SceneList], collection: Collection, where: PointFilter) -> Iterator[SceneList]:
-    """The same, with a progress bar."""
+    """Yields what it is given and shows a progress bar."""
     with progress.bar(collection.name, unit="images", total=collection.count(where)) as bar:
         for each in found:
             yield each
@@ -159,7 +159,7 @@ def _shown(found: Iterable[SceneList], collection: Collection, where: PointFilte
 
 
 class _UnixLines:
-    """Takes CSV's own line ends, for which names that hold such a character are quoted, and writes Unix'."""
+    """Writes rows that `csv` ends with CR LF, so that it quotes names with either of them, with LF alone."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -169,7 +169,7 @@ class _UnixLines:
 
 
 def _write_csv(table: Table, found: Iterable[SceneList], with_near: bool) -> int:
-    """One row a neighbour, with how many are folded into it; how many images there were."""
+    """Writes a row for each neighbour, with how many are folded into it; returns the number of images."""
     writer, count = csv.writer(_UnixLines(table)), 0
     writer.writerow([*COLUMNS, "near"] if with_near else COLUMNS)
     for count, (payload, scenes) in enumerate(found, start=1):  # noqa: B007 - what is left is the count
@@ -191,7 +191,7 @@ def _write_csv(table: Table, found: Iterable[SceneList], with_near: bool) -> int
 
 
 def _write_jsonl(table: Table, found: Iterable[SceneList], with_near: bool) -> int:
-    """One object an image; how many there were."""
+    """Writes an object for each image; returns the number of images."""
     count = 0
     for count, each in enumerate(found, start=1):  # noqa: B007 - what is left is the count
         table.write(f"{json_line(_json(each, with_near))}\n")

@@ -196,7 +196,7 @@ def _write_page(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Named:
-    """What the command line names: queries, and examples of what is wanted and of what is not."""
+    """The queries, and the examples of what to find and what not, as the command line names them."""
 
     images: Sequence[str]
     positives: Sequence[str]
@@ -206,7 +206,7 @@ class _Named:
 def _show_all(
     searcher: Searcher, named: _Named, display: "_Display", *, keeps: bool
 ) -> tuple[list[Answer | Unanswered], bool]:
-    """Shows every outcome as it comes; returns them where it `keeps` them, and whether all could be read."""
+    """Shows each outcome at once; returns them if it `keeps` them, and whether all images could be read."""
     unread: list[SkipReason] = []
 
     def leave_out(error: ImageError) -> None:
@@ -232,7 +232,7 @@ def _show_all(
 
 
 class _Form(Enum):
-    """What is printed of an answer."""
+    """The form in which answers are printed."""
 
     TABLE = auto()
     JSON = auto()
@@ -250,7 +250,7 @@ def _form(*, paths: bool, print0: bool, as_json: bool) -> _Form:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Display:
-    """How outcomes are shown; `colours` are those of thumbnails in a terminal, None where there are none."""
+    """How outcomes are shown; `colours` are those of the terminal's thumbnails, None for no thumbnails."""
 
     manifests: Sequence[CollectionManifest]
     options: QueryOptions
@@ -259,7 +259,7 @@ class _Display:
     colours: ColourSystem | None
 
     def show(self, outcome: Answer | Unanswered) -> None:
-        """On stdout; what could not be answered is there for programs alone."""
+        """Prints an outcome on stdout; a query that could not be answered only as JSON."""
         if isinstance(outcome, Answer):
             self._show_answer(outcome)
         elif self.form is _Form.JSON:
@@ -275,10 +275,10 @@ class _Display:
                 self._show_table(answer)
 
     def _show_files(self, answer: Answer) -> None:
-        """What is no path goes to stderr."""
+        """Prints the paths of hits on stdout, and everything else on stderr."""
         show_files((hit.file for hit in answer.hits if hit.file), print0=self.form is _Form.PRINT0)
-        if homeless := sum(hit.file is None for hit in answer.hits):
-            say(f"left out, for nobody knows where they lie: {homeless} of {len(answer.hits)} images")
+        if unknown := sum(hit.file is None for hit in answer.hits):
+            say(f"left out, since no file path is known of them: {unknown} of {len(answer.hits)} images")
         if answer.left_out:
             say(left_out_line(answer))
 

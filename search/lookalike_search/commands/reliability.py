@@ -1,4 +1,4 @@
-"""How several commands show expected calibration errors."""
+"""Expected calibration errors as text and JSON."""
 
 from lookalike_core.models.calibration_curves import Reliability
 from lookalike_core.neighbours.vote import VoteRule
@@ -7,7 +7,7 @@ from lookalike_search.commands.json_records import CalibrationError
 
 
 def reliability_lines(found: Reliability | None) -> list[str]:
-    """A title and a line for neighbours and for each vote."""
+    """Returns a title and a line for neighbours and for each vote."""
     if found is None:
         return ["expected calibration error: too few images or classes to tell"]
     verdicts = (f"{f'verdict, {rule}':30}  {error:.4f}" for rule, error in found.verdicts.items())

@@ -1,4 +1,4 @@
-"""Options that several subcommands of `search` share, each said once, and the collection they lead to."""
+"""Options that several subcommands of `search` share, and the collection that they select."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +59,7 @@ VotersOption = Annotated[
 
 
 def similarity_option(name: str, help_text: str) -> Any:  # noqa: ANN401 - what typer.Option gives
-    """Of a cosine similarity, 0 to 1."""
+    """Returns an option that takes a cosine similarity, 0 to 1."""
     return number_option(name, help_text, metavar="SIMILARITY", least=0, most=1)
 
 
@@ -71,12 +71,12 @@ def number_option(
     least: float,
     most: float | None = None,
 ) -> Any:  # noqa: ANN401 - as above
-    """Of a number within a range, whatever it measures."""
+    """Returns an option that takes a number from `least` to `most`."""
     return typer.Option(name, min=least, max=most, metavar=metavar, callback=_no_nan, help=help_text)
 
 
 def _no_nan(value: float | None) -> float | None:
-    """NaN is neither below the least nor above the most, and passes for any number with Typer."""
+    """Refuses NaN, which Typer takes to be within any range."""
     if value is not None and isnan(value):
         raise typer.BadParameter("it must be a number")
     return value
