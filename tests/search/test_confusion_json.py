@@ -1,7 +1,7 @@
 """The confusion as `search evaluate --json` has it."""
 
 import numpy as np
-from lookalike_search.commands.evaluate import confusion_json
+from lookalike_search.commands.evaluation_format import confusion_json
 
 
 def test_the_confusion_of_many_classes_is_its_cells_alone() -> None:

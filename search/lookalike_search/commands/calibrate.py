@@ -12,7 +12,7 @@ from lookalike_core.settings import Settings
 
 from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands import json_records as records
-from lookalike_search.commands.reliability import reliability_json, reliability_lines
+from lookalike_search.commands.evaluation_format import reliability_json, reliability_lines
 from lookalike_search.commands.search_options import (
     AllOption,
     BackbonesOption,
