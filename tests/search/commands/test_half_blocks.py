@@ -23,7 +23,7 @@ def save(path: Path, size: tuple[int, int], colour: tuple[int, int, int]) -> Pat
     return path
 
 
-def test_a_row_stands_whole_beside_the_last_line_of_its_image(tmp_path: Path) -> None:
+def test_a_row_stands_unbroken_beside_the_last_line_of_its_thumbnail(tmp_path: Path) -> None:
     """So that it can be copied, however long it is; what follows the neighbours is left as it was."""
     red = save(tmp_path / "red.png", (120, 70), (200, 0, 0))
     long = [line.replace("one.png", "one/" * 60 + "one.png") for line in TABLE]
@@ -35,8 +35,8 @@ def test_a_row_stands_whole_beside_the_last_line_of_its_image(tmp_path: Path) ->
     assert lines[-1] == "verdict: x"
 
 
-def test_colours_are_the_images(tmp_path: Path) -> None:
-    """Two pixels a character: the upper one in front, the lower one behind."""
+def test_a_half_block_has_the_colours_of_two_pixels(tmp_path: Path) -> None:
+    """The upper pixel is the foreground, the lower one the background."""
     red = save(tmp_path / "red.png", (120, 70), (200, 0, 0))
     text = illustrated(TABLE, red, [None, red], "truecolor")
     assert text.count("38;2;200;0;0;48;2;200;0;0m") == 2 * (LINES - 1) * COLUMNS
@@ -47,7 +47,7 @@ def test_colours_are_the_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "columns"), [((40, 120), 2), ((70, 70), 7)])
-def test_a_image_keeps_its_ratio(tmp_path: Path, size: tuple[int, int], columns: int) -> None:
+def test_a_thumbnail_keeps_its_aspect_ratio(tmp_path: Path, size: tuple[int, int], columns: int) -> None:
     """A narrow one stands in the middle; a square one is as many columns wide as half lines high."""
     file = save(tmp_path / "a.png", size, (0, 90, 0))
     line = plain(illustrated(TABLE, file, [file, file], "truecolor"))[LINES - 1][:COLUMNS]
@@ -55,7 +55,7 @@ def test_a_image_keeps_its_ratio(tmp_path: Path, size: tuple[int, int], columns:
     assert line.strip() == "▀" * columns
 
 
-def test_a_file_that_is_gone_leaves_its_place_empty(tmp_path: Path) -> None:
+def test_a_missing_file_has_a_blank_thumbnail(tmp_path: Path) -> None:
     """The row is where it would be beside an image."""
     lines = plain(illustrated(TABLE, None, [tmp_path / "gone.png", None], "truecolor"))
     assert lines[LINES - 1] == " " * COLUMNS + "  query.png in a"
@@ -63,7 +63,7 @@ def test_a_file_that_is_gone_leaves_its_place_empty(tmp_path: Path) -> None:
 
 
 def test_no_neighbours_leave_the_table_as_it_is(tmp_path: Path) -> None:
-    """Title, heading, and what is said instead."""
+    """Title, heading, and the line that says so."""
     lines = plain(illustrated(["q in a", "rank", "no image fits"], None, [], "256"))
     assert lines[LINES:] == [" " * COLUMNS + "  rank", "no image fits"]
 
@@ -101,7 +101,7 @@ class _Terminal:
 def test_thumbnails_are_for_terminals_with_enough_colours(
     terminal: _Terminal, variables: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And for nobody who asked for none, whatever is forced upon a pipe."""
+    """`NO_COLOR` turns them off, and a pipe never gets them."""
     for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {"TERM": "xterm-256color", "COLUMNS": "100", **variables}.items():
