@@ -1,7 +1,7 @@
 """`exporter verify`: check a model, and compare it with Keras."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from lookalike_core.cli.console import (
@@ -23,8 +23,10 @@ from lookalike_core.models.model_manifest import Precision
 from lookalike_core.settings import Settings
 
 from lookalike_exporter.commands.exporter_options import CalibrateOption, folder_option
-from lookalike_exporter.commands.json_records import Verification
 from lookalike_exporter.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from lookalike_exporter.commands.json_records import Verification
 
 
 def verify(
@@ -71,7 +73,13 @@ def verify(
         )
     model, report = found.model, found.report
     if as_json:
-        show_json(Verification(schema=1, path=model.path, failed=report.failed, checks=report.checks))
+        data: Verification = {
+            "schema": 1,
+            "path": model.path,
+            "failed": report.failed,
+            "checks": report.checks,
+        }
+        show_json(data)
     else:
         for check in report.checks:
             show(f"{check.outcome:8}{check.name}: {full_message(check.detail)}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lookalike_core.cli.table import columns
 from lookalike_core.models.calibration_curves import percent
@@ -14,10 +15,13 @@ from lookalike_search.asking.answers import (
     NearDuplicate,
     Neighbour,
     QueryOptions,
+    Unanswered,
     paths_collide,
     why_empty,
 )
-from lookalike_search.commands import json_records as records
+
+if TYPE_CHECKING:
+    from lookalike_search.commands import json_records as records
 
 
 def answer_lines(
@@ -135,19 +139,28 @@ def _numbers(
 
 def answer_json(
     answer: Answer, manifests: Sequence[CollectionManifest], store: str, options: QueryOptions
-) -> records.Answer | records.FusedAnswer:
+) -> "records.Answer | records.FusedAnswer":
     """Returns the JSON of an answer; of a fused one what concerns collections is a list, in their order."""
     query, outcome = _query_json(answer), _outcome_json(answer, store, options)
     hits = [_hit_json(hit, options) for hit in answer.hits]
     if len(manifests) == 1:
-        return records.Answer(**query, **_space_json(manifests[0]), **outcome, hits=hits)
-    fused: list[records.FusedHit] = [
-        {**data, "networks": hit.placings} for data, hit in zip(hits, answer.hits, strict=True)
-    ]
-    return records.FusedAnswer(**query, **_spaces_json(manifests, options), **outcome, hits=fused)
+        single: records.Answer = {**query, **_space_json(manifests[0]), **outcome, "hits": hits}
+        return single
+    fused: records.FusedAnswer = {
+        **query,
+        **_spaces_json(manifests, options),
+        **outcome,
+        "hits": [{**data, "networks": hit.placings} for data, hit in zip(hits, answer.hits, strict=True)],
+    }
+    return fused
 
 
-def _query_json(answer: Answer) -> records.Query:
+def unanswered_json(outcome: Unanswered) -> "records.Unreadable":
+    """Returns the JSON of a query that could not be read."""
+    return {"schema": 1, "query": outcome.query, "error": outcome.error.reason}
+
+
+def _query_json(answer: Answer) -> "records.Query":
     data: records.Query = {"schema": 1, "query": answer.query}
     if answer.positives:
         data["positives"] = list(answer.positives)
@@ -156,7 +169,7 @@ def _query_json(answer: Answer) -> records.Query:
     return data
 
 
-def _space_json(manifest: CollectionManifest) -> records.Space:
+def _space_json(manifest: CollectionManifest) -> "records.Space":
     identity = manifest.identity
     return {
         "collection": manifest.collection,
@@ -167,7 +180,7 @@ def _space_json(manifest: CollectionManifest) -> records.Space:
     }
 
 
-def _spaces_json(manifests: Sequence[CollectionManifest], options: QueryOptions) -> records.FusedSpaces:
+def _spaces_json(manifests: Sequence[CollectionManifest], options: QueryOptions) -> "records.FusedSpaces":
     spaces = [_space_json(manifest) for manifest in manifests]
     return {
         "collection": [space["collection"] for space in spaces],
@@ -179,7 +192,7 @@ def _spaces_json(manifests: Sequence[CollectionManifest], options: QueryOptions)
     }
 
 
-def _outcome_json(answer: Answer, store: str, options: QueryOptions) -> records.Outcome:
+def _outcome_json(answer: Answer, store: str, options: QueryOptions) -> "records.Outcome":
     return {
         "provider": answer.provider,
         "store": store,
@@ -197,7 +210,7 @@ def _outcome_json(answer: Answer, store: str, options: QueryOptions) -> records.
     }
 
 
-def _verdict_json(answer: Answer, options: QueryOptions) -> records.Verdict | None:
+def _verdict_json(answer: Answer, options: QueryOptions) -> "records.Verdict | None":
     verdict = answer.verdict
     if verdict is None:
         return None
@@ -211,7 +224,7 @@ def _verdict_json(answer: Answer, options: QueryOptions) -> records.Verdict | No
     }
 
 
-def _hit_json(hit: Neighbour, options: QueryOptions) -> records.Hit:
+def _hit_json(hit: Neighbour, options: QueryOptions) -> "records.Hit":
     payload = hit.payload
     synset: records.Synset = {"synset": payload.synset} if payload.synset else {}
     return {
@@ -229,7 +242,7 @@ def _hit_json(hit: Neighbour, options: QueryOptions) -> records.Hit:
     }
 
 
-def _also_in_json(hit: Neighbour | NearDuplicate) -> records.AlsoIn:
+def _also_in_json(hit: Neighbour | NearDuplicate) -> "records.AlsoIn":
     if not hit.also_in:
         return {}
     return {
@@ -239,7 +252,7 @@ def _also_in_json(hit: Neighbour | NearDuplicate) -> records.AlsoIn:
     }
 
 
-def _folded_json(hit: Neighbour, options: QueryOptions) -> records.Folded:
+def _folded_json(hit: Neighbour, options: QueryOptions) -> "records.Folded":
     if options.without_near_above is None:
         return {}
     return {
@@ -247,7 +260,7 @@ def _folded_json(hit: Neighbour, options: QueryOptions) -> records.Folded:
     }
 
 
-def _image_json(found: NearDuplicate | ExactDuplicate) -> records.ExactDuplicate:
+def _image_json(found: NearDuplicate | ExactDuplicate) -> "records.ExactDuplicate":
     payload = found.payload
     return {
         "class": payload.class_name,

@@ -1,7 +1,7 @@
 """The `search calibrate` command."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from lookalike_core.cli.console import Verbose, show, show_json
@@ -11,7 +11,6 @@ from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
 
 from lookalike_search.collection_choice import CollectionSelector
-from lookalike_search.commands import json_records as records
 from lookalike_search.commands.evaluation_format import reliability_json, reliability_lines
 from lookalike_search.commands.search_options import (
     AllOption,
@@ -20,6 +19,9 @@ from lookalike_search.commands.search_options import (
     DistanceOption,
 )
 from lookalike_search.evaluation.calibration_run import CalibrationRun, calibrate_collection
+
+if TYPE_CHECKING:
+    from lookalike_search.commands import json_records as records
 
 ROWS = 8
 """Rows of the table of scores."""
@@ -101,7 +103,7 @@ def _score_name(run: CalibrationRun) -> str:
     return "similarity" if run.higher_is_nearer else "distance"
 
 
-def _json(run: CalibrationRun, store: str) -> records.CollectionCalibration:
+def _json(run: CalibrationRun, store: str) -> "records.CollectionCalibration":
     calibration, threshold = run.calibration, run.calibration.threshold
     return {
         "schema": 1,

@@ -4,7 +4,7 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from lookalike_core.atomic import named_path
@@ -28,7 +28,6 @@ from lookalike_search.analysis.duplicates import (
     prove_groups,
 )
 from lookalike_search.analysis.file_state import FileState
-from lookalike_search.commands import json_records as records
 from lookalike_search.commands.path_output import Print0Option, require_one_output, show_files
 from lookalike_search.commands.search_options import (
     BackboneOption,
@@ -38,6 +37,9 @@ from lookalike_search.commands.search_options import (
     collection_in_use,
     similarity_option,
 )
+
+if TYPE_CHECKING:
+    from lookalike_search.commands import json_records as records
 
 
 def duplicates(
@@ -198,7 +200,7 @@ def _size(count: int) -> str:
     return decimal(count)
 
 
-def _json(group: Group, number: int, collection: str) -> records.DuplicateGroup:
+def _json(group: Group, number: int, collection: str) -> "records.DuplicateGroup":
     return {
         "schema": 1,
         "collection": collection,
@@ -221,7 +223,7 @@ def _json(group: Group, number: int, collection: str) -> records.DuplicateGroup:
     }
 
 
-def _member_json(member: Member) -> records.Member:
+def _member_json(member: Member) -> "records.Member":
     payload = member.payload
     return {
         "dataset": payload.dataset,

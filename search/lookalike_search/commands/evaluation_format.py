@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
+from typing import TYPE_CHECKING
 
 import numpy as np
 from lookalike_core.cli.table import cell_width, padded
@@ -10,7 +11,6 @@ from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.text import counted
 from numpy.typing import NDArray
 
-from lookalike_search.commands import json_records as records
 from lookalike_search.evaluation.calibration import Abstaining
 from lookalike_search.evaluation.comparisons import Comparison
 from lookalike_search.evaluation.head_splits import MEANINGS, PartFigures
@@ -18,6 +18,9 @@ from lookalike_search.evaluation.index_recall import IndexFigures
 from lookalike_search.evaluation.leave_one_out import SHOWN, Estimate
 from lookalike_search.evaluation.runs import EvaluationOptions, Setting
 from lookalike_search.evaluation.summary import FIGURES, ClassFigures, Evaluation, worst_first
+
+if TYPE_CHECKING:
+    from lookalike_search.commands import json_records as records
 
 WHOLE_TABLE_CLASSES = 100
 """The most classes for which `--json` has the whole confusion table, which for 5,000 would be 77 MB."""
@@ -166,7 +169,7 @@ def _difference_lines(differences: Sequence[Comparison]) -> Iterator[str]:
         )
 
 
-def evaluation_json(setting: Setting, store: str, k: int) -> records.Evaluation:
+def evaluation_json(setting: Setting, store: str, k: int) -> "records.Evaluation":
     """Returns the JSON of a setting."""
     evaluation = setting.evaluation
     return {
@@ -201,7 +204,7 @@ def evaluation_json(setting: Setting, store: str, k: int) -> records.Evaluation:
     }
 
 
-def _figures_json(figures: Mapping[str, Estimate], best: Mapping[str, float]) -> records.Figures:
+def _figures_json(figures: Mapping[str, Estimate], best: Mapping[str, float]) -> "records.Figures":
     return {
         "precision_at_1": _interval_json(figures["precision_at_1"]),
         "precision_at_5": _interval_json(figures["precision_at_5"]),
@@ -218,7 +221,7 @@ def _figures_json(figures: Mapping[str, Estimate], best: Mapping[str, float]) ->
     }
 
 
-def reliability_json(found: Reliability) -> records.CalibrationError:
+def reliability_json(found: Reliability) -> "records.CalibrationError":
     """Returns the JSON of calibration errors."""
     return {
         "bins": found.bins,
@@ -228,11 +231,11 @@ def reliability_json(found: Reliability) -> records.CalibrationError:
     }
 
 
-def _abstaining_json(found: Abstaining) -> records.Abstaining:
+def _abstaining_json(found: Abstaining) -> "records.Abstaining":
     return {"answered": _interval_json(found.answered), "accuracy": _interval_json(found.accuracy)}
 
 
-def _difference_json(each: Comparison) -> records.Difference:
+def _difference_json(each: Comparison) -> "records.Difference":
     return {
         "to": each.one,
         "figure": each.figure,
@@ -243,7 +246,7 @@ def _difference_json(each: Comparison) -> records.Difference:
     }
 
 
-def confusion_json(names: Sequence[str], table: NDArray[np.int64]) -> records.Confusion:
+def confusion_json(names: Sequence[str], table: NDArray[np.int64]) -> "records.Confusion":
     """Returns the cells that are not 0, by row and column; of few classes the whole table, too."""
     rows, columns = np.nonzero(table)
     return {
@@ -253,7 +256,7 @@ def confusion_json(names: Sequence[str], table: NDArray[np.int64]) -> records.Co
     }
 
 
-def _index_json(found: IndexFigures) -> records.Index:
+def _index_json(found: IndexFigures) -> "records.Index":
     return {
         "has_index": found.covered > 0,
         "indexed_vectors": found.covered,
@@ -266,7 +269,7 @@ def _index_json(found: IndexFigures) -> records.Index:
     }
 
 
-def _parts_json(parts: Sequence[PartFigures]) -> list[records.HeadPart]:
+def _parts_json(parts: Sequence[PartFigures]) -> "list[records.HeadPart]":
     return [
         {
             "part": part.part,
@@ -285,5 +288,5 @@ def _parts_json(parts: Sequence[PartFigures]) -> list[records.HeadPart]:
     ]
 
 
-def _interval_json(found: Estimate) -> records.Interval:
+def _interval_json(found: Estimate) -> "records.Interval":
     return {"value": found.value, "low": found.low, "high": found.high}

@@ -1,7 +1,7 @@
 """The `search explain` command."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from lookalike_core.cli.console import Verbose, say, show, show_json
@@ -23,9 +23,11 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_search.analysis.attribution import FloatMatrix, focus, strongest_pairs
 from lookalike_search.analysis.explanation import Explained, SeenImage, explanations, see_both
 from lookalike_search.collection_choice import CollectionSelector
-from lookalike_search.commands import json_records as records
 from lookalike_search.commands.search_options import BackbonesOption, CollectionOption, DistanceOption
 from lookalike_search.commands.standard_input import query_of, require_one_stdin
+
+if TYPE_CHECKING:
+    from lookalike_search.commands import json_records as records
 
 PAIRS = 5
 
@@ -125,7 +127,7 @@ def _cell(cell: tuple[int, int]) -> str:
     return f"({cell[0] + 1}, {cell[1] + 1})"
 
 
-def _json(explained: Explained, query: SeenImage, neighbour: SeenImage, store: str) -> records.Explanation:
+def _json(explained: Explained, query: SeenImage, neighbour: SeenImage, store: str) -> "records.Explanation":
     explanation, manifest = explained.explanation, explained.manifest
     compared_query, compared_neighbour = explained.compared
     return {

@@ -1,4 +1,7 @@
-"""The records that `search ... --json` prints: builders return them, and the reference documents them."""
+"""The records that `search ... --json` prints: builders return them, and the reference documents them.
+
+Builders import them for type checking alone, since they import every analysis and evaluation.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

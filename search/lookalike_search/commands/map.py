@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from lookalike_core import progress
@@ -13,7 +13,6 @@ from lookalike_core.stores.points import PointFilter
 
 from lookalike_search.analysis.collection_map import CollectionMap, load_sample, mapped
 from lookalike_search.analysis.projection import NEIGHBOURS, Method
-from lookalike_search.commands import json_records as records
 from lookalike_search.commands.search_options import (
     BackboneOption,
     CollectionOption,
@@ -21,6 +20,9 @@ from lookalike_search.commands.search_options import (
     DistanceOption,
     collection_in_use,
 )
+
+if TYPE_CHECKING:
+    from lookalike_search.commands import json_records as records
 
 LIMIT = 2_000
 MOST = 10_000
@@ -99,7 +101,7 @@ def _way(drawn: CollectionMap) -> str:
             return "all with the same vector: their places say nothing"
 
 
-def _json(drawn: CollectionMap, store: str, page: Path, seed: int) -> records.CollectionMap:
+def _json(drawn: CollectionMap, store: str, page: Path, seed: int) -> "records.CollectionMap":
     sampled, projection, trust = drawn.sampled, drawn.projection, drawn.trust
     return {
         "schema": 1,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 from lookalike_core import progress
@@ -20,7 +20,6 @@ from lookalike_core.stores.protocol import Collection
 from lookalike_core.text import json_line
 
 from lookalike_search.analysis.all_neighbours import SceneList, every_scenes, is_small
-from lookalike_search.commands import json_records as records
 from lookalike_search.commands.search_options import (
     BackboneOption,
     ClassOption,
@@ -31,6 +30,9 @@ from lookalike_search.commands.search_options import (
     NearAboveOption,
     collection_in_use,
 )
+
+if TYPE_CHECKING:
+    from lookalike_search.commands import json_records as records
 
 COLUMNS = (
     "dataset",
@@ -198,7 +200,7 @@ def _write_jsonl(table: Table, found: Iterable[SceneList], with_near: bool) -> i
     return count
 
 
-def _json(found: SceneList, with_near: bool) -> records.ImageNeighbours:
+def _json(found: SceneList, with_near: bool) -> "records.ImageNeighbours":
     payload, scenes = found
     return {
         "schema": 1,
@@ -212,11 +214,11 @@ def _json(found: SceneList, with_near: bool) -> records.ImageNeighbours:
     }
 
 
-def _folded_json(near: Sequence[SearchHit], with_near: bool) -> records.PlainFolded:
+def _folded_json(near: Sequence[SearchHit], with_near: bool) -> "records.PlainFolded":
     return {"near": [_hit_json(hit) for hit in near]} if with_near else {}
 
 
-def _hit_json(hit: SearchHit) -> records.PlainNearHit:
+def _hit_json(hit: SearchHit) -> "records.PlainNearHit":
     return {
         "score": hit.score,
         "class": hit.payload.class_name,

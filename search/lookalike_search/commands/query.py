@@ -33,9 +33,8 @@ from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_batch import answer_all
 from lookalike_search.asking.ranking import MAX_LIMIT, MAX_OFFSET
 from lookalike_search.collection_choice import CollectionSelector
-from lookalike_search.commands.answer_format import answer_json, answer_lines, left_out_line
+from lookalike_search.commands.answer_format import answer_json, answer_lines, left_out_line, unanswered_json
 from lookalike_search.commands.half_blocks import ColourSystem, colours, illustrated
-from lookalike_search.commands.json_records import Unreadable
 from lookalike_search.commands.path_output import Print0Option, require_one_output, show_files
 from lookalike_search.commands.search_options import (
     BackbonesOption,
@@ -263,7 +262,7 @@ class _Display:
         if isinstance(outcome, Answer):
             self._show_answer(outcome)
         elif self.form is _Form.JSON:
-            show_json(Unreadable(schema=1, query=outcome.query, error=outcome.error.reason))
+            show_json(unanswered_json(outcome))
 
     def _show_answer(self, answer: Answer) -> None:
         match self.form:
