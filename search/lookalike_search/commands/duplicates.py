@@ -185,7 +185,7 @@ def _advice(dataset: str, manifest: CollectionManifest) -> str:
     if root is None or not os.path.isdir(root):  # noqa: PTH112 - never raises
         return (
             f"the folder of dataset {dataset} ({root or 'unknown'}) is not there; mount it, or, if it is "
-            "gone for good or was ingested under another name, take it out with: ingest remove --dataset "
+            "gone for good or was ingested under another name, remove it with: ingest remove --dataset "
             f"{shlex.quote(dataset)}"
         )
     named: dict[Argument, Value] = {Argument.FOLDER: root, Argument.PRUNE: None}

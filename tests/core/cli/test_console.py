@@ -217,7 +217,7 @@ def test_a_log_record_ends_with_its_hint(capsys: pytest.CaptureFixture[str]) -> 
         hint = Hint(Action.RECALIBRATE, {Argument.COLLECTION: "a"})
         logging.getLogger("lookalike.search").warning("%s is stale", "a", extra={"hint": hint})
         logging.getLogger("lookalike.search").warning("b is stale", extra={"hint": None})
-    stale = "a is stale; make it anew with: search calibrate --collection a"
+    stale = "a is stale; calibrate again with: search calibrate --collection a"
     assert capsys.readouterr().err == f"{stale}\nb is stale\n"
 
 

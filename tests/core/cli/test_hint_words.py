@@ -85,7 +85,7 @@ def test_no_string_of_the_library_names_options_or_commands(package: ModuleType)
             "leave --backbone, --distance and --head out",
         ),
         (Action.LEAVE_ONE_OUT, {Argument.AND: None, Argument.NOT: None}, "leave one of --and or --not out"),
-        (Action.REBUILD, {Argument.COLLECTION: "a"}, "make it anew with: ingest rebuild a"),
+        (Action.REBUILD, {Argument.COLLECTION: "a"}, "rebuild it with: ingest rebuild a"),
         (
             Action.REQUANTIZE,
             {Argument.COLLECTION: "a", Argument.QUANTIZE: "scalar"},
