@@ -224,7 +224,7 @@ def run_program(work: Callable[[], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more when it ends
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last line of defence; --verbose shows where
-        _fail(*_last_words(error))
+        _fail(*_describe(error))
     sys.exit(exit_code)
 
 
@@ -278,9 +278,9 @@ def _say_lines(text: str) -> None:
         say(line)
 
 
-def _last_words(error: Exception) -> tuple[str, int]:
+def _describe(error: Exception) -> tuple[str, int]:
     """Returns the message and the exit code of an error."""
-    if _is_of_memory(error):
+    if _is_lack_of_memory(error):
         return _memory_message(error), 1
     if isinstance(error, LookalikeError):
         return full_message(error), error.exit_code
@@ -289,7 +289,7 @@ def _last_words(error: Exception) -> tuple[str, int]:
     return f"{type(error).__name__}: {error} (--verbose shows where)", 1
 
 
-def _is_of_memory(error: Exception) -> bool:
+def _is_lack_of_memory(error: Exception) -> bool:
     """Returns whether memory ran out, other than for a single image, whose error says so itself."""
     if isinstance(error, ImageError):
         return False

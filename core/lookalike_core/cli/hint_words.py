@@ -137,8 +137,8 @@ def words(hint: Hint) -> str:
         collection=collection,
         folder=shlex.quote(folder) if isinstance(folder, str) else "DIR",
         options=" ".join(shown for name, value in given.items() for shown in _options(name, value)),
-        all=_listed(options, "and"),
-        any=_listed(options, "or"),
+        all=_join_options(options, "and"),
+        any=_join_options(options, "or"),
     )
     return filled.rstrip()
 
@@ -163,6 +163,6 @@ def _options(argument: Argument, value: Value) -> list[str]:
     return [f"{option(argument)} {shown}".rstrip()]
 
 
-def _listed(options: list[str], last: str) -> str:
+def _join_options(options: list[str], last: str) -> str:
     *first, end = options or [""]
     return f"{', '.join(first)} {last} {end}" if first else end

@@ -15,13 +15,13 @@ def cell_width(text: str) -> int:
     return cell_len(line)
 
 
-def padded(text: str, width: int) -> str:
+def pad(text: str, width: int) -> str:
     """Returns `text` as one line, padded with blanks to `width` columns."""
     line = one_line(text)
     return line + " " * (width - cell_width(line))
 
 
-def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+def align_columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
     """Returns the rows as lines of aligned cells, two blanks apart.
 
     `sides` says of each column but the last whether it is set to the left, `<`, or to the right, `>`. The
@@ -30,10 +30,10 @@ def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
     *widths, _ = (max(map(cell_width, column)) for column in zip(*rows, strict=True))
     lines = []
     for *cells, last in rows:
-        shown = [_set(*each) for each in zip(cells, widths, sides, strict=True)]
+        shown = [_align(*each) for each in zip(cells, widths, sides, strict=True)]
         lines.append("  ".join([*shown, one_line(last)]))
     return lines
 
 
-def _set(text: str, width: int, side: str) -> str:
-    return padded(text, width) if side == "<" else " " * (width - cell_width(text)) + one_line(text)
+def _align(text: str, width: int, side: str) -> str:
+    return pad(text, width) if side == "<" else " " * (width - cell_width(text)) + one_line(text)

@@ -24,7 +24,7 @@ from lookalike_core.cli.options import (
     WeightsOption,
     store_in_use,
 )
-from lookalike_core.cli.table import cell_width, padded
+from lookalike_core.cli.table import cell_width, pad
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.images.decoding import MAX_PIXELS
@@ -35,7 +35,7 @@ from lookalike_core.text import counted
 
 from lookalike_ingest.commands import json_records as records
 from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
-from lookalike_ingest.commands.interruption import stopping_on_interrupt
+from lookalike_ingest.commands.interruption import stop_on_interrupt
 from lookalike_ingest.commands.notices import list_some, say_dropped_calibration, warn_of_skipped
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.request import ModelChoice, datasets_in, labels_in
@@ -218,7 +218,7 @@ def run(
     if max_per_class is not None:
         say(f"taking at most {counted(max_per_class, 'image')} of each class, by seed {seed or 0}")
     problems: list[LookalikeError] = []
-    with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
+    with store_in_use(store, settings) as opened, stop_on_interrupt() as stop:
         outcomes = run_ingests(requests, store=opened, settings=settings, stop=stop)
         for each, outcome in zip(requests, outcomes, strict=False):
             if isinstance(outcome, UsageError):
@@ -226,11 +226,11 @@ def run(
                 if as_json and others:
                     show_json(_problem_json(each, outcome))
             else:
-                problems += _tell(outcome, each, as_json=as_json, strict=strict)
+                problems += _show_report(outcome, each, as_json=as_json, strict=strict)
     _raise_worst(problems)
 
 
-def _tell(
+def _show_report(
     report: IngestReport, request: IngestRequest, *, as_json: bool, strict: bool
 ) -> list[LookalikeError]:
     """Shows a report, and returns the errors in it.
@@ -280,11 +280,11 @@ def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
         f"{report.dataset.name}: {counted(report.found, 'image')} in {report.dataset.root}"
         + (f", {report.not_taken} more left out by --max-per-class" if report.not_taken else "")
         + (", a dry run: nothing was stored" if dry_run else ""),
-        "  ".join([padded("collection", width), *(f"{word:>9}" for word in words)]),
+        "  ".join([pad("collection", width), *(f"{word:>9}" for word in words)]),
     ]
     for collection in report.collections:
         numbers = (f"{collection.counts[word]:>9}" for word in words)
-        lines.append("  ".join([padded(collection.name, width), *numbers]))
+        lines.append("  ".join([pad(collection.name, width), *numbers]))
     speed = f", {report.images_per_second:.1f} images/s" if report.embedded else ""
     stored = f", {report.from_stored} from stored vectors" if report.from_stored else ""
     lines += [str(report.others)] if report.others.total else []

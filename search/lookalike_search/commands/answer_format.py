@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lookalike_core.cli.table import columns
+from lookalike_core.cli.table import align_columns
 from lookalike_core.models.calibration_curves import percent
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.text import counted
@@ -28,13 +28,13 @@ def answer_lines(
     answer: Answer, manifests: Sequence[CollectionManifest], options: QueryOptions
 ) -> Iterator[str]:
     """Yields a title and plain columns; a path is never cut or wrapped, so that it can be copied."""
-    yield f"{_asked(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"
+    yield f"{_query_names(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"
     calibrated = any(hit.chance is not None for hit in answer.hits)
     numbers = _number_headings(manifests, options, calibrated)
     places = _Places(has_dataset=paths_collide(answer.hits))
     heading = [*numbers, *places.headings]
     rows = [[*_numbers(hit, manifests, options, calibrated), *places.cells(hit)] for hit in answer.hits]
-    yield from columns([heading, *rows], ">" * len(numbers) + "<" * (len(places.headings) - 1))
+    yield from align_columns([heading, *rows], ">" * len(numbers) + "<" * (len(places.headings) - 1))
     if not answer.hits:
         by = "; a smaller --offset shows them" if answer.passed_over and not answer.cut_off else ""
         yield f"{why_empty(answer, options)}{by}"
@@ -77,7 +77,7 @@ _NAMED = 3
 """How many images with the same bytes are named; there may be thousands."""
 
 
-def _asked(answer: Answer) -> str:
+def _query_names(answer: Answer) -> str:
     """Returns the names of the query and of the other examples."""
     parts = [" and ".join([answer.query, *answer.positives]), *answer.negatives]
     return " and not ".join(parts)

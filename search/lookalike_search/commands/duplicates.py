@@ -10,7 +10,7 @@ import typer
 from lookalike_core.atomic import named_path
 from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption
-from lookalike_core.cli.table import columns
+from lookalike_core.cli.table import align_columns
 from lookalike_core.hints import Action, Argument, Hint, Notice, Value
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.stores.collection_manifest import CollectionManifest
@@ -111,7 +111,7 @@ def _lines(group: Group, number: int) -> Iterator[str]:
     """Yields a group as plain columns; a path is never cut or wrapped, so that it can be copied."""
     yield f"group {number}: {1 + len(group.others)} images{_verdict(group)}"
     rows = [_row(member, group) for member in (group.kept, *group.others)]
-    yield from (f"  {line}" for line in columns(rows, "<<>>"))
+    yield from (f"  {line}" for line in align_columns(rows, "<<>>"))
     yield ""
 
 

@@ -5,7 +5,7 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 import numpy as np
-from lookalike_core.cli.table import cell_width, padded
+from lookalike_core.cli.table import cell_width, pad
 from lookalike_core.models.calibration_curves import Reliability
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.text import counted
@@ -148,7 +148,7 @@ def _class_lines(classes: Sequence[ClassFigures]) -> Iterator[str]:
         found, best = each.figures["precision_at_10"], each.best_possible["precision_at_10"]
         wrong = f"{each.mistaken_for} {each.mistaken_share:.1%}" if each.mistaken_for else "-"
         yield (
-            f"{padded(each.name, width)}  {each.images:8}  {_number(found.value):>12}   "
+            f"{pad(each.name, width)}  {each.images:8}  {_number(found.value):>12}   "
             f"{_interval(found):15}   {_number(best):>13}   {wrong}"
         )
 

@@ -26,7 +26,7 @@ Pixel = tuple[int, int, int] | None
 ColourSystem = Literal["256", "truecolor"]
 
 
-def colours() -> ColourSystem | None:
+def stdout_colours() -> ColourSystem | None:
     """Returns the colours of stdout for thumbnails; None if it is no terminal, or has too few.
 
     `NO_COLOR`, `TERM` and `COLORTERM` are heeded, as Rich does it.
@@ -46,7 +46,7 @@ def colours() -> ColourSystem | None:
     return None
 
 
-def illustrated(
+def illustrate(
     table: Sequence[str], query: Path | None, neighbours: Sequence[Path | None], system: ColourSystem
 ) -> str:
     """Returns a table of neighbours with a thumbnail before its title and before each of its rows.
@@ -60,7 +60,7 @@ def illustrated(
     lines: list[Line] = [*_beside(query, title), [" " * COLUMNS, f"  {heading}"]]
     for file, row in zip(neighbours, rest[:count], strict=True):
         lines += _beside(file, row)
-    return "\n".join([_rendered(lines, system), *rest[count:]])
+    return "\n".join([_render(lines, system), *rest[count:]])
 
 
 Line = list["Text | str"]
@@ -104,7 +104,7 @@ def _characters(upper: Sequence[Pixel], lower: Sequence[Pixel]) -> "Text":
     return line
 
 
-def _rendered(lines: Sequence[Line], system: ColourSystem) -> str:
+def _render(lines: Sequence[Line], system: ColourSystem) -> str:
     """Returns the lines with the terminal's colour codes, not wrapped and not cut."""
     from rich.console import Console
     from rich.text import Text

@@ -34,7 +34,7 @@ from lookalike_search.asking.query_batch import answer_all
 from lookalike_search.asking.ranking import MAX_LIMIT, MAX_OFFSET
 from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands.answer_format import answer_json, answer_lines, left_out_line, unanswered_json
-from lookalike_search.commands.half_blocks import ColourSystem, colours, illustrated
+from lookalike_search.commands.half_blocks import ColourSystem, illustrate, stdout_colours
 from lookalike_search.commands.path_output import Print0Option, require_one_output, show_files
 from lookalike_search.commands.search_options import (
     BackbonesOption,
@@ -171,7 +171,7 @@ def query(
                 options=options,
                 store=opened.label,
                 form=_form(paths=paths, print0=print0, as_json=as_json),
-                colours=None if no_thumbnails else colours(),
+                colours=None if no_thumbnails else stdout_colours(),
             )
             named = _Named(images=images, positives=positives or (), negatives=negatives or ())
             outcomes, is_complete = _show_all(searcher, named, display, keeps=page is not None)
@@ -287,4 +287,4 @@ class _Display:
             show(*lines)
             return
         files = [hit.file for hit in answer.hits]
-        show_drawing(illustrated(lines, answer.file, files, self.colours))
+        show_drawing(illustrate(lines, answer.file, files, self.colours))
