@@ -26,7 +26,7 @@ LayerOption = Annotated[
     typer.Option(
         "--layer",
         metavar="LAYER",
-        help="Keras layer to take embeddings from; default: post_relu (resnet), block5_pool (vgg).",
+        help="Keras layer to embed by; default: post_relu (resnet), block5_pool (vgg).",
     ),
 ]
 PoolingOption = Annotated[
@@ -35,10 +35,7 @@ PoolingOption = Annotated[
 ]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option(
-        "--precision",
-        help="fp16 is for GPUs; int8 is faster on CPUs, but its vectors compare only with each other.",
-    ),
+    typer.Option("--precision", help="fp16 is for GPUs; int8 is faster on CPUs, with vectors of its own."),
 ]
 HeadOption = Annotated[
     str | None,
@@ -47,9 +44,7 @@ HeadOption = Annotated[
 StoreOption = Annotated[
     str | None,
     typer.Option(
-        "--store",
-        metavar="STORE",
-        help="Where collections are: auto, embedded, embedded:DIR or the URL of a Qdrant server.",
+        "--store", metavar="STORE", help="Place of collections: auto, embedded, embedded:DIR or a Qdrant URL."
     ),
 ]
 RequireGpuOption = Annotated[
@@ -58,8 +53,7 @@ RequireGpuOption = Annotated[
 ProviderOption = Annotated[
     ProviderChoice | None,
     typer.Option(
-        "--provider",
-        help="What to embed on; auto takes CUDA, else OpenVINO where it is faster, else the CPU.",
+        "--provider", help="What to embed on; auto takes CUDA, else OpenVINO where faster, else the CPU."
     ),
 ]
 ThreadsOption = Annotated[

@@ -14,11 +14,7 @@ BackboneOption = Annotated[
 
 CalibrateOption = Annotated[
     Path | None,
-    typer.Option(
-        "--calibrate",
-        metavar="DIR",
-        help="Folder of images to measure the activation ranges of an int8 model on.",
-    ),
+    typer.Option("--calibrate", metavar="DIR", help="Images to find activation ranges of int8 on."),
 ]
 
 

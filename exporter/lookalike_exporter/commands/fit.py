@@ -21,27 +21,19 @@ from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
 
 def fit(
     collection: Annotated[
-        list[str],
-        typer.Option(
-            "--collection",
-            metavar="NAME",
-            help="Collection whose vectors and classes to fit to; may be repeated.",
-        ),
+        list[str], typer.Option("--collection", metavar="NAME", help="Collection to fit to; may be repeated.")
     ],
     name: Annotated[str, typer.Option("--name", metavar="HEAD", help="Name of the new layer.")],
     class_name: Annotated[
         list[str] | None,
         typer.Option(
-            "--class", metavar="CLASS", help="Fit to this class only; may be repeated. Default: all classes."
+            "--class", metavar="CLASS", help="Fit to this class only; may be repeated. Default: all."
         ),
     ] = None,
     dims: Annotated[
         int | None,
         typer.Option(
-            "--dims",
-            min=1,
-            metavar="D",
-            help="Dimension of the new layer's vectors; default: that of the collection's.",
+            "--dims", min=1, metavar="D", help="Dimension of its vectors; default: that of the collection's."
         ),
     ] = None,
     seed: Annotated[int, seed_option("of the held-out images")] = 0,

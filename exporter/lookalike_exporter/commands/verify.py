@@ -43,10 +43,7 @@ def verify(
     images: Annotated[
         Path | None,
         typer.Option(
-            "--images",
-            "--pictures",
-            metavar="DIR",
-            help="Compare fp16 or int8 with fp32 on the images in this folder.",
+            "--images", "--pictures", metavar="DIR", help="Compare fp16 or int8 with fp32 on these images."
         ),
     ] = None,
     as_json: JsonOption = False,

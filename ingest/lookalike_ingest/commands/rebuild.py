@@ -25,9 +25,7 @@ from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 
 
 def rebuild_(
-    collection: Annotated[
-        str, typer.Argument(metavar="COLLECTION", help="Name of the collection to rebuild.")
-    ],
+    collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection to rebuild.")],
     batch_size: BatchSizeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     quantize: QuantizeOption = None,

@@ -26,7 +26,7 @@ def remove(
         typer.Option(
             "--dataset",
             metavar="NAME",
-            help="Only images of this dataset; without other criteria the whole dataset, and its name.",
+            help="Only images of this dataset; alone: the whole dataset and its name.",
         ),
     ] = None,
     path: Annotated[

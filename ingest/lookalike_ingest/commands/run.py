@@ -51,16 +51,11 @@ def run(
     backbone: Annotated[
         list[str] | None,
         typer.Option(
-            "--backbone",
-            metavar="BACKBONE",
-            help="Network to embed with: resnet (default) or vgg; may be repeated.",
+            "--backbone", metavar="BACKBONE", help="Network: resnet (default), vgg; may be repeated."
         ),
     ] = None,
     distance: Annotated[
-        list[Distance] | None,
-        typer.Option(
-            "--distance", help="Distance of the collection: cosine (default) or euclid; may be repeated."
-        ),
+        list[Distance] | None, typer.Option("--distance", help="cosine (default) or euclid; may be repeated.")
     ] = None,
     dataset: Annotated[
         str | None,
@@ -71,17 +66,11 @@ def run(
     ] = False,
     labels: Annotated[
         Path | None,
-        typer.Option(
-            "--labels", metavar="CSV", help="Classes of images, in a table with the header path,class."
-        ),
+        typer.Option("--labels", metavar="CSV", help="Classes of images: a table headed path,class."),
     ] = None,
     synsets: Annotated[
         Path | None,
-        typer.Option(
-            "--synsets",
-            metavar="FILE",
-            help="Names of ImageNet's synsets, by which its folders are called, such as n01440764.",
-        ),
+        typer.Option("--synsets", metavar="FILE", help="Names of ImageNet's synsets, such as n01440764."),
     ] = None,
     val_solution: Annotated[
         Path | None,
@@ -89,12 +78,7 @@ def run(
     ] = None,
     max_per_class: Annotated[
         int | None,
-        typer.Option(
-            "--max-per-class",
-            min=1,
-            metavar="N",
-            help="Take at most N images of each class, a random sample.",
-        ),
+        typer.Option("--max-per-class", min=1, metavar="N", help="Take at most N random images per class."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="S", help="Random seed of --max-per-class; default: 0.")
@@ -140,15 +124,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, and store nothing.")
     ] = False,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Remove images from the collections whose files are gone.")
-    ] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove points whose files are gone.")] = False,
     force: Annotated[
-        bool,
-        typer.Option(
-            "--force",
-            help="With --prune: even if DIR or a folder in it is empty, as where a disk is not mounted.",
-        ),
+        bool, typer.Option("--force", help="With --prune: even if DIR or a folder in it is empty.")
     ] = False,
     rehash: Annotated[
         bool,
@@ -189,7 +167,7 @@ def run(
         rules.check_for(asked.root)
     if labels is not None and others:
         raise UsageError(
-            "the paths in a table are relative to one folder; ingest each folder by itself",
+            "a table's paths are below one folder; ingest each folder by itself",
             argument=Argument.LABELS,
         )
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)

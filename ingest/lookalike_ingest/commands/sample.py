@@ -9,14 +9,9 @@ from lookalike_core.cli.console import Verbose, show
 
 
 def sample(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder to draw the images in; made if it is missing.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to draw them; made if missing.")],
     query: Annotated[
-        Path | None,
-        typer.Option(
-            "--query", help="Draw one more image to this file, to search for; it is not in the set."
-        ),
+        Path | None, typer.Option("--query", help="Draw an image to this file that is not in the set.")
     ] = None,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:

@@ -64,8 +64,7 @@ def duplicates(
     ] = None,
     dataset: DatasetOption = None,
     paths: Annotated[
-        bool,
-        typer.Option("--paths", help="Print only the paths of files that could be deleted, one per line."),
+        bool, typer.Option("--paths", help="Print only paths of files that could be deleted, one a line.")
     ] = False,
     print0: Print0Option = False,
     html: HtmlOption = None,

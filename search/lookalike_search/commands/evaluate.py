@@ -45,21 +45,17 @@ def evaluate(
     fusion: Annotated[
         list[FusionRule] | None,
         typer.Option(
-            "--fusion",
-            help="How two rankings become one; may be repeated. Default: rrf, with --all every way.",
+            "--fusion", help="How two rankings become one; may be repeated. Default: rrf, with --all every."
         ),
     ] = None,
     indexed: Annotated[
-        bool,
-        typer.Option(
-            "--indexed", help="Also compare what the store's index finds with the exact ten neighbours."
-        ),
+        bool, typer.Option("--indexed", help="Also compare the index with exact search.")
     ] = False,
     dataset: DatasetOption = None,
     k: VotersOption = SHOWN,
     near_above: NearAboveOption = NEAR_ABOVE,
     without_near: Annotated[
-        bool, typer.Option("--without-near", help="Leave near-duplicates of the query out of its neighbours.")
+        bool, typer.Option("--without-near", help="Leave near-duplicates of the query out.")
     ] = False,
     seed: Annotated[int, seed_option("of intervals and tests")] = 0,
     csv_file: Annotated[

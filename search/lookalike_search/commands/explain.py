@@ -34,14 +34,9 @@ PAIRS = 5
 
 def explain(
     query: Annotated[
-        str,
-        typer.Argument(
-            metavar="QUERY", help="An image file, - for stdin, or the path or id of an indexed image."
-        ),
+        str, typer.Argument(metavar="QUERY", help="An image file, - for stdin, or an indexed path or id.")
     ],
-    neighbour: Annotated[
-        str, typer.Argument(metavar="NEIGHBOUR", help="Another image, named in the same way.")
-    ],
+    neighbour: Annotated[str, typer.Argument(metavar="NEIGHBOUR", help="Another image, named likewise.")],
     collection: CollectionOption = None,
     backbone: BackbonesOption = None,
     distance: DistanceOption = None,

@@ -36,14 +36,7 @@ def map_(
     distance: DistanceOption = None,
     dataset: DatasetOption = None,
     limit: Annotated[
-        int,
-        typer.Option(
-            "--limit",
-            min=1,
-            max=MOST,
-            metavar="N",
-            help="At most N images, a random sample with all classes alike.",
-        ),
+        int, typer.Option("--limit", min=1, max=MOST, metavar="N", help="At most N images, a random sample.")
     ] = LIMIT,
     seed: Annotated[int, seed_option("of the sample and of the layout", most=2**32 - 1)] = 0,
     store: StoreOption = None,

@@ -61,20 +61,15 @@ def neighbours(
     backbone: BackboneOption = None,
     distance: DistanceOption = None,
     limit: Annotated[
-        int,
-        typer.Option("--limit", min=1, max=10_000, metavar="N", help="Number of neighbours of each image."),
+        int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="Number of neighbours per image.")
     ] = 10,
     class_name: ClassOption = None,
     dataset: DatasetOption = None,
     exact: Annotated[
-        bool,
-        typer.Option(
-            "--exact", help="Compare every image with every other; the default up to 50,000 images."
-        ),
+        bool, typer.Option("--exact", help="Compare every two images; the default up to 50,000 images.")
     ] = False,
     indexed: Annotated[
-        bool,
-        typer.Option("--indexed", help="Ask the store's index; the default for more than 50,000 images."),
+        bool, typer.Option("--indexed", help="Ask the store's index; the default for more images.")
     ] = False,
     include_self: Annotated[
         bool, typer.Option("--include-self", help="Keep images with the same bytes as the query.")
@@ -83,9 +78,7 @@ def neighbours(
     near_above: NearAboveOption = NEAR_ABOVE,
     table_format: Annotated[
         TableFormat | None,
-        typer.Option(
-            "--format", help="csv, or jsonl: one object per image; default: by the ending of --output."
-        ),
+        typer.Option("--format", help="csv, or jsonl: an object per image; default: as --output ends."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write to FILE instead of stdout.")

@@ -9,7 +9,7 @@ from lookalike_core.cli.console import say, show_path
 from lookalike_core.errors import UsageError
 
 Print0Option = Annotated[
-    bool, typer.Option("--print0", help="Like --paths, with NUL after each path, for xargs -0.")
+    bool, typer.Option("--print0", help="Like --paths, each ended by NUL, for xargs -0.")
 ]
 
 

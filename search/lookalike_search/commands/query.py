@@ -72,8 +72,7 @@ def query(
     distance: DistanceOption = None,
     head: HeadOption = None,
     fusion: Annotated[
-        FusionRule | None,
-        typer.Option("--fusion", help="How the rankings of several collections become one; default: rrf."),
+        FusionRule | None, typer.Option("--fusion", help="How several rankings become one; default: rrf.")
     ] = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=MAX_LIMIT, metavar="N", help="Number of neighbours.")
@@ -109,9 +108,7 @@ def query(
     ] = None,
     class_name: ClassOption = None,
     dataset: DatasetOption = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Compare with every image instead of asking the index.")
-    ] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with all images, without index.")] = False,
     include_self: Annotated[
         bool,
         typer.Option("--include-self", help="Keep images with the same bytes as the query or an example."),

@@ -13,17 +13,12 @@ from lookalike_core.stores.protocol import Collection, Store
 
 from lookalike_search.collection_choice import CollectionSelector
 
-CollectionOption = Annotated[
-    str | None, typer.Option("--collection", metavar="NAME", help="Name of the collection.")
-]
+CollectionOption = Annotated[str | None, typer.Option("--collection", metavar="NAME", help="The collection.")]
 CollectionsOption = Annotated[
     list[str] | None,
     typer.Option("--collection", metavar="NAME", help="Name of a collection; may be repeated."),
 ]
-BackboneOption = Annotated[
-    str | None,
-    typer.Option("--backbone", metavar="BACKBONE", help="A collection of this network: resnet or vgg."),
-]
+BackboneOption = Annotated[str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")]
 BackbonesOption = Annotated[
     str | None,
     typer.Option("--backbone", metavar="BACKBONE", help="A collection of this network: resnet, vgg or both."),
@@ -31,17 +26,12 @@ BackbonesOption = Annotated[
 AllOption = Annotated[
     bool, typer.Option("--all", help="Every collection that fits the other options, not only the first.")
 ]
-DistanceOption = Annotated[
-    Distance | None, typer.Option("--distance", help="A collection with this distance: cosine or euclid.")
-]
+DistanceOption = Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")]
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Only images of this dataset.")
 ]
 HeadOption = Annotated[
-    str | None,
-    typer.Option(
-        "--head", metavar="HEAD", help="A collection with this head: a last layer that exporter fit has made."
-    ),
+    str | None, typer.Option("--head", metavar="HEAD", help="A collection with this head of exporter fit.")
 ]
 ClassOption = Annotated[
     str | None,
@@ -51,10 +41,7 @@ ClassOption = Annotated[
 ]
 
 VotersOption = Annotated[
-    int,
-    typer.Option(
-        "--k", min=1, max=1_000, metavar="N", help="Number of nearest neighbours that vote on the class."
-    ),
+    int, typer.Option("--k", min=1, max=1_000, metavar="N", help="Number of neighbours that vote on a class.")
 ]
 
 
@@ -83,8 +70,7 @@ def _no_nan(value: float | None) -> float | None:
 
 
 NearAboveOption = Annotated[
-    float,
-    similarity_option("--near-above", "Cosine similarity above which images count as near-duplicates."),
+    float, similarity_option("--near-above", "Cosine similarity above which images count as near-duplicates.")
 ]
 FoldNearOption = Annotated[
     bool,
