@@ -14,7 +14,7 @@ BackboneOption = Annotated[
 
 CalibrateOption = Annotated[
     Path | None,
-    typer.Option("--calibrate", metavar="DIR", help="Images to find activation ranges of int8 on."),
+    typer.Option("--calibrate", metavar="DIR", help="Images to find int8 activation ranges on."),
 ]
 
 

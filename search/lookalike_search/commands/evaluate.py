@@ -45,7 +45,7 @@ def evaluate(
     fusion: Annotated[
         list[FusionRule] | None,
         typer.Option(
-            "--fusion", help="How two rankings become one; may be repeated. Default: rrf, with --all every."
+            "--fusion", help="How two rankings become one; may be repeated. Default: rrf; with --all: each."
         ),
     ] = None,
     indexed: Annotated[

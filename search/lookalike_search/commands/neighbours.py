@@ -66,10 +66,10 @@ def neighbours(
     class_name: ClassOption = None,
     dataset: DatasetOption = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compare every two images; the default up to 50,000 images.")
+        bool, typer.Option("--exact", help="Exact search; the default up to 50,000 images.")
     ] = False,
     indexed: Annotated[
-        bool, typer.Option("--indexed", help="Ask the store's index; the default for more images.")
+        bool, typer.Option("--indexed", help="Search by the store's index; the default for more images.")
     ] = False,
     include_self: Annotated[
         bool, typer.Option("--include-self", help="Keep images with the same bytes as the query.")

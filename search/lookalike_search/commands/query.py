@@ -108,7 +108,7 @@ def query(
     ] = None,
     class_name: ClassOption = None,
     dataset: DatasetOption = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Compare with all images, without index.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Exact search, without the index.")] = False,
     include_self: Annotated[
         bool,
         typer.Option("--include-self", help="Keep images with the same bytes as the query or an example."),

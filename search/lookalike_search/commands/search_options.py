@@ -31,7 +31,7 @@ DatasetOption = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Only images of this dataset.")
 ]
 HeadOption = Annotated[
-    str | None, typer.Option("--head", metavar="HEAD", help="A collection with this head of exporter fit.")
+    str | None, typer.Option("--head", metavar="HEAD", help="A collection with this head (see exporter fit).")
 ]
 ClassOption = Annotated[
     str | None,
