@@ -65,11 +65,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
-def json_line(data: Any) -> str:  # noqa: ANN401 - whatever json takes, and records
-    """Returns one JSON document on one line of visible ASCII, as strict readers take it.
+def json_line(data: Any) -> str:  # noqa: ANN401 - whatever json takes
+    """One JSON document on one line of visible ASCII, as strict readers take it.
 
-    A record (a dataclass) is written by its `to_json`, or else by its fields in their order; a path as text.
     What is no Unicode stands as in `valid_text`, and a number that JSON does not know is null.
+    A record (a dataclass) is written by its `to_json`, or else by its fields in their order; a path as text.
     """
     try:
         line = json.dumps(data, allow_nan=False, default=_plain)

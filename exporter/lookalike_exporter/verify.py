@@ -6,7 +6,7 @@ same weights file and the same pixels, where Keras is installed. What could not 
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,10 @@ class VerifyReport:
     def failed(self) -> bool:
         """Whether anything is not as it should be; what was skipped does not count."""
         return any(check.outcome is Outcome.FAILED for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {"failed": self.failed, "checks": [asdict(check) for check in self.checks]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

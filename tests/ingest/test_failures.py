@@ -19,7 +19,7 @@ from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import run as run_module
 from lookalike_ingest.changes import Known
-from lookalike_ingest.commands.interruption import stop_on_interrupt
+from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
 from lookalike_ingest.target import Dataset
 
@@ -164,7 +164,7 @@ def test_ctrl_c_in_any_stage_finishes_the_batch_in_hand(
     folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And no more; the next run goes on."""
-    with monkeypatch.context() as patch, stop_on_interrupt() as stop:
+    with monkeypatch.context() as patch, stopping_on_interrupt() as stop:
         nth_call(stage, 1 if stage == "deciding" else 3, interrupt, patch)
         report = folder.ingest(stop)
     assert report.interrupted
@@ -177,7 +177,7 @@ def test_a_second_ctrl_c_in_any_stage_ends_the_ingest_at_once(
     folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a thread is at is not waited for, and the next run finds nothing half done."""
-    with monkeypatch.context() as patch, stop_on_interrupt() as stop:
+    with monkeypatch.context() as patch, stopping_on_interrupt() as stop:
 
         def twice() -> None:
             interrupt()

@@ -11,7 +11,7 @@ from lookalike_exporter.spec import ModelSpec
 
 
 def list_(as_json: JsonOption = False, verbose: Verbose = False) -> None:  # noqa: ARG001
-    """List the models that can be exported, and those that are here."""
+    """Show what can be exported and what is here."""
     models = known_models(Settings.from_environment())
     if as_json:
         for model in models:

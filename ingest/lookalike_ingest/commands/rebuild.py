@@ -19,7 +19,7 @@ from lookalike_core.text import counted
 
 from lookalike_ingest.commands import json_records as records
 from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
-from lookalike_ingest.commands.interruption import stop_on_interrupt
+from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.commands.notices import say_dropped_calibration, warn_of_skipped
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 
@@ -42,7 +42,7 @@ def rebuild_(
     """Rebuild a collection from its datasets; the old one stays until the new one is complete."""
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force, quantize=quantize)
-    with store_in_use(store, settings) as opened, stop_on_interrupt() as stop:
+    with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
         report = rebuild(collection, options, store=opened, settings=settings, stop=stop)
     warn_of_skipped(report)
     if report.interrupted:

@@ -35,7 +35,7 @@ from lookalike_core.text import counted
 
 from lookalike_ingest.commands import json_records as records
 from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
-from lookalike_ingest.commands.interruption import stop_on_interrupt
+from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.commands.notices import list_some, say_dropped_calibration, warn_of_skipped
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.request import ModelChoice, datasets_in, labels_in
@@ -196,7 +196,7 @@ def run(
     if max_per_class is not None:
         say(f"taking at most {counted(max_per_class, 'image')} of each class, by seed {seed or 0}")
     problems: list[LookalikeError] = []
-    with store_in_use(store, settings) as opened, stop_on_interrupt() as stop:
+    with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
         outcomes = run_ingests(requests, store=opened, settings=settings, stop=stop)
         for each, outcome in zip(requests, outcomes, strict=False):
             if isinstance(outcome, UsageError):

@@ -6,6 +6,7 @@ bytes; what is left out beyond that, the caller says.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 from lookalike_core.neighbours.cosine import clip_cosines
@@ -95,6 +96,11 @@ class Estimate:
     """The lower end of the interval."""
     high: float
     """The upper end of the interval."""
+
+    def to_json(self) -> dict[str, float | None]:
+        """Returns its three numbers; None for NaN, which is no JSON: there is no figure."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        return {key: None if isnan(number) else number for key, number in numbers.items()}
 
 
 def leave_one_out(
