@@ -212,6 +212,7 @@ def _shape(hint: Any) -> str:  # noqa: ANN401 - any annotation
 
 _PLAIN_TYPES = {
     str: "string",
+    Path: "string",
     int: "integer",
     float: "number",
     bool: "true or false",

@@ -24,15 +24,15 @@ def function_of(module: ModuleType) -> Any:
 
 
 @pytest.mark.parametrize(("package", "name"), [(p, n) for p in PACKAGES for n in subcommands(p)])
-def test_each_line_of_the_help_is_its_subcommands_own(package: str, name: str) -> None:
-    """It is written twice, so that help need not import all modules to read a line of each."""
+def test_the_help_lists_the_first_line_of_each_subcommands_docstring(package: str, name: str) -> None:
+    """It is written twice, so that the help imports no subcommand."""
     function = function_of(import_module(f"{package}.{name}"))
     assert subcommands(package)[name] == function.__doc__.partition("\n")[0]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_module_of_a_subcommand_is_listed(package: str) -> None:
-    """One that is not would be there and could not be run."""
+    """One that is not listed could not be run."""
     [folder] = import_module(package).__path__
     modules = [import_module(f"{package}.{path.stem}") for path in Path(folder).glob("[!_]*.py")]
     named = {module.__name__.rpartition(".")[2] for module in modules if function_of(module)}

@@ -8,7 +8,9 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import PurePath
 from typing import Any
 
 
@@ -67,14 +69,27 @@ def json_line(data: Any) -> str:  # noqa: ANN401 - whatever json takes
     """One JSON document on one line of visible ASCII, as strict readers take it.
 
     What is no Unicode stands as in `valid_text`, and a number that JSON does not know is null.
+    A record (a dataclass) is written by its `to_json`, or else by its fields in their order; a path as text.
     """
     try:
-        line = json.dumps(data, allow_nan=False)
+        line = json.dumps(data, allow_nan=False, default=_plain)
     except ValueError:
         line = json.dumps(_valid(data))
     if _ESCAPED_SURROGATE in line:
         line = json.dumps(_valid(data))
     return line.replace("\x7f", r"\u007f")
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - as above
+    """Returns a record, path or mapping as what JSON has."""
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if is_dataclass(value):
+        own = getattr(value, "to_json", None)
+        return own() if own else {field.name: getattr(value, field.name) for field in fields(value)}
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -90,4 +105,4 @@ def _valid(data: Any) -> Any:  # noqa: ANN401 - as above
         return {_valid(key): _valid(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
         return [_valid(value) for value in data]
-    return data
+    return data if data is None or isinstance(data, bool | int | float) else _valid(_plain(data))

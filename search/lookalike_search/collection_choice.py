@@ -1,4 +1,4 @@
-"""Which collections are meant: one selector for all of search, and what is said of a missing one."""
+"""Selects collections by name, backbone, distance and head, and says what there is where none fits."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,12 +23,12 @@ from lookalike_exporter.spec import ModelSpec
 from lookalike_search.class_names import nearest_first, nearest_names
 
 BOTH = "both"
-"""What stands for a backbone where a collection of each network is meant."""
+"""Selects a collection of each network, in the place of a backbone's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionSelector:
-    """Which collections are meant: those of these `names`, or those that the other fields leave.
+    """A selection of collections: those of these `names`, or those that the other fields leave.
 
     `backbone` is a backbone's name in whatever case, or `both` for a collection of each network. `head` is
     the name of a new last layer. `all` takes every collection that fits, and not the preferred one alone.
@@ -42,7 +42,7 @@ class CollectionSelector:
 
     @property
     def is_both(self) -> bool:
-        """Whether a collection of each network is meant."""
+        """Whether a collection of each network is selected."""
         return self.backbone is not None and self.backbone.lower() == BOTH
 
     def resolve(self, store: Store, *, settings: Settings) -> list[str]:
@@ -62,13 +62,12 @@ class CollectionSelector:
         names = list(dict.fromkeys(self.names))
         for name in names:
             if name not in store:
-                raise missing_collection(store, settings=settings, name=name)
+                raise _missing_collection(store, settings=settings, name=name)
         if names:
             return names
         if self.is_both and not self.all:
-            return _of_each_backbone(store, settings, self.distance)
-        backbone = None if self.is_both else self.backbone
-        fitting = _fitting(store, settings, backbone, self.distance, self.head)
+            return self._resolve_both(store, settings)
+        fitting = self._fitting(store, settings)
         return sorted(fitting) if self.all else [_preferred(fitting)]
 
     def resolve_one(self, store: Store, *, settings: Settings) -> str:
@@ -108,6 +107,45 @@ class CollectionSelector:
                 hint=Hint(Action.LEAVE_OUT, dict.fromkeys(others)),
             )
 
+    def _resolve_both(self, store: Store, settings: Settings) -> list[str]:
+        """Returns the preferred collection of each network, of one distance."""
+        manifests = dict(readable_manifests(store))
+        found = {
+            metric: {record.name: _of(manifests, record.name, metric) for record in BACKBONES}
+            for metric in ([self.distance] if self.distance else Distance)
+        }
+        for fitting in found.values():
+            if all(fitting.values()):
+                return [_preferred(each) for each in fitting.values()]
+        metric, fitting = max(found.items(), key=lambda item: sum(map(bool, item[1].values())))
+        missing = next(name for name, each in fitting.items() if not each)
+        error = _missing_collection(store, settings=settings, backbone=missing, distance=metric)
+        raise CollectionMissingError(
+            f"both networks are asked for, each by a collection of its own: {error}",
+            holder=error.holder,
+            hint=error.hint,
+        )
+
+    def _fitting(self, store: Store, settings: Settings) -> dict[str, CollectionManifest]:
+        """Returns the collections of this backbone, distance and head: at least one."""
+        backbone = None if self.backbone is None or self.is_both else backbone_named(self.backbone).name
+        fitting = _of(dict(readable_manifests(store)), backbone, self.distance)
+        if not fitting:
+            raise _missing_collection(store, settings=settings, backbone=backbone, distance=self.distance)
+        if self.head is None:
+            return fitting
+        with_head = {
+            name: manifest
+            for name, manifest in fitting.items()
+            if manifest.identity.head is not None and head_name(manifest.identity) == self.head
+        }
+        if not with_head:
+            raise CollectionMissingError(
+                f"there is no collection with the head {self.head!a} in the store {store.label}.",
+                hint=Hint(Action.INGEST, {Argument.HEAD: self.head if self.head.isidentifier() else "HEAD"}),
+            )
+        return with_head
+
 
 def collection_of_model(
     store: Store,
@@ -118,8 +156,8 @@ def collection_of_model(
 ) -> str | None:
     """Returns the name of the collection of a model's vectors; None where there is none.
 
-    That of cosine goes before that of Euclid. A model with the official weights is known by what a collection
-    says of itself; of other weights it is made where it is not here.
+    Cosine goes before Euclid. A model with the official weights is compared with the manifests alone; one of
+    other weights is exported if it is not here.
 
     Raises:
         WeightsError, ManifestError, StoreLockedError: as `ready_model`.
@@ -152,78 +190,18 @@ def _is_of_model(manifest: CollectionManifest, wanted: ModelSpec | Head, setting
     return ready_model(spec, settings=settings).manifest.identity == identity
 
 
-def _of_each_backbone(store: Store, settings: Settings, distance: Distance | None) -> list[str]:
-    """The preferred collection of each backbone, of one distance: cosine where all have it, unless told."""
-    manifests = dict(readable_manifests(store))
-    found = {
-        metric: {record.name: _of(manifests, record.name, metric) for record in BACKBONES}
-        for metric in ([distance] if distance else Distance)
-    }
-    for fitting in found.values():
-        if all(fitting.values()):
-            return [_preferred(each) for each in fitting.values()]
-    metric, fitting = max(found.items(), key=lambda item: sum(map(bool, item[1].values())))
-    missing = next(name for name, each in fitting.items() if not each)
-    error = missing_collection(store, settings=settings, backbone=missing, distance=metric)
-    raise CollectionMissingError(
-        f"both networks are asked for, each by a collection of its own: {error}",
-        holder=error.holder,
-        hint=error.hint,
-    )
-
-
 def _of(
-    manifests: Mapping[str, CollectionManifest], backbone: str, distance: Distance
+    manifests: Mapping[str, CollectionManifest], backbone: str | None, distance: Distance | None
 ) -> dict[str, CollectionManifest]:
+    """Returns the collections of a backbone and distance; None is any."""
     return {
         name: manifest
         for name, manifest in manifests.items()
-        if (manifest.identity.backbone, manifest.distance) == (backbone, distance)
+        if backbone in (None, manifest.identity.backbone) and distance in (None, manifest.distance)
     }
 
 
-def _fitting(
-    store: Store,
-    settings: Settings,
-    backbone: str | None,
-    distance: Distance | None,
-    head: str | None = None,
-) -> dict[str, CollectionManifest]:
-    if head is not None:
-        return _with_head(store, settings, backbone, distance, head)
-    wanted = backbone_named(backbone).name if backbone else None
-    fitting = {
-        found: manifest
-        for found, manifest in readable_manifests(store)
-        if wanted in (None, manifest.identity.backbone) and distance in (None, manifest.distance)
-    }
-    if not fitting:
-        raise missing_collection(store, settings=settings, backbone=wanted, distance=distance)
-    return fitting
-
-
-def _with_head(
-    store: Store,
-    settings: Settings,
-    backbone: str | None,
-    distance: Distance | None,
-    head: str,
-) -> dict[str, CollectionManifest]:
-    """Those with a head of this name."""
-    fitting = {
-        found: manifest
-        for found, manifest in _fitting(store, settings, backbone, distance).items()
-        if manifest.identity.head is not None and head_name(manifest.identity) == head
-    }
-    if not fitting:
-        raise CollectionMissingError(
-            f"there is no collection with the head {head!a} in the store {store.label}.",
-            hint=Hint(Action.INGEST, {Argument.HEAD: head if head.isidentifier() else "HEAD"}),
-        )
-    return fitting
-
-
-def missing_collection(
+def _missing_collection(
     store: Store,
     *,
     settings: Settings,
@@ -231,7 +209,7 @@ def missing_collection(
     backbone: str | None = None,
     distance: Distance | None = None,
 ) -> CollectionMissingError:
-    """What is not there, what is, and what to do: name the other store that has it, wait, or make it."""
+    """Returns the error for a missing collection: what there is, and how to find, await or make it."""
     if name is None and (unread := _unreadable(store)):
         return CollectionMissingError(
             f"no collection in the store {store.label} can be read: {', '.join(unread)}; "
@@ -261,7 +239,7 @@ def missing_collection(
 
 
 def _unreadable(store: Store) -> list[str]:
-    """The names of all collections, where not one of them can be read."""
+    """Returns the names of all collections if none of them can be read, else none."""
     names = store.names()
     return [] if any(True for _ in readable_manifests(store)) else names
 
@@ -297,7 +275,7 @@ def in_collection(where: PointFilter, manifest: CollectionManifest) -> PointFilt
 
 
 def as_named(where: PointFilter, manifest: CollectionManifest) -> PointFilter:
-    """As `in_collection`, but a dataset that the collection has not is left, and matches nothing."""
+    """Returns the same as `in_collection`, but an unknown dataset is kept, and matches nothing."""
     if where.dataset is None:
         return where
     return replace(where, dataset=find_name(where.dataset, manifest.datasets) or where.dataset)
@@ -319,14 +297,14 @@ def _preferred(manifests: Mapping[str, CollectionManifest]) -> str:
 
 
 def _default_names(backbone: str | None, distance: Distance | None) -> Iterator[str]:
-    """What collections of default weights, layer and pooling would be called, the preferred first."""
+    """Yields the names of collections of default weights, layer and pooling, the preferred first."""
     for network in [backbone] if backbone else [record.name for record in BACKBONES]:
         for metric in [distance] if distance else Distance:
             yield f"{network}-{metric}"
 
 
 def _values_with_head(name: str | None, settings: Settings) -> dict[Argument, Value]:
-    """What is to be ingested for the name of a collection with a head that is here."""
+    """Returns the options that make the collection of this name, if it is of a head that is here."""
     *middle, metric = (name or "").split("-")
     heads = [part for part in middle[1:] if NAME.fullmatch(part) and head_path(part, settings).is_file()]
     if len(heads) != 1 or metric not in list(Distance):
@@ -335,7 +313,7 @@ def _values_with_head(name: str | None, settings: Settings) -> dict[Argument, Va
 
 
 def _values(name: str | None, backbone: str | None, distance: str | None) -> dict[Argument, Value]:
-    """What is to be ingested for a collection's name, as far as the name tells."""
+    """Returns the options that make the collection of this name, as far as the name tells."""
     parts = (name or "").split("-")
     network = next((record for record in BACKBONES if record.name in (backbone, parts[0])), None)
     metric = next((d for d in Distance if d in (distance, parts[-1])), None)
@@ -347,7 +325,7 @@ def _values(name: str | None, backbone: str | None, distance: str | None) -> dic
 
 
 def _value(part: str, *, wheel: bool) -> tuple[Argument, Value]:
-    """The argument behind one part of a collection's name."""
+    """Returns the option that a part of a collection's name stands for."""
     if re.fullmatch("w[0-9a-f]{8}", part):
         return Argument.WEIGHTS, f"FILE|{WeightsKind.IMAGENET_WHEEL}" if wheel else None
     if part == Precision.INT8:

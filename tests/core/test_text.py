@@ -1,8 +1,12 @@
 """Text that others wrote, on a line that people read, and in JSON that strict readers take."""
 
 import json
+import math
 import os
 import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -91,6 +95,23 @@ def test_a_json_line_is_valid_unicode_wherever_a_name_stands() -> None:
 def test_a_json_line_holds_no_number_that_json_does_not_know() -> None:
     """Strict readers refuse NaN and Infinity."""
     assert json_line({"a": float("nan"), "b": [float("inf"), 0.5]}) == '{"a": null, "b": [null, 0.5]}'
+
+
+@dataclass(frozen=True)
+class Share:
+    """A record."""
+
+    file: Path
+    share: float
+
+
+def test_a_record_is_written_by_its_fields_in_their_order() -> None:
+    """A path is text, and what is no number is null there, too."""
+    records = [Share(file=Path("a\udcff.png"), share=0.5), Share(file=Path("b.png"), share=math.nan)]
+    assert json_line({"found": records}) == (
+        '{"found": [{"file": "a\\ufffd.png", "share": 0.5}, {"file": "b.png", "share": null}]}'
+    )
+    assert json_line(MappingProxyType({"of": records[1:]})) == '{"of": [{"file": "b.png", "share": null}]}'
 
 
 @pytest.mark.parametrize(

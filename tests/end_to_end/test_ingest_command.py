@@ -49,7 +49,7 @@ def test_a_second_run_embeds_nothing(shell: Any, images: Path) -> None:
 def test_the_summary_is_on_stdout_and_progress_is_not(shell: Any, images: Path) -> None:
     """A pipe sees the result alone; without a terminal there is no bar at all."""
     done = shell.ingest("pictures")
-    assert done.out.splitlines()[0] == f"images: 12 images in {images}"
+    assert done.out.splitlines()[0] == f"pictures: 12 images in {images}"
     assert "store: embedded" in done.err
     assert "\x1b" not in done.err + done.out
     assert "━" not in done.err
@@ -78,7 +78,7 @@ def test_what_is_excluded_leaves_and_stays_away(shell: Any, images: Path) -> Non
     assert report["collections"][0]["removed"] == report["collections"][0]["excluded"] == 5
     assert "circle/crimson.png" in done.err
     again = shell.ingest("pictures")
-    assert "the rules remembered of dataset images apply: without 'circle', '/square/c*'" in again.err
+    assert "the rules remembered of dataset pictures apply: without 'circle', '/square/c*'" in again.err
     assert "excluded: 1 folder, 1 image" in again.out.splitlines()
     assert "(2 exclude patterns)" in shell("ingest", "status").out
     assert shell.ingest("pictures", "--no-exclude", "--json").json[0]["collections"][0]["added"] == 5
@@ -441,7 +441,7 @@ def test_files_of_other_kinds_are_counted_and_said(shell: Any, images: Path) -> 
     sampled = shell.ingest("pictures", "--json", "--max-per-class", "1")
     assert sampled.json[0]["other_files"]["total"] == 4
     asked = shell("search", "query", "pictures", "--json")
-    assert f"images: {said}" in asked.err.splitlines()
+    assert f"pictures: {said}" in asked.err.splitlines()
     (images / "other").rename(shell.folder / "other")
     for done in (shell.ingest("other"), shell("search", "query", "other")):
         assert done.code == 2
@@ -558,7 +558,7 @@ def test_what_would_be_removed_is_named_before_the_question(shell: Any, two_data
     count = len(list((two_datasets / "circle").iterdir()))
     assert "warning: path 'none' names no image here" in said
     assert sum(line.startswith("  dataset again: 'circle/") for line in said) == count
-    assert sum(line.startswith("  dataset images: 'circle/") for line in said) == count
+    assert sum(line.startswith("  dataset pictures: 'circle/") for line in said) == count
     assert said[-1].startswith("error: stdin is not a terminal")
     assert all(c["points"] == 24 for c in shell("ingest", "status", "--json").json[0]["collections"])
 

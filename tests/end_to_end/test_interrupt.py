@@ -74,8 +74,7 @@ def test_an_interrupt_at_any_moment_shows_no_traceback_of_ours(command: str, she
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGINT)
             said = process.communicate()[1]
-        assert "command.py" not in said
-        assert "import main as run" not in said
+        assert "run_command" not in said
         if "Traceback" not in said:
             codes.append(process.returncode)
         delay_s *= 1.5

@@ -102,7 +102,7 @@ def _commands(shell: Any) -> Iterator[Sequence[str]]:
 
 @pytest.mark.parametrize(("room", "name"), [(room, name) for room in LINES for name in LINES[room]])
 def test_every_line_has_a_documented_form(printed: Any, room: str, name: str) -> None:
-    """Each key with its type, none missing and none more."""
+    """Every key has its documented type; none is missing, and none undocumented."""
     for line in printed[room, name]:
         found = [list(problems(line, form, f"{room} {name}")) for form in LINES[room][name]]
         assert not all(found), min(found, key=len)
@@ -110,13 +110,13 @@ def test_every_line_has_a_documented_form(printed: Any, room: str, name: str) ->
 
 @pytest.mark.parametrize("form", range(len(LINES["search"]["query"])))
 def test_each_form_of_an_answer_is_printed(printed: Any, form: int) -> None:
-    """By one collection, by several, and for what cannot be read."""
+    """That of one collection, of several, and of an unreadable query."""
     records = LINES["search"]["query"][form]
     assert any(not list(problems(line, records)) for line in printed["search", "query"])
 
 
-def test_what_is_not_documented_is_found() -> None:
-    """A key more, a key less and a wrong type are each named with their place."""
+def test_differences_from_the_documented_form_are_found() -> None:
+    """An extra key, a missing key and a wrong type, each with its place."""
     (form,) = LINES["ingest"]["remove"]
     line = {
         "schema": 1,

@@ -98,7 +98,7 @@ def test_what_is_left_out_is_named(ingested: Any) -> None:
     """The file that has the query's bytes, in table, JSON and beside paths; nothing where there is none."""
     copy = ingested.folder / "pictures/circle/crimson.png"
     shutil.copy(copy, ingested.folder / "download.png")
-    line = f"1 image with the same bytes left out: {copy} (--include-self)"
+    line = f"1 image with the same bytes left out: {copy}; --include-self keeps them"
     table = ingested("search", "query", "download.png").out.splitlines()
     assert table[-2] == line
     assert line in ingested("search", "query", "download.png", "--paths").err

@@ -34,7 +34,7 @@ IMPATIENT = (
     "from lookalike_core.stores import connection, retries, server_tuning; "
     "policy = retries.RetryPolicy(first_wait_s=0.02); "
     "connection.connect.__kwdefaults__['tuning'] = server_tuning.ServerTuning(retries=policy); "
-    "from lookalike_ingest.commands.app import main; main()"
+    "from lookalike_ingest.__main__ import main; main()"
 )
 """`ingest`, with as many tries as ever and next to no time between them."""
 

@@ -244,8 +244,8 @@ def test_an_empty_folder_is_spoken_of_as_what_it_is(shell: Any, draw: Any) -> No
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--exclude", "*.png"), "holds no images but what is excluded (1 image); leave less out with"),
-        (("--exclude", "cat", "--exclude", "1.*"), "what is excluded (1 folder, 1 image); leave less out"),
+        (("--exclude", "*.png"), "holds no images but what is excluded (1 image); exclude less with"),
+        (("--exclude", "cat", "--exclude", "1.*"), "what is excluded (1 folder, 1 image); exclude less"),
     ],
 )
 def test_a_folder_that_is_excluded_whole_is_no_disk_that_is_away(
@@ -264,7 +264,7 @@ def test_a_folder_of_hidden_images_or_links_alone_says_so(shell: Any, draw: Any)
     draw(shell.folder, "elsewhere/1.png", "hidden/.a/1.png")
     (shell.folder / "links").mkdir()
     (shell.folder / "links/there").symlink_to(shell.folder / "elsewhere")
-    assert "holds no images but hidden ones; leave less out" in shell.ingest("hidden").err
+    assert "holds no images but hidden ones; exclude less" in shell.ingest("hidden").err
     said = shell.ingest("links").err
     assert "holds no images but what is linked (1 folder); use --follow-links" in said
 

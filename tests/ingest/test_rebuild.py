@@ -502,7 +502,7 @@ def test_what_is_staged_is_told_from_its_collection(rebuilds: Rebuilds) -> None:
     """Whoever sees it in the store's folder is told how to go on."""
     name = rebuilds.name
     rebuilds.store.create(rebuilds.store.manifest(name), name=staged_name(name))
-    with refuses(ManifestError, match=f"go on with: ingest rebuild {name}$"):
+    with refuses(ManifestError, match=f"continue with: ingest rebuild {name}$"):
         rebuilds.rebuild(name=staged_name(name))
 
 

@@ -1,4 +1,4 @@
-"""Which collection a query is asked of, and what is said where there is none."""
+"""Which collections a selector resolves to, and the errors where none fits."""
 
 import functools
 import os
@@ -33,13 +33,13 @@ Choose = Callable[..., str]
 
 @pytest.fixture
 def home(tmp_path: Path) -> Settings:
-    """Whose embedded store is not the one under test, unless a test says so."""
+    """Gives a home whose embedded store is another than the one under test."""
     return Settings(home=tmp_path / "home", provider="cpu")
 
 
 @pytest.fixture
 def shelve(tmp_path: Path) -> Shelve:
-    """Puts manifests where collections would have them; for a choice nothing else is read."""
+    """Writes manifests where collections have them; a selector reads nothing else."""
 
     def put(*manifests: CollectionManifest, directory: Path | None = None) -> EmbeddedStore:
         folder = directory or tmp_path / "store"
@@ -52,7 +52,7 @@ def shelve(tmp_path: Path) -> Shelve:
 
 @pytest.fixture
 def choose(home: Settings, monkeypatch: pytest.MonkeyPatch) -> Choose:
-    """Chooses with some of the options, where no server runs."""
+    """Resolves a selector of one collection, where no server runs."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         free_port = listener.getsockname()[1]
@@ -81,7 +81,7 @@ def manifest(
     pooling: Pooling = Pooling.AVG,
     own_weights: str | None = None,
 ) -> CollectionManifest:
-    """Of a collection with default weights, layer and pooling unless told otherwise."""
+    """Returns a manifest, by default of default weights, layer and pooling."""
     backbone, default_layer, dimension = network
     identity = ModelIdentity(
         backbone=backbone,
@@ -122,56 +122,54 @@ SPECIAL = [
     ],
     ids=["none", "distance", "backbone", "both"],
 )
-def test_of_several_resnet_goes_before_vgg_and_cosine_before_euclid(
+def test_resnet_is_preferred_to_vgg_and_cosine_to_euclid(
     shelve: Shelve, choose: Choose, options: dict[str, object], chosen: str
 ) -> None:
-    """Among those that the options leave."""
+    """Among the collections that fit the options."""
     assert choose(shelve(*ALL_DEFAULT), **options) == chosen
 
 
-def test_the_backbone_counts_more_than_the_distance(shelve: Shelve, choose: Choose) -> None:
-    """ResNet101V2 with Euclid goes before VGG16 with cosine."""
+def test_the_preferred_backbone_outranks_the_preferred_distance(shelve: Shelve, choose: Choose) -> None:
+    """ResNet101V2 with Euclid is preferred to VGG16 with cosine."""
     assert choose(shelve(manifest(VGG, COSINE), manifest(RESNET, EUCLID))) == "resnet101v2-euclid"
 
 
-def test_the_default_name_counts_more_than_backbone_and_distance(shelve: Shelve, choose: Choose) -> None:
-    """Who made a special collection beside the plain one asks for it by name."""
+def test_default_layer_and_weights_outrank_backbone_and_distance(shelve: Shelve, choose: Choose) -> None:
+    """A special collection beside a plain one is selected by its name."""
     assert choose(shelve(*SPECIAL, manifest(VGG, EUCLID))) == "vgg16-euclid"
 
 
 @pytest.mark.parametrize("special", SPECIAL, ids=lambda special: special.collection)
-def test_the_only_one_that_is_left_is_taken_whatever_it_is_called(
+def test_the_only_collection_that_fits_is_selected(
     shelve: Shelve, choose: Choose, special: CollectionManifest
 ) -> None:
-    """One collection needs no options."""
+    """Also a special one, without any option."""
     assert choose(shelve(special)) == special.collection
     assert choose(shelve(special, *ALL_DEFAULT[:2]), backbone="resnet") == special.collection
 
 
-def test_several_that_fit_equally_well_are_left_to_the_user(shelve: Shelve, choose: Choose) -> None:
-    """Exit 2, with all of their names and the option that tells them apart."""
+def test_a_tie_is_refused(shelve: Shelve, choose: Choose) -> None:
+    """Exit 2, with the names of all that fit and the option that selects one."""
     with refuses(UsageError, match="--collection") as refused:
         choose(shelve(*SPECIAL))
     assert [special.collection for special in SPECIAL if special.collection not in str(refused.value)] == []
 
 
 @pytest.mark.parametrize("wanted", [*SPECIAL, ALL_DEFAULT[0]], ids=lambda wanted: wanted.collection)
-def test_a_name_reaches_any_collection(shelve: Shelve, choose: Choose, wanted: CollectionManifest) -> None:
-    """Also one that the options would not choose."""
+def test_a_name_selects_any_collection(shelve: Shelve, choose: Choose, wanted: CollectionManifest) -> None:
+    """Also one that the other options would not select."""
     assert choose(shelve(*SPECIAL, *ALL_DEFAULT), name=wanted.collection) == wanted.collection
 
 
 @pytest.mark.parametrize("options", [{"backbone": "vgg"}, {"distance": COSINE}])
-def test_a_name_and_other_options_contradict_each_other(
-    shelve: Shelve, choose: Choose, options: dict[str, object]
-) -> None:
+def test_a_name_excludes_other_options(shelve: Shelve, choose: Choose, options: dict[str, object]) -> None:
     """Exit 2 rather than a guess."""
     with refuses(UsageError, match="^--collection: .*; leave --backbone, --distance and --head out$"):
         choose(shelve(*ALL_DEFAULT), name="vgg16-cosine", **options)
 
 
 def test_an_unknown_backbone_is_wrong_usage(shelve: Shelve, choose: Choose) -> None:
-    """And not a collection that is missing."""
+    """It is no missing collection."""
     with pytest.raises(UsageError, match="no backbone is called 'alexnet'"):
         choose(shelve(*ALL_DEFAULT), backbone="alexnet")
 
@@ -209,10 +207,10 @@ def test_an_unknown_backbone_is_wrong_usage(shelve: Shelve, choose: Choose) -> N
         ({"name": "holiday"}, "holiday", "ingest run DIR"),
     ],
 )
-def test_a_missing_collection_is_said_with_the_command_that_makes_it(
+def test_the_error_of_a_missing_collection_ends_with_the_command_that_makes_it(
     shelve: Shelve, choose: Choose, options: dict[str, object], asked: str, command: str
 ) -> None:
-    """Exit 6; what its name tells goes into the command."""
+    """Exit 6; layer, pooling and weights in its name become options."""
     with pytest.raises(CollectionMissingError) as missing:
         choose(shelve(), **options)
     said = f"there is no collection {asked} in the store embedded:somewhere; there: none. Make it with: "
@@ -220,7 +218,7 @@ def test_a_missing_collection_is_said_with_the_command_that_makes_it(
 
 
 @pytest.mark.parametrize("options", [{"backbone": "vgg"}, {"name": "vgg16-cosine"}])
-def test_a_missing_collection_is_said_with_those_that_are_there(
+def test_the_error_of_a_missing_collection_lists_those_that_are_there(
     shelve: Shelve, choose: Choose, options: dict[str, object]
 ) -> None:
     """Perhaps one of them was meant."""
@@ -232,10 +230,10 @@ def test_a_missing_collection_is_said_with_those_that_are_there(
 @pytest.mark.parametrize(
     "options", [{}, {"backbone": "vgg"}, {"name": "vgg16-euclid"}], ids=["none", "backbone", "name"]
 )
-def test_a_collection_in_the_other_store_is_pointed_at(
+def test_the_error_of_a_missing_collection_names_the_other_store_that_has_it(
     shelve: Shelve, choose: Choose, home: Settings, options: dict[str, object]
 ) -> None:
-    """It was made before somebody set a variable, or started a server."""
+    """It may have been made before a variable was set, or a server started."""
     shelve(manifest(VGG, EUCLID), directory=home.qdrant_dir)
     with pytest.raises(CollectionMissingError) as missing:
         choose(shelve(), **options)
@@ -243,10 +241,10 @@ def test_a_collection_in_the_other_store_is_pointed_at(
     assert full_message(missing.value).endswith(f"there: none. {said}")
 
 
-def test_collections_that_cannot_be_read_are_not_said_to_be_missing(
+def test_unreadable_collections_are_not_called_missing(
     shelve: Shelve, choose: Choose, said: list[str]
 ) -> None:
-    """Nor are they there to be searched; what to do is said with each."""
+    """The log says of each what to do."""
     whole = manifest(RESNET)
     store = shelve(whole)
     (store.directory / whole.collection / "manifest.json").write_text('{"schema":')
@@ -259,8 +257,8 @@ def test_collections_that_cannot_be_read_are_not_said_to_be_missing(
     assert "put manifest.json back from a backup, or remove" in said[0]
 
 
-def test_a_images_file_lies_below_its_datasets_root() -> None:
-    """As far as the manifest knows; a dataset that it does not name has none."""
+def test_the_file_of_an_image_lies_below_the_root_of_its_dataset() -> None:
+    """A dataset that the manifest does not name has none."""
     assert file_of(manifest(), "data", "cat/1.jpg") == Path("/pictures/data/cat/1.jpg")
     assert file_of(manifest(), "unknown", "cat/1.jpg") is None
 
@@ -270,7 +268,7 @@ Both = Callable[..., list[str]]
 
 @pytest.fixture
 def choose_of_both(choose: Choose, home: Settings) -> Both:
-    """Chooses a collection of each network; `choose` sees to it that no server runs."""
+    """Resolves `both`; `choose` lets no server be found."""
 
     def choose_with(store: EmbeddedStore, *, distance: Distance | None) -> list[str]:
         selector = CollectionSelector(backbone="Both", distance=distance)
@@ -280,16 +278,14 @@ def choose_of_both(choose: Choose, home: Settings) -> Both:
 
 
 def test_both_networks_are_taken_with_the_same_distance(shelve: Shelve, choose_of_both: Both) -> None:
-    """Cosine where both have it, unless told."""
+    """Cosine where both have it, by default."""
     store = shelve(*ALL_DEFAULT, *SPECIAL)
     assert choose_of_both(store, distance=None) == ["resnet101v2-cosine", "vgg16-cosine"]
     assert choose_of_both(store, distance=EUCLID) == ["resnet101v2-euclid", "vgg16-euclid"]
 
 
-def test_both_networks_are_taken_with_the_distance_that_both_have(
-    shelve: Shelve, choose_of_both: Both
-) -> None:
-    """Also where one of them has cosine, too; and special collections serve where there is no other."""
+def test_both_networks_are_taken_with_a_distance_that_both_have(shelve: Shelve, choose_of_both: Both) -> None:
+    """Euclid if one of them lacks cosine; special collections serve if there is no other."""
     store = shelve(
         manifest(VGG, COSINE), manifest(VGG, EUCLID), manifest(RESNET, EUCLID, pooling=Pooling.MAX)
     )
@@ -310,7 +306,7 @@ def test_both_networks_are_taken_with_the_distance_that_both_have(
         ([], None, "ingest run DIR --backbone resnet --distance cosine"),
     ],
 )
-def test_the_network_that_is_missing_is_named_with_its_command(
+def test_the_error_of_a_missing_network_ends_with_the_command_that_makes_it(
     shelve: Shelve,
     choose_of_both: Both,
     there: list[CollectionManifest],
@@ -333,15 +329,15 @@ def test_the_network_that_is_missing_is_named_with_its_command(
     ],
     ids=["name-both", "name-head", "name-all", "head-all", "head-both"],
 )
-def test_fields_that_contradict_each_other_are_refused(
+def test_contradicting_fields_are_refused(
     shelve: Shelve, home: Settings, selector: CollectionSelector
 ) -> None:
-    """For every caller, before anything is looked up."""
+    """Before the store is read."""
     with refuses(UsageError, match="leave"):
         selector.resolve(shelve(*ALL_DEFAULT), settings=home)
 
 
-def test_all_takes_what_the_other_fields_leave(shelve: Shelve, home: Settings) -> None:
+def test_all_selects_every_collection_that_fits(shelve: Shelve, home: Settings) -> None:
     """Sorted; with both networks, all of them."""
     store = shelve(*ALL_DEFAULT, *SPECIAL)
 
@@ -353,8 +349,8 @@ def test_all_takes_what_the_other_fields_leave(shelve: Shelve, home: Settings) -
     assert chosen(backbone="both") == chosen() == sorted(store.names())
 
 
-def test_several_names_are_taken_in_their_order_each_once(shelve: Shelve, home: Settings) -> None:
-    """As they are to be fused; one that is not there is missing."""
+def test_names_keep_their_order_without_repetitions(shelve: Shelve, home: Settings) -> None:
+    """A name that is not in the store is an error."""
     store = shelve(*ALL_DEFAULT)
     names = ["vgg16-euclid", "resnet101v2-cosine"]
     selector = CollectionSelector(names=[*names, names[0]])
@@ -372,7 +368,7 @@ def test_several_names_are_taken_in_their_order_each_once(shelve: Shelve, home: 
     ],
     ids=["both", "all", "names"],
 )
-def test_what_takes_one_collection_refuses_several(
+def test_resolving_one_collection_refuses_several(
     shelve: Shelve, home: Settings, selector: CollectionSelector
 ) -> None:
     """Rather than take the first of them."""
@@ -381,8 +377,8 @@ def test_what_takes_one_collection_refuses_several(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
-def test_a_collection_that_an_ingest_may_be_making_is_waited_for(shelve: Shelve, choose: Choose) -> None:
-    """Nobody is told to start another one; which process is at it is data, too."""
+def test_the_error_of_a_missing_collection_names_an_ingest_under_way(shelve: Shelve, choose: Choose) -> None:
+    """It advises to wait, not to start another ingest; `holder` is the process."""
     store = shelve()
     with store.ingesting(), pytest.raises(CollectionMissingError) as caught:
         choose(store)

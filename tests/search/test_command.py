@@ -24,7 +24,7 @@ def imported(*arguments: str) -> set[str]:
 
 
 def test_help_imports_no_library_but_its_own() -> None:
-    """Names and lines are all it shows."""
+    """It lists names and first lines alone."""
     modules = imported("--help")
     assert "typer" in modules
     assert modules.isdisjoint(
@@ -32,7 +32,7 @@ def test_help_imports_no_library_but_its_own() -> None:
     )
 
 
-def test_a_query_imports_what_it_uses_alone() -> None:
-    """Its own help says what its module imports before anything is asked."""
+def test_a_query_imports_only_what_it_uses() -> None:
+    """Its help has its module imported."""
     modules = imported("query", "--help")
     assert modules.isdisjoint(NEVER | {"onnxruntime", "PIL", "qdrant_edge"})

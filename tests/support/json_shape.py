@@ -4,6 +4,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 
@@ -58,4 +59,6 @@ def _is_plainly(value: object, hint: Any) -> bool:
         return value in list(hint)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is Path:
+        return isinstance(value, str)
     return hint in (str, int, bool, type(None)) and type(value) is hint

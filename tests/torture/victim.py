@@ -58,7 +58,7 @@ def main() -> None:
     if "url" in config:
         serve_weights_from(config["url"], config["md5"])
     sys.argv = sys.argv[2:]
-    command = importlib.import_module(f"lookalike_{sys.argv[0]}.commands.app")
+    command = importlib.import_module(f"lookalike_{sys.argv[0]}.__main__")
     try:
         command.main()
     finally:

@@ -1,1 +1,1 @@
-"""What the commands share: the console, options, and the first moments of a process."""
+"""The command line's shared parts: console, options, start of a process."""

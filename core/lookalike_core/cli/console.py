@@ -1,8 +1,8 @@
-"""What the three commands share of talking to people: one way to say, to show, to ask and to fail.
+"""Input and output of the three commands: messages, results, questions, failures.
 
 Results go to stdout, everything else to stderr. Stages log and open progress bars, which `reporting` shows;
-they never print. Whatever is written here may hold names that others gave: each function shows them so that
-no terminal obeys them, and who calls it has nothing to escape.
+they never print. Text may hold names from files and servers: each function escapes control characters, so
+that callers need not.
 """
 
 import io
@@ -39,7 +39,7 @@ _verbose = False
 
 
 class _LinesOnStderr(logging.Handler):
-    """Each record as one line with its hint, as `say` writes it."""
+    """Writes each log record as one line with its hint, as `say` does."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(Notice(record.getMessage(), hint=getattr(record, "hint", None)))
@@ -47,7 +47,7 @@ class _LinesOnStderr(logging.Handler):
 
 @contextmanager
 def reporting() -> Iterator[None]:
-    """Shows on stderr what the library logs, and its progress bars, for the length of a block."""
+    """Shows the library's log and progress bars on stderr during a block."""
     logger, handler = logging.getLogger(ROOT), _LinesOnStderr()
     level = logger.level
     logger.addHandler(handler)
@@ -62,9 +62,9 @@ def reporting() -> Iterator[None]:
 
 @contextmanager
 def _rich_bar(title: str, *, unit: str, total: int | None) -> Iterator[Bar]:
-    """Shows a bar with speed and time left where stderr is a terminal, else a line now and then.
+    """Shows a bar with speed and time left if stderr is a terminal, else a line now and then.
 
-    What is said stands above a bar.
+    Messages appear above the bar.
     """
     if not sys.stderr.isatty():
         yield ProgressLines(title, unit=unit, total=total, say=say)
@@ -93,7 +93,7 @@ class _RichBar:
 
 
 def _columns(unit: str) -> list[Any]:
-    """What a bar consists of; its title is text, whatever Rich could take for markup in it."""
+    """Returns the columns of a bar; its title is text, never Rich's markup."""
     from rich import progress as rich
 
     shared = [rich.TextColumn("{task.description}", markup=False), rich.BarColumn()]
@@ -123,7 +123,7 @@ Verbose = Annotated[
 
 
 def command_app(help_text: str, *, group: type[TyperGroup] = TyperGroup) -> typer.Typer:
-    """A Typer app in the house's manner: plain text, tracebacks only when asked for."""
+    """Returns a Typer app with plain text help and without Typer's tracebacks."""
     app = typer.Typer(
         cls=group,
         help=help_text,
@@ -137,33 +137,33 @@ def command_app(help_text: str, *, group: type[TyperGroup] = TyperGroup) -> type
 
 
 def _group() -> None:
-    """Typer drops the name of a lone command unless its app has a callback."""
+    """Does nothing: Typer drops the name of a lone command unless its app has a callback."""
 
 
 def say(message: str) -> None:
-    """One line on stderr, with the hint of a notice; where that is closed or full, the work goes on."""
+    """Writes one line to stderr, with the hint of a notice; does nothing if stderr is closed or full."""
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{one_line(full_message(message))}\n")
         sys.stderr.flush()
 
 
 def show(*lines: str) -> None:
-    """Lines of a result for people, on stdout."""
+    """Writes lines of a result for people to stdout."""
     _write("".join(f"{one_line(line)}\n" for line in lines))
 
 
 def show_drawing(drawing: str) -> None:
-    """A drawing on stdout with the terminal's own codes, made by one who has escaped what else is in it."""
+    """Writes a drawing with terminal codes to stdout; the caller has escaped everything else in it."""
     _write(f"{drawing}\n")
 
 
 def show_json(data: object) -> None:
-    """One JSON document on a line of stdout."""
+    """Writes one JSON document as a line to stdout."""
     _write(f"{json_line(data)}\n")
 
 
 def show_path(path: str | Path, *, end: str = "\n") -> None:
-    """A path on stdout, for programs: as the file system has it, but on a terminal as `show` shows it."""
+    """Writes a path to stdout: its bytes for programs, escaped as by `show` on a terminal."""
     if sys.stdout.isatty():
         _write(one_line(str(path)) + end)
         return
@@ -173,7 +173,7 @@ def show_path(path: str | Path, *, end: str = "\n") -> None:
 
 
 class TableOutput:
-    """Stdout for a table that programs read, record by record: exact, but escaped on a terminal."""
+    """Stdout for the records of a table: exact for programs, escaped on a terminal."""
 
     def __init__(self) -> None:
         self._stream = sys.stdout  # as it is now: a progress bar takes its name for itself
@@ -182,11 +182,11 @@ class TableOutput:
         self.is_terminal = self._stream.isatty()
 
     def write(self, record: str) -> None:
-        """One record with the line break that ends it."""
+        """Writes one record, which ends with a line break."""
         self._stream.write(one_line(record.removesuffix("\n")) + "\n" if self.is_terminal else record)
 
     def flush(self) -> None:
-        """Has all of it written."""
+        """Flushes stdout."""
         self._stream.flush()
 
 
@@ -196,19 +196,19 @@ def _write(text: str) -> None:
 
 
 def confirm(question: str) -> bool:
-    """Asks on the terminal; no answer is no."""
+    """Returns whether the user agrees on the terminal; no answer is no."""
     with suppress(typer.Abort):
         return typer.confirm(one_line(question), err=True)
     return False
 
 
 def run_command(app: typer.Typer) -> NoReturn:
-    """Runs a command line to its end: one clear line for what fails, and its exit code."""
+    """Runs a command line and exits; an error is one line on stderr and its exit code."""
     run_program(lambda: _exit_code_of(app))
 
 
 def run_program(work: Callable[[], int]) -> NoReturn:
-    """Runs what returns an exit code to its end, and ends as a command does where it fails."""
+    """Runs what returns an exit code, and exits with it, or as a command does after an error."""
     _prepare_streams()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # on metadata, file by file
     try:
@@ -224,7 +224,7 @@ def run_program(work: Callable[[], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains once more when it ends
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last line of defence; --verbose shows where
-        _fail(*_last_words(error))
+        _fail(*_describe(error))
     sys.exit(exit_code)
 
 
@@ -236,7 +236,7 @@ def _exit_code_of(app: typer.Typer) -> int:
 
 
 def _prepare_streams() -> None:
-    """Leads closed streams nowhere, and shows with escapes what the encoding of the others lacks."""
+    """Replaces closed streams by null devices, and lets the others escape what their encoding lacks."""
     if sys.stdout is None or sys.stderr is None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         while nowhere <= 2:  # noqa: PLR2004 - or the next file that is opened would be taken for stderr
@@ -260,7 +260,7 @@ _WrongUsage: type[Any] = typer.BadParameter.__mro__[2]
 
 
 def _say_usage(error: Any) -> None:  # noqa: ANN401 - as above
-    """How a command is called, and what is wrong with how it was: that may quote any value."""
+    """Says how a command is used and what is wrong with this use, which may quote any value."""
     message, context = str(error.format_message()), getattr(error, "ctx", None)
     if context is None:
         say(f"error: {message}")
@@ -278,9 +278,9 @@ def _say_lines(text: str) -> None:
         say(line)
 
 
-def _last_words(error: Exception) -> tuple[str, int]:
-    """What to say of an error, and the exit code that it ends the command with."""
-    if _is_of_memory(error):
+def _describe(error: Exception) -> tuple[str, int]:
+    """Returns the message and the exit code of an error."""
+    if _is_lack_of_memory(error):
         return _memory_message(error), 1
     if isinstance(error, LookalikeError):
         return full_message(error), error.exit_code
@@ -289,15 +289,15 @@ def _last_words(error: Exception) -> tuple[str, int]:
     return f"{type(error).__name__}: {error} (--verbose shows where)", 1
 
 
-def _is_of_memory(error: Exception) -> bool:
-    """An image that takes more than there is says so itself, and leaves the others alone."""
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Returns whether memory ran out, other than for a single image, whose error says so itself."""
     if isinstance(error, ImageError):
         return False
     return comes_of_memory(error) if isinstance(error, LookalikeError) else is_out_of_memory(error)
 
 
 def _memory_message(error: Exception) -> str:
-    """Without what an error of ours says to do, which is for other causes."""
+    """Returns the message of the cause, without our own error's advice, which is for other causes."""
     while not isinstance(error, MemoryError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     what = (str(error).splitlines() or [""])[0]

@@ -1,7 +1,6 @@
-"""What errors and notices of the library say on a command line: their message, and their hint in words.
+"""Messages of errors and notices on the command line, with their hints as sentences about its options.
 
-The one place where a hint becomes a sentence about options and commands; a table and no `match`, so that
-all the sentences can be read, and tried, at once.
+A table and no `match`, so that all the sentences can be read, and tested, at once.
 """
 
 import shlex
@@ -14,7 +13,7 @@ MEMORY_ADVICE = (
     "free some, raise the limit (ulimit -v, or the batch system's), or take fewer at a time with a smaller "
     "--batch-size"
 )
-"""What to do where memory has run out, of which each library has an error of its own."""
+"""The remedy for every library's error that memory has run out."""
 
 SENTENCES: Mapping[Action, str] = {
     Action.USE: "use {options}",
@@ -39,37 +38,37 @@ SENTENCES: Mapping[Action, str] = {
     Action.INGEST_AGAIN: "ingest run adds what is missing, of each folder for itself",
     Action.UPDATE: "bring its collections up to date with: ingest run DIR",
     Action.LABEL: "or ingest with --labels",
-    Action.REBUILD: "make it anew with: ingest rebuild {collection}",
+    Action.REBUILD: "rebuild it with: ingest rebuild {collection}",
     Action.REBUILD_OR_CHANGE_STORE: (
-        "make it anew with: ingest rebuild {collection}, or use another store (--store embedded:DIR)"
+        "rebuild it with: ingest rebuild {collection}, or use another store with --store embedded:DIR"
     ),
-    Action.CONTINUE_REBUILD: "go on with: ingest rebuild {collection}",
-    Action.CONTINUE_REBUILD_INSTEAD: "or go on with: ingest rebuild {collection}",
+    Action.CONTINUE_REBUILD: "continue with: ingest rebuild {collection}",
+    Action.CONTINUE_REBUILD_INSTEAD: "or continue with: ingest rebuild {collection}",
     Action.REQUANTIZE: "change that with: ingest rebuild {collection} {options}",
     Action.MOVE_OR_RENAME_DATASET: (
         "if the folder moved add --new-root, if it is another one name it with --dataset"
     ),
     Action.MOVE_OR_REMOVE_DATASET: (
-        "mount it, name its new place with ingest run --new-root, or take it out with ingest remove {options}"
+        "mount it, name its new place with ingest run --new-root, or remove it with ingest remove {options}"
     ),
     Action.MOVE_DATASET: "if it was renamed or moved, say so with: ingest run {folder} {options}",
     Action.UPDATE_DATASET: "bring it up to date with: ingest run {folder} {options}",
-    Action.FORGET_DATASET: "if it was renamed or moved, take the old name out with: ingest remove {options}",
+    Action.FORGET_DATASET: "if it was renamed or moved, remove the old name with: ingest remove {options}",
     Action.KEEP_ONE_DATASET: "if one of them is enough: ingest remove {options}",
     Action.PRUNE_AWAY: "if they are gone for good: ingest run with --prune --force",
     Action.REPEAT_OR_FORCE: (
-        "run the same command again, which goes on where this one ended; or give their points up with --force"
+        "run the same command again, which continues where this one ended; or drop their points with --force"
     ),
     Action.SAY_RULES: (
-        "say which apply with --exclude or --no-exclude, --default-excludes, --follow-links and "
+        "name those that apply with --exclude or --no-exclude, --default-excludes, --follow-links and "
         "--class-level, or bring one collection up to date at a time"
     ),
-    Action.NAME_DATASET: "give another with --dataset",
+    Action.NAME_DATASET: "use another with --dataset",
     Action.REMOVE_DATASET: (
         "if they are gone for good: ingest remove {options}, or ingest run with --prune --force"
     ),
-    Action.EXCLUDE_LESS: "leave less out with another --exclude, --no-exclude or --no-default-excludes",
-    Action.SEE_STATUS: "or see what there is with: ingest status",
+    Action.EXCLUDE_LESS: "exclude less with another --exclude, --no-exclude or --no-default-excludes",
+    Action.SEE_STATUS: "or list what there is with: ingest status",
     Action.FIT_HEAD: "make one with: exporter fit --collection NAME --name HEAD",
     Action.REFIT_HEAD: "or fit it again with: exporter fit --collection NAME {options} --force",
     Action.REFIT_HEAD_AND_REBUILD: (
@@ -77,29 +76,29 @@ SENTENCES: Mapping[Action, str] = {
         "ingest rebuild {collection}"
     ),
     Action.REBUILD_AND_REFIT_HEAD: (
-        "make the collections of its base anew with ingest rebuild, fit it again with exporter fit "
+        "rebuild the collections of its base with ingest rebuild, fit it again with exporter fit "
         "--collection NAME {options} --force, and rebuild its own"
     ),
     Action.RENAME_OR_REPLACE_HEAD: (
-        "take another --name, or replace it with --force and then make its collections anew with: "
+        "use another --name, or replace it with --force and then rebuild its collections with: "
         "ingest rebuild COLLECTION"
     ),
     Action.ADD_COLLECTIONS: "add --backbone both, --all, or --collection twice",
     Action.ONE_COLLECTION: "choose one with --collection",
     Action.FUSE: "fit a head to each, and ask both with: search query --collection A --collection B",
-    Action.RECALIBRATE: "make it anew with: search calibrate {options}",
+    Action.RECALIBRATE: "calibrate again with: search calibrate {options}",
     Action.CALIBRATE: "run: search calibrate {options}",
     Action.SEARCH_STORE: "search it with: {options}",
     Action.CHANGE_FOLDER: "or name another with --store embedded:DIR",
     Action.CHANGE_STORE: "or use another store with --store",
-    Action.USE_EMBEDDED: "to leave it aside use --store embedded",
+    Action.USE_EMBEDDED: "to ignore it use --store embedded",
     Action.NAME_SERVER: "name it with {options} or QDRANT_URL, or use --store embedded",
-    Action.SET_KEY: "set QDRANT_API_KEY to a key that may do this, or use another store with --store",
+    Action.SET_KEY: "set QDRANT_API_KEY to a key with the permission, or use another store with --store",
     Action.CORRECT_KEY: "set QDRANT_API_KEY to the key alone",
-    Action.SET_HOME: "name the folder to keep models and collections in with LOOKALIKE_HOME",
+    Action.SET_HOME: "name the folder for models and collections with LOOKALIKE_HOME",
     Action.OTHER_HOME: (
-        "name another folder to keep models in with LOOKALIKE_HOME; collections that lie in the one so far "
-        "are then named by {options}"
+        "name another folder for models with LOOKALIKE_HOME; collections in the current one are then named "
+        "with {options}"
     ),
     Action.INSTALL_KERAS: "install it with: pip install tensorflow-cpu",
 }
@@ -109,14 +108,14 @@ _PLACEHOLDERS: Mapping[Argument, str] = {
     Argument.STORE: "embedded:DIR",
     Argument.WEIGHTS: "FILE",
 }
-"""What stands for a value that the reader has to choose."""
+"""Placeholders for values that the reader has to choose."""
 
 _QUOTED = (Argument.DATASET, Argument.STORE, Argument.WEIGHTS)
-"""What is called like a file or folder, whose name may have spaces."""
+"""Arguments whose values are names of files or folders, which may hold spaces."""
 
 
 def full_message(subject: LookalikeError | str) -> str:
-    """The message of an error or a notice, what it is about before it and its hint behind it."""
+    """Returns the message of an error or a notice, with its option before it and its hint behind it."""
     message, hint = str(subject), getattr(subject, "hint", None)
     if isinstance(subject, UsageError) and isinstance(subject.argument, Argument):
         message = f"{option(subject.argument)}: {message}"
@@ -124,7 +123,7 @@ def full_message(subject: LookalikeError | str) -> str:
 
 
 def words(hint: Hint) -> str:
-    """The hint as the end of a sentence."""
+    """Returns a hint as the end of a sentence."""
     collection = hint.values.get(Argument.COLLECTION)
     folder = hint.values.get(Argument.FOLDER)
     sentence = SENTENCES[hint.action]
@@ -138,14 +137,14 @@ def words(hint: Hint) -> str:
         collection=collection,
         folder=shlex.quote(folder) if isinstance(folder, str) else "DIR",
         options=" ".join(shown for name, value in given.items() for shown in _options(name, value)),
-        all=_listed(options, "and"),
-        any=_listed(options, "or"),
+        all=_join_options(options, "and"),
+        any=_join_options(options, "or"),
     )
     return filled.rstrip()
 
 
 def option(argument: Argument) -> str:
-    """The option that an argument is on the command line."""
+    """Returns the name of an argument's option."""
     return f"--{argument.replace('_', '-')}"
 
 
@@ -164,6 +163,6 @@ def _options(argument: Argument, value: Value) -> list[str]:
     return [f"{option(argument)} {shown}".rstrip()]
 
 
-def _listed(options: list[str], last: str) -> str:
+def _join_options(options: list[str], last: str) -> str:
     *first, end = options or [""]
     return f"{', '.join(first)} {last} {end}" if first else end

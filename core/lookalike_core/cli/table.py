@@ -1,4 +1,4 @@
-"""Columns of text on a terminal, which are as wide as it shows them."""
+"""Columns of text, as wide as a terminal shows them."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from lookalike_core.text import one_line
 
 
 def cell_width(text: str) -> int:
-    """How many columns of a terminal `one_line(text)` takes: two for a wide character, none for an accent."""
+    """Returns the width of `one_line(text)` on a terminal: two for a wide character, none for an accent."""
     line = one_line(text)
     if line.isascii():
         return len(line)
@@ -15,14 +15,14 @@ def cell_width(text: str) -> int:
     return cell_len(line)
 
 
-def padded(text: str, width: int) -> str:
-    """`text` as one line, with blanks behind it to `width` columns."""
+def pad(text: str, width: int) -> str:
+    """Returns `text` as one line, padded with blanks to `width` columns."""
     line = one_line(text)
     return line + " " * (width - cell_width(line))
 
 
-def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
-    """The rows as lines whose cells stand below each other, two blanks apart.
+def align_columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Returns the rows as lines of aligned cells, two blanks apart.
 
     `sides` says of each column but the last whether it is set to the left, `<`, or to the right, `>`. The
     last one is as long as it is, for a path that stands there is to be copied.
@@ -30,10 +30,10 @@ def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
     *widths, _ = (max(map(cell_width, column)) for column in zip(*rows, strict=True))
     lines = []
     for *cells, last in rows:
-        shown = [_set(*each) for each in zip(cells, widths, sides, strict=True)]
+        shown = [_align(*each) for each in zip(cells, widths, sides, strict=True)]
         lines.append("  ".join([*shown, one_line(last)]))
     return lines
 
 
-def _set(text: str, width: int, side: str) -> str:
-    return padded(text, width) if side == "<" else " " * (width - cell_width(text)) + one_line(text)
+def _align(text: str, width: int, side: str) -> str:
+    return pad(text, width) if side == "<" else " " * (width - cell_width(text)) + one_line(text)

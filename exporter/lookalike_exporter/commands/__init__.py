@@ -1,1 +1,1 @@
-"""What `exporter` asks for and prints."""
+"""The command `exporter`: a module for the options and output of each subcommand."""

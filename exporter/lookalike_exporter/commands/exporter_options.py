@@ -8,13 +8,13 @@ from lookalike_core.atomic import named_path
 from lookalike_core.missing_path import require_folder
 
 BackboneOption = Annotated[
-    str, typer.Option("--backbone", metavar="BACKBONE", help="resnet (ResNet101V2) or vgg (VGG16).")
+    str, typer.Option("--backbone", metavar="BACKBONE", help="Network: resnet (ResNet101V2) or vgg (VGG16).")
 ]
 
 
 CalibrateOption = Annotated[
     Path | None,
-    typer.Option("--calibrate", metavar="DIR", help="Images that an int8 model is calibrated on."),
+    typer.Option("--calibrate", metavar="DIR", help="Images to find int8 activation ranges on."),
 ]
 
 

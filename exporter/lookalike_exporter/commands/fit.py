@@ -11,6 +11,7 @@ from lookalike_core.cli.console import (
 from lookalike_core.cli.options import (
     JsonOption,
     StoreOption,
+    seed_option,
     store_in_use,
 )
 from lookalike_core.settings import Settings
@@ -20,27 +21,28 @@ from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
 
 def fit(
     collection: Annotated[
-        list[str],
-        typer.Option("--collection", metavar="NAME", help="Whose images and classes; may be repeated."),
+        list[str], typer.Option("--collection", metavar="NAME", help="Collection to fit to; may be repeated.")
     ],
-    name: Annotated[str, typer.Option("--name", metavar="HEAD", help="What the new layer is called.")],
+    name: Annotated[str, typer.Option("--name", metavar="HEAD", help="Name of the new layer.")],
     class_name: Annotated[
         list[str] | None,
-        typer.Option("--class", metavar="CLASS", help="Only this class; may be repeated. Default: all."),
+        typer.Option(
+            "--class", metavar="CLASS", help="Fit to this class only; may be repeated. Default: all."
+        ),
     ] = None,
     dims: Annotated[
         int | None,
         typer.Option(
-            "--dims", min=1, metavar="D", help="Values that it gives; default: as many as the base."
+            "--dims", min=1, metavar="D", help="Dimension of its vectors; default: that of the collection's."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of what is held out.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace another head of this name.")] = False,
+    seed: Annotated[int, seed_option("of the held-out images")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing head of this name.")] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Fit a new last layer to the classes of a collection."""
+    """Fit a new last layer, a head, to the classes of a collection."""
     request = FitRequest(
         collections=collection,
         name=name,
@@ -63,10 +65,10 @@ def _fit_json(report: FitReport) -> dict[str, object]:
     return {
         "schema": 1,
         "head": head.key,
-        "path": str(report.path),
-        "model": str(report.model),
+        "path": report.path,
+        "model": report.model,
         "made": report.made,
-        "base": head.base.identity.to_json(),
+        "base": head.base.identity,
         "dimension": head.identity.dimension,
         "classes": list(head.classes),
         **head.record,

@@ -1,40 +1,33 @@
-"""What `exporter ... --json` prints, as types: they make the reference, and tests hold output to them."""
+"""The records that `exporter ... --json` prints: builders return them, and the reference documents them."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, TypedDict
 
 from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest
 
 from lookalike_exporter.heads.fit import LeftOut
 from lookalike_exporter.heads.metric_learning import Method
-from lookalike_exporter.verify import Outcome
+from lookalike_exporter.verify import Check
 
 
 class Model(TypedDict):
     """A model that is here; its manifest's keys stand beside these."""
 
     schema: Literal[1]
-    path: str
+    path: Path
     """Absolute path of the `.onnx` file."""
-
-
-class Check(TypedDict):
-    """One check of a model."""
-
-    name: str
-    outcome: Outcome
-    detail: str
-    """One line for people."""
 
 
 class Verification(TypedDict):
     """All checks of one model, in the order in which they were made."""
 
     schema: Literal[1]
-    path: str
+    path: Path
     """Absolute path of the `.onnx` file."""
     failed: bool
     """Whether any check failed; the exit code is 1 then."""
-    checks: list[Check]
+    checks: Sequence[Check]
 
 
 class Split(TypedDict):
@@ -101,7 +94,7 @@ class FittedHead(TypedDict):
     schema: Literal[1]
     head: str
     """Its name and 8 hex digits of its values."""
-    path: str
+    path: Path
     """Absolute path of the head's `.npz` file."""
     model: str
     """Absolute path of the `.onnx` file with the head behind its network."""

@@ -33,12 +33,12 @@ def run(
     precision: PrecisionOption = Precision.FP32,
     calibrate: CalibrateOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Write the model here and not among the others.")
+        Path | None, typer.Option("--output", help="Write the model to this file instead of the model cache.")
     ] = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Export one model; nothing is done where it is there already."""
+    """Export one model, unless it is there already."""
     spec = ModelSpec.of(backbone, layer=layer, pooling=pooling, weights=weights, precision=precision)
     settings = Settings.from_environment()
     folder = folder_option(calibrate, "--calibrate")

@@ -1,7 +1,7 @@
 """`exporter verify`: check a model, and compare it with Keras."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from lookalike_core.cli.console import (
@@ -25,11 +25,14 @@ from lookalike_core.settings import Settings
 from lookalike_exporter.commands.exporter_options import CalibrateOption, folder_option
 from lookalike_exporter.spec import ModelSpec
 
+if TYPE_CHECKING:
+    from lookalike_exporter.commands.json_records import Verification
+
 
 def verify(
     backbone: Annotated[
         str | None,
-        typer.Option("--backbone", metavar="BACKBONE", help="resnet (ResNet101V2) or vgg (VGG16)."),
+        typer.Option("--backbone", metavar="BACKBONE", help="Network: resnet (ResNet101V2) or vgg (VGG16)."),
     ] = None,
     head: HeadOption = None,
     weights: WeightsOption = "imagenet",
@@ -46,9 +49,9 @@ def verify(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Check a model, and compare it with Keras; one of 16 or 8 bits is compared with that of 32."""
+    """Check a model and compare it with Keras, or one of fp16 or int8 with that of fp32."""
     if (head is None) == (backbone is None):
-        raise UsageError("--backbone or --head says what to verify; give one of them")
+        raise UsageError("give either --backbone or --head")
     if head is not None and (
         layer or pooling or calibrate or images or weights != "imagenet" or precision is not Precision.FP32
     ):
@@ -67,7 +70,13 @@ def verify(
         )
     model, report = found.model, found.report
     if as_json:
-        show_json({"schema": 1, "path": str(model.path), **report.to_json()})
+        data: Verification = {
+            "schema": 1,
+            "path": model.path,
+            "failed": report.failed,
+            "checks": report.checks,
+        }
+        show_json(data)
     else:
         for check in report.checks:
             show(f"{check.outcome:8}{check.name}: {full_message(check.detail)}")

@@ -1,1 +1,1 @@
-"""What `ingest` asks for and prints."""
+"""The command `ingest`: a module for the options and output of each subcommand."""

@@ -1,23 +1,15 @@
 """The `ingest` command: its subcommands, one module each."""
 
-from typing import NoReturn
-
-from lookalike_core.cli.console import run_command
 from lookalike_core.cli.subcommands import lazy_app
 
 SUBCOMMANDS = {
     "run": "Bring collections up to date with folders.",
     "status": "Show the collections and what is in them.",
-    "rebuild": "Make a collection anew from its datasets; the old one stays until the new one is whole.",
-    "remove": "Take a dataset, or images by path or class, out of the collections; the files stay.",
+    "rebuild": "Rebuild a collection from its datasets; the old one stays until the new one is complete.",
+    "remove": "Remove a dataset, or images by path or class, from the collections; the files stay.",
     "sample": "Draw a small labelled set of images for a first try.",
 }
 
 app = lazy_app(
     "Turn a folder of images into searchable collections.", package=__package__, subcommands=SUBCOMMANDS
 )
-
-
-def main() -> NoReturn:
-    """Run the console command."""
-    run_command(app)

@@ -18,5 +18,5 @@ BatchSizeOption = Annotated[
 
 QuantizeOption = Annotated[
     VectorQuantization | None,
-    typer.Option("--quantize", help="Search by short forms of the vectors, which take less memory."),
+    typer.Option("--quantize", help="Search by vectors quantized to fewer bits, which take less memory."),
 ]

@@ -1,4 +1,4 @@
-"""What Ctrl-C does to an ingest: it finishes the batch in hand."""
+"""Ctrl-C during an ingest: the current batch is finished first."""
 
 import signal  # noqa: TID251 - an ingest that is interrupted finishes its batch
 from collections.abc import Iterator
@@ -13,9 +13,10 @@ from lookalike_ingest.run import StopRequest
 
 @contextmanager
 def stopping_on_interrupt() -> Iterator[StopRequest]:
-    """The first Ctrl-C lets the batch in hand be finished, where there is one; the second does not.
+    """Yields a request to stop, which the first Ctrl-C sets, so that the current batch is finished.
 
-    Nor does the first where a server is waited for.
+    The second Ctrl-C raises `KeyboardInterrupt`, as does the first without a batch or while a request to a
+    server is retried.
     """
     stop = StopRequest()
 

@@ -1,10 +1,14 @@
-"""What `ingest ... --json` prints, as types: they make the reference, and tests hold output to them."""
+"""The records that `ingest ... --json` prints: builders return them, and the reference documents them."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, TypedDict
 
 from lookalike_core.errors import SkipReason
 from lookalike_core.images.folder_rules import FolderRules
-from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.images.scan import Skipped as SkippedFile
+
+from lookalike_ingest.status import CollectionStatus
 
 
 class Skipped(TypedDict):
@@ -13,6 +17,11 @@ class Skipped(TypedDict):
     path: str
     """Relative to the dataset's root, with `/`."""
     reason: SkipReason
+
+
+def skipped_json(files: Sequence[SkippedFile]) -> list[Skipped]:
+    """Returns the JSON of files that were left out."""
+    return [{"path": file.path, "reason": file.reason} for file in files]
 
 
 class OtherFiles(TypedDict):
@@ -36,9 +45,9 @@ class CollectionChange(TypedDict):
     removed: int
     excluded: int
     """Of those removed, how many are excluded now."""
-    removed_paths: list[str]
+    removed_paths: Sequence[str]
     """Paths of the points that were removed, by `--prune` or since they are excluded."""
-    away_paths: list[str]
+    away_paths: Sequence[str]
     """Paths of points that stay, for their folders are empty or links lead nowhere; without `--prune` only of
     those whose images were found elsewhere, too."""
 
@@ -74,7 +83,7 @@ class Ingest(TypedDict):
 
     schema: Literal[1]
     dataset: str
-    root: str
+    root: Path
     """Absolute path of the folder."""
     store: str
     """`embedded`, `embedded:DIR` or a server's URL without credentials."""
@@ -109,25 +118,9 @@ class FailedIngest(TypedDict):
 
     schema: Literal[1]
     dataset: str
-    root: str
+    root: Path
     error: str
     """What is wrong with it."""
-
-
-class CollectionStatus(TypedDict):
-    """One collection of the store."""
-
-    name: str
-    manifest: CollectionManifest
-    points: int
-    datasets: dict[str, int]
-    """Dataset -> points, counted exactly."""
-    classes: dict[str, int]
-    """Class -> points, every class, counted exactly; `""` is no class."""
-    outdated: list[str]
-    """In what it differs from the collections that this version makes."""
-    rebuild_begun: bool
-    """Whether a rebuild is running or was interrupted."""
 
 
 class Status(TypedDict):
@@ -151,7 +144,7 @@ class Rebuild(TypedDict):
     """Points of the new collection."""
     gone: int
     """Points that were given up since their images are away."""
-    left_out: list[str]
+    left_out: Sequence[Path]
     """Absolute paths of images that are there and could not be taken in."""
     skipped: list[Skipped]
     embedded: int
@@ -173,9 +166,9 @@ class Removal(TypedDict):
     schema: Literal[1]
     dataset: str | None
     """Null for any."""
-    paths: list[str]
+    paths: Sequence[str]
     """Empty for any."""
-    classes: list[str]
+    classes: Sequence[str]
     """Empty for any; "" for images without a class."""
     store: str
     collections: list[Removed]

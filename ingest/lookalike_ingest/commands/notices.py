@@ -1,4 +1,4 @@
-"""What several subcommands of `ingest` say on stderr of what they did."""
+"""Messages on stderr that several subcommands of `ingest` share."""
 
 from lookalike_core.cli.console import say
 
@@ -10,7 +10,7 @@ SHOWN = 20
 
 
 def warn_of_skipped(report: IngestReport | RebuildReport) -> None:
-    """Says which images were skipped and why, and what would have to be installed to read them."""
+    """Says which images were skipped and why, and what to install to read them."""
     list_some("skipped", [f"{skipped.path!r}: {skipped.reason}" for skipped in report.skipped])
     for needed, count in report.needed.items():
         say(f"warning: {count} of the skipped images can be read once this is installed: {needed}")

@@ -1,6 +1,6 @@
-"""`ingest rebuild`: make a collection anew from its datasets."""
+"""`ingest rebuild`: rebuild a collection from its datasets."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from lookalike_core.cli.console import Verbose, show, show_json
@@ -17,6 +17,7 @@ from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.settings import Settings
 from lookalike_core.text import counted
 
+from lookalike_ingest.commands import json_records as records
 from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
 from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.commands.notices import say_dropped_calibration, warn_of_skipped
@@ -24,12 +25,12 @@ from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 
 
 def rebuild_(
-    collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection to make anew.")],
+    collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection to rebuild.")],
     batch_size: BatchSizeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     quantize: QuantizeOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Leave out images that are away or cannot be read.")
+        bool, typer.Option("--force", help="Go on without images that are missing or cannot be read.")
     ] = False,
     provider: ProviderOption = None,
     threads: ThreadsOption = None,
@@ -38,7 +39,7 @@ def rebuild_(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Make a collection anew from its datasets; the old one stays until the new one is whole."""
+    """Rebuild a collection from its datasets; the old one stays until the new one is complete."""
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     options = RebuildOptions(batch_size=batch_size, max_pixels=max_pixels, force=force, quantize=quantize)
     with store_in_use(store, settings) as opened, stopping_on_interrupt() as stop:
@@ -63,15 +64,15 @@ def _rebuild_text(report: RebuildReport) -> str:
     return f"{report.name}: {points} made anew in {report.took_s:.1f} s{how}{out}{gone}"
 
 
-def _rebuild_json(report: RebuildReport) -> dict[str, Any]:
+def _rebuild_json(report: RebuildReport) -> records.Rebuild:
     return {
         "schema": 1,
         "name": report.name,
         "store": report.store,
         "points": report.points,
         "gone": report.gone,
-        "left_out": [str(file) for file in report.left_out],
-        "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
+        "left_out": report.left_out,
+        "skipped": records.skipped_json(report.skipped),
         "embedded": report.embedded,
         "taken_over": report.taken_over,
         "took_ms": round(report.took_s * 1000),

@@ -1,4 +1,4 @@
-"""`ingest remove`: take images out of the collections; the files stay."""
+"""`ingest remove`: remove images from the collections; the files stay."""
 
 import sys
 from collections.abc import Sequence
@@ -15,15 +15,18 @@ from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.settings import Settings
 from lookalike_core.text import counted
 
+from lookalike_ingest.commands.json_records import Removal
 from lookalike_ingest.commands.notices import SHOWN, say_dropped_calibration
-from lookalike_ingest.removal import Holdings, Selection, holdings, remove_images, require_removable
+from lookalike_ingest.removal import Holding, Holdings, Selection, holdings, remove_images, require_removable
 
 
 def remove(
     dataset: Annotated[
         str | None,
         typer.Option(
-            "--dataset", metavar="NAME", help="Only images of this dataset; alone: all of them, and its name."
+            "--dataset",
+            metavar="NAME",
+            help="Only images of this dataset; alone: the whole dataset and its name.",
         ),
     ] = None,
     path: Annotated[
@@ -31,26 +34,24 @@ def remove(
         typer.Option(
             "--path",
             metavar="PATH",
-            help="Only this image, or those below this folder: its path in a dataset, else that of the file. "
-            "* is any characters. May be repeated, for any of several.",
+            help="Only this image, or those below this folder: a path in the dataset, or that of a file. "
+            "* matches any characters. May be repeated.",
         ),
     ] = None,
     class_name: Annotated[
         list[str] | None,
-        typer.Option(
-            "--class", metavar="CLASS", help="Only images of this class; may be repeated, for any of several."
-        ),
+        typer.Option("--class", metavar="CLASS", help="Only images of this class; may be repeated."),
     ] = None,
     collection: Annotated[
         list[str] | None,
         typer.Option("--collection", metavar="NAME", help="Only from this collection; may be repeated."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:
-    """Take a dataset, or images by path or class, out of the collections; the files stay.
+    """Remove a dataset, or images by path or class, from the collections; the files stay.
 
     Of --dataset, --path and --class all that are given must hold.
     """
@@ -66,24 +67,25 @@ def remove(
         for holding in removed:
             say_dropped_calibration(holding.collection, holding.calibration_dropped)
         if as_json:
-            listing = [{"name": holding.collection, "removed": holding.points} for holding in removed]
-            show_json(
-                {
-                    "schema": 1,
-                    "dataset": dataset,
-                    "paths": list(selection.paths),
-                    "classes": list(selection.classes),
-                    "store": opened.label,
-                    "collections": listing,
-                }
-            )
+            show_json(_json(selection, removed, opened.label))
             return
         for holding in removed:
             show(f"removed {counted(holding.points, 'point')} {selection} from {holding.collection}")
 
 
+def _json(selection: Selection, removed: Sequence[Holding], store: str) -> Removal:
+    return {
+        "schema": 1,
+        "dataset": selection.dataset,
+        "paths": selection.paths,
+        "classes": selection.classes,
+        "store": store,
+        "collections": [{"name": holding.collection, "removed": holding.points} for holding in removed],
+    }
+
+
 def _say_what_goes(selection: Selection, meant: Holdings) -> None:
-    """Names the first of the images, and the paths and classes that name none."""
+    """Says how many images will be removed and names the first, and which paths and classes match none."""
     for each in meant.unmatched:
         say(f"warning: {each} names no image here")
     for holding in meant.found:
@@ -100,7 +102,7 @@ def _say_some(lines: Sequence[str]) -> None:
 
 
 def _confirm(question: str) -> None:
-    """Asks on the terminal.
+    """Asks for confirmation on the terminal.
 
     Raises:
         UsageError: there is no terminal to ask on.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from lookalike_core.atomic import named_path
@@ -24,7 +24,7 @@ from lookalike_core.cli.options import (
     WeightsOption,
     store_in_use,
 )
-from lookalike_core.cli.table import cell_width, padded
+from lookalike_core.cli.table import cell_width, pad
 from lookalike_core.errors import LookalikeError, UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.images.decoding import MAX_PIXELS
@@ -33,6 +33,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.text import counted
 
+from lookalike_ingest.commands import json_records as records
 from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOption
 from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.commands.notices import list_some, say_dropped_calibration, warn_of_skipped
@@ -45,57 +46,59 @@ from lookalike_ingest.synsets import synset_labels
 
 def run(
     folders: Annotated[
-        list[str], typer.Argument(metavar="DIR...", help="Folders of images, each a dataset of its own.")
+        list[str], typer.Argument(metavar="DIR...", help="Folders of images; each is a dataset.")
     ],
     backbone: Annotated[
         list[str] | None,
-        typer.Option("--backbone", metavar="BACKBONE", help="resnet (default) or vgg; may be repeated."),
+        typer.Option(
+            "--backbone", metavar="BACKBONE", help="Network: resnet (default), vgg; may be repeated."
+        ),
     ] = None,
     distance: Annotated[
         list[Distance] | None, typer.Option("--distance", help="cosine (default) or euclid; may be repeated.")
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option("--dataset", metavar="NAME", help="The images' name; default: the folder's."),
+        typer.Option("--dataset", metavar="NAME", help="Name of the dataset; default: the folder's name."),
     ] = None,
     new_root: Annotated[
-        bool, typer.Option("--new-root", help="The dataset's folder has moved here.")
+        bool, typer.Option("--new-root", help="DIR is the new place of a dataset whose folder has moved.")
     ] = False,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", metavar="CSV", help="A table with the header path,class."),
+        typer.Option("--labels", metavar="CSV", help="Classes of images: a table headed path,class."),
     ] = None,
     synsets: Annotated[
         Path | None,
-        typer.Option("--synsets", metavar="FILE", help="What ImageNet's folders are called, as n01440764."),
+        typer.Option("--synsets", metavar="FILE", help="Names of ImageNet's synsets, such as n01440764."),
     ] = None,
     val_solution: Annotated[
         Path | None,
-        typer.Option("--val-solution", metavar="CSV", help="The classes of ImageNet's validation images."),
+        typer.Option("--val-solution", metavar="CSV", help="Classes of ImageNet's validation images."),
     ] = None,
     max_per_class: Annotated[
         int | None,
-        typer.Option("--max-per-class", min=1, metavar="N", help="Take so many images of each class."),
+        typer.Option("--max-per-class", min=1, metavar="N", help="Take at most N random images per class."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="S", help="With --max-per-class: which; default 0.")
+        int | None, typer.Option("--seed", metavar="S", help="Random seed of --max-per-class; default: 0.")
     ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(
             "--exclude",
             metavar="PATTERN",
-            help="Leave out what fits, by gitignore's rules; remembered, may be repeated.",
+            help="Leave out files and folders that match, by gitignore's rules; remembered, may be repeated.",
         ),
     ] = None,
     no_exclude: Annotated[
-        bool, typer.Option("--no-exclude", help="Forget the patterns that are remembered.")
+        bool, typer.Option("--no-exclude", help="Forget the remembered patterns of --exclude.")
     ] = False,
     default_excludes: Annotated[
         bool | None,
         typer.Option(
             "--default-excludes/--no-default-excludes",
-            help="Leave out what is hidden and what systems make, as @eaDir (default), or take it.",
+            help="Leave out hidden files and folders of systems, such as @eaDir (default), or take them.",
         ),
     ] = None,
     follow_links: Annotated[
@@ -107,7 +110,7 @@ def run(
         typer.Option(
             "--class-level",
             metavar="N",
-            help="Which folder names the class: 1 is the first below DIR, -1 the image's own.",
+            help="Which folder names the class: 1 the first below DIR (default), -1 the image's own.",
         ),
     ] = None,
     weights: WeightsOption = "imagenet",
@@ -119,19 +122,17 @@ def run(
     batch_size: BatchSizeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and store nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be done, and store nothing.")
     ] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Remove the points of files that are gone.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove points whose files are gone.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="With --prune: also where a folder is empty, or all of DIR.")
+        bool, typer.Option("--force", help="With --prune: even if DIR or a folder in it is empty.")
     ] = False,
     rehash: Annotated[
         bool,
-        typer.Option(
-            "--rehash", help="Read every file again, also those whose size and times are as before."
-        ),
+        typer.Option("--rehash", help="Read every file again, even if its size and times have not changed."),
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where an image was skipped.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any image was skipped.")] = False,
     provider: ProviderOption = None,
     threads: ThreadsOption = None,
     require_gpu: RequireGpuOption = False,
@@ -141,7 +142,7 @@ def run(
 ) -> None:
     """Bring collections up to date with folders."""
     if exclude and no_exclude:
-        raise UsageError("--exclude replaces the patterns that are remembered; leave --no-exclude out")
+        raise UsageError("--exclude replaces the remembered patterns; leave --no-exclude out")
     if seed is not None and max_per_class is None:
         raise UsageError("--seed is for --max-per-class: it says which images are taken")
     choice = ModelChoice(
@@ -166,7 +167,8 @@ def run(
         rules.check_for(asked.root)
     if labels is not None and others:
         raise UsageError(
-            "paths of a table are those below one folder; ingest each for itself", argument=Argument.LABELS
+            "a table's paths are below one folder; ingest each folder by itself",
+            argument=Argument.LABELS,
         )
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
     label_of = partial(
@@ -202,14 +204,14 @@ def run(
                 if as_json and others:
                     show_json(_problem_json(each, outcome))
             else:
-                problems += _tell(outcome, each, as_json=as_json, strict=strict)
+                problems += _show_report(outcome, each, as_json=as_json, strict=strict)
     _raise_worst(problems)
 
 
-def _tell(
+def _show_report(
     report: IngestReport, request: IngestRequest, *, as_json: bool, strict: bool
 ) -> list[LookalikeError]:
-    """Shows a report, and returns what is wrong with it.
+    """Shows a report, and returns the errors in it.
 
     Raises:
         KeyboardInterrupt: it was interrupted.
@@ -229,7 +231,7 @@ def _tell(
 
 
 def _raise_worst(problems: Sequence[LookalikeError]) -> None:
-    """Ends the command with the worst exit code; what else is wrong with other folders is said before."""
+    """Raises the error with the highest exit code, and says the others before."""
     if problems:
         *others, worst = sorted(problems, key=lambda problem: problem.exit_code)
         for other in others:
@@ -256,11 +258,11 @@ def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
         f"{report.dataset.name}: {counted(report.found, 'image')} in {report.dataset.root}"
         + (f", {report.not_taken} more left out by --max-per-class" if report.not_taken else "")
         + (", a dry run: nothing was stored" if dry_run else ""),
-        "  ".join([padded("collection", width), *(f"{word:>9}" for word in words)]),
+        "  ".join([pad("collection", width), *(f"{word:>9}" for word in words)]),
     ]
     for collection in report.collections:
         numbers = (f"{collection.counts[word]:>9}" for word in words)
-        lines.append("  ".join([padded(collection.name, width), *numbers]))
+        lines.append("  ".join([pad(collection.name, width), *numbers]))
     speed = f", {report.images_per_second:.1f} images/s" if report.embedded else ""
     stored = f", {report.from_stored} from stored vectors" if report.from_stored else ""
     lines += [str(report.others)] if report.others.total else []
@@ -269,28 +271,28 @@ def _report_lines(report: IngestReport, *, dry_run: bool) -> list[str]:
     return [*lines, f"{report.took_s:.1f} s{speed}{stored}, {len(report.skipped)} skipped{cut}"]
 
 
-def _problem_json(request: IngestRequest, problem: UsageError) -> dict[str, Any]:
+def _problem_json(request: IngestRequest, problem: UsageError) -> records.FailedIngest:
     dataset = request.dataset
-    return {"schema": 1, "dataset": dataset.name, "root": str(dataset.root), "error": full_message(problem)}
+    return {"schema": 1, "dataset": dataset.name, "root": dataset.root, "error": full_message(problem)}
 
 
-def _report_json(report: IngestReport) -> dict[str, Any]:
+def _report_json(report: IngestReport) -> records.Ingest:
     return {
         "schema": 1,
         "dataset": report.dataset.name,
-        "root": str(report.dataset.root),
+        "root": report.dataset.root,
         "store": report.store,
         "interrupted": report.interrupted,
         "found": report.found,
         "not_taken": report.not_taken,
-        "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in report.skipped],
+        "skipped": records.skipped_json(report.skipped),
         "other_files": {
             "total": report.others.total,
             "by_suffix": dict(report.others.by_suffix.most_common()),
         },
         "excluded": {"folders": report.others.excluded_folders, "images": report.others.excluded_images},
         "linked_folders": report.others.linked_folders,
-        "rules": report.dataset.rules.to_json(),
+        "rules": report.dataset.rules,
         "split_classes": list(report.split_classes),
         "unused_labels": report.unused_labels,
         "overlapping_datasets": [{"dataset": each.name, "root": each.root} for each in report.overlapping],
@@ -302,10 +304,12 @@ def _report_json(report: IngestReport) -> dict[str, Any]:
             {
                 "name": collection.name,
                 "provider": collection.provider,
-                **{
-                    word: collection.counts[word]
-                    for word in ("added", "updated", "moved", "unchanged", "removed", "excluded")
-                },
+                "added": collection.counts["added"],
+                "updated": collection.counts["updated"],
+                "moved": collection.counts["moved"],
+                "unchanged": collection.counts["unchanged"],
+                "removed": collection.counts["removed"],
+                "excluded": collection.counts["excluded"],
                 "removed_paths": collection.removed,
                 "away_paths": collection.away,
             }

@@ -9,9 +9,9 @@ from lookalike_core.cli.console import Verbose, show
 
 
 def sample(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to draw them; made if need be.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to draw in; made if missing.")],
     query: Annotated[
-        Path | None, typer.Option("--query", help="Draw one more image here, which is not in the set.")
+        Path | None, typer.Option("--query", help="Also draw a query image, not of the set, to this file.")
     ] = None,
     verbose: Verbose = False,  # noqa: ARG001
 ) -> None:

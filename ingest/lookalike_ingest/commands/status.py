@@ -1,7 +1,5 @@
 """`ingest status`: show the collections and what is in them."""
 
-from typing import Any
-
 from lookalike_core.cli.console import Verbose, show, show_json
 from lookalike_core.cli.options import (
     JsonOption,
@@ -13,6 +11,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import VectorQuantization
 from lookalike_core.text import counted
 
+from lookalike_ingest.commands.json_records import Status
 from lookalike_ingest.status import CollectionStatus, collection_statuses
 
 
@@ -22,10 +21,7 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
     with store_in_use(store, settings) as opened:
         collections, holder = list(collection_statuses(opened)), opened.ingest_under_way()
         if as_json:
-            listing = [_status_json(collection) for collection in collections]
-            show_json(
-                {"schema": 1, "store": opened.label, "collections": listing, "ingest_under_way": holder}
-            )
+            show_json(Status(schema=1, store=opened.label, collections=collections, ingest_under_way=holder))
             return
         if holder is not None:
             show(f"an ingest into this store is under way, by {holder}")
@@ -33,18 +29,6 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
             show("no collections yet; make one with: ingest run DIR")
         for collection in collections:
             show(*_status_lines(collection))
-
-
-def _status_json(collection: CollectionStatus) -> dict[str, Any]:
-    return {
-        "name": collection.name,
-        "manifest": collection.manifest.to_json(),
-        "points": collection.points,
-        "datasets": collection.datasets,
-        "classes": collection.classes,
-        "outdated": list(collection.outdated),
-        "rebuild_begun": collection.rebuild_begun,
-    }
 
 
 def _status_lines(collection: CollectionStatus) -> list[str]:

@@ -1,1 +1,1 @@
-"""What each subcommand of `search` asks for and prints; the work is done in the rooms beside."""
+"""The command `search`: a module for the options and output of each subcommand."""

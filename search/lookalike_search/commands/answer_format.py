@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from lookalike_core.cli.table import columns
+from lookalike_core.cli.table import align_columns
 from lookalike_core.models.calibration_curves import percent
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.text import counted
@@ -14,26 +14,29 @@ from lookalike_search.asking.answers import (
     ExactDuplicate,
     NearDuplicate,
     Neighbour,
-    Placing,
     QueryOptions,
+    Unanswered,
     paths_collide,
     why_empty,
 )
+
+if TYPE_CHECKING:
+    from lookalike_search.commands import json_records as records
 
 
 def answer_lines(
     answer: Answer, manifests: Sequence[CollectionManifest], options: QueryOptions
 ) -> Iterator[str]:
-    """A title, and plain columns: a path is never cut or wrapped, so that it can be copied and piped."""
-    yield f"{_asked(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"
+    """Yields a title and plain columns; a path is never cut or wrapped, so that it can be copied."""
+    yield f"{_query_names(answer)} in {' and '.join(manifest.collection for manifest in manifests)}"
     calibrated = any(hit.chance is not None for hit in answer.hits)
     numbers = _number_headings(manifests, options, calibrated)
     places = _Places(has_dataset=paths_collide(answer.hits))
     heading = [*numbers, *places.headings]
     rows = [[*_numbers(hit, manifests, options, calibrated), *places.cells(hit)] for hit in answer.hits]
-    yield from columns([heading, *rows], ">" * len(numbers) + "<" * (len(places.headings) - 1))
+    yield from align_columns([heading, *rows], ">" * len(numbers) + "<" * (len(places.headings) - 1))
     if not answer.hits:
-        by = " (--offset)" if answer.passed_over and not answer.cut_off else ""
+        by = "; a smaller --offset shows them" if answer.passed_over and not answer.cut_off else ""
         yield f"{why_empty(answer, options)}{by}"
     yield from _folded_lines(answer, options)
     if answer.left_out:
@@ -43,7 +46,7 @@ def answer_lines(
 
 
 def _folded_lines(answer: Answer, options: QueryOptions) -> Iterator[str]:
-    """How many near-duplicates were folded, where there are any."""
+    """Yields how many near-duplicates were folded, if any."""
     if count := sum(len(hit.near) for hit in answer.hits):
         what = "1 near-duplicate is" if count == 1 else f"{count} near-duplicates are"
         over = f"similarity over {options.without_near_above:g}"
@@ -61,28 +64,28 @@ def _verdict(answer: Answer, options: QueryOptions) -> str:
 
 
 def left_out_line(answer: Answer) -> str:
-    """How many images have the query's bytes and are left out, and where the first of them are."""
+    """Returns how many images with the query's bytes are left out, and where the first of them are."""
     count = answer.left_out_total
     named = [each.place for each in answer.left_out[:_NAMED]]
     more = [f"{count - len(named)} more"] if count > len(named) else []
     *first, last = [*named, *more]
     places = f"{', '.join(first)} and {last}" if first else last
-    return f"{counted(count, 'image')} with the same bytes left out: {places} (--include-self)"
+    return f"{counted(count, 'image')} with the same bytes left out: {places}; --include-self keeps them"
 
 
 _NAMED = 3
-"""Of those with the same bytes; there may be thousands."""
+"""How many images with the same bytes are named; there may be thousands."""
 
 
-def _asked(answer: Answer) -> str:
-    """The query, with the other examples as they were named."""
+def _query_names(answer: Answer) -> str:
+    """Returns the names of the query and of the other examples."""
     parts = [" and ".join([answer.query, *answer.positives]), *answer.negatives]
     return " and not ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Places:
-    """The columns that say which image a neighbour is, by its dataset too where that has to be said."""
+    """The columns that say which image a neighbour is; `has_dataset` where paths alone are ambiguous."""
 
     has_dataset: bool
 
@@ -121,7 +124,7 @@ def _score_name(manifest: CollectionManifest) -> str:
 def _numbers(
     hit: Neighbour, manifests: Sequence[CollectionManifest], options: QueryOptions, calibrated: bool
 ) -> list[str]:
-    """A neighbour's figures; `-` is what is not known: a network's rank, its score, a chance."""
+    """Returns a neighbour's figures; `-` for an unknown rank, score or chance."""
     cells = [str(hit.rank), f"{hit.score:.4f}"]
     if calibrated:
         cells.append("-" if hit.chance is None else percent(hit.chance))
@@ -136,14 +139,61 @@ def _numbers(
 
 def answer_json(
     answer: Answer, manifests: Sequence[CollectionManifest], store: str, options: QueryOptions
-) -> dict[str, Any]:
-    """The documented object; of a fused answer what concerns collections is a list, in their order."""
-    verdict = answer.verdict
+) -> "records.Answer | records.FusedAnswer":
+    """Returns the JSON of an answer; of a fused one what concerns collections is a list, in their order."""
+    query, outcome = _query_json(answer), _outcome_json(answer, store, options)
+    hits = [_hit_json(hit, options) for hit in answer.hits]
+    if len(manifests) == 1:
+        single: records.Answer = {**query, **_space_json(manifests[0]), **outcome, "hits": hits}
+        return single
+    fused: records.FusedAnswer = {
+        **query,
+        **_spaces_json(manifests, options),
+        **outcome,
+        "hits": [{**data, "networks": hit.placings} for data, hit in zip(hits, answer.hits, strict=True)],
+    }
+    return fused
+
+
+def unanswered_json(outcome: Unanswered) -> "records.Unreadable":
+    """Returns the JSON of a query that could not be read."""
+    return {"schema": 1, "query": outcome.query, "error": outcome.error.reason}
+
+
+def _query_json(answer: Answer) -> "records.Query":
+    data: records.Query = {"schema": 1, "query": answer.query}
+    if answer.positives:
+        data["positives"] = list(answer.positives)
+    if answer.negatives:
+        data["negatives"] = list(answer.negatives)
+    return data
+
+
+def _space_json(manifest: CollectionManifest) -> "records.Space":
+    identity = manifest.identity
     return {
-        "schema": 1,
-        "query": answer.query,
-        **dict(_examples(answer)),
-        **_spaces(manifests, options),
+        "collection": manifest.collection,
+        "backbone": identity.backbone,
+        "layer": identity.layer,
+        "pooling": identity.pooling,
+        "distance": manifest.distance,
+    }
+
+
+def _spaces_json(manifests: Sequence[CollectionManifest], options: QueryOptions) -> "records.FusedSpaces":
+    spaces = [_space_json(manifest) for manifest in manifests]
+    return {
+        "collection": [space["collection"] for space in spaces],
+        "backbone": [space["backbone"] for space in spaces],
+        "layer": [space["layer"] for space in spaces],
+        "pooling": [space["pooling"] for space in spaces],
+        "distance": [space["distance"] for space in spaces],
+        "fusion": options.fusion,
+    }
+
+
+def _outcome_json(answer: Answer, store: str, options: QueryOptions) -> "records.Outcome":
+    return {
         "provider": answer.provider,
         "store": store,
         "took_ms": {
@@ -151,92 +201,71 @@ def answer_json(
             "embed": round(answer.embed_ms, 1),
             "search": round(answer.search_ms, 1),
         },
-        "verdict": verdict
-        and {
-            "rule": options.vote,
-            "k": options.k,
-            "voters": verdict.voters,
-            "class": verdict.class_name,
-            "share": verdict.share,
-            "chance": answer.verdict_chance,
-        },
+        "verdict": _verdict_json(answer, options),
         "unlike_anything": answer.unlike_anything,
         "left_out": [_image_json(each) for each in answer.left_out],
         "left_out_total": answer.left_out_total,
         "passed_over": answer.passed_over,
         "cut_off": answer.cut_off,
-        "hits": [_hit_json(hit, options) for hit in answer.hits],
     }
 
 
-def _examples(answer: Answer) -> Iterator[tuple[str, list[str]]]:
-    """Where there are any."""
-    if answer.positives:
-        yield "positives", list(answer.positives)
-    if answer.negatives:
-        yield "negatives", list(answer.negatives)
+def _verdict_json(answer: Answer, options: QueryOptions) -> "records.Verdict | None":
+    verdict = answer.verdict
+    if verdict is None:
+        return None
+    return {
+        "rule": options.vote,
+        "k": options.k,
+        "voters": verdict.voters,
+        "class": verdict.class_name,
+        "share": verdict.share,
+        "chance": answer.verdict_chance,
+    }
 
 
-def _spaces(manifests: Sequence[CollectionManifest], options: QueryOptions) -> dict[str, Any]:
-    spaces = [
-        {
-            "collection": manifest.collection,
-            "backbone": manifest.identity.backbone,
-            "layer": manifest.identity.layer,
-            "pooling": manifest.identity.pooling,
-            "distance": manifest.distance,
-        }
-        for manifest in manifests
-    ]
-    if len(spaces) == 1:
-        return spaces[0]
-    return {key: [space[key] for space in spaces] for key in spaces[0]} | {"fusion": options.fusion}
-
-
-def _hit_json(hit: Neighbour, options: QueryOptions) -> dict[str, Any]:
+def _hit_json(hit: Neighbour, options: QueryOptions) -> "records.Hit":
     payload = hit.payload
-    data: dict[str, Any] = {
+    synset: records.Synset = {"synset": payload.synset} if payload.synset else {}
+    return {
         "rank": hit.rank,
         "score": hit.score,
         "chance": hit.chance,
         "class": payload.class_name,
-        **({"synset": payload.synset} if payload.synset else {}),
+        **synset,
         "dataset": payload.dataset,
         "path": payload.path,
-        "file": str(hit.file) if hit.file else None,
+        "file": hit.file,
         "id": payload.id,
+        **_also_in_json(hit),
+        **_folded_json(hit, options),
     }
-    if hit.also_in:
-        data["also_in"] = _also_in_json(hit)
-    if options.without_near_above is not None:
-        data["near"] = [_near_json(near) for near in hit.near]
-    if hit.placings:
-        data["networks"] = {name: _placing_json(placing) for name, placing in hit.placings.items()}
-    return data
 
 
-def _also_in_json(hit: Neighbour | NearDuplicate) -> list[dict[str, Any]]:
-    return [{"class": each.class_name, "dataset": each.dataset, "path": each.path} for each in hit.also_in]
+def _also_in_json(hit: Neighbour | NearDuplicate) -> "records.AlsoIn":
+    if not hit.also_in:
+        return {}
+    return {
+        "also_in": [
+            {"class": each.class_name, "dataset": each.dataset, "path": each.path} for each in hit.also_in
+        ]
+    }
 
 
-def _near_json(near: NearDuplicate) -> dict[str, Any]:
-    data = {"score": near.score, **_image_json(near)}
-    if near.also_in:
-        data["also_in"] = _also_in_json(near)
-    return data
+def _folded_json(hit: Neighbour, options: QueryOptions) -> "records.Folded":
+    if options.without_near_above is None:
+        return {}
+    return {
+        "near": [{"score": near.score, **_image_json(near), **_also_in_json(near)} for near in hit.near],
+    }
 
 
-def _image_json(found: NearDuplicate | ExactDuplicate) -> dict[str, Any]:
-    """Which image it is."""
+def _image_json(found: NearDuplicate | ExactDuplicate) -> "records.ExactDuplicate":
     payload = found.payload
     return {
         "class": payload.class_name,
         "dataset": payload.dataset,
         "path": payload.path,
-        "file": str(found.file) if found.file else None,
+        "file": found.file,
         "id": payload.id,
     }
-
-
-def _placing_json(placing: Placing | None) -> dict[str, Any] | None:
-    return {"rank": placing.rank, "score": placing.score} if placing else None

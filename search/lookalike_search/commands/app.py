@@ -1,24 +1,15 @@
 """The `search` command: its subcommands, one module each."""
 
-from typing import NoReturn
-
-from lookalike_core.cli.console import run_command
 from lookalike_core.cli.subcommands import lazy_app
 
 SUBCOMMANDS = {
     "query": "Print the nearest neighbours of each image, best first.",
-    "evaluate": "Measure how good the neighbours are: every image asks, and the classes tell.",
-    "calibrate": "Learn how often neighbours of a score are right, and how often verdicts are, "
-    "for queries to show.",
-    "neighbours": "Print the nearest neighbours of each and every image, as a table.",
+    "evaluate": "Measure how good the neighbours are: every image is a query, and its class the truth.",
+    "calibrate": "Learn how likely neighbours and verdicts are right, which queries then show.",
+    "neighbours": "Print the nearest neighbours of every image, as a table.",
     "duplicates": "Show groups of the same image, and which file to keep; nothing is deleted.",
-    "explain": "Show where in two images their similarity comes from: what each cell adds to it.",
-    "map": "Draw a collection in two dimensions: near ones near, coloured by class.",
+    "explain": "Show where in two images their similarity comes from, cell by cell.",
+    "map": "Draw a collection as a map: similar images near each other, coloured by class.",
 }
 
 app = lazy_app("Find the images most like a given one.", package=__package__, subcommands=SUBCOMMANDS)
-
-
-def main() -> NoReturn:
-    """Run the console command."""
-    run_command(app)

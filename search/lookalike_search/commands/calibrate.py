@@ -1,39 +1,46 @@
 """The `search calibrate` command."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import typer
 from lookalike_core.cli.console import Verbose, show, show_json
-from lookalike_core.cli.options import JsonOption, StoreOption, store_in_use
+from lookalike_core.cli.options import JsonOption, StoreOption, seed_option, store_in_use
 from lookalike_core.models.calibration_curves import Calibration, Curve, percent
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.settings import Settings
 
 from lookalike_search.collection_choice import CollectionSelector
-from lookalike_search.commands.reliability import reliability_json, reliability_lines
-from lookalike_search.commands.search_options import BackbonesOption, CollectionsOption, DistanceOption
+from lookalike_search.commands.evaluation_format import reliability_json, reliability_lines
+from lookalike_search.commands.search_options import (
+    AllOption,
+    BackbonesOption,
+    CollectionsOption,
+    DistanceOption,
+)
 from lookalike_search.evaluation.calibration_run import CalibrationRun, calibrate_collection
 
+if TYPE_CHECKING:
+    from lookalike_search.commands import json_records as records
+
 ROWS = 8
-"""Of the table of scores."""
+"""Rows of the table of scores."""
 
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Of the vote, in the table of verdicts."""
+"""Shares of the vote that the table of verdicts shows."""
 
 
 def calibrate(
     collection: CollectionsOption = None,
     backbone: BackbonesOption = None,
     distance: DistanceOption = None,
-    every: Annotated[bool, typer.Option("--all", help="Every collection that fits.")] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the halves held out.")] = 0,
+    every: AllOption = False,
+    seed: Annotated[int, seed_option("of the held-out halves")] = 0,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Learn how often neighbours of a score are right, and how often verdicts are, for queries to show."""
+    """Learn how likely neighbours and verdicts are right, which queries then show."""
     settings = Settings.from_environment()
     selector = CollectionSelector(names=collection or (), backbone=backbone, distance=distance, all=every)
     with store_in_use(store, settings) as opened:
@@ -64,7 +71,7 @@ def _lines(run: CalibrationRun) -> list[str]:
 
 
 def _neighbour_lines(run: CalibrationRun) -> Iterator[str]:
-    """The nearest first, at knots whose chances lie about as far from each other."""
+    """Yields the curve from score to chance, nearest first, at knots about evenly spaced in chance."""
     curve = run.calibration.neighbours
     levels = np.linspace(curve.chances[0], curve.chances[-1], ROWS)
     yield f"{_score_name(run):>10}  same class, of the {run.calibration.k} nearest"
@@ -96,7 +103,7 @@ def _score_name(run: CalibrationRun) -> str:
     return "similarity" if run.higher_is_nearer else "distance"
 
 
-def _json(run: CalibrationRun, store: str) -> dict[str, Any]:
+def _json(run: CalibrationRun, store: str) -> "records.CollectionCalibration":
     calibration, threshold = run.calibration, run.calibration.threshold
     return {
         "schema": 1,
@@ -113,7 +120,7 @@ def _json(run: CalibrationRun, store: str) -> dict[str, Any]:
             {"score": run.score(knot), "chance": chance} for knot, chance in _knots(calibration.neighbours)
         ],
         "verdicts": {
-            rule: [{"share": knot, "chance": chance} for knot, chance in _knots(curve)]
+            VoteRule(rule): [{"share": knot, "chance": chance} for knot, chance in _knots(curve)]
             for rule, curve in calibration.verdicts.items()
         },
         "threshold": {

@@ -4,13 +4,13 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from lookalike_core.atomic import named_path
 from lookalike_core.cli.console import Verbose, say, show, show_json
 from lookalike_core.cli.options import HtmlOption, JsonOption, StoreOption
-from lookalike_core.cli.table import columns
+from lookalike_core.cli.table import align_columns
 from lookalike_core.hints import Action, Argument, Hint, Notice, Value
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.stores.collection_manifest import CollectionManifest
@@ -38,6 +38,9 @@ from lookalike_search.commands.search_options import (
     similarity_option,
 )
 
+if TYPE_CHECKING:
+    from lookalike_search.commands import json_records as records
+
 
 def duplicates(
     collection: CollectionOption = None,
@@ -47,8 +50,8 @@ def duplicates(
         float | None,
         similarity_option(
             "--above",
-            "From which cosine similarity on images are compared on their pixels, and shown where that "
-            f"proves nothing; default: {COMPARED_ABOVE} and {ABOVE}. 1: only those of the same bytes.",
+            f"Compare images on their pixels from this cosine similarity on, default {COMPARED_ABOVE}, and "
+            f"show those that are only similar from it on, default {ABOVE}. 1: only those of the same bytes.",
         ),
     ] = None,
     keep_in: Annotated[
@@ -56,12 +59,12 @@ def duplicates(
         typer.Option(
             "--keep-in",
             metavar="DIR",
-            help="Keep the copies in this folder before others, and offer none of them; may be repeated.",
+            help="Prefer to keep files in this folder, and never offer them for deletion; may be repeated.",
         ),
     ] = None,
     dataset: DatasetOption = None,
     paths: Annotated[
-        bool, typer.Option("--paths", help="Print only the files that could be deleted, a line each.")
+        bool, typer.Option("--paths", help="Print only paths of files that could be deleted, one a line.")
     ] = False,
     print0: Print0Option = False,
     html: HtmlOption = None,
@@ -104,10 +107,10 @@ def _write_page(path: Path, groups: Sequence[Group], name: str, above: float) ->
 
 
 def _lines(group: Group, number: int) -> Iterator[str]:
-    """Plain columns: a path is never cut or wrapped, so that it can be copied."""
+    """Yields a group as plain columns; a path is never cut or wrapped, so that it can be copied."""
     yield f"group {number}: {1 + len(group.others)} images{_verdict(group)}"
     rows = [_row(member, group) for member in (group.kept, *group.others)]
-    yield from (f"  {line}" for line in columns(rows, "<<>>"))
+    yield from (f"  {line}" for line in align_columns(rows, "<<>>"))
     yield ""
 
 
@@ -135,7 +138,7 @@ _MARKS = {Match.IDENTICAL: "same bytes", Match.NEAR_DUPLICATE: "near-duplicate",
 
 
 def _mark(member: Member, group: Group) -> str:
-    """What an image is to its group, and what stands in the way of deleting it.
+    """Returns what an image is to its group, and why it is not offered for deletion.
 
     A duplicate that is there and not offered is in a folder to keep, or is the kept file by another name, or
     one that is offered already.
@@ -163,7 +166,7 @@ def _total(groups: Sequence[Group]) -> str:
 
 
 def _warn_of_changes(groups: Sequence[Group], manifest: CollectionManifest) -> None:
-    """Says how many files are not what was ingested, and of each dataset which command mends that."""
+    """Says how many files have changed since they were ingested, and which command updates each dataset."""
     members = [member for group in groups for member in (group.kept, *group.others)]
     stale = [member for member in members if member.state is not FileState.PRESENT]
     if not stale:
@@ -181,7 +184,7 @@ def _advice(dataset: str, manifest: CollectionManifest) -> str:
     if root is None or not os.path.isdir(root):  # noqa: PTH112 - never raises
         return (
             f"the folder of dataset {dataset} ({root or 'unknown'}) is not there; mount it, or, if it is "
-            "gone for good or was ingested under another name, take it out with: ingest remove --dataset "
+            "gone for good or was ingested under another name, remove it with: ingest remove --dataset "
             f"{shlex.quote(dataset)}"
         )
     named: dict[Argument, Value] = {Argument.FOLDER: root, Argument.PRUNE: None}
@@ -196,7 +199,7 @@ def _size(count: int) -> str:
     return decimal(count)
 
 
-def _json(group: Group, number: int, collection: str) -> dict[str, Any]:
+def _json(group: Group, number: int, collection: str) -> "records.DuplicateGroup":
     return {
         "schema": 1,
         "collection": collection,
@@ -206,8 +209,8 @@ def _json(group: Group, number: int, collection: str) -> dict[str, Any]:
         "frees": group.frees,
         "kept": _member_json(group.kept),
         "others": [
-            _member_json(member)
-            | {
+            {
+                **_member_json(member),
                 "similarity": member.similarity,
                 "match": member.match,
                 "identical": member.is_identical,
@@ -219,13 +222,13 @@ def _json(group: Group, number: int, collection: str) -> dict[str, Any]:
     }
 
 
-def _member_json(member: Member) -> dict[str, Any]:
+def _member_json(member: Member) -> "records.Member":
     payload = member.payload
     return {
         "dataset": payload.dataset,
         "path": payload.path,
         "class": payload.class_name,
-        "file": str(member.file) if member.file else None,
+        "file": member.file,
         "state": member.state,
         "sha256": payload.sha256,
         "width": payload.width,

@@ -1,7 +1,7 @@
 """The `search explain` command."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from lookalike_core.cli.console import Verbose, say, show, show_json
@@ -26,14 +26,17 @@ from lookalike_search.collection_choice import CollectionSelector
 from lookalike_search.commands.search_options import BackbonesOption, CollectionOption, DistanceOption
 from lookalike_search.commands.standard_input import query_of, require_one_stdin
 
+if TYPE_CHECKING:
+    from lookalike_search.commands import json_records as records
+
 PAIRS = 5
 
 
 def explain(
     query: Annotated[
-        str, typer.Argument(metavar="QUERY", help="An image: a file, -, or an indexed one's path or id.")
+        str, typer.Argument(metavar="QUERY", help="An image file, - for stdin, or an indexed path or id.")
     ],
-    neighbour: Annotated[str, typer.Argument(metavar="NEIGHBOUR", help="Another, named in the same ways.")],
+    neighbour: Annotated[str, typer.Argument(metavar="NEIGHBOUR", help="Another image, named likewise.")],
     collection: CollectionOption = None,
     backbone: BackbonesOption = None,
     distance: DistanceOption = None,
@@ -46,7 +49,7 @@ def explain(
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Show where in two images their similarity comes from: what each cell adds to it."""
+    """Show where in two images their similarity comes from, cell by cell."""
     page = output_path(html, "--html", PAGE_SUFFIXES) if html is not None else None
     require_one_stdin([query, neighbour], "name a file for one of the images")
     settings = Settings.from_environment().on_provider(provider, require_gpu=require_gpu, threads=threads)
@@ -93,7 +96,7 @@ def _lines(explained: Explained, query: SeenImage, neighbour: SeenImage) -> Iter
 
 
 def _arithmetic_lines(explained: Explained) -> Iterator[str]:
-    """Whose vectors are compared, whose cells they are explained by, and how well the two agree."""
+    """Yields where vectors and cells come from, and how well the two agree."""
     query, neighbour = ("stored" if each.is_stored else "computed here" for each in explained.compared)
     filled = explained.manifest.provider or "an unrecorded provider"
     yield f"vectors: the query's {query}, the neighbour's {neighbour}; the collection was filled on {filled}"
@@ -119,11 +122,9 @@ def _cell(cell: tuple[int, int]) -> str:
     return f"({cell[0] + 1}, {cell[1] + 1})"
 
 
-def _json(explained: Explained, query: SeenImage, neighbour: SeenImage, store: str) -> dict[str, Any]:
+def _json(explained: Explained, query: SeenImage, neighbour: SeenImage, store: str) -> "records.Explanation":
     explanation, manifest = explained.explanation, explained.manifest
-    query_vector, neighbour_vector = (
-        "stored" if each.is_stored else "computed" for each in explained.compared
-    )
+    compared_query, compared_neighbour = explained.compared
     return {
         "schema": 1,
         "query": query.name,
@@ -138,13 +139,10 @@ def _json(explained: Explained, query: SeenImage, neighbour: SeenImage, store: s
         "store": store,
         "score": explained.score,
         "cosine": explanation.cosine,
-        "query_vector": query_vector,
-        "neighbour_vector": neighbour_vector,
+        "query_vector": "stored" if compared_query.is_stored else "computed",
+        "neighbour_vector": "stored" if compared_neighbour.is_stored else "computed",
         "agreement": explained.agreement,
         "query_shares": explanation.query.tolist(),
         "neighbour_shares": explanation.neighbour.tolist(),
-        "pairs": [
-            {"query": pair.query, "neighbour": pair.neighbour, "part": pair.part}
-            for pair in strongest_pairs(explanation, PAIRS)
-        ],
+        "pairs": strongest_pairs(explanation, PAIRS),
     }

@@ -1,6 +1,6 @@
-"""Thumbnails in a terminal: two pixels to a character, the upper half block in one colour on another.
+"""Thumbnails in a terminal: a half block in one colour on another shows two pixels per character.
 
-Only where somebody looks and the terminal has colours enough; what is piped is text and nothing else.
+Only on a terminal with enough colours; what is piped is plain text.
 """
 
 import io
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 COLUMNS, LINES = 12, 4
-"""Of a thumbnail: half a character is about as high as it is wide, and half a line is left between two."""
+"""The size of a thumbnail: half a character is about square, and half a line is left between two."""
 
 LEAST_WIDTH = 60
-"""Columns of a terminal below which there is no room beside a row."""
+"""The least width of a terminal in columns; a narrower one shows no thumbnails."""
 
 Pixel = tuple[int, int, int] | None
 ColourSystem = Literal["256", "truecolor"]
 
 
-def colours() -> ColourSystem | None:
-    """The colours that stdout can show thumbnails in; None where it is no terminal, or has too few.
+def stdout_colours() -> ColourSystem | None:
+    """Returns the colours of stdout for thumbnails; None if it is no terminal, or has too few.
 
     `NO_COLOR`, `TERM` and `COLORTERM` are heeded, as Rich does it.
     """
@@ -46,10 +46,10 @@ def colours() -> ColourSystem | None:
     return None
 
 
-def illustrated(
+def illustrate(
     table: Sequence[str], query: Path | None, neighbours: Sequence[Path | None], system: ColourSystem
 ) -> str:
-    """A table of neighbours with a thumbnail before its title and before each of its rows.
+    """Returns a table of neighbours with a thumbnail before its title and before each of its rows.
 
     The first line is the title, the second the heading, the next are the neighbours. A row stands beside
     the last line of its thumbnail, whole, so that a long path runs on below and can still be copied. The
@@ -60,21 +60,21 @@ def illustrated(
     lines: list[Line] = [*_beside(query, title), [" " * COLUMNS, f"  {heading}"]]
     for file, row in zip(neighbours, rest[:count], strict=True):
         lines += _beside(file, row)
-    return "\n".join([_rendered(lines, system), *rest[count:]])
+    return "\n".join([_render(lines, system), *rest[count:]])
 
 
 Line = list["Text | str"]
 
 
 def _beside(file: Path | None, row: str) -> list[Line]:
-    """A thumbnail's lines, the row behind the last one."""
+    """Returns the lines of a thumbnail, the last one with the row behind it."""
     lines: list[Line] = [[_characters(*pair)] for pair in _pairs_of_lines(file)]
     lines[-1].append(f"  {row}")
     return lines
 
 
 def _pairs_of_lines(file: Path | None) -> Iterator[tuple[list[Pixel], list[Pixel]]]:
-    """The upper and lower pixels of each line; None where there is no image."""
+    """Yields the upper and lower pixels of each line, None where there is no image."""
     height = 2 * LINES
     grid: list[list[Pixel]] = [[None] * COLUMNS for _ in range(height)]
     found = SkipReason.VANISHED if file is None else pixels_within(file, COLUMNS, height - 1)
@@ -104,8 +104,8 @@ def _characters(upper: Sequence[Pixel], lower: Sequence[Pixel]) -> "Text":
     return line
 
 
-def _rendered(lines: Sequence[Line], system: ColourSystem) -> str:
-    """With the terminal's colour codes, and nothing wrapped or cut."""
+def _render(lines: Sequence[Line], system: ColourSystem) -> str:
+    """Returns the lines with the terminal's colour codes, not wrapped and not cut."""
     from rich.console import Console
     from rich.text import Text
 

@@ -1,5 +1,10 @@
-"""What `search ... --json` prints, as types: they make the reference, and tests hold output to them."""
+"""The records that `search ... --json` prints: builders return them, and the reference documents them.
 
+Builders import them for type checking alone, since they import every analysis and evaluation.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from lookalike_core.errors import SkipReason
@@ -8,10 +13,13 @@ from lookalike_core.neighbours.rank_fusion import FusionRule
 from lookalike_core.neighbours.vote import VoteRule
 from lookalike_core.stores.collection_manifest import Distance
 
+from lookalike_search.analysis.attribution import Pair
 from lookalike_search.analysis.duplicates import KeptBecause, Match
 from lookalike_search.analysis.file_state import FileState
 from lookalike_search.analysis.projection import Method
+from lookalike_search.asking.answers import Placing
 from lookalike_search.evaluation.head_splits import Part
+from lookalike_search.evaluation.summary import Fusion
 
 Classified = TypedDict("Classified", {"class": str | None})
 Labelled = TypedDict("Labelled", {"class": str})
@@ -49,17 +57,29 @@ class SameFile(Classified):
     """Relative to that dataset's root, with `/`."""
 
 
-class NearHit(Classified):
+class AlsoIn(TypedDict):
+    """What other datasets hold of the same file."""
+
+    also_in: NotRequired[list[SameFile]]
+    """The same file in other datasets, where it is in any."""
+
+
+class NearHit(Classified, AlsoIn):
     """A near-duplicate of a neighbour, which is folded into it."""
 
     score: float
     """As a neighbour's."""
     dataset: str
     path: str
-    file: str | None
+    file: Path | None
     id: str
-    also_in: NotRequired[list[SameFile]]
-    """The same file in other datasets, where it is in any."""
+
+
+class Folded(TypedDict):
+    """What is folded into a neighbour."""
+
+    near: NotRequired[list[NearHit]]
+    """With `--without-near`: its near-duplicates among what was found, best first."""
 
 
 class ExactDuplicate(Classified):
@@ -68,13 +88,20 @@ class ExactDuplicate(Classified):
     dataset: str
     path: str
     """Relative to the dataset's root, with `/`."""
-    file: str | None
+    file: Path | None
     """Absolute path; null where the dataset's root is unknown."""
     id: str
     """The point's UUID."""
 
 
-class Hit(Classified):
+class Synset(TypedDict):
+    """A class' synset, where it has one."""
+
+    synset: NotRequired[str]
+    """The WordNet id, where the class is a synset's."""
+
+
+class Hit(Classified, Synset, AlsoIn, Folded):
     """One neighbour."""
 
     rank: int
@@ -83,38 +110,24 @@ class Hit(Classified):
     """Cosine similarity, Euclidean distance (lower is nearer) or, fused, the fused score."""
     chance: float | None
     """The calibrated chance that it has the query's class, 0 to 1; null without a calibration."""
-    synset: NotRequired[str]
-    """The WordNet id, where the class is a synset's."""
     dataset: str
     path: str
     """Relative to the dataset's root, with `/`."""
-    file: str | None
+    file: Path | None
     """Absolute path; null where the dataset's root is unknown."""
     id: str
     """The point's UUID."""
-    also_in: NotRequired[list[SameFile]]
-    """The same file in other datasets, where it is in any."""
-    near: NotRequired[list[NearHit]]
-    """With `--without-near`: its near-duplicates among what was found, best first."""
-
-
-class Placing(TypedDict):
-    """Where one network puts a neighbour of a fused answer."""
-
-    rank: int | None
-    """Null beyond the network's candidates."""
-    score: float
 
 
 class FusedHit(Hit):
     """A neighbour of a fused answer."""
 
-    networks: dict[str, Placing | None]
+    networks: Mapping[str, Placing | None]
     """Collection -> place there; null where the collection lacks the image."""
 
 
-class _AnyAnswer(TypedDict):
-    """What answers of one network and of several share."""
+class Query(TypedDict):
+    """What was asked for."""
 
     schema: Literal[1]
     query: str
@@ -123,6 +136,32 @@ class _AnyAnswer(TypedDict):
     """The further examples of `--and`, where there are any."""
     negatives: NotRequired[list[str]]
     """The examples of `--not`, where there are any."""
+
+
+class Space(TypedDict):
+    """The collection that was searched."""
+
+    collection: str
+    backbone: str
+    layer: str
+    pooling: Pooling
+    distance: Distance
+
+
+class FusedSpaces(TypedDict):
+    """The collections that were searched; lists are in their order."""
+
+    collection: list[str]
+    backbone: list[str]
+    layer: list[str]
+    pooling: list[Pooling]
+    distance: list[Distance]
+    fusion: FusionRule
+
+
+class Outcome(TypedDict):
+    """What answers of one network and of several share, but for their neighbours."""
+
     provider: str | None
     """The execution provider that embedded the query; null where every vector was stored."""
     store: str
@@ -142,27 +181,16 @@ class _AnyAnswer(TypedDict):
     """How many of the next ones, at most `--limit`, a cut-off by score left out."""
 
 
-class Answer(_AnyAnswer):
+class Answer(Query, Space, Outcome):
     """The neighbours of one query in one collection."""
 
-    collection: str
-    backbone: str
-    layer: str
-    pooling: Pooling
-    distance: Distance
     hits: list[Hit]
     """Best first."""
 
 
-class FusedAnswer(_AnyAnswer):
+class FusedAnswer(Query, FusedSpaces, Outcome):
     """The neighbours of one query in several collections; lists are in the order of the networks."""
 
-    collection: list[str]
-    backbone: list[str]
-    layer: list[str]
-    pooling: list[Pooling]
-    distance: list[Distance]
-    fusion: FusionRule
     hits: list[FusedHit]
     """Best first."""
 
@@ -183,15 +211,20 @@ class PlainNearHit(Classified):
     path: str
 
 
-class PlainHit(Classified):
+class PlainFolded(TypedDict):
+    """What is folded into a neighbour in a table of all neighbours."""
+
+    near: NotRequired[list[PlainNearHit]]
+    """With `--without-near`: its near-duplicates among what was found, best first."""
+
+
+class PlainHit(Classified, PlainFolded):
     """One neighbour in a table of all neighbours."""
 
     rank: int
     score: float
     dataset: str
     path: str
-    near: NotRequired[list[PlainNearHit]]
-    """With `--without-near`: its near-duplicates among what was found, best first."""
 
 
 class ImageNeighbours(Classified):
@@ -208,7 +241,7 @@ class Member(Classified):
 
     dataset: str
     path: str
-    file: str | None
+    file: Path | None
     """Absolute path; null where the dataset's root is unknown."""
     state: FileState
     """What has become of the file since it was ingested."""
@@ -266,7 +299,7 @@ class CalibrationError(TypedDict):
     neighbours: float
     neighbours_equal_mass: float
     """By bins that hold equally many neighbours."""
-    verdict: dict[VoteRule, float]
+    verdict: Mapping[VoteRule, float]
 
 
 class BestFigures(TypedDict):
@@ -309,7 +342,7 @@ class ClassFigures(Labelled, Figures):
 class Confusion(TypedDict):
     """Classes of queries (rows) and of their ten neighbours (columns), counted."""
 
-    classes: list[str]
+    classes: Sequence[str]
     """The class of each row and column."""
     cells: list[list[int]]
     """Row, column and count of each cell that is not 0."""
@@ -328,15 +361,6 @@ class Difference(Interval):
     """By a paired sign-flip test, corrected (Holm) for all comparisons of the setting."""
     certain: bool
     """Whether p is below 0.05 and the interval is without 0."""
-
-
-class Fusion(TypedDict):
-    """What a fused setting was made of."""
-
-    rule: FusionRule
-    collections: list[str]
-    only_in_some: int
-    """Images that were left out since not every collection holds them."""
 
 
 class Index(TypedDict):
@@ -455,16 +479,6 @@ class CollectionCalibration(TypedDict):
     threshold: UnlikeThreshold
 
 
-class CellPair(TypedDict):
-    """Two cells and what they add to the similarity."""
-
-    query: list[int]
-    """Row and column, from 0."""
-    neighbour: list[int]
-    """Row and column, from 0."""
-    part: float
-
-
 class Explanation(TypedDict):
     """Where the similarity of two images comes from, by one network."""
 
@@ -493,7 +507,7 @@ class Explanation(TypedDict):
     """Rows of cells; all sum to `cosine`."""
     neighbour_shares: list[list[float]]
     """Rows of cells; all sum to `cosine`."""
-    pairs: list[CellPair]
+    pairs: Sequence[Pair]
     """The pairs that add most, most first."""
 
 
@@ -513,7 +527,7 @@ class CollectionMap(TypedDict):
     schema: Literal[1]
     collection: str
     store: str
-    html: str
+    html: Path
     """The page that was written."""
     pictures: int
     """Images on the map."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from lookalike_core import progress
 from lookalike_core.cli.console import Verbose, say, show, show_json
-from lookalike_core.cli.options import JsonOption, StoreOption
+from lookalike_core.cli.options import JsonOption, StoreOption, seed_option
 from lookalike_core.outputs import PAGE_SUFFIXES, output_path
 from lookalike_core.stores.points import PointFilter
 
@@ -21,29 +21,29 @@ from lookalike_search.commands.search_options import (
     collection_in_use,
 )
 
+if TYPE_CHECKING:
+    from lookalike_search.commands import json_records as records
+
 LIMIT = 2_000
 MOST = 10_000
-"""Images on one map: more take minutes and hide each other."""
+"""The most images on one map: more take minutes and hide each other."""
 
 
 def map_(
-    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Write the map here, as a page.")],
+    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Write the map to FILE, as a page.")],
     collection: CollectionOption = None,
     backbone: BackboneOption = None,
     distance: DistanceOption = None,
     dataset: DatasetOption = None,
     limit: Annotated[
-        int,
-        typer.Option("--limit", min=1, max=MOST, metavar="N", help="At most so many images, drawn by lot."),
+        int, typer.Option("--limit", min=1, max=MOST, metavar="N", help="At most N images, a random sample.")
     ] = LIMIT,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="Of the lot, and of the places.")
-    ] = 0,
+    seed: Annotated[int, seed_option("of the sample and of the layout", most=2**32 - 1)] = 0,
     store: StoreOption = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Draw a collection in two dimensions: near ones near, coloured by class."""
+    """Draw a collection as a map: similar images near each other, coloured by class."""
     page = output_path(html, "--html", PAGE_SUFFIXES)
     chosen = collection_in_use(store, name=collection, backbone=backbone, distance=distance)
     with chosen as (holder, source):
@@ -94,25 +94,31 @@ def _way(drawn: CollectionMap) -> str:
             return "all with the same vector: their places say nothing"
 
 
-def _json(drawn: CollectionMap, store: str, page: Path, seed: int) -> dict[str, Any]:
+def _json(drawn: CollectionMap, store: str, page: Path, seed: int) -> "records.CollectionMap":
     sampled, projection, trust = drawn.sampled, drawn.projection, drawn.trust
     return {
         "schema": 1,
         "collection": sampled.collection,
         "store": store,
-        "html": str(page),
+        "html": page,
         "pictures": len(sampled.payloads),
         "total": sampled.total,
         "seed": seed,
         "method": projection.method,
         "perplexity": projection.perplexity,
         "kl_divergence": projection.kl_divergence,
-        "trustworthiness": trust and trust.trustworthiness,
-        "same_class_on_map": trust and trust.on_map,
-        "same_class_in_space": trust and trust.in_space,
+        "trustworthiness": trust.trustworthiness if trust else None,
+        "same_class_on_map": trust.on_map if trust else None,
+        "same_class_in_space": trust.in_space if trust else None,
         "places": [
-            {"id": payload.id, "dataset": payload.dataset, "path": payload.path, "class": payload.class_name}
-            | dict(zip("xy", place, strict=True))
-            for payload, place in zip(sampled.payloads, projection.places.tolist(), strict=True)
+            {
+                "id": payload.id,
+                "dataset": payload.dataset,
+                "path": payload.path,
+                "class": payload.class_name,
+                "x": x,
+                "y": y,
+            }
+            for payload, (x, y) in zip(sampled.payloads, projection.places.tolist(), strict=True)
         ],
     }

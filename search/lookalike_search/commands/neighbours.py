@@ -1,11 +1,11 @@
 """The `search neighbours` command."""
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 from lookalike_core import progress
@@ -31,6 +31,9 @@ from lookalike_search.commands.search_options import (
     collection_in_use,
 )
 
+if TYPE_CHECKING:
+    from lookalike_search.commands import json_records as records
+
 COLUMNS = (
     "dataset",
     "path",
@@ -44,7 +47,7 @@ COLUMNS = (
 
 
 class TableFormat(StrEnum):
-    """How neighbours are written."""
+    """The format of the table."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -58,35 +61,35 @@ def neighbours(
     backbone: BackboneOption = None,
     distance: DistanceOption = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="How many neighbours of each.")
+        int, typer.Option("--limit", min=1, max=10_000, metavar="N", help="Number of neighbours per image.")
     ] = 10,
     class_name: ClassOption = None,
     dataset: DatasetOption = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compare all with all; the default up to 50,000 images.")
+        bool, typer.Option("--exact", help="Exact search; the default up to 50,000 images.")
     ] = False,
     indexed: Annotated[
-        bool, typer.Option("--indexed", help="Ask the store's index; the default for more images.")
+        bool, typer.Option("--indexed", help="Search by the store's index; the default for more images.")
     ] = False,
     include_self: Annotated[
-        bool, typer.Option("--include-self", help="Keep images whose bytes equal the asking one's.")
+        bool, typer.Option("--include-self", help="Keep images with the same bytes as the query.")
     ] = False,
     without_near: FoldNearOption = False,
     near_above: NearAboveOption = NEAR_ABOVE,
     table_format: Annotated[
         TableFormat | None,
-        typer.Option("--format", help="csv, or jsonl: an object an image; default: as --output ends."),
+        typer.Option("--format", help="csv, or jsonl: an object per image; default: as --output ends."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write here, and not to stdout.")
+        Path | None, typer.Option("--output", metavar="FILE", help="Write to FILE instead of stdout.")
     ] = None,
     store: StoreOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As --format jsonl.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
     verbose: Verbose = False,  # noqa: ARG001 - acts by itself
 ) -> None:
-    """Print the nearest neighbours of each and every image, as a table."""
+    """Print the nearest neighbours of every image, as a table."""
     if exact and indexed:
-        raise UsageError("--exact compares past the index, which --indexed asks; leave one of them out")
+        raise UsageError("--exact and --indexed exclude each other; leave one of them out")
     write = _WRITERS[_format(table_format, output, as_json)]
     output = output_path(output, "--output", ("", *TABLE_SUFFIXES)) if output is not None else None
     where = PointFilter(class_name=class_name, dataset=dataset)
@@ -120,15 +123,15 @@ def _format(named: TableFormat | None, output: Path | None, as_json: bool) -> Ta
 
 
 class Table(Protocol):
-    """Where records are written to, each with the line break that ends it."""
+    """A destination of records."""
 
     def write(self, record: str, /) -> object:
-        """One record."""
+        """Writes one record, which ends with a line break."""
 
 
 @contextmanager
 def _table(output: Path | None) -> Iterator[Table]:
-    """Standard output, or a file that is there once it is whole."""
+    """Yields stdout, or a file that appears once it is complete."""
     if output is None:
         shown = TableOutput()
         yield shown
@@ -143,7 +146,7 @@ def _is_on_terminal(table: Table) -> bool:
 
 
 def _shown(found: Iterable[SceneList], collection: Collection, where: PointFilter) -> Iterator[SceneList]:
-    """The same, with a progress bar."""
+    """Yields what it is given and shows a progress bar."""
     with progress.bar(collection.name, unit="images", total=collection.count(where)) as bar:
         for each in found:
             yield each
@@ -151,7 +154,7 @@ def _shown(found: Iterable[SceneList], collection: Collection, where: PointFilte
 
 
 class _UnixLines:
-    """Takes CSV's own line ends, for which names that hold such a character are quoted, and writes Unix'."""
+    """Writes rows that `csv` ends with CR LF, so that it quotes names with either of them, with LF alone."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -161,7 +164,7 @@ class _UnixLines:
 
 
 def _write_csv(table: Table, found: Iterable[SceneList], with_near: bool) -> int:
-    """One row a neighbour, with how many are folded into it; how many images there were."""
+    """Writes a row for each neighbour, with how many are folded into it; returns the number of images."""
     writer, count = csv.writer(_UnixLines(table)), 0
     writer.writerow([*COLUMNS, "near"] if with_near else COLUMNS)
     for count, (payload, scenes) in enumerate(found, start=1):  # noqa: B007 - what is left is the count
@@ -183,14 +186,14 @@ def _write_csv(table: Table, found: Iterable[SceneList], with_near: bool) -> int
 
 
 def _write_jsonl(table: Table, found: Iterable[SceneList], with_near: bool) -> int:
-    """One object an image; how many there were."""
+    """Writes an object for each image; returns the number of images."""
     count = 0
     for count, each in enumerate(found, start=1):  # noqa: B007 - what is left is the count
         table.write(f"{json_line(_json(each, with_near))}\n")
     return count
 
 
-def _json(found: SceneList, with_near: bool) -> dict[str, Any]:
+def _json(found: SceneList, with_near: bool) -> "records.ImageNeighbours":
     payload, scenes = found
     return {
         "schema": 1,
@@ -198,17 +201,17 @@ def _json(found: SceneList, with_near: bool) -> dict[str, Any]:
         "path": payload.path,
         "class": payload.class_name,
         "hits": [
-            {
-                "rank": rank,
-                **_hit_json(scene.hit),
-                **({"near": [_hit_json(hit) for hit in scene.near]} if with_near else {}),
-            }
+            {"rank": rank, **_hit_json(scene.hit), **_folded_json(scene.near, with_near)}
             for rank, scene in enumerate(scenes, start=1)
         ],
     }
 
 
-def _hit_json(hit: SearchHit) -> dict[str, Any]:
+def _folded_json(near: Sequence[SearchHit], with_near: bool) -> "records.PlainFolded":
+    return {"near": [_hit_json(hit) for hit in near]} if with_near else {}
+
+
+def _hit_json(hit: SearchHit) -> "records.PlainNearHit":
     return {
         "score": hit.score,
         "class": hit.payload.class_name,

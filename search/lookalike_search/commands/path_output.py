@@ -1,4 +1,4 @@
-"""Files alone on stdout, for other programs: what `--paths` and `--print0` print."""
+"""Paths alone on stdout, for other programs: `--paths` and `--print0`."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,11 +8,13 @@ import typer
 from lookalike_core.cli.console import say, show_path
 from lookalike_core.errors import UsageError
 
-Print0Option = Annotated[bool, typer.Option("--print0", help="The same, each ended by NUL, for xargs -0.")]
+Print0Option = Annotated[
+    bool, typer.Option("--print0", help="Like --paths, each ended by NUL, for xargs -0.")
+]
 
 
 def require_one_output(*, paths: bool, print0: bool, as_json: bool) -> None:
-    """Refuses two forms of a result at once.
+    """Refuses more than one form of output.
 
     Raises:
         UsageError: more than one is asked for.
@@ -22,10 +24,10 @@ def require_one_output(*, paths: bool, print0: bool, as_json: bool) -> None:
 
 
 def show_files(files: Iterable[Path], *, print0: bool) -> None:
-    """Prints paths as the file system has them: what is not UTF-8, or not in the locale, comes through."""
+    """Prints paths as the file system has them, whatever the encoding of stdout."""
     end = "\0" if print0 else "\n"
     for file in files:
         if end in str(file):
-            say(f"left out, for its name has a line break: {file}; use --print0")
+            say(f"left out, since its name has a line break: {file}; use --print0")
         else:
             show_path(file, end=end)

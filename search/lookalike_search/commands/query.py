@@ -33,8 +33,8 @@ from lookalike_search.asking.query import Searcher
 from lookalike_search.asking.query_batch import answer_all
 from lookalike_search.asking.ranking import MAX_LIMIT, MAX_OFFSET
 from lookalike_search.collection_choice import CollectionSelector
-from lookalike_search.commands.answer_format import answer_json, answer_lines, left_out_line
-from lookalike_search.commands.half_blocks import ColourSystem, colours, illustrated
+from lookalike_search.commands.answer_format import answer_json, answer_lines, left_out_line, unanswered_json
+from lookalike_search.commands.half_blocks import ColourSystem, illustrate, stdout_colours
 from lookalike_search.commands.path_output import Print0Option, require_one_output, show_files
 from lookalike_search.commands.search_options import (
     BackbonesOption,
@@ -56,16 +56,16 @@ def query(
         list[str],
         typer.Argument(
             metavar="IMAGE...",
-            help="Images, folders of them, ids or paths of indexed ones; - reads one from stdin.",
+            help="Image files, folders of them, ids or paths of indexed images; - reads one from stdin.",
         ),
     ],
     positives: Annotated[
         list[str] | None,
-        typer.Option("--and", metavar="IMAGE", help="One more example of what is wanted; may be repeated."),
+        typer.Option("--and", metavar="IMAGE", help="Another example of what to find; may be repeated."),
     ] = None,
     negatives: Annotated[
         list[str] | None,
-        typer.Option("--not", metavar="IMAGE", help="An example of what is not wanted; may be repeated."),
+        typer.Option("--not", metavar="IMAGE", help="An example of what not to find; may be repeated."),
     ] = None,
     collection: CollectionsOption = None,
     backbone: BackbonesOption = None,
@@ -75,7 +75,7 @@ def query(
         FusionRule | None, typer.Option("--fusion", help="How several rankings become one; default: rrf.")
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=MAX_LIMIT, metavar="N", help="How many neighbours.")
+        int, typer.Option("--limit", min=1, max=MAX_LIMIT, metavar="N", help="Number of neighbours.")
     ] = 10,
     offset: Annotated[
         int,
@@ -84,7 +84,7 @@ def query(
             min=0,
             max=MAX_OFFSET,
             metavar="N",
-            help="Pass over the N nearest, which earlier pages have shown.",
+            help="Skip the N nearest, which earlier pages have shown.",
         ),
     ] = 0,
     min_score: Annotated[
@@ -101,32 +101,32 @@ def query(
         float | None,
         number_option(
             "--max-distance",
-            "The same for a Euclidean collection: only neighbours of at most this distance.",
+            "Only neighbours within this Euclidean distance; others do not vote either.",
             metavar="DISTANCE",
             least=0,
         ),
     ] = None,
     class_name: ClassOption = None,
     dataset: DatasetOption = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Compare with every image, past the index.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Exact search, without the index.")] = False,
     include_self: Annotated[
         bool,
-        typer.Option("--include-self", help="Keep images whose bytes equal the query's or an example's."),
+        typer.Option("--include-self", help="Keep images with the same bytes as the query or an example."),
     ] = False,
     without_near: FoldNearOption = False,
     near_above: NearAboveOption = NEAR_ABOVE,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     vote: Annotated[
-        VoteRule, typer.Option("--vote", help="How the neighbours' classes become a verdict.")
+        VoteRule, typer.Option("--vote", help="How the classes of the neighbours become a verdict.")
     ] = VoteRule.NEARER_TIES,
     k: VotersOption = 10,
     paths: Annotated[
-        bool, typer.Option("--paths", help="Print only the files that were found, a line each.")
+        bool, typer.Option("--paths", help="Print only the paths of the files found, one per line.")
     ] = False,
     print0: Print0Option = False,
     html: HtmlOption = None,
     no_thumbnails: Annotated[
-        bool, typer.Option("--no-thumbnails", help="Only text, in a terminal with colours, too.")
+        bool, typer.Option("--no-thumbnails", help="Show no thumbnails in the terminal.")
     ] = False,
     provider: ProviderOption = None,
     threads: ThreadsOption = None,
@@ -168,7 +168,7 @@ def query(
                 options=options,
                 store=opened.label,
                 form=_form(paths=paths, print0=print0, as_json=as_json),
-                colours=None if no_thumbnails else colours(),
+                colours=None if no_thumbnails else stdout_colours(),
             )
             named = _Named(images=images, positives=positives or (), negatives=negatives or ())
             outcomes, is_complete = _show_all(searcher, named, display, keeps=page is not None)
@@ -192,7 +192,7 @@ def _write_page(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Named:
-    """What the command line names: queries, and examples of what is wanted and of what is not."""
+    """The queries, and the examples of what to find and what not, as the command line names them."""
 
     images: Sequence[str]
     positives: Sequence[str]
@@ -202,7 +202,7 @@ class _Named:
 def _show_all(
     searcher: Searcher, named: _Named, display: "_Display", *, keeps: bool
 ) -> tuple[list[Answer | Unanswered], bool]:
-    """Shows every outcome as it comes; returns them where it `keeps` them, and whether all could be read."""
+    """Shows each outcome at once; returns them if it `keeps` them, and whether all images could be read."""
     unread: list[SkipReason] = []
 
     def leave_out(error: ImageError) -> None:
@@ -228,7 +228,7 @@ def _show_all(
 
 
 class _Form(Enum):
-    """What is printed of an answer."""
+    """The form in which answers are printed."""
 
     TABLE = auto()
     JSON = auto()
@@ -246,7 +246,7 @@ def _form(*, paths: bool, print0: bool, as_json: bool) -> _Form:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Display:
-    """How outcomes are shown; `colours` are those of thumbnails in a terminal, None where there are none."""
+    """How outcomes are shown; `colours` are those of the terminal's thumbnails, None for no thumbnails."""
 
     manifests: Sequence[CollectionManifest]
     options: QueryOptions
@@ -255,11 +255,11 @@ class _Display:
     colours: ColourSystem | None
 
     def show(self, outcome: Answer | Unanswered) -> None:
-        """On stdout; what could not be answered is there for programs alone."""
+        """Prints an outcome on stdout; a query that could not be answered only as JSON."""
         if isinstance(outcome, Answer):
             self._show_answer(outcome)
         elif self.form is _Form.JSON:
-            show_json({"schema": 1, "query": outcome.query, "error": outcome.error.reason})
+            show_json(unanswered_json(outcome))
 
     def _show_answer(self, answer: Answer) -> None:
         match self.form:
@@ -271,10 +271,10 @@ class _Display:
                 self._show_table(answer)
 
     def _show_files(self, answer: Answer) -> None:
-        """What is no path goes to stderr."""
+        """Prints the paths of hits on stdout, and everything else on stderr."""
         show_files((hit.file for hit in answer.hits if hit.file), print0=self.form is _Form.PRINT0)
-        if homeless := sum(hit.file is None for hit in answer.hits):
-            say(f"left out, for nobody knows where they lie: {homeless} of {len(answer.hits)} images")
+        if unknown := sum(hit.file is None for hit in answer.hits):
+            say(f"left out, since no file path is known of them: {unknown} of {len(answer.hits)} images")
         if answer.left_out:
             say(left_out_line(answer))
 
@@ -284,4 +284,4 @@ class _Display:
             show(*lines)
             return
         files = [hit.file for hit in answer.hits]
-        show_drawing(illustrated(lines, answer.file, files, self.colours))
+        show_drawing(illustrate(lines, answer.file, files, self.colours))

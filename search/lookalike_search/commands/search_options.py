@@ -1,4 +1,4 @@
-"""Options that several subcommands of `search` share, each said once, and the collection they lead to."""
+"""Options that several subcommands of `search` share, and the collection that they select."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,31 +16,37 @@ from lookalike_search.collection_choice import CollectionSelector
 CollectionOption = Annotated[str | None, typer.Option("--collection", metavar="NAME", help="The collection.")]
 CollectionsOption = Annotated[
     list[str] | None,
-    typer.Option("--collection", metavar="NAME", help="The collection; may be repeated."),
+    typer.Option("--collection", metavar="NAME", help="Name of a collection; may be repeated."),
 ]
 BackboneOption = Annotated[str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet or vgg.")]
 BackbonesOption = Annotated[
-    str | None, typer.Option("--backbone", metavar="BACKBONE", help="resnet, vgg or both.")
+    str | None,
+    typer.Option("--backbone", metavar="BACKBONE", help="A collection of this network: resnet, vgg or both."),
+]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Every collection that fits the other options, not only the first.")
 ]
 DistanceOption = Annotated[Distance | None, typer.Option("--distance", help="cosine or euclid.")]
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Only images of this dataset.")
 ]
 HeadOption = Annotated[
-    str | None, typer.Option("--head", metavar="HEAD", help="The collection with this new last layer.")
+    str | None, typer.Option("--head", metavar="HEAD", help="A collection with this head (see exporter fit).")
 ]
 ClassOption = Annotated[
     str | None,
-    typer.Option("--class", metavar="CLASS", help="Only images of this class; '' for those without one."),
+    typer.Option(
+        "--class", metavar="CLASS", help="Only images of this class; '' for images without a class."
+    ),
 ]
 
 VotersOption = Annotated[
-    int, typer.Option("--k", min=1, max=1_000, metavar="N", help="How many neighbours vote.")
+    int, typer.Option("--k", min=1, max=1_000, metavar="N", help="Number of neighbours that vote on a class.")
 ]
 
 
 def similarity_option(name: str, help_text: str) -> Any:  # noqa: ANN401 - what typer.Option gives
-    """Of a cosine similarity, 0 to 1."""
+    """Returns an option that takes a cosine similarity, 0 to 1."""
     return number_option(name, help_text, metavar="SIMILARITY", least=0, most=1)
 
 
@@ -52,25 +58,24 @@ def number_option(
     least: float,
     most: float | None = None,
 ) -> Any:  # noqa: ANN401 - as above
-    """Of a number within a range, whatever it measures."""
+    """Returns an option that takes a number from `least` to `most`."""
     return typer.Option(name, min=least, max=most, metavar=metavar, callback=_no_nan, help=help_text)
 
 
 def _no_nan(value: float | None) -> float | None:
-    """NaN is neither below the least nor above the most, and passes for any number with Typer."""
+    """Refuses NaN, which Typer takes to be within any range."""
     if value is not None and isnan(value):
         raise typer.BadParameter("it must be a number")
     return value
 
 
 NearAboveOption = Annotated[
-    float,
-    similarity_option("--near-above", "Over which cosine similarity images count as near-duplicates."),
+    float, similarity_option("--near-above", "Cosine similarity above which images count as near-duplicates.")
 ]
 FoldNearOption = Annotated[
     bool,
     typer.Option(
-        "--without-near", help="Show each scene once: fold near-duplicates into the nearest of them."
+        "--without-near", help="Fold near-duplicates into the nearest of them, to show each scene once."
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Standard input as an image to ask with."""
+"""Standard input as a query image."""
 
 import io
 import sys
@@ -9,7 +9,7 @@ from lookalike_core.errors import UsageError
 from lookalike_search.asking.query_sources import QueryInput, Source
 
 STDIN = "-"
-"""What stands for standard input in the place of an image's name."""
+"""The name of standard input on the command line."""
 
 
 def require_one_stdin(names: Sequence[str], advice: str) -> None:
@@ -23,7 +23,7 @@ def require_one_stdin(names: Sequence[str], advice: str) -> None:
 
 
 def query_of(name: str) -> QueryInput:
-    """Returns a name as it is, and for `-` standard input, which is not read yet."""
+    """Returns the query of a name; `-` is standard input, which is not read yet."""
     if name != STDIN:
         return name
     return Source(

@@ -51,7 +51,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command that does what it is told to: exit code and stderr; stdout must stay empty."""
+    """Runs a command whose work is an action; returns exit code and stderr, stdout being empty."""
 
     def run_app(action: Callable[[], object], *arguments: str) -> tuple[int, str]:
         app = command_app("A command for tests.")
@@ -81,13 +81,13 @@ def raising(error: BaseException) -> Callable[[], object]:
     return fail
 
 
-def test_a_command_that_works_ends_with_0_and_says_nothing(run: Run) -> None:
-    """What it says is its own affair."""
+def test_success_is_exit_0_without_output(run: Run) -> None:
+    """Output is up to the command."""
     assert run(lambda: None) == (0, "")
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_an_error_of_ours_is_one_line_and_its_exit_code(run: Run, error: LookalikeError) -> None:
+def test_an_error_of_ours_prints_one_line_and_sets_its_exit_code(run: Run, error: LookalikeError) -> None:
     """No traceback: the message says what to do."""
     assert run(raising(error)) == (error.exit_code, f"error: {error}\n")
 
@@ -103,26 +103,26 @@ def test_an_interrupted_command_says_how_to_go_on(run: Run) -> None:
     assert run(raising(KeyboardInterrupt())) == interrupted
 
 
-def test_a_full_disk_is_said_with_a_next_step(run: Run) -> None:
-    """The path is named as far as the system does."""
+def test_a_full_disk_is_reported_with_a_remedy(run: Run) -> None:
+    """The path is named if the system names it."""
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/model.onnx")
     said = "error: /data/model.onnx: the disk is full; make room and run the same command again\n"
     assert run(raising(full)) == (1, said)
 
 
-def test_what_the_system_refuses_is_said_with_its_path(run: Run) -> None:
-    """A home that may not be written to, a folder that went away."""
+def test_an_error_of_the_system_is_reported_with_its_path(run: Run) -> None:
+    """Such as a home that is read-only, or a folder that has vanished."""
     refused = PermissionError(errno.EACCES, "Permission denied", "/home/models")
     assert run(raising(refused)) == (1, "error: /home/models: Permission denied\n")
 
 
-def test_running_out_of_memory_is_said_with_a_next_step(run: Run) -> None:
-    """The batch is what a user can make smaller."""
+def test_running_out_of_memory_is_reported_with_a_remedy(run: Run) -> None:
+    """A smaller batch, for one."""
     assert run(raising(MemoryError())) == (1, f"error: out of memory; {MEMORY_ADVICE}\n")
 
 
-def test_what_came_of_too_little_memory_is_called_that(run: Run) -> None:
-    """Not by the advice for files that are damaged; an image that is too large says so itself."""
+def test_errors_caused_by_a_lack_of_memory_are_reported_as_such(run: Run) -> None:
+    """Without the advice for damaged files; the error of an image that is too large stays."""
     error = StoreError("the files are damaged: remove them")
     error.__cause__ = MemoryError("Unable to allocate 9 GiB")
     assert run(raising(error)) == (1, f"error: out of memory: Unable to allocate 9 GiB; {MEMORY_ADVICE}\n")
@@ -134,14 +134,14 @@ def test_what_came_of_too_little_memory_is_called_that(run: Run) -> None:
     assert run(raising(image)) == (4, "error: a.jpg does not fit into memory\n")
 
 
-def test_an_unexpected_error_is_one_line_too(run: Run) -> None:
+def test_an_unexpected_error_prints_one_line(run: Run) -> None:
     """Its class is named, since its message alone may say little."""
     said = "error: KeyError: 'layer' (--verbose shows where)\n"
     assert run(raising(KeyError("layer"))) == (1, said)
 
 
 def test_verbose_shows_the_traceback_before_the_line(run: Run) -> None:
-    """For a report to us."""
+    """For bug reports."""
     exit_code, said = run(raising(StoreError("no answer")), "--verbose")
     assert exit_code == StoreError.exit_code
     assert said.startswith("Traceback (most recent call last):")
@@ -151,14 +151,14 @@ def test_verbose_shows_the_traceback_before_the_line(run: Run) -> None:
 
 @pytest.mark.parametrize("arguments", [["--nonsense"], ["one-too-many"]])
 def test_wrong_usage_ends_with_2(run: Run, arguments: list[str]) -> None:
-    """As Typer says it, in plain text."""
+    """With Typer's message, as plain text."""
     exit_code, said = run(lambda: None, *arguments)
     assert exit_code == UsageError.exit_code
     assert arguments[0] in said
 
 
-def test_wrong_usage_shows_a_value_as_one_line(run: Run) -> None:
-    """Whatever is quoted: how the command is called, then one line of what is wrong."""
+def test_a_value_quoted_in_wrong_usage_is_escaped(run: Run) -> None:
+    """The message stays one line below the usage."""
     exit_code, said = run(lambda: None, "a\x1b]0;x\x07\nerror: b")
     usage, *hint, error = said.rstrip("\n").split("\n")
     assert exit_code == UsageError.exit_code
@@ -168,14 +168,14 @@ def test_wrong_usage_shows_a_value_as_one_line(run: Run) -> None:
     assert r"a\x1b]0;x\x07" in error
 
 
-def test_a_traceback_is_shown_and_not_obeyed(run: Run) -> None:
-    """It quotes the error, and with it whatever that was about."""
+def test_a_traceback_is_escaped(run: Run) -> None:
+    """It quotes the error, which may hold control characters."""
     _, said = run(raising(StoreError("no\x1b[2J answer")), "--verbose")
     assert "\x1b" not in said
     assert said.count(r"no\x1b[2J answer\n".replace(r"\n", "\n")) == 2
 
 
-def test_a_reader_that_goes_away_gets_no_traceback() -> None:
+def test_a_closed_pipe_causes_no_traceback() -> None:
     """`search query ... | head -1` closes the pipe while the command still writes."""
     program = (
         "from lookalike_core.cli.console import command_app, run_command; import typer\n"
@@ -196,8 +196,8 @@ def test_a_reader_that_goes_away_gets_no_traceback() -> None:
     assert (process.returncode, said) == (1, "")
 
 
-def test_what_the_library_logs_is_a_line_each_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    """Stdout is for results, which other programs read. From threads, too; nobody else's is shown."""
+def test_each_log_record_of_the_library_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """From threads, too; those of other libraries are not shown."""
     logger = logging.getLogger("lookalike.stores")
     with reporting():
         logger.info("%s has %d points", "a\x1b[2J\nb", 3)
@@ -211,18 +211,18 @@ def test_what_the_library_logs_is_a_line_each_on_stderr(capsys: pytest.CaptureFi
     assert (captured.out, captured.err) == ("", "a\\x1b[2J\\nb has 3 points\nagain in 0.5 s\n")
 
 
-def test_a_line_that_the_library_logs_ends_with_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    """In the words of the command line; values in it stand where they belong."""
+def test_a_log_record_ends_with_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    """In terms of options, with their values filled in."""
     with reporting():
         hint = Hint(Action.RECALIBRATE, {Argument.COLLECTION: "a"})
         logging.getLogger("lookalike.search").warning("%s is stale", "a", extra={"hint": hint})
         logging.getLogger("lookalike.search").warning("b is stale", extra={"hint": None})
-    stale = "a is stale; make it anew with: search calibrate --collection a"
+    stale = "a is stale; calibrate again with: search calibrate --collection a"
     assert capsys.readouterr().err == f"{stale}\nb is stale\n"
 
 
-def test_reporting_leaves_logging_as_it_was() -> None:
-    """Level and handlers, also where the work fails."""
+def test_reporting_restores_logging() -> None:
+    """Level and handlers, also after an error."""
     logger = logging.getLogger("lookalike")
     before = logger.level, list(logger.handlers), logger.propagate
     with pytest.raises(KeyboardInterrupt), reporting():
@@ -230,8 +230,8 @@ def test_reporting_leaves_logging_as_it_was() -> None:
     assert (logger.level, logger.handlers, logger.propagate) == before
 
 
-def test_what_is_said_and_shown_is_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
-    """Who says it has nothing to escape, and nothing is taken for markup."""
+def test_messages_and_results_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each stays one line, and nothing is taken for markup."""
     say("a\x1b[2J\nb [bold]:smile:")
     show("c\x9b", "d\u202e")
     captured = capsys.readouterr()
@@ -240,8 +240,8 @@ def test_what_is_said_and_shown_is_a_line_each(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no names that are no text")
-def test_programs_get_paths_and_tables_as_they_are(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """Into a pipe or a file."""
+def test_paths_and_tables_are_exact_in_a_pipe(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Programs read them."""
     show_path("a\x1b\udcff", end="\0")
     table = TableOutput()
     table.write('"b\x1b\n",c\n')
@@ -249,8 +249,8 @@ def test_programs_get_paths_and_tables_as_they_are(capfdbinary: pytest.CaptureFi
     assert capfdbinary.readouterr().out == b'a\x1b\xff\0"b\x1b\n",c\n'
 
 
-def test_a_terminal_gets_them_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record a line."""
+def test_paths_and_tables_are_escaped_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each record stays one line."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     show_path("a\x1b\udcff", end="\0")
@@ -258,8 +258,8 @@ def test_a_terminal_gets_them_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert terminal.getvalue() == 'a\\x1b\\udcff\0"b\\x1b\\n",c\n'
 
 
-def test_a_bar_is_not_drawn_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
-    """A log would fill up with it; nor is anything counted for work that is soon done."""
+def test_no_bar_is_drawn_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would fill a log; and the total of short work is not counted."""
     with reporting(), progress.bar("data", unit="images") as bar:
         bar.count_ahead(lambda: pytest.fail("counted for a bar that is not shown"))
         bar.set_total(10)
@@ -273,7 +273,7 @@ def test_a_bar_is_not_drawn_where_nobody_watches(capsys: pytest.CaptureFixture[s
     [("images", ["data", "4/4", "images/s", "1 skipped"]), ("bytes", ["data", "4/4 bytes"])],
 )
 def test_a_bar_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch, unit: str, shown: list[str]) -> None:
-    """How many of how many, how fast, and how many were left out."""
+    """With counts, speed and the number of skipped images."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "200")
@@ -286,7 +286,7 @@ def test_a_bar_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch, unit: str
 
 
 def test_the_title_of_a_bar_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No markup, no name of an emoji, and no code of a terminal."""
+    """Markup, names of emoji and control characters are not interpreted."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "200")
@@ -296,8 +296,8 @@ def test_the_title_of_a_bar_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert r"[/x][bold]:smile:\x1b]0;y\x07 " in terminal.getvalue()
 
 
-def test_what_is_logged_stands_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line of its own, and the bar is drawn again below it."""
+def test_log_lines_stand_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar is drawn again below them."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "200")
@@ -313,8 +313,8 @@ def test_what_is_logged_stands_above_the_bar(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Terminal(io.StringIO):
-    """What a terminal is to those who write to it."""
+    """A stream that is a terminal."""
 
     def isatty(self) -> bool:
-        """Yes."""
+        """Returns True."""
         return True

@@ -35,24 +35,24 @@ OTHERS = (
 
 
 def test_every_action_has_a_sentence() -> None:
-    """A new one without would be an error on top of the error."""
+    """One without would raise while an error is reported."""
     assert SENTENCES.keys() == set(Action)
 
 
 def test_every_argument_is_an_option_of_some_command() -> None:
-    """They have the same name, dashes for underscores; the folder stands by itself."""
+    """Of the same name, with dashes for underscores; the folder is a positional argument."""
     known = set().union(*_commands().values())
     assert {option(argument) for argument in Argument} - known == {"--folder"}
 
 
 @pytest.mark.parametrize("sentence", [*SENTENCES.values(), MEMORY_ADVICE])
-def test_every_sentence_names_commands_and_options_that_there_are(sentence: str) -> None:
-    """Behind a command stand options of that command; before the first, those of any."""
+def test_every_sentence_names_existing_commands_and_options(sentence: str) -> None:
+    """Options after a command are of that command; those before the first are of any."""
     assert list(_unknown(sentence)) == []
 
 
-def test_every_hint_of_the_library_becomes_a_sentence_about_what_there_is() -> None:
-    """With the arguments that it is given where it is made, as far as they stand there."""
+def test_every_hint_of_the_library_names_existing_commands_and_options() -> None:
+    """With the arguments that are written where the hint is made."""
     hints = list(_hints())
     assert len(hints) > 10
     problems = [(where, words(hint)) for where, hint in hints if list(_unknown(words(hint)))]
@@ -61,8 +61,8 @@ def test_every_hint_of_the_library_becomes_a_sentence_about_what_there_is() -> N
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
-def test_no_string_of_the_library_speaks_of_options_or_commands(package: ModuleType) -> None:
-    """It is the same library in a notebook; docstrings are for those who read the sources."""
+def test_no_string_of_the_library_names_options_or_commands(package: ModuleType) -> None:
+    """They mean nothing in a notebook; docstrings are exempt."""
     found = [
         f"{file.name}:{line}: {text!r}"
         for file in library_files(package)
@@ -85,7 +85,7 @@ def test_no_string_of_the_library_speaks_of_options_or_commands(package: ModuleT
             "leave --backbone, --distance and --head out",
         ),
         (Action.LEAVE_ONE_OUT, {Argument.AND: None, Argument.NOT: None}, "leave one of --and or --not out"),
-        (Action.REBUILD, {Argument.COLLECTION: "a"}, "make it anew with: ingest rebuild a"),
+        (Action.REBUILD, {Argument.COLLECTION: "a"}, "rebuild it with: ingest rebuild a"),
         (
             Action.REQUANTIZE,
             {Argument.COLLECTION: "a", Argument.QUANTIZE: "scalar"},
@@ -119,7 +119,7 @@ def test_no_string_of_the_library_speaks_of_options_or_commands(package: ModuleT
     ],
 )
 def test_a_hint_says_what_to_type(action: Action, values: Mapping[Argument, Value], expected: str) -> None:
-    """Values as they are given, a placeholder for one that people choose."""
+    """With the given values, and placeholders for those that the reader chooses."""
     assert words(Hint(action, values)) == expected
 
 
@@ -141,8 +141,8 @@ def test_a_hint_says_what_to_type(action: Action, values: Mapping[Argument, Valu
         ),
     ],
 )
-def test_a_message_ends_with_what_can_be_done(subject: str | UsageError, expected: str) -> None:
-    """As one sentence, or as another one behind a full stop; what it is about stands before it."""
+def test_a_message_ends_with_the_remedy(subject: str | UsageError, expected: str) -> None:
+    """Behind a semicolon, or as a sentence of its own; the option stands before the message."""
     assert full_message(subject) == expected
 
 

@@ -8,7 +8,7 @@ from lookalike_core.cli.progress_lines import ProgressLines
 
 
 class Clock:
-    """Gives the seconds that a test says."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -19,7 +19,7 @@ class Clock:
 
 
 class Log:
-    """Lines of one bar, and the clock that it goes by."""
+    """The lines of one bar, and its clock."""
 
     def __init__(self, unit: str = "images", total: int | None = None) -> None:
         self.lines: list[str] = []
@@ -29,13 +29,13 @@ class Log:
         )
 
     def advance(self, after_s: float, done: int, *, skipped: int = 0) -> None:
-        """Goes on by so many, so much later."""
+        """Advances the bar by `done`, and the clock before it."""
         self.clock.now += after_s
         self.bar.advance(done, skipped=skipped)
 
 
-def test_short_work_says_nothing() -> None:
-    """Most ingests of a folder that is known take a second."""
+def test_short_work_writes_no_line() -> None:
+    """Most ingests of a known folder take a second."""
     log = Log(total=3)
     for _ in range(3):
         log.advance(9, 1)
@@ -43,7 +43,7 @@ def test_short_work_says_nothing() -> None:
 
 
 def test_a_line_comes_every_half_minute() -> None:
-    """Done, of how many, how fast, how long still, and how many were skipped."""
+    """With count, total, speed, time left and number of skipped images."""
     log = Log(total=1000)
     log.advance(20, 40)
     log.advance(10, 20)
@@ -63,8 +63,8 @@ def test_a_line_comes_every_half_minute() -> None:
         ("seconds", 0, "photos: 30 s so far"),
     ],
 )
-def test_a_line_says_what_is_known_without_a_total(unit: str, done: int, line: str) -> None:
-    """A stream has none, and an index takes the time that it takes."""
+def test_a_line_without_a_total_has_count_and_speed(unit: str, done: int, line: str) -> None:
+    """A stream has no total; of an index only the time is known."""
     log = Log(unit)
     log.advance(30, done)
     assert log.lines == [line]
@@ -73,22 +73,22 @@ def test_a_line_says_what_is_known_without_a_total(unit: str, done: int, line: s
 @pytest.mark.parametrize(
     ("rate", "left"), [(10, "89 s left"), (5, "3 min left"), (0.1, "2 h 28 min left")], ids=str
 )
-def test_the_time_that_is_left_stands_in_units_that_tell_it(rate: float, left: str) -> None:
-    """Hours, minutes or seconds."""
+def test_the_time_left_is_in_hours_minutes_or_seconds(rate: float, left: str) -> None:
+    """The largest units that tell it."""
     log = Log("bytes", total=round(rate * 30) + 890 if rate != 0.1 else 893)
     log.advance(30, round(rate * 30))
     assert log.lines[0].endswith(left)
 
 
-def test_more_than_was_counted_is_no_negative_rest() -> None:
-    """Files may come while others are counted."""
+def test_more_items_than_the_total_leave_no_negative_time() -> None:
+    """Files may be added while they are counted."""
     log = Log(total=10)
     log.advance(30, 60)
     assert log.lines == ["photos: 60 of 60 images, 2.0 images/s, 0 s left"]
 
 
 def test_the_total_is_counted_only_for_long_work() -> None:
-    """The count goes through the folder a second time."""
+    """Counting walks the folder a second time."""
     log, counted, before = Log(), threading.Event(), threading.active_count()
 
     def count() -> int:

@@ -177,4 +177,4 @@ def test_an_answer_without_neighbours_tells_why(
         [line] = [each for each in answer_lines(answer, [searcher.manifest], asked) if words in each]
     assert answer.hits == []
     assert (answer.passed_over, answer.cut_off) == counts
-    assert line.endswith("(--offset)") == (counts == (5, 0))
+    assert line.endswith("; a smaller --offset shows them") == (counts == (5, 0))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from lookalike_search.commands import half_blocks
-from lookalike_search.commands.half_blocks import COLUMNS, LINES, colours, illustrated
+from lookalike_search.commands.half_blocks import COLUMNS, LINES, illustrate, stdout_colours
 from PIL import Image
 
 TABLE = ["query.png in a", "rank  path", "   1  one.png", "   2  two.png", "verdict: x"]
@@ -23,11 +23,11 @@ def save(path: Path, size: tuple[int, int], colour: tuple[int, int, int]) -> Pat
     return path
 
 
-def test_a_row_stands_whole_beside_the_last_line_of_its_image(tmp_path: Path) -> None:
+def test_a_row_stands_unbroken_beside_the_last_line_of_its_thumbnail(tmp_path: Path) -> None:
     """So that it can be copied, however long it is; what follows the neighbours is left as it was."""
     red = save(tmp_path / "red.png", (120, 70), (200, 0, 0))
     long = [line.replace("one.png", "one/" * 60 + "one.png") for line in TABLE]
-    lines = plain(illustrated(long, red, [red, red], "truecolor"))
+    lines = plain(illustrate(long, red, [red, red], "truecolor"))
     assert len(lines) == 3 * LINES + 2
     assert lines[LINES - 1] == "▀" * COLUMNS + "  query.png in a"
     assert lines[LINES] == " " * COLUMNS + "  rank  path"
@@ -35,36 +35,36 @@ def test_a_row_stands_whole_beside_the_last_line_of_its_image(tmp_path: Path) ->
     assert lines[-1] == "verdict: x"
 
 
-def test_colours_are_the_images(tmp_path: Path) -> None:
-    """Two pixels a character: the upper one in front, the lower one behind."""
+def test_a_half_block_has_the_colours_of_two_pixels(tmp_path: Path) -> None:
+    """The upper pixel is the foreground, the lower one the background."""
     red = save(tmp_path / "red.png", (120, 70), (200, 0, 0))
-    text = illustrated(TABLE, red, [None, red], "truecolor")
+    text = illustrate(TABLE, red, [None, red], "truecolor")
     assert text.count("38;2;200;0;0;48;2;200;0;0m") == 2 * (LINES - 1) * COLUMNS
     blue = save(tmp_path / "blue.png", (120, 70), (0, 0, 200))  # Rich keeps the codes of a style it has seen
-    few = illustrated(TABLE, blue, [None, blue], "256")
+    few = illustrate(TABLE, blue, [None, blue], "256")
     assert "38;5;" in few
     assert "38;2;" not in few
 
 
 @pytest.mark.parametrize(("size", "columns"), [((40, 120), 2), ((70, 70), 7)])
-def test_a_image_keeps_its_ratio(tmp_path: Path, size: tuple[int, int], columns: int) -> None:
+def test_a_thumbnail_keeps_its_aspect_ratio(tmp_path: Path, size: tuple[int, int], columns: int) -> None:
     """A narrow one stands in the middle; a square one is as many columns wide as half lines high."""
     file = save(tmp_path / "a.png", size, (0, 90, 0))
-    line = plain(illustrated(TABLE, file, [file, file], "truecolor"))[LINES - 1][:COLUMNS]
+    line = plain(illustrate(TABLE, file, [file, file], "truecolor"))[LINES - 1][:COLUMNS]
     assert line.count("▀") == columns
     assert line.strip() == "▀" * columns
 
 
-def test_a_file_that_is_gone_leaves_its_place_empty(tmp_path: Path) -> None:
+def test_a_missing_file_has_a_blank_thumbnail(tmp_path: Path) -> None:
     """The row is where it would be beside an image."""
-    lines = plain(illustrated(TABLE, None, [tmp_path / "gone.png", None], "truecolor"))
+    lines = plain(illustrate(TABLE, None, [tmp_path / "gone.png", None], "truecolor"))
     assert lines[LINES - 1] == " " * COLUMNS + "  query.png in a"
     assert "▀" not in "".join(lines)
 
 
 def test_no_neighbours_leave_the_table_as_it_is(tmp_path: Path) -> None:
-    """Title, heading, and what is said instead."""
-    lines = plain(illustrated(["q in a", "rank", "no image fits"], None, [], "256"))
+    """Title, heading, and the line that says so."""
+    lines = plain(illustrate(["q in a", "rank", "no image fits"], None, [], "256"))
     assert lines[LINES:] == [" " * COLUMNS + "  rank", "no image fits"]
 
 
@@ -101,10 +101,10 @@ class _Terminal:
 def test_thumbnails_are_for_terminals_with_enough_colours(
     terminal: _Terminal, variables: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And for nobody who asked for none, whatever is forced upon a pipe."""
+    """`NO_COLOR` turns them off, and a pipe never gets them."""
     for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {"TERM": "xterm-256color", "COLUMNS": "100", **variables}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(half_blocks.sys, "stdout", terminal)
-    assert colours() == expected
+    assert stdout_colours() == expected
