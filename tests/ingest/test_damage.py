@@ -22,7 +22,8 @@ from lookalike_core.errors import ManifestError, StoreError
 from lookalike_core.hints import Action, Hint, Notice
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
-from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import Payload
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
@@ -316,7 +317,7 @@ def test_a_point_that_lost_its_vector_is_an_error_of_the_store(bench: Bench) -> 
 def test_a_point_that_lost_its_payload_is_an_error_of_the_store(bench: Bench) -> None:
     """It says which, and what takes its image in again."""
     shutil.rmtree(bench.segment / "payload_storage")
-    with bench.open() as collection, pytest.raises(StoreError, match="has lost what it carried"):
+    with bench.open() as collection, pytest.raises(StoreError, match="has lost its payload"):
         list(collection.scan())
 
 
@@ -410,7 +411,7 @@ def test_a_damaged_list_is_made_anew(
     LISTS[damage](bench.collection / "points.db")
     if is_noted:
         with bench.open() as collection:
-            mark = collection._fingerprint()  # noqa: SLF001 - what only damage that no time shows comes to
+            mark = collection._cache.fingerprint()  # noqa: SLF001 - what only damage that no time shows comes to
         written = bench.collection / "points.listed"
         written.write_text(f'{{"points": 12, "files": "{mark}"}}')
     os.utime(bench.folder / "data/a/02.png", ns=(1, 1))
