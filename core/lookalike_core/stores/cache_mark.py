@@ -34,7 +34,7 @@ class Mark:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """The one at `path`; None where there is none that can be read, whatever is in its place."""
+        """Returns the one at `path`; None where there is none that can be read, whatever is in its place."""
         with suppress(OSError, ValueError, TypeError, KeyError):
             data = parse_json(path.read_bytes())
             return cls(points=int(data["points"]), files=str(data["files"]))
@@ -121,7 +121,7 @@ class CacheValidity:
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """Of the names, sizes and times of files, and of all files below folders; empty where some are missing.
+    """Returns a hash of names, sizes and times of files, and of all below folders; "" if one is missing.
 
     It takes some 10 microseconds a file, and changes with every write.
     """
@@ -136,7 +136,7 @@ def fingerprint(paths: Iterable[Path]) -> str:
 
 
 def _files(path: str | Path, name: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Each file, by its name from the first folder on."""
+    """Yields each file, by its name from the first folder on."""
     status = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - of many entries, and twice as fast
     if not os.path.isdir(path):  # noqa: PTH112
         yield name, status

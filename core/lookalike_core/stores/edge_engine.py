@@ -106,7 +106,7 @@ def require_room(shard: Path, folder: Path) -> None:
 
 
 def _address_bytes(shard: Path) -> int:
-    """What a shard's files and the engine's threads take."""
+    """Returns the address space that a shard's files and the engine's threads take."""
     files = sum(path.stat().st_size for path in shard.rglob("*") if path.is_file())
     return files + ADDRESS_TO_OPEN_BYTES + ADDRESS_BYTES_A_CORE * (os.cpu_count() or 1)
 

@@ -191,7 +191,7 @@ def _skip_seen_operations(shard: "qdrant_edge.EdgeShard", folder: Path) -> None:
 
 
 def _last_operation(folder: Path) -> int:
-    """The highest number that a segment has seen; what cannot be read says nothing."""
+    """Returns the highest number that a segment has seen; what cannot be read is passed over."""
     seen = [0]
     for file in folder.glob("segments/*/segment.json"):
         with suppress(OSError, ValueError, TypeError, KeyError):

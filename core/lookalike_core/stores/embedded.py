@@ -73,16 +73,16 @@ class EmbeddedStore:
         self._tuning = tuning
 
     def names(self) -> list[str]:
-        """Those that `LocalFolder` finds."""
+        """Returns what `LocalFolder` finds."""
         return self.local.names()
 
     def __contains__(self, name: str) -> bool:
-        """Also where its manifest is lost, as in `names`."""
+        """Returns whether it is there, also where its manifest is lost, as in `names`."""
         is_lost = is_collection_name(name) and (self.directory / name / SHARD).is_dir()
         return is_lost or self.local.folder_of(name) is not None
 
     def manifest(self, name: str) -> CollectionManifest:
-        """Read without the lock: the file is only ever replaced whole, and its folder may be renamed."""
+        """Reads it without the lock: the file is only ever replaced whole, and its folder may be renamed."""
         for _ in range(_LOOKS):
             with suppress(FileNotFoundError):
                 return read_manifest(self._own(name))
@@ -171,13 +171,13 @@ class EmbeddedStore:
         return name
 
     def rebuilding(self, name: str) -> AbstractContextManager[None]:
-        """A lock of its own, so that the collection can be searched meanwhile."""
+        """Holds a lock of its own, so that the collection can be searched meanwhile."""
         self._make_directory()
         what = f"the rebuild of {name}"
         return locks.held(self.directory, f"{name}.rebuilding", what=what, timeout_s=self._lock_timeout_s)
 
     def replace(self, name: str) -> None:
-        """Two renames; a mark lets whoever comes after a kill do the second.
+        """Renames twice; a mark lets the next process do the second where this one is killed.
 
         Each step is on the disk before the next, so that a power cut is no worse than a kill.
         """
@@ -195,7 +195,7 @@ class EmbeddedStore:
             shutil.rmtree(hidden)
 
     def close(self) -> None:
-        """Nothing is held between collections."""
+        """Does nothing: nothing is held between collections."""
 
     def _finish_replacement(self, name: str) -> None:
         """Gives a whole staged collection its name where it is free."""
@@ -207,7 +207,7 @@ class EmbeddedStore:
             (folder / WHOLE).unlink(missing_ok=True)
 
     def _hidden(self, name: str) -> Path:
-        """A new folder beside the collection that nobody takes for one."""
+        """Makes a new folder beside the collection that nobody takes for one."""
         return Path(tempfile.mkdtemp(dir=self.directory, prefix=f".{name}."))
 
     def _sweep(self, name: str) -> None:
@@ -237,7 +237,7 @@ class EmbeddedStore:
             lock.release()
 
     def _acquire(self, name: str) -> "BaseFileLock":
-        """The one lock of a collection; what a killed process left of it is cleared or finished."""
+        """Takes the one lock of a collection; what a killed process left of it is cleared or finished."""
         self._make_directory()
         try:
             with self._naming_holder(name):
@@ -297,7 +297,7 @@ def _mend(folder: Path) -> str:
 
 
 def read_manifest(folder: Path) -> CollectionManifest:
-    """The manifest beside a shard.
+    """Returns the manifest beside a shard.
 
     Raises:
         FileNotFoundError: it is not there, or not any more.

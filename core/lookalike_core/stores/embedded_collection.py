@@ -32,8 +32,8 @@ from lookalike_core.stores.points import (
     check_queries,
     check_query,
     checked_vectors,
+    complete_tally,
     score_in_range,
-    tallied,
 )
 from lookalike_core.stores.private_view import PrivateView
 
@@ -78,7 +78,7 @@ class EmbeddedCollection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """What was written is on the disk by then; a cache that was valid stays so."""
+        """Has what was written on the disk, and a cache that was valid stay so."""
         try:
             self._shard.close()
             self._cache.renew()  # loading alone touches some files
@@ -148,12 +148,12 @@ class EmbeddedCollection:
         return self._shard.count(where)
 
     def tally(self, field: str) -> dict[str, int]:
-        """Counts by exact facets, mended by `tallied`."""
+        """Counts by exact facets, mended by `complete_tally`."""
         import qdrant_edge as edge
 
         request = edge.FacetRequest(field, limit=_EVERY_VALUE, exact=True)
         hits = self._shard.ask(lambda shard: shard.facet(request)).hits
-        return tallied({str(hit.value): hit.count for hit in hits}, field=field, points=self.count())
+        return complete_tally({str(hit.value): hit.count for hit in hits}, field=field, points=self.count())
 
     def query(
         self, vector: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False

@@ -69,7 +69,7 @@ class EmbeddedUpkeep:
         return sorted(lost)
 
     def needs_index(self) -> bool:
-        """Small collections are searched exactly and need none."""
+        """Returns False for a small collection, which is searched exactly."""
         info = self._shard.ask(lambda shard: shard.info())
         count = info.points_count
         unindexed = max(count - info.indexed_vectors_count, min(self.upserted, count))
@@ -115,7 +115,7 @@ class EmbeddedUpkeep:
 
 
 def _has_own_payload(record: "qdrant_edge.Record") -> bool:
-    """Files of different times may give a point another's payload, or none."""
+    """Returns False where files of different times give a point another's payload, or none."""
     with suppress(KeyError):
         return Payload.from_json(record.payload or {}).id == str(record.id)
     return False
