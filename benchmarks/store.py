@@ -43,7 +43,8 @@ from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, Wei
 from lookalike_core.settings import Settings
 from lookalike_core.stores import embedded, server
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
-from lookalike_core.stores.embedded import EmbeddedStore, EngineTuning
+from lookalike_core.stores.edge_engine import EngineTuning
+from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection, Store
@@ -282,8 +283,8 @@ class EmbeddedPlace:
 
     def build_index(self, collection: Collection, points: int) -> None:  # noqa: ARG002
         """As at the end of an ingest: in a child process, with the shard loaded again behind it."""
-        collection.build_index(lambda: None)
-        if collection.needs_index():
+        collection.upkeep.build_index(lambda: None)
+        if collection.upkeep.needs_index():
             raise RuntimeError("the index is not finished")
 
     def memory(self, name: str, queries: FloatVector) -> str | None:

@@ -277,11 +277,11 @@ def run_ingest(
         StoreError: the store may only be read, and this is no dry run.
         LookalikeError: whatever the exporter, the embedder or the store raise.
     """
-    if not request.dry_run:
-        store.require_writable()
+    if not request.dry_run and store.local is not None:
+        store.local.require_writable()
     request = replace(request, dataset=_as_known(request.dataset, store))
     embedders = embedders or Embedders(settings)
-    with nullcontext() if request.dry_run else store.ingesting():
+    with nullcontext() if request.dry_run or store.local is None else store.local.ingesting():
         try:
             return _run_once(request, store, embedders, stop, beside)
         except ListingError:  # by now it is dropped, and what the store says is taken

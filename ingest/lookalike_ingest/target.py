@@ -21,7 +21,7 @@ from lookalike_core.stores.collection_manifest import (
     collection_name,
 )
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload
-from lookalike_core.stores.protocol import Collection, Store
+from lookalike_core.stores.protocol import Collection, Store, Upkeep
 from lookalike_core.text import nfc
 from lookalike_exporter.model_cache import ModelFile
 
@@ -97,8 +97,8 @@ class Target:
         self.report = CollectionReport(name=self.name)
         self._dataset, self._distance, self._quantize = dataset, distance, quantize
         self._store, self._stack, self._read_only = store, stack, read_only
-        if not read_only:
-            store.require_writable(self.name)
+        if not read_only and store.local is not None:
+            store.local.require_writable(self.name)
         self._collection = self._opened() if self._is_there() else None
         self.known = Known(dataset.name, self._listing(), rehash=rehash)
         stack.callback(self.known.listing.close)
@@ -106,8 +106,8 @@ class Target:
     def decide(self, decision: Decision) -> Decision:
         """Takes a decision as carried out, so that the next file is decided upon knowing it."""
         self.report.counts[decision.change] += 1
-        if decision.payload is not None and self._collection is not None and not self._read_only:
-            self._collection.drop_listing()
+        if decision.payload is not None and self._upkeep is not None and not self._read_only:
+            self._upkeep.invalidate_cache()
         if decision.replaces is not None:
             self.known.remove(decision.replaces)
         if decision.payload is not None:
@@ -186,34 +186,38 @@ class Target:
         return self._collection is not None and self._dataset.name in self._collection.manifest.datasets
 
     def needs_index(self) -> bool:
-        """Whether the collection has outgrown exact search; where it is listed it had its index by then."""
-        collection = self._collection
-        if collection is None or self._read_only or collection.is_listed:
+        """Whether the collection has outgrown exact search; a valid cache was written after the index."""
+        upkeep = self._upkeep
+        if upkeep is None or self._read_only or upkeep.is_cache_valid:
             return False
-        return collection.needs_index()
+        return upkeep.needs_index()
 
     def build_index(self, on_wait: Callable[[], None]) -> None:
         """Builds the search index."""
-        if self._collection is not None:
-            self._collection.build_index(on_wait)
+        if self._upkeep is not None:
+            self._upkeep.build_index(on_wait)
 
     def keep_listing(self) -> None:
         """Leaves what is known of the points to the next ingest, once nothing more is written."""
-        collection = self._collection
-        if collection is None or self._read_only or collection.is_listed or collection.listing is None:
+        upkeep = self._upkeep
+        if upkeep is None or self._read_only or upkeep.is_cache_valid:
             return
         try:
-            self.known.listing.save(collection.listing)
+            self.known.listing.save(upkeep.cache_file)
         except (OSError, ListingError) as error:
             if isinstance(error, OSError) and is_full(error):
                 raise
             return  # something is in its place that cannot be removed; the next ingest asks the store again
-        collection.note_listing()
+        upkeep.validate_cache()
 
     def distrust(self) -> None:
         """Says that the list beside the collection may not be believed."""
-        if self._collection is not None:
-            self._collection.drop_listing()
+        if self._upkeep is not None:
+            self._upkeep.invalidate_cache()
+
+    @property
+    def _upkeep(self) -> Upkeep | None:
+        return None if self._collection is None else self._collection.upkeep
 
     def _listing(self) -> Listing:
         """What an earlier ingest has kept where it is still true, else what the store says."""
@@ -222,17 +226,15 @@ class Target:
             return Listing.of(())
         if (kept := Listing.kept_of(collection)) is not None:
             return kept
+        if (upkeep := collection.upkeep) is None:
+            return Listing.of(collection.scan(EVERYTHING))
+        damaged = set(upkeep.find_damaged())
         if self._read_only:
-            damaged = set(collection.damaged())
             return Listing.of(point for point in collection.scan(EVERYTHING) if point.id not in damaged)
-        self._drop_damaged(collection)
-        return Listing.of(collection.scan(EVERYTHING), collection.listing)
-
-    def _drop_damaged(self, collection: Collection) -> None:
-        """Points without a vector or payload are no use to anyone; their files are taken in like new ones."""
-        with self._watching(collection):
-            collection.delete(collection.damaged())
-        collection.drop_listing()
+        with self._watching(collection):  # their files are taken in like new ones
+            collection.delete(sorted(damaged))
+        upkeep.invalidate_cache()
+        return Listing.of(collection.scan(EVERYTHING), upkeep.cache_file)
 
     @contextmanager
     def _watching(self, collection: Collection) -> Iterator[None]:

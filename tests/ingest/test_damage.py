@@ -22,7 +22,8 @@ from lookalike_core.errors import ManifestError, StoreError
 from lookalike_core.hints import Action, Hint, Notice
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
-from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import Payload
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
@@ -284,7 +285,7 @@ def test_damage_that_no_file_shows_is_refused_once_and_then_mended(bench: Bench)
         collection.count()
     assert bench.ingest().collections[0].counts["unchanged"] == 12
     with bench.open() as collection:
-        assert collection.is_listed
+        assert collection.upkeep.is_cache_valid
         assert collection.count() == 12
 
 
@@ -300,10 +301,10 @@ def test_reading_leaves_a_true_list_true(bench: Bench) -> None:
     """Loading a shard touches its files; the next ingest need not look into it for that."""
     for _ in range(2):
         with bench.open() as collection:
-            assert collection.is_listed
+            assert collection.upkeep.is_cache_valid
             assert collection.count() == 12
     with bench.open() as collection:
-        assert collection.is_listed
+        assert collection.upkeep.is_cache_valid
 
 
 def test_a_point_that_lost_its_vector_is_an_error_of_the_store(bench: Bench) -> None:
@@ -316,7 +317,7 @@ def test_a_point_that_lost_its_vector_is_an_error_of_the_store(bench: Bench) -> 
 def test_a_point_that_lost_its_payload_is_an_error_of_the_store(bench: Bench) -> None:
     """It says which, and what takes its image in again."""
     shutil.rmtree(bench.segment / "payload_storage")
-    with bench.open() as collection, pytest.raises(StoreError, match="has lost what it carried"):
+    with bench.open() as collection, pytest.raises(StoreError, match="has lost its payload"):
         list(collection.scan())
 
 
@@ -410,7 +411,7 @@ def test_a_damaged_list_is_made_anew(
     LISTS[damage](bench.collection / "points.db")
     if is_noted:
         with bench.open() as collection:
-            mark = collection._fingerprint()  # noqa: SLF001 - what only damage that no time shows comes to
+            mark = collection._cache.fingerprint()  # noqa: SLF001 - what only damage that no time shows comes to
         written = bench.collection / "points.listed"
         written.write_text(f'{{"points": 12, "files": "{mark}"}}')
     os.utime(bench.folder / "data/a/02.png", ns=(1, 1))
@@ -430,10 +431,10 @@ def test_a_mark_that_cannot_be_read_is_none(bench: Bench, damage: str | None) ->
     else:
         mark.write_text(damage)
     with bench.open() as collection:
-        assert not collection.is_listed
+        assert not collection.upkeep.is_cache_valid
     assert bench.ingest().collections[0].counts["unchanged"] == 12
     with bench.open() as collection:
-        assert collection.is_listed
+        assert collection.upkeep.is_cache_valid
 
 
 def test_the_list_of_another_collection_is_not_believed(

@@ -31,7 +31,8 @@ from lookalike_core.stores.collection_manifest import (
     VectorQuantization,
     collection_name,
 )
-from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.spec import ModelSpec
@@ -1116,7 +1117,7 @@ def test_an_ingest_is_seen_by_others_as_long_as_it_goes_on(ingests: Ingests) -> 
     seen: list[str | None] = []
 
     def takes(found: FoundFile) -> bool:
-        seen.append(ingests.store.ingest_under_way())
+        seen.append(ingests.store.local.ingest_under_way())
         return bool(found.path)
 
     ingests.run(takes=takes, dry_run=True)
@@ -1126,7 +1127,7 @@ def test_an_ingest_is_seen_by_others_as_long_as_it_goes_on(ingests: Ingests) -> 
     ingests.run(takes=takes)
     assert len(seen) == len(IMAGES)
     assert all(said is not None and said.startswith(f"process {os.getpid()} ") for said in seen)
-    assert ingests.store.ingest_under_way() is None
+    assert ingests.store.local.ingest_under_way() is None
 
 
 COMPOSED, DECOMPOSED = "Schildkr\u00f6te", "Schildkro\u0308te"

@@ -380,7 +380,7 @@ def test_resolving_one_collection_refuses_several(
 def test_the_error_of_a_missing_collection_names_an_ingest_under_way(shelve: Shelve, choose: Choose) -> None:
     """It advises to wait, not to start another ingest; `holder` is the process."""
     store = shelve()
-    with store.ingesting(), pytest.raises(CollectionMissingError) as caught:
+    with store.local.ingesting(), pytest.raises(CollectionMissingError) as caught:
         choose(store)
     said = full_message(caught.value)
     assert f"An ingest into this store is under way, by process {os.getpid()} (" in said

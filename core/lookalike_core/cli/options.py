@@ -92,8 +92,7 @@ def store_in_use(named: str | None, settings: Settings) -> Iterator[Store]:
     """Opens the store that `--store` or the environment names, says which, and closes it in the end."""
     store = open_store(named, settings)
     try:
-        for line in (f"store: {store.label}", *store.notices):
-            say(line)
+        say(f"store: {store.label}")
         yield store
     finally:
         store.close()

@@ -1,8 +1,9 @@
 """How often a collection's neighbours and verdicts are right: what was learned, as plain data.
 
 A score says how near two images are; a calibration says how often a neighbour of such a score was of the
-query's class. `search calibrate` learns it, the collection's manifest carries it, and whatever writes
-points drops it. Nearness is cosine similarity, or the Euclidean distance negated: higher is nearer.
+query's class. `search calibrate` learns it, and the collection's manifest carries it. It names the revision
+of the points that it was learned from, and is stale once they have another. Nearness is cosine similarity,
+or the Euclidean distance negated: higher is nearer.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_core.errors import ManifestError
-from lookalike_core.models.model_manifest import FORMER_COUNT, rename_former_fields
+from lookalike_core.models.model_manifest import FORMER_COUNT, rename_former_fields, text_or_none
 
 _SURE = 0.995
 
@@ -28,12 +29,12 @@ class Curve:
     chances: tuple[float, ...]
 
     def __call__(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """The chances at `values`, in their shape; NaN where they are NaN."""
+        """Returns the chances at `values`, in their shape; NaN where they are NaN."""
         chances = np.interp(values, self.knots, self.chances)
         return np.asarray(np.where(np.isnan(values), np.nan, chances))
 
     def where_known(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """The same, and NaN below the first knot: of anything that far nothing was ever seen."""
+        """Returns the same, and NaN below the first knot: of anything that far nothing was ever seen."""
         return np.where(values < self.knots[0], np.nan, self(values))
 
     @classmethod
@@ -44,7 +45,7 @@ class Curve:
         rises = all(a < b for a, b in pairwise(knots)) and all(a <= b for a, b in pairwise(chances))
         fits = len(knots) == len(chances) > 0 and all(map(isfinite, knots))
         if not (rises and fits and chances[0] >= 0 and chances[-1] <= 1):
-            raise ValueError("it is no curve of chances")
+            raise ValueError("not a curve of chances that never fall")
         return cls(knots=knots, chances=chances)
 
 
@@ -98,7 +99,7 @@ class Threshold:
         """Reads what `asdict` gave; a ValueError where a figure is out of its range."""
         nearness = float(data["nearness"])
         if not isfinite(nearness):
-            raise ValueError("the threshold is no number")
+            raise ValueError("the threshold is not finite")
         return cls(nearness=nearness, refused=_share(data["refused"]), caught=_share(data["caught"]))
 
 
@@ -107,8 +108,9 @@ class Calibration:
     """What a collection's images taught, when each asked for all others.
 
     `identity` is the key of the model's identity and `points` what the collection held: of another space or
-    another number of points it is stale. `created_at` is ISO 8601 in UTC. It comes of `images` of
-    `classes`, each with its `k` nearest neighbours, which makes `pairs`, and its `depth` nearest.
+    another number of points it is stale. `revision` is that of the points, None where an older version
+    learned it. `created_at` is ISO 8601 in UTC. It comes of `images` of `classes`, each with its `k` nearest
+    neighbours, which makes `pairs`, and its `depth` nearest.
 
     `neighbours` is about the `k` nearest, which are shown; `candidates` about the `depth` nearest, from which
     rankings are fused. They differ, since an image that is among the nearest is more often right than
@@ -136,31 +138,33 @@ class Calibration:
     """The chance by share of the vote that a verdict is right, for each vote."""
     threshold: Threshold
     reliability: Reliability
+    revision: str | None = None
+    """What the collection's points were called when they were read; see `Collection.mark_revision`."""
 
     def chance(self, nearness: NDArray[np.floating]) -> NDArray[np.float64]:
-        """That each of the `k` nearest has the query's class, by its nearness; NaN where nothing is known."""
+        """Returns the chance that each of the `k` nearest has the query's class; NaN where none is known."""
         return self.neighbours.where_known(nearness)
 
     def candidate_chance(self, nearness: NDArray[np.floating]) -> NDArray[np.float64]:
-        """That each of the `depth` nearest has the query's class, by its nearness; NaN for NaN."""
+        """Returns the chance that each of the `depth` nearest has the query's class; NaN for NaN."""
         return self.candidates(nearness)
 
     def verdict_chance(self, rule: str, share: float) -> float | None:
-        """That a verdict of `k` neighbours is right, by its share of the vote; None where none is known."""
+        """Returns the chance that a verdict of this share is right; None where none is known."""
         curve = self.verdicts.get(rule)
         chance = np.nan if curve is None else float(curve.where_known(np.array(share)))
         return None if np.isnan(chance) else float(chance)
 
     def is_unlike_anything(self, nearest: float) -> bool:
-        """Whether a query whose nearest image is no nearer than this is unlike all that is indexed."""
+        """Returns whether a query whose nearest image is no nearer than this is unlike anything."""
         return nearest < self.threshold.nearness
 
     def fits(self, *, identity: str, distance: str, points: int) -> bool:
-        """Whether it was learned from what a collection of this identity key and so many points holds."""
+        """Returns whether it was learned from a collection of this identity key and so many points."""
         return (self.identity, self.distance, self.points) == (identity, distance, points)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; `from_json` reads it back."""
+        """Returns a JSON object; `from_json` reads it back."""
         return asdict(self)
 
     @classmethod
@@ -182,13 +186,14 @@ class Calibration:
                 verdicts={str(rule): Curve.from_json(curve) for rule, curve in data["verdicts"].items()},
                 threshold=Threshold.from_json(data["threshold"]),
                 reliability=Reliability.from_json(data["reliability"]),
+                revision=text_or_none(data.get("revision")),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ManifestError(f"this is not a calibration that lookalike wrote ({error!r})") from error
 
 
 def percent(chance: float) -> str:
-    """As people are shown it: `≈ 87 %`, and never quite 0 or 100."""
+    """Returns it as people are shown it: `≈ 87 %`, and never quite 0 or 100."""
     if chance >= _SURE:
         return "> 99 %"
     return f"≈ {chance * 100:.0f} %" if chance > 1 - _SURE else "< 1 %"
@@ -196,11 +201,11 @@ def percent(chance: float) -> str:
 
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
-        raise ValueError(f"{value!r} is no count")
+        raise ValueError(f"{value!r} is not a count")
     return int(value)
 
 
 def _share(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{value!r} is no share")
+        raise ValueError(f"{value!r} is not between 0 and 1")
     return float(value)

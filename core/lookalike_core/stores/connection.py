@@ -1,4 +1,4 @@
-"""From a server's URL to a store on it: reached, let in, and with everything said that is worth saying.
+"""From a server's URL to a store on it: reached, let in, and with warnings logged.
 
 gRPC is used where its port answers, else HTTP, chosen once. Connecting is tried once, so that a wrong URL
 is known at once.
@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lookalike_core.errors import StoreError
+from lookalike_core.logs import logger_of
 from lookalike_core.stores.address import GRPC_PORT, Secrets, ServerAddress, check_api_key
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server import ServerStore
@@ -19,6 +20,8 @@ from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTun
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
+
+_logger = logger_of("stores")
 
 _PROBE_TIMEOUT_S = 1
 
@@ -37,7 +40,7 @@ def connect(
     grpc_port: int | None = None,
     tuning: ServerTuning = DEFAULT_SERVER_TUNING,
 ) -> ServerStore:
-    """A store on the server at `url`, which has answered and accepted the key by the time this returns.
+    """Returns a store on the server at `url`, which has answered and accepted the key by then.
 
     Connecting is tried once; each later request is made again while its fault may pass, which is
     logged. A user name and password in the URL are sent as HTTP basic authentication, for a proxy in
@@ -60,11 +63,12 @@ def connect(
             raise
         grpc_port = None  # something else has the port; where HTTP fails too, its message counts
         version = reach(grpc_port=None)
+    for notice in _notices(address, secrets.redact(version), api_key=api_key):
+        _logger.warning("%s", notice)
     client = _client(address, api_key=api_key, grpc_port=grpc_port, timeout_s=tuning.timeout_s)
     return ServerStore(
         client,
         label=address.label,
-        notices=_notices(address, secrets.hidden_in(version), api_key=api_key),
         secrets=secrets,
         reads=ModelReads(client) if grpc_port is None else MessageReads(client, timeout_s=tuning.timeout_s),
         tuning=tuning,
@@ -72,7 +76,7 @@ def connect(
 
 
 def _grpc_port(address: ServerAddress, wanted: int | None) -> int | None:
-    """The port that answers where gRPC may be spoken, else None."""
+    """Returns the port that answers where gRPC may be spoken, else None."""
     if wanted is None and address.may_speak_grpc:
         wanted = GRPC_PORT
     return wanted if wanted is not None and _answers(address.host, wanted) else None
@@ -94,7 +98,7 @@ def _reach(
     grpc_port: int | None,
     timeout_s: int,
 ) -> str:
-    """The server's version, asked with a short timeout, once it has also let us see its collections."""
+    """Returns the server's version, asked with a short timeout, once it has shown its collections."""
 
     def reach() -> str:
         client = _client(address, api_key=api_key, grpc_port=grpc_port, timeout_s=timeout_s)
@@ -120,7 +124,7 @@ def _reach(
 
 
 def _other_scheme(address: ServerAddress) -> str | None:
-    """The scheme to write instead, where what listens there proves that it is the other one."""
+    """Returns the scheme to write instead, where what listens there proves that it is the other one."""
     tls = _speaks_tls(address)
     if address.scheme == "http":
         return "https" if tls else None
@@ -128,7 +132,7 @@ def _other_scheme(address: ServerAddress) -> str | None:
 
 
 def _speaks_tls(address: ServerAddress) -> bool | None:
-    """By a handshake after which nothing is said; None where nothing can be told."""
+    """Returns whether a handshake succeeds; None where nothing can be told."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -200,7 +204,7 @@ def _notices(address: ServerAddress, version: str, *, api_key: str | None) -> tu
 
 
 def _compatible(ours: str, theirs: str) -> bool:
-    """Qdrant's promise: the same major version, minors at most one apart; unknown ones pass."""
+    """Returns whether Qdrant promises that they fit: minors at most one apart; unknown versions pass."""
     here, there = (re.match(r"(\d+)\.(\d+)", version) for version in (ours, theirs))
     if not here or not there:
         return True

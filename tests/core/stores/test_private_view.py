@@ -18,7 +18,8 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import StoreError, StoreLockedError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
-from lookalike_core.stores.embedded import EmbeddedStore, EngineTuning
+from lookalike_core.stores.edge_engine import EngineTuning
+from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.private_view import PrivateView
 from read_only import contents, read_only
@@ -65,8 +66,8 @@ def fill(
         with store.open(manifest.collection) as collection:
             collection.upsert([point_of(f"{row}.jpg", vector) for row, vector in enumerate(vectors)])
             if indexed:
-                collection.build_index(lambda: None)
-                assert not collection.needs_index()
+                collection.upkeep.build_index(lambda: None)
+                assert not collection.upkeep.needs_index()
         return manifest.collection
 
     return make
@@ -74,7 +75,7 @@ def fill(
 
 @pytest.mark.parametrize("quantization", VectorQuantization)
 @pytest.mark.parametrize("indexed", [False, True])
-def test_what_may_only_be_read_answers_as_ever_and_stays_as_it_is(
+def test_a_read_only_collection_can_be_searched_and_is_not_changed(
     store: EmbeddedStore,
     fill: Callable[..., str],
     vectors: list[FloatVector],
@@ -113,7 +114,7 @@ def test_vectors_of_an_index_are_linked_and_not_copied(
         view.release()
 
 
-def test_a_view_takes_what_files_hold_and_not_their_holes(
+def test_a_view_copies_sparse_files_without_their_holes(
     store: EmbeddedStore, fill: Callable[..., str]
 ) -> None:
     """The engine's files are many times as large as what is in them."""
@@ -131,7 +132,7 @@ def test_a_view_takes_what_files_hold_and_not_their_holes(
         view.release()
 
 
-def test_whatever_writes_is_refused_and_says_what_may_only_be_read(
+def test_writes_to_a_read_only_collection_are_refused(
     store: EmbeddedStore, fill: Callable[..., str], manifest_of: NewManifest, point_of: NewPoint
 ) -> None:
     """Points, payloads, datasets and the index of a view; the store itself says so before any work."""
@@ -145,24 +146,24 @@ def test_whatever_writes_is_refused_and_says_what_may_only_be_read(
                 lambda: collection.replace_payloads([point.payload]),
                 lambda: collection.delete([point.payload.id]),
                 lambda: collection.record_dataset("more", "/more"),
-                lambda: collection.record_calibration(None),
-                lambda: collection.build_index(lambda: None),
-                collection.note_listing,
+                collection.mark_revision,
+                lambda: collection.upkeep.build_index(lambda: None),
+                collection.upkeep.validate_cache,
             ):
                 with pytest.raises(StoreError, match=r"may only be read \(.+\)") as caught:
                     write()
                 assert (caught.value.path, caught.value.hint) == (folder, Hint(Action.CHANGE_FOLDER))
             assert collection.count() == POINTS
         for refused in (
-            store.require_writable,
-            lambda: store.require_writable(name),
+            store.local.require_writable,
+            lambda: store.local.require_writable(name),
             lambda: store.create(manifest_of(Distance.EUCLID)),
             lambda: store.delete(name),
         ):
             with pytest.raises(StoreError, match="may only be read") as caught:
                 refused()
             assert (caught.value.path, caught.value.exit_code) == (store.directory, 5)
-    store.require_writable(name)
+    store.local.require_writable(name)
 
 
 def test_a_writer_is_waited_for_and_named(store: EmbeddedStore, fill: Callable[..., str]) -> None:
@@ -176,7 +177,7 @@ def test_a_writer_is_waited_for_and_named(store: EmbeddedStore, fill: Callable[.
         assert one.count() == other.count() == POINTS
 
 
-def test_what_another_machine_writes_meanwhile_is_no_view(
+def test_a_view_of_files_that_change_meanwhile_is_refused(
     store: EmbeddedStore, fill: Callable[..., str], temporary: Path
 ) -> None:
     """It holds no lock that is seen here; half of its files older than the others would be garbage."""
@@ -212,7 +213,7 @@ def test_a_shard_that_cannot_be_loaded_leaves_no_view(
     assert list(temporary.iterdir()) == []
 
 
-def test_no_room_for_a_view_names_the_variable(
+def test_no_room_for_a_view_is_an_error_that_names_tmpdir(
     store: EmbeddedStore, fill: Callable[..., str], temporary: Path
 ) -> None:
     """Where temporary files cannot be made either."""
@@ -271,16 +272,16 @@ def test_what_a_killed_process_left_is_swept_and_what_another_uses_is_not(
 @pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
 def test_an_ingest_under_way_is_seen_where_nothing_may_be_written(store: EmbeddedStore) -> None:
     """By its lock, while it holds it and no longer; of two at once the first is seen."""
-    assert store.ingest_under_way() is None
-    with store.ingesting():
-        said = store.ingest_under_way()
+    assert store.local.ingest_under_way() is None
+    with store.local.ingesting():
+        said = store.local.ingest_under_way()
         assert said is not None
         assert said.startswith(f"process {os.getpid()} ")
-        with store.ingesting():
+        with store.local.ingesting():
             pass
         with read_only(store.directory):
-            assert EmbeddedStore(store.directory).ingest_under_way() == said
-    assert store.ingest_under_way() is None
+            assert EmbeddedStore(store.directory).local.ingest_under_way() == said
+    assert store.local.ingest_under_way() is None
     assert locks.holder_of(store.directory, "never-locked") is None
 
 
@@ -298,7 +299,7 @@ store = EmbeddedStore(Path(sys.argv[1]))
 with store.open(name) as collection:
     print(collection.count())
 try:
-    store.require_writable(name)
+    store.local.require_writable(name)
 except StoreError as error:
     print(error)
 """

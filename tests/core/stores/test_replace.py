@@ -10,8 +10,8 @@ import pytest
 from lookalike_core.errors import ManifestError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.points import ImagePoint
-from lookalike_core.stores.protocol import staged_name
 from lookalike_core.stores.server import ServerCollection, ServerStore
 from qdrant_client import QdrantClient
 
@@ -29,7 +29,7 @@ def store() -> Iterator[ServerStore]:
 
 
 @pytest.mark.parametrize("copied", [0, 2])
-def test_a_copy_that_was_cut_off_is_refused_and_finished_by_the_next_call(
+def test_an_interrupted_copy_is_refused_and_finished_by_the_next_call(
     store: ServerStore,
     manifest_of: Callable[..., CollectionManifest],
     point_of: Callable[..., ImagePoint],
