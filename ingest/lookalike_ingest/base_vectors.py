@@ -15,7 +15,7 @@ from lookalike_exporter.heads.head_file import Head
 
 from lookalike_ingest.image_reader import ReadFile
 from lookalike_ingest.payload_cache import Listing, is_unchanged
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.request import Dataset
 
 
 def base_names(head: Head, store: Store) -> list[str]:

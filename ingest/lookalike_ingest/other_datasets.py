@@ -17,43 +17,14 @@ from lookalike_core.logs import logger_of
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.text import nfc
 
-from lookalike_ingest.target import Dataset, Target
+from lookalike_ingest.report import GoneDataset, OverlappingDataset
+from lookalike_ingest.request import Dataset
+from lookalike_ingest.target import Target
 
 _logger = logger_of("ingest")
 
 DEFAULT_STORE = "embedded"
 """The label of the store that is used where none is named."""
-
-NEARLY_ALL = 0.9
-"""From which part of a gone dataset's images on it counts as renamed, if they are here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoneDataset:
-    """Another dataset whose folder is not there: `shared` of its `points` have the bytes of an image here."""
-
-    name: str
-    root: str
-    points: int
-    shared: int
-
-    @property
-    def is_renamed(self) -> bool:
-        """Whether so many of its images are here that its folder is hardly a disk that is away."""
-        return self.shared >= NEARLY_ALL * self.points
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverlappingDataset:
-    """Another dataset that holds files of this one.
-
-    Its folder, links resolved, is this one's, lies in it or around it, or links lead from one to the other.
-    """
-
-    name: str
-    root: str
-    is_stored: bool = True
-    """Whether a collection has it already, and not only this dry run."""
 
 
 def find_gone(targets: Sequence[Target]) -> list[GoneDataset]:

@@ -35,9 +35,10 @@ from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.labels import Label
-from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_ingest.takeover import is_former, take_over
-from lookalike_ingest.target import Dataset, new_manifest
+from lookalike_ingest.target import new_manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

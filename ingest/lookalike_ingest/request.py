@@ -1,27 +1,48 @@
 """What an ingest is asked for, made of what people name: the same checks for the command and for programs."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lookalike_core.atomic import named_path
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
+from lookalike_core.images.scan import FoundFile
 from lookalike_core.missing_path import require_folder
 from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 from lookalike_core.text import nfc
 from lookalike_exporter.heads.head_file import Head, named_head
 from lookalike_exporter.spec import ModelSpec
 
-from lookalike_ingest.labels import check_labels, read_labels
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.dataset_rules import RuleChoice
+from lookalike_ingest.labels import Label, LabelOf, LabelRows, check_labels, folder_label, read_labels
+from lookalike_ingest.subset import Subset
 
 DEFAULT_BACKBONE = "resnet"
 DEFAULT_WEIGHTS = "imagenet"
 
 _OF_ONE_BACKBONE = (Argument.WEIGHTS, Argument.LAYER, Argument.POOLING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Whose images they are: a name, and the absolute folder that paths are relative to.
+
+    `moved` says that another folder recorded under the name is out of date. `rules` are those by which the
+    folder is walked, which are recorded with it.
+    """
+
+    name: str
+    root: Path
+    moved: bool = False
+    rules: FolderRules = DEFAULT_RULES
+    is_named: bool = field(default=True, compare=False)
+    """Whether somebody gave it its name, rather than the folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,3 +172,105 @@ def labels_in(table: Path, root: Path) -> dict[str, str | None]:
     labels = read_labels(table)
     check_labels(labels, root)
     return labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestRequest:
+    """What to ingest and how; `labels` overrides by root-relative path what `label_of` says of an image.
+
+    Paths of labels may have another Unicode form than the disk's, and classes are composed (NFC).
+
+    An image that it does not take (`takes`; None takes all) is left alone, in the folder and in the
+    collections; so are those of the folder that are not in the `subset`.
+
+    `rules` is what is asked for of the rules by which the folder is walked; what is not is as remembered, for
+    the dataset's own are those that the ingest ends up with. Where root-relative `paths` are given, these are
+    looked up, whatever the rules leave out, and the folder is not walked.
+
+    `prune` removes the points of files that are gone, with `force` even where all of them are, or where a
+    folder is there and holds nothing, so that its disk may not be mounted. `rehash` reads every file,
+    whatever its size and times say. `into`
+    names another collection than the model's and the distance's own; it goes with one of each. A head is
+    the only one of `specs`. Where no `batch_size` is given the provider has its own. `quantize` is for
+    collections that are made now; one that is there must have it.
+    """
+
+    dataset: Dataset
+    specs: Sequence[ModelSpec | Head]
+    distances: Sequence[Distance]
+    labels: Mapping[str, str | None] = field(default_factory=dict)
+    label_of: LabelOf = folder_label
+    takes: Callable[[FoundFile], bool] | None = None
+    subset: Subset | None = None
+    rules: RuleChoice = field(default_factory=RuleChoice)
+    paths: Sequence[str] | None = None
+    batch_size: int | None = None
+    max_pixels: int = MAX_PIXELS
+    dry_run: bool = False
+    prune: bool = False
+    force: bool = False
+    rehash: bool = False
+    into: str | None = None
+    quantize: VectorQuantization | None = None
+    label_rows: LabelRows = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuses fields that contradict each other, whoever asks.
+
+        Raises:
+            UsageError: they do.
+        """
+        check_pruning(prune=self.prune, force=self.force)
+        object.__setattr__(self, "label_rows", LabelRows(self.labels))
+        self.rules.check()
+
+    @property
+    def walked_by(self) -> FolderRules:
+        """The rules that this ingest goes by; paths that are given are left out by none."""
+        rules = self.dataset.rules
+        return rules if self.paths is None else replace(rules, exclude=(), default_excludes=False)
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether the folder may hold nothing at all."""
+        return self.prune and self.force
+
+    def label(self, found: FoundFile) -> Label:
+        """Returns an image's class."""
+        row = self.label_rows.find(found.path) if self.labels else None
+        label = self.label_of(found) if row is None else Label(class_name=self.labels[row])
+        if label.class_name is None or (composed := nfc(label.class_name)) == label.class_name:
+            return label
+        return replace(label, class_name=composed)
+
+
+def check_pruning(*, prune: bool, force: bool) -> None:
+    """Refuses to force what is not done.
+
+    Raises:
+        UsageError: `force` lets a dataset be emptied, and points are not to be removed.
+    """
+    if force and not prune:
+        raise UsageError(
+            "this lets a dataset be emptied, and nothing is to be removed",
+            argument=Argument.FORCE,
+            hint=Hint(Action.USE, {Argument.PRUNE: None}),
+        )
+
+
+@dataclass(slots=True)
+class StopRequest:
+    """Set by whoever wants the ingest to end after the batch in hand."""
+
+    requested: bool = False
+    waits_for_batch: bool = False
+    """Whether there may be a batch in hand: not while a model is exported or a lock is waited for."""
+
+    def be_done(self) -> None:
+        """There is no batch in hand any more."""
+        self.waits_for_batch = False
+
+    def check(self) -> None:
+        """For waits that have no batch to finish."""
+        if self.requested:
+            raise KeyboardInterrupt

@@ -12,8 +12,9 @@ from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from PIL import Image
 
 
@@ -60,7 +61,7 @@ def test_vectors_come_from_whichever_collections_of_the_base_there_are(
     """No file is opened, and each vector is the base's of the same path, made as long as 1."""
     ingest(folder, home, tiny_spec, *distances)
     monkeypatch.setattr(
-        "lookalike_ingest.run.read_image", lambda file, *_, **__: pytest.fail(f"{file} was opened")
+        "lookalike_ingest.plan.read_image", lambda file, *_, **__: pytest.fail(f"{file} was opened")
     )
     report = ingest(folder, home, head)
     assert (report.from_stored, report.embedded, report.skipped) == (3, 0, [])

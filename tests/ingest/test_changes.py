@@ -7,6 +7,7 @@ import pytest
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.stores.points import Payload
 from lookalike_ingest.changes import Change, Decision, Known
+from lookalike_ingest.labels import Label
 from lookalike_ingest.payload_cache import Listing
 
 STORED = Payload(
@@ -48,28 +49,36 @@ def read(path: str = "cat/1.jpg", *, sha256: str = "a" * 64, class_name: str | N
     )
 
 
+def decide_by_stat(
+    holds: Known, file: FoundFile, class_name: str | None = "cat", synset: str | None = None
+) -> Decision | None:
+    """The decision about one file by its size and times alone."""
+    [decision] = holds.decide_by_stat([(file, Label(class_name=class_name, synset=synset))])
+    return decision
+
+
 def decide(holds: Known, payload: Payload, *, gone: tuple[str, ...] = ()) -> Decision:
     """The decision about a file that was read, with these paths gone from the folder."""
-    return holds.decide_read(payload, is_gone=lambda path: path in gone)
+    return holds.decide_by_bytes(payload, is_gone=lambda path: path in gone)
 
 
 def test_the_same_size_and_time_need_no_reading() -> None:
     """An unchanged folder is settled by its listing."""
-    assert known(STORED).decide_unread(found(), "cat") == Decision(change=Change.UNCHANGED)
+    assert decide_by_stat(known(STORED), found(), "cat") == Decision(change=Change.UNCHANGED)
 
 
 def test_the_time_of_the_last_change_of_status_must_be_as_stored() -> None:
     """It cannot be set back, as the other one can; points of older versions have none to compare."""
     stored = known(replace(STORED, ctime_ns=111))
-    assert stored.decide_unread(found(ctime_ns=111), "cat") == Decision(change=Change.UNCHANGED)
-    assert stored.decide_unread(found(ctime_ns=112), "cat") is None
-    assert known(STORED).decide_unread(found(ctime_ns=112), "cat") == Decision(change=Change.UNCHANGED)
+    assert decide_by_stat(stored, found(ctime_ns=111), "cat") == Decision(change=Change.UNCHANGED)
+    assert decide_by_stat(stored, found(ctime_ns=112), "cat") is None
+    assert decide_by_stat(known(STORED), found(ctime_ns=112), "cat") == Decision(change=Change.UNCHANGED)
 
 
 def test_rehashing_trusts_no_size_and_time() -> None:
     """Each file must be read, and one with the same bytes and times is written to no point."""
     holds = Known("data", Listing.of([STORED]), rehash=True)
-    assert holds.decide_unread(found(), "cat") is None
+    assert decide_by_stat(holds, found(), "cat") is None
     assert holds.vanished() == []
     same = replace(STORED, ingested_at="2027-01-01T00:00:00+00:00")
     assert decide(holds, same) == Decision(change=Change.UNCHANGED)
@@ -82,23 +91,22 @@ def test_rehashing_trusts_no_size_and_time() -> None:
 )
 def test_another_path_size_or_time_needs_reading(file: FoundFile) -> None:
     """A copied back file may be older and still another one."""
-    assert known(STORED).decide_unread(file, "cat") is None
+    assert decide_by_stat(known(STORED), file, "cat") is None
 
 
 def test_a_path_of_another_dataset_is_another_file() -> None:
     """Two folders may hold the same names."""
-    assert known(replace(STORED, dataset="other")).decide_unread(found(), "cat") is None
+    assert decide_by_stat(known(replace(STORED, dataset="other")), found(), "cat") is None
 
 
 @pytest.mark.parametrize("class_name", ["dog", None])
 def test_another_class_alone_changes_the_payload_alone(class_name: str | None) -> None:
     """New labels need neither the file nor the network."""
-    decision = known(STORED).decide_unread(found(), class_name)
+    decision = decide_by_stat(known(STORED), found(), class_name)
     assert decision == Decision(
         change=Change.UPDATED,
         payload=replace(STORED, class_name=class_name),
         payload_only=True,
-        before=STORED,
     )
     assert not decision.writes_vector
     assert not decision.embeds
@@ -108,21 +116,19 @@ def test_another_class_alone_changes_the_payload_alone(class_name: str | None) -
 def test_another_synset_alone_changes_the_payload_alone(synset: str | None) -> None:
     """Of a file that was read, too; the same one changes nothing."""
     stored = replace(STORED, synset="n02121620")
-    assert known(stored).decide_unread(found(), "cat", "n02121620") == Decision(change=Change.UNCHANGED)
+    assert decide_by_stat(known(stored), found(), "cat", "n02121620") == Decision(change=Change.UNCHANGED)
     told = replace(stored, synset=synset)
-    unread = known(stored).decide_unread(found(), "cat", synset)
-    assert unread == Decision(change=Change.UPDATED, payload=told, payload_only=True, before=stored)
+    unread = decide_by_stat(known(stored), found(), "cat", synset)
+    assert unread == Decision(change=Change.UPDATED, payload=told, payload_only=True)
     decision = decide(known(stored), replace(read(), synset=synset))
-    assert decision == Decision(
-        change=Change.UPDATED, payload=replace(told, mtime_ns=222), payload_only=True, before=stored
-    )
+    assert decision == Decision(change=Change.UPDATED, payload=replace(told, mtime_ns=222), payload_only=True)
 
 
 def test_a_new_time_only_refreshes_the_payload() -> None:
     """Same bytes: unchanged, and the next run sees it by the time; when it came in stays."""
     decision = decide(known(STORED), replace(read(), **UNSEEN_SIZE))
     assert decision == Decision(
-        change=Change.UNCHANGED, payload=replace(STORED, mtime_ns=222), payload_only=True, before=STORED
+        change=Change.UNCHANGED, payload=replace(STORED, mtime_ns=222), payload_only=True
     )
     assert not decision.embeds
 
@@ -131,7 +137,7 @@ def test_a_new_time_and_another_class_are_one_update_of_the_payload() -> None:
     """Counted as updated, since people see the class."""
     decision = decide(known(STORED), replace(read(class_name="dog"), **UNSEEN_SIZE))
     fresh = replace(STORED, class_name="dog", mtime_ns=222)
-    assert decision == Decision(change=Change.UPDATED, payload=fresh, payload_only=True, before=STORED)
+    assert decision == Decision(change=Change.UPDATED, payload=fresh, payload_only=True)
 
 
 def test_unknown_bytes_under_a_new_path_are_added() -> None:
@@ -146,7 +152,7 @@ def test_unknown_bytes_under_a_known_path_are_an_update() -> None:
     """Embedded again, under the same id."""
     payload = read(sha256="b" * 64)
     decision = decide(known(STORED), payload)
-    assert decision == Decision(change=Change.UPDATED, payload=payload, before=STORED)
+    assert decision == Decision(change=Change.UPDATED, payload=payload)
     assert decision.embeds
     assert payload.id == STORED.id
 
@@ -182,9 +188,7 @@ def test_a_known_path_with_bytes_known_from_elsewhere_is_an_update_without_embed
     """One file was overwritten with a copy of another."""
     two = replace(STORED, path="cat/2.jpg", sha256="b" * 64)
     decision = decide(known(STORED, two), replace(read(sha256="b" * 64), **UNSEEN_SIZE))
-    assert decision == Decision(
-        change=Change.UPDATED, payload=read(sha256="b" * 64), vector_of=two, before=STORED
-    )
+    assert decision == Decision(change=Change.UPDATED, payload=read(sha256="b" * 64), vector_of=two)
     assert not decision.embeds
 
 
@@ -197,7 +201,6 @@ def test_a_file_that_was_moved_onto_another_one_takes_its_old_point_along() -> N
         payload=replace(read(sha256="b" * 64), moved_from="cat/2.jpg"),
         vector_of=two,
         replaces=two,
-        before=STORED,
     )
 
 
@@ -213,20 +216,51 @@ def test_a_moved_file_and_its_copy_are_one_move_and_one_addition() -> None:
     """A point can be moved once; the second file takes the vector from where it went."""
     holds = known(STORED)
     moved = decide(holds, read("cat/2.jpg"), gone=("cat/1.jpg",))
-    holds.remove(STORED)
-    holds.add(read("cat/2.jpg"))
-    copied = decide(holds, read("cat/3.jpg"), gone=("cat/1.jpg",))
     assert (moved.change, moved.replaces) == (Change.MOVED, STORED)
-    assert (copied.change, copied.replaces) == (Change.ADDED, None)
-    assert copied.vector_of == read("cat/2.jpg")
+    holds.expect(moved)
+    for is_written in (False, True):
+        if is_written:
+            holds.settle([moved], [moved])
+        copied = decide(holds, read("cat/3.jpg"), gone=("cat/1.jpg",))
+        assert (copied.change, copied.replaces) == (Change.ADDED, None)
+        assert copied.vector_of == moved.payload
 
 
 def test_bytes_that_were_overwritten_are_not_known_any_more() -> None:
     """Their vector is about to be replaced; who has them now is embedded anew."""
     holds = known(STORED)
-    holds.add(read(sha256="b" * 64))
-    assert not holds.has_bytes("a" * 64)
-    assert decide(holds, read("cat/2.jpg")).embeds
+    updated = decide(holds, read(sha256="b" * 64))
+    holds.expect(updated)
+    for is_written in (False, True):
+        if is_written:
+            holds.settle([updated], [updated])
+        assert not holds.has_bytes("a" * 64)
+        assert holds.has_bytes("b" * 64)
+        assert decide(holds, read("cat/2.jpg")).embeds
+
+
+def test_what_could_not_be_written_leaves_what_is_known_as_it_was() -> None:
+    """The point keeps its old bytes, and a copy of the new ones is embedded."""
+    holds = known(STORED)
+    updated = decide(holds, read(sha256="b" * 64))
+    holds.expect(updated)
+    assert decide(holds, read("cat/2.jpg", sha256="b" * 64)).vector_of == updated.payload
+    holds.settle([updated], [])
+    assert holds.has_bytes("a" * 64)
+    assert not holds.has_bytes("b" * 64)
+    assert decide(holds, read("cat/2.jpg", sha256="b" * 64)).embeds
+    assert holds.listing.at("data", STORED.path) == STORED
+
+
+def test_the_list_of_points_changes_when_a_decision_is_settled() -> None:
+    """As long as it is expected, its point is not in the collection."""
+    holds = known()
+    added = decide(holds, read())
+    holds.expect(added)
+    assert holds.listing.at("data", "cat/1.jpg") is None
+    holds.settle([added], [added])
+    assert holds.listing.at("data", "cat/1.jpg") == added.payload
+    assert holds.vanished() == []
 
 
 def test_bytes_are_known_as_long_as_one_point_has_them() -> None:

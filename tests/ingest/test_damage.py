@@ -25,9 +25,10 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import Payload
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_ingest.status import collection_statuses
-from lookalike_ingest.target import Dataset
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs cp that keeps holes and times")
 

@@ -15,9 +15,10 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.rebuild import RebuildOptions, rebuild
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_ingest.subset import Subset
-from lookalike_ingest.target import Dataset
 
 PATHS = ("train/cat/1.png", "train/cat/2.png", "val/dog/3.png", "@eaDir/4.png", "5.png")
 

@@ -17,17 +17,18 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest import run as run_module
+from lookalike_ingest import plan as plan_module
 from lookalike_ingest.changes import Known
 from lookalike_ingest.commands.interruption import stopping_on_interrupt
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 
 IMAGES = [f"{number}.png" for number in range(8)]
 
 STAGES: dict[str, tuple[Any, str]] = {
-    "deciding": (Known, "decide_all_unread"),
-    "reading": (run_module, "read_image"),
+    "deciding": (Known, "decide_by_stat"),
+    "reading": (plan_module, "read_image"),
     "network": (Embedder, "embed"),
     "writing": (EmbeddedCollection, "upsert"),
 }

@@ -13,8 +13,9 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_ingest.payload_cache import Listing
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from refusals import refuses
 
 POINT = Payload(

@@ -35,9 +35,10 @@ from lookalike_ingest import rebuild as rebuild_module
 from lookalike_ingest.labels import Label
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from lookalike_ingest.removal import Selection, holdings, remove_images
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_ingest.status import collection_statuses
-from lookalike_ingest.target import Dataset
 from PIL import Image
 from qdrant_client import QdrantClient, models
 from refusals import refuses

@@ -12,9 +12,8 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.rebuild import RebuildReport
-from lookalike_ingest.request import ModelChoice, dataset_in, labels_in
-from lookalike_ingest.run import IngestReport, IngestRequest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, ModelChoice, dataset_in, labels_in
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,14 @@ from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import image_reader as reading
-from lookalike_ingest import run as run_module
+from lookalike_ingest import plan as plan_module
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.image_reader import ReadFile
 from lookalike_ingest.labels import Label, LabelOf, folder_label
-from lookalike_ingest.run import LOOKED_UP_AT_ONCE, IngestReport, IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.plan import LOOKED_UP_AT_ONCE
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from numpy.typing import NDArray
 from PIL import Image
 from refusals import refuses
@@ -211,7 +213,7 @@ def no_session(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
             pytest.fail("a session was opened")
 
     def forbid() -> None:
-        monkeypatch.setattr("lookalike_ingest.run.Embedder", Forbidden)
+        monkeypatch.setattr("lookalike_ingest.embedders.Embedder", Forbidden)
 
     return forbid
 
@@ -271,7 +273,7 @@ def test_a_second_run_changes_nothing_and_opens_no_session(
     ingests, _ = ingested
     before = ingests.stored()
     no_session()
-    monkeypatch.setattr("lookalike_ingest.run.read_image", lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr("lookalike_ingest.plan.read_image", lambda *_: pytest.fail("a file was read"))
     report = ingests.run()
     assert counts(report) == {"unchanged": 5}
     assert (provider(report), report.embedded, report.images_per_second) == (None, 0, 0.0)
@@ -300,7 +302,9 @@ def test_a_point_whose_new_bytes_gave_no_vector_goes_with_its_file(
     before = ingests.stored()
     ingests.write("cat/1.png", other)
     with monkeypatch.context() as blind:
-        blind.setattr("lookalike_ingest.run.usable_rows", lambda vectors: np.zeros(len(vectors), dtype=bool))
+        blind.setattr(
+            "lookalike_ingest.apply.usable_rows", lambda vectors: np.zeros(len(vectors), dtype=bool)
+        )
         report = ingests.run()
     assert report.skipped == [Skipped(path="cat/1.png", reason=SkipReason.NO_EMBEDDING)]
     assert {key: payload for key, (payload, _) in ingests.stored().items()} == {
@@ -1027,7 +1031,7 @@ def test_a_moved_file_that_came_back_is_another_one(
     ingests.move("cat/1.png", "cat/moved.png")
     ingests.run()
     assert ingests.payload("cat/moved.png").moved_from == "cat/1.png"
-    monkeypatch.setattr(run_module, "now", lambda: "2099-01-01T00:00:00+00:00")
+    monkeypatch.setattr(plan_module, "now", lambda: "2099-01-01T00:00:00+00:00")
     ingests.write("cat/1.png", ingests.root / "cat/moved.png")
     ingests.run()
     (ingests.root / "cat/1.png").unlink()
@@ -1056,7 +1060,7 @@ def test_a_file_that_grew_before_it_was_read_settles(
     ingests: Ingests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its size is that of the scan at first; the next run puts it right, and the one after reads nothing."""
-    read = run_module.read_image
+    read = plan_module.read_image
 
     def grown(found: FoundFile, is_known: Any, **words: Any) -> ReadFile:
         if found.path == "cat/1.png":
@@ -1064,7 +1068,7 @@ def test_a_file_that_grew_before_it_was_read_settles(
         return read(found, is_known, **words)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "read_image", grown)
+        patch.setattr(plan_module, "read_image", grown)
         ingests.run()
     size = (ingests.root / "cat/1.png").stat().st_size
     assert ingests.payload("cat/1.png").bytes < size

@@ -21,8 +21,9 @@ from lookalike_core.stores.points import Payload
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from numpy.typing import NDArray
 
 Draw = Callable[..., list[Path]]

@@ -27,8 +27,8 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import SearchHit
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.examples import Example, ExampleSet
 from lookalike_search.asking.query import Searcher
