@@ -73,8 +73,8 @@ def fill(folder: Path, points: int, dimension: int) -> None:
                     for number, vector in enumerate(vectors, start=start)
                 ]
             )
-        if collection.needs_index():
-            collection.build_index(lambda: None)
+        if collection.upkeep.needs_index():
+            collection.upkeep.build_index(lambda: None)
         else:
             print("too few vectors for an index: --indexed is the store's exact search")
 

@@ -65,7 +65,7 @@ def measure(points: int, dimension: int, repeat: int) -> Sequence[Row]:
                 )
         rows.append(measure_one(store, manifest.collection, points, repeat, indexed=False))
         with store.open(manifest.collection) as collection:
-            collection.build_index(lambda: None)
+            collection.upkeep.build_index(lambda: None)
         rows.append(measure_one(store, manifest.collection, points, repeat, indexed=True))
     return rows
 

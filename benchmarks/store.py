@@ -282,8 +282,8 @@ class EmbeddedPlace:
 
     def build_index(self, collection: Collection, points: int) -> None:  # noqa: ARG002
         """As at the end of an ingest: in a child process, with the shard loaded again behind it."""
-        collection.build_index(lambda: None)
-        if collection.needs_index():
+        collection.upkeep.build_index(lambda: None)
+        if collection.upkeep.needs_index():
             raise RuntimeError("the index is not finished")
 
     def memory(self, name: str, queries: FloatVector) -> str | None:

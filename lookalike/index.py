@@ -19,6 +19,7 @@ from lookalike_core.stores.bulk_reads import stored_vectors
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import Payload
+from lookalike_core.stores.protocol import Store
 from lookalike_core.stores.shared import SharedCollection, SharedStore
 from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
 from lookalike_exporter.heads.head_file import Head, head_of
@@ -119,10 +120,8 @@ def open_index(
     settings = model._settings if model else settings_for(provider, threads)
     metric = chosen(Distance, distance, "distance") if distance is not None else None
     store = SharedStore(open_store(_named_store(place), settings))
-    for notice in store.notices:
-        _logger.warning("%s", notice)
     if collection is not None and collection not in store:
-        there, holder = ", ".join(store.names()) or "none", store.ingest_under_way()
+        there, holder = ", ".join(store.names()) or "none", _ingest_under_way(store)
         store.close()
         then = f"; {holder} is adding images and may be making it" if holder else ""
         raise CollectionMissingError(
@@ -147,6 +146,11 @@ def list_collections(place: str | os.PathLike[str] | None = None) -> list[Collec
         return list(collection_statuses(store))
     finally:
         store.close()
+
+
+def _ingest_under_way(store: Store) -> str | None:
+    """Which process ingests into a store; None where none does, or the store is on a server."""
+    return None if store.local is None else store.local.ingest_under_way()
 
 
 def _named_store(place: str | os.PathLike[str] | None) -> str | None:
@@ -222,7 +226,7 @@ class Index(Searchable):
             CollectionMissingError: nothing was added yet; its `holder` is the process that is at it.
         """
         if (name := self._existing()) is None:
-            holder = self._store.ingest_under_way()
+            holder = _ingest_under_way(self._store)
             then = f"{holder} is adding images" if holder else "add a folder of images first"
             raise CollectionMissingError(
                 f"there is nothing in the index in {self._store.label} yet; {then}", holder=holder

@@ -75,7 +75,8 @@ class StoredVectors:
     def distrust(self) -> None:
         """Says that the lists beside the collections may not be believed."""
         for base in self._bases:
-            base.collection.drop_listing()
+            if base.collection.upkeep is not None:
+                base.collection.upkeep.invalidate_cache()
 
     def has_bytes(self, sha256: str) -> bool:
         """Whether there is a vector for these very bytes."""

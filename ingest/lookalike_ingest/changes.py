@@ -51,6 +51,18 @@ class Decision:
         return self.writes_vector and self.vector_of is None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """The points that go from one collection, and how many of these are excluded by the dataset's rules.
+
+    `away` are the paths of those that stay although no file was found, for it may be away only.
+    """
+
+    gone: Sequence[Payload]
+    excluded: int
+    away: Sequence[str]
+
+
 class Known:
     """The points of one collection, and which of the dataset's files were seen in its folder.
 

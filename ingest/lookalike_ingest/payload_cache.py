@@ -114,7 +114,8 @@ class Listing:
     @classmethod
     def kept_of(cls, collection: Collection) -> Self | None:
         """What the last ingest has kept beside a collection, where that is still true."""
-        return cls.kept(collection.listing) if collection.is_listed and collection.listing else None
+        upkeep = collection.upkeep
+        return cls.kept(upkeep.cache_file) if upkeep is not None and upkeep.is_cache_valid else None
 
     @classmethod
     def kept(cls, file: Path) -> Self | None:

@@ -19,7 +19,7 @@ from lookalike_core.stores.points import Payload
 
 from lookalike_ingest.absence import Absence, Absences
 from lookalike_ingest.base_vectors import StoredVectors
-from lookalike_ingest.changes import Change, Decision
+from lookalike_ingest.changes import Change, Decision, Removal
 from lookalike_ingest.image_folder import no_images
 from lookalike_ingest.image_reader import ReadFile, read_image
 from lookalike_ingest.labels import Label
@@ -48,18 +48,6 @@ class PlannedFile:
     def embeds(self) -> bool:
         """Whether any target has no vector for it."""
         return any(decision.embeds for decision in self.decisions)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Removal:
-    """The points that go from one collection, and how many of these are excluded by the dataset's rules.
-
-    `away` are the paths of those that stay although no file was found, for it may be away only.
-    """
-
-    gone: Sequence[Payload]
-    excluded: int
-    away: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,9 @@ from lookalike_core.stores.collection_manifest import (
     VectorQuantization,
     collection_name,
 )
+from lookalike_core.stores.collection_names import STAGED_SUFFIX, staged_name
 from lookalike_core.stores.points import PointFilter
-from lookalike_core.stores.protocol import STAGED_SUFFIX, Store, opened_together, staged_name
+from lookalike_core.stores.protocol import Store, opened_together
 from lookalike_exporter.heads.head_file import Head, head_name, named_head
 from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.model_cache import ModelFile
@@ -124,7 +125,8 @@ def rebuild(
         LookalikeError: whatever an ingest raises.
     """
     _require_own_name(name, store)
-    store.require_writable(name)
+    if store.local is not None:
+        store.local.require_writable(name)
     started = time.monotonic()
     report = RebuildReport(name=name, store=store.label)
     with store.rebuilding(name):
@@ -135,7 +137,7 @@ def rebuild(
 
 def _require_own_name(name: str, store: Store) -> None:
     """A rebuild replaces a collection, so it is told the collection's own name."""
-    if (behind := store.aliased(name)) is not None:
+    if (behind := store.resolve(name)) != name:
         raise ManifestError(
             f"{name} is an alias of {behind}, which is the one to rebuild",
             collection=name,

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from lookalike_core.errors import CollectionMissingError, UsageError
 from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.points import Payload, PointFilter
-from lookalike_core.stores.protocol import Store, staged_name
+from lookalike_core.stores.protocol import Store
 from lookalike_core.text import find_name, nfc
 
 from lookalike_ingest.path_choice import Reading, readings_of
@@ -210,7 +211,8 @@ def require_removable(*, store: Store, among: Sequence[Holding]) -> None:
         StoreError: a collection may only be read.
     """
     for holding in among:
-        store.require_writable(holding.collection)
+        if store.local is not None:
+            store.local.require_writable(holding.collection)
 
 
 def _as_named(selection: Selection, manifest: CollectionManifest) -> Selection | None:

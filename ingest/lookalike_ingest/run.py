@@ -1,10 +1,10 @@
 """Stage 2 itself: a plan of the folder is made and carried out, collections are indexed at the end."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
 
 from lookalike_core import progress
 from lookalike_core.errors import UsageError
@@ -23,7 +23,7 @@ from lookalike_exporter.made_with import arguments_of
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
-from lookalike_ingest.apply import Application, Applier, DryRun, carry_out
+from lookalike_ingest.apply import Applier
 from lookalike_ingest.base_vectors import StoredVectors, base_names
 from lookalike_ingest.dataset_rules import RuleChoice, manifests_of, rules_for
 from lookalike_ingest.embedders import Embedders
@@ -46,8 +46,6 @@ from lookalike_ingest.subset import Chosen
 from lookalike_ingest.target import Target, WrittenTarget, target_name
 
 _logger = logger_of("ingest")
-
-T = TypeVar("T", bound=Target)
 
 
 def run_ingests(
@@ -95,11 +93,11 @@ def run_ingest(
         StoreError: the store may only be read, and this is no dry run.
         LookalikeError: whatever the exporter, the embedder or the store raise.
     """
-    if not request.dry_run:
-        store.require_writable()
+    if not request.dry_run and store.local is not None:
+        store.local.require_writable()
     request = replace(request, dataset=_as_known(request.dataset, store))
     embedders = embedders or Embedders(settings)
-    with nullcontext() if request.dry_run else store.ingesting():
+    with nullcontext() if request.dry_run or store.local is None else store.local.ingesting():
         try:
             return _run_once(request, store, embedders, stop, beside)
         except ListingError:  # by now it is dropped, and what the store says is taken
@@ -136,7 +134,7 @@ def _run_once(
         everything = scan(request.dataset.root, rules=request.walked_by)
         request = replace(request, takes=Chosen(request.subset, everything, request.label))
     with ExitStack() as stack:
-        targets, stored, applier = _opened(request, models, store, stack, embedders, report, stop)
+        targets, stored = _opened(request, models, store, stack)
         stack.enter_context(_dropping_damaged_lists([*targets, stored]))
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
@@ -144,37 +142,49 @@ def _run_once(
         report.overlapping = find_overlapping(request.dataset, targets, beside=beside)
         is_stored = not request.dry_run or any(target.holds_dataset for target in targets)
         warn_of_overlaps(request.dataset, report.overlapping, store=store.label, is_stored=is_stored)
-        _mirror(request, entries, targets, stored, applier, report, stop)
+        by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
+        reading_began = time.monotonic()
+        plan = IngestPlan(request, by_name, stored, report, stop)
+        applier = Applier(
+            by_name,
+            stored,
+            None if request.dry_run else embedders,
+            report,
+            stop,
+            batch_size=request.batch_size,
+        )
+        with progress.bar(request.dataset.name, unit="images", total=None) as bar:
+            bar.count_ahead(partial(_count, request))
+            applier.apply(plan, entries, bar)
+        report.reading_s = time.monotonic() - reading_began
+        if not stop.requested:
+            _remove_gone(request, plan, by_name, report)
+        for target in targets:
+            target.note_calibration()
         if not stop.requested:
             _look_at_other_datasets(request, targets, report)
-        applier.finish()
+            for target in targets:
+                target.finish(stop.check)
     report.interrupted = stop.requested
     report.took_s = time.monotonic() - started
     return report
 
 
-def _mirror(
-    request: IngestRequest,
-    entries: Iterator[FoundFile | Skipped],
-    targets: Sequence[Target],
-    stored: StoredVectors,
-    applier: Applier,
-    report: IngestReport,
-    stop: StopRequest,
+def _count(request: IngestRequest) -> int:
+    """Returns about how many files there are to look at."""
+    if request.paths is not None:
+        return len(request.paths)
+    return count_images(request.dataset.root, rules=request.walked_by)
+
+
+def _remove_gone(
+    request: IngestRequest, plan: IngestPlan, targets: Sequence[Target], report: IngestReport
 ) -> None:
-    """Plans and carries out what makes the collections mirror the folder."""
-    started = time.monotonic()
-    root, rules, paths = request.dataset.root, request.walked_by, request.paths
-    plan = IngestPlan(request, applier.targets, stored, report, stop)
-    with progress.bar(request.dataset.name, unit="images", total=None) as bar:
-        bar.count_ahead(lambda: count_images(root, rules=rules) if paths is None else len(paths))
-        carry_out(plan, applier, entries, bar=bar, report=report, stop=stop)
-    report.reading_s = time.monotonic() - started
-    if stop.requested:
-        return
-    applier.remove(plan.removals())
+    """Removes the points whose files are gone, and tells what was not found as people may think it is."""
+    for target, removal in zip(targets, plan.removals(), strict=True):
+        target.remove(removal)
     report.unused_labels = plan.unused_labels
-    if paths is None:
+    if request.paths is None:
         report.split_classes = plan.split_classes
         for target in targets:
             _warn_of_away(target, prune=request.prune)
@@ -266,39 +276,24 @@ def _target_names(request: IngestRequest, models: Sequence[ModelFile]) -> list[s
 
 
 def _opened(
-    request: IngestRequest,
-    models: Sequence[ModelFile],
-    store: Store,
-    stack: ExitStack,
-    embedders: Embedders,
-    report: IngestReport,
-    stop: StopRequest,
-) -> tuple[Sequence[Target], StoredVectors, Applier]:
-    """Opens the collections in the order asked for, and says who carries out what is planned for them."""
-    if request.dry_run:
-        read, stored = _open_targets(Target, request, models, store, stack)
-        return read, stored, DryRun(_by_name(read), batch_size=request.batch_size)
-    written, stored = _open_targets(WrittenTarget, request, models, store, stack)
-    applier = Application(_by_name(written), stored, embedders, report, stop, batch_size=request.batch_size)
-    return written, stored, applier
-
-
-def _open_targets(
-    kind: type[T], request: IngestRequest, models: Sequence[ModelFile], store: Store, stack: ExitStack
-) -> tuple[list[T], StoredVectors]:
-    """One for each model and distance, opened together with what the base of a head holds."""
+    request: IngestRequest, models: Sequence[ModelFile], store: Store, stack: ExitStack
+) -> tuple[list[Target], StoredVectors]:
+    """Opens one target for each model and distance, together with what the base of a head holds."""
     head = next((spec for spec in request.specs if isinstance(spec, Head)), None)
     wanted = {
         target_name(model, distance, into=request.into): (model, distance)
         for model in models
         for distance in request.distances
     }
-    targets: dict[str, T] = {}
+    targets: dict[str, Target] = {}
     bases: list[Collection] = []
+    kind = Target if request.dry_run else WrittenTarget
 
     def open_one(name: str) -> None:
         if name in wanted:
             model, distance = wanted[name]
+            if not request.dry_run and store.local is not None:
+                store.local.require_writable(name)
             targets[name] = kind(request, model, distance, store=store, stack=stack)
         else:
             bases.append(stack.enter_context(store.open(name)))
@@ -307,11 +302,6 @@ def _open_targets(
     stored = StoredVectors(head, bases, request.dataset, rehash=request.rehash)
     stack.callback(stored.close)
     return [targets[name] for name in wanted], stored
-
-
-def _by_name(targets: Iterable[T]) -> list[T]:
-    """In the order in which new collections are made."""
-    return sorted(targets, key=lambda target: target.name)
 
 
 def _say_passed_over(report: IngestReport) -> None:

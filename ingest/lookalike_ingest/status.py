@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreRefusedError
 from lookalike_core.stores.bulk_reads import log_left_out
 from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.points import EVERYTHING
-from lookalike_core.stores.protocol import Store, staged_name
+from lookalike_core.stores.protocol import Store
 from lookalike_exporter.compatibility import outdated
 
 

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lookalike_core import progress
 from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import is_full
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, UsageError
@@ -17,11 +18,11 @@ from lookalike_core.stores.collection_manifest import (
     collection_name,
 )
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload
-from lookalike_core.stores.protocol import Collection, Store
+from lookalike_core.stores.protocol import Collection, Store, Upkeep
 from lookalike_core.text import nfc
 from lookalike_exporter.model_cache import ModelFile
 
-from lookalike_ingest.changes import Change, Decision, Known
+from lookalike_ingest.changes import Change, Decision, Known, Removal
 from lookalike_ingest.payload_cache import Listing, ListingError
 from lookalike_ingest.report import CollectionReport
 from lookalike_ingest.request import IngestRequest
@@ -54,15 +55,39 @@ class Target:
         self.model, self.distance = model, distance
         self.report = CollectionReport(name=self.name)
         self._request, self._dataset = request, request.dataset
-        self._store, self._stack = store, stack
+        self._store, self._stack, self._was_calibrated = store, stack, False
         self._collection = self._open() if self._is_there() else None
         self.known = Known(self._dataset.name, self._listing(), rehash=request.rehash)
         stack.callback(self.known.listing.close)
 
-    def settle(self, planned: Sequence[Decision], done: Sequence[Decision]) -> None:
-        """Notes which of the planned decisions were carried out, and counts them."""
+    def carry_out(
+        self,
+        planned: Sequence[Decision],
+        done: Sequence[Decision],
+        embedded: Mapping[str, FloatVector],  # noqa: ARG002 - for those who write
+    ) -> None:
+        """Counts which of the planned decisions are `done`; nothing is written here.
+
+        `embedded` maps SHA-256 to the vectors that were computed for them.
+        """
         self.known.settle(planned, done)
         self.report.counts.update(decision.change for decision in done)
+
+    def remove(self, removal: Removal) -> None:
+        """Reports which points go; none is removed here."""
+        self.report.removed = sorted(payload.path for payload in removal.gone)
+        self.report.away = list(removal.away)
+        self.report.counts["removed"] = len(removal.gone)
+        if removal.excluded:
+            self.report.counts["excluded"] = removal.excluded
+
+    def note_calibration(self) -> None:
+        """Reports whether the collection had a calibration that what was written has outdated."""
+        if self._was_calibrated and self._collection is not None:
+            self.report.calibration_dropped = self._collection.manifest.calibration is None
+
+    def finish(self, on_wait: Callable[[], None]) -> None:
+        """Does nothing, for nothing was written."""
 
     def other_datasets(self) -> Mapping[str, str]:
         """Returns the folders of all datasets of the collection but this one, by name."""
@@ -80,8 +105,12 @@ class Target:
 
     def distrust(self) -> None:
         """Says that the list beside the collection may not be believed."""
-        if self._collection is not None:
-            self._collection.drop_listing()
+        if self._upkeep is not None:
+            self._upkeep.invalidate_cache()
+
+    @property
+    def _upkeep(self) -> Upkeep | None:
+        return None if self._collection is None else self._collection.upkeep
 
     def _listing(self) -> Listing:
         """What an earlier ingest has kept where it is still true, else what the store says."""
@@ -91,7 +120,7 @@ class Target:
 
     def _read_points(self, collection: Collection) -> Listing:
         """Lists the points but for damaged ones, whose files are taken in like new ones."""
-        damaged = set(collection.damaged())
+        damaged = set(collection.upkeep.find_damaged()) if collection.upkeep else set()
         return Listing.of(point for point in collection.scan(EVERYTHING) if point.id not in damaged)
 
     def _is_there(self) -> bool:
@@ -105,6 +134,7 @@ class Target:
     def _open(self) -> Collection:
         collection = self._stack.enter_context(self._store.open(self.name))
         manifest, quantize = collection.manifest, self._request.quantize
+        self._was_calibrated = manifest.calibration is not None
         manifest.require(self.model.manifest.identity, self.distance, name=self.name)
         if quantize not in (None, manifest.vector_quantization):
             raise UsageError(
@@ -125,91 +155,80 @@ class Target:
 
 
 class WrittenTarget(Target):
-    """A collection that the plan is carried out on; it is made when the first point is written.
+    """A collection that the plan is carried out on; it is made when the first point is written."""
 
-    Raises:
-        StoreError: the collection may only be read.
-    """
-
-    def __init__(
+    def carry_out(
         self,
-        request: IngestRequest,
-        model: ModelFile,
-        distance: Distance,
-        *,
-        store: Store,
-        stack: ExitStack,
+        planned: Sequence[Decision],
+        done: Sequence[Decision],
+        embedded: Mapping[str, FloatVector],
     ) -> None:
-        self._was_calibrated = False
-        store.require_writable(target_name(model, distance, into=request.into))
-        super().__init__(request, model, distance, store=store, stack=stack)
+        """Writes what is to be done, and then counts it."""
+        if wanted := [(decision, decision.payload) for decision in done if decision.payload is not None]:
+            self._collection = self._collection or self._create()
+            self._write(self._collection, wanted, embedded)
+        super().carry_out(planned, done, embedded)
 
-    def write(self, decisions: Sequence[Decision], embedded: Mapping[str, FloatVector]) -> None:
-        """Carries decisions out; `embedded` maps SHA-256 to the vectors that were computed for them."""
-        wanted = [(decision, decision.payload) for decision in decisions if decision.payload is not None]
-        if not wanted:
-            return
-        self._collection = collection = self._collection or self._create()
-        vectors = {**_stored_vectors(collection, decisions), **embedded}
+    def _write(
+        self,
+        collection: Collection,
+        wanted: Sequence[tuple[Decision, Payload]],
+        embedded: Mapping[str, FloatVector],
+    ) -> None:
+        vectors = {**_stored_vectors(collection, wanted), **embedded}
         collection.upsert([self._point(p, vectors) for decision, p in wanted if decision.writes_vector])
         for is_same_class in (False, True):
-            collection.replace_payloads(
-                [
-                    payload
-                    for decision, payload in wanted
-                    if decision.payload_only and (decision.change is Change.UNCHANGED) == is_same_class
-                ],
-                same_classes=is_same_class,
-            )
-        collection.delete([d.replaces.id for d in decisions if d.replaces is not None])
+            fresh = [
+                payload
+                for decision, payload in wanted
+                if decision.payload_only and (decision.change is Change.UNCHANGED) == is_same_class
+            ]
+            collection.replace_payloads(fresh, same_classes=is_same_class)
+        collection.delete([decision.replaces.id for decision, _ in wanted if decision.replaces is not None])
 
-    def remove(self, payloads: Sequence[Payload]) -> None:
-        """Removes points."""
+    def remove(self, removal: Removal) -> None:
+        """Removes the points, and reports them."""
         if self._collection is not None:
-            self._collection.delete([payload.id for payload in payloads])
-            for payload in payloads:
+            self._collection.delete([payload.id for payload in removal.gone])
+            for payload in removal.gone:
                 self.known.remove(payload)
+        super().remove(removal)
 
-    def note_calibration(self) -> None:
-        """Reports whether the collection had a calibration that what was written has outdated."""
-        manifest = None if self._collection is None else self._collection.manifest
-        self.report.calibration_dropped = (
-            self._was_calibrated and manifest is not None and manifest.calibration is None
-        )
+    def finish(self, on_wait: Callable[[], None]) -> None:
+        """Builds the search index, and leaves what is known of the points to the next ingest.
 
-    def needs_index(self) -> bool:
-        """Whether the collection has outgrown exact search; where it is listed it had its index by then."""
-        collection = self._collection
-        return collection is not None and not collection.is_listed and collection.needs_index()
-
-    def build_index(self, on_wait: Callable[[], None]) -> None:
-        """Builds the search index."""
-        if self._collection is not None:
-            self._collection.build_index(on_wait)
-
-    def keep_listing(self) -> None:
-        """Leaves what is known of the points to the next ingest, once nothing more is written."""
-        collection = self._collection
-        if collection is None or collection.is_listed or collection.listing is None:
+        A collection with a valid cache had its index by then.
+        """
+        upkeep = self._upkeep
+        if upkeep is None or upkeep.is_cache_valid:
             return
+        if upkeep.needs_index():
+            with progress.bar(f"index of {self.name}", unit="seconds", total=None) as bar:
+
+                def wait() -> None:
+                    bar.advance(0)  # for the time alone
+                    on_wait()
+
+                upkeep.build_index(wait)
         try:
-            self.known.listing.save(collection.listing)
+            self.known.listing.save(upkeep.cache_file)
         except (OSError, ListingError) as error:
             if isinstance(error, OSError) and is_full(error):
                 raise
             return  # something is in its place that cannot be removed; the next ingest asks the store again
-        collection.note_listing()
+        upkeep.validate_cache()
 
     def _read_points(self, collection: Collection) -> Listing:
-        """Removes those without a vector or payload, which are no use to anyone, and lists the others."""
-        collection.delete(collection.damaged())
-        collection.drop_listing()
-        return Listing.of(collection.scan(EVERYTHING), collection.listing)
+        """Removes damaged points, and lists the others."""
+        if (upkeep := collection.upkeep) is None:
+            return super()._read_points(collection)
+        collection.delete(upkeep.find_damaged())
+        upkeep.invalidate_cache()
+        return Listing.of(collection.scan(EVERYTHING), upkeep.cache_file)
 
     def _open(self) -> Collection:
         """Records where the dataset lies, and by which rules its folder is walked."""
         collection = super()._open()
-        self._was_calibrated |= collection.manifest.calibration is not None
         name, root, rules = self._dataset.name, str(self._dataset.root), self._dataset.rules
         if (collection.manifest.datasets.get(name), collection.manifest.rules_of(name)) != (root, rules):
             collection.record_dataset(name, root, rules)
@@ -247,7 +266,9 @@ class WrittenTarget(Target):
         return ImagePoint(payload=payload, vector=vector)
 
 
-def _stored_vectors(collection: Collection, decisions: Sequence[Decision]) -> dict[str, FloatVector]:
+def _stored_vectors(
+    collection: Collection, wanted: Sequence[tuple[Decision, Payload]]
+) -> dict[str, FloatVector]:
     """Returns by SHA-256 the vectors of the points that decisions point at.
 
     A point that an earlier one of the decisions writes anew still has its old vector; the bytes that
@@ -255,11 +276,11 @@ def _stored_vectors(collection: Collection, decisions: Sequence[Decision]) -> di
     """
     sources: dict[str, str] = {}
     written: set[str] = set()
-    for decision in decisions:
+    for decision, payload in wanted:
         if decision.vector_of is not None and decision.vector_of.id not in written:
             sources[decision.vector_of.id] = decision.vector_of.sha256
-        if decision.payload is not None and decision.writes_vector:
-            written.add(decision.payload.id)
+        if decision.writes_vector:
+            written.add(payload.id)
     found = collection.vectors(list(sources))
     return {sources[point_id]: vector for point_id, vector in found.items()}
 

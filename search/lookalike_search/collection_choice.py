@@ -239,7 +239,7 @@ def missing_collection(
         )
     asked = name or " ".join(filter(None, [backbone, distance])) or "to search"
     there = ", ".join(store.names()) or "none"
-    if (folder := store.missing_folder) is not None:
+    if store.local is not None and (folder := store.local.missing) is not None:
         there = f"none, for {describe_missing(folder)}"
     missing = f"there is no collection {asked} in the store {store.label}; there: {there}."
     for candidate in [name] if name else _default_names(backbone, distance):
@@ -249,7 +249,7 @@ def missing_collection(
                 collection=candidate,
                 hint=Hint(Action.SEARCH_STORE, {Argument.STORE: said}),
             )
-    if (holder := store.ingest_under_way()) is not None:
+    if store.local is not None and (holder := store.local.ingest_under_way()) is not None:
         return CollectionMissingError(
             f"{missing} An ingest into this store is under way, by {holder}, and may be making it; ask again "
             "when it is done",

@@ -20,10 +20,11 @@ from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
+from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.embedded import EmbeddedStore, EngineTuning
 from lookalike_core.stores.points import ImagePoint, PointFilter
-from lookalike_core.stores.protocol import Collection, Store, staged_name
+from lookalike_core.stores.protocol import Collection, Store
 from lookalike_core.stores.server import ServerStore
 from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
 from lookalike_core.stores.shared import SharedStore
@@ -884,7 +885,7 @@ def test_a_small_collection_needs_no_index(
     """Exact search serves it, on a server the server decides."""
     collection = emptied()
     collection.upsert(mixed)
-    assert not collection.needs_index()
+    assert collection.upkeep is None or not collection.upkeep.needs_index()
     assert collection.indexed_count() == 0
 
 
@@ -996,11 +997,20 @@ def write_manifest(store: Store, name: str, data: Any) -> None:
         store._client.update_collection(name, metadata={METADATA_KEY: data})  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def test_a_store_that_takes_writes_refuses_none_before(store: Store, made: Callable[..., str]) -> None:
-    """Of a collection that is there, of one that is not yet, and of the store as a whole."""
+def test_a_folder_that_takes_writes_refuses_none_before(store: Store, made: Callable[..., str]) -> None:
+    """A collection that is there, one that is not yet, and the store as a whole; a server has no folder."""
     name = made()
+    assert (store.local is None) == (folder_of(store) is None)
+    if store.local is None:
+        return
     for asked in (None, name, "not-there"):
-        store.require_writable(asked)
-    with store.ingesting():
+        store.local.require_writable(asked)
+    with store.local.ingesting():
         assert name in store.names()
-    assert store.ingest_under_way() is None
+    assert store.local.ingest_under_way() is None
+
+
+def test_a_name_that_is_no_alias_stands_for_itself(store: Store, made: Callable[..., str]) -> None:
+    """Whether or not a collection has it."""
+    name = made()
+    assert [store.resolve(name), store.resolve("not-there")] == [name, "not-there"]

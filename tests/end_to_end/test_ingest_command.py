@@ -675,7 +675,7 @@ def test_pruning_says_what_it_removes(shell: Any, images: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
 def test_status_and_query_say_that_an_ingest_is_under_way(shell: Any, images: Path) -> None:
     """Before there is any collection, too; nobody is told to start another one."""
-    with EmbeddedStore(shell.folder / "home/qdrant").ingesting():
+    with EmbeddedStore(shell.folder / "home/qdrant").local.ingesting():
         (status,) = shell("ingest", "status", "--json").json
         assert status["collections"] == []
         assert status["ingest_under_way"].startswith("process ")

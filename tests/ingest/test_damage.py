@@ -285,7 +285,7 @@ def test_damage_that_no_file_shows_is_refused_once_and_then_mended(bench: Bench)
         collection.count()
     assert bench.ingest().collections[0].counts["unchanged"] == 12
     with bench.open() as collection:
-        assert collection.is_listed
+        assert collection.upkeep.is_cache_valid
         assert collection.count() == 12
 
 
@@ -301,10 +301,10 @@ def test_reading_leaves_a_true_list_true(bench: Bench) -> None:
     """Loading a shard touches its files; the next ingest need not look into it for that."""
     for _ in range(2):
         with bench.open() as collection:
-            assert collection.is_listed
+            assert collection.upkeep.is_cache_valid
             assert collection.count() == 12
     with bench.open() as collection:
-        assert collection.is_listed
+        assert collection.upkeep.is_cache_valid
 
 
 def test_a_point_that_lost_its_vector_is_an_error_of_the_store(bench: Bench) -> None:
@@ -431,10 +431,10 @@ def test_a_mark_that_cannot_be_read_is_none(bench: Bench, damage: str | None) ->
     else:
         mark.write_text(damage)
     with bench.open() as collection:
-        assert not collection.is_listed
+        assert not collection.upkeep.is_cache_valid
     assert bench.ingest().collections[0].counts["unchanged"] == 12
     with bench.open() as collection:
-        assert collection.is_listed
+        assert collection.upkeep.is_cache_valid
 
 
 def test_the_list_of_another_collection_is_not_believed(

@@ -67,7 +67,7 @@ def opened(home: Settings) -> Callable[[], EmbeddedCollection]:
 
 def listed(collection: EmbeddedCollection) -> set[Payload]:
     """What the listing beside a collection says, read without our own code."""
-    with sqlite3.connect(collection.listing) as database:
+    with sqlite3.connect(collection.upkeep.cache_file) as database:
         found = database.execute("SELECT * FROM points")
         names = [column[0] for column in found.description]
         rows = found.fetchall()
@@ -125,9 +125,9 @@ def test_an_ingest_leaves_what_the_store_says(
     for _ in range(2):
         ingest()
         with opened() as collection:
-            assert collection.is_listed
+            assert collection.upkeep.is_cache_valid
             assert listed(collection) == set(collection.scan())
-        file = next(path for path in (collection.listing.parents[3] / "data").rglob("1.png"))
+        file = next(path for path in (collection.upkeep.cache_file.parents[3] / "data").rglob("1.png"))
         os.utime(file, ns=(1, 1))
 
 
@@ -148,9 +148,9 @@ def test_whoever_else_writes_ends_the_listing(
     with opened() as collection:
         gone = next(iter(collection.scan(PointFilter(class_name="b"))))
         collection.delete([gone.id])
-        assert not collection.is_listed
+        assert not collection.upkeep.is_cache_valid
     with opened() as collection:
-        assert not collection.is_listed
+        assert not collection.upkeep.is_cache_valid
     [report] = ingest().collections
     assert (report.counts["added"], report.counts["unchanged"]) == (1, 2)
 
@@ -164,7 +164,7 @@ def test_a_dry_run_leaves_the_listing_alone(
     for _ in range(2):
         assert ingest(dry_run=True).collections[0].counts["moved"] == 1
     with opened() as collection:
-        assert collection.is_listed
+        assert collection.upkeep.is_cache_valid
         assert listed(collection) == set(collection.scan())
 
 

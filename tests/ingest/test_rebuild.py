@@ -26,9 +26,9 @@ from lookalike_core.models.preprocessing import former_preprocessing_id
 from lookalike_core.progress import ShowBar, shown_by
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
+from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, Payload
-from lookalike_core.stores.protocol import staged_name
 from lookalike_core.stores.server import ServerCollection, ServerStore
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import rebuild as rebuild_module

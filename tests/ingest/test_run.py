@@ -1120,7 +1120,7 @@ def test_an_ingest_is_seen_by_others_as_long_as_it_goes_on(ingests: Ingests) -> 
     seen: list[str | None] = []
 
     def takes(found: FoundFile) -> bool:
-        seen.append(ingests.store.ingest_under_way())
+        seen.append(ingests.store.local.ingest_under_way())
         return bool(found.path)
 
     ingests.run(takes=takes, dry_run=True)
@@ -1130,7 +1130,7 @@ def test_an_ingest_is_seen_by_others_as_long_as_it_goes_on(ingests: Ingests) -> 
     ingests.run(takes=takes)
     assert len(seen) == len(IMAGES)
     assert all(said is not None and said.startswith(f"process {os.getpid()} ") for said in seen)
-    assert ingests.store.ingest_under_way() is None
+    assert ingests.store.local.ingest_under_way() is None
 
 
 COMPOSED, DECOMPOSED = "Schildkr\u00f6te", "Schildkro\u0308te"

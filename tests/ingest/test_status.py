@@ -10,8 +10,8 @@ from faulty_proxy import FaultyProxy
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.collection_manifest import Distance
+from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.connection import connect
-from lookalike_core.stores.protocol import staged_name
 from lookalike_core.stores.server import ServerStore
 from lookalike_ingest.removal import Selection, holdings
 from lookalike_ingest.status import CollectionStatus, collection_statuses

@@ -15,9 +15,9 @@ from lookalike_core.hints import Action, Hint, Notice
 from lookalike_core.models.backbones import BACKBONES, Pooling
 from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest, WeightsKind, WeightsSource
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, collection_name
+from lookalike_core.stores.collection_names import is_collection_name
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import Payload, point_id
-from lookalike_core.stores.protocol import is_collection_name
 from lookalike_exporter.spec import NETWORKS, ModelSpec
 from lookalike_search.collection_choice import _values
 

@@ -544,7 +544,7 @@ def test_an_index_that_may_only_be_read_is_searched_and_refuses_more(
 def test_an_index_that_another_process_fills_says_so(tiny_model: lookalike.Model, tmp_path: Path) -> None:
     """Which process that is stands in the error, too."""
     place = tmp_path / "photos.index"
-    with EmbeddedStore(place).ingesting(), lookalike.open(place, model=tiny_model) as index:
+    with EmbeddedStore(place).local.ingesting(), lookalike.open(place, model=tiny_model) as index:
         with pytest.raises(
             errors.CollectionMissingError, match=rf"process {os.getpid()} .* adding"
         ) as caught:

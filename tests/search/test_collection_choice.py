@@ -384,7 +384,7 @@ def test_what_takes_one_collection_refuses_several(
 def test_a_collection_that_an_ingest_may_be_making_is_waited_for(shelve: Shelve, choose: Choose) -> None:
     """Nobody is told to start another one; which process is at it is data, too."""
     store = shelve()
-    with store.ingesting(), pytest.raises(CollectionMissingError) as caught:
+    with store.local.ingesting(), pytest.raises(CollectionMissingError) as caught:
         choose(store)
     said = full_message(caught.value)
     assert f"An ingest into this store is under way, by process {os.getpid()} (" in said

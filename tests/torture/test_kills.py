@@ -252,4 +252,4 @@ def assert_tidy(home: Path) -> None:
     (name,) = store.names()
     assert not list((home / "qdrant" / name).glob(".*"))
     with store.open(name) as collection:
-        assert not collection.needs_index()
+        assert not collection.upkeep.needs_index()

@@ -85,8 +85,7 @@ def store_in_use(named: str | None, settings: Settings) -> Iterator[Store]:
     """The store that `--store` and the environment lead to, said and in the end closed."""
     store = open_store(named, settings)
     try:
-        for line in (f"store: {store.label}", *store.notices):
-            say(line)
+        say(f"store: {store.label}")
         yield store
     finally:
         store.close()

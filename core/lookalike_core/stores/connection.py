@@ -1,4 +1,4 @@
-"""From a server's URL to a store on it: reached, let in, and with everything said that is worth saying.
+"""From a server's URL to a store on it: reached, let in, and with warnings logged.
 
 gRPC is used where its port answers, else HTTP, chosen once. Connecting is tried once, so that a wrong URL
 is known at once.
@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lookalike_core.errors import StoreError
+from lookalike_core.logs import logger_of
 from lookalike_core.stores.address import GRPC_PORT, Secrets, ServerAddress, check_api_key
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server import ServerStore
@@ -19,6 +20,8 @@ from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTun
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
+
+_logger = logger_of("stores")
 
 _PROBE_TIMEOUT_S = 1
 
@@ -60,11 +63,12 @@ def connect(
             raise
         grpc_port = None  # something else has the port; where HTTP fails too, its message counts
         version = reach(grpc_port=None)
+    for notice in _notices(address, secrets.hidden_in(version), api_key=api_key):
+        _logger.warning("%s", notice)
     client = _client(address, api_key=api_key, grpc_port=grpc_port, timeout_s=tuning.timeout_s)
     return ServerStore(
         client,
         label=address.label,
-        notices=_notices(address, secrets.hidden_in(version), api_key=api_key),
         secrets=secrets,
         reads=ModelReads(client) if grpc_port is None else MessageReads(client, timeout_s=tuning.timeout_s),
         tuning=tuning,

@@ -1,15 +1,7 @@
 """The embedded store: Qdrant's own engine in this process, one folder a collection, nothing to start.
 
-    HOME/qdrant/NAME/manifest.json    what the collection is
-    HOME/qdrant/NAME/shard/           Qdrant Edge's own files, and one that says whose they are
-    HOME/qdrant/NAME/points.db        what its points carry
-    HOME/qdrant/NAME/points.listed    of which of these files that is true; see `mark`
-    HOME/qdrant/NAME.rebuild/         one that is being built to replace NAME; `whole` in it says that it can
-    HOME/qdrant/NAME.lock, .holder    held by whoever has the collection open; see `locks`
-    HOME/qdrant/.NAME.xxxxxxxx/       one that is being made; who makes it again clears what a kill left
-    HOME/qdrant/ingest-under-way.*    held by an ingest, so that who finds no collection can say why
-
-Where none of that may be written to, a collection is opened for reading; see `private_view`.
+`local_folder` draws where the files lie. Where nothing may be written, a collection is opened for reading;
+see `private_view`.
 
 Source of the engine's behaviour: https://qdrant.tech/documentation/edge/ and its type stubs.
 """
@@ -22,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,14 +28,11 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.atomic import (
     forbids_writing,
     is_full,
-    may_write,
-    nearest_there,
     parse_json,
     remove,
     sweep_partials,
     sync_folder,
     sync_tree,
-    why_read_only,
     write_json,
 )
 from lookalike_core.errors import (
@@ -66,6 +55,13 @@ from lookalike_core.memory import (
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.stores.cache_mark import Mark, fingerprint
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
+from lookalike_core.stores.collection_names import (
+    STAGED_SUFFIX,
+    is_collection_name,
+    require_own_name,
+    staged_name,
+)
+from lookalike_core.stores.local_folder import LOG, MANIFEST, SHARD, WHOLE, LocalFolder, only_readable
 from lookalike_core.stores.points import (
     EVERYTHING,
     KEYWORD_FIELDS,
@@ -86,7 +82,6 @@ from lookalike_core.stores.points import (
     usable_rows,
 )
 from lookalike_core.stores.private_view import PrivateView
-from lookalike_core.stores.protocol import STAGED_SUFFIX, is_collection_name, require_own_name, staged_name
 from lookalike_core.text import unicode_forms
 
 if TYPE_CHECKING:
@@ -109,27 +104,20 @@ _NEAR_ZERO = 1e-5
 """Of a score from that of a vector of zeros; embeddings are far from it, and those that are not are read."""
 
 _EVERY_VALUE = 2**31
-_MANIFEST = "manifest.json"
-_SHARD = "shard"
-_LOG = "wal"
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 """No point has this id; an operation on it does nothing."""
 
 _MOST_OPERATIONS = 2_000_000
 """Of a collection of a hundred million images; more is damage."""
 
-_WHOLE = "whole"
 _THE_VECTOR = ""
 """The name of the one vector that each point has."""
 
 _OWNER = "lookalike.json"
 """Inside the shard, which the engine leaves alone: a shard that was put beside another manifest tells so."""
 
-_LISTING = "points.db"
-_LISTED = "points.listed"
-_UNDER_WAY = "ingest-under-way"
-"""The name of the lock that an ingest holds; no collection is called so."""
-
+_CACHE = "points.db"
+_CACHE_MARK = "points.listed"
 _BUILDING = "temp_segments"
 """Where the engine builds an index, inside the shard; it never clears what an interrupted build left."""
 
@@ -156,8 +144,6 @@ DEFAULT_ENGINE_TUNING = EngineTuning()
 class EmbeddedStore:
     """Collections as folders below `directory`; implements `Store`."""
 
-    notices: tuple[str, ...] = ()
-
     def __init__(
         self,
         directory: Path,
@@ -168,30 +154,18 @@ class EmbeddedStore:
     ) -> None:
         self.directory = directory
         self.label = label
+        self.local = LocalFolder(directory, is_named=label == f"embedded:{directory}")
         self._lock_timeout_s = lock_timeout_s
         self._tuning = tuning
 
-    @property
-    def missing_folder(self) -> Path | None:
-        """That of a store which was named, for the default one is made when it is first needed."""
-        is_named = self.label == f"embedded:{self.directory}"
-        return self.directory if is_named and not self.directory.exists() else None
-
     def names(self) -> list[str]:
-        """The folders here that hold a manifest or a shard, and whole staged ones that only want their name.
-
-        One whose manifest is lost is listed too, so that whoever looks at it says what to do.
-        """
-        found = {path.parent.name for path in self.directory.glob(f"[!.]*/{_MANIFEST}")}
-        found |= {path.parent.name for path in self.directory.glob(f"[!.]*/{_SHARD}/")}
-        whole = {path.parent.name for path in self.directory.glob(f"[!.]*{STAGED_SUFFIX}/{_WHOLE}")}
-        finished = {name for name in found if not name.endswith(STAGED_SUFFIX)}
-        return sorted(finished | {name.removesuffix(STAGED_SUFFIX) for name in whole & found})
+        """Those that `LocalFolder` finds."""
+        return self.local.names()
 
     def __contains__(self, name: str) -> bool:
         """Also where its manifest is lost, as in `names`."""
-        is_lost = is_collection_name(name) and (self.directory / name / _SHARD).is_dir()
-        return is_lost or self._folder(name) is not None
+        is_lost = is_collection_name(name) and (self.directory / name / SHARD).is_dir()
+        return is_lost or self.local.folder_of(name) is not None
 
     def manifest(self, name: str) -> CollectionManifest:
         """Read without the lock: the file is only ever replaced whole, and its folder may be renamed."""
@@ -216,11 +190,11 @@ class EmbeddedStore:
             try:
                 _require_room_for_engine(partial, folder)
                 with _translated(folder):
-                    shard = edge.EdgeShard.create(str(partial / _SHARD), _config(manifest, self._tuning))
+                    shard = edge.EdgeShard.create(str(partial / SHARD), _config(manifest, self._tuning))
                     _index_payloads(shard)
                     shard.close()
-                write_json(partial / _SHARD / _OWNER, {"collection": manifest.collection})
-                write_json(partial / _MANIFEST, manifest.named(name).with_calibration(None).to_json())
+                write_json(partial / SHARD / _OWNER, {"collection": manifest.collection})
+                write_json(partial / MANIFEST, manifest.named(name).with_calibration(None).to_json())
                 sync_tree(partial)
                 partial.rename(folder)
                 sync_folder(self.directory)
@@ -232,7 +206,7 @@ class EmbeddedStore:
 
         One that may only be read is opened by a private view of it, which refuses to be written to.
         """
-        if self._unwritable_part(self._own(name)) is not None:
+        if self.local.unwritable_part(self._own(name)) is not None:
             return self._open_view(name)
         lock = self._acquire(name)
         try:
@@ -241,18 +215,12 @@ class EmbeddedStore:
             _require_own_shard(folder, manifest)
             sweep_partials(folder)
             collection = EmbeddedCollection(folder, manifest, lock, self._tuning)
-            if not collection.is_listed:
+            if not collection.is_cache_valid:
                 collection.load()
         except BaseException:
             lock.release()
             raise
         return collection
-
-    def _unwritable_part(self, folder: Path) -> Path | None:
-        """The first file or folder that has to be written to by who opens a collection, and may not be."""
-        shard, lock = folder / _SHARD, self.directory / f"{folder.name}.lock"
-        parts = (self.directory, lock, folder, shard, shard / _LOG)
-        return next((part for part in parts if not may_write(part)), None)
 
     def _open_view(self, name: str) -> "EmbeddedCollection":
         """Keeps writers out while the view is made; it is this process's alone then."""
@@ -263,7 +231,7 @@ class EmbeddedStore:
             folder = self._own(name)
             manifest = read_manifest(folder)
             _require_own_shard(folder, manifest)
-            view = PrivateView(folder / _SHARD)
+            view = PrivateView(folder / SHARD)
             try:
                 collection = EmbeddedCollection(folder, manifest, view, self._tuning, name=name)
                 try:
@@ -275,31 +243,6 @@ class EmbeddedStore:
                 raise
             return collection
 
-    def require_writable(self, name: str | None = None) -> None:
-        """Asks the file system, of the folder that is there or the one that it is to be made in."""
-        there = nearest_there(self.directory)
-        folder = self._folder(name) if name is not None else None
-        if not may_write(there):
-            raise self._read_only(there)
-        if folder is not None and (part := self._unwritable_part(folder)) is not None:
-            raise self._read_only(part)
-
-    @contextmanager
-    def ingesting(self) -> Iterator[None]:
-        """Holds a lock that is only looked at; of several ingests at once the first has it.
-
-        Whoever looks shares it for a moment, which is waited for.
-        """
-        with ExitStack() as stack:
-            with suppress(StoreLockedError, OSError):  # what cannot be written is said by who must write
-                what = f"an ingest into {self.directory}"
-                stack.enter_context(locks.held(self.directory, _UNDER_WAY, what=what, timeout_s=_WAIT_S))
-            yield
-
-    def ingest_under_way(self) -> str | None:
-        """Looks at the lock of `ingesting`; on Windows nobody can tell."""
-        return locks.holder_of(self.directory, _UNDER_WAY)
-
     def delete(self, name: str) -> None:
         """Takes the folder's name away, then its files; what a kill leaves of them is swept later."""
         self._own(name)
@@ -309,9 +252,9 @@ class EmbeddedStore:
             sync_folder(self.directory)
             shutil.rmtree(hidden)
 
-    def aliased(self, name: str) -> str | None:  # noqa: ARG002
-        """There are none."""
-        return None
+    def resolve(self, name: str) -> str:
+        """Returns the name itself: there are no aliases here."""
+        return name
 
     def rebuilding(self, name: str) -> AbstractContextManager[None]:
         """A lock of its own, so that the collection can be searched meanwhile."""
@@ -329,7 +272,7 @@ class EmbeddedStore:
         with self._locked(staged), self._locked(name):
             folder, whole = self.directory / name, self._own(staged)
             sync_tree(whole)
-            (whole / _WHOLE).touch()
+            (whole / WHOLE).touch()
             sync_folder(whole)
             hidden = self._hidden(name)
             if folder.exists():
@@ -343,11 +286,11 @@ class EmbeddedStore:
     def _finish_replacement(self, name: str) -> None:
         """Gives a whole staged collection its name where it is free."""
         folder, staged = self.directory / name, self.directory / staged_name(name)
-        if (staged / _WHOLE).is_file() and not folder.exists():
+        if (staged / WHOLE).is_file() and not folder.exists():
             staged.rename(folder)
             sync_folder(self.directory)
         if not name.endswith(STAGED_SUFFIX):
-            (folder / _WHOLE).unlink(missing_ok=True)
+            (folder / WHOLE).unlink(missing_ok=True)
 
     def _hidden(self, name: str) -> Path:
         """A new folder beside the collection that nobody takes for one."""
@@ -359,7 +302,7 @@ class EmbeddedStore:
             shutil.rmtree(left_over, ignore_errors=True)
 
     def _own(self, name: str) -> Path:
-        folder = self._folder(name)
+        folder = self.local.folder_of(name)
         if folder is not None:
             return folder
         if is_collection_name(name) and (self.directory / name).exists():
@@ -370,15 +313,6 @@ class EmbeddedStore:
         return CollectionMissingError(
             f"there is no collection {name} in {self.directory}", collection=name, path=self.directory
         )
-
-    def _folder(self, name: str) -> Path | None:
-        """Where a collection lies: under its name, or where a kill came between two renames, staged."""
-        if not is_collection_name(name):
-            return None
-        folder, staged = self.directory / name, self.directory / staged_name(name)
-        if (folder / _MANIFEST).is_file():
-            return folder
-        return staged if (staged / _WHOLE).is_file() and not folder.exists() else None
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
@@ -431,23 +365,8 @@ class EmbeddedStore:
         if is_full(error):
             return error
         if forbids_writing(error) and self.directory.is_dir():
-            return self._read_only(self.directory)
-        return StoreError(
-            f"{self.directory} cannot hold collections ({error.strerror}); "
-            "make it a folder that you may write to",
-            path=self.directory,
-            hint=Hint(Action.CHANGE_FOLDER),
-        )
-
-    def _read_only(self, place: Path) -> StoreError:
-        if self.directory.is_dir():
-            return _only_readable(place)
-        return StoreError(
-            f"{self.directory} cannot hold collections ({why_read_only(place)}); "
-            "make it a folder that you may write to",
-            path=self.directory,
-            hint=Hint(Action.CHANGE_FOLDER),
-        )
+            return self.local.read_only(self.directory)
+        return self.local.unusable(error.strerror)
 
 
 class EmbeddedCollection:
@@ -471,15 +390,20 @@ class EmbeddedCollection:
         self._lock = lock
         self._tuning = tuning
         self._is_view = isinstance(lock, PrivateView)
-        self._shard_folder = lock.shard if isinstance(lock, PrivateView) else folder / _SHARD
-        self.listing = folder / _LISTING
-        self._mark = Mark.read(folder / _LISTED)
-        self.is_listed = self._mark is not None and self._mark.files == self._fingerprint() != ""
+        self._shard_folder = lock.shard if isinstance(lock, PrivateView) else folder / SHARD
+        self.cache_file = folder / _CACHE
+        self._mark = Mark.read(folder / _CACHE_MARK)
+        self.is_cache_valid = self._mark is not None and self._mark.files == self._fingerprint() != ""
         self._points: int | None = None
         """As counted last."""
         self._is_synced = True
         self._upserted = 0
         """Points since the index was looked after: the engine counts those that were replaced as indexed."""
+
+    @property
+    def upkeep(self) -> Self:
+        """The collection itself."""
+        return self
 
     def load(self) -> None:
         """Loads the shard: 10 microseconds and 700 bytes a point. Whatever needs it does so by itself.
@@ -495,7 +419,7 @@ class EmbeddedCollection:
 
         _require_space(self._shard_folder, self._tuning.spare_to_open_bytes)
         _require_room_for_engine(self._shard_folder, self._folder)
-        has_log = any((self._shard_folder / _LOG).glob("*"))
+        has_log = any((self._shard_folder / LOG).glob("*"))
         with _translated(self._folder):
             shard = edge.EdgeShard.load(str(self._shard_folder))
         try:
@@ -522,11 +446,11 @@ class EmbeddedCollection:
         if self._mark is None or self._mark.points == points:
             return
         found = f"{self.name} holds {points} points, and {self._mark.points} were there after the last ingest"
-        if self.is_listed:
-            self.is_listed = False
+        if self.is_cache_valid:
+            self.is_cache_valid = False
             self._mark = replace(self._mark, files="")
             if not self._is_view:
-                self._mark.write(self._folder / _LISTED)
+                self._mark.write(self._folder / _CACHE_MARK)
             raise StoreError(f"{found}: its files are damaged", path=self._folder, hint=Hint(Action.REPEAT))
         roots = ", ".join(sorted(self.manifest.datasets.values()))
         _logger.warning(
@@ -542,7 +466,7 @@ class EmbeddedCollection:
             with _translated(self._folder):
                 self.__dict__.pop("_shard").close()
         if not self._is_synced and not self._is_view:
-            sync_tree(self._folder / _SHARD)
+            sync_tree(self._folder / SHARD)
         self._is_synced = True
 
     def __enter__(self) -> Self:
@@ -554,9 +478,9 @@ class EmbeddedCollection:
         """What was written is on the disk by then; a list that was true is true of the files as they are."""
         try:
             self._close_shard()
-            files = self._fingerprint() if self.is_listed else ""
+            files = self._fingerprint() if self.is_cache_valid else ""
             if files and self._mark is not None and self._mark.files != files:  # loading alone touches some
-                replace(self._mark, files=files).renew(self._folder / _LISTED)
+                replace(self._mark, files=files).renew(self._folder / _CACHE_MARK)
         finally:
             self._lock.release()
 
@@ -732,30 +656,30 @@ class EmbeddedCollection:
         self._points = self.count()
         self._close_shard()
         self._is_synced = False
-        shutil.rmtree(self._folder / _SHARD / _BUILDING, ignore_errors=True)
-        _run_child(self._folder / _SHARD, on_wait)
+        shutil.rmtree(self._folder / SHARD / _BUILDING, ignore_errors=True)
+        _run_child(self._folder / SHARD, on_wait)
         self._upserted = 0
 
-    def drop_listing(self) -> None:
+    def invalidate_cache(self) -> None:
         """Removes the mark, for good even if the power fails now; the file itself may be open."""
-        self.is_listed, self._mark = False, None
-        if not self._is_view and os.path.lexists(self._folder / _LISTED):
-            remove(self._folder / _LISTED)
+        self.is_cache_valid, self._mark = False, None
+        if not self._is_view and os.path.lexists(self._folder / _CACHE_MARK):
+            remove(self._folder / _CACHE_MARK)
             sync_folder(self._folder)
 
-    def note_listing(self) -> None:
+    def validate_cache(self) -> None:
         """A mark beside the file, once the points and the file are on the disk."""
         self._require_writable()
         points = self.count() if self._points is None or "_shard" in self.__dict__ else self._points
         self._close_shard()
         sync_folder(self._folder)
         self._mark = Mark(points=points, files=self._fingerprint())
-        self._mark.write(self._folder / _LISTED)
-        self.is_listed = True
+        self._mark.write(self._folder / _CACHE_MARK)
+        self.is_cache_valid = True
 
-    def damaged(self) -> list[str]:
+    def find_damaged(self) -> list[str]:
         """Reads every point, where the mark is not that of the files; one whose vector is zeros has none."""
-        if self._mark is None or self.is_listed:
+        if self._mark is None or self.is_cache_valid:
             return []
         import qdrant_edge as edge
 
@@ -802,8 +726,8 @@ class EmbeddedCollection:
 
     def _fingerprint(self) -> str:
         """Of the shard and of the list beside it; a journal of the list's is a change that was cut off."""
-        lists = sorted(self._folder.glob(f"{_LISTING}*"))
-        return fingerprint([self._folder / _SHARD, *lists]) if self.listing in lists else ""
+        lists = sorted(self._folder.glob(f"{_CACHE}*"))
+        return fingerprint([self._folder / SHARD, *lists]) if self.cache_file in lists else ""
 
     def _score(self, point: "qdrant_edge.ScoredPoint") -> float:
         return score_in_range(point.score, self.manifest.distance)
@@ -822,11 +746,11 @@ class EmbeddedCollection:
     def _require_writable(self) -> None:
         """Refuses to write to a view, which would be lost with it."""
         if self._is_view:
-            raise _only_readable(self._folder)
+            raise only_readable(self._folder)
 
     def _write_manifest(self, manifest: CollectionManifest) -> None:
         self._require_writable()
-        write_json(self._folder / _MANIFEST, manifest.to_json())
+        write_json(self._folder / MANIFEST, manifest.to_json())
         self.manifest = manifest
 
     def _payload_of(self, point_id: str) -> Payload | None:
@@ -850,7 +774,7 @@ class EmbeddedCollection:
         """
         self._require_writable()
         _require_space(self._folder, self._tuning.spare_to_open_bytes)
-        self.drop_listing()
+        self.invalidate_cache()
         self._is_synced = False
         if self.manifest.calibration is not None and not keeps_calibration:
             self.record_calibration(None)  # before: a kill in between must not leave one that is stale
@@ -858,7 +782,7 @@ class EmbeddedCollection:
             self._shard.update(operation)
             if is_done():
                 return
-            _count_on(self._shard, self._folder / _SHARD)
+            _count_on(self._shard, self._folder / SHARD)
             self._shard.update(operation)
             if not is_done():
                 raise StoreError(
@@ -907,18 +831,9 @@ def _has_own_payload(record: "qdrant_edge.Record") -> bool:
     return False
 
 
-def _only_readable(place: Path) -> StoreError:
-    return StoreError(
-        f"{place} may only be read ({why_read_only(place)}), which is enough to search; "
-        "make it writable to you",
-        path=place,
-        hint=Hint(Action.CHANGE_FOLDER),
-    )
-
-
 def _no_manifest(folder: Path) -> ManifestError:
     what = f"{folder} has no manifest of ours; it is left alone"
-    if (folder / _SHARD).is_dir():
+    if (folder / SHARD).is_dir():
         return ManifestError(f"{what}: {_mend(folder)}", collection=folder.name, path=folder)
     return ManifestError(
         f"{what}: move it elsewhere", collection=folder.name, path=folder, hint=Hint(Action.CHANGE_STORE)
@@ -926,7 +841,7 @@ def _no_manifest(folder: Path) -> ManifestError:
 
 
 def _mend(folder: Path) -> str:
-    return f"put {_MANIFEST} back from a backup, or remove {folder} and ingest once more"
+    return f"put {MANIFEST} back from a backup, or remove {folder} and ingest once more"
 
 
 def read_manifest(folder: Path) -> CollectionManifest:
@@ -936,7 +851,7 @@ def read_manifest(folder: Path) -> CollectionManifest:
         FileNotFoundError: it is not there, or not any more.
         ManifestError: it cannot be read, is not ours, or is that of another collection.
     """
-    path = folder / _MANIFEST
+    path = folder / MANIFEST
     try:
         manifest = CollectionManifest.from_json(parse_json(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -956,12 +871,12 @@ def _require_own_shard(folder: Path, manifest: CollectionManifest) -> None:
         ManifestError: the shard and the manifest beside it are of two collections.
     """
     try:
-        owner = parse_json((folder / _SHARD / _OWNER).read_bytes())["collection"]
+        owner = parse_json((folder / SHARD / _OWNER).read_bytes())["collection"]
     except (OSError, ValueError, TypeError, KeyError):
         return
     if owner != manifest.collection:
         raise ManifestError(
-            f"{folder / _SHARD} is that of {owner}, the manifest beside it that of {manifest.collection}: "
+            f"{folder / SHARD} is that of {owner}, the manifest beside it that of {manifest.collection}: "
             "put back what belongs there, or remove the folder and ingest once more",
             collection=manifest.collection,
             path=folder,

@@ -15,9 +15,10 @@ from lookalike_core.errors import StoreError, StoreRefusedError, UsageError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.settings import Settings
 from lookalike_core.stores.address import HTTP_PORT, ServerAddress
+from lookalike_core.stores.collection_names import is_collection_name
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.probe import ANSWER_TIMEOUT_S, LOCAL_HOST, is_qdrant, qdrant_has
-from lookalike_core.stores.protocol import Store, is_collection_name
+from lookalike_core.stores.protocol import Store
 
 _FORMS = "use auto, embedded, embedded:DIR, or the URL of a server like http://127.0.0.1:6333"
 

@@ -17,7 +17,7 @@ an open collection is looked at: it must still be the one that was opened.
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
 from types import TracebackType
@@ -33,6 +33,12 @@ from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores.address import NO_SECRETS, Secrets
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
+from lookalike_core.stores.collection_names import (
+    STAGED_SUFFIX,
+    is_collection_name,
+    require_own_name,
+    staged_name,
+)
 from lookalike_core.stores.faults import FaultKind, TooLargeError, fault_of
 from lookalike_core.stores.points import (
     EVERYTHING,
@@ -50,7 +56,6 @@ from lookalike_core.stores.points import (
     score_in_range,
     tallied,
 )
-from lookalike_core.stores.protocol import STAGED_SUFFIX, is_collection_name, require_own_name, staged_name
 from lookalike_core.stores.rebuild_lease import Lease
 from lookalike_core.stores.retries import Requests
 from lookalike_core.stores.server_reads import Fields, ModelReads, Reads
@@ -90,28 +95,23 @@ _Answer = TypeVar("_Answer")
 class ServerStore:
     """The collections of one server; implements `Store`. `label` holds no credentials."""
 
+    local = None
+
     def __init__(
         self,
         client: "QdrantClient",
         *,
         label: str,
-        notices: tuple[str, ...] = (),
         secrets: Secrets = NO_SECRETS,
         reads: Reads | None = None,
         tuning: ServerTuning = DEFAULT_SERVER_TUNING,
     ) -> None:
         self.label = label
-        self.notices = notices
         self._client = client
         self._reads = reads
         self._tuning = tuning
         self._requests = Requests(label, secrets=secrets, policy=tuning.retries)
         self._leases: dict[str, Lease] = {}
-
-    @property
-    def missing_folder(self) -> None:
-        """Its folders are its own affair."""
-        return None
 
     def names(self) -> list[str]:
         """One request a collection: the list of them comes without metadata."""
@@ -179,8 +179,12 @@ class ServerStore:
         self._own(name)
         self._delete(name)
 
-    def aliased(self, name: str) -> str | None:
-        """As far as the key may see."""
+    def resolve(self, name: str) -> str:
+        """Asks the server for its aliases, as far as the key may see them."""
+        return self._behind(name) or name
+
+    def _behind(self, name: str) -> str | None:
+        """Returns the collection behind an alias; None where `name` is none."""
         try:
             known = self._requests.make(
                 lambda: self._client.get_aliases().aliases, f"looking for the alias {name}"
@@ -188,17 +192,6 @@ class ServerStore:
         except StoreRefusedError:
             return None
         return next((alias.collection_name for alias in known if alias.alias_name == name), None)
-
-    def require_writable(self, name: str | None = None) -> None:
-        """Leaves it to the server to refuse a key."""
-
-    def ingesting(self) -> AbstractContextManager[None]:
-        """Says nothing: others have the server at the same time."""
-        return nullcontext()
-
-    def ingest_under_way(self) -> str | None:
-        """Returns None: a server does not know who writes to it."""
-        return None
 
     @contextmanager
     def rebuilding(self, name: str) -> Iterator[None]:
@@ -355,7 +348,7 @@ class ServerStore:
         try:
             require_own_name(manifest, name, place=place)
         except ManifestError:
-            behind = self.aliased(name)
+            behind = self._behind(name)
             if behind is None:
                 raise
             require_own_name(manifest, behind, place=place)
@@ -374,11 +367,10 @@ class ServerStore:
 class ServerCollection:
     """A collection on a server; implements `Collection`. Nothing is held, so nothing is released.
 
-    Others may write to it at any time, so that no list of its points can be kept.
+    Others may write to it at any time, so that no cache of its points can be kept.
     """
 
-    listing = None
-    is_listed = False
+    upkeep = None
 
     def __init__(
         self,
@@ -421,16 +413,6 @@ class ServerCollection:
         for _ in range(_RECORD_TRIES):
             if not self._look():
                 return
-
-    def drop_listing(self) -> None:
-        """There is none."""
-
-    def note_listing(self) -> None:
-        """There is none."""
-
-    def damaged(self) -> list[str]:
-        """A server sees to its own files."""
-        return []
 
     def upsert(self, points: Sequence[ImagePoint]) -> None:
         """In requests of a size that the server takes; each is on its disk before the next."""
@@ -708,13 +690,6 @@ class ServerCollection:
         """As the server counts them, which may lag behind; segments that are too small have no index."""
         info = self._ask("looking at", lambda: self._client.get_collection(self.name))
         return info.indexed_vectors_count or 0
-
-    def needs_index(self) -> bool:
-        """The server indexes by itself."""
-        return False
-
-    def build_index(self, on_wait: Callable[[], None]) -> None:
-        """Nothing to do, nothing to wait for."""
 
     def _ask(self, what: str, request: Callable[[], _Answer]) -> _Answer:
         return self._requests.make(request, f"{what} {self.name}", collection=self.name, check=self._check)

@@ -5,20 +5,43 @@ again holds it open. What searches, writes and analyses then opens it as it open
 collection is behind every `SharedCollection` of a name.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Self
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast
 
-from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import StoreError, UsageError
-from lookalike_core.images.folder_rules import FolderRules
-from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.stores.collection_manifest import CollectionManifest
-from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter, ScoredId, SearchHit
-from lookalike_core.stores.protocol import Collection, Store, staged_name
+from lookalike_core.stores.collection_names import staged_name
+from lookalike_core.stores.local_folder import LocalFolder
+from lookalike_core.stores.points import EVERYTHING, Payload, PointFilter
+from lookalike_core.stores.protocol import Collection, Store, Upkeep
+
+_Words = ParamSpec("_Words")
+_Answer = TypeVar("_Answer")
+
+
+class _Locking(Protocol):
+    """What stands before an object that one thread at a time may use."""
+
+    def locked(self, *, writes: bool = False) -> AbstractContextManager[Any]:
+        """Yields the object, with all other threads kept out."""
+
+
+def _forward(
+    method: Callable[Concatenate[Any, _Words], _Answer], *, writes: bool = False
+) -> Callable[Concatenate[Any, _Words], _Answer]:
+    """Returns the method of the same name and parameters that calls the held object's within the lock."""
+
+    @wraps(method)
+    def call(self: _Locking, /, *words: _Words.args, **named: _Words.kwargs) -> _Answer:
+        with self.locked(writes=writes) as held:
+            return cast("_Answer", getattr(held, method.__name__)(*words, **named))
+
+    return call
 
 
 class SharedStore:
@@ -34,87 +57,62 @@ class SharedStore:
         self._open: dict[str, Collection] = {}
         self._is_closed = False
 
+    @contextmanager
+    def locked(self, *, writes: bool = False) -> Iterator[Store]:  # noqa: ARG002 - as of a collection
+        """Yields the store, with all other threads kept out for the length of the block.
+
+        Raises:
+            UsageError: the store is closed.
+        """
+        with self._lock:
+            self.require_open()
+            yield self.store
+
     @property
     def label(self) -> str:
-        """As the store's own."""
+        """The store's own label."""
         return self.store.label
 
     @property
-    def notices(self) -> tuple[str, ...]:
-        """As the store's own."""
-        return self.store.notices
+    def local(self) -> LocalFolder | None:
+        """The store's own folder, which any thread may use."""
+        self.require_open()
+        return self.store.local
 
-    @property
-    def missing_folder(self) -> Path | None:
-        """As the store's own."""
-        return self.store.missing_folder
-
-    def names(self) -> list[str]:
-        """As the store's own."""
-        with self.alone():
-            return self.store.names()
-
-    def __contains__(self, name: str) -> bool:
-        with self.alone():
-            return name in self.store
-
-    def manifest(self, name: str) -> CollectionManifest:
-        """As the store's own."""
-        with self.alone():
-            return self.store.manifest(name)
-
-    def create(self, manifest: CollectionManifest, *, name: str | None = None) -> None:
-        """As the store's own."""
-        with self.alone():
-            self.store.create(manifest, name=name)
+    names = _forward(Store.names)
+    __contains__ = _forward(Store.__contains__)
+    manifest = _forward(Store.manifest)
+    create = _forward(Store.create)
+    resolve = _forward(Store.resolve)
 
     def open(self, name: str) -> "SharedCollection":
-        """The collection, which is opened now unless it is already."""
+        """Returns the collection, which is opened now unless it is already."""
         self.held(name)
         return SharedCollection(self, name)
 
     def held(self, name: str) -> Collection:
-        """The one open collection of a name; to be used within `alone`."""
-        with self.alone():
+        """Returns the one open collection of a name; to be used within `locked`."""
+        with self.locked() as store:
             if name not in self._open:
-                self._open[name] = self.store.open(name)
+                self._open[name] = store.open(name)
             return self._open[name]
 
     def delete(self, name: str) -> None:
-        """As the store's own; it is closed before."""
-        with self.alone():
+        """Closes the collection, and deletes it."""
+        with self.locked() as store:
             self._release(name)
-            self.store.delete(name)
-
-    def aliased(self, name: str) -> str | None:
-        """As the store's own."""
-        with self.alone():
-            return self.store.aliased(name)
-
-    def require_writable(self, name: str | None = None) -> None:
-        """As the store's own."""
-        with self.alone():
-            self.store.require_writable(name)
-
-    def ingesting(self) -> AbstractContextManager[None]:
-        """As the store's own."""
-        return self.store.ingesting()
-
-    def ingest_under_way(self) -> str | None:
-        """As the store's own."""
-        with self.alone():
-            return self.store.ingest_under_way()
+            store.delete(name)
 
     def rebuilding(self, name: str) -> AbstractContextManager[None]:
-        """As the store's own."""
+        """Keeps other rebuilds out without keeping other threads out."""
         return self.store.rebuilding(name)
 
     def replace(self, name: str) -> None:
-        """As the store's own; both collections are closed before, and opened when they are next used."""
-        with self.alone():
+        """Closes both collections before one replaces the other; they are opened when they are next used."""
+        with self.locked() as store:
             self._release(name)
             self._release(staged_name(name))
-            self.store.replace(name)
+            store.replace(name)
 
     def _release(self, name: str) -> None:
         if (collection := self._open.pop(name, None)) is not None:
@@ -131,17 +129,6 @@ class SharedStore:
             finally:
                 self._is_closed = True
                 self.store.close()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keeps all other threads out for the length of a block.
-
-        Raises:
-            UsageError: the store is closed.
-        """
-        with self._lock:
-            self.require_open()
-            yield
 
     def require_open(self) -> None:
         """Refuses to go on with what was closed.
@@ -165,43 +152,23 @@ class SharedCollection:
         self.name = name
 
     @contextmanager
-    def _held(self, *, writes: bool = False) -> Iterator[Collection]:
-        with self._store.alone():
+    def locked(self, *, writes: bool = False) -> Iterator[Collection]:
+        """Yields the collection, with all other threads kept out for the length of the block."""
+        with self._store.locked():
             self._has_written |= writes
             yield self._store.held(self.name)
 
     @property
     def manifest(self) -> CollectionManifest:
-        """As of now."""
-        with self._held() as collection:
+        """The manifest as of now."""
+        with self.locked() as collection:
             return collection.manifest
 
     @property
-    def listing(self) -> Path | None:
-        """As the collection's own."""
-        with self._held() as collection:
-            return collection.listing
-
-    @property
-    def is_listed(self) -> bool:
-        """As the collection's own."""
-        with self._held() as collection:
-            return collection.is_listed
-
-    def drop_listing(self) -> None:
-        """As the collection's own."""
-        with self._held() as collection:
-            collection.drop_listing()
-
-    def note_listing(self) -> None:
-        """As the collection's own."""
-        with self._held() as collection:
-            collection.note_listing()
-
-    def damaged(self) -> list[str]:
-        """As the collection's own."""
-        with self._held() as collection:
-            return collection.damaged()
+    def upkeep(self) -> Upkeep | None:
+        """The collection's own upkeep, where it has one, within the lock."""
+        with self.locked() as collection:
+            return SharedUpkeep(self) if collection.upkeep is not None else None
 
     def __enter__(self) -> Self:
         return self
@@ -213,36 +180,16 @@ class SharedCollection:
             self._has_written = False
             self.flush()
 
-    def flush(self) -> None:
-        """As the collection's own."""
-        with self._held() as collection:
-            collection.flush()
-
-    def upsert(self, points: Sequence[ImagePoint]) -> None:
-        """As the collection's own."""
-        with self._held(writes=True) as collection:
-            collection.upsert(points)
-
-    def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
-        """As the collection's own."""
-        with self._held(writes=True) as collection:
-            collection.replace_payloads(payloads, same_classes=same_classes)
-
-    def delete(self, ids: Sequence[str]) -> None:
-        """As the collection's own."""
-        with self._held(writes=True) as collection:
-            collection.delete(ids)
-
     def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
-        """As the collection's own; others are kept out while a payload is fetched, not in between.
+        """Yields payloads; others are kept out while one is fetched, not in between.
 
         Raises:
             StoreError: the collection was replaced meanwhile.
         """
-        with self._held() as collection:
+        with self.locked() as collection:
             payloads = collection.scan(where)
         while True:
-            with self._held() as now:
+            with self.locked() as now:
                 if now is not collection:
                     raise StoreError(f"{self.name} was replaced while it was read; read it again")
                 payload = next(payloads, None)
@@ -250,66 +197,50 @@ class SharedCollection:
                 return
             yield payload
 
-    def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
-        """As the collection's own."""
-        with self._held() as collection:
-            return collection.vectors(ids)
+    flush = _forward(Collection.flush)
+    upsert = _forward(Collection.upsert, writes=True)
+    replace_payloads = _forward(Collection.replace_payloads, writes=True)
+    delete = _forward(Collection.delete, writes=True)
+    vectors = _forward(Collection.vectors)
+    payloads = _forward(Collection.payloads)
+    count = _forward(Collection.count)
+    tally = _forward(Collection.tally)
+    query = _forward(Collection.query)
+    query_many = _forward(Collection.query_many)
+    record_dataset = _forward(Collection.record_dataset)
+    forget_dataset = _forward(Collection.forget_dataset)
+    record_calibration = _forward(Collection.record_calibration)
+    indexed_count = _forward(Collection.indexed_count)
 
-    def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
-        """As the collection's own."""
-        with self._held() as collection:
-            return collection.payloads(ids)
 
-    def count(self, where: PointFilter = EVERYTHING) -> int:
-        """As the collection's own."""
-        with self._held() as collection:
-            return collection.count(where)
+class SharedUpkeep:
+    """The upkeep of a `SharedCollection`; implements `Upkeep`. All others wait while an index is built."""
 
-    def tally(self, field: str) -> dict[str, int]:
-        """As the collection's own."""
-        with self._held() as collection:
-            return collection.tally(field)
+    def __init__(self, collection: SharedCollection) -> None:
+        self._collection = collection
 
-    def query(
-        self, vector: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
-    ) -> list[SearchHit]:
-        """As the collection's own."""
-        with self._held() as collection:
-            return collection.query(vector, limit=limit, where=where, exact=exact)
+    @contextmanager
+    def locked(self, *, writes: bool = False) -> Iterator[Upkeep]:
+        """Yields the collection's own upkeep, with all other threads kept out for the length of the block."""
+        with self._collection.locked(writes=writes) as collection:
+            if collection.upkeep is None:
+                raise StoreError(f"{self._collection.name} was replaced by a collection on a server")
+            yield collection.upkeep
 
-    def query_many(
-        self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
-    ) -> list[list[ScoredId]]:
-        """As the collection's own."""
-        with self._held() as collection:
-            return collection.query_many(vectors, limit=limit, where=where, exact=exact)
+    @property
+    def cache_file(self) -> Path:
+        """The collection's own."""
+        with self.locked() as upkeep:
+            return upkeep.cache_file
 
-    def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
+    @property
+    def is_cache_valid(self) -> bool:
         """As the collection's own."""
-        with self._held() as collection:
-            collection.record_dataset(name, root, rules)
+        with self.locked() as upkeep:
+            return upkeep.is_cache_valid
 
-    def forget_dataset(self, name: str) -> None:
-        """As the collection's own."""
-        with self._held() as collection:
-            collection.forget_dataset(name)
-
-    def indexed_count(self) -> int:
-        """As the collection's own."""
-        with self._held() as collection:
-            return collection.indexed_count()
-
-    def record_calibration(self, calibration: Calibration | None) -> None:
-        """As the collection's own."""
-        with self._held() as collection:
-            collection.record_calibration(calibration)
-
-    def needs_index(self) -> bool:
-        """As the collection's own."""
-        with self._held() as collection:
-            return collection.needs_index()
-
-    def build_index(self, on_wait: Callable[[], None]) -> None:
-        """As the collection's own; all others wait for it, since the shard belongs to its builder."""
-        with self._held() as collection:
-            collection.build_index(on_wait)
+    invalidate_cache = _forward(Upkeep.invalidate_cache)
+    validate_cache = _forward(Upkeep.validate_cache)
+    find_damaged = _forward(Upkeep.find_damaged)
+    needs_index = _forward(Upkeep.needs_index)
+    build_index = _forward(Upkeep.build_index)

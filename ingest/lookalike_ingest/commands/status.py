@@ -20,7 +20,8 @@ def status(store: StoreOption = None, as_json: JsonOption = False, verbose: Verb
     """Show the collections and what is in them."""
     settings = Settings.from_environment()
     with store_in_use(store, settings) as opened:
-        collections, holder = list(collection_statuses(opened)), opened.ingest_under_way()
+        collections = list(collection_statuses(opened))
+        holder = None if opened.local is None else opened.local.ingest_under_way()
         if as_json:
             listing = [_status_json(collection) for collection in collections]
             show_json(

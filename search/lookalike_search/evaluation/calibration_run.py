@@ -45,7 +45,8 @@ def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> Calibrati
         UsageError: there are too few images with a class, or too few classes.
         LookalikeError: the collection has changed meanwhile; nothing was recorded.
     """
-    store.require_writable(name)
+    if store.local is not None:
+        store.local.require_writable(name)
     with store.open(name) as source:
         manifest, points, images = source.manifest, source.count(), load_labelled(source)
     calibration = _learn(name, manifest, images, points=points, seed=seed)

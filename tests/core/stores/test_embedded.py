@@ -13,9 +13,9 @@ from lookalike_core.hints import Action, Hint
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.stores import embedded
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
+from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore, EngineTuning
 from lookalike_core.stores.points import ImagePoint
-from lookalike_core.stores.protocol import staged_name
 from refusals import refuses
 
 NewManifest = Callable[..., CollectionManifest]
@@ -260,11 +260,11 @@ def test_an_index_is_built_in_a_child(
     vectors = random_vectors(1000, INDEX_DIMENSION)
     waits: list[None] = []
     with unindexed(1000) as collection:
-        assert collection.needs_index()
+        assert collection.upkeep.needs_index()
         assert collection.indexed_count() == 0
-        collection.build_index(lambda: waits.append(None))
+        collection.upkeep.build_index(lambda: waits.append(None))
         assert waits
-        assert not collection.needs_index()
+        assert not collection.upkeep.needs_index()
         assert collection.indexed_count() == 1000
         assert collection.count() == 1000
         found = 0
@@ -283,13 +283,13 @@ def test_points_that_were_replaced_need_the_index_again(
     """The engine goes on counting what they were before as indexed."""
     vectors = [-vector for vector in random_vectors(1000, INDEX_DIMENSION)]
     with unindexed(1000) as collection:
-        collection.build_index(lambda: None)
+        collection.upkeep.build_index(lambda: None)
         collection.upsert([point_of("0.jpg", vectors[0])])
-        assert not collection.needs_index()
+        assert not collection.upkeep.needs_index()
         collection.upsert([point_of(f"{number}.jpg", vector) for number, vector in enumerate(vectors)])
-        assert collection.needs_index()
-        collection.build_index(lambda: None)
-        assert not collection.needs_index()
+        assert collection.upkeep.needs_index()
+        collection.upkeep.build_index(lambda: None)
+        assert not collection.upkeep.needs_index()
         assert collection.query(vectors[7], limit=1)[0].payload.path == "7.jpg"
 
 
@@ -308,7 +308,7 @@ def test_an_index_over_short_forms_finds_what_one_over_vectors_does(
     vectors = random_vectors(1000, INDEX_DIMENSION)
     with store.open(manifest.collection) as collection:
         collection.upsert([point_of(f"{n}.jpg", vector) for n, vector in enumerate(vectors)])
-        collection.build_index(lambda: None)
+        collection.upkeep.build_index(lambda: None)
         assert collection.indexed_count() == 1000
         found = 0
         for query in vectors[:20]:
@@ -335,16 +335,16 @@ def test_an_interrupted_index_is_finished_by_the_next(
 
     with unindexed(4000) as collection:
         with pytest.raises(KeyboardInterrupt):
-            collection.build_index(interrupt_soon)
-        assert collection.needs_index()
+            collection.upkeep.build_index(interrupt_soon)
+        assert collection.upkeep.needs_index()
         found = [hit.payload.path for hit in collection.query(vectors[0], limit=10)]
         assert found == ten_nearest(vectors, vectors[0])
     with EmbeddedStore(store.directory, tuning=INDEX_SOON).open(collection.name) as again:
         left_over = store.directory / again.name / "shard/temp_segments/segment_builder_of_before"
         left_over.mkdir(parents=True)
-        again.build_index(lambda: None)
+        again.upkeep.build_index(lambda: None)
         assert not left_over.exists()
-        assert not again.needs_index()
+        assert not again.upkeep.needs_index()
         assert again.count() == 4000
         assert again.query(vectors[0], limit=1)[0].payload.path == "0.jpg"
 
@@ -356,7 +356,7 @@ def test_a_child_that_fails_is_named_and_harmless(
     monkeypatch.setattr(embedded, "_CHILD", "raise SystemExit('out of luck')")
     with unindexed(500) as collection:
         with pytest.raises(StoreError, match=r"not finished \(out of luck\).*ingest again"):
-            collection.build_index(lambda: None)
+            collection.upkeep.build_index(lambda: None)
         assert collection.count() == 500
 
 

@@ -34,7 +34,6 @@ def test_auto_takes_a_qdrant_that_runs_here(settings: Settings, responder: Respo
     store = open_store(None, settings, local_port=responder.port)
     assert isinstance(store, ServerStore)
     assert store.label == responder.url
-    assert store.notices == ()
     store.close()
 
 
@@ -44,7 +43,6 @@ def test_auto_is_embedded_where_nothing_listens(settings: Settings, unused_port:
     assert isinstance(store, EmbeddedStore)
     assert store.directory == settings.qdrant_dir
     assert store.label == "embedded"
-    assert store.notices == ()
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ def fill(
         with store.open(manifest.collection) as collection:
             collection.upsert([point_of(f"{row}.jpg", vector) for row, vector in enumerate(vectors)])
             if indexed:
-                collection.build_index(lambda: None)
-                assert not collection.needs_index()
+                collection.upkeep.build_index(lambda: None)
+                assert not collection.upkeep.needs_index()
         return manifest.collection
 
     return make
@@ -146,23 +146,23 @@ def test_whatever_writes_is_refused_and_says_what_may_only_be_read(
                 lambda: collection.delete([point.payload.id]),
                 lambda: collection.record_dataset("more", "/more"),
                 lambda: collection.record_calibration(None),
-                lambda: collection.build_index(lambda: None),
-                collection.note_listing,
+                lambda: collection.upkeep.build_index(lambda: None),
+                collection.upkeep.validate_cache,
             ):
                 with pytest.raises(StoreError, match=r"may only be read \(.+\)") as caught:
                     write()
                 assert (caught.value.path, caught.value.hint) == (folder, Hint(Action.CHANGE_FOLDER))
             assert collection.count() == POINTS
         for refused in (
-            store.require_writable,
-            lambda: store.require_writable(name),
+            store.local.require_writable,
+            lambda: store.local.require_writable(name),
             lambda: store.create(manifest_of(Distance.EUCLID)),
             lambda: store.delete(name),
         ):
             with pytest.raises(StoreError, match="may only be read") as caught:
                 refused()
             assert (caught.value.path, caught.value.exit_code) == (store.directory, 5)
-    store.require_writable(name)
+    store.local.require_writable(name)
 
 
 def test_a_writer_is_waited_for_and_named(store: EmbeddedStore, fill: Callable[..., str]) -> None:
@@ -271,16 +271,16 @@ def test_what_a_killed_process_left_is_swept_and_what_another_uses_is_not(
 @pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
 def test_an_ingest_under_way_is_seen_where_nothing_may_be_written(store: EmbeddedStore) -> None:
     """By its lock, while it holds it and no longer; of two at once the first is seen."""
-    assert store.ingest_under_way() is None
-    with store.ingesting():
-        said = store.ingest_under_way()
+    assert store.local.ingest_under_way() is None
+    with store.local.ingesting():
+        said = store.local.ingest_under_way()
         assert said is not None
         assert said.startswith(f"process {os.getpid()} ")
-        with store.ingesting():
+        with store.local.ingesting():
             pass
         with read_only(store.directory):
-            assert EmbeddedStore(store.directory).ingest_under_way() == said
-    assert store.ingest_under_way() is None
+            assert EmbeddedStore(store.directory).local.ingest_under_way() == said
+    assert store.local.ingest_under_way() is None
     assert locks.holder_of(store.directory, "never-locked") is None
 
 
@@ -298,7 +298,7 @@ store = EmbeddedStore(Path(sys.argv[1]))
 with store.open(name) as collection:
     print(collection.count())
 try:
-    store.require_writable(name)
+    store.local.require_writable(name)
 except StoreError as error:
     print(error)
 """

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from lookalike_core.errors import StoreLockedError
 from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.connection import connect
 from lookalike_core.stores.points import ImagePoint
-from lookalike_core.stores.protocol import staged_name
 from lookalike_core.stores.rebuild_lease import LeaseTimes
 from lookalike_core.stores.server import ServerStore
 from lookalike_core.stores.server_tuning import ServerTuning
@@ -164,9 +164,9 @@ def test_aliases_survive_a_replacement(
             patch.setattr(ServerStore, "_give_aliases", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 store.replace(name)
-        assert store.aliased("pictures") is None
+        assert store.resolve("pictures") == "pictures"
     store.replace(name)
-    assert store.aliased("pictures") == name
-    assert store.aliased(name) is None
+    assert store.resolve("pictures") == name
+    assert store.resolve(name) == name
     with store.open("pictures") as collection:
         assert collection.count() == 1

@@ -10,8 +10,8 @@ import pytest
 from lookalike_core.errors import ManifestError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.points import ImagePoint
-from lookalike_core.stores.protocol import staged_name
 from lookalike_core.stores.server import ServerCollection, ServerStore
 from qdrant_client import QdrantClient
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from lookalike_core.errors import StoreError, StoreLockedError, UsageError
 from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint
-from lookalike_core.stores.protocol import staged_name
 from lookalike_core.stores.shared import SharedStore
 
 NewManifest = Callable[..., CollectionManifest]

@@ -1,0 +1,45 @@
+"""Which names collections may have, and that of one that is being rebuilt."""
+
+import re
+
+from lookalike_core.errors import ManifestError
+from lookalike_core.stores.collection_manifest import CollectionManifest
+
+STAGED_SUFFIX = ".rebuild"
+
+
+def is_collection_name(name: str) -> bool:
+    """Whether a collection could be called so: Qdrant's own rule, and what a folder can be called.
+
+    That is: no leading dot, which would hide it, no surrogates, and at most 255 bytes of UTF-8.
+    """
+    allowed = re.fullmatch(r'(?!\.)[^<>:"/\\|?*\x00-\x1f\ud800-\udfff]{1,255}', name)
+    return allowed is not None and len(name.encode()) <= _MAX_NAME_BYTES
+
+
+_MAX_NAME_BYTES = 255
+"""Of a file or folder on every common file system."""
+
+
+def staged_name(name: str) -> str:
+    """Under which a collection is built anew, while the one that it will replace is in use."""
+    return f"{name}{STAGED_SUFFIX}"
+
+
+def require_own_name(manifest: CollectionManifest, name: str, *, place: str) -> None:
+    """Refuses a manifest that lies beside another collection than it was written for.
+
+    A staged one has taken the place of the collection that it was built for; older manifests say no name.
+
+    Raises:
+        ManifestError: it does; both names are in the message.
+    """
+    own = [manifest.name, (manifest.name or "").removesuffix(STAGED_SUFFIX)]
+    if manifest.name is None:
+        own = [manifest.collection, staged_name(manifest.collection)]
+    if name not in own:
+        raise ManifestError(
+            f"{place} has the manifest of {own[0]} and not that of {name}, whose points may be of another "
+            f"space; bring its own manifest back, or give the collection its name back: {own[0]}",
+            collection=name,
+        )

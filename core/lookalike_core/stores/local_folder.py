@@ -1,0 +1,124 @@
+"""The folder that an embedded store keeps its collections in: where they lie, and who may write to them.
+
+HOME/qdrant/NAME/manifest.json    what the collection is
+HOME/qdrant/NAME/shard/           Qdrant Edge's own files, and one that says whose they are
+HOME/qdrant/NAME/points.db        a cache of the payloads of its points
+HOME/qdrant/NAME/points.listed    says of which of these files that cache is true; see `cache_mark`
+HOME/qdrant/NAME.rebuild/         one that is being built to replace NAME; `whole` in it says that it can
+HOME/qdrant/NAME.lock, .holder    locked by the process that has the collection open; see `locks`
+HOME/qdrant/.NAME.xxxxxxxx/       one that is being made; the next one to make it removes what a kill left
+HOME/qdrant/ingest-under-way.*    locked by an ingest, which a search that finds no collection can name
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from lookalike_core import locks
+from lookalike_core.atomic import may_write, nearest_there, why_read_only
+from lookalike_core.errors import StoreError, StoreLockedError
+from lookalike_core.hints import Action, Hint
+from lookalike_core.stores.collection_names import STAGED_SUFFIX, is_collection_name, staged_name
+
+MANIFEST = "manifest.json"
+SHARD = "shard"
+LOG = "wal"
+WHOLE = "whole"
+
+_UNDER_WAY = "ingest-under-way"
+"""The name of the lock that an ingest holds; no collection is called so."""
+
+_WAIT_S = 0.2
+
+
+class LocalFolder:
+    """The folder at `path`, which need not exist; `is_named` says that the user chose it."""
+
+    def __init__(self, path: Path, *, is_named: bool) -> None:
+        self.path = path
+        self._is_named = is_named
+
+    @property
+    def missing(self) -> Path | None:
+        """The folder where the user named it and it does not exist; the default one is made when needed."""
+        return self.path if self._is_named and not self.path.exists() else None
+
+    def names(self) -> list[str]:
+        """Returns the names of collections, sorted; a staged one counts where it only lacks its own name.
+
+        One whose manifest is lost is listed too, so that opening it says what to do.
+        """
+        found = {path.parent.name for path in self.path.glob(f"[!.]*/{MANIFEST}")}
+        found |= {path.parent.name for path in self.path.glob(f"[!.]*/{SHARD}/")}
+        whole = {path.parent.name for path in self.path.glob(f"[!.]*{STAGED_SUFFIX}/{WHOLE}")}
+        finished = {name for name in found if not name.endswith(STAGED_SUFFIX)}
+        return sorted(finished | {name.removesuffix(STAGED_SUFFIX) for name in whole & found})
+
+    def folder_of(self, name: str) -> Path | None:
+        """Returns where a collection lies: under its name, or staged where a kill cut a replacement off."""
+        if not is_collection_name(name):
+            return None
+        folder, staged = self.path / name, self.path / staged_name(name)
+        if (folder / MANIFEST).is_file():
+            return folder
+        return staged if (staged / WHOLE).is_file() and not folder.exists() else None
+
+    def require_writable(self, name: str | None = None) -> None:
+        """Refuses, before any work, where the store or the collection of a `name` may only be read.
+
+        Raises:
+            StoreError: it may only be read; the message names the first folder that forbids writing.
+        """
+        there = nearest_there(self.path)
+        if not may_write(there):
+            raise self.read_only(there)
+        folder = self.folder_of(name) if name is not None else None
+        if folder is not None and (part := self.unwritable_part(folder)) is not None:
+            raise self.read_only(part)
+
+    def unwritable_part(self, folder: Path) -> Path | None:
+        """Returns the first file or folder that opening a collection writes to and that may only be read."""
+        shard, lock = folder / SHARD, self.path / f"{folder.name}.lock"
+        parts = (self.path, lock, folder, shard, shard / LOG)
+        return next((part for part in parts if not may_write(part)), None)
+
+    def read_only(self, place: Path) -> StoreError:
+        """Returns the error to raise where `place`, in this folder or above it, may only be read."""
+        if self.path.is_dir():
+            return only_readable(place)
+        return self.unusable(why_read_only(place))
+
+    def unusable(self, reason: str | None) -> StoreError:
+        """Returns the error to raise where the folder cannot be made or looked into."""
+        return StoreError(
+            f"{self.path} cannot hold collections ({reason}); make it a folder that you may write to",
+            path=self.path,
+            hint=Hint(Action.CHANGE_FOLDER),
+        )
+
+    @contextmanager
+    def ingesting(self) -> Iterator[None]:
+        """Lets other processes see, for the length of a block, that an ingest is under way.
+
+        It holds a lock that is only looked at, for a moment, which is waited for; of several ingests at once
+        the first has it.
+        """
+        with ExitStack() as stack:
+            with suppress(StoreLockedError, OSError):  # a folder that may only be read is refused elsewhere
+                what = f"an ingest into {self.path}"
+                stack.enter_context(locks.held(self.path, _UNDER_WAY, what=what, timeout_s=_WAIT_S))
+            yield
+
+    def ingest_under_way(self) -> str | None:
+        """Returns which process ingests into this store; None where none does, and always on Windows."""
+        return locks.holder_of(self.path, _UNDER_WAY)
+
+
+def only_readable(place: Path) -> StoreError:
+    """Returns the error to raise where something is written to a collection that may only be read."""
+    return StoreError(
+        f"{place} may only be read ({why_read_only(place)}), which is enough to search; "
+        "make it writable to you",
+        path=place,
+        hint=Hint(Action.CHANGE_FOLDER),
+    )
