@@ -1,6 +1,6 @@
-"""Carrying a plan out: files are embedded and written in batches, and known to be there once they are.
+"""Carrying a plan out: images are embedded and written in batches.
 
-A dry run goes the same way, and its targets only count.
+A dry run takes the same way; its targets count and write nothing.
 """
 
 from collections import defaultdict
@@ -20,26 +20,24 @@ from lookalike_core.progress import Bar
 from lookalike_core.stores.points import usable_rows
 from lookalike_exporter.model_cache import ModelFile
 
-from lookalike_ingest.base_vectors import StoredVectors
 from lookalike_ingest.changes import Decision
 from lookalike_ingest.embedders import Embedders
+from lookalike_ingest.job import IngestJob
 from lookalike_ingest.plan import IngestPlan, PlannedFile
-from lookalike_ingest.report import IngestReport
-from lookalike_ingest.request import StopRequest
 from lookalike_ingest.target import Target
 
 BATCH_SIZES = {CUDA: 128}
-"""Images a run where it is not `BATCH_SIZE`; of many small batches a GPU waits for each."""
+"""Images a batch, by provider, where it is not `BATCH_SIZE`; a GPU waits between small batches."""
 
 MAX_IN_HAND = 512
-"""Files whose vectors are known already are written in batches of this many."""
+"""Files that need no embedding are written in batches of this many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Batch:
-    """Planned files that went through the network, without their pixels.
+    """Planned files without their pixels; `vectors` are the usable ones by the model's path and SHA-256.
 
-    `vectors` are those that can be used, by the model's path and SHA-256; there are none of a dry run.
+    A dry run has no vectors.
     """
 
     files: Sequence[PlannedFile]
@@ -47,33 +45,21 @@ class _Batch:
 
 
 class Applier:
-    """Carries a plan out on collections. Of a dry run there are no `embedders`, and nothing is embedded.
+    """Carries a plan out on the targets of a job; without `embedders` (a dry run) nothing is embedded."""
 
-    The decisions of each planned file are for the `targets` in their order.
-    """
-
-    def __init__(
-        self,
-        targets: Sequence[Target],
-        stored: StoredVectors,
-        embedders: Embedders | None,
-        report: IngestReport,
-        stop: StopRequest,
-        *,
-        batch_size: int | None,
-    ) -> None:
-        self._targets, self._stored, self._embedders = targets, stored, embedders
-        self._report, self._stop = report, stop
-        self._batch_size = batch_size or BATCH_SIZE
-        self._is_batch_chosen = batch_size is not None
+    def __init__(self, job: IngestJob, embedders: Embedders | None) -> None:
+        self._targets, self._base_vectors, self._embedders = job.targets, job.base_vectors, embedders
+        self._report, self._stop = job.report, job.stop
+        self._batch_size = job.request.batch_size or BATCH_SIZE
+        self._is_batch_chosen = job.request.batch_size is not None
         self._failed: defaultdict[str, set[str]] = defaultdict(set)
-        """By target the bytes that the network saw nothing in."""
+        """By target the SHA-256 of images that gave no usable vector."""
 
     def apply(self, plan: IngestPlan, entries: Iterator[FoundFile | Skipped], bar: Bar) -> None:
-        """Carries out what is planned for each file; ends after the batch in hand when asked to stop.
+        """Carries out what is planned for each file; asked to stop, it ends after the current batch.
 
-        Deciding and writing stay in this thread, where Ctrl-C reaches a wait for a server; reading and the
-        network go on in threads of their own.
+        Deciding and writing stay in this thread, where Ctrl-C breaks off a wait for a server; reading and
+        embedding have threads of their own.
         """
         with ExitStack() as stack:
             files = stack.enter_context(closing(plan.files(entries, bar, ahead=lambda: 2 * self._batch_size)))
@@ -85,7 +71,7 @@ class Applier:
                 bar.advance(len(batch.files), skipped=len(self._report.skipped))
 
     def _in_batches(self, files: Iterator[PlannedFile]) -> Iterator[list[PlannedFile]]:
-        """The last batch may be small."""
+        """Yields batches, of which the last may be small."""
         in_hand: list[PlannedFile] = []
         to_embed = 0
         for file in files:
@@ -100,14 +86,14 @@ class Applier:
             yield in_hand
 
     def _choose_batch_size(self) -> None:
-        """Unless it is given, what fills the slowest of the providers that the models run on."""
+        """Takes the smallest batch of the models' providers, unless a size is given."""
         if not self._is_batch_chosen and self._embedders is not None:
             self._is_batch_chosen = True
             providers = {self._embedders.of(target.model).provider for target in self._targets}
             self._batch_size = min(BATCH_SIZES.get(provider, BATCH_SIZE) for provider in providers)
 
     def _embed(self, files: Sequence[PlannedFile]) -> _Batch:
-        """In the network's thread: one model after the other, none once it was asked to stop."""
+        """Embeds a batch, in a thread, with one model after the other; with none once a stop is requested."""
         vectors: dict[Path, dict[str, FloatVector]] = {}
         if self._embedders is not None and not self._stop.requested:
             for model in {target.model.path: target.model for target in self._targets}.values():
@@ -117,10 +103,10 @@ class Applier:
     def _embed_with(
         self, embedders: Embedders, model: ModelFile, files: Sequence[PlannedFile]
     ) -> dict[str, FloatVector]:
-        """Returns by SHA-256 the vectors of the images that some target of the model wants embedded."""
+        """Returns by SHA-256 the usable vectors of images that some target of the model needs."""
         places = [place for place, target in enumerate(self._targets) if target.model is model]
         wanted = [file for file in files if any(file.decisions[place].embeds for place in places)]
-        headed = self._stored.vectors(file.sha256 for file in wanted)
+        headed = self._base_vectors.vectors(file.sha256 for file in wanted)
         images = {
             file.sha256: file.image.pixels
             for file in wanted
@@ -136,13 +122,14 @@ class Applier:
         return {**headed, **{sha: row for sha, row, ok in zip(images, vectors, good, strict=True) if ok}}
 
     def _write(self, batch: _Batch) -> None:
-        for place, target in enumerate(self._targets):
+        """Goes through the targets by name, the order in which all ingests lock collections."""
+        for place, target in sorted(enumerate(self._targets), key=lambda placed: placed[1].name):
             planned = [file.decisions[place] for file in batch.files]
             vectors = batch.vectors.get(target.model.path)
             done = planned if vectors is None else self._usable(target, batch.files, planned, vectors)
             target.carry_out(planned, done, vectors or {})
         if batch.vectors:
-            from_stored = [self._stored.has_bytes(file.sha256) for file in batch.files if file.embeds]
+            from_stored = [self._base_vectors.has_bytes(file.sha256) for file in batch.files if file.embeds]
             self._report.from_stored += sum(from_stored)
             self._report.embedded += len(from_stored) - sum(from_stored)
 
@@ -153,7 +140,7 @@ class Applier:
         planned: Sequence[Decision],
         vectors: Mapping[str, FloatVector],
     ) -> list[Decision]:
-        """Leaves out images that the network saw nothing in, and copies of them that came later."""
+        """Leaves out images that gave no usable vector, which are skipped, and copies of them."""
         failed, usable = self._failed[target.name], []
         failed |= {file.sha256 for file, decision in zip(files, planned, strict=True) if decision.embeds}
         failed.difference_update(vectors)

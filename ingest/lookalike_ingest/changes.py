@@ -1,4 +1,4 @@
-"""What a collection knows of a folder, and so what each file is to it.
+"""What each file is to a collection: new, changed, moved or as it was.
 
 Pure but for the payload cache that it reads: nothing here reads images or writes to a store.
 """
@@ -13,11 +13,11 @@ from lookalike_core.stores.points import Payload
 from lookalike_core.text import nfc
 
 from lookalike_ingest.labels import Label
-from lookalike_ingest.payload_cache import Listing, Stamp, is_unchanged
+from lookalike_ingest.payload_cache import PayloadCache, Stamp, is_unchanged
 
 
 class Change(StrEnum):
-    """What a file is to a collection; the counts of an ingest go by these words."""
+    """What a file is to a collection; an ingest counts by these words."""
 
     UNCHANGED = "unchanged"
     UPDATED = "updated"
@@ -29,9 +29,9 @@ class Change(StrEnum):
 class Decision:
     """What to do about one file.
 
-    `payload` is what its point shall carry, `None` where nothing is to be written. `vector_of` is a
-    point whose vector serves, `None` where the image must be embedded or only the payload changes.
-    `replaces` is the old point of a file that was moved here, onto another one or not.
+    `payload` is the new one of its point, None where nothing is to be written. `vector_of` is a point with
+    the same bytes, whose vector is copied; None where the image must be embedded or only the payload changes.
+    `replaces` is the old point of a file that was moved here.
     """
 
     change: Change
@@ -42,20 +42,21 @@ class Decision:
 
     @property
     def writes_vector(self) -> bool:
-        """Whether a point is written whole, with its vector."""
+        """Whether a vector is written, not the payload alone."""
         return self.payload is not None and not self.payload_only
 
     @property
     def embeds(self) -> bool:
-        """Whether the network has to look at the image."""
+        """Whether the image must be embedded."""
         return self.writes_vector and self.vector_of is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """The points that go from one collection, and how many of these are excluded by the dataset's rules.
+    """The points to remove from one collection (`gone`), of which `excluded` are excluded by the rules.
 
-    `away` are the paths of those that stay although no file was found, for it may be away only.
+    `away` are the paths of points that stay although their files are not found: their disk may not be
+    mounted.
     """
 
     gone: Sequence[Payload]
@@ -63,49 +64,49 @@ class Removal:
     away: Sequence[str]
 
 
-class Known:
-    """The points of one collection, and which of the dataset's files were seen in its folder.
+class KnownPoints:
+    """The points of one collection, and which files of the dataset were seen in its folder.
 
-    The list holds what the collection holds. Decisions that are still to be carried out (`expect`) lie
-    beside it until they are (`settle`), so that the next file is decided knowing them.
+    The cache holds what the collection holds. Decisions that are not carried out yet (`expect`) lie beside it
+    until they are (`settle`), so that the next file is decided knowing them.
 
-    With `rehash` size and times tell nothing, and every file must be read.
+    With `rehash` sizes and times are not believed, and every file must be read.
     """
 
-    def __init__(self, dataset: str, listing: Listing, *, rehash: bool = False) -> None:
-        self.dataset, self.listing, self._rehash = dataset, listing, rehash
+    def __init__(self, dataset: str, cache: PayloadCache, *, rehash: bool = False) -> None:
+        self.dataset, self.cache, self._rehash = dataset, cache, rehash
         self._seen = bytearray()
         """By row."""
         self._expected: dict[str, Payload | None] = {}
-        """By path, what points of the dataset shall carry; None for those that shall go."""
+        """The dataset's payloads by path that are to be written; None for points that are to be removed."""
         self._expected_bytes: dict[str, dict[str, Payload]] = {}
-        """The same payloads by SHA-256 and path."""
+        """The payloads among them by SHA-256 and path."""
 
     @classmethod
     def of(cls, dataset: str, payloads: Iterable[Payload]) -> Self:
         """Returns what is known of a collection that holds these points."""
-        return cls(dataset, Listing.of(payloads))
+        return cls(dataset, PayloadCache.of(payloads))
 
     def has_bytes(self, sha256: str) -> bool:
-        """Whether some point carries these very bytes, or will; threads may ask."""
+        """Whether a point has these bytes, or will have; may be called from any thread."""
         if sha256 in self._expected_bytes:
             return True
-        if not self.listing.has_bytes(sha256):
+        if not self.cache.has_bytes(sha256):
             return False
-        return not self._expected or not all(map(self._is_superseded, self.listing.with_bytes(sha256)))
+        return not self._expected or not all(map(self._is_superseded, self.cache.with_bytes(sha256)))
 
     def see(self, path: str, *, seen: bool = True) -> None:
-        """Notes that a file is in the folder, or that it is not after all."""
+        """Notes that a file is in the folder, or (`seen` false) has vanished since."""
         stamp = self._stamp(path)
         if stamp is not None:
             self._note(stamp.row, seen=seen)
 
     def decide_by_stat(self, files: Sequence[tuple[FoundFile, Label]]) -> list[Decision | None]:
-        """Decides about some hundred files by size and times; None for each that must be read.
+        """Returns a decision for each of some hundred files by size and times; None if it must be read.
 
-        Those of them that have points were seen.
+        Those with points count as seen.
         """
-        stamps = self.listing.stamps(self.dataset, [found.path for found, _ in files])
+        stamps = self.cache.stamps(self.dataset, [found.path for found, _ in files])
         return [self._decide_by_stamp(stamps.get(found.path), found, label) for found, label in files]
 
     def _decide_by_stamp(self, stamp: Stamp | None, found: FoundFile, label: Label) -> Decision | None:
@@ -118,12 +119,12 @@ class Known:
             return UNCHANGED
         if (nfc(stamp.class_name or ""), stamp.synset) == (label.class_name, label.synset):
             return UNCHANGED  # a former version stored the class as the disk had it
-        old = self.listing.payload(stamp.row)
+        old = self.cache.payload(stamp.row)
         relabelled = replace(old, class_name=label.class_name, synset=label.synset)
         return Decision(change=Change.UPDATED, payload=relabelled, payload_only=True)
 
     def decide_by_bytes(self, payload: Payload, *, is_gone: Callable[[str], bool]) -> Decision:
-        """Decides about a file that was read; `payload` is as it is now, `is_gone` tells of another path."""
+        """Decides about a file that was read; `payload` is its new one, `is_gone` asks for other paths."""
         old = self._at(payload.path)
         if old is not None and old.sha256 == payload.sha256:
             return _refresh(old, payload)
@@ -138,7 +139,7 @@ class Known:
         return Decision(change=change, payload=sized, vector_of=source, replaces=moved_from)
 
     def expect(self, decision: Decision) -> None:
-        """Takes into account what is to be written, before it is."""
+        """Has the next files decided as if this decision were carried out."""
         if decision.replaces is not None:
             self._expected[decision.replaces.path] = None
         if (payload := decision.payload) is not None:
@@ -146,7 +147,7 @@ class Known:
             self._expected_bytes.setdefault(payload.sha256, {})[payload.path] = payload
 
     def settle(self, expected: Iterable[Decision], done: Iterable[Decision]) -> None:
-        """Ends the wait for decisions, and notes those that were carried out as what the collection holds."""
+        """Forgets expected decisions, and puts those that were carried out into the cache."""
         for decision in expected:
             self._forget(decision)
         for decision in done:
@@ -166,33 +167,33 @@ class Known:
                 self._expected_bytes.pop(payload.sha256, None)
 
     def add(self, payload: Payload) -> None:
-        """Notes a point that is in the collection now; its file was seen."""
-        self._note(self.listing.put(payload), seen=True)
+        """Puts a point into the cache; its file was seen."""
+        self._note(self.cache.put(payload), seen=True)
 
     def remove(self, payload: Payload) -> None:
-        """Notes that a point is gone."""
-        self.listing.drop(payload)
+        """Takes a point out of the cache."""
+        self.cache.drop(payload)
 
     def vanished(self, *, unread_folders: Iterable[str] = ()) -> list[Payload]:
-        """Returns the dataset's points whose files were not seen, but for those in folders not looked into.
+        """Returns the dataset's points whose files were not seen, except in folders that could not be read.
 
         `unread_folders` are root-relative POSIX paths, `.` the root itself.
         """
         kept = tuple("" if folder == "." else f"{folder}/" for folder in unread_folders)
-        rows = [row for row in self.listing.rows(self.dataset) if not self._was_seen(row)]
-        gone = (self.listing.payload(row) for row in rows)
+        rows = [row for row in self.cache.rows(self.dataset) if not self._was_seen(row)]
+        gone = (self.cache.payload(row) for row in rows)
         return [payload for payload in gone if not payload.path.startswith(kept)]
 
     def moved_among(self, gone: Iterable[Payload]) -> list[Payload]:
-        """Returns those of the vanished that a point of the dataset says it was moved from.
+        """Returns those points whose file another point of the dataset says it was moved from.
 
-        A move writes the new point before it removes the old one, and may be cut off in between. A point
-        that came later than the move is another one.
+        A move writes the new point before it removes the old one, and may be interrupted in between. A point
+        that was written after the move is another one.
         """
         gone = list(gone)
         moved = {
             (payload.moved_from, payload.sha256): payload.ingested_at
-            for payload in (self.listing.moved(self.dataset) if gone else ())
+            for payload in (self.cache.moved(self.dataset) if gone else ())
         }
         return [old for old in gone if old.ingested_at <= moved.get((old.path, old.sha256), "")]
 
@@ -200,22 +201,22 @@ class Known:
         if path in self._expected:
             return self._expected[path]
         stamp = self._stamp(path)
-        return None if stamp is None else self.listing.payload(stamp.row)
+        return None if stamp is None else self.cache.payload(stamp.row)
 
     def _with_bytes(self, sha256: str) -> list[Payload]:
-        """The points of these bytes, those that are still to be written last."""
-        stored = [each for each in self.listing.with_bytes(sha256) if not self._is_superseded(each)]
+        """Returns the points with these bytes, those to be written last."""
+        stored = [each for each in self.cache.with_bytes(sha256) if not self._is_superseded(each)]
         return [*stored, *self._expected_bytes.get(sha256, {}).values()]
 
     def _is_superseded(self, payload: Payload) -> bool:
-        """Whether a point is about to be written anew, or to go."""
+        """Whether a point is to be overwritten or removed."""
         return payload.dataset == self.dataset and payload.path in self._expected
 
     def _stamp(self, path: str) -> Stamp | None:
-        return self.listing.stamps(self.dataset, [path]).get(path)
+        return self.cache.stamps(self.dataset, [path]).get(path)
 
     def _is_unseen(self, payload: Payload) -> bool:
-        """Whether it is of this dataset and its file was not seen, as yet."""
+        """Whether a point is of this dataset and its file was not seen so far."""
         if payload.dataset != self.dataset or payload.path in self._expected:
             return False
         stamp = self._stamp(payload.path)
@@ -231,11 +232,11 @@ class Known:
 
 
 UNCHANGED = Decision(change=Change.UNCHANGED)
-"""Nothing is to be written."""
+"""The decision that writes nothing."""
 
 
 def _refresh(old: Payload, new: Payload) -> Decision:
-    """Decides about a file with the bytes of its own point."""
+    """Decides about a file whose bytes are those of its own point."""
     same_label = (old.class_name, old.synset) == (new.class_name, new.synset)
     fresh = replace(
         old,

@@ -9,7 +9,7 @@ _logger = logger_of("ingest")
 
 
 class Embedders:
-    """One session a model, opened when the first image needs it."""
+    """Opens one session for each model, when the first image needs it, and keeps it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

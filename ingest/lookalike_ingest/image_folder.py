@@ -14,15 +14,15 @@ from lookalike_core.stores.bulk_reads import readable_manifests
 from lookalike_core.stores.protocol import Store
 from lookalike_core.text import counted
 
-from lookalike_ingest.other_datasets import names_of_folder
+from lookalike_ingest.other_datasets import find_folder_names
 from lookalike_ingest.request import Dataset
 
 
 def require_images(dataset: Dataset, store: Store, *, may_be_empty: bool = False) -> None:
-    """Refuses a folder without images, whatever rules may say, before anything is exported.
+    """Refuses a folder without images, whatever the rules, before a model is exported.
 
     Raises:
-        UsageError: there is no such folder, or no image in it, and it may not be so.
+        UsageError: there is no such folder, or no image in it, unless it may be empty.
     """
     if may_be_empty:
         return
@@ -30,24 +30,24 @@ def require_images(dataset: Dataset, store: Store, *, may_be_empty: bool = False
     if not has_images(dataset.root):
         others = OtherFiles()
         if next(scan(dataset.root, others), None) is None:
-            raise no_images(dataset.root, others, dataset=_stored_name(dataset, store))
+            raise no_images_error(dataset.root, others, dataset=_stored_name(dataset, store))
 
 
 def _stored_name(dataset: Dataset, store: Store) -> str | None:
-    """By which name a store has a dataset: its own, or another one for its folder; None where by none."""
+    """Returns the name of a dataset in a store: its own, or that of its folder; None if it has none."""
     manifests = [manifest for _, manifest in readable_manifests(store)]
     if any(dataset.name in manifest.datasets for manifest in manifests):
         return dataset.name
-    return next((name for each in manifests for name in names_of_folder(dataset, each)), None)
+    return next((name for each in manifests for name in find_folder_names(dataset, each)), None)
 
 
 def find_images(
     root: Path, others: OtherFiles, *, rules: FolderRules, may_be_empty: bool = False
 ) -> Iterator[FoundFile | Skipped]:
-    """The scan, once it is known to find something; what it passes over is counted in `others`.
+    """Yields what a scan finds, and counts in `others` what it passes over.
 
     Raises:
-        UsageError: there is no image in the folder but what the rules leave out, and it may not be so.
+        UsageError: the rules leave no image in the folder, unless it may be empty.
     """
     if may_be_empty and not root.is_dir():
         return iter(())
@@ -57,11 +57,11 @@ def find_images(
         return chain([first], entries)
     if may_be_empty:
         return iter(())
-    raise _nothing_left(root, others)
+    raise _all_excluded_error(root, others)
 
 
-def no_images(root: Path, others: OtherFiles, *, dataset: str | None) -> UsageError:
-    """What to say of a folder that holds none, and what to do if it is that of a stored dataset."""
+def no_images_error(root: Path, others: OtherFiles, *, dataset: str | None) -> UsageError:
+    """Returns the error for a folder without images, with a hint where it is that of a stored `dataset`."""
     beside = f", but {others}" if others.total else ""
     return UsageError(
         f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){beside}; if a disk is not mounted, mount it",
@@ -70,8 +70,8 @@ def no_images(root: Path, others: OtherFiles, *, dataset: str | None) -> UsageEr
     )
 
 
-def _nothing_left(root: Path, others: OtherFiles) -> UsageError:
-    """What to say of a folder whose images are all left out by the rules, or behind links."""
+def _all_excluded_error(root: Path, others: OtherFiles) -> UsageError:
+    """Returns the error for a folder whose images are all excluded or behind links."""
     links = others.linked_folders
     left_out = [f"what is excluded ({others.excluded})"] if others.excluded else []
     left_out += [f"what is linked ({counted(links, 'folder')})"] if links else []

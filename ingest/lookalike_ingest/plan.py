@@ -17,14 +17,12 @@ from lookalike_core.prefetch import map_ahead
 from lookalike_core.progress import Bar
 from lookalike_core.stores.points import Payload
 
-from lookalike_ingest.absence import Absence, Absences
-from lookalike_ingest.base_vectors import StoredVectors
+from lookalike_ingest.absence import Absence, Absences, is_missing
 from lookalike_ingest.changes import Change, Decision, Removal
-from lookalike_ingest.image_folder import no_images
+from lookalike_ingest.image_folder import no_images_error
 from lookalike_ingest.image_reader import ReadFile, read_image
+from lookalike_ingest.job import IngestJob
 from lookalike_ingest.labels import Label
-from lookalike_ingest.report import IngestReport
-from lookalike_ingest.request import IngestRequest, StopRequest
 from lookalike_ingest.split_classes import SplitClasses
 from lookalike_ingest.target import Target, now
 
@@ -34,9 +32,9 @@ LOOKED_UP_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedFile:
-    """A file and what to do about it: one decision for each target, in their order.
+    """A file and what to do about it: one decision for each target.
 
-    `image` is None where no network has to look at it.
+    `image` is None where it need not be embedded.
     """
 
     path: str
@@ -46,13 +44,13 @@ class PlannedFile:
 
     @property
     def embeds(self) -> bool:
-        """Whether any target has no vector for it."""
+        """Whether it must be embedded for any target."""
         return any(decision.embeds for decision in self.decisions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
-    """A file that was found, and what its size and times tell of it; None for targets that do not know it."""
+    """A file that was found, and each target's decision by its size and times; None where it must be read."""
 
     found: FoundFile
     label: Label
@@ -60,35 +58,28 @@ class _Candidate:
 
 
 class IngestPlan:
-    """What is to be done about the files of one folder (`files`), and afterwards about those that are gone.
+    """Decides about the files of one folder (`files`), and then about points without a file (`removals`).
 
-    What it finds on the way, and has not to be done, it counts in the report.
+    Files that need nothing, and those that are skipped, are counted in the report on the way.
     """
 
-    def __init__(
-        self,
-        request: IngestRequest,
-        targets: Sequence[Target],
-        stored: StoredVectors,
-        report: IngestReport,
-        stop: StopRequest,
-    ) -> None:
-        self._request, self._targets, self._stored = request, targets, stored
-        self._report, self._stop = report, stop
-        self._splits = SplitClasses(request.dataset.rules.class_level)
+    def __init__(self, job: IngestJob) -> None:
+        self._request, self._targets, self._base_vectors = job.request, job.targets, job.base_vectors
+        self._report, self._stop = job.report, job.stop
+        self._splits = SplitClasses(job.request.dataset.rules.class_level)
         self._seen = 0
-        self._unused_labels = set(request.labels)
-        self._absences = Absences(request.dataset.root)
+        self._unused_labels = set(job.request.labels)
+        self._absences = Absences(job.request.dataset.root)
         self._perhaps_moved: set[str] = set()
-        """Paths of points that would be those of moved files, were it known that these are not away only."""
+        """Paths whose files may have been moved, or may lie on a disk that is not mounted."""
 
     def files(
         self, entries: Iterator[FoundFile | Skipped], bar: Bar, *, ahead: Callable[[], int]
     ) -> Generator[PlannedFile, None, None]:
-        """Yields the files that something is to be done about, in their order; ends when asked to stop.
+        """Yields the files to embed or write, in the order of `entries`; ends when asked to stop.
 
-        Decisions are made in the caller's thread. At most `ahead` files are read and decoded before, in
-        threads.
+        Decisions are made in the caller's thread, files read and decoded in others, at most `ahead` of them
+        in advance.
         """
         to_read = self._plan_by_stat(entries, bar)
         with closing(map_ahead(self._read, to_read, ahead=ahead)) as files:
@@ -102,7 +93,7 @@ class IngestPlan:
     def _plan_by_stat(
         self, entries: Iterator[FoundFile | Skipped], bar: Bar
     ) -> Iterator[_Candidate | PlannedFile]:
-        """Hands on what must be read, and what is decided and must be written; counts all others."""
+        """Yields files to read, and those that are decided and to be written; counts all others."""
         takes = self._request.takes
         while some := list(islice(entries, LOOKED_UP_AT_ONCE)):
             found = [entry for entry in some if isinstance(entry, FoundFile)]
@@ -124,7 +115,7 @@ class IngestPlan:
             bar.advance(settled)
 
     def _candidates(self, files: Sequence[FoundFile]) -> dict[str, _Candidate]:
-        """Asks each target about some hundred files at once; by path."""
+        """Returns some hundred files by path, with what each target decides by size and times."""
         labels = [self._request.label(file) for file in files]
         self._splits.see(files, labels)
         labelled = list(zip(files, labels, strict=True))
@@ -135,7 +126,7 @@ class IngestPlan:
         }
 
     def _settle(self, candidate: _Candidate) -> _Candidate | PlannedFile | None:
-        """Returns None where nothing is to be done."""
+        """Counts a file; returns None where it needs nothing."""
         self._report.found += 1
         self._note_seen(candidate.found.path)
         decisions = [decision for decision in candidate.decisions if decision is not None]
@@ -148,30 +139,30 @@ class IngestPlan:
         return None
 
     def _planned(self, file: PlannedFile) -> PlannedFile:
-        """Lets the next files be decided knowing this one."""
+        """Tells the targets what to expect, and returns the file."""
         for target, decision in zip(self._targets, file.decisions, strict=True):
             target.known.expect(decision)
         return file
 
     def _read(self, candidate: _Candidate | PlannedFile) -> tuple[_Candidate, ReadFile] | PlannedFile:
-        """In a thread: decoding is left out where every target has a vector for these bytes, or a base."""
+        """Reads and hashes a file, in a thread, and decodes it unless there is a vector for its bytes."""
         if isinstance(candidate, PlannedFile):
             return candidate
         found = candidate.found
-        file = self._stored.unread(found) or read_image(
+        file = self._base_vectors.unread(found) or read_image(
             found, self._is_known, max_pixels=self._request.max_pixels
         )
         return candidate, file
 
     def _is_known(self, sha256: str) -> bool:
-        return self._stored.has_bytes(sha256) or all(
+        return self._base_vectors.has_bytes(sha256) or all(
             target.known.has_bytes(sha256) for target in self._targets
         )
 
     def _plan_by_bytes(self, candidate: _Candidate, file: ReadFile, bar: Bar) -> PlannedFile | None:
-        """Decides for the targets that size and times told nothing; None where the file cannot be used."""
+        """Decides for the targets that had to know the bytes; None where the file is skipped."""
         if file.problem is None and file.image is None and not self._is_known(file.sha256):
-            # the point that had these bytes when the file was read gets others
+            # the point with these bytes is overwritten meanwhile
             file = read_image(file.found, lambda _: False, max_pixels=self._request.max_pixels)
         if file.problem is not None:
             if file.needed is not None:
@@ -189,7 +180,7 @@ class IngestPlan:
 
     def _payload(self, file: ReadFile, label: Label) -> Payload:
         width, height = (
-            (file.image.width, file.image.height) if file.image else self._stored.size(file.sha256)
+            (file.image.width, file.image.height) if file.image else self._base_vectors.size(file.sha256)
         )
         return Payload(
             dataset=self._request.dataset.name,
@@ -206,9 +197,9 @@ class IngestPlan:
         )
 
     def removals(self) -> list[Removal]:
-        """Returns which points go from each target, once all files were seen and what is planned is done.
+        """Returns the points to remove from each target, once all files were seen and written.
 
-        Unless pruning these are only the points of files that were moved or are excluded now.
+        Without pruning these are only points of files that were moved or are excluded now.
 
         Raises:
             UsageError: no image was found and the dataset may not be emptied.
@@ -217,7 +208,9 @@ class IngestPlan:
         if is_walk and self._request.prune and not self._request.force and not self._seen:
             is_stored = any(target.holds_dataset for target in self._targets)
             dataset = self._request.dataset
-            raise no_images(dataset.root, self._report.others, dataset=dataset.name if is_stored else None)
+            raise no_images_error(
+                dataset.root, self._report.others, dataset=dataset.name if is_stored else None
+            )
         exclusion = self._request.walked_by.exclusion
         if not self._seen and not self._request.force:
             exclusion = Exclusion(defaults=False)  # folders that cannot be looked into are all there is
@@ -238,16 +231,16 @@ class IngestPlan:
 
     @property
     def split_classes(self) -> Sequence[str]:
-        """The classes that were seen, where all are parts of a split with folders in them."""
+        """The classes, where all are named like parts of a split and have folders in them."""
         return self._splits.names
 
     @property
     def unused_labels(self) -> int:
-        """How many rows of the labels name no file that was seen."""
+        """How many rows of the labels name no file here."""
         return len(self._unused_labels)
 
     def _pass_over(self, entry: Skipped, bar: Bar) -> None:
-        """A folder that cannot be looked into is no image, and what lies in it has not vanished."""
+        """Skips an entry; what lies in a folder that cannot be read has not vanished."""
         if entry.is_folder:
             self._report.skipped.append(entry)
             return
@@ -256,7 +249,7 @@ class IngestPlan:
         self._skip(entry.path, entry.reason, bar)
 
     def _see(self, path: str) -> None:
-        """Notes that it is in the folder, though no collection is asked about it."""
+        """Notes that a file is in the folder, without deciding about it."""
         self._note_seen(path)
         for target in self._targets:
             target.known.see(path)
@@ -267,7 +260,7 @@ class IngestPlan:
             self._unused_labels.discard(row)
 
     def _unsee(self, path: str) -> None:
-        """Notes that it is gone, though it was there when the folder was looked at."""
+        """Notes that a file has vanished since the folder was scanned."""
         self._seen -= 1
         if (row := self._request.label_rows.find(path)) is not None:
             self._unused_labels.add(row)
@@ -281,21 +274,18 @@ class IngestPlan:
         bar.advance(1, skipped=len(self._report.skipped))
 
     def _is_gone(self, path: str) -> bool:
-        """Only what is known not to be there is gone; a folder may be closed to us, a disk be away.
+        """Whether a path's file is known not to be there; its folder may be closed to us, or its disk away.
 
-        What may be away only is noted: its point stays, and the file of the same bytes is a copy.
+        What may only be away is noted: its point stays, and a file of the same bytes is a copy.
         """
-        try:
-            (self._request.dataset.root / path).lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            if self._is_given_up(path):
-                return True
-            self._perhaps_moved.add(path)
-        except OSError:
+        if not is_missing(self._request.dataset.root / path):
             return False
-        return False
+        is_given_up = self._is_given_up(path)
+        if not is_given_up:
+            self._perhaps_moved.add(path)
+        return is_given_up
 
     def _is_given_up(self, path: str) -> bool:
-        """Whether the point of a file that is not found may go; each folder on its way is looked at once."""
+        """Whether the point of a file that is not found may go; reads each folder on its path once."""
         absence = self._absences.of(path)
         return absence is Absence.GONE or (self._request.force and absence is Absence.AWAY)

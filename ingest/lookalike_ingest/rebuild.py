@@ -1,7 +1,7 @@
-"""Making a collection anew from its own datasets, as this version makes them.
+"""Rebuilding a collection from its own datasets, as this version makes them.
 
-The new one is staged beside the old one, which stays as it is until the new one is whole and takes its
-place. Interrupted, the same call goes on with what is staged.
+The new collection is staged beside the old one, and replaces it only when it is complete. Interrupted, the
+same call continues with what is staged.
 """
 
 import time
@@ -34,6 +34,7 @@ from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
+from lookalike_ingest.absence import is_missing
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.labels import Label
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
@@ -44,9 +45,9 @@ from lookalike_ingest.target import new_manifest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildOptions:
-    """As for an ingest; `force` leaves out images of the old collection that are away or unreadable.
+    """Options as of an ingest; `force` replaces the old collection even if some of its images are not read.
 
-    Without `quantize` the new collection stores its vectors as the old one.
+    Without `quantize` the vector quantization stays.
     """
 
     batch_size: int | None = None
@@ -59,12 +60,11 @@ class RebuildOptions:
 class RebuildReport:
     """What a rebuild did: `points` are in the new collection.
 
-    `gone_files` are those of images of the old collection that are not there, `left_out` those that are there
-    and could not be taken in; `skipped` says why. Where there are any the old collection is not `replaced`,
-    unless that was forced. `embedded` counts images, and `taken_over` those whose stored vectors serve, since
-    they are decoded as before; those of calls that were cut off are left out. The new collection has no
-    calibration; that the old
-    one had one is `calibration_dropped`.
+    `gone_files` are images of the old collection that do not exist any more, `left_out` those that could not
+    be read; `skipped` says why. If there are any, the old collection is not `replaced`, unless forced.
+    `embedded` counts images, and `taken_over` those whose vectors were copied, since they decode as before,
+    both without those of interrupted calls. The new collection has no calibration: `calibration_dropped` if
+    the old one had.
     """
 
     name: str
@@ -83,14 +83,14 @@ class RebuildReport:
 
     @property
     def gone(self) -> int:
-        """How many images of the old collection are not there."""
+        """How many images of the old collection do not exist any more."""
         return len(self.gone_files)
 
     def check(self) -> None:
-        """Refuses a rebuild that left the old collection in its place.
+        """Raises if the old collection was not replaced.
 
         Raises:
-            LookalikeError: images of it are away or cannot be taken in, and that was not forced.
+            LookalikeError: some of its images are missing or cannot be read, and `force` was not given.
         """
         if self.replaced:
             return
@@ -109,19 +109,17 @@ class RebuildReport:
 def rebuild(
     name: str, options: RebuildOptions, *, store: Store, settings: Settings, stop: StopRequest
 ) -> RebuildReport:
-    """Makes a collection of the same images; each keeps the class that it has.
+    """Makes a collection anew from the same images, which keep their classes; others of its folders stay out.
 
-    All are embedded again, but for those of a collection of the former preparation that are decoded as they
-    were: their vectors are taken over.
-
-    What its folders hold besides, because it is new or was left out of a sample, stays out.
+    All are embedded again, except that of a collection with the former preprocessing, vectors of images that
+    decode as before are copied.
 
     Raises:
         CollectionMissingError: there is no such collection.
-        ManifestError: it is not ours, or goes by another name, or its weights are others now.
-        StoreLockedError: another process rebuilds it.
+        ManifestError: it is not ours, was renamed or is an alias, or its weights have changed.
+        StoreLockedError: another process is rebuilding it.
         StoreError: the store may only be read.
-        UsageError: the folder of one of its datasets is not there.
+        UsageError: the folder of one of its datasets does not exist.
         LookalikeError: whatever an ingest raises.
     """
     _require_own_name(name, store)
@@ -136,7 +134,7 @@ def rebuild(
 
 
 def _require_own_name(name: str, store: Store) -> None:
-    """A rebuild replaces a collection, so it is told the collection's own name."""
+    """Refuses aliases and staged collections: a rebuild replaces the collection of its name."""
     if (behind := store.resolve(name)) != name:
         raise ManifestError(
             f"{name} is an alias of {behind}, which is the one to rebuild",
@@ -153,11 +151,11 @@ def _require_own_name(name: str, store: Store) -> None:
 
 
 _ROUNDS = 3
-"""Over all datasets: what comes to the old collection meanwhile is taken in by the next."""
+"""Passes over all datasets; each takes in what was added to the old collection during the one before."""
 
 
 class _Rebuild:
-    """One collection on its way to be replaced."""
+    """The rebuild of one collection."""
 
     def __init__(
         self,
@@ -172,7 +170,7 @@ class _Rebuild:
         self._settings, self._stop, self._report = settings, stop, report
 
     def run(self) -> None:
-        """Stages all of it, and only then replaces the old collection."""
+        """Stages the new collection, and replaces the old one once it is complete."""
         old = self._old()
         _require_folders(self._name, old.datasets)
         spec = self._spec(old)
@@ -185,7 +183,7 @@ class _Rebuild:
                 if not self._fill(dataset, root, manifest.rules_of(dataset), spec, old.distance):
                     return
             left = sorted(self._left())
-            gone = {file for file in left if _is_gone(file)}
+            gone = {file for file in left if is_missing(file)}
             self._report.gone_files = [file for file in left if file in gone]
             self._report.left_out = [file for file in left if file not in gone]
             if not self._report.left_out and self._old().datasets == datasets:
@@ -200,13 +198,13 @@ class _Rebuild:
         self._report.calibration_dropped = old.calibration is not None
 
     def _spec(self, old: CollectionManifest) -> ModelSpec | Head:
-        """What makes the new one; of a head that was fitted again, the new one."""
+        """Returns the model of the new collection; if a head was fitted again, the new head."""
         if old.identity.head is None:
             return ModelSpec.of_collection(old)
         return named_head(head_name(old.identity), self._settings)
 
     def _old(self) -> CollectionManifest:
-        """The old collection's manifest; where it was cut off while it was replaced, the new one's."""
+        """Returns the manifest of the old collection, or of the new one if replacing was interrupted."""
         try:
             return self._store.manifest(self._name)
         except (CollectionMissingError, ManifestError):
@@ -215,7 +213,7 @@ class _Rebuild:
             raise
 
     def _stage(self, old: CollectionManifest, model: ModelFile) -> None:
-        """Keeps what an earlier call staged, if it is of this space and of datasets that are still there."""
+        """Creates the staged collection, unless that of an earlier call fits."""
         if old.collection != self._name:
             raise ManifestError(
                 f"{self._name} is not what a collection of its manifest is called ({old.collection}); it was "
@@ -257,10 +255,10 @@ class _Rebuild:
     def _fill(
         self, dataset: str, root: str, rules: FolderRules, spec: ModelSpec | Head, distance: Distance
     ) -> bool:
-        """Ingests a dataset into the staged collection; False where that was interrupted.
+        """Ingests a dataset into the staged collection; returns False if that was interrupted.
 
-        Nothing but the files of the old collection is looked at, though rules exclude them now or do not
-        follow the links to them any more: that is the next ingest's affair.
+        All files of the old collection are looked up, and no others, even if the rules exclude them now: that
+        is left to the next ingest.
         """
         source = self._name if self._name in self._store else staged_name(self._name)
         with self._store.open(source) as collection:
@@ -291,7 +289,7 @@ class _Rebuild:
         return not made.interrupted
 
     def _take_over(self, dataset: str, root: Path) -> None:
-        """Before the rest is embedded; Ctrl-C ends it at once, and the next call goes on from there."""
+        """Copies vectors before the rest is embedded; after Ctrl-C the next call continues."""
         staged = staged_name(self._name)
         if not is_former(self._store.manifest(self._name), self._store.manifest(staged)):
             return
@@ -305,7 +303,7 @@ class _Rebuild:
                 bar.advance(count)
 
     def _left(self) -> list[Path]:
-        """The files of the old collection's points that the staged one has not."""
+        """Returns files of points that the staged collection lacks; removes from it what the old one lost."""
         if self._name not in self._store:
             return []
         names, left = (self._name, staged_name(self._name)), []
@@ -330,14 +328,3 @@ def _require_folders(name: str, datasets: Mapping[str, str]) -> None:
                 path=root,
                 hint=Hint(Action.MOVE_OR_REMOVE_DATASET, {Argument.DATASET: dataset}),
             )
-
-
-def _is_gone(file: Path) -> bool:
-    """Only what is known not to be there; a link may lead to a disk that is not mounted."""
-    try:
-        file.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False

@@ -17,7 +17,7 @@ NEARLY_ALL = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoneDataset:
-    """Another dataset whose folder is not there: `shared` of its `points` have the bytes of an image here."""
+    """Another dataset, whose folder is gone; `shared` of its `points` have the bytes of an image here."""
 
     name: str
     root: str
@@ -26,7 +26,7 @@ class GoneDataset:
 
     @property
     def is_renamed(self) -> bool:
-        """Whether so many of its images are here that its folder is hardly a disk that is away."""
+        """Whether so many of its images are here that its folder was renamed rather than not mounted."""
         return self.shared >= NEARLY_ALL * self.points
 
 
@@ -45,12 +45,13 @@ class OverlappingDataset:
 
 @dataclass(slots=True, kw_only=True)
 class CollectionReport:
-    """What became of one collection; `provider` is None where nothing was embedded.
+    """What was done to one collection; `provider` is None where nothing was embedded.
 
-    `removed` are the paths of the points that went, or in a dry run would go, of which the counted `excluded`
-    are left out by the dataset's rules. `away` are those of the points that stay although no file was found,
-    for it may be away only: with pruning all, without it those whose bytes were found in a new file.
-    `calibration_dropped` says that the collection had one, which what was written has outdated.
+    `counts` are of `Change`s, and of points "removed" and, among these, "excluded" by the dataset's rules.
+    `removed` are the paths of the points that were removed, or would be if this were no dry run. `away` are
+    paths of points that stay although their files are not found, since their disk may not be mounted: with
+    pruning all, without it those whose bytes are in a new file. `calibration_dropped` says that the
+    collection had a calibration, and has none now that its images changed.
     """
 
     name: str
@@ -65,11 +66,11 @@ class CollectionReport:
 class IngestReport:
     """What an ingest did. `embedded` counts images, whatever the number of collections.
 
-    `found` are the images that were to be taken in, `not_taken` those of the folder that were not.
-    `others` are the files of other kinds that lie beside them, and what else the walk passed over.
-    `split_classes` are the classes where all are named like the parts of a dataset that is split.
-    `from_stored` are images that no network looked at, since a head was put on their stored vectors.
-    `needed` is what has to be installed for some of the skipped images, and for how many.
+    `found` are the images to take in, `not_taken` the folder's other images. `others` are files of other
+    kinds, and what else the walk passed over. `split_classes` are the classes, where all are named like the
+    parts of a split dataset. `from_stored` are images whose vectors a head made of stored ones of its base
+    network. `needed` counts skipped images by what would have to be installed to read them. `reading_s` is
+    the time from the first file to the last point written.
     """
 
     dataset: Dataset
@@ -92,14 +93,14 @@ class IngestReport:
 
     @property
     def used(self) -> bool:
-        """Whether any image is in any collection now, however it came there."""
+        """Whether any of the images is in any collection now."""
         return any(collection.counts[change] for collection in self.collections for change in Change)
 
     def check(self, *, strict: bool = False) -> None:
-        """Refuses an ingest that came to nothing; a `strict` one, where any image was skipped.
+        """Raises if no image could be used or, if `strict`, any was skipped.
 
         Raises:
-            LookalikeError: images were found and none could be used, or was to be skipped.
+            LookalikeError: images were found and none could be used, or one was skipped.
         """
         if self.found and not self.used:
             raise LookalikeError(f"no image in {self.dataset.root} could be used, of {self.found} found")
@@ -108,5 +109,5 @@ class IngestReport:
 
     @property
     def images_per_second(self) -> float:
-        """Images embedded, over the time from the first file looked at to the last point written."""
+        """Images embedded, by `reading_s`."""
         return self.embedded / self.reading_s if self.reading_s else 0.0

@@ -1,4 +1,4 @@
-"""What an ingest is asked for, made of what people name: the same checks for the command and for programs."""
+"""What is asked of an ingest, with the same checks for the command and for programs."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -31,10 +31,10 @@ _OF_ONE_BACKBONE = (Argument.WEIGHTS, Argument.LAYER, Argument.POOLING)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Whose images they are: a name, and the absolute folder that paths are relative to.
+    """A name for the images of an absolute folder, which their paths are relative to.
 
-    `moved` says that another folder recorded under the name is out of date. `rules` are those by which the
-    folder is walked, which are recorded with it.
+    `moved` allows that another folder is recorded under the name. `rules` are those by which the folder is
+    walked; they are recorded with it.
     """
 
     name: str
@@ -42,14 +42,14 @@ class Dataset:
     moved: bool = False
     rules: FolderRules = DEFAULT_RULES
     is_named: bool = field(default=True, compare=False)
-    """Whether somebody gave it its name, rather than the folder."""
+    """Whether the name was given, and is not just the folder's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """What embeds: backbones by their names, with a layer, a pooling and weights of one, or a head's model.
+    """Which models embed: backbones by name, of a single one with layer, pooling and weights, or a head.
 
-    A `head` is named alone: it says which network it belongs to.
+    A `head` goes with no other field: it says which network it belongs to.
     """
 
     backbones: Sequence[str] = ()
@@ -83,7 +83,7 @@ class ModelChoice:
             )
 
     def resolve(self, settings: Settings) -> list[ModelSpec | Head]:
-        """Returns one of each backbone, or the head.
+        """Returns the spec of each backbone, or the head.
 
         Raises:
             UsageError: as `check`, or there is no such backbone, layer, pooling or head, or no file can have
@@ -106,9 +106,9 @@ class ModelChoice:
 def dataset_in(
     folder: str | Path, name: str | None = None, *, moved: bool = False, may_be_missing: bool = False
 ) -> Dataset:
-    """Returns whose images lie in a folder; they are called like it unless they have a `name`.
+    """Returns the dataset of a folder, which is named after it unless a `name` is given.
 
-    `moved` says that another folder recorded under the name is out of date. `~` is the user's own folder.
+    `moved` allows that another folder is recorded under the name. `~` is the user's home.
 
     Raises:
         UsageError: there is no such folder, unless it may be missing, or a name cannot be stored as text.
@@ -138,7 +138,7 @@ def datasets_in(
     moved: bool = False,
     may_be_missing: bool = False,
 ) -> list[Dataset]:
-    """Returns whose images lie in each of several folders, a folder that is named twice once.
+    """Returns the dataset of each of several folders; a folder that is given twice counts once.
 
     Raises:
         UsageError: as `dataset_in`, of any of them; there is one `name` for several; or two of them would be
@@ -164,7 +164,7 @@ def datasets_in(
 
 
 def labels_in(table: Path, root: Path) -> dict[str, str | None]:
-    """Returns the classes of a table, by path below a dataset's root; None for those that have none.
+    """Returns the classes in a table, by path relative to a dataset's root; None is no class.
 
     Raises:
         UsageError: it cannot be read, or is another folder's.
@@ -176,23 +176,22 @@ def labels_in(table: Path, root: Path) -> dict[str, str | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestRequest:
-    """What to ingest and how; `labels` overrides by root-relative path what `label_of` says of an image.
+    """What to ingest and how; `labels` (root-relative path -> class) go before what `label_of` returns.
 
-    Paths of labels may have another Unicode form than the disk's, and classes are composed (NFC).
+    Paths of labels may be in another Unicode form than on disk, and classes are composed (NFC).
 
-    An image that it does not take (`takes`; None takes all) is left alone, in the folder and in the
-    collections; so are those of the folder that are not in the `subset`.
+    An image for which `takes` is false, or which is not in the `subset`, is left alone, in the folder and in
+    the collections.
 
-    `rules` is what is asked for of the rules by which the folder is walked; what is not is as remembered, for
-    the dataset's own are those that the ingest ends up with. Where root-relative `paths` are given, these are
-    looked up, whatever the rules leave out, and the folder is not walked.
+    `rules` are those asked for; what they leave open is as the collections remember it, and `dataset.rules`
+    are those that apply in the end. Given root-relative `paths`, these are looked up, excluded or not, and
+    the folder is not walked.
 
-    `prune` removes the points of files that are gone, with `force` even where all of them are, or where a
-    folder is there and holds nothing, so that its disk may not be mounted. `rehash` reads every file,
-    whatever its size and times say. `into`
-    names another collection than the model's and the distance's own; it goes with one of each. A head is
-    the only one of `specs`. Where no `batch_size` is given the provider has its own. `quantize` is for
-    collections that are made now; one that is there must have it.
+    `prune` removes the points of files that are gone, with `force` also where no file is left, or where a
+    folder is empty, whose disk may not be mounted. `rehash` reads every file, whatever its size and times.
+    `into` names the collection, instead of the model and the distance, of which there is one each then. A
+    head is the only one of `specs`. Without a `batch_size` the execution provider has its own. `quantize` is
+    for collections that are created now; existing ones must have it.
     """
 
     dataset: Dataset
@@ -215,7 +214,7 @@ class IngestRequest:
     label_rows: LabelRows = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuses fields that contradict each other, whoever asks.
+        """Refuses fields that contradict each other.
 
         Raises:
             UsageError: they do.
@@ -226,13 +225,13 @@ class IngestRequest:
 
     @property
     def walked_by(self) -> FolderRules:
-        """The rules that this ingest goes by; paths that are given are left out by none."""
+        """The rules that apply to this ingest; paths that are given are never excluded."""
         rules = self.dataset.rules
         return rules if self.paths is None else replace(rules, exclude=(), default_excludes=False)
 
     @property
     def may_be_empty(self) -> bool:
-        """Whether the folder may hold nothing at all."""
+        """Whether the folder may hold no images."""
         return self.prune and self.force
 
     def label(self, found: FoundFile) -> Label:
@@ -245,10 +244,10 @@ class IngestRequest:
 
 
 def check_pruning(*, prune: bool, force: bool) -> None:
-    """Refuses to force what is not done.
+    """Refuses `force` without `prune`.
 
     Raises:
-        UsageError: `force` lets a dataset be emptied, and points are not to be removed.
+        UsageError: `force` is given alone.
     """
     if force and not prune:
         raise UsageError(
@@ -260,17 +259,17 @@ def check_pruning(*, prune: bool, force: bool) -> None:
 
 @dataclass(slots=True)
 class StopRequest:
-    """Set by whoever wants the ingest to end after the batch in hand."""
+    """Asks an ingest to end after the current batch."""
 
     requested: bool = False
     waits_for_batch: bool = False
-    """Whether there may be a batch in hand: not while a model is exported or a lock is waited for."""
+    """Whether there may be a current batch: not while a model is exported or a lock is waited for."""
 
     def be_done(self) -> None:
-        """There is no batch in hand any more."""
+        """Says that there is no current batch any more."""
         self.waits_for_batch = False
 
     def check(self) -> None:
-        """For waits that have no batch to finish."""
+        """Raises KeyboardInterrupt where a stop is requested, for waits without a batch to finish."""
         if self.requested:
             raise KeyboardInterrupt

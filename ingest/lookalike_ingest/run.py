@@ -1,4 +1,4 @@
-"""Stage 2 itself: a plan of the folder is made and carried out, collections are indexed at the end."""
+"""Stage 2 itself: brings collections up to date with a folder."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -24,21 +24,22 @@ from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.apply import Applier
-from lookalike_ingest.base_vectors import StoredVectors, base_names
-from lookalike_ingest.dataset_rules import RuleChoice, manifests_of, rules_for
+from lookalike_ingest.base_vectors import BaseVectors, find_base_collections
+from lookalike_ingest.dataset_rules import RuleChoice, read_manifests, resolve_rules
 from lookalike_ingest.embedders import Embedders
 from lookalike_ingest.image_folder import find_images, require_images
+from lookalike_ingest.job import IngestJob
 from lookalike_ingest.other_datasets import (
+    find_folder_names,
     find_gone,
     find_linked,
     find_overlapping,
-    names_of_folder,
     warn_of_gone,
     warn_of_linked,
     warn_of_lost_rules,
     warn_of_overlaps,
 )
-from lookalike_ingest.payload_cache import ListingError
+from lookalike_ingest.payload_cache import PayloadCacheError
 from lookalike_ingest.plan import IngestPlan
 from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
@@ -53,7 +54,7 @@ def run_ingests(
 ) -> Iterator[IngestReport | UsageError]:
     """Brings the collections up to date with several folders, one after the other; each model is opened once.
 
-    What is wrong with one folder is given in the place of its report, and the others go on.
+    An error of one folder takes the place of its report, and the others go on.
 
     Raises:
         LookalikeError: whatever else `run_ingest` raises.
@@ -95,21 +96,18 @@ def run_ingest(
     """
     if not request.dry_run and store.local is not None:
         store.local.require_writable()
-    request = replace(request, dataset=_as_known(request.dataset, store))
+    request = replace(request, dataset=_spell_as_stored(request.dataset, store))
     embedders = embedders or Embedders(settings)
     with nullcontext() if request.dry_run or store.local is None else store.local.ingesting():
         try:
             return _run_once(request, store, embedders, stop, beside)
-        except ListingError:  # by now it is dropped, and what the store says is taken
-            _logger.warning("the list of points that was kept is damaged; it is made anew")
+        except PayloadCacheError:  # it is not valid any more by now, so that the store is read
+            _logger.warning("the cache of payloads is damaged; making it anew from the store")
             return _run_once(request, store, embedders, stop, beside)
 
 
-def _as_known(dataset: Dataset, store: Store) -> Dataset:
-    """Returns it by the name that the store has for it, on which its points' ids hang; a new one is composed.
-
-    Only the Unicode form may differ.
-    """
+def _spell_as_stored(dataset: Dataset, store: Store) -> Dataset:
+    """Returns the dataset with its name as the store spells it, from which ids are made; else in NFC."""
     if dataset.name.isascii():
         return dataset
     known = (name for _, manifest in readable_manifests(store) for name in manifest.datasets)
@@ -125,49 +123,49 @@ def _run_once(
 ) -> IngestReport:
     started = time.monotonic()
     require_images(request.dataset, store, may_be_empty=request.may_be_empty)
-    models = _models(request, store, embedders.settings)
-    request = _with_known_name(request, models, store)
-    request = _with_rules(request, models, store)
+    models = _get_models(request, store, embedders.settings)
+    request = _resolve_name(request, models, store)
+    request = _resolve_rules(request, models, store)
     report = IngestReport(dataset=request.dataset, store=store.label)
-    entries = _entries(request, report.others)
+    entries = _find_entries(request, report.others)
     if request.subset is not None:
         everything = scan(request.dataset.root, rules=request.walked_by)
         request = replace(request, takes=Chosen(request.subset, everything, request.label))
     with ExitStack() as stack:
-        targets, stored = _opened(request, models, store, stack)
-        stack.enter_context(_dropping_damaged_lists([*targets, stored]))
+        job = _open(request, models, store, report, stop, stack)
+        stack.enter_context(_invalidating_damaged_caches(job))
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
-        report.collections = [target.report for target in targets]
-        report.overlapping = find_overlapping(request.dataset, targets, beside=beside)
-        is_stored = not request.dry_run or any(target.holds_dataset for target in targets)
+        report.overlapping = find_overlapping(request.dataset, job.targets, beside=beside)
+        is_stored = not request.dry_run or any(target.holds_dataset for target in job.targets)
         warn_of_overlaps(request.dataset, report.overlapping, store=store.label, is_stored=is_stored)
-        by_name = sorted(targets, key=lambda target: target.name)  # in which order they are made
-        reading_began = time.monotonic()
-        plan = IngestPlan(request, by_name, stored, report, stop)
-        applier = Applier(
-            by_name,
-            stored,
-            None if request.dry_run else embedders,
-            report,
-            stop,
-            batch_size=request.batch_size,
-        )
-        with progress.bar(request.dataset.name, unit="images", total=None) as bar:
-            bar.count_ahead(partial(_count, request))
-            applier.apply(plan, entries, bar)
-        report.reading_s = time.monotonic() - reading_began
+        _mirror(job, entries, None if request.dry_run else embedders)
         if not stop.requested:
-            _remove_gone(request, plan, by_name, report)
-        for target in targets:
-            target.note_calibration()
-        if not stop.requested:
-            _look_at_other_datasets(request, targets, report)
-            for target in targets:
+            _look_at_other_datasets(job)
+            for target in job.targets:
                 target.finish(stop.check)
     report.interrupted = stop.requested
     report.took_s = time.monotonic() - started
     return report
+
+
+def _mirror(job: IngestJob, entries: Iterator[FoundFile | Skipped], embedders: Embedders | None) -> None:
+    """Makes the collections mirror the folder: embeds and writes what the plan says, then removes points."""
+    started = time.monotonic()
+    request, report, plan = job.request, job.report, IngestPlan(job)
+    with progress.bar(request.dataset.name, unit="images", total=None) as bar:
+        bar.count_ahead(partial(_count, request))
+        Applier(job, embedders).apply(plan, entries, bar)
+    report.reading_s = time.monotonic() - started
+    if not job.stop.requested:
+        for target, removal in zip(job.targets, plan.removals(), strict=True):
+            target.remove(removal)
+        report.unused_labels = plan.unused_labels
+        if request.paths is None:
+            report.split_classes = plan.split_classes
+            _warn_of_oddities(job)
+    for target in job.targets:
+        target.note_calibration()
 
 
 def _count(request: IngestRequest) -> int:
@@ -177,54 +175,40 @@ def _count(request: IngestRequest) -> int:
     return count_images(request.dataset.root, rules=request.walked_by)
 
 
-def _remove_gone(
-    request: IngestRequest, plan: IngestPlan, targets: Sequence[Target], report: IngestReport
-) -> None:
-    """Removes the points whose files are gone, and tells what was not found as people may think it is."""
-    for target, removal in zip(targets, plan.removals(), strict=True):
-        target.remove(removal)
-    report.unused_labels = plan.unused_labels
-    if request.paths is None:
-        report.split_classes = plan.split_classes
-        for target in targets:
-            _warn_of_away(target, prune=request.prune)
-        _say_passed_over(report)
-        _warn_of_unused_patterns(request.rules, report.others)
-
-
-def _look_at_other_datasets(request: IngestRequest, targets: Sequence[Target], report: IngestReport) -> None:
-    """Tells of datasets of the collections that hold the same files, or did under another name."""
-    dataset, store = request.dataset, report.store
-    named = {each.name for each in report.overlapping}
-    linked = [each for each in find_linked(dataset, targets) if each.name not in named]
-    warn_of_linked(dataset, linked, store=store)
-    report.overlapping += linked
-    report.gone_datasets = find_gone(targets)
-    warn_of_lost_rules(dataset, report.gone_datasets, targets)
-    made_with = arguments_of(request.specs, request.distances) if request.dry_run else None
-    warn_of_gone(dataset, report.gone_datasets, store=store, made_with=made_with)
-
-
-def _entries(request: IngestRequest, others: OtherFiles) -> Iterator[FoundFile | Skipped]:
+def _find_entries(request: IngestRequest, others: OtherFiles) -> Iterator[FoundFile | Skipped]:
     root, rules = request.dataset.root, request.walked_by
     if request.paths is not None:
         return look_up(root, request.paths, rules=rules)
     return find_images(root, others, rules=rules, may_be_empty=request.may_be_empty)
 
 
+def _look_at_other_datasets(job: IngestJob) -> None:
+    """Warns of datasets of the collections that hold the same files, or held them under another name."""
+    dataset, report, targets = job.request.dataset, job.report, job.targets
+    named = {each.name for each in report.overlapping}
+    linked = [each for each in find_linked(dataset, targets) if each.name not in named]
+    warn_of_linked(dataset, linked, store=report.store)
+    report.overlapping += linked
+    report.gone_datasets = find_gone(targets)
+    warn_of_lost_rules(dataset, report.gone_datasets, targets)
+    made_with = arguments_of(job.request.specs, job.request.distances) if job.request.dry_run else None
+    warn_of_gone(dataset, report.gone_datasets, store=report.store, made_with=made_with)
+
+
 @contextmanager
-def _dropping_damaged_lists(readers: Sequence[Target | StoredVectors]) -> Iterator[None]:
-    """Where a list turns out damaged, none that this ingest has read is believed any more."""
+def _invalidating_damaged_caches(job: IngestJob) -> Iterator[None]:
+    """Where a payload cache turns out damaged, none that this ingest has read is valid any more."""
     try:
         yield
-    except ListingError:
-        for reader in readers:
-            reader.distrust()
+    except PayloadCacheError:
+        for target in job.targets:
+            target.invalidate_cache()
+        job.base_vectors.invalidate_caches()
         raise
 
 
-def _models(request: IngestRequest, store: Store, settings: Settings) -> list[ModelFile]:
-    """One for each spec; int8 goes on in the space of a collection that is there."""
+def _get_models(request: IngestRequest, store: Store, settings: Settings) -> list[ModelFile]:
+    """Returns the model of each spec; of int8 the one that an existing collection was made with."""
 
     def recorded() -> Iterator[CollectionManifest]:
         return (manifest for _, manifest in readable_manifests(store))
@@ -238,15 +222,15 @@ def _models(request: IngestRequest, store: Store, settings: Settings) -> list[Mo
     return [ready(wanted) for wanted in request.specs]
 
 
-def _with_rules(request: IngestRequest, models: Sequence[ModelFile], store: Store) -> IngestRequest:
-    """Settles by which rules the dataset's folder is walked."""
+def _resolve_rules(request: IngestRequest, models: Sequence[ModelFile], store: Store) -> IngestRequest:
+    """Returns the request with the rules by which the dataset's folder is walked."""
     targets = _target_names(request, models)
-    rules = rules_for(request.dataset.name, request.rules, targets=targets, store=store)
+    rules = resolve_rules(request.dataset.name, request.rules, targets=targets, store=store)
     return replace(request, dataset=replace(request.dataset, rules=rules))
 
 
-def _with_known_name(request: IngestRequest, models: Sequence[ModelFile], store: Store) -> IngestRequest:
-    """Goes on with the dataset whose folder it is in the target collections, unless a name was given.
+def _resolve_name(request: IngestRequest, models: Sequence[ModelFile], store: Store) -> IngestRequest:
+    """Returns the request with the name that the folder has in the target collections, unless one is given.
 
     Raises:
         UsageError: it is the folder of several, none of which is called like it.
@@ -254,7 +238,9 @@ def _with_known_name(request: IngestRequest, models: Sequence[ModelFile], store:
     dataset = request.dataset
     targets = _target_names(request, models)
     known = {
-        name for _, manifest in manifests_of(targets, store) for name in names_of_folder(dataset, manifest)
+        name
+        for _, manifest in read_manifests(targets, store)
+        for name in find_folder_names(dataset, manifest)
     }
     if dataset.is_named or not known or dataset.name in known:
         return request
@@ -275,10 +261,15 @@ def _target_names(request: IngestRequest, models: Sequence[ModelFile]) -> list[s
     ]
 
 
-def _opened(
-    request: IngestRequest, models: Sequence[ModelFile], store: Store, stack: ExitStack
-) -> tuple[list[Target], StoredVectors]:
-    """Opens one target for each model and distance, together with what the base of a head holds."""
+def _open(
+    request: IngestRequest,
+    models: Sequence[ModelFile],
+    store: Store,
+    report: IngestReport,
+    stop: StopRequest,
+    stack: ExitStack,
+) -> IngestJob:
+    """Opens a target for each model and distance, together with the collections of a head's base network."""
     head = next((spec for spec in request.specs if isinstance(spec, Head)), None)
     wanted = {
         target_name(model, distance, into=request.into): (model, distance)
@@ -290,22 +281,31 @@ def _opened(
     kind = Target if request.dry_run else WrittenTarget
 
     def open_one(name: str) -> None:
-        if name in wanted:
-            model, distance = wanted[name]
-            if not request.dry_run and store.local is not None:
-                store.local.require_writable(name)
-            targets[name] = kind(request, model, distance, store=store, stack=stack)
-        else:
+        if name not in wanted:
             bases.append(stack.enter_context(store.open(name)))
+            return
+        if not request.dry_run and store.local is not None:
+            store.local.require_writable(name)
+        targets[name] = kind(request, *wanted[name], store=store, stack=stack)
 
-    opened_together([*wanted, *(base_names(head, store) if head else ())], open_one)
-    stored = StoredVectors(head, bases, request.dataset, rehash=request.rehash)
-    stack.callback(stored.close)
-    return [targets[name] for name in wanted], stored
+    opened_together([*wanted, *(find_base_collections(head, store) if head else ())], open_one)
+    base_vectors = BaseVectors(head, bases, request.dataset, rehash=request.rehash)
+    stack.callback(base_vectors.close)
+    in_order = [targets[name] for name in wanted]
+    report.collections = [target.report for target in in_order]
+    return IngestJob(request=request, targets=in_order, base_vectors=base_vectors, report=report, stop=stop)
+
+
+def _warn_of_oddities(job: IngestJob) -> None:
+    """Logs what people may not have meant: points that stay, links that are not followed, odd classes."""
+    for target in job.targets:
+        _warn_of_away(target, prune=job.request.prune)
+    _say_passed_over(job.report)
+    _warn_of_unused_patterns(job.request.rules, job.report.others)
 
 
 def _say_passed_over(report: IngestReport) -> None:
-    """Logs what people may not have meant: links that are not followed, classes that are none."""
+    """Logs links that are not followed, and classes that are parts of a split."""
     rules, links = report.dataset.rules, report.others.linked_folders
     if links:
         said = "1 link to a folder was" if links == 1 else f"{links} links to folders were"
@@ -320,7 +320,7 @@ def _say_passed_over(report: IngestReport) -> None:
 
 
 def _warn_of_unused_patterns(asked: RuleChoice, others: OtherFiles) -> None:
-    """Logs which of the patterns that were asked for now make no difference."""
+    """Logs the exclude patterns of this request that match nothing."""
     unused = [pattern for pattern in asked.exclude or () if pattern not in others.fitting_patterns]
     if unused:
         _logger.warning(

@@ -1,4 +1,4 @@
-"""One collection on its way to mirror a folder."""
+"""A collection that an ingest compares a folder with, and makes mirror it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,8 +22,8 @@ from lookalike_core.stores.protocol import Collection, Store, Upkeep
 from lookalike_core.text import nfc
 from lookalike_exporter.model_cache import ModelFile
 
-from lookalike_ingest.changes import Change, Decision, Known, Removal
-from lookalike_ingest.payload_cache import Listing, ListingError
+from lookalike_ingest.changes import Change, Decision, KnownPoints, Removal
+from lookalike_ingest.payload_cache import PayloadCache, PayloadCacheError
 from lookalike_ingest.report import CollectionReport
 from lookalike_ingest.request import IngestRequest
 
@@ -35,7 +35,7 @@ def target_name(model: ModelFile, distance: Distance, *, into: str | None = None
 
 
 class Target:
-    """A collection that a folder is compared with, opened where it is there, and only read.
+    """A collection that a folder is compared with; it is opened where it exists, and only read.
 
     Raises:
         ManifestError: the collection holds another space, or something that is not ours has its name.
@@ -57,8 +57,8 @@ class Target:
         self._request, self._dataset = request, request.dataset
         self._store, self._stack, self._was_calibrated = store, stack, False
         self._collection = self._open() if self._is_there() else None
-        self.known = Known(self._dataset.name, self._listing(), rehash=request.rehash)
-        stack.callback(self.known.listing.close)
+        self.known = KnownPoints(self._dataset.name, self._load_cache(), rehash=request.rehash)
+        stack.callback(self.known.cache.close)
 
     def carry_out(
         self,
@@ -82,7 +82,7 @@ class Target:
             self.report.counts["excluded"] = removal.excluded
 
     def note_calibration(self) -> None:
-        """Reports whether the collection had a calibration that what was written has outdated."""
+        """Reports whether the collection had a calibration and has none any more."""
         if self._was_calibrated and self._collection is not None:
             self.report.calibration_dropped = self._collection.manifest.calibration is None
 
@@ -103,8 +103,8 @@ class Target:
         """Whether the collection knows the dataset."""
         return self._collection is not None and self._dataset.name in self._collection.manifest.datasets
 
-    def distrust(self) -> None:
-        """Says that the list beside the collection may not be believed."""
+    def invalidate_cache(self) -> None:
+        """Marks the payload cache beside the collection as not valid."""
         if self._upkeep is not None:
             self._upkeep.invalidate_cache()
 
@@ -112,19 +112,19 @@ class Target:
     def _upkeep(self) -> Upkeep | None:
         return None if self._collection is None else self._collection.upkeep
 
-    def _listing(self) -> Listing:
-        """What an earlier ingest has kept where it is still true, else what the store says."""
+    def _load_cache(self) -> PayloadCache:
+        """Returns what an earlier ingest has saved where it is still valid, else what the store says."""
         if self._collection is None:
-            return Listing.of(())
-        return Listing.kept_of(self._collection) or self._read_points(self._collection)
+            return PayloadCache.of(())
+        return PayloadCache.load_beside(self._collection) or self._read_points(self._collection)
 
-    def _read_points(self, collection: Collection) -> Listing:
+    def _read_points(self, collection: Collection) -> PayloadCache:
         """Lists the points but for damaged ones, whose files are taken in like new ones."""
         damaged = set(collection.upkeep.find_damaged()) if collection.upkeep else set()
-        return Listing.of(point for point in collection.scan(EVERYTHING) if point.id not in damaged)
+        return PayloadCache.of(point for point in collection.scan(EVERYTHING) if point.id not in damaged)
 
     def _is_there(self) -> bool:
-        """Asked before anything is embedded: what has our name and is not ours is refused here."""
+        """Whether there is such a collection of ours; raises where something else has its name."""
         try:
             self._store.manifest(self.name)
         except CollectionMissingError:
@@ -155,7 +155,7 @@ class Target:
 
 
 class WrittenTarget(Target):
-    """A collection that the plan is carried out on; it is made when the first point is written."""
+    """A collection that is written to; it is created with its first point."""
 
     def carry_out(
         self,
@@ -175,7 +175,7 @@ class WrittenTarget(Target):
         wanted: Sequence[tuple[Decision, Payload]],
         embedded: Mapping[str, FloatVector],
     ) -> None:
-        vectors = {**_stored_vectors(collection, wanted), **embedded}
+        vectors = {**_read_vectors(collection, wanted), **embedded}
         collection.upsert([self._point(p, vectors) for decision, p in wanted if decision.writes_vector])
         for is_same_class in (False, True):
             fresh = [
@@ -195,9 +195,9 @@ class WrittenTarget(Target):
         super().remove(removal)
 
     def finish(self, on_wait: Callable[[], None]) -> None:
-        """Builds the search index, and leaves what is known of the points to the next ingest.
+        """Builds the search index, calling `on_wait` a few times a second, and saves the payload cache.
 
-        A collection with a valid cache had its index by then.
+        A collection whose cache is valid has its index already.
         """
         upkeep = self._upkeep
         if upkeep is None or upkeep.is_cache_valid:
@@ -211,20 +211,20 @@ class WrittenTarget(Target):
 
                 upkeep.build_index(wait)
         try:
-            self.known.listing.save(upkeep.cache_file)
-        except (OSError, ListingError) as error:
+            self.known.cache.save(upkeep.cache_file)
+        except (OSError, PayloadCacheError) as error:
             if isinstance(error, OSError) and is_full(error):
                 raise
-            return  # something is in its place that cannot be removed; the next ingest asks the store again
+            return  # something is in its place that cannot be removed; the next ingest reads the store
         upkeep.validate_cache()
 
-    def _read_points(self, collection: Collection) -> Listing:
-        """Removes damaged points, and lists the others."""
+    def _read_points(self, collection: Collection) -> PayloadCache:
+        """Removes damaged points, whose files are taken in like new ones, and lists the others."""
         if (upkeep := collection.upkeep) is None:
             return super()._read_points(collection)
         collection.delete(upkeep.find_damaged())
         upkeep.invalidate_cache()
-        return Listing.of(collection.scan(EVERYTHING), upkeep.cache_file)
+        return PayloadCache.of(collection.scan(EVERYTHING))
 
     def _open(self) -> Collection:
         """Records where the dataset lies, and by which rules its folder is walked."""
@@ -235,7 +235,7 @@ class WrittenTarget(Target):
         return collection
 
     def _create(self) -> Collection:
-        """Made now, unless another ingest has made it since we looked; a staged one is made by who stages."""
+        """Creates the collection, unless another ingest has meanwhile, or it is staged by a rebuild."""
         if not self._is_there() and self._request.into is None:
             try:
                 self._store.create(self._new_manifest(), name=self.name)
@@ -255,7 +255,7 @@ class WrittenTarget(Target):
         return made.with_dataset(self._dataset.name, str(self._dataset.root), self._dataset.rules)
 
     def _point(self, payload: Payload, vectors: Mapping[str, FloatVector]) -> ImagePoint:
-        """The vector was computed or is a stored point's, which somebody else may have removed since."""
+        """Raises where the point that has the vector was removed by another process."""
         vector = vectors.get(payload.sha256)
         if vector is None:
             raise StoreError(
@@ -266,7 +266,7 @@ class WrittenTarget(Target):
         return ImagePoint(payload=payload, vector=vector)
 
 
-def _stored_vectors(
+def _read_vectors(
     collection: Collection, wanted: Sequence[tuple[Decision, Payload]]
 ) -> dict[str, FloatVector]:
     """Returns by SHA-256 the vectors of the points that decisions point at.

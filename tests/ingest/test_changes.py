@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.stores.points import Payload
-from lookalike_ingest.changes import Change, Decision, Known
+from lookalike_ingest.changes import Change, Decision, KnownPoints
 from lookalike_ingest.labels import Label
-from lookalike_ingest.payload_cache import Listing
+from lookalike_ingest.payload_cache import PayloadCache
 
 STORED = Payload(
     dataset="data",
@@ -25,9 +25,9 @@ UNSEEN_SIZE = {"width": 0, "height": 0}
 """Of a file that was hashed and not decoded, since its bytes are known."""
 
 
-def known(*payloads: Payload) -> Known:
+def known(*payloads: Payload) -> KnownPoints:
     """What the collection holds, the dataset being `data`."""
-    return Known.of("data", payloads)
+    return KnownPoints.of("data", payloads)
 
 
 def found(
@@ -50,14 +50,14 @@ def read(path: str = "cat/1.jpg", *, sha256: str = "a" * 64, class_name: str | N
 
 
 def decide_by_stat(
-    holds: Known, file: FoundFile, class_name: str | None = "cat", synset: str | None = None
+    holds: KnownPoints, file: FoundFile, class_name: str | None = "cat", synset: str | None = None
 ) -> Decision | None:
     """The decision about one file by its size and times alone."""
     [decision] = holds.decide_by_stat([(file, Label(class_name=class_name, synset=synset))])
     return decision
 
 
-def decide(holds: Known, payload: Payload, *, gone: tuple[str, ...] = ()) -> Decision:
+def decide(holds: KnownPoints, payload: Payload, *, gone: tuple[str, ...] = ()) -> Decision:
     """The decision about a file that was read, with these paths gone from the folder."""
     return holds.decide_by_bytes(payload, is_gone=lambda path: path in gone)
 
@@ -77,7 +77,7 @@ def test_the_time_of_the_last_change_of_status_must_be_as_stored() -> None:
 
 def test_rehashing_trusts_no_size_and_time() -> None:
     """Each file must be read, and one with the same bytes and times is written to no point."""
-    holds = Known("data", Listing.of([STORED]), rehash=True)
+    holds = KnownPoints("data", PayloadCache.of([STORED]), rehash=True)
     assert decide_by_stat(holds, found(), "cat") is None
     assert holds.vanished() == []
     same = replace(STORED, ingested_at="2027-01-01T00:00:00+00:00")
@@ -249,7 +249,7 @@ def test_what_could_not_be_written_leaves_what_is_known_as_it_was() -> None:
     assert holds.has_bytes("a" * 64)
     assert not holds.has_bytes("b" * 64)
     assert decide(holds, read("cat/2.jpg", sha256="b" * 64)).embeds
-    assert holds.listing.at("data", STORED.path) == STORED
+    assert holds.cache.at("data", STORED.path) == STORED
 
 
 def test_the_list_of_points_changes_when_a_decision_is_settled() -> None:
@@ -257,9 +257,9 @@ def test_the_list_of_points_changes_when_a_decision_is_settled() -> None:
     holds = known()
     added = decide(holds, read())
     holds.expect(added)
-    assert holds.listing.at("data", "cat/1.jpg") is None
+    assert holds.cache.at("data", "cat/1.jpg") is None
     holds.settle([added], [added])
-    assert holds.listing.at("data", "cat/1.jpg") == added.payload
+    assert holds.cache.at("data", "cat/1.jpg") == added.payload
     assert holds.vanished() == []
 
 

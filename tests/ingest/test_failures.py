@@ -18,7 +18,7 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import plan as plan_module
-from lookalike_ingest.changes import Known
+from lookalike_ingest.changes import KnownPoints
 from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
@@ -27,7 +27,7 @@ from lookalike_ingest.run import run_ingest
 IMAGES = [f"{number}.png" for number in range(8)]
 
 STAGES: dict[str, tuple[Any, str]] = {
-    "deciding": (Known, "decide_by_stat"),
+    "deciding": (KnownPoints, "decide_by_stat"),
     "reading": (plan_module, "read_image"),
     "network": (Embedder, "embed"),
     "writing": (EmbeddedCollection, "upsert"),

@@ -12,7 +12,7 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
 from lookalike_core.stores.points import Payload, PointFilter
-from lookalike_ingest.payload_cache import Listing
+from lookalike_ingest.payload_cache import PayloadCache
 from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
@@ -76,8 +76,8 @@ def listed(collection: EmbeddedCollection) -> set[Payload]:
 
 def test_a_payload_comes_back_as_it_was() -> None:
     """Each field with its type, whatever its size."""
-    assert Listing.of([POINT]).with_bytes("a" * 64) == [POINT]
-    assert Listing.of([POINT]).stamps("data", ["cat/1.jpg", "none.jpg"]) == {
+    assert PayloadCache.of([POINT]).with_bytes("a" * 64) == [POINT]
+    assert PayloadCache.of([POINT]).stamps("data", ["cat/1.jpg", "none.jpg"]) == {
         "cat/1.jpg": (1, None, None, 1000, 2**63, 2**63 + 1)
     }
 
@@ -85,13 +85,13 @@ def test_a_payload_comes_back_as_it_was() -> None:
 def test_what_is_saved_is_kept_and_what_is_not_is_taken_back(tmp_path: Path) -> None:
     """A dry run notes what it would do, in the very file."""
     other = replace(POINT, path="cat/2.jpg")
-    Listing.of([POINT]).save(tmp_path / "points.db")
-    listing = Listing.kept(tmp_path / "points.db")
+    PayloadCache.of([POINT]).save(tmp_path / "points.db")
+    listing = PayloadCache.load(tmp_path / "points.db")
     assert listing is not None
     listing.put(other)
     assert listing.with_bytes("a" * 64) == [POINT, other]
     listing.close()
-    again = Listing.kept(tmp_path / "points.db")
+    again = PayloadCache.load(tmp_path / "points.db")
     assert again is not None
     assert again.with_bytes("a" * 64) == [POINT]
 
@@ -99,20 +99,20 @@ def test_what_is_saved_is_kept_and_what_is_not_is_taken_back(tmp_path: Path) -> 
 def test_a_file_that_is_no_listing_is_not_kept(tmp_path: Path) -> None:
     """It is made anew from the store."""
     (tmp_path / "points.db").write_bytes(b"x" * 5000)
-    assert Listing.kept(tmp_path / "points.db") is None
-    assert Listing.kept(tmp_path / "missing.db") is None
+    assert PayloadCache.load(tmp_path / "points.db") is None
+    assert PayloadCache.load(tmp_path / "missing.db") is None
     sqlite3.connect(tmp_path / "other.db").execute("PRAGMA user_version = 99").connection.commit()
-    assert Listing.kept(tmp_path / "other.db") is None
+    assert PayloadCache.load(tmp_path / "other.db") is None
 
 
 def test_a_listing_that_turns_out_damaged_names_its_file(tmp_path: Path) -> None:
     """Rather than a message of the library's."""
     file = tmp_path / "points.db"
-    Listing.of([replace(POINT, path=f"{number}.jpg") for number in range(2000)]).save(file)
+    PayloadCache.of([replace(POINT, path=f"{number}.jpg") for number in range(2000)]).save(file)
     with file.open("rb+") as stream:
         stream.seek(4096)
         stream.write(os.urandom(file.stat().st_size - 4096))
-    listing = Listing.kept(file)
+    listing = PayloadCache.load(file)
     assert listing is not None
     with refuses(StoreError, match=r"points\.db: .*remove it; run the same command again"):
         listing.stamps("data", ["7.jpg"])
