@@ -671,7 +671,7 @@ def test_a_datasets_rules_are_recorded_for_good(store: Store, made: Callable[...
 def test_a_calibration_is_recorded_for_good(
     store: Store, made: Callable[..., str], calibration: Calibration
 ) -> None:
-    """It is in the manifest at once and after opening again, whatever datasets come and go; None ends it."""
+    """It is in the manifest at once and after opening again, whatever datasets come and go."""
     name = made()
     bare = store.manifest(name)
     assert bare.calibration is None
@@ -683,10 +683,6 @@ def test_a_calibration_is_recorded_for_good(
         collection.record_dataset("data", "/data")
         collection.forget_dataset("data")
     assert store.manifest(name) == replace(bare, calibration=calibration)
-    with store.open(name) as collection:
-        collection.record_calibration(None)
-        assert collection.manifest.calibration is None
-    assert store.manifest(name) == bare
 
 
 WRITES: dict[str, Callable[[Collection, list[ImagePoint]], None]] = {
@@ -717,6 +713,75 @@ def test_what_is_written_drops_the_calibration(
         assert store.manifest(name).calibration is None
         collection.record_calibration(calibration)
     assert store.manifest(name).calibration == calibration
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+def test_a_calibration_learned_before_a_write_is_refused(
+    store: Store,
+    made: Callable[..., str],
+    mixed: list[ImagePoint],
+    calibration: Calibration,
+    write: Callable[[Collection, list[ImagePoint]], None],
+) -> None:
+    """Whoever reads the points while another writes them has learned from points that are gone."""
+    name = made()
+    with store.open(name) as collection:
+        collection.upsert(mixed[:1])
+        revision = collection.mark_revision()
+    with store.open(name) as writer:
+        write(writer, mixed)
+    with store.open(name) as collection:
+        with pytest.raises(LookalikeError, match=f"{name} has changed while it was calibrated"):
+            collection.record_calibration(replace(calibration, revision=revision))
+        assert collection.mark_revision() != revision
+    assert store.manifest(name).calibration is None
+
+
+def test_a_revision_stays_as_long_as_vectors_and_classes_do(
+    store: Store, made: Callable[..., str], mixed: list[ImagePoint], calibration: Calibration
+) -> None:
+    """So several may learn from the same points at once, each after the other."""
+    name = made()
+    with store.open(name) as collection:
+        collection.upsert(mixed[:2])
+        revision = collection.mark_revision()
+        collection.record_dataset("data", "/data")
+        collection.replace_payloads([replace(mixed[0].payload, mtime_ns=5)], same_classes=True)
+        assert collection.mark_revision() == revision
+    learned = replace(calibration, revision=revision)
+    with store.open(name) as collection:
+        collection.record_calibration(learned)
+        collection.record_calibration(learned)
+        assert collection.mark_revision() == revision
+    assert store.manifest(name).calibration == learned
+
+
+def test_a_calibration_of_another_revision_is_not_current(
+    store: Store, made: Callable[..., str], calibration: Calibration
+) -> None:
+    """However it came there: recorded in the instant in which another wrote, or by an older version."""
+    name = made()
+    with store.open(name) as collection:
+        learned = replace(calibration, revision=collection.mark_revision())
+        collection.record_calibration(learned)
+    for revision, current in (("another", None), (None, None), (learned.revision, learned)):
+        write_revision(store, name, revision)
+        assert store.manifest(name).calibration == current
+
+
+def test_a_calibration_of_an_older_version_is_current_until_a_write(
+    store: Store, made: Callable[..., str], mixed: list[ImagePoint], calibration: Calibration
+) -> None:
+    """It knows no revision, and that version dropped it at every write of its own."""
+    name = made()
+    with store.open(name) as collection:
+        collection.upsert(mixed[:1])
+        collection.record_calibration(calibration)
+    assert "revision" not in read_data(store, name)
+    assert store.manifest(name).calibration == calibration
+    with store.open(name) as collection:
+        collection.upsert(mixed[1:2])
+    assert store.manifest(name).calibration is None
 
 
 def test_what_changes_no_neighbour_leaves_the_calibration(
@@ -826,6 +891,31 @@ def test_a_calibration_made_in_the_middle_of_an_ingest_is_dropped(
         if goes_on:
             writing.upsert([point_of("2.jpg", [4, 3, 2, 1])])
             assert store.manifest(name).calibration is None
+    assert store.manifest(name).calibration is None
+
+
+def test_a_write_on_its_way_when_points_are_marked_ends_their_revision(
+    made: Callable[..., str],
+    store: Store,
+    point_of: NewPoint,
+    calibration: Calibration,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The writer looked before the mark and wrote behind it; it notices when it looks the next time."""
+    if folder_of(store):
+        pytest.skip("an embedded collection is open once")
+    name, marked = made(), []
+    with store.open(name) as writing, store.open(name) as calibrating:
+        send = client(store).upsert
+
+        def send_late(*words: Any, **named: Any) -> Any:
+            marked.append(calibrating.mark_revision())
+            return send(*words, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(client(store), "upsert", send_late)
+            writing.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+        calibrating.record_calibration(replace(calibration, revision=marked[0]))
     assert store.manifest(name).calibration is None
 
 
@@ -995,6 +1085,14 @@ def write_manifest(store: Store, name: str, data: Any) -> None:
         (folder_of(store) / name / "manifest.json").write_text(json.dumps(data), encoding="utf-8")
     else:
         store._client.update_collection(name, metadata={METADATA_KEY: data})  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def write_revision(store: Store, name: str, revision: str | None) -> None:
+    """Says that the points have a revision, whatever has been written and learned."""
+    if folder_of(store):
+        write_manifest(store, name, read_data(store, name) | {"revision": revision})
+    else:
+        store._client.update_collection(name, metadata={"lookalike-revision": revision or ""})  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def test_a_folder_that_takes_writes_refuses_none_before(store: Store, made: Callable[..., str]) -> None:

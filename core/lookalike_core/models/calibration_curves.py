@@ -1,8 +1,9 @@
 """How often a collection's neighbours and verdicts are right: what was learned, as plain data.
 
 A score says how near two images are; a calibration says how often a neighbour of such a score was of the
-query's class. `search calibrate` learns it, the collection's manifest carries it, and whatever writes
-points drops it. Nearness is cosine similarity, or the Euclidean distance negated: higher is nearer.
+query's class. `search calibrate` learns it, and the collection's manifest carries it. It names the revision
+of the points that it was learned from, and is stale once they have another. Nearness is cosine similarity,
+or the Euclidean distance negated: higher is nearer.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_core.errors import ManifestError
-from lookalike_core.models.model_manifest import FORMER_COUNT, rename_former_fields
+from lookalike_core.models.model_manifest import FORMER_COUNT, rename_former_fields, text_or_none
 
 _SURE = 0.995
 
@@ -107,8 +108,9 @@ class Calibration:
     """What a collection's images taught, when each asked for all others.
 
     `identity` is the key of the model's identity and `points` what the collection held: of another space or
-    another number of points it is stale. `created_at` is ISO 8601 in UTC. It comes of `images` of
-    `classes`, each with its `k` nearest neighbours, which makes `pairs`, and its `depth` nearest.
+    another number of points it is stale. `revision` is that of the points, None where an older version
+    learned it. `created_at` is ISO 8601 in UTC. It comes of `images` of `classes`, each with its `k` nearest
+    neighbours, which makes `pairs`, and its `depth` nearest.
 
     `neighbours` is about the `k` nearest, which are shown; `candidates` about the `depth` nearest, from which
     rankings are fused. They differ, since an image that is among the nearest is more often right than
@@ -136,6 +138,8 @@ class Calibration:
     """The chance by share of the vote that a verdict is right, for each vote."""
     threshold: Threshold
     reliability: Reliability
+    revision: str | None = None
+    """What the collection's points were called when they were read; see `Collection.mark_revision`."""
 
     def chance(self, nearness: NDArray[np.floating]) -> NDArray[np.float64]:
         """That each of the `k` nearest has the query's class, by its nearness; NaN where nothing is known."""
@@ -182,6 +186,7 @@ class Calibration:
                 verdicts={str(rule): Curve.from_json(curve) for rule, curve in data["verdicts"].items()},
                 threshold=Threshold.from_json(data["threshold"]),
                 reliability=Reliability.from_json(data["reliability"]),
+                revision=text_or_none(data.get("revision")),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ManifestError(f"this is not a calibration that lookalike wrote ({error!r})") from error

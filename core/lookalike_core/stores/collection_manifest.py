@@ -7,9 +7,10 @@ of one on a server.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from secrets import token_hex
 from typing import Any, Self
 
-from lookalike_core.errors import ManifestError
+from lookalike_core.errors import LookalikeError, ManifestError
 from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
 from lookalike_core.models.backbones import Pooling, backbone_named
@@ -60,8 +61,8 @@ class CollectionManifest:
     present points taught, None where nobody has asked them or points were written since. `graph_precision`
     and `activation_ranges` are those of the model that embedded its first images. `vector_quantization` is
     how the store searches; the vectors are the same, so it is no part of what they are compared by. `name` is
-    that of the collection which the manifest was put beside, None in older ones; two that differ in it alone
-    are equal.
+    that of the collection which the manifest was put beside, None in older ones. `revision` is that of the
+    points, None since they were written to. Two manifests that differ in name and revision alone are equal.
     """
 
     identity: ModelIdentity
@@ -79,6 +80,7 @@ class CollectionManifest:
     vector_quantization: VectorQuantization = VectorQuantization.NONE
     folder_rules: Mapping[str, FolderRules] = field(default_factory=dict)
     name: str | None = field(default=None, compare=False)
+    revision: str | None = field(default=None, compare=False)
 
     @property
     def collection(self) -> str:
@@ -111,9 +113,27 @@ class CollectionManifest:
             folder_rules={k: v for k, v in self.folder_rules.items() if k != name},
         )
 
-    def with_calibration(self, calibration: Calibration | None) -> Self:
-        """The same manifest with this calibration, or without one."""
-        return replace(self, calibration=calibration)
+    def with_calibration(self, calibration: Calibration) -> Self:
+        """Returns the same manifest with this calibration, and the revision that it was learned from."""
+        return replace(self, calibration=calibration, revision=calibration.revision)
+
+    def with_revision(self, revision: str | None) -> Self:
+        """Returns the same manifest of points of another revision, which nothing was learned from yet."""
+        return replace(self, calibration=None, revision=revision)
+
+    @property
+    def is_unmarked(self) -> bool:
+        """Whether the points have no revision, and nothing that was learned from them is current."""
+        return self.revision is None and self.calibration is None
+
+    def require_revision(self, revision: str | None, *, name: str) -> None:
+        """Refuses what was learned from points that have changed since.
+
+        Raises:
+            LookalikeError: the points have another revision.
+        """
+        if revision != self.revision:
+            raise LookalikeError(f"{name} has changed while it was calibrated", hint=Hint(Action.REPEAT))
 
     def require(self, identity: ModelIdentity, distance: Distance, *, name: str) -> None:
         """Refuses to go on with a collection that holds another space.
@@ -136,17 +156,20 @@ class CollectionManifest:
         """A JSON object; `from_json` reads it back."""
         data = asdict(self) | {"identity": self.identity.to_json(), "datasets": dict(self.datasets)}
         data["folder_rules"] = {dataset: rules.to_json() for dataset, rules in self.folder_rules.items()}
-        return without_none(data, "calibration", "activation_ranges", "name")
+        return without_none(data, "calibration", "activation_ranges", "name", "revision")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Reads what `to_json` wrote, now or under former names; a malformed calibration is none.
+        """Reads what `to_json` wrote, now or under former names.
+
+        A calibration that is malformed, or was learned from points of another revision, is left out.
 
         Raises:
             ManifestError: a field is missing or malformed, or a newer version wrote it.
         """
         with reading("collection manifest"):
             data = rename_former_fields(data, FORMER_NAMES | {"quantize": "vector_quantization"})
+            revision = text_or_none(data.get("revision")) or None
             if int(data["schema"]) > SCHEMA_VERSION:
                 raise ManifestError(
                     f"the manifest has schema {data['schema']} and this version reads up to "
@@ -162,7 +185,7 @@ class CollectionManifest:
                 created_at=str(data["created_at"]),
                 datasets={str(k): str(v) for k, v in data["datasets"].items()},
                 schema=int(data["schema"]),
-                calibration=_calibration_from_json(data.get("calibration")),
+                calibration=_current_calibration(data.get("calibration"), revision=revision),
                 graph_precision=Precision(data.get("graph_precision", Precision.FP32)),
                 activation_ranges=ActivationRanges.from_json(data.get("activation_ranges")),
                 vector_quantization=VectorQuantization(
@@ -172,7 +195,13 @@ class CollectionManifest:
                     str(k): FolderRules.from_json(v) for k, v in data.get("folder_rules", {}).items()
                 },
                 name=text_or_none(data.get("name")),
+                revision=revision,
             )
+
+
+def new_revision() -> str:
+    """Returns a name that no other points have."""
+    return token_hex(8)
 
 
 def collection_name(identity: ModelIdentity, distance: Distance, *, official: bool) -> str:
@@ -195,10 +224,12 @@ def collection_name(identity: ModelIdentity, distance: Distance, *, official: bo
     return "-".join([*parts, distance])
 
 
-def _calibration_from_json(data: object) -> Calibration | None:
+def _current_calibration(data: object, *, revision: str | None) -> Calibration | None:
+    """Reads a calibration; None where there is none to read, or it is not of the points' revision."""
     if not isinstance(data, Mapping):
         return None
     try:
-        return Calibration.from_json(data)
+        calibration = Calibration.from_json(data)
     except ManifestError:
         return None
+    return calibration if calibration.revision == revision else None

@@ -54,7 +54,12 @@ from lookalike_core.memory import (
 )
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.stores.cache_mark import Mark, fingerprint
-from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
+from lookalike_core.stores.collection_manifest import (
+    CollectionManifest,
+    Distance,
+    VectorQuantization,
+    new_revision,
+)
 from lookalike_core.stores.collection_names import (
     STAGED_SUFFIX,
     is_collection_name,
@@ -194,7 +199,7 @@ class EmbeddedStore:
                     _index_payloads(shard)
                     shard.close()
                 write_json(partial / SHARD / _OWNER, {"collection": manifest.collection})
-                write_json(partial / MANIFEST, manifest.named(name).with_calibration(None).to_json())
+                write_json(partial / MANIFEST, manifest.named(name).with_revision(None).to_json())
                 sync_tree(partial)
                 partial.rename(folder)
                 sync_folder(self.directory)
@@ -514,7 +519,7 @@ class EmbeddedCollection:
         for payload in payloads:
             only = edge.Filter(must=[edge.HasIdCondition({payload.id})])
             operation = edge.UpdateOperation.overwrite_payload_by_filter(only, payload.to_json())
-            self._update(operation, keeps_calibration=same_classes)
+            self._update(operation, keeps_revision=same_classes)
 
     def delete(self, ids: Sequence[str]) -> None:
         """One operation for all of them."""
@@ -635,8 +640,16 @@ class EmbeddedCollection:
         with _translated(self._folder):
             return self._shard.info().indexed_vectors_count
 
-    def record_calibration(self, calibration: Calibration | None) -> None:
+    def mark_revision(self) -> str:
+        """Rewrites the manifest beside the shard, unless the points have a revision already."""
+        revision = self.manifest.revision or new_revision()
+        if revision != self.manifest.revision:
+            self._write_manifest(self.manifest.with_revision(revision))
+        return revision
+
+    def record_calibration(self, calibration: Calibration) -> None:
         """Rewrites the manifest beside the shard."""
+        self.manifest.require_revision(calibration.revision, name=self.name)
         self._write_manifest(self.manifest.with_calibration(calibration))
 
     def needs_index(self) -> bool:
@@ -764,7 +777,7 @@ class EmbeddedCollection:
         self,
         operation: "qdrant_edge.UpdateOperation",
         *,
-        keeps_calibration: bool = False,
+        keeps_revision: bool = False,
         is_done: Callable[[], bool] = lambda: True,
     ) -> None:
         """Writes, and looks whether it `is_done`: the engine passes over what it takes for an old operation.
@@ -776,8 +789,8 @@ class EmbeddedCollection:
         _require_space(self._folder, self._tuning.spare_to_open_bytes)
         self.invalidate_cache()
         self._is_synced = False
-        if self.manifest.calibration is not None and not keeps_calibration:
-            self.record_calibration(None)  # before: a kill in between must not leave one that is stale
+        if not keeps_revision and not self.manifest.is_unmarked:
+            self._write_manifest(self.manifest.with_revision(None))  # first, for a kill may come in between
         with _translated(self._folder):
             self._shard.update(operation)
             if is_done():

@@ -69,7 +69,8 @@ class Collection(Protocol):
     What is written outlives this process when the call returns, and a power cut when the block is left
     (embedded); a server has it on its own disk when the call returns.
 
-    Whatever may change neighbours or classes drops the collection's calibration first, for good.
+    Before anything is written that may change neighbours or classes, the points lose their revision, and the
+    manifest its calibration.
     """
 
     @property
@@ -106,7 +107,7 @@ class Collection(Protocol):
     def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
         """Gives points a new payload and leaves their vectors alone; points not there are ignored.
 
-        Where they have the `same_classes` as before, the calibration stays.
+        Where they have the `same_classes` as before, the revision stays.
         """
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -154,8 +155,18 @@ class Collection(Protocol):
     def forget_dataset(self, name: str) -> None:
         """Takes a dataset out of the manifest; its points are removed before. Durable when it returns."""
 
-    def record_calibration(self, calibration: Calibration | None) -> None:
-        """Puts a calibration into the manifest, or takes it out; durable when it returns."""
+    def mark_revision(self) -> str:
+        """Returns the revision of the points, which they keep until a vector or a class of them changes.
+
+        What is learned from points that are read afterwards is of this revision. Durable when it returns.
+        """
+
+    def record_calibration(self, calibration: Calibration) -> None:
+        """Puts a calibration into the manifest; durable when it returns.
+
+        Raises:
+            LookalikeError: the points do not have the revision any more that it was learned from.
+        """
 
     def indexed_count(self) -> int:
         """Returns how many vectors the search index covers; 0 without one, when every search is exact."""

@@ -1,10 +1,10 @@
 """The server store: collections of a Qdrant server, spoken to through qdrant-client.
 
-The manifest is the collection's `metadata` under `METADATA_KEY`, so it is made with the collection and
-goes with it. A collection without it is not ours and is never touched. Its calibration lies beside it under a
-key of its own, since the server replaces the value of each key as a whole: who records a dataset never puts
-back a calibration that another has dropped. The server builds its search index by itself. `connection`
-makes the store.
+The manifest is the collection's `metadata` under `METADATA_KEY`, so it is made with the collection and goes
+with it. A collection without it is not ours and is never touched. Its calibration and the revision of its
+points lie beside it under keys of their own, since the server replaces the value of each key as a whole: a
+process that records a dataset never puts back what another has dropped. The server builds its search index by
+itself. `connection` makes the store.
 
 Two writers at once are allowed, as Qdrant allows them. A manifest is read and then written as a whole,
 so of two that add a dataset in the same instant one may undo the other; whoever is undone notices, at the
@@ -32,7 +32,12 @@ from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.models.calibration_curves import Calibration
 from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores.address import NO_SECRETS, Secrets
-from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
+from lookalike_core.stores.collection_manifest import (
+    CollectionManifest,
+    Distance,
+    VectorQuantization,
+    new_revision,
+)
 from lookalike_core.stores.collection_names import (
     STAGED_SUFFIX,
     is_collection_name,
@@ -80,6 +85,9 @@ _ALIASES = "lookalike-aliases"
 
 _CALIBRATION = "lookalike-calibration"
 """In the metadata of a collection that is calibrated."""
+
+_REVISION = "lookalike-revision"
+"""In the metadata of a collection whose points were asked for their revision, until the next write."""
 
 _VALUE_BYTES = 24  # one float32 in JSON, as the shortest text of its double, with the comma
 _PAYLOAD_BYTES = 4096
@@ -391,7 +399,8 @@ class ServerCollection:
         self._limits = limits
         self._tuning = tuning
         self._written = False
-        self._outdates = False
+        self._has_changed_points = False
+        """Whether vectors or classes were written, by requests that may still be on their way."""
         self._recorded: dict[str, tuple[str, FolderRules]] = {}
         self._fitting: dict[str, int] = {}
         self._rows = max(1, MAX_BODY_BYTES // (manifest.identity.dimension * _VALUE_BYTES + _PAYLOAD_BYTES))
@@ -412,7 +421,8 @@ class ServerCollection:
             return
         for _ in range(_RECORD_TRIES):
             if not self._look():
-                return
+                break
+        self._has_changed_points = False
 
     def upsert(self, points: Sequence[ImagePoint]) -> None:
         """In requests of a size that the server takes; each is on its disk before the next."""
@@ -427,7 +437,7 @@ class ServerCollection:
             _require_completed(self._client.upsert(self.name, rows, wait=True))
 
         checked_vectors(points, dimension=self.manifest.identity.dimension)
-        self._outdates = self._outdates or bool(points)
+        self._has_changed_points |= bool(points)
         at_once = within(self._rows, self._limits.written, self._limits.writes)
         self._write("writing points to", points, send, at_once=at_once)
 
@@ -454,7 +464,7 @@ class ServerCollection:
             waited_for = [overwrite(last, filter=this_one)]
             _require_completed(*self._client.batch_update_points(self.name, waited_for, wait=True))
 
-        self._outdates = self._outdates or (bool(payloads) and not same_classes)
+        self._has_changed_points |= bool(payloads) and not same_classes
         at_once = within(_PAYLOADS_PER_REQUEST, self._limits.writes_a_second)
         self._write("writing payloads to", payloads, send, at_once=at_once)
 
@@ -466,7 +476,7 @@ class ServerCollection:
             selected = models.PointIdsList(points=list(part))
             _require_completed(self._client.delete(self.name, selected, wait=True))
 
-        self._outdates = self._outdates or bool(ids)
+        self._has_changed_points |= bool(ids)
         at_once = within(_IDS_PER_REQUEST, self._limits.writes)
         self._write("deleting points from", ids, send, at_once=at_once)
 
@@ -647,13 +657,25 @@ class ServerCollection:
         self._ask("writing the manifest of", forgotten)
         self._look()
 
-    def record_calibration(self, calibration: Calibration | None) -> None:
-        """Beside the manifest. What this object wrote before is taken to be what was calibrated."""
-        self._written = True
-        self._outdates = False
+    def mark_revision(self) -> str:
+        """Keeps the revision that the points have on the server, so that several may calibrate at once."""
         self._look()
-        data = calibration.to_json() if calibration is not None else ""
-        record = partial(self._client.update_collection, self.name, metadata={_CALIBRATION: data})
+        self._has_changed_points = False
+        revision = self.manifest.revision or new_revision()
+        if revision != self.manifest.revision:
+            mark = partial(self._client.update_collection, self.name, metadata={_REVISION: revision})
+            self._ask("writing the revision of", mark)
+            self.manifest = self.manifest.with_revision(revision)
+        return revision
+
+    def record_calibration(self, calibration: Calibration) -> None:
+        """Writes it beside the manifest; a write that comes between the look and that makes it stale."""
+        self._written = True
+        self._look()
+        self.manifest.require_revision(calibration.revision, name=self.name)
+        self._has_changed_points = False
+        data = {_CALIBRATION: calibration.to_json()}
+        record = partial(self._client.update_collection, self.name, metadata=data)
         self._ask("writing the calibration of", record)
         self.manifest = self.manifest.with_calibration(calibration)
 
@@ -736,7 +758,7 @@ class ServerCollection:
     def _check(self) -> bool:
         """Sees that the server still has what was opened; whether a recorded dataset had to be put back.
 
-        It drops a calibration that what is written outdates, also one that somebody has made meanwhile.
+        Where vectors or classes are written, it takes the revision away, also one that was marked meanwhile.
 
         Raises:
             CollectionMissingError: it was deleted, or deleted and made anew without what was written.
@@ -750,9 +772,9 @@ class ServerCollection:
             manifest = manifest.with_dataset(name, root, rules)
         if lost:
             self._put_manifest(manifest)
-        if self._outdates and manifest.calibration is not None:
-            self._client.update_collection(self.name, metadata={_CALIBRATION: ""})
-            manifest = manifest.with_calibration(None)
+        if self._has_changed_points and not manifest.is_unmarked:
+            self._client.update_collection(self.name, metadata={_REVISION: "", _CALIBRATION: ""})
+            manifest = manifest.with_revision(None)
         self.manifest = manifest
         return bool(lost)
 
@@ -816,8 +838,8 @@ def _manifest_data(info: "models.CollectionInfo") -> Mapping[str, Any] | None:
 
 
 def _manifest_json(manifest: CollectionManifest) -> dict[str, Any]:
-    """The manifest as it lies under its key, without what lies under another."""
-    return manifest.with_calibration(None).to_json()
+    """The manifest as it lies under its key, without what lies under others."""
+    return manifest.with_revision(None).to_json()
 
 
 def _is_ours(info: "models.CollectionInfo | None") -> bool:
@@ -836,9 +858,10 @@ def _noted_aliases(info: "models.CollectionInfo") -> list[str]:
 
 
 def _manifest(info: "models.CollectionInfo", name: str, label: str) -> CollectionManifest:
-    calibration = (info.config.metadata or {}).get(_CALIBRATION)
+    metadata = info.config.metadata or {}
+    learned = {"calibration": metadata.get(_CALIBRATION), "revision": metadata.get(_REVISION)}
     try:
-        return CollectionManifest.from_json({**(_manifest_data(info) or {}), "calibration": calibration})
+        return CollectionManifest.from_json({**(_manifest_data(info) or {}), **learned})
     except ManifestError as error:
         raise ManifestError(
             f"collection {name} on {label}: {error}", collection=name, hint=error.hint

@@ -209,6 +209,7 @@ class SharedCollection:
     query_many = _forward(Collection.query_many)
     record_dataset = _forward(Collection.record_dataset)
     forget_dataset = _forward(Collection.forget_dataset)
+    mark_revision = _forward(Collection.mark_revision)
     record_calibration = _forward(Collection.record_calibration)
     indexed_count = _forward(Collection.indexed_count)
 

@@ -1,6 +1,6 @@
 """A collection is calibrated: read, learned from, and the calibration recorded in its manifest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from lookalike_core import progress
@@ -48,10 +48,11 @@ def calibrate_collection(store: Store, name: str, *, seed: int = 0) -> Calibrati
     if store.local is not None:
         store.local.require_writable(name)
     with store.open(name) as source:
+        revision = source.mark_revision()
         manifest, points, images = source.manifest, source.count(), load_labelled(source)
-    calibration = _learn(name, manifest, images, points=points, seed=seed)
+    calibration = replace(_learn(name, manifest, images, points=points, seed=seed), revision=revision)
     with store.open(name) as source:
-        if not _is_as_read(source, manifest, points, images):
+        if not _is_as_read(source, points, images):  # a write may have been on its way when it was marked
             raise LookalikeError(f"{name} has changed while it was calibrated", hint=Hint(Action.REPEAT))
         source.record_calibration(calibration)
     return CalibrationRun(
@@ -82,11 +83,9 @@ def _learn(
     )
 
 
-def _is_as_read(
-    source: Collection, manifest: CollectionManifest, points: int, images: LabelledImages
-) -> bool:
+def _is_as_read(source: Collection, points: int, images: LabelledImages) -> bool:
     found = list(source.scan())
     read = {payload.id: payload for payload in images.payloads}
     unique = first_of_each_file(found, source.manifest)
     same = {payload.id: payload for payload in unique if payload.class_name} == read
-    return same and len(found) == points and source.manifest.created_at == manifest.created_at
+    return same and len(found) == points

@@ -66,7 +66,7 @@ def test_a_server_may_give_whole_numbers_back_as_others(calibration: Calibration
     assert found == replace(calibration, candidates=Curve(knots=(0.0,), chances=(1.0,)))
 
 
-@pytest.mark.parametrize("field", list(Calibration.__dataclass_fields__))
+@pytest.mark.parametrize("field", sorted({*Calibration.__dataclass_fields__} - {"revision"}))
 def test_a_calibration_without_one_of_its_fields_is_not_ours(calibration: Calibration, field: str) -> None:
     """A half written one must not be filled in with guesses."""
     data = {name: value for name, value in calibration.to_json().items() if name != field}

@@ -306,7 +306,7 @@ def test_a_manifest_carries_a_calibration(calibration: Calibration) -> None:
     calibrated = COLLECTION.with_calibration(calibration)
     assert CollectionManifest.from_json(json.loads(json.dumps(calibrated.to_json()))) == calibrated
     assert "calibration" not in COLLECTION.to_json()
-    assert calibrated.with_calibration(None) == COLLECTION
+    assert calibrated.with_revision(None) == COLLECTION
 
 
 @pytest.mark.parametrize("damaged", ["soon", [], {}, {"points": 3}, 0.5])

@@ -145,7 +145,7 @@ def test_whatever_writes_is_refused_and_says_what_may_only_be_read(
                 lambda: collection.replace_payloads([point.payload]),
                 lambda: collection.delete([point.payload.id]),
                 lambda: collection.record_dataset("more", "/more"),
-                lambda: collection.record_calibration(None),
+                collection.mark_revision,
                 lambda: collection.upkeep.build_index(lambda: None),
                 collection.upkeep.validate_cache,
             ):
