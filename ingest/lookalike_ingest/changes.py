@@ -147,14 +147,14 @@ class KnownPoints:
             self._expected_bytes.setdefault(payload.sha256, {})[payload.path] = payload
 
     def settle(self, expected: Iterable[Decision], done: Iterable[Decision]) -> None:
-        """Forgets expected decisions, and puts those that were carried out into the cache."""
-        for decision in expected:
-            self._forget(decision)
+        """Puts decisions that were carried out into the cache, and forgets those that were expected."""
         for decision in done:
             if decision.replaces is not None:
                 self.remove(decision.replaces)
             if decision.payload is not None:
-                self.add(decision.payload)
+                self._note(self.cache.put(decision.payload), seen=True)
+        for decision in expected:
+            self._forget(decision)
 
     def _forget(self, decision: Decision) -> None:
         if decision.replaces is not None:
@@ -165,10 +165,6 @@ class KnownPoints:
             same_bytes.pop(payload.path, None)
             if not same_bytes:
                 self._expected_bytes.pop(payload.sha256, None)
-
-    def add(self, payload: Payload) -> None:
-        """Puts a point into the cache; its file was seen."""
-        self._note(self.cache.put(payload), seen=True)
 
     def remove(self, payload: Payload) -> None:
         """Takes a point out of the cache."""

@@ -17,7 +17,6 @@ from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import Skipped
-from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import (
     SCHEMA_VERSION,
@@ -36,6 +35,7 @@ from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.absence import is_missing
 from lookalike_ingest.dataset_rules import RuleChoice
+from lookalike_ingest.embedders import Embedders
 from lookalike_ingest.labels import Label
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.run import run_ingest
@@ -168,6 +168,7 @@ class _Rebuild:
     ) -> None:
         self._name, self._options, self._store = name, options, store
         self._settings, self._stop, self._report = settings, stop, report
+        self._embedders = Embedders(settings)
 
     def run(self) -> None:
         """Stages the new collection, and replaces the old one once it is complete."""
@@ -230,11 +231,10 @@ class _Rebuild:
         if staged in self._store and not self._fits(self._store.manifest(staged), old, model):
             self._store.delete(staged)
         if staged not in self._store:
-            provider = Embedder.as_set(model.path, self._settings, expected=model.manifest).provider
             manifest = new_manifest(
                 model,
                 old.distance,
-                provider=provider,
+                provider=self._embedders.of(model).provider,
                 datasets=old.datasets,
                 vector_quantization=self._quantize(old),
             )
@@ -281,7 +281,13 @@ class _Rebuild:
             prune=True,
             into=staged_name(self._name),
         )
-        made = run_ingest(request, store=self._store, settings=self._settings, stop=self._stop)
+        made = run_ingest(
+            request,
+            store=self._store,
+            settings=self._settings,
+            stop=self._stop,
+            embedders=self._embedders,
+        )
         self._report.embedded += made.embedded
         self._report.skipped += made.skipped
         self._report.needed += made.needed

@@ -1,7 +1,7 @@
 """Stage 2 itself: brings collections up to date with a folder."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,7 @@ from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, count_ima
 from lookalike_core.logs import logger_of
 from lookalike_core.settings import Settings
 from lookalike_core.stores.bulk_reads import readable_manifests
-from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
 from lookalike_core.stores.protocol import Collection, Store, opened_together
 from lookalike_core.text import find_name, nfc
 from lookalike_exporter.export import calibrated
@@ -94,11 +94,12 @@ def run_ingest(
         StoreError: the store may only be read, and this is no dry run.
         LookalikeError: whatever the exporter, the embedder or the store raise.
     """
-    if not request.dry_run and store.local is not None:
-        store.local.require_writable()
+    local = None if request.dry_run else store.local
+    if local is not None:
+        local.require_writable()
     request = replace(request, dataset=_spell_as_stored(request.dataset, store))
     embedders = embedders or Embedders(settings)
-    with nullcontext() if request.dry_run or store.local is None else store.local.ingesting():
+    with nullcontext() if local is None else local.ingesting():
         try:
             return _run_once(request, store, embedders, stop, beside)
         except PayloadCacheError:  # it is not valid any more by now, so that the store is read
@@ -124,15 +125,21 @@ def _run_once(
     started = time.monotonic()
     require_images(request.dataset, store, may_be_empty=request.may_be_empty)
     models = _get_models(request, store, embedders.settings)
-    request = _resolve_name(request, models, store)
-    request = _resolve_rules(request, models, store)
+    wanted = {
+        target_name(model, distance, into=request.into): (model, distance)
+        for model in models
+        for distance in request.distances
+    }
+    request = _resolve_name(request, list(wanted), store)
+    rules = resolve_rules(request.dataset.name, request.rules, targets=list(wanted), store=store)
+    request = replace(request, dataset=replace(request.dataset, rules=rules))
     report = IngestReport(dataset=request.dataset, store=store.label)
     entries = _find_entries(request, report.others)
     if request.subset is not None:
         everything = scan(request.dataset.root, rules=request.walked_by)
         request = replace(request, takes=Chosen(request.subset, everything, request.label))
     with ExitStack() as stack:
-        job = _open(request, models, store, report, stop, stack)
+        job = _open(request, wanted, store, report, stop, stack)
         stack.enter_context(_invalidating_damaged_caches(job))
         stop.waits_for_batch = True
         stack.callback(stop.be_done)
@@ -222,21 +229,13 @@ def _get_models(request: IngestRequest, store: Store, settings: Settings) -> lis
     return [ready(wanted) for wanted in request.specs]
 
 
-def _resolve_rules(request: IngestRequest, models: Sequence[ModelFile], store: Store) -> IngestRequest:
-    """Returns the request with the rules by which the dataset's folder is walked."""
-    targets = _target_names(request, models)
-    rules = resolve_rules(request.dataset.name, request.rules, targets=targets, store=store)
-    return replace(request, dataset=replace(request.dataset, rules=rules))
-
-
-def _resolve_name(request: IngestRequest, models: Sequence[ModelFile], store: Store) -> IngestRequest:
+def _resolve_name(request: IngestRequest, targets: Sequence[str], store: Store) -> IngestRequest:
     """Returns the request with the name that the folder has in the target collections, unless one is given.
 
     Raises:
         UsageError: it is the folder of several, none of which is called like it.
     """
     dataset = request.dataset
-    targets = _target_names(request, models)
     known = {
         name
         for _, manifest in read_manifests(targets, store)
@@ -255,38 +254,25 @@ def _resolve_name(request: IngestRequest, models: Sequence[ModelFile], store: St
     return replace(request, dataset=replace(dataset, name=name))
 
 
-def _target_names(request: IngestRequest, models: Sequence[ModelFile]) -> list[str]:
-    return [
-        target_name(model, distance, into=request.into) for model in models for distance in request.distances
-    ]
-
-
 def _open(
     request: IngestRequest,
-    models: Sequence[ModelFile],
+    wanted: Mapping[str, tuple[ModelFile, Distance]],
     store: Store,
     report: IngestReport,
     stop: StopRequest,
     stack: ExitStack,
 ) -> IngestJob:
-    """Opens a target for each model and distance, together with the collections of a head's base network."""
+    """Opens the wanted targets, together with the collections of a head's base network."""
     head = next((spec for spec in request.specs if isinstance(spec, Head)), None)
-    wanted = {
-        target_name(model, distance, into=request.into): (model, distance)
-        for model in models
-        for distance in request.distances
-    }
     targets: dict[str, Target] = {}
     bases: list[Collection] = []
     kind = Target if request.dry_run else WrittenTarget
 
     def open_one(name: str) -> None:
-        if name not in wanted:
+        if name in wanted:
+            targets[name] = kind(request, *wanted[name], store=store, stack=stack)
+        else:
             bases.append(stack.enter_context(store.open(name)))
-            return
-        if not request.dry_run and store.local is not None:
-            store.local.require_writable(name)
-        targets[name] = kind(request, *wanted[name], store=store, stack=stack)
 
     opened_together([*wanted, *(find_base_collections(head, store) if head else ())], open_one)
     base_vectors = BaseVectors(head, bases, request.dataset, rehash=request.rehash)

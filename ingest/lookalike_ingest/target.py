@@ -155,7 +155,11 @@ class Target:
 
 
 class WrittenTarget(Target):
-    """A collection that is written to; it is created with its first point."""
+    """A collection that is written to; it is created with its first point.
+
+    Raises:
+        StoreError: the collection is read-only.
+    """
 
     def carry_out(
         self,
@@ -228,6 +232,8 @@ class WrittenTarget(Target):
 
     def _open(self) -> Collection:
         """Records where the dataset lies, and by which rules its folder is walked."""
+        if self._store.local is not None:
+            self._store.local.require_writable(self.name)
         collection = super()._open()
         name, root, rules = self._dataset.name, str(self._dataset.root), self._dataset.rules
         if (collection.manifest.datasets.get(name), collection.manifest.rules_of(name)) != (root, rules):

@@ -50,7 +50,7 @@ def ingest(folder: Path, home: Settings, spec: ModelSpec | Head, *distances: Dis
 
 
 @pytest.mark.parametrize("distances", [[Distance.COSINE], [Distance.EUCLID], [*Distance]])
-def test_vectors_come_from_whichever_collections_of_the_base_there_are(
+def test_a_head_is_applied_to_the_stored_vectors_of_its_base(
     folder: Path,
     home: Settings,
     tiny_spec: ModelSpec,
@@ -58,7 +58,7 @@ def test_vectors_come_from_whichever_collections_of_the_base_there_are(
     distances: list[Distance],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No file is opened, and each vector is the base's of the same path, made as long as 1."""
+    """No file is opened, and each vector is that of the same path in the base collection, at length 1."""
     ingest(folder, home, tiny_spec, *distances)
     monkeypatch.setattr(
         "lookalike_ingest.plan.read_image", lambda file, *_, **__: pytest.fail(f"{file} was opened")
@@ -79,16 +79,16 @@ def test_vectors_come_from_whichever_collections_of_the_base_there_are(
             }
 
 
-def test_what_the_last_ingest_kept_is_asked_and_not_the_store(
+def test_a_valid_payload_cache_is_read_instead_of_the_store(
     folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that a million points of the base take no memory."""
+    """So a million points of the base take no memory."""
     ingest(folder, home, tiny_spec)
     monkeypatch.setattr(EmbeddedCollection, "scan", lambda *_: pytest.fail("scanned"))
     assert ingest(folder, home, head).from_stored == 3
 
 
-def test_where_nothing_was_kept_the_store_is_asked(
+def test_without_a_valid_payload_cache_the_store_is_read(
     folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head
 ) -> None:
     """As after a write by another command."""
@@ -99,10 +99,10 @@ def test_where_nothing_was_kept_the_store_is_asked(
     assert ingest(folder, home, head).from_stored == 3
 
 
-def test_a_folder_of_another_dataset_is_known_by_its_bytes(
+def test_stored_vectors_of_another_dataset_are_found_by_sha256(
     folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head
 ) -> None:
-    """Files are read for their hash, since a path means something else there; the new one is embedded."""
+    """Files are hashed, since paths of another dataset are other files; a new image is embedded."""
     ingest(folder, home, tiny_spec)
     other = folder.with_name("other")
     shutil.copytree(folder, other)

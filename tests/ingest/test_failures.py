@@ -113,10 +113,10 @@ def failing(error: Exception) -> Callable[[], None]:
 
 @pytest.mark.parametrize("stage", ["reading", "network", "writing"])
 @pytest.mark.parametrize("error", [ModelError("the network"), StoreError("the store"), MemoryError()])
-def test_an_error_in_a_stage_is_raised_and_what_came_before_it_is_written(
+def test_an_error_in_a_stage_is_raised_after_what_came_before_is_written(
     folder: Folder, stage: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the order of the files: three of them were through."""
+    """In the order of the files, of which three were done."""
     with monkeypatch.context() as patch:
         nth_call(stage, 4, failing(error), patch)
         with pytest.raises(type(error)) as raised:
@@ -125,10 +125,10 @@ def test_an_error_in_a_stage_is_raised_and_what_came_before_it_is_written(
     folder.require_nothing_lost(written=None if stage == "reading" else 3)
 
 
-def test_an_error_of_a_write_while_all_queues_are_full_ends_the_ingest(
+def test_a_failed_write_while_all_queues_are_full_ends_the_ingest(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The network is two batches ahead by then, and has nobody to hand them to."""
+    """Two batches are embedded by then and wait to be written."""
     embedded, is_ahead = iter(range(1, 10_000)), threading.Event()
     embed = Embedder.embed
 
@@ -161,10 +161,10 @@ def interrupt() -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_ctrl_c_in_any_stage_finishes_the_batch_in_hand(
+def test_ctrl_c_in_any_stage_finishes_the_current_batch(
     folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And no more; the next run goes on."""
+    """And no other; the next run continues."""
     with monkeypatch.context() as patch, stopping_on_interrupt() as stop:
         nth_call(stage, 1 if stage == "deciding" else 3, interrupt, patch)
         report = folder.ingest(stop)
@@ -177,7 +177,7 @@ def test_ctrl_c_in_any_stage_finishes_the_batch_in_hand(
 def test_a_second_ctrl_c_in_any_stage_ends_the_ingest_at_once(
     folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a thread is at is not waited for, and the next run finds nothing half done."""
+    """Threads are not waited for, and the next run finds nothing half done."""
     with monkeypatch.context() as patch, stopping_on_interrupt() as stop:
 
         def twice() -> None:

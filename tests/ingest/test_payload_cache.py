@@ -74,16 +74,16 @@ def listed(collection: EmbeddedCollection) -> set[Payload]:
     return {Payload(**dict(zip(names, row, strict=True))) for row in rows}
 
 
-def test_a_payload_comes_back_as_it_was() -> None:
-    """Each field with its type, whatever its size."""
+def test_a_payload_survives_the_round_trip() -> None:
+    """Each field with its type, integers beyond 64 bits too."""
     assert PayloadCache.of([POINT]).with_bytes("a" * 64) == [POINT]
     assert PayloadCache.of([POINT]).stamps("data", ["cat/1.jpg", "none.jpg"]) == {
         "cat/1.jpg": (1, None, None, 1000, 2**63, 2**63 + 1)
     }
 
 
-def test_what_is_saved_is_kept_and_what_is_not_is_taken_back(tmp_path: Path) -> None:
-    """A dry run notes what it would do, in the very file."""
+def test_what_is_not_saved_is_rolled_back(tmp_path: Path) -> None:
+    """A dry run changes the very file meanwhile."""
     other = replace(POINT, path="cat/2.jpg")
     PayloadCache.of([POINT]).save(tmp_path / "points.db")
     listing = PayloadCache.load(tmp_path / "points.db")
@@ -96,7 +96,7 @@ def test_what_is_saved_is_kept_and_what_is_not_is_taken_back(tmp_path: Path) -> 
     assert again.with_bytes("a" * 64) == [POINT]
 
 
-def test_a_file_that_is_no_listing_is_not_kept(tmp_path: Path) -> None:
+def test_a_file_that_is_no_payload_cache_is_not_loaded(tmp_path: Path) -> None:
     """It is made anew from the store."""
     (tmp_path / "points.db").write_bytes(b"x" * 5000)
     assert PayloadCache.load(tmp_path / "points.db") is None
@@ -105,8 +105,8 @@ def test_a_file_that_is_no_listing_is_not_kept(tmp_path: Path) -> None:
     assert PayloadCache.load(tmp_path / "other.db") is None
 
 
-def test_a_listing_that_turns_out_damaged_names_its_file(tmp_path: Path) -> None:
-    """Rather than a message of the library's."""
+def test_a_damaged_payload_cache_names_its_file(tmp_path: Path) -> None:
+    """And does not raise an error of SQLite."""
     file = tmp_path / "points.db"
     PayloadCache.of([replace(POINT, path=f"{number}.jpg") for number in range(2000)]).save(file)
     with file.open("rb+") as stream:
@@ -118,10 +118,10 @@ def test_a_listing_that_turns_out_damaged_names_its_file(tmp_path: Path) -> None
         listing.stamps("data", ["7.jpg"])
 
 
-def test_an_ingest_leaves_what_the_store_says(
+def test_an_ingest_saves_what_the_store_holds(
     ingest: Ingest, opened: Callable[[], EmbeddedCollection]
 ) -> None:
-    """After the first one and after one with changes."""
+    """The first one, and one with changes."""
     for _ in range(2):
         ingest()
         with opened() as collection:
@@ -132,7 +132,7 @@ def test_an_ingest_leaves_what_the_store_says(
 
 
 def test_an_unchanged_ingest_does_not_load_the_shard(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which is what takes time and memory."""
+    """Which takes time and memory."""
     ingest()
     monkeypatch.setattr(EmbeddedCollection, "load", lambda _: pytest.fail("loaded"))
     monkeypatch.setattr("qdrant_edge.EdgeShard.load", lambda _: pytest.fail("loaded"))
@@ -140,10 +140,10 @@ def test_an_unchanged_ingest_does_not_load_the_shard(ingest: Ingest, monkeypatch
     assert collection.counts == {"unchanged": 3, "removed": 0}
 
 
-def test_whoever_else_writes_ends_the_listing(
+def test_any_other_write_invalidates_the_payload_cache(
     ingest: Ingest, opened: Callable[[], EmbeddedCollection]
 ) -> None:
-    """The next ingest asks the store again, and finds what is missing."""
+    """The next ingest reads the store, and adds what is missing."""
     ingest()
     with opened() as collection:
         gone = next(iter(collection.scan(PointFilter(class_name="b"))))
@@ -155,10 +155,10 @@ def test_whoever_else_writes_ends_the_listing(
     assert (report.counts["added"], report.counts["unchanged"]) == (1, 2)
 
 
-def test_a_dry_run_leaves_the_listing_alone(
+def test_a_dry_run_leaves_the_payload_cache_as_it_was(
     ingest: Ingest, opened: Callable[[], EmbeddedCollection], tmp_path: Path
 ) -> None:
-    """It notes moves and additions for itself alone."""
+    """Its moves and additions are rolled back."""
     ingest()
     (tmp_path / "data/a/1.png").rename(tmp_path / "data/a/9.png")
     for _ in range(2):
@@ -168,7 +168,7 @@ def test_a_dry_run_leaves_the_listing_alone(
         assert listed(collection) == set(collection.scan())
 
 
-def test_pruned_points_leave_the_listing_too(
+def test_pruned_points_are_removed_from_the_payload_cache(
     ingest: Ingest, opened: Callable[[], EmbeddedCollection], tmp_path: Path
 ) -> None:
     """Or they would be pruned again and again."""

@@ -209,7 +209,7 @@ def counted(report: IngestReport) -> tuple[object, ...]:
 def test_a_dry_run_says_what_the_run_will_do(
     bench: Workbench, files: dict[str, int], changes: list[Change], prune: bool, batch_size: int
 ) -> None:
-    """Count by count, whatever happened to the folder; and the run after that finds everything unchanged."""
+    """Count by count, whatever happened to the folder; the run after it finds everything unchanged."""
     contents = (*bench.contents, BROKEN)
     with bench.folder() as folder:
         world = filled(World(bench=bench, folder=folder), files, contents)
@@ -226,10 +226,10 @@ def test_a_dry_run_says_what_the_run_will_do(
 
 @settings(max_examples=20)
 @given(files=FILES, changes=CHANGES, batch_sizes=st.tuples(BATCHES, BATCHES, BATCHES))
-def test_how_a_folder_came_about_does_not_matter(
+def test_the_history_of_a_folder_does_not_matter(
     bench: Workbench, files: dict[str, int], changes: list[Change], batch_sizes: tuple[int, int, int]
 ) -> None:
-    """Ingested twice on the way, or once in the end: the same ids, payloads and vectors."""
+    """Ingested twice on the way or once in the end: the same ids, payloads and vectors."""
     with bench.folder() as folder:
         world = filled(World(bench=bench, folder=folder), files, bench.contents)
         world.ingest(batch_size=batch_sizes[0])
@@ -247,7 +247,7 @@ def test_how_a_folder_came_about_does_not_matter(
 def test_the_order_of_files_and_folders_does_not_matter(
     bench: Workbench, contents: list[int], others: dict[str, int], batch_sizes: tuple[int, int]
 ) -> None:
-    """An image's vector is its own wherever its name stands, and of two folders either may come first."""
+    """A vector depends on the image alone, and of two folders either may come first."""
     with bench.folder() as folder:
         world = World(bench=bench, folder=folder)
         for path, content in zip(PATHS, contents, strict=False):
@@ -284,7 +284,7 @@ def embedder(bench: Workbench) -> Embedder:
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_the_size_of_a_batch_never_changes_a_vector(embedder: Embedder, seed: int, sizes: list[int]) -> None:
-    """Images of noise, plain ones and dark ones, cut into batches in any way."""
+    """Of noise, plain and dark images, split into batches in any way."""
     pixels = _pixels(seed, sum(sizes))
     ends = list(itertools.accumulate(sizes))
     batches = [pixels[end - size : end] for end, size in zip(ends, sizes, strict=True)]
