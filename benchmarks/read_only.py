@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore, EngineTuning, read_manifest
+from lookalike_core.stores.edge_engine import EngineTuning
+from lookalike_core.stores.embedded import EmbeddedStore, read_manifest
+from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.private_view import PrivateView
 from machine import describe, write_results

@@ -43,7 +43,8 @@ from lookalike_core.models.model_manifest import ModelIdentity, WeightsKind, Wei
 from lookalike_core.settings import Settings
 from lookalike_core.stores import embedded, server
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
-from lookalike_core.stores.embedded import EmbeddedStore, EngineTuning
+from lookalike_core.stores.edge_engine import EngineTuning
+from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.open_store import open_store
 from lookalike_core.stores.points import EVERYTHING, ImagePoint, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection, Store

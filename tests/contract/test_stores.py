@@ -22,7 +22,8 @@ from lookalike_core.models.model_manifest import METADATA_KEY
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.collection_names import staged_name
 from lookalike_core.stores.connection import connect
-from lookalike_core.stores.embedded import EmbeddedStore, EngineTuning
+from lookalike_core.stores.edge_engine import EngineTuning
+from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint, PointFilter
 from lookalike_core.stores.protocol import Collection, Store
 from lookalike_core.stores.server import ServerStore

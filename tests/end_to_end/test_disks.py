@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lookalike_core.stores.embedded import DEFAULT_ENGINE_TUNING
+from lookalike_core.stores.edge_engine import DEFAULT_ENGINE_TUNING
 from read_only import contents, read_only
 
 SPARE_BYTES = DEFAULT_ENGINE_TUNING.spare_bytes

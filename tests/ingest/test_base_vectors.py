@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
-from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.spec import ModelSpec

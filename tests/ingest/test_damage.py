@@ -22,7 +22,8 @@ from lookalike_core.errors import ManifestError, StoreError
 from lookalike_core.hints import Action, Hint, Notice
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
-from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import Payload
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.report import IngestReport
@@ -317,7 +318,7 @@ def test_reading_a_lost_vector_raises_a_store_error(bench: Bench) -> None:
 def test_reading_a_lost_payload_raises_a_store_error(bench: Bench) -> None:
     """It names the point and how to restore it."""
     shutil.rmtree(bench.segment / "payload_storage")
-    with bench.open() as collection, pytest.raises(StoreError, match="has lost what it carried"):
+    with bench.open() as collection, pytest.raises(StoreError, match="has lost its payload"):
         list(collection.scan())
 
 
@@ -411,7 +412,7 @@ def test_a_damaged_payload_cache_is_made_anew(
     LISTS[damage](bench.collection / "points.db")
     if is_noted:
         with bench.open() as collection:
-            mark = collection._fingerprint()  # noqa: SLF001 - what only damage that no time shows comes to
+            mark = collection._cache.fingerprint()  # noqa: SLF001 - what only damage that no time shows comes to
         written = bench.collection / "points.listed"
         written.write_text(f'{{"points": 12, "files": "{mark}"}}')
     os.utime(bench.folder / "data/a/02.png", ns=(1, 1))

@@ -15,7 +15,8 @@ from lookalike_core.errors import ModelError, StoreError
 from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
-from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import plan as plan_module
 from lookalike_ingest.changes import KnownPoints

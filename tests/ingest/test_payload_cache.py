@@ -10,7 +10,8 @@ import pytest
 from lookalike_core.errors import StoreError
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
-from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_ingest.payload_cache import PayloadCache
 from lookalike_ingest.report import IngestReport

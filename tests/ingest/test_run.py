@@ -31,7 +31,8 @@ from lookalike_core.stores.collection_manifest import (
     VectorQuantization,
     collection_name,
 )
-from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.spec import ModelSpec

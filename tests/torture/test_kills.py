@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.stores.embedded import EmbeddedStore, EngineTuning
+from lookalike_core.stores.edge_engine import EngineTuning
+from lookalike_core.stores.embedded import EmbeddedStore
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs SIGKILL, and cp that keeps holes")
 

@@ -26,14 +26,14 @@ TRAPS = {
     "read": "lookalike_ingest.plan:read_image",
     "embed": "lookalike_core.models.embedder:Embedder.embed",
     "create": "lookalike_core.stores.embedded:EmbeddedStore.create",
-    "upsert": "lookalike_core.stores.embedded:EmbeddedCollection.upsert",
-    "payloads": "lookalike_core.stores.embedded:EmbeddedCollection.replace_payloads",
-    "delete": "lookalike_core.stores.embedded:EmbeddedCollection.delete",
-    "index": "lookalike_core.stores.embedded:_wait",
+    "upsert": "lookalike_core.stores.embedded_collection:EmbeddedCollection.upsert",
+    "payloads": "lookalike_core.stores.embedded_collection:EmbeddedCollection.replace_payloads",
+    "delete": "lookalike_core.stores.embedded_collection:EmbeddedCollection.delete",
+    "index": "lookalike_core.stores.edge_engine:_wait",
     "manifest": "lookalike_core.atomic:_sync",
-    "flush": "lookalike_core.stores.embedded:EmbeddedCollection._close_shard",
+    "flush": "lookalike_core.stores.edge_shard:Shard.close",
     "mark": "lookalike_core.stores.cache_mark:Mark.write",
-    "leave": "lookalike_core.stores.embedded:EmbeddedCollection.__exit__",
+    "leave": "lookalike_core.stores.embedded_collection:EmbeddedCollection.__exit__",
     "replace": "lookalike_core.stores.embedded:EmbeddedStore.replace",
     "finish": "lookalike_core.stores.embedded:EmbeddedStore._finish_replacement",
     "export": "lookalike_exporter.export:write_onnx",
@@ -98,7 +98,7 @@ def owner_of(place: str) -> tuple[Any, str]:
 
 def acknowledge(file: Path) -> None:
     """Appends the ids of points to a file once their upsert has returned."""
-    from lookalike_core.stores.embedded import EmbeddedCollection
+    from lookalike_core.stores.embedded_collection import EmbeddedCollection
 
     upsert = EmbeddedCollection.upsert
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

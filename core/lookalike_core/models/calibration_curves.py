@@ -29,12 +29,12 @@ class Curve:
     chances: tuple[float, ...]
 
     def __call__(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """The chances at `values`, in their shape; NaN where they are NaN."""
+        """Returns the chances at `values`, in their shape; NaN where they are NaN."""
         chances = np.interp(values, self.knots, self.chances)
         return np.asarray(np.where(np.isnan(values), np.nan, chances))
 
     def where_known(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """The same, and NaN below the first knot: of anything that far nothing was ever seen."""
+        """Returns the same, and NaN below the first knot: of anything that far nothing was ever seen."""
         return np.where(values < self.knots[0], np.nan, self(values))
 
     @classmethod
@@ -142,29 +142,29 @@ class Calibration:
     """What the collection's points were called when they were read; see `Collection.mark_revision`."""
 
     def chance(self, nearness: NDArray[np.floating]) -> NDArray[np.float64]:
-        """That each of the `k` nearest has the query's class, by its nearness; NaN where nothing is known."""
+        """Returns the chance that each of the `k` nearest has the query's class; NaN where none is known."""
         return self.neighbours.where_known(nearness)
 
     def candidate_chance(self, nearness: NDArray[np.floating]) -> NDArray[np.float64]:
-        """That each of the `depth` nearest has the query's class, by its nearness; NaN for NaN."""
+        """Returns the chance that each of the `depth` nearest has the query's class; NaN for NaN."""
         return self.candidates(nearness)
 
     def verdict_chance(self, rule: str, share: float) -> float | None:
-        """That a verdict of `k` neighbours is right, by its share of the vote; None where none is known."""
+        """Returns the chance that a verdict of this share is right; None where none is known."""
         curve = self.verdicts.get(rule)
         chance = np.nan if curve is None else float(curve.where_known(np.array(share)))
         return None if np.isnan(chance) else float(chance)
 
     def is_unlike_anything(self, nearest: float) -> bool:
-        """Whether a query whose nearest image is no nearer than this is unlike all that is indexed."""
+        """Returns whether a query whose nearest image is no nearer than this is unlike anything."""
         return nearest < self.threshold.nearness
 
     def fits(self, *, identity: str, distance: str, points: int) -> bool:
-        """Whether it was learned from what a collection of this identity key and so many points holds."""
+        """Returns whether it was learned from a collection of this identity key and so many points."""
         return (self.identity, self.distance, self.points) == (identity, distance, points)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; `from_json` reads it back."""
+        """Returns a JSON object; `from_json` reads it back."""
         return asdict(self)
 
     @classmethod
@@ -193,7 +193,7 @@ class Calibration:
 
 
 def percent(chance: float) -> str:
-    """As people are shown it: `≈ 87 %`, and never quite 0 or 100."""
+    """Returns it as people are shown it: `≈ 87 %`, and never quite 0 or 100."""
     if chance >= _SURE:
         return "> 99 %"
     return f"≈ {chance * 100:.0f} %" if chance > 1 - _SURE else "< 1 %"

@@ -87,7 +87,7 @@ class Secrets:
 
     @classmethod
     def of(cls, address: ServerAddress, api_key: str | None) -> Self:
-        """The key, the password and the user name, plain, escaped, and as a header carries them."""
+        """Returns the key, the password and the user name, plain, escaped, and as a header carries them."""
         user, password = address.user or "", address.password or ""
         plain = [text for text in (api_key, password) if text]
         forms = {form for text in plain for form in (text, quote(text, safe=""), json.dumps(text)[1:-1])}
@@ -98,8 +98,8 @@ class Secrets:
     def __bool__(self) -> bool:
         return bool(self.forms)
 
-    def hidden_in(self, text: str) -> str:
-        """The text without them; a user name, which may be a common word, only as a word."""
+    def redact(self, text: str) -> str:
+        """Returns the text without them; a user name, which may be a common word, only as a word."""
         patterns = [re.escape(form) for form in self.forms]
         if self.user is not None:
             patterns.append(rf"(?<!\w){re.escape(self.user)}(?!\w)")
@@ -110,7 +110,7 @@ NO_SECRETS = Secrets()
 
 
 def check_api_key(api_key: str | None) -> None:
-    """Libraries quote a header that they cannot send; a key must never get that far.
+    """Refuses a key that libraries would quote in an error, since they cannot send it in a header.
 
     Raises:
         UsageError: the key has characters that a header cannot carry.

@@ -18,7 +18,7 @@ AT_ONCE = 256
 
 
 def readable_manifests(store: Store) -> Iterator[tuple[str, CollectionManifest]]:
-    """Name and manifest of every collection; one that cannot be read is left out, which is logged.
+    """Yields name and manifest of every collection; one that cannot be read is left out, which is logged.
 
     So is, without a word, one that somebody deletes meanwhile.
     """
@@ -41,7 +41,7 @@ def log_left_out(name: str, error: LookalikeError) -> None:
 def stored_vectors(
     collection: Collection, payloads: Sequence[Payload], *, at_once: int = AT_ONCE
 ) -> tuple[list[Payload], FloatVector]:
-    """Those of some images that are there, with their vectors, float32 `[N, D]`."""
+    """Returns those of the images that are there, with their vectors, float32 `[N, D]`."""
     vectors = np.empty((len(payloads), collection.manifest.identity.dimension), dtype=np.float32)
     there: list[Payload] = []
     for start in range(0, len(payloads), at_once):

@@ -1,6 +1,6 @@
-"""The mark beside a list of points: of what files the list is true, and how many points they hold.
+"""The mark beside a cache of payloads: of what files the cache is true, and how many points they hold.
 
-Whoever finds other files there, or other points in them, does not believe the list; see docs/adr/0014.
+Whoever finds other files there, or other points in them, does not believe the cache; see docs/adr/0014.
 """
 
 import hashlib
@@ -8,11 +8,21 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from lookalike_core.atomic import parse_json, write_json
+from lookalike_core.atomic import parse_json, remove, sync_folder, write_json
+from lookalike_core.errors import StoreError
+from lookalike_core.hints import Action, Hint
+from lookalike_core.logs import logger_of
+from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.local_folder import SHARD
+
+_logger = logger_of("stores")
+
+_CACHE = "points.db"
+_MARK = "points.listed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +34,7 @@ class Mark:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """The one at `path`; None where there is none that can be read, whatever is in its place."""
+        """Returns the one at `path`; None where there is none that can be read, whatever is in its place."""
         with suppress(OSError, ValueError, TypeError, KeyError):
             data = parse_json(path.read_bytes())
             return cls(points=int(data["points"]), files=str(data["files"]))
@@ -43,8 +53,75 @@ class Mark:
             path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
+class CacheValidity:
+    """Says whether the cache of payloads beside a shard is true of its points, by a mark beside the cache.
+
+    The mark survives power cuts, and holds how many points the last ingest left.
+    """
+
+    def __init__(self, folder: Path, manifest: CollectionManifest, *, name: str, is_view: bool) -> None:
+        self.file = folder / _CACHE
+        self._folder, self._name, self._is_view = folder, name, is_view
+        self._roots = sorted(manifest.datasets.values())
+        self._mark = Mark.read(folder / _MARK)
+        self.is_valid = self._mark is not None and self._mark.files == self.fingerprint() != ""
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether there is a mark, and it is of other files: some changed since the last ingest."""
+        return self._mark is not None and not self.is_valid
+
+    def fingerprint(self) -> str:
+        """Returns that of the shard and the cache; a journal beside it is a change that was cut off."""
+        caches = sorted(self._folder.glob(f"{_CACHE}*"))
+        return fingerprint([self._folder / SHARD, *caches]) if self.file in caches else ""
+
+    def invalidate(self) -> None:
+        """Removes the mark, for good even if the power fails now; the cache itself may be open."""
+        self.is_valid, self._mark = False, None
+        if not self._is_view and os.path.lexists(self._folder / _MARK):
+            remove(self._folder / _MARK)
+            sync_folder(self._folder)
+
+    def validate(self, points: int) -> None:
+        """Writes the mark for a closed shard of so many points."""
+        sync_folder(self._folder)
+        self._mark = Mark(points=points, files=self.fingerprint())
+        self._mark.write(self._folder / _MARK)
+        self.is_valid = True
+
+    def renew(self) -> None:
+        """Lets a valid cache be valid of the files as they are, once the shard is closed."""
+        files = self.fingerprint() if self.is_valid else ""
+        if files and self._mark is not None and self._mark.files != files:
+            replace(self._mark, files=files).renew(self._folder / _MARK)
+
+    def compare(self, points: int) -> None:
+        """Logs that a loaded shard has more or fewer points with a vector than the last ingest left.
+
+        Raises:
+            StoreError: it has, and its files look as that ingest left them.
+        """
+        if self._mark is None or (before := self._mark.points) == points:
+            return
+        found = f"{self._name} holds {points} points, and {before} were there after the last ingest"
+        if self.is_valid:
+            self.is_valid = False
+            self._mark = replace(self._mark, files="")
+            if not self._is_view:
+                self._mark.write(self._folder / _MARK)
+            raise StoreError(f"{found}: its files are damaged", path=self._folder, hint=Hint(Action.REPEAT))
+        _logger.warning(
+            "warning: %s: files in %s were lost, damaged or put back from a backup; their images lie in %s",
+            found,
+            self._folder,
+            ", ".join(self._roots),
+            extra={"hint": Hint(Action.INGEST_AGAIN)},
+        )
+
+
 def fingerprint(paths: Iterable[Path]) -> str:
-    """Of the names, sizes and times of files, and of all files below folders; empty where some are missing.
+    """Returns a hash of names, sizes and times of files, and of all below folders; "" if one is missing.
 
     It takes some 10 microseconds a file, and changes with every write.
     """
@@ -59,7 +136,7 @@ def fingerprint(paths: Iterable[Path]) -> str:
 
 
 def _files(path: str | Path, name: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Each file, by its name from the first folder on."""
+    """Yields each file, by its name from the first folder on."""
     status = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - of many entries, and twice as fast
     if not os.path.isdir(path):  # noqa: PTH112
         yield name, status

@@ -88,15 +88,15 @@ class CollectionManifest:
         return collection_name(self.identity, self.distance, official=self.weights.official)
 
     def named(self, name: str) -> Self:
-        """The same manifest, put beside the collection of this name."""
+        """Returns the same manifest, put beside the collection of this name."""
         return replace(self, name=name)
 
     def rules_of(self, dataset: str) -> FolderRules:
-        """The rules that a dataset's folder is walked by."""
+        """Returns the rules that a dataset's folder is walked by."""
         return self.folder_rules.get(dataset, DEFAULT_RULES)
 
     def with_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> Self:
-        """The same manifest with one more dataset, or with a dataset's new root and, unless None, rules."""
+        """Returns the same manifest with one more dataset, or another root and, if given, rules of one."""
         others = {dataset: kept for dataset, kept in self.folder_rules.items() if dataset != name}
         own = self.rules_of(name) if rules is None else rules
         return replace(
@@ -106,7 +106,7 @@ class CollectionManifest:
         )
 
     def without_dataset(self, name: str) -> Self:
-        """The same manifest without a dataset."""
+        """Returns the same manifest without a dataset."""
         return replace(
             self,
             datasets={k: v for k, v in self.datasets.items() if k != name},
@@ -153,7 +153,7 @@ class CollectionManifest:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; `from_json` reads it back."""
+        """Returns a JSON object; `from_json` reads it back."""
         data = asdict(self) | {"identity": self.identity.to_json(), "datasets": dict(self.datasets)}
         data["folder_rules"] = {dataset: rules.to_json() for dataset, rules in self.folder_rules.items()}
         return without_none(data, "calibration", "activation_ranges", "name", "revision")
@@ -205,7 +205,7 @@ def new_revision() -> str:
 
 
 def collection_name(identity: ModelIdentity, distance: Distance, *, official: bool) -> str:
-    """`BACKBONE[-LAYER][-POOLING][-int8][-HEAD][-wXXXXXXXX]-DISTANCE`, default parts left out.
+    """Returns `BACKBONE[-LAYER][-POOLING][-int8][-HEAD][-wXXXXXXXX]-DISTANCE`, default parts left out.
 
     The head goes by its name alone, so that `ingest rebuild` takes a head that was fitted again.
     """

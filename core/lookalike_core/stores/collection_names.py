@@ -9,7 +9,7 @@ STAGED_SUFFIX = ".rebuild"
 
 
 def is_collection_name(name: str) -> bool:
-    """Whether a collection could be called so: Qdrant's own rule, and what a folder can be called.
+    """Returns whether a collection may have this name, by Qdrant's own rule and that of file systems.
 
     That is: no leading dot, which would hide it, no surrogates, and at most 255 bytes of UTF-8.
     """
@@ -22,7 +22,7 @@ _MAX_NAME_BYTES = 255
 
 
 def staged_name(name: str) -> str:
-    """Under which a collection is built anew, while the one that it will replace is in use."""
+    """Returns the name under which a collection is rebuilt, while the one that it will replace is in use."""
     return f"{name}{STAGED_SUFFIX}"
 
 

@@ -40,7 +40,7 @@ def connect(
     grpc_port: int | None = None,
     tuning: ServerTuning = DEFAULT_SERVER_TUNING,
 ) -> ServerStore:
-    """A store on the server at `url`, which has answered and accepted the key by the time this returns.
+    """Returns a store on the server at `url`, which has answered and accepted the key by then.
 
     Connecting is tried once; each later request is made again while its fault may pass, which is
     logged. A user name and password in the URL are sent as HTTP basic authentication, for a proxy in
@@ -63,7 +63,7 @@ def connect(
             raise
         grpc_port = None  # something else has the port; where HTTP fails too, its message counts
         version = reach(grpc_port=None)
-    for notice in _notices(address, secrets.hidden_in(version), api_key=api_key):
+    for notice in _notices(address, secrets.redact(version), api_key=api_key):
         _logger.warning("%s", notice)
     client = _client(address, api_key=api_key, grpc_port=grpc_port, timeout_s=tuning.timeout_s)
     return ServerStore(
@@ -76,7 +76,7 @@ def connect(
 
 
 def _grpc_port(address: ServerAddress, wanted: int | None) -> int | None:
-    """The port that answers where gRPC may be spoken, else None."""
+    """Returns the port that answers where gRPC may be spoken, else None."""
     if wanted is None and address.may_speak_grpc:
         wanted = GRPC_PORT
     return wanted if wanted is not None and _answers(address.host, wanted) else None
@@ -98,7 +98,7 @@ def _reach(
     grpc_port: int | None,
     timeout_s: int,
 ) -> str:
-    """The server's version, asked with a short timeout, once it has also let us see its collections."""
+    """Returns the server's version, asked with a short timeout, once it has shown its collections."""
 
     def reach() -> str:
         client = _client(address, api_key=api_key, grpc_port=grpc_port, timeout_s=timeout_s)
@@ -124,7 +124,7 @@ def _reach(
 
 
 def _other_scheme(address: ServerAddress) -> str | None:
-    """The scheme to write instead, where what listens there proves that it is the other one."""
+    """Returns the scheme to write instead, where what listens there proves that it is the other one."""
     tls = _speaks_tls(address)
     if address.scheme == "http":
         return "https" if tls else None
@@ -132,7 +132,7 @@ def _other_scheme(address: ServerAddress) -> str | None:
 
 
 def _speaks_tls(address: ServerAddress) -> bool | None:
-    """By a handshake after which nothing is said; None where nothing can be told."""
+    """Returns whether a handshake succeeds; None where nothing can be told."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -204,7 +204,7 @@ def _notices(address: ServerAddress, version: str, *, api_key: str | None) -> tu
 
 
 def _compatible(ours: str, theirs: str) -> bool:
-    """Qdrant's promise: the same major version, minors at most one apart; unknown ones pass."""
+    """Returns whether Qdrant promises that they fit: minors at most one apart; unknown versions pass."""
     here, there = (re.match(r"(\d+)\.(\d+)", version) for version in (ours, theirs))
     if not here or not there:
         return True

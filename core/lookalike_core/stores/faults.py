@@ -9,7 +9,6 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from http import HTTPStatus
 from typing import Any
 
 from lookalike_core.errors import (
@@ -56,7 +55,7 @@ class Fault:
     retry_after_s: float | None = None
 
     @property
-    def may_pass(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether the same request may succeed a little later."""
         return self.kind in (FaultKind.UNREACHABLE, FaultKind.BUSY, FaultKind.FULL)
 
@@ -70,7 +69,7 @@ class RemoteError(Exception):
 
 
 def fault_of(error: Exception, secrets: Secrets = NO_SECRETS) -> Fault:
-    """What `error`, raised by the client or a library below it, means."""
+    """Returns what `error`, raised by the client or a library below it, means."""
     from qdrant_client.common.client_exceptions import QdrantException
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
@@ -78,7 +77,7 @@ def fault_of(error: Exception, secrets: Secrets = NO_SECRETS) -> Fault:
         return _answered(error, secrets)
     if isinstance(error, QdrantException):  # ResourceExhaustedResponse, or a Retry-After that is a date
         wait_s, said = getattr(error, "retry_after_s", None), _one_line(str(error), secrets)
-        kind = _kind(HTTPStatus.TOO_MANY_REQUESTS, str(error))
+        kind = _judge(FaultKind.BUSY, str(error))
         reason = f"it is asked too much ({said})" if kind is FaultKind.BUSY else said
         return Fault(kind=kind, reason=reason, retry_after_s=wait_s)
     if isinstance(error, ResponseHandlingException):
@@ -92,7 +91,7 @@ def fault_of(error: Exception, secrets: Secrets = NO_SECRETS) -> Fault:
 
 
 def error_for(fault: Fault, message: str, *, collection: str | None) -> LookalikeError:
-    """Our error, with what to do next.
+    """Returns our error, with what to do next.
 
     Without a `collection` in play, "not found" means that this is no Qdrant.
     """
@@ -121,7 +120,7 @@ _SEE_THE_LOG = "see what runs at this address and what its log says"
 
 
 def without_secrets(error: Exception, fault: Fault, secrets: Secrets) -> Exception:
-    """What a traceback may show of `error`: itself, or where there are secrets, its place and its reason.
+    """Returns what a traceback may show: `error`, or where there are secrets, its place and its reason.
 
     Libraries quote answers in their messages, and shorten them, which leaves parts of a key.
     """
@@ -131,49 +130,27 @@ def without_secrets(error: Exception, fault: Fault, secrets: Secrets) -> Excepti
     return shown.with_traceback(error.__traceback__)
 
 
-_KIND_OF_STATUS = {
-    400: FaultKind.UNFIT,
-    401: FaultKind.REFUSED,
-    403: FaultKind.REFUSED,
-    404: FaultKind.MISSING,
-    408: FaultKind.BUSY,
-    409: FaultKind.EXISTS,
-    413: FaultKind.TOO_LARGE,
-    421: FaultKind.BUSY,
-    422: FaultKind.UNFIT,
-    425: FaultKind.BUSY,
-    429: FaultKind.BUSY,
-    499: FaultKind.BUSY,
-    500: FaultKind.BUSY,
-    502: FaultKind.BUSY,
-    503: FaultKind.BUSY,
-    504: FaultKind.BUSY,
-    507: FaultKind.FULL,
-    **dict.fromkeys(range(520, 525), FaultKind.BUSY),
-}
-"""What a status means, of Qdrant or a proxy in front of it: 499 is nginx's, 520 to 524 are Cloudflare's."""
+_MEANINGS: tuple[tuple[FaultKind, tuple[int, ...], tuple[str, ...]], ...] = (
+    (FaultKind.UNFIT, (400, 422), ("INVALID_ARGUMENT", "OUT_OF_RANGE", "DATA_LOSS")),
+    (FaultKind.REFUSED, (401, 403), ("UNAUTHENTICATED", "PERMISSION_DENIED")),
+    (FaultKind.MISSING, (404,), ("NOT_FOUND",)),
+    (FaultKind.EXISTS, (409,), ("ALREADY_EXISTS",)),
+    (FaultKind.TOO_LARGE, (413,), ()),
+    (FaultKind.FULL, (507,), ()),
+    (FaultKind.BUSY, (408, 421, 425, 499), ("CANCELLED",)),
+    (FaultKind.BUSY, (429,), ("RESOURCE_EXHAUSTED",)),
+    (FaultKind.BUSY, (500,), ("ABORTED", "FAILED_PRECONDITION", "INTERNAL", "UNKNOWN")),
+    (FaultKind.BUSY, (502, 503, 504, *range(520, 525)), ("UNAVAILABLE", "DEADLINE_EXCEEDED")),
+)
+"""What a status over HTTP and a code over gRPC mean; any other is `OTHER`.
 
-_STATUS_OF_CODE = {
-    "INVALID_ARGUMENT": 400,
-    "OUT_OF_RANGE": 400,
-    "DATA_LOSS": 400,
-    "UNAUTHENTICATED": 401,
-    "PERMISSION_DENIED": 403,
-    "NOT_FOUND": 404,
-    "UNIMPLEMENTED": 405,
-    "ALREADY_EXISTS": 409,
-    "RESOURCE_EXHAUSTED": 429,
-    "CANCELLED": 499,
-    "ABORTED": 500,
-    "FAILED_PRECONDITION": 500,
-    "INTERNAL": 500,
-    "UNKNOWN": 500,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
-"""With what status Qdrant answers over HTTP where it answers with a code over gRPC, so that one table serves
-both; from `lib/storage/src/content_manager/conversions.rs` and `src/actix/helpers.rs` in its source. ABORTED,
-CANCELLED and UNKNOWN are gRPC's own, for a stream that was cut off."""
+Qdrant answers with the status of a line where it answers with the codes of that line over gRPC; from
+`lib/storage/src/content_manager/conversions.rs` and `src/actix/helpers.rs` in its source. Of a proxy in front
+of it are 499 (nginx) and 520 to 524 (Cloudflare); ABORTED, CANCELLED and UNKNOWN are gRPC's own, for a stream
+that was cut off."""
+
+_KIND_OF_STATUS = {status: kind for kind, statuses, _ in _MEANINGS for status in statuses}
+_KIND_OF_CODE = {code: kind for kind, _, codes in _MEANINGS for code in codes}
 
 _OVER_THE_LIMIT = re.compile(
     "larger than allowed|larger than max|message length too large|please try to split your request"
@@ -203,9 +180,9 @@ _TLS_FAULTS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
 """OpenSSL's words for what no second try mends."""
 
 
-def _kind(status: int, text: str) -> FaultKind:
-    """What a server means by a status, with what it says about it."""
-    kind = _KIND_OF_STATUS.get(status, FaultKind.OTHER)
+def _judge(kind: FaultKind | None, text: str) -> FaultKind:
+    """Returns what a server means by a status or code of this kind, with what it says about it."""
+    kind = kind or FaultKind.OTHER
     if kind in (FaultKind.UNFIT, FaultKind.BUSY) and _OVER_THE_LIMIT.search(text):
         return FaultKind.TOO_LARGE
     if kind is FaultKind.BUSY and any(words in text for words in _NO_ROOM):
@@ -217,7 +194,7 @@ def _answered(error: Any, secrets: Secrets) -> Fault:  # noqa: ANN401 - Unexpect
     text = _answer_text(error)
     said = _one_line(text, secrets) or str(error.reason_phrase)
     return Fault(
-        kind=_kind(error.status_code, text),
+        kind=_judge(_KIND_OF_STATUS.get(error.status_code), text),
         reason=f"it answered {error.status_code} ({said})",
         retry_after_s=_seconds(error.headers.get("Retry-After")),
     )
@@ -237,7 +214,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _transport_fault(source: Exception, secrets: Secrets) -> Fault:
-    """The client wraps both what httpx raises and an answer that it cannot read."""
+    """Judges what the client wraps: what httpx raises, or an answer that it cannot read."""
     import httpx
 
     if isinstance(source, httpx.WriteTimeout):
@@ -255,7 +232,8 @@ def _grpc_fault(error: Any, secrets: Secrets) -> Fault:  # noqa: ANN401 - gRPC's
     code = error.code().name
     details = str(getattr(error, "details", str)())
     of_a_proxy = _OF_A_PROXY.search(details)
-    kind = _kind(int(of_a_proxy[1]) if of_a_proxy else _STATUS_OF_CODE.get(code, 0), details)
+    meant = _KIND_OF_STATUS.get(int(of_a_proxy[1])) if of_a_proxy else _KIND_OF_CODE.get(code)
+    kind = _judge(meant, details)
     unheard = code in ("UNAVAILABLE", "DEADLINE_EXCEEDED") and not details.startswith(_OF_THE_SERVER)
     if kind is FaultKind.BUSY and unheard and not of_a_proxy:
         kind = FaultKind.UNREACHABLE
@@ -270,6 +248,6 @@ def _grpc_fault(error: Any, secrets: Secrets) -> Fault:  # noqa: ANN401 - gRPC's
 
 
 def _one_line(text: str, secrets: Secrets) -> str:
-    """Secrets go before it is cut, or a part of one would be left."""
-    line = " ".join(secrets.hidden_in(text).split())
+    """Returns a text without secrets, which go before it is cut, or a part of one would be left."""
+    line = " ".join(secrets.redact(text).split())
     return line if len(line) <= _REASON_LENGTH else f"{line[:_REASON_LENGTH]}..."

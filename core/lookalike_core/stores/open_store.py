@@ -30,7 +30,7 @@ def open_store(
     local_port: int = HTTP_PORT,
     answer_timeout_s: float = ANSWER_TIMEOUT_S,
 ) -> Store:
-    """The store to work on; a server among them has answered and, where it was named, accepted the key.
+    """Returns the store to work on; a server has answered and, where it was named, accepted the key.
 
     `named` is what `--store` says: `auto`, `embedded`, `embedded:DIR` or a URL. That a request to
     a server is made again is logged, and that an embedded collection has lost points.
@@ -52,7 +52,7 @@ def open_store(
 
 
 def where_else(name: str, store: Store, settings: Settings, *, local_port: int = HTTP_PORT) -> str | None:
-    """What `--store` would have to say to reach a collection that `store` does not have.
+    """Returns what `--store` would have to say to reach a collection that `store` does not have.
 
     Looks into the embedded store and at a server on this machine, whichever `store` is not. None where
     it is not there either; never raises, and takes some tenths of a second at most.
@@ -79,7 +79,7 @@ def _named_store(text: str, origin: Argument | str, settings: Settings) -> Store
 
 
 def _embedded(folder: Path, label: str) -> EmbeddedStore:
-    """A folder that is missing holds no collections yet; one that cannot be looked into may hold many."""
+    """Opens a folder; one that is missing is empty, one that cannot be looked into is refused."""
     try:
         with os.scandir(folder):
             pass
@@ -105,7 +105,7 @@ def _server(url: str, origin: Argument | str, settings: Settings) -> Store:
 
 
 def _found(url: str) -> Store:
-    """It is sent no key, for nobody has named it: whoever listens here may say that he is Qdrant."""
+    """Connects without a key to a server that nobody has named: anybody here may say that it is Qdrant."""
     from lookalike_core.stores.connection import connect
 
     try:

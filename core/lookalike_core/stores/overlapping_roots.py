@@ -18,7 +18,7 @@ from lookalike_core.stores.protocol import Collection
 
 
 def file_of(manifest: CollectionManifest, dataset: str, path: str) -> Path | None:
-    """Where an image lies, as far as the manifest knows."""
+    """Returns where an image lies, as far as the manifest knows."""
     root = manifest.datasets.get(dataset)
     return Path(root) / path if root else None
 
@@ -29,7 +29,7 @@ def file_key(manifest: CollectionManifest, payload: Payload) -> str:
 
 
 def _file_key(manifest: CollectionManifest, payload: Payload, real_folder: Callable[[str], str]) -> str:
-    """Only links to folders are resolved: one to a file is an image of its own wherever it lies."""
+    """Resolves links to folders alone: one to a file is an image of its own wherever it lies."""
     file = file_of(manifest, payload.dataset, payload.path)
     if file is None:
         return payload.id
@@ -87,7 +87,7 @@ def first_of_each_file(payloads: Sequence[Payload], manifest: CollectionManifest
 
 
 def _overlap(manifest: CollectionManifest) -> bool:
-    """Whether a dataset lies in another's folder, or in the same, or links may lead from one to another."""
+    """Returns whether folders of datasets overlap, or links may lead from one to another."""
     if _has_links(manifest):
         return True
     roots = sorted(Path(root).parts for root in manifest.datasets.values())
@@ -95,12 +95,12 @@ def _overlap(manifest: CollectionManifest) -> bool:
 
 
 def _has_links(manifest: CollectionManifest) -> bool:
-    """Whether one of several datasets follows links to folders, which may lead to another one's files."""
+    """Returns whether one of several datasets follows links to folders, perhaps to another one's files."""
     return len(manifest.datasets) > 1 and any(rules.follow_links for rules in manifest.folder_rules.values())
 
 
 def overlap_together(manifests: Sequence[CollectionManifest]) -> bool:
-    """Whether datasets overlap within one of several collections, or one of one with another of another."""
+    """Returns whether datasets overlap within one of several collections, or between two of them."""
     each = {(Path(root).parts, name) for manifest in manifests for name, root in manifest.datasets.items()}
     is_nested = any(inner[: len(outer)] == outer for (outer, _), (inner, _) in pairwise(sorted(each)))
     return is_nested or any(map(_overlap, manifests))
@@ -130,7 +130,7 @@ def other_places(payloads: Sequence[Payload], collection: Collection) -> dict[st
 
 
 def _other_ids(payload: Payload, manifest: CollectionManifest) -> Iterator[str]:
-    """The ids that the file would have in the other datasets whose folders it lies in."""
+    """Yields the ids that the file would have in the other datasets whose folders it lies in."""
     file = file_of(manifest, payload.dataset, payload.path)
     for dataset, root in manifest.datasets.items():
         if file is not None and dataset != payload.dataset and file.is_relative_to(root):
@@ -138,7 +138,7 @@ def _other_ids(payload: Payload, manifest: CollectionManifest) -> Iterator[str]:
 
 
 def _other_places_by_links(payloads: Sequence[Payload], collection: Collection) -> dict[str, list[Payload]]:
-    """By the real paths of all with the same bytes: nothing tells which links lead to a file."""
+    """Compares real paths of all with the same bytes: nothing tells which links lead to a file."""
     manifest, same = collection.manifest, frozenset(payload.sha256 for payload in payloads)
     by_key: dict[str, list[Payload]] = {}
     for found in collection.scan(PointFilter(only_sha256=same)) if same else ():

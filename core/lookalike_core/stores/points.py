@@ -34,7 +34,7 @@ _NAMESPACE = uuid.UUID("9d0a4f5c-6f0e-5b6e-9c7e-3f2f6a0d8a11")
 
 
 def point_id(dataset: str, path: str) -> str:
-    """The id of an image: UUIDv5 of its dataset and its root-relative POSIX path."""
+    """Returns the id of an image: UUIDv5 of its dataset and its root-relative POSIX path."""
     return str(uuid.uuid5(_dataset_namespace(dataset), path))
 
 
@@ -75,7 +75,7 @@ class Payload:
         return point_id(self.dataset, self.path)
 
     def to_json(self) -> dict[str, Any]:
-        """As it lies in Qdrant, where the class is called `class`."""
+        """Returns it as it lies in Qdrant, where the class is called `class`."""
         data: dict[str, Any] = {"class": self.class_name}
         data |= {name: getattr(self, name) for name in _ALWAYS}  # `asdict` takes longer than the engine
         return data | {name: value for name in _SOMETIMES if (value := getattr(self, name)) is not None}
@@ -146,7 +146,7 @@ class PointFilter:
     only_sha256: frozenset[str] = frozenset()
 
     def matches(self, payload: Payload) -> bool:
-        """Whether a point with this payload is one of those to look at."""
+        """Returns whether a point with this payload is one of those to look at."""
         name = payload.class_name or ""
         return (
             (self.class_name is None or nfc(self.class_name) == name)
@@ -165,8 +165,8 @@ def score_in_range(score: float, distance: Distance) -> float:
     return clip_cosine(score) if distance is Distance.COSINE else score
 
 
-def tallied(counts: Mapping[str, int], *, field: str, points: int) -> dict[str, int]:
-    """How many of `points` have each value of a field, sorted, out of what a facet counts.
+def complete_tally(counts: Mapping[str, int], *, field: str, points: int) -> dict[str, int]:
+    """Returns how many of `points` have each value of a field, sorted, out of what a facet counts.
 
     A facet leaves points without a value out, which are counted as `""` here, and keeps values that no
     point has any more, which are dropped. A class that is stored in several Unicode forms is one.
@@ -182,7 +182,7 @@ def tallied(counts: Mapping[str, int], *, field: str, points: int) -> dict[str, 
 
 
 def usable_rows(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which rows of float32 `[N, D]` a store may hold: finite and not all zero; bool `[N]`."""
+    """Returns which rows of float32 `[N, D]` a store may hold, finite and not all zero; bool `[N]`."""
     finite = np.isfinite(vectors).all(axis=1)
     return np.asarray(finite & vectors.any(axis=1))
 
@@ -193,7 +193,7 @@ def as_values(vector: FloatVector, distance: Distance) -> list[float]:
 
 
 def as_rows(vectors: FloatVector, distance: Distance) -> list[list[float]]:
-    """Vectors float32 `[N, D]` as Qdrant is handed them.
+    """Returns vectors float32 `[N, D]` as Qdrant is handed them.
 
     For cosine only the direction counts, but Qdrant finds the length in float32: it leaves vectors shorter
     than about 3e-4 as they are, and takes those longer than 1e19 for zero. Such ones get length 1 here.
@@ -213,7 +213,7 @@ _SHORTEST, _LONGEST = 1e-2, 1e15
 
 
 def checked_vectors(points: Sequence[ImagePoint], *, dimension: int) -> FloatVector:
-    """Those of points, float32 `[N, D]`; what Qdrant would accept and never find again is refused.
+    """Returns the vectors of points, float32 `[N, D]`; what Qdrant would never find again is refused.
 
     Raises:
         LookalikeError: a vector has the wrong length, or is not finite, or is zero.

@@ -125,7 +125,7 @@ def _copy_sparse(source: Path, target: Path) -> int:
 
 
 def _written_parts(descriptor: int, size: int) -> list[tuple[int, int]]:
-    """Where a file holds something, `(start, end)` each; all of it where the system does not say."""
+    """Returns where a file holds something, `(start, end)` each; all of it where the system does not say."""
     if not hasattr(os, "SEEK_DATA"):
         return [(0, size)]
     parts, end = [], 0

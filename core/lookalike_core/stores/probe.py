@@ -41,7 +41,7 @@ _REFUSALS = ("qdrant", "must provide an api key", "invalid api key or jwt")
 
 
 def is_qdrant(port: int, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
-    """Whether what listens there says that it is Qdrant, or refuses us in Qdrant's words.
+    """Returns whether what listens there says that it is Qdrant, or refuses us in Qdrant's words.
 
     No key is sent, here or when connecting: anybody on this machine may say so.
 
@@ -59,7 +59,7 @@ def is_qdrant(port: int, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
 
 
 def qdrant_has(name: str, port: int) -> bool:
-    """Whether a Qdrant that asks for no key listens there and holds a collection of ours with this name.
+    """Returns whether a Qdrant that asks for no key listens there and has a collection of ours of this name.
 
     Raises:
         StoreError: something listens there and does not answer.
@@ -85,7 +85,7 @@ class _Answer:
 
 
 def _get(port: int, path: str, *, timeout_s: float) -> _Answer | None:
-    """What this machine answers at a port; None where nobody listens, or it is not HTTP."""
+    """Returns what this machine answers at a port; None where nobody listens, or it is not HTTP."""
     deadline = time.monotonic() + timeout_s
     request = f"GET {path} HTTP/1.1\r\nHost: {LOCAL_HOST}:{port}\r\nConnection: close\r\n\r\n"
     try:
@@ -103,7 +103,7 @@ def _get(port: int, path: str, *, timeout_s: float) -> _Answer | None:
 
 
 def _answer(connection: socket.socket, deadline: float) -> _Answer | None:
-    """Read by the standard library, which is imported only where anything listens at all."""
+    """Reads by the standard library, which is imported only where anything listens at all."""
     from http.client import HTTPException, HTTPResponse
 
     stream = _Stream(connection, deadline)
@@ -135,7 +135,7 @@ class _Stream(io.RawIOBase):
         return self._begin == _HTTP[: len(self._begin)]
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """What `HTTPResponse` asks a socket for."""
+        """Returns what `HTTPResponse` asks a socket for."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:

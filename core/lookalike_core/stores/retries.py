@@ -59,8 +59,8 @@ class Requests:
         self._policy = policy
         self._silent = silent
 
-    def unheard(self) -> "Requests":
-        """The same, made again without a word."""
+    def without_log(self) -> "Requests":
+        """Returns the same, repeated without a line in the log."""
         return Requests(self.label, secrets=self._secrets, silent=True, policy=self._policy)
 
     def make(
@@ -72,7 +72,7 @@ class Requests:
         check: Callable[[], object] | None = None,
         tries: int | None = None,
     ) -> _Answer:
-        """What `request` gives, tried as often as the policy says while the fault is one that may pass.
+        """Returns what `request` gives, repeated as often as the policy says while its fault may pass.
 
         `check` is called before each further try, and after a refusal that it may explain better: it
         raises one of our errors where going on would be wrong.
@@ -123,7 +123,7 @@ class Requests:
                 time.sleep(seconds)
 
         retrying = Retrying(
-            retry=retry_if_exception(_may_pass),
+            retry=retry_if_exception(_is_transient),
             stop=stop_after_attempt(tries),
             wait=self._wait_s,
             before_sleep=note,
@@ -133,7 +133,7 @@ class Requests:
         return retrying(attempt)
 
     def _wait_s(self, state: "RetryCallState") -> float:
-        """Longer each time and never quite the same: those who failed together do not come back so."""
+        """Returns a longer wait each time, with jitter: processes that failed together repeat apart."""
         from tenacity import wait_exponential, wait_random
 
         policy, asked = self._policy, fault_of(_error(state)).retry_after_s
@@ -146,7 +146,7 @@ class Requests:
 
 
 def is_waiting() -> bool:
-    """Whether this thread is between two tries of a request: a signal handler may break that off at once."""
+    """Returns whether this thread waits to repeat a request, which a signal handler may end at once."""
     return threading.get_ident() in _waiting_threads
 
 
@@ -160,14 +160,14 @@ def _explain(check: Callable[[], object]) -> None:
         return
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     if isinstance(error, LookalikeError) or not isinstance(error, Exception):
         return False
-    return fault_of(error).may_pass
+    return fault_of(error).is_transient
 
 
 def _error(state: "RetryCallState") -> Exception:
-    """What the try that has just ended raised; only what `_may_pass` has let through comes here."""
+    """Returns what the try that has just ended raised; `_is_transient` has let it through."""
     error = state.outcome.exception() if state.outcome is not None else None
     return error if isinstance(error, Exception) else RuntimeError("nothing failed")
 

@@ -5,6 +5,7 @@ values out of the message (`benchmarks/protocols.py`).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -25,28 +26,30 @@ _Message = Any
 """One of gRPC's, which have no types."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which points to read at once: those that match `where`, in the order of their ids, from `offset` on."""
+
+    where: "models.Filter | None"
+    limit: int
+    offset: Offset
+    fields: Fields
+
+
 class Reads(Protocol):
     """What is read in many rows at once; each call is one request."""
 
-    def page(
-        self,
-        name: str,
-        *,
-        where: "models.Filter | None",
-        limit: int,
-        offset: Offset,
-        fields: Fields,
-    ) -> tuple[list[Mapping[str, Any]], Offset]:
-        """Payloads of matching points in the order of their ids, and where the next page starts, or None."""
+    def page(self, name: str, asked: Page) -> tuple[list[Mapping[str, Any]], Offset]:
+        """Returns the payloads of a page, and where the next page starts, or None."""
 
     def payloads(self, name: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        """By id, of those that are there."""
+        """Returns payloads by id, of those that are there."""
 
     def vectors(self, name: str, ids: Sequence[str]) -> dict[str, FloatVector]:
-        """By id, of those that are there; float32 `[D]`."""
+        """Returns vectors by id, of those that are there; float32 `[D]`."""
 
     def facet(self, name: str, field: str, *, limit: int) -> dict[str, int]:
-        """How many points have each value of a field, exactly."""
+        """Returns how many points have each value of a field, exactly."""
 
 
 class ModelReads:
@@ -55,18 +58,14 @@ class ModelReads:
     def __init__(self, client: "QdrantClient") -> None:
         self._client = client
 
-    def page(
-        self,
-        name: str,
-        *,
-        where: "models.Filter | None",
-        limit: int,
-        offset: Offset,
-        fields: Fields,
-    ) -> tuple[list[Mapping[str, Any]], Offset]:
+    def page(self, name: str, asked: Page) -> tuple[list[Mapping[str, Any]], Offset]:
         """See `Reads`."""
         records, following = self._client.scroll(
-            name, scroll_filter=where, limit=limit, offset=offset, with_payload=fields
+            name,
+            scroll_filter=asked.where,
+            limit=asked.limit,
+            offset=asked.offset,
+            with_payload=asked.fields,
         )
         return [record.payload or {} for record in records], following
 
@@ -92,25 +91,17 @@ class MessageReads:
     def __init__(self, client: "QdrantClient", *, timeout_s: float) -> None:
         self._client, self._timeout_s = client, timeout_s
 
-    def page(
-        self,
-        name: str,
-        *,
-        where: "models.Filter | None",
-        limit: int,
-        offset: Offset,
-        fields: Fields,
-    ) -> tuple[list[Mapping[str, Any]], Offset]:
+    def page(self, name: str, asked: Page) -> tuple[list[Mapping[str, Any]], Offset]:
         """See `Reads`."""
         from qdrant_client import grpc
         from qdrant_client.conversions.conversion import RestToGrpc
 
         request = grpc.ScrollPoints(
             collection_name=name,
-            filter=None if where is None else RestToGrpc.convert_filter(where),
-            limit=limit,
-            offset=offset,
-            with_payload=RestToGrpc.convert_with_payload_interface(fields),
+            filter=None if asked.where is None else RestToGrpc.convert_filter(asked.where),
+            limit=asked.limit,
+            offset=asked.offset,
+            with_payload=RestToGrpc.convert_with_payload_interface(asked.fields),
             with_vectors=grpc.WithVectorsSelector(enable=False),
         )
         answer = self._client.grpc_points.Scroll(request, timeout=self._timeout_s)
@@ -147,7 +138,7 @@ class MessageReads:
 
 
 def _payload(point: _Message) -> dict[str, Any]:
-    """Flat, as ours are: text, whole numbers, and nothing."""
+    """Reads a flat payload, as ours are: text, whole numbers, and nothing."""
     fields = point.payload
     return {name: _value(fields[name]) for name in fields}
 
@@ -159,6 +150,6 @@ def _value(value: _Message) -> str | int | None:
 
 
 def _vector(point: _Message) -> FloatVector:
-    """Servers before 1.17 give the values beside the kind of vector and not in it."""
+    """Reads a vector, whose values servers before 1.17 give beside its kind and not in it."""
     vector = point.vectors.vector
     return np.array(vector.dense.data or vector.data, dtype=np.float32)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def quantization_of(
     quantize: VectorQuantization,
 ) -> "models.ScalarQuantization | models.TurboQuantization | None":
-    """Source: https://qdrant.tech/documentation/guides/quantization/."""
+    """Returns the configuration of a new collection; https://qdrant.tech/documentation/guides/quantization/."""
     from qdrant_client import models
 
     if quantize is VectorQuantization.INT8:
@@ -27,7 +27,7 @@ def quantization_of(
 
 
 def search_params(quantize: VectorQuantization, limits: Limits, *, exact: bool) -> "models.SearchParams":
-    """An exact search looks at whole vectors only, and at no graph."""
+    """Returns the parameters of a search; an exact one looks at whole vectors only, and at no graph."""
     from qdrant_client import models
 
     oversampling = OVERSAMPLING.get(quantize)
@@ -43,7 +43,7 @@ def search_params(quantize: VectorQuantization, limits: Limits, *, exact: bool) 
 
 
 def filter_of(where: PointFilter, limits: Limits) -> "models.Filter | None":
-    """A long list of values goes in several conditions, none longer than the server allows."""
+    """Returns a filter, a long list of values in several conditions, none longer than the server allows."""
     from qdrant_client import models
 
     must: list[Any] = []
@@ -65,7 +65,7 @@ def filter_of(where: PointFilter, limits: Limits) -> "models.Filter | None":
 
 
 def _hash_conditions(hashes: frozenset[str], limits: Limits) -> list[Any]:
-    """Of which a point fulfils one where its file has one of the hashes."""
+    """Returns conditions of which a point fulfils one where its file has one of the hashes."""
     from qdrant_client import models
 
     listed = sorted(hashes)

@@ -30,7 +30,7 @@ class Limits:
 
     @classmethod
     def of(cls, info: "models.CollectionInfo") -> Self:
-        """What the server says of a collection, where its strict mode is on."""
+        """Returns what the server says of a collection, where its strict mode is on."""
         said = info.config.strict_mode_config
         if said is None or not said.enabled:
             return cls()
@@ -56,5 +56,5 @@ NO_LIMITS = Limits()
 
 
 def within(wanted: int, *limits: int | None) -> int:
-    """As many as wanted, or as the lowest limit allows; one at least."""
+    """Returns as many as wanted, or as the lowest limit allows; one at least."""
     return max(1, min([wanted, *(limit for limit in limits if limit is not None)]))

@@ -11,10 +11,12 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import CollectionMissingError, ManifestError, StoreError, StoreLockedError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.models.calibration_curves import Calibration
-from lookalike_core.stores import embedded
+from lookalike_core.stores import edge_engine, embedded
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
 from lookalike_core.stores.collection_names import staged_name
-from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore, EngineTuning
+from lookalike_core.stores.edge_engine import EngineTuning
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import ImagePoint
 from refusals import refuses
 
@@ -353,7 +355,7 @@ def test_a_child_that_fails_is_named_and_harmless(
     unindexed: Callable[[int], EmbeddedCollection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its last word is in the message, and the collection is open again."""
-    monkeypatch.setattr(embedded, "_CHILD", "raise SystemExit('out of luck')")
+    monkeypatch.setattr(edge_engine, "_CHILD", "raise SystemExit('out of luck')")
     with unindexed(500) as collection:
         with pytest.raises(StoreError, match=r"not finished \(out of luck\).*ingest again"):
             collection.upkeep.build_index(lambda: None)
@@ -426,7 +428,7 @@ def test_a_calibration_goes_before_anything_is_written(
 
     with store.open(manifest.collection) as collection:
         collection.record_calibration(calibration)
-        monkeypatch.setattr(collection, "_shard", Dying())
+        monkeypatch.setattr(collection._shard, "_edge", Dying())  # noqa: SLF001 - the engine itself
         with pytest.raises(KeyboardInterrupt):
             collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
     assert on_disk == [None]

@@ -793,5 +793,5 @@ def test_an_answer_that_cannot_be_read_gives_nothing_away(guarded: FaultyProxy, 
 def test_a_user_name_is_hidden_as_a_word() -> None:
     """`me` is a user, and a part of many words."""
     secrets = Secrets.of(ServerAddress.parse("http://me:pass@host"), None)
-    assert secrets.hidden_in("some time for me: pass") == "some time for ***: ***"
+    assert secrets.redact("some time for me: pass") == "some time for ***: ***"
     assert repr(secrets) == "Secrets()"

@@ -18,7 +18,8 @@ from lookalike_core.arrays import FloatVector
 from lookalike_core.errors import StoreError, StoreLockedError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance, VectorQuantization
-from lookalike_core.stores.embedded import EmbeddedStore, EngineTuning
+from lookalike_core.stores.edge_engine import EngineTuning
+from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.private_view import PrivateView
 from read_only import contents, read_only

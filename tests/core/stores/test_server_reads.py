@@ -8,7 +8,7 @@ import pytest
 from grpc_responder import GrpcResponder
 from lookalike_core.stores.points import ImagePoint
 from lookalike_core.stores.server import ServerCollection
-from lookalike_core.stores.server_reads import MessageReads, ModelReads, Reads
+from lookalike_core.stores.server_reads import MessageReads, ModelReads, Page, Reads
 
 
 @pytest.fixture
@@ -58,10 +58,10 @@ def test_points_are_read_alike(
     ids = [point.payload.id for point in points]
     payloads = {point.payload.id: point.payload.to_json() for point in points}
     for reads in both:
-        found, offset = reads.page("any", where=None, limit=3, offset=None, fields=True)
+        found, offset = reads.page("any", Page(where=None, limit=3, offset=None, fields=True))
         assert list(found) == list(payloads.values())
         assert offset is not None
-        assert reads.page("any", where=None, limit=3, offset=offset, fields=["class"])[0] == found
+        assert reads.page("any", Page(where=None, limit=3, offset=offset, fields=["class"]))[0] == found
         assert reads.payloads("any", ids) == payloads
         vectors = reads.vectors("any", ids)
         assert {vector.dtype for vector in vectors.values()} == {np.dtype(np.float32)}
@@ -81,7 +81,7 @@ def test_counts_are_read_alike(both: tuple[Reads, Reads], grpc_responder: GrpcRe
     grpc_responder.answers["Facet"] = grpc.FacetResponse(hits=hits).SerializeToString()
     for reads in both:
         assert reads.facet("any", "class", limit=2**31) == counts
-        assert reads.page("any", where=None, limit=3, offset=None, fields=False) == ([], None)
+        assert reads.page("any", Page(where=None, limit=3, offset=None, fields=False)) == ([], None)
     for method in ("Facet", "Scroll"):
         ours, theirs = (body for one, body, _ in grpc_responder.seen if one == method)
         assert ours == theirs

@@ -24,7 +24,8 @@ from lookalike_core.models.embedder import BATCH_SIZE, FEW, Embedder
 from lookalike_core.models.providers import CPU
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
-from lookalike_core.stores.embedded import EmbeddedCollection, EmbeddedStore
+from lookalike_core.stores.embedded import EmbeddedStore
+from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import SearchHit
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest

@@ -1,0 +1,171 @@
+"""What the embedded engine needs of the machine, how its errors become ours, and its index builder.
+
+Source of its behaviour: https://qdrant.tech/documentation/edge/ and its type stubs.
+"""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookalike_core.errors import LookalikeError, StoreError, StoreLockedError
+from lookalike_core.memory import (
+    address_space_limits,
+    is_out_of_memory,
+    memory_error,
+    require_address_space,
+    share_arenas,
+)
+
+ADDRESS_BYTES = 32 * 2**20
+ADDRESS_TO_OPEN_BYTES = 192 * 2**20
+ADDRESS_BYTES_A_CORE = 16 * 2**20
+"""Address space that the engine must find, in any call and, besides its mapped files, to open a shard, with
+threads of its own for each core. Where it finds none, its process stands still for ever, with the lock."""
+
+_WAIT_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTuning:
+    """What the engine is asked for at once, in rows, and what it is left on the disk."""
+
+    indexed_above_kb: int = 80_000
+    """Vectors of one collection in KB from which an HNSW graph is built; below, exact search is as fast."""
+
+    spare_bytes: int = 128 * 2**20
+    spare_to_open_bytes: int = 16 * 2**20
+    """Kept free on the disk. The engine writes through memory maps, and a disk that is full then ends the
+    whole process without a word (SIGBUS); it grows its files by 32 MB at a time, several of them at once."""
+
+    scan_page: int = 5_000
+    queries_at_once: int = 64
+
+
+DEFAULT_ENGINE_TUNING = EngineTuning()
+
+
+@contextmanager
+def engine_errors(folder: Path) -> Iterator[None]:
+    """Turns what the engine raises into our errors: it raises plain `Exception` for everything.
+
+    It may not be called where memory is short, which is looked at first.
+
+    Raises:
+        StoreLockedError: another program has the shard of the collection in `folder` open.
+        StoreError: the engine failed.
+        OSError: the disk is full.
+        MemoryError: memory is short.
+    """
+    require_address_space(ADDRESS_BYTES, f"the embedded engine on {folder}")
+    try:
+        yield
+    except (LookalikeError, OSError, MemoryError):
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        if "WouldBlock" in str(error):
+            raise StoreLockedError(
+                f"{folder} is in use by another program; end it and try again", path=folder
+            ) from error
+        if "No space left" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+        if is_out_of_memory(error):
+            raise memory_error(error, f"the embedded engine on {folder}") from error
+        raise StoreError(
+            f"the embedded engine failed on {folder}: {error}; if it fails again the files are damaged: "
+            "remove the folder and ingest once more",
+            path=folder,
+        ) from error
+
+
+def require_space(folder: Path, free_bytes: int) -> None:
+    """Refuses to go on where the disk is full: the engine writes through memory maps and would be killed.
+
+    Raises:
+        OSError: fewer bytes are free.
+    """
+    if shutil.disk_usage(folder).free < free_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
+def require_room(shard: Path, folder: Path) -> None:
+    """Refuses to open the shard of the collection in `folder` where there is too little address space.
+
+    Raises:
+        MemoryError: there is.
+    """
+    share_arenas()
+    require_address_space(_address_bytes(shard), f"opening {folder}")
+
+
+def _address_bytes(shard: Path) -> int:
+    """Returns the address space that a shard's files and the engine's threads take."""
+    files = sum(path.stat().st_size for path in shard.rglob("*") if path.is_file())
+    return files + ADDRESS_TO_OPEN_BYTES + ADDRESS_BYTES_A_CORE * (os.cpu_count() or 1)
+
+
+_CHILD = """
+import ctypes, os, sys
+if sys.platform == "linux":  # when the parent is killed, this process must not keep the shard to itself
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+    if os.getppid() != int(sys.argv[2]):
+        sys.exit(1)
+import qdrant_edge
+shard = qdrant_edge.EdgeShard.load(sys.argv[1])
+shard.optimize()
+shard.close()
+"""
+
+
+def build_index(shard: Path, on_wait: Callable[[], None]) -> None:
+    """Runs the engine's optimizers over a closed shard in a child process, for they freeze their process.
+
+    `on_wait` is called a few times a second; whatever it raises ends the child.
+
+    Raises:
+        StoreError: the child failed; the shard is whole, and can be searched.
+        MemoryError: there is too little address space to begin.
+    """
+    limits = [limit for limit in address_space_limits() if limit is not None]
+    if limits and min(limits) < (needed := 2 * _address_bytes(shard)):  # it writes its segments anew
+        raise MemoryError(
+            f"the index of {shard.parent} takes {needed // 2**20} MB of address space, which is not there; "
+            "everything can be searched without it, only slower"
+        )
+    child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own program
+        [sys.executable, "-P", "-c", _CHILD, str(shard), str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        said = _wait(child, on_wait)
+    except BaseException:
+        child.kill()  # it stands still inside the engine; its files are made to survive that
+        child.communicate()
+        raise
+    if child.returncode:
+        reason = (said.strip().splitlines() or [f"it ended with {child.returncode}"])[-1]
+        raise StoreError(
+            f"the index of {shard.parent} was not finished ({reason}); everything is there and can be "
+            "searched, only slower: make room on disk and in memory and ingest again",
+            path=shard.parent,
+        )
+
+
+def _wait(child: "subprocess.Popen[str]", on_wait: Callable[[], None]) -> str:
+    """Returns what the child wrote to stderr until its end, read all along so that it never blocks."""
+    while True:
+        on_wait()
+        try:
+            return child.communicate(timeout=_WAIT_S)[1]
+        except subprocess.TimeoutExpired:
+            continue

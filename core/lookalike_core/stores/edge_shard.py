@@ -1,0 +1,209 @@
+"""The points of one embedded collection as the engine has them: a shard, loaded when it is first needed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from lookalike_core.arrays import FloatVector
+from lookalike_core.atomic import parse_json, sync_tree
+from lookalike_core.errors import StoreError
+from lookalike_core.stores.edge_engine import EngineTuning, engine_errors, require_room, require_space
+from lookalike_core.stores.edge_requests import filter_of
+from lookalike_core.stores.local_folder import LOG, SHARD, only_readable
+from lookalike_core.stores.points import EVERYTHING, KEYWORD_FIELDS, PointFilter
+
+if TYPE_CHECKING:
+    import qdrant_edge
+
+_Answer = TypeVar("_Answer")
+
+_NO_POINT = "00000000-0000-0000-0000-000000000000"
+"""An id that no point has; an operation on it does nothing."""
+
+_MOST_OPERATIONS = 2_000_000
+"""More than a collection of a hundred million images takes; a higher number is damage."""
+
+_THE_VECTOR = ""
+"""The name of the one vector that each point has."""
+
+
+class Shard:
+    """The shard of the collection in `folder`, or a `view` of it that may only be read.
+
+    It can be closed at any time, and is loaded again by what needs it next. `on_load` is then told how many
+    points have a vector.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        view: Path | None,
+        tuning: EngineTuning,
+        on_load: Callable[[int], None],
+    ) -> None:
+        self.folder = folder
+        self.path = view or folder / SHARD
+        self.tuning = tuning
+        self.points: int | None = None
+        """As counted when it was last loaded."""
+        self._is_view = view is not None
+        self._on_load = on_load
+        self._is_synced = True
+
+    @cached_property
+    def _edge(self) -> "qdrant_edge.EdgeShard":
+        import qdrant_edge as edge
+
+        require_space(self.path, self.tuning.spare_to_open_bytes)
+        require_room(self.path, self.folder)
+        has_log = any((self.path / LOG).glob("*"))
+        with engine_errors(self.folder):
+            shard = edge.EdgeShard.load(str(self.path))
+        try:
+            with engine_errors(self.folder):
+                if not has_log:
+                    self._is_synced = False
+                    _skip_seen_operations(shard, self.path)
+                index_payloads(shard)
+                self.points = shard.count(edge.CountRequest(exact=True))
+                with_vector = edge.Filter(must=[edge.HasVectorCondition(_THE_VECTOR)])
+                usable = shard.count(edge.CountRequest(exact=True, filter=with_vector))
+            self._on_load(usable)
+        except BaseException:
+            shard.close()
+            raise
+        return shard
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the engine has it open."""
+        return "_edge" in self.__dict__
+
+    def load(self) -> None:
+        """Loads the shard, in 10 microseconds and 700 bytes a point.
+
+        Raises:
+            StoreError: it cannot be loaded, or holds other points than its files should.
+        """
+        self._edge  # noqa: B018 - it is kept from then on
+
+    def close(self) -> None:
+        """Closes it, with all that was written on the disk."""
+        if self.is_loaded:
+            with engine_errors(self.folder):
+                self.__dict__.pop("_edge").close()
+        if not self._is_synced and not self._is_view:
+            sync_tree(self.path)
+        self._is_synced = True
+
+    def require_writable(self) -> None:
+        """Refuses to write to a view, which would be lost with it.
+
+        Raises:
+            StoreError: it is one.
+        """
+        if self._is_view:
+            raise only_readable(self.folder)
+
+    def ask(self, question: "Callable[[qdrant_edge.EdgeShard], _Answer]") -> _Answer:
+        """Returns what the engine answers, with its errors translated."""
+        with engine_errors(self.folder):
+            return question(self._edge)
+
+    def count(self, where: PointFilter = EVERYTHING) -> int:
+        """Returns how many points match, exactly."""
+        import qdrant_edge as edge
+
+        return self.ask(lambda shard: shard.count(edge.CountRequest(exact=True, filter=filter_of(where))))
+
+    def pages(self, where: PointFilter = EVERYTHING) -> "Iterator[list[qdrant_edge.Record]]":
+        """Yields matching points with their payloads, page by page."""
+        import qdrant_edge as edge
+
+        offset = None
+        while True:
+            request = edge.ScrollRequest(
+                offset=offset,
+                limit=self.tuning.scan_page,
+                filter=filter_of(where),
+                with_payload=True,
+                with_vector=False,
+            )
+            with engine_errors(self.folder):
+                records, offset = self._edge.scroll(request)
+            yield records
+            if offset is None:
+                return
+
+    def retrieve(self, ids: Sequence[str], *, vectors: bool) -> "list[qdrant_edge.Record]":
+        """Returns the points that are there, each with its vector or with its payload."""
+        return self.ask(lambda shard: shard.retrieve(list(ids), not vectors, vectors)) if ids else []
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
+        """Returns the vectors, float32 `[D]`, of those ids that are there."""
+        records = self.retrieve(ids, vectors=True)
+        with engine_errors(self.folder):
+            return {str(record.id): np.asarray(record.vector, dtype=np.float32) for record in records}
+
+    def update(
+        self, operation: "qdrant_edge.UpdateOperation", *, is_done: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Writes, and looks whether it `is_done`: the engine passes over what it takes for an old operation.
+
+        Raises:
+            StoreError: nothing that is written takes effect.
+        """
+        self._is_synced = False
+        with engine_errors(self.folder):
+            self._edge.update(operation)
+            if is_done():
+                return
+            _skip_seen_operations(self._edge, self.path)
+            self._edge.update(operation)
+            if not is_done():
+                raise StoreError(
+                    f"what is written to {self.folder} takes no effect: its files are damaged; "
+                    "remove the folder and ingest once more",
+                    path=self.folder,
+                )
+
+    def note_foreign_write(self) -> None:
+        """Has the files synced when it is next closed: another process is about to write to them."""
+        self._is_synced = False
+
+
+def _skip_seen_operations(shard: "qdrant_edge.EdgeShard", folder: Path) -> None:
+    """Brings the number of the next operation above those that the segments have seen.
+
+    A log that was lost begins anew at zero, and each point passes over operations older than its own last
+    one: they would be lost without a word. These have nothing to do, and take 30 microseconds each.
+    """
+    import qdrant_edge as edge
+
+    nothing = edge.UpdateOperation.delete_points([_NO_POINT])
+    for _ in range(_last_operation(folder) + 1):
+        shard.update(nothing)
+
+
+def _last_operation(folder: Path) -> int:
+    """Returns the highest number that a segment has seen; what cannot be read is passed over."""
+    seen = [0]
+    for file in folder.glob("segments/*/segment.json"):
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            seen.append(int(parse_json(file.read_bytes())["version"] or 0))
+    return min(max(seen), _MOST_OPERATIONS)
+
+
+def index_payloads(shard: "qdrant_edge.EdgeShard") -> None:
+    """Makes the indexes of payload fields that are not there: in a new shard, or lost with their files."""
+    import qdrant_edge as edge
+
+    there = shard.info().payload_schema
+    for field in KEYWORD_FIELDS:
+        if field not in there:
+            shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))

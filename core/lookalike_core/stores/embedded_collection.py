@@ -1,0 +1,258 @@
+"""An open collection of the embedded store: its shard, what it is locked by, and the manifest beside it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from operator import methodcaller
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from lookalike_core.arrays import FloatVector
+from lookalike_core.atomic import write_json
+from lookalike_core.errors import StoreError
+from lookalike_core.hints import Action, Hint
+from lookalike_core.images.folder_rules import FolderRules
+from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.stores.cache_mark import CacheValidity
+from lookalike_core.stores.collection_manifest import CollectionManifest, new_revision
+from lookalike_core.stores.edge_engine import EngineTuning, require_space
+from lookalike_core.stores.edge_requests import filter_of, search_params, with_ids
+from lookalike_core.stores.edge_shard import Shard
+from lookalike_core.stores.embedded_upkeep import EmbeddedUpkeep
+from lookalike_core.stores.local_folder import MANIFEST
+from lookalike_core.stores.points import (
+    EVERYTHING,
+    ImagePoint,
+    Payload,
+    PointFilter,
+    ScoredId,
+    SearchHit,
+    as_rows,
+    as_values,
+    check_queries,
+    check_query,
+    checked_vectors,
+    complete_tally,
+    score_in_range,
+)
+from lookalike_core.stores.private_view import PrivateView
+
+if TYPE_CHECKING:
+    import qdrant_edge
+    from filelock import BaseFileLock
+
+_EVERY_VALUE = 2**31
+
+
+class EmbeddedCollection:
+    """A collection with its lock, or with a private view that may only be read; implements `Collection`.
+
+    Of a view everything can be asked, and every write is refused with a `StoreError`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: CollectionManifest,
+        lock: "BaseFileLock | PrivateView",
+        tuning: EngineTuning,
+        *,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or folder.name
+        self.manifest = manifest
+        self._folder = folder
+        self._lock = lock
+        view = lock.shard if isinstance(lock, PrivateView) else None
+        self._cache = CacheValidity(folder, manifest, name=self.name, is_view=view is not None)
+        self._shard = Shard(folder, view=view, tuning=tuning, on_load=self._cache.compare)
+        self.upkeep = EmbeddedUpkeep(self._shard, self._cache, manifest)
+
+    def load(self) -> None:
+        """Loads the shard now; whatever needs it does so by itself."""
+        self._shard.load()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Has what was written on the disk, and a cache that was valid stay so."""
+        try:
+            self._shard.close()
+            self._cache.renew()  # loading alone touches some files
+        finally:
+            self._lock.release()
+
+    def flush(self) -> None:
+        """Closes the shard, which is loaded again when it is next needed."""
+        self._shard.close()
+
+    def upsert(self, points: Sequence[ImagePoint]) -> None:
+        """Writes all points in one operation of the write-ahead log."""
+        import qdrant_edge as edge
+
+        vectors = checked_vectors(points, dimension=self.manifest.identity.dimension)
+        if points:
+            spare = self._shard.tuning.spare_bytes + 2 * vectors.nbytes  # and in the log
+            require_space(self._folder, spare)
+            values = as_rows(vectors, self.manifest.distance)
+            rows = [
+                edge.Point(point.payload.id, row, point.payload.to_json())
+                for point, row in zip(points, values, strict=True)
+            ]
+            last = Payload.from_json(points[-1].payload.to_json())  # as it will be read
+            self._update(
+                edge.UpdateOperation.upsert_points(rows), is_done=lambda: self._payload_of(last.id) == last
+            )
+            self.upkeep.upserted += len(points)
+
+    def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
+        """Writes one operation a payload, by a filter, which unlike an id may match nothing."""
+        import qdrant_edge as edge
+
+        for payload in payloads:
+            operation = edge.UpdateOperation.overwrite_payload_by_filter(
+                with_ids({payload.id}), payload.to_json()
+            )
+            self._update(operation, keeps_revision=same_classes)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Removes all points in one operation."""
+        import qdrant_edge as edge
+
+        if ids:
+            left = edge.CountRequest(exact=True, filter=with_ids(set(ids)))
+            self._update(
+                edge.UpdateOperation.delete_points(list(ids)),
+                is_done=lambda: not self._shard.ask(lambda shard: shard.count(left)),
+            )
+
+    def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
+        """Reads page by page, so that a large collection is never whole in memory."""
+        for records in self._shard.pages(where):
+            yield from map(self._payload, records)
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
+        """Reads them all at once."""
+        return self._shard.vectors(ids)
+
+    def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
+        """Reads them all at once."""
+        records = self._shard.retrieve(ids, vectors=False)
+        return {str(record.id): self._payload(record) for record in records}
+
+    def count(self, where: PointFilter = EVERYTHING) -> int:
+        """Counts exactly."""
+        return self._shard.count(where)
+
+    def tally(self, field: str) -> dict[str, int]:
+        """Counts by exact facets, mended by `complete_tally`."""
+        import qdrant_edge as edge
+
+        request = edge.FacetRequest(field, limit=_EVERY_VALUE, exact=True)
+        hits = self._shard.ask(lambda shard: shard.facet(request)).hits
+        return complete_tally({str(hit.value): hit.count for hit in hits}, field=field, points=self.count())
+
+    def query(
+        self, vector: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
+    ) -> list[SearchHit]:
+        """Returns hits in the engine's own order: best first for both distances."""
+        check_query(vector, dimension=self.manifest.identity.dimension)
+        request = self._request(vector, limit=limit, where=where, exact=exact, with_payload=True)
+        points = self._shard.ask(lambda shard: shard.query(request))
+        return [SearchHit(score=self._score(point), payload=self._payload(point)) for point in points]
+
+    def query_many(
+        self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
+    ) -> list[list[ScoredId]]:
+        """Asks in batches short enough for Ctrl-C: the engine lets nothing else run meanwhile."""
+        import qdrant_edge as edge
+
+        check_queries(vectors, dimension=self.manifest.identity.dimension)
+        requests = [self._request(vector, limit=limit, where=where, exact=exact) for vector in vectors]
+        found: list[list[ScoredId]] = []
+        at_once = self._shard.tuning.queries_at_once
+        for start in range(0, len(requests), at_once):
+            batch = edge.QueryBatchRequest(requests[start : start + at_once])
+            answers = self._shard.ask(methodcaller("query_batch", batch))
+            found += [[ScoredId(id=str(p.id), score=self._score(p)) for p in points] for points in answers]
+        return found
+
+    def _request(
+        self, vector: FloatVector, *, limit: int, where: PointFilter, exact: bool, with_payload: bool = False
+    ) -> "qdrant_edge.QueryRequest":
+        import qdrant_edge as edge
+
+        return edge.QueryRequest(
+            limit=limit,
+            query=edge.Query.Nearest(as_values(vector, self.manifest.distance)),
+            filter=filter_of(where),
+            with_payload=with_payload,
+            params=search_params(self.manifest.vector_quantization, exact=exact),
+        )
+
+    def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
+        """Rewrites the manifest beside the shard."""
+        self._write_manifest(self.manifest.with_dataset(name, root, rules))
+
+    def forget_dataset(self, name: str) -> None:
+        """Rewrites the manifest beside the shard."""
+        self._write_manifest(self.manifest.without_dataset(name))
+
+    def mark_revision(self) -> str:
+        """Rewrites the manifest beside the shard, unless the points have a revision already."""
+        revision = self.manifest.revision or new_revision()
+        if revision != self.manifest.revision:
+            self._write_manifest(self.manifest.with_revision(revision))
+        return revision
+
+    def record_calibration(self, calibration: Calibration) -> None:
+        """Rewrites the manifest beside the shard."""
+        self.manifest.require_revision(calibration.revision, name=self.name)
+        self._write_manifest(self.manifest.with_calibration(calibration))
+
+    def indexed_count(self) -> int:
+        """Returns what the engine counts; segments that are too small for an index have none."""
+        return self._shard.ask(lambda shard: shard.info().indexed_vectors_count)
+
+    def _score(self, point: "qdrant_edge.ScoredPoint") -> float:
+        return score_in_range(point.score, self.manifest.distance)
+
+    def _payload(self, point: "qdrant_edge.Record | qdrant_edge.ScoredPoint") -> Payload:
+        try:
+            return Payload.from_json(point.payload or {})
+        except KeyError as error:
+            raise StoreError(
+                f"point {point.id} of {self.name} has lost its payload: files in {self._folder} are damaged",
+                path=self._folder,
+                hint=Hint(Action.INGEST_AGAIN),
+            ) from error
+
+    def _payload_of(self, point_id: str) -> Payload | None:
+        """Returns a point's payload; None where there is nothing that can be read."""
+        for record in self._shard.retrieve([point_id], vectors=False):
+            with suppress(KeyError):
+                return Payload.from_json(record.payload or {})
+        return None
+
+    def _write_manifest(self, manifest: CollectionManifest) -> None:
+        self._shard.require_writable()
+        write_json(self._folder / MANIFEST, manifest.to_json())
+        self.manifest = manifest
+
+    def _update(
+        self,
+        operation: "qdrant_edge.UpdateOperation",
+        *,
+        keeps_revision: bool = False,
+        is_done: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Writes, once the cache and, unless it `keeps_revision`, the revision are gone from the disk."""
+        self._shard.require_writable()
+        require_space(self._folder, self._shard.tuning.spare_to_open_bytes)
+        self._cache.invalidate()
+        if not keeps_revision and not self.manifest.is_unmarked:
+            self._write_manifest(self.manifest.with_revision(None))
+        self._shard.update(operation, is_done=is_done)

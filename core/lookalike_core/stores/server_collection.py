@@ -1,0 +1,498 @@
+"""An open collection on a server.
+
+Its calibration and the revision of its points lie beside the manifest under keys of their own, so that a
+process that records a dataset never puts back what another has dropped.
+
+Two writers at once are allowed, as Qdrant allows them. A manifest is read and then written as a whole,
+so of two that add a dataset in the same instant one may undo the other; whoever is undone notices, at the
+latest when the collection is released, and adds its dataset again.
+
+A server keeps nothing reserved for us, so before each write, after each failure and when it is released
+an open collection is looked at: it must still be the one that was opened.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, islice
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
+
+from lookalike_core.arrays import FloatVector
+from lookalike_core.errors import StoreError
+from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.images.folder_rules import FolderRules
+from lookalike_core.models.calibration_curves import Calibration
+from lookalike_core.models.model_manifest import METADATA_KEY
+from lookalike_core.stores.collection_manifest import CollectionManifest, new_revision
+from lookalike_core.stores.faults import TooLargeError
+from lookalike_core.stores.points import (
+    EVERYTHING,
+    ImagePoint,
+    Payload,
+    PointFilter,
+    ScoredId,
+    SearchHit,
+    as_rows,
+    as_values,
+    check_queries,
+    check_query,
+    checked_vectors,
+    complete_tally,
+    score_in_range,
+)
+from lookalike_core.stores.retries import Requests
+from lookalike_core.stores.server_metadata import (
+    ALIASES,
+    CALIBRATION,
+    REVISION,
+    UNFINISHED,
+    copier_of,
+    find_info,
+    manifest_json,
+    require_same,
+)
+from lookalike_core.stores.server_reads import Fields, ModelReads, Page, Reads
+from lookalike_core.stores.server_requests import filter_of, search_params
+from lookalike_core.stores.server_tuning import DEFAULT_SERVER_TUNING, ServerTuning
+from lookalike_core.stores.strict_mode import NO_LIMITS, Limits, within
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient, models
+
+MAX_BODY_BYTES = 16 * 2**20
+"""Of one request, roughly: half of what Qdrant takes over HTTP unless it is configured otherwise."""
+
+_VALUE_BYTES = 24  # one float32 in JSON, as the shortest text of its double, with the comma
+_PAYLOAD_BYTES = 4096
+_PAYLOADS_PER_REQUEST = 500
+_IDS_PER_REQUEST = 10_000
+_EVERY_VALUE = 2**31
+_RECORD_TRIES = 5
+
+_Row = TypeVar("_Row")
+_Answer = TypeVar("_Answer")
+
+
+class ServerCollection:
+    """A collection on a server; implements `Collection`. Nothing is held, so nothing is released.
+
+    Others may write to it at any time, so that no cache of its points can be kept.
+    """
+
+    upkeep = None
+
+    def __init__(
+        self,
+        client: "QdrantClient",
+        name: str,
+        manifest: CollectionManifest,
+        *,
+        requests: Requests,
+        reads: Reads | None = None,
+        limits: Limits = NO_LIMITS,
+        tuning: ServerTuning = DEFAULT_SERVER_TUNING,
+    ) -> None:
+        self.name = name
+        self.manifest = manifest
+        self._client = client
+        self._requests = requests
+        self._reads = reads or ModelReads(client)
+        self._limits = limits
+        self._tuning = tuning
+        self._written = False
+        self._has_changed_points = False
+        """Whether vectors or classes were written, by requests that may still be on their way."""
+        self._recorded: dict[str, tuple[str, FolderRules]] = {}
+        self._fitting: dict[str, int] = {}
+        self._rows = max(1, MAX_BODY_BYTES // (manifest.identity.dimension * _VALUE_BYTES + _PAYLOAD_BYTES))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Does what `flush` does, unless the block was left by an error."""
+        if kind is None:
+            self.flush()
+
+    def flush(self) -> None:
+        """Sees once more, after writes, that this is what was opened, with the datasets that it recorded."""
+        if not self._written:
+            return
+        for _ in range(_RECORD_TRIES):
+            if not self._look():
+                break
+        self._has_changed_points = False
+
+    def upsert(self, points: Sequence[ImagePoint]) -> None:
+        """Sends requests of a size that the server takes; each is on its disk before the next."""
+        from qdrant_client import models
+
+        def send(part: Sequence[ImagePoint]) -> None:
+            vectors = np.stack([point.vector for point in part])
+            rows = [
+                models.PointStruct(id=point.payload.id, vector=row, payload=point.payload.to_json())
+                for point, row in zip(part, as_rows(vectors, self.manifest.distance), strict=True)
+            ]
+            _require_completed(self._client.upsert(self.name, rows, wait=True))
+
+        checked_vectors(points, dimension=self.manifest.identity.dimension)
+        self._has_changed_points |= bool(points)
+        at_once = within(self._rows, self._limits.written, self._limits.writes)
+        self._write("writing points to", points, send, at_once=at_once)
+
+    def replace_payloads(self, payloads: Sequence[Payload], *, same_classes: bool = False) -> None:
+        """Sends many operations a request, by id, and the last one by a filter, which is waited for.
+
+        What is not waited for is in the server's log, in its order, when the request is answered; an id that
+        is not there is passed over. What goes by a filter goes to every shard, and each shard carries out
+        what it has before, so that waiting for the last one is waiting for all of them. To wait for each
+        takes five times as long.
+        """
+        from qdrant_client import models
+
+        def overwrite(payload: Payload, **selected: Any) -> models.OverwritePayloadOperation:  # noqa: ANN401 - points or a filter
+            overwritten = models.SetPayload(payload=payload.to_json(), **selected)
+            return models.OverwritePayloadOperation(overwrite_payload=overwritten)
+
+        def send(part: Sequence[Payload]) -> None:
+            *first, last = part
+            noted = [overwrite(payload, points=[payload.id]) for payload in first]
+            if noted:
+                self._client.batch_update_points(self.name, noted, wait=False)
+            this_one = models.Filter(must=[models.HasIdCondition(has_id=[last.id])])
+            waited_for = [overwrite(last, filter=this_one)]
+            _require_completed(*self._client.batch_update_points(self.name, waited_for, wait=True))
+
+        self._has_changed_points |= bool(payloads) and not same_classes
+        at_once = within(_PAYLOADS_PER_REQUEST, self._limits.writes_a_second)
+        self._write("writing payloads to", payloads, send, at_once=at_once)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Sends thousands a request."""
+        from qdrant_client import models
+
+        def send(part: Sequence[str]) -> None:
+            selected = models.PointIdsList(points=list(part))
+            _require_completed(self._client.delete(self.name, selected, wait=True))
+
+        self._has_changed_points |= bool(ids)
+        at_once = within(_IDS_PER_REQUEST, self._limits.writes)
+        self._write("deleting points from", ids, send, at_once=at_once)
+
+    def scan(self, where: PointFilter = EVERYTHING) -> Iterator[Payload]:
+        """Reads page by page."""
+        for payload in self._payloads_of("reading", where, fields=True):
+            yield Payload.from_json(payload)
+
+    def _payloads_of(self, what: str, where: PointFilter, *, fields: Fields) -> Iterator[Mapping[str, Any]]:
+        """Yields all matching points in the order of their ids, with these fields of their payloads."""
+        offset, size = None, within(self._tuning.scan_page, self._limits.found)
+        while True:
+            asked = Page(where=filter_of(where, self._limits), limit=size, offset=offset, fields=fields)
+            try:
+                payloads, offset = self._ask(what, partial(self._reads.page, self.name, asked))
+            except TooLargeError:
+                if size == 1:
+                    raise
+                size //= 2
+                continue
+            yield from payloads
+            if offset is None:
+                return
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, FloatVector]:
+        """Reads answers about as large as what `upsert` sends."""
+        found: dict[str, FloatVector] = {}
+        at_once = within(self._rows, self._limits.reads)
+        read = partial(self._reads.vectors, self.name)
+        for vectors in self._answers("reading vectors from", ids, read, at_once=at_once):
+            found |= vectors
+        return found
+
+    def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
+        """Sends thousands a request."""
+        found: dict[str, Payload] = {}
+        at_once = within(self._tuning.scan_page, self._limits.reads)
+        read = partial(self._reads.payloads, self.name)
+        for payloads in self._answers("reading", ids, read, at_once=at_once):
+            found |= {point: Payload.from_json(payload) for point, payload in payloads.items()}
+        return found
+
+    def count(self, where: PointFilter = EVERYTHING) -> int:
+        """Counts exactly, one by one where the server may only estimate."""
+        if not self._limits.may_be_exact:
+            return sum(1 for _ in self._payloads_of("counting", where, fields=False))
+        found = filter_of(where, self._limits)
+        return self._ask(
+            "counting", lambda: self._client.count(self.name, count_filter=found, exact=True).count
+        )
+
+    def tally(self, field: str) -> dict[str, int]:
+        """Counts by exact facets, mended by `complete_tally`, or here where the server gives fewer values."""
+        values = self._facet(field) if self._limits.may_be_exact else None
+        if values is not None:
+            return complete_tally(values, field=field, points=self.count())
+        payloads = self._payloads_of("counting", EVERYTHING, fields=[field])
+        counts = Counter(payload.get(field) or "" for payload in payloads)
+        return complete_tally(counts, field=field, points=counts.total())
+
+    def _facet(self, field: str) -> dict[str, int] | None:
+        """Returns the server's own counts; None where it may have left some out."""
+        limit = within(_EVERY_VALUE, self._limits.found)
+        try:
+            counts = self._ask("counting", partial(self._reads.facet, self.name, field, limit=limit))
+        except TooLargeError:
+            return None
+        return counts if len(counts) < limit else None
+
+    def query(
+        self, vector: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
+    ) -> list[SearchHit]:
+        """Returns hits in the server's own order: best first for both distances."""
+        check_query(vector, dimension=self.manifest.identity.dimension)
+        self._require_allowed(exact=exact)
+        found: dict[str, SearchHit] = {}
+        for start, size in self._pages(limit):
+            search = partial(
+                self._client.query_points,
+                self.name,
+                query=as_values(vector, self.manifest.distance),
+                limit=size,
+                offset=start or None,
+                query_filter=filter_of(where, self._limits),
+                search_params=search_params(self.manifest.vector_quantization, self._limits, exact=exact),
+                with_payload=True,
+            )
+            points = self._ask("searching", search).points
+            for p in points:
+                found.setdefault(
+                    str(p.id), SearchHit(score=self._score(p), payload=Payload.from_json(p.payload or {}))
+                )
+            if len(points) < size:
+                break
+        return list(found.values())
+
+    def query_many(
+        self, vectors: FloatVector, *, limit: int, where: PointFilter = EVERYTHING, exact: bool = False
+    ) -> list[list[ScoredId]]:
+        """Sends requests of a size that the server takes, many searches each."""
+        from qdrant_client import models
+
+        def search(start: int, size: int, part: Sequence[FloatVector]) -> "list[models.QueryResponse]":
+            requests = [
+                models.QueryRequest(
+                    query=as_values(vector, self.manifest.distance),
+                    limit=size,
+                    offset=start or None,
+                    filter=filter_of(where, self._limits),
+                    params=search_params(self.manifest.vector_quantization, self._limits, exact=exact),
+                )
+                for vector in part
+            ]
+            return self._client.query_batch_points(self.name, requests)
+
+        check_queries(vectors, dimension=self.manifest.identity.dimension)
+        self._require_allowed(exact=exact)
+        found: list[dict[str, ScoredId]] = [{} for _ in vectors]
+        at_once = within(
+            self._rows, self._tuning.queries_per_request, self._limits.searches, self._limits.reads
+        )
+        for start, size in self._pages(limit):
+            page = partial(search, start, size)
+            answers = chain.from_iterable(self._answers("searching", list(vectors), page, at_once=at_once))
+            for hits, answer in zip(found, answers, strict=True):
+                for p in answer.points:
+                    hits.setdefault(str(p.id), ScoredId(id=str(p.id), score=self._score(p)))
+        return [list(hits.values()) for hits in found]
+
+    def _score(self, point: "models.ScoredPoint") -> float:
+        return score_in_range(point.score, self.manifest.distance)
+
+    def _pages(self, limit: int) -> list[tuple[int, int]]:
+        """Returns where each page of so many neighbours starts, and how many are on it.
+
+        In a graph a later page may repeat what an earlier one has.
+        """
+        size = within(limit, self._limits.found)
+        return [(start, min(size, limit - start)) for start in range(0, limit, size)]
+
+    def _require_allowed(self, *, exact: bool) -> None:
+        if exact and not self._limits.may_be_exact:
+            raise StoreError(
+                f"exact searches are not allowed in {self.name} on {self._requests.label} (strict mode, "
+                "search_allow_exact); have them allowed there",
+                store=self._requests.label,
+                hint=Hint(Action.LEAVE_OUT_INSTEAD, {Argument.EXACT: None}),
+            )
+
+    def record_dataset(self, name: str, root: str, rules: FolderRules | None = None) -> None:
+        """Adds to the manifest as it is on the server now, and reads back whether that has lasted.
+
+        Raises:
+            StoreError: others write the manifest at the same time and undo it again and again.
+        """
+        self._written = True
+        for _ in range(_RECORD_TRIES):
+            self._look()
+            wanted = self.manifest.with_dataset(name, root, rules)
+            if self.manifest == wanted:
+                self._recorded[name] = (root, wanted.rules_of(name))
+                return
+            self._ask("writing the manifest of", partial(self._put_manifest, wanted))
+        raise StoreError(
+            f"dataset {name} cannot be recorded in {self.name} on {self._requests.label}: others write its "
+            "manifest all the time; wait until they are done",
+            store=self._requests.label,
+            hint=Hint(Action.REPEAT),
+        )
+
+    def forget_dataset(self, name: str) -> None:
+        """Takes it out of the manifest as it is on the server now."""
+        self._written = True
+        self._recorded.pop(name, None)
+        self._look()
+        forgotten = partial(self._put_manifest, self.manifest.without_dataset(name))
+        self._ask("writing the manifest of", forgotten)
+        self._look()
+
+    def mark_revision(self) -> str:
+        """Keeps the revision that the points have on the server, so that several may calibrate at once."""
+        self._look()
+        self._has_changed_points = False
+        revision = self.manifest.revision or new_revision()
+        if revision != self.manifest.revision:
+            mark = partial(self._client.update_collection, self.name, metadata={REVISION: revision})
+            self._ask("writing the revision of", mark)
+            self.manifest = self.manifest.with_revision(revision)
+        return revision
+
+    def record_calibration(self, calibration: Calibration) -> None:
+        """Writes it beside the manifest; a write that comes between the look and that makes it stale."""
+        self._written = True
+        self._look()
+        self.manifest.require_revision(calibration.revision, name=self.name)
+        self._has_changed_points = False
+        data = {CALIBRATION: calibration.to_json()}
+        record = partial(self._client.update_collection, self.name, metadata=data)
+        self._ask("writing the calibration of", record)
+        self.manifest = self.manifest.with_calibration(calibration)
+
+    def take_over(self, source: "ServerCollection", token: str) -> None:
+        """Copies all points of another collection, then says that they are all here.
+
+        Raises:
+            StoreError: another process does the same, or points came or went meanwhile; what is here stays
+                unfinished.
+        """
+        payloads = source.scan()
+        while part := list(islice(payloads, self._rows)):
+            self._require_copier(token)
+            vectors = source.vectors([payload.id for payload in part])
+            there = [payload for payload in part if payload.id in vectors]
+            self.upsert([ImagePoint(payload=payload, vector=vectors[payload.id]) for payload in there])
+        self._require_copier(token)
+        if self.count() != source.count():
+            raise StoreError(
+                f"{source.name} changed while it was copied",
+                hint=Hint(Action.CONTINUE_REBUILD, {Argument.COLLECTION: self.name}),
+            )
+        finished = {METADATA_KEY: manifest_json(self.manifest), UNFINISHED: "", ALIASES: ""}
+        self._ask(
+            "writing the manifest of", lambda: self._client.update_collection(self.name, metadata=finished)
+        )
+
+    def _require_copier(self, token: str) -> None:
+        info = self._ask("looking at", lambda: find_info(self._client, self.name))
+        if info is None or copier_of(info) != token:
+            raise StoreError(f"another process puts {self.name} together, too; let it end, then look again")
+
+    def indexed_count(self) -> int:
+        """Returns what the server counts, which may lag behind; segments that are too small have no index."""
+        info = self._ask("looking at", lambda: self._client.get_collection(self.name))
+        return info.indexed_vectors_count or 0
+
+    def _ask(self, what: str, request: Callable[[], _Answer]) -> _Answer:
+        return self._requests.make(request, f"{what} {self.name}", collection=self.name, check=self._check)
+
+    def _look(self) -> bool:
+        return self._requests.make(self._check, f"looking at {self.name}", collection=self.name)
+
+    def _write(
+        self, what: str, rows: Sequence[_Row], send: Callable[[Sequence[_Row]], None], *, at_once: int
+    ) -> None:
+        if not rows:
+            return
+        self._written = True
+        self._look()
+        for _ in self._answers(what, rows, send, at_once=at_once):
+            pass
+
+    def _answers(
+        self, what: str, rows: Sequence[_Row], request: Callable[[Sequence[_Row]], _Answer], *, at_once: int
+    ) -> Iterator[_Answer]:
+        """Yields answers to requests of so many rows each, or of as few as the server is known to take."""
+        done = 0
+        while done < len(rows):
+            size = min(at_once, self._fitting.get(what, at_once))
+            yield from self._halved(what, rows[done : done + size], request)
+            done += size
+
+    def _halved(
+        self, what: str, rows: Sequence[_Row], request: Callable[[Sequence[_Row]], _Answer]
+    ) -> Iterator[_Answer]:
+        """Sends what is too large for the server in halves, down to a single row, and so what follows."""
+        try:
+            answer = self._ask(what, lambda: request(rows))
+        except TooLargeError:
+            if len(rows) == 1:
+                raise
+        else:
+            yield answer
+            return
+        size = self._fitting[what] = (len(rows) + 1) // 2
+        for half in _parts(rows, size):
+            yield from self._halved(what, half, request)
+
+    def _check(self) -> bool:
+        """Sees that the server still has what was opened; whether a recorded dataset had to be put back.
+
+        Where vectors or classes are written, it takes the revision away, also one that was marked meanwhile.
+
+        Raises:
+            CollectionMissingError: it was deleted, or deleted and made anew without what was written.
+            ManifestError: another collection has taken its place.
+        """
+        info = find_info(self._client, self.name)
+        manifest = require_same(info, self.manifest, f"collection {self.name} on {self._requests.label}")
+        self._limits = NO_LIMITS if info is None else Limits.of(info)
+        lost = {name: what for name, what in self._recorded.items() if name not in manifest.datasets}
+        for name, (root, rules) in lost.items():
+            manifest = manifest.with_dataset(name, root, rules)
+        if lost:
+            self._put_manifest(manifest)
+        if self._has_changed_points and not manifest.is_unmarked:
+            self._client.update_collection(self.name, metadata={REVISION: "", CALIBRATION: ""})
+            manifest = manifest.with_revision(None)
+        self.manifest = manifest
+        return bool(lost)
+
+    def _put_manifest(self, manifest: CollectionManifest) -> None:
+        self._client.update_collection(self.name, metadata={METADATA_KEY: manifest_json(manifest)})
+
+
+def _require_completed(*results: "models.UpdateResult") -> None:
+    """Refuses an answer that came before the change was made, from a server that is short of time."""
+    from qdrant_client import models
+
+    for result in results:
+        if result.status is not models.UpdateStatus.COMPLETED:
+            raise TimeoutError(f"the server has only noted the change ({result.status.value})")
+
+
+def _parts(rows: Sequence[_Row], size: int) -> Iterator[Sequence[_Row]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))

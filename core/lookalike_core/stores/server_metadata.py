@@ -1,0 +1,109 @@
+"""What lies in the metadata of a collection on a server, whose keys are replaced one by one."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lookalike_core.errors import CollectionMissingError, ManifestError
+from lookalike_core.hints import Action, Hint
+from lookalike_core.models.model_manifest import METADATA_KEY
+from lookalike_core.stores.collection_manifest import CollectionManifest
+from lookalike_core.stores.faults import FaultKind, fault_of
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient, models
+
+UNFINISHED = "lookalike-unfinished"
+"""In the metadata of a collection that `replace` is copying to: a token of the process that does."""
+
+REBUILDER = "lookalike-rebuilder"
+"""In the metadata of a collection that is rebuilt: who does it; see `lease`."""
+
+ALIASES = "lookalike-aliases"
+"""In the metadata of a collection that `replace` is copying to: the aliases that the old one had."""
+
+CALIBRATION = "lookalike-calibration"
+"""In the metadata of a collection that is calibrated."""
+
+REVISION = "lookalike-revision"
+"""In the metadata of a collection whose points were asked for their revision, until the next write."""
+
+
+def find_info(client: "QdrantClient", name: str) -> "models.CollectionInfo | None":
+    """Asks for a collection in one request, whose "not found" is an answer: None."""
+    try:
+        return client.get_collection(name)
+    except Exception as error:
+        if fault_of(error).kind is not FaultKind.MISSING:
+            raise
+    return None
+
+
+def require_same(
+    info: "models.CollectionInfo | None", opened: CollectionManifest, what: str
+) -> CollectionManifest:
+    """Returns the manifest that `info` holds, of the very collection whose manifest was `opened`."""
+    if info is None:
+        raise CollectionMissingError(
+            f"{what} was deleted meanwhile", collection=opened.collection, hint=Hint(Action.INGEST)
+        )
+    size, dimension = getattr(info.config.params.vectors, "size", "other"), opened.identity.dimension
+    if manifest_data(info) is None or size != dimension:
+        raise ManifestError(
+            f"{what} was replaced meanwhile by one that is not ours: there {size} values a vector "
+            f"and {'a' if manifest_data(info) else 'no'} manifest, here {dimension} values and the manifest "
+            f"of {opened.identity.backbone}, {opened.distance}; it is left alone",
+            collection=opened.collection,
+        )
+    manifest = read_manifest(info, opened.collection, what.rpartition(" on ")[2])
+    if (manifest.identity, manifest.distance) != (opened.identity, opened.distance):
+        manifest.require(opened.identity, opened.distance, name=opened.collection)
+    if manifest.created_at != opened.created_at:
+        raise CollectionMissingError(
+            f"{what} was deleted and made anew meanwhile (at {manifest.created_at}; the one that was opened "
+            f"is of {opened.created_at})",
+            collection=opened.collection,
+            hint=Hint(Action.FILL),
+        )
+    return manifest
+
+
+def manifest_data(info: "models.CollectionInfo") -> Mapping[str, Any] | None:
+    """Returns the manifest as it lies there; None where there is none of ours."""
+    data = (info.config.metadata or {}).get(METADATA_KEY)
+    return data if isinstance(data, Mapping) else None
+
+
+def manifest_json(manifest: CollectionManifest) -> dict[str, Any]:
+    """Returns the manifest as it lies under its key, without what lies under others."""
+    return manifest.with_revision(None).to_json()
+
+
+def is_ours(info: "models.CollectionInfo | None") -> bool:
+    """Returns whether it is there, whole, and has a manifest."""
+    return info is not None and manifest_data(info) is not None and not copier_of(info)
+
+
+def copier_of(info: "models.CollectionInfo") -> str:
+    """Returns the token of the process that copies a staged collection to this one; "" where none does."""
+    return str((info.config.metadata or {}).get(UNFINISHED) or "")
+
+
+def noted_aliases(info: "models.CollectionInfo") -> list[str]:
+    """Returns the aliases that an interrupted copy has still to take over from the old collection."""
+    return [str(alias) for alias in (info.config.metadata or {}).get(ALIASES) or ()]
+
+
+def read_manifest(info: "models.CollectionInfo", name: str, label: str) -> CollectionManifest:
+    """Returns the manifest with what lies beside it.
+
+    Raises:
+        ManifestError: it is malformed, or a newer version wrote it.
+    """
+    metadata = info.config.metadata or {}
+    learned = {"calibration": metadata.get(CALIBRATION), "revision": metadata.get(REVISION)}
+    try:
+        return CollectionManifest.from_json({**(manifest_data(info) or {}), **learned})
+    except ManifestError as error:
+        raise ManifestError(
+            f"collection {name} on {label}: {error}", collection=name, hint=error.hint
+        ) from error
