@@ -22,8 +22,7 @@ from lookalike_exporter.model_cache import ModelFile
 
 from lookalike_ingest.changes import Decision
 from lookalike_ingest.embedders import Embedders
-from lookalike_ingest.job import IngestJob
-from lookalike_ingest.plan import IngestPlan, PlannedFile
+from lookalike_ingest.plan import IngestJob, IngestPlanner, PlannedFile
 from lookalike_ingest.target import Target
 
 BATCH_SIZES = {CUDA: 128}
@@ -55,14 +54,16 @@ class Applier:
         self._failed: defaultdict[str, set[str]] = defaultdict(set)
         """By target the SHA-256 of images that gave no usable vector."""
 
-    def apply(self, plan: IngestPlan, entries: Iterator[FoundFile | Skipped], bar: Bar) -> None:
+    def apply(self, planner: IngestPlanner, entries: Iterator[FoundFile | Skipped], bar: Bar) -> None:
         """Carries out what is planned for each file; asked to stop, it ends after the current batch.
 
         Deciding and writing stay in this thread, where Ctrl-C breaks off a wait for a server; reading and
         embedding have threads of their own.
         """
         with ExitStack() as stack:
-            files = stack.enter_context(closing(plan.files(entries, bar, ahead=lambda: 2 * self._batch_size)))
+            files = stack.enter_context(
+                closing(planner.plan_files(entries, bar, ahead=lambda: 2 * self._batch_size))
+            )
             batches = map_ahead(self._embed, self._in_batches(files), ahead=2, workers=1)
             for batch in stack.enter_context(closing(batches)):
                 if self._stop.requested:
@@ -106,7 +107,7 @@ class Applier:
         """Returns by SHA-256 the usable vectors of images that some target of the model needs."""
         places = [place for place, target in enumerate(self._targets) if target.model is model]
         wanted = [file for file in files if any(file.decisions[place].embeds for place in places)]
-        headed = self._base_vectors.vectors(file.sha256 for file in wanted)
+        headed = self._base_vectors.get_vectors(file.sha256 for file in wanted)
         images = {
             file.sha256: file.image.pixels
             for file in wanted
@@ -126,14 +127,16 @@ class Applier:
         for place, target in sorted(enumerate(self._targets), key=lambda placed: placed[1].name):
             planned = [file.decisions[place] for file in batch.files]
             vectors = batch.vectors.get(target.model.path)
-            done = planned if vectors is None else self._usable(target, batch.files, planned, vectors)
+            done = (
+                planned if vectors is None else self._leave_out_failed(target, batch.files, planned, vectors)
+            )
             target.carry_out(planned, done, vectors or {})
         if batch.vectors:
             from_stored = [self._base_vectors.has_bytes(file.sha256) for file in batch.files if file.embeds]
             self._report.from_stored += sum(from_stored)
             self._report.embedded += len(from_stored) - sum(from_stored)
 
-    def _usable(
+    def _leave_out_failed(
         self,
         target: Target,
         files: Sequence[PlannedFile],

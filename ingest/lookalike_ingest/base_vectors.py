@@ -34,14 +34,6 @@ class _Base:
     holds_folder: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
-    """A point that has the vector."""
-
-    collection: Collection
-    payload: Payload
-
-
 class BaseVectors:
     """Finds vectors in open collections of a head's base network; none where there is no head.
 
@@ -82,52 +74,45 @@ class BaseVectors:
         """Whether there is a vector for these very bytes."""
         return any(base.cache.has_bytes(sha256) for base in self._bases)
 
-    def unread(self, found: FoundFile) -> ReadFile | None:
+    def find_unread(self, found: FoundFile) -> ReadFile | None:
         """Returns a file whose bytes are known by its size and times; None where it must be read."""
         for base in self._bases:
-            known = base.cache.at(self._dataset, found.path) if base.holds_folder else None
+            known = base.cache.find(self._dataset, found.path) if base.holds_folder else None
             if known is not None and is_unchanged(known, found):
                 return ReadFile(found=found, sha256=known.sha256)
         return None
 
-    def size(self, sha256: str) -> tuple[int, int]:
+    def get_size(self, sha256: str) -> tuple[int, int]:
         """Returns width and height in pixels, as shown, of an image that has a vector; zeros for others."""
-        stored = self._with_bytes(sha256)
-        return (stored.payload.width, stored.payload.height) if stored else (0, 0)
+        for base in self._bases:
+            for payload in base.cache.find_bytes(sha256):
+                return payload.width, payload.height
+        return 0, 0
 
-    def vectors(self, hashes: Iterable[str]) -> Mapping[str, FloatVector]:
+    def get_vectors(self, hashes: Iterable[str]) -> Mapping[str, FloatVector]:
         """Returns the head's vector by SHA-256, for those bytes that have one.
 
         Raises:
-            StoreError: somebody else removed a point meanwhile.
+            StoreError: another process has removed a point meanwhile.
         """
-        wanted = {sha256: stored for sha256 in hashes if (stored := self._with_bytes(sha256))}
-        if not wanted or self._head is None:
-            return {}
-        found: dict[str, FloatVector] = {}
-        for collection in {id(each.collection): each.collection for each in wanted.values()}.values():
-            ids = [each.payload.id for each in wanted.values() if each.collection is collection]
-            found |= collection.vectors(ids)
-        return {sha256: self._headed(stored, found) for sha256, stored in wanted.items()}
-
-    def _with_bytes(self, sha256: str) -> _Stored | None:
-        """Returns the first point of these bytes."""
+        left, found = set(hashes), {}
         for base in self._bases:
-            for payload in base.cache.with_bytes(sha256):
-                return _Stored(collection=base.collection, payload=payload)
-        return None
+            points = {sha256: known[0] for sha256 in left if (known := base.cache.find_bytes(sha256))}
+            left -= points.keys()
+            vectors = base.collection.vectors([payload.id for payload in points.values()]) if points else {}
+            for sha256, payload in points.items():
+                found[sha256] = self._apply_head(base.collection, payload, vectors.get(payload.id))
+        return found
 
-    def _headed(self, stored: _Stored, found: Mapping[str, FloatVector]) -> FloatVector:
-        vector = found.get(stored.payload.id)
+    def _apply_head(
+        self, collection: Collection, payload: Payload, vector: FloatVector | None
+    ) -> FloatVector:
         if vector is None or self._head is None:
             raise StoreError(
-                f"{stored.payload.path}: its point in {stored.collection.name} was removed meanwhile, by "
-                "somebody else",
+                f"{payload.path}: its point in {collection.name} was removed meanwhile, by another process",
                 hint=Hint(Action.REPEAT),
             )
         headed = self._head.apply(vector[None])
         if not usable_rows(headed).all():
-            raise StoreError(
-                f"{stored.payload.path}: its vector in {stored.collection.name} has no direction"
-            )
+            raise StoreError(f"{payload.path}: its vector in {collection.name} has no direction")
         return np.asarray(headed[0], dtype=np.float32)

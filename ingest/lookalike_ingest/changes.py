@@ -93,42 +93,42 @@ class KnownPoints:
             return True
         if not self.cache.has_bytes(sha256):
             return False
-        return not self._expected or not all(map(self._is_superseded, self.cache.with_bytes(sha256)))
+        return not self._expected or not all(map(self._is_superseded, self.cache.find_bytes(sha256)))
 
     def see(self, path: str, *, seen: bool = True) -> None:
         """Notes that a file is in the folder, or (`seen` false) has vanished since."""
-        stamp = self._stamp(path)
+        stamp = self._find_stamp(path)
         if stamp is not None:
-            self._note(stamp.row, seen=seen)
+            self._mark_seen(stamp.row, seen=seen)
 
     def decide_by_stat(self, files: Sequence[tuple[FoundFile, Label]]) -> list[Decision | None]:
         """Returns a decision for each of some hundred files by size and times; None if it must be read.
 
         Those with points count as seen.
         """
-        stamps = self.cache.stamps(self.dataset, [found.path for found, _ in files])
+        stamps = self.cache.find_stamps(self.dataset, [found.path for found, _ in files])
         return [self._decide_by_stamp(stamps.get(found.path), found, label) for found, label in files]
 
     def _decide_by_stamp(self, stamp: Stamp | None, found: FoundFile, label: Label) -> Decision | None:
         if stamp is None:
             return None
-        self._note(stamp.row, seen=True)
+        self._mark_seen(stamp.row, seen=True)
         if self._rehash or not is_unchanged(stamp, found):
             return None
         if (stamp.class_name, stamp.synset) == (label.class_name, label.synset):
             return UNCHANGED
         if (nfc(stamp.class_name or ""), stamp.synset) == (label.class_name, label.synset):
             return UNCHANGED  # a former version stored the class as the disk had it
-        old = self.cache.payload(stamp.row)
+        old = self.cache.get(stamp.row)
         relabelled = replace(old, class_name=label.class_name, synset=label.synset)
         return Decision(change=Change.UPDATED, payload=relabelled, payload_only=True)
 
     def decide_by_bytes(self, payload: Payload, *, is_gone: Callable[[str], bool]) -> Decision:
         """Decides about a file that was read; `payload` is its new one, `is_gone` asks for other paths."""
-        old = self._at(payload.path)
+        old = self._find(payload.path)
         if old is not None and old.sha256 == payload.sha256:
             return _refresh(old, payload)
-        twins = self._with_bytes(payload.sha256)
+        twins = self._find_bytes(payload.sha256)
         if not twins:
             return Decision(change=Change.ADDED if old is None else Change.UPDATED, payload=payload)
         moved_from = next((twin for twin in twins if self._is_unseen(twin) and is_gone(twin.path)), None)
@@ -152,7 +152,7 @@ class KnownPoints:
             if decision.replaces is not None:
                 self.remove(decision.replaces)
             if decision.payload is not None:
-                self._note(self.cache.put(decision.payload), seen=True)
+                self._mark_seen(self.cache.put(decision.payload), seen=True)
         for decision in expected:
             self._forget(decision)
 
@@ -170,17 +170,17 @@ class KnownPoints:
         """Takes a point out of the cache."""
         self.cache.drop(payload)
 
-    def vanished(self, *, unread_folders: Iterable[str] = ()) -> list[Payload]:
+    def find_vanished(self, *, unread_folders: Iterable[str] = ()) -> list[Payload]:
         """Returns the dataset's points whose files were not seen, except in folders that could not be read.
 
         `unread_folders` are root-relative POSIX paths, `.` the root itself.
         """
         kept = tuple("" if folder == "." else f"{folder}/" for folder in unread_folders)
-        rows = [row for row in self.cache.rows(self.dataset) if not self._was_seen(row)]
-        gone = (self.cache.payload(row) for row in rows)
+        rows = [row for row in self.cache.list_rows(self.dataset) if not self._was_seen(row)]
+        gone = (self.cache.get(row) for row in rows)
         return [payload for payload in gone if not payload.path.startswith(kept)]
 
-    def moved_among(self, gone: Iterable[Payload]) -> list[Payload]:
+    def find_moved_among(self, gone: Iterable[Payload]) -> list[Payload]:
         """Returns those points whose file another point of the dataset says it was moved from.
 
         A move writes the new point before it removes the old one, and may be interrupted in between. A point
@@ -189,39 +189,39 @@ class KnownPoints:
         gone = list(gone)
         moved = {
             (payload.moved_from, payload.sha256): payload.ingested_at
-            for payload in (self.cache.moved(self.dataset) if gone else ())
+            for payload in (self.cache.find_moved(self.dataset) if gone else ())
         }
         return [old for old in gone if old.ingested_at <= moved.get((old.path, old.sha256), "")]
 
-    def _at(self, path: str) -> Payload | None:
+    def _find(self, path: str) -> Payload | None:
         if path in self._expected:
             return self._expected[path]
-        stamp = self._stamp(path)
-        return None if stamp is None else self.cache.payload(stamp.row)
+        stamp = self._find_stamp(path)
+        return None if stamp is None else self.cache.get(stamp.row)
 
-    def _with_bytes(self, sha256: str) -> list[Payload]:
+    def _find_bytes(self, sha256: str) -> list[Payload]:
         """Returns the points with these bytes, those to be written last."""
-        stored = [each for each in self.cache.with_bytes(sha256) if not self._is_superseded(each)]
+        stored = [each for each in self.cache.find_bytes(sha256) if not self._is_superseded(each)]
         return [*stored, *self._expected_bytes.get(sha256, {}).values()]
 
     def _is_superseded(self, payload: Payload) -> bool:
         """Whether a point is to be overwritten or removed."""
         return payload.dataset == self.dataset and payload.path in self._expected
 
-    def _stamp(self, path: str) -> Stamp | None:
-        return self.cache.stamps(self.dataset, [path]).get(path)
+    def _find_stamp(self, path: str) -> Stamp | None:
+        return self.cache.find_stamps(self.dataset, [path]).get(path)
 
     def _is_unseen(self, payload: Payload) -> bool:
         """Whether a point is of this dataset and its file was not seen so far."""
         if payload.dataset != self.dataset or payload.path in self._expected:
             return False
-        stamp = self._stamp(payload.path)
+        stamp = self._find_stamp(payload.path)
         return stamp is not None and not self._was_seen(stamp.row)
 
     def _was_seen(self, row: int) -> bool:
         return row < len(self._seen) and bool(self._seen[row])
 
-    def _note(self, row: int, *, seen: bool) -> None:
+    def _mark_seen(self, row: int, *, seen: bool) -> None:
         if row >= len(self._seen):
             self._seen.extend(bytes(row + 1 - len(self._seen)))
         self._seen[row] = seen

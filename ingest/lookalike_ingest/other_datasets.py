@@ -79,7 +79,7 @@ class _Reach:
         resolved = _resolve_path(root)
         if not follows_links:
             return cls(root=resolved)
-        folders = {_resolve_path(f"{root}/{folder}") for folder in target.known.cache.folders(name)}
+        folders = {_resolve_path(f"{root}/{folder}") for folder in target.known.cache.list_folders(name)}
         return cls(root=resolved, linked={each for each in folders if not _contains(resolved, each)})
 
     def leads_into(self, other: Self) -> bool:

@@ -121,7 +121,7 @@ class PayloadCache:
             finally:
                 source.close()
 
-    def stamps(self, dataset: str, paths: Sequence[str]) -> dict[str, Stamp]:
+    def find_stamps(self, dataset: str, paths: Sequence[str]) -> dict[str, Stamp]:
         """Returns by path what unchanged files are recognised by, of some hundred where there are points."""
         found = self._all(
             "SELECT path, rowid, class_name, synset, bytes, mtime_ns, ctime_ns FROM points "  # noqa: S608 - question marks
@@ -135,16 +135,16 @@ class PayloadCache:
                 for path, row, class_name, synset, size, mtime_ns, ctime_ns in found
             }
 
-    def payload(self, row: int) -> Payload:
+    def get(self, row: int) -> Payload:
         """Returns the payload in a row."""
         return self._payload(self._one("SELECT * FROM points WHERE rowid = ?", row))
 
-    def at(self, dataset: str, path: str) -> Payload | None:
+    def find(self, dataset: str, path: str) -> Payload | None:
         """Returns the payload of a path; None where there is no such point."""
         row = self._one("SELECT * FROM points WHERE dataset = ? AND path = ?", dataset, path)
         return None if row is None else self._payload(row)
 
-    def with_bytes(self, sha256: str) -> list[Payload]:
+    def find_bytes(self, sha256: str) -> list[Payload]:
         """Returns the payloads of points with these bytes, oldest row first."""
         rows = self._all("SELECT * FROM points WHERE sha256 = ? ORDER BY rowid", sha256)
         return [self._payload(row) for row in rows]
@@ -176,19 +176,19 @@ class PayloadCache:
                 "DELETE FROM points WHERE dataset = ? AND path = ?", (payload.dataset, payload.path)
             )
 
-    def rows(self, dataset: str) -> Iterator[int]:
+    def list_rows(self, dataset: str) -> Iterator[int]:
         """Yields the row of each point of a dataset."""
         with self._translated():
             for (row,) in self._database.execute("SELECT rowid FROM points WHERE dataset = ?", (dataset,)):
                 yield row
 
-    def folders(self, dataset: str) -> set[str]:
+    def list_folders(self, dataset: str) -> set[str]:
         """Returns the root-relative folders that images of a dataset lie in, "" the root itself."""
         with self._translated():
             paths = self._database.execute("SELECT path FROM points WHERE dataset = ?", (dataset,))
             return {path.rpartition("/")[0] for (path,) in paths}
 
-    def moved(self, dataset: str) -> list[Payload]:
+    def find_moved(self, dataset: str) -> list[Payload]:
         """Returns the payloads of a dataset that say from where they were moved."""
         found = self._all("SELECT * FROM points WHERE dataset = ? AND moved_from IS NOT NULL", dataset)
         return [self._payload(row) for row in found]

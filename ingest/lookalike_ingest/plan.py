@@ -18,16 +18,33 @@ from lookalike_core.progress import Bar
 from lookalike_core.stores.points import Payload
 
 from lookalike_ingest.absence import Absence, Absences, is_missing
+from lookalike_ingest.base_vectors import BaseVectors
 from lookalike_ingest.changes import Change, Decision, Removal
 from lookalike_ingest.image_folder import no_images_error
 from lookalike_ingest.image_reader import ReadFile, read_image
-from lookalike_ingest.job import IngestJob
 from lookalike_ingest.labels import Label
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import IngestRequest, StopRequest
 from lookalike_ingest.split_classes import SplitClasses
 from lookalike_ingest.target import Target, now
 
 LOOKED_UP_AT_ONCE = 256
 """Files of which a collection is asked in one go what it knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestJob:
+    """A folder to ingest, the open collections that shall mirror it, and what was done so far.
+
+    `base_vectors` are those of a head's base network. Every file has one decision for each target, in their
+    order.
+    """
+
+    request: IngestRequest
+    targets: Sequence[Target]
+    base_vectors: BaseVectors
+    report: IngestReport
+    stop: StopRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +74,8 @@ class _Candidate:
     decisions: Sequence[Decision | None]
 
 
-class IngestPlan:
-    """Decides about the files of one folder (`files`), and then about points without a file (`removals`).
+class IngestPlanner:
+    """Decides about the files of one folder, and then about points without a file.
 
     Files that need nothing, and those that are skipped, are counted in the report on the way.
     """
@@ -73,7 +90,7 @@ class IngestPlan:
         self._perhaps_moved: set[str] = set()
         """Paths whose files may have been moved, or may lie on a disk that is not mounted."""
 
-    def files(
+    def plan_files(
         self, entries: Iterator[FoundFile | Skipped], bar: Bar, *, ahead: Callable[[], int]
     ) -> Generator[PlannedFile, None, None]:
         """Yields the files to embed or write, in the order of `entries`; ends when asked to stop.
@@ -97,7 +114,7 @@ class IngestPlan:
         takes = self._request.takes
         while some := list(islice(entries, LOOKED_UP_AT_ONCE)):
             found = [entry for entry in some if isinstance(entry, FoundFile)]
-            candidates = self._candidates([file for file in found if takes is None or takes(file)])
+            candidates = self._look_up([file for file in found if takes is None or takes(file)])
             settled = 0
             for entry in some:
                 if self._stop.requested:
@@ -114,7 +131,7 @@ class IngestPlan:
                     settled += 1
             bar.advance(settled)
 
-    def _candidates(self, files: Sequence[FoundFile]) -> dict[str, _Candidate]:
+    def _look_up(self, files: Sequence[FoundFile]) -> dict[str, _Candidate]:
         """Returns some hundred files by path, with what each target decides by size and times."""
         labels = [self._request.label(file) for file in files]
         self._splits.see(files, labels)
@@ -133,12 +150,12 @@ class IngestPlan:
         if len(decisions) < len(self._targets):
             return candidate
         if any(decision.payload is not None for decision in decisions):
-            return self._planned(PlannedFile(path=candidate.found.path, decisions=decisions))
+            return self._expect(PlannedFile(path=candidate.found.path, decisions=decisions))
         for target in self._targets:
             target.report.counts[Change.UNCHANGED] += 1
         return None
 
-    def _planned(self, file: PlannedFile) -> PlannedFile:
+    def _expect(self, file: PlannedFile) -> PlannedFile:
         """Tells the targets what to expect, and returns the file."""
         for target, decision in zip(self._targets, file.decisions, strict=True):
             target.known.expect(decision)
@@ -149,7 +166,7 @@ class IngestPlan:
         if isinstance(candidate, PlannedFile):
             return candidate
         found = candidate.found
-        file = self._base_vectors.unread(found) or read_image(
+        file = self._base_vectors.find_unread(found) or read_image(
             found, self._is_known, max_pixels=self._request.max_pixels
         )
         return candidate, file
@@ -169,18 +186,18 @@ class IngestPlan:
                 self._report.needed[file.needed] += 1
             self._skip(file.found.path, file.problem, bar)
             return None
-        payload = self._payload(file, candidate.label)
+        payload = self._make_payload(file, candidate.label)
         decisions = [
             decision or target.known.decide_by_bytes(payload, is_gone=self._is_gone)
             for target, decision in zip(self._targets, candidate.decisions, strict=True)
         ]
-        return self._planned(
+        return self._expect(
             PlannedFile(path=payload.path, decisions=decisions, sha256=file.sha256, image=file.image)
         )
 
-    def _payload(self, file: ReadFile, label: Label) -> Payload:
+    def _make_payload(self, file: ReadFile, label: Label) -> Payload:
         width, height = (
-            (file.image.width, file.image.height) if file.image else self._base_vectors.size(file.sha256)
+            (file.image.width, file.image.height) if file.image else self._base_vectors.get_size(file.sha256)
         )
         return Payload(
             dataset=self._request.dataset.name,
@@ -196,7 +213,7 @@ class IngestPlan:
             ingested_at=now(),
         )
 
-    def removals(self) -> list[Removal]:
+    def plan_removals(self) -> list[Removal]:
         """Returns the points to remove from each target, once all files were seen and written.
 
         Without pruning these are only points of files that were moved or are excluded now.
@@ -215,13 +232,13 @@ class IngestPlan:
         if not self._seen and not self._request.force:
             exclusion = Exclusion(defaults=False)  # folders that cannot be looked into are all there is
         unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
-        return [self._removal(target, unread_folders, exclusion) for target in self._targets]
+        return [self._plan_removal(target, unread_folders, exclusion) for target in self._targets]
 
-    def _removal(self, target: Target, unread_folders: Sequence[str], exclusion: Exclusion) -> Removal:
+    def _plan_removal(self, target: Target, unread_folders: Sequence[str], exclusion: Exclusion) -> Removal:
         prune = self._request.prune
-        gone = target.known.vanished(unread_folders=unread_folders)
+        gone = target.known.find_vanished(unread_folders=unread_folders)
         excluded = {payload.id for payload in gone if exclusion.covers(payload.path)}
-        sure = excluded | {payload.id for payload in target.known.moved_among(gone)}
+        sure = excluded | {payload.id for payload in target.known.find_moved_among(gone)}
         unsure = [payload.path for payload in gone if payload.id not in sure]
         away = {
             path for path in unsure if (not self._is_given_up(path) if prune else path in self._perhaps_moved)

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lookalike_core import progress
@@ -19,7 +19,6 @@ from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import Skipped
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import (
-    SCHEMA_VERSION,
     CollectionManifest,
     Distance,
     VectorQuantization,
@@ -228,29 +227,18 @@ class _Rebuild:
                 hint=Hint(Action.INGEST),
             )
         staged = staged_name(self._name)
-        if staged in self._store and not self._fits(self._store.manifest(staged), old, model):
+        new = new_manifest(
+            model,
+            old.distance,
+            provider="",
+            datasets=old.datasets,
+            vector_quantization=self._options.quantize or old.vector_quantization,
+        )
+        if staged in self._store and not _fits(self._store.manifest(staged), new):
             self._store.delete(staged)
         if staged not in self._store:
-            manifest = new_manifest(
-                model,
-                old.distance,
-                provider=self._embedders.of(model).provider,
-                datasets=old.datasets,
-                vector_quantization=self._quantize(old),
-            )
-            self._store.create(manifest, name=staged)
-
-    def _quantize(self, old: CollectionManifest) -> VectorQuantization:
-        return self._options.quantize or old.vector_quantization
-
-    def _fits(self, staged: CollectionManifest, old: CollectionManifest, model: ModelFile) -> bool:
-        same_space = (staged.identity, staged.distance, staged.schema, staged.vector_quantization) == (
-            model.manifest.identity,
-            old.distance,
-            SCHEMA_VERSION,
-            self._quantize(old),
-        )
-        return same_space and staged.datasets.items() <= old.datasets.items()
+            provider = self._embedders.of(model).provider
+            self._store.create(replace(new, provider=provider), name=staged)
 
     def _fill(
         self, dataset: str, root: str, rules: FolderRules, spec: ModelSpec | Head, distance: Distance
@@ -324,6 +312,13 @@ class _Rebuild:
                     left.append(Path(roots.get(payload.dataset, "")) / payload.path)
             staged.delete(sorted(there))  # what the old one has lost since an earlier call
         return left
+
+
+def _fits(staged: CollectionManifest, new: CollectionManifest) -> bool:
+    """Whether a staged collection can be continued: it stores the same vectors, of no other datasets."""
+    fields = ("identity", "distance", "schema", "vector_quantization")
+    is_same = all(getattr(staged, field) == getattr(new, field) for field in fields)
+    return is_same and staged.datasets.items() <= new.datasets.items()
 
 
 def _require_folders(name: str, datasets: Mapping[str, str]) -> None:

@@ -28,7 +28,6 @@ from lookalike_ingest.base_vectors import BaseVectors, find_base_collections
 from lookalike_ingest.dataset_rules import RuleChoice, read_manifests, resolve_rules
 from lookalike_ingest.embedders import Embedders
 from lookalike_ingest.image_folder import find_images, require_images
-from lookalike_ingest.job import IngestJob
 from lookalike_ingest.other_datasets import (
     find_folder_names,
     find_gone,
@@ -40,7 +39,7 @@ from lookalike_ingest.other_datasets import (
     warn_of_overlaps,
 )
 from lookalike_ingest.payload_cache import PayloadCacheError
-from lookalike_ingest.plan import IngestPlan
+from lookalike_ingest.plan import IngestJob, IngestPlanner
 from lookalike_ingest.report import IngestReport
 from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
 from lookalike_ingest.subset import Chosen
@@ -159,17 +158,17 @@ def _run_once(
 def _mirror(job: IngestJob, entries: Iterator[FoundFile | Skipped], embedders: Embedders | None) -> None:
     """Makes the collections mirror the folder: embeds and writes what the plan says, then removes points."""
     started = time.monotonic()
-    request, report, plan = job.request, job.report, IngestPlan(job)
+    request, report, planner = job.request, job.report, IngestPlanner(job)
     with progress.bar(request.dataset.name, unit="images", total=None) as bar:
         bar.count_ahead(partial(_count, request))
-        Applier(job, embedders).apply(plan, entries, bar)
+        Applier(job, embedders).apply(planner, entries, bar)
     report.reading_s = time.monotonic() - started
     if not job.stop.requested:
-        for target, removal in zip(job.targets, plan.removals(), strict=True):
+        for target, removal in zip(job.targets, planner.plan_removals(), strict=True):
             target.remove(removal)
-        report.unused_labels = plan.unused_labels
+        report.unused_labels = planner.unused_labels
         if request.paths is None:
-            report.split_classes = plan.split_classes
+            report.split_classes = planner.split_classes
             _warn_of_oddities(job)
     for target in job.targets:
         target.note_calibration()

@@ -79,7 +79,7 @@ def test_rehash_reads_every_file() -> None:
     """A file with the same bytes and times is unchanged and not written."""
     holds = KnownPoints("data", PayloadCache.of([STORED]), rehash=True)
     assert decide_by_stat(holds, found(), "cat") is None
-    assert holds.vanished() == []
+    assert holds.find_vanished() == []
     same = replace(STORED, ingested_at="2027-01-01T00:00:00+00:00")
     assert decide(holds, same) == Decision(change=Change.UNCHANGED)
 
@@ -249,7 +249,7 @@ def test_a_decision_that_was_not_carried_out_changes_nothing() -> None:
     assert holds.has_bytes("a" * 64)
     assert not holds.has_bytes("b" * 64)
     assert decide(holds, read("cat/2.jpg", sha256="b" * 64)).embeds
-    assert holds.cache.at("data", STORED.path) == STORED
+    assert holds.cache.find("data", STORED.path) == STORED
 
 
 def test_the_payload_cache_changes_when_a_decision_is_settled() -> None:
@@ -257,10 +257,10 @@ def test_the_payload_cache_changes_when_a_decision_is_settled() -> None:
     holds = known()
     added = decide(holds, read())
     holds.expect(added)
-    assert holds.cache.at("data", "cat/1.jpg") is None
+    assert holds.cache.find("data", "cat/1.jpg") is None
     holds.settle([added], [added])
-    assert holds.cache.at("data", "cat/1.jpg") == added.payload
-    assert holds.vanished() == []
+    assert holds.cache.find("data", "cat/1.jpg") == added.payload
+    assert holds.find_vanished() == []
 
 
 def test_bytes_are_known_as_long_as_one_point_has_them() -> None:
@@ -277,7 +277,7 @@ def test_looking_up_unknown_bytes_changes_nothing() -> None:
     """Threads look up bytes while decisions are made."""
     holds = known(STORED)
     assert not holds.has_bytes("b" * 64)
-    assert holds.vanished() == [STORED]
+    assert holds.find_vanished() == [STORED]
 
 
 def test_points_without_a_seen_file_have_vanished() -> None:
@@ -286,13 +286,13 @@ def test_points_without_a_seen_file_have_vanished() -> None:
     other = replace(STORED, dataset="other", path="cat/3.jpg")
     holds = known(STORED, two, other)
     holds.see("cat/1.jpg")
-    assert holds.vanished() == [two]
+    assert holds.find_vanished() == [two]
 
 
 def test_points_in_unread_folders_have_not_vanished() -> None:
     """A disk that is not mounted must not empty a collection; only whole folder names match."""
     paths = ("a/1.jpg", "a/b/2.jpg", "ab/3.jpg", "c.jpg")
     holds = known(*(replace(STORED, path=path) for path in paths))
-    gone = holds.vanished(unread_folders=["a"])
+    gone = holds.find_vanished(unread_folders=["a"])
     assert {payload.path for payload in gone} == {"ab/3.jpg", "c.jpg"}
-    assert holds.vanished(unread_folders=["."]) == []
+    assert holds.find_vanished(unread_folders=["."]) == []

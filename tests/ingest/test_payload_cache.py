@@ -67,7 +67,7 @@ def opened(home: Settings) -> Callable[[], EmbeddedCollection]:
 
 
 def listed(collection: EmbeddedCollection) -> set[Payload]:
-    """What the listing beside a collection says, read without our own code."""
+    """What the cache beside a collection says, read without our own code."""
     with sqlite3.connect(collection.upkeep.cache_file) as database:
         found = database.execute("SELECT * FROM points")
         names = [column[0] for column in found.description]
@@ -77,8 +77,8 @@ def listed(collection: EmbeddedCollection) -> set[Payload]:
 
 def test_a_payload_survives_the_round_trip() -> None:
     """Each field with its type, integers beyond 64 bits too."""
-    assert PayloadCache.of([POINT]).with_bytes("a" * 64) == [POINT]
-    assert PayloadCache.of([POINT]).stamps("data", ["cat/1.jpg", "none.jpg"]) == {
+    assert PayloadCache.of([POINT]).find_bytes("a" * 64) == [POINT]
+    assert PayloadCache.of([POINT]).find_stamps("data", ["cat/1.jpg", "none.jpg"]) == {
         "cat/1.jpg": (1, None, None, 1000, 2**63, 2**63 + 1)
     }
 
@@ -87,14 +87,14 @@ def test_what_is_not_saved_is_rolled_back(tmp_path: Path) -> None:
     """A dry run changes the very file meanwhile."""
     other = replace(POINT, path="cat/2.jpg")
     PayloadCache.of([POINT]).save(tmp_path / "points.db")
-    listing = PayloadCache.load(tmp_path / "points.db")
-    assert listing is not None
-    listing.put(other)
-    assert listing.with_bytes("a" * 64) == [POINT, other]
-    listing.close()
+    cache = PayloadCache.load(tmp_path / "points.db")
+    assert cache is not None
+    cache.put(other)
+    assert cache.find_bytes("a" * 64) == [POINT, other]
+    cache.close()
     again = PayloadCache.load(tmp_path / "points.db")
     assert again is not None
-    assert again.with_bytes("a" * 64) == [POINT]
+    assert again.find_bytes("a" * 64) == [POINT]
 
 
 def test_a_file_that_is_no_payload_cache_is_not_loaded(tmp_path: Path) -> None:
@@ -113,10 +113,10 @@ def test_a_damaged_payload_cache_names_its_file(tmp_path: Path) -> None:
     with file.open("rb+") as stream:
         stream.seek(4096)
         stream.write(os.urandom(file.stat().st_size - 4096))
-    listing = PayloadCache.load(file)
-    assert listing is not None
+    cache = PayloadCache.load(file)
+    assert cache is not None
     with refuses(StoreError, match=r"points\.db: .*remove it; run the same command again"):
-        listing.stamps("data", ["7.jpg"])
+        cache.find_stamps("data", ["7.jpg"])
 
 
 def test_an_ingest_saves_what_the_store_holds(
