@@ -246,7 +246,7 @@ def test_a_name_that_is_taken_is_refused(store: Store, manifest_of: NewManifest)
         store.delete(manifest.collection)
 
 
-def test_what_is_missing_is_said_to_be_missing(store: Store, manifest_of: NewManifest) -> None:
+def test_a_missing_collection_is_an_error_that_says_so(store: Store, manifest_of: NewManifest) -> None:
     """Opening, deleting and asking for the manifest of what is not there all say so."""
     name = manifest_of().collection
     for action in (store.open, store.delete, store.manifest):
@@ -255,7 +255,7 @@ def test_what_is_missing_is_said_to_be_missing(store: Store, manifest_of: NewMan
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../elsewhere", "a/b", ".hidden", "nul\0", "x" * 256])
-def test_what_cannot_be_a_name_is_missing(store: Store, name: str) -> None:
+def test_an_invalid_name_names_no_collection(store: Store, name: str) -> None:
     """Names that would lead elsewhere are looked up nowhere."""
     assert name not in store
     with pytest.raises(CollectionMissingError):
@@ -264,7 +264,7 @@ def test_what_cannot_be_a_name_is_missing(store: Store, name: str) -> None:
         store.delete(name)
 
 
-def test_what_is_not_ours_is_left_alone(
+def test_a_collection_without_our_manifest_is_left_alone(
     store: Store, manifest_of: NewManifest, plant_foreign: Callable[[str], None]
 ) -> None:
     """A collection without our manifest is no collection of ours, and nobody touches it."""
@@ -325,7 +325,7 @@ def test_upsert_replaces_what_has_the_same_id(emptied: Callable[..., Collection]
     assert collection.vectors([second.payload.id])[second.payload.id].tolist() == [4, 3, 2, 1]
 
 
-def test_nothing_written_is_nothing_done(emptied: Callable[..., Collection]) -> None:
+def test_empty_lists_change_nothing(emptied: Callable[..., Collection]) -> None:
     """Empty lists are fine everywhere."""
     collection = emptied()
     collection.upsert([])
@@ -349,7 +349,7 @@ def test_nothing_written_is_nothing_done(emptied: Callable[..., Collection]) -> 
         pytest.param([[1, 2, 3, 4]], id="two-dimensional"),
     ],
 )
-def test_what_cannot_be_searched_never_gets_in(
+def test_a_vector_that_cannot_be_searched_is_refused(
     emptied: Callable[..., Collection], point_of: NewPoint, bad: object
 ) -> None:
     """One bad vector, and nothing of its batch is written; as a query it is refused as well."""
@@ -409,7 +409,7 @@ def mixed(point_of: NewPoint) -> list[ImagePoint]:
         "only-of-a-dataset",
     ],
 )
-def test_filters_mean_the_same_everywhere(
+def test_scan_count_and_query_agree_on_a_filter(
     emptied: Callable[..., Collection], mixed: list[ImagePoint], where: PointFilter, expected: set[str]
 ) -> None:
     """Scanning, counting and searching look at the same points."""
@@ -439,7 +439,7 @@ def test_a_class_is_one_in_all_its_unicode_forms(
         assert {hit.payload.path for hit in hits} == {"1.png", "2.png"}
 
 
-def test_a_tally_is_exact_and_whole(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
+def test_a_tally_counts_every_value_exactly(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
     """More values than a facet gives unless told, and those without a class under the empty name."""
     expected = {"": 3} | {f"class {number:02}": number for number in range(1, 16)}
     points = [
@@ -481,7 +481,7 @@ def test_payloads_are_replaced_and_vectors_stay(
     assert collection.vectors([changed[0].id])[changed[0].id].tolist() == [1, 0, 0, 0]
 
 
-def test_payloads_come_by_id(emptied: Callable[..., Collection], mixed: list[ImagePoint]) -> None:
+def test_payloads_are_read_by_id(emptied: Callable[..., Collection], mixed: list[ImagePoint]) -> None:
     """As they were written, of those that are there; nothing is asked for nothing."""
     collection = emptied()
     collection.upsert(mixed[1:])
@@ -490,7 +490,7 @@ def test_payloads_come_by_id(emptied: Callable[..., Collection], mixed: list[Ima
     assert collection.payloads([]) == {}
 
 
-def test_euclid_keeps_vectors_as_they_are(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
+def test_euclid_stores_vectors_unchanged(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
     """Bit by bit, and only for ids that are there."""
     point = point_of("a.jpg", [0.1, -20000.25, 3e-7, 1 / 3])
     collection = emptied(Distance.EUCLID)
@@ -501,7 +501,7 @@ def test_euclid_keeps_vectors_as_they_are(emptied: Callable[..., Collection], po
     assert vectors[point.payload.id].tolist() == point.vector.tolist()
 
 
-def test_cosine_keeps_directions_only(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
+def test_cosine_stores_vectors_normalised(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
     """What comes back has length 1."""
     point = point_of("a.jpg", [3, 0, 0, 4])
     collection = emptied()
@@ -510,7 +510,9 @@ def test_cosine_keeps_directions_only(emptied: Callable[..., Collection], point_
     assert vector == pytest.approx([0.6, 0, 0, 0.8], abs=1e-6)
 
 
-def test_cosine_says_similarity_best_first(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
+def test_cosine_scores_are_similarities_highest_first(
+    emptied: Callable[..., Collection], point_of: NewPoint
+) -> None:
     """1 for the same direction at any length, 0 at a right angle, -1 for the opposite."""
     points = [
         point_of("opposite.jpg", [-1, 0, 0, 0]),
@@ -524,7 +526,9 @@ def test_cosine_says_similarity_best_first(emptied: Callable[..., Collection], p
     assert [hit.score for hit in hits] == pytest.approx([1, 0, -1], abs=SCORE_TOLERANCE)
 
 
-def test_euclid_says_distance_best_first(emptied: Callable[..., Collection], point_of: NewPoint) -> None:
+def test_euclid_scores_are_distances_lowest_first(
+    emptied: Callable[..., Collection], point_of: NewPoint
+) -> None:
     """0 for the same vector, and growing from there."""
     points = [
         point_of("five.jpg", [4, 4, 0, 0]),
@@ -620,7 +624,9 @@ def test_no_queries_find_nothing(emptied: Callable[..., Collection]) -> None:
 @pytest.mark.parametrize(
     "bad", [[[1, 0, 0, 0], [0, 0, 0, 0]], [[np.nan, 0, 0, 0]], [[1, 2, 3]], [1, 2, 3, 4]]
 )
-def test_one_query_of_many_that_cannot_be_is_refused(emptied: Callable[..., Collection], bad: object) -> None:
+def test_many_queries_with_one_invalid_vector_are_refused(
+    emptied: Callable[..., Collection], bad: object
+) -> None:
     """Zero, not finite, too short, or not many at all."""
     with pytest.raises(LookalikeError, match="query"):
         emptied().query_many(np.asarray(bad, dtype=np.float32), limit=1)
@@ -634,7 +640,7 @@ def brute_force(vectors: FloatVector, query: FloatVector, distance: Distance) ->
     return (vectors @ query) / lengths
 
 
-def test_datasets_are_recorded_for_good(store: Store, made: Callable[..., str]) -> None:
+def test_recorded_datasets_persist(store: Store, made: Callable[..., str]) -> None:
     """A dataset's folder is in the manifest at once and after opening again; a new root replaces it."""
     name = made()
     with store.open(name) as collection:
@@ -651,7 +657,7 @@ def test_datasets_are_recorded_for_good(store: Store, made: Callable[..., str]) 
     assert store.manifest(name).collection == name
 
 
-def test_a_datasets_rules_are_recorded_for_good(store: Store, made: Callable[..., str]) -> None:
+def test_recorded_rules_of_a_dataset_persist(store: Store, made: Callable[..., str]) -> None:
     """At once and after opening again; they stay where none are given, and go with the dataset."""
     name, rules = made(), FolderRules(exclude=("a/*", "!\u00e9"), class_level=-1)
     with store.open(name) as collection:
@@ -669,7 +675,7 @@ def test_a_datasets_rules_are_recorded_for_good(store: Store, made: Callable[...
     assert store.manifest(name).folder_rules == {}
 
 
-def test_a_calibration_is_recorded_for_good(
+def test_a_recorded_calibration_persists(
     store: Store, made: Callable[..., str], calibration: Calibration
 ) -> None:
     """It is in the manifest at once and after opening again, whatever datasets come and go."""
@@ -696,7 +702,7 @@ WRITES: dict[str, Callable[[Collection, list[ImagePoint]], None]] = {
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
-def test_what_is_written_drops_the_calibration(
+def test_a_write_that_changes_neighbours_or_classes_drops_the_calibration(
     store: Store,
     made: Callable[..., str],
     mixed: list[ImagePoint],
@@ -785,7 +791,7 @@ def test_a_calibration_of_an_older_version_is_current_until_a_write(
     assert store.manifest(name).calibration is None
 
 
-def test_what_changes_no_neighbour_leaves_the_calibration(
+def test_a_write_that_changes_no_neighbour_or_class_keeps_the_calibration(
     store: Store, made: Callable[..., str], mixed: list[ImagePoint], calibration: Calibration
 ) -> None:
     """Nothing written, or payloads whose classes are as they were."""
@@ -802,7 +808,7 @@ def test_what_changes_no_neighbour_leaves_the_calibration(
     assert store.manifest(name).calibration == calibration
 
 
-def test_a_point_that_is_refused_leaves_the_calibration(
+def test_a_refused_point_keeps_the_calibration(
     store: Store, made: Callable[..., str], point_of: NewPoint, calibration: Calibration
 ) -> None:
     """Nothing was written."""
@@ -824,7 +830,7 @@ def test_a_new_collection_has_no_calibration(
     store.delete(manifest.collection)
 
 
-def test_what_takes_the_old_ones_place_is_not_calibrated(
+def test_a_collection_that_replaces_a_calibrated_one_is_not_calibrated(
     store: Store, manifest_of: NewManifest, point_of: NewPoint, calibration: Calibration
 ) -> None:
     """The calibration goes with the collection that it was learned from."""
@@ -841,7 +847,7 @@ def test_what_takes_the_old_ones_place_is_not_calibrated(
     store.delete(name)
 
 
-def test_a_damaged_calibration_is_as_good_as_none(
+def test_a_malformed_calibration_is_ignored(
     store: Store, made: Callable[..., str], point_of: NewPoint, calibration: Calibration
 ) -> None:
     """The collection can be searched and written to, and calibrated anew."""
@@ -859,7 +865,7 @@ def test_a_damaged_calibration_is_as_good_as_none(
     assert store.manifest(name).calibration == calibration
 
 
-def test_who_records_a_dataset_brings_no_calibration_back(
+def test_recording_a_dataset_does_not_restore_a_dropped_calibration(
     made: Callable[..., str], store: Store, point_of: NewPoint, calibration: Calibration
 ) -> None:
     """Two processes have a collection on a server open; one drops what the other still has in mind."""
@@ -920,7 +926,41 @@ def test_a_write_on_its_way_when_points_are_marked_ends_their_revision(
     assert store.manifest(name).calibration is None
 
 
-def test_a_staged_collection_takes_the_old_ones_place(
+def test_only_the_first_write_to_a_calibrated_collection_takes_a_request_more(
+    made: Callable[..., str],
+    store: Store,
+    point_of: NewPoint,
+    calibration: Calibration,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A look and the points otherwise; the calibration is dropped in between."""
+    if folder_of(store):
+        pytest.skip("it makes no requests")
+    name, requests = made(), []
+
+    def count(request: str) -> None:
+        send = getattr(client(store), request)
+        monkeypatch.setattr(
+            client(store),
+            request,
+            lambda *words, **named: (requests.append(request), send(*words, **named))[1],
+        )
+
+    for request in ("get_collection", "update_collection", "upsert"):
+        count(request)
+    taken = []
+    with store.open(name) as collection:
+        for learned in (None, calibration, None):
+            if learned is not None:
+                collection.record_calibration(replace(learned, revision=collection.mark_revision()))
+            requests.clear()
+            collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+            taken.append(list(requests))
+    plain = ["get_collection", "upsert"]
+    assert taken == [plain, ["get_collection", "update_collection", "upsert"], plain]
+
+
+def test_a_staged_collection_replaces_the_old_one(
     store: Store, manifest_of: NewManifest, point_of: NewPoint
 ) -> None:
     """Until then it is in no listing and the old one is as it was; afterwards only the new one is there."""
@@ -948,7 +988,9 @@ def test_a_staged_collection_takes_the_old_ones_place(
     store.delete(name)
 
 
-def test_a_staged_collection_takes_a_free_place(store: Store, manifest_of: NewManifest) -> None:
+def test_a_staged_collection_is_renamed_where_there_is_no_old_one(
+    store: Store, manifest_of: NewManifest
+) -> None:
     """The old one may have gone in an earlier call that was cut off."""
     manifest = manifest_of()
     store.create(manifest, name=staged_name(manifest.collection))
@@ -957,7 +999,7 @@ def test_a_staged_collection_takes_a_free_place(store: Store, manifest_of: NewMa
     store.delete(manifest.collection)
 
 
-def test_deleting_takes_everything_along(
+def test_deleting_a_collection_deletes_its_points(
     store: Store, manifest_of: NewManifest, mixed: list[ImagePoint]
 ) -> None:
     """What is made under the same name afterwards is empty."""
@@ -997,9 +1039,7 @@ def test_many_points_are_read_in_pages(
     assert collection.count() == len(points) - 1
 
 
-def test_manifests_that_were_swapped_are_refused(
-    store: Store, manifest_of: NewManifest, point_of: NewPoint
-) -> None:
+def test_swapped_manifests_are_refused(store: Store, manifest_of: NewManifest, point_of: NewPoint) -> None:
     """Of two collections of one dimension; both names are said, and with their own they are there again."""
     if isinstance(store, SharedStore):
         pytest.skip("it holds collections open, with their manifests")
@@ -1047,9 +1087,7 @@ def test_a_collection_that_was_staged_has_its_own_manifest(
     store.delete(name)
 
 
-def test_a_manifest_of_an_older_version_is_known_by_what_it_says(
-    store: Store, manifest_of: NewManifest
-) -> None:
+def test_a_manifest_without_a_name_is_matched_by_its_space(store: Store, manifest_of: NewManifest) -> None:
     """It has no name; the parts of its space make one."""
     manifests = [manifest_of(), manifest_of()]
     names = [manifest.collection for manifest in manifests]
@@ -1096,7 +1134,7 @@ def write_revision(store: Store, name: str, revision: str | None) -> None:
         store._client.update_collection(name, metadata={"lookalike-revision": revision or ""})  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def test_a_folder_that_takes_writes_refuses_none_before(store: Store, made: Callable[..., str]) -> None:
+def test_a_writable_folder_passes_the_check_for_writing(store: Store, made: Callable[..., str]) -> None:
     """A collection that is there, one that is not yet, and the store as a whole; a server has no folder."""
     name = made()
     assert (store.local is None) == (folder_of(store) is None)

@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> EmbeddedStore:
     return EmbeddedStore(tmp_path / "qdrant", lock_timeout_s=0.2)
 
 
-def test_looking_makes_nothing(store: EmbeddedStore, manifest_of: NewManifest) -> None:
+def test_reading_an_empty_store_makes_no_folder(store: EmbeddedStore, manifest_of: NewManifest) -> None:
     """A store that is only asked leaves no folder behind."""
     name = manifest_of().collection
     assert store.names() == []
@@ -41,7 +41,7 @@ def test_looking_makes_nothing(store: EmbeddedStore, manifest_of: NewManifest) -
     assert not store.directory.exists()
 
 
-def test_a_making_that_fails_leaves_nothing(
+def test_a_failed_creation_leaves_nothing_behind(
     store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No collection and no half of one, and the next attempt succeeds."""
@@ -69,7 +69,7 @@ def test_a_file_where_the_folder_should_be_is_a_store_error(tmp_path: Path, mani
     assert (caught.value.path, caught.value.hint) == (tmp_path / "taken", Hint(Action.CHANGE_FOLDER))
 
 
-def test_a_manifest_that_is_gone_or_cut_is_said_with_what_to_do(
+def test_a_missing_or_truncated_manifest_is_an_error_with_a_remedy(
     store: EmbeddedStore, manifest_of: NewManifest
 ) -> None:
     """Put it back, or remove the folder; what never was a collection is to be moved."""
@@ -105,7 +105,7 @@ def test_a_damaged_shard_is_a_store_error(store: EmbeddedStore, manifest_of: New
         assert collection.count() == 0
 
 
-def test_a_collection_is_held_by_one_at_a_time(store: EmbeddedStore, manifest_of: NewManifest) -> None:
+def test_a_collection_is_locked_while_it_is_open(store: EmbeddedStore, manifest_of: NewManifest) -> None:
     """Within one process too; leaving the block lets go, after an error as well."""
     manifest = manifest_of()
     store.create(manifest)
@@ -122,9 +122,7 @@ def test_a_collection_is_held_by_one_at_a_time(store: EmbeddedStore, manifest_of
         assert collection.count() == 0
 
 
-def test_another_program_at_the_shard_is_a_locked_store(
-    store: EmbeddedStore, manifest_of: NewManifest
-) -> None:
+def test_a_shard_opened_by_another_program_is_locked(store: EmbeddedStore, manifest_of: NewManifest) -> None:
     """Who opens the engine's files past our lock is noticed by the engine's own."""
     import qdrant_edge
 
@@ -138,7 +136,7 @@ def test_another_program_at_the_shard_is_a_locked_store(
         assert collection.count() == 0
 
 
-def test_a_full_disk_is_said_before_it_is_written_to(
+def test_a_full_disk_is_an_error_before_anything_is_written(
     store: EmbeddedStore, manifest_of: NewManifest, point_of: NewPoint
 ) -> None:
     """The engine would end the process; what is there stays readable."""
@@ -157,7 +155,7 @@ def test_a_full_disk_is_said_before_it_is_written_to(
     assert caught.value.errno == errno.ENOSPC
 
 
-def test_deleting_frees_the_name_even_when_it_is_cut_off(
+def test_an_interrupted_deletion_frees_the_name(
     store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A half removed collection is not there, and the next one of its name clears what is left."""
@@ -178,7 +176,9 @@ def test_deleting_frees_the_name_even_when_it_is_cut_off(
     assert not list(store.directory.glob(".*"))
 
 
-def test_what_a_killed_process_left_is_swept(store: EmbeddedStore, manifest_of: NewManifest) -> None:
+def test_temporary_folders_of_killed_processes_are_removed(
+    store: EmbeddedStore, manifest_of: NewManifest
+) -> None:
     """A collection half made, a manifest half written; another collection's are not touched."""
     manifest = manifest_of()
     for left_over in (f".{manifest.collection}.abcdefgh", f".{manifest.collection}-x.abcdefgh"):
@@ -191,7 +191,7 @@ def test_what_a_killed_process_left_is_swept(store: EmbeddedStore, manifest_of: 
 
 
 @pytest.mark.parametrize("renames", [0, 1])
-def test_a_replacement_that_was_cut_off_is_finished_by_the_next(
+def test_an_interrupted_replacement_is_finished_by_the_next_process(
     store: EmbeddedStore, manifest_of: NewManifest, monkeypatch: pytest.MonkeyPatch, renames: int
 ) -> None:
     """Before the first rename the old one is there, after it the new one takes the name by itself."""
@@ -255,7 +255,7 @@ def ten_nearest(vectors: list[FloatVector], query: FloatVector) -> list[str]:
     return [f"{number}.jpg" for number in order]
 
 
-def test_an_index_is_built_in_a_child(
+def test_an_index_is_built_in_a_child_process(
     unindexed: Callable[[int], EmbeddedCollection], random_vectors: RandomVectors
 ) -> None:
     """Meanwhile the parent waits awake; afterwards nothing is left to do and the results are right."""
@@ -323,7 +323,7 @@ def test_an_index_over_short_forms_finds_what_one_over_vectors_does(
         assert found >= RECALL * 200
 
 
-def test_an_interrupted_index_is_finished_by_the_next(
+def test_an_interrupted_index_build_is_finished_by_the_next(
     unindexed: Callable[[int], EmbeddedCollection], random_vectors: RandomVectors, store: EmbeddedStore
 ) -> None:
     """Ctrl-C in the middle leaves a collection that can be searched, written, opened and indexed."""
@@ -351,7 +351,7 @@ def test_an_interrupted_index_is_finished_by_the_next(
         assert again.query(vectors[0], limit=1)[0].payload.path == "0.jpg"
 
 
-def test_a_child_that_fails_is_named_and_harmless(
+def test_a_failed_index_build_leaves_the_collection_open(
     unindexed: Callable[[int], EmbeddedCollection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its last word is in the message, and the collection is open again."""
@@ -362,7 +362,9 @@ def test_a_child_that_fails_is_named_and_harmless(
         assert collection.count() == 500
 
 
-def test_a_full_disk_is_said_before_a_shard_is_opened(store: EmbeddedStore, manifest_of: NewManifest) -> None:
+def test_a_full_disk_is_an_error_before_a_shard_is_opened(
+    store: EmbeddedStore, manifest_of: NewManifest
+) -> None:
     """The engine maps files with holes into memory, and dies without a word where they cannot be filled."""
     manifest = manifest_of()
     store.create(manifest)
@@ -406,7 +408,7 @@ def test_a_manifest_that_cannot_be_read_is_refused_with_its_path(
             look(manifest.collection)
 
 
-def test_a_calibration_goes_before_anything_is_written(
+def test_a_calibration_is_dropped_from_the_disk_before_points_are_written(
     store: EmbeddedStore,
     manifest_of: NewManifest,
     point_of: NewPoint,

@@ -102,7 +102,7 @@ PASSING = {
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
-def test_a_write_is_made_again(
+def test_a_failed_write_is_retried(
     collection: ServerCollection,
     proxy: FaultyProxy,
     points: list[ImagePoint],
@@ -143,7 +143,7 @@ def test_a_write_is_made_again(
     ],
 )
 @pytest.mark.parametrize("fault", [wire.reset, wire.lost_answer, wire.answer(503)])
-def test_every_request_is_made_again(
+def test_every_request_is_retried(
     store: ServerStore,
     proxy: FaultyProxy,
     manifest: CollectionManifest,
@@ -175,7 +175,7 @@ def test_every_request_is_made_again(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 501])
-def test_a_refusal_is_final(
+def test_a_permanent_fault_is_not_retried(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str], status: int
 ) -> None:
     """What will be answered the same way again is asked once."""
@@ -238,7 +238,7 @@ def test_connecting_is_tried_once(qdrant: Backend, proxy: FaultyProxy, said: lis
     assert said == []
 
 
-def test_a_stall_is_given_up_and_made_again(
+def test_a_request_that_times_out_is_retried(
     proxy: FaultyProxy, manifest: CollectionManifest, points: list[ImagePoint], said: list[str]
 ) -> None:
     """A request that nobody answers in time; that it reaches the server late harms nothing."""
@@ -252,7 +252,7 @@ def test_a_stall_is_given_up_and_made_again(
     store.close()
 
 
-def test_a_stall_of_30_s_is_sat_out(
+def test_an_answer_after_30_s_is_waited_for(
     request: pytest.FixtureRequest,
     collection: ServerCollection,
     proxy: FaultyProxy,
@@ -278,7 +278,7 @@ def test_a_stall_of_30_s_is_sat_out(
         (wire.answer(429, Retry_After="-1"), "0.0"),
     ],
 )
-def test_a_server_says_when_to_come_back(
+def test_retry_after_is_honoured(
     collection: ServerCollection,
     proxy: FaultyProxy,
     points: list[ImagePoint],
@@ -296,7 +296,7 @@ def test_a_server_says_when_to_come_back(
     assert f"again in {wait} s" in said[0]
 
 
-def test_waits_grow_and_differ(
+def test_waits_grow_exponentially_with_jitter(
     manifest: CollectionManifest, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From half a second to some fifteen, and never so that two who failed together come back together."""
@@ -357,7 +357,7 @@ def test_another_thread_can_wait_too(
     assert_all_there(collection, points)
 
 
-def test_what_is_too_large_goes_in_halves(
+def test_a_write_that_is_too_large_is_split(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str]
 ) -> None:
     """Points and payloads alike, until they fit, without a word and without a wait."""
@@ -376,7 +376,7 @@ def test_what_is_too_large_goes_in_halves(
     )
 
 
-def test_questions_that_are_too_large_go_in_halves(
+def test_a_read_that_is_too_large_is_split(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint], said: list[str]
 ) -> None:
     """Searches and lists of ids, with every answer in its place; the size that fits is remembered."""
@@ -397,7 +397,7 @@ def test_questions_that_are_too_large_go_in_halves(
     assert proxy.count("POST .*/query/batch") == before + 1
 
 
-def test_one_question_that_is_too_large_is_an_error(
+def test_a_single_query_that_is_too_large_is_an_error(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
 ) -> None:
     """A search cannot be halved."""
@@ -448,7 +448,7 @@ def test_one_row_that_is_too_large_is_an_error(
 
 
 @pytest.mark.parametrize("fault", [wire.lost_answer, wire.cut_answer(10)])
-def test_a_collection_whose_making_was_not_heard_of_is_ours(
+def test_a_creation_whose_answer_was_lost_is_recognised_by_its_manifest(
     store: ServerStore, proxy: FaultyProxy, manifest: CollectionManifest, fault: wire.Fault
 ) -> None:
     """Made, and the answer lost: the second try finds it there and knows it by its manifest."""
@@ -466,7 +466,7 @@ def make(qdrant: Backend, manifest: CollectionManifest, *, size: int = 4, metada
     qdrant.client.create_collection(manifest.collection, vectors, metadata=metadata)
 
 
-def test_another_who_makes_it_meanwhile_keeps_it(
+def test_a_collection_that_another_made_between_two_tries_is_left_alone(
     store: ServerStore, qdrant: Backend, proxy: FaultyProxy, manifest: CollectionManifest
 ) -> None:
     """The first try is lost before it reaches the server, and then it is somebody else's."""
@@ -583,7 +583,7 @@ def test_a_search_in_another_size_is_explained(
         collection.query(points[0].vector, limit=1)
 
 
-def test_a_refusal_that_nothing_explains_is_told(
+def test_a_refusal_is_the_message_where_the_manifest_cannot_be_read(
     collection: ServerCollection, proxy: FaultyProxy, points: list[ImagePoint]
 ) -> None:
     """Where the manifest cannot be read either, the refusal itself is the message."""
@@ -732,7 +732,7 @@ def test_a_wrong_key_is_refused_and_not_shown() -> None:
         connect(server.url, api_key=KEY).close()
 
 
-def test_a_server_two_minors_away_is_mentioned(said: list[str]) -> None:
+def test_a_server_two_minor_versions_away_is_warned_of(said: list[str]) -> None:
     """And used all the same."""
     with running_stand_in(version="1.2.3") as server:
         connect(server.url, api_key=None, tuning=QUICK_RETRIES).close()
@@ -756,7 +756,7 @@ def guarded() -> Iterator[FaultyProxy]:
 
 
 @pytest.mark.parametrize("fault", ECHOES)
-def test_secrets_are_in_nothing_that_is_said(
+def test_secrets_appear_in_no_message_log_or_traceback(
     guarded: FaultyProxy, manifest_of: NewManifest, said: list[str], fault: wire.Fault
 ) -> None:
     """Not in a message, a line of the log or a traceback, even where a server hands them back."""
@@ -774,7 +774,7 @@ def test_secrets_are_in_nothing_that_is_said(
     assert "count" in shown
 
 
-def test_an_answer_that_cannot_be_read_gives_nothing_away(guarded: FaultyProxy, said: list[str]) -> None:
+def test_an_unreadable_answer_leaks_no_secret(guarded: FaultyProxy, said: list[str]) -> None:
     """The client's complaint quotes the answer; the traceback has its place and not its words."""
     store = connect(guarded.url, api_key=KEY, tuning=QUICK_RETRIES)
 
@@ -790,7 +790,7 @@ def test_an_answer_that_cannot_be_read_gives_nothing_away(guarded: FaultyProxy, 
     store.close()
 
 
-def test_a_user_name_is_hidden_as_a_word() -> None:
+def test_a_user_name_is_redacted_as_a_whole_word() -> None:
     """`me` is a user, and a part of many words."""
     secrets = Secrets.of(ServerAddress.parse("http://me:pass@host"), None)
     assert secrets.redact("some time for me: pass") == "some time for ***: ***"

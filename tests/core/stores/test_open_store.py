@@ -187,7 +187,7 @@ def test_auto_is_embedded_where_something_else_greets(settings: Settings, greeti
         (None, "auto", "http://127.0.0.1:1", "server"),
     ],
 )
-def test_the_nearest_word_counts(
+def test_the_option_beats_the_variables(
     settings: Settings,
     responder: Responder,
     named: str | None,
@@ -219,7 +219,7 @@ def test_a_folder_can_be_named(settings: Settings, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("origin", ["--store", "LOOKALIKE_STORE", "QDRANT_URL"])
-def test_what_was_named_never_falls_back(
+def test_a_named_store_never_falls_back(
     settings: Settings, responder: Responder, unused_port: int, origin: str
 ) -> None:
     """Not to the embedded store, and not to a Qdrant that runs here."""
@@ -256,7 +256,7 @@ def test_what_was_named_never_falls_back(
     ],
 )
 @pytest.mark.parametrize("origin", ["--store", "LOOKALIKE_STORE", "QDRANT_URL"])
-def test_what_names_no_store_is_wrong_usage(settings: Settings, text: str, origin: str) -> None:
+def test_a_malformed_store_is_a_usage_error(settings: Settings, text: str, origin: str) -> None:
     """The message says where it was read and what would do, and repeats no password."""
     settings = replace(
         settings,
@@ -269,7 +269,7 @@ def test_what_names_no_store_is_wrong_usage(settings: Settings, text: str, origi
     assert "s3" not in str(caught.value)
 
 
-def test_a_url_does_not_fit_where_only_a_url_is_read(settings: Settings) -> None:
+def test_qdrant_url_takes_only_urls(settings: Settings) -> None:
     """QDRANT_URL names servers; the embedded store is LOOKALIKE_STORE's to name."""
     with pytest.raises(UsageError, match="QDRANT_URL"):
         open_store(None, replace(settings, qdrant_url="embedded"))
@@ -309,7 +309,7 @@ def test_another_store_that_has_it_is_named(
         (500, ""),
     ],
 )
-def test_looking_elsewhere_never_fails(
+def test_looking_for_a_collection_in_other_stores_never_fails(
     settings: Settings, responder: Responder, manifest_of: NewManifest, answer: tuple[int, object]
 ) -> None:
     """What cannot be told to be ours is not mentioned."""

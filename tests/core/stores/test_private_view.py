@@ -75,7 +75,7 @@ def fill(
 
 @pytest.mark.parametrize("quantization", VectorQuantization)
 @pytest.mark.parametrize("indexed", [False, True])
-def test_what_may_only_be_read_answers_as_ever_and_stays_as_it_is(
+def test_a_read_only_collection_can_be_searched_and_is_not_changed(
     store: EmbeddedStore,
     fill: Callable[..., str],
     vectors: list[FloatVector],
@@ -114,7 +114,7 @@ def test_vectors_of_an_index_are_linked_and_not_copied(
         view.release()
 
 
-def test_a_view_takes_what_files_hold_and_not_their_holes(
+def test_a_view_copies_sparse_files_without_their_holes(
     store: EmbeddedStore, fill: Callable[..., str]
 ) -> None:
     """The engine's files are many times as large as what is in them."""
@@ -132,7 +132,7 @@ def test_a_view_takes_what_files_hold_and_not_their_holes(
         view.release()
 
 
-def test_whatever_writes_is_refused_and_says_what_may_only_be_read(
+def test_writes_to_a_read_only_collection_are_refused(
     store: EmbeddedStore, fill: Callable[..., str], manifest_of: NewManifest, point_of: NewPoint
 ) -> None:
     """Points, payloads, datasets and the index of a view; the store itself says so before any work."""
@@ -177,7 +177,7 @@ def test_a_writer_is_waited_for_and_named(store: EmbeddedStore, fill: Callable[.
         assert one.count() == other.count() == POINTS
 
 
-def test_what_another_machine_writes_meanwhile_is_no_view(
+def test_a_view_of_files_that_change_meanwhile_is_refused(
     store: EmbeddedStore, fill: Callable[..., str], temporary: Path
 ) -> None:
     """It holds no lock that is seen here; half of its files older than the others would be garbage."""
@@ -213,7 +213,7 @@ def test_a_shard_that_cannot_be_loaded_leaves_no_view(
     assert list(temporary.iterdir()) == []
 
 
-def test_no_room_for_a_view_names_the_variable(
+def test_no_room_for_a_view_is_an_error_that_names_tmpdir(
     store: EmbeddedStore, fill: Callable[..., str], temporary: Path
 ) -> None:
     """Where temporary files cannot be made either."""

@@ -127,7 +127,7 @@ def test_two_processes_at_once(named: str, store: Store, name: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_what_was_acknowledged_survives_a_kill(named: str, store: Store, name: str) -> None:
+def test_acknowledged_points_survive_a_kill(named: str, store: Store, name: str) -> None:
     """After `kill -9` in the middle of writing, every upsert that returned is there and the lock is free."""
     with child(WRITE, named, name) as (writer, said):
         acknowledged = [int(said.readline()) for _ in range(15)][-1]

@@ -53,7 +53,7 @@ SAID_ALIKE = {
 
 
 @pytest.mark.parametrize(("status", "code", "text", "tries"), SAID_ALIKE.values(), ids=SAID_ALIKE.keys())
-def test_both_protocols_are_taken_alike(
+def test_http_and_grpc_faults_of_one_kind_become_one_error(
     grpc_collection: ServerCollection,
     grpc_responder: GrpcResponder,
     manifest_of: Callable[..., CollectionManifest],
@@ -104,7 +104,7 @@ def failure(collection: ServerCollection) -> LookalikeError:
         (("DEADLINE_EXCEEDED", "Timeout: Operation 'Count' timed out", {}), "what its log says"),
     ],
 )
-def test_one_code_is_told_apart_by_what_is_said(
+def test_a_grpc_code_of_two_meanings_is_told_apart_by_its_details(
     grpc_collection: ServerCollection,
     grpc_responder: GrpcResponder,
     said: tuple[str, str, dict[str, str]],
@@ -117,7 +117,7 @@ def test_one_code_is_told_apart_by_what_is_said(
 
 
 @pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "UNAVAILABLE"])
-def test_when_to_come_back_is_heard_in_grpc(
+def test_retry_after_is_honoured_over_grpc(
     grpc_collection: ServerCollection,
     grpc_responder: GrpcResponder,
     monkeypatch: pytest.MonkeyPatch,

@@ -53,7 +53,7 @@ def rebuilder(server: QdrantStandIn, name: str) -> object:
     return (server.client.get_collection(name).config.metadata or {}).get(REBUILDER)
 
 
-def test_the_second_rebuild_is_told_of_the_first(
+def test_a_second_rebuild_is_refused_and_names_the_first(
     server: QdrantStandIn, stores: tuple[ServerStore, ServerStore], name: str, said: list[str]
 ) -> None:
     """With its process; searching goes on, and afterwards nothing is left of it."""
@@ -70,7 +70,7 @@ def test_the_second_rebuild_is_told_of_the_first(
         assert rebuilder(server, name)
 
 
-def test_a_rebuild_that_died_keeps_nobody_out(
+def test_the_lease_of_a_dead_rebuild_is_taken_over(
     server: QdrantStandIn, stores: tuple[ServerStore, ServerStore], name: str, said: list[str]
 ) -> None:
     """Its last word stands still; the next one says that it looks, and goes on."""
@@ -82,7 +82,7 @@ def test_a_rebuild_that_died_keeps_nobody_out(
     assert name in stores[0]
 
 
-def test_a_rebuild_that_was_held_up_replaces_nothing(
+def test_a_rebuild_that_lost_its_lease_replaces_nothing(
     server: QdrantStandIn, stores: tuple[ServerStore, ServerStore], name: str
 ) -> None:
     """Another took it for dead: it is told, before it deletes anything."""
@@ -95,7 +95,9 @@ def test_a_rebuild_that_was_held_up_replaces_nothing(
     assert staged_name(name) in stores[0]
 
 
-def test_of_two_in_the_same_instant_one_rebuilds(stores: tuple[ServerStore, ServerStore], name: str) -> None:
+def test_of_two_rebuilds_begun_at_once_one_gets_the_lease(
+    stores: tuple[ServerStore, ServerStore], name: str
+) -> None:
     """Both find nobody, both say that they do it, and see who has said so last."""
     both = threading.Barrier(2)
     outcomes = []
@@ -118,7 +120,7 @@ def test_of_two_in_the_same_instant_one_rebuilds(stores: tuple[ServerStore, Serv
     assert sorted(outcomes) == ["rebuilt", "told"]
 
 
-def test_a_copy_that_was_cut_off_is_somebodys_too(
+def test_an_interrupted_copy_carries_the_lease(
     server: QdrantStandIn,
     stores: tuple[ServerStore, ServerStore],
     name: str,

@@ -29,7 +29,7 @@ def store() -> Iterator[ServerStore]:
 
 
 @pytest.mark.parametrize("copied", [0, 2])
-def test_a_copy_that_was_cut_off_is_refused_and_finished_by_the_next_call(
+def test_an_interrupted_copy_is_refused_and_finished_by_the_next_call(
     store: ServerStore,
     manifest_of: Callable[..., CollectionManifest],
     point_of: Callable[..., ImagePoint],

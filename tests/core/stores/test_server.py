@@ -125,7 +125,7 @@ def test_a_silent_server_is_given_up_on(responder: Responder) -> None:
     ("version", "told"),
     [("1.19.3", False), ("1.20.0", False), ("1.12.4", True), ("2.0.0", True), ("dev", False)],
 )
-def test_a_server_of_another_age_is_mentioned(
+def test_an_incompatible_server_version_is_warned_of(
     responder: Responder, monkeypatch: pytest.MonkeyPatch, said: list[str], version: str, told: bool
 ) -> None:
     """Once, as a warning in the log, where minors are more than one apart."""
@@ -147,7 +147,7 @@ def test_a_key_follows_no_redirect(responder: Responder, elsewhere: Responder, s
     assert not elsewhere.seen
 
 
-def test_a_key_in_the_open_is_mentioned() -> None:
+def test_sending_a_key_unencrypted_is_warned_of() -> None:
     """Over plain HTTP to another machine; not to this one, and not over TLS."""
 
     def notices(url: str, api_key: str | None) -> tuple[str, ...]:
@@ -229,7 +229,7 @@ def collection(
 UPDATED = {"operation_id": 1, "status": "completed"}
 
 
-def test_a_large_upsert_goes_in_parts_that_a_server_takes(
+def test_a_large_upsert_is_split_into_requests(
     store: ServerStore,
     responder: Responder,
     manifest_of: NewManifest,
@@ -295,7 +295,7 @@ def test_payloads_are_written_by_id_and_the_last_of_a_request_is_waited_for_by_a
 
 
 @pytest.mark.parametrize("status", ["acknowledged", "wait_timeout"])
-def test_a_change_that_was_only_noted_is_no_success(
+def test_a_change_that_is_only_acknowledged_is_retried(
     collection: ServerCollection, responder: Responder, enveloped: Envelope, point_of: NewPoint, status: str
 ) -> None:
     """A server that is short of time answers early; what it has not done yet is not reported as done."""
@@ -331,7 +331,7 @@ def test_a_failure_names_collection_and_server(collection: ServerCollection, res
         collection.count()
 
 
-def test_a_making_that_fails_is_undone(
+def test_a_failed_creation_is_undone(
     store: ServerStore,
     responder: Responder,
     manifest_of: NewManifest,
@@ -358,7 +358,7 @@ def test_a_making_that_fails_is_undone(
     assert json.loads(responder.seen[1].body)["metadata"] == {METADATA_KEY: written}
 
 
-def test_another_who_was_faster_keeps_the_collection(
+def test_a_collection_that_another_made_first_is_left_alone(
     store: ServerStore, responder: Responder, manifest_of: NewManifest, enveloped: Envelope
 ) -> None:
     """Between looking and making somebody else made it: it is theirs, and nothing is deleted."""
@@ -487,7 +487,7 @@ def test_a_collection_that_grpc_does_not_find_was_deleted(
         grpc_collection.count()
 
 
-def test_grpc_requests_are_made_again(
+def test_grpc_requests_are_retried(
     grpc_collection: ServerCollection, grpc_responder: GrpcResponder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What may pass is tried again, and a server that says when to come back is heard."""
@@ -526,7 +526,7 @@ def test_a_grpc_server_that_restarts_is_waited_for(
         ("OUT_OF_RANGE", "Error, decoded message length too large: found 40 bytes, the limit is: 30 bytes"),
     ],
 )
-def test_what_is_too_large_for_grpc_goes_in_halves(
+def test_a_write_that_is_too_large_for_grpc_is_split(
     grpc_collection: ServerCollection,
     grpc_responder: GrpcResponder,
     point_of: NewPoint,
@@ -550,7 +550,7 @@ def test_what_is_too_large_for_grpc_goes_in_halves(
     assert sizes == [4, 2, 2]
 
 
-def test_everything_can_be_said_in_grpc(
+def test_every_request_works_over_grpc(
     grpc_collection: ServerCollection, grpc_responder: GrpcResponder, point_of: NewPoint
 ) -> None:
     """Each request arrives as a message that means what was asked, and changes wait."""

@@ -25,7 +25,7 @@ def shared(tmp_path: Path) -> SharedStore:
     return SharedStore(EmbeddedStore(tmp_path / "qdrant", lock_timeout_s=0))
 
 
-def test_a_collection_is_held_until_the_store_is_closed(
+def test_a_shared_collection_is_locked_until_the_store_is_closed(
     shared: SharedStore, manifest_of: NewManifest, tmp_path: Path
 ) -> None:
     """Leaving a block does not let others have it; `close` does."""
@@ -41,7 +41,7 @@ def test_a_collection_is_held_until_the_store_is_closed(
         assert collection.count() == 0
 
 
-def test_what_is_closed_says_so(shared: SharedStore, manifest_of: NewManifest) -> None:
+def test_a_closed_store_refuses_every_use(shared: SharedStore, manifest_of: NewManifest) -> None:
     """Of the store and of a collection of it, however often it is closed."""
     manifest = manifest_of()
     shared.create(manifest)

@@ -139,7 +139,7 @@ def test_limits_that_come_later_are_known_by_their_refusals(
         assert [hits[0].id for hits in many] == ids
 
 
-def test_an_exact_search_that_is_not_allowed_is_said(
+def test_an_exact_search_that_strict_mode_forbids_is_an_error(
     store: ServerStore, manifest: CollectionManifest, limit: Limit, points: list[ImagePoint]
 ) -> None:
     """It cannot be had by going around it; the setting is named, and the way on."""
@@ -156,7 +156,7 @@ def test_an_exact_search_that_is_not_allowed_is_said(
             assert caught.value.hint == Hint(Action.LEAVE_OUT_INSTEAD, {Argument.EXACT: None})
 
 
-def test_a_limit_that_cannot_be_followed_is_named(
+def test_a_limit_that_cannot_be_kept_is_named(
     store: ServerStore, manifest: CollectionManifest, limit: Limit, points: list[ImagePoint]
 ) -> None:
     """A filter of two conditions cannot be said in one."""
