@@ -1,4 +1,4 @@
-"""Why a file is not found again, as the disk tells it."""
+"""Why a file is not found any more, by what the file system tells."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from lookalike_ingest.absence import Absence, Absences
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Folders that hold something, nothing, and only what is hidden or systems make; and links."""
+    """Makes folders with a file, without any, and with only hidden or system files; and links."""
     for folder in ("full", "empty", "hidden", "system/@eaDir/1.png", "outer/inner"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "full/1.png").touch()

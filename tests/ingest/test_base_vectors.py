@@ -1,4 +1,4 @@
-"""What an ingest with a head takes from the collections of its base."""
+"""Ingests with a head that reuse stored vectors of its base network."""
 
 import shutil
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from PIL import Image
 
 @pytest.fixture
 def head(tiny_spec: ModelSpec, home: Settings) -> Head:
-    """One that changes nothing but the length, which it makes 1."""
+    """Returns a head that only normalises vectors."""
     return Head(
         name="pets",
         base=ready_model(tiny_spec, settings=home).manifest,
@@ -35,7 +35,7 @@ def head(tiny_spec: ModelSpec, home: Settings) -> Head:
 
 @pytest.fixture
 def folder(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
-    """Three images, one of them twice."""
+    """Draws three images, one of them twice."""
     draw(tmp_path / "data", "a/1.png", "a/2.png", "b/3.png")
     (tmp_path / "data" / "b" / "4.png").write_bytes((tmp_path / "data" / "a" / "1.png").read_bytes())
     return tmp_path / "data"
@@ -118,5 +118,5 @@ def test_stored_vectors_of_another_dataset_are_found_by_sha256(
 
 
 def draw_another(file: Path) -> None:
-    """In the place of an image that was there."""
+    """Replaces an image with another one."""
     Image.new("RGB", (40, 30), "teal").save(file)

@@ -1,4 +1,4 @@
-"""What a file is to a collection: decisions without files and without a store."""
+"""Decisions about files, without files and without a store."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,19 +26,19 @@ UNSEEN_SIZE = {"width": 0, "height": 0}
 
 
 def known(*payloads: Payload) -> KnownPoints:
-    """What the collection holds, the dataset being `data`."""
+    """Returns the points of a collection, for the dataset `data`."""
     return KnownPoints.of("data", payloads)
 
 
 def found(
     path: str = "cat/1.jpg", *, size: int = 1000, mtime_ns: int = 111, ctime_ns: int = 111
 ) -> FoundFile:
-    """A file as the walk over the folder finds it."""
+    """Returns a file as a scan finds it."""
     return FoundFile(path=path, root=Path("/data"), bytes=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
 
 
 def read(path: str = "cat/1.jpg", *, sha256: str = "a" * 64, class_name: str | None = "cat") -> Payload:
-    """A file as it is now, read a year later."""
+    """Returns the payload of a file that is read a year later."""
     return replace(
         STORED,
         path=path,
@@ -52,13 +52,13 @@ def read(path: str = "cat/1.jpg", *, sha256: str = "a" * 64, class_name: str | N
 def decide_by_stat(
     holds: KnownPoints, file: FoundFile, class_name: str | None = "cat", synset: str | None = None
 ) -> Decision | None:
-    """The decision about one file by its size and times alone."""
+    """Returns the decision about one file by its size and times."""
     [decision] = holds.decide_by_stat([(file, Label(class_name=class_name, synset=synset))])
     return decision
 
 
 def decide(holds: KnownPoints, payload: Payload, *, gone: tuple[str, ...] = ()) -> Decision:
-    """The decision about a file that was read, with these paths gone from the folder."""
+    """Returns the decision about a file that was read, while the files of `gone` paths are gone."""
     return holds.decide_by_bytes(payload, is_gone=lambda path: path in gone)
 
 

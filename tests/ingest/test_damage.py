@@ -1,4 +1,4 @@
-"""Files of a collection lost, cut, damaged or put back: the next ingest mends it, or says why not."""
+"""Files of a collection lost, cut, damaged or put back: the next ingest repairs it, or says why not."""
 
 import errno
 import functools
@@ -39,7 +39,7 @@ BATCH = 4
 
 @dataclass(slots=True, kw_only=True)
 class Bench:
-    """A folder of images, and the one collection that it is ingested into."""
+    """A folder of images, and the collection that it is ingested into."""
 
     folder: Path
     spec: ModelSpec
@@ -47,7 +47,7 @@ class Bench:
 
     @property
     def home(self) -> Settings:
-        """On the CPU."""
+        """The settings, on the CPU."""
         return Settings(home=self.folder / "home", provider="cpu")
 
     def ingest(self, **options: bool) -> IngestReport:
@@ -63,7 +63,7 @@ class Bench:
 
     @property
     def store(self) -> EmbeddedStore:
-        """As a new process finds it."""
+        """The store, as a new process opens it."""
         return EmbeddedStore(self.home.qdrant_dir)
 
     @property
@@ -74,16 +74,16 @@ class Bench:
 
     @property
     def segment(self) -> Path:
-        """The one that has everything."""
+        """The folder of the only segment."""
         (segment,) = (self.collection / "shard/segments").iterdir()
         return segment
 
     def open(self) -> EmbeddedCollection:
-        """The collection."""
+        """Opens the collection."""
         return self.store.open(self.collection.name)
 
     def stored(self) -> dict[str, tuple[Payload, list[float]]]:
-        """Every point, without the time of its making and of its file's."""
+        """Returns every point by id, without `ingested_at` and `ctime_ns`."""
         with self.open() as collection:
             payloads = {
                 point.id: replace(point, ingested_at="", ctime_ns=None) for point in collection.scan()
@@ -96,7 +96,7 @@ class Bench:
 def made(
     tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path, draw: Callable[..., list[Path]]
 ) -> Callable[[Distance], Path]:
-    """Folders with images that are all in a collection, one for each distance; to be copied."""
+    """Returns a function that makes a folder and its collection, once for each distance; to be copied."""
 
     @functools.cache
     def make(distance: Distance) -> Path:
@@ -125,17 +125,17 @@ def make_bench(
 
 @pytest.fixture
 def bench(make_bench: Callable[[Distance], Bench]) -> Bench:
-    """One by cosine."""
+    """Makes one with the cosine distance."""
     return make_bench(Distance.COSINE)
 
 
 def cut(file: Path) -> None:
-    """Leaves the first half."""
+    """Truncates a file to its first half."""
     os.truncate(file, file.stat().st_size // 2)
 
 
 def blank(file: Path) -> None:
-    """Zeros in the place of all that was in it, as some file systems leave after a power cut."""
+    """Overwrites a file with zeros, as some file systems leave it after a power cut."""
     size = file.stat().st_size
     os.truncate(file, 0)
     os.truncate(file, size)
@@ -360,28 +360,28 @@ def test_a_full_disk_at_the_end_of_an_ingest_loses_nothing(
 
 
 def as_folder(file: Path) -> None:
-    """A folder with something in it, under a file's name."""
+    """Replaces a file with a folder that is not empty."""
     file.unlink()
     (file / "deep").mkdir(parents=True)
     (file / "deep/file").touch()
 
 
 def other_types(file: Path) -> None:
-    """SQLite takes any value anywhere."""
+    """Writes values of other types, which SQLite allows."""
     with sqlite3.connect(file) as database:
         database.execute("UPDATE points SET bytes = 'many', mtime_ns = x'00', sha256 = 7")
     database.close()
 
 
 def other_version(file: Path) -> None:
-    """Of the table."""
+    """Writes another version of the table."""
     with sqlite3.connect(file) as database:
         database.execute("PRAGMA user_version = 9")
     database.close()
 
 
 def flip(file: Path) -> None:
-    """Other bytes after the header."""
+    """Overwrites all but the header with random bytes."""
     with file.open("rb+") as stream:
         stream.seek(4096)
         stream.write(os.urandom(file.stat().st_size - 4096))

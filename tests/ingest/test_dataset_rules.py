@@ -1,4 +1,4 @@
-"""The rules that a folder is walked by: what they leave out leaves, and they are remembered."""
+"""Rules of a folder: what they exclude is removed, and they are remembered."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ Draw = Callable[..., list[Path]]
 
 
 class Album:
-    """A folder `root`, and what ingests with one rule after the other make of it."""
+    """A folder `root` that is ingested with different rules."""
 
     def __init__(self, root: Path, home: Settings, spec: ModelSpec) -> None:
         self.root, self.home, self.spec = root, home, spec
@@ -41,7 +41,7 @@ class Album:
         subset: Subset | None = None,
         **fields: bool,
     ) -> IngestReport:
-        """One ingest, as the command would do it."""
+        """Runs an ingest as the command does."""
         request = IngestRequest(
             dataset=Dataset(name="data", root=self.root),
             specs=[self.spec],
@@ -53,20 +53,20 @@ class Album:
         return run_ingest(request, store=self.store, settings=self.home, stop=StopRequest())
 
     def stored(self, distance: Distance = Distance.COSINE) -> Mapping[str, str | None]:
-        """The classes of what a collection holds, by path."""
+        """Returns the classes in a collection, by path."""
         (name,) = (name for name in self.store.names() if name.endswith(f"-{distance}"))
         with self.store.open(name) as collection:
             return {payload.path: payload.class_name for payload in collection.scan()}
 
     def rules(self, distance: Distance = Distance.COSINE) -> FolderRules:
-        """Those that a collection remembers."""
+        """Returns the rules that a collection remembers."""
         (name,) = (name for name in self.store.names() if name.endswith(f"-{distance}"))
         return self.store.manifest(name).rules_of("data")
 
 
 @pytest.fixture
 def album(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Draw) -> Album:
-    """Five images, one of them a thumbnail that a NAS made."""
+    """Draws five images, one of them a thumbnail as a NAS makes it."""
     draw(tmp_path / "data", *PATHS)
     return Album(tmp_path / "data", home, tiny_spec)
 

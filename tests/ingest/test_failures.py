@@ -1,4 +1,4 @@
-"""What goes wrong in one stage of an ingest ends the others, and what was written stays."""
+"""Failures in one stage of an ingest: they end the others, and what was written stays."""
 
 import signal
 import sys
@@ -38,7 +38,7 @@ STAGES: dict[str, tuple[Any, str]] = {
 
 @dataclass(kw_only=True)
 class Folder:
-    """Eight images, taken in one by one."""
+    """Eight images that are ingested in batches of one."""
 
     root: Path
     home: Settings
@@ -46,7 +46,7 @@ class Folder:
     threads: int = field(default_factory=threading.active_count)
 
     def ingest(self, stop: StopRequest | None = None) -> IngestReport:
-        """In batches of one."""
+        """Runs an ingest."""
         request = IngestRequest(
             dataset=Dataset(name="data", root=self.root),
             specs=[self.spec],
@@ -57,7 +57,7 @@ class Folder:
         return run_ingest(request, store=store, settings=self.home, stop=stop or StopRequest())
 
     def stored(self) -> list[str]:
-        """The paths of the points, and each has a vector."""
+        """Returns the paths of the points; each must have a vector."""
         store = EmbeddedStore(self.home.qdrant_dir)
         if not store.names():
             return []
@@ -68,7 +68,7 @@ class Folder:
         return sorted(payload.path for payload in payloads)
 
     def require_nothing_lost(self, *, written: int | None = None) -> None:
-        """All threads end, the first images are there, and the next run adds the others."""
+        """Checks that all threads end, the first images are stored, and the next run adds the others."""
         deadline = time.monotonic() + 30
         while threading.active_count() > self.threads:
             assert time.monotonic() < deadline
@@ -83,13 +83,13 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Callable[..., list[Path]]) -> Folder:
-    """Not ingested yet."""
+    """Draws the images; they are not ingested."""
     draw(tmp_path / "data", *IMAGES)
     return Folder(root=tmp_path / "data", home=home, spec=tiny_spec)
 
 
 def nth_call(stage: str, number: int, event: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
-    """Has something happen as a stage begins its call of a number, counted from 1."""
+    """Calls `event` at the start of a stage's call of this number, counted from 1."""
     place, name = STAGES[stage]
     original, calls, lock = getattr(place, name), iter(range(1, 10_000)), threading.Lock()
 
@@ -153,7 +153,7 @@ def test_a_failed_write_while_all_queues_are_full_ends_the_ingest(
 
 @pytest.fixture
 def interrupt() -> Callable[[], None]:
-    """Ctrl-C, which the main thread hears, whichever sends it."""
+    """Returns a function that sends Ctrl-C to the main thread."""
     if sys.platform == "win32":
         pytest.skip("sends SIGINT as a terminal does")
     main = threading.main_thread().ident

@@ -1,4 +1,4 @@
-"""Reading: a file is hashed, decoded where it has to be, or says what is wrong with it."""
+"""Reading image files: hashing, decoding where needed, and problems."""
 
 import hashlib
 import io
@@ -14,13 +14,13 @@ from lookalike_ingest.image_reader import read_image
 
 
 def found(file: Path) -> FoundFile:
-    """The file as a walk over its folder would find it."""
+    """Returns a file as a scan finds it."""
     return FoundFile(path=file.name, root=file.parent, bytes=0, mtime_ns=0, ctime_ns=0)
 
 
 @pytest.fixture
 def image(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
-    """One image of 64 x 48 pixels."""
+    """Draws an image of 64 x 48 pixels."""
     return draw(tmp_path, "1.png")[0]
 
 

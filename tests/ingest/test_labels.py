@@ -1,4 +1,4 @@
-"""Classes out of a CSV file, and the ways in which such files are wrong."""
+"""Classes from a CSV file, and what may be wrong with such files."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from lookalike_ingest.labels import check_labels, read_labels
 
 
 def table(tmp_path: Path, text: str, encoding: str = "utf-8") -> Path:
-    """The CSV file, with its line ends as they are."""
+    """Writes a CSV file with these very line ends."""
     file = tmp_path / "labels.csv"
     file.write_bytes(text.encode(encoding))
     return file

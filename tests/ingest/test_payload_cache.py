@@ -1,4 +1,4 @@
-"""What an ingest keeps of a collection's points: the same as the store says, or nothing."""
+"""The cache of payloads beside a collection: it equals the store, or is not valid."""
 
 import os
 import sqlite3
@@ -57,7 +57,7 @@ def ingest(tmp_path: Path, home: Settings, tiny_spec: object, draw: Callable[...
 
 @pytest.fixture
 def opened(home: Settings) -> Callable[[], EmbeddedCollection]:
-    """The one collection that is there, opened."""
+    """Returns a function that opens the only collection."""
 
     def open_it() -> EmbeddedCollection:
         store = EmbeddedStore(home.qdrant_dir)
@@ -67,7 +67,7 @@ def opened(home: Settings) -> Callable[[], EmbeddedCollection]:
 
 
 def listed(collection: EmbeddedCollection) -> set[Payload]:
-    """What the cache beside a collection says, read without our own code."""
+    """Returns the payloads in the cache beside a collection, read without our own code."""
     with sqlite3.connect(collection.upkeep.cache_file) as database:
         found = database.execute("SELECT * FROM points")
         names = [column[0] for column in found.description]

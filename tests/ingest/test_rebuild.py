@@ -1,4 +1,4 @@
-"""Making a collection anew: the old one serves until the new one is whole."""
+"""Rebuilding a collection: the old one can be searched until the new one is complete."""
 
 import json
 import os
@@ -52,7 +52,7 @@ IMAGES = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png", "3.png")
 
 
 class Rebuilds:
-    """A home whose one collection holds two datasets."""
+    """A home with one collection of two datasets."""
 
     def __init__(self, folder: Path, home: Settings, spec: ModelSpec) -> None:
         self.roots = {"one": folder / "one", "two": folder / "two"}
@@ -60,7 +60,7 @@ class Rebuilds:
         self.store: Any = EmbeddedStore(home.qdrant_dir)
 
     def ingest(self, dataset: str, labels: Mapping[str, str | None], *, moved: bool = False) -> None:
-        """Brings one dataset in."""
+        """Ingests one dataset."""
         request = IngestRequest(
             dataset=Dataset(name=dataset, root=self.roots[dataset], moved=moved),
             specs=[self.spec],
@@ -71,7 +71,7 @@ class Rebuilds:
 
     @property
     def name(self) -> str:
-        """Of the one collection."""
+        """The name of the collection."""
         (name,) = self.store.names()
         return name
 
@@ -84,7 +84,7 @@ class Rebuilds:
         name: str | None = None,
         quantize: VectorQuantization | None = None,
     ) -> RebuildReport:
-        """As the command would do it, an image a batch."""
+        """Rebuilds as the command does, in batches of one."""
         options = RebuildOptions(batch_size=1, force=force, quantize=quantize)
         with shown_by(show_bar):
             return rebuild(
@@ -103,7 +103,7 @@ class Rebuilds:
         manifest.write_text(json.dumps(data), encoding="utf-8")
 
     def stored(self) -> dict[str, tuple[Payload, FloatVector]]:
-        """Every point by dataset and path."""
+        """Returns every point by dataset and path."""
         with self.store.open(self.name) as collection:
             payloads = list(collection.scan())
             vectors = collection.vectors([payload.id for payload in payloads])
@@ -114,7 +114,7 @@ class Rebuilds:
 def rebuilds(
     tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Callable[..., list[Path]]
 ) -> Rebuilds:
-    """Ten images, one of them with a class from a table."""
+    """Ingests ten images, one of them with a class from a table."""
     one = Rebuilds(tmp_path, home, tiny_spec)
     for seed, (dataset, root) in enumerate(one.roots.items()):
         draw(root, *IMAGES, seed=seed)
@@ -145,7 +145,7 @@ FORMER = former_preprocessing_id(VGG16)
 
 
 def mark_vectors(rebuilds: Rebuilds) -> dict[str, FloatVector]:
-    """Gives every point a vector that no network would, so that it can be told where it came from."""
+    """Gives every point a vector that no network would, to recognise where it was copied from."""
     random = np.random.default_rng(0)
     with rebuilds.store.open(rebuilds.name) as collection:
         payloads = list(collection.scan())
@@ -226,13 +226,13 @@ def test_a_rebuild_keeps_synsets_and_adds_no_images(
 
 
 class StoppingLater(SoleBar):
-    """Asks to stop once so many images have been written, and counts on."""
+    """A bar that requests a stop once so many images are written."""
 
     def __init__(self, stop: StopRequest, after: int) -> None:
         self.stop, self.left = stop, after
 
     def advance(self, done: int, *, skipped: int = 0) -> None:  # noqa: ARG002
-        """A batch is done."""
+        """Counts a batch."""
         self.left -= done
         self.stop.requested = self.left <= 0
 

@@ -1,4 +1,4 @@
-"""What an ingest is asked for is checked for every caller, as the command checks it."""
+"""Requests are checked for every caller, as for the command."""
 
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def test_labels_of_another_folder_are_refused(tmp_path: Path) -> None:
 
 
 def request(root: Path, **fields: Any) -> IngestRequest:
-    """For one collection."""
+    """Returns a request for one collection."""
     dataset = Dataset(name="data", root=root)
     return IngestRequest(dataset=dataset, specs=[ModelSpec.of("vgg")], distances=[Distance.COSINE], **fields)
 

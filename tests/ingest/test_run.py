@@ -60,7 +60,7 @@ Draw = Callable[..., list[Path]]
 
 @dataclass(kw_only=True)
 class Ingests:
-    """A folder `root`, and what one ingest after the other makes of it in `home`."""
+    """A folder `root` that is ingested again and again, into the store in `home`."""
 
     root: Path
     home: Settings
@@ -87,7 +87,7 @@ class Ingests:
         stop: StopRequest | None = None,
         show_bar: ShowBar | None = None,
     ) -> IngestReport:
-        """One ingest, as the command would do it."""
+        """Runs an ingest as the command does."""
         request = IngestRequest(
             dataset=Dataset(name=dataset, root=root or self.root, moved=moved),
             specs=specs or [self.spec],
@@ -107,7 +107,7 @@ class Ingests:
 
     @property
     def store(self) -> EmbeddedStore:
-        """Where the collections are."""
+        """The store."""
         return EmbeddedStore(self.home.qdrant_dir)
 
     def name(self, distance: Distance = Distance.COSINE) -> str:
@@ -116,7 +116,7 @@ class Ingests:
 
     @property
     def manifest(self) -> CollectionManifest:
-        """What a collection of this model says of itself."""
+        """The manifest of a collection of this model."""
         model = ready_model(self.spec, settings=self.home).manifest
         return CollectionManifest(
             identity=model.identity,
@@ -130,7 +130,7 @@ class Ingests:
         )
 
     def stored(self, distance: Distance = Distance.COSINE) -> dict[str, tuple[Payload, FloatVector]]:
-        """What the collection holds by dataset and path."""
+        """Returns payloads and vectors by dataset and path."""
         with self.store.open(self.name(distance)) as collection:
             payloads = list(collection.scan())
             vectors = collection.vectors([payload.id for payload in payloads])
@@ -138,34 +138,34 @@ class Ingests:
         return {f"{p.dataset}:{p.path}": (p, vectors[p.id]) for p in payloads}
 
     def payload(self, path: str) -> Payload:
-        """Of one image of the dataset `data`."""
+        """Returns the payload of an image of the dataset `data`."""
         return self.stored()[f"data:{path}"][0]
 
     def embed(self, files: Sequence[Path]) -> NDArray[np.float32]:
-        """The images' vectors, float32 `[N, 64]`, not normalised."""
+        """Returns the images' vectors, float32 `[N, 64]`, not normalised."""
         model = ready_model(self.spec, settings=self.home)
         images = [decode(io.BytesIO(file.read_bytes()), file.name).pixels for file in files]
         return Embedder.load(model.path, provider="cpu").embed(images)
 
     def write(self, path: str, content: Path | bytes) -> None:
-        """Gives a file other bytes, at a time of its own: clocks of file systems are coarse."""
+        """Writes a file with an mtime of its own: clocks of file systems are coarse."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content.read_bytes() if isinstance(content, Path) else content)
         self.touch(path)
 
     def touch(self, path: str) -> None:
-        """Gives a file another time."""
+        """Gives a file a new mtime."""
         moment = next(self.clock)
         os.utime(self.root / path, (moment, moment))
 
     def move(self, old: str, new: str) -> None:
-        """As `mv` does."""
+        """Moves a file as `mv` does."""
         (self.root / new).parent.mkdir(parents=True, exist_ok=True)
         (self.root / old).replace(self.root / new)
 
     def assert_mirrored(self) -> None:
-        """Every image of the folder is there as it is now, with its own vector, and nothing else."""
+        """Checks that the collection holds every image as it is now, with its vector, and nothing else."""
         stored = self.stored()
         files = [file for file in self.root.rglob("*") if file.is_file()]
         assert stored.keys() == {f"data:{file.relative_to(self.root).as_posix()}" for file in files}
@@ -180,7 +180,7 @@ class Ingests:
 
 @pytest.fixture
 def ingests(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Draw) -> Ingests:
-    """Five images of two classes and none, not ingested yet."""
+    """Draws five images, of two classes and without one; they are not ingested."""
     draw(tmp_path / "data", *IMAGES)
     return Ingests(root=tmp_path / "data", home=home, spec=tiny_spec)
 
@@ -189,7 +189,7 @@ def ingests(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Draw) ->
 def ingested(
     tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw
 ) -> tuple[Ingests, IngestReport]:
-    """The same images after a first run, for tests that leave them and the collection as they are."""
+    """Ingests the same images, for tests that change nothing."""
     folder = tmp_path_factory.mktemp("ingested")
     draw(folder / "data", *IMAGES)
     spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights))
@@ -200,13 +200,13 @@ def ingested(
 
 @pytest.fixture
 def other(tmp_path: Path, draw: Draw) -> Path:
-    """An image that is not among them, of another size."""
+    """Draws another image, of another size."""
     return draw(tmp_path, "other.png", size=(90, 60))[0]
 
 
 @pytest.fixture
 def no_session(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From when it is called on no session may be opened."""
+    """Returns a function after which opening a session fails the test."""
 
     class Forbidden:
         @staticmethod
@@ -220,18 +220,18 @@ def no_session(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def unit(vector: FloatVector) -> FloatVector:
-    """The vector at length 1, as a cosine collection has it."""
+    """Returns the vector at length 1, as a cosine collection stores it."""
     return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
 def counts(report: IngestReport) -> dict[str, int]:
-    """What became of the one collection, without the zeros."""
+    """Returns the counts of the only collection, without zeros."""
     [collection] = report.collections
     return {word: number for word, number in collection.counts.items() if number}
 
 
 def provider(report: IngestReport) -> str | None:
-    """What the one collection's images were embedded on."""
+    """Returns the provider that embedded for the only collection."""
     [collection] = report.collections
     return collection.provider
 
@@ -790,7 +790,7 @@ def test_labels_override_folders(ingests: Ingests) -> None:
 
 
 def tiger(found: FoundFile) -> Label:
-    """Of a WordNet that knows cats alone."""
+    """Labels as a WordNet that knows only cats."""
     in_cats = found.folder_class == "cat"
     return Label(class_name="tiger", synset="n02129604") if in_cats else folder_label(found)
 
@@ -994,13 +994,13 @@ def test_a_path_that_is_no_folder_is_a_usage_error(ingests: Ingests, path: str, 
 
 
 class StoppingAfterABatch(SoleBar):
-    """A bar by which the ingest is interrupted as soon as anything is done."""
+    """A bar that requests a stop as soon as anything is done."""
 
     def __init__(self, stop: StopRequest) -> None:
         self._stop = stop
 
     def advance(self, done: int, *, skipped: int = 0) -> None:  # noqa: ARG002 - the bar's signature
-        """As if Ctrl-C came now."""
+        """Requests a stop."""
         self._stop.requested = self._stop.requested or done > 0
 
 
@@ -1134,7 +1134,7 @@ COMPOSED, DECOMPOSED = "Schildkr\u00f6te", "Schildkro\u0308te"
 
 @pytest.fixture
 def decomposed(ingests: Ingests, draw: Draw) -> Ingests:
-    """A folder and two files whose names came from a Mac, and one more."""
+    """Draws two files in a folder, all with decomposed names as on a Mac, and one more file."""
     shutil.rmtree(ingests.root)
     draw(ingests.root, *(f"{DECOMPOSED}/{DECOMPOSED}{number}.png" for number in (1, 2)), "cat/1.png")
     return ingests

@@ -1,4 +1,4 @@
-"""Listing a store that others use, or that a key may see a part of."""
+"""Listing a store that others use, or of which a key may read a part."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,14 +31,14 @@ def server() -> Iterator[QdrantStandIn]:
 
 @pytest.fixture
 def proxy(server: QdrantStandIn) -> Iterator[FaultyProxy]:
-    """Before it."""
+    """Starts a proxy in front of it."""
     with wire.running_proxy(("127.0.0.1", server.port)) as one:
         yield one
 
 
 @pytest.fixture
 def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
-    """Three collections, with a point of the dataset `data` each."""
+    """Creates three collections, with a point of the dataset `data` each."""
     one = connect(proxy.url, api_key=None, tuning=QUICK_RETRIES)
     for name in NAMES:
         manifest = made_collections.manifest_of(Distance.COSINE, 4, {"data": "/data"})
@@ -51,7 +51,7 @@ def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
 
 
 def statuses(store: ServerStore) -> list[CollectionStatus]:
-    """What is listed."""
+    """Returns what is listed."""
     return list(collection_statuses(store))
 
 

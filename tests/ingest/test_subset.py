@@ -1,4 +1,4 @@
-"""Which images a sample takes: few questions of chance, none of them answered by it."""
+"""Which images a random sample takes."""
 
 import random
 from collections import Counter
@@ -17,12 +17,12 @@ PATHS = [f"{folder}{number}.jpg" for folder in ("", "cat/", "dog/", "dog/small/"
 
 
 def found(path: str) -> FoundFile:
-    """A file of that path; where it lies and what is in it is of no matter."""
+    """Returns a file of that path; its root and content do not matter."""
     return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1, ctime_ns=1)
 
 
 def taken(paths: Sequence[str], count: int, seed: int = 0) -> set[str]:
-    """The paths that a sample of so many a class takes."""
+    """Returns the paths in a sample of so many images a class."""
     files = [found(path) for path in paths]
     chosen = Chosen(Subset(max_per_class=count, seed=seed), files, folder_label)
     return {file.path for file in files if chosen(file)}

@@ -33,13 +33,13 @@ ILSVRC2012_val_00000001,n09999999 1 2 3 4
 
 
 def found(path: str) -> FoundFile:
-    """An image of that path."""
+    """Returns an image of that path."""
     return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1, ctime_ns=1)
 
 
 @pytest.fixture
 def competition(tmp_path: Path) -> Path:
-    """The unpacked folder, with its tables and without an image."""
+    """Makes the unpacked folder, with its tables and without images."""
     root = tmp_path / "imagenet-object-localization-challenge"
     (root / "ILSVRC/Data/CLS-LOC/train/n01440764").mkdir(parents=True)
     (root / "LOC_synset_mapping.txt").write_text(NAMES, encoding="utf-8")
@@ -48,19 +48,19 @@ def competition(tmp_path: Path) -> Path:
 
 
 def labels_of(root: Path, **given: Path | None) -> Callable[[str], Label]:
-    """What the images of a dataset are, by path."""
+    """Returns the labels of a dataset's images, by path."""
     tables = {"names": None, "solution": None} | given
     label_of = synset_labels(root, **tables)
     return lambda path: label_of(found(path))
 
 
 def tench() -> Label:
-    """The label of a tench."""
+    """Returns the label of a tench."""
     return Label(class_name="tench", synset="n01440764")
 
 
 def written(tmp_path: Path, content: str | bytes) -> Path:
-    """A table, whatever is in it."""
+    """Writes a table."""
     file = tmp_path / "table"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     return file
