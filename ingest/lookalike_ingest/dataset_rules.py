@@ -71,7 +71,7 @@ class RuleChoice:
 
 def _refuse(pattern: str, root: Path, instead: str) -> NoReturn:
     raise UsageError(
-        f"{pattern!r} fits nothing, for patterns are relative to {root}; {instead}", argument=Argument.EXCLUDE
+        f"{pattern!r} matches nothing: patterns are relative to {root}; {instead}", argument=Argument.EXCLUDE
     )
 
 

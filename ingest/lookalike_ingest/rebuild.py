@@ -94,12 +94,12 @@ class RebuildReport:
         if self.replaced:
             return
         away, unread = self.gone_files, self.left_out
-        reasons = [f"{len(away)} images of {self.name} are not there, {away[0]} for one"] if away else []
-        reasons += [f"{len(unread)} are there and cannot be taken in, {unread[0]} for one"] if unread else []
+        reasons = [f"{len(away)} images of {self.name} do not exist, for example {away[0]}"] if away else []
+        reasons += [f"{len(unread)} cannot be read, for example {unread[0]}"] if unread else []
         steps = ["mount the disk that they are on"] if away else []
-        steps += ["mend what cannot be read"] if unread else []
+        steps += ["repair what cannot be read"] if unread else []
         raise LookalikeError(
-            f"{'; '.join(reasons)}; the old collection stays, with the points of all its images. "
+            f"{'; '.join(reasons)}; the old collection is kept, with the points of all its images. "
             f"{' and '.join(steps).capitalize()}",
             hint=Hint(Action.REPEAT_OR_FORCE),
         )
@@ -143,7 +143,7 @@ def _require_own_name(name: str, store: Store) -> None:
     if name.endswith(STAGED_SUFFIX) and name in store:
         whole = name.removesuffix(STAGED_SUFFIX)
         raise ManifestError(
-            f"{name} is what a rebuild of {whole} has made so far",
+            f"{name} is the unfinished rebuild of {whole}",
             collection=name,
             hint=Hint(Action.CONTINUE_REBUILD, {Argument.COLLECTION: whole}),
         )
@@ -222,7 +222,7 @@ class _Rebuild:
         identity, official = model.manifest.identity, model.manifest.weights.official
         if collection_name(identity, old.distance, official=official) != self._name:
             raise ManifestError(
-                f"the weights that {self._name} was made with are others now",
+                f"the weights that {self._name} was made with have changed",
                 collection=self._name,
                 hint=Hint(Action.INGEST),
             )
@@ -325,7 +325,7 @@ def _require_folders(name: str, datasets: Mapping[str, str]) -> None:
     for dataset, root in datasets.items():
         if not Path(root).is_dir():
             raise UsageError(
-                f"dataset {dataset} of {name} lies in {root}, which is not there",
+                f"dataset {dataset} of {name} lies in {root}, which does not exist",
                 path=root,
                 hint=Hint(Action.MOVE_OR_REMOVE_DATASET, {Argument.DATASET: dataset}),
             )

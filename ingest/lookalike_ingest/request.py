@@ -121,7 +121,7 @@ def dataset_in(
         if root.exists() or not may_be_missing:
             require_folder(root)
     except (OSError, RuntimeError) as error:
-        raise UsageError(f"{text[:200]} cannot be looked into ({error.__class__.__name__})") from error
+        raise UsageError(f"{text[:200]} cannot be read ({error.__class__.__name__})") from error
     named = name if name is not None else root.name or "root"
     for each, origin in ((named, Argument.DATASET), (str(root), "the folder")):
         if not each.strip() or each != each.encode("utf-8", "replace").decode():
@@ -251,7 +251,7 @@ def check_pruning(*, prune: bool, force: bool) -> None:
     """
     if force and not prune:
         raise UsageError(
-            "this lets a dataset be emptied, and nothing is to be removed",
+            "this lets pruning empty a dataset, and has no effect without it",
             argument=Argument.FORCE,
             hint=Hint(Action.USE, {Argument.PRUNE: None}),
         )

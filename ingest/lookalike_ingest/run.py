@@ -308,17 +308,15 @@ def _warn_of_unused_patterns(asked: RuleChoice, others: OtherFiles) -> None:
     """Logs the exclude patterns of this request that match nothing."""
     unused = [pattern for pattern in asked.exclude or () if pattern not in others.fitting_patterns]
     if unused:
-        _logger.warning(
-            "warning: exclude patterns that make no difference here: %s", ", ".join(map(repr, unused))
-        )
+        _logger.warning("warning: exclude patterns that match nothing here: %s", ", ".join(map(repr, unused)))
 
 
 def _warn_of_away(target: Target, *, prune: bool) -> None:
     if away := target.report.away:
-        why = "" if prune else "their images are found elsewhere, too, but may not have been moved, for "
+        why = "" if prune else "copies of their images were found, but they may not have been moved: "
         _logger.warning(
-            "warning: %s points of %s stay, %r for one: %stheir folders are empty, or links lead nowhere; if "
-            "a disk is not mounted, mount it",
+            "warning: %s points of %s are kept, for example %r: %stheir folders are empty, or links are "
+            "broken; if a disk is not mounted, mount it",
             len(away),
             target.name,
             away[0],

@@ -266,7 +266,7 @@ class WrittenTarget(Target):
         if vector is None:
             raise StoreError(
                 f"{payload.path}: the point of {self.name} that has its vector was removed meanwhile, by "
-                "somebody else",
+                "another process",
                 hint=Hint(Action.REPEAT),
             )
         return ImagePoint(payload=payload, vector=vector)

@@ -308,7 +308,7 @@ def test_a_forced_rebuild_does_not_empty_a_dataset(rebuilds: Rebuilds) -> None:
 def test_a_missing_folder_is_refused_before_anything_is_done(rebuilds: Rebuilds) -> None:
     """Its disk may not be mounted."""
     shutil.move(rebuilds.roots["two"], rebuilds.roots["two"].with_name("away"))
-    with refuses(UsageError, match=r"dataset two of .*which is not there; mount it"):
+    with refuses(UsageError, match=r"dataset two of .*which does not exist; mount it"):
         rebuilds.rebuild()
     assert len(rebuilds.stored()) == 10
     assert staged_name(rebuilds.name) not in rebuilds.store

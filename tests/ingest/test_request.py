@@ -81,7 +81,7 @@ def request(root: Path, **fields: Any) -> IngestRequest:
 
 def test_force_without_prune_is_refused(tmp_path: Path) -> None:
     """It allows only pruning to empty a dataset."""
-    with pytest.raises(UsageError, match="emptied"):
+    with pytest.raises(UsageError, match="empty a dataset"):
         request(tmp_path, force=True)
     assert request(tmp_path, force=True, prune=True).force
 
@@ -112,5 +112,5 @@ def test_checking_a_rebuild_that_replaced_nothing_raises(tmp_path: Path) -> None
     report = RebuildReport(
         name="x", store="embedded", gone_files=[tmp_path / "a.png"], left_out=[tmp_path / "b.png"]
     )
-    with pytest.raises(LookalikeError, match=r"a\.png for one; 1 are there .*b\.png.* Mount the disk"):
+    with pytest.raises(LookalikeError, match=r"a\.png; 1 cannot be read, .*b\.png.* Mount the disk"):
         report.check()
