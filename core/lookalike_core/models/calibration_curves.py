@@ -45,7 +45,7 @@ class Curve:
         rises = all(a < b for a, b in pairwise(knots)) and all(a <= b for a, b in pairwise(chances))
         fits = len(knots) == len(chances) > 0 and all(map(isfinite, knots))
         if not (rises and fits and chances[0] >= 0 and chances[-1] <= 1):
-            raise ValueError("it is no curve of chances")
+            raise ValueError("not a curve of chances that never fall")
         return cls(knots=knots, chances=chances)
 
 
@@ -99,7 +99,7 @@ class Threshold:
         """Reads what `asdict` gave; a ValueError where a figure is out of its range."""
         nearness = float(data["nearness"])
         if not isfinite(nearness):
-            raise ValueError("the threshold is no number")
+            raise ValueError("the threshold is not finite")
         return cls(nearness=nearness, refused=_share(data["refused"]), caught=_share(data["caught"]))
 
 
@@ -201,11 +201,11 @@ def percent(chance: float) -> str:
 
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
-        raise ValueError(f"{value!r} is no count")
+        raise ValueError(f"{value!r} is not a count")
     return int(value)
 
 
 def _share(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{value!r} is no share")
+        raise ValueError(f"{value!r} is not between 0 and 1")
     return float(value)

@@ -50,10 +50,11 @@ class Shard:
         self.path = view or folder / SHARD
         self.tuning = tuning
         self.points: int | None = None
-        """As counted when it was last loaded."""
+        """As counted when it was last loaded; None once it was written to."""
         self._is_view = view is not None
         self._on_load = on_load
-        self._is_synced = True
+        self.is_synced = True
+        """Whether what was written is on the disk; whoever writes to a closed shard says that it is not."""
 
     @cached_property
     def _edge(self) -> "qdrant_edge.EdgeShard":
@@ -67,7 +68,7 @@ class Shard:
         try:
             with engine_errors(self.folder):
                 if not has_log:
-                    self._is_synced = False
+                    self.is_synced = False
                     _skip_seen_operations(shard, self.path)
                 index_payloads(shard)
                 self.points = shard.count(edge.CountRequest(exact=True))
@@ -97,9 +98,9 @@ class Shard:
         if self.is_loaded:
             with engine_errors(self.folder):
                 self.__dict__.pop("_edge").close()
-        if not self._is_synced and not self._is_view:
+        if not self.is_synced and not self._is_view:
             sync_tree(self.path)
-        self._is_synced = True
+        self.is_synced = True
 
     def require_writable(self) -> None:
         """Refuses to write to a view, which would be lost with it.
@@ -158,7 +159,7 @@ class Shard:
         Raises:
             StoreError: nothing that is written takes effect.
         """
-        self._is_synced = False
+        self.is_synced, self.points = False, None
         with engine_errors(self.folder):
             self._edge.update(operation)
             if is_done():
@@ -171,10 +172,6 @@ class Shard:
                     "remove the folder and ingest once more",
                     path=self.folder,
                 )
-
-    def note_foreign_write(self) -> None:
-        """Has the files synced when it is next closed: another process is about to write to them."""
-        self._is_synced = False
 
 
 def _skip_seen_operations(shard: "qdrant_edge.EdgeShard", folder: Path) -> None:

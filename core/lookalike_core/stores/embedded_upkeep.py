@@ -83,7 +83,7 @@ class EmbeddedUpkeep:
         self._shard.require_writable()
         self._shard.points = self._shard.count()
         self._shard.close()
-        self._shard.note_foreign_write()
+        self._shard.is_synced = False
         shutil.rmtree(self._shard.path / _BUILDING, ignore_errors=True)
         build_index(self._shard.path, on_wait)
         self.upserted = 0

@@ -78,7 +78,7 @@ def fault_of(error: Exception, secrets: Secrets = NO_SECRETS) -> Fault:
     if isinstance(error, QdrantException):  # ResourceExhaustedResponse, or a Retry-After that is a date
         wait_s, said = getattr(error, "retry_after_s", None), _one_line(str(error), secrets)
         kind = _judge(FaultKind.BUSY, str(error))
-        reason = f"it is asked too much ({said})" if kind is FaultKind.BUSY else said
+        reason = f"its rate limit is exceeded ({said})" if kind is FaultKind.BUSY else said
         return Fault(kind=kind, reason=reason, retry_after_s=wait_s)
     if isinstance(error, ResponseHandlingException):
         return _transport_fault(error.source, secrets)
@@ -162,7 +162,7 @@ limit that one request alone is over, and strict mode."""
 
 _NO_ROOM = ("No space left on device", "Insufficient storage:")
 """How Qdrant says so: with 500 of its disk and with 507 of a quota. gRPC has one code for a quota and for
-being asked too much."""
+a rate limit."""
 
 _QUOTA_MARK = "qdrant-insufficient-storage"
 """Beside a code that Qdrant means a quota with."""

@@ -409,7 +409,7 @@ class ServerCollection:
     def _require_copier(self, token: str) -> None:
         info = self._ask("looking at", lambda: find_info(self._client, self.name))
         if info is None or copier_of(info) != token:
-            raise StoreError(f"another process puts {self.name} together, too; let it end, then look again")
+            raise StoreError(f"another process copies points to {self.name}, too; wait for it to end")
 
     def indexed_count(self) -> int:
         """Returns what the server counts, which may lag behind; segments that are too small have no index."""
@@ -491,7 +491,7 @@ def _require_completed(*results: "models.UpdateResult") -> None:
 
     for result in results:
         if result.status is not models.UpdateStatus.COMPLETED:
-            raise TimeoutError(f"the server has only noted the change ({result.status.value})")
+            raise TimeoutError(f"the server has not made the change yet ({result.status.value})")
 
 
 def _parts(rows: Sequence[_Row], size: int) -> Iterator[Sequence[_Row]]:

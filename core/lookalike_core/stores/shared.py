@@ -224,9 +224,7 @@ class SharedUpkeep:
     def locked(self, *, writes: bool = False) -> Iterator[Upkeep]:
         """Yields the collection's own upkeep, with all other threads kept out for the length of the block."""
         with self._collection.locked(writes=writes) as collection:
-            if collection.upkeep is None:
-                raise StoreError(f"{self._collection.name} was replaced by a collection on a server")
-            yield collection.upkeep
+            yield cast("Upkeep", collection.upkeep)  # the collections of a store have all one, or none
 
     @property
     def cache_file(self) -> Path:

@@ -434,3 +434,20 @@ def test_a_calibration_is_dropped_from_the_disk_before_points_are_written(
         with pytest.raises(KeyboardInterrupt):
             collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
     assert on_disk == [None]
+
+
+def test_a_cache_that_is_validated_after_a_flush_holds_the_points_of_now(
+    store: EmbeddedStore, manifest_of: NewManifest, point_of: Callable[..., ImagePoint], said: list[str]
+) -> None:
+    """The shard is closed by then, and was last counted before they were written."""
+    manifest = manifest_of()
+    store.create(manifest)
+    with store.open(manifest.collection) as collection:
+        collection.upsert([point_of("1.jpg", [1, 2, 3, 4])])
+        collection.upkeep.cache_file.touch()
+        collection.flush()
+        collection.upkeep.validate_cache()
+    with store.open(manifest.collection) as collection:
+        assert collection.upkeep.is_cache_valid
+        assert collection.count() == 1
+    assert said == []

@@ -110,7 +110,7 @@ def test_a_grpc_code_of_two_meanings_is_told_apart_by_its_details(
     said: tuple[str, str, dict[str, str]],
     way_on: str,
 ) -> None:
-    """A full server is not one that is asked too much, and one that answers is not one that is gone."""
+    """A full disk is no rate limit, and a server that answers with UNAVAILABLE is reachable."""
     grpc_responder.answers["Collections/Get"] = grpc_info(grpc_collection.manifest)
     grpc_responder.failing = {"Count": [said] * 9}
     assert way_on in str(failure(grpc_collection)).rpartition("; ")[2]

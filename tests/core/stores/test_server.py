@@ -312,7 +312,7 @@ def test_a_change_that_is_only_acknowledged_is_retried(
         lambda: collection.replace_payloads([point.payload] * 2),
         lambda: collection.delete([point.payload.id]),
     ):
-        with pytest.raises(StoreError, match=rf"only noted the change \({status}\)"):
+        with pytest.raises(StoreError, match=rf"not made the change yet \({status}\)"):
             change()
 
 
