@@ -39,8 +39,8 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from machine import describe, write_results
 from numpy.typing import NDArray
 from peers import AGREEMENT, disagreement, peers

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from lookalike_core.stores.collection_manifest import VectorQuantization
 from lookalike_core.stores.points import ImagePoint, Payload
-from lookalike_ingest.changes import Known
-from lookalike_ingest.payload_cache import Listing
+from lookalike_ingest.changes import KnownPoints
+from lookalike_ingest.payload_cache import PayloadCache
 from machine import peak_bytes, write_results
 from store import Case, Clusters, fresh_collection
 
@@ -77,12 +77,12 @@ def remembered(points: int) -> tuple[float, float]:
     for number in (few, points):
         with tempfile.TemporaryDirectory(prefix="lookalike-benchmark-") as folder:
             file = Path(folder) / "points.db"
-            known = Known("train", Listing.of(payloads(0, number), file))
+            known = KnownPoints("train", PayloadCache.of(payloads(0, number)))
             for payload in payloads(0, number):
                 known.see(payload.path)
-            known.listing.save(file)
+            known.cache.save(file)
             sizes.append(_bytes_of(file))
-            known.listing.close()
+            known.cache.close()
         peaks.append(peak_bytes())
     return (peaks[1] - peaks[0]) / (points - few), sizes[1] / points
 

@@ -47,8 +47,9 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.image_reader import read_image
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from machine import describe, write_results
 from numpy.typing import NDArray
 from PIL import Image

@@ -32,8 +32,8 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.image_reader import ReadFile
-from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from machine import describe, write_results
 from numpy.typing import NDArray
 
@@ -112,7 +112,7 @@ def take_in(work: Path, weights: Path, count: int) -> None:
     )
     with (
         mock.patch.object(Embedder, "load", return_value=StandIn()),
-        mock.patch("lookalike_ingest.run.read_image", read_undecoded),
+        mock.patch("lookalike_ingest.plan.read_image", read_undecoded),
     ):
         store = EmbeddedStore(settings.qdrant_dir)
         report = run_ingest(request, store=store, settings=settings, stop=StopRequest())

@@ -25,11 +25,19 @@ from lookalike_exporter.heads.fit import FitReport, FitRequest, fit_head
 from lookalike_exporter.heads.head_file import Head, head_of
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.dataset_rules import RuleChoice
+from lookalike_ingest.embedders import Embedders
 from lookalike_ingest.labels import check_labels
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from lookalike_ingest.removal import Selection, holdings, remove_images
-from lookalike_ingest.request import DEFAULT_BACKBONE, dataset_in, datasets_in, labels_in
-from lookalike_ingest.run import Embedders, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.request import (
+    DEFAULT_BACKBONE,
+    IngestRequest,
+    StopRequest,
+    dataset_in,
+    datasets_in,
+    labels_in,
+)
+from lookalike_ingest.run import run_ingest
 from lookalike_ingest.status import CollectionStatus, collection_statuses
 from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import synset_labels

@@ -14,8 +14,7 @@ from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.stores.overlapping_roots import file_of
 from lookalike_core.stores.points import Payload, SearchHit
 from lookalike_ingest.changes import Change
-from lookalike_ingest.other_datasets import GoneDataset, OverlappingDataset
-from lookalike_ingest.run import IngestReport
+from lookalike_ingest.report import GoneDataset, IngestReport, OverlappingDataset
 from lookalike_search.analysis.all_neighbours import SceneList
 from lookalike_search.analysis.attribution import Pair, strongest_pairs
 from lookalike_search.analysis.collection_map import CollectionMap

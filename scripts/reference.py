@@ -251,7 +251,7 @@ _HELD = {
     "ClassFigures": "lookalike_search.evaluation.summary",
     "CollectionManifest": "lookalike_core.stores.collection_manifest",
     "CollectionMap": "lookalike_search.analysis.collection_map",
-    "CollectionReport": "lookalike_ingest.target",
+    "CollectionReport": "lookalike_ingest.report",
     "CollectionStatus": "lookalike_ingest.status",
     "Comparison": "lookalike_search.evaluation.comparisons",
     "Curve": "lookalike_core.models.calibration_curves",

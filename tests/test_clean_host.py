@@ -13,8 +13,8 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from PIL import Image
 
 Draw = Callable[..., list[Path]]
@@ -52,7 +52,7 @@ def test_the_hosts_limit_of_pixels_holds_while_a_thread_embeds(
     request = IngestRequest(
         dataset=Dataset(name="data", root=images), specs=[tiny_spec], distances=[Distance.COSINE]
     )
-    reports: list[IngestReport] = []
+    reports = []
 
     def embed() -> None:
         store = EmbeddedStore(home.qdrant_dir)

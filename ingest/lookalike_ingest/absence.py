@@ -1,4 +1,4 @@
-"""Why a file that was ingested was not found again: deleted, as far as one can see, or perhaps only away."""
+"""Why a file that was ingested is not found any more: deleted, or perhaps on a disk that is not mounted."""
 
 import os
 from enum import StrEnum
@@ -8,7 +8,7 @@ from lookalike_core.images.exclusion import is_made_by_systems
 
 
 class Absence(StrEnum):
-    """What the disk tells of a file that is not found."""
+    """What the file system tells of a file that is not found."""
 
     GONE = "gone"
     """Its folder is there and holds other things, or is gone with it."""
@@ -18,25 +18,36 @@ class Absence(StrEnum):
     What is hidden or what systems make (`DEFAULT_EXCLUDES`) may lie in an empty folder: `.keep`, `Thumbs.db`.
     """
     UNREADABLE = "unreadable"
-    """Nobody has seen that it is gone."""
+    """Its folder cannot be read, so that nobody knows."""
+
+
+def is_missing(path: Path, *, follow_links: bool = False) -> bool:
+    """Whether a path is known not to be there; where nobody may look, it is not known."""
+    try:
+        path.stat(follow_symlinks=follow_links)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 class Absences:
-    """Tells the absence of paths below a root; each folder is looked at once."""
+    """Tells why paths below a root are not found; reads each folder once."""
 
     def __init__(self, root: Path) -> None:
         self._root = str(root)
         self._folders: dict[str, Absence] = {}
 
     def of(self, path: str) -> Absence:
-        """Returns that of a file by its root-relative POSIX path."""
+        """Returns why a file is not found, by its root-relative POSIX path."""
         place = f"{self._root}/{path}"
         if os.path.islink(place) and not os.path.exists(place):  # noqa: PTH110, PTH114 - of a million files
             return Absence.AWAY
         return self._of_folder(path.rpartition("/")[0])
 
     def _of_folder(self, folder: str) -> Absence:
-        """That of all that is not found in a folder, "" for the root, which is another question."""
+        """Returns why files of a folder are not found; of the root ("") that they are gone."""
         while folder and folder not in self._folders:
             found = _look_into(f"{self._root}/{folder}")
             if found is None:
@@ -47,7 +58,7 @@ class Absences:
 
 
 def _look_into(folder: str) -> Absence | None:
-    """None where there is no such folder, so that the one above it tells."""
+    """Returns None where there is no such folder, so that its parent tells."""
     try:
         with os.scandir(folder) as entries:
             is_empty = all(is_made_by_systems(entry.name) for entry in entries)

@@ -1,6 +1,6 @@
-"""What a collection knows of a folder, and so what each file is to it.
+"""What each file is to a collection: new, changed, moved or as it was.
 
-Pure but for the listing that it keeps: nothing here reads images or writes to a store.
+Pure but for the payload cache that it reads: nothing here reads images or writes to a store.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,11 +12,12 @@ from lookalike_core.images.scan import FoundFile
 from lookalike_core.stores.points import Payload
 from lookalike_core.text import nfc
 
-from lookalike_ingest.payload_cache import Listing, Stamp, is_unchanged
+from lookalike_ingest.labels import Label
+from lookalike_ingest.payload_cache import PayloadCache, Stamp, is_unchanged
 
 
 class Change(StrEnum):
-    """What a file is to a collection; the counts of an ingest go by these words."""
+    """What a file is to a collection; an ingest counts by these words."""
 
     UNCHANGED = "unchanged"
     UPDATED = "updated"
@@ -28,10 +29,9 @@ class Change(StrEnum):
 class Decision:
     """What to do about one file.
 
-    `payload` is what its point shall carry, `None` where nothing is to be written. `vector_of` is a
-    point whose vector serves, `None` where the image must be embedded or only the payload changes.
-    `replaces` is the old point of a file that was moved here, onto another one or not. `before` is what the
-    file's own point carries until this is carried out, `None` where there is none.
+    `payload` is the new one of its point, None where nothing is to be written. `vector_of` is a point with
+    the same bytes, whose vector is copied; None where the image must be embedded or only the payload changes.
+    `replaces` is the old point of a file that was moved here.
     """
 
     change: Change
@@ -39,152 +39,211 @@ class Decision:
     payload_only: bool = False
     vector_of: Payload | None = None
     replaces: Payload | None = None
-    before: Payload | None = None
 
     @property
     def writes_vector(self) -> bool:
-        """Whether a point is written whole, with its vector."""
+        """Whether a vector is written, not the payload alone."""
         return self.payload is not None and not self.payload_only
 
     @property
     def embeds(self) -> bool:
-        """Whether the network has to look at the image."""
+        """Whether the image must be embedded."""
         return self.writes_vector and self.vector_of is None
 
 
-class Known:
-    """The points of one collection, and which of the dataset's files were seen in its folder.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """The points to remove from one collection (`gone`), of which `excluded` are excluded by the rules.
 
-    With `rehash` size and times tell nothing, and every file must be read.
+    `away` are the paths of points that stay although their files are not found: their disk may not be
+    mounted.
     """
 
-    def __init__(self, dataset: str, listing: Listing, *, rehash: bool = False) -> None:
-        self.dataset, self.listing, self._rehash = dataset, listing, rehash
+    gone: Sequence[Payload]
+    excluded: int
+    away: Sequence[str]
+
+
+class KnownPoints:
+    """The points of one collection, and which files of the dataset were seen in its folder.
+
+    The cache holds what the collection holds. Decisions that are not carried out yet (`expect`) lie beside it
+    until they are (`settle`), so that the next file is decided knowing them.
+
+    With `rehash` sizes and times are not believed, and every file must be read.
+    """
+
+    def __init__(self, dataset: str, cache: PayloadCache, *, rehash: bool = False) -> None:
+        self.dataset, self.cache, self._rehash = dataset, cache, rehash
         self._seen = bytearray()
         """By row."""
+        self._expected: dict[str, Payload | None] = {}
+        """The dataset's payloads by path that are to be written; None for points that are to be removed."""
+        self._expected_bytes: dict[str, dict[str, Payload]] = {}
+        """The payloads among them by SHA-256 and path."""
 
     @classmethod
     def of(cls, dataset: str, payloads: Iterable[Payload]) -> Self:
-        """Takes in everything that the collection holds."""
-        return cls(dataset, Listing.of(payloads))
-
-    def add(self, payload: Payload) -> None:
-        """Notes a point that is in the collection now; its file was seen."""
-        self._note(self.listing.put(payload), seen=True)
-
-    def remove(self, payload: Payload) -> None:
-        """Notes that a point is gone."""
-        self.listing.drop(payload)
+        """Returns what is known of a collection that holds these points."""
+        return cls(dataset, PayloadCache.of(payloads))
 
     def has_bytes(self, sha256: str) -> bool:
-        """Whether some point carries these very bytes."""
-        return self.listing.has_bytes(sha256)
+        """Whether a point has these bytes, or will have; may be called from any thread."""
+        if sha256 in self._expected_bytes:
+            return True
+        if not self.cache.has_bytes(sha256):
+            return False
+        return not self._expected or not all(map(self._is_superseded, self.cache.find_bytes(sha256)))
 
     def see(self, path: str, *, seen: bool = True) -> None:
-        """Notes that a file is in the folder, or that it is not after all."""
-        stamp = self._stamp(path)
+        """Notes that a file is in the folder, or (`seen` false) has vanished since."""
+        stamp = self._find_stamp(path)
         if stamp is not None:
-            self._note(stamp.row, seen=seen)
+            self._mark_seen(stamp.row, seen=seen)
 
-    def decide_unread(
-        self, found: FoundFile, class_name: str | None, synset: str | None = None
-    ) -> Decision | None:
-        """What size and times tell; None where the file must be read. It was seen."""
-        return self._decide_by(self._stamp(found.path), found, class_name, synset)
+    def decide_by_stat(self, files: Sequence[tuple[FoundFile, Label]]) -> list[Decision | None]:
+        """Returns a decision for each of some hundred files by size and times; None if it must be read.
 
-    def decide_all_unread(
-        self, files: Sequence[tuple[FoundFile, str | None, str | None]]
-    ) -> list[Decision | None]:
-        """`decide_unread` of some hundred files with class and synset, in a third of the time."""
-        stamps = self.listing.stamps(self.dataset, [found.path for found, _, _ in files])
-        return [self._decide_by(stamps.get(file[0].path), *file) for file in files]
+        Those with points count as seen.
+        """
+        stamps = self.cache.find_stamps(self.dataset, [found.path for found, _ in files])
+        return [self._decide_by_stamp(stamps.get(found.path), found, label) for found, label in files]
 
-    def _decide_by(
-        self, stamp: Stamp | None, found: FoundFile, class_name: str | None, synset: str | None
-    ) -> Decision | None:
+    def _decide_by_stamp(self, stamp: Stamp | None, found: FoundFile, label: Label) -> Decision | None:
         if stamp is None:
             return None
-        self._note(stamp.row, seen=True)
+        self._mark_seen(stamp.row, seen=True)
         if self._rehash or not is_unchanged(stamp, found):
             return None
-        if (stamp.class_name, stamp.synset) == (class_name, synset):
-            return _UNCHANGED
-        if (nfc(stamp.class_name or ""), stamp.synset) == (class_name, synset):
-            return _UNCHANGED  # a former version stored the class as the disk had it
-        old = self.listing.payload(stamp.row)
-        relabelled = replace(old, class_name=class_name, synset=synset)
-        return Decision(change=Change.UPDATED, payload=relabelled, payload_only=True, before=old)
+        if (stamp.class_name, stamp.synset) == (label.class_name, label.synset):
+            return UNCHANGED
+        if (nfc(stamp.class_name or ""), stamp.synset) == (label.class_name, label.synset):
+            return UNCHANGED  # a former version stored the class as the disk had it
+        old = self.cache.get(stamp.row)
+        relabelled = replace(old, class_name=label.class_name, synset=label.synset)
+        return Decision(change=Change.UPDATED, payload=relabelled, payload_only=True)
 
-    def decide_read(self, payload: Payload, *, is_gone: Callable[[str], bool]) -> Decision:
-        """What the bytes tell; `payload` is the file as it is now, `is_gone` asks for another path."""
-        old = self._at(payload.path)
+    def decide_by_bytes(self, payload: Payload, *, is_gone: Callable[[str], bool]) -> Decision:
+        """Decides about a file that was read; `payload` is its new one, `is_gone` asks for other paths."""
+        old = self._find(payload.path)
         if old is not None and old.sha256 == payload.sha256:
-            same_label = (old.class_name, old.synset) == (payload.class_name, payload.synset)
-            change = Change.UNCHANGED if same_label else Change.UPDATED
-            fresh = replace(
-                old,
-                class_name=payload.class_name,
-                synset=payload.synset,
-                bytes=payload.bytes,
-                mtime_ns=payload.mtime_ns,
-                ctime_ns=payload.ctime_ns,
-            )
-            if fresh == old:
-                return _UNCHANGED
-            return Decision(change=change, payload=fresh, payload_only=True, before=old)
-        twins = self.listing.with_bytes(payload.sha256)
+            return _refresh(old, payload)
+        twins = self._find_bytes(payload.sha256)
         if not twins:
-            change = Change.ADDED if old is None else Change.UPDATED
-            return Decision(change=change, payload=payload, before=old)
-        moved_from = next((t for t in twins if self._is_unseen(t) and is_gone(t.path)), None)
+            return Decision(change=Change.ADDED if old is None else Change.UPDATED, payload=payload)
+        moved_from = next((twin for twin in twins if self._is_unseen(twin) and is_gone(twin.path)), None)
         source = moved_from or twins[0]
         from_path = moved_from.path if moved_from else None
         sized = replace(payload, width=source.width, height=source.height, moved_from=from_path)
         change = Change.UPDATED if old else Change.MOVED if moved_from else Change.ADDED
-        return Decision(change=change, payload=sized, vector_of=source, replaces=moved_from, before=old)
+        return Decision(change=change, payload=sized, vector_of=source, replaces=moved_from)
 
-    def vanished(self, *, unread_folders: Iterable[str] = ()) -> list[Payload]:
-        """The dataset's points whose files were not seen, but for those in folders not looked into.
+    def expect(self, decision: Decision) -> None:
+        """Has the next files decided as if this decision were carried out."""
+        if decision.replaces is not None:
+            self._expected[decision.replaces.path] = None
+        if (payload := decision.payload) is not None:
+            self._expected[payload.path] = payload
+            self._expected_bytes.setdefault(payload.sha256, {})[payload.path] = payload
+
+    def settle(self, expected: Iterable[Decision], done: Iterable[Decision]) -> None:
+        """Puts decisions that were carried out into the cache, and forgets those that were expected."""
+        for decision in done:
+            if decision.replaces is not None:
+                self.remove(decision.replaces)
+            if decision.payload is not None:
+                self._mark_seen(self.cache.put(decision.payload), seen=True)
+        for decision in expected:
+            self._forget(decision)
+
+    def _forget(self, decision: Decision) -> None:
+        if decision.replaces is not None:
+            self._expected.pop(decision.replaces.path, None)
+        if (payload := decision.payload) is not None:
+            self._expected.pop(payload.path, None)
+            same_bytes = self._expected_bytes.get(payload.sha256, {})
+            same_bytes.pop(payload.path, None)
+            if not same_bytes:
+                self._expected_bytes.pop(payload.sha256, None)
+
+    def remove(self, payload: Payload) -> None:
+        """Takes a point out of the cache."""
+        self.cache.drop(payload)
+
+    def find_vanished(self, *, unread_folders: Iterable[str] = ()) -> list[Payload]:
+        """Returns the dataset's points whose files were not seen, except in folders that could not be read.
 
         `unread_folders` are root-relative POSIX paths, `.` the root itself.
         """
         kept = tuple("" if folder == "." else f"{folder}/" for folder in unread_folders)
-        rows = [row for row in self.listing.rows(self.dataset) if not self._was_seen(row)]
-        gone = (self.listing.payload(row) for row in rows)
+        rows = [row for row in self.cache.list_rows(self.dataset) if not self._was_seen(row)]
+        gone = (self.cache.get(row) for row in rows)
         return [payload for payload in gone if not payload.path.startswith(kept)]
 
-    def moved_among(self, gone: Iterable[Payload]) -> list[Payload]:
-        """Those of the vanished that a point of the dataset says it was moved from.
+    def find_moved_among(self, gone: Iterable[Payload]) -> list[Payload]:
+        """Returns those points whose file another point of the dataset says it was moved from.
 
-        A move writes the new point before it removes the old one, and may be cut off in between. A point
-        that came later than the move is another one.
+        A move writes the new point before it removes the old one, and may be interrupted in between. A point
+        that was written after the move is another one.
         """
         gone = list(gone)
         moved = {
             (payload.moved_from, payload.sha256): payload.ingested_at
-            for payload in (self.listing.moved(self.dataset) if gone else ())
+            for payload in (self.cache.find_moved(self.dataset) if gone else ())
         }
         return [old for old in gone if old.ingested_at <= moved.get((old.path, old.sha256), "")]
 
-    def _at(self, path: str) -> Payload | None:
-        stamp = self._stamp(path)
-        return None if stamp is None else self.listing.payload(stamp.row)
+    def _find(self, path: str) -> Payload | None:
+        if path in self._expected:
+            return self._expected[path]
+        stamp = self._find_stamp(path)
+        return None if stamp is None else self.cache.get(stamp.row)
 
-    def _stamp(self, path: str) -> Stamp | None:
-        return self.listing.stamps(self.dataset, [path]).get(path)
+    def _find_bytes(self, sha256: str) -> list[Payload]:
+        """Returns the points with these bytes, those to be written last."""
+        stored = [each for each in self.cache.find_bytes(sha256) if not self._is_superseded(each)]
+        return [*stored, *self._expected_bytes.get(sha256, {}).values()]
+
+    def _is_superseded(self, payload: Payload) -> bool:
+        """Whether a point is to be overwritten or removed."""
+        return payload.dataset == self.dataset and payload.path in self._expected
+
+    def _find_stamp(self, path: str) -> Stamp | None:
+        return self.cache.find_stamps(self.dataset, [path]).get(path)
 
     def _is_unseen(self, payload: Payload) -> bool:
-        """Whether it is of this dataset and its file was not seen, as yet."""
-        stamp = self._stamp(payload.path) if payload.dataset == self.dataset else None
+        """Whether a point is of this dataset and its file was not seen so far."""
+        if payload.dataset != self.dataset or payload.path in self._expected:
+            return False
+        stamp = self._find_stamp(payload.path)
         return stamp is not None and not self._was_seen(stamp.row)
 
     def _was_seen(self, row: int) -> bool:
         return row < len(self._seen) and bool(self._seen[row])
 
-    def _note(self, row: int, *, seen: bool) -> None:
+    def _mark_seen(self, row: int, *, seen: bool) -> None:
         if row >= len(self._seen):
             self._seen.extend(bytes(row + 1 - len(self._seen)))
         self._seen[row] = seen
 
 
-_UNCHANGED = Decision(change=Change.UNCHANGED)
+UNCHANGED = Decision(change=Change.UNCHANGED)
+"""The decision that writes nothing."""
+
+
+def _refresh(old: Payload, new: Payload) -> Decision:
+    """Decides about a file whose bytes are those of its own point."""
+    same_label = (old.class_name, old.synset) == (new.class_name, new.synset)
+    fresh = replace(
+        old,
+        class_name=new.class_name,
+        synset=new.synset,
+        bytes=new.bytes,
+        mtime_ns=new.mtime_ns,
+        ctime_ns=new.ctime_ns,
+    )
+    if fresh == old:
+        return UNCHANGED
+    return Decision(
+        change=Change.UNCHANGED if same_label else Change.UPDATED, payload=fresh, payload_only=True
+    )

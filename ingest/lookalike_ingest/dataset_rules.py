@@ -1,4 +1,4 @@
-"""Which rules a dataset's folder is walked by: those asked for, else those that collections remember."""
+"""Which rules apply to a dataset's folder: those asked for, else those that collections remember."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ _logger = logger_of("ingest")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleChoice:
-    """What is asked for of `FolderRules`; None leaves a field as it is remembered."""
+    """The `FolderRules` asked for; None leaves a field as remembered."""
 
     exclude: Sequence[str] | None = None
     default_excludes: bool | None = None
@@ -28,11 +28,11 @@ class RuleChoice:
 
     @classmethod
     def of(cls, rules: FolderRules) -> Self:
-        """Returns the choice of these very rules."""
+        """Returns the choice of exactly these rules."""
         return cls(**{field.name: getattr(rules, field.name) for field in fields(rules)})
 
     def over(self, remembered: FolderRules) -> FolderRules:
-        """Returns the rules that apply.
+        """Returns the rules that apply over remembered ones.
 
         Raises:
             UsageError: the class level is 0.
@@ -43,7 +43,7 @@ class RuleChoice:
         return FolderRules(**(chosen | {"exclude": tuple(chosen["exclude"])}))
 
     def check(self) -> None:
-        """Refuses rules that no folder can be walked by.
+        """Refuses invalid rules.
 
         Raises:
             UsageError: a pattern is malformed, or the class level is 0.
@@ -51,10 +51,10 @@ class RuleChoice:
         _ = self.over(DEFAULT_RULES).exclusion
 
     def check_for(self, root: Path) -> None:
-        """Refuses patterns that are no paths below a folder, and so fit nothing in it.
+        """Refuses patterns that match nothing in a folder, as they are not relative to it.
 
         Raises:
-            UsageError: a pattern is a path of the disk, or one relative to something else.
+            UsageError: a pattern is an absolute path, or relative to something else.
         """
         for pattern in self.exclude or ():
             taken_back = "!" if pattern.startswith("!") else ""
@@ -71,20 +71,20 @@ class RuleChoice:
 
 def _refuse(pattern: str, root: Path, instead: str) -> NoReturn:
     raise UsageError(
-        f"{pattern!r} fits nothing, for patterns are relative to {root}; {instead}", argument=Argument.EXCLUDE
+        f"{pattern!r} matches nothing: patterns are relative to {root}; {instead}", argument=Argument.EXCLUDE
     )
 
 
-def rules_for(dataset: str, choice: RuleChoice, *, targets: Sequence[str], store: Store) -> FolderRules:
-    """Returns the rules that a dataset's folder is walked by.
+def resolve_rules(dataset: str, choice: RuleChoice, *, targets: Sequence[str], store: Store) -> FolderRules:
+    """Returns the rules that apply to a dataset's folder.
 
-    What is not asked for is as the target collections remember it; where none of them knows the dataset, as
-    others of the store do.
+    What is not asked for is as the target collections remember it or, if none of them has the dataset, as
+    other collections of the store do.
 
     Raises:
-        UsageError: what they remember differs, and what is asked for does not settle it.
+        UsageError: collections remember different rules, and `choice` does not settle it.
     """
-    remembered = _of_targets(dataset, targets, store) or {
+    remembered = _read_rules(dataset, targets, store) or {
         name: manifest.rules_of(dataset)
         for name, manifest in readable_manifests(store)
         if dataset in manifest.datasets
@@ -102,17 +102,17 @@ def rules_for(dataset: str, choice: RuleChoice, *, targets: Sequence[str], store
     return rules
 
 
-def _of_targets(dataset: str, targets: Sequence[str], store: Store) -> Mapping[str, FolderRules]:
-    """By collection, for those that are there and know the dataset."""
+def _read_rules(dataset: str, targets: Sequence[str], store: Store) -> Mapping[str, FolderRules]:
+    """Returns the rules by collection, of existing targets that have the dataset."""
     return {
         name: manifest.rules_of(dataset)
-        for name, manifest in manifests_of(targets, store)
+        for name, manifest in read_manifests(targets, store)
         if dataset in manifest.datasets
     }
 
 
-def manifests_of(targets: Sequence[str], store: Store) -> Iterator[tuple[str, CollectionManifest]]:
-    """Returns name and manifest of each target collection that is there; no other collection is asked."""
+def read_manifests(targets: Sequence[str], store: Store) -> Iterator[tuple[str, CollectionManifest]]:
+    """Yields name and manifest of each target collection that exists; others are not read."""
     for name in targets:
         try:
             yield name, store.manifest(name)

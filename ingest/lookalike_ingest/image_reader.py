@@ -1,4 +1,4 @@
-"""Reading: a file is hashed, and decoded where its vector is not known."""
+"""Reading an image file: it is hashed, and decoded unless its vector is known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from lookalike_core.images.scan import FoundFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadFile:
-    """A file that was read; `image` is None where its vector is known, or where `problem` says why.
+    """A file that was read; `image` is None if its vector is known, or if there was a `problem`.
 
-    `needed` is what has to be installed for it to be read.
+    `needed` is what would have to be installed to read it.
     """
 
     found: FoundFile
@@ -26,7 +26,7 @@ class ReadFile:
 def read_image(
     found: FoundFile, is_known: Callable[[str], bool], *, max_pixels: int = MAX_PIXELS
 ) -> ReadFile:
-    """Reads and hashes a file, and decodes it unless vectors for its bytes are known."""
+    """Reads and hashes a file, and decodes it unless its SHA-256 `is_known`; never raises an `ImageError`."""
     try:
         with opened(found.file) as stream:
             sha256 = sha256_of(stream)

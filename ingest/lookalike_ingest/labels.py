@@ -1,4 +1,4 @@
-"""Classes from folders, and from a table instead."""
+"""Classes of images, from folders or from a table."""
 
 import csv
 import os
@@ -17,30 +17,30 @@ from lookalike_core.text import nfc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """An image's class, None where it has none; `synset` is WordNet's id where that told the class."""
+    """An image's class, None for no class; `synset` is WordNet's id if the class comes from one."""
 
     class_name: str | None
     synset: str | None = None
 
 
 LabelOf = Callable[[FoundFile], Label]
-"""What tells the class of an image."""
+"""Returns the class of an image."""
 
 
 def folder_label(found: FoundFile) -> Label:
-    """The folder that names classes."""
-    return _labelled(found.folder_class)
+    """Returns the class that an image's folder names."""
+    return _make_label(found.folder_class)
 
 
 @lru_cache(maxsize=1)  # a scan comes folder by folder
-def _labelled(class_name: str | None) -> Label:
+def _make_label(class_name: str | None) -> Label:
     return Label(class_name=class_name)
 
 
 def read_labels(file: Path) -> dict[str, str | None]:
-    """Root-relative POSIX path -> class, out of a UTF-8 CSV with the header `path,class`.
+    """Returns classes by root-relative POSIX path, from a UTF-8 CSV with the header `path,class`.
 
-    An empty class stands for none. Further columns are ignored.
+    An empty class is none. Further columns are ignored.
 
     Raises:
         UsageError: the file cannot be read, has another header or too short a line, or names a path twice.
@@ -57,7 +57,7 @@ def read_labels(file: Path) -> dict[str, str | None]:
 
 
 class LabelRows:
-    """Finds the row of a table that names a file, in whichever Unicode form either is written."""
+    """Finds the row of a label table for a file, whichever Unicode form either is in."""
 
     def __init__(self, labels: Mapping[str, str | None]) -> None:
         self._labels = labels
@@ -71,13 +71,13 @@ class LabelRows:
 
 
 def check_labels(labels: Mapping[str, str | None], root: Path) -> None:
-    """Refuses a table of which not one row names a file below `root`: it is another folder's.
+    """Refuses a table without a row for any file below `root`: it belongs to another folder.
 
-    One file that is there ends the search, so that a table that fits costs nothing. Only where there is none
-    the folders are listed that rows in another Unicode form could mean.
+    The search ends at the first file that exists, so that a table that fits costs nothing. Only if there is
+    none, folders are listed to compare names in another Unicode form.
 
     Raises:
-        UsageError: no row names one; the message shows where the first was looked for.
+        UsageError: no row names a file; the message shows the first row and the folder.
     """
     if not labels or any(os.path.isfile(f"{root}/{path}") for path in labels):  # noqa: PTH113 - never raises
         return
@@ -92,14 +92,14 @@ def check_labels(labels: Mapping[str, str | None], root: Path) -> None:
 
 
 class _Folders:
-    """What lies below a root, by the composed forms of paths; each folder is listed once."""
+    """The files below a root by their composed paths (NFC); lists each folder once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._listed: dict[str, dict[str, list[str]]] = {}
 
     def has(self, path: str) -> bool:
-        """Whether there is a file of this path, in whichever Unicode form."""
+        """Whether there is such a file, in whichever Unicode form."""
         places = [str(self._root)]
         for name in path.split("/"):
             places = [f"{place}/{each}" for place in places for each in self._names(place).get(nfc(name), ())]
@@ -116,9 +116,9 @@ class _Folders:
 
 
 def _rows(file: Path) -> Iterator[tuple[int, str, str | None]]:
-    """Line, path and class of each row."""
+    """Yields the line number, path and class of each row."""
     require_there(file)
-    if not file.is_file():  # a pipe would be waited for, perhaps for ever
+    if not file.is_file():  # reading a pipe may never end
         raise UsageError(f"{file} is not a file; write the labels to one")
     with file.open(encoding="utf-8-sig", newline="") as table:
         rows = csv.DictReader(table)

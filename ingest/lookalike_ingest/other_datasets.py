@@ -1,7 +1,7 @@
-"""What other datasets of the same collections have to do with the one that is ingested.
+"""Other datasets of the same collections that hold the same images as the one that is ingested.
 
-One whose folder is gone may have been renamed, and its points are dead copies of the new ones. One whose
-folder lies around or inside holds the same files twice.
+If the folder of one is gone, it may have been renamed, so that its points are stale. If its folder contains
+this one's or lies in it, the same files are stored twice.
 """
 
 import os
@@ -17,56 +17,25 @@ from lookalike_core.logs import logger_of
 from lookalike_core.stores.collection_manifest import CollectionManifest
 from lookalike_core.text import nfc
 
-from lookalike_ingest.target import Dataset, Target
+from lookalike_ingest.absence import is_missing
+from lookalike_ingest.report import GoneDataset, OverlappingDataset
+from lookalike_ingest.request import Dataset
+from lookalike_ingest.target import Target
 
 _logger = logger_of("ingest")
 
 DEFAULT_STORE = "embedded"
-"""The label of the store that is used where none is named."""
-
-NEARLY_ALL = 0.9
-"""From which part of a gone dataset's images on it counts as renamed, if they are here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoneDataset:
-    """Another dataset whose folder is not there: `shared` of its `points` have the bytes of an image here."""
-
-    name: str
-    root: str
-    points: int
-    shared: int
-
-    @property
-    def is_renamed(self) -> bool:
-        """Whether so many of its images are here that its folder is hardly a disk that is away."""
-        return self.shared >= NEARLY_ALL * self.points
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverlappingDataset:
-    """Another dataset that holds files of this one.
-
-    Its folder, links resolved, is this one's, lies in it or around it, or links lead from one to the other.
-    """
-
-    name: str
-    root: str
-    is_stored: bool = True
-    """Whether a collection has it already, and not only this dry run."""
+"""The label of the default store."""
 
 
 def find_gone(targets: Sequence[Target]) -> list[GoneDataset]:
-    """Returns the datasets of open collections whose folders are gone and whose bytes are here as well.
-
-    Nothing is asked of the lists of points where all folders are there.
-    """
+    """Returns the datasets of open collections whose folders are gone, and whose images are here as well."""
     found = {}
     for target in targets:
         for name, root in target.other_datasets().items():
-            if not _is_missing(root):
+            if not is_missing(Path(root), follow_links=True):
                 continue
-            points, shared = target.known.listing.shared(name, target.known.dataset)
+            points, shared = target.known.cache.count_shared(name, target.known.dataset)
             if shared:
                 found[name] = GoneDataset(name=name, root=root, points=points, shared=shared)
     return list(found.values())
@@ -75,22 +44,19 @@ def find_gone(targets: Sequence[Target]) -> list[GoneDataset]:
 def find_overlapping(
     dataset: Dataset, targets: Sequence[Target], *, beside: Sequence[Dataset] = ()
 ) -> list[OverlappingDataset]:
-    """Returns those datasets, of open collections and `beside`, that hold files of this one's folder."""
+    """Returns datasets, of open collections and `beside`, whose folder contains this one's or lies in it."""
     stored = {name: root for target in targets for name, root in target.other_datasets().items()}
     others = {each.name: str(each.root) for each in beside if each.name != dataset.name} | stored
-    here = _resolved(str(dataset.root))
+    here = _resolve_path(str(dataset.root))
     return [
         OverlappingDataset(name=name, root=root, is_stored=name in stored)
         for name, root in others.items()
-        if _is_around(here, _resolved(root)) or _is_around(_resolved(root), here)
+        if _contains(here, _resolve_path(root)) or _contains(_resolve_path(root), here)
     ]
 
 
 def find_linked(dataset: Dataset, targets: Sequence[Target]) -> list[OverlappingDataset]:
-    """Returns the datasets of open collections that share files with this one through links to folders.
-
-    Either of the two follows them, by its rules. Nothing is asked of the lists of points where none does.
-    """
+    """Returns the datasets of open collections that share files with this one through followed links."""
     found = {}
     for target in targets:
         here = _Reach.of(target, dataset.name, str(dataset.root), follows_links=dataset.rules.follow_links)
@@ -103,31 +69,30 @@ def find_linked(dataset: Dataset, targets: Sequence[Target]) -> list[Overlapping
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reach:
-    """The folder of a dataset, and those outside of it whose images it has through links, all resolved."""
+    """The resolved folder of a dataset, and folders outside of it that it has images of through links."""
 
     root: str
     linked: AbstractSet[str] = frozenset()
 
     @classmethod
     def of(cls, target: Target, name: str, root: str, *, follows_links: bool) -> Self:
-        resolved = _resolved(root)
+        resolved = _resolve_path(root)
         if not follows_links:
             return cls(root=resolved)
-        folders = {_resolved(f"{root}/{folder}") for folder in target.known.listing.folders(name)}
-        return cls(root=resolved, linked={each for each in folders if not _is_around(resolved, each)})
+        folders = {_resolve_path(f"{root}/{folder}") for folder in target.known.cache.list_folders(name)}
+        return cls(root=resolved, linked={each for each in folders if not _contains(resolved, each)})
 
     def leads_into(self, other: Self) -> bool:
-        return bool(self.linked & other.linked) or any(_is_around(other.root, each) for each in self.linked)
+        return bool(self.linked & other.linked) or any(_contains(other.root, each) for each in self.linked)
 
 
 def warn_of_gone(
     dataset: Dataset, gone: Iterable[GoneDataset], *, store: str, made_with: Mapping[Argument, Value] | None
 ) -> None:
-    """Logs of each that was renamed, as it seems, the command that takes it out or moves it.
+    """Warns of datasets that were renamed, as it seems, with a hint how to remove or move them.
 
-    The folder of another may be on a disk that is away; of one that shares less than half of its images
-    nothing is said. `made_with` are the arguments of a dry run, after which the dataset can still be moved;
-    else it is None.
+    Those that share half of their images may be on a disk that is not mounted; others are not mentioned.
+    `made_with` are the arguments of a dry run, after which the dataset can still be moved; else it is None.
     """
     for other in gone:
         is_whole = other.shared == other.points
@@ -138,7 +103,7 @@ def warn_of_gone(
             _logger.warning(
                 "warning: the folder of dataset %s (%s) is gone, and %s in %s, too",
                 *said,
-                extra={"hint": _end_of(other, dataset, store=store, made_with=made_with)},
+                extra={"hint": _hint_for(other, dataset, store=store, made_with=made_with)},
             )
         elif 2 * other.shared >= other.points:
             _logger.warning(
@@ -148,23 +113,23 @@ def warn_of_gone(
             )
 
 
-def _end_of(
+def _hint_for(
     other: GoneDataset, dataset: Dataset, *, store: str, made_with: Mapping[Argument, Value] | None
 ) -> Hint:
-    named: dict[Argument, Value] = {Argument.DATASET: other.name, **in_store(store)}
+    named: dict[Argument, Value] = {Argument.DATASET: other.name, **store_argument(store)}
     if made_with is None:
         return Hint(Action.FORGET_DATASET, named)
     folder: dict[Argument, Value] = {Argument.FOLDER: str(dataset.root), Argument.NEW_ROOT: None}
     return Hint(Action.MOVE_DATASET, folder | dict(made_with) | named)
 
 
-def in_store(label: str) -> dict[Argument, Value]:
-    """Returns the argument that names a store, none of the one that everybody has."""
+def store_argument(label: str) -> dict[Argument, Value]:
+    """Returns the argument that names a store; empty for the default one."""
     return {} if label == DEFAULT_STORE else {Argument.STORE: label}
 
 
 def warn_of_lost_rules(dataset: Dataset, gone: Iterable[GoneDataset], targets: Sequence[Target]) -> None:
-    """Logs of each that was renamed, as it seems, the rules that it had and this one has not."""
+    """Warns of datasets that were renamed, as it seems, whose rules this one does not have."""
     for other in gone:
         rules = next(
             (t.rules_of(other.name) for t in targets if other.name in t.other_datasets()), DEFAULT_RULES
@@ -183,16 +148,16 @@ def warn_of_lost_rules(dataset: Dataset, gone: Iterable[GoneDataset], targets: S
 def warn_of_overlaps(
     dataset: Dataset, overlapping: Iterable[OverlappingDataset], *, store: str, is_stored: bool
 ) -> None:
-    """Logs of each which of the two lies in the other, and how to keep one.
+    """Warns of overlapping datasets, with a hint how to keep only one.
 
-    `is_stored` says whether the dataset itself is, or will be once this ingest is done.
+    `is_stored`: the dataset itself is in a collection, or will be after this ingest.
     """
     for other in overlapping:
         this = (dataset.name, str(dataset.root))
-        inner, outer = sorted([this, (other.name, other.root)], key=lambda each: -len(_resolved(each[1])))
-        is_same = _resolved(inner[1]) == _resolved(outer[1])
+        inner, outer = sorted([this, (other.name, other.root)], key=lambda each: -len(_resolve_path(each[1])))
+        is_same = _resolve_path(inner[1]) == _resolve_path(outer[1])
         can_go = other.is_stored if inner[0] == other.name else is_stored
-        named: dict[Argument, Value] = {Argument.DATASET: inner[0], **in_store(store)}
+        named: dict[Argument, Value] = {Argument.DATASET: inner[0], **store_argument(store)}
         _logger.warning(
             "warning: dataset %s (%s) %s dataset %s (%s), so its images are stored for both",
             *inner,
@@ -203,7 +168,7 @@ def warn_of_overlaps(
 
 
 def warn_of_linked(dataset: Dataset, linked: Iterable[OverlappingDataset], *, store: str) -> None:
-    """Logs of each that links lead from one to the other, and how to keep one."""
+    """Warns of datasets that share images through links, with a hint how to keep only one."""
     for other in linked:
         _logger.warning(
             "warning: datasets %s (%s) and %s (%s) share images through links to folders that are followed, "
@@ -212,30 +177,21 @@ def warn_of_linked(dataset: Dataset, linked: Iterable[OverlappingDataset], *, st
             dataset.root,
             other.name,
             other.root,
-            extra={"hint": Hint(Action.KEEP_ONE_DATASET, {Argument.DATASET: other.name, **in_store(store)})},
+            extra={
+                "hint": Hint(Action.KEEP_ONE_DATASET, {Argument.DATASET: other.name, **store_argument(store)})
+            },
         )
 
 
-def names_of_folder(dataset: Dataset, manifest: CollectionManifest) -> list[str]:
-    """Returns the datasets of a collection whose folder is a dataset's, links resolved."""
-    here = nfc(_resolved(str(dataset.root)))
-    return [name for name, root in manifest.datasets.items() if nfc(_resolved(root)) == here]
+def find_folder_names(dataset: Dataset, manifest: CollectionManifest) -> list[str]:
+    """Returns the names that a dataset's folder has in a collection; links are resolved."""
+    here = nfc(_resolve_path(str(dataset.root)))
+    return [name for name, root in manifest.datasets.items() if nfc(_resolve_path(root)) == here]
 
 
-def _is_missing(root: str) -> bool:
-    """Only what is known not to be there; a folder may be closed to us."""
-    try:
-        os.stat(root)  # noqa: PTH116 - of a plain text
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except (OSError, ValueError):
-        return False
-    return False
-
-
-def _resolved(root: str) -> str:
+def _resolve_path(root: str) -> str:
     return os.path.realpath(root)
 
 
-def _is_around(folder: str, other: str) -> bool:
+def _contains(folder: str, other: str) -> bool:
     return Path(other).is_relative_to(folder)

@@ -1,7 +1,7 @@
-"""Which images a path means: that of an image or a folder in a dataset, else that of a file on the disk.
+"""Which images a path means: an image or a folder in a dataset, else a file or folder on disk.
 
-A path has several readings, and the first that fits an image is what it means: below the root of a dataset
-before below the working directory, and as it is written before as a pattern.
+A path has several readings, and the first that matches an image is what it means: relative to the root of a
+dataset before relative to the working directory, literally before as a pattern.
 """
 
 import os
@@ -17,24 +17,24 @@ from lookalike_core.text import nfc
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One thing that a path may mean: an image, a folder with what is below it, or a `pattern` of images."""
+    """One reading of a path, absolute if `is_file`: an image, a folder with all below it, or a `pattern`."""
 
     path: str
     is_file: bool
     pattern: re.Pattern[str] | None = None
 
     def fits(self, path: str) -> bool:
-        """Whether it means an image of this path, which is in Unicode's composed form."""
+        """Whether it matches the path of an image, which is composed (NFC)."""
         if self.pattern is not None:
             return self.pattern.fullmatch(path) is not None
         return path == self.path or path.startswith(f"{self.path.rstrip('/')}/")
 
 
-def readings_of(text: str) -> list[Reading]:
-    """Returns what a path may mean, the first first; of a pattern only `*` is one, for any characters.
+def list_readings(text: str) -> list[Reading]:
+    """Returns the readings of a path, in their order; the only wildcard is `*`, for any characters.
 
     Raises:
-        UsageError: it is empty, or means a whole folder of the disk or of every dataset without naming it.
+        UsageError: the path is empty or ".", which names neither a folder nor a dataset.
     """
     relative = posixpath.normpath(text) if text else "."
     if relative == ".":
@@ -55,9 +55,9 @@ def _readings(path: str, is_file: bool) -> Iterator[Reading]:
 
 
 def _files(text: str) -> list[str]:
-    """Where on the disk it may be: as it is named, and with the links of its folders resolved.
+    """Returns the absolute paths on disk: as written, and with the links of its folders resolved.
 
-    Where it steps out of a folder that may be a link, the disk knows better than the text.
+    With `..` behind a folder that may be a link, the resolved one comes first.
     """
     whole = os.path.join(os.getcwd(), os.path.expanduser(text))  # noqa: PTH109, PTH111, PTH118 - keeps ..
     fixed, star, rest = whole.partition("*")

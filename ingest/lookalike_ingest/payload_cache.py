@@ -1,6 +1,6 @@
-"""What the points of a collection carry, in an SQLite database: a million of them take next to no memory.
+"""A cache of a collection's payloads, in an SQLite database: a million of them take next to no memory.
 
-Kept beside the collection, it also spares the next ingest reading them from the store; see docs/adr/0014.
+Saved beside the collection, it also spares the next ingest reading them from the store; see docs/adr/0014.
 """
 
 import errno
@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any, NamedTuple, Self
 from zlib import crc32
 
-from lookalike_core.atomic import atomic_path, is_full, may_write, remove
+from lookalike_core.atomic import atomic_path, may_write, remove
 from lookalike_core.errors import StoreError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.images.scan import FoundFile
@@ -23,22 +23,22 @@ from lookalike_core.stores.points import Payload
 from lookalike_core.stores.protocol import Collection
 
 CACHE_KB = 16_384
-"""What of the database is held in memory; the rest is the operating system's to keep or to drop."""
+"""Pages of the database held in memory; the operating system caches the rest."""
 
 _COLUMNS = tuple(field.name for field in fields(Payload))
 _values = attrgetter(*_COLUMNS)
 _INSERT = f"INSERT INTO points VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - no one else's words
 VERSION = crc32(", ".join(_COLUMNS).encode()) >> 1
-"""Of the table; a listing of another version is made anew."""
+"""Of the table; a cache of another version is made anew."""
 
 _STAMP = "dataset, path, class_name, synset, bytes, mtime_ns, ctime_ns"
-"""What an unchanged file is known by; asked in the order of paths, the index alone answers."""
+"""What an unchanged file is recognised by; the index alone answers."""
 
 _LARGEST = 2**63 - 1
 
 
-class ListingError(StoreError):
-    """A listing that was kept cannot be read or written; it is a cache, and made anew from the store."""
+class PayloadCacheError(StoreError):
+    """The saved cache cannot be read or written; it is made anew from the store."""
 
 
 class Stamp(NamedTuple):
@@ -62,13 +62,13 @@ def is_unchanged(stored: Stamp | Payload, found: FoundFile) -> bool:
     return stored.ctime_ns is None or stored.ctime_ns == found.ctime_ns
 
 
-class Listing:
-    """Payloads, found by dataset and path and by bytes; threads may ask at once.
+class PayloadCache:
+    """Payloads, found by dataset and path and by bytes; threads may read it at once.
 
-    `file` is where it lies, None where it is gone when it is closed. What is not saved is taken back.
+    `file` is where it lies, None where it is temporary. What is not saved is rolled back.
 
     Raises:
-        ListingError: the file is damaged.
+        PayloadCacheError: the file is damaged.
         OSError: the disk is full.
     """
 
@@ -80,60 +80,40 @@ class Listing:
             self._database.execute(f"PRAGMA cache_size = -{CACHE_KB}")
 
     @classmethod
-    def of(cls, payloads: Iterable[Payload], file: Path | None = None) -> Self:
-        """A new one, in the place of what lies at `file`; a temporary one where nothing can be put there."""
-        listing = cls._made_at(file)
-        listing.fill(payloads)
-        return listing
+    def of(cls, payloads: Iterable[Payload]) -> Self:
+        """Returns a new one in a temporary file."""
+        cache = cls()
+        with cache._translated():
+            cache._database.execute(f"CREATE TABLE points ({', '.join(_COLUMNS)})")
+            cache._database.executemany(_INSERT, map(_row, payloads))
+            cache._database.execute(f"CREATE INDEX by_path ON points ({_STAMP})")
+            cache._database.execute("CREATE INDEX by_bytes ON points (sha256)")
+            cache._database.execute(f"PRAGMA user_version = {VERSION}")
+        return cache
 
     @classmethod
-    def _made_at(cls, file: Path | None) -> Self:
-        try:
-            for each in (file, file.with_name(f"{file.name}-journal")) if file is not None else ():
-                remove(each)
-            listing = cls(file)
-            listing._make_table()
-        except (OSError, ListingError) as error:
-            if file is None or (isinstance(error, OSError) and is_full(error)):
-                raise
-            return cls._made_at(None)
-        return listing
-
-    def _make_table(self) -> None:
-        with self._translated():
-            self._database.execute(f"CREATE TABLE points ({', '.join(_COLUMNS)})")
-
-    def fill(self, payloads: Iterable[Payload]) -> None:
-        """Puts payloads into an empty one, and makes it fast to ask."""
-        with self._translated():
-            self._database.executemany(_INSERT, map(_row, payloads))
-            self._database.execute(f"CREATE INDEX by_path ON points ({_STAMP})")
-            self._database.execute("CREATE INDEX by_bytes ON points (sha256)")
-            self._database.execute(f"PRAGMA user_version = {VERSION}")
-
-    @classmethod
-    def kept_of(cls, collection: Collection) -> Self | None:
-        """What the last ingest has kept beside a collection, where that is still true."""
+    def load_beside(cls, collection: Collection) -> Self | None:
+        """Returns what the last ingest has saved beside a collection, None if it is not valid any more."""
         upkeep = collection.upkeep
-        return cls.kept(upkeep.cache_file) if upkeep is not None and upkeep.is_cache_valid else None
+        return cls.load(upkeep.cache_file) if upkeep is not None and upkeep.is_cache_valid else None
 
     @classmethod
-    def kept(cls, file: Path) -> Self | None:
-        """The one that lies at `file`; None where it cannot be read or is another version's."""
+    def load(cls, file: Path) -> Self | None:
+        """Opens the one at `file`; None where it cannot be read or is another version's."""
         if not file.is_file():
             return None
-        with suppress(ListingError):
+        with suppress(PayloadCacheError):
             is_writable = may_write(file, file.parent)
-            listing = cls(file if is_writable else None)
+            cache = cls(file if is_writable else None)
             if not is_writable:
-                listing._copy(file)
-            if listing._one("PRAGMA user_version") == (VERSION,):
-                return listing
-            listing.close()
+                cache._copy(file)
+            if cache._one("PRAGMA user_version") == (VERSION,):
+                return cache
+            cache.close()
         return None
 
     def _copy(self, file: Path) -> None:
-        """Takes over what lies in a file that may only be read, beside which SQLite can put no lock."""
+        """Copies a read-only file, beside which SQLite can put no lock."""
         with self._translated():
             source = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
             try:
@@ -141,8 +121,8 @@ class Listing:
             finally:
                 source.close()
 
-    def stamps(self, dataset: str, paths: Sequence[str]) -> dict[str, Stamp]:
-        """What unchanged files are known by, as far as there are such points; of some hundred at a time."""
+    def find_stamps(self, dataset: str, paths: Sequence[str]) -> dict[str, Stamp]:
+        """Returns by path what unchanged files are recognised by, of some hundred where there are points."""
         found = self._all(
             "SELECT path, rowid, class_name, synset, bytes, mtime_ns, ctime_ns FROM points "  # noqa: S608 - question marks
             f"WHERE dataset = ? AND path IN ({', '.join('?' * len(paths))})",
@@ -155,25 +135,25 @@ class Listing:
                 for path, row, class_name, synset, size, mtime_ns, ctime_ns in found
             }
 
-    def payload(self, row: int) -> Payload:
-        """What the point of a row carries."""
+    def get(self, row: int) -> Payload:
+        """Returns the payload in a row."""
         return self._payload(self._one("SELECT * FROM points WHERE rowid = ?", row))
 
-    def at(self, dataset: str, path: str) -> Payload | None:
-        """What the point of a path carries; None where there is none."""
+    def find(self, dataset: str, path: str) -> Payload | None:
+        """Returns the payload of a path; None where there is no such point."""
         row = self._one("SELECT * FROM points WHERE dataset = ? AND path = ?", dataset, path)
         return None if row is None else self._payload(row)
 
-    def with_bytes(self, sha256: str) -> list[Payload]:
-        """The points of these bytes, those that came first before the others."""
+    def find_bytes(self, sha256: str) -> list[Payload]:
+        """Returns the payloads of points with these bytes, oldest row first."""
         rows = self._all("SELECT * FROM points WHERE sha256 = ? ORDER BY rowid", sha256)
         return [self._payload(row) for row in rows]
 
     def has_bytes(self, sha256: str) -> bool:
-        """Whether there are any."""
+        """Whether any point has these bytes."""
         return self._one("SELECT 1 FROM points WHERE sha256 = ?", sha256) is not None
 
-    def shared(self, dataset: str, other: str) -> tuple[int, int]:
+    def count_shared(self, dataset: str, other: str) -> tuple[int, int]:
         """Returns how many points a dataset has, and how many of these have the bytes of another's point."""
         points, shared = self._one(
             "SELECT COUNT(*), COALESCE(SUM(sha256 IN (SELECT sha256 FROM points WHERE dataset = ?)), 0) "
@@ -184,37 +164,37 @@ class Listing:
         return points, shared
 
     def put(self, payload: Payload) -> int:
-        """In the place of what its path had; the row."""
+        """Puts a payload in the place of the one of its path; returns its row."""
         self.drop(payload)
         with self._translated():
             return self._database.execute(_INSERT, _row(payload)).lastrowid or 0
 
     def drop(self, payload: Payload) -> None:
-        """Whatever its path has."""
+        """Deletes the payload of the same path."""
         with self._translated():
             self._database.execute(
                 "DELETE FROM points WHERE dataset = ? AND path = ?", (payload.dataset, payload.path)
             )
 
-    def rows(self, dataset: str) -> Iterator[int]:
-        """Of all points of a dataset."""
+    def list_rows(self, dataset: str) -> Iterator[int]:
+        """Yields the row of each point of a dataset."""
         with self._translated():
             for (row,) in self._database.execute("SELECT rowid FROM points WHERE dataset = ?", (dataset,)):
                 yield row
 
-    def folders(self, dataset: str) -> set[str]:
-        """The root-relative folders that images of a dataset lie in, "" the root itself."""
+    def list_folders(self, dataset: str) -> set[str]:
+        """Returns the root-relative folders that images of a dataset lie in, "" the root itself."""
         with self._translated():
             paths = self._database.execute("SELECT path FROM points WHERE dataset = ?", (dataset,))
             return {path.rpartition("/")[0] for (path,) in paths}
 
-    def moved(self, dataset: str) -> list[Payload]:
-        """The points of a dataset that say from where they were moved."""
+    def find_moved(self, dataset: str) -> list[Payload]:
+        """Returns the payloads of a dataset that say from where they were moved."""
         found = self._all("SELECT * FROM points WHERE dataset = ? AND moved_from IS NOT NULL", dataset)
         return [self._payload(row) for row in found]
 
     def save(self, file: Path) -> None:
-        """Puts it on the disk, at `file`, as it is now.
+        """Writes it to `file` as it is now.
 
         Raises:
             OSError: it cannot be written there.
@@ -223,8 +203,9 @@ class Listing:
             self._database.commit()
         if file == self._file:
             return
-        if file.is_dir():
-            remove(file)
+        for each in (file, file.with_name(f"{file.name}-journal")):  # a damaged one's
+            if each != file or file.is_dir():
+                remove(each)
         with atomic_path(file) as temporary, self._translated():
             copy = sqlite3.connect(temporary)
             try:
@@ -233,7 +214,7 @@ class Listing:
                 copy.close()
 
     def close(self) -> None:
-        """Takes back what was not saved; no thread may be asking meanwhile, which would crash the process."""
+        """Rolls back what was not saved; a thread that reads meanwhile would crash the process."""
         with self._lock:
             self._database.close()
 
@@ -254,7 +235,7 @@ class Listing:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """One thread at a time, and the library's errors made ours."""
+        """Lets in one thread at a time, and translates SQLite's errors."""
         with self._lock:
             try:
                 yield
@@ -263,7 +244,7 @@ class Listing:
 
     @contextmanager
     def _values_read(self) -> Iterator[None]:
-        """A cell that is missing or of another type is damage too; SQLite takes any value anywhere."""
+        """Translates a missing cell or one of another type, too: SQLite takes any value anywhere."""
         try:
             yield
         except (TypeError, ValueError) as error:
@@ -273,11 +254,11 @@ class Listing:
         where = self._file or "the temporary folder"
         if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(where))
-        return ListingError(f"{where}: {error}; remove it", path=self._file, hint=Hint(Action.REPEAT))
+        return PayloadCacheError(f"{where}: {error}; remove it", path=self._file, hint=Hint(Action.REPEAT))
 
 
 def _row(payload: Payload) -> tuple[Any, ...]:
-    """As it is stored; SQLite's numbers have 64 bits, and the time of a file may have more."""
+    """Returns the cells; SQLite's integers have 64 bits, and the time of a file may have more."""
     return tuple(
         str(value) if isinstance(value, int) and abs(value) > _LARGEST else value
         for value in _values(payload)

@@ -1,14 +1,14 @@
-"""Making a collection anew from its own datasets, as this version makes them.
+"""Rebuilding a collection from its own datasets, as this version makes them.
 
-The new one is staged beside the old one, which stays as it is until the new one is whole and takes its
-place. Interrupted, the same call goes on with what is staged.
+The new collection is staged beside the old one, and replaces it only when it is complete. Interrupted, the
+same call continues with what is staged.
 """
 
 import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lookalike_core import progress
@@ -17,10 +17,8 @@ from lookalike_core.hints import Action, Argument, Hint
 from lookalike_core.images.decoding import MAX_PIXELS
 from lookalike_core.images.folder_rules import FolderRules
 from lookalike_core.images.scan import Skipped
-from lookalike_core.models.embedder import Embedder
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import (
-    SCHEMA_VERSION,
     CollectionManifest,
     Distance,
     VectorQuantization,
@@ -34,18 +32,21 @@ from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
 
+from lookalike_ingest.absence import is_missing
 from lookalike_ingest.dataset_rules import RuleChoice
+from lookalike_ingest.embedders import Embedders
 from lookalike_ingest.labels import Label
-from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_ingest.takeover import is_former, take_over
-from lookalike_ingest.target import Dataset, new_manifest
+from lookalike_ingest.target import new_manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildOptions:
-    """As for an ingest; `force` leaves out images of the old collection that are away or unreadable.
+    """Options as of an ingest; `force` replaces the old collection even if some of its images are not read.
 
-    Without `quantize` the new collection stores its vectors as the old one.
+    Without `quantize` the vector quantization stays.
     """
 
     batch_size: int | None = None
@@ -58,12 +59,11 @@ class RebuildOptions:
 class RebuildReport:
     """What a rebuild did: `points` are in the new collection.
 
-    `gone_files` are those of images of the old collection that are not there, `left_out` those that are there
-    and could not be taken in; `skipped` says why. Where there are any the old collection is not `replaced`,
-    unless that was forced. `embedded` counts images, and `taken_over` those whose stored vectors serve, since
-    they are decoded as before; those of calls that were cut off are left out. The new collection has no
-    calibration; that the old
-    one had one is `calibration_dropped`.
+    `gone_files` are images of the old collection that do not exist any more, `left_out` those that could not
+    be read; `skipped` says why. If there are any, the old collection is not `replaced`, unless forced.
+    `embedded` counts images, and `taken_over` those whose vectors were copied, since they decode as before,
+    both without those of interrupted calls. The new collection has no calibration: `calibration_dropped` if
+    the old one had.
     """
 
     name: str
@@ -82,24 +82,24 @@ class RebuildReport:
 
     @property
     def gone(self) -> int:
-        """How many images of the old collection are not there."""
+        """How many images of the old collection do not exist any more."""
         return len(self.gone_files)
 
     def check(self) -> None:
-        """Refuses a rebuild that left the old collection in its place.
+        """Raises if the old collection was not replaced.
 
         Raises:
-            LookalikeError: images of it are away or cannot be taken in, and that was not forced.
+            LookalikeError: some of its images are missing or cannot be read, and `force` was not given.
         """
         if self.replaced:
             return
         away, unread = self.gone_files, self.left_out
-        reasons = [f"{len(away)} images of {self.name} are not there, {away[0]} for one"] if away else []
-        reasons += [f"{len(unread)} are there and cannot be taken in, {unread[0]} for one"] if unread else []
+        reasons = [f"{len(away)} images of {self.name} do not exist, for example {away[0]}"] if away else []
+        reasons += [f"{len(unread)} cannot be read, for example {unread[0]}"] if unread else []
         steps = ["mount the disk that they are on"] if away else []
-        steps += ["mend what cannot be read"] if unread else []
+        steps += ["repair what cannot be read"] if unread else []
         raise LookalikeError(
-            f"{'; '.join(reasons)}; the old collection stays, with the points of all its images. "
+            f"{'; '.join(reasons)}; the old collection is kept, with the points of all its images. "
             f"{' and '.join(steps).capitalize()}",
             hint=Hint(Action.REPEAT_OR_FORCE),
         )
@@ -108,19 +108,17 @@ class RebuildReport:
 def rebuild(
     name: str, options: RebuildOptions, *, store: Store, settings: Settings, stop: StopRequest
 ) -> RebuildReport:
-    """Makes a collection of the same images; each keeps the class that it has.
+    """Makes a collection anew from the same images, which keep their classes; others of its folders stay out.
 
-    All are embedded again, but for those of a collection of the former preparation that are decoded as they
-    were: their vectors are taken over.
-
-    What its folders hold besides, because it is new or was left out of a sample, stays out.
+    All are embedded again, except that of a collection with the former preprocessing, vectors of images that
+    decode as before are copied.
 
     Raises:
         CollectionMissingError: there is no such collection.
-        ManifestError: it is not ours, or goes by another name, or its weights are others now.
-        StoreLockedError: another process rebuilds it.
+        ManifestError: it is not ours, was renamed or is an alias, or its weights have changed.
+        StoreLockedError: another process is rebuilding it.
         StoreError: the store may only be read.
-        UsageError: the folder of one of its datasets is not there.
+        UsageError: the folder of one of its datasets does not exist.
         LookalikeError: whatever an ingest raises.
     """
     _require_own_name(name, store)
@@ -135,7 +133,7 @@ def rebuild(
 
 
 def _require_own_name(name: str, store: Store) -> None:
-    """A rebuild replaces a collection, so it is told the collection's own name."""
+    """Refuses aliases and staged collections: a rebuild replaces the collection of its name."""
     if (behind := store.resolve(name)) != name:
         raise ManifestError(
             f"{name} is an alias of {behind}, which is the one to rebuild",
@@ -145,18 +143,18 @@ def _require_own_name(name: str, store: Store) -> None:
     if name.endswith(STAGED_SUFFIX) and name in store:
         whole = name.removesuffix(STAGED_SUFFIX)
         raise ManifestError(
-            f"{name} is what a rebuild of {whole} has made so far",
+            f"{name} is the unfinished rebuild of {whole}",
             collection=name,
             hint=Hint(Action.CONTINUE_REBUILD, {Argument.COLLECTION: whole}),
         )
 
 
 _ROUNDS = 3
-"""Over all datasets: what comes to the old collection meanwhile is taken in by the next."""
+"""Passes over all datasets; each takes in what was added to the old collection during the one before."""
 
 
 class _Rebuild:
-    """One collection on its way to be replaced."""
+    """The rebuild of one collection."""
 
     def __init__(
         self,
@@ -169,9 +167,10 @@ class _Rebuild:
     ) -> None:
         self._name, self._options, self._store = name, options, store
         self._settings, self._stop, self._report = settings, stop, report
+        self._embedders = Embedders(settings)
 
     def run(self) -> None:
-        """Stages all of it, and only then replaces the old collection."""
+        """Stages the new collection, and replaces the old one once it is complete."""
         old = self._old()
         _require_folders(self._name, old.datasets)
         spec = self._spec(old)
@@ -184,7 +183,7 @@ class _Rebuild:
                 if not self._fill(dataset, root, manifest.rules_of(dataset), spec, old.distance):
                     return
             left = sorted(self._left())
-            gone = {file for file in left if _is_gone(file)}
+            gone = {file for file in left if is_missing(file)}
             self._report.gone_files = [file for file in left if file in gone]
             self._report.left_out = [file for file in left if file not in gone]
             if not self._report.left_out and self._old().datasets == datasets:
@@ -199,13 +198,13 @@ class _Rebuild:
         self._report.calibration_dropped = old.calibration is not None
 
     def _spec(self, old: CollectionManifest) -> ModelSpec | Head:
-        """What makes the new one; of a head that was fitted again, the new one."""
+        """Returns the model of the new collection; if a head was fitted again, the new head."""
         if old.identity.head is None:
             return ModelSpec.of_collection(old)
         return named_head(head_name(old.identity), self._settings)
 
     def _old(self) -> CollectionManifest:
-        """The old collection's manifest; where it was cut off while it was replaced, the new one's."""
+        """Returns the manifest of the old collection, or of the new one if replacing was interrupted."""
         try:
             return self._store.manifest(self._name)
         except (CollectionMissingError, ManifestError):
@@ -214,7 +213,7 @@ class _Rebuild:
             raise
 
     def _stage(self, old: CollectionManifest, model: ModelFile) -> None:
-        """Keeps what an earlier call staged, if it is of this space and of datasets that are still there."""
+        """Creates the staged collection, unless that of an earlier call fits."""
         if old.collection != self._name:
             raise ManifestError(
                 f"{self._name} is not what a collection of its manifest is called ({old.collection}); it was "
@@ -223,43 +222,31 @@ class _Rebuild:
         identity, official = model.manifest.identity, model.manifest.weights.official
         if collection_name(identity, old.distance, official=official) != self._name:
             raise ManifestError(
-                f"the weights that {self._name} was made with are others now",
+                f"the weights that {self._name} was made with have changed",
                 collection=self._name,
                 hint=Hint(Action.INGEST),
             )
         staged = staged_name(self._name)
-        if staged in self._store and not self._fits(self._store.manifest(staged), old, model):
+        new = new_manifest(
+            model,
+            old.distance,
+            provider="",
+            datasets=old.datasets,
+            vector_quantization=self._options.quantize or old.vector_quantization,
+        )
+        if staged in self._store and not _fits(self._store.manifest(staged), new):
             self._store.delete(staged)
         if staged not in self._store:
-            provider = Embedder.as_set(model.path, self._settings, expected=model.manifest).provider
-            manifest = new_manifest(
-                model,
-                old.distance,
-                provider=provider,
-                datasets=old.datasets,
-                vector_quantization=self._quantize(old),
-            )
-            self._store.create(manifest, name=staged)
-
-    def _quantize(self, old: CollectionManifest) -> VectorQuantization:
-        return self._options.quantize or old.vector_quantization
-
-    def _fits(self, staged: CollectionManifest, old: CollectionManifest, model: ModelFile) -> bool:
-        same_space = (staged.identity, staged.distance, staged.schema, staged.vector_quantization) == (
-            model.manifest.identity,
-            old.distance,
-            SCHEMA_VERSION,
-            self._quantize(old),
-        )
-        return same_space and staged.datasets.items() <= old.datasets.items()
+            provider = self._embedders.of(model).provider
+            self._store.create(replace(new, provider=provider), name=staged)
 
     def _fill(
         self, dataset: str, root: str, rules: FolderRules, spec: ModelSpec | Head, distance: Distance
     ) -> bool:
-        """Ingests a dataset into the staged collection; False where that was interrupted.
+        """Ingests a dataset into the staged collection; returns False if that was interrupted.
 
-        Nothing but the files of the old collection is looked at, though rules exclude them now or do not
-        follow the links to them any more: that is the next ingest's affair.
+        All files of the old collection are looked up, and no others, even if the rules exclude them now: that
+        is left to the next ingest.
         """
         source = self._name if self._name in self._store else staged_name(self._name)
         with self._store.open(source) as collection:
@@ -282,7 +269,13 @@ class _Rebuild:
             prune=True,
             into=staged_name(self._name),
         )
-        made = run_ingest(request, store=self._store, settings=self._settings, stop=self._stop)
+        made = run_ingest(
+            request,
+            store=self._store,
+            settings=self._settings,
+            stop=self._stop,
+            embedders=self._embedders,
+        )
         self._report.embedded += made.embedded
         self._report.skipped += made.skipped
         self._report.needed += made.needed
@@ -290,7 +283,7 @@ class _Rebuild:
         return not made.interrupted
 
     def _take_over(self, dataset: str, root: Path) -> None:
-        """Before the rest is embedded; Ctrl-C ends it at once, and the next call goes on from there."""
+        """Copies vectors before the rest is embedded; after Ctrl-C the next call continues."""
         staged = staged_name(self._name)
         if not is_former(self._store.manifest(self._name), self._store.manifest(staged)):
             return
@@ -304,7 +297,7 @@ class _Rebuild:
                 bar.advance(count)
 
     def _left(self) -> list[Path]:
-        """The files of the old collection's points that the staged one has not."""
+        """Returns files of points that the staged collection lacks; removes from it what the old one lost."""
         if self._name not in self._store:
             return []
         names, left = (self._name, staged_name(self._name)), []
@@ -321,22 +314,18 @@ class _Rebuild:
         return left
 
 
+def _fits(staged: CollectionManifest, new: CollectionManifest) -> bool:
+    """Whether a staged collection can be continued: it stores the same vectors, of no other datasets."""
+    fields = ("identity", "distance", "schema", "vector_quantization")
+    is_same = all(getattr(staged, field) == getattr(new, field) for field in fields)
+    return is_same and staged.datasets.items() <= new.datasets.items()
+
+
 def _require_folders(name: str, datasets: Mapping[str, str]) -> None:
     for dataset, root in datasets.items():
         if not Path(root).is_dir():
             raise UsageError(
-                f"dataset {dataset} of {name} lies in {root}, which is not there",
+                f"dataset {dataset} of {name} lies in {root}, which does not exist",
                 path=root,
                 hint=Hint(Action.MOVE_OR_REMOVE_DATASET, {Argument.DATASET: dataset}),
             )
-
-
-def _is_gone(file: Path) -> bool:
-    """Only what is known not to be there; a link may lead to a disk that is not mounted."""
-    try:
-        file.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False

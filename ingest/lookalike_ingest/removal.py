@@ -1,4 +1,4 @@
-"""Taking images out of collections: a whole dataset, or those of some paths and classes."""
+"""Removing images from collections: a whole dataset, or images by path and class."""
 
 import os
 from collections import defaultdict
@@ -13,21 +13,21 @@ from lookalike_core.stores.points import Payload, PointFilter
 from lookalike_core.stores.protocol import Store
 from lookalike_core.text import find_name, nfc
 
-from lookalike_ingest.path_choice import Reading, readings_of
+from lookalike_ingest.path_choice import Reading, list_readings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which images to take out: those that every field that is given allows.
+    """Which images to remove: those that match every field that is given.
 
     Attributes:
         dataset: The name of a dataset; None for any.
-        paths: Images or folders, any of which may be meant, root-relative or, where no image has such a path,
-            as files are named; `*` stands for any characters, `/` too.
-        classes: Names of classes, any of which may be meant; "" for images without a class.
+        paths: Images or folders to match any of: relative to the dataset's root, else paths on disk; `*`
+            matches any characters, `/` too.
+        classes: Classes to match any of; "" matches images without a class.
 
     Raises:
-        UsageError: nothing is given, or a path names nothing.
+        UsageError: no field is given, or a path is empty.
     """
 
     dataset: str | None = None
@@ -35,24 +35,24 @@ class Selection:
     classes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Refuses to take everything out of everything."""
+        """Refuses an empty selection, which would match every image."""
         if self.dataset is None and self.is_whole_dataset:
             raise UsageError("a dataset, a path or a class says what to remove; none is given")
         for path in self.paths:
-            readings_of(path)
+            list_readings(path)
 
     @property
     def is_whole_dataset(self) -> bool:
-        """Whether nothing but the dataset is asked for."""
+        """Whether it selects all images of a dataset."""
         return not self.paths and not self.classes
 
     @property
     def filter(self) -> PointFilter:
-        """What a store can tell of it."""
+        """The part of the selection that a store can filter by."""
         return PointFilter(dataset=self.dataset)
 
     def __str__(self) -> str:
-        """Says whose images it selects, to follow "images": a whole dataset's by its name alone."""
+        """Describes the selection so that it fits behind the word "images"."""
         if self.is_whole_dataset:
             return f"of {self.dataset}"
         named = [f"class {name!r}" for name in self.classes if name]
@@ -65,10 +65,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """A collection with selected images, and how many of its points these are.
+    """A collection with selected images; `points` is their number.
 
-    `images` are the payloads of single images, none of a whole dataset, whose name as the collection has it
-    is `dataset`. `calibration_dropped` says that the collection was calibrated until they were removed.
+    Either `images` are the payloads of single images, or `dataset` is the whole dataset, spelt as in the
+    collection. `calibration_dropped` says that the removal outdated the collection's calibration.
     """
 
     collection: str
@@ -80,20 +80,20 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
-    """Where selected images are; `unmatched` says which of the paths and classes name none."""
+    """The collections with selected images; `unmatched` are paths and classes that match none."""
 
     found: Sequence[Holding]
     unmatched: Sequence[str] = ()
 
 
 def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -> Holdings:
-    """Returns the collections that hold selected images, of all or of those named.
+    """Returns the collections that hold selected images, of all or of those named by `among`.
 
-    Names are found in whichever Unicode form they are written.
+    Unicode forms of names do not matter.
 
     Raises:
-        CollectionMissingError: a collection that was named is not there.
-        UsageError: no collection knows the dataset, or none holds such an image.
+        CollectionMissingError: a collection of `among` does not exist.
+        UsageError: no collection has the dataset, or none has such an image.
     """
     known: set[str] = set()
     whole: list[Holding] = []
@@ -101,7 +101,7 @@ def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -
     named = ((name, store.manifest(name)) for name in among)
     for name, manifest in named if among else readable_manifests(store):
         known |= set(manifest.datasets)
-        own = _as_named(selection, manifest)
+        own = _spell_as_stored(selection, manifest)
         if own is None:
             continue
         try:
@@ -124,23 +124,23 @@ def holdings(selection: Selection, *, store: Store, among: Sequence[str] = ()) -
 
 @dataclass(slots=True)
 class _ImageFinder:
-    """Gathers what each reading of each path fits, since only all collections tell what a path means."""
+    """Collects images by each reading of each path, as only all collections tell which one is meant."""
 
     selection: Selection
     readings: list[Reading] = field(init=False)
     classes: dict[str, bool] = field(init=False)
-    """Class, composed -> whether an image has it."""
+    """Composed class -> whether an image has it."""
     hits: defaultdict[Reading | None, defaultdict[str, dict[str, Payload]]] = field(init=False)
-    """Reading, None where no path is asked for -> collection -> id -> image."""
+    """Reading (None without paths) -> collection -> id -> image."""
 
     def __post_init__(self) -> None:
-        self.readings = [reading for path in self.selection.paths for reading in readings_of(path)]
+        self.readings = [reading for path in self.selection.paths for reading in list_readings(path)]
         self.classes = dict.fromkeys(map(nfc, self.selection.classes), False)
         self.hits = defaultdict(lambda: defaultdict(dict))
 
     def look_at(self, name: str, manifest: CollectionManifest, payloads: Iterator[Payload]) -> None:
-        """Notes the images of a collection that the selection may mean."""
-        roots = {dataset: _places(root) for dataset, root in manifest.datasets.items()}
+        """Notes the images of a collection that a reading matches."""
+        roots = {dataset: _list_roots(root) for dataset, root in manifest.datasets.items()}
         for payload in payloads:
             class_name = nfc(payload.class_name or "")
             if self.classes:
@@ -157,7 +157,7 @@ class _ImageFinder:
                     self.hits[reading][name][payload.id] = payload
 
     def found(self) -> list[Holding]:
-        """Returns what is meant: by each path the first of its readings that fits any image."""
+        """Returns the selected images: for each path those of its first reading that matches any."""
         meant = [self._meant(path) for path in self.selection.paths] if self.readings else [None]
         images: defaultdict[str, dict[str, Payload]] = defaultdict(dict)
         for reading in meant:
@@ -169,25 +169,24 @@ class _ImageFinder:
         ]
 
     def unmatched(self) -> list[str]:
-        """Returns which paths and classes name no image."""
+        """Returns the paths and classes that match no image."""
         classes = [name for name in self.selection.classes if not self.classes[nfc(name)]]
         paths = [path for path in self.selection.paths if self._meant(path) is None]
         return [f"class {name!r}" for name in classes] + [f"path {path!r}" for path in paths]
 
     def _meant(self, path: str) -> Reading | None:
-        return next((reading for reading in readings_of(path) if reading in self.hits), None)
+        return next((reading for reading in list_readings(path) if reading in self.hits), None)
 
 
-def _places(root: str) -> list[str]:
-    """Where a folder is, as it is recorded and as the disk says; without a slash at the end."""
+def _list_roots(root: str) -> list[str]:
+    """Returns a root as recorded and with links resolved, without a trailing slash."""
     return [nfc(place.rstrip("/")) for place in dict.fromkeys((root, os.path.realpath(root)))]
 
 
 def remove_images(*, store: Store, among: Sequence[Holding]) -> Iterator[Holding]:
-    """Removes the points that were found, collection by collection, and returns what went from each.
+    """Removes the points that were found, and yields what was removed from each collection.
 
-    With the last point of a whole dataset its name goes. Cut off in between, the name is still there, so that
-    the same call goes on.
+    A whole dataset's name is removed after its points, so that an interrupted call can be repeated.
     """
     require_removable(store=store, among=among)
     for holding in among:
@@ -205,18 +204,18 @@ def remove_images(*, store: Store, among: Sequence[Holding]) -> Iterator[Holding
 
 
 def require_removable(*, store: Store, among: Sequence[Holding]) -> None:
-    """Refuses what may only be read, before anybody is asked.
+    """Refuses read-only collections, before anyone is asked to confirm.
 
     Raises:
-        StoreError: a collection may only be read.
+        StoreError: a collection is read-only.
     """
     for holding in among:
         if store.local is not None:
             store.local.require_writable(holding.collection)
 
 
-def _as_named(selection: Selection, manifest: CollectionManifest) -> Selection | None:
-    """Returns the selection with the dataset's name as a collection spells it, or None."""
+def _spell_as_stored(selection: Selection, manifest: CollectionManifest) -> Selection | None:
+    """Returns the selection with the dataset spelt as in a collection; None if it is not there."""
     if selection.dataset is None:
         return selection
     own = find_name(selection.dataset, manifest.datasets)

@@ -1,22 +1,27 @@
-"""What an ingest is asked for, made of what people name: the same checks for the command and for programs."""
+"""What is asked of an ingest, with the same checks for the command and for programs."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lookalike_core.atomic import named_path
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.images.decoding import MAX_PIXELS
+from lookalike_core.images.folder_rules import DEFAULT_RULES, FolderRules
+from lookalike_core.images.scan import FoundFile
 from lookalike_core.missing_path import require_folder
 from lookalike_core.models.model_manifest import Precision, WeightsKind
 from lookalike_core.settings import Settings
+from lookalike_core.stores.collection_manifest import Distance, VectorQuantization
 from lookalike_core.text import nfc
 from lookalike_exporter.heads.head_file import Head, named_head
 from lookalike_exporter.spec import ModelSpec
 
-from lookalike_ingest.labels import check_labels, read_labels
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.dataset_rules import RuleChoice
+from lookalike_ingest.labels import Label, LabelOf, LabelRows, check_labels, folder_label, read_labels
+from lookalike_ingest.subset import Subset
 
 DEFAULT_BACKBONE = "resnet"
 DEFAULT_WEIGHTS = "imagenet"
@@ -25,10 +30,26 @@ _OF_ONE_BACKBONE = (Argument.WEIGHTS, Argument.LAYER, Argument.POOLING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelChoice:
-    """What embeds: backbones by their names, with a layer, a pooling and weights of one, or a head's model.
+class Dataset:
+    """A name for the images of an absolute folder, which their paths are relative to.
 
-    A `head` is named alone: it says which network it belongs to.
+    `moved` allows that another folder is recorded under the name. `rules` are those by which the folder is
+    walked; they are recorded with it.
+    """
+
+    name: str
+    root: Path
+    moved: bool = False
+    rules: FolderRules = DEFAULT_RULES
+    is_named: bool = field(default=True, compare=False)
+    """Whether the name was given, and is not just the folder's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """Which models embed: backbones by name, of a single one with layer, pooling and weights, or a head.
+
+    A `head` goes with no other field: it says which network it belongs to.
     """
 
     backbones: Sequence[str] = ()
@@ -62,7 +83,7 @@ class ModelChoice:
             )
 
     def resolve(self, settings: Settings) -> list[ModelSpec | Head]:
-        """Returns one of each backbone, or the head.
+        """Returns the spec of each backbone, or the head.
 
         Raises:
             UsageError: as `check`, or there is no such backbone, layer, pooling or head, or no file can have
@@ -85,9 +106,9 @@ class ModelChoice:
 def dataset_in(
     folder: str | Path, name: str | None = None, *, moved: bool = False, may_be_missing: bool = False
 ) -> Dataset:
-    """Returns whose images lie in a folder; they are called like it unless they have a `name`.
+    """Returns the dataset of a folder, which is named after it unless a `name` is given.
 
-    `moved` says that another folder recorded under the name is out of date. `~` is the user's own folder.
+    `moved` allows that another folder is recorded under the name. `~` is the user's home.
 
     Raises:
         UsageError: there is no such folder, unless it may be missing, or a name cannot be stored as text.
@@ -100,7 +121,7 @@ def dataset_in(
         if root.exists() or not may_be_missing:
             require_folder(root)
     except (OSError, RuntimeError) as error:
-        raise UsageError(f"{text[:200]} cannot be looked into ({error.__class__.__name__})") from error
+        raise UsageError(f"{text[:200]} cannot be read ({error.__class__.__name__})") from error
     named = name if name is not None else root.name or "root"
     for each, origin in ((named, Argument.DATASET), (str(root), "the folder")):
         if not each.strip() or each != each.encode("utf-8", "replace").decode():
@@ -117,7 +138,7 @@ def datasets_in(
     moved: bool = False,
     may_be_missing: bool = False,
 ) -> list[Dataset]:
-    """Returns whose images lie in each of several folders, a folder that is named twice once.
+    """Returns the dataset of each of several folders; a folder that is given twice counts once.
 
     Raises:
         UsageError: as `dataset_in`, of any of them; there is one `name` for several; or two of them would be
@@ -143,7 +164,7 @@ def datasets_in(
 
 
 def labels_in(table: Path, root: Path) -> dict[str, str | None]:
-    """Returns the classes of a table, by path below a dataset's root; None for those that have none.
+    """Returns the classes in a table, by path relative to a dataset's root; None is no class.
 
     Raises:
         UsageError: it cannot be read, or is another folder's.
@@ -151,3 +172,104 @@ def labels_in(table: Path, root: Path) -> dict[str, str | None]:
     labels = read_labels(table)
     check_labels(labels, root)
     return labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestRequest:
+    """What to ingest and how; `labels` (root-relative path -> class) go before what `label_of` returns.
+
+    Paths of labels may be in another Unicode form than on disk, and classes are composed (NFC).
+
+    An image for which `takes` is false, or which is not in the `subset`, is left alone, in the folder and in
+    the collections.
+
+    `rules` are those asked for; what they leave open is as the collections remember it, and `dataset.rules`
+    are those that apply in the end. Given root-relative `paths`, these are looked up, excluded or not, and
+    the folder is not walked.
+
+    `prune` removes the points of files that are gone, with `force` also where no file is left, or where a
+    folder is empty, whose disk may not be mounted. `rehash` reads every file, whatever its size and times.
+    `into` names the collection, instead of the model and the distance, of which there is one each then. A
+    head is the only one of `specs`. Without a `batch_size` the execution provider has its own. `quantize` is
+    for collections that are created now; existing ones must have it.
+    """
+
+    dataset: Dataset
+    specs: Sequence[ModelSpec | Head]
+    distances: Sequence[Distance]
+    labels: Mapping[str, str | None] = field(default_factory=dict)
+    label_of: LabelOf = folder_label
+    takes: Callable[[FoundFile], bool] | None = None
+    subset: Subset | None = None
+    rules: RuleChoice = field(default_factory=RuleChoice)
+    paths: Sequence[str] | None = None
+    batch_size: int | None = None
+    max_pixels: int = MAX_PIXELS
+    dry_run: bool = False
+    prune: bool = False
+    force: bool = False
+    rehash: bool = False
+    into: str | None = None
+    quantize: VectorQuantization | None = None
+    label_rows: LabelRows = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuses fields that contradict each other.
+
+        Raises:
+            UsageError: they do.
+        """
+        check_pruning(prune=self.prune, force=self.force)
+        object.__setattr__(self, "label_rows", LabelRows(self.labels))
+        self.rules.check()
+
+    @property
+    def walked_by(self) -> FolderRules:
+        """The rules that apply to this ingest; paths that are given are never excluded."""
+        rules = self.dataset.rules
+        return rules if self.paths is None else replace(rules, exclude=(), default_excludes=False)
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether the folder may hold no images."""
+        return self.prune and self.force
+
+    def label(self, found: FoundFile) -> Label:
+        """Returns an image's class."""
+        row = self.label_rows.find(found.path) if self.labels else None
+        label = self.label_of(found) if row is None else Label(class_name=self.labels[row])
+        if label.class_name is None or (composed := nfc(label.class_name)) == label.class_name:
+            return label
+        return replace(label, class_name=composed)
+
+
+def check_pruning(*, prune: bool, force: bool) -> None:
+    """Refuses `force` without `prune`.
+
+    Raises:
+        UsageError: `force` is given alone.
+    """
+    if force and not prune:
+        raise UsageError(
+            "this lets pruning empty a dataset, and has no effect without it",
+            argument=Argument.FORCE,
+            hint=Hint(Action.USE, {Argument.PRUNE: None}),
+        )
+
+
+@dataclass(slots=True)
+class StopRequest:
+    """Asks an ingest to end after the current batch."""
+
+    requested: bool = False
+    waits_for_batch: bool = False
+    """Whether there may be a current batch: not while a model is exported or a lock is waited for."""
+
+    def be_done(self) -> None:
+        """Says that there is no current batch any more."""
+        self.waits_for_batch = False
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt where a stop is requested, for waits without a batch to finish."""
+        if self.requested:
+            raise KeyboardInterrupt

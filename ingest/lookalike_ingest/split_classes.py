@@ -1,4 +1,4 @@
-"""Classes that are none: the parts that a dataset was split into, one folder above its classes."""
+"""Notices classes that are really the parts of a split (train, val ...), one folder above the classes."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,21 @@ from lookalike_core.images.scan import FoundFile
 from lookalike_ingest.labels import Label
 
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
-"""Of the folders that datasets are split into, in lower case."""
+"""Names of the folders of a split, in lower case."""
 
 
 class SplitClasses:
-    """Watches classes go by, as long as all of them are named like splits."""
+    """Collects the classes of a folder, as long as all of them are named like parts of a split."""
 
     def __init__(self, class_level: int) -> None:
         self._class_level = class_level
         self._found: set[str] = set()
         self._may_be = class_level > 0
-        """Counted from the image there is no folder below that could name the class instead."""
+        """Not with a negative level: no folder below could name the class instead."""
         self._has_folders_below = False
 
     def see(self, files: Sequence[FoundFile], labels: Sequence[Label]) -> None:
-        """Notes files with their classes; once one is no split nothing more is looked at."""
+        """Notes files with their classes; does nothing once a class is no part of a split."""
         if not self._may_be:
             return
         self._found |= {label.class_name for label in labels if label.class_name is not None}
@@ -31,5 +31,5 @@ class SplitClasses:
 
     @property
     def names(self) -> list[str]:
-        """The classes, where all are splits and folders lie below them; else none."""
+        """The classes, if all are parts of a split with folders below; else none."""
         return sorted(self._found) if self._may_be and self._has_folders_below else []

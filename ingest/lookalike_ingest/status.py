@@ -1,4 +1,4 @@
-"""What lies in a store."""
+"""The collections of a store, counted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,8 @@ from lookalike_exporter.compatibility import outdated
 class CollectionStatus:
     """One collection; `datasets` and `classes` map names to numbers of points, `""` being no class.
 
-    A dataset that the manifest knows and that has no points is there, with none.
-
-    `outdated` says in what it is unlike those that this version makes, `rebuild_begun` that a rebuild of it
-    goes on or was interrupted.
+    A dataset without points is listed with 0. `outdated` says how it differs from those that this version
+    makes, `rebuild_begun` that a rebuild is running or was interrupted.
     """
 
     name: str
@@ -32,9 +30,9 @@ class CollectionStatus:
 
 
 def collection_statuses(store: Store) -> Iterator[CollectionStatus]:
-    """Every collection of ours, counted exactly; one that cannot be read is left out, which is logged.
+    """Yields every collection of ours, counted exactly; one that cannot be read is logged and left out.
 
-    So is, without a word, one that somebody deletes meanwhile.
+    One that is deleted meanwhile is left out silently.
     """
     for name in store.names():
         try:

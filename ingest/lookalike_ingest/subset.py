@@ -1,4 +1,4 @@
-"""A part of a folder that is the same on every machine: so many images of each class."""
+"""A sample of a folder that is the same on every machine: so many images of each class."""
 
 import hashlib
 from collections import defaultdict
@@ -13,23 +13,23 @@ from lookalike_ingest.labels import LabelOf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subset:
-    """At most `max_per_class` images of each class, and as many of those without one.
+    """A random sample of at most `max_per_class` images of each class, and as many without a class.
 
-    Which ones hangs on `seed` and on the images' paths alone. A larger number takes more and leaves none
-    of the others out; a further image puts at most one other out.
+    It depends on `seed` and on the images' paths alone. A larger number only adds images; a further image in
+    the folder displaces at most one other.
     """
 
     max_per_class: int
     seed: int = 0
 
     def rank(self, path: str) -> int:
-        """An image's place among all there could be; the lowest are taken."""
+        """Returns the rank of a path among all possible ones; the lowest are taken."""
         digest = hashlib.blake2b(f"{self.seed}\0{path}".encode(), digest_size=16).digest()
         return int.from_bytes(digest)
 
 
 class Chosen:
-    """The images that a subset takes out of a scan; of each class only the last rank taken is kept."""
+    """Tells which images of a scan are in a subset, by the last rank that is taken of each class."""
 
     def __init__(self, subset: Subset, entries: Iterable[FoundFile | Skipped], label_of: LabelOf) -> None:
         self._subset, self._label_of = subset, label_of
@@ -45,6 +45,6 @@ class Chosen:
         self._last = {name: -heap[0] for name, heap in lowest.items()}
 
     def __call__(self, found: FoundFile) -> bool:
-        """Whether an image is among them; one of a class that came meanwhile is not."""
+        """Whether an image is in the subset; one of a class that was not scanned is not."""
         last = self._last.get(self._label_of(found).class_name, -1)
         return self._subset.rank(found.path) <= last

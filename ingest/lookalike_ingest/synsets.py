@@ -1,8 +1,8 @@
 """Classes of ImageNet's images, from the two tables that come with them.
 
-Its folders are named after WordNet's synsets, as `n01440764`. What those are called stands in
-`LOC_synset_mapping.txt`; of which synset a validation image is, which lies in no such folder, stands in
-`LOC_val_solution.csv` (both of Kaggle's imagenet-object-localization-challenge).
+Its folders are named after WordNet's synsets, like `n01440764`. `LOC_synset_mapping.txt` has their names,
+`LOC_val_solution.csv` the synsets of validation images, which lie in no such folder (both of Kaggle's
+imagenet-object-localization-challenge).
 """
 
 import csv
@@ -27,22 +27,22 @@ from lookalike_ingest.labels import Label, LabelOf, folder_label
 _logger = logger_of("ingest")
 
 NAMES_FILE, SOLUTION_FILE = "LOC_synset_mapping.txt", "LOC_val_solution.csv"
-"""Looked for in a dataset's folder and in the few above it."""
+"""Searched for in a dataset's folder and in a few above it."""
 
 LEVELS_UP = 5
 """From `ILSVRC/Data/CLS-LOC/train/n01440764` to the folder that holds the tables."""
 
 MAX_BYTES = 64 * 2**20
-"""Of a table; WordNet's own list of 82,115 nouns has 3 MB, the solution of all training images 30 MB."""
+"""The largest table; WordNet's list of 82,115 nouns has 3 MB, the solution of all training images 30 MB."""
 
 Table = TypeVar("Table")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synsets:
-    """What ImageNet's tables say: `names` of synsets, and the synsets of `images` by their names.
+    """ImageNet's tables: `names` by synset, and synsets by the names of `images`, without suffix.
 
-    `root_name` is what the dataset's folder is called, which may be a synset's itself.
+    `root_name` is the name of the dataset's folder, which may be a synset itself.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -50,10 +50,10 @@ class Synsets:
     root_name: str = ""
 
     def label_of(self, found: FoundFile) -> Label:
-        """By the nearest folder that is named like a synset, else by the image's own name.
+        """Returns an image's class by the nearest folder that is named like a synset, else by its own name.
 
-        A synset without a name is called by its id. What is of no synset has its folder's class, but for
-        ImageNet's validation and test images: `val` and `test` are no classes of theirs.
+        A synset without a name is called by its id. An image without a synset has its folder's class, except
+        that ImageNet's validation and test images have none: `val` and `test` are no classes.
         """
         folders, _, name = found.path.rpartition("/")
         synset = _nearest_synset(f"{self.root_name}/{folders}/")
@@ -69,7 +69,7 @@ class Synsets:
 
 @lru_cache(maxsize=1)  # a scan comes folder by folder
 def _nearest_synset(folders: str) -> str | None:
-    """The last of the folders that is named like one."""
+    """Returns the last folder that is named like a synset."""
     return next((name for name in reversed(folders.split("/")) if _SYNSET.fullmatch(name)), None)
 
 
@@ -77,13 +77,13 @@ _WITHOUT_CLASS_FOLDER = re.compile(r"(?:^|/)(val|test)/ILSVRC2012_\1_[0-9]{8}\.[
 
 
 def synset_labels(root: Path, *, names: Path | None, solution: Path | None) -> LabelOf:
-    """What tells the class of a dataset's images, out of the tables that are named or lie near its root.
+    """Returns what tells the classes of a dataset's images by tables, given or found near its root.
 
-    A table that was found, not named, and cannot be used is passed over with a warning. Without any, the
-    folders' classes stand.
+    A table that was found and cannot be used is ignored with a warning. Without tables folders name the
+    classes.
 
     Raises:
-        UsageError: a table that was named cannot be used.
+        UsageError: a table that was given cannot be used.
     """
     named = _table(root, names, NAMES_FILE, read_names)
     solved = _table(root, solution, SOLUTION_FILE, read_solution)
@@ -111,19 +111,19 @@ _SAID = {NAMES_FILE: "names of synsets", SOLUTION_FILE: "synsets of validation i
 
 
 def find_upward(root: Path, name: str) -> Path | None:
-    """The nearest thing of that name in the folder or in one of the few above it."""
+    """Returns the nearest path with that name in a folder or in a few above it; None where there is none."""
     above = (folder / name for folder in (root, *list(root.parents)[:LEVELS_UP]))
     return next((file for file in above if os.path.lexists(file)), None)
 
 
 def read_names(file: Path) -> dict[str, str]:
-    """Synset -> class, out of UTF-8 lines like `n01440764 tench, Tinca tinca`.
+    """Returns classes by synset, from UTF-8 lines like `n01440764 tench, Tinca tinca`.
 
-    The class is the first of the names. Where several synsets have the same one, in capitals or not, each
-    has its id behind it: `crane (n02012849)`.
+    The class is the first of the names. If several synsets have the same one, in whatever case, the id is
+    appended: `crane (n02012849)`.
 
     Raises:
-        UsageError: the file cannot be read, or a line is not like that or names a synset again.
+        UsageError: the file cannot be read, or a line is malformed or repeats a synset.
     """
     firsts: dict[str, str] = {}
     for number, line in enumerate(_text(file).split("\n"), start=1):
@@ -146,13 +146,13 @@ def read_names(file: Path) -> dict[str, str]:
 
 
 def read_solution(file: Path) -> dict[str, str]:
-    """Name of an image, without its suffix -> synset, out of a UTF-8 CSV `ImageId,PredictionString`.
+    """Returns synsets by image name without suffix, from a UTF-8 CSV `ImageId,PredictionString`.
 
-    A prediction is a synset and its box, as `n03995372 85 1 499 272`, perhaps several times; the first
-    counts. An empty one says nothing.
+    A prediction is a synset and its box, like `n03995372 85 1 499 272`; of several the first counts. An empty
+    one is ignored.
 
     Raises:
-        UsageError: the file cannot be read, has another header, or a row is not like that or comes again.
+        UsageError: the file cannot be read, has another header, or a row is malformed or repeated.
     """
     rows = csv.DictReader(io.StringIO(_text(file), newline=""))
     synsets: dict[str, str] = {}
@@ -183,10 +183,10 @@ _SHOWN = 200
 
 
 def _text(file: Path) -> str:
-    """What a table holds, without a mark of byte order."""
+    """Returns the text of a table, without a byte order mark."""
     try:
         require_there(file)
-        if not file.is_file():  # a pipe would be waited for, perhaps for ever
+        if not file.is_file():  # reading a pipe may never end
             raise UsageError(f"{file} is not a file; name the table itself")
         if file.stat().st_size > MAX_BYTES:
             raise UsageError(f"{file} is larger than {MAX_BYTES // 2**20} MiB, and so no table of synsets")

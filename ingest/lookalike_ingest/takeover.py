@@ -1,6 +1,6 @@
-"""Vectors that a rebuild takes over: those of images that give the same pixels as when they were embedded.
+"""Vectors that a rebuild copies: those of images that decode to the same pixels as when they were embedded.
 
-They are written before the rest is embedded, which then finds them unchanged.
+They are written before the ingest of a rebuild, which then finds these images unchanged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,11 +20,11 @@ from lookalike_core.stores.points import ImagePoint, Payload, PointFilter
 from lookalike_core.stores.protocol import Collection
 
 WRITTEN_AT_ONCE = 256
-"""Points that are read, looked at and written in one go."""
+"""Points that are read, checked and written at once."""
 
 
 def is_former(old: CollectionManifest, new: CollectionManifest) -> bool:
-    """Whether a collection is unlike a new one only in how images were prepared by the versions before."""
+    """Whether a collection differs from a new one only in the preprocessing of former versions."""
     former = former_preprocessing_id(backbone_named(new.identity.backbone))
     return (
         (old.schema, old.distance) == (SCHEMA_VERSION, new.distance)
@@ -36,9 +36,9 @@ def is_former(old: CollectionManifest, new: CollectionManifest) -> bool:
 def take_over(
     dataset: str, root: Path, *, old: Collection, staged: Collection, max_pixels: int
 ) -> Iterator[int]:
-    """Copies points of a dataset whose files are what they were and are decoded as they were.
+    """Copies the points of a dataset whose files have the same bytes and decode to the same pixels.
 
-    What is staged already stays. After each batch: how many points were written.
+    Points that are staged already stay. Yields how many were written, batch by batch.
     """
     payloads = old.scan(PointFilter(dataset=dataset))
     is_same = partial(_gives_same_pixels, root, max_pixels=max_pixels)
@@ -63,7 +63,7 @@ def _batches(payloads: Iterator[Payload]) -> Iterator[Sequence[Payload]]:
 
 
 def _gives_same_pixels(root: Path, payload: Payload, *, max_pixels: int) -> bool:
-    """In a thread; False where the file is not there, holds other bytes, or cannot be read."""
+    """Whether a file decodes as it did; not if it is missing, has other bytes or cannot be read."""
     try:
         with opened(root / payload.path) as stream:
             if sha256_of(stream) != payload.sha256:

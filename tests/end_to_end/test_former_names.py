@@ -20,8 +20,8 @@ from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.heads.head_file import Head, write_head
 from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
 

@@ -119,7 +119,7 @@ def test_what_is_new_is_embedded_and_what_is_known_is_not_opened(
         read.append(found.path)
         return read_image(found, *arguments, **named)
 
-    monkeypatch.setattr("lookalike_ingest.run.read_image", read_and_note)
+    monkeypatch.setattr("lookalike_ingest.plan.read_image", read_and_note)
     draw(images / "cow" / "new.png", 2, 99)
     done = shell("ingest", "run", images, "--head", "pets", "--json", "--store", again)
     assert done.code == 0, done.err

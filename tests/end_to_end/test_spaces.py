@@ -25,9 +25,10 @@ from lookalike_core.stores.server import ServerStore
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_ingest.status import collection_statuses
-from lookalike_ingest.target import Dataset, new_manifest
+from lookalike_ingest.target import new_manifest
 from lookalike_search.asking.answers import QueryOptions
 from lookalike_search.asking.query import Searcher
 

@@ -1,4 +1,4 @@
-"""Why a file is not found again, as the disk tells it."""
+"""Why a file is not found any more, by what the file system tells."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from lookalike_ingest.absence import Absence, Absences
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Folders that hold something, nothing, and only what is hidden or systems make; and links."""
+    """Makes folders with a file, without any, and with only hidden or system files; and links."""
     for folder in ("full", "empty", "hidden", "system/@eaDir/1.png", "outer/inner"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "full/1.png").touch()
@@ -42,14 +42,14 @@ def root(tmp_path: Path) -> Path:
         ("full/loop.png", Absence.AWAY),
     ],
 )
-def test_the_nearest_folder_that_is_there_tells(root: Path, path: str, absence: Absence) -> None:
-    """One that is empty may be where a disk is mounted; it tells of all that was below it."""
+def test_the_nearest_existing_folder_decides(root: Path, path: str, absence: Absence) -> None:
+    """If it is empty, a disk may not be mounted there, which is true of everything that was below it."""
     absences = Absences(root)
     assert [absences.of(path), absences.of(path)] == [absence, absence]
 
 
-def test_a_folder_that_cannot_be_read_tells_nothing(root: Path) -> None:
-    """Nobody has seen that a file in it is gone."""
+def test_an_unreadable_folder_decides_nothing(root: Path) -> None:
+    """Whether a file in it is deleted is not known."""
     if os.name == "nt" or os.geteuid() == 0:
         pytest.skip("whoever runs this may look into every folder")
     (root / "full").chmod(0)
@@ -59,7 +59,7 @@ def test_a_folder_that_cannot_be_read_tells_nothing(root: Path) -> None:
         (root / "full").chmod(0o700)
 
 
-def test_a_folder_that_is_a_loop_of_links_tells_nothing(root: Path) -> None:
-    """The system will not look into it."""
+def test_a_loop_of_links_decides_nothing(root: Path) -> None:
+    """The operating system refuses to follow it."""
     (root / "loop").symlink_to("loop")
     assert Absences(root).of("loop/2.png") is Absence.UNREADABLE

@@ -1,4 +1,4 @@
-"""What an ingest with a head takes from the collections of its base."""
+"""Ingests with a head that reuse stored vectors of its base network."""
 
 import shutil
 from collections.abc import Callable
@@ -13,14 +13,15 @@ from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.heads.head_file import Head
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from PIL import Image
 
 
 @pytest.fixture
 def head(tiny_spec: ModelSpec, home: Settings) -> Head:
-    """One that changes nothing but the length, which it makes 1."""
+    """Returns a head that only normalises vectors."""
     return Head(
         name="pets",
         base=ready_model(tiny_spec, settings=home).manifest,
@@ -34,7 +35,7 @@ def head(tiny_spec: ModelSpec, home: Settings) -> Head:
 
 @pytest.fixture
 def folder(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
-    """Three images, one of them twice."""
+    """Draws three images, one of them twice."""
     draw(tmp_path / "data", "a/1.png", "a/2.png", "b/3.png")
     (tmp_path / "data" / "b" / "4.png").write_bytes((tmp_path / "data" / "a" / "1.png").read_bytes())
     return tmp_path / "data"
@@ -50,7 +51,7 @@ def ingest(folder: Path, home: Settings, spec: ModelSpec | Head, *distances: Dis
 
 
 @pytest.mark.parametrize("distances", [[Distance.COSINE], [Distance.EUCLID], [*Distance]])
-def test_vectors_come_from_whichever_collections_of_the_base_there_are(
+def test_a_head_is_applied_to_the_stored_vectors_of_its_base(
     folder: Path,
     home: Settings,
     tiny_spec: ModelSpec,
@@ -58,10 +59,10 @@ def test_vectors_come_from_whichever_collections_of_the_base_there_are(
     distances: list[Distance],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No file is opened, and each vector is the base's of the same path, made as long as 1."""
+    """No file is opened, and each vector is that of the same path in the base collection, at length 1."""
     ingest(folder, home, tiny_spec, *distances)
     monkeypatch.setattr(
-        "lookalike_ingest.run.read_image", lambda file, *_, **__: pytest.fail(f"{file} was opened")
+        "lookalike_ingest.plan.read_image", lambda file, *_, **__: pytest.fail(f"{file} was opened")
     )
     report = ingest(folder, home, head)
     assert (report.from_stored, report.embedded, report.skipped) == (3, 0, [])
@@ -79,16 +80,16 @@ def test_vectors_come_from_whichever_collections_of_the_base_there_are(
             }
 
 
-def test_what_the_last_ingest_kept_is_asked_and_not_the_store(
+def test_a_valid_payload_cache_is_read_instead_of_the_store(
     folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that a million points of the base take no memory."""
+    """So a million points of the base take no memory."""
     ingest(folder, home, tiny_spec)
     monkeypatch.setattr(EmbeddedCollection, "scan", lambda *_: pytest.fail("scanned"))
     assert ingest(folder, home, head).from_stored == 3
 
 
-def test_where_nothing_was_kept_the_store_is_asked(
+def test_without_a_valid_payload_cache_the_store_is_read(
     folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head
 ) -> None:
     """As after a write by another command."""
@@ -99,10 +100,10 @@ def test_where_nothing_was_kept_the_store_is_asked(
     assert ingest(folder, home, head).from_stored == 3
 
 
-def test_a_folder_of_another_dataset_is_known_by_its_bytes(
+def test_stored_vectors_of_another_dataset_are_found_by_sha256(
     folder: Path, home: Settings, tiny_spec: ModelSpec, head: Head
 ) -> None:
-    """Files are read for their hash, since a path means something else there; the new one is embedded."""
+    """Files are hashed, since paths of another dataset are other files; a new image is embedded."""
     ingest(folder, home, tiny_spec)
     other = folder.with_name("other")
     shutil.copytree(folder, other)
@@ -117,5 +118,5 @@ def test_a_folder_of_another_dataset_is_known_by_its_bytes(
 
 
 def draw_another(file: Path) -> None:
-    """In the place of an image that was there."""
+    """Replaces an image with another one."""
     Image.new("RGB", (40, 30), "teal").save(file)

@@ -1,4 +1,4 @@
-"""What a file is to a collection: decisions without files and without a store."""
+"""Decisions about files, without files and without a store."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from lookalike_core.images.scan import FoundFile
 from lookalike_core.stores.points import Payload
-from lookalike_ingest.changes import Change, Decision, Known
-from lookalike_ingest.payload_cache import Listing
+from lookalike_ingest.changes import Change, Decision, KnownPoints
+from lookalike_ingest.labels import Label
+from lookalike_ingest.payload_cache import PayloadCache
 
 STORED = Payload(
     dataset="data",
@@ -24,20 +25,20 @@ UNSEEN_SIZE = {"width": 0, "height": 0}
 """Of a file that was hashed and not decoded, since its bytes are known."""
 
 
-def known(*payloads: Payload) -> Known:
-    """What the collection holds, the dataset being `data`."""
-    return Known.of("data", payloads)
+def known(*payloads: Payload) -> KnownPoints:
+    """Returns the points of a collection, for the dataset `data`."""
+    return KnownPoints.of("data", payloads)
 
 
 def found(
     path: str = "cat/1.jpg", *, size: int = 1000, mtime_ns: int = 111, ctime_ns: int = 111
 ) -> FoundFile:
-    """A file as the walk over the folder finds it."""
+    """Returns a file as a scan finds it."""
     return FoundFile(path=path, root=Path("/data"), bytes=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
 
 
 def read(path: str = "cat/1.jpg", *, sha256: str = "a" * 64, class_name: str | None = "cat") -> Payload:
-    """A file as it is now, read a year later."""
+    """Returns the payload of a file that is read a year later."""
     return replace(
         STORED,
         path=path,
@@ -48,29 +49,37 @@ def read(path: str = "cat/1.jpg", *, sha256: str = "a" * 64, class_name: str | N
     )
 
 
-def decide(holds: Known, payload: Payload, *, gone: tuple[str, ...] = ()) -> Decision:
-    """The decision about a file that was read, with these paths gone from the folder."""
-    return holds.decide_read(payload, is_gone=lambda path: path in gone)
+def decide_by_stat(
+    holds: KnownPoints, file: FoundFile, class_name: str | None = "cat", synset: str | None = None
+) -> Decision | None:
+    """Returns the decision about one file by its size and times."""
+    [decision] = holds.decide_by_stat([(file, Label(class_name=class_name, synset=synset))])
+    return decision
+
+
+def decide(holds: KnownPoints, payload: Payload, *, gone: tuple[str, ...] = ()) -> Decision:
+    """Returns the decision about a file that was read, while the files of `gone` paths are gone."""
+    return holds.decide_by_bytes(payload, is_gone=lambda path: path in gone)
 
 
 def test_the_same_size_and_time_need_no_reading() -> None:
-    """An unchanged folder is settled by its listing."""
-    assert known(STORED).decide_unread(found(), "cat") == Decision(change=Change.UNCHANGED)
+    """An unchanged folder is not read."""
+    assert decide_by_stat(known(STORED), found(), "cat") == Decision(change=Change.UNCHANGED)
 
 
-def test_the_time_of_the_last_change_of_status_must_be_as_stored() -> None:
-    """It cannot be set back, as the other one can; points of older versions have none to compare."""
+def test_another_ctime_needs_reading() -> None:
+    """It cannot be set back, unlike mtime; points of older versions have none to compare."""
     stored = known(replace(STORED, ctime_ns=111))
-    assert stored.decide_unread(found(ctime_ns=111), "cat") == Decision(change=Change.UNCHANGED)
-    assert stored.decide_unread(found(ctime_ns=112), "cat") is None
-    assert known(STORED).decide_unread(found(ctime_ns=112), "cat") == Decision(change=Change.UNCHANGED)
+    assert decide_by_stat(stored, found(ctime_ns=111), "cat") == Decision(change=Change.UNCHANGED)
+    assert decide_by_stat(stored, found(ctime_ns=112), "cat") is None
+    assert decide_by_stat(known(STORED), found(ctime_ns=112), "cat") == Decision(change=Change.UNCHANGED)
 
 
-def test_rehashing_trusts_no_size_and_time() -> None:
-    """Each file must be read, and one with the same bytes and times is written to no point."""
-    holds = Known("data", Listing.of([STORED]), rehash=True)
-    assert holds.decide_unread(found(), "cat") is None
-    assert holds.vanished() == []
+def test_rehash_reads_every_file() -> None:
+    """A file with the same bytes and times is unchanged and not written."""
+    holds = KnownPoints("data", PayloadCache.of([STORED]), rehash=True)
+    assert decide_by_stat(holds, found(), "cat") is None
+    assert holds.find_vanished() == []
     same = replace(STORED, ingested_at="2027-01-01T00:00:00+00:00")
     assert decide(holds, same) == Decision(change=Change.UNCHANGED)
 
@@ -81,61 +90,58 @@ def test_rehashing_trusts_no_size_and_time() -> None:
     ids=["new-path", "other-size", "newer", "older"],
 )
 def test_another_path_size_or_time_needs_reading(file: FoundFile) -> None:
-    """A copied back file may be older and still another one."""
-    assert known(STORED).decide_unread(file, "cat") is None
+    """A file from a backup may be older and still differ."""
+    assert decide_by_stat(known(STORED), file, "cat") is None
 
 
 def test_a_path_of_another_dataset_is_another_file() -> None:
-    """Two folders may hold the same names."""
-    assert known(replace(STORED, dataset="other")).decide_unread(found(), "cat") is None
+    """Two folders may hold files of the same names."""
+    assert decide_by_stat(known(replace(STORED, dataset="other")), found(), "cat") is None
 
 
 @pytest.mark.parametrize("class_name", ["dog", None])
-def test_another_class_alone_changes_the_payload_alone(class_name: str | None) -> None:
-    """New labels need neither the file nor the network."""
-    decision = known(STORED).decide_unread(found(), class_name)
+def test_another_class_updates_only_the_payload(class_name: str | None) -> None:
+    """New labels need neither reading nor embedding."""
+    decision = decide_by_stat(known(STORED), found(), class_name)
     assert decision == Decision(
         change=Change.UPDATED,
         payload=replace(STORED, class_name=class_name),
         payload_only=True,
-        before=STORED,
     )
     assert not decision.writes_vector
     assert not decision.embeds
 
 
 @pytest.mark.parametrize("synset", ["n02123045", None])
-def test_another_synset_alone_changes_the_payload_alone(synset: str | None) -> None:
-    """Of a file that was read, too; the same one changes nothing."""
+def test_another_synset_updates_only_the_payload(synset: str | None) -> None:
+    """Also of a file that was read; the same synset changes nothing."""
     stored = replace(STORED, synset="n02121620")
-    assert known(stored).decide_unread(found(), "cat", "n02121620") == Decision(change=Change.UNCHANGED)
+    assert decide_by_stat(known(stored), found(), "cat", "n02121620") == Decision(change=Change.UNCHANGED)
     told = replace(stored, synset=synset)
-    unread = known(stored).decide_unread(found(), "cat", synset)
-    assert unread == Decision(change=Change.UPDATED, payload=told, payload_only=True, before=stored)
+    unread = decide_by_stat(known(stored), found(), "cat", synset)
+    assert unread == Decision(change=Change.UPDATED, payload=told, payload_only=True)
     decision = decide(known(stored), replace(read(), synset=synset))
-    assert decision == Decision(
-        change=Change.UPDATED, payload=replace(told, mtime_ns=222), payload_only=True, before=stored
-    )
+    assert decision == Decision(change=Change.UPDATED, payload=replace(told, mtime_ns=222), payload_only=True)
 
 
 def test_a_new_time_only_refreshes_the_payload() -> None:
-    """Same bytes: unchanged, and the next run sees it by the time; when it came in stays."""
+    """With the same bytes a file is unchanged, and the next run need not read it; `ingested_at` stays."""
     decision = decide(known(STORED), replace(read(), **UNSEEN_SIZE))
     assert decision == Decision(
-        change=Change.UNCHANGED, payload=replace(STORED, mtime_ns=222), payload_only=True, before=STORED
+        change=Change.UNCHANGED, payload=replace(STORED, mtime_ns=222), payload_only=True
     )
     assert not decision.embeds
 
 
 def test_a_new_time_and_another_class_are_one_update_of_the_payload() -> None:
-    """Counted as updated, since people see the class."""
+    """It counts as updated, since the class is visible."""
     decision = decide(known(STORED), replace(read(class_name="dog"), **UNSEEN_SIZE))
     fresh = replace(STORED, class_name="dog", mtime_ns=222)
-    assert decision == Decision(change=Change.UPDATED, payload=fresh, payload_only=True, before=STORED)
+    assert decision == Decision(change=Change.UPDATED, payload=fresh, payload_only=True)
 
 
 def test_unknown_bytes_under_a_new_path_are_added() -> None:
-    """The one case of a first run."""
+    """In a first run all files are like that."""
     payload = read("cat/2.jpg", sha256="b" * 64)
     decision = decide(known(STORED), payload)
     assert decision == Decision(change=Change.ADDED, payload=payload)
@@ -143,16 +149,16 @@ def test_unknown_bytes_under_a_new_path_are_added() -> None:
 
 
 def test_unknown_bytes_under_a_known_path_are_an_update() -> None:
-    """Embedded again, under the same id."""
+    """The image is embedded again, under the same id."""
     payload = read(sha256="b" * 64)
     decision = decide(known(STORED), payload)
-    assert decision == Decision(change=Change.UPDATED, payload=payload, before=STORED)
+    assert decision == Decision(change=Change.UPDATED, payload=payload)
     assert decision.embeds
     assert payload.id == STORED.id
 
 
-def test_known_bytes_whose_path_is_gone_were_moved() -> None:
-    """The vector is taken along, and so is the size, since nobody decoded the file."""
+def test_known_bytes_whose_old_path_is_gone_are_a_move() -> None:
+    """Vector and size are copied, since the file was not decoded."""
     decision = decide(known(STORED), replace(read("dog/1.jpg"), **UNSEEN_SIZE), gone=("cat/1.jpg",))
     assert decision == Decision(
         change=Change.MOVED,
@@ -164,32 +170,30 @@ def test_known_bytes_whose_path_is_gone_were_moved() -> None:
     assert not decision.embeds
 
 
-def test_known_bytes_whose_path_is_still_there_are_a_copy() -> None:
-    """Added; the vector serves both."""
+def test_known_bytes_whose_old_path_exists_are_a_copy() -> None:
+    """It is added with the same vector."""
     decision = decide(known(STORED), replace(read("dog/1.jpg"), **UNSEEN_SIZE))
     assert decision == Decision(change=Change.ADDED, payload=read("dog/1.jpg"), vector_of=STORED)
     assert not decision.embeds
 
 
 def test_bytes_known_from_another_dataset_are_a_copy() -> None:
-    """Whether its file is gone is for the other dataset to say."""
+    """Whether the file of the other dataset is gone does not matter."""
     other = replace(STORED, dataset="other")
     decision = decide(known(other), read("dog/1.jpg"), gone=("cat/1.jpg",))
     assert decision == Decision(change=Change.ADDED, payload=read("dog/1.jpg"), vector_of=other)
 
 
-def test_a_known_path_with_bytes_known_from_elsewhere_is_an_update_without_embedding() -> None:
-    """One file was overwritten with a copy of another."""
+def test_a_file_overwritten_with_a_copy_is_an_update_without_embedding() -> None:
+    """The vector of the original is copied."""
     two = replace(STORED, path="cat/2.jpg", sha256="b" * 64)
     decision = decide(known(STORED, two), replace(read(sha256="b" * 64), **UNSEEN_SIZE))
-    assert decision == Decision(
-        change=Change.UPDATED, payload=read(sha256="b" * 64), vector_of=two, before=STORED
-    )
+    assert decision == Decision(change=Change.UPDATED, payload=read(sha256="b" * 64), vector_of=two)
     assert not decision.embeds
 
 
-def test_a_file_that_was_moved_onto_another_one_takes_its_old_point_along() -> None:
-    """An update of one path, and the other one's point goes as with any move."""
+def test_a_file_moved_onto_another_one_replaces_its_old_point() -> None:
+    """It is an update of one path, and the point of the other one is removed as with any move."""
     two = replace(STORED, path="cat/2.jpg", sha256="b" * 64)
     decision = decide(known(STORED, two), read(sha256="b" * 64), gone=("cat/2.jpg",))
     assert decision == Decision(
@@ -197,12 +201,11 @@ def test_a_file_that_was_moved_onto_another_one_takes_its_old_point_along() -> N
         payload=replace(read(sha256="b" * 64), moved_from="cat/2.jpg"),
         vector_of=two,
         replaces=two,
-        before=STORED,
     )
 
 
-def test_of_several_twins_the_one_that_is_gone_was_moved() -> None:
-    """Whichever comes first in the store."""
+def test_of_several_copies_the_one_that_is_gone_was_moved() -> None:
+    """In whichever order the points are stored."""
     twin = replace(STORED, path="cat/2.jpg")
     for holds in (known(STORED, twin), known(twin, STORED)):
         decision = decide(holds, read("cat/3.jpg"), gone=("cat/2.jpg",))
@@ -210,27 +213,58 @@ def test_of_several_twins_the_one_that_is_gone_was_moved() -> None:
 
 
 def test_a_moved_file_and_its_copy_are_one_move_and_one_addition() -> None:
-    """A point can be moved once; the second file takes the vector from where it went."""
+    """A point is moved once; the second file copies the vector from the new point, written or not."""
     holds = known(STORED)
     moved = decide(holds, read("cat/2.jpg"), gone=("cat/1.jpg",))
-    holds.remove(STORED)
-    holds.add(read("cat/2.jpg"))
-    copied = decide(holds, read("cat/3.jpg"), gone=("cat/1.jpg",))
     assert (moved.change, moved.replaces) == (Change.MOVED, STORED)
-    assert (copied.change, copied.replaces) == (Change.ADDED, None)
-    assert copied.vector_of == read("cat/2.jpg")
+    holds.expect(moved)
+    for is_written in (False, True):
+        if is_written:
+            holds.settle([moved], [moved])
+        copied = decide(holds, read("cat/3.jpg"), gone=("cat/1.jpg",))
+        assert (copied.change, copied.replaces) == (Change.ADDED, None)
+        assert copied.vector_of == moved.payload
 
 
-def test_bytes_that_were_overwritten_are_not_known_any_more() -> None:
-    """Their vector is about to be replaced; who has them now is embedded anew."""
+def test_overwritten_bytes_are_not_known_any_more() -> None:
+    """From the decision on, for the vector will be replaced; a copy is embedded again."""
     holds = known(STORED)
-    holds.add(read(sha256="b" * 64))
-    assert not holds.has_bytes("a" * 64)
-    assert decide(holds, read("cat/2.jpg")).embeds
+    updated = decide(holds, read(sha256="b" * 64))
+    holds.expect(updated)
+    for is_written in (False, True):
+        if is_written:
+            holds.settle([updated], [updated])
+        assert not holds.has_bytes("a" * 64)
+        assert holds.has_bytes("b" * 64)
+        assert decide(holds, read("cat/2.jpg")).embeds
+
+
+def test_a_decision_that_was_not_carried_out_changes_nothing() -> None:
+    """The point keeps its old bytes, and a copy of the new ones is embedded."""
+    holds = known(STORED)
+    updated = decide(holds, read(sha256="b" * 64))
+    holds.expect(updated)
+    assert decide(holds, read("cat/2.jpg", sha256="b" * 64)).vector_of == updated.payload
+    holds.settle([updated], [])
+    assert holds.has_bytes("a" * 64)
+    assert not holds.has_bytes("b" * 64)
+    assert decide(holds, read("cat/2.jpg", sha256="b" * 64)).embeds
+    assert holds.cache.find("data", STORED.path) == STORED
+
+
+def test_the_payload_cache_changes_when_a_decision_is_settled() -> None:
+    """Before, the point is not in the collection."""
+    holds = known()
+    added = decide(holds, read())
+    holds.expect(added)
+    assert holds.cache.find("data", "cat/1.jpg") is None
+    holds.settle([added], [added])
+    assert holds.cache.find("data", "cat/1.jpg") == added.payload
+    assert holds.find_vanished() == []
 
 
 def test_bytes_are_known_as_long_as_one_point_has_them() -> None:
-    """Two files, one of which goes."""
+    """Of two copies one is removed."""
     twin = replace(STORED, path="cat/2.jpg")
     holds = known(STORED, twin)
     holds.remove(STORED)
@@ -239,26 +273,26 @@ def test_bytes_are_known_as_long_as_one_point_has_them() -> None:
     assert not holds.has_bytes("a" * 64)
 
 
-def test_asking_for_unknown_bytes_leaves_no_trace() -> None:
-    """Threads ask while the collection's state changes."""
+def test_looking_up_unknown_bytes_changes_nothing() -> None:
+    """Threads look up bytes while decisions are made."""
     holds = known(STORED)
     assert not holds.has_bytes("b" * 64)
-    assert holds.vanished() == [STORED]
+    assert holds.find_vanished() == [STORED]
 
 
-def test_what_was_not_seen_has_vanished() -> None:
-    """Of this dataset; the other one's files were not looked for."""
+def test_points_without_a_seen_file_have_vanished() -> None:
+    """Of this dataset only; files of others were not looked for."""
     two = replace(STORED, path="cat/2.jpg")
     other = replace(STORED, dataset="other", path="cat/3.jpg")
     holds = known(STORED, two, other)
     holds.see("cat/1.jpg")
-    assert holds.vanished() == [two]
+    assert holds.find_vanished() == [two]
 
 
-def test_what_lies_in_a_folder_that_was_not_looked_into_has_not_vanished() -> None:
-    """A disk that is not mounted must not empty a collection; only whole names of folders count."""
+def test_points_in_unread_folders_have_not_vanished() -> None:
+    """A disk that is not mounted must not empty a collection; only whole folder names match."""
     paths = ("a/1.jpg", "a/b/2.jpg", "ab/3.jpg", "c.jpg")
     holds = known(*(replace(STORED, path=path) for path in paths))
-    gone = holds.vanished(unread_folders=["a"])
+    gone = holds.find_vanished(unread_folders=["a"])
     assert {payload.path for payload in gone} == {"ab/3.jpg", "c.jpg"}
-    assert holds.vanished(unread_folders=["."]) == []
+    assert holds.find_vanished(unread_folders=["."]) == []

@@ -1,4 +1,4 @@
-"""Files of a collection lost, cut, damaged or put back: the next ingest mends it, or says why not."""
+"""Files of a collection lost, cut, damaged or put back: the next ingest repairs it, or says why not."""
 
 import errno
 import functools
@@ -26,9 +26,10 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import Payload
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_ingest.status import collection_statuses
-from lookalike_ingest.target import Dataset
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs cp that keeps holes and times")
 
@@ -38,7 +39,7 @@ BATCH = 4
 
 @dataclass(slots=True, kw_only=True)
 class Bench:
-    """A folder of images, and the one collection that it is ingested into."""
+    """A folder of images, and the collection that it is ingested into."""
 
     folder: Path
     spec: ModelSpec
@@ -46,7 +47,7 @@ class Bench:
 
     @property
     def home(self) -> Settings:
-        """On the CPU."""
+        """The settings, on the CPU."""
         return Settings(home=self.folder / "home", provider="cpu")
 
     def ingest(self, **options: bool) -> IngestReport:
@@ -62,7 +63,7 @@ class Bench:
 
     @property
     def store(self) -> EmbeddedStore:
-        """As a new process finds it."""
+        """The store, as a new process opens it."""
         return EmbeddedStore(self.home.qdrant_dir)
 
     @property
@@ -73,16 +74,16 @@ class Bench:
 
     @property
     def segment(self) -> Path:
-        """The one that has everything."""
+        """The folder of the only segment."""
         (segment,) = (self.collection / "shard/segments").iterdir()
         return segment
 
     def open(self) -> EmbeddedCollection:
-        """The collection."""
+        """Opens the collection."""
         return self.store.open(self.collection.name)
 
     def stored(self) -> dict[str, tuple[Payload, list[float]]]:
-        """Every point, without the time of its making and of its file's."""
+        """Returns every point by id, without `ingested_at` and `ctime_ns`."""
         with self.open() as collection:
             payloads = {
                 point.id: replace(point, ingested_at="", ctime_ns=None) for point in collection.scan()
@@ -95,7 +96,7 @@ class Bench:
 def made(
     tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path, draw: Callable[..., list[Path]]
 ) -> Callable[[Distance], Path]:
-    """Folders with images that are all in a collection, one for each distance; to be copied."""
+    """Returns a function that makes a folder and its collection, once for each distance; to be copied."""
 
     @functools.cache
     def make(distance: Distance) -> Path:
@@ -124,17 +125,17 @@ def make_bench(
 
 @pytest.fixture
 def bench(make_bench: Callable[[Distance], Bench]) -> Bench:
-    """One by cosine."""
+    """Makes one with the cosine distance."""
     return make_bench(Distance.COSINE)
 
 
 def cut(file: Path) -> None:
-    """Leaves the first half."""
+    """Truncates a file to its first half."""
     os.truncate(file, file.stat().st_size // 2)
 
 
 def blank(file: Path) -> None:
-    """Zeros in the place of all that was in it, as some file systems leave after a power cut."""
+    """Overwrites a file with zeros, as some file systems leave it after a power cut."""
     size = file.stat().st_size
     os.truncate(file, 0)
     os.truncate(file, size)
@@ -173,10 +174,10 @@ REFUSED: dict[str, Callable[[Bench], object]] = {
         *((damage, Distance.EUCLID) for damage in MENDED if "vectors" in damage),
     ],
 )
-def test_a_damaged_collection_is_mended_by_the_next_ingest(
+def test_the_next_ingest_repairs_a_damaged_collection(
     make_bench: Callable[[Distance], Bench], damage: str, distance: Distance
 ) -> None:
-    """Every point is there again as it was, with the classes counted; the next ingest has nothing to do."""
+    """Every point is there as before, with the classes counted; the ingest after it changes nothing."""
     bench = make_bench(distance)
     before = bench.stored()
     MENDED[damage](bench)
@@ -191,8 +192,8 @@ def test_a_damaged_collection_is_mended_by_the_next_ingest(
 
 
 @pytest.mark.parametrize("damage", REFUSED)
-def test_a_collection_that_cannot_be_mended_is_refused(bench: Bench, damage: str) -> None:
-    """Not called unchanged; the message says what to do."""
+def test_a_collection_that_cannot_be_repaired_is_refused(bench: Bench, damage: str) -> None:
+    """It is not reported as unchanged; the message says what to do."""
     REFUSED[damage](bench)
     with pytest.raises(StoreError, match="remove the folder and ingest once more"):
         bench.ingest()
@@ -200,7 +201,7 @@ def test_a_collection_that_cannot_be_mended_is_refused(bench: Bench, damage: str
 
 @pytest.mark.parametrize("damage", ["ids lost", "vectors blank", "number of vectors lost", "payloads lost"])
 def test_a_search_in_between_does_not_hide_the_damage(bench: Bench, damage: str) -> None:
-    """The engine makes files that it misses anew, so that they look whole."""
+    """The engine recreates missing files, so that they look intact."""
     before = bench.stored()
     MENDED[damage](bench)
     with bench.open() as collection:
@@ -210,8 +211,8 @@ def test_a_search_in_between_does_not_hide_the_damage(bench: Bench, damage: str)
 
 
 @pytest.mark.parametrize("opens", ["ingest", "search", "nobody"])
-def test_a_lost_log_does_not_keep_what_is_damaged_from_being_mended(bench: Bench, opens: str) -> None:
-    """A log begins anew at zero, and points pass over operations older than their own."""
+def test_damage_is_repaired_though_the_write_ahead_log_is_lost(bench: Bench, opens: str) -> None:
+    """A new log starts at zero, and points ignore operations older than their own."""
     before = bench.stored()
     shutil.rmtree(bench.collection / "shard/wal")
     if opens == "ingest":
@@ -226,10 +227,10 @@ def test_a_lost_log_does_not_keep_what_is_damaged_from_being_mended(bench: Bench
     assert bench.stored() == before
 
 
-def test_a_log_that_was_begun_anew_is_noticed_by_what_takes_no_effect(
+def test_a_restarted_log_is_noticed_by_writes_without_effect(
     bench: Bench, draw: Callable[..., list[Path]]
 ) -> None:
-    """As a version before left it, which did not count on: other bytes of an image, and one that is gone."""
+    """A former version left it at zero: an update and a removal take effect all the same."""
     shutil.rmtree(bench.collection / "shard/wal")
     qdrant_edge.EdgeShard.load(str(bench.collection / "shard")).close()
     assert any((bench.collection / "shard/wal").iterdir())
@@ -244,8 +245,10 @@ def test_a_log_that_was_begun_anew_is_noticed_by_what_takes_no_effect(
     assert "b/01.png" not in found
 
 
-def test_an_older_shard_is_brought_up_to_date(bench: Bench, draw: Callable[..., list[Path]]) -> None:
-    """Put back from a backup that had not all of the images, and other bytes of one."""
+def test_a_shard_restored_from_a_backup_is_brought_up_to_date(
+    bench: Bench, draw: Callable[..., list[Path]]
+) -> None:
+    """One image is missing in it, and one has other bytes."""
     shutil.copytree(bench.collection / "shard", bench.folder / "backup")
     draw(bench.folder / "data", "a/00.png", seed=1)
     draw(bench.folder / "data", "c/new.png")
@@ -259,10 +262,8 @@ def test_an_older_shard_is_brought_up_to_date(bench: Bench, draw: Callable[..., 
 
 
 @pytest.mark.parametrize("damage", ["ids lost", "number of vectors lost"])
-def test_whoever_opens_a_collection_with_fewer_points_is_told(
-    bench: Bench, damage: str, said: list[str]
-) -> None:
-    """What there is, what there was, and what adds it again; once that is done nothing is said any more."""
+def test_opening_a_collection_with_lost_points_warns(bench: Bench, damage: str, said: list[str]) -> None:
+    """With both counts and what restores them; after an ingest there is no warning."""
     MENDED[damage](bench)
     for _ in range(2):
         said.clear()
@@ -277,8 +278,8 @@ def test_whoever_opens_a_collection_with_fewer_points_is_told(
     assert said == []
 
 
-def test_damage_that_no_file_shows_is_refused_once_and_then_mended(bench: Bench) -> None:
-    """Other points in files of the same sizes and times."""
+def test_damage_that_file_times_do_not_show_is_refused_once_and_then_repaired(bench: Bench) -> None:
+    """Files of the same sizes and times hold another number of points."""
     mark = bench.collection / "points.listed"
     mark.write_text(mark.read_text().replace('"points": 12', '"points": 13'))
     with bench.open() as collection, pytest.raises(StoreError, match="its files are damaged"):
@@ -289,16 +290,16 @@ def test_damage_that_no_file_shows_is_refused_once_and_then_mended(bench: Bench)
         assert collection.count() == 12
 
 
-def test_a_dry_run_counts_what_is_damaged_and_mends_nothing(bench: Bench) -> None:
-    """The ingest that follows does what it said."""
+def test_a_dry_run_counts_damaged_points_and_repairs_nothing(bench: Bench) -> None:
+    """The ingest after it does what it said."""
     (bench.segment / "vector_storage/vectors/status.dat").unlink()
     for dry_run in (True, True, False):
         assert bench.ingest(dry_run=dry_run).collections[0].counts["added"] == 12
     assert len(bench.stored()) == 12
 
 
-def test_reading_leaves_a_true_list_true(bench: Bench) -> None:
-    """Loading a shard touches its files; the next ingest need not look into it for that."""
+def test_reading_leaves_the_payload_cache_valid(bench: Bench) -> None:
+    """Loading a shard touches its files, which does not count as a change."""
     for _ in range(2):
         with bench.open() as collection:
             assert collection.upkeep.is_cache_valid
@@ -307,15 +308,15 @@ def test_reading_leaves_a_true_list_true(bench: Bench) -> None:
         assert collection.upkeep.is_cache_valid
 
 
-def test_a_point_that_lost_its_vector_is_an_error_of_the_store(bench: Bench) -> None:
-    """Whoever asks for it; no error of Python's."""
+def test_reading_a_lost_vector_raises_a_store_error(bench: Bench) -> None:
+    """And no error of Python."""
     (bench.segment / "vector_storage/vectors/status.dat").unlink()
     with bench.open() as collection, pytest.raises(StoreError, match=r"the files are damaged"):
         collection.vectors([next(iter(collection.scan())).id])
 
 
-def test_a_point_that_lost_its_payload_is_an_error_of_the_store(bench: Bench) -> None:
-    """It says which, and what takes its image in again."""
+def test_reading_a_lost_payload_raises_a_store_error(bench: Bench) -> None:
+    """It names the point and how to restore it."""
     shutil.rmtree(bench.segment / "payload_storage")
     with bench.open() as collection, pytest.raises(StoreError, match="has lost its payload"):
         list(collection.scan())
@@ -325,7 +326,7 @@ def test_a_point_that_lost_its_payload_is_an_error_of_the_store(bench: Bench) ->
 def test_the_shard_of_another_collection_is_refused(
     make_bench: Callable[[Distance], Bench], name: str
 ) -> None:
-    """Its vectors have as many values, and its points are of the same images."""
+    """Though vectors have the same length and points the same images."""
     bench, other = make_bench(Distance.COSINE), make_bench(Distance.EUCLID)
     theirs, ours = other.collection / name, bench.collection / name
     remove(ours)
@@ -334,10 +335,10 @@ def test_the_shard_of_another_collection_is_refused(
         bench.store.open(ours.parent.name)
 
 
-def test_a_disk_that_is_full_when_all_is_written_costs_nothing(
+def test_a_full_disk_at_the_end_of_an_ingest_loses_nothing(
     bench: Bench, draw: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At each sync of the end: no list is believed for it, and the next ingest finds what there is."""
+    """Whichever sync fails, the payload cache is not valid then, and the next ingest reads the store."""
     sync, calls = os.fsync, count()
 
     def fail(descriptor: int) -> None:
@@ -359,28 +360,28 @@ def test_a_disk_that_is_full_when_all_is_written_costs_nothing(
 
 
 def as_folder(file: Path) -> None:
-    """A folder with something in it, under a file's name."""
+    """Replaces a file with a folder that is not empty."""
     file.unlink()
     (file / "deep").mkdir(parents=True)
     (file / "deep/file").touch()
 
 
 def other_types(file: Path) -> None:
-    """SQLite takes any value anywhere."""
+    """Writes values of other types, which SQLite allows."""
     with sqlite3.connect(file) as database:
         database.execute("UPDATE points SET bytes = 'many', mtime_ns = x'00', sha256 = 7")
     database.close()
 
 
 def other_version(file: Path) -> None:
-    """Of the table."""
+    """Writes another version of the table."""
     with sqlite3.connect(file) as database:
         database.execute("PRAGMA user_version = 9")
     database.close()
 
 
 def flip(file: Path) -> None:
-    """Other bytes after the header."""
+    """Overwrites all but the header with random bytes."""
     with file.open("rb+") as stream:
         stream.seek(4096)
         stream.write(os.urandom(file.stat().st_size - 4096))
@@ -400,14 +401,14 @@ LISTS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("is_noted", [False, True])
 @pytest.mark.parametrize("damage", LISTS)
-def test_a_damaged_list_is_made_anew(
+def test_a_damaged_payload_cache_is_made_anew(
     bench: Bench,
     monkeypatch: pytest.MonkeyPatch,
     draw: Callable[..., list[Path]],
     damage: str,
     is_noted: bool,
 ) -> None:
-    """It is a cache: never an error, even where the mark beside it says that it is true."""
+    """It never raises, even if the mark beside it says that it is valid."""
     LISTS[damage](bench.collection / "points.db")
     if is_noted:
         with bench.open() as collection:
@@ -423,8 +424,8 @@ def test_a_damaged_list_is_made_anew(
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "null", '{"points": "x"}', "\0", None])
-def test_a_mark_that_cannot_be_read_is_none(bench: Bench, damage: str | None) -> None:
-    """Whatever is in its place, a folder too; so is the empty one of an earlier version."""
+def test_an_unreadable_mark_makes_the_payload_cache_invalid(bench: Bench, damage: str | None) -> None:
+    """Also a folder in its place, or the empty mark of a former version."""
     mark = bench.collection / "points.listed"
     if damage is None:
         as_folder(mark)
@@ -437,10 +438,10 @@ def test_a_mark_that_cannot_be_read_is_none(bench: Bench, damage: str | None) ->
         assert collection.upkeep.is_cache_valid
 
 
-def test_the_list_of_another_collection_is_not_believed(
+def test_the_payload_cache_of_another_collection_is_not_valid(
     make_bench: Callable[[Distance], Bench], tmp_path: Path
 ) -> None:
-    """With its mark or without: it is not of these files."""
+    """With its mark or without."""
     bench = make_bench(Distance.COSINE)
     other = tmp_path / "other"
     shutil.copytree(bench.collection, other)

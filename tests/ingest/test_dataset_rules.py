@@ -1,4 +1,4 @@
-"""The rules that a folder is walked by: what they leave out leaves, and they are remembered."""
+"""Rules of a folder: what they exclude is removed, and they are remembered."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +15,10 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.rebuild import RebuildOptions, rebuild
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_ingest.subset import Subset
-from lookalike_ingest.target import Dataset
 
 PATHS = ("train/cat/1.png", "train/cat/2.png", "val/dog/3.png", "@eaDir/4.png", "5.png")
 
@@ -26,7 +27,7 @@ Draw = Callable[..., list[Path]]
 
 
 class Album:
-    """A folder `root`, and what ingests with one rule after the other make of it."""
+    """A folder `root` that is ingested with different rules."""
 
     def __init__(self, root: Path, home: Settings, spec: ModelSpec) -> None:
         self.root, self.home, self.spec = root, home, spec
@@ -40,7 +41,7 @@ class Album:
         subset: Subset | None = None,
         **fields: bool,
     ) -> IngestReport:
-        """One ingest, as the command would do it."""
+        """Runs an ingest as the command does."""
         request = IngestRequest(
             dataset=Dataset(name="data", root=self.root),
             specs=[self.spec],
@@ -52,20 +53,20 @@ class Album:
         return run_ingest(request, store=self.store, settings=self.home, stop=StopRequest())
 
     def stored(self, distance: Distance = Distance.COSINE) -> Mapping[str, str | None]:
-        """The classes of what a collection holds, by path."""
+        """Returns the classes in a collection, by path."""
         (name,) = (name for name in self.store.names() if name.endswith(f"-{distance}"))
         with self.store.open(name) as collection:
             return {payload.path: payload.class_name for payload in collection.scan()}
 
     def rules(self, distance: Distance = Distance.COSINE) -> FolderRules:
-        """Those that a collection remembers."""
+        """Returns the rules that a collection remembers."""
         (name,) = (name for name in self.store.names() if name.endswith(f"-{distance}"))
         return self.store.manifest(name).rules_of("data")
 
 
 @pytest.fixture
 def album(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Draw) -> Album:
-    """Five images, one of them a thumbnail that a NAS made."""
+    """Draws five images, one of them a thumbnail as a NAS makes it."""
     draw(tmp_path / "data", *PATHS)
     return Album(tmp_path / "data", home, tiny_spec)
 
@@ -73,8 +74,8 @@ def album(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Draw) -> A
 EVERYTHING = RuleChoice(default_excludes=False)
 
 
-def test_what_is_newly_excluded_leaves_without_pruning(album: Album) -> None:
-    """It is listed, and a dry run says so before; what is only gone stays."""
+def test_newly_excluded_images_are_removed_without_pruning(album: Album) -> None:
+    """They are listed, by a dry run too; points of deleted files stay."""
     album.ingest(rules=EVERYTHING)
     (album.root / "5.png").unlink()
     excluded = ["@eaDir/4.png", "val/dog/3.png"]
@@ -89,7 +90,7 @@ def test_what_is_newly_excluded_leaves_without_pruning(album: Album) -> None:
 
 
 def test_pruning_says_how_many_of_the_removed_are_excluded(album: Album) -> None:
-    """The rest is gone."""
+    """The others are deleted files."""
     album.ingest()
     (album.root / "5.png").unlink()
     (report,) = album.ingest(rules=RuleChoice(exclude=["dog"]), prune=True).collections
@@ -97,8 +98,8 @@ def test_pruning_says_how_many_of_the_removed_are_excluded(album: Album) -> None
     assert (report.counts["removed"], report.counts["excluded"]) == (2, 1)
 
 
-def test_a_collection_is_not_emptied_by_what_is_excluded(album: Album) -> None:
-    """Unless that is forced; a refused run leaves the rules as they were, too."""
+def test_excluding_every_image_needs_force(album: Album) -> None:
+    """A refused run leaves the remembered rules as they were, too."""
     album.ingest()
     with pytest.raises(UsageError, match=r"what is excluded \(3 folders, 1 image\)"):
         album.ingest(rules=RuleChoice(exclude=["*"]))
@@ -107,8 +108,8 @@ def test_a_collection_is_not_emptied_by_what_is_excluded(album: Album) -> None:
     assert album.stored() == {}
 
 
-def test_folders_that_cannot_be_looked_into_are_no_reason_to_empty_a_dataset(album: Album) -> None:
-    """They may be a disk that is away; what else there is is excluded."""
+def test_unreadable_folders_and_exclusion_do_not_empty_a_dataset(album: Album) -> None:
+    """The folders may be on a disk that is not mounted, and all else is excluded."""
     if os.name == "nt" or os.geteuid() == 0:
         pytest.skip("whoever runs this may look into every folder")
     album.ingest()
@@ -121,7 +122,7 @@ def test_folders_that_cannot_be_looked_into_are_no_reason_to_empty_a_dataset(alb
 
 
 def test_rules_are_remembered_until_others_are_given(album: Album, said: list[str]) -> None:
-    """Each by itself: what is asked for replaces what is remembered of it, and nothing else."""
+    """Each for itself: a rule that is given replaces the remembered one, and no other."""
     album.ingest(rules=RuleChoice(exclude=["dog", "5.png"], class_level=2))
     assert album.stored() == {"train/cat/1.png": "cat", "train/cat/2.png": "cat"}
     assert not [line for line in said if line.startswith("the rules remembered")]
@@ -137,8 +138,8 @@ def test_rules_are_remembered_until_others_are_given(album: Album, said: list[st
     assert album.rules() == DEFAULT_RULES
 
 
-def test_another_collection_takes_the_rules_over(album: Album) -> None:
-    """Of the dataset, by whichever collection; the two may part then, each with its own."""
+def test_a_new_collection_takes_the_rules_of_the_dataset_over(album: Album) -> None:
+    """From any collection; afterwards each remembers its own."""
     album.ingest(rules=RuleChoice(exclude=["dog"]))
     album.ingest(distances=[Distance.EUCLID])
     assert album.stored(Distance.EUCLID) == album.stored()
@@ -147,8 +148,8 @@ def test_another_collection_takes_the_rules_over(album: Album) -> None:
     assert album.ingest().collections[0].counts["removed"] == 0
 
 
-def test_rules_that_differ_are_not_guessed(album: Album) -> None:
-    """What is asked for settles it."""
+def test_conflicting_remembered_rules_are_refused(album: Album) -> None:
+    """Until they are given."""
     album.ingest(rules=RuleChoice(exclude=["dog"]))
     album.ingest(distances=[Distance.EUCLID], rules=RuleChoice(exclude=["cat"]))
     both = [Distance.COSINE, Distance.EUCLID]
@@ -161,14 +162,14 @@ def test_rules_that_differ_are_not_guessed(album: Album) -> None:
 
 
 def test_a_dry_run_remembers_nothing(album: Album) -> None:
-    """It says what would be."""
+    """It only reports the rules."""
     album.ingest()
     assert album.ingest(rules=RuleChoice(exclude=["dog"]), dry_run=True).found == 3
     assert album.rules() == DEFAULT_RULES
 
 
 def test_another_class_level_embeds_nothing(album: Album) -> None:
-    """It is a matter of payloads; a part of the folder is drawn by these classes."""
+    """Only payloads change; a sample is drawn by the new classes."""
     album.ingest()
     done = album.ingest(rules=RuleChoice(class_level=-1))
     assert (done.embedded, done.collections[0].counts["updated"]) == (0, 3)
@@ -176,8 +177,8 @@ def test_another_class_level_embeds_nothing(album: Album) -> None:
     assert album.ingest(subset=Subset(max_per_class=1)).not_taken == 1
 
 
-def test_splits_are_told_from_classes(album: Album, said: list[str]) -> None:
-    """Where folders lie in them; the level that names those is a hint."""
+def test_classes_that_are_parts_of_a_split_are_reported(album: Album, said: list[str]) -> None:
+    """If folders lie in them; the hint is the level below."""
     assert album.ingest().split_classes == ["train", "val"]
     (line,) = [line for line in said if "parts of a split" in line]
     assert "the classes are train, val" in line
@@ -186,23 +187,21 @@ def test_splits_are_told_from_classes(album: Album, said: list[str]) -> None:
 
 
 @pytest.mark.parametrize("path", ["bird/6.png", "Training set/6.png"])
-def test_a_single_other_class_makes_splits_classes(album: Album, draw: Draw, path: str) -> None:
-    """Somebody may well have a class of trains, or of tests."""
+def test_with_another_class_beside_them_split_names_are_classes(album: Album, draw: Draw, path: str) -> None:
+    """There may be a class of trains, or of tests."""
     draw(album.root, path)
     assert album.ingest().split_classes == []
 
 
-def test_splits_without_folders_in_them_are_classes(tmp_path: Path, album: Album, draw: Draw) -> None:
-    """There is nothing else that could be."""
+def test_split_names_without_folders_below_are_classes(tmp_path: Path, album: Album, draw: Draw) -> None:
+    """Nothing else could be the class."""
     album.root = tmp_path / "flat"
     draw(album.root, "train/1.png", "Test/2.png")
     assert album.ingest().split_classes == []
 
 
-def test_links_are_followed_and_that_is_remembered(
-    album: Album, tmp_path: Path, said: list[str], draw: Draw
-) -> None:
-    """Without it they are counted, with the argument that follows them; a later run follows them again."""
+def test_following_links_is_remembered(album: Album, tmp_path: Path, said: list[str], draw: Draw) -> None:
+    """Links that are not followed are counted, with a hint."""
     draw(tmp_path / "elsewhere", "6.png", "more/7.png", seed=9)
     (album.root / "bird").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (album.root / "again").symlink_to(album.root / "train", target_is_directory=True)
@@ -218,7 +217,7 @@ def test_links_are_followed_and_that_is_remembered(
 
 
 def test_a_rebuild_keeps_the_rules_and_every_image(album: Album) -> None:
-    """What came in before it was excluded leaves with the next ingest, not on the way."""
+    """Images that are excluded now are removed by the next ingest, not by the rebuild."""
     album.ingest(rules=EVERYTHING)
     (name,) = album.store.names()
     rules = FolderRules(exclude=("dog",), class_level=2)
@@ -235,7 +234,7 @@ def test_a_rebuild_keeps_the_rules_and_every_image(album: Album) -> None:
 def test_a_rebuild_keeps_images_behind_links_that_are_not_followed_any_more(
     album: Album, tmp_path: Path, said: list[str], draw: Draw
 ) -> None:
-    """By the paths that they have, though another link to their folder has come; it advises no option."""
+    """By their stored paths, though another link to the folder exists; it logs no hint."""
     draw(tmp_path / "elsewhere", "6.png", seed=9)
     (album.root / "bird").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     album.ingest(rules=RuleChoice(follow_links=True))
@@ -249,8 +248,8 @@ def test_a_rebuild_keeps_images_behind_links_that_are_not_followed_any_more(
     assert not album.rules().follow_links
 
 
-def test_a_rebuild_looks_at_no_other_files(album: Album, draw: Draw) -> None:
-    """Neither does it need the right to."""
+def test_a_rebuild_reads_no_other_files(album: Album, draw: Draw) -> None:
+    """New files of its folders are left to the next ingest."""
     album.ingest()
     stored, (name,) = album.stored(), album.store.names()
     draw(album.root, "train/cat/7.png", "train/zoo/8.png", seed=9)
@@ -261,8 +260,8 @@ def test_a_rebuild_looks_at_no_other_files(album: Album, draw: Draw) -> None:
     assert (report.skipped, album.stored().keys()) == ([], stored.keys() - {"train/cat/1.png"})
 
 
-def test_a_choice_goes_before_what_is_remembered() -> None:
-    """Field by field; one of all of them is what it was made of."""
+def test_rules_asked_for_go_before_remembered_ones() -> None:
+    """Field by field."""
     rules = FolderRules(exclude=("a",), default_excludes=False, follow_links=True, class_level=-1)
     assert RuleChoice().over(rules) == RuleChoice.of(rules).over(DEFAULT_RULES) == rules
     assert RuleChoice(follow_links=False).over(rules) == replace(rules, follow_links=False)
@@ -284,25 +283,25 @@ def test_a_choice_goes_before_what_is_remembered() -> None:
 def test_a_pattern_that_is_no_path_below_the_folder_is_refused(
     tmp_path: Path, pattern: str, said: str
 ) -> None:
-    """By gitignore's rules it would fit nothing, without a word; the right form is named."""
+    """By gitignore's rules it would silently match nothing; the message names the right form."""
     root = tmp_path.resolve()
     rules = RuleChoice(exclude=[pattern.format(root=root)])
-    with pytest.raises(UsageError, match="fits nothing, for patterns are relative to") as refused:
+    with pytest.raises(UsageError, match="matches nothing: patterns are relative to") as refused:
         rules.check_for(root)
     assert str(refused.value).endswith(said)
     assert refused.value.argument is Argument.EXCLUDE
 
 
-def test_patterns_that_fit_below_the_folder_are_left_as_they_are(tmp_path: Path) -> None:
-    """A slash before them stands for the folder."""
+def test_patterns_that_match_below_the_folder_are_left_as_they_are(tmp_path: Path) -> None:
+    """A leading slash stands for the folder."""
     for folder in (tmp_path, Path("/")):
         RuleChoice(exclude=["/raw", "raw/", "*.png", "!.photos", "/home/*", ".hidden"]).check_for(folder)
 
 
-def test_patterns_that_make_no_difference_are_named(album: Album, said: list[str]) -> None:
-    """Those that are given now, after the run; what is remembered is not spoken of again."""
+def test_patterns_that_match_nothing_are_reported(album: Album, said: list[str]) -> None:
+    """Only those of this run, not remembered ones."""
     album.ingest(rules=RuleChoice(exclude=("IMG", "dog", "5.*", "!none")))
-    assert "warning: exclude patterns that make no difference here: 'IMG', '!none'" in said
+    assert "warning: exclude patterns that match nothing here: 'IMG', '!none'" in said
     said.clear()
     album.ingest()
-    assert not any("no difference" in line for line in said)
+    assert not any("match nothing" in line for line in said)

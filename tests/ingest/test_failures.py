@@ -1,4 +1,4 @@
-"""What goes wrong in one stage of an ingest ends the others, and what was written stays."""
+"""Failures in one stage of an ingest: they end the others, and what was written stays."""
 
 import signal
 import sys
@@ -18,17 +18,18 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest import run as run_module
-from lookalike_ingest.changes import Known
+from lookalike_ingest import plan as plan_module
+from lookalike_ingest.changes import KnownPoints
 from lookalike_ingest.commands.interruption import stopping_on_interrupt
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 
 IMAGES = [f"{number}.png" for number in range(8)]
 
 STAGES: dict[str, tuple[Any, str]] = {
-    "deciding": (Known, "decide_all_unread"),
-    "reading": (run_module, "read_image"),
+    "deciding": (KnownPoints, "decide_by_stat"),
+    "reading": (plan_module, "read_image"),
     "network": (Embedder, "embed"),
     "writing": (EmbeddedCollection, "upsert"),
 }
@@ -37,7 +38,7 @@ STAGES: dict[str, tuple[Any, str]] = {
 
 @dataclass(kw_only=True)
 class Folder:
-    """Eight images, taken in one by one."""
+    """Eight images that are ingested in batches of one."""
 
     root: Path
     home: Settings
@@ -45,7 +46,7 @@ class Folder:
     threads: int = field(default_factory=threading.active_count)
 
     def ingest(self, stop: StopRequest | None = None) -> IngestReport:
-        """In batches of one."""
+        """Runs an ingest."""
         request = IngestRequest(
             dataset=Dataset(name="data", root=self.root),
             specs=[self.spec],
@@ -56,7 +57,7 @@ class Folder:
         return run_ingest(request, store=store, settings=self.home, stop=stop or StopRequest())
 
     def stored(self) -> list[str]:
-        """The paths of the points, and each has a vector."""
+        """Returns the paths of the points; each must have a vector."""
         store = EmbeddedStore(self.home.qdrant_dir)
         if not store.names():
             return []
@@ -67,7 +68,7 @@ class Folder:
         return sorted(payload.path for payload in payloads)
 
     def require_nothing_lost(self, *, written: int | None = None) -> None:
-        """All threads end, the first images are there, and the next run adds the others."""
+        """Checks that all threads end, the first images are stored, and the next run adds the others."""
         deadline = time.monotonic() + 30
         while threading.active_count() > self.threads:
             assert time.monotonic() < deadline
@@ -82,13 +83,13 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Callable[..., list[Path]]) -> Folder:
-    """Not ingested yet."""
+    """Draws the images; they are not ingested."""
     draw(tmp_path / "data", *IMAGES)
     return Folder(root=tmp_path / "data", home=home, spec=tiny_spec)
 
 
 def nth_call(stage: str, number: int, event: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
-    """Has something happen as a stage begins its call of a number, counted from 1."""
+    """Calls `event` at the start of a stage's call of this number, counted from 1."""
     place, name = STAGES[stage]
     original, calls, lock = getattr(place, name), iter(range(1, 10_000)), threading.Lock()
 
@@ -113,10 +114,10 @@ def failing(error: Exception) -> Callable[[], None]:
 
 @pytest.mark.parametrize("stage", ["reading", "network", "writing"])
 @pytest.mark.parametrize("error", [ModelError("the network"), StoreError("the store"), MemoryError()])
-def test_an_error_in_a_stage_is_raised_and_what_came_before_it_is_written(
+def test_an_error_in_a_stage_is_raised_after_what_came_before_is_written(
     folder: Folder, stage: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the order of the files: three of them were through."""
+    """In the order of the files, of which three were done."""
     with monkeypatch.context() as patch:
         nth_call(stage, 4, failing(error), patch)
         with pytest.raises(type(error)) as raised:
@@ -125,10 +126,10 @@ def test_an_error_in_a_stage_is_raised_and_what_came_before_it_is_written(
     folder.require_nothing_lost(written=None if stage == "reading" else 3)
 
 
-def test_an_error_of_a_write_while_all_queues_are_full_ends_the_ingest(
+def test_a_failed_write_while_all_queues_are_full_ends_the_ingest(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The network is two batches ahead by then, and has nobody to hand them to."""
+    """Two batches are embedded by then and wait to be written."""
     embedded, is_ahead = iter(range(1, 10_000)), threading.Event()
     embed = Embedder.embed
 
@@ -152,7 +153,7 @@ def test_an_error_of_a_write_while_all_queues_are_full_ends_the_ingest(
 
 @pytest.fixture
 def interrupt() -> Callable[[], None]:
-    """Ctrl-C, which the main thread hears, whichever sends it."""
+    """Returns a function that sends Ctrl-C to the main thread."""
     if sys.platform == "win32":
         pytest.skip("sends SIGINT as a terminal does")
     main = threading.main_thread().ident
@@ -161,10 +162,10 @@ def interrupt() -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_ctrl_c_in_any_stage_finishes_the_batch_in_hand(
+def test_ctrl_c_in_any_stage_finishes_the_current_batch(
     folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And no more; the next run goes on."""
+    """And no other; the next run continues."""
     with monkeypatch.context() as patch, stopping_on_interrupt() as stop:
         nth_call(stage, 1 if stage == "deciding" else 3, interrupt, patch)
         report = folder.ingest(stop)
@@ -177,7 +178,7 @@ def test_ctrl_c_in_any_stage_finishes_the_batch_in_hand(
 def test_a_second_ctrl_c_in_any_stage_ends_the_ingest_at_once(
     folder: Folder, stage: str, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a thread is at is not waited for, and the next run finds nothing half done."""
+    """Threads are not waited for, and the next run finds nothing half done."""
     with monkeypatch.context() as patch, stopping_on_interrupt() as stop:
 
         def twice() -> None:

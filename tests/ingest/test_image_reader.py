@@ -1,4 +1,4 @@
-"""Reading: a file is hashed, decoded where it has to be, or says what is wrong with it."""
+"""Reading image files: hashing, decoding where needed, and problems."""
 
 import hashlib
 import io
@@ -14,18 +14,18 @@ from lookalike_ingest.image_reader import read_image
 
 
 def found(file: Path) -> FoundFile:
-    """The file as a walk over its folder would find it."""
+    """Returns a file as a scan finds it."""
     return FoundFile(path=file.name, root=file.parent, bytes=0, mtime_ns=0, ctime_ns=0)
 
 
 @pytest.fixture
 def image(tmp_path: Path, draw: Callable[..., list[Path]]) -> Path:
-    """One image of 64 x 48 pixels."""
+    """Draws an image of 64 x 48 pixels."""
     return draw(tmp_path, "1.png")[0]
 
 
-def test_a_image_is_read_hashed_and_decoded(image: Path) -> None:
-    """In one go, since its bytes are at hand."""
+def test_an_image_is_hashed_and_decoded(image: Path) -> None:
+    """From the same bytes."""
     read = read_image(found(image), lambda _: False)
     assert read.sha256 == sha256_of(io.BytesIO(image.read_bytes()))
     assert read.image is not None
@@ -33,8 +33,8 @@ def test_a_image_is_read_hashed_and_decoded(image: Path) -> None:
     assert read.problem is None
 
 
-def test_a_image_whose_bytes_are_known_is_not_decoded(image: Path) -> None:
-    """Decoding is what takes the time, and its vector is there."""
+def test_an_image_with_known_bytes_is_not_decoded(image: Path) -> None:
+    """Its vector is stored."""
     asked: list[str] = []
     read = read_image(found(image), lambda sha256: not asked.append(sha256))
     assert asked == [sha256_of(io.BytesIO(image.read_bytes()))]
@@ -50,10 +50,10 @@ def test_a_image_whose_bytes_are_known_is_not_decoded(image: Path) -> None:
         ("half.jpg", b"\xff\xd8\xff\xe0\0\x10JFIF", SkipReason.TRUNCATED),
     ],
 )
-def test_a_file_that_is_no_image_says_why(
+def test_a_file_that_is_no_image_is_returned_with_its_problem(
     tmp_path: Path, name: str, content: bytes | None, problem: SkipReason
 ) -> None:
-    """As a value and not an error: the others go on."""
+    """It does not raise, so that the others go on."""
     if content is not None:
         (tmp_path / name).write_bytes(content)
     read = read_image(found(tmp_path / name), lambda _: False)
@@ -62,15 +62,15 @@ def test_a_file_that_is_no_image_says_why(
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
 def test_a_file_that_has_become_a_pipe_is_not_waited_for(image: Path) -> None:
-    """It was a file when the folder was looked at."""
+    """It was a file when the folder was scanned."""
     entry = found(image)
     image.unlink()
     os.mkfifo(image)
     assert read_image(entry, lambda _: False).problem is SkipReason.UNREADABLE
 
 
-def test_a_large_file_is_read_from_the_disk(image: Path) -> None:
-    """And not held in memory; nothing else is different."""
+def test_a_large_file_is_not_held_in_memory(image: Path) -> None:
+    """The result is the same."""
     in_memory = read_image(found(image), lambda _: False)
     content = image.read_bytes() + bytes(IN_MEMORY_BYTES)  # what follows an image is not looked at
     image.write_bytes(content)
@@ -81,10 +81,10 @@ def test_a_large_file_is_read_from_the_disk(image: Path) -> None:
     assert (from_disk.image.pixels == in_memory.image.pixels).all()
 
 
-def test_a_image_that_needs_something_installed_says_what(
+def test_an_image_that_needs_another_decoder_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command counts them and says so once."""
+    """The command sums them up."""
     monkeypatch.setattr("lookalike_core.images.decoding._heif_is_read", lambda: False)
     (tmp_path / "1.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
     read = read_image(found(tmp_path / "1.heic"), lambda _: False)
@@ -94,8 +94,8 @@ def test_a_image_that_needs_something_installed_says_what(
     )
 
 
-def test_the_limit_of_pixels_is_passed_on(image: Path) -> None:
-    """As `--max-pixels` has it."""
+def test_max_pixels_limits_what_is_decoded(image: Path) -> None:
+    """As `--max-pixels` sets it."""
     read = read_image(found(image), lambda _: False, max_pixels=64 * 48 - 1)
     assert read.problem is SkipReason.TOO_LARGE
     assert read_image(found(image), lambda _: False, max_pixels=64 * 48).problem is None

@@ -1,4 +1,4 @@
-"""Classes out of a CSV file, and the ways in which such files are wrong."""
+"""Classes from a CSV file, and what may be wrong with such files."""
 
 import os
 import sys
@@ -10,14 +10,14 @@ from lookalike_ingest.labels import check_labels, read_labels
 
 
 def table(tmp_path: Path, text: str, encoding: str = "utf-8") -> Path:
-    """The CSV file, with its line ends as they are."""
+    """Writes a CSV file with these very line ends."""
     file = tmp_path / "labels.csv"
     file.write_bytes(text.encode(encoding))
     return file
 
 
 def test_each_row_gives_a_path_its_class(tmp_path: Path) -> None:
-    """Quoted where a comma is part of it, in any script."""
+    """Quoted if it contains a comma, in any script."""
     text = 'path,class\na/1.jpg,cat\n"b, c/2.jpg","dog, small"\n日本/3.jpg,büffel\n'
     assert read_labels(table(tmp_path, text)) == {
         "a/1.jpg": "cat",
@@ -26,13 +26,13 @@ def test_each_row_gives_a_path_its_class(tmp_path: Path) -> None:
     }
 
 
-def test_an_empty_class_stands_for_none(tmp_path: Path) -> None:
-    """A class that the folder would give can be taken away, too."""
+def test_an_empty_class_is_no_class(tmp_path: Path) -> None:
+    """It goes before the folder's class, too."""
     assert read_labels(table(tmp_path, "path,class\na/1.jpg,\n")) == {"a/1.jpg": None}
 
 
 def test_a_row_without_a_class_cell_is_refused(tmp_path: Path) -> None:
-    """A slip of the pen does not take a class away."""
+    """It is a mistake rather than an empty class."""
     with pytest.raises(UsageError, match="line 3 has too few cells"):
         read_labels(table(tmp_path, "path,class\na/1.jpg,cat\na/2.jpg\n"))
 
@@ -50,7 +50,7 @@ def test_a_row_without_a_class_cell_is_refused(tmp_path: Path) -> None:
     ids=["windows-line-ends", "byte-order-mark", "blank-lines", "other-order", "more-columns", "dot-slash"],
 )
 def test_tables_of_other_programs_are_read(tmp_path: Path, text: str, encoding: str) -> None:
-    """Spreadsheets and scripts write them a little differently."""
+    """With a byte order mark, Windows line ends, blank lines or more columns."""
     assert read_labels(table(tmp_path, text, encoding)) == {"a/1.jpg": "cat"}
 
 
@@ -83,10 +83,10 @@ def test_tables_of_other_programs_are_read(tmp_path: Path, text: str, encoding: 
         "endless-field",
     ],
 )
-def test_a_table_that_is_wrong_is_refused_with_what_is_wrong(
+def test_an_invalid_table_is_refused_with_its_fault(
     tmp_path: Path, text: str, encoding: str, said: str
 ) -> None:
-    """Rather than giving half of the images a class; the file is named."""
+    """The message names the file."""
     file = table(tmp_path, text, encoding)
     with pytest.raises(UsageError) as refused:
         read_labels(file)
@@ -94,8 +94,8 @@ def test_a_table_that_is_wrong_is_refused_with_what_is_wrong(
     assert said in str(refused.value)
 
 
-def test_a_table_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
-    """Exit 2, with its path."""
+def test_a_missing_table_is_a_usage_error(tmp_path: Path) -> None:
+    """With its path."""
     with pytest.raises(UsageError, match=r"none\.csv"):
         read_labels(tmp_path / "none.csv")
 
@@ -103,14 +103,14 @@ def test_a_table_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
 @pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
 def test_a_pipe_or_device_is_refused_at_once(name: str, tmp_path: Path) -> None:
-    """Nobody may ever write to the one, and the other never ends."""
+    """Reading it may never end."""
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UsageError, match=rf"{name} is not a file; write the labels to one"):
         read_labels(tmp_path / name)
 
 
 def test_a_table_for_another_folder_is_refused(tmp_path: Path) -> None:
-    """Where not one row names a file, the message shows what was looked for and where."""
+    """If no row names a file here, the message shows the first row and the folder."""
     with pytest.raises(
         UsageError, match=r"none of the 2 rows of the labels names a file below (.*)"
     ) as refused:
@@ -120,22 +120,22 @@ def test_a_table_for_another_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/{root}/1.jpg", "", ".", "x" * 5_000, "nul\0"])
-def test_a_row_that_can_be_no_image_of_the_folder_does_not_count(path: str, tmp_path: Path) -> None:
-    """Whole paths are not looked up, though a file may be there."""
+def test_a_row_with_an_absolute_or_impossible_path_names_no_file(path: str, tmp_path: Path) -> None:
+    """Though a file may exist at the absolute one."""
     (tmp_path / "1.jpg").write_bytes(b"")
     with pytest.raises(UsageError, match="none of the 1 rows"):
         check_labels({path.format(root=tmp_path): "cat"}, tmp_path)
 
 
 def test_one_row_that_names_a_file_is_enough(tmp_path: Path) -> None:
-    """The others are counted when all files were looked at; an empty table names none and is none."""
+    """Others are counted after the scan; an empty table is accepted."""
     (tmp_path / "1.jpg").write_bytes(b"")
     check_labels({"gone.jpg": "cat", "1.jpg": "dog"}, tmp_path)
     check_labels({}, tmp_path)
 
 
 def test_a_table_in_another_unicode_form_names_files(tmp_path: Path) -> None:
-    """Folder by folder, as the disk has them; of another folder it is refused all the same."""
+    """Folder by folder; a table of another folder is still refused."""
     composed, decomposed = "K\u00e4fer", "Ka\u0308fer"
     (tmp_path / composed).mkdir()
     (tmp_path / composed / f"{decomposed}.png").touch()

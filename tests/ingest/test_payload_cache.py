@@ -1,4 +1,4 @@
-"""What an ingest keeps of a collection's points: the same as the store says, or nothing."""
+"""The cache of payloads beside a collection: it equals the store, or is not valid."""
 
 import os
 import sqlite3
@@ -13,9 +13,10 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import Payload, PointFilter
-from lookalike_ingest.payload_cache import Listing
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.payload_cache import PayloadCache
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from refusals import refuses
 
 POINT = Payload(
@@ -56,7 +57,7 @@ def ingest(tmp_path: Path, home: Settings, tiny_spec: object, draw: Callable[...
 
 @pytest.fixture
 def opened(home: Settings) -> Callable[[], EmbeddedCollection]:
-    """The one collection that is there, opened."""
+    """Returns a function that opens the only collection."""
 
     def open_it() -> EmbeddedCollection:
         store = EmbeddedStore(home.qdrant_dir)
@@ -66,7 +67,7 @@ def opened(home: Settings) -> Callable[[], EmbeddedCollection]:
 
 
 def listed(collection: EmbeddedCollection) -> set[Payload]:
-    """What the listing beside a collection says, read without our own code."""
+    """Returns the payloads in the cache beside a collection, read without our own code."""
     with sqlite3.connect(collection.upkeep.cache_file) as database:
         found = database.execute("SELECT * FROM points")
         names = [column[0] for column in found.description]
@@ -74,54 +75,54 @@ def listed(collection: EmbeddedCollection) -> set[Payload]:
     return {Payload(**dict(zip(names, row, strict=True))) for row in rows}
 
 
-def test_a_payload_comes_back_as_it_was() -> None:
-    """Each field with its type, whatever its size."""
-    assert Listing.of([POINT]).with_bytes("a" * 64) == [POINT]
-    assert Listing.of([POINT]).stamps("data", ["cat/1.jpg", "none.jpg"]) == {
+def test_a_payload_survives_the_round_trip() -> None:
+    """Each field with its type, integers beyond 64 bits too."""
+    assert PayloadCache.of([POINT]).find_bytes("a" * 64) == [POINT]
+    assert PayloadCache.of([POINT]).find_stamps("data", ["cat/1.jpg", "none.jpg"]) == {
         "cat/1.jpg": (1, None, None, 1000, 2**63, 2**63 + 1)
     }
 
 
-def test_what_is_saved_is_kept_and_what_is_not_is_taken_back(tmp_path: Path) -> None:
-    """A dry run notes what it would do, in the very file."""
+def test_what_is_not_saved_is_rolled_back(tmp_path: Path) -> None:
+    """A dry run changes the very file meanwhile."""
     other = replace(POINT, path="cat/2.jpg")
-    Listing.of([POINT]).save(tmp_path / "points.db")
-    listing = Listing.kept(tmp_path / "points.db")
-    assert listing is not None
-    listing.put(other)
-    assert listing.with_bytes("a" * 64) == [POINT, other]
-    listing.close()
-    again = Listing.kept(tmp_path / "points.db")
+    PayloadCache.of([POINT]).save(tmp_path / "points.db")
+    cache = PayloadCache.load(tmp_path / "points.db")
+    assert cache is not None
+    cache.put(other)
+    assert cache.find_bytes("a" * 64) == [POINT, other]
+    cache.close()
+    again = PayloadCache.load(tmp_path / "points.db")
     assert again is not None
-    assert again.with_bytes("a" * 64) == [POINT]
+    assert again.find_bytes("a" * 64) == [POINT]
 
 
-def test_a_file_that_is_no_listing_is_not_kept(tmp_path: Path) -> None:
+def test_a_file_that_is_no_payload_cache_is_not_loaded(tmp_path: Path) -> None:
     """It is made anew from the store."""
     (tmp_path / "points.db").write_bytes(b"x" * 5000)
-    assert Listing.kept(tmp_path / "points.db") is None
-    assert Listing.kept(tmp_path / "missing.db") is None
+    assert PayloadCache.load(tmp_path / "points.db") is None
+    assert PayloadCache.load(tmp_path / "missing.db") is None
     sqlite3.connect(tmp_path / "other.db").execute("PRAGMA user_version = 99").connection.commit()
-    assert Listing.kept(tmp_path / "other.db") is None
+    assert PayloadCache.load(tmp_path / "other.db") is None
 
 
-def test_a_listing_that_turns_out_damaged_names_its_file(tmp_path: Path) -> None:
-    """Rather than a message of the library's."""
+def test_a_damaged_payload_cache_names_its_file(tmp_path: Path) -> None:
+    """And does not raise an error of SQLite."""
     file = tmp_path / "points.db"
-    Listing.of([replace(POINT, path=f"{number}.jpg") for number in range(2000)]).save(file)
+    PayloadCache.of([replace(POINT, path=f"{number}.jpg") for number in range(2000)]).save(file)
     with file.open("rb+") as stream:
         stream.seek(4096)
         stream.write(os.urandom(file.stat().st_size - 4096))
-    listing = Listing.kept(file)
-    assert listing is not None
+    cache = PayloadCache.load(file)
+    assert cache is not None
     with refuses(StoreError, match=r"points\.db: .*remove it; run the same command again"):
-        listing.stamps("data", ["7.jpg"])
+        cache.find_stamps("data", ["7.jpg"])
 
 
-def test_an_ingest_leaves_what_the_store_says(
+def test_an_ingest_saves_what_the_store_holds(
     ingest: Ingest, opened: Callable[[], EmbeddedCollection]
 ) -> None:
-    """After the first one and after one with changes."""
+    """The first one, and one with changes."""
     for _ in range(2):
         ingest()
         with opened() as collection:
@@ -132,7 +133,7 @@ def test_an_ingest_leaves_what_the_store_says(
 
 
 def test_an_unchanged_ingest_does_not_load_the_shard(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which is what takes time and memory."""
+    """Which takes time and memory."""
     ingest()
     monkeypatch.setattr(EmbeddedCollection, "load", lambda _: pytest.fail("loaded"))
     monkeypatch.setattr("qdrant_edge.EdgeShard.load", lambda _: pytest.fail("loaded"))
@@ -140,10 +141,10 @@ def test_an_unchanged_ingest_does_not_load_the_shard(ingest: Ingest, monkeypatch
     assert collection.counts == {"unchanged": 3, "removed": 0}
 
 
-def test_whoever_else_writes_ends_the_listing(
+def test_any_other_write_invalidates_the_payload_cache(
     ingest: Ingest, opened: Callable[[], EmbeddedCollection]
 ) -> None:
-    """The next ingest asks the store again, and finds what is missing."""
+    """The next ingest reads the store, and adds what is missing."""
     ingest()
     with opened() as collection:
         gone = next(iter(collection.scan(PointFilter(class_name="b"))))
@@ -155,10 +156,10 @@ def test_whoever_else_writes_ends_the_listing(
     assert (report.counts["added"], report.counts["unchanged"]) == (1, 2)
 
 
-def test_a_dry_run_leaves_the_listing_alone(
+def test_a_dry_run_leaves_the_payload_cache_as_it_was(
     ingest: Ingest, opened: Callable[[], EmbeddedCollection], tmp_path: Path
 ) -> None:
-    """It notes moves and additions for itself alone."""
+    """Its moves and additions are rolled back."""
     ingest()
     (tmp_path / "data/a/1.png").rename(tmp_path / "data/a/9.png")
     for _ in range(2):
@@ -168,7 +169,7 @@ def test_a_dry_run_leaves_the_listing_alone(
         assert listed(collection) == set(collection.scan())
 
 
-def test_pruned_points_leave_the_listing_too(
+def test_pruned_points_are_removed_from_the_payload_cache(
     ingest: Ingest, opened: Callable[[], EmbeddedCollection], tmp_path: Path
 ) -> None:
     """Or they would be pruned again and again."""

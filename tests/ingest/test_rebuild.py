@@ -1,4 +1,4 @@
-"""Making a collection anew: the old one serves until the new one is whole."""
+"""Rebuilding a collection: the old one can be searched until the new one is complete."""
 
 import json
 import os
@@ -35,9 +35,10 @@ from lookalike_ingest import rebuild as rebuild_module
 from lookalike_ingest.labels import Label
 from lookalike_ingest.rebuild import RebuildOptions, RebuildReport, rebuild
 from lookalike_ingest.removal import Selection, holdings, remove_images
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_ingest.status import collection_statuses
-from lookalike_ingest.target import Dataset
 from PIL import Image
 from qdrant_client import QdrantClient, models
 from refusals import refuses
@@ -51,7 +52,7 @@ IMAGES = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png", "3.png")
 
 
 class Rebuilds:
-    """A home whose one collection holds two datasets."""
+    """A home with one collection of two datasets."""
 
     def __init__(self, folder: Path, home: Settings, spec: ModelSpec) -> None:
         self.roots = {"one": folder / "one", "two": folder / "two"}
@@ -59,7 +60,7 @@ class Rebuilds:
         self.store: Any = EmbeddedStore(home.qdrant_dir)
 
     def ingest(self, dataset: str, labels: Mapping[str, str | None], *, moved: bool = False) -> None:
-        """Brings one dataset in."""
+        """Ingests one dataset."""
         request = IngestRequest(
             dataset=Dataset(name=dataset, root=self.roots[dataset], moved=moved),
             specs=[self.spec],
@@ -70,7 +71,7 @@ class Rebuilds:
 
     @property
     def name(self) -> str:
-        """Of the one collection."""
+        """The name of the collection."""
         (name,) = self.store.names()
         return name
 
@@ -83,7 +84,7 @@ class Rebuilds:
         name: str | None = None,
         quantize: VectorQuantization | None = None,
     ) -> RebuildReport:
-        """As the command would do it, an image a batch."""
+        """Rebuilds as the command does, in batches of one."""
         options = RebuildOptions(batch_size=1, force=force, quantize=quantize)
         with shown_by(show_bar):
             return rebuild(
@@ -102,7 +103,7 @@ class Rebuilds:
         manifest.write_text(json.dumps(data), encoding="utf-8")
 
     def stored(self) -> dict[str, tuple[Payload, FloatVector]]:
-        """Every point by dataset and path."""
+        """Returns every point by dataset and path."""
         with self.store.open(self.name) as collection:
             payloads = list(collection.scan())
             vectors = collection.vectors([payload.id for payload in payloads])
@@ -113,7 +114,7 @@ class Rebuilds:
 def rebuilds(
     tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Callable[..., list[Path]]
 ) -> Rebuilds:
-    """Ten images, one of them with a class from a table."""
+    """Ingests ten images, one of them with a class from a table."""
     one = Rebuilds(tmp_path, home, tiny_spec)
     for seed, (dataset, root) in enumerate(one.roots.items()):
         draw(root, *IMAGES, seed=seed)
@@ -121,8 +122,8 @@ def rebuilds(
     return one
 
 
-def test_a_collection_of_another_version_is_made_anew(rebuilds: Rebuilds) -> None:
-    """Ids, classes and datasets are kept, whatever table they came from; afterwards it is this version's."""
+def test_a_collection_of_another_version_is_rebuilt(rebuilds: Rebuilds) -> None:
+    """With the same ids, classes and datasets, wherever the classes came from."""
     before = rebuilds.stored()
     rebuilds.age()
     with refuses(ManifestError, match=rf"ingest rebuild {rebuilds.name}"):
@@ -144,7 +145,7 @@ FORMER = former_preprocessing_id(VGG16)
 
 
 def mark_vectors(rebuilds: Rebuilds) -> dict[str, FloatVector]:
-    """Gives every point a vector that no network would, so that it can be told where it came from."""
+    """Gives every point a vector that no network would, to recognise where it was copied from."""
     random = np.random.default_rng(0)
     with rebuilds.store.open(rebuilds.name) as collection:
         payloads = list(collection.scan())
@@ -155,8 +156,8 @@ def mark_vectors(rebuilds: Rebuilds) -> dict[str, FloatVector]:
     return {key: vector for key, (_, vector) in rebuilds.stored().items()}
 
 
-def test_vectors_of_images_that_are_decoded_as_before_are_taken_over(rebuilds: Rebuilds) -> None:
-    """The rest is embedded: what has a profile, and what is not what it was when it was embedded."""
+def test_vectors_of_images_that_decode_as_before_are_copied(rebuilds: Rebuilds) -> None:
+    """Images with a profile, or with other bytes than were embedded, are embedded again."""
     one, profile = rebuilds.roots["one"], matrix_profile(1.0, SRGB_CHROMATICITIES)
     with Image.open(one / "cat/1.png") as image:
         image.save(one / "cat/1.png", icc_profile=profile)
@@ -180,7 +181,7 @@ def test_vectors_of_images_that_are_decoded_as_before_are_taken_over(rebuilds: R
 
 
 @pytest.mark.parametrize("after", [1, 5])
-def test_a_rebuild_that_was_interrupted_takes_over_what_is_left(rebuilds: Rebuilds, after: int) -> None:
+def test_an_interrupted_rebuild_copies_the_remaining_vectors(rebuilds: Rebuilds, after: int) -> None:
     """In the first dataset or between the two; nothing is embedded."""
     before = mark_vectors(rebuilds)
     rebuilds.age(FORMER)
@@ -194,8 +195,8 @@ def test_a_rebuild_that_was_interrupted_takes_over_what_is_left(rebuilds: Rebuil
         np.testing.assert_allclose(vector, before[key], atol=1e-6)
 
 
-def test_vectors_of_gone_and_of_broken_images_are_not_taken_over(rebuilds: Rebuilds) -> None:
-    """They are counted as without it."""
+def test_vectors_of_missing_and_broken_images_are_not_copied(rebuilds: Rebuilds) -> None:
+    """They are counted as in any rebuild."""
     rebuilds.age(FORMER)
     (rebuilds.roots["one"] / "cat/1.png").unlink()
     (rebuilds.roots["one"] / "cat/2.png").write_bytes(b"no image")
@@ -203,10 +204,10 @@ def test_vectors_of_gone_and_of_broken_images_are_not_taken_over(rebuilds: Rebui
     assert (report.replaced, report.taken_over, report.gone, len(report.left_out)) == (False, 8, 1, 1)
 
 
-def test_synsets_are_kept_and_what_was_left_out_stays_out(
+def test_a_rebuild_keeps_synsets_and_adds_no_images(
     rebuilds: Rebuilds, draw: Callable[..., list[Path]]
 ) -> None:
-    """A sample of a million images is not made whole by making it anew."""
+    """A sample stays a sample."""
     request = IngestRequest(
         dataset=Dataset(name="one", root=rebuilds.roots["one"]),
         specs=[rebuilds.spec],
@@ -225,20 +226,20 @@ def test_synsets_are_kept_and_what_was_left_out_stays_out(
 
 
 class StoppingLater(SoleBar):
-    """Asks to stop once so many images have been written, and counts on."""
+    """A bar that requests a stop once so many images are written."""
 
     def __init__(self, stop: StopRequest, after: int) -> None:
         self.stop, self.left = stop, after
 
     def advance(self, done: int, *, skipped: int = 0) -> None:  # noqa: ARG002
-        """A batch is done."""
+        """Counts a batch."""
         self.left -= done
         self.stop.requested = self.left <= 0
 
 
 @pytest.mark.parametrize("after", [1, 5, 7])
-def test_an_interrupted_rebuild_goes_on(rebuilds: Rebuilds, after: int) -> None:
-    """Meanwhile the old collection is as it was; no image is embedded twice."""
+def test_an_interrupted_rebuild_is_continued(rebuilds: Rebuilds, after: int) -> None:
+    """Until then the old collection is as it was; no image is embedded twice."""
     rebuilds.age()
     before, manifest = rebuilds.stored(), rebuilds.store.manifest(rebuilds.name)
     stop = StopRequest()
@@ -253,8 +254,8 @@ def test_an_interrupted_rebuild_goes_on(rebuilds: Rebuilds, after: int) -> None:
     assert rebuilds.store.manifest(rebuilds.name).identity != manifest.identity
 
 
-def test_what_was_staged_for_another_space_is_staged_anew(rebuilds: Rebuilds) -> None:
-    """An upgrade came between the two calls."""
+def test_a_staged_collection_of_another_space_is_discarded(rebuilds: Rebuilds) -> None:
+    """As after an upgrade between two calls."""
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 2))
     manifest = rebuilds.store.directory / staged_name(rebuilds.name) / "manifest.json"
@@ -262,8 +263,8 @@ def test_what_was_staged_for_another_space_is_staged_anew(rebuilds: Rebuilds) ->
     assert rebuilds.rebuild().embedded == 10
 
 
-def test_how_vectors_are_stored_is_kept_unless_told(rebuilds: Rebuilds) -> None:
-    """Another way is a reason to stage anew what was staged."""
+def test_vector_quantization_is_kept_by_default(rebuilds: Rebuilds) -> None:
+    """Another one discards what was staged."""
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 2))
     assert rebuilds.rebuild(quantize=VectorQuantization.INT8).embedded == 10
@@ -274,8 +275,8 @@ def test_how_vectors_are_stored_is_kept_unless_told(rebuilds: Rebuilds) -> None:
     assert rebuilds.store.manifest(rebuilds.name).vector_quantization is VectorQuantization.NONE
 
 
-def test_images_that_are_away_keep_their_points_unless_that_is_forced(rebuilds: Rebuilds) -> None:
-    """One that was removed, and a disk that is not mounted; once it is, only its images are left to embed."""
+def test_missing_images_keep_the_old_collection_unless_forced(rebuilds: Rebuilds) -> None:
+    """A deleted one, and a disk that is not mounted; mounted again, only its images are embedded."""
     one, two = rebuilds.roots.values()
     (one / "cat/1.png").rename(one / "away.png.not")
     (two / "dog").rename(two / "away")
@@ -293,8 +294,8 @@ def test_images_that_are_away_keep_their_points_unless_that_is_forced(rebuilds: 
     assert (report.replaced, report.gone, report.embedded, report.points) == (True, 1, 0, 9)
 
 
-def test_a_rebuild_that_is_forced_does_not_empty_a_dataset(rebuilds: Rebuilds) -> None:
-    """A folder that is missing or without an image is a disk that is not mounted; else: `ingest remove`."""
+def test_a_forced_rebuild_does_not_empty_a_dataset(rebuilds: Rebuilds) -> None:
+    """A disk is not mounted if the folder is missing or without images; `ingest remove` is for the rest."""
     shutil.rmtree(rebuilds.roots["two"])
     for step in ("missing", "empty"):
         if step == "empty":
@@ -304,17 +305,17 @@ def test_a_rebuild_that_is_forced_does_not_empty_a_dataset(rebuilds: Rebuilds) -
         assert len(rebuilds.stored()) == 10
 
 
-def test_a_folder_that_is_not_there_stops_before_anything_is_done(rebuilds: Rebuilds) -> None:
-    """A disk that is not mounted must cost nothing."""
+def test_a_missing_folder_is_refused_before_anything_is_done(rebuilds: Rebuilds) -> None:
+    """Its disk may not be mounted."""
     shutil.move(rebuilds.roots["two"], rebuilds.roots["two"].with_name("away"))
-    with refuses(UsageError, match=r"dataset two of .*which is not there; mount it"):
+    with refuses(UsageError, match=r"dataset two of .*which does not exist; mount it"):
         rebuilds.rebuild()
     assert len(rebuilds.stored()) == 10
     assert staged_name(rebuilds.name) not in rebuilds.store
 
 
-def test_an_emptied_folder_stops_it_too(rebuilds: Rebuilds) -> None:
-    """The old collection keeps what it has."""
+def test_an_emptied_folder_is_refused_too(rebuilds: Rebuilds) -> None:
+    """The old collection stays as it is."""
     shutil.rmtree(rebuilds.roots["two"])
     rebuilds.roots["two"].mkdir()
     with pytest.raises(UsageError, match="holds no images"):
@@ -322,15 +323,15 @@ def test_an_emptied_folder_stops_it_too(rebuilds: Rebuilds) -> None:
     assert len(rebuilds.stored()) == 10
 
 
-def test_a_collection_that_is_not_there(rebuilds: Rebuilds) -> None:
-    """Nothing is made in its place."""
+def test_rebuilding_a_missing_collection_is_refused(rebuilds: Rebuilds) -> None:
+    """Nothing is created."""
     with pytest.raises(CollectionMissingError):
         rebuild("none", RebuildOptions(), store=rebuilds.store, settings=rebuilds.home, stop=StopRequest())
     assert "none" not in rebuilds.store
 
 
-def test_images_that_are_there_and_cannot_be_read_keep_the_old_collection(rebuilds: Rebuilds) -> None:
-    """Damaged, or links to a disk that is not mounted: nothing is replaced unless that is forced."""
+def test_unreadable_images_keep_the_old_collection_unless_forced(rebuilds: Rebuilds) -> None:
+    """Damaged ones, and links to a disk that is not mounted."""
     (rebuilds.roots["one"] / "cat/1.png").write_bytes(b"no image")
     (rebuilds.roots["two"] / "3.png").unlink()
     (rebuilds.roots["two"] / "3.png").symlink_to("/not-mounted/3.png")
@@ -349,8 +350,8 @@ def test_images_that_are_there_and_cannot_be_read_keep_the_old_collection(rebuil
     assert (report.replaced, report.points, report.gone, len(report.left_out)) == (True, 8, 0, 2)
 
 
-def test_a_dataset_that_was_removed_meanwhile_does_not_come_back(rebuilds: Rebuilds) -> None:
-    """What was staged of it goes with it."""
+def test_a_dataset_removed_meanwhile_is_not_restored(rebuilds: Rebuilds) -> None:
+    """Its staged points are removed, too."""
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 7))
     name = rebuilds.name
@@ -363,8 +364,8 @@ def test_a_dataset_that_was_removed_meanwhile_does_not_come_back(rebuilds: Rebui
     assert list(rebuilds.store.manifest(name).datasets) == ["two"]
 
 
-def test_what_was_pruned_meanwhile_does_not_come_back(rebuilds: Rebuilds) -> None:
-    """It was staged already, and its folder is empty as where a disk is not mounted."""
+def test_points_pruned_during_a_rebuild_are_not_restored(rebuilds: Rebuilds) -> None:
+    """They were staged already, and their folder is empty like a mount point."""
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 7))
     for file in (rebuilds.roots["one"] / "cat").iterdir():
@@ -378,7 +379,7 @@ def test_what_was_pruned_meanwhile_does_not_come_back(rebuilds: Rebuilds) -> Non
 
 
 def test_a_folder_that_moved_between_two_calls_is_found(rebuilds: Rebuilds) -> None:
-    """As the message of the first one advises: `ingest run --new-root`, then the same command again."""
+    """As the message of the first call advises: `ingest run --new-root`, then the same command again."""
     stop = StopRequest()
     rebuilds.rebuild(stop, StoppingLater(stop, 7))
     rebuilds.roots["one"] = rebuilds.roots["one"].rename(rebuilds.roots["one"].with_name("moved"))
@@ -389,10 +390,10 @@ def test_a_folder_that_moved_between_two_calls_is_found(rebuilds: Rebuilds) -> N
     assert rebuilds.store.manifest(rebuilds.name).datasets["one"] == str(rebuilds.roots["one"])
 
 
-def test_what_comes_to_the_old_collection_meanwhile_is_in_the_new_one(
+def test_images_added_during_a_rebuild_are_in_the_new_collection(
     rebuilds: Rebuilds, draw: Callable[..., list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An image of a dataset that is done, and a dataset that there was not."""
+    """Of a dataset that was done already, and of a new dataset."""
     ingest = rebuild_module.run_ingest
     calls: list[str] = []
 
@@ -414,8 +415,8 @@ def test_what_comes_to_the_old_collection_meanwhile_is_in_the_new_one(
     assert list(rebuilds.store.manifest(rebuilds.name).datasets) == ["one", "three", "two"]
 
 
-def test_one_rebuild_at_a_time(rebuilds: Rebuilds) -> None:
-    """The second is told who is at it; searching goes on meanwhile."""
+def test_only_one_rebuild_runs_at_a_time(rebuilds: Rebuilds) -> None:
+    """The second is told which process is at it; searching goes on meanwhile."""
     other = EmbeddedStore(rebuilds.store.directory, lock_timeout_s=0.2)
     with (
         rebuilds.store.rebuilding(rebuilds.name),
@@ -427,8 +428,8 @@ def test_one_rebuild_at_a_time(rebuilds: Rebuilds) -> None:
         assert collection.count() == 10
 
 
-def test_status_says_what_is_of_another_version_and_what_was_begun(rebuilds: Rebuilds) -> None:
-    """With the command that mends it."""
+def test_status_reports_outdated_collections_and_begun_rebuilds(rebuilds: Rebuilds) -> None:
+    """With the command that finishes them."""
     (status,) = collection_statuses(rebuilds.store)
     assert (status.outdated, status.rebuild_begun) == ([], False)
     rebuilds.age()
@@ -441,7 +442,7 @@ def test_status_says_what_is_of_another_version_and_what_was_begun(rebuilds: Reb
     assert status.rebuild_begun
 
 
-def test_a_server_keeps_classes_when_the_copy_was_cut_off(
+def test_an_interrupted_copy_on_a_server_keeps_the_classes(
     rebuilds: Rebuilds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are with the staged points by then. Qdrant's client in memory stands in for the server."""
@@ -462,7 +463,7 @@ def test_a_server_keeps_classes_when_the_copy_was_cut_off(
 
 
 def test_two_rebuilds_on_a_server_do_not_mix(rebuilds: Rebuilds, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever finds another's copy in its place stops, and the other's is whole."""
+    """One that finds the copy of another in its place stops, and the other one is complete."""
     store = ServerStore(QdrantClient(":memory:"), label="the client's in-memory mode")
     rebuilds.store = store
     for dataset in rebuilds.roots:
@@ -484,8 +485,8 @@ def test_two_rebuilds_on_a_server_do_not_mix(rebuilds: Rebuilds, monkeypatch: py
     assert len(rebuilds.stored()) == 10
 
 
-def test_an_alias_is_told_from_its_collection(rebuilds: Rebuilds) -> None:
-    """A rebuild replaces a collection, whose name is given; nothing is staged."""
+def test_rebuilding_an_alias_is_refused(rebuilds: Rebuilds) -> None:
+    """The message names the collection; nothing is staged."""
     client = QdrantClient(":memory:")
     rebuilds.store = ServerStore(client, label="the client's in-memory mode")
     rebuilds.ingest("one", {})
@@ -498,16 +499,16 @@ def test_an_alias_is_told_from_its_collection(rebuilds: Rebuilds) -> None:
     assert staged_name(name) not in rebuilds.store
 
 
-def test_what_is_staged_is_told_from_its_collection(rebuilds: Rebuilds) -> None:
-    """Whoever sees it in the store's folder is told how to go on."""
+def test_rebuilding_a_staged_collection_is_refused(rebuilds: Rebuilds) -> None:
+    """The message says how to continue its rebuild."""
     name = rebuilds.name
     rebuilds.store.create(rebuilds.store.manifest(name), name=staged_name(name))
     with refuses(ManifestError, match=f"continue with: ingest rebuild {name}$"):
         rebuilds.rebuild(name=staged_name(name))
 
 
-def test_a_collection_under_another_name_is_left_alone(rebuilds: Rebuilds) -> None:
-    """What would be made anew is not what is there, and not for another reason."""
+def test_a_renamed_collection_is_not_rebuilt(rebuilds: Rebuilds) -> None:
+    """The rebuilt one would have another name."""
     name = rebuilds.name
     rebuilds.store.create(rebuilds.store.manifest(name), name="copied")
     with pytest.raises(ManifestError, match=rf"copied is not what .* is called \({name}\)"):
@@ -523,8 +524,8 @@ def test_a_rebuilt_collection_is_not_calibrated(rebuilds: Rebuilds, calibration:
     assert not rebuilds.rebuild().calibration_dropped
 
 
-def test_a_removed_dataset_takes_the_calibration_along(rebuilds: Rebuilds, calibration: Calibration) -> None:
-    """What is left has other neighbours."""
+def test_removing_a_dataset_drops_the_calibration(rebuilds: Rebuilds, calibration: Calibration) -> None:
+    """The remaining images have other neighbours."""
     with rebuilds.store.open(rebuilds.name) as collection:
         collection.record_calibration(calibration)
     found = holdings(Selection(dataset="one"), store=rebuilds.store)

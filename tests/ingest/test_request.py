@@ -1,4 +1,4 @@
-"""What an ingest is asked for is checked for every caller, as the command checks it."""
+"""Requests are checked for every caller, as for the command."""
 
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ from lookalike_core.stores.collection_manifest import Distance
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.rebuild import RebuildReport
-from lookalike_ingest.request import ModelChoice, dataset_in, labels_in
-from lookalike_ingest.run import IngestReport, IngestRequest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, ModelChoice, dataset_in, labels_in
 
 
 @pytest.mark.parametrize(
@@ -28,16 +27,16 @@ from lookalike_ingest.target import Dataset
         ({"backbones": ["alexnet"]}, "no backbone is called 'alexnet'"),
     ],
 )
-def test_a_choice_of_models_that_contradicts_itself_is_refused(
+def test_contradicting_fields_of_a_model_choice_are_refused(
     fields: dict[str, Any], message: str, home: Settings
 ) -> None:
-    """Whoever makes it, before anything is exported."""
+    """Before anything is exported."""
     with pytest.raises(UsageError, match=message):
         ModelChoice(**fields).resolve(home)
 
 
-def test_each_backbone_is_taken_once(home: Settings) -> None:
-    """Whatever it is called by; ResNet101V2 where none is named."""
+def test_a_backbone_that_is_given_twice_counts_once(home: Settings) -> None:
+    """By whichever name; the default is ResNet101V2."""
 
     def backbones(*names: str) -> list[str]:
         specs = ModelChoice(backbones=names).resolve(home)
@@ -47,8 +46,8 @@ def test_each_backbone_is_taken_once(home: Settings) -> None:
     assert backbones() == ["resnet101v2"]
 
 
-def test_a_dataset_is_called_like_its_folder_unless_told(tmp_path: Path) -> None:
-    """Its root is absolute; a folder that is not there is one only where it may be missing."""
+def test_a_dataset_is_named_after_its_folder_by_default(tmp_path: Path) -> None:
+    """Its root is absolute; a missing folder is refused unless it may be missing."""
     assert dataset_in(tmp_path) == Dataset(name=tmp_path.name, root=tmp_path.resolve())
     assert dataset_in(tmp_path, "mine", moved=True).name == "mine"
     gone = tmp_path / "gone"
@@ -59,13 +58,13 @@ def test_a_dataset_is_called_like_its_folder_unless_told(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["", "  ", "\udc80"])
 def test_a_name_that_cannot_be_stored_is_refused(tmp_path: Path, name: str) -> None:
-    """The store holds text."""
+    """The store holds UTF-8."""
     with pytest.raises(UsageError, match="cannot be stored as a name"):
         dataset_in(tmp_path, name)
 
 
 def test_labels_of_another_folder_are_refused(tmp_path: Path) -> None:
-    """Not one of their rows names a file here."""
+    """No row names a file here."""
     table = tmp_path / "labels.csv"
     table.write_text("path,class\na.png,cat\n")
     with pytest.raises(UsageError, match="none of the 1 rows"):
@@ -75,14 +74,14 @@ def test_labels_of_another_folder_are_refused(tmp_path: Path) -> None:
 
 
 def request(root: Path, **fields: Any) -> IngestRequest:
-    """For one collection."""
+    """Returns a request for one collection."""
     dataset = Dataset(name="data", root=root)
     return IngestRequest(dataset=dataset, specs=[ModelSpec.of("vgg")], distances=[Distance.COSINE], **fields)
 
 
-def test_forcing_needs_pruning(tmp_path: Path) -> None:
-    """It says that a dataset may be emptied, which nothing else does."""
-    with pytest.raises(UsageError, match="emptied"):
+def test_force_without_prune_is_refused(tmp_path: Path) -> None:
+    """It allows only pruning to empty a dataset."""
+    with pytest.raises(UsageError, match="empty a dataset"):
         request(tmp_path, force=True)
     assert request(tmp_path, force=True, prune=True).force
 
@@ -90,14 +89,14 @@ def test_forcing_needs_pruning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "rules", [RuleChoice(exclude=["a\\"]), RuleChoice(exclude=["#x"]), RuleChoice(class_level=0)]
 )
-def test_rules_that_no_folder_can_be_walked_by_are_refused(tmp_path: Path, rules: RuleChoice) -> None:
+def test_invalid_rules_are_refused(tmp_path: Path, rules: RuleChoice) -> None:
     """Before anything is exported or opened."""
     with pytest.raises(UsageError):
         request(tmp_path, rules=rules)
 
 
-def test_an_ingest_that_came_to_nothing_is_refused(tmp_path: Path) -> None:
-    """A strict one where anything was skipped; an empty one has nothing to use."""
+def test_checking_an_ingest_without_usable_images_raises(tmp_path: Path) -> None:
+    """A strict one also with a skipped image."""
     dataset = Dataset(name="data", root=tmp_path)
     IngestReport(dataset=dataset, store="embedded").check(strict=True)
     skipped = [Skipped(path="a.png", reason=SkipReason.EMPTY)]
@@ -107,11 +106,11 @@ def test_an_ingest_that_came_to_nothing_is_refused(tmp_path: Path) -> None:
         IngestReport(dataset=dataset, store="embedded", skipped=skipped).check(strict=True)
 
 
-def test_a_rebuild_that_replaced_nothing_is_refused(tmp_path: Path) -> None:
-    """With what is away, what cannot be read, and what to do about either."""
+def test_checking_a_rebuild_that_replaced_nothing_raises(tmp_path: Path) -> None:
+    """With missing and unreadable images, and what to do about them."""
     RebuildReport(name="x", store="embedded", replaced=True).check()
     report = RebuildReport(
         name="x", store="embedded", gone_files=[tmp_path / "a.png"], left_out=[tmp_path / "b.png"]
     )
-    with pytest.raises(LookalikeError, match=r"a\.png for one; 1 are there .*b\.png.* Mount the disk"):
+    with pytest.raises(LookalikeError, match=r"a\.png; 1 cannot be read, .*b\.png.* Mount the disk"):
         report.check()

@@ -37,12 +37,14 @@ from lookalike_core.stores.points import ImagePoint, Payload
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.spec import ModelSpec
 from lookalike_ingest import image_reader as reading
-from lookalike_ingest import run as run_module
+from lookalike_ingest import plan as plan_module
 from lookalike_ingest.dataset_rules import RuleChoice
 from lookalike_ingest.image_reader import ReadFile
 from lookalike_ingest.labels import Label, LabelOf, folder_label
-from lookalike_ingest.run import LOOKED_UP_AT_ONCE, IngestReport, IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.plan import LOOKED_UP_AT_ONCE
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from numpy.typing import NDArray
 from PIL import Image
 from refusals import refuses
@@ -58,7 +60,7 @@ Draw = Callable[..., list[Path]]
 
 @dataclass(kw_only=True)
 class Ingests:
-    """A folder `root`, and what one ingest after the other makes of it in `home`."""
+    """A folder `root` that is ingested again and again, into the store in `home`."""
 
     root: Path
     home: Settings
@@ -85,7 +87,7 @@ class Ingests:
         stop: StopRequest | None = None,
         show_bar: ShowBar | None = None,
     ) -> IngestReport:
-        """One ingest, as the command would do it."""
+        """Runs an ingest as the command does."""
         request = IngestRequest(
             dataset=Dataset(name=dataset, root=root or self.root, moved=moved),
             specs=specs or [self.spec],
@@ -105,7 +107,7 @@ class Ingests:
 
     @property
     def store(self) -> EmbeddedStore:
-        """Where the collections are."""
+        """The store."""
         return EmbeddedStore(self.home.qdrant_dir)
 
     def name(self, distance: Distance = Distance.COSINE) -> str:
@@ -114,7 +116,7 @@ class Ingests:
 
     @property
     def manifest(self) -> CollectionManifest:
-        """What a collection of this model says of itself."""
+        """The manifest of a collection of this model."""
         model = ready_model(self.spec, settings=self.home).manifest
         return CollectionManifest(
             identity=model.identity,
@@ -128,7 +130,7 @@ class Ingests:
         )
 
     def stored(self, distance: Distance = Distance.COSINE) -> dict[str, tuple[Payload, FloatVector]]:
-        """What the collection holds by dataset and path."""
+        """Returns payloads and vectors by dataset and path."""
         with self.store.open(self.name(distance)) as collection:
             payloads = list(collection.scan())
             vectors = collection.vectors([payload.id for payload in payloads])
@@ -136,34 +138,34 @@ class Ingests:
         return {f"{p.dataset}:{p.path}": (p, vectors[p.id]) for p in payloads}
 
     def payload(self, path: str) -> Payload:
-        """Of one image of the dataset `data`."""
+        """Returns the payload of an image of the dataset `data`."""
         return self.stored()[f"data:{path}"][0]
 
     def embed(self, files: Sequence[Path]) -> NDArray[np.float32]:
-        """The images' vectors, float32 `[N, 64]`, not normalised."""
+        """Returns the images' vectors, float32 `[N, 64]`, not normalised."""
         model = ready_model(self.spec, settings=self.home)
         images = [decode(io.BytesIO(file.read_bytes()), file.name).pixels for file in files]
         return Embedder.load(model.path, provider="cpu").embed(images)
 
     def write(self, path: str, content: Path | bytes) -> None:
-        """Gives a file other bytes, at a time of its own: clocks of file systems are coarse."""
+        """Writes a file with an mtime of its own: clocks of file systems are coarse."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content.read_bytes() if isinstance(content, Path) else content)
         self.touch(path)
 
     def touch(self, path: str) -> None:
-        """Gives a file another time."""
+        """Gives a file a new mtime."""
         moment = next(self.clock)
         os.utime(self.root / path, (moment, moment))
 
     def move(self, old: str, new: str) -> None:
-        """As `mv` does."""
+        """Moves a file as `mv` does."""
         (self.root / new).parent.mkdir(parents=True, exist_ok=True)
         (self.root / old).replace(self.root / new)
 
     def assert_mirrored(self) -> None:
-        """Every image of the folder is there as it is now, with its own vector, and nothing else."""
+        """Checks that the collection holds every image as it is now, with its vector, and nothing else."""
         stored = self.stored()
         files = [file for file in self.root.rglob("*") if file.is_file()]
         assert stored.keys() == {f"data:{file.relative_to(self.root).as_posix()}" for file in files}
@@ -178,7 +180,7 @@ class Ingests:
 
 @pytest.fixture
 def ingests(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Draw) -> Ingests:
-    """Five images of two classes and none, not ingested yet."""
+    """Draws five images, of two classes and without one; they are not ingested."""
     draw(tmp_path / "data", *IMAGES)
     return Ingests(root=tmp_path / "data", home=home, spec=tiny_spec)
 
@@ -187,7 +189,7 @@ def ingests(tmp_path: Path, home: Settings, tiny_spec: ModelSpec, draw: Draw) ->
 def ingested(
     tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw
 ) -> tuple[Ingests, IngestReport]:
-    """The same images after a first run, for tests that leave them and the collection as they are."""
+    """Ingests the same images, for tests that change nothing."""
     folder = tmp_path_factory.mktemp("ingested")
     draw(folder / "data", *IMAGES)
     spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights))
@@ -198,13 +200,13 @@ def ingested(
 
 @pytest.fixture
 def other(tmp_path: Path, draw: Draw) -> Path:
-    """An image that is not among them, of another size."""
+    """Draws another image, of another size."""
     return draw(tmp_path, "other.png", size=(90, 60))[0]
 
 
 @pytest.fixture
 def no_session(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From when it is called on no session may be opened."""
+    """Returns a function after which opening a session fails the test."""
 
     class Forbidden:
         @staticmethod
@@ -212,24 +214,24 @@ def no_session(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
             pytest.fail("a session was opened")
 
     def forbid() -> None:
-        monkeypatch.setattr("lookalike_ingest.run.Embedder", Forbidden)
+        monkeypatch.setattr("lookalike_ingest.embedders.Embedder", Forbidden)
 
     return forbid
 
 
 def unit(vector: FloatVector) -> FloatVector:
-    """The vector at length 1, as a cosine collection has it."""
+    """Returns the vector at length 1, as a cosine collection stores it."""
     return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
 def counts(report: IngestReport) -> dict[str, int]:
-    """What became of the one collection, without the zeros."""
+    """Returns the counts of the only collection, without zeros."""
     [collection] = report.collections
     return {word: number for word, number in collection.counts.items() if number}
 
 
 def provider(report: IngestReport) -> str | None:
-    """What the one collection's images were embedded on."""
+    """Returns the provider that embedded for the only collection."""
     [collection] = report.collections
     return collection.provider
 
@@ -272,7 +274,7 @@ def test_a_second_run_changes_nothing_and_opens_no_session(
     ingests, _ = ingested
     before = ingests.stored()
     no_session()
-    monkeypatch.setattr("lookalike_ingest.run.read_image", lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr("lookalike_ingest.plan.read_image", lambda *_: pytest.fail("a file was read"))
     report = ingests.run()
     assert counts(report) == {"unchanged": 5}
     assert (provider(report), report.embedded, report.images_per_second) == (None, 0, 0.0)
@@ -282,7 +284,7 @@ def test_a_second_run_changes_nothing_and_opens_no_session(
 
 
 def test_a_new_time_only_refreshes_the_payload(ingests: Ingests, no_session: Callable[[], None]) -> None:
-    """A checkout or a restored backup gives every file a new one."""
+    """After a checkout or a restored backup every file has one."""
     ingests.run()
     before = ingests.payload("cat/1.png")
     ingests.touch("cat/1.png")
@@ -293,15 +295,17 @@ def test_a_new_time_only_refreshes_the_payload(ingests: Ingests, no_session: Cal
     assert ingests.payload("cat/1.png") == replace(before, **times)
 
 
-def test_a_point_whose_new_bytes_gave_no_vector_goes_with_its_file(
+def test_a_point_whose_new_bytes_give_no_vector_stays_until_its_file_is_deleted(
     ingests: Ingests, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It stays as it was meanwhile, and the next ingest knows of it without asking the store."""
+    """The payload cache still has it, so that the next ingest need not read the store."""
     ingests.run()
     before = ingests.stored()
     ingests.write("cat/1.png", other)
     with monkeypatch.context() as blind:
-        blind.setattr("lookalike_ingest.run.usable_rows", lambda vectors: np.zeros(len(vectors), dtype=bool))
+        blind.setattr(
+            "lookalike_ingest.apply.usable_rows", lambda vectors: np.zeros(len(vectors), dtype=bool)
+        )
         report = ingests.run()
     assert report.skipped == [Skipped(path="cat/1.png", reason=SkipReason.NO_EMBEDDING)]
     assert {key: payload for key, (payload, _) in ingests.stored().items()} == {
@@ -315,7 +319,7 @@ def test_a_point_whose_new_bytes_gave_no_vector_goes_with_its_file(
 
 
 def test_other_bytes_are_embedded_again(ingests: Ingests, other: Path) -> None:
-    """Under the same id, so that there is still one point for the file."""
+    """Under the same id, so that a file has one point."""
     ingests.run()
     _, before = ingests.stored()["data:cat/1.png"]
     ingests.write("cat/1.png", other)
@@ -327,8 +331,8 @@ def test_other_bytes_are_embedded_again(ingests: Ingests, other: Path) -> None:
     ingests.assert_mirrored()
 
 
-def test_another_class_changes_the_payload_alone(ingests: Ingests, no_session: Callable[[], None]) -> None:
-    """New labels over an old collection."""
+def test_another_class_updates_only_the_payload(ingests: Ingests, no_session: Callable[[], None]) -> None:
+    """Nothing is embedded."""
     ingests.run()
     no_session()
     assert counts(ingests.run(labels={"cat/1.png": "tiger"})) == {"updated": 1, "unchanged": 4}
@@ -337,10 +341,8 @@ def test_another_class_changes_the_payload_alone(ingests: Ingests, no_session: C
 
 
 @pytest.mark.parametrize("prune", [False, True])
-def test_a_moved_file_takes_its_vector_along(
-    ingests: Ingests, no_session: Callable[[], None], prune: bool
-) -> None:
-    """The old point goes with or without pruning, and the class is that of the new folder."""
+def test_a_moved_file_keeps_its_vector(ingests: Ingests, no_session: Callable[[], None], prune: bool) -> None:
+    """The old point is removed with or without pruning, and the class is that of the new folder."""
     ingests.run()
     ingests.move("cat/1.png", "dog/moved.png")
     no_session()
@@ -351,8 +353,8 @@ def test_a_moved_file_takes_its_vector_along(
     ingests.assert_mirrored()
 
 
-def test_a_folder_that_was_renamed_is_moved_whole(ingests: Ingests, no_session: Callable[[], None]) -> None:
-    """One batch or several."""
+def test_all_files_of_a_renamed_folder_are_moved(ingests: Ingests, no_session: Callable[[], None]) -> None:
+    """In one batch or several."""
     ingests.run()
     (ingests.root / "cat").rename(ingests.root / "feline")
     no_session()
@@ -360,10 +362,10 @@ def test_a_folder_that_was_renamed_is_moved_whole(ingests: Ingests, no_session: 
     ingests.assert_mirrored()
 
 
-def test_a_file_that_was_moved_onto_another_one_leaves_no_point_behind(
+def test_a_file_moved_onto_another_one_leaves_no_point_behind(
     ingests: Ingests, no_session: Callable[[], None]
 ) -> None:
-    """The path that is gone would be found as its own twin."""
+    """A search would find it as a copy of itself."""
     ingests.run()
     ingests.move("cat/2.png", "cat/1.png")
     no_session()
@@ -371,8 +373,8 @@ def test_a_file_that_was_moved_onto_another_one_leaves_no_point_behind(
     ingests.assert_mirrored()
 
 
-def test_a_copy_takes_the_stored_vector(ingests: Ingests, no_session: Callable[[], None]) -> None:
-    """Both files are there, and both are found."""
+def test_a_copy_gets_the_stored_vector(ingests: Ingests, no_session: Callable[[], None]) -> None:
+    """Both files are found."""
     ingests.run()
     ingests.write("copies/1.png", ingests.root / "cat/1.png")
     no_session()
@@ -383,7 +385,7 @@ def test_a_copy_takes_the_stored_vector(ingests: Ingests, no_session: Callable[[
 def test_a_file_that_was_moved_and_copied_is_one_move_and_one_addition(
     ingests: Ingests, no_session: Callable[[], None]
 ) -> None:
-    """The copy takes the vector of a point that is only just being written."""
+    """The copy gets the vector of a point in the same batch."""
     ingests.run()
     ingests.move("cat/1.png", "a/1.png")
     ingests.write("b/1.png", ingests.root / "a/1.png")
@@ -393,10 +395,8 @@ def test_a_file_that_was_moved_and_copied_is_one_move_and_one_addition(
 
 
 @pytest.mark.parametrize("batch_size", [1, 16])
-def test_two_images_that_changed_places_have_each_others_vectors(
-    ingests: Ingests, other: Path, batch_size: int
-) -> None:
-    """The second one's bytes were known when it was read and are not when it is decided upon."""
+def test_two_images_that_swap_names_swap_vectors(ingests: Ingests, other: Path, batch_size: int) -> None:
+    """The bytes of the second are known when it is read, and not any more when it is decided."""
     ingests.write("cat/1.png", other)
     ingests.run()
     one, two = ((ingests.root / path).read_bytes() for path in ("cat/1.png", "dog/1.png"))
@@ -406,8 +406,8 @@ def test_two_images_that_changed_places_have_each_others_vectors(
     ingests.assert_mirrored()
 
 
-def test_a_vector_is_never_taken_from_a_point_that_has_it_not_yet(ingests: Ingests, other: Path) -> None:
-    """Three files of one batch: the first takes the second's bytes, the last has them from the first."""
+def test_a_vector_is_never_copied_from_a_point_that_is_not_written_yet(ingests: Ingests, other: Path) -> None:
+    """In one batch, the first file gets the bytes of the second, the last those of the first."""
     ingests.run()
     wanted = (ingests.root / "dog/1.png").read_bytes()
     ingests.write("cat/1.png", wanted)
@@ -420,7 +420,7 @@ def test_a_vector_is_never_taken_from_a_point_that_has_it_not_yet(ingests: Inges
 def test_whatever_happens_to_the_folder_the_collection_mirrors_it(
     ingests: Ingests, draw: Draw, tmp_path: Path
 ) -> None:
-    """Rounds of writing, copying, moving and removing, in batches of all sizes, with pruning."""
+    """After random writes, copies, moves and deletions, in batches of all sizes, with pruning."""
     chance = random.Random(0)  # noqa: S311 - no secret
     contents = [draw(tmp_path, f"content{i}.png", size=(30 + i, 40))[0] for i in range(6)]
     paths = ["a.png", "b/1.png", "b/2.png", "c/1.png", "c/2.png", "d.png"]
@@ -441,8 +441,8 @@ def test_whatever_happens_to_the_folder_the_collection_mirrors_it(
         ingests.assert_mirrored()
 
 
-def test_files_that_are_gone_stay_until_they_are_pruned(ingests: Ingests) -> None:
-    """A disk that is not plugged in must cost nothing."""
+def test_points_of_deleted_files_stay_until_they_are_pruned(ingests: Ingests) -> None:
+    """Their disk may not be mounted."""
     ingests.run()
     shutil.rmtree(ingests.root / "cat")
     assert counts(ingests.run()) == {"unchanged": 3}
@@ -452,7 +452,7 @@ def test_files_that_are_gone_stay_until_they_are_pruned(ingests: Ingests) -> Non
 
 
 def test_a_dry_run_lists_what_pruning_would_remove(ingests: Ingests) -> None:
-    """By path, and the run that follows removes exactly these."""
+    """The run after it removes exactly these paths."""
     ingests.run()
     shutil.rmtree(ingests.root / "cat")
     report = ingests.run(prune=True, dry_run=True)
@@ -463,8 +463,8 @@ def test_a_dry_run_lists_what_pruning_would_remove(ingests: Ingests) -> None:
 
 
 @pytest.mark.parametrize("whole_folder", [False, True])
-def test_a_dataset_is_emptied_only_when_forced(ingests: Ingests, whole_folder: bool) -> None:
-    """No image found is a disk that is not mounted, as a rule; another dataset stays either way."""
+def test_emptying_a_dataset_needs_force(ingests: Ingests, whole_folder: bool) -> None:
+    """If no image is found, a disk is probably not mounted; other datasets stay."""
     ingests.run()
     shutil.copytree(ingests.root, ingests.home.home / "other")
     ingests.run(ingests.home.home / "other", dataset="other")
@@ -481,8 +481,10 @@ def test_a_dataset_is_emptied_only_when_forced(ingests: Ingests, whole_folder: b
     assert {key.partition(":")[0] for key in ingests.stored()} == {"other"}
 
 
-def test_a_move_that_was_cut_in_half_is_finished(ingests: Ingests, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The new point was written and the old one not yet removed: the next run removes it, unasked."""
+def test_an_interrupted_move_is_finished_by_the_next_run(
+    ingests: Ingests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new point was written and the old one not removed."""
     ingests.run()
     ingests.move("cat/1.png", "dog/moved.png")
     with monkeypatch.context() as patch:
@@ -495,10 +497,8 @@ def test_a_move_that_was_cut_in_half_is_finished(ingests: Ingests, monkeypatch: 
     ingests.assert_mirrored()
 
 
-def test_a_link_that_leads_nowhere_keeps_its_point_unless_forced(
-    ingests: Ingests, other: Path, said: list[str]
-) -> None:
-    """Its disk may not be mounted; a copy of the same bytes is no move then."""
+def test_a_broken_link_keeps_its_point_unless_forced(ingests: Ingests, other: Path, said: list[str]) -> None:
+    """Its disk may not be mounted, so that a file of the same bytes is a copy and no move."""
     (ingests.root / "link.png").symlink_to(other)
     ingests.run()
     ingests.write("copy.png", other)
@@ -513,8 +513,8 @@ def test_a_link_that_leads_nowhere_keeps_its_point_unless_forced(
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_pruning_leaves_what_lay_in_a_folder_that_is_empty_now(ingests: Ingests, dry_run: bool) -> None:
-    """As where a disk is not mounted: with all below it, and whatever is hidden there."""
+def test_pruning_leaves_points_below_a_folder_that_is_empty_now(ingests: Ingests, dry_run: bool) -> None:
+    """A disk may not be mounted there; hidden files do not count."""
     ingests.run()
     shutil.rmtree(ingests.root / "dog")
     (ingests.root / "dog").mkdir()
@@ -529,8 +529,8 @@ def test_pruning_leaves_what_lay_in_a_folder_that_is_empty_now(ingests: Ingests,
     assert set(ingests.stored()) == {"data:1.png", "data:cat/2.png"}
 
 
-def test_pruning_removes_what_lay_in_a_folder_that_is_gone(ingests: Ingests) -> None:
-    """That is what it is for, and what it says, path by path; so where a folder holds something else."""
+def test_pruning_removes_points_of_deleted_folders(ingests: Ingests) -> None:
+    """And those of a folder that holds only other files, listed by path."""
     ingests.run()
     shutil.rmtree(ingests.root / "dog")
     for file in (ingests.root / "cat").iterdir():
@@ -543,10 +543,10 @@ def test_pruning_removes_what_lay_in_a_folder_that_is_gone(ingests: Ingests) -> 
 
 @pytest.mark.parametrize("prune", [False, True])
 @pytest.mark.parametrize("is_link", [False, True])
-def test_copies_of_what_may_be_away_take_no_points_from_it(
+def test_copies_of_files_on_an_unmounted_disk_are_no_moves(
     ingests: Ingests, tmp_path: Path, said: list[str], prune: bool, is_link: bool
 ) -> None:
-    """The folder is a mount point without its disk, or a link to one; back again, nothing has changed."""
+    """In a mount point, or behind a link; mounted again, nothing has changed."""
     disk, rules = ingests.root / "disk", RuleChoice(follow_links=True)
     (tmp_path / "volume").mkdir()
     disk.symlink_to(tmp_path / "volume") if is_link else disk.mkdir()
@@ -558,7 +558,7 @@ def test_copies_of_what_may_be_away_take_no_points_from_it(
         disk.mkdir()
     report = ingests.run(prune=prune)
     assert (counts(report), report.collections[0].away) == ({"added": 1, "unchanged": 4}, ["disk/1.png"])
-    assert ("found elsewhere, too" in said[-1]) is not prune
+    assert ("copies of their images" in said[-1]) is not prune
     assert "--prune --force" in full_message(said[-1])
     assert ingests.run(prune=prune, dry_run=True).collections[0].away == (["disk/1.png"] if prune else [])
     if not is_link:
@@ -567,10 +567,10 @@ def test_copies_of_what_may_be_away_take_no_points_from_it(
     assert counts(ingests.run()) == {"unchanged": 6}
 
 
-def test_files_that_were_moved_out_of_a_folder_leave_their_points_in_it_until_that_is_forced(
+def test_files_moved_out_of_a_now_empty_folder_are_copies_unless_forced(
     ingests: Ingests, no_session: Callable[[], None]
 ) -> None:
-    """An empty folder is what a move leaves, and what a disk leaves that is not mounted."""
+    """The folder might as well be a mount point without its disk."""
     ingests.run()
     for name in ("1.png", "2.png"):
         ingests.move(f"cat/{name}", f"tiger/{name}")
@@ -585,18 +585,18 @@ def test_files_that_were_moved_out_of_a_folder_leave_their_points_in_it_until_th
     assert counts(ingests.run()) == {"moved": 1, "unchanged": 4}
 
 
-def test_files_that_were_moved_out_of_a_folder_that_is_gone_now_take_their_points_along(
+def test_files_moved_out_of_a_deleted_folder_are_moves(
     ingests: Ingests,
 ) -> None:
-    """So does a folder that was renamed."""
+    """As in a renamed folder."""
     ingests.run()
     (ingests.root / "cat").rename(ingests.root / "tiger")
     report = ingests.run()
     assert (counts(report), report.collections[0].away) == ({"moved": 2, "unchanged": 3}, [])
 
 
-def test_pruning_leaves_what_lies_in_a_folder_that_cannot_be_read(ingests: Ingests) -> None:
-    """Nobody has seen that it is gone; a copy of what lies there is no move either."""
+def test_pruning_leaves_points_in_an_unreadable_folder(ingests: Ingests) -> None:
+    """Whether the files are deleted is not known, and copies of them are no moves."""
     if os.name == "nt" or os.geteuid() == 0:
         pytest.skip("whoever runs this may look into every folder")
     ingests.run()
@@ -612,7 +612,7 @@ def test_pruning_leaves_what_lies_in_a_folder_that_cannot_be_read(ingests: Inges
 
 
 def test_pruning_leaves_other_datasets_alone(ingests: Ingests, tmp_path: Path, draw: Draw) -> None:
-    """One collection may hold several folders; each one's ingest speaks for its own."""
+    """Of the same collection."""
     draw(tmp_path / "more", "cat/1.png", seed=1)
     ingests.run()
     ingests.run(tmp_path / "more", dataset="more", prune=True)
@@ -624,7 +624,7 @@ def test_pruning_leaves_other_datasets_alone(ingests: Ingests, tmp_path: Path, d
 def test_bytes_known_from_another_dataset_are_not_embedded_again(
     ingests: Ingests, tmp_path: Path, no_session: Callable[[], None]
 ) -> None:
-    """The same folder under two names costs one embedding."""
+    """The same folder under two names is embedded once."""
     ingests.run()
     shutil.copytree(ingests.root, tmp_path / "same")
     no_session()
@@ -637,7 +637,7 @@ def test_bytes_known_from_another_dataset_are_not_embedded_again(
 
 
 def test_a_dry_run_counts_and_stores_nothing(ingests: Ingests, other: Path) -> None:
-    """Neither a collection that is not there yet, nor a change of one that is."""
+    """No collection is created, and none is changed."""
     assert counts(ingests.run(dry_run=True)) == {"added": 5}
     assert ingests.store.names() == []
     ingests.run()
@@ -651,8 +651,8 @@ def test_a_dry_run_counts_and_stores_nothing(ingests: Ingests, other: Path) -> N
     assert {key: payload for key, (payload, _) in ingests.stored().items()} == before
 
 
-def test_what_cannot_be_read_is_skipped_with_its_reason(ingests: Ingests, draw: Draw) -> None:
-    """The others go in; mended, it comes in with the next run."""
+def test_unreadable_images_are_skipped_with_a_reason(ingests: Ingests, draw: Draw) -> None:
+    """The others are added; a repaired one is added by the next run."""
     whole = (ingests.root / "1.png").read_bytes()
     ingests.write("cat/cut.png", whole[: len(whole) // 2])
     ingests.write("cat/empty.jpg", b"")
@@ -675,8 +675,8 @@ def test_what_cannot_be_read_is_skipped_with_its_reason(ingests: Ingests, draw: 
     ingests.assert_mirrored()
 
 
-def test_a_folder_in_which_nothing_can_be_read_makes_no_collection(ingests: Ingests) -> None:
-    """The command then ends with an error."""
+def test_a_folder_without_a_readable_image_creates_no_collection(ingests: Ingests) -> None:
+    """The command ends with an error."""
     shutil.rmtree(ingests.root)
     ingests.write("note.jpg", b"hello")
     report = ingests.run()
@@ -684,10 +684,10 @@ def test_a_folder_in_which_nothing_can_be_read_makes_no_collection(ingests: Inge
     assert ingests.store.names() == []
 
 
-def test_each_image_is_decoded_once_and_embedded_once_a_model(
+def test_each_image_is_decoded_once_and_embedded_once_per_model(
     ingests: Ingests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two models and two distances are four collections and one look at each file."""
+    """For four collections, of two models and two distances."""
     decoded: list[str] = []
     embedded: list[int] = []
     embed = Embedder.embed
@@ -712,7 +712,7 @@ def test_each_image_is_decoded_once_and_embedded_once_a_model(
 
 
 def test_a_euclidean_collection_holds_raw_vectors_and_a_cosine_one_unit_vectors(ingests: Ingests) -> None:
-    """The lengths are lost for good in the second one."""
+    """Qdrant normalises vectors for cosine."""
     ingests.run(distances=[Distance.COSINE, Distance.EUCLID])
     [vector] = ingests.embed([ingests.root / "1.png"])
     assert abs(np.linalg.norm(vector) - 1) > 100 * VECTOR_TOLERANCE
@@ -722,8 +722,8 @@ def test_a_euclidean_collection_holds_raw_vectors_and_a_cosine_one_unit_vectors(
     np.testing.assert_allclose(ingests.stored()["data:1.png"][1], unit(vector), atol=VECTOR_TOLERANCE)
 
 
-def test_a_collection_that_came_later_is_filled_without_touching_the_first(ingests: Ingests) -> None:
-    """A second distance over a folder that the first one knows."""
+def test_a_second_distance_leaves_the_first_collection_unchanged(ingests: Ingests) -> None:
+    """Every image is added to the new collection."""
     ingests.run()
     report = ingests.run(distances=[Distance.COSINE, Distance.EUCLID])
     cosine, euclid = report.collections
@@ -732,10 +732,10 @@ def test_a_collection_that_came_later_is_filled_without_touching_the_first(inges
     ingests.assert_mirrored()
 
 
-def test_collections_are_opened_by_name_whatever_the_order_asked_for(
+def test_collections_are_opened_in_the_order_of_their_names(
     ingests: Ingests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """New ones and those that are there, so that no two ingests wait for each other."""
+    """So that no two ingests wait for each other; reports have the order asked for."""
     opened: list[str] = []
     plain = EmbeddedStore.open
 
@@ -755,7 +755,7 @@ def test_collections_are_opened_by_name_whatever_the_order_asked_for(
 def test_a_dataset_of_the_same_name_elsewhere_is_refused(
     ingested: tuple[Ingests, IngestReport], tmp_path: Path, draw: Draw
 ) -> None:
-    """Two folders called `data` would overwrite each other's points; the message says both ways out."""
+    """They would overwrite each other's points; the message says both ways out."""
     ingests, _ = ingested
     draw(tmp_path / "elsewhere" / "data", "cat/1.png", seed=1)
     with pytest.raises(UsageError) as refused:
@@ -768,10 +768,10 @@ def test_a_dataset_of_the_same_name_elsewhere_is_refused(
     ingests.assert_mirrored()
 
 
-def test_a_folder_that_moved_goes_on_under_its_new_root(
+def test_a_moved_root_changes_nothing_but_the_manifest(
     ingests: Ingests, no_session: Callable[[], None]
 ) -> None:
-    """Paths are relative to it, so nothing else changes; afterwards nobody need say so again."""
+    """Paths are relative to it; the new root is remembered."""
     ingests.run()
     moved = ingests.root.rename(ingests.root.with_name("archive"))
     no_session()
@@ -781,7 +781,7 @@ def test_a_folder_that_moved_goes_on_under_its_new_root(
 
 
 def test_labels_override_folders(ingests: Ingests) -> None:
-    """Unlisted files keep their folder's class; rows that name no image here are counted."""
+    """Unlisted files keep the class of their folder; rows without a file are counted."""
     labels = {"cat/1.png": "tiger", "dog/1.png": None, "1.png": "tree", "gone.png": "x", "x/y.png": None}
     report = ingests.run(labels=labels)
     assert report.unused_labels == 2
@@ -790,15 +790,13 @@ def test_labels_override_folders(ingests: Ingests) -> None:
 
 
 def tiger(found: FoundFile) -> Label:
-    """Of a WordNet that knows cats alone."""
+    """Labels as a WordNet that knows only cats."""
     in_cats = found.folder_class == "cat"
     return Label(class_name="tiger", synset="n02129604") if in_cats else folder_label(found)
 
 
-def test_a_synset_lies_beside_the_class_and_labels_take_both_away(
-    ingests: Ingests, no_session: Callable[[], None]
-) -> None:
-    """When the tables come later, too: nothing is embedded again."""
+def test_labels_override_class_and_synset(ingests: Ingests, no_session: Callable[[], None]) -> None:
+    """Also if tables or labels come later: nothing is embedded again."""
     ingests.run()
     no_session()
     assert counts(ingests.run(label_of=tiger)) == {"updated": 2, "unchanged": 3}
@@ -814,8 +812,8 @@ def test_a_synset_lies_beside_the_class_and_labels_take_both_away(
     assert {ingests.payload(path).synset for path in labels} == {None}
 
 
-def test_a_synset_stays_with_what_is_touched_copied_and_moved(ingests: Ingests) -> None:
-    """As long as the folder says so."""
+def test_touched_copied_and_moved_files_have_the_synset_of_their_folder(ingests: Ingests) -> None:
+    """It is written with the payload."""
     ingests.run(label_of=tiger)
     ingests.touch("cat/1.png")
     ingests.write("cat/copy.png", ingests.root / "cat/1.png")
@@ -827,8 +825,8 @@ def test_a_synset_stays_with_what_is_touched_copied_and_moved(ingests: Ingests) 
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_what_is_not_taken_is_neither_embedded_nor_removed(ingests: Ingests, dry_run: bool) -> None:
-    """Pruning is for what is gone from the disk; a part of the folder may be asked for after all of it."""
+def test_images_that_are_not_taken_are_neither_embedded_nor_removed(ingests: Ingests, dry_run: bool) -> None:
+    """Pruning removes points of deleted files; a sample may be ingested after the whole folder."""
     ingests.run(takes=lambda found: found.path != "dog/1.png")
     assert ingests.stored().keys() == {f"data:{path}" for path in IMAGES if path != "dog/1.png"}
     (ingests.root / "cat/2.png").unlink()
@@ -841,15 +839,15 @@ def test_what_is_not_taken_is_neither_embedded_nor_removed(ingests: Ingests, dry
     )
 
 
-def test_labels_of_what_is_not_taken_are_not_unused(ingests: Ingests) -> None:
-    """They name images that are here."""
+def test_labels_of_images_that_are_not_taken_are_not_unused(ingests: Ingests) -> None:
+    """They name files here."""
     assert (
         ingests.run(labels={"cat/1.png": "x"}, takes=lambda found: found.path == "1.png").unused_labels == 0
     )
 
 
 def test_a_collection_of_another_space_is_refused(ingests: Ingests) -> None:
-    """Exit 6, both sides named, and the collection stays as it was."""
+    """The error names both sides, and the collection stays as it was."""
     ours = ingests.manifest
     theirs = replace(ours, identity=replace(ours.identity, preprocessing="another-224+caffe"))
     ingests.store.create(theirs)
@@ -863,8 +861,8 @@ def test_a_collection_of_another_space_is_refused(ingests: Ingests) -> None:
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_how_vectors_are_stored_is_settled_when_a_collection_is_made(ingests: Ingests, dry_run: bool) -> None:
-    """Later runs need not name it; those that name another are refused, and told what changes it."""
+def test_vector_quantization_is_fixed_when_a_collection_is_created(ingests: Ingests, dry_run: bool) -> None:
+    """Later runs need not name it; another one is refused with the command that changes it."""
     ingests.run(quantize=VectorQuantization.INT8)
     assert ingests.store.manifest(ingests.name()).vector_quantization is VectorQuantization.INT8
     assert counts(ingests.run()) == {"unchanged": len(IMAGES)}
@@ -875,8 +873,8 @@ def test_how_vectors_are_stored_is_settled_when_a_collection_is_made(ingests: In
     ingests.assert_mirrored()
 
 
-def test_a_folder_of_the_collections_name_that_is_not_ours_is_left_alone(ingests: Ingests) -> None:
-    """Exit 6, too."""
+def test_a_foreign_folder_with_the_name_of_a_collection_is_left_alone(ingests: Ingests) -> None:
+    """It is a manifest error."""
     diary = ingests.home.qdrant_dir / ingests.name() / "diary.txt"
     diary.parent.mkdir(parents=True)
     diary.write_text("not yours", encoding="utf-8")
@@ -885,7 +883,7 @@ def test_a_folder_of_the_collections_name_that_is_not_ours_is_left_alone(ingests
     assert list(diary.parent.iterdir()) == [diary]
 
 
-def test_a_image_that_the_network_sees_nothing_in_is_skipped(
+def test_an_image_with_a_zero_vector_is_skipped(
     ingests: Ingests, write_weights: Callable[..., Path], tmp_path: Path
 ) -> None:
     """A zero vector is near to nothing; it is never stored, and listed once for all collections.
@@ -910,10 +908,10 @@ def test_a_image_that_the_network_sees_nothing_in_is_skipped(
     assert counts(ingests.run()) == {"unchanged": 1}
 
 
-def test_images_that_the_network_sees_nothing_in_make_no_collection(
+def test_zero_vectors_alone_create_no_collection(
     ingests: Ingests, write_weights: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Nothing usable came of any of them, in batches of one, too."""
+    """In batches of one, too."""
     weights = write_weights(tmp_path / "blind.h5", kernel=0.0)
     ingests.spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(weights))
     report = ingests.run(batch_size=1)
@@ -925,7 +923,7 @@ def test_images_that_the_network_sees_nothing_in_make_no_collection(
 def test_an_interrupted_ingest_is_finished_by_the_next_one(
     ingests: Ingests, tmp_path: Path, batch_size: int
 ) -> None:
-    """What was written before the interruption can be searched; in the end nothing tells of it."""
+    """What was written before can be searched, and the result is that of an undisturbed run."""
     stop = StopRequest()
     report = ingests.run(batch_size=batch_size, stop=stop, show_bar=StoppingAfterABatch(stop))
     assert report.interrupted
@@ -944,7 +942,7 @@ def test_an_interrupted_ingest_is_finished_by_the_next_one(
 
 
 def test_an_interrupted_ingest_prunes_nothing(ingests: Ingests, other: Path) -> None:
-    """What was not looked at has not vanished."""
+    """Files that were not looked at are not deleted."""
     ingests.run()
     for path in IMAGES:
         ingests.write(path, other)
@@ -954,10 +952,10 @@ def test_an_interrupted_ingest_prunes_nothing(ingests: Ingests, other: Path) -> 
     assert len(ingests.stored()) == 5
 
 
-def test_an_interruption_is_heard_where_nothing_has_to_be_read(
+def test_an_unchanged_folder_can_be_interrupted(
     ingested: tuple[Ingests, IngestReport],
 ) -> None:
-    """An unchanged folder of a million files is listed for a while, too."""
+    """Listing a million files takes a while."""
     ingests, _ = ingested
     for number in range(LOOKED_UP_AT_ONCE):
         ingests.write(f"zoo/{number}.png", b"")
@@ -969,7 +967,7 @@ def test_an_interruption_is_heard_where_nothing_has_to_be_read(
     assert report.not_taken == LOOKED_UP_AT_ONCE - 5
 
 
-def test_a_wait_is_broken_off_by_an_interruption() -> None:
+def test_a_stop_request_breaks_off_a_wait() -> None:
     """While an index is built there is no batch to finish."""
     stop = StopRequest()
     stop.check()
@@ -978,8 +976,8 @@ def test_a_wait_is_broken_off_by_an_interruption() -> None:
         stop.check()
 
 
-def test_a_folder_without_images_is_wrong_usage(ingests: Ingests) -> None:
-    """It says which names count, and no model is exported for it."""
+def test_a_folder_without_images_is_a_usage_error(ingests: Ingests) -> None:
+    """The message lists the suffixes, and no model is exported."""
     shutil.rmtree(ingests.root)
     ingests.write("notes.txt", b"hello")
     with pytest.raises(UsageError, match=r"holds no images \(\.apng, .*\.webp\)"):
@@ -988,26 +986,26 @@ def test_a_folder_without_images_is_wrong_usage(ingests: Ingests) -> None:
 
 
 @pytest.mark.parametrize(("path", "said"), [("gone", "does not exist"), ("1.png", "is not a folder")])
-def test_what_is_no_folder_is_wrong_usage(ingests: Ingests, path: str, said: str) -> None:
-    """With the path as it was understood."""
+def test_a_path_that_is_no_folder_is_a_usage_error(ingests: Ingests, path: str, said: str) -> None:
+    """The message names the absolute path."""
     with pytest.raises(UsageError, match=said) as refused:
         ingests.run(ingests.root / path)
     assert str(ingests.root / path) in str(refused.value)
 
 
 class StoppingAfterABatch(SoleBar):
-    """A bar by which the ingest is interrupted as soon as anything is done."""
+    """A bar that requests a stop as soon as anything is done."""
 
     def __init__(self, stop: StopRequest) -> None:
         self._stop = stop
 
     def advance(self, done: int, *, skipped: int = 0) -> None:  # noqa: ARG002 - the bar's signature
-        """As if Ctrl-C came now."""
+        """Requests a stop."""
         self._stop.requested = self._stop.requested or done > 0
 
 
-def test_a_copy_whose_original_vanishes_is_no_move(ingests: Ingests) -> None:
-    """Its disk may not be plugged in: it stays until it is pruned, like everything else that vanishes."""
+def test_a_copy_whose_original_is_deleted_later_is_no_move(ingests: Ingests) -> None:
+    """The point of the original stays until it is pruned."""
     ingests.write("backup/1.png", ingests.root / "cat/1.png")
     ingests.run()
     shutil.rmtree(ingests.root / "backup")
@@ -1020,15 +1018,15 @@ def test_a_copy_whose_original_vanishes_is_no_move(ingests: Ingests) -> None:
     assert len(ingests.stored()) == 7
 
 
-def test_a_moved_file_that_came_back_is_another_one(
+def test_a_new_file_at_the_old_path_of_a_moved_one_is_not_removed(
     ingests: Ingests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was moved from a path says nothing of what lies there later."""
+    """`moved_from` says nothing of points that were written later."""
     ingests.run()
     ingests.move("cat/1.png", "cat/moved.png")
     ingests.run()
     assert ingests.payload("cat/moved.png").moved_from == "cat/1.png"
-    monkeypatch.setattr(run_module, "now", lambda: "2099-01-01T00:00:00+00:00")
+    monkeypatch.setattr(plan_module, "now", lambda: "2099-01-01T00:00:00+00:00")
     ingests.write("cat/1.png", ingests.root / "cat/moved.png")
     ingests.run()
     (ingests.root / "cat/1.png").unlink()
@@ -1036,10 +1034,8 @@ def test_a_moved_file_that_came_back_is_another_one(
     assert len(ingests.stored()) == 6
 
 
-def test_links_into_a_disk_that_is_not_mounted_do_not_empty_a_dataset(
-    ingests: Ingests, tmp_path: Path
-) -> None:
-    """They are listed, and lead nowhere."""
+def test_links_to_an_unmounted_disk_do_not_empty_a_dataset(ingests: Ingests, tmp_path: Path) -> None:
+    """They are listed, and broken."""
     disk = ingests.root.rename(tmp_path / "disk")
     ingests.root.mkdir()
     for path in IMAGES:
@@ -1053,11 +1049,11 @@ def test_links_into_a_disk_that_is_not_mounted_do_not_empty_a_dataset(
     assert counts(ingests.run(prune=True, force=True)) == {"removed": 5}
 
 
-def test_a_file_that_grew_before_it_was_read_settles(
+def test_the_size_of_a_file_that_grew_meanwhile_is_corrected(
     ingests: Ingests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its size is that of the scan at first; the next run puts it right, and the one after reads nothing."""
-    read = run_module.read_image
+    """At first it is that of the scan; the next run corrects it."""
+    read = plan_module.read_image
 
     def grown(found: FoundFile, is_known: Any, **words: Any) -> ReadFile:
         if found.path == "cat/1.png":
@@ -1065,7 +1061,7 @@ def test_a_file_that_grew_before_it_was_read_settles(
         return read(found, is_known, **words)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "read_image", grown)
+        patch.setattr(plan_module, "read_image", grown)
         ingests.run()
     size = (ingests.root / "cat/1.png").stat().st_size
     assert ingests.payload("cat/1.png").bytes < size
@@ -1073,8 +1069,10 @@ def test_a_file_that_grew_before_it_was_read_settles(
     assert ingests.payload("cat/1.png").bytes == size
 
 
-def test_what_changes_no_neighbour_leaves_the_calibration(ingests: Ingests, calibration: Calibration) -> None:
-    """An unchanged folder, another time of a file, a dry run of more than that."""
+def test_runs_that_change_no_neighbour_leave_the_calibration(
+    ingests: Ingests, calibration: Calibration
+) -> None:
+    """An unchanged folder, another mtime, a dry run."""
     ingests.run()
     with ingests.store.open(ingests.name()) as collection:
         collection.record_calibration(calibration)
@@ -1097,10 +1095,10 @@ CHANGES: dict[str, Callable[[Ingests, Path], Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_what_changes_neighbours_or_classes_drops_the_calibration(
+def test_runs_that_change_neighbours_or_classes_drop_the_calibration(
     ingests: Ingests, other: Path, calibration: Calibration, change: Callable[[Ingests, Path], Any]
 ) -> None:
-    """The report says so, once: the next run has none to drop."""
+    """The report says so once."""
     ingests.run()
     with ingests.store.open(ingests.name()) as collection:
         collection.record_calibration(calibration)
@@ -1112,8 +1110,8 @@ def test_what_changes_neighbours_or_classes_drops_the_calibration(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there a lock cannot be looked at without taking it")
-def test_an_ingest_is_seen_by_others_as_long_as_it_goes_on(ingests: Ingests) -> None:
-    """Before there is a collection, too; a dry run makes nothing, and leaves nothing to see."""
+def test_other_processes_see_a_running_ingest(ingests: Ingests) -> None:
+    """Also before there is a collection; a dry run leaves no trace."""
     seen: list[str | None] = []
 
     def takes(found: FoundFile) -> bool:
@@ -1136,14 +1134,14 @@ COMPOSED, DECOMPOSED = "Schildkr\u00f6te", "Schildkro\u0308te"
 
 @pytest.fixture
 def decomposed(ingests: Ingests, draw: Draw) -> Ingests:
-    """A folder and two files whose names came from a Mac, and one more."""
+    """Draws two files in a folder, all with decomposed names as on a Mac, and one more file."""
     shutil.rmtree(ingests.root)
     draw(ingests.root, *(f"{DECOMPOSED}/{DECOMPOSED}{number}.png" for number in (1, 2)), "cat/1.png")
     return ingests
 
 
 def test_labels_name_files_in_any_unicode_form(decomposed: Ingests) -> None:
-    """What is typed belongs to what the disk has; a row is used once."""
+    """What is typed matches what the disk has; a row is used once."""
     labels = {f"{COMPOSED}/{COMPOSED}1.png": "turtle", f"{COMPOSED}/{COMPOSED}3.png": "turtle"}
     report = decomposed.run(labels=labels)
     assert report.unused_labels == 1
@@ -1151,8 +1149,10 @@ def test_labels_name_files_in_any_unicode_form(decomposed: Ingests) -> None:
     assert decomposed.payload(f"{DECOMPOSED}/{DECOMPOSED}2.png").class_name == COMPOSED
 
 
-def test_a_row_of_the_very_path_goes_before_another_form(decomposed: Ingests, draw: Draw) -> None:
-    """Both files may lie side by side, and stay two points."""
+def test_a_label_with_the_exact_path_goes_before_another_unicode_form(
+    decomposed: Ingests, draw: Draw
+) -> None:
+    """Both files may exist, as two points."""
     draw(decomposed.root, f"{DECOMPOSED}/{COMPOSED}1.png")
     paths = [f"{DECOMPOSED}/{each}1.png" for each in (COMPOSED, DECOMPOSED)]
     report = decomposed.run(labels=dict(zip(paths, ["one", "two"], strict=True)))
@@ -1160,10 +1160,10 @@ def test_a_row_of_the_very_path_goes_before_another_form(decomposed: Ingests, dr
     assert [decomposed.payload(path).class_name for path in paths] == ["one", "two"]
 
 
-def test_files_that_get_their_names_in_another_form_are_moved(
+def test_files_renamed_to_another_unicode_form_are_moved(
     decomposed: Ingests, no_session: Callable[[], None]
 ) -> None:
-    """As a copy from a Mac's disk to another one does; the class stays, and nothing is embedded."""
+    """As by copying from a Mac's disk; the class stays, and nothing is embedded."""
     decomposed.run()
     (decomposed.root / DECOMPOSED).rename(decomposed.root / COMPOSED)
     no_session()
@@ -1172,8 +1172,8 @@ def test_files_that_get_their_names_in_another_form_are_moved(
         assert collection.tally("class") == {COMPOSED: 2, "cat": 1}
 
 
-def test_a_class_that_was_stored_in_another_form_is_unchanged(decomposed: Ingests) -> None:
-    """By a former version; a calibration stays, and so does the list of what is known."""
+def test_a_class_stored_in_another_unicode_form_is_unchanged(decomposed: Ingests) -> None:
+    """As by a former version."""
     decomposed.run()
     with decomposed.store.open(decomposed.name()) as collection:
         old = [replace(p, class_name=DECOMPOSED) for p in collection.scan() if p.class_name == COMPOSED]
@@ -1183,10 +1183,10 @@ def test_a_class_that_was_stored_in_another_form_is_unchanged(decomposed: Ingest
 
 
 @pytest.mark.parametrize("form", [COMPOSED, DECOMPOSED])
-def test_a_dataset_keeps_the_form_that_its_ids_hang_on(
+def test_a_dataset_keeps_the_unicode_form_of_its_ids(
     decomposed: Ingests, draw: Draw, no_session: Callable[[], None], form: str
 ) -> None:
-    """Whichever is typed later; a new one is composed."""
+    """Whichever is typed later; a new name is composed."""
     decomposed.run(dataset=COMPOSED)
     no_session()
     assert counts(decomposed.run(dataset=form)) == {"unchanged": 3}
@@ -1208,8 +1208,8 @@ def test_a_dataset_of_a_former_version_keeps_its_decomposed_name(decomposed: Ing
     assert COMPOSED not in decomposed.store.manifest(decomposed.name()).datasets
 
 
-def test_a_root_that_gets_its_name_in_another_form_is_the_same(ingests: Ingests, tmp_path: Path) -> None:
-    """Where both folders exist they are two."""
+def test_a_root_renamed_to_another_unicode_form_is_the_same(ingests: Ingests, tmp_path: Path) -> None:
+    """If both folders exist, they are two."""
     former, now = tmp_path / DECOMPOSED, tmp_path / COMPOSED
     shutil.copytree(ingests.root, former)
     ingests.run(former)

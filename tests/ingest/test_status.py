@@ -1,4 +1,4 @@
-"""Listing a store that others use, or that a key may see a part of."""
+"""Listing a store that others use, or of which a key may read a part."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,14 +31,14 @@ def server() -> Iterator[QdrantStandIn]:
 
 @pytest.fixture
 def proxy(server: QdrantStandIn) -> Iterator[FaultyProxy]:
-    """Before it."""
+    """Starts a proxy in front of it."""
     with wire.running_proxy(("127.0.0.1", server.port)) as one:
         yield one
 
 
 @pytest.fixture
 def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
-    """Three collections, with a point of the dataset `data` each."""
+    """Creates three collections, with a point of the dataset `data` each."""
     one = connect(proxy.url, api_key=None, tuning=QUICK_RETRIES)
     for name in NAMES:
         manifest = made_collections.manifest_of(Distance.COSINE, 4, {"data": "/data"})
@@ -51,7 +51,7 @@ def store(proxy: FaultyProxy) -> Iterator[ServerStore]:
 
 
 def statuses(store: ServerStore) -> list[CollectionStatus]:
-    """What is listed."""
+    """Returns what is listed."""
     return list(collection_statuses(store))
 
 
@@ -65,10 +65,10 @@ def statuses(store: ServerStore) -> list[CollectionStatus]:
         r"GET /collections/b-second\.rebuild/exists",
     ],
 )
-def test_a_collection_that_goes_meanwhile_is_left_out(
+def test_a_collection_deleted_meanwhile_is_left_out(
     store: ServerStore, server: QdrantStandIn, proxy: FaultyProxy, request_line: str, said: list[str]
 ) -> None:
-    """Whenever another client deletes it, the others are listed, and there is nothing to say."""
+    """Silently; the others are listed."""
     proxy.plan(request_line, wire.after(lambda: server.client.delete_collection("b-second")))
     listed = statuses(store)
     names = [status.name for status in listed]
@@ -78,7 +78,7 @@ def test_a_collection_that_goes_meanwhile_is_left_out(
 
 
 def test_a_key_for_one_collection_lists_it(store: ServerStore, proxy: FaultyProxy, said: list[str]) -> None:
-    """What it may not look at has not begun, or is no part of the list."""
+    """Whatever else the key may not see is left out."""
     proxy.plan(r"/collections/[^/]*\.rebuild", *[REFUSED] * 9)
     proxy.plan("/collections/[ac]-", *[REFUSED] * 9)
     listed = statuses(store)
@@ -88,10 +88,10 @@ def test_a_key_for_one_collection_lists_it(store: ServerStore, proxy: FaultyProx
     assert said == []
 
 
-def test_a_collection_that_may_not_be_read_is_said(
+def test_a_collection_that_may_not_be_read_is_logged(
     store: ServerStore, proxy: FaultyProxy, said: list[str]
 ) -> None:
-    """It may be seen, and not its points."""
+    """The key may see it, but not its points."""
     proxy.plan("POST /collections/b-second/points", *[REFUSED] * 9)
     listed = statuses(store)
     assert [status.name for status in listed] == ["a-first", "c-third"]
@@ -99,18 +99,16 @@ def test_a_collection_that_may_not_be_read_is_said(
     assert said[0].startswith("warning: collection b-second is left out: ")
 
 
-def test_a_key_that_may_see_nothing_of_what_is_listed_is_an_error(
-    store: ServerStore, proxy: FaultyProxy
-) -> None:
-    """That is not an empty store."""
+def test_a_key_that_may_read_no_collection_is_an_error(store: ServerStore, proxy: FaultyProxy) -> None:
+    """The store is not empty."""
     proxy.plan("/collections/", *[REFUSED] * 9)
     with pytest.raises(StoreError) as refused:
         statuses(store)
     assert refused.value.hint == Hint(Action.SET_KEY)
 
 
-def test_a_rebuild_that_has_begun_is_said(store: ServerStore) -> None:
-    """By what is staged for it, which is no collection to list."""
+def test_a_rebuild_that_has_begun_is_reported(store: ServerStore) -> None:
+    """By the staged collection, which is not listed itself."""
     manifest = replace(store.manifest("b-second"), datasets={})
     store.create(manifest, name=staged_name("b-second"))
     listed = statuses(store)
@@ -124,10 +122,10 @@ def test_a_rebuild_that_has_begun_is_said(store: ServerStore) -> None:
 @pytest.mark.parametrize(
     "request_line", [r"GET /collections/b-second\s*$", "POST /collections/b-second/points/count"]
 )
-def test_looking_for_a_dataset_passes_over_what_goes_meanwhile(
+def test_finding_a_dataset_ignores_collections_deleted_meanwhile(
     store: ServerStore, server: QdrantStandIn, proxy: FaultyProxy, request_line: str
 ) -> None:
-    """As a status does; a collection that was named is missed."""
+    """One that was named is missed."""
     proxy.plan(request_line, wire.after(lambda: server.client.delete_collection("b-second")))
     found = holdings(Selection(dataset="data"), store=store)
     assert [holding.collection for holding in found.found] == ["a-first", "c-third"]

@@ -1,4 +1,4 @@
-"""Which images a sample takes: few questions of chance, none of them answered by it."""
+"""Which images a random sample takes."""
 
 import random
 from collections import Counter
@@ -17,19 +17,19 @@ PATHS = [f"{folder}{number}.jpg" for folder in ("", "cat/", "dog/", "dog/small/"
 
 
 def found(path: str) -> FoundFile:
-    """A file of that path; where it lies and what is in it is of no matter."""
+    """Returns a file of that path; its root and content do not matter."""
     return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1, ctime_ns=1)
 
 
 def taken(paths: Sequence[str], count: int, seed: int = 0) -> set[str]:
-    """The paths that a sample of so many a class takes."""
+    """Returns the paths in a sample of so many images a class."""
     files = [found(path) for path in paths]
     chosen = Chosen(Subset(max_per_class=count, seed=seed), files, folder_label)
     return {file.path for file in files if chosen(file)}
 
 
 def test_the_images_are_those_of_the_lowest_hashes() -> None:
-    """Worked out once more by sorting: BLAKE2b of seed, NUL and path, each class for itself."""
+    """Computed again by sorting: BLAKE2b of seed, NUL and path, per class."""
     expected = set()
     for name in (None, "cat", "dog"):
         own = [path for path in PATHS if found(path).folder_class == name]
@@ -38,19 +38,19 @@ def test_the_images_are_those_of_the_lowest_hashes() -> None:
     assert taken(PATHS, 10, seed=7) == expected
 
 
-def test_each_class_has_so_many_and_those_without_one_are_one_more() -> None:
-    """A class that has fewer is taken whole."""
+def test_each_class_has_so_many_images_and_no_class_is_one_more() -> None:
+    """A smaller class is taken whole."""
     chosen = taken([*PATHS, "bird/1.jpg", "bird/2.jpg"], 10)
     assert Counter(found(path).folder_class for path in chosen) == {None: 10, "cat": 10, "dog": 10, "bird": 2}
 
 
 def test_the_order_of_the_scan_does_not_matter() -> None:
-    """Nor where the folder lies, which is no part of a relative path."""
+    """Nor does the place of the folder."""
     shuffled = random.Random(1).sample(PATHS, len(PATHS))  # noqa: S311 - an order, no secret
     assert taken(shuffled, 10) == taken(PATHS, 10)
 
 
-def test_a_larger_number_leaves_none_out() -> None:
+def test_a_larger_sample_contains_the_smaller_one() -> None:
     """So that a collection can be filled in steps."""
     samples = [taken(PATHS, count) for count in (1, 5, 10, 30, 100)]
     assert all(small < large for small, large in pairwise(samples))
@@ -58,34 +58,34 @@ def test_a_larger_number_leaves_none_out() -> None:
 
 
 def test_another_seed_is_another_sample() -> None:
-    """As many images, other ones."""
+    """Of the same size."""
     one, other = taken(PATHS, 10, seed=1), taken(PATHS, 10, seed=2)
     assert len(one) == len(other)
     assert len(one & other) < len(one) / 2
 
 
 @pytest.mark.parametrize("new", [f"cat/new{number}.jpg" for number in range(8)])
-def test_a_further_image_puts_at_most_one_out(new: str) -> None:
-    """And only one of its own class."""
+def test_a_further_image_displaces_at_most_one(new: str) -> None:
+    """Of its own class."""
     before, after = taken(PATHS, 10), taken([*PATHS, new], 10)
     assert after - before <= {new}
     assert len(before - after) == len(after - before)
     assert all(path.startswith("cat/") for path in before - after)
 
 
-def test_classes_are_those_that_images_are_given() -> None:
-    """Not those of their folders, where a table says otherwise."""
+def test_a_sample_is_drawn_by_the_labels() -> None:
+    """Not by the folders, if a table says otherwise."""
     chosen = Chosen(Subset(max_per_class=3), map(found, PATHS), lambda _: Label(class_name="same"))
     assert sum(chosen(found(path)) for path in PATHS) == 3
 
 
-def test_what_cannot_be_looked_at_counts_for_nothing() -> None:
-    """It has no class; the ingest says that it was skipped."""
+def test_skipped_entries_are_not_counted() -> None:
+    """They have no class."""
     entries = [Skipped(path="cat/0.jpg", reason=SkipReason.UNREADABLE), found("cat/1.jpg")]
     chosen = Chosen(Subset(max_per_class=1), entries, folder_label)
     assert chosen(found("cat/1.jpg"))
 
 
-def test_a_class_that_came_after_the_choice_is_not_taken() -> None:
+def test_a_class_that_appears_after_the_scan_is_not_taken() -> None:
     """The next run takes it."""
     assert not Chosen(Subset(max_per_class=5), map(found, PATHS), folder_label)(found("new/1.jpg"))

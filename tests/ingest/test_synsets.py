@@ -33,13 +33,13 @@ ILSVRC2012_val_00000001,n09999999 1 2 3 4
 
 
 def found(path: str) -> FoundFile:
-    """An image of that path."""
+    """Returns an image of that path."""
     return FoundFile(path=path, root=Path("/anywhere"), bytes=1, mtime_ns=1, ctime_ns=1)
 
 
 @pytest.fixture
 def competition(tmp_path: Path) -> Path:
-    """The unpacked folder, with its tables and without an image."""
+    """Makes the unpacked folder, with its tables and without images."""
     root = tmp_path / "imagenet-object-localization-challenge"
     (root / "ILSVRC/Data/CLS-LOC/train/n01440764").mkdir(parents=True)
     (root / "LOC_synset_mapping.txt").write_text(NAMES, encoding="utf-8")
@@ -48,26 +48,26 @@ def competition(tmp_path: Path) -> Path:
 
 
 def labels_of(root: Path, **given: Path | None) -> Callable[[str], Label]:
-    """What the images of a dataset are, by path."""
+    """Returns the labels of a dataset's images, by path."""
     tables = {"names": None, "solution": None} | given
     label_of = synset_labels(root, **tables)
     return lambda path: label_of(found(path))
 
 
 def tench() -> Label:
-    """The label of a tench."""
+    """Returns the label of a tench."""
     return Label(class_name="tench", synset="n01440764")
 
 
 def written(tmp_path: Path, content: str | bytes) -> Path:
-    """A table, whatever is in it."""
+    """Writes a table."""
     file = tmp_path / "table"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     return file
 
 
 def test_the_class_is_the_first_name(tmp_path: Path) -> None:
-    """Where two synsets share it, in capitals or not, each has its id behind it."""
+    """If two synsets share it, in any case, the id is appended."""
     assert read_names(written(tmp_path, NAMES)) == {
         "n01440764": "tench",
         "n02012849": "crane (n02012849)",
@@ -128,10 +128,10 @@ def test_lists_of_other_programs_are_read(text: str, tmp_path: Path) -> None:
         "endless-line",
     ],
 )
-def test_a_mapping_that_is_wrong_is_refused_with_what_is_wrong(
+def test_an_invalid_mapping_is_refused_with_its_fault(
     content: str | bytes, said: str, tmp_path: Path
 ) -> None:
-    """In a message of reasonable length that names the file."""
+    """In a short message that names the file."""
     file = written(tmp_path, content)
     with pytest.raises(UsageError, match=said) as refused:
         read_names(file)
@@ -140,7 +140,7 @@ def test_a_mapping_that_is_wrong_is_refused_with_what_is_wrong(
 
 
 def test_the_first_synset_of_a_prediction_counts(tmp_path: Path) -> None:
-    """An image has a box for each object; an empty prediction says nothing."""
+    """An image has a box for each object; an empty prediction is ignored."""
     assert read_solution(written(tmp_path, f"\ufeff{SOLUTION}ILSVRC2012_val_00000002,\n\n")) == {
         "ILSVRC2012_val_00048981": "n01440764",
         "ILSVRC2012_val_00037956": "n02012849",
@@ -175,10 +175,10 @@ def test_the_first_synset_of_a_prediction_counts(tmp_path: Path) -> None:
         "utf-16",
     ],
 )
-def test_a_solution_that_is_wrong_is_refused_with_what_is_wrong(
+def test_an_invalid_solution_is_refused_with_its_fault(
     content: str | bytes, said: str, tmp_path: Path
 ) -> None:
-    """In a message of reasonable length that names the file."""
+    """In a short message that names the file."""
     file = written(tmp_path, content)
     with pytest.raises(UsageError, match=said) as refused:
         read_solution(file)
@@ -186,14 +186,16 @@ def test_a_solution_that_is_wrong_is_refused_with_what_is_wrong(
     assert len(str(refused.value)) < len(str(file)) + 400
 
 
-def test_a_short_row_of_a_solution_says_nothing(tmp_path: Path) -> None:
-    """As an empty prediction does."""
+def test_a_short_row_of_a_solution_is_ignored(tmp_path: Path) -> None:
+    """As an empty prediction is."""
     assert read_solution(written(tmp_path, "ImageId,PredictionString\na\n")) == {}
 
 
 @pytest.mark.parametrize("read", [read_names, read_solution])
-def test_what_is_no_file_or_too_large_is_refused_unread(read: Callable[[Path], Any], tmp_path: Path) -> None:
-    """A folder, nothing at all, and a file that would fill the memory."""
+def test_a_table_that_is_no_file_or_too_large_is_refused_unread(
+    read: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    """A folder, a missing path, and a file that would fill the memory."""
     (tmp_path / "folder").mkdir()
     with (tmp_path / "large").open("wb") as large:
         large.truncate(MAX_BYTES + 1)
@@ -209,7 +211,7 @@ def test_what_is_no_file_or_too_large_is_refused_unread(read: Callable[[Path], A
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
 @pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
 def test_a_pipe_or_device_is_refused_at_once(name: str, tmp_path: Path) -> None:
-    """Nobody may ever write to the one, and the other never ends."""
+    """Reading it may never end."""
     os.mkfifo(tmp_path / "pipe")
     for read in (read_names, read_solution):
         with pytest.raises(UsageError, match="is not a file; name the table itself"):
@@ -230,10 +232,10 @@ def test_a_pipe_or_device_is_refused_at_once(name: str, tmp_path: Path) -> None:
     ],
     ids=["train", "all", "cls-loc", "one-folder", "val", "val-of-cls-loc", "sorted-val", "nested"],
 )
-def test_a_image_is_of_its_folders_synset_or_of_the_one_that_the_solution_says(
+def test_an_image_has_the_synset_of_its_folder_or_of_the_solution(
     root: str, path: str, competition: Path
 ) -> None:
-    """Wherever in the competition's folder the dataset begins; the tables are found above it."""
+    """Whichever of the competition's folders is the root; the tables are found above it."""
     assert labels_of((competition / root).resolve())(path) == tench()
 
 
@@ -245,7 +247,7 @@ def test_a_image_is_of_its_folders_synset_or_of_the_one_that_the_solution_says(
         "test/ILSVRC2012_test_00000001.JPEG",
     ],
 )
-def test_what_no_table_knows_has_no_class(path: str, competition: Path) -> None:
+def test_an_image_in_no_table_has_no_class(path: str, competition: Path) -> None:
     """Neither `ILSVRC` nor `test` is one."""
     assert labels_of(competition)(path) == Label(class_name=None)
 
@@ -258,7 +260,7 @@ def test_what_no_table_knows_has_no_class(path: str, competition: Path) -> None:
     ],
 )
 def test_a_synset_without_a_name_is_called_by_its_id(path: str, label: Label, competition: Path) -> None:
-    """So that images of training and validation agree."""
+    """So training and validation images agree."""
     assert labels_of(competition)(path) == label
 
 
@@ -275,13 +277,15 @@ def test_a_synset_without_a_name_is_called_by_its_id(path: str, label: Label, co
         ("test/ILSVRC2012_val_00000009.JPEG", "test"),
     ],
 )
-def test_other_images_have_their_folders_class(path: str, class_name: str | None, competition: Path) -> None:
-    """Also beside ImageNet's; and no synset."""
+def test_images_without_a_synset_have_the_class_of_their_folder(
+    path: str, class_name: str | None, competition: Path
+) -> None:
+    """Also beside ImageNet's."""
     assert labels_of(competition)(path) == Label(class_name=class_name)
 
 
-def test_without_tables_nothing_is_told_apart(tmp_path: Path, said: list[str]) -> None:
-    """A folder that happens to be called like a synset is a class like any other."""
+def test_without_tables_folders_name_the_classes(tmp_path: Path, said: list[str]) -> None:
+    """Even if one is named like a synset."""
     label_of = labels_of(tmp_path)
     assert label_of("n01440764/1.jpg") == Label(class_name="n01440764")
     assert label_of("val/ILSVRC2012_val_00048981.JPEG") == Label(class_name="val")
@@ -289,7 +293,7 @@ def test_without_tables_nothing_is_told_apart(tmp_path: Path, said: list[str]) -
 
 
 def test_the_nearest_table_is_taken_and_named(competition: Path, said: list[str]) -> None:
-    """On stderr, for it may be another one than was thought of."""
+    """In the log, for it may be an unexpected one."""
     root = competition / "ILSVRC/Data/CLS-LOC/train"
     (root / "LOC_synset_mapping.txt").write_text("n01440764 Schleie\n")
     assert labels_of(root)("n01440764/1.JPEG").class_name == "Schleie"
@@ -299,15 +303,15 @@ def test_the_nearest_table_is_taken_and_named(competition: Path, said: list[str]
     ]
 
 
-def test_tables_are_not_looked_for_further_up(competition: Path) -> None:
-    """Five folders lie between one synset's images and the tables; what lies higher belongs to others."""
+def test_tables_are_searched_for_five_levels_up(competition: Path) -> None:
+    """Further up they belong to something else."""
     deepest = competition / "ILSVRC/Data/CLS-LOC/train/n01440764"
     assert find_upward(deepest, "LOC_val_solution.csv") == competition / "LOC_val_solution.csv"
     assert find_upward(deepest / "deeper", "LOC_val_solution.csv") is None
 
 
-def test_tables_that_are_named_go_before_those_that_lie_near(competition: Path, tmp_path: Path) -> None:
-    """And may lie anywhere."""
+def test_given_tables_go_before_found_ones(competition: Path, tmp_path: Path) -> None:
+    """Wherever they are."""
     names = tmp_path / "names.txt"
     names.write_text("n01440764 Schleie\nn02012849 Kranich\n")
     solution = tmp_path / "solution.csv"
@@ -318,10 +322,10 @@ def test_tables_that_are_named_go_before_those_that_lie_near(competition: Path, 
 
 
 @pytest.mark.parametrize("kind", ["folder", "nonsense", "link to nowhere"])
-def test_a_table_that_was_found_and_cannot_be_used_is_one_warning(
+def test_an_invalid_table_that_was_found_is_one_warning(
     kind: str, competition: Path, said: list[str]
 ) -> None:
-    """The ingest goes on as without it; one that was named is refused."""
+    """The ingest goes on without it; a given one is refused."""
     table = competition / "LOC_synset_mapping.txt"
     table.unlink()
     if kind == "folder":
@@ -337,7 +341,7 @@ def test_a_table_that_was_found_and_cannot_be_used_is_one_warning(
         labels_of(competition, names=table)
 
 
-def test_a_label_is_a_matter_of_names_alone() -> None:
-    """No file is looked at: a scan of a million images has done that."""
+def test_labels_need_no_file_access() -> None:
+    """The scan of a million images has read the folders already."""
     synsets = Synsets(names={"n01440764": "tench"}, images={"a": "n01440764"})
     assert synsets.label_of(found("not/there/a.jpg")) == tench()

@@ -1,4 +1,4 @@
-"""What an ingest makes of a folder hangs on what is in the folder, and on nothing else."""
+"""The result of an ingest depends on what is in the folder, and on nothing else."""
 
 import itertools
 import os
@@ -21,8 +21,9 @@ from lookalike_core.stores.points import Payload
 from lookalike_exporter.export import ready_model
 from lookalike_exporter.model_cache import ModelFile
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestReport, IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from numpy.typing import NDArray
 
 Draw = Callable[..., list[Path]]
@@ -49,7 +50,7 @@ class Workbench:
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """An empty one, which is gone afterwards."""
+        """Makes an empty folder, which is removed afterwards."""
         folder = next(self.folders)
         folder.mkdir()
         try:
@@ -60,7 +61,7 @@ class Workbench:
 
 @pytest.fixture(scope="module")
 def bench(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory, draw: Draw) -> Workbench:
-    """Five images of their own, two of one size among them."""
+    """Draws five images, of which one has another size."""
     root = tmp_path_factory.mktemp("laws")
     home = Settings(home=root / "home", provider="cpu")
     spec = ModelSpec.of("vgg", layer="block1_conv1", weights=str(tiny_weights))
@@ -86,18 +87,18 @@ class World:
 
     @property
     def root(self) -> Path:
-        """Of the dataset."""
+        """The root of the dataset."""
         return self.folder / "data"
 
     def write(self, path: str, content: bytes) -> None:
-        """Gives a file bytes, at a time of its own: clocks of file systems are coarse."""
+        """Writes a file with an mtime of its own: clocks of file systems are coarse."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         self.touch(path)
 
     def touch(self, path: str) -> None:
-        """Gives a file another time."""
+        """Gives a file a new mtime."""
         moment = next(self.clock)
         os.utime(self.root / path, (moment, moment))
 
@@ -110,7 +111,7 @@ class World:
         batch_size: int = 16,
         name: str = "data",
     ) -> IngestReport:
-        """One run over the folder of that name; with `force` what lay in an empty folder is gone, too."""
+        """Ingests the folder of that name."""
         request = IngestRequest(
             dataset=Dataset(name=name, root=self.folder / name),
             specs=[self.bench.spec],
@@ -126,7 +127,7 @@ class World:
         )
 
     def stored(self) -> dict[str, tuple[Payload, FloatVector]]:
-        """All points by id, without the time at which they came in."""
+        """Returns all points by id, without `ingested_at` and `moved_from`."""
         identity = self.bench.model.manifest.identity
         name = collection_name(identity, Distance.COSINE, official=False)
         with EmbeddedStore(self.folder / "store").open(name) as collection:
@@ -137,7 +138,7 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something that happens to the folder; what cannot happen, to a file that is not there, does not."""
+    """A change of the folder; nothing happens where its file does not exist."""
 
     kind: str
     path: str
@@ -145,7 +146,7 @@ class Change:
     content: int
 
     def happen(self, world: World, contents: tuple[bytes, ...]) -> None:
-        """As a person with a file manager does it."""
+        """Carries the change out, as a file manager does."""
         here, there = world.root / self.path, world.root / self.other
         if self.kind == "write":
             world.write(self.path, contents[self.content % len(contents)])
@@ -180,7 +181,7 @@ BATCHES = st.integers(1, 4)
 
 
 def filled(world: World, files: Mapping[str, int], contents: tuple[bytes, ...]) -> World:
-    """Files with these contents, and one image that is always there."""
+    """Writes files with these contents, and one image that is always there."""
     world.write("always.png", contents[0])
     for path, content in files.items():
         world.write(path, contents[content % len(contents)])
@@ -188,7 +189,7 @@ def filled(world: World, files: Mapping[str, int], contents: tuple[bytes, ...]) 
 
 
 def assert_same(one: Mapping[str, tuple[Payload, FloatVector]], other: object) -> None:
-    """The same points: ids, payloads and vectors."""
+    """Checks that ids, payloads and vectors are the same."""
     assert isinstance(other, dict)
     assert one.keys() == other.keys()
     for key, (payload, vector) in one.items():
@@ -197,7 +198,7 @@ def assert_same(one: Mapping[str, tuple[Payload, FloatVector]], other: object) -
 
 
 def counted(report: IngestReport) -> tuple[object, ...]:
-    """What a report says of the folder and of its one collection."""
+    """Returns what a report says of the folder and of its only collection."""
     (collection,) = report.collections
     counts = {word: count for word, count in collection.counts.items() if count}
     return counts, report.found, report.skipped, report.unused_labels
@@ -208,7 +209,7 @@ def counted(report: IngestReport) -> tuple[object, ...]:
 def test_a_dry_run_says_what_the_run_will_do(
     bench: Workbench, files: dict[str, int], changes: list[Change], prune: bool, batch_size: int
 ) -> None:
-    """Count by count, whatever happened to the folder; and the run after that finds everything unchanged."""
+    """Count by count, whatever happened to the folder; the run after it finds everything unchanged."""
     contents = (*bench.contents, BROKEN)
     with bench.folder() as folder:
         world = filled(World(bench=bench, folder=folder), files, contents)
@@ -225,10 +226,10 @@ def test_a_dry_run_says_what_the_run_will_do(
 
 @settings(max_examples=20)
 @given(files=FILES, changes=CHANGES, batch_sizes=st.tuples(BATCHES, BATCHES, BATCHES))
-def test_how_a_folder_came_about_does_not_matter(
+def test_the_history_of_a_folder_does_not_matter(
     bench: Workbench, files: dict[str, int], changes: list[Change], batch_sizes: tuple[int, int, int]
 ) -> None:
-    """Ingested twice on the way, or once in the end: the same ids, payloads and vectors."""
+    """Ingested twice on the way or once in the end: the same ids, payloads and vectors."""
     with bench.folder() as folder:
         world = filled(World(bench=bench, folder=folder), files, bench.contents)
         world.ingest(batch_size=batch_sizes[0])
@@ -246,7 +247,7 @@ def test_how_a_folder_came_about_does_not_matter(
 def test_the_order_of_files_and_folders_does_not_matter(
     bench: Workbench, contents: list[int], others: dict[str, int], batch_sizes: tuple[int, int]
 ) -> None:
-    """An image's vector is its own wherever its name stands, and of two folders either may come first."""
+    """A vector depends on the image alone, and of two folders either may come first."""
     with bench.folder() as folder:
         world = World(bench=bench, folder=folder)
         for path, content in zip(PATHS, contents, strict=False):
@@ -269,21 +270,21 @@ def test_the_order_of_files_and_folders_does_not_matter(
 def _by_bytes(
     bench: Workbench, report: IngestReport, points: Iterable[tuple[Payload, FloatVector]]
 ) -> dict[str, FloatVector]:
-    """SHA-256 -> vector of a collection that has all contents, each once."""
+    """Returns vectors by SHA-256, of a collection that has each content once."""
     assert report.collections[0].counts["added"] == len(bench.contents)
     return {payload.sha256: vector for payload, vector in points}
 
 
 @pytest.fixture(scope="module")
 def embedder(bench: Workbench) -> Embedder:
-    """The small model in a session."""
+    """Opens a session of the small model."""
     return Embedder.load(bench.model.path, provider="cpu")
 
 
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_the_size_of_a_batch_never_changes_a_vector(embedder: Embedder, seed: int, sizes: list[int]) -> None:
-    """Images of noise, plain ones and dark ones, cut into batches in any way."""
+    """Of noise, plain and dark images, split into batches in any way."""
     pixels = _pixels(seed, sum(sizes))
     ends = list(itertools.accumulate(sizes))
     batches = [pixels[end - size : end] for end, size in zip(ends, sizes, strict=True)]
@@ -294,7 +295,7 @@ def test_the_size_of_a_batch_never_changes_a_vector(embedder: Embedder, seed: in
 
 
 def _pixels(seed: int, count: int) -> NDArray[np.uint8]:
-    """uint8 `[count, 224, 224, 3]`: noise between two values, which may be the same."""
+    """Returns uint8 `[count, 224, 224, 3]`: noise between two values, which may be the same."""
     random = np.random.default_rng(seed)
     limits = np.sort(random.integers(0, 256, (count, 2)), axis=1)
     return np.stack([random.integers(low, high + 1, (224, 224, 3), dtype=np.uint8) for low, high in limits])

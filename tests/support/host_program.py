@@ -108,8 +108,8 @@ def use(images: Path, empty: Path, weights: Path) -> None:
     from lookalike_core.stores.collection_manifest import Distance
     from lookalike_core.stores.embedded import EmbeddedStore
     from lookalike_exporter.spec import ModelSpec
-    from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
-    from lookalike_ingest.target import Dataset
+    from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+    from lookalike_ingest.run import run_ingest
     from lookalike_search.analysis.duplicates import find_duplicates
     from lookalike_search.analysis.projection import project
     from lookalike_search.asking.query import QueryOptions, Searcher

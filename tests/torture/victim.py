@@ -23,7 +23,7 @@ from typing import Any
 
 TRAPS = {
     "scan": "lookalike_core.images.scan:_Walk._look_at",
-    "read": "lookalike_ingest.run:read_image",
+    "read": "lookalike_ingest.plan:read_image",
     "embed": "lookalike_core.models.embedder:Embedder.embed",
     "create": "lookalike_core.stores.embedded:EmbeddedStore.create",
     "upsert": "lookalike_core.stores.embedded_collection:EmbeddedCollection.upsert",

@@ -8,7 +8,7 @@ from types import FrameType
 from lookalike_core.cli.console import say
 from lookalike_core.stores.retries import is_waiting
 
-from lookalike_ingest.run import StopRequest
+from lookalike_ingest.request import StopRequest
 
 
 @contextmanager

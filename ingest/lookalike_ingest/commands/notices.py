@@ -3,7 +3,7 @@
 from lookalike_core.cli.console import say
 
 from lookalike_ingest.rebuild import RebuildReport
-from lookalike_ingest.run import IngestReport
+from lookalike_ingest.report import IngestReport
 
 SHOWN = 20
 """How many skipped or removed images are named on stderr; the JSON names all."""

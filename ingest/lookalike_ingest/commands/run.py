@@ -38,8 +38,9 @@ from lookalike_ingest.commands.ingest_options import BatchSizeOption, QuantizeOp
 from lookalike_ingest.commands.interruption import stopping_on_interrupt
 from lookalike_ingest.commands.notices import list_some, say_dropped_calibration, warn_of_skipped
 from lookalike_ingest.dataset_rules import RuleChoice
-from lookalike_ingest.request import ModelChoice, datasets_in, labels_in
-from lookalike_ingest.run import IngestReport, IngestRequest, check_pruning, run_ingests
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import IngestRequest, ModelChoice, check_pruning, datasets_in, labels_in
+from lookalike_ingest.run import run_ingests
 from lookalike_ingest.subset import Subset
 from lookalike_ingest.synsets import synset_labels
 

@@ -14,8 +14,8 @@ from lookalike_core.stores.collection_manifest import CollectionManifest, Distan
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_exporter.resnet101v2 import resnet101v2
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_search.analysis.explanation import (
     LEAST_AGREEMENT,
     Explained,

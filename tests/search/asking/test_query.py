@@ -28,8 +28,8 @@ from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.embedded_collection import EmbeddedCollection
 from lookalike_core.stores.points import SearchHit
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_search.asking.answers import Answer, QueryOptions
 from lookalike_search.asking.examples import Example, ExampleSet
 from lookalike_search.asking.query import Searcher

@@ -10,8 +10,8 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.embedded import EmbeddedStore
 from lookalike_core.stores.points import PointFilter
 from lookalike_exporter.spec import ModelSpec
-from lookalike_ingest.run import IngestRequest, StopRequest, run_ingest
-from lookalike_ingest.target import Dataset
+from lookalike_ingest.request import Dataset, IngestRequest, StopRequest
+from lookalike_ingest.run import run_ingest
 from lookalike_search.analysis.all_neighbours import every_neighbours
 from lookalike_search.analysis.duplicates import find_duplicates
 from lookalike_search.asking.answers import Answer, QueryOptions, Unanswered

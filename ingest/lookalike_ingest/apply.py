@@ -1,0 +1,157 @@
+"""Carrying a plan out: images are embedded and written in batches.
+
+A dry run takes the same way; its targets count and write nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from lookalike_core.arrays import FloatVector
+from lookalike_core.errors import SkipReason
+from lookalike_core.images.scan import FoundFile, Skipped
+from lookalike_core.models.embedder import BATCH_SIZE
+from lookalike_core.models.providers import CUDA
+from lookalike_core.prefetch import map_ahead
+from lookalike_core.progress import Bar
+from lookalike_core.stores.points import usable_rows
+from lookalike_exporter.model_cache import ModelFile
+
+from lookalike_ingest.changes import Decision
+from lookalike_ingest.embedders import Embedders
+from lookalike_ingest.plan import IngestJob, IngestPlanner, PlannedFile
+from lookalike_ingest.target import Target
+
+BATCH_SIZES = {CUDA: 128}
+"""Images a batch, by provider, where it is not `BATCH_SIZE`; a GPU waits between small batches."""
+
+MAX_IN_HAND = 512
+"""Files that need no embedding are written in batches of this many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Planned files without their pixels; `vectors` are the usable ones by the model's path and SHA-256.
+
+    A dry run has no vectors.
+    """
+
+    files: Sequence[PlannedFile]
+    vectors: Mapping[Path, Mapping[str, FloatVector]]
+
+
+class Applier:
+    """Carries a plan out on the targets of a job; without `embedders` (a dry run) nothing is embedded."""
+
+    def __init__(self, job: IngestJob, embedders: Embedders | None) -> None:
+        self._targets, self._base_vectors, self._embedders = job.targets, job.base_vectors, embedders
+        self._report, self._stop = job.report, job.stop
+        self._batch_size = job.request.batch_size or BATCH_SIZE
+        self._is_batch_chosen = job.request.batch_size is not None
+        self._failed: defaultdict[str, set[str]] = defaultdict(set)
+        """By target the SHA-256 of images that gave no usable vector."""
+
+    def apply(self, planner: IngestPlanner, entries: Iterator[FoundFile | Skipped], bar: Bar) -> None:
+        """Carries out what is planned for each file; asked to stop, it ends after the current batch.
+
+        Deciding and writing stay in this thread, where Ctrl-C breaks off a wait for a server; reading and
+        embedding have threads of their own.
+        """
+        with ExitStack() as stack:
+            files = stack.enter_context(
+                closing(planner.plan_files(entries, bar, ahead=lambda: 2 * self._batch_size))
+            )
+            batches = map_ahead(self._embed, self._in_batches(files), ahead=2, workers=1)
+            for batch in stack.enter_context(closing(batches)):
+                if self._stop.requested:
+                    return
+                self._write(batch)
+                bar.advance(len(batch.files), skipped=len(self._report.skipped))
+
+    def _in_batches(self, files: Iterator[PlannedFile]) -> Iterator[list[PlannedFile]]:
+        """Yields batches, of which the last may be small."""
+        in_hand: list[PlannedFile] = []
+        to_embed = 0
+        for file in files:
+            in_hand.append(file)
+            to_embed += file.embeds
+            if file.embeds and file.image is not None:
+                self._choose_batch_size()
+            if to_embed >= self._batch_size or len(in_hand) >= MAX_IN_HAND:
+                yield in_hand
+                in_hand, to_embed = [], 0
+        if in_hand:
+            yield in_hand
+
+    def _choose_batch_size(self) -> None:
+        """Takes the smallest batch of the models' providers, unless a size is given."""
+        if not self._is_batch_chosen and self._embedders is not None:
+            self._is_batch_chosen = True
+            providers = {self._embedders.of(target.model).provider for target in self._targets}
+            self._batch_size = min(BATCH_SIZES.get(provider, BATCH_SIZE) for provider in providers)
+
+    def _embed(self, files: Sequence[PlannedFile]) -> _Batch:
+        """Embeds a batch, in a thread, with one model after the other; with none once a stop is requested."""
+        vectors: dict[Path, dict[str, FloatVector]] = {}
+        if self._embedders is not None and not self._stop.requested:
+            for model in {target.model.path: target.model for target in self._targets}.values():
+                vectors[model.path] = self._embed_with(self._embedders, model, files)
+        return _Batch(files=[replace(file, image=None) for file in files], vectors=vectors)
+
+    def _embed_with(
+        self, embedders: Embedders, model: ModelFile, files: Sequence[PlannedFile]
+    ) -> dict[str, FloatVector]:
+        """Returns by SHA-256 the usable vectors of images that some target of the model needs."""
+        places = [place for place, target in enumerate(self._targets) if target.model is model]
+        wanted = [file for file in files if any(file.decisions[place].embeds for place in places)]
+        headed = self._base_vectors.get_vectors(file.sha256 for file in wanted)
+        images = {
+            file.sha256: file.image.pixels
+            for file in wanted
+            if file.image is not None and file.sha256 not in headed
+        }
+        if not images:
+            return dict(headed)
+        embedder = embedders.of(model)
+        for place in places:
+            self._targets[place].report.provider = embedder.provider
+        vectors = embedder.embed(np.stack(list(images.values())))
+        good = usable_rows(vectors)
+        return {**headed, **{sha: row for sha, row, ok in zip(images, vectors, good, strict=True) if ok}}
+
+    def _write(self, batch: _Batch) -> None:
+        """Goes through the targets by name, the order in which all ingests lock collections."""
+        for place, target in sorted(enumerate(self._targets), key=lambda placed: placed[1].name):
+            planned = [file.decisions[place] for file in batch.files]
+            vectors = batch.vectors.get(target.model.path)
+            done = (
+                planned if vectors is None else self._leave_out_failed(target, batch.files, planned, vectors)
+            )
+            target.carry_out(planned, done, vectors or {})
+        if batch.vectors:
+            from_stored = [self._base_vectors.has_bytes(file.sha256) for file in batch.files if file.embeds]
+            self._report.from_stored += sum(from_stored)
+            self._report.embedded += len(from_stored) - sum(from_stored)
+
+    def _leave_out_failed(
+        self,
+        target: Target,
+        files: Sequence[PlannedFile],
+        planned: Sequence[Decision],
+        vectors: Mapping[str, FloatVector],
+    ) -> list[Decision]:
+        """Leaves out images that gave no usable vector, which are skipped, and copies of them."""
+        failed, usable = self._failed[target.name], []
+        failed |= {file.sha256 for file, decision in zip(files, planned, strict=True) if decision.embeds}
+        failed.difference_update(vectors)
+        for file, decision in zip(files, planned, strict=True):
+            if not decision.writes_vector or file.sha256 not in failed:
+                usable.append(decision)
+                continue
+            skipped = Skipped(path=file.path, reason=SkipReason.NO_EMBEDDING)
+            if skipped not in self._report.skipped:  # another collection may have said so
+                self._report.skipped.append(skipped)
+        return usable

@@ -1,0 +1,27 @@
+"""Sessions of the models that an ingest embeds with."""
+
+from lookalike_core.logs import logger_of
+from lookalike_core.models.embedder import Embedder
+from lookalike_core.settings import Settings
+from lookalike_exporter.model_cache import ModelFile
+
+_logger = logger_of("ingest")
+
+
+class Embedders:
+    """Opens one session for each model, when the first image needs it, and keeps it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._open: dict[str, Embedder] = {}
+
+    def of(self, model: ModelFile) -> Embedder:
+        """Returns the model's session."""
+        key = str(model.path)
+        if key not in self._open:
+            embedder = Embedder.as_set(model.path, self.settings, expected=model.manifest)
+            _logger.info("%s runs on %s", model.manifest.identity.backbone, embedder.provider)
+            if embedder.notice:
+                _logger.warning("%s", embedder.notice)
+            self._open[key] = embedder
+        return self._open[key]

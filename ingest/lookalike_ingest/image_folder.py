@@ -1,0 +1,83 @@
+"""The images of the folder that is ingested, or why there are none."""
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from lookalike_core.errors import UsageError
+from lookalike_core.hints import Action, Argument, Hint
+from lookalike_core.images.decoding import SUFFIXES
+from lookalike_core.images.folder_rules import FolderRules
+from lookalike_core.images.scan import FoundFile, OtherFiles, Skipped, has_images, scan
+from lookalike_core.missing_path import require_folder
+from lookalike_core.stores.bulk_reads import readable_manifests
+from lookalike_core.stores.protocol import Store
+from lookalike_core.text import counted
+
+from lookalike_ingest.other_datasets import find_folder_names
+from lookalike_ingest.request import Dataset
+
+
+def require_images(dataset: Dataset, store: Store, *, may_be_empty: bool = False) -> None:
+    """Refuses a folder without images, whatever the rules, before a model is exported.
+
+    Raises:
+        UsageError: there is no such folder, or no image in it, unless it may be empty.
+    """
+    if may_be_empty:
+        return
+    require_folder(dataset.root)
+    if not has_images(dataset.root):
+        others = OtherFiles()
+        if next(scan(dataset.root, others), None) is None:
+            raise no_images_error(dataset.root, others, dataset=_stored_name(dataset, store))
+
+
+def _stored_name(dataset: Dataset, store: Store) -> str | None:
+    """Returns the name of a dataset in a store: its own, or that of its folder; None if it has none."""
+    manifests = [manifest for _, manifest in readable_manifests(store)]
+    if any(dataset.name in manifest.datasets for manifest in manifests):
+        return dataset.name
+    return next((name for each in manifests for name in find_folder_names(dataset, each)), None)
+
+
+def find_images(
+    root: Path, others: OtherFiles, *, rules: FolderRules, may_be_empty: bool = False
+) -> Iterator[FoundFile | Skipped]:
+    """Yields what a scan finds, and counts in `others` what it passes over.
+
+    Raises:
+        UsageError: the rules leave no image in the folder, unless it may be empty.
+    """
+    if may_be_empty and not root.is_dir():
+        return iter(())
+    entries = scan(root, others, rules=rules)
+    first = next(entries, None)
+    if first is not None:
+        return chain([first], entries)
+    if may_be_empty:
+        return iter(())
+    raise _all_excluded_error(root, others)
+
+
+def no_images_error(root: Path, others: OtherFiles, *, dataset: str | None) -> UsageError:
+    """Returns the error for a folder without images, with a hint where it is that of a stored `dataset`."""
+    beside = f", but {others}" if others.total else ""
+    return UsageError(
+        f"{root} holds no images ({', '.join(sorted(SUFFIXES))}){beside}; if a disk is not mounted, mount it",
+        path=root,
+        hint=Hint(Action.REMOVE_DATASET, {Argument.DATASET: dataset}) if dataset is not None else None,
+    )
+
+
+def _all_excluded_error(root: Path, others: OtherFiles) -> UsageError:
+    """Returns the error for a folder whose images are all excluded or behind links."""
+    links = others.linked_folders
+    left_out = [f"what is excluded ({others.excluded})"] if others.excluded else []
+    left_out += [f"what is linked ({counted(links, 'folder')})"] if links else []
+    is_linked = links and not others.excluded
+    return UsageError(
+        f"{root} holds no images but {' and '.join(left_out) or 'hidden ones'}",
+        path=root,
+        hint=Hint(Action.USE, {Argument.FOLLOW_LINKS: None}) if is_linked else Hint(Action.EXCLUDE_LESS),
+    )

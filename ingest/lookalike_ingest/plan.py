@@ -1,0 +1,308 @@
+"""The plan of an ingest: what each file of a folder is to each collection.
+
+It is made file by file, a little ahead of what is carried out, so that a folder of any size takes the same
+memory. It reads files and payload caches, and writes nothing.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+
+from lookalike_core.errors import SkipReason
+from lookalike_core.images.decoding import DecodedImage
+from lookalike_core.images.exclusion import Exclusion
+from lookalike_core.images.scan import FoundFile, Skipped
+from lookalike_core.prefetch import map_ahead
+from lookalike_core.progress import Bar
+from lookalike_core.stores.points import Payload
+
+from lookalike_ingest.absence import Absence, Absences, is_missing
+from lookalike_ingest.base_vectors import BaseVectors
+from lookalike_ingest.changes import Change, Decision, Removal
+from lookalike_ingest.image_folder import no_images_error
+from lookalike_ingest.image_reader import ReadFile, read_image
+from lookalike_ingest.labels import Label
+from lookalike_ingest.report import IngestReport
+from lookalike_ingest.request import IngestRequest, StopRequest
+from lookalike_ingest.split_classes import SplitClasses
+from lookalike_ingest.target import Target, now
+
+LOOKED_UP_AT_ONCE = 256
+"""Files of which a collection is asked in one go what it knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestJob:
+    """A folder to ingest, the open collections that shall mirror it, and what was done so far.
+
+    `base_vectors` are those of a head's base network. Every file has one decision for each target, in their
+    order.
+    """
+
+    request: IngestRequest
+    targets: Sequence[Target]
+    base_vectors: BaseVectors
+    report: IngestReport
+    stop: StopRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedFile:
+    """A file and what to do about it: one decision for each target.
+
+    `image` is None where it need not be embedded.
+    """
+
+    path: str
+    decisions: Sequence[Decision]
+    sha256: str = ""
+    image: DecodedImage | None = None
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it must be embedded for any target."""
+        return any(decision.embeds for decision in self.decisions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    """A file that was found, and each target's decision by its size and times; None where it must be read."""
+
+    found: FoundFile
+    label: Label
+    decisions: Sequence[Decision | None]
+
+
+class IngestPlanner:
+    """Decides about the files of one folder, and then about points without a file.
+
+    Files that need nothing, and those that are skipped, are counted in the report on the way.
+    """
+
+    def __init__(self, job: IngestJob) -> None:
+        self._request, self._targets, self._base_vectors = job.request, job.targets, job.base_vectors
+        self._report, self._stop = job.report, job.stop
+        self._splits = SplitClasses(job.request.dataset.rules.class_level)
+        self._seen = 0
+        self._unused_labels = set(job.request.labels)
+        self._absences = Absences(job.request.dataset.root)
+        self._perhaps_moved: set[str] = set()
+        """Paths whose files may have been moved, or may lie on a disk that is not mounted."""
+
+    def plan_files(
+        self, entries: Iterator[FoundFile | Skipped], bar: Bar, *, ahead: Callable[[], int]
+    ) -> Generator[PlannedFile, None, None]:
+        """Yields the files to embed or write, in the order of `entries`; ends when asked to stop.
+
+        Decisions are made in the caller's thread, files read and decoded in others, at most `ahead` of them
+        in advance.
+        """
+        to_read = self._plan_by_stat(entries, bar)
+        with closing(map_ahead(self._read, to_read, ahead=ahead)) as files:
+            for file in files:
+                planned = file if isinstance(file, PlannedFile) else self._plan_by_bytes(*file, bar)
+                if planned is not None:
+                    yield planned
+                if self._stop.requested:
+                    return
+
+    def _plan_by_stat(
+        self, entries: Iterator[FoundFile | Skipped], bar: Bar
+    ) -> Iterator[_Candidate | PlannedFile]:
+        """Yields files to read, and those that are decided and to be written; counts all others."""
+        takes = self._request.takes
+        while some := list(islice(entries, LOOKED_UP_AT_ONCE)):
+            found = [entry for entry in some if isinstance(entry, FoundFile)]
+            candidates = self._look_up([file for file in found if takes is None or takes(file)])
+            settled = 0
+            for entry in some:
+                if self._stop.requested:
+                    return
+                if isinstance(entry, Skipped):
+                    self._pass_over(entry, bar)
+                elif (candidate := candidates.get(entry.path)) is None:
+                    self._report.not_taken += 1
+                    self._see(entry.path)
+                    settled += 1
+                elif (planned := self._settle(candidate)) is not None:
+                    yield planned
+                else:
+                    settled += 1
+            bar.advance(settled)
+
+    def _look_up(self, files: Sequence[FoundFile]) -> dict[str, _Candidate]:
+        """Returns some hundred files by path, with what each target decides by size and times."""
+        labels = [self._request.label(file) for file in files]
+        self._splits.see(files, labels)
+        labelled = list(zip(files, labels, strict=True))
+        decided = zip(*(target.known.decide_by_stat(labelled) for target in self._targets), strict=True)
+        return {
+            found.path: _Candidate(found=found, label=label, decisions=decisions)
+            for (found, label), decisions in zip(labelled, decided, strict=True)
+        }
+
+    def _settle(self, candidate: _Candidate) -> _Candidate | PlannedFile | None:
+        """Counts a file; returns None where it needs nothing."""
+        self._report.found += 1
+        self._note_seen(candidate.found.path)
+        decisions = [decision for decision in candidate.decisions if decision is not None]
+        if len(decisions) < len(self._targets):
+            return candidate
+        if any(decision.payload is not None for decision in decisions):
+            return self._expect(PlannedFile(path=candidate.found.path, decisions=decisions))
+        for target in self._targets:
+            target.report.counts[Change.UNCHANGED] += 1
+        return None
+
+    def _expect(self, file: PlannedFile) -> PlannedFile:
+        """Tells the targets what to expect, and returns the file."""
+        for target, decision in zip(self._targets, file.decisions, strict=True):
+            target.known.expect(decision)
+        return file
+
+    def _read(self, candidate: _Candidate | PlannedFile) -> tuple[_Candidate, ReadFile] | PlannedFile:
+        """Reads and hashes a file, in a thread, and decodes it unless there is a vector for its bytes."""
+        if isinstance(candidate, PlannedFile):
+            return candidate
+        found = candidate.found
+        file = self._base_vectors.find_unread(found) or read_image(
+            found, self._is_known, max_pixels=self._request.max_pixels
+        )
+        return candidate, file
+
+    def _is_known(self, sha256: str) -> bool:
+        return self._base_vectors.has_bytes(sha256) or all(
+            target.known.has_bytes(sha256) for target in self._targets
+        )
+
+    def _plan_by_bytes(self, candidate: _Candidate, file: ReadFile, bar: Bar) -> PlannedFile | None:
+        """Decides for the targets that had to know the bytes; None where the file is skipped."""
+        if file.problem is None and file.image is None and not self._is_known(file.sha256):
+            # the point with these bytes is overwritten meanwhile
+            file = read_image(file.found, lambda _: False, max_pixels=self._request.max_pixels)
+        if file.problem is not None:
+            if file.needed is not None:
+                self._report.needed[file.needed] += 1
+            self._skip(file.found.path, file.problem, bar)
+            return None
+        payload = self._make_payload(file, candidate.label)
+        decisions = [
+            decision or target.known.decide_by_bytes(payload, is_gone=self._is_gone)
+            for target, decision in zip(self._targets, candidate.decisions, strict=True)
+        ]
+        return self._expect(
+            PlannedFile(path=payload.path, decisions=decisions, sha256=file.sha256, image=file.image)
+        )
+
+    def _make_payload(self, file: ReadFile, label: Label) -> Payload:
+        width, height = (
+            (file.image.width, file.image.height) if file.image else self._base_vectors.get_size(file.sha256)
+        )
+        return Payload(
+            dataset=self._request.dataset.name,
+            path=file.found.path,
+            class_name=label.class_name,
+            synset=label.synset,
+            sha256=file.sha256,
+            width=width,
+            height=height,
+            bytes=file.found.bytes,
+            mtime_ns=file.found.mtime_ns,
+            ctime_ns=file.found.ctime_ns,
+            ingested_at=now(),
+        )
+
+    def plan_removals(self) -> list[Removal]:
+        """Returns the points to remove from each target, once all files were seen and written.
+
+        Without pruning these are only points of files that were moved or are excluded now.
+
+        Raises:
+            UsageError: no image was found and the dataset may not be emptied.
+        """
+        is_walk = self._request.paths is None
+        if is_walk and self._request.prune and not self._request.force and not self._seen:
+            is_stored = any(target.holds_dataset for target in self._targets)
+            dataset = self._request.dataset
+            raise no_images_error(
+                dataset.root, self._report.others, dataset=dataset.name if is_stored else None
+            )
+        exclusion = self._request.walked_by.exclusion
+        if not self._seen and not self._request.force:
+            exclusion = Exclusion(defaults=False)  # folders that cannot be looked into are all there is
+        unread_folders = [skipped.path for skipped in self._report.skipped if skipped.is_folder]
+        return [self._plan_removal(target, unread_folders, exclusion) for target in self._targets]
+
+    def _plan_removal(self, target: Target, unread_folders: Sequence[str], exclusion: Exclusion) -> Removal:
+        prune = self._request.prune
+        gone = target.known.find_vanished(unread_folders=unread_folders)
+        excluded = {payload.id for payload in gone if exclusion.covers(payload.path)}
+        sure = excluded | {payload.id for payload in target.known.find_moved_among(gone)}
+        unsure = [payload.path for payload in gone if payload.id not in sure]
+        away = {
+            path for path in unsure if (not self._is_given_up(path) if prune else path in self._perhaps_moved)
+        }
+        gone = [payload for payload in gone if payload.id in sure or (prune and payload.path not in away)]
+        return Removal(gone=gone, excluded=len(excluded), away=sorted(away))
+
+    @property
+    def split_classes(self) -> Sequence[str]:
+        """The classes, where all are named like parts of a split and have folders in them."""
+        return self._splits.names
+
+    @property
+    def unused_labels(self) -> int:
+        """How many rows of the labels name no file here."""
+        return len(self._unused_labels)
+
+    def _pass_over(self, entry: Skipped, bar: Bar) -> None:
+        """Skips an entry; what lies in a folder that cannot be read has not vanished."""
+        if entry.is_folder:
+            self._report.skipped.append(entry)
+            return
+        self._report.found += 1
+        self._see(entry.path)
+        self._skip(entry.path, entry.reason, bar)
+
+    def _see(self, path: str) -> None:
+        """Notes that a file is in the folder, without deciding about it."""
+        self._note_seen(path)
+        for target in self._targets:
+            target.known.see(path)
+
+    def _note_seen(self, path: str) -> None:
+        self._seen += 1
+        if self._unused_labels and (row := self._request.label_rows.find(path)) is not None:
+            self._unused_labels.discard(row)
+
+    def _unsee(self, path: str) -> None:
+        """Notes that a file has vanished since the folder was scanned."""
+        self._seen -= 1
+        if (row := self._request.label_rows.find(path)) is not None:
+            self._unused_labels.add(row)
+        for target in self._targets:
+            target.known.see(path, seen=False)
+
+    def _skip(self, path: str, reason: SkipReason, bar: Bar) -> None:
+        if reason is SkipReason.VANISHED:
+            self._unsee(path)
+        self._report.skipped.append(Skipped(path=path, reason=reason))
+        bar.advance(1, skipped=len(self._report.skipped))
+
+    def _is_gone(self, path: str) -> bool:
+        """Whether a path's file is known not to be there; its folder may be closed to us, or its disk away.
+
+        What may only be away is noted: its point stays, and a file of the same bytes is a copy.
+        """
+        if not is_missing(self._request.dataset.root / path):
+            return False
+        is_given_up = self._is_given_up(path)
+        if not is_given_up:
+            self._perhaps_moved.add(path)
+        return is_given_up
+
+    def _is_given_up(self, path: str) -> bool:
+        """Whether the point of a file that is not found may go; reads each folder on its path once."""
+        absence = self._absences.of(path)
+        return absence is Absence.GONE or (self._request.force and absence is Absence.AWAY)

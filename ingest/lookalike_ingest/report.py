@@ -1,0 +1,113 @@
+"""What an ingest did."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lookalike_core.errors import LookalikeError
+from lookalike_core.images.scan import OtherFiles, Skipped
+from lookalike_core.text import counted
+
+from lookalike_ingest.changes import Change
+from lookalike_ingest.request import Dataset
+
+NEARLY_ALL = 0.9
+"""From which part of a gone dataset's images on it counts as renamed, if they are here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoneDataset:
+    """Another dataset, whose folder is gone; `shared` of its `points` have the bytes of an image here."""
+
+    name: str
+    root: str
+    points: int
+    shared: int
+
+    @property
+    def is_renamed(self) -> bool:
+        """Whether so many of its images are here that its folder was renamed rather than not mounted."""
+        return self.shared >= NEARLY_ALL * self.points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverlappingDataset:
+    """Another dataset that holds files of this one.
+
+    Its folder, links resolved, is this one's, lies in it or around it, or links lead from one to the other.
+    """
+
+    name: str
+    root: str
+    is_stored: bool = True
+    """Whether a collection has it already, and not only this dry run."""
+
+
+@dataclass(slots=True, kw_only=True)
+class CollectionReport:
+    """What was done to one collection; `provider` is None where nothing was embedded.
+
+    `counts` are of `Change`s, and of points "removed" and, among these, "excluded" by the dataset's rules.
+    `removed` are the paths of the points that were removed, or would be if this were no dry run. `away` are
+    paths of points that stay although their files are not found, since their disk may not be mounted: with
+    pruning all, without it those whose bytes are in a new file. `calibration_dropped` says that the
+    collection had a calibration, and has none now that its images changed.
+    """
+
+    name: str
+    provider: str | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    removed: list[str] = field(default_factory=list)
+    away: list[str] = field(default_factory=list)
+    calibration_dropped: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class IngestReport:
+    """What an ingest did. `embedded` counts images, whatever the number of collections.
+
+    `found` are the images to take in, `not_taken` the folder's other images. `others` are files of other
+    kinds, and what else the walk passed over. `split_classes` are the classes, where all are named like the
+    parts of a split dataset. `from_stored` are images whose vectors a head made of stored ones of its base
+    network. `needed` counts skipped images by what would have to be installed to read them. `reading_s` is
+    the time from the first file to the last point written.
+    """
+
+    dataset: Dataset
+    store: str
+    collections: list[CollectionReport] = field(default_factory=list)
+    found: int = 0
+    not_taken: int = 0
+    embedded: int = 0
+    from_stored: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    others: OtherFiles = field(default_factory=OtherFiles)
+    needed: Counter[str] = field(default_factory=Counter)
+    unused_labels: int = 0
+    split_classes: Sequence[str] = ()
+    overlapping: list[OverlappingDataset] = field(default_factory=list)
+    gone_datasets: list[GoneDataset] = field(default_factory=list)
+    interrupted: bool = False
+    reading_s: float = 0.0
+    took_s: float = 0.0
+
+    @property
+    def used(self) -> bool:
+        """Whether any of the images is in any collection now."""
+        return any(collection.counts[change] for collection in self.collections for change in Change)
+
+    def check(self, *, strict: bool = False) -> None:
+        """Raises if no image could be used or, if `strict`, any was skipped.
+
+        Raises:
+            LookalikeError: images were found and none could be used, or one was skipped.
+        """
+        if self.found and not self.used:
+            raise LookalikeError(f"no image in {self.dataset.root} could be used, of {self.found} found")
+        if strict and self.skipped:
+            raise LookalikeError(f"{counted(len(self.skipped), 'image')} skipped")
+
+    @property
+    def images_per_second(self) -> float:
+        """Images embedded, by `reading_s`."""
+        return self.embedded / self.reading_s if self.reading_s else 0.0
