@@ -1,16 +1,11 @@
 """The `search` command from its first moment: nothing heavy is imported before Ctrl-C has an answer."""
 
-from lookalike_core import own_process
-from lookalike_core.cli.start import leave_on_interrupt
+from lookalike_core.cli.start import start
 
 
 def main() -> None:
-    """The console command; ends the process."""
-    leave_on_interrupt()
-    own_process.take()
-    from lookalike_search.commands.app import main as run
-
-    run()
+    """Runs the console command and ends the process."""
+    start("lookalike_search.commands.app")
 
 
 if __name__ == "__main__":
