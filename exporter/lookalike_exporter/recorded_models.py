@@ -6,24 +6,23 @@ A collection with a head is no subject of this module; its base is made of the s
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lookalike_core import __version__
 from lookalike_core.errors import ManifestError, UsageError, WeightsError
 from lookalike_core.logs import logger_of
 from lookalike_core.models.backbones import Pooling
-from lookalike_core.models.model_manifest import (
-    ModelIdentity,
-    ModelManifest,
-    Precision,
-    WeightsKind,
-    WeightsSource,
-)
+from lookalike_core.models.model_manifest import ModelIdentity, ModelManifest, Precision, WeightsKind
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest
 
-from lookalike_exporter import model_cache
 from lookalike_exporter.compatibility import require_current
 from lookalike_exporter.export import ready_model
-from lookalike_exporter.model_cache import ModelFile, model_at_hand, model_path, other_in
+from lookalike_exporter.model_cache import (
+    ModelFile,
+    describe_mismatch,
+    find_by_identity,
+    list_models,
+    new_model,
+    require_writable,
+)
 from lookalike_exporter.spec import ModelSpec
 
 _logger = logger_of("exporter")
@@ -75,14 +74,17 @@ def _find_or_export(
     settings: Settings,
 ) -> ModelFile:
     """Returns the model with this identity, by the weights of a collection."""
-    if (model := model_at_hand(identity, settings, precision=spec.precision)) is not None:
+    if (model := find_by_identity(list_models(settings), identity, precision=spec.precision)) is not None:
         return model
     if wanted.weights.kind is WeightsKind.FILE and not Path(spec.weights).is_file():
+        expected = new_model(identity, wanted.weights, spec.precision, spec.activation_ranges, settings)
+        other = describe_mismatch(expected) if expected.path.exists() else ""
+        instead = other and f" ({expected.path} is another: {other})"
         raise WeightsError(
-            f"the model of {wanted.collection} is not here any more{_instead(spec, identity, settings)}, and "
+            f"the model of {wanted.collection} is not here any more{instead}, and "
             f"neither are its weights {spec.weights}; put that file back, or ingest anew"
         )
-    model_cache.require_writable(settings.models_dir, settings)
+    require_writable(settings.models_dir, settings)
     again = "again from" if identity == wanted.identity else "without its pooling from"
     _logger.info("exporting the model of %s %s %s", wanted.collection, again, spec.weights)
     model = ready_model(spec, settings=settings)
@@ -93,21 +95,6 @@ def _find_or_export(
             "Bring the old weights back, or ingest anew"
         )
     return model
-
-
-def _instead(spec: ModelSpec, identity: ModelIdentity, settings: Settings) -> str:
-    """What lies in a model's place, where something else does."""
-    manifest = ModelManifest(
-        identity=identity,
-        weights=WeightsSource(kind=WeightsKind.FILE, official=False),
-        graph_revision=model_cache.GRAPH_REVISION,
-        exporter_version=__version__,
-        graph_precision=spec.precision,
-        activation_ranges=spec.activation_ranges,
-    )
-    path = model_path(manifest, settings)
-    other = other_in(path, manifest) if path.exists() else ""
-    return other and f" ({path} is another: {other})"
 
 
 def _to_search_with(manifest: CollectionManifest) -> ModelSpec:

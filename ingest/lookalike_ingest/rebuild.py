@@ -29,8 +29,8 @@ from lookalike_core.stores.collection_manifest import (
 from lookalike_core.stores.points import PointFilter
 from lookalike_core.stores.protocol import STAGED_SUFFIX, Store, opened_together, staged_name
 from lookalike_exporter.heads.head_file import Head, head_name, named_head
-from lookalike_exporter.heads.head_graph import get_wanted_model
 from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.spec import ModelSpec
 
 from lookalike_ingest.dataset_rules import RuleChoice
@@ -173,7 +173,7 @@ class _Rebuild:
         old = self._old()
         _require_folders(self._name, old.datasets)
         spec = self._spec(old)
-        self._stage(old, get_wanted_model(spec, settings=self._settings))
+        self._stage(old, get_model(spec, settings=self._settings))
         for _ in range(_ROUNDS):
             self._report.skipped, self._report.needed = [], Counter()
             manifest = self._old()

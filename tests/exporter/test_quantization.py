@@ -13,9 +13,9 @@ from lookalike_core.models.embedder import Embedder
 from lookalike_core.models.model_manifest import FLOAT32, Precision
 from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import CollectionManifest, Distance
-from lookalike_exporter.collection_models import get_collection_model
 from lookalike_exporter.export import calibrated, ready_model
 from lookalike_exporter.model_cache import ModelFile
+from lookalike_exporter.model_resolver import get_model
 from lookalike_exporter.quantization import trial_images
 from lookalike_exporter.recorded_models import unpooled_model
 from lookalike_exporter.resnet101v2 import resnet101v2
@@ -141,7 +141,7 @@ def test_int8_is_made_again_from_its_record_byte_by_byte(
     for path in (model.path, model.path.with_suffix(".json"), *images.iterdir()):
         path.unlink()
     stored = CollectionManifest.from_json(collection.to_json())
-    again = get_collection_model(stored, settings=home)
+    again = get_model(stored, settings=home)
     assert again.manifest == model.manifest
     assert again.path.read_bytes() == before
 

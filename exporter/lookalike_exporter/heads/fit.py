@@ -6,17 +6,15 @@ class's number of images, and the seed.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lookalike_core import locks
 from lookalike_core.arrays import FloatVector
-from lookalike_core.atomic import sweep_partials
 from lookalike_core.errors import CollectionMissingError, LookalikeError, UsageError
 from lookalike_core.hints import Action, Hint
 from lookalike_core.logs import logger_of
@@ -28,8 +26,6 @@ from lookalike_core.stores.points import Payload, usable_rows
 from lookalike_core.stores.protocol import Collection, Store, opened_together
 from lookalike_core.text import nfc
 
-from lookalike_exporter import model_cache
-from lookalike_exporter.export import EXPORT_TIMEOUT_S
 from lookalike_exporter.heads.head_file import Head, check_name, head_path, named_head, write_head
 from lookalike_exporter.heads.head_graph import get_headed_model
 from lookalike_exporter.heads.metric_learning import (
@@ -41,6 +37,7 @@ from lookalike_exporter.heads.metric_learning import (
     figures,
     fit_layer,
 )
+from lookalike_exporter.model_cache import require_writable, writing_alone
 from lookalike_exporter.recorded_models import get_recorded_model
 
 _logger = logger_of("exporter")
@@ -115,32 +112,18 @@ def fit_head(request: FitRequest, *, store: Store, settings: Settings) -> FitRep
         LookalikeError: the home's folder of heads may only be read.
     """
     check_name(request.name)
-    model_cache.require_writable(settings.heads_dir, settings)
+    require_writable(settings.heads_dir, settings)
     base, images, left_out = _read(request, store, settings)
     for reason, count in sorted(left_out.items()):
         _logger.warning("left out: %s images (%s)", count, reason)
     head = learned(request, base, images, left_out)
     path = head_path(request.name, settings)
-    with _alone(settings):
+    with writing_alone(settings.heads_dir, "fit", "writes a head", settings):
         made = not _is_there(head, path, settings, force=request.force)
         if made:
             write_head(head, settings)
         model = get_headed_model(head, settings=settings)
     return FitReport(head=head, path=path, model=model.path, made=made)
-
-
-@contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """One process at a time looks whether a name is free, and takes it; it clears what killed ones left."""
-
-    def say_wait(holder: str) -> None:
-        _logger.info("waiting up to %g s for %s, which writes a head", EXPORT_TIMEOUT_S, holder)
-
-    folder = settings.heads_dir
-    model_cache.require_writable(folder, settings)
-    with locks.held(folder, "fit", what=str(folder), timeout_s=EXPORT_TIMEOUT_S, on_wait=say_wait):
-        sweep_partials(folder)
-        yield
 
 
 def learned(

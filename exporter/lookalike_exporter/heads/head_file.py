@@ -24,6 +24,8 @@ from lookalike_core.settings import Settings
 from lookalike_core.stores.collection_manifest import Distance
 from numpy.typing import NDArray
 
+from lookalike_exporter.spec import NETWORKS
+
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 HEAD_SCHEMA = 1
 """Of the files written by this version."""
@@ -86,18 +88,13 @@ def check_name(name: str) -> None:
         *Pooling,
         *Distance,
         *(word for record in BACKBONES for word in (record.name, record.short_name)),
+        *(layer for network in NETWORKS.values() for layer in network().layers),
     }
-    if name in taken or re.fullmatch("w[0-9a-f]{8}", name) or name in _layers():
+    if name in taken or re.fullmatch("w[0-9a-f]{8}", name):
         raise UsageError(
             f"{name} has a meaning of its own in a collection's name; take another one",
             argument=Argument.NAME,
         )
-
-
-def _layers() -> set[str]:
-    from lookalike_exporter.spec import NETWORKS  # a search reads heads and has no use for networks
-
-    return {layer for network in NETWORKS.values() for layer in network().layers}
 
 
 def head_path(name: str, settings: Settings) -> Path:

@@ -31,7 +31,7 @@ from lookalike_exporter.export import ready_model
 from lookalike_exporter.heads.fit import FitRequest, TrainingImages, fit_head, learned, salted, split
 from lookalike_exporter.heads.head_file import Head, check_name, head_of, head_path, named_head, write_head
 from lookalike_exporter.heads.head_graph import get_headed_model
-from lookalike_exporter.model_cache import ModelFile, known_models
+from lookalike_exporter.model_cache import ModelFile, list_models
 from lookalike_exporter.spec import ModelSpec
 from refusals import refuses
 
@@ -398,7 +398,7 @@ def test_of_two_fits_of_one_name_the_second_is_refused(
     assert ended[16] == named_head("pets", home).key
     assert isinstance(ended[8], UsageError)
     assert "holds another head" in str(ended[8])
-    assert len([model for model in known_models(home) if model.manifest.identity.head]) == 1
+    assert len([model for model in list_models(home) if model.manifest.identity.head]) == 1
 
 
 def test_a_head_is_never_unpickled(home: Settings, tmp_path: Path) -> None:
