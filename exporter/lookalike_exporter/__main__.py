@@ -1,11 +1,16 @@
 """The `exporter` command from its first moment: nothing heavy is imported before Ctrl-C has an answer."""
 
-from lookalike_core.cli.start import start
+from lookalike_core import own_process
+from lookalike_core.cli.start import leave_on_interrupt
 
 
 def main() -> None:
-    """Runs the console command and ends the process."""
-    start("lookalike_exporter.commands.app")
+    """The console command; ends the process."""
+    leave_on_interrupt()
+    own_process.take()
+    from lookalike_exporter.commands.app import main as run
+
+    run()
 
 
 if __name__ == "__main__":
