@@ -59,8 +59,8 @@ def readable(stream: BinaryIO, head: bytes, name: str) -> Readable:
 
 def _simple(stream: BinaryIO, head: bytes) -> Readable:
     """What Pillow reads as it is."""
-    if head.startswith(b"\xff\xd8\xff"):
-        mended, is_cut_off = partial(_whole_jpeg, stream), partial(endings.is_jpeg_cut_off, stream)
+    if head.startswith(jpeg.MAGIC):
+        mended, is_cut_off = partial(_whole_jpeg, stream), partial(jpeg.is_cut_off, stream)
         return Readable(stream=stream, mended=mended, is_cut_off=is_cut_off)
     if head.startswith(b"GIF8"):
         return Readable(

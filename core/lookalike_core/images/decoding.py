@@ -28,7 +28,8 @@ from lookalike_core.images import whole_image as whole_images
 from lookalike_core.images.containers import Readable, readable
 from lookalike_core.images.formats import HEAD_BYTES, is_avif, is_heif, is_webp, unidentified, unread_kind
 from lookalike_core.images.frames import frame_bytes, frame_that_shows, mark_choice, may_move
-from lookalike_core.images.memory_budget import BYTES_A_PIXEL, MAX_SCANS, Budget, count_scans, decoding_bytes
+from lookalike_core.images.jpeg import MAX_SCANS, count_scans
+from lookalike_core.images.memory_budget import BYTES_A_PIXEL, Budget, decoding_bytes
 from lookalike_core.images.open_image import IN_MEMORY_BYTES
 from lookalike_core.images.rendering import Rendering, is_as_before, render
 from lookalike_core.images.samples import check_samples, mend_header, unsupported

@@ -5,7 +5,6 @@ left out is not looked into, so that nothing in it can be taken back in.
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import translate
@@ -13,6 +12,7 @@ from fnmatch import translate
 from lookalike_core.errors import UsageError
 from lookalike_core.hints import Argument
 from lookalike_core.images.ignore_patterns import pattern_regex
+from lookalike_core.text import nfc
 
 DEFAULT_EXCLUDES = (
     ".*",  # hidden: .thumbnails, .cache, .git, .Trash-1000, .snapshot, .@__thumb, .AppleDouble, ._x.jpg
@@ -111,13 +111,13 @@ class _Rule:
         return self._matches(prefix + name + slash) and not (prefix and self._matches(prefix))
 
     def _matches(self, path: str) -> bool:
-        return self.regex.search(_composed(path)) is not None
+        return self.regex.search(nfc(path)) is not None
 
 
 def _compiled(pattern: str) -> _Rule:
     """Refuses, too, what gitignore passes over without a word: a blank line, a comment, an open bracket."""
     takes_back = pattern.startswith("!")
-    plain = _composed(pattern.removeprefix("!"))
+    plain = nfc(pattern.removeprefix("!"))
     if takes_back and plain.startswith(("#", "!")):  # behind the first ! it is what it is
         plain = f"\\{plain}"
     name = plain.rstrip().removeprefix("**/").removesuffix("/")
@@ -141,8 +141,3 @@ def _compiled(pattern: str) -> _Rule:
         fits_anywhere="/" not in name,
         what_is_inside=name.endswith("/**"),
     )
-
-
-def _composed(text: str) -> str:
-    """The form in which a name is equal to itself, however a keyboard or file system spells its accents."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)

@@ -4,12 +4,13 @@ Viewers show none of it, so that a copy without it looks the same; who deletes t
 """
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, BinaryIO
 
-from lookalike_core.images import gif, png
+from lookalike_core.images import gif, jpeg, png
+from lookalike_core.images.file_endings import bmp_row_bytes, boxes
 from lookalike_core.images.formats import HEAD_BYTES, is_avif, is_heif, is_webp
-from lookalike_core.images.memory_budget import END, TEMPORARY, next_marker
+from lookalike_core.images.tiff_tags import Tag, tags_of
 from lookalike_core.images.views import read_at, size_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _XMP_WORDS = (
 )
 """Of what phones keep in a JPEG's extended XMP: a map of depths, the image before it was blurred, a sound."""
 
-_FURTHER_TAGS = frozenset({330, 37724})
+_FURTHER_TAGS = frozenset({Tag.SUB_IFDS, Tag.PHOTOSHOP_LAYERS})
 """SubIFDs, which are further images of a TIFF, and the layers of Photoshop."""
 
 
@@ -55,7 +56,7 @@ def names_further_content(image: "Image.Image") -> bool:
     xmp = image.info.get("xmp")
     if isinstance(xmp, bytes) and any(word in xmp for word in _XMP_WORDS):
         return True
-    return image.format == "TIFF" and not _FURTHER_TAGS.isdisjoint(getattr(image, "tag_v2", ()))
+    return not _FURTHER_TAGS.isdisjoint(tags_of(image))
 
 
 def _holds_more(stream: BinaryIO, head: bytes) -> bool:
@@ -70,17 +71,6 @@ def _holds_more(stream: BinaryIO, head: bytes) -> bool:
             end = end_of(stream)
             return end is not None and _is_substance(stream, end)
     return False
-
-
-def _jpeg_end(stream: BinaryIO) -> int | None:
-    """Where its first image ends; None where nothing says so."""
-    stream.seek(2)
-    while (marker := next_marker(stream)) is not None:
-        if marker == END:
-            return stream.tell()
-        if marker != TEMPORARY:
-            stream.seek(max(0, int.from_bytes(stream.read(2)) - 2), 1)
-    return None
 
 
 def _png_end(stream: BinaryIO) -> int | None:
@@ -102,7 +92,7 @@ def _gif_end(stream: BinaryIO) -> int | None:
 
 
 _ENDS: Mapping[bytes, Callable[[BinaryIO], int | None]] = {
-    b"\xff\xd8\xff": _jpeg_end,
+    jpeg.MAGIC: jpeg.find_end,
     png.MAGIC: _png_end,
     b"GIF8": _gif_end,
 }
@@ -113,7 +103,7 @@ def _bmp_end(head: bytes) -> int:
     if len(head) < 34:  # noqa: PLR2004 - up to how it is compressed
         return len(head)
     named, _, place, header, width, height, _, bits, _ = struct.unpack("<IIIIiiHHI", head[2:34])
-    rows = 0 if header == 12 else abs(height) * ((abs(width) * bits + 31) // 32 * 4)  # noqa: PLR2004
+    rows = 0 if header == 12 else abs(height) * bmp_row_bytes(width, bits)  # noqa: PLR2004
     return max(int(named), int(place) + rows)
 
 
@@ -131,31 +121,12 @@ def _is_substance(stream: BinaryIO, place: int) -> bool:
 
 def _is_more_in_boxes(stream: BinaryIO) -> bool:
     """A video, further boxes that are no still image's, or an auxiliary image that is not its alpha."""
-    for kind, place, length in _boxes(stream):
+    for kind, place, length in boxes(stream):
         if kind not in _OWN_BOXES and length > SUBSTANCE_BYTES:  # or what is no box at all
             return True
         if kind == b"meta" and _has_auxiliary_image(read_at(stream, place, min(length, _MAX_META_BYTES))):
             return True
     return False
-
-
-def _boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, place and length of each (ISO 14496-12, 4.2), up to where there is none any more."""
-    size, place = size_of(stream), 0
-    for _ in range(_MAX_BOXES):
-        head = read_at(stream, place, 16)
-        length, kind = int.from_bytes(head[:4]), head[4:8]
-        if length == 1:  # it stands behind the kind, and is longer
-            length = int.from_bytes(head[8:16])
-        elif length == 0:  # up to the end
-            length = size - place
-        if length < 8:  # noqa: PLR2004 - of a box that holds nothing
-            return
-        yield kind, place, length
-        place += length
-
-
-_MAX_BOXES = 100_000
 
 
 def _has_auxiliary_image(meta: bytes) -> bool:

@@ -5,11 +5,12 @@ more for the libraries behind WebP, AVIF and HEIC, and for JPEGs in several scan
 sample, since all of them are kept to the last scan (docs/adr/0006-memory-of-decoding.md).
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
+
+from lookalike_core.images.tiff_tags import Tag, tags_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,9 +20,6 @@ BYTES_A_PIXEL = 4
 
 LIBRARY_FACTOR = 4
 """WebP keeps canvases for animation; AVIF and HEIC the planes, their RGB, a copy of it, and the image."""
-
-MAX_SCANS = 100
-"""Scans of a JPEG above which it is refused: encoders write about ten, and each costs a pass over it all."""
 
 
 def decoding_bytes(image: "Image.Image", *, full_pixels: int, scans: int, file_bytes: int) -> int:
@@ -47,48 +45,15 @@ def _coefficient_bytes(image: "Image.Image", full_pixels: int) -> int:
 
 def _strip_bytes(image: "Image.Image") -> int:
     """A TIFF is unpacked strip by strip or tile by tile; a tile may be larger than its image."""
-    tags = getattr(image, "tag_v2", {})
-    rows = min(_number(tags.get(278), image.height), image.height)
-    area = max(image.width * rows, _number(tags.get(322), 0) * _number(tags.get(323), 0))
-    bits = tags.get(258) or (8,)
-    return area * max(1, sum(bits) // 8)
+    tags = tags_of(image)
+    rows = min(_number(tags.get(Tag.ROWS_PER_STRIP), image.height), image.height)
+    tile = _number(tags.get(Tag.TILE_WIDTH), 0) * _number(tags.get(Tag.TILE_LENGTH), 0)
+    bits = tags.get(Tag.BITS_PER_SAMPLE) or (8,)
+    return max(image.width * rows, tile) * max(1, sum(bits) // 8)
 
 
 def _number(value: object, default: int) -> int:
     return value if isinstance(value, int) else default
-
-
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""Within a scan 0xFF is followed by 0x00 or a restart; all else begins the next segment (ITU T.81, B.1)."""
-
-START_OF_SCAN, END, TEMPORARY = 0xDA, 0xD9, 0x01
-_CHUNK = 2**16
-
-
-def count_scans(stream: BinaryIO) -> int:
-    """How many scans a JPEG has, counted no further than one above `MAX_SCANS`."""
-    stream.seek(2)
-    scans = 0
-    while scans <= MAX_SCANS:
-        marker = next_marker(stream)
-        if marker is None or marker == END:
-            break
-        if marker != TEMPORARY:
-            scans += marker == START_OF_SCAN
-            stream.seek(max(0, int.from_bytes(stream.read(2)) - 2), 1)
-    return scans
-
-
-def next_marker(stream: BinaryIO) -> int | None:
-    """The kind of the next segment; the stream stands behind it, at its length."""
-    while len(chunk := stream.read(_CHUNK)) > 1:
-        found = _MARKER.search(chunk)
-        if found:
-            stream.seek(found.end() - len(chunk), 1)
-            return chunk[found.end() - 1]
-        if chunk.endswith(b"\xff"):
-            stream.seek(-1, 1)
-    return None
 
 
 class Budget:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lookalike_core.images import samples, transparency
 from lookalike_core.images.colour import Conversion, conversion_of
 from lookalike_core.images.frames import is_first_frame
+from lookalike_core.images.tiff_tags import Tag, tags_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -72,9 +73,9 @@ def is_as_before(image: "Image.Image") -> bool:
 
     Decoded only where something of it may be seen through.
     """
-    tags = getattr(image, "tag_v2", {})
+    tags = tags_of(image)
     has_pages = getattr(image, "is_animated", False) and image.format not in ("JPEG", "MPO")
-    if not is_first_frame(image) or has_pages or _SUB_IMAGES in tags or tags.get(_SUBFILE_TYPE, 0):
+    if not is_first_frame(image) or has_pages or Tag.SUB_IFDS in tags or tags.get(Tag.NEW_SUBFILE_TYPE, 0):
         return False
     if conversion_of(image) is not None or not samples.is_ordinary(image):
         return False
@@ -82,9 +83,6 @@ def is_as_before(image: "Image.Image") -> bool:
         return True
     _, rendering = render(image)
     return rendering.ground == transparency.WHITE
-
-
-_SUBFILE_TYPE, _SUB_IMAGES = 254, 330
 
 
 def _ground(image: "Image.Image", rendering: Rendering) -> int | None:

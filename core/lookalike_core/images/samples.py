@@ -5,21 +5,21 @@ them in its tags is left to us (TIFF 6.0; the numbers below are its tags and the
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
 from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images.tiff_layout import is_misread, is_planar
+from lookalike_core.images.tiff_tags import Tag, first_number, tags_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_BITS, _COMPRESSION, _PHOTOMETRIC, _PER_PIXEL = 258, 259, 262, 277
-_BYTE_COUNTS, _COLOUR_MAP, _SAMPLE_FORMAT, _SUBSAMPLING = 279, 320, 339, 530
 _WHITE_IS_ZERO, _YCBCR, _SIGNED = 0, 6, 2
 
-_NEEDED, _PLACES = {256, 257, 258, 262}, {273, 324}
+_NEEDED = {Tag.WIDTH, Tag.HEIGHT, Tag.BITS_PER_SAMPLE, Tag.PHOTOMETRIC}
+_PLACES = {Tag.STRIP_OFFSETS, Tag.TILE_OFFSETS}
 """Tags of a whole header: size, samples and meaning, and one of those that say where the pixels lie."""
 
 _DEPTHS_IN_32 = (8, 16, 20, 24)
@@ -103,12 +103,16 @@ _NEVER_PLANAR = {
 
 def _is_subsampled(image: "Image.Image") -> bool:
     """Pillow takes every uncompressed TIFF in YCbCr for one with three samples a pixel."""
-    tags = _tags(image)
-    if _number(tags, _PHOTOMETRIC) != _YCBCR or image.info.get("compression") != "raw" or image.mode == "L":
+    tags = tags_of(image)
+    if (
+        first_number(tags, Tag.PHOTOMETRIC) != _YCBCR
+        or image.info.get("compression") != "raw"
+        or image.mode == "L"
+    ):
         return False
-    counts = tags.get(_BYTE_COUNTS, ())
+    counts = tags.get(Tag.STRIP_BYTE_COUNTS, ())
     held = sum(counts) if isinstance(counts, tuple) else counts
-    return bool(held < 3 * image.width * image.height) and tags.get(_SUBSAMPLING, (2, 2)) != (1, 1)
+    return bool(held < 3 * image.width * image.height) and tags.get(Tag.YCBCR_SUBSAMPLING, (2, 2)) != (1, 1)
 
 
 def mend_header(image: "Image.Image") -> None:
@@ -120,18 +124,21 @@ def mend_header(image: "Image.Image") -> None:
     if has_narrow_palette(image):
         from PIL import ImagePalette
 
-        image.palette = ImagePalette.raw("RGB;L", bytes(_tags(image)[_COLOUR_MAP]))
+        image.palette = ImagePalette.raw("RGB;L", bytes(tags_of(image)[Tag.COLOUR_MAP]))
 
 
 def has_narrow_palette(image: "Image.Image") -> bool:
     """Whether a TIFF's colours are 0 to 255 where 0 to 65,535 is meant, as libtiff judges it."""
-    colours = _tags(image).get(_COLOUR_MAP, ())
+    colours = tags_of(image).get(Tag.COLOUR_MAP, ())
     return image.mode in ("P", "PA") and isinstance(colours, tuple) and 0 < max(colours, default=0) <= 255  # noqa: PLR2004
 
 
 def scale_of(image: "Image.Image") -> Scale | None:
     """Of a loaded image whose samples are wider than bytes or are signed; None for all others."""
-    bits, is_signed = _number(_tags(image), _BITS), _number(_tags(image), _SAMPLE_FORMAT) == _SIGNED
+    bits, is_signed = (
+        first_number(tags_of(image), Tag.BITS_PER_SAMPLE),
+        first_number(tags_of(image), Tag.SAMPLE_FORMAT) == _SIGNED,
+    )
     if image.mode.startswith("I;16"):
         return Scale(bits=bits or 16, is_inverted=_is_negative(image))
     if image.mode == "I":
@@ -144,12 +151,12 @@ def scale_of(image: "Image.Image") -> Scale | None:
 
 def is_ordinary(image: "Image.Image") -> bool:
     """Whether the header alone tells that samples are of 8 bits or less, or of 16 and unsigned."""
-    tags = _tags(image)
+    tags = tags_of(image)
     if is_misread(image):
         return False
     if image.mode.startswith("I;16"):
         return scale_of(image) == ORDINARY
-    is_signed = _number(tags, _SAMPLE_FORMAT) == _SIGNED
+    is_signed = first_number(tags, Tag.SAMPLE_FORMAT) == _SIGNED
     return image.mode != "I" and not is_signed and not has_narrow_palette(image)
 
 
@@ -174,7 +181,7 @@ def _depth(bits: int, highest: int) -> int:
 
 def _is_negative(image: "Image.Image") -> bool:
     """Whether 0 is white; as in Pillow, a TIFF that does not say means so."""
-    return image.format == "TIFF" and _tags(image).get(_PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
+    return image.format == "TIFF" and tags_of(image).get(Tag.PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
 
 
 def unsupported(stream: BinaryIO, head: bytes) -> str | None:
@@ -190,8 +197,8 @@ def unsupported(stream: BinaryIO, head: bytes) -> str | None:
         tags = ImageFileDirectory_v2(head[:8])
         stream.seek(tags.next)
         tags.load(stream)
-        bits, kind = _number(tags, _BITS) or 1, _number(tags, _SAMPLE_FORMAT) or 1
-        meaning, per_pixel = tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO), tags.get(_PER_PIXEL, 1)
+        bits, kind = first_number(tags, Tag.BITS_PER_SAMPLE) or 1, first_number(tags, Tag.SAMPLE_FORMAT) or 1
+        meaning, per_pixel = tags.get(Tag.PHOTOMETRIC, _WHITE_IS_ZERO), tags.get(Tag.SAMPLES_PER_PIXEL, 1)
     except Exception:  # noqa: BLE001 - it is damaged, in one of a dozen ways
         return None
     if not (tags.keys() >= _NEEDED and tags.keys() & _PLACES):
@@ -216,14 +223,3 @@ def _raw_mode(image: "Image.Image") -> str:
     """How the pixels of a PNG are stored."""
     tiles = getattr(image, "tile", None)
     return str(tiles[0].args) if image.format == "PNG" and tiles else ""
-
-
-def _tags(image: "Image.Image") -> Any:  # noqa: ANN401 - Pillow's mapping of tags, or an empty one
-    return getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
-
-
-def _number(tags: Any, tag: int) -> int | None:  # noqa: ANN401 - as above
-    """A tag's first value."""
-    value = tags.get(tag)
-    first = value[0] if isinstance(value, tuple) and value else value
-    return first if isinstance(first, int) else None

@@ -2,23 +2,21 @@
 
 import base64
 import io
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lookalike_core.arrays import Pixels
+from lookalike_core.cpu_count import cores
 from lookalike_core.errors import ImageError, SkipReason
 from lookalike_core.images.decoding import MAX_PIXELS, decode_small
 from lookalike_core.images.open_image import opened
+from lookalike_core.prefetch import map_ahead
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,22 +77,8 @@ def thumbnails(
     ahead: int = AHEAD,
 ) -> Iterator[Thumbnail | SkipReason]:
     """`thumbnail` of each, in order and made in threads, never more than `ahead` before the consumer."""
-    rest = iter(paths)
     make = partial(thumbnail, edge=edge, encoding=encoding, quality=quality, max_pixels=max_pixels)
-    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1), thread_name_prefix="thumbnail") as pool:
-
-        def started(count: int) -> Iterator[Future[Thumbnail | SkipReason]]:
-            return (pool.submit(make, path) for path in islice(rest, count))
-
-        waiting = deque(started(ahead))
-        try:
-            while waiting:
-                made = waiting.popleft().result()
-                waiting.extend(started(1))
-                yield made
-        finally:
-            for future in waiting:
-                future.cancel()
+    return map_ahead(make, iter(paths), ahead=ahead, workers=min(8, cores() + 1))
 
 
 def pixels_within(path: Path, width: int, height: int) -> Pixels | SkipReason:

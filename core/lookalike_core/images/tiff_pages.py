@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from operator import add
 from typing import BinaryIO
 
+from lookalike_core.images.tiff_tags import Tag
 from lookalike_core.images.views import read_at, size_of, view_of
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -15,9 +16,6 @@ MAX_PAGES = 256
 
 _MAX_TAGS = 4_096
 _MAX_VALUES = 65_536
-_KIND, _OLD_KIND, _WIDTH, _HEIGHT, _PHOTOMETRIC, _BELOW = 254, 255, 256, 257, 262, 330
-_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
-
 _REDUCED, _OLD_REDUCED = 1, 2
 _LEFT_OUT = _REDUCED | 4 | 8
 """Bits of NewSubfileType: a reduced copy, a mask (TIFF 6.0, section 8), a map of depths (DNG)."""
@@ -64,8 +62,8 @@ def is_cut_off(stream: BinaryIO) -> bool:
     tags = _tags(stream, layout, layout.first(head))
     if tags is None:
         return True
-    places = (*tags.get(_STRIPS, ()), *tags.get(_TILES, ()))
-    lengths = (*tags.get(_STRIP_BYTES, ()), *tags.get(_TILE_BYTES, ()))
+    places = (*tags.get(Tag.STRIP_OFFSETS, ()), *tags.get(Tag.TILE_OFFSETS, ()))
+    lengths = (*tags.get(Tag.STRIP_BYTE_COUNTS, ()), *tags.get(Tag.TILE_BYTE_COUNTS, ()))
     return any(map(size_of(stream).__lt__, map(add, places, lengths)))
 
 
@@ -149,7 +147,10 @@ def _tags(stream: BinaryIO, layout: _Layout, place: int) -> dict[int, tuple[int,
 
 
 _READ = frozenset(
-    {_WIDTH, _HEIGHT, _KIND, _OLD_KIND, _PHOTOMETRIC, _BELOW, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES}
+    {
+        *(Tag.WIDTH, Tag.HEIGHT, Tag.NEW_SUBFILE_TYPE, Tag.SUBFILE_TYPE, Tag.PHOTOMETRIC, Tag.SUB_IFDS),
+        *(Tag.STRIP_OFFSETS, Tag.STRIP_BYTE_COUNTS, Tag.TILE_OFFSETS, Tag.TILE_BYTE_COUNTS),
+    }
 )
 
 
@@ -157,13 +158,17 @@ def _page(place: int, tags: dict[int, tuple[int, ...]]) -> Page:
     def one(tag: int) -> int:
         return (tags.get(tag) or (0,))[0]
 
-    kind = one(_KIND) if _KIND in tags else _REDUCED * (one(_OLD_KIND) == _OLD_REDUCED)
-    is_sensor = one(_PHOTOMETRIC) in _SENSOR
+    kind = (
+        one(Tag.NEW_SUBFILE_TYPE)
+        if Tag.NEW_SUBFILE_TYPE in tags
+        else _REDUCED * (one(Tag.SUBFILE_TYPE) == _OLD_REDUCED)
+    )
+    is_sensor = one(Tag.PHOTOMETRIC) in _SENSOR
     return Page(
         place=place,
-        pixels=0 if is_sensor else one(_WIDTH) * one(_HEIGHT),
+        pixels=0 if is_sensor else one(Tag.WIDTH) * one(Tag.HEIGHT),
         is_image=not (kind & _LEFT_OUT or is_sensor),
-        below=tags.get(_BELOW, ()),
+        below=tags.get(Tag.SUB_IFDS, ()),
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_core.images.tiff_tags import Tag, tags_of
 from lookalike_core.images.unlimited import crop
 
 if TYPE_CHECKING:
@@ -34,12 +35,9 @@ def is_blank_alpha(image: "Image.Image") -> bool:
     if image.mode != "RGBA":
         return False
     is_doubtful = image.format in ("BMP", "DIB") or (
-        image.format == "TIFF" and _EXTRA_SAMPLES not in getattr(image, "tag_v2", {})
+        image.format == "TIFF" and Tag.EXTRA_SAMPLES not in tags_of(image)
     )
     return is_doubtful and image.histogram()[3 * 256] == image.width * image.height
-
-
-_EXTRA_SAMPLES = 338
 
 
 def judged_part(image: "Image.Image") -> "Image.Image":

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from lookalike_core.images.memory_budget import MAX_SCANS, Budget, count_scans, decoding_bytes
+from lookalike_core.images.jpeg import MAX_SCANS, count_scans
+from lookalike_core.images.memory_budget import Budget, decoding_bytes
 from PIL import Image
 
 PIXELS = 640 * 480
