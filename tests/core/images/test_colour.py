@@ -10,7 +10,8 @@ import numpy as np
 import pillow_heif
 import pytest
 from lookalike_core.images.colour import MAX_PROFILE_BYTES, conversion_of
-from lookalike_core.images.decoding import BandSizes, decode, decode_small, prepare_image
+from lookalike_core.images.decoding import decode, decode_small, prepare_image
+from lookalike_core.images.preparation import BandSizes
 from lookalike_core.images.profiles import SRGB_CHROMATICITIES, Chromaticities, matrix_profile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps

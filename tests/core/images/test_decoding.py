@@ -13,8 +13,10 @@ import numpy as np
 import pillow_heif
 import pytest
 from lookalike_core.errors import ImageError, MissingDecoderError, SkipReason
+from lookalike_core.images import decoders
 from lookalike_core.images import decoding as images
-from lookalike_core.images.decoding import BandSizes, DecodedImage
+from lookalike_core.images.decoding import DecodedImage
+from lookalike_core.images.preparation import BandSizes
 from lookalike_core.models.backbones import RESNET101V2, VGG16
 from lookalike_core.models.preprocessing import preprocessing_id
 from numpy.typing import NDArray
@@ -433,7 +435,7 @@ def test_an_avif_image_names_the_decoder_where_it_is_missing(
 @pytest.fixture
 def missing_decoders() -> Iterator[None]:
     """What is installed is looked up again, before and after."""
-    lookups = (images._heif_is_read, images._avif_is_read)  # noqa: SLF001 - they remember the first answer
+    lookups = (decoders._heif_is_read, decoders._avif_is_read)  # noqa: SLF001 - they remember the first answer
     for lookup in lookups:
         lookup.cache_clear()
     yield

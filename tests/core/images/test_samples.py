@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from lookalike_core.errors import ImageError, SkipReason
-from lookalike_core.images.decoding import BandSizes, decode
+from lookalike_core.images.decoding import decode
+from lookalike_core.images.preparation import BandSizes
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lookalike_core.images.decoding import BandSizes, decode, decode_small
+from lookalike_core.images.decoding import decode, decode_small
+from lookalike_core.images.preparation import BandSizes
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
