@@ -19,7 +19,7 @@ PARTIALS = f".*{_SUFFIX}"
 
 
 def named_path(text: str, origin: Argument | str) -> Path:
-    """The absolute path that an argument, an option or a variable names; `~` is the user's own folder.
+    """Returns the absolute path that an argument, an option or a variable names; `~` is the user's home.
 
     Raises:
         UsageError: nothing can be called so: the folder of a user who is not there, or too long a name.
@@ -61,7 +61,7 @@ def probe_folder(target: Path, *, shown_as: Path) -> None:
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target` that takes its place when the block ends without an error.
+    """Yields a temporary path beside `target` that replaces it when the block ends without an error.
 
     The content is on the disk before the name is, and the name when the block is left; after an error or a
     power cut the target is as it was, or whole.
@@ -126,7 +126,7 @@ def sweep_partials(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Has what was made, renamed or removed in a folder on the disk, where the system can.
+    """Writes to the disk what was made, renamed or removed in a folder, where the system can.
 
     Raises:
         OSError: the disk is full or fails.
@@ -149,7 +149,7 @@ _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 
 
 def sync_tree(folder: Path) -> None:
-    """Has a folder with all files and folders below it on the disk; what a folder holds before the folder.
+    """Writes a folder with all files and folders below it to the disk; what a folder holds before the folder.
 
     Raises:
         OSError: the disk is full or fails.
@@ -179,7 +179,7 @@ def write_json(target: Path, data: Any) -> None:  # noqa: ANN401 - whatever json
 
 
 def _partial(target: Path) -> str:
-    """What a file is called while it is written; no longer than its name may be."""
+    """Returns the name of a file while it is written; no longer than a name may be."""
     return f".{target.name[:_SHOWN_IN_PARTIAL]}.{secrets.token_hex(4)}{_SUFFIX}"
 
 

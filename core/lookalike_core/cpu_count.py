@@ -8,7 +8,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def cores(*, cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
-    """At least 1: those that it may run on, and no more than its control groups pay for.
+    """Returns how many cores this process may run on, and its control groups pay for; at least 1.
 
     Source: `cpu.max` in https://docs.kernel.org/admin-guide/cgroup-v2.html
     """
@@ -18,13 +18,13 @@ def cores(*, cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) ->
 
 
 def fewer_than_all() -> int | None:
-    """How many it may use where that is fewer than the machine has; None where it may use them all."""
+    """Returns how many cores it may use where that is fewer than the machine has; else None."""
     usable = cores()
     return usable if usable < (os.cpu_count() or 1) else None
 
 
 def _quotas(cgroups: Path, own: Path) -> list[int]:
-    """What each group pays for that the process is in, rounded up to whole cores; none without a limit."""
+    """Returns what each group of the process pays for, rounded up to whole cores; empty without a limit."""
     with suppress(OSError, ValueError, ZeroDivisionError):
         [name] = [line[3:] for line in own.read_text(encoding="utf-8").splitlines() if line[:3] == "0::"]
         group = cgroups / name.lstrip("/")

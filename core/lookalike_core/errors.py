@@ -43,7 +43,7 @@ class LookalikeError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """With its attributes, for processes that hand errors to each other."""
+        """Pickles the error with its attributes, for processes that hand errors to each other."""
         return _restore_error, (type(self), self.args, self.__dict__)
 
 
@@ -91,7 +91,7 @@ class UsageError(LookalikeError):
         path: Path | str | None = None,
         hint: Hint | None = None,
     ) -> Self:
-        """About a value from `origin`: an argument, kept as data, or a variable or option, which is named."""
+        """Returns the error about a value from an argument, kept as data, or a variable or option, named."""
         if isinstance(origin, Argument):
             return cls(message, argument=origin, path=path, hint=hint)
         return cls(f"{origin}: {message}", path=path, hint=hint)

@@ -56,7 +56,7 @@ def acquire(
 def held(
     folder: Path, name: str, *, what: str, timeout_s: float, on_wait: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """`acquire` for the length of a block."""
+    """Holds the lock of `acquire` for the length of a block."""
     lock = acquire(folder, name, what=what, timeout_s=timeout_s, on_wait=on_wait)
     try:
         yield

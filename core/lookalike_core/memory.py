@@ -38,7 +38,7 @@ def comes_of_memory(error: BaseException) -> bool:
 
 
 def memory_error(error: BaseException, what: str) -> MemoryError:
-    """An error of a library as the one error that all of them stand for; `what` was being done."""
+    """Returns a library's error as the `MemoryError` that it stands for; `what` was being done."""
     said = (str(error).splitlines() or [""])[0][:200]
     return MemoryError(f"{what} ({said})" if said else what)
 
@@ -72,7 +72,7 @@ _M_ARENA_MAX = -8
 
 
 def address_space_left() -> int | None:
-    """Bytes that the limits of the process leave; None where there are none, or nothing tells."""
+    """Returns the bytes that the limits of the process leave; None without limits."""
     if sys.platform != "linux":
         return None
     limits = address_space_limits()
@@ -84,7 +84,7 @@ def address_space_left() -> int | None:
 
 
 def address_space_limits() -> tuple[int | None, int | None]:
-    """Of all address space, and of that for data; what a child process starts with. None is no limit."""
+    """Returns the limits of address space and of data, as child processes inherit them; None: no limit."""
     if sys.platform == "win32":
         return None, None
     import resource
@@ -94,7 +94,7 @@ def address_space_limits() -> tuple[int | None, int | None]:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came of, one after the other."""
+    """Yields an error and its causes, one after the other."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -105,7 +105,7 @@ def _is_by_kind(error: BaseException) -> bool:
 
 
 def _says_so(error: BaseException) -> bool:
-    """An error of the system has a number, and in its words the name of a file."""
+    """Whether the message says so; errors of the system have a number, and a file's name in their words."""
     is_numbered = isinstance(error, OSError) and error.errno is not None
     return not is_numbered and _SAID.search(str(error)) is not None
 

@@ -57,7 +57,7 @@ def describe_missing(path: Path) -> str:
 
 
 def _called_like(name: str, folder: Path, *, is_last: bool) -> Path | None:
-    """What lies in a folder under almost that name; another number is another name.
+    """Returns what lies in a folder under almost that name; another number is another name.
 
     The last name of a path with a file's suffix is not taken for a folder's without that suffix.
     """

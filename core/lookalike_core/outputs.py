@@ -81,7 +81,7 @@ def output_path(
     *,
     is_ours: Callable[[Path], bool] = is_text_result,
 ) -> Path:
-    """Where an option wants something written, checked before the long work that it is the result of.
+    """Returns where an option's result is to be written, checked before the long work.
 
     A link is followed, so that it stays one. Nothing is left behind. Of what lies there only an empty file is
     replaced, and one that `is_ours`: by what is in it, the result of an earlier run.
@@ -146,7 +146,7 @@ def check_apart(outputs: Mapping[str, Path | None]) -> None:
 
 
 def _content(path: Path) -> str:
-    """What lies there by its first bytes; its name says nothing."""
+    """Describes what lies there by its first bytes; its name proves nothing."""
     head = _head(path)
     if is_webp(head) or is_avif(head) or is_heif(head):
         return "an image"
@@ -164,7 +164,7 @@ def _head(path: Path) -> bytes:
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    """By what is there, and by the name where nothing is."""
+    """Whether both are the same file, or have the same name where nothing is."""
     try:
         return path.samefile(other)
     except OSError:

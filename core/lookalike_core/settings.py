@@ -74,7 +74,7 @@ class Settings:
     def on_provider(
         self, provider: ProviderChoice | None, *, require_gpu: bool, threads: int | None = None
     ) -> Self:
-        """The same settings, with the provider that was named, or CUDA alone where it is required.
+        """Returns the same settings with the provider that was named, or CUDA alone where it is required.
 
         Raises:
             UsageError: a GPU is required and another provider was named.
@@ -91,27 +91,27 @@ class Settings:
 
     @property
     def weights_dir(self) -> Path:
-        """Downloaded weights files."""
+        """Returns the folder of downloaded weights files."""
         return self.home / "weights"
 
     @property
     def models_dir(self) -> Path:
-        """Exported `.onnx` models."""
+        """Returns the folder of exported `.onnx` models."""
         return self.home / "models"
 
     @property
     def optimized_dir(self) -> Path:
-        """Models as they were optimized for this processor; see `lookalike_core.models.graph_cache`."""
+        """Returns the folder of optimized graphs; see `lookalike_core.models.graph_cache`."""
         return self.models_dir / "optimized"
 
     @property
     def heads_dir(self) -> Path:
-        """New last layers that were fitted."""
+        """Returns the folder of fitted last layers."""
         return self.home / "heads"
 
     @property
     def qdrant_dir(self) -> Path:
-        """The embedded store's collections."""
+        """Returns the folder of the embedded store's collections."""
         return self.home / "qdrant"
 
 
@@ -128,7 +128,7 @@ def _default_home() -> Path:
 
 
 def _checked(home: Path) -> Path:
-    """It may be missing, and is made then; what can be made neither now nor later is said now."""
+    """Refuses a home that can be neither used nor made; a missing one is made later."""
     try:
         problem = "" if stat.S_ISDIR(home.stat().st_mode) else "is not a folder"
     except FileNotFoundError:

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def one_line(text: str, *, kept: str = "") -> str:
-    """Text as one line that a terminal shows and does not obey.
+    """Returns text as one line that a terminal shows and does not obey.
 
     What cannot be printed (control characters of both sets, line breaks of every kind, what turns the
     direction of writing, what has no width, lone surrogates) stands as in Python's `repr`, but for `kept`.
@@ -25,7 +25,7 @@ def one_line(text: str, *, kept: str = "") -> str:
 
 
 def valid_text(text: str) -> str:
-    """The text itself where it is valid Unicode; else with U+FFFD where the bytes of a name were no UTF-8."""
+    """Returns valid Unicode: U+FFFD stands where the bytes of a name were no UTF-8."""
     if text.isascii():
         return text
     try:
@@ -64,7 +64,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def json_line(data: Any) -> str:  # noqa: ANN401 - whatever json takes
-    """One JSON document on one line of visible ASCII, as strict readers take it.
+    """Returns one JSON document on one line of visible ASCII, as strict readers take it.
 
     What is no Unicode stands as in `valid_text`, and a number that JSON does not know is null.
     """

@@ -137,7 +137,7 @@ def export_to(path: Path, spec: ModelSpec, *, settings: Settings) -> ModelFile:
 
 
 def _check_writable(path: Path) -> None:
-    """As far as it can be known before weights are fetched and a model is built for nothing."""
+    """Refuses a path that cannot be written, before weights are fetched and a model is built for it."""
     folder = next(parent for parent in named_path(str(path), Argument.OUTPUT).parents if parent.exists())
     if not folder.is_dir():
         raise UsageError(f"{path} cannot be written: {folder} is not a folder")

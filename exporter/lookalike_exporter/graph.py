@@ -51,7 +51,7 @@ def build_graph(
     dimension: int,
     convs_pad: bool = False,
 ) -> OnnxModel:
-    """The whole model, from pixels to float32 `[N, dimension]`.
+    """Returns the whole model, from pixels to float32 `[N, dimension]`.
 
     `convs_pad` lets convolutions do the padding in front of them, which int8 graphs need: ONNX Runtime does
     that to others by itself.
@@ -100,7 +100,7 @@ class _Graph:
 
 
 def _prepare_pixels(graph: _Graph, normalization: Normalization) -> None:
-    """`keras.applications.imagenet_utils.preprocess_input` for its modes `tf` and `caffe`, to NCHW."""
+    """Adds Keras' `imagenet_utils.preprocess_input` in its modes `tf` and `caffe`, to NCHW."""
     from onnx import TensorProto
 
     x = graph.node("Cast", [INPUT], "preprocessing/float", to=TensorProto.FLOAT)
@@ -152,7 +152,7 @@ def _emit(  # noqa: PLR0911 - one case for each kind of layer
 
 
 def _zero_padding(graph: _Graph, layer: ZeroPadding, x: str, network: SubNetwork) -> str:
-    """Zeros around the image; negative ones before a max pooling.
+    """Adds zeros around the image; negative ones before a max pooling.
 
     ONNX Runtime moves a padding of zeros into the pooling behind it, which then pads with minus infinity
     (`onnxruntime/core/optimizer/pad_fusion.cc`): wrong where values are negative, as behind `conv1_conv`.
@@ -173,7 +173,7 @@ def _only_convs_take(layer: ZeroPadding, network: SubNetwork) -> bool:
 
 
 def _padding_of(graph: _Graph, conv: Conv, network: SubNetwork) -> int:
-    """What a convolution adds on each side, with that of the layer in front of it where it takes it over."""
+    """Returns what a convolution adds on each side, with a padding in front of it that it takes over."""
     before = next((layer for layer in network.layers if layer.name == conv.inputs[0]), None)
     if graph.convs_pad and isinstance(before, ZeroPadding) and _only_convs_take(before, network):
         return conv.same_pad + before.pad
@@ -181,7 +181,7 @@ def _padding_of(graph: _Graph, conv: Conv, network: SubNetwork) -> int:
 
 
 def _batch_norm_behind(conv: Conv, network: SubNetwork) -> BatchNorm | None:
-    """The batch norm that alone takes a convolution's output, where there is one."""
+    """Returns the batch norm that alone takes a convolution's output, where there is one."""
     for layer in network.layers:
         if isinstance(layer, BatchNorm) and layer.inputs == (conv.name,) and _folds(layer, network):
             return layer
@@ -221,7 +221,7 @@ def _conv(
 def _fold(
     kernel: FloatArray, bias: FloatArray | None, norm: LayerArrays, epsilon: float
 ) -> tuple[FloatArray, FloatArray]:
-    """One convolution for `gamma * (conv(x) + bias - mean) / sqrt(variance + epsilon) + beta`."""
+    """Returns one convolution for `gamma * (conv(x) + bias - mean) / sqrt(variance + epsilon) + beta`."""
     variance = norm["moving_variance"].astype(np.float64)
     scale = norm["gamma"].astype(np.float64) / np.sqrt(variance + epsilon)
     shift = (0.0 if bias is None else bias.astype(np.float64)) - norm["moving_mean"]
@@ -234,7 +234,7 @@ def _batch_norm(graph: _Graph, layer: BatchNorm, x: str, arrays: LayerArrays) ->
 
 
 def _flatten(graph: _Graph, x: str, name: str) -> str:
-    """Keras flattens height, width, channels; the graph's own order is channels first."""
+    """Adds Keras' flattening to height, width, channels; the graph's own order is channels first."""
     x = graph.node("Transpose", [x], f"{name}/nhwc", perm=_NHWC)
     return graph.node("Flatten", [x], name, axis=1)
 

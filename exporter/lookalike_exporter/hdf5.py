@@ -38,7 +38,7 @@ class NotFromKerasError(ValueError):
 
 
 def member(group: h5py.Group, name: str) -> Named:
-    """The group or array at a path below `group`, which has to lie in this very file.
+    """Returns the group or array at a path below `group`, which has to lie in this very file.
 
     Raises:
         KeyError: there is none.
@@ -60,7 +60,7 @@ def member(group: h5py.Group, name: str) -> Named:
 
 
 def subgroup(group: h5py.Group, name: str) -> h5py.Group | None:
-    """The group of this name, None where there is none.
+    """Returns the group of this name, None where there is none.
 
     Raises:
         NotFromKerasError: a link leads there.
@@ -74,7 +74,7 @@ def subgroup(group: h5py.Group, name: str) -> h5py.Group | None:
 
 
 def subgroups(group: h5py.Group) -> Iterator[h5py.Group]:
-    """The groups directly in a group.
+    """Yields the groups directly in a group.
 
     Raises:
         NotFromKerasError: there are more members than a network has layers, or a link among them.
@@ -90,7 +90,7 @@ def subgroups(group: h5py.Group) -> Iterator[h5py.Group]:
 
 
 def length(holder: h5py.Group, attribute: str) -> int | None:
-    """How many names a list declares to have, without reading any; None where there is no such list.
+    """Returns how many names a list declares to have, without reading any; None where there is no such list.
 
     Raises:
         NotFromKerasError: more than any network has.
@@ -123,7 +123,7 @@ def listed(holder: h5py.Group, attribute: str) -> list[str]:
 
 
 def names(holder: h5py.Group, attribute: str) -> list[str]:
-    """A list of names, once its `length` is known to be small: each may take as much memory as the file.
+    """Returns a list of names whose `length` is known to be small: each may take as much memory as the file.
 
     Raises:
         NotFromKerasError: it holds something else, or names longer than names are.
@@ -136,7 +136,7 @@ def names(holder: h5py.Group, attribute: str) -> list[str]:
 
 
 def text(holder: h5py.Group, attribute: str) -> str | None:
-    """One short text, None where there is none.
+    """Returns one short text, None where there is none.
 
     Raises:
         NotFromKerasError: it is a list, something else, or longer than a name.
@@ -150,7 +150,7 @@ def text(holder: h5py.Group, attribute: str) -> str | None:
 
 
 def _is_text(dtype: np.dtype[Any]) -> bool:
-    """Of fixed length or not: Keras has written both."""
+    """Whether a type is text of fixed or variable length: Keras has written both."""
     import h5py
 
     return h5py.check_string_dtype(dtype) is not None and dtype.itemsize <= MAX_NAME_BYTES

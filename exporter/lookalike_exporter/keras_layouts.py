@@ -167,7 +167,7 @@ def _layers_by_order(order: Sequence[Layer], numbered: Mapping[str, StoredLayer]
 
 @cache
 def _orders() -> tuple[tuple[Layer, ...], ...]:
-    """The layers with variables of each network, as Keras numbers them; the dense ones are last."""
+    """Returns the layers with variables of each network, as Keras numbers them; the dense ones are last."""
     networks = (build() for build in NETWORKS.values())
     return tuple(tuple(layer for layer in net.in_keras_order() if layer.variables) for net in networks)
 

@@ -155,14 +155,14 @@ def require_writable(folder: Path, settings: Settings) -> None:
 
 
 def _other_home(settings: Settings) -> Hint:
-    """What to do without this one, and how its collections are still found then."""
+    """Returns the hint to use another home, from which the collections of this one are still found."""
     if not settings.qdrant_dir.is_dir():
         return Hint(Action.SET_HOME)
     return Hint(Action.OTHER_HOME, {Argument.STORE: f"embedded:{settings.qdrant_dir}"})
 
 
 def model_path(manifest: ModelManifest, settings: Settings) -> Path:
-    """Keyed by the identity and the graph revision, with a readable beginning."""
+    """Returns where a model goes: named by layer, key of the identity, and graph revision."""
     identity, precision = manifest.identity, manifest.graph_precision
     tap = f"{identity.backbone}-{identity.layer}-{identity.pooling}"
     if precision is not Precision.FP32:

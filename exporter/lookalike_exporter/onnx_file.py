@@ -51,7 +51,7 @@ def write_onnx(path: Path, model: OnnxModel) -> None:
 
 
 def _tensor_header(name: str, array: Array) -> bytes:
-    """Everything of an initializer but its values, which have to follow."""
+    """Returns an initializer up to its values, which have to follow."""
     import onnx
 
     kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
@@ -61,12 +61,12 @@ def _tensor_header(name: str, array: Array) -> bytes:
 
 
 def _field(number: int, size: int) -> bytes:
-    """The tag and the length that stand before `size` bytes."""
+    """Returns the tag and the length that stand before `size` bytes."""
     return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(size)
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the eighth says that more follow."""
+    """Returns a number as seven bits a byte, the lowest first; the eighth bit says that more follow."""
     low, rest = value & 0x7F, value >> 7
     return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
 

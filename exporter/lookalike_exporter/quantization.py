@@ -39,7 +39,7 @@ _QUANTIZED = ["Conv", "Relu", "MaxPool", "Gemm"]
 
 
 def trial_images() -> Pixels:
-    """uint8 `[3, 224, 224, 3]`, always the same: noise, fine, coarse, and coarser than most kernels see."""
+    """Returns uint8 `[3, 224, 224, 3]`, always the same: noise, fine, coarse, and in large cells."""
     rng, images = np.random.default_rng(0), []
     for cell in (1, 8, 56):
         size = (IMAGE_SIZE // cell, IMAGE_SIZE // cell, 3)
@@ -48,7 +48,7 @@ def trial_images() -> Pixels:
 
 
 def calibration(path: Path, images: Iterable[Pixels], *, backbone: str) -> ActivationRanges:
-    """What the values of an fp32 model are like on some images, uint8 `[224, 224, 3]` each.
+    """Measures the activation ranges of an fp32 model on some images, uint8 `[224, 224, 3]` each.
 
     Raises:
         UsageError: there are no images.
@@ -149,7 +149,7 @@ def _not_for_fp16(model: "onnx.ModelProto", ranges: Mapping[str, tuple[float, fl
 def _ranges(
     path: Path, images: Iterable[Pixels], *, kinds: Sequence[str] | None, averaged: bool
 ) -> tuple[dict[str, tuple[float, float]], int]:
-    """Lowest and highest value of the tensors around nodes of some kinds, and on how many images.
+    """Returns the least and greatest value of the tensors around some nodes, and the number of images.
 
     The graph itself finds them, so that nothing larger than a number leaves it.
     """
@@ -187,7 +187,7 @@ class _Reader:
         self._images = chain(first, rest)
 
     def get_next(self) -> dict[str, Any] | None:
-        """The next input of the session; None behind the last."""
+        """Returns the next input of the session; None after the last."""
         pixels = next(self._images, None)
         if pixels is None:
             return None

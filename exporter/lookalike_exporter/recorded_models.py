@@ -98,7 +98,7 @@ def _find_or_export(
 
 
 def _to_search_with(manifest: CollectionManifest) -> ModelSpec:
-    """What one query is embedded with: fp16 is for many images on a GPU, and its space is that of fp32."""
+    """Returns the spec that one query is embedded with: in fp32 for fp16, whose space is the same."""
     spec = ModelSpec.of_collection(manifest)
     return replace(spec, precision=Precision.FP32) if spec.precision is Precision.FP16 else spec
 

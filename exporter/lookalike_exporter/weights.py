@@ -42,7 +42,7 @@ class WeightsReader(Protocol):
     place: tuple[str, ...]
 
     def read(self, layer: Layer) -> LayerArrays:
-        """The layer's variables as float32, in the shapes and the order of `layer.variables`.
+        """Returns the layer's variables as float32, in the shapes and the order of `layer.variables`.
 
         Raises:
             WeightsError: the layer is missing, has other shapes, or cannot be read.
@@ -50,7 +50,7 @@ class WeightsReader(Protocol):
 
 
 def read_arrays(path: Path, kind: WeightsKind, network: SubNetwork) -> dict[str, LayerArrays]:
-    """`{layer: arrays}` of every layer of the network that has variables, and of no other.
+    """Reads `{layer: arrays}` of every layer of the network that has variables, and of no other.
 
     Raises:
         WeightsError: the file cannot be read, or does not hold them.
@@ -88,7 +88,7 @@ def _open_hdf5(path: Path, unpacked: Path) -> "h5py.File":
 
 
 def fingerprint(network: SubNetwork, arrays: Mapping[str, LayerArrays]) -> str:
-    """SHA-256 in hex over name, shape and float32 bytes of every tensor, in Keras' order."""
+    """Returns the SHA-256 in hex over name, shape and float32 bytes of every tensor, in Keras' order."""
     digest = hashlib.sha256()
     for layer in network.layers:
         for variable in layer.variables:
@@ -117,7 +117,7 @@ class KerasWeights:
         self._path = f"{path}{inside(model)}"
 
     def read(self, layer: Layer) -> LayerArrays:
-        """Keras names a layer's variables in several ways, in a fixed order, which then counts."""
+        """Returns a layer's variables by their order where Keras names them in another way."""
         stored = self._layers.get(layer.name)
         if stored is None:
             raise WeightsError(_missing(self._path, layer.name, len(self._layers)))
@@ -163,7 +163,7 @@ class WheelWeights:
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
 
     def read(self, layer: Layer) -> LayerArrays:
-        """Convolution kernels lie as `[out, in, height, width]` there."""
+        """Returns a layer's variables; convolution kernels lie as `[out, in, height, width]` there."""
         from onnx import numpy_helper
 
         names = {

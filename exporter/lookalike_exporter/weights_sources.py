@@ -72,7 +72,7 @@ def locate_weights(backbone: Backbone, weights: str, *, with_top: bool, settings
 
 
 def weights_path(weights: str) -> Path:
-    """The file that `--weights` names.
+    """Returns the path of a weights file that was named.
 
     Raises:
         UsageError: nothing can be called so.
@@ -96,7 +96,7 @@ def _source(kind: WeightsKind, path: Path, *, official: bool) -> WeightsSource:
 
 
 def _source_of_file(backbone: Backbone, path: Path) -> WeightsSource:
-    """Of a user's file, which may be one that Keras published."""
+    """Returns what to record of a user's file, which may be one that Keras published."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         md5, sha256 = pool.map(lambda algorithm: _checksum(path, algorithm), ("md5", "sha256"))
     official = md5 in {file.md5 for file in backbone.weights}
@@ -111,7 +111,7 @@ def _checksum(path: Path, algorithm: str) -> str:
 
 
 def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings) -> Path:
-    """Ours, else Keras' own copy where it is right, else a download. The file with the top serves both."""
+    """Finds or downloads the official file: ours, else Keras' own copy; that with the top serves both."""
     candidates = [file for file in backbone.weights if file.with_top or not with_top]
     keras_dir = Path(os.path.expanduser("~/.keras/models"))  # noqa: PTH111 - pathlib fails without a home
     for file in candidates:
@@ -123,7 +123,7 @@ def _official_file(backbone: Backbone, *, with_top: bool, settings: Settings) ->
 
 
 def _download(file: OfficialWeights, folder: Path, *, timeout_s: float = REACH_TIMEOUT_S) -> Path:
-    """Into a folder of its own first, so that only a whole file with the right checksum gets its name.
+    """Downloads to a folder of its own, so that only a whole file with the right checksum gets its name.
 
     What a killed process left of it goes with it.
     """
@@ -173,16 +173,16 @@ class _PoochBar:
         self._bar.set_total(value)
 
     def update(self, size: int) -> None:
-        """`size` more bytes have come."""
+        """Counts `size` more bytes."""
         if not self._full:
             self._bar.advance(size)
 
     def reset(self) -> None:
-        """Pooch rewinds its bar at the end, to fill it once more; ours is full already."""
+        """Ignores that pooch rewinds its bar at the end, to fill it once more; ours is full already."""
         self._full = True
 
     def close(self) -> None:
-        """The bar ends with its block."""
+        """Does nothing: the bar ends with its block."""
 
 
 def _stay_encrypted(response: "requests.Response", **_: object) -> None:
@@ -200,7 +200,7 @@ def _stay_encrypted(response: "requests.Response", **_: object) -> None:
 
 
 def _check_reachable(url: str, timeout_s: float) -> None:
-    """A request for the headers, in a thread: a name server may hang longer than any timeout says.
+    """Requests the headers, in a thread: a name server may hang longer than any timeout says.
 
     Raises:
         HostUnreachableError: no good answer in time.
@@ -231,7 +231,7 @@ def _check_reachable(url: str, timeout_s: float) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong at the bottom, without the connection objects that requests wraps around it."""
+    """Returns the innermost cause of an error, without the objects that requests wraps around it."""
     inner = error.args[0] if error.args else error
     text = str(getattr(inner, "reason", inner)) or type(error).__name__
     return text.splitlines()[0].rpartition("): ")[2][:200]

@@ -45,7 +45,7 @@ class Conversion:
     is_late: bool = False
 
     def apply(self, image: "Image.Image", *, in_place: bool = False) -> "Image.Image":
-        """RGB or RGBA, for one of these or CMYK or Lab; L for L. RGB may be changed `in_place`."""
+        """Returns RGB or RGBA for one of these or CMYK or Lab; L for L. RGB may be changed `in_place`."""
         if self.curve is not None:
             alpha = range(256) if image.mode == "RGBA" else ()
             return image.point([*(self.curve * min(3, len(image.getbands()))), *alpha])
@@ -54,7 +54,7 @@ class Conversion:
 
 
 def conversion_of(image: "Image.Image") -> Conversion | None:
-    """None where the file's colours are sRGB, or are to be taken for it.
+    """Returns how a file's colours become sRGB; None where they are sRGB, or are to be taken for it.
 
     That is so without a profile, and where it is broken, absurdly large or made for other colours.
     """
@@ -70,7 +70,7 @@ def conversion_of(image: "Image.Image") -> Conversion | None:
 
 
 def _png_profile(info: dict[Any, Any]) -> bytes | None:
-    """What gAMA and cHRM say, together or alone (PNG, third edition, 11.3.2).
+    """Returns a profile for what gAMA and cHRM say, together or alone (PNG, third edition, 11.3.2).
 
     Nearly all gAMA chunks say 1 / 2.2, which is how a file calls itself sRGB to those that know no better.
     """
@@ -95,7 +95,7 @@ _USUAL = 0.02
 
 @lru_cache(maxsize=16)
 def _conversion(profile: bytes, mode: str) -> Conversion | None:
-    """For pixels of a mode, L standing for all greys and RGB for all that become RGB by themselves."""
+    """Returns the conversion of pixels of a mode: L stands for all greys, RGB for what becomes RGB by itself."""
     from PIL import ImageCms
 
     try:
@@ -116,7 +116,7 @@ def _conversion(profile: bytes, mode: str) -> Conversion | None:
 
 
 def _grey_conversion(profile: bytes, space: str) -> Conversion | None:
-    """Greys have one curve, by a profile of theirs or as the greys of RGB."""
+    """Returns the one curve of greys, by a profile of theirs or as the greys of RGB."""
     ramp = _ramp().convert("L")
     source = ramp if space == "GRAY" else ramp.convert("RGB")
     transform = _built(profile, source.mode)
@@ -127,20 +127,20 @@ def _grey_conversion(profile: bytes, space: str) -> Conversion | None:
 
 
 def _moved(profile: bytes, image: "Image.Image") -> int:
-    """By how many levels a profile moves the colour that it moves furthest."""
+    """Returns by how many levels a profile moves the colour that it moves furthest."""
     there = np.asarray(image).astype(int)
     return int(np.abs(np.asarray(_transform(profile, "RGB").apply(image)).astype(int) - there).max())
 
 
 def _ramp() -> "Image.Image":
-    """All greys as RGB, 256 x 1 pixels."""
+    """Returns all greys as RGB, 256 x 1 pixels."""
     from PIL import Image
 
     return Image.fromarray(np.arange(256, dtype=np.uint8)[np.newaxis, :, np.newaxis].repeat(3, axis=2))
 
 
 def _cube() -> "Image.Image":
-    """Colours from everywhere in RGB."""
+    """Returns colours from everywhere in RGB."""
     from PIL import Image
 
     levels = np.array([0, 8, 16, 32, 64, 96, 128, 160, 192, 224, 255], dtype=np.uint8)
@@ -150,7 +150,7 @@ def _cube() -> "Image.Image":
 
 @lru_cache(maxsize=16)
 def _transform(profile: bytes, mode: str) -> "ImageCms.ImageCmsTransform":
-    """Usable by several threads at once, as LittleCMS has it of every transform."""
+    """Returns a cached transform, usable by several threads at once, as LittleCMS has it."""
     return _built(profile, mode)
 
 

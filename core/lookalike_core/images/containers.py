@@ -41,7 +41,7 @@ class Readable:
 
 
 def readable(stream: BinaryIO, head: bytes, name: str) -> Readable:
-    """What to give Pillow of a file that begins with `head`.
+    """Returns what to give Pillow of a file that begins with `head`.
 
     Raises:
         ImageError: it is of a kind that is not read, or damaged where its image cannot do without.
@@ -58,7 +58,7 @@ def readable(stream: BinaryIO, head: bytes, name: str) -> Readable:
 
 
 def _simple(stream: BinaryIO, head: bytes) -> Readable:
-    """What Pillow reads as it is."""
+    """Returns a file of a kind that Pillow reads as it is."""
     if head.startswith(jpeg.MAGIC):
         mended, is_cut_off = partial(_whole_jpeg, stream), partial(jpeg.is_cut_off, stream)
         return Readable(stream=stream, mended=mended, is_cut_off=is_cut_off)
@@ -103,7 +103,7 @@ def _png(stream: BinaryIO, name: str) -> Readable:
 
 
 def _mended_png(stream: BinaryIO, parts: png.PngParts, fingerprint: Fingerprint) -> BinaryIO | None:
-    """Its still image where only its animation is damaged; its pixels where only their checksum is."""
+    """Returns the still image where only its animation is damaged; its pixels where only a checksum is."""
     if parts.still != parts.chunks:
         still = png.png_view(stream, parts.still)
         if fingerprint(still) is not None:
@@ -119,7 +119,7 @@ _GIF_ENDS = (bytes(256) + b";", b"\xff" * 256 + bytes(256) + b";")
 
 
 def _completed(stream: BinaryIO, ends: tuple[bytes, ...], fingerprint: Fingerprint) -> BinaryIO | None:
-    """The file with the first of these ends, where the image is the same with each of them."""
+    """Returns the file with the first of these ends, where the image is the same with each of them."""
     views = [view_of(stream, [whole(stream), end]) for end in ends]
     expected = fingerprint(views[0])
     if expected is None or any(fingerprint(view) != expected for view in views[1:]):

@@ -17,7 +17,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF")
 
 
 def open_header(stream: BinaryIO, head: bytes, name: str) -> "Image.Image":
-    """The open image, of which only the header was read.
+    """Opens an image, of which only the header is read.
 
     Raises:
         ImageError: its header is whole, and no decoder here takes such samples.

@@ -142,7 +142,7 @@ def decode_small(
     max_pixels: int = MAX_PIXELS,
     whole_pixels: int = WHOLE_PIXELS,
 ) -> "Image.Image":
-    """The whole image as a person sees it, RGB, its longer side `edge` pixels, or less if it has less.
+    """Decodes the whole image as a person sees it: RGB, its longer side at most `edge` pixels.
 
     `stream` is read from its beginning and can be sought in.
 
@@ -172,7 +172,7 @@ def decodes_as_before(stream: BinaryIO, name: str, *, max_pixels: int = MAX_PIXE
 
 
 def decode_whole(stream: BinaryIO, name: str, *, edge: int, max_pixels: int = MAX_PIXELS) -> WholeImage:
-    """As `decode_small`, with what else has to agree before one file may stand for another.
+    """Decodes as `decode_small`, with what else has to agree before one file may stand for another.
 
     Raises:
         ImageError: as `decode`.
@@ -200,7 +200,7 @@ Make = Callable[["Image.Image", tuple[int, int], Extent], T]
 
 
 def _guarded(stream: BinaryIO, name: str, max_pixels: int, side: int, make: Make[T]) -> T:
-    """What is made of a file; JPEGs are decoded at a part of their size where `side` is left of both.
+    """Makes something of a file; JPEGs are decoded at a part of their size where `side` is left of both.
 
     Where Pillow gives a file up, it is given once more what can be mended of it.
     """
@@ -291,7 +291,7 @@ def _fingerprint(view: BinaryIO, head: bytes, name: str, max_pixels: int) -> byt
 
 
 def _digest(image: "Image.Image", _full: tuple[int, int], _extent: Extent) -> bytes:
-    """Over all pixels, a strip at a time."""
+    """Returns a hash over all pixels, taken a strip at a time."""
     image.load()
     digest = hashlib.blake2b(digest_size=16)
     for top in range(0, image.height, _STRIP_LINES):
@@ -312,7 +312,7 @@ def _give_back() -> None:
 
 @contextmanager
 def _room_for_file(head: bytes, size: int, name: str) -> Iterator[None]:
-    """Some decoders want the whole file in memory before they say how large the image is."""
+    """Holds back large files of which decoders want all in memory before they say how large the image is."""
     whole = is_webp(head) or is_avif(head) or is_heif(head)
     if whole and size > MAX_WHOLE_FILE_BYTES:
         raise ImageError(
@@ -339,7 +339,7 @@ def _check_pixels(name: str, size: tuple[int, int], limit: int) -> None:
 
 
 def _reduce(image: "Image.Image", side: int) -> Extent:
-    """Has a large JPEG decoded at a part of its size; what remains of width and height, to the fraction."""
+    """Has a large JPEG decoded at a part of its size; returns its exact width and height then."""
     if image.format in _JPEGS:
         drafted = image.draft(None, (side, side))
         if drafted:
@@ -349,7 +349,7 @@ def _reduce(image: "Image.Image", side: int) -> Extent:
 
 
 def _bytes_needed(image: "Image.Image", full: tuple[int, int], stream: BinaryIO, name: str) -> int:
-    """What decoding will take.
+    """Returns how many bytes decoding will take.
 
     Raises:
         ImageError: it is a JPEG of so many scans that only an attacker can have made it.
@@ -367,7 +367,7 @@ _JPEGS = ("JPEG", "MPO")
 
 
 def _working_bytes(image: "Image.Image") -> int:
-    """What turning an image and making it RGB takes besides: at most four of it, or of a part of it."""
+    """Returns the bytes that turning an image and making it RGB take besides: at most four images."""
     return 4 * BYTES_A_PIXEL * min(image.width * image.height, WHOLE_PIXELS)
 
 

@@ -115,7 +115,7 @@ class _Rule:
 
 
 def _compiled(pattern: str) -> _Rule:
-    """Refuses, too, what gitignore passes over without a word: a blank line, a comment, an open bracket."""
+    """Refuses, too, what gitignore skips without a word: a blank line, a comment, an open bracket."""
     takes_back = pattern.startswith("!")
     plain = nfc(pattern.removeprefix("!"))
     if takes_back and plain.startswith(("#", "!")):  # behind the first ! it is what it is

@@ -10,7 +10,7 @@ _WEBP_PIXELS = (b"VP8 ", b"VP8L", b"ANMF", b"ALPH")
 
 
 def webp_view(stream: BinaryIO) -> BinaryIO | None:
-    """A WebP file with the length that it has, where it names another one and its pixels are all there."""
+    """Returns a WebP file with its real length, where it names another one and its pixels are all there."""
     size, named = size_of(stream), 8 + int.from_bytes(read_at(stream, 4, 4), "little")
     end, has_pixels = 12, False
     for kind, place, length in _riff_chunks(stream):
@@ -29,7 +29,7 @@ def webp_view(stream: BinaryIO) -> BinaryIO | None:
 
 
 def _riff_chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, place and length of content, up to where there is none any more."""
+    """Yields kind, place and length of content of each chunk, up to where there is none any more."""
     size, place = size_of(stream), 12
     for _ in range(_MAX_CHUNKS):
         head = read_at(stream, place, 8)
@@ -78,7 +78,7 @@ def is_box_cut_off(stream: BinaryIO) -> bool:
 
 
 def boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, place and length of each box (ISO 14496-12, 4.2), up to where there is none any more."""
+    """Yields kind, place and length of each box (ISO 14496-12, 4.2), up to where there is none any more."""
     size, place = size_of(stream), 0
     for _ in range(_MAX_CHUNKS):
         head = read_at(stream, place, 16)

@@ -64,7 +64,7 @@ class FolderRules:
         return ", ".join(told) or "the default ones"
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; `from_json` reads it back."""
+        """Returns a JSON object, which `from_json` reads back."""
         return asdict(self) | {"exclude": list(self.exclude)}
 
     @classmethod

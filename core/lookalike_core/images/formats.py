@@ -25,7 +25,7 @@ def is_webp(head: bytes) -> bool:
 
 
 def _brands(head: bytes) -> Collection[bytes]:
-    """ISO 14496-12: a box `ftyp` of the size in front of it, with the main brand and its compatible ones."""
+    """Returns the main brand and the compatible ones in a box `ftyp` (ISO 14496-12, 4.3)."""
     if head[4:8] != b"ftyp":
         return ()
     box = head[: int.from_bytes(head[:4])] or head

@@ -44,7 +44,7 @@ def may_move(image: "Image.Image") -> bool:
 
 
 def frame_bytes(image: "Image.Image") -> int:
-    """What looking at its frames takes beside what `load` takes; 0 for what is no animation."""
+    """Returns what looking at the frames takes beside what `load` takes; 0 for what is no animation."""
     is_layered = image.format in _LAYERED and image.width * image.height <= MAX_FRAME_PIXELS
     return 4 * COPIES * image.width * image.height if is_layered and may_move(image) else 0
 
@@ -57,7 +57,7 @@ def frame_that_shows(
     max_pixels: int = MAX_PIXELS_SEEN,
     max_frame_pixels: int = MAX_FRAME_PIXELS,
 ) -> int | None:
-    """The number of the frame to take, None where that is the one at which `image` is open.
+    """Returns the number of the frame to take, None where that is the one at which `image` is open.
 
     No more than the first `sound()` frames are looked at, nor more than `max_frames`, or than `max_pixels`
     are in; of frames over `max_frame_pixels` that are laid one over another none is. One that is damaged ends
@@ -96,7 +96,7 @@ def is_first_frame(image: "Image.Image") -> bool:
 
 
 def _looked_at(image: "Image.Image", most: int, max_frame_pixels: int) -> Sequence[int]:
-    """The numbers of the frames that are looked at after the first; none is larger than that."""
+    """Returns the numbers of the frames that are looked at after the first; none is larger than that."""
     pixels = image.width * image.height
     if image.format in _LAYERED and pixels > max_frame_pixels:
         return ()
@@ -128,5 +128,5 @@ def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 
 def _range(pixels: NDArray[np.floating]) -> float:
-    """Between the lowest and the highest value of the channel where that is most."""
+    """Returns the difference of the highest and the lowest value in the channel where that is most."""
     return float(np.ptp(pixels, axis=(0, 1)).max())

@@ -99,7 +99,7 @@ _ENDS: Mapping[bytes, Callable[[BinaryIO], int | None]] = {
 
 
 def _bmp_end(head: bytes) -> int:
-    """Behind its rows, or where it says that it ends: a colour profile may lie between."""
+    """Returns where a BMP's rows end, or where it says that it ends: a colour profile may lie between."""
     if len(head) < 34:  # noqa: PLR2004 - up to how it is compressed
         return len(head)
     named, _, place, header, width, height, _, bits, _ = struct.unpack("<IIIIiiHHI", head[2:34])
@@ -120,7 +120,7 @@ def _is_substance(stream: BinaryIO, place: int) -> bool:
 
 
 def _is_more_in_boxes(stream: BinaryIO) -> bool:
-    """A video, further boxes that are no still image's, or an auxiliary image that is not its alpha."""
+    """Whether there is a video, a box that no still image has, or an auxiliary image but alpha."""
     for kind, place, length in boxes(stream):
         if kind not in _OWN_BOXES and length > SUBSTANCE_BYTES:  # or what is no box at all
             return True
@@ -130,5 +130,5 @@ def _is_more_in_boxes(stream: BinaryIO) -> bool:
 
 
 def _has_auxiliary_image(meta: bytes) -> bool:
-    """By the properties that say what auxiliary images are for: four letters, a version, a name."""
+    """Whether a property names an auxiliary image but alpha: four letters, a version, a name."""
     return any(not each[4:].startswith(_ALPHA) for each in meta.split(b"auxC")[1:])

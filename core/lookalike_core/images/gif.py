@@ -19,12 +19,12 @@ Extent = tuple[int, int]
 
 
 def first_extent(stream: BinaryIO) -> Extent | None:
-    """The width and height that its first frame needs of an image; None where there is no frame."""
+    """Returns the width and height that its first frame needs of an image; None where there is no frame."""
     return next(_extents(stream), None)
 
 
 def count_sound_frames(stream: BinaryIO, most: int) -> int:
-    """How many frames, up to so many, lie within the image, before the first that does not."""
+    """Counts the frames, up to so many, that lie within the image before the first that does not."""
     screen = read_at(stream, 6, 4)
     width, height = int.from_bytes(screen[:2], "little"), int.from_bytes(screen[2:], "little")
     count = 0
@@ -45,7 +45,7 @@ def is_cut_off(stream: BinaryIO) -> bool:
 
 
 def _extents(stream: BinaryIO) -> Iterator[Extent]:
-    """Of each frame (GIF89a, 20); ends where there is none any more, one is cut off, or it takes too long."""
+    """Yields how far each frame reaches (GIF89a, 20), up to the end, a cut-off frame, or `MAX_BLOCKS`."""
     header = read_at(stream, 0, _HEADER_BYTES)
     place = _HEADER_BYTES + _palette_bytes(header[10:11])
     steps = iter(range(MAX_BLOCKS))
@@ -71,7 +71,7 @@ def _palette_bytes(flags: bytes) -> int:
 
 
 def _behind_blocks(stream: BinaryIO, place: int, steps: Iterator[int]) -> int:
-    """Where the chain of blocks ends that begins at a place."""
+    """Returns where the chain of blocks ends that begins at a place."""
     while (length := read_at(stream, place, 1)) not in {b"", b"\0"} and next(steps, None) is not None:
         place += 1 + length[0]
     return place + 1

@@ -88,6 +88,6 @@ _UNREAD_KINDS = {
 
 
 def _unread_kind(error: Exception) -> str | None:
-    """What a file is, where a decoder says that it is not made for it; None where it says something else."""
+    """Returns what a file is, where a decoder says that it does not support it; else None."""
     said = str(error).lower()
     return next((what for words, what in _UNREAD_KINDS.items() if words in said), None)

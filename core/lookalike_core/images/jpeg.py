@@ -54,7 +54,7 @@ def _segments(stream: BinaryIO) -> Iterator[int]:
 
 
 def _next_marker(stream: BinaryIO) -> int | None:
-    """The kind of the next segment; the stream stands behind it, at its length."""
+    """Returns the marker of the next segment; the stream stands behind it, at its length."""
     while len(chunk := stream.read(_CHUNK)) > 1:
         found = _MARKER.search(chunk)
         if found:
@@ -81,7 +81,7 @@ def is_cut_off(stream: BinaryIO) -> bool:
 
 
 def fillers(stream: BinaryIO) -> tuple[bytes, ...]:
-    """What is put behind a file in turn; the first is how it should end.
+    """Returns what is put behind a file in turn; the first is how it should end.
 
     The others are noise, behind a zero where the file ends in 0xFF, which makes that a value and no marker.
     They hold the eight restart markers, for a decoder that waits for one; it passes over a wrong one or stops

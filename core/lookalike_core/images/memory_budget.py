@@ -23,7 +23,7 @@ LIBRARY_FACTOR = 4
 
 
 def decoding_bytes(image: "Image.Image", *, full_pixels: int, scans: int, file_bytes: int) -> int:
-    """Bytes that `image.load()` will take at its peak; `full_pixels` is the size before any `draft`."""
+    """Returns the peak bytes of `image.load()`; `full_pixels` is the size before any `draft`."""
     pixels: int = image.width * image.height
     needed = BYTES_A_PIXEL * pixels
     if image.format in {"WEBP", "AVIF", "HEIF"}:
@@ -36,7 +36,7 @@ def decoding_bytes(image: "Image.Image", *, full_pixels: int, scans: int, file_b
 
 
 def _coefficient_bytes(image: "Image.Image", full_pixels: int) -> int:
-    """What libjpeg keeps of an image that comes in several scans."""
+    """Returns what libjpeg keeps of an image that comes in several scans."""
     layers: list[tuple[int, int, int, int]] = getattr(image, "layer", [])
     samplings = [(across, down) for _, across, down, _ in layers] or [(1, 1)]
     most = max(across for across, _ in samplings) * max(down for _, down in samplings)
@@ -44,7 +44,7 @@ def _coefficient_bytes(image: "Image.Image", full_pixels: int) -> int:
 
 
 def _strip_bytes(image: "Image.Image") -> int:
-    """A TIFF is unpacked strip by strip or tile by tile; a tile may be larger than its image."""
+    """Returns the bytes of one unpacked strip or tile of a TIFF; a tile may be larger than its image."""
     tags = tags_of(image)
     rows = min(_number(tags.get(Tag.ROWS_PER_STRIP), image.height), image.height)
     tile = _number(tags.get(Tag.TILE_WIDTH), 0) * _number(tags.get(Tag.TILE_LENGTH), 0)

@@ -45,17 +45,17 @@ class Chunk:
 
     @property
     def content(self) -> int:
-        """Where its content begins."""
+        """Returns where its content begins."""
         return self.place + 8
 
     @property
     def end(self) -> int:
-        """Where the next one begins."""
+        """Returns where the next chunk begins."""
         return self.content + self.length + 4
 
     @property
     def piece(self) -> range:
-        """All of it."""
+        """Returns the range of all its bytes."""
         return range(self.place, self.end)
 
 
@@ -75,7 +75,7 @@ class PngParts:
 
 
 def needed_of(stream: BinaryIO, name: str, *, max_chunks: int = MAX_CHUNKS) -> PngParts:
-    """The chunks that an image is made of, each one sound, and the file's only one where it must be so.
+    """Returns the chunks that an image is made of, each one sound, and the only one where it must be so.
 
     Raises:
         ImageError: the header or the palette is damaged, or there are too many chunks.
@@ -91,7 +91,7 @@ def needed_of(stream: BinaryIO, name: str, *, max_chunks: int = MAX_CHUNKS) -> P
 
 
 def png_view(stream: BinaryIO, chunks: Iterable[Chunk]) -> BinaryIO:
-    """The file with these chunks alone, itself where it has no others; ends as files do."""
+    """Returns the file with these chunks alone, itself where it has no others; ends as files do."""
     pieces = _merged(chunk.piece for chunk in chunks)
     first = pieces[0] if len(pieces) == 1 else None
     if (
@@ -110,7 +110,7 @@ def lacks_pixels(stream: BinaryIO, parts: PngParts) -> bool:
 
 
 def whole_view(stream: BinaryIO, parts: PngParts) -> BinaryIO | None:
-    """The file up to the last of its pixels, without the checksum behind it, where all of them are there.
+    """Returns the file up to the last of its pixels, less the checksum behind it, where all pixels are there.
 
     Not so where the checksums of their chunks are wrong, too: that is damage, and no slip of who wrote it.
     """
@@ -137,7 +137,7 @@ def _is_intact(chunk: Chunk, stream: BinaryIO) -> bool:
 
 
 def _end_of_pixels(stream: BinaryIO, pixels: list[Chunk], missing: int) -> tuple[int, int] | None:
-    """In which chunk, and behind how much of it, the last missing byte is unpacked; None where it is not."""
+    """Returns in which chunk, and behind how much of it, the last missing byte is unpacked; else None."""
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     skipped = 2  # what zlib writes before what is packed
     for number, chunk in enumerate(pixels):
@@ -158,7 +158,7 @@ _BLOCK = 2**16
 
 
 def _unpacked(unpacker: "zlib._Decompress", data: bytes) -> int:
-    """How many bytes come of it; they are not kept. What is damaged gives no more."""
+    """Counts the bytes that come of it, which are not kept. What is damaged gives no more."""
     count = 0
     try:
         while data and not unpacker.eof:  # behind its end what is left over stays as it was
@@ -170,7 +170,7 @@ def _unpacked(unpacker: "zlib._Decompress", data: bytes) -> int:
 
 
 def _raw_bytes(stream: BinaryIO, headers: list[Chunk]) -> int:
-    """What the pixels of an image unfold to, by its header: a byte and the pixels of each line."""
+    """Returns what the pixels of an image unfold to, by its header: a byte and the pixels of each line."""
     header = read_at(stream, headers[0].content, 13)
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
     bits = header[8] * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(header[9], 4)
@@ -188,7 +188,7 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 
 
 def _chunks(stream: BinaryIO, parts: PngParts, name: str, max_chunks: int) -> Iterator[Chunk]:
-    """All up to the end, or to where there is no chunk any more."""
+    """Yields all chunks up to the end, or to where there is no chunk any more."""
     size, place = size_of(stream), len(MAGIC)
     for _ in range(max_chunks):
         head = read_at(stream, place, 8)
@@ -236,7 +236,7 @@ def _check(chunk: Chunk, stream: BinaryIO, name: str) -> None:
 
 
 def _sound(chunk: Chunk, stream: BinaryIO, limit: int = MAX_SIDE_BYTES) -> bytes | None:
-    """The content of a chunk of ordinary size whose checksum is right."""
+    """Returns the content of a chunk of ordinary size whose checksum is right; else None."""
     if chunk.length > limit:
         return None
     data = read_at(stream, chunk.place + 4, chunk.length + 8)
@@ -264,14 +264,14 @@ def _may_turn(chunk: Chunk, stream: BinaryIO, seen: set[bytes]) -> bool:
 
 
 def _profile(chunk: Chunk, stream: BinaryIO) -> bytes | None:
-    """The colour profile, where it is whole."""
+    """Returns the colour profile, where it is whole."""
     content = _sound(chunk, stream, MAX_PROFILE_BYTES) or b""
     _, _, packed = content.partition(b"\0")
     return unfolded(packed[1:], MAX_PROFILE_BYTES) if packed[:1] == b"\0" else None
 
 
 def unfolded(packed: bytes, limit: int) -> bytes | None:
-    """What zlib packed, if that is whole and no longer than `limit`."""
+    """Returns what zlib packed, if that is whole and no longer than `limit`."""
     unpacker = zlib.decompressobj()
     try:
         data = unpacker.decompress(packed, limit)
@@ -296,7 +296,7 @@ def _settle_animation(parts: PngParts) -> None:
 
 
 def _merged(pieces: Iterable[range]) -> list[Piece]:
-    """Neighbours become one."""
+    """Returns the pieces with neighbouring ones joined."""
     merged: list[Piece] = []
     for piece in pieces:
         last = merged[-1] if merged else None

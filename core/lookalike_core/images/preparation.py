@@ -107,7 +107,7 @@ _ON_ITS_SIDE = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 def _upright_square(
     image: "Image.Image", rendering: Rendering, extent: Extent, turn: str | None, bands: BandSizes
 ) -> "Image.Image":
-    """Turned and then scaled; a large image the other way round, which may round to the next value."""
+    """Turns and then scales; a large image the other way round, which may round to the next value."""
     if turn is None:
         return _prepare(image, rendering, extent, bands)
     way = _pillow().Transpose[turn]
@@ -119,7 +119,7 @@ def _upright_square(
 
 
 def _prepare(image: "Image.Image", rendering: Rendering, extent: Extent, bands: BandSizes) -> "Image.Image":
-    """RGB: the shorter side scaled to the network's square, the centre cut out.
+    """Returns RGB: the shorter side scaled to the network's square, the centre cut out.
 
     What is plain is scaled as it is. All else is rendered first; where it is large in bands, which may round
     to another value, so that there is never a second image of its size.
@@ -144,18 +144,18 @@ _MIN_LINES = 4
 
 
 def _lines_a_band(side: float, band_pixels: int) -> int:
-    """How many of the square's lines are made at once; all of them for images of ordinary size."""
+    """Returns how many of the square's lines are made at once; all of them for images of ordinary size."""
     rows = band_pixels / side - 2 * _reach(side)
     return min(IMAGE_SIZE, max(_MIN_LINES, int(rows * IMAGE_SIZE / side)))
 
 
 def _reach(side: float) -> float:
-    """How far from a pixel the bicubic filter looks: two of the target's pixels, and one for rounding."""
+    """Returns how far the bicubic filter looks: two of the target's pixels, and one for rounding."""
     return 2 * max(1.0, side / IMAGE_SIZE) + 1
 
 
 def _band(image: "Image.Image", rendering: Rendering, box: Box, lines: int) -> "Image.Image":
-    """`box` of the image as RGB `[lines, 224]`, with what the filter sees of its surroundings."""
+    """Returns `box` of the image as RGB `[lines, 224]`, with what the filter sees of its surroundings."""
     reach = _reach(box[2] - box[0])
     left, top = max(0, math.floor(box[0] - reach)), max(0, math.floor(box[1] - reach))
     right, bottom = math.ceil(box[2] + reach), math.ceil(box[3] + reach)
@@ -169,7 +169,7 @@ def _scaled(image: "Image.Image", box: Box, lines: int) -> "Image.Image":
 
 
 def _pillow() -> ModuleType:
-    """Pillow's Image module, which is imported where it is used."""
+    """Returns Pillow's Image module, which is imported where it is used."""
     from PIL import Image
 
     return Image

@@ -29,19 +29,19 @@ class Rendering:
     """RGB or grey that may be scaled first and rendered by `finish` afterwards."""
 
     def rgb(self, part: "Image.Image") -> "Image.Image":
-        """A part of the image, of whatever mode, as RGB."""
+        """Returns a part of the image, of whatever mode, as RGB."""
         shown = self._coloured(part)
         if self.ground is None or shown.mode != "RGBA":
             return shown.convert("RGB")
         return transparency.lay_on(shown, self.ground)
 
     def finish(self, scaled: "Image.Image") -> "Image.Image":
-        """A plain image, scaled, as RGB."""
+        """Returns a plain image that is scaled already as RGB."""
         rgb = scaled.convert("RGB")
         return rgb if self.conversion is None else self.conversion.apply(rgb)
 
     def _coloured(self, part: "Image.Image") -> "Image.Image":
-        """RGBA where something is seen through, else L, RGB or what has no profile."""
+        """Returns RGBA where something is seen through, else L, RGB or what has no profile."""
         if self.scale is not None:
             part = self.scale.levels(part)
         if self.ground is not None and part.mode != "RGBA":
@@ -86,7 +86,7 @@ def is_as_before(image: "Image.Image") -> bool:
 
 
 def _ground(image: "Image.Image", rendering: Rendering) -> int | None:
-    """What an image is laid on; judged on so many of its pixels."""
+    """Returns the level of grey that an image is laid on, judged on a sample of its pixels."""
     if not image.has_transparency_data or transparency.is_blank_alpha(image):
         return None
     judged = transparency.judged_part(image)

@@ -53,7 +53,7 @@ class Scale:
     is_inverted: bool = False
 
     def levels(self, image: "Image.Image") -> "Image.Image":
-        """L, or LA where one value is called transparent."""
+        """Returns L, or LA where one value is called transparent."""
         from PIL import Image
 
         values = np.asarray(image)
@@ -76,7 +76,7 @@ ORDINARY = Scale()
 
 
 def check_samples(image: "Image.Image", name: str) -> None:
-    """Refuses, by the header, samples that have no scale or lie where they are not looked for.
+    """Refuses, by the header, samples whose scale is unknown, or that no decoder reads as they lie.
 
     Raises:
         ImageError: it has such ones.
@@ -102,7 +102,7 @@ _NEVER_PLANAR = {
 
 
 def _is_subsampled(image: "Image.Image") -> bool:
-    """Pillow takes every uncompressed TIFF in YCbCr for one with three samples a pixel."""
+    """Whether a TIFF is raw YCbCr with fewer than three samples a pixel, which Pillow misreads."""
     tags = tags_of(image)
     if (
         first_number(tags, Tag.PHOTOMETRIC) != _YCBCR
@@ -134,7 +134,7 @@ def has_narrow_palette(image: "Image.Image") -> bool:
 
 
 def scale_of(image: "Image.Image") -> Scale | None:
-    """Of a loaded image whose samples are wider than bytes or are signed; None for all others."""
+    """Returns the scale of a loaded image whose samples are wider than bytes or signed; else None."""
     bits, is_signed = (
         first_number(tags_of(image), Tag.BITS_PER_SAMPLE),
         first_number(tags_of(image), Tag.SAMPLE_FORMAT) == _SIGNED,
@@ -161,7 +161,7 @@ def is_ordinary(image: "Image.Image") -> bool:
 
 
 def _scale_of_integers(image: "Image.Image", bits: int, *, is_signed: bool) -> Scale:
-    """By the declared depth, or of 32 bits by the values; what is signed and never negative starts at 0."""
+    """Returns the scale by the declared depth, or of 32 bits by the values, from 0 if none is negative."""
     lowest, highest = cast("tuple[int, int]", image.getextrema())
     if not is_signed:
         highest = 2**32 - 1 if lowest < 0 else highest  # Pillow has them all signed
@@ -173,7 +173,7 @@ def _scale_of_integers(image: "Image.Image", bits: int, *, is_signed: bool) -> S
 
 
 def _depth(bits: int, highest: int) -> int:
-    """Bits of the scale of values up to `highest`."""
+    """Returns the bits of the scale of values up to `highest`."""
     if bits < 32:  # noqa: PLR2004
         return bits
     return next((depth for depth in _DEPTHS_IN_32 if highest < 2**depth), bits)
@@ -185,7 +185,7 @@ def _is_negative(image: "Image.Image") -> bool:
 
 
 def unsupported(stream: BinaryIO, head: bytes) -> str | None:
-    """What the samples of a TIFF are that no decoder here takes; None for what is no TIFF.
+    """Describes the samples of a TIFF that no decoder here takes; None for what is no TIFF.
 
     `stream` is read from its beginning.
     """
@@ -220,6 +220,6 @@ _GREY_STEPS = {"L;2": 3, "L;4": 15}
 
 
 def _raw_mode(image: "Image.Image") -> str:
-    """How the pixels of a PNG are stored."""
+    """Returns how the pixels of a PNG are stored."""
     tiles = getattr(image, "tile", None)
     return str(tiles[0].args) if image.format == "PNG" and tiles else ""

@@ -46,7 +46,7 @@ class Thumbnail:
 
     @property
     def uri(self) -> str:
-        """As a `data:` address that a page can show without asking anybody."""
+        """Returns a `data:` address that a page can show by itself."""
         return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
 
 
@@ -58,7 +58,7 @@ def thumbnail(
     quality: int = QUALITY,
     max_pixels: int = MAX_PIXELS,
 ) -> Thumbnail | SkipReason:
-    """The image in a square of `edge` pixels with its sides' ratio kept, or why there is none."""
+    """Returns the image in a square of `edge` pixels with its sides' ratio kept, or why there is none."""
     try:
         with opened(path) as stream:
             small = decode_small(stream, str(path), edge=edge, max_pixels=max_pixels)
@@ -76,13 +76,13 @@ def thumbnails(
     max_pixels: int = MAX_PIXELS,
     ahead: int = AHEAD,
 ) -> Iterator[Thumbnail | SkipReason]:
-    """`thumbnail` of each, in order and made in threads, never more than `ahead` before the consumer."""
+    """Yields `thumbnail` of each, in order and made in threads, at most `ahead` before the consumer."""
     make = partial(thumbnail, edge=edge, encoding=encoding, quality=quality, max_pixels=max_pixels)
     return map_ahead(make, iter(paths), ahead=ahead, workers=min(8, cores() + 1))
 
 
 def pixels_within(path: Path, width: int, height: int) -> Pixels | SkipReason:
-    """The image uint8 `[H, W, 3]` in a box of so many pixels, sides' ratio kept, or why there is none."""
+    """Returns the image uint8 `[H, W, 3]` in a box, with its sides' ratio kept, or why there is none."""
     try:
         with opened(path) as stream:
             image = decode_small(stream, str(path), edge=_FINER * max(width, height))
@@ -97,7 +97,7 @@ _FINER = 4
 
 
 def encoded(pixels: Pixels, *, encoding: Encoding = Encoding.JPEG, quality: int = QUALITY) -> Thumbnail:
-    """Pixels uint8 `[H, W, 3]` as a thumbnail of that size."""
+    """Returns pixels uint8 `[H, W, 3]` as a thumbnail of that size."""
     from PIL import Image
 
     return _encoded(Image.fromarray(pixels), encoding, quality)

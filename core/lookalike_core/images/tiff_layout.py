@@ -28,7 +28,7 @@ def is_misread(image: "Image.Image") -> bool:
 
 
 def mend_layout(image: "Image.Image") -> None:
-    """Has an opened image that is not loaded read by libtiff, where Pillow would misread it."""
+    """Lets libtiff read an opened image that is not loaded, where Pillow would misread it."""
     from PIL import ImageFile, TiffImagePlugin
 
     if not (is_misread(image) and isinstance(image, TiffImagePlugin.TiffImageFile)):
@@ -42,7 +42,7 @@ def mend_layout(image: "Image.Image") -> None:
 
 
 def _raw_mode(image: "TiffImageFile") -> str | None:
-    """How libtiff gives the samples, by Pillow's own table: in the order of this machine's bytes."""
+    """Returns how libtiff gives the samples, by Pillow's own table: in the order of this machine's bytes."""
     from PIL.TiffImagePlugin import OPEN_INFO
 
     tags = image.tag_v2

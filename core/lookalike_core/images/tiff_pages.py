@@ -35,7 +35,7 @@ class Page:
 
 
 def page_view(stream: BinaryIO, head: bytes) -> BinaryIO | None:
-    """The file beginning with the page that is its image, where that is not the first one.
+    """Returns the file beginning with the page that is its image, where that is not the first one.
 
     What is marked decides; pages that are not, and files whose pages are all marked as copies of what is not
     there, begin as they are: a page is not taken for a thumbnail because it is small.
@@ -90,17 +90,17 @@ class _Layout:
         return cls(order=order, offset="I", count="H", header=8)
 
     def first(self, head: bytes) -> int:
-        """Where the first directory is."""
+        """Returns where the first directory is."""
         return self.number(self.offset, head[self.header - struct.calcsize(self.offset) : self.header])
 
     def number(self, letter: str, data: bytes) -> int:
-        """One number; 0 where there are too few bytes."""
+        """Returns one number; 0 where there are too few bytes."""
         size = struct.calcsize("=" + letter)
         return int(struct.unpack(self.order + letter, data[:size])[0]) if len(data) >= size else 0
 
 
 def _pages(stream: BinaryIO, layout: _Layout, first: int) -> Iterator[Page]:
-    """The pages in their order, and then those that lie below them; each once, whatever circle they make."""
+    """Yields the pages in their order, then those that lie below them; each once, even in a loop."""
     seen: set[int] = set()
     below: list[int] = []
     place = first
@@ -121,7 +121,7 @@ def _pages(stream: BinaryIO, layout: _Layout, first: int) -> Iterator[Page]:
 
 
 def _read_page(stream: BinaryIO, layout: _Layout, place: int) -> tuple[Page, int] | None:
-    """A page and where the next one is; None where the file does not have it."""
+    """Returns a page and where the next one is; None where the file does not have it."""
     tags = _tags(stream, layout, place)
     return None if tags is None else (_page(place, tags), tags[_NEXT][0])
 
@@ -131,7 +131,7 @@ _NEXT = -1
 
 
 def _tags(stream: BinaryIO, layout: _Layout, place: int) -> dict[int, tuple[int, ...]] | None:
-    """The numbers of a directory that are asked for here; None where the file does not have all of it."""
+    """Reads the numbers of a directory in `_READ`; None where the file does not have all of it."""
     count_size, offset_size = struct.calcsize("=" + layout.count), struct.calcsize("=" + layout.offset)
     tag_size = 4 + 2 * offset_size
     count = layout.number(layout.count, read_at(stream, place, count_size))
@@ -173,7 +173,7 @@ def _page(place: int, tags: dict[int, tuple[int, ...]]) -> Page:
 
 
 def _values(stream: BinaryIO, layout: _Layout, tag: bytes) -> tuple[int, ...]:
-    """The numbers of a tag, if not absurdly many; none where it holds something else."""
+    """Reads the numbers of a tag, up to a limit; none where it holds something else."""
     letter = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(layout.number("H", tag[2:4]))
     if letter is None:
         return ()

@@ -41,7 +41,7 @@ def is_blank_alpha(image: "Image.Image") -> bool:
 
 
 def judged_part(image: "Image.Image") -> "Image.Image":
-    """What of an image its ground is chosen by: where something may be visible, of few enough pixels."""
+    """Returns what an image's ground is chosen by: its visible part, of few enough pixels."""
     left, top, right, bottom = 0, 0, image.width, image.height
     if image.mode in _WITH_ALPHA and (box := image.getbbox()) is not None:
         left, top, right, bottom = box
@@ -60,7 +60,7 @@ _NEAREST = 0
 
 
 def ground_for(image: "Image.Image") -> int:
-    """The level of grey, 0 to 255, on which RGBA is seen; what is wholly transparent counts nothing.
+    """Returns the level of grey, 0 to 255, on which RGBA is seen; what is wholly transparent counts nothing.
 
     White where it shows half of what is visible, or half of its outline: a white shape with a black line
     around it is seen on white. Else black where that shows nearly all, else grey. An image of which nothing
@@ -79,13 +79,13 @@ def ground_for(image: "Image.Image") -> int:
 
 
 def _share(seen: Flags, weights: NDArray[Any]) -> float:
-    """Of the weights, 0 where there are none."""
+    """Returns the share of the weights that is seen, 0 where there are none."""
     total = int(weights.sum(dtype=np.int64))
     return int(weights[seen].sum(dtype=np.int64)) / total if total else 0.0
 
 
 def _share_of_outline(seen: Flags, alpha: NDArray[np.uint8]) -> float:
-    """An outline is where alpha changes between two pixels; what is seen of it is the more opaque one."""
+    """Returns the share of the outline, where alpha changes, that is seen: by the more opaque pixel."""
     shares, steps = [], alpha.astype(np.int16)
     for axis in (0, 1):
         step = np.diff(steps, axis=axis)
@@ -96,7 +96,7 @@ def _share_of_outline(seen: Flags, alpha: NDArray[np.uint8]) -> float:
 
 
 def lay_on(image: "Image.Image", ground: int) -> "Image.Image":
-    """RGB, of RGBA on a ground."""
+    """Returns RGBA on a ground as RGB."""
     from PIL import Image
 
     below = Image.new("RGBA", image.size, (ground, ground, ground, 255))

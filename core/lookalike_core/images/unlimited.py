@@ -81,7 +81,7 @@ def _unlimited_tiff() -> type["ImageFile.ImageFile"]:
 
     class UnlimitedTiff(TiffImagePlugin.TiffImageFile):
         def load_prepare(self) -> None:
-            """With its memory taken already, Pillow does not compare its size."""
+            """Takes the memory first: then Pillow does not compare the size with its limit."""
             if self._im is None:
                 self.im = Image.core.new(self.mode, self._tile_size)  # type: ignore[attr-defined] # Pillow's C part
             super().load_prepare()

@@ -47,7 +47,7 @@ class WholeImage:
 
 
 def besides(image: "Image.Image", stream: BinaryIO) -> Besides:
-    """What the file of an opened image holds besides it; `stream` is that file."""
+    """Returns what the file of an opened image holds besides it; `stream` is that file."""
     if not getattr(image, "is_animated", False):
         is_more = names_further_content(image) or holds_further_content(stream)
         return Besides.FURTHER if is_more else Besides.NOTHING
@@ -70,7 +70,7 @@ _BITS = 8
 
 
 def alpha(image: "Image.Image", size: tuple[int, int], turn: str | None) -> Pixels | None:
-    """How opaque a loaded image is, turned and of that size; None where it is so everywhere."""
+    """Returns how opaque a loaded image is, turned and of that size; None where it is so everywhere."""
     from PIL import Image
 
     if not image.has_transparency_data or is_blank_alpha(image):
@@ -86,7 +86,7 @@ _OPAQUE = 255
 
 
 def _coarse(image: "Image.Image") -> "Image.Image":
-    """The image, or a part of its pixels where a copy of all would take too much memory."""
+    """Returns the image, or a part of its pixels where a copy of all would take too much memory."""
     from PIL import Image
 
     scale = math.sqrt(_MOST_PIXELS / (image.width * image.height))

@@ -56,7 +56,7 @@ class Backbone:
     weights: tuple[OfficialWeights, ...]
 
     def official(self, *, with_top: bool) -> OfficialWeights:
-        """The published file that holds the layers asked for."""
+        """Returns the published file that holds the layers asked for."""
         return next(file for file in self.weights if file.with_top == with_top)
 
 
@@ -111,7 +111,7 @@ BACKBONES = (RESNET101V2, VGG16)
 
 
 def backbone_named(name: str) -> Backbone:
-    """The record for a full or short name, in any case.
+    """Returns the record for a full or short name, in any case.
 
     Raises:
         UsageError: there is no such backbone.
@@ -128,7 +128,7 @@ def backbone_named(name: str) -> Backbone:
 
 
 def check_pooling(backbone: Backbone, layer: str, pooling: Pooling | None) -> Pooling:
-    """The pooling to use at a layer: `avg` unless told, `none` where the layer gives vectors.
+    """Returns the pooling to use at a layer: by default `avg`, and `none` where the layer gives vectors.
 
     Raises:
         UsageError: a pooling was asked for where there is nothing to pool, or the other way round.

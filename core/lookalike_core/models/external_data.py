@@ -60,7 +60,7 @@ def check_self_contained(path: Path) -> None:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What stands in a model's `metadata_props`; the graph is stepped over, so that this takes no time.
+    """Reads a model's `metadata_props`; the graph is stepped over, so that this takes no time.
 
     Raises:
         ValueError: it is no ONNX file, or one that was cut short.
@@ -86,13 +86,13 @@ def append_metadata(path: Path, key: str, value: str) -> None:
 
 
 def _texts(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, str]]:
-    """Number and text of each field of a message that holds texts and nothing else."""
+    """Yields number and text of each field of a message that holds texts and nothing else."""
     for number, first, last in _fields(data, start, end):
         yield number, data[first:last].decode(errors="replace")
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field of bytes, shorter than 16 KB: tag, length, content."""
+    """Returns a field of bytes, shorter than 16 KB: tag, length, content."""
     size = len(content)
     length = bytes([size]) if size < 0x80 else bytes([size & 0x7F | 0x80, size >> 7])  # noqa: PLR2004
     return bytes([number << 3 | _LENGTH_DELIMITED]) + length + content
@@ -116,7 +116,7 @@ def _names_other_files(data: mmap.mmap, start: int, end: int, message: str, dept
 
 
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, beginning and end of the content of each field of a message."""
+    """Yields number, beginning and end of the content of each field of a message."""
     at = start
     while at < end:
         tag, at = _varint(data, at)
@@ -137,7 +137,7 @@ def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, i
 
 
 def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, the lowest first, and where it ends."""
+    """Returns a number of seven bits a byte, the lowest first, and where it ends."""
     value = 0
     for shift in range(0, 70, 7):
         byte = data[at]

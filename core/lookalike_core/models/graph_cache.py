@@ -34,7 +34,7 @@ _ABANDONED_S = 3600
 
 
 def entry_of(model: Path, folder: Path, *, runtime: str) -> Path:
-    """Where the optimized graph of a model is kept, as it is now, for this processor and this runtime.
+    """Returns where the optimized graph of a model as it is now is cached, for this processor and runtime.
 
     Raises:
         OSError: there is no such model.
@@ -48,7 +48,7 @@ def entry_of(model: Path, folder: Path, *, runtime: str) -> Path:
 
 @contextmanager
 def kept(entry: Path, model: Path) -> Iterator[Path]:
-    """Where to write an entry, which takes its place when the block ends; older ones of the model go.
+    """Yields where to write an entry, which takes its place when the block ends; older ones of the model go.
 
     Raises:
         OSError: nothing can be written there, or it would take the disk's last gigabyte.
@@ -90,7 +90,7 @@ def _sweep(entry: Path, model: Path) -> None:
 
 
 def _processor() -> str:
-    """What graphs are optimized for: on Linux the processor's features, elsewhere this machine."""
+    """Returns what graphs are optimized for: on Linux the processor's features, elsewhere this machine."""
     with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - not a file of ours
         for line in lines:
             if line.startswith(("flags", "Features")):

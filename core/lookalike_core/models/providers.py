@@ -48,7 +48,7 @@ def open_session(
     kept_in: Path | None = None,
     for_few: bool = False,
 ) -> OpenedSession:
-    """A session for a model on the first provider that works.
+    """Opens a session for a model on the first provider that works.
 
     `AUTO` tries CUDA where NVIDIA's driver is, then OpenVINO's plugin where it is installed and the
     processor computes in bfloat16, where it is several times as fast, then the processor alone. `for_few`
@@ -86,7 +86,7 @@ def open_session(
 
 @cache
 def load_runtime() -> Any:  # noqa: ANN401 - an untyped library
-    """ONNX Runtime, with the telemetry off that its builds send home by default from 1.29 on.
+    """Imports ONNX Runtime without the telemetry that its builds send by default from 1.29 on.
 
     It reads a variable as it is loaded, and only then is that set; a host that has loaded it, or set it, is
     left in charge. In a command's own process it says nothing on stderr.
@@ -113,7 +113,7 @@ def _set_for_now(name: str, value: str) -> Iterator[None]:
 
 
 def why_no_cuda() -> str:
-    """What stands between this machine and CUDA, and what to do about it."""
+    """Returns what stands between this machine and CUDA, and what to do about it."""
     if CUDA not in load_runtime().get_available_providers():
         return "this ONNX Runtime is built for the CPU alone"
     if not has_cuda_driver():
@@ -131,12 +131,12 @@ def has_cuda_driver() -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of the library says, without the rest of its page."""
+    """Returns the first line of a library's error, shortened."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _on_cuda(path: Path) -> Any | None:  # noqa: ANN401
-    """A session that should run on CUDA; None where there is no use in trying."""
+    """Opens a session that should run on CUDA; None where CUDA is missing or fails."""
     if CUDA not in load_runtime().get_available_providers() or not has_cuda_driver():
         return None
     _preload_cuda()
@@ -154,7 +154,7 @@ def _preload_cuda() -> None:
 
 
 def _on_openvino(path: Path) -> tuple[Any | None, str]:
-    """A session that runs on OpenVINO from the first node to the last, or why there is none."""
+    """Opens a session that runs on OpenVINO throughout, or returns None and why there is none."""
     try:
         is_installed, device = _register_openvino(), next(_openvino_devices(), None)
     except Exception as error:  # noqa: BLE001 - whatever a plugin does, the processor is there
@@ -173,7 +173,7 @@ def _on_openvino(path: Path) -> tuple[Any | None, str]:
 
 
 def _on_processor(path: Path, threads: int | None, kept_in: Path | None) -> Any:  # noqa: ANN401
-    """A session on the processor, by its kept graph where there is one; nothing about that is an error."""
+    """Opens a session on the processor, from the cached graph if possible; without a cache is no error."""
     session = None
     if kept_in is not None:
         entry = entry_of(path, kept_in, runtime=load_runtime().__version__)
@@ -187,7 +187,7 @@ def _on_processor(path: Path, threads: int | None, kept_in: Path | None) -> Any:
 
 
 def _session_to_keep(path: Path, entry: Path, threads: int | None) -> Any | None:  # noqa: ANN401
-    """A session whose graph is kept if that can be; None where it could not even be begun."""
+    """Opens a session and caches its optimized graph if possible; None where none could be opened."""
     session = None
     with suppress(Exception), kept(entry, path) as temporary:
         options = _options(threads)
@@ -197,7 +197,7 @@ def _session_to_keep(path: Path, entry: Path, threads: int | None) -> Any | None
 
 
 def _kept_session(entry: Path, model: Path, threads: int | None) -> Any:  # noqa: ANN401
-    """As it was optimized: what is done to it a second time is done for nothing.
+    """Opens a session on the cached graph, which is not optimized a second time.
 
     Raises:
         Exception: it is not there, broken, or of another model.
@@ -227,7 +227,7 @@ def openvino_pays() -> bool:
 
 
 def _openvino_devices() -> Iterator[Any]:
-    """The processor as OpenVINO's plugin offers it; nothing where the plugin is not installed.
+    """Yields the processor as OpenVINO's plugin offers it; nothing where the plugin is not installed.
 
     Nor where the processor is not of Intel: https://github.com/microsoft/onnxruntime/pull/31981
     """
@@ -249,7 +249,7 @@ def _register_openvino() -> bool:
 
 
 def _check(path: Path) -> None:
-    """A file that is there and takes nothing from others."""
+    """Refuses a file that is missing, or takes values from other files."""
     try:
         check_self_contained(path)
     except ModelError:

@@ -192,7 +192,7 @@ def salted(sha256: str, seed: int) -> str:
 def _read(
     request: FitRequest, store: Store, settings: Settings
 ) -> tuple[ModelManifest, TrainingImages, Counter[LeftOut]]:
-    """The collections' model, which has to be had, and their images."""
+    """Reads the model of the collections, which has to be had, and their images."""
     with ExitStack() as stack:
         names = list(dict.fromkeys(request.collections))
         for name in names:
@@ -225,7 +225,7 @@ def _require_one_space(collections: Sequence[Collection]) -> None:
 def _images(
     collections: Sequence[Collection], classes: Sequence[str]
 ) -> tuple[TrainingImages, Counter[LeftOut]]:
-    """Each image's bytes once, in the order of their hashes, with the class that all its files have.
+    """Returns each image's bytes once, in the order of their hashes, with the class that all its files have.
 
     A file that several datasets of a collection hold is there once, with the class that counts everywhere.
     """

@@ -51,7 +51,7 @@ class Head:
 
     @property
     def key(self) -> str:
-        """The name and 8 hex digits of what is computed, as it stands in identities."""
+        """Returns the name and 8 hex digits of a hash over base, weight and bias, as identities have it."""
         digest = hashlib.sha256(self.base.identity.key.encode())
         for array in (self.weight, self.bias):
             digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
@@ -59,11 +59,11 @@ class Head:
 
     @property
     def identity(self) -> ModelIdentity:
-        """Of the model of base and head."""
+        """Returns the identity of the model of base and head."""
         return self.base.identity.with_head(self.key, dimension=len(self.bias))
 
     def apply(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 `[N, D']` of length 1, for the base's vectors, float32 `[N, D]` of any length.
+        """Returns float32 `[N, D']` of length 1 for the base's vectors, float32 `[N, D]` of any length.
 
         A vector of zeros has no direction, and gives NaN.
         """
@@ -98,7 +98,7 @@ def check_name(name: str) -> None:
 
 
 def head_path(name: str, settings: Settings) -> Path:
-    """Where a head of this name lies, if there is one."""
+    """Returns where the head of a name lies, if there is one."""
     return settings.heads_dir / f"{name}.npz"
 
 
@@ -125,7 +125,7 @@ def write_head(head: Head, settings: Settings) -> Path:
 
 
 def named_head(name: str, settings: Settings) -> Head:
-    """The head of a name.
+    """Reads the head of a name.
 
     Raises:
         UsageError: there is none; the message names those there are.
@@ -143,7 +143,7 @@ def named_head(name: str, settings: Settings) -> Head:
 
 
 def head_of(identity: ModelIdentity, settings: Settings, *, collection: str) -> Head:
-    """The head that a collection's vectors were made with.
+    """Reads the head that a collection's vectors were made with.
 
     Raises:
         ManifestError: it is not here, or another one has its name now.
@@ -172,7 +172,7 @@ def head_of(identity: ModelIdentity, settings: Settings, *, collection: str) -> 
 
 
 def head_name(identity: ModelIdentity) -> str:
-    """The name of the head of an identity that has one."""
+    """Returns the name of the head of an identity that has one."""
     return (identity.head or "").rpartition("-")[0]
 
 
@@ -198,7 +198,7 @@ def _read(path: Path) -> Head:
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """Of plain numbers: objects, which numpy would unpickle, are refused by default."""
+    """Reads an array of plain numbers: objects, which numpy would unpickle, are refused by default."""
     size = archive.getinfo(f"{name}.npy").file_size
     with archive.open(f"{name}.npy") as member:
         header = _HEADERS[np.lib.format.read_magic(member)]  # what the next line would take memory by

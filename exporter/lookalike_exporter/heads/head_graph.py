@@ -74,7 +74,7 @@ def _export_to_cache(head: Head, base: ModelFile, settings: Settings) -> ModelFi
 
 
 def _require_current(head: Head) -> None:
-    """A head belongs to the vectors that it was fitted to; of a base made anew it has to be fitted again."""
+    """Refuses a head whose base prepared images in another way than this version does."""
     then = head.base.identity.preprocessing
     now = preprocessing_id(backbone_named(head.base.identity.backbone))
     if then != now:
@@ -90,7 +90,7 @@ def _shown(identity: ModelIdentity) -> str:
 
 
 def _write(path: Path, base: Path, head: Head, manifest: ModelManifest) -> None:
-    """Length 1, the layer, and length 1 again; a vector of zeros becomes NaN, as in `Head.apply`."""
+    """Writes the base and behind it length 1, the layer, and length 1 again, as in `Head.apply`."""
     import onnx
     from onnx import helper, numpy_helper
 
