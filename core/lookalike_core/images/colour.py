@@ -95,7 +95,7 @@ _USUAL = 0.02
 
 @lru_cache(maxsize=16)
 def _conversion(profile: bytes, mode: str) -> Conversion | None:
-    """Returns the conversion of pixels of a mode: L stands for all greys, RGB for what becomes RGB by itself."""
+    """Returns the conversion of a mode: L stands for all greys, RGB for what becomes RGB by itself."""
     from PIL import ImageCms
 
     try:
